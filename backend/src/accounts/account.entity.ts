@@ -1,0 +1,27 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { column, nullable } from '../db/columns.js';
+
+export type Role = 'user' | 'staff' | 'admin';
+
+/** One tenant and its login. */
+@Entity({ name: 'accounts' })
+export class Account {
+  @PrimaryColumn(column.id()) id: string;
+  @Index('accounts_username', { unique: true }) @Column(column.string(64)) username: string;
+  /** Lower case. */
+  @Index('accounts_email', { unique: true }) @Column(column.string(254)) email: string;
+  /** argon2id, PHC string. */
+  @Column(column.string(255, { select: false })) passwordHash: string;
+  /** A one-time password must be changed at the first login (AUT-11). */
+  @Column(column.flag({ default: false })) mustChangePassword: boolean;
+  /** Goes into the account's signing key: a new one voids every token of this account and of no other. */
+  @Column(column.string(64, { select: false })) jwtSecret: string;
+  @Column(column.string(8)) role: Role;
+  @Column(column.flag({ default: true })) isActive: boolean;
+  @Column(column.string(64, { default: 'UTC' })) timezone: string;
+  @Column(column.string(8, { default: 'hold' })) uncertainPolicy: 'hold' | 'retry';
+  @Column(column.integer({ default: 10 })) maxSessions: number;
+  @Column(column.time(nullable)) lastLoginAt: Date | null;
+  @Column(column.time()) createdAt: Date;
+  @Column(column.time()) updatedAt: Date;
+}

@@ -1,0 +1,36 @@
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { column, nullable } from '../db/columns.js';
+
+/** A worker as its last heartbeat told. */
+@Entity({ name: 'workers' })
+export class Worker {
+  @PrimaryColumn(column.string(64)) id: string;
+  @Column(column.string(255)) url: string;
+  @Column(column.string(64)) bootId: string;
+  @Column(column.string(20)) version: string;
+  @Column(column.flag({ default: false })) draining: boolean;
+  @Column(column.integer()) capacity: number;
+  @Column(column.integer({ default: 0 })) sessions: number;
+  @Column(column.integer(nullable)) memoryMb: number | null;
+  @Column(column.integer(nullable)) memoryLimitMb: number | null;
+  @Column(column.integer(nullable)) cpuPercent: number | null;
+  @Column(column.time()) lastHeartbeatAt: Date;
+}
+
+/** Worker events that were taken in: an id that is known changes nothing. */
+@Entity({ name: 'inbox_events' })
+@Index('inbox_events_time', ['receivedAt'])
+export class InboxEvent {
+  @PrimaryColumn(column.id()) id: string;
+  @Column(column.string(64)) workerId: string;
+  @Column(column.big()) cursor: number;
+  @Column(column.time()) receivedAt: Date;
+}
+
+/** The last sequence taken from a worker for a session and epoch: a gap is asked for again, never skipped. */
+@Entity({ name: 'inbox_positions' })
+export class InboxPosition {
+  @PrimaryColumn(column.id()) sessionId: string;
+  @PrimaryColumn(column.string(64)) workerId: string;
+  @Column(column.big()) sequence: number;
+}

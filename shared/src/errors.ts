@@ -1,0 +1,107 @@
+/** The error codes of the API: HTTP status and the sentence used when the thrower has none better. One row each. */
+export const errorTable = {
+  MALFORMED_REQUEST: [400, 'The request cannot be read. Check that the body is valid JSON or multipart and send it again.'],
+  CONFLICTING_CREDENTIALS: [400, 'The request carries two different credentials. Send one.'],
+  UNAUTHENTICATED: [401, 'Send a valid API key: Authorization: ApiKey <key>.'],
+  INVALID_CREDENTIALS: [401, 'The credentials are not right. Check them and try again.'],
+  KEY_EXPIRED: [401, 'The API key has expired. Use its successor or create a new one.'],
+  TOKEN_EXPIRED: [401, 'The token has expired. Log in again.'],
+  PERMISSION_DENIED: [403, 'The key lacks a permission that this route needs.'],
+  ACCOUNT_KEY_REQUIRED: [403, 'A session key cannot do this. Use an account key.'],
+  PASSWORD_LOGIN_REQUIRED: [403, 'This needs a token from POST /api/v1/auth/login.'],
+  STAFF_REQUIRED: [403, 'Only staff may do this.'],
+  ADMIN_REQUIRED: [403, 'Only an admin may do this.'],
+  ACCOUNT_INACTIVE: [403, 'This account is switched off. Ask the operator.'],
+  REGISTRATION_CLOSED: [403, 'Registration is closed. Ask the operator for an account.'],
+  CSRF_REFUSED: [403, 'The request came from another site and was refused.'],
+  GROUP_ADMIN_REQUIRED: [403, 'The session is not an admin of this group.'],
+  WHATSAPP_NOT_PERMITTED: [403, 'WhatsApp does not let this account do it.'],
+  ROUTE_NOT_FOUND: [404, 'There is no such route. See /api/docs for the list.'],
+  ACCOUNT_NOT_FOUND: [404, 'There is no such account.'],
+  KEY_NOT_FOUND: [404, 'There is no such key.'],
+  SESSION_NOT_FOUND: [404, 'There is no such session. List yours with GET /api/v1/sessions.'],
+  MESSAGE_NOT_FOUND: [404, 'There is no such message.'],
+  MEDIA_NOT_FOUND: [404, 'This message has no stored file.'],
+  CHAT_NOT_FOUND: [404, 'There is no such chat.'],
+  CONTACT_NOT_FOUND: [404, 'There is no such contact.'],
+  GROUP_NOT_FOUND: [404, 'There is no such group.'],
+  EVENT_NOT_FOUND: [404, 'There is no such event.'],
+  WORKER_NOT_FOUND: [404, 'There is no such worker.'],
+  OPERATION_NOT_FOUND: [404, 'There is no such operation.'],
+  METHOD_NOT_ALLOWED: [405, 'This path does not take that method. See the Allow header.'],
+  ALREADY_EXISTS: [409, 'Something with this name exists already. Choose another.'],
+  SESSION_REQUIRED: [409, 'There are several sessions and no default. Name one with sessionId.'],
+  SESSION_NOT_CONNECTED: [409, 'The session is not connected. Connect it first, or send with queueIfOffline.'],
+  SESSION_SUSPENDED: [409, 'The session was suspended by staff.'],
+  SESSION_STATE_CONFLICT: [409, 'That is not possible in the present status of the session.'],
+  SESSION_LIMIT_REACHED: [409, 'The account has as many sessions as its plan allows. Delete one first.'],
+  MESSAGE_NOT_RETRYABLE: [409, 'Only failed outbound messages can be retried.'],
+  MESSAGE_NOT_CANCELLABLE: [409, 'Only scheduled and queued messages can be cancelled.'],
+  MESSAGE_NOT_UNCERTAIN: [409, 'Only uncertain messages can be settled.'],
+  MESSAGE_NOT_EDITABLE: [409, 'This message cannot be edited.'],
+  MEDIA_IN_USE: [409, 'A message that is not final yet needs this file.'],
+  WHATSAPP_REFUSED: [409, 'WhatsApp refused. See details.'],
+  IDEMPOTENCY_IN_PROGRESS: [409, 'The first call with this Idempotency-Key still runs. Repeat in a moment.'],
+  STALE_EPOCH: [409, 'Another worker holds this session now.'],
+  CONTENT_WIPED: [410, 'The content was removed.'],
+  MEDIA_EXPIRED: [410, 'The file was removed.'],
+  CURSOR_EXPIRED: [410, 'The cursor is older than what is kept. Start at details.oldestCursor and know that there is a gap.'],
+  BODY_TOO_LARGE: [413, 'The request body is too large.'],
+  FILE_TOO_LARGE: [413, 'The file is too large.'],
+  UNSUPPORTED_MEDIA_TYPE: [415, 'Send application/json or, for files, multipart/form-data.'],
+  VALIDATION_FAILED: [422, 'Some fields are not valid. See details.fields.'],
+  INVALID_RECIPIENT: [422, 'The recipient is neither a phone number in international form nor a WhatsApp id.'],
+  FILE_TYPE_NOT_ALLOWED: [422, 'Files of this type are not allowed here. The setting ALLOWED_FILE_TYPES has the list.'],
+  FILE_TYPE_MISMATCH: [422, 'The file is not what its declared type says.'],
+  URL_NOT_ALLOWED: [422, 'This URL is not allowed: public https or http addresses only.'],
+  MEDIA_URL_FAILED: [422, 'The URL gave no file.'],
+  CODEC_UNAVAILABLE: [422, 'The browser lacks the codec. Send with asDocument, or install a browser with codecs.'],
+  IDEMPOTENCY_KEY_REUSED: [422, 'This Idempotency-Key was used for another request. Take a new key.'],
+  SCHEDULE_IN_PAST: [422, 'The time is in the past.'],
+  RATE_LIMITED: [429, 'Too many requests. Wait as long as Retry-After says.'],
+  QUOTA_EXCEEDED: [429, 'The quota is used up. See details.resetAt.'],
+  QUEUE_FULL: [429, 'The queue of this session is full. Wait until it drains.'],
+  INTERNAL_ERROR: [500, 'This is a bug. Report it with the request id.'],
+  NOT_SUPPORTED_BY_WHATSAPP: [501, 'The present WhatsApp Web cannot do this. See GET /api/v1/capabilities.'],
+  SEND_FAILED: [502, 'WhatsApp did not take the message. See details.'],
+  WHATSAPP_ERROR: [502, 'WhatsApp Web failed in an unknown way. See details.'],
+  WORKER_UNAVAILABLE: [503, 'The worker does not answer; nothing was done. Try again in a moment.'],
+  WORKER_CAPACITY: [503, 'The workers have no room for one more session.'],
+  WORKER_MEMORY: [503, 'The workers have no memory for one more session.'],
+  DATABASE_UNAVAILABLE: [503, 'The database does not answer; nothing was accepted. Try again in a moment.'],
+  STORAGE_FULL: [503, 'The disk is full; nothing was accepted.'],
+  SHUTTING_DOWN: [503, 'The server is stopping; nothing was accepted. Try again in a moment.'],
+  OPERATION_TIMEOUT: [504, 'WhatsApp Web did not answer in time. See details.effect.'],
+} as const satisfies Record<string, readonly [status: number, message: string]>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+export const isErrorCode = (value: unknown): value is ErrorCode => typeof value === 'string' && Object.hasOwn(errorTable, value);
+
+/** An expected failure: it leaves the API as its code, with the HTTP status of the table. Anything else that is thrown is a bug. */
+export class AppError extends Error {
+  readonly status: number;
+
+  constructor(
+    readonly code: ErrorCode,
+    readonly details: Record<string, unknown> = {},
+    message: string = errorTable[code][1],
+  ) {
+    super(message);
+    this.name = 'AppError';
+    this.status = errorTable[code][0];
+  }
+}
+
+/** One field that did not pass its schema; `VALIDATION_FAILED` carries a list of them in `details.fields`. */
+export interface FieldError {
+  path: string;
+  code: string;
+  message: string;
+}
+
+export function validationError(fields: FieldError[]): AppError {
+  const message =
+    fields.length === 1 ? `One field is not valid: ${fields[0]!.path || 'body'}.` : `${fields.length} fields are not valid.`;
+  return new AppError('VALIDATION_FAILED', { fields }, message);
+}

@@ -1,0 +1,146 @@
+import express, { type Request, type RequestHandler, type Response, type Router } from 'express';
+import type { z } from 'zod';
+import { AppError, validationError, type FieldError } from './errors.js';
+import type { AnyRoute, InputOf, OutputOf } from './route.js';
+
+/** A reply that needs more than its data: another of the route's statuses, `meta`, `warnings` or headers. */
+export class Reply<T> {
+  constructor(
+    readonly data: T,
+    readonly extra: {
+      status?: number;
+      meta?: object;
+      warnings?: { code: string; message: string }[];
+      headers?: Record<string, string>;
+    } = {},
+  ) {}
+}
+
+/** For handlers that write the response themselves: files, streams, redirects. */
+export const handled = Symbol('handled');
+
+export type Handle<R extends AnyRoute, Context> = (
+  input: InputOf<R>,
+  context: Context,
+  http: { req: Request; res: Response },
+) => Promise<OutputOf<R> | Reply<OutputOf<R>> | typeof handled>;
+
+export interface MountOptions<Context> {
+  router: Router;
+  /** Runs before a byte of the body is read. Throws `AppError` for who may not. */
+  authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Context>;
+  /** Body limit of JSON requests, in bytes. */
+  jsonLimit: number | ((route: AnyRoute) => number);
+  /** Reads multipart of `upload` routes and returns the text fields; JSON of those routes is read by us. */
+  readUpload?: (route: AnyRoute, req: Request, res: Response) => Promise<unknown>;
+  /** Wraps the handler: idempotency, limits. */
+  around?: (
+    route: AnyRoute,
+    context: Context,
+    http: { req: Request; res: Response; body: unknown },
+    run: () => Promise<unknown>,
+  ) => Promise<unknown>;
+}
+
+/** Express side of `defineRoute`: authenticate, parse by the contract, run, answer with the envelope. */
+export function createMount<Context>(options: MountOptions<Context>) {
+  const mounted: AnyRoute[] = [];
+
+  function mount<R extends AnyRoute>(route: R, handle: Handle<R, Context>): void {
+    mounted.push(route);
+    const limit = typeof options.jsonLimit === 'function' ? options.jsonLimit(route) : options.jsonLimit;
+    const readJson = express.json({ limit, strict: true, type: () => true });
+
+    const handler: RequestHandler = async (req, res) => {
+      const context = await options.authenticate(route, req, res);
+      const body = await readBody(route, req, res, readJson);
+      const parse = (): InputOf<R> => parseInput(route, req, body) as InputOf<R>;
+      const run = async (): Promise<unknown> => handle(parse(), context, { req, res });
+      const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
+      if (result !== handled) send(route, res, result);
+    };
+    options.router[route.method](route.path, handler);
+  }
+
+  async function readBody(route: AnyRoute, req: Request, res: Response, readJson: RequestHandler): Promise<unknown> {
+    if (route.consumes === 'none') return {};
+    if (route.consumes === 'upload' && req.is('multipart/form-data')) {
+      if (!options.readUpload) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
+      return options.readUpload(route, req, res);
+    }
+    const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
+    if (!hasBody) return {};
+    if (!req.is(['json', '+json'])) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
+    await new Promise<void>((resolve, reject) => {
+      void readJson(req, res, (error?: unknown) => (error ? reject(bodyError(error)) : resolve()));
+    });
+    return req.body ?? {};
+  }
+
+  return { mount, mounted };
+}
+
+function bodyError(error: unknown): unknown {
+  const { type, limit } = error as { type?: string; limit?: number };
+  if (type === 'entity.too.large') return new AppError('BODY_TOO_LARGE', { limit });
+  if (typeof type === 'string') return new AppError('MALFORMED_REQUEST', { cause: type });
+  return error;
+}
+
+function send(route: AnyRoute, res: Response, result: unknown): void {
+  const { data, extra } = result instanceof Reply ? result : { data: result, extra: {} as Reply<unknown>['extra'] };
+  const { status = route.status[0], meta, warnings, headers } = extra;
+  if (headers) res.set(headers);
+  // The reply goes out as its schema says and no wider: what the schema does not name cannot leak.
+  const checked = route.reply.parse(data);
+  if (!route.envelope) return void res.status(status).json(checked);
+  res.status(status).json({
+    success: true,
+    data: checked,
+    ...(meta ? { meta } : {}),
+    ...(warnings?.length ? { warnings } : {}),
+    requestId: res.locals['requestId'] as unknown,
+  });
+}
+
+function parseInput(route: AnyRoute, req: Request, body: unknown): unknown {
+  const fields: FieldError[] = [];
+  const take = (schema: z.ZodType, value: unknown): unknown => {
+    const result = schema.safeParse(value);
+    if (result.success) return result.data;
+    fields.push(...fieldErrors(result.error.issues));
+    return undefined;
+  };
+  const input = {
+    params: take(route.params, req.params),
+    query: take(route.query, firstOfEach(req.query)),
+    body: take(route.body, body),
+  };
+  if (fields.length > 0) throw validationError(fields);
+  return input;
+}
+
+/** A query parameter that is given twice is not a list: the first counts. */
+const firstOfEach = (query: Request['query']): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]));
+
+/** zod's issues as the API's `details.fields`. Issues inside a union are those of the branch that got furthest. */
+export function fieldErrors(issues: readonly z.core.$ZodIssue[]): FieldError[] {
+  return issues.flatMap((issue): FieldError[] => {
+    const path = issue.path.map(String).join('.');
+    if (issue.code === 'unrecognized_keys') {
+      return issue.keys.map((key) => ({
+        path: path ? `${path}.${key}` : key,
+        code: 'UNKNOWN_FIELD',
+        message: 'Unknown field. Remove it, or check its spelling.',
+      }));
+    }
+    if (issue.code === 'invalid_union' && issue.errors.length > 0) {
+      const best = [...issue.errors].sort((a, b) => a.length - b.length)[0]!;
+      return fieldErrors(best.map((inner) => ({ ...inner, path: [...issue.path, ...inner.path] })));
+    }
+    if (issue.code === 'custom' && typeof issue.params?.['code'] === 'string')
+      return [{ path, code: issue.params['code'], message: issue.message }];
+    return [{ path, code: issue.code.toUpperCase(), message: issue.message }];
+  });
+}

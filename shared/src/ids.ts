@@ -1,0 +1,137 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { parsePhoneNumberFromString } from 'libphonenumber-js';
+
+/** Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then random bits, so that they sort by time of making. */
+export function newId(now: number = Date.now()): string {
+  const bytes = randomBytes(16);
+  bytes.writeUIntBE(now, 0, 6);
+  bytes[6] = (bytes[6]! & 0x0f) | 0x70;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = bytes.toString('hex');
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+export const isId = (value: string): boolean => uuidForm.test(value);
+
+/** What a WhatsApp address names. `phone` and `lid` are the two forms of one person. */
+export type AddressKind = 'phone' | 'lid' | 'group' | 'channel' | 'status';
+
+export interface Address {
+  kind: AddressKind;
+  /** WhatsApp's id as its own library writes it: `…@c.us`, `…@lid`, `…@g.us`, `…@newsletter`, `status@broadcast`. */
+  id: string;
+}
+
+const servers: Record<string, AddressKind> = {
+  'c.us': 'phone',
+  's.whatsapp.net': 'phone',
+  lid: 'lid',
+  'g.us': 'group',
+  newsletter: 'channel',
+  broadcast: 'status',
+};
+
+const userForms: Record<AddressKind, RegExp> = {
+  phone: /^[1-9]\d{6,14}$/,
+  lid: /^\d{5,20}$/,
+  group: /^\d{5,20}(-\d{5,20})?$/,
+  channel: /^\d{5,25}$/,
+  status: /^status$/,
+};
+
+/** Reads an id as WhatsApp writes it (a device suffix `:12` is dropped); null when it is none. */
+export function parseAddress(id: string): Address | null {
+  const at = id.indexOf('@');
+  if (at < 1) return null;
+  const kind = servers[id.slice(at + 1).toLowerCase()];
+  if (!kind) return null;
+  const user = id.slice(0, at).replace(/[:_]\d{1,3}$/, '');
+  if (!userForms[kind].test(user)) return null;
+  return { kind, id: addressOf(kind, user) };
+}
+
+const serverOf: Record<AddressKind, string> = {
+  phone: 'c.us',
+  lid: 'lid',
+  group: 'g.us',
+  channel: 'newsletter',
+  status: 'broadcast',
+};
+const addressOf = (kind: AddressKind, user: string): string => `${user}@${serverOf[kind]}`;
+
+/** `+5511999990001` → `5511999990001@c.us`. */
+export const phoneAddress = (e164: string): string => addressOf('phone', e164.replace(/^\+/, ''));
+
+/** The phone number in E.164 with its `+`, or null where the address is no phone form. */
+export function phoneOf(id: string | null | undefined): string | null {
+  const address = id ? parseAddress(id) : null;
+  return address?.kind === 'phone' ? `+${userOf(address.id)}` : null;
+}
+
+/** Digits only, as `fromNumber` and `toNumber` carry them; null where no phone number is known. */
+export const digitsOf = (id: string | null | undefined): string | null => phoneOf(id)?.slice(1) ?? null;
+
+export const userOf = (id: string): string => id.slice(0, id.indexOf('@'));
+
+export type RecipientResult = { ok: true; address: Address } | { ok: false; message: string };
+
+/**
+ * A recipient as people write it (MSG-13, IDN-02): any WhatsApp id, or a phone number in international form, with `+`, blanks,
+ * dashes, dots, brackets or `00`. A number that begins with a single 0 is national: it is taken only with a country calling
+ * code, by libphonenumber's rules for that country, so that nobody gets another country's message (D-30).
+ */
+export function parseRecipient(input: string, countryCode?: string): RecipientResult {
+  const text = input.normalize('NFKC').trim();
+  if (text.includes('@')) {
+    const address = parseAddress(text);
+    return address
+      ? { ok: true, address }
+      : { ok: false, message: 'This is not an id of WhatsApp: …@c.us, …@lid, …@g.us, …@newsletter.' };
+  }
+  if (!/^\+?[\d\s().\-/\u00ad\u2010-\u2015]+$/.test(text))
+    return { ok: false, message: 'A number holds digits, blanks, dashes and brackets only.' };
+  let digits = text.replace(/\D/g, '');
+  if (!text.startsWith('+')) {
+    if (digits.startsWith('00')) digits = digits.slice(2);
+    else if (digits.startsWith('0')) {
+      const national = countryCode ? parsePhoneNumberFromString(digits, { defaultCallingCode: countryCode }) : undefined;
+      if (!national) return { ok: false, message: 'A number that begins with 0 needs a country code.' };
+      digits = national.number.slice(1);
+    }
+  }
+  if (!userForms.phone.test(digits))
+    return { ok: false, message: 'An international number has 7 to 15 digits and does not begin with 0.' };
+  return { ok: true, address: { kind: 'phone', id: addressOf('phone', digits) } };
+}
+
+/**
+ * The WhatsApp message id that a message of ours will have, on every attempt: `3EB0` and 18 hex digits, the form that WhatsApp
+ * Web itself makes. Derived, not drawn, so that no crash can make a second one.
+ */
+export function reserveWhatsappId(accountId: string, messageId: string): string {
+  return `3EB0${createHash('sha256').update(`${accountId}:${messageId}`).digest('hex').slice(0, 18).toUpperCase()}`;
+}
+
+/**
+ * Serialized message ids are `<fromMe>_<chat>_<key>[_<participant>]`; the middle part may carry underscores in no known form.
+ * Messages are compared by `key` alone, because the chat may be written by phone or by LID.
+ */
+export function parseMessageKey(
+  serialized: string,
+): { fromMe: boolean; chatId: string; key: string; participant: string | null } | null {
+  const parts = serialized.split('_');
+  if (parts.length < 3 || (parts[0] !== 'true' && parts[0] !== 'false')) return null;
+  return { fromMe: parts[0] === 'true', chatId: parts[1]!, key: parts[2]!, participant: parts[3] ?? null };
+}
+
+/** For logs: the kind and the last two digits, never a whole number. */
+export function maskAddress(id: string): string {
+  const address = parseAddress(id);
+  return address ? `${address.kind}:…${userOf(address.id).slice(-2)}` : '…';
+}
+
+/** Session names: `[-_A-Za-z0-9]{1,64}`, not shaped like one of our ids, and none of the fixed words of the paths. */
+const reservedNames = new Set(['init', 'status', 'disconnect', 'list', 'current', 'connect', 'logout', 'restart', 'qr']);
+export const isSessionName = (name: string): boolean =>
+  /^[-_A-Za-z0-9]{1,64}$/.test(name) && !isId(name) && !reservedNames.has(name.toLowerCase());

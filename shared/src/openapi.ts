@@ -1,0 +1,150 @@
+import { z } from 'zod';
+import { errorTable, type ErrorCode } from './errors.js';
+import type { AnyRoute } from './route.js';
+
+type Json = Record<string, unknown>;
+
+const everywhere: ErrorCode[] = ['VALIDATION_FAILED', 'RATE_LIMITED', 'INTERNAL_ERROR'];
+const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
+
+/** The OpenAPI 3.1 document of a list of routes. Pure: the same routes give the same document. */
+export function openapi(
+  routes: readonly AnyRoute[],
+  about: { title: string; version: string; description: string; base: string },
+): Json {
+  const schemas: Json = { Error: errorSchema };
+  const paths: Record<string, Json> = {};
+  for (const route of routes) {
+    const path = route.path.replace(/:(\w+)/g, '{$1}').replace(/(.)\/$/, '$1');
+    (paths[path] ??= {})[route.method] = operationOf(route, schemas);
+  }
+  return {
+    openapi: '3.1.0',
+    info: { title: about.title, version: about.version, description: about.description },
+    servers: [{ url: about.base }],
+    security: [{ ApiKey: [] }, { Bearer: [] }, { XApiKey: [] }],
+    paths,
+    components: {
+      schemas,
+      securitySchemes: {
+        ApiKey: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Authorization: ApiKey <key>`' },
+        Bearer: { type: 'http', scheme: 'bearer' },
+        XApiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key' },
+      },
+    },
+  };
+}
+
+const errorSchema: Json = {
+  type: 'object',
+  required: ['success', 'error', 'requestId'],
+  properties: {
+    success: { const: false },
+    error: {
+      type: 'object',
+      required: ['code', 'message', 'details'],
+      properties: { code: { type: 'string' }, message: { type: 'string' }, details: { type: 'object' } },
+    },
+    requestId: { type: 'string' },
+  },
+};
+
+function operationOf(route: AnyRoute, schemas: Json): Json {
+  const responses: Json = {};
+  for (const status of route.status) {
+    const content: Json = {};
+    if (route.files.length === 0 || route.envelope) {
+      const data = schemaOf(route.reply, 'output', schemas);
+      content['application/json'] = { schema: route.envelope ? envelopeOf(data) : data };
+    }
+    for (const type of route.files) content[type] = { schema: { type: 'string', format: 'binary' } };
+    responses[String(status)] = { description: 'Done', content };
+  }
+  for (const [status, codes] of byStatus([...route.errors, ...everywhere, ...(route.auth === 'pub' ? [] : authenticated)])) {
+    responses[String(status)] = {
+      description: codes.map((code) => `\`${code}\`: ${errorTable[code][1]}`).join('\n\n'),
+      content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+    };
+  }
+  return {
+    operationId: route.id,
+    summary: route.summary,
+    tags: [route.id.split('.')[0]],
+    ...(route.permission ? { description: `Permission: \`${route.permission}\`` } : {}),
+    ...(route.auth === 'pub' ? { security: [] } : {}),
+    parameters: [...parametersOf(route.params, 'path', schemas), ...parametersOf(route.query, 'query', schemas)],
+    ...bodyOf(route, schemas),
+    responses,
+  };
+}
+
+function bodyOf(route: AnyRoute, schemas: Json): Json {
+  if (route.consumes === 'none') return {};
+  const schema = schemaOf(route.body, 'input', schemas);
+  const content: Json = { 'application/json': { schema } };
+  if (route.consumes === 'upload') {
+    const file: Json = { type: 'object', properties: { file: { type: 'string', format: 'binary' } } };
+    content['multipart/form-data'] = { schema: { allOf: [schema, file] } };
+  }
+  return { requestBody: { content } };
+}
+
+function envelopeOf(data: Json): Json {
+  return {
+    type: 'object',
+    required: ['success', 'data', 'requestId'],
+    properties: {
+      success: { const: true },
+      data,
+      meta: { type: 'object' },
+      warnings: { type: 'array' },
+      requestId: { type: 'string' },
+    },
+  };
+}
+
+function parametersOf(schema: z.ZodType, place: 'path' | 'query', schemas: Json): Json[] {
+  const object = schemaOf(schema, 'input', schemas) as { properties?: Record<string, Json>; required?: string[] };
+  return Object.entries(object.properties ?? {}).map(([name, property]) => ({
+    name,
+    in: place,
+    required: place === 'path' || (object.required ?? []).includes(name),
+    schema: property,
+  }));
+}
+
+function byStatus(codes: readonly ErrorCode[]): Map<number, ErrorCode[]> {
+  const map = new Map<number, ErrorCode[]>();
+  for (const code of new Set(codes)) map.set(errorTable[code][0], [...(map.get(errorTable[code][0]) ?? []), code]);
+  return map;
+}
+
+/** JSON Schema of a zod schema; the named ones (`.meta({id})`) are moved into `schemas` and referred to. */
+function schemaOf(schema: z.ZodType, io: 'input' | 'output', schemas: Json): Json {
+  const {
+    $schema: _,
+    $defs,
+    ...json
+  } = z.toJSONSchema(schema, { io, unrepresentable: 'any' }) as Json & { $defs?: Record<string, Json> };
+  for (const [name, definition] of Object.entries($defs ?? {})) schemas[name] = relocate(definition) as Json;
+  const named = json as { id?: string };
+  if (named.id && io === 'output') {
+    schemas[named.id] = relocate(json) as Json;
+    return { $ref: `#/components/schemas/${named.id}` };
+  }
+  return relocate(json) as Json;
+}
+
+function relocate(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(relocate);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key, inner]) => !(key === 'id' && typeof inner === 'string'))
+      .map(([key, inner]) =>
+        key === '$ref' && typeof inner === 'string'
+          ? [key, inner.replace('#/$defs/', '#/components/schemas/')]
+          : [key, relocate(inner)],
+      ),
+  );
+}

@@ -1,0 +1,45 @@
+/** Permissions deny by default; `*` is all, `chats.*` a whole group. */
+export const permissions = [
+  'messages.send',
+  'messages.receive',
+  'messages.manage',
+  'instance.info',
+  'instance.stats',
+  'session.control',
+  'sessions.manage',
+  'contacts.check',
+  'contacts.read',
+  'contacts.manage',
+  'chats.read',
+  'chats.manage',
+  'groups.read',
+  'groups.manage',
+  'channels.read',
+  'channels.manage',
+  'profile.read',
+  'profile.manage',
+  'labels.read',
+  'labels.manage',
+  'stories.read',
+  'stories.manage',
+  'presence.manage',
+  'calls.manage',
+  'templates.read',
+  'templates.manage',
+  'optouts.read',
+  'optouts.manage',
+  'webhook.configure',
+  'webhook.test',
+  'events.read',
+  'keys.manage',
+  'privacy.manage',
+  'audit.read',
+] as const;
+
+export type Permission = (typeof permissions)[number];
+
+/** Whether the grants of a credential (names, `group.*`, `*`) include a permission. */
+export function allows(grants: readonly string[], permission: Permission): boolean {
+  const group = `${permission.slice(0, permission.indexOf('.'))}.*`;
+  return grants.some((grant) => grant === '*' || grant === permission || grant === group);
+}

@@ -1,0 +1,210 @@
+import { z } from 'zod';
+import { mediaRef, messageTypes } from './content.js';
+import { messageStatuses, sessionStatuses } from './states.js';
+
+/** What leaves the API. Secrets, hashes and other accounts' ids are in none of these. Times are ISO 8601, UTC, milliseconds. */
+
+const time = z.iso.datetime();
+const nullableTime = time.nullable();
+
+export const contact = z
+  .object({ id: z.string(), phone: z.string().nullable(), lid: z.string().nullable(), name: z.string().nullable() })
+  .meta({ id: 'Contact' });
+export type Contact = z.infer<typeof contact>;
+
+export const chatRef = z.object({
+  id: z.string(),
+  type: z.enum(['private', 'group', 'channel', 'status']),
+  name: z.string().nullable(),
+});
+export type ChatRef = z.infer<typeof chatRef>;
+
+export const reason = z.object({ code: z.string(), message: z.string() }).meta({ id: 'Reason' });
+export type Reason = z.infer<typeof reason>;
+
+const sessionBase = {
+  name: z.string(),
+  status: z.enum(sessionStatuses),
+  isConnected: z.boolean(),
+  desired: z.enum(['running', 'stopped']),
+  reason: reason.nullable(),
+  phoneNumber: z.string().nullable(),
+  pushName: z.string().nullable(),
+  platform: z.string().nullable(),
+  lastSeen: nullableTime,
+  stale: z.boolean(),
+  qrCode: z.string().nullable().optional(),
+  expiresAt: nullableTime.optional(),
+};
+export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
+export type SessionStatusResource = z.infer<typeof sessionStatus>;
+
+export const sessionSettings = z
+  .object({
+    autoReconnect: z.boolean(),
+    autoRead: z.boolean(),
+    storeMedia: z.boolean(),
+    countryCode: z
+      .string()
+      .regex(/^[1-9]\d{0,2}$/)
+      .nullable(),
+    queueIfOffline: z.boolean(),
+    maxQueueAgeHours: z.number().positive().max(720),
+    pacing: z.object({
+      perMinute: z.number().int().min(0).max(100_000),
+      chatGapMs: z.number().int().min(0).max(600_000),
+      jitterMs: z.number().int().min(0).max(60_000),
+      typing: z.boolean(),
+    }),
+  })
+  .meta({ id: 'SessionSettings' });
+export type SessionSettings = z.infer<typeof sessionSettings>;
+
+export const session = z
+  .object({
+    id: z.string(),
+    ...sessionBase,
+    isDefault: z.boolean(),
+    deviceName: z.string().nullable(),
+    workerId: z.string().nullable(),
+    settings: sessionSettings,
+    metadata: z.record(z.string(), z.unknown()),
+    counters: z.object({ sent: z.number(), received: z.number(), failed: z.number() }),
+    reconnectAttempts: z.number().int(),
+    connectedAt: nullableTime,
+    disconnectedAt: nullableTime,
+    errorCount: z.number().int(),
+    lastError: z.string().nullable(),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .meta({ id: 'Session' });
+export type SessionResource = z.infer<typeof session>;
+
+export const messageOrigins = ['api', 'panel', 'bulk', 'device', 'live', 'backfill'] as const;
+export type MessageOrigin = (typeof messageOrigins)[number];
+
+export const message = z
+  .object({
+    id: z.string(),
+    sessionId: z.string(),
+    whatsappId: z.string().nullable(),
+    direction: z.enum(['inbound', 'outbound']),
+    origin: z.enum(messageOrigins),
+    type: z.enum(messageTypes),
+    status: z.enum(messageStatuses),
+    reason: reason.nullable(),
+    chat: chatRef,
+    contact: contact.nullable(),
+    from: z.string().nullable(),
+    to: z.string().nullable(),
+    fromNumber: z.string().nullable(),
+    toNumber: z.string().nullable(),
+    text: z.string().nullable(),
+    content: z.record(z.string(), z.unknown()).nullable(),
+    attempts: z.number().int(),
+    isGroup: z.boolean(),
+    isForwarded: z.boolean(),
+    mentions: z.array(z.string()),
+    quotedMessageId: z.string().nullable(),
+    bulkJobId: z.string().nullable(),
+    templateId: z.string().nullable(),
+    cost: z.string(),
+    timestamp: nullableTime,
+    expiresAt: nullableTime,
+    createdAt: time,
+    scheduledAt: nullableTime,
+    queuedAt: nullableTime,
+    sentAt: nullableTime,
+    deliveredAt: nullableTime,
+    readAt: nullableTime,
+    playedAt: nullableTime,
+    failedAt: nullableTime,
+    cancelledAt: nullableTime,
+    editedAt: nullableTime,
+    revokedAt: nullableTime,
+    deletedAt: nullableTime,
+  })
+  .meta({ id: 'Message' });
+export type MessageResource = z.infer<typeof message>;
+
+export const media = mediaRef.extend({ id: z.string(), url: z.string(), expiresAt: nullableTime }).meta({ id: 'Media' });
+
+export const timelineEntry = z
+  .object({ status: z.string(), at: time, reason: reason.nullable(), attempt: z.number().int().nullable(), cursor: z.string() })
+  .meta({ id: 'TimelineEntry' });
+
+export const account = z
+  .object({
+    id: z.string(),
+    username: z.string(),
+    email: z.string(),
+    role: z.enum(['user', 'staff', 'admin']),
+    isActive: z.boolean(),
+    timezone: z.string(),
+    uncertainPolicy: z.enum(['hold', 'retry']),
+    apiKeyPrefix: z.string().nullable(),
+    createdAt: time,
+  })
+  .meta({ id: 'Account' });
+export type AccountResource = z.infer<typeof account>;
+
+export const token = z
+  .object({ token: z.string(), expiresAt: time, permissions: z.array(z.string()), sessionId: z.string().nullable() })
+  .meta({ id: 'Token' });
+
+export const chat = z
+  .object({
+    id: z.string(),
+    type: chatRef.shape.type,
+    name: z.string().nullable(),
+    contact: contact.nullable(),
+    unreadCount: z.number().int(),
+    isArchived: z.boolean(),
+    isPinned: z.boolean(),
+    mutedUntil: nullableTime,
+    isReadOnly: z.boolean(),
+    timestamp: nullableTime,
+    lastMessage: z
+      .object({ whatsappId: z.string().nullable(), type: z.string(), text: z.string().nullable(), fromMe: z.boolean() })
+      .nullable(),
+  })
+  .meta({ id: 'Chat' });
+export type ChatResource = z.infer<typeof chat>;
+
+export const profile = z
+  .object({
+    phoneNumber: z.string().nullable(),
+    lid: z.string().nullable(),
+    name: z.string().nullable(),
+    about: z.string().nullable(),
+    picture: z.string().nullable(),
+    isBusiness: z.boolean(),
+    platform: z.string().nullable(),
+  })
+  .meta({ id: 'Profile' });
+
+export const numberCheck = z
+  .object({ input: z.string(), normalised: z.string().nullable(), registered: z.boolean(), contact: contact.nullable() })
+  .meta({ id: 'NumberCheck' });
+
+export const capability = z
+  .object({
+    operation: z.string(),
+    method: z.string(),
+    path: z.string(),
+    support: z.enum(['supported', 'unsupported', 'degraded']),
+    reason: z.string().nullable(),
+    checkedAt: nullableTime,
+  })
+  .meta({ id: 'Capability' });
+
+/**
+ * What became of the mend for one defect of WhatsApp Web or the library: `waiting` until the page is there, `armed` in place and
+ * its defect not yet met, `mended` once it was met, `not_needed` on builds without it, `failed` when putting it in place threw.
+ */
+export const compatStates = ['waiting', 'armed', 'mended', 'not_needed', 'failed'] as const;
+export const compatReport = z
+  .object({ defect: z.string(), state: z.enum(compatStates), detail: z.string().nullable() })
+  .meta({ id: 'CompatReport' });
+export type CompatReport = z.infer<typeof compatReport>;

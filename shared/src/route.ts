@@ -1,0 +1,125 @@
+import { z } from 'zod';
+import type { ErrorCode } from './errors.js';
+import type { Permission } from './permissions.js';
+
+export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+/**
+ * Who may call a route. `pub` anyone; `key` any credential with the permission; `acc` account key or token; `pwd` a token from a
+ * password login; `stf` and `adm` the same with the role; `svc` the service key between our own processes.
+ */
+export type Auth = 'pub' | 'key' | 'acc' | 'pwd' | 'stf' | 'adm' | 'svc';
+
+/**
+ * One HTTP route. The parser, the handler's types, the OpenAPI document, the typed client and the tests that loop over every
+ * route read this object; nothing about a route is written twice.
+ */
+export interface Route<In = unknown, Out = unknown, Sent = unknown> {
+  readonly id: string;
+  readonly method: Method;
+  /** Express syntax. Below the base on which the routes are mounted. */
+  readonly path: string;
+  readonly summary: string;
+  readonly auth: Auth;
+  readonly permission?: Permission;
+  readonly params: z.ZodType;
+  readonly query: z.ZodType;
+  readonly body: z.ZodType;
+  /** `none`: the body is not read. `upload`: JSON, or multipart whose text fields go through the same schema. */
+  readonly consumes: 'none' | 'json' | 'upload';
+  /** Statuses of success; the first is used unless the handler names another. */
+  readonly status: readonly [number, ...number[]];
+  /** The schema of `data` inside the envelope, or of the whole reply where `envelope` is false. */
+  readonly reply: z.ZodType<Out>;
+  readonly envelope: boolean;
+  /** Media types of replies that are not JSON. */
+  readonly files: readonly string[];
+  readonly errors: readonly ErrorCode[];
+  /** Types only, never set. */
+  readonly $?: { in: In; out: Out; sent: Sent };
+}
+
+export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z.ZodType, O extends z.ZodType> {
+  id: string;
+  method: Method;
+  path: string;
+  summary: string;
+  auth: Auth;
+  permission?: Permission;
+  params?: P;
+  query?: Q;
+  body?: B;
+  consumes?: 'json' | 'upload';
+  status?: number | readonly [number, ...number[]];
+  reply?: O;
+  envelope?: boolean;
+  files?: readonly string[];
+  errors?: readonly ErrorCode[];
+}
+
+const nothing = z.object({});
+type Nothing = typeof nothing;
+
+export function defineRoute<
+  P extends z.ZodType = Nothing,
+  Q extends z.ZodType = Nothing,
+  B extends z.ZodType = Nothing,
+  O extends z.ZodType = z.ZodUnknown,
+>(spec: RouteSpec<P, Q, B, O>) {
+  const { status = 200, body, consumes, ...rest } = spec;
+  const route = {
+    params: nothing,
+    query: nothing,
+    reply: z.unknown(),
+    envelope: true,
+    files: [],
+    errors: [],
+    ...rest,
+    body: body ?? nothing,
+    consumes: consumes ?? (body ? 'json' : 'none'),
+    status: typeof status === 'number' ? ([status] as const) : status,
+  };
+  // The one cast: the defaults above make the object whole, and the type parameters carry what the schemas parse to.
+  return route as unknown as Route<
+    { params: z.output<P>; query: z.output<Q>; body: z.output<B> },
+    z.output<O>,
+    RouteInput<z.input<P>, z.input<Q>, z.input<B>>
+  >;
+}
+
+/** What a caller of the typed client passes. */
+export interface RouteInput<P, Q, B> {
+  params?: P;
+  query?: Q;
+  body?: B;
+}
+
+// `any` here is variance, not laziness: a list of routes holds routes of every input and output.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type AnyRoute = Route<any, any, any>;
+export type InputOf<R extends AnyRoute> = NonNullable<R['$']>['in'];
+export type OutputOf<R extends AnyRoute> = NonNullable<R['$']>['out'];
+export type SentOf<R extends AnyRoute> = NonNullable<R['$']>['sent'];
+
+/** Fields a request may also carry under another name (D-01, D-08). Both given and different is refused by the schema behind it. */
+export function withAliases<S extends z.ZodType>(schema: S, aliases: Record<string, string>) {
+  return z.preprocess((value, context) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+    const result: Record<string, unknown> = { ...value };
+    for (const [alias, name] of Object.entries(aliases)) {
+      if (!Object.hasOwn(result, alias)) continue;
+      if (result[name] !== undefined && result[name] !== result[alias]) {
+        context.issues.push({
+          code: 'custom',
+          input: value,
+          path: [alias],
+          message: `Differs from ${name}. Send one of the two.`,
+        });
+      } else {
+        result[name] = result[alias];
+      }
+      delete result[alias];
+    }
+    return result;
+  }, schema);
+}

@@ -1,0 +1,173 @@
+/** States and the moves between them. A move that is not in these tables is a bug and is refused by the code that makes it. */
+
+export const sessionStatuses = [
+  'initializing',
+  'qr_pending',
+  'passkey_required',
+  'connecting',
+  'connected',
+  'disconnected',
+  'error',
+  'suspended',
+] as const;
+export type SessionStatus = (typeof sessionStatuses)[number];
+
+/**
+ * | from | to | on |
+ * | --- | --- | --- |
+ * | disconnected | initializing | start asked; reconcile with desired `running`; reconnect attempt |
+ * | error | initializing, disconnected | start asked; stop asked |
+ * | initializing | qr_pending, connecting | page shows a code; stored login found |
+ * | initializing | disconnected, error | stop, worker lost, attempt failed; no browser, locked profile, page not loaded, attempts used up |
+ * | qr_pending | connecting, passkey_required, initializing | scanned; WhatsApp asks for a passkey; browser restarted |
+ * | qr_pending | disconnected, error | stop, `QR_TIMEOUT`, worker lost; ladder used up |
+ * | passkey_required | connecting, qr_pending, disconnected, error | confirmed; refused or run out; stop; ladder used up |
+ * | connecting | connected, qr_pending, initializing | proven; stored login refused; browser restarted |
+ * | connecting | disconnected, error | stop, conflict, logged out, worker lost; sync not done in time |
+ * | connected | connecting, initializing, disconnected, error | line lost; browser restarted; stop, logout, conflict, worker lost; restricted |
+ * | any | suspended | staff suspends; back by `disconnected` |
+ */
+export const sessionMoves: Record<SessionStatus, readonly SessionStatus[]> = {
+  initializing: ['qr_pending', 'connecting', 'disconnected', 'error', 'suspended'],
+  qr_pending: ['connecting', 'passkey_required', 'initializing', 'disconnected', 'error', 'suspended'],
+  passkey_required: ['connecting', 'qr_pending', 'disconnected', 'error', 'suspended'],
+  connecting: ['connected', 'qr_pending', 'initializing', 'disconnected', 'error', 'suspended'],
+  connected: ['connecting', 'initializing', 'disconnected', 'error', 'suspended'],
+  disconnected: ['initializing', 'suspended'],
+  error: ['initializing', 'disconnected', 'suspended'],
+  suspended: ['disconnected'],
+};
+
+export const sessionReasons = {
+  NOT_STARTED: 'The session was never started. Start it with POST /api/v1/sessions/init.',
+  STARTING: 'The browser is starting.',
+  WAITING_FOR_SCAN: 'Scan the QR code with WhatsApp on the phone: Settings, Linked devices, Link a device.',
+  WAITING_FOR_PASSKEY: 'WhatsApp asks for a passkey. Confirm it on the phone.',
+  SYNCING: 'Linked; WhatsApp is syncing its messages.',
+  RECONNECTING: 'The line to WhatsApp was lost; the session is connecting again.',
+  USER_STOPPED: 'Stopped on request. The login is kept.',
+  USER_LOGGED_OUT: 'Logged out on request. Start it to link again.',
+  LOGGED_OUT_BY_PHONE: 'The phone unlinked this device. Start it to link again.',
+  CONFLICT: 'WhatsApp Web was opened elsewhere with this login.',
+  QR_TIMEOUT: 'The QR code was not scanned in time. Start the session again for a new one.',
+  PAIRING_REFUSED: 'WhatsApp refused to give a pairing code.',
+  AUTH_FAILURE: 'WhatsApp refused the stored login. Log out and link again.',
+  BROWSER_NOT_FOUND: 'No browser was found. Run npm run doctor.',
+  BROWSER_CRASHED: 'The browser ended unexpectedly; it is being restarted.',
+  PAGE_CRASHED: 'The page crashed; it is being restarted.',
+  PAGE_UNRESPONSIVE: 'The page does not answer; it is being restarted.',
+  PAGE_LOAD_TIMEOUT: 'WhatsApp Web did not load in time. Check the network.',
+  READY_TIMEOUT: 'Linked, but WhatsApp did not finish its sync in time.',
+  EVENT_BRIDGE_BROKEN: 'The page answers but its events do not arrive; it is being restarted.',
+  WHATSAPP_WEB_CHANGED: 'WhatsApp Web changed and lacks something essential. Update Chasqui.',
+  NETWORK_UNREACHABLE: 'WhatsApp cannot be reached. Check the network.',
+  PROXY_UNREACHABLE: 'The proxy does not answer.',
+  PROXY_AUTH_FAILED: 'The proxy refused its credentials.',
+  PROFILE_LOCKED: 'Another process uses the login folder of this session.',
+  PROFILE_CORRUPT: 'The login folder is damaged. Log out and link again.',
+  MEMORY_RECYCLED: 'The browser grew too large and is being restarted.',
+  RECONNECT_EXHAUSTED: 'All attempts to reconnect failed. Start the session again.',
+  WORKER_LOST: 'The worker of this session does not answer.',
+  WORKER_CAPACITY: 'No worker has room for this session.',
+  WORKER_MEMORY: 'No worker has memory for this session.',
+  DISK_FULL: 'The disk is full.',
+  ACCOUNT_RESTRICTED: 'WhatsApp restricts this account.',
+  ACCOUNT_BANNED: 'WhatsApp banned this account.',
+  SUSPENDED_BY_STAFF: 'Suspended by staff.',
+} as const;
+export type SessionReason = keyof typeof sessionReasons;
+
+export const messageStatuses = [
+  'scheduled',
+  'queued',
+  'sending',
+  'sent',
+  'delivered',
+  'read',
+  'played',
+  'failed',
+  'uncertain',
+  'cancelled',
+] as const;
+export type MessageStatus = (typeof messageStatuses)[number];
+
+const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
+
+/**
+ * | from | to | on |
+ * | --- | --- | --- |
+ * | scheduled | queued, cancelled, failed | due; cancelled; `MISSED`, `SESSION_DELETED` |
+ * | queued | sending, cancelled, failed | claimed with its id reserved; cancelled; `EXPIRED`, `SESSION_DELETED`, precondition failed |
+ * | sending | sent … played, failed, queued, uncertain | acknowledged; proven not sent; refused before hand-over; outcome unknown |
+ * | uncertain | sent … played, queued, failed | found or acknowledged; proven absent or told to; told to, or absent after its end |
+ * | sent, delivered, read | upwards only | acks, steps may be skipped; inbound: marked seen |
+ * | failed | queued, sent … played | retried; an ack proves that it left after all |
+ *
+ * `played` and `cancelled` are final. The reserved WhatsApp id never changes over all attempts.
+ */
+export const messageMoves: Record<MessageStatus, readonly MessageStatus[]> = {
+  scheduled: ['scheduled', 'queued', 'cancelled', 'failed'],
+  queued: ['sending', 'cancelled', 'failed'],
+  sending: [...acknowledged, 'failed', 'queued', 'uncertain'],
+  uncertain: [...acknowledged, 'queued', 'failed'],
+  sent: ['delivered', 'read', 'played'],
+  delivered: ['read', 'played'],
+  read: ['played'],
+  played: [],
+  failed: ['queued', ...acknowledged],
+  cancelled: [],
+};
+
+/** The statuses a message may be in for a move to `to`: the WHERE clause of the conditional update that makes it. */
+export const messageSources = (to: MessageStatus): MessageStatus[] =>
+  messageStatuses.filter((from) => messageMoves[from].includes(to));
+export const sessionSources = (to: SessionStatus): SessionStatus[] =>
+  sessionStatuses.filter((from) => sessionMoves[from].includes(to));
+
+/** WhatsApp's ack numbers: −1 error, 0 pending, 1 server, 2 device, 3 read, 4 played. Null where the number is no progress. */
+export function statusOfAck(ack: number): 'sent' | 'delivered' | 'read' | 'played' | null {
+  return ack >= 1 ? (acknowledged[Math.min(ack, 4) - 1] ?? null) : null;
+}
+export const ackOfStatus = (status: MessageStatus): number => (acknowledged as readonly string[]).indexOf(status) + 1;
+
+export const messageReasons = {
+  PACING: 'Waits for the pace of this session.',
+  WAITING_FOR_SESSION: 'Waits until the session is connected.',
+  RETRY_SCHEDULED: 'Will be tried again.',
+  PROVEN_ABSENT: 'The first attempt certainly did not leave; it is sent again under the same id.',
+  POLICY_RETRY: 'Sent again under the same id, as the account’s policy says.',
+  SETTLED_AS_RETRY: 'Sent again on request.',
+  WORKER_UNAVAILABLE: 'The worker did not answer; nothing was handed over.',
+  MEDIA_UPLOAD_FAILED: 'WhatsApp did not take the file.',
+  CONNECTION_LOST: 'The line to WhatsApp was lost before the message left.',
+  RATE_REFUSED_BY_WHATSAPP: 'WhatsApp asks for a slower pace.',
+  RECIPIENT_NOT_ON_WHATSAPP:
+    'The number is not registered on WhatsApp. Check it with POST /api/v1/sessions/current/contacts/check.',
+  CHAT_NOT_FOUND: 'There is no such chat.',
+  QUOTED_MESSAGE_NOT_FOUND: 'The quoted message was not found. Send without it, or with ignoreQuoteErrors.',
+  GROUP_ADMIN_REQUIRED: 'Only admins may write to this group.',
+  WHATSAPP_REFUSED: 'WhatsApp refused the message.',
+  NOT_SUPPORTED_BY_WHATSAPP: 'The present WhatsApp Web cannot send this.',
+  CODEC_UNAVAILABLE: 'The browser lacks the codec. Send with asDocument.',
+  REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
+  ACCOUNT_RESTRICTED: 'WhatsApp restricts this account.',
+  EXPIRED: 'Was not handed over before it expired.',
+  MISSED: 'Its time passed while the system was down.',
+  SESSION_DELETED: 'The session was deleted.',
+  CONTENT_WIPED: 'The content was removed.',
+  RETRIES_EXHAUSTED: 'All attempts failed.',
+  SETTLED_AS_FAILED: 'Settled as failed by a person.',
+  TIMEOUT_AFTER_HANDOVER: 'Handed to WhatsApp Web, which did not confirm in time. It is being looked up.',
+  CRASHED_DURING_SEND: 'The system was interrupted while sending. The message is being looked up.',
+  LOOKING_UP: 'It is being looked up under its reserved id.',
+  HELD_BY_POLICY: 'Nobody can tell whether it left. Settle it with POST /api/v1/messages/:id/resolve.',
+} as const;
+export type MessageReason = keyof typeof messageReasons;
+
+/** Failures after which nothing left and trying again may help (MSG-16, D-35). */
+export const retryableReasons: ReadonlySet<MessageReason> = new Set<MessageReason>([
+  'WORKER_UNAVAILABLE',
+  'MEDIA_UPLOAD_FAILED',
+  'CONNECTION_LOST',
+  'RATE_REFUSED_BY_WHATSAPP',
+]);

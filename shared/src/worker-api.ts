@@ -1,0 +1,419 @@
+import { z } from 'zod';
+import { messageContent } from './content.js';
+import { chatRef, compatReport, contact, reason, sessionSettings } from './resources.js';
+import { defineRoute } from './route.js';
+import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
+
+/**
+ * The contract between the two processes: commands go to the worker, events and heartbeats come back. Everything but `/health`
+ * carries the service key. The first seven worker routes are fixed by the product's contract.
+ */
+
+const epoch = z.number().int().nonnegative();
+
+/** What the worker is told of a session's settings. */
+export const workerSettings = sessionSettings.pick({ autoRead: true, pacing: true }).partial();
+
+export const sessionMetrics = z.object({
+  memoryMb: z.number().nullable(),
+  cpuPercent: z.number().nullable(),
+  processes: z.number().int(),
+  browserUptimeSeconds: z.number().nullable(),
+  queueDepth: z.number().int(),
+  roundTripMs: z.number().nullable(),
+});
+export type SessionMetrics = z.infer<typeof sessionMetrics>;
+
+/** What one session looks like from its worker. `qrText` is what the QR encodes; the backend draws the picture. */
+export const observedSession = z.object({
+  sessionId: z.string(),
+  epoch,
+  status: z.enum(sessionStatuses),
+  reason: reason.nullable(),
+  phoneNumber: z.string().nullable(),
+  lid: z.string().nullable(),
+  pushName: z.string().nullable(),
+  platform: z.string().nullable(),
+  whatsappWebVersion: z.string().nullable(),
+  qrText: z.string().nullable(),
+  qrExpiresAt: z.iso.datetime().nullable(),
+  lastRoundTripAt: z.iso.datetime().nullable(),
+  compat: z.array(compatReport),
+  metrics: sessionMetrics,
+});
+export type ObservedSession = z.infer<typeof observedSession>;
+
+/** A command to hand one message to WhatsApp. Milliseconds; `recipient` is a WhatsApp id. */
+export const sendCommand = z.object({
+  epoch,
+  reservedId: z.string().regex(/^3EB0[0-9A-F]{18}$/),
+  recipient: z.string(),
+  content: messageContent,
+  options: z.object({
+    quotedMessageId: z.string().nullable().default(null),
+    ignoreQuoteErrors: z.boolean().default(false),
+    mentions: z.array(z.string()).default([]),
+    typingMs: z.number().int().min(0).default(0),
+  }),
+  deadlineMs: z.number().int().min(100).max(600_000),
+});
+export type SendCommand = z.infer<typeof sendCommand>;
+
+const messageReason = z.enum(Object.keys(messageReasons) as [MessageReason, ...MessageReason[]]);
+
+/**
+ * `failed` means proven not sent. Any doubt, a deadline that passes after the page was called included, is `uncertain`.
+ * `sending` is only answered to a repeat while the first call still runs.
+ */
+export const sendOutcome = z.discriminatedUnion('outcome', [
+  z.object({ outcome: z.literal('sent'), whatsappId: z.string(), ack: z.number().int(), at: z.iso.datetime() }),
+  z.object({ outcome: z.literal('failed'), reason: messageReason, message: z.string(), retryable: z.boolean() }),
+  z.object({ outcome: z.literal('uncertain'), reason: messageReason, message: z.string() }),
+  z.object({ outcome: z.literal('sending') }),
+]);
+export type SendOutcome = z.infer<typeof sendOutcome>;
+
+const simpleSend = {
+  sessionId: z.string(),
+  recipient: z.string().min(1),
+  messageId: z.string().optional(),
+  reservedId: z.string().optional(),
+  epoch: epoch.optional(),
+};
+
+const sendErrors = [
+  'SESSION_NOT_FOUND',
+  'SESSION_NOT_CONNECTED',
+  'STALE_EPOCH',
+  'IDEMPOTENCY_KEY_REUSED',
+  'SHUTTING_DOWN',
+] as const;
+
+export const workerRoutes = {
+  health: defineRoute({
+    id: 'worker.health',
+    method: 'get',
+    path: '/health',
+    summary: 'Whether the worker can serve, and the mends of each session',
+    auth: 'pub',
+    reply: z.object({
+      status: z.enum(['ok', 'degraded', 'down']),
+      version: z.string(),
+      workerId: z.string(),
+      bootId: z.string(),
+      sessions: z.number().int(),
+      capacity: z.number().int(),
+      draining: z.boolean(),
+      memoryMb: z.number(),
+      browser: z.object({ path: z.string().nullable(), profile: z.string() }),
+      outlet: z.object({ pending: z.number().int() }),
+      compat: z.record(z.string(), z.array(compatReport)),
+    }),
+  }),
+  init: defineRoute({
+    id: 'worker.session.init',
+    method: 'post',
+    path: '/api/session/init',
+    summary: 'Start a session; joins a start that is running',
+    auth: 'svc',
+    body: z.object({
+      sessionId: z.string(),
+      epoch: epoch.optional(),
+      settings: workerSettings.optional(),
+      deviceName: z.string().nullable().optional(),
+    }),
+    reply: observedSession,
+    errors: ['STALE_EPOCH', 'WORKER_CAPACITY', 'WORKER_MEMORY', 'SHUTTING_DOWN'],
+  }),
+  status: defineRoute({
+    id: 'worker.session.status',
+    method: 'get',
+    path: '/api/session/status/:id',
+    summary: 'One session as the worker sees it',
+    auth: 'svc',
+    params: z.object({ id: z.string() }),
+    reply: observedSession,
+    errors: ['SESSION_NOT_FOUND'],
+  }),
+  disconnect: defineRoute({
+    id: 'worker.session.disconnect',
+    method: 'post',
+    path: '/api/session/disconnect',
+    summary: 'Stop a session; `logout` unlinks the device and deletes the login',
+    auth: 'svc',
+    body: z.object({ sessionId: z.string(), epoch: epoch.optional(), logout: z.boolean().optional() }),
+    reply: observedSession,
+    errors: ['STALE_EPOCH'],
+  }),
+  sendText: defineRoute({
+    id: 'worker.message.sendText',
+    method: 'post',
+    path: '/api/message/send-text',
+    summary: 'Send a text; the same way as the idempotent PUT',
+    auth: 'svc',
+    body: z.object({ ...simpleSend, message: z.string().min(1).max(65_536) }),
+    status: [200, 202],
+    reply: sendOutcome,
+    errors: sendErrors,
+  }),
+  sendMedia: defineRoute({
+    id: 'worker.message.sendMedia',
+    method: 'post',
+    path: '/api/message/send-media',
+    summary: 'Send a file (multipart, or base64 in JSON); the same way as the idempotent PUT',
+    auth: 'svc',
+    consumes: 'upload',
+    body: z.object({
+      ...simpleSend,
+      type: z.enum(['image', 'video', 'audio', 'voice', 'document', 'sticker']),
+      mimetype: z.string(),
+      filename: z.string().nullable().optional(),
+      caption: z.string().nullable().optional(),
+      mediaBase64: z.string().optional(),
+    }),
+    status: [200, 202],
+    reply: sendOutcome,
+    errors: sendErrors,
+  }),
+  list: defineRoute({
+    id: 'worker.session.list',
+    method: 'get',
+    path: '/api/session/list',
+    summary: 'All sessions of this worker',
+    auth: 'svc',
+    reply: z.array(observedSession),
+  }),
+  send: defineRoute({
+    id: 'worker.message.send',
+    method: 'put',
+    path: '/api/session/:id/messages/:messageId',
+    summary: 'Hand a message to WhatsApp, once per message id; a repeat is answered from the send record',
+    auth: 'svc',
+    params: z.object({ id: z.string(), messageId: z.string() }),
+    /** JSON, or multipart with the parts `command` (this, as JSON) and `file`. */
+    consumes: 'upload',
+    body: sendCommand,
+    status: [200, 202],
+    reply: sendOutcome,
+    errors: sendErrors,
+  }),
+  operation: defineRoute({
+    id: 'worker.operation',
+    method: 'post',
+    path: '/api/session/:id/operations/:operation',
+    summary: 'Run one operation of the table, or one of the internal operations, in the page',
+    auth: 'svc',
+    params: z.object({ id: z.string(), operation: z.string() }),
+    body: z.object({
+      epoch: epoch.optional(),
+      input: z.record(z.string(), z.unknown()).default({}),
+      deadlineMs: z.number().int().min(100).max(600_000).default(30_000),
+    }),
+    reply: z.object({ output: z.unknown() }),
+    files: ['application/octet-stream'],
+    errors: [
+      'OPERATION_NOT_FOUND',
+      'SESSION_NOT_FOUND',
+      'SESSION_NOT_CONNECTED',
+      'STALE_EPOCH',
+      'OPERATION_TIMEOUT',
+      'WHATSAPP_ERROR',
+    ],
+  }),
+} as const;
+
+/** Operations that only the backend calls: input → output. `messages.downloadMedia` answers with the bytes and headers instead. */
+export const internalOperations = {
+  'session.restart': { input: z.object({}), output: observedSession },
+  'session.pairingCode': {
+    input: z.object({ phoneNumber: z.string().regex(/^\d{7,15}$/) }),
+    output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
+  },
+  'session.wipe': { input: z.object({}), output: z.object({ wiped: z.boolean() }) },
+  'session.probe': { input: z.object({}), output: z.object({ roundTripMs: z.number(), canary: z.boolean() }) },
+  'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
+  /** Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. */
+  'session.lookup': {
+    input: z.object({ reservedId: z.string(), chatId: z.string() }),
+    output: z.discriminatedUnion('found', [
+      z.object({ found: z.literal(true), whatsappId: z.string(), ack: z.number().int() }),
+      z.object({ found: z.literal(false), proven: z.boolean() }),
+    ]),
+  },
+  'messages.downloadMedia': { input: z.object({ whatsappId: z.string() }), output: z.unknown() },
+} as const;
+export type InternalOperationId = keyof typeof internalOperations;
+
+/** One message as the page shows it, in our words. `key` is the part of WhatsApp's id that does not depend on how the chat is written. */
+export const observedMessage = z.object({
+  whatsappId: z.string(),
+  key: z.string(),
+  fromMe: z.boolean(),
+  chat: chatRef,
+  /** Who wrote it: the other side in a private chat, the participant in a group; null when it is ours. */
+  contact: contact.nullable(),
+  from: z.string().nullable(),
+  to: z.string().nullable(),
+  content: messageContent,
+  ack: z.number().int(),
+  timestamp: z.iso.datetime(),
+  isForwarded: z.boolean(),
+  mentions: z.array(z.string()),
+  quotedWhatsappId: z.string().nullable(),
+});
+export type ObservedMessage = z.infer<typeof observedMessage>;
+
+const aboutMessage = { whatsappId: z.string(), key: z.string(), chat: chatRef, at: z.iso.datetime() };
+
+/** What the worker tells, by type. The backend's inbox turns each into rows and public events. */
+export const workerEvents = {
+  'session.observed': z.object({
+    status: z.enum(sessionStatuses),
+    reason: reason.nullable(),
+    phoneNumber: z.string().nullable(),
+    lid: z.string().nullable(),
+    pushName: z.string().nullable(),
+    platform: z.string().nullable(),
+    attempt: z.number().int(),
+    whatsappWebVersion: z.string().nullable(),
+    compat: z.array(compatReport),
+  }),
+  'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
+  'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
+  'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
+  'session.backfill': z.object({
+    chats: z.number().int(),
+    messages: z.number().int(),
+    from: z.iso.datetime().nullable(),
+    to: z.iso.datetime().nullable(),
+    truncated: z.boolean(),
+  }),
+  /** Inbound, or sent from the phone or another device. A message that the backend sent itself is recognised by its key. */
+  'message.observed': z.object({ message: observedMessage, origin: z.enum(['live', 'backfill']) }),
+  'message.ack': z.object({ ...aboutMessage, ack: z.number().int(), participant: contact.nullable() }),
+  'message.edited': z.object({ ...aboutMessage, text: z.string().nullable() }),
+  'message.revoked': z.object(aboutMessage),
+  'message.reaction': z.object({ ...aboutMessage, contact: contact.nullable(), emoji: z.string().nullable() }),
+  'poll.vote': z.object({ ...aboutMessage, contact: contact.nullable(), options: z.array(z.string()) }),
+  'chat.updated': z.object({
+    chat: chatRef,
+    change: z.enum(['archived', 'unarchived', 'removed', 'unread']),
+    unreadCount: z.number().int().nullable(),
+  }),
+  'group.participants': z.object({
+    group: chatRef,
+    action: z.enum(['join', 'leave', 'add', 'remove', 'promote', 'demote']),
+    participants: z.array(contact),
+    by: contact.nullable(),
+    at: z.iso.datetime(),
+  }),
+  'group.updated': z.object({
+    group: chatRef,
+    change: z.string(),
+    value: z.string().nullable(),
+    by: contact.nullable(),
+    at: z.iso.datetime(),
+  }),
+  'group.membership_request': z.object({ group: chatRef, contact, method: z.string().nullable(), at: z.iso.datetime() }),
+  'call.received': z.object({
+    callId: z.string(),
+    contact: contact.nullable(),
+    isVideo: z.boolean(),
+    isGroup: z.boolean(),
+    at: z.iso.datetime(),
+  }),
+} as const;
+export type WorkerEventType = keyof typeof workerEvents;
+export type WorkerEventPayload<T extends WorkerEventType> = z.infer<(typeof workerEvents)[T]>;
+export const isWorkerEventType = (type: string): type is WorkerEventType => Object.hasOwn(workerEvents, type);
+
+/** One entry of a worker's outlet. `cursor` grows over the outlet, `sequence` counts without gaps within a session and epoch. */
+export const outletEvent = z.object({
+  cursor: z.number().int().positive(),
+  id: z.string(),
+  sessionId: z.string(),
+  epoch,
+  sequence: z.number().int().positive(),
+  type: z.string(),
+  occurredAt: z.iso.datetime(),
+  payload: z.record(z.string(), z.unknown()),
+});
+export type OutletEvent = z.infer<typeof outletEvent>;
+
+export const heartbeat = z.object({
+  workerId: z.string(),
+  bootId: z.string(),
+  url: z.string(),
+  version: z.string(),
+  capacity: z.number().int(),
+  draining: z.boolean(),
+  memoryMb: z.number(),
+  memoryLimitMb: z.number().nullable(),
+  cpuPercent: z.number().nullable(),
+  sessions: z.array(
+    observedSession.pick({
+      sessionId: true,
+      epoch: true,
+      status: true,
+      reason: true,
+      lastRoundTripAt: true,
+      metrics: true,
+      compat: true,
+      whatsappWebVersion: true,
+    }),
+  ),
+});
+export type Heartbeat = z.infer<typeof heartbeat>;
+
+/** What the worker should run, and under which epoch it may: sessions that it has and finds nowhere here are to be stopped. */
+export const heartbeatReply = z.object({
+  leases: z.array(z.object({ sessionId: z.string(), epoch, expiresAt: z.iso.datetime() })),
+  desired: z.array(
+    z.object({
+      sessionId: z.string(),
+      state: z.enum(['running', 'stopped']),
+      epoch,
+      settings: workerSettings,
+      deviceName: z.string().nullable(),
+    }),
+  ),
+  revoke: z.array(z.object({ sessionId: z.string(), epoch })),
+});
+export type HeartbeatReply = z.infer<typeof heartbeatReply>;
+
+/** Routes of the backend that only workers call; never reachable from outside. Mounted at the server's root. */
+export const backendInternalRoutes = {
+  events: defineRoute({
+    id: 'internal.events',
+    method: 'post',
+    path: '/internal/events',
+    summary: 'Events of a worker, at most 500',
+    auth: 'svc',
+    body: z.object({ workerId: z.string(), bootId: z.string(), events: z.array(outletEvent).max(500) }),
+    reply: z.object({
+      /** Everything up to this cursor is committed; the worker forgets up to it and sends the rest again. */
+      ackCursor: z.number().int(),
+      refused: z.array(z.object({ id: z.string(), code: z.string() })),
+      resend: z.array(z.object({ sessionId: z.string(), fromSequence: z.number().int() })),
+    }),
+    errors: ['DATABASE_UNAVAILABLE', 'SHUTTING_DOWN'],
+  }),
+  eventsTest: defineRoute({
+    id: 'internal.events.test',
+    method: 'get',
+    path: '/internal/events/test',
+    summary: 'Whether events would be taken',
+    auth: 'svc',
+    reply: z.object({ ok: z.literal(true), time: z.iso.datetime() }),
+  }),
+  heartbeat: defineRoute({
+    id: 'internal.workers.heartbeat',
+    method: 'post',
+    path: '/internal/workers/heartbeat',
+    summary: 'A worker tells what it runs and learns what it should run',
+    auth: 'svc',
+    body: heartbeat,
+    reply: heartbeatReply,
+    errors: ['DATABASE_UNAVAILABLE', 'SHUTTING_DOWN'],
+  }),
+} as const;
