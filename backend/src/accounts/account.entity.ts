@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 export type Role = 'user' | 'staff' | 'admin';
 
@@ -21,7 +21,7 @@ export class Account {
   @Column(column.string(64, { default: 'UTC' })) timezone: string;
   @Column(column.string(8, { default: 'hold' })) uncertainPolicy: 'hold' | 'retry';
   @Column(column.integer({ default: 10 })) maxSessions: number;
-  @Column(column.time(nullable)) lastLoginAt: Date | null;
+  @Column(orNull(column.time())) lastLoginAt: Date | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
 }

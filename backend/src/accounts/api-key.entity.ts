@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** A credential of programs. Only the SHA-256 of the key is stored; the key itself is shown once. */
 @Entity({ name: 'api_keys' })
@@ -8,7 +8,7 @@ export class ApiKey {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;
   /** Null: an account key, for all sessions. */
-  @Column(column.id(nullable)) sessionId: string | null;
+  @Column(orNull(column.id())) sessionId: string | null;
   /** The account's primary key, which holds every permission and is made anew by regenerate. */
   @Column(column.flag({ default: false })) isPrimary: boolean;
   @Column(column.string(100)) name: string;
@@ -17,7 +17,7 @@ export class ApiKey {
   @Column(column.string(4)) lastFour: string;
   @Column(column.json()) permissions: string[];
   @Column(column.flag({ default: true })) isActive: boolean;
-  @Column(column.time(nullable)) expiresAt: Date | null;
-  @Column(column.time(nullable)) lastUsedAt: Date | null;
+  @Column(orNull(column.time())) expiresAt: Date | null;
+  @Column(orNull(column.time())) lastUsedAt: Date | null;
   @Column(column.time()) createdAt: Date;
 }

@@ -1,12 +1,12 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** Cookie sessions of the panel. */
 @Entity({ name: 'panel_sessions' })
 @Index('panel_sessions_expiry', ['expiresAt'])
 export class PanelSession {
   @PrimaryColumn(column.string(64)) id: string;
-  @Column(column.id(nullable)) accountId: string | null;
+  @Column(orNull(column.id())) accountId: string | null;
   @Column(column.text({ select: false })) data: string;
   @Column(column.time()) expiresAt: Date;
 }
@@ -18,13 +18,13 @@ export class PanelSession {
 export class AuditLog {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.time()) at: Date;
-  @Column(column.id(nullable)) accountId: string | null;
+  @Column(orNull(column.id())) accountId: string | null;
   @Column(column.string(8)) actorType: 'key' | 'token' | 'panel' | 'system';
-  @Column(column.string(100, nullable)) actorName: string | null;
+  @Column(orNull(column.string(100))) actorName: string | null;
   @Column(column.string(64)) action: string;
   @Column(column.string(32)) objectType: string;
-  @Column(column.string(64, nullable)) objectId: string | null;
+  @Column(orNull(column.string(64))) objectId: string | null;
   @Column(column.json()) changes: Record<string, unknown>;
-  @Column(column.string(64, nullable)) ip: string | null;
-  @Column(column.string(128, nullable)) requestId: string | null;
+  @Column(orNull(column.string(64))) ip: string | null;
+  @Column(orNull(column.string(128))) requestId: string | null;
 }

@@ -1,6 +1,6 @@
 import type { ColumnOptions, ValueTransformer } from 'typeorm';
 
-type More = Pick<ColumnOptions, 'nullable' | 'select' | 'default'>;
+type More = Pick<ColumnOptions, 'select' | 'default'>;
 
 /**
  * Column types that are the same on SQLite and PostgreSQL, so that one set of entities and one set of migrations serves both and
@@ -21,25 +21,16 @@ const asNumber: ValueTransformer = {
   from: (value: unknown) => (value === null || value === undefined ? value : Number(value)),
 };
 
-const varying = <M extends More>(length: number, more: M) => ({ type: 'varchar' as const, length, ...more });
-const plain = <T extends 'text' | 'integer' | 'boolean', M extends More>(type: T, more: M) => ({ type, ...more });
-const through = <T extends 'text' | 'bigint', M extends More>(type: T, transformer: ValueTransformer, more: M) => ({
-  type,
-  transformer,
-  ...more,
-});
-
-// The type of `more` is kept, because a primary column must not be nullable and TypeORM's types say so.
-const none: Record<never, never> = {};
 export const column = {
-  id: <M extends More>(more: M = none as M) => varying(36, more),
-  string: <M extends More>(length: number, more: M = none as M) => varying(length, more),
-  text: <M extends More>(more: M = none as M) => plain('text', more),
-  integer: <M extends More>(more: M = none as M) => plain('integer', more),
-  big: <M extends More>(more: M = none as M) => through('bigint', asNumber, more),
-  flag: <M extends More>(more: M = none as M) => plain('boolean', more),
-  time: <M extends More>(more: M = none as M) => through('bigint', asDate, more),
-  json: <M extends More>(more: M = none as M) => through('text', asJson, more),
+  id: (more: More = {}) => ({ type: 'varchar' as const, length: 36, ...more }),
+  string: (length: number, more: More = {}) => ({ type: 'varchar' as const, length, ...more }),
+  text: (more: More = {}) => ({ type: 'text' as const, ...more }),
+  integer: (more: More = {}) => ({ type: 'integer' as const, ...more }),
+  big: (more: More = {}) => ({ type: 'bigint' as const, transformer: asNumber, ...more }),
+  flag: (more: More = {}) => ({ type: 'boolean' as const, ...more }),
+  time: (more: More = {}) => ({ type: 'bigint' as const, transformer: asDate, ...more }),
+  json: (more: More = {}) => ({ type: 'text' as const, transformer: asJson, ...more }),
 };
 
-export const nullable = { nullable: true } as const;
+/** The same column, null where nothing is known. */
+export const orNull = (options: ColumnOptions): ColumnOptions => ({ ...options, nullable: true });

@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** One row of the append-only log. `cursor` is given under a row lock, so that the order of cursors is the order of commits. */
 @Entity({ name: 'events' })
@@ -10,12 +10,12 @@ export class EventRow {
   @PrimaryColumn(column.big()) cursor: number;
   @Index('events_id', { unique: true }) @Column(column.id()) id: string;
   @Column(column.id()) accountId: string;
-  @Column(column.id(nullable)) sessionId: string | null;
+  @Column(orNull(column.id())) sessionId: string | null;
   /** Without gaps within a session. */
-  @Column(column.big(nullable)) sequence: number | null;
+  @Column(orNull(column.big())) sequence: number | null;
   @Column(column.string(40)) type: string;
   /** The message it is about; the timeline is a query on it. */
-  @Column(column.id(nullable)) messageId: string | null;
+  @Column(orNull(column.id())) messageId: string | null;
   @Column(column.json()) data: Record<string, unknown>;
   @Column(column.time()) occurredAt: Date;
 }

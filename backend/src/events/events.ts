@@ -1,5 +1,6 @@
 import { eventCatalogue, newId, type EventData, type EventType } from '@chasqui/shared';
 import type { Transaction } from '../db/unit-of-work.js';
+import { insertIfAbsent, insertRow, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Clock } from '../lib/clock.js';
 import { EventCounter, EventRow } from './event.entity.js';
@@ -41,7 +42,7 @@ export function createEvents({ clock }: { clock: Clock }): Events {
         data: eventCatalogue[event.type].data.parse(event.data) as Record<string, unknown>,
         occurredAt: event.occurredAt ?? clock.now(),
       };
-      await tx.manager.createQueryBuilder().insert().into(EventRow).values(row).updateEntity(false).execute();
+      await insertRow(tx, EventRow, row);
       tx.afterCommit(() => {
         for (const listener of listeners) listener(row);
       });
@@ -59,14 +60,9 @@ export function createEvents({ clock }: { clock: Clock }): Events {
  * order of commits on PostgreSQL too: a reader that has seen cursor 7 will never meet a 6 that commits later.
  */
 async function next(tx: Transaction, scope: string): Promise<number> {
-  const { affected } = await tx.manager
-    .createQueryBuilder()
-    .update(EventCounter)
-    .set({ last: () => 'last + 1' })
-    .where('scope = :scope', { scope })
-    .execute();
-  if (!affected) {
-    await tx.manager.createQueryBuilder().insert().into(EventCounter).values({ scope, last: 0 }).orIgnore().execute();
+  const affected = await updateRows(tx, EventCounter, { scope }, { last: () => 'last + 1' });
+  if (affected === 0) {
+    await insertIfAbsent(tx, EventCounter, { scope, last: 0 });
     return next(tx, scope);
   }
   const [row] = await select<{ last: number | string }>(tx.manager, 'SELECT last FROM event_counters WHERE scope = ?', [scope]);

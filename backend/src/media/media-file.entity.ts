@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** A stored file. Its bytes lie under `media/` in DATA_DIR under its id; names of the outside never become names on disk. */
 @Entity({ name: 'media_files' })
@@ -8,17 +8,17 @@ import { column, nullable } from '../db/columns.js';
 export class MediaFile {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;
-  @Column(column.id(nullable)) messageId: string | null;
+  @Column(orNull(column.id())) messageId: string | null;
   /** `pending`: announced by WhatsApp and not fetched yet. `failed`: cannot be had, see `reason`. */
   @Column(column.string(8)) state: 'pending' | 'stored' | 'failed';
-  @Column(column.string(160, nullable)) reason: string | null;
+  @Column(orNull(column.string(160))) reason: string | null;
   /** As sniffed from the bytes where they tell, otherwise as declared. */
   @Column(column.string(127)) mimetype: string;
-  @Column(column.big(nullable)) size: number | null;
-  @Column(column.string(255, nullable)) filename: string | null;
-  @Column(column.string(64, nullable)) sha256: string | null;
+  @Column(orNull(column.big())) size: number | null;
+  @Column(orNull(column.string(255))) filename: string | null;
+  @Column(orNull(column.string(64))) sha256: string | null;
   @Column(column.integer({ default: 0 })) attempts: number;
-  @Column(column.time(nullable)) nextAttemptAt: Date | null;
+  @Column(orNull(column.time())) nextAttemptAt: Date | null;
   @Column(column.time()) createdAt: Date;
-  @Column(column.time(nullable)) deletedAt: Date | null;
+  @Column(orNull(column.time())) deletedAt: Date | null;
 }

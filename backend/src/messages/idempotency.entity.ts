@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** The first reply to an `Idempotency-Key`. Written in the commit of the effect, so that a crash leaves both or neither. */
 @Entity({ name: 'idempotency_records' })
@@ -10,10 +10,10 @@ export class IdempotencyRecord {
   /** SHA-256 over method, path and body. */
   @Column(column.string(64)) requestHash: string;
   /** The message the send made: a repeat after a crash answers with the message as it is now. */
-  @Column(column.id(nullable)) messageId: string | null;
+  @Column(orNull(column.id())) messageId: string | null;
   /** Null while the first call runs. */
-  @Column(column.integer(nullable)) status: number | null;
-  @Column(column.text(nullable)) body: string | null;
+  @Column(orNull(column.integer())) status: number | null;
+  @Column(orNull(column.text())) body: string | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) expiresAt: Date;
 }

@@ -1,6 +1,6 @@
 import type { CompatReport, SessionSettings, SessionStatus } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** One linked WhatsApp account: what is desired of it, what was last observed, and who holds its lease. */
 @Entity({ name: 'sessions' })
@@ -13,22 +13,22 @@ export class Session {
   /** The name while the session lives, its id once it is deleted: a name is free again after deletion and unique before. */
   @Column(column.string(64)) liveName: string;
   @Column(column.flag({ default: false })) isDefault: boolean;
-  @Column(column.string(64, nullable)) deviceName: string | null;
+  @Column(orNull(column.string(64))) deviceName: string | null;
 
   @Column(column.string(8, { default: 'stopped' })) desired: 'running' | 'stopped';
   @Column(column.string(20, { default: 'disconnected' })) status: SessionStatus;
-  @Column(column.string(40, nullable)) reasonCode: string | null;
-  @Column(column.text(nullable)) reasonText: string | null;
-  @Column(column.string(20, nullable)) phoneNumber: string | null;
-  @Column(column.string(40, nullable)) lid: string | null;
-  @Column(column.string(128, nullable)) pushName: string | null;
-  @Column(column.string(40, nullable)) platform: string | null;
-  @Column(column.string(40, nullable)) whatsappWebVersion: string | null;
-  @Column(column.json(nullable)) compat: CompatReport[] | null;
+  @Column(orNull(column.string(40))) reasonCode: string | null;
+  @Column(orNull(column.text())) reasonText: string | null;
+  @Column(orNull(column.string(20))) phoneNumber: string | null;
+  @Column(orNull(column.string(40))) lid: string | null;
+  @Column(orNull(column.string(128))) pushName: string | null;
+  @Column(orNull(column.string(40))) platform: string | null;
+  @Column(orNull(column.string(40))) whatsappWebVersion: string | null;
+  @Column(orNull(column.json())) compat: CompatReport[] | null;
 
-  @Column(column.text({ ...nullable, select: false })) qrText: string | null;
-  @Column(column.id(nullable)) qrId: string | null;
-  @Column(column.time(nullable)) qrExpiresAt: Date | null;
+  @Column(orNull(column.text({ select: false }))) qrText: string | null;
+  @Column(orNull(column.id())) qrId: string | null;
+  @Column(orNull(column.time())) qrExpiresAt: Date | null;
 
   @Column(column.json()) settings: SessionSettings;
   @Column(column.json()) metadata: Record<string, unknown>;
@@ -37,18 +37,18 @@ export class Session {
   @Column(column.integer({ default: 0 })) failedCount: number;
   @Column(column.integer({ default: 0 })) reconnectAttempts: number;
   @Column(column.integer({ default: 0 })) errorCount: number;
-  @Column(column.text(nullable)) lastError: string | null;
-  @Column(column.integer(nullable)) memoryMb: number | null;
-  @Column(column.integer(nullable)) roundTripMs: number | null;
+  @Column(orNull(column.text())) lastError: string | null;
+  @Column(orNull(column.integer())) memoryMb: number | null;
+  @Column(orNull(column.integer())) roundTripMs: number | null;
 
-  @Column(column.string(64, nullable)) workerId: string | null;
+  @Column(orNull(column.string(64))) workerId: string | null;
   @Column(column.integer({ default: 0 })) leaseEpoch: number;
-  @Column(column.time(nullable)) leaseExpiresAt: Date | null;
+  @Column(orNull(column.time())) leaseExpiresAt: Date | null;
 
-  @Column(column.time(nullable)) lastSeen: Date | null;
-  @Column(column.time(nullable)) connectedAt: Date | null;
-  @Column(column.time(nullable)) disconnectedAt: Date | null;
+  @Column(orNull(column.time())) lastSeen: Date | null;
+  @Column(orNull(column.time())) connectedAt: Date | null;
+  @Column(orNull(column.time())) disconnectedAt: Date | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
-  @Column(column.time(nullable)) deletedAt: Date | null;
+  @Column(orNull(column.time())) deletedAt: Date | null;
 }

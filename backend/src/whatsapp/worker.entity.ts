@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, nullable } from '../db/columns.js';
+import { column, orNull } from '../db/columns.js';
 
 /** A worker as its last heartbeat told. */
 @Entity({ name: 'workers' })
@@ -11,9 +11,9 @@ export class Worker {
   @Column(column.flag({ default: false })) draining: boolean;
   @Column(column.integer()) capacity: number;
   @Column(column.integer({ default: 0 })) sessions: number;
-  @Column(column.integer(nullable)) memoryMb: number | null;
-  @Column(column.integer(nullable)) memoryLimitMb: number | null;
-  @Column(column.integer(nullable)) cpuPercent: number | null;
+  @Column(orNull(column.integer())) memoryMb: number | null;
+  @Column(orNull(column.integer())) memoryLimitMb: number | null;
+  @Column(orNull(column.integer())) cpuPercent: number | null;
   @Column(column.time()) lastHeartbeatAt: Date;
 }
 
