@@ -23,14 +23,15 @@ export interface Address {
   id: string;
 }
 
-const servers: Record<string, AddressKind> = {
-  'c.us': 'phone',
-  's.whatsapp.net': 'phone',
-  lid: 'lid',
-  'g.us': 'group',
-  newsletter: 'channel',
-  broadcast: 'status',
-};
+/** A map, not an object: `0@constructor` must find nothing. */
+const servers = new Map<string, AddressKind>([
+  ['c.us', 'phone'],
+  ['s.whatsapp.net', 'phone'],
+  ['lid', 'lid'],
+  ['g.us', 'group'],
+  ['newsletter', 'channel'],
+  ['broadcast', 'status'],
+]);
 
 const userForms: Record<AddressKind, RegExp> = {
   phone: /^[1-9]\d{6,14}$/,
@@ -44,7 +45,7 @@ const userForms: Record<AddressKind, RegExp> = {
 export function parseAddress(id: string): Address | null {
   const at = id.indexOf('@');
   if (at < 1) return null;
-  const kind = servers[id.slice(at + 1).toLowerCase()];
+  const kind = servers.get(id.slice(at + 1).toLowerCase());
   if (!kind) return null;
   const user = id.slice(0, at).replace(/[:_]\d{1,3}$/, '');
   if (!userForms[kind].test(user)) return null;
