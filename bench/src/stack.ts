@@ -1,0 +1,180 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startSimulator } from '@chasqui/simulator';
+
+/**
+ * The whole product as its users run it: the built backend and worker as two processes, and real Chromium, against the simulator.
+ * Benchmarks and end-to-end tests use it; it needs `npm run build` before.
+ */
+
+const root = resolve(import.meta.dirname, '../..');
+const programs = { backend: join(root, 'backend/dist/main.js'), worker: join(root, 'whatsapp-service/dist/main.js') };
+export type Part = keyof typeof programs;
+
+export interface StackOptions {
+  /** Build of the simulated WhatsApp Web; its newest when left out. */
+  build?: Parameters<typeof startSimulator>[0] extends infer O ? (O extends { build?: infer B } ? B : never) : never;
+  /** More settings for both processes. */
+  settings?: Record<string, string>;
+  databaseUrl?: string;
+}
+
+export interface Answer<T = Record<string, unknown>> {
+  status: number;
+  headers: Headers;
+  body: {
+    success: boolean;
+    data: T;
+    meta?: Record<string, unknown>;
+    error?: { code: string; message: string; details: Record<string, unknown> };
+    requestId: string;
+  };
+}
+
+export type Stack = Awaited<ReturnType<typeof startStack>>;
+
+export async function startStack(options: StackOptions = {}) {
+  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-'));
+  const simulator = await startSimulator(options.build ? { build: options.build } : {});
+  const [port, workerPort] = [await freePort(), await freePort()];
+  const env = environment({ dataDir, port, workerPort, browserArgs: simulator.browserArgs, options });
+  const urls: Record<Part, string> = { backend: `http://127.0.0.1:${port}`, worker: `http://127.0.0.1:${workerPort}` };
+  const children = new Map<Part, ChildProcess>();
+  const output: Record<Part, string[]> = { backend: [], worker: [] };
+  let key = '';
+
+  async function start(part: Part): Promise<void> {
+    const child = spawn(process.execPath, [programs[part]], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    children.set(part, child);
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output[part].push(text);
+        const first = /\{"chasqui":"first-admin".*\}/.exec(text);
+        if (first) key = (JSON.parse(first[0]) as { apiKey: string }).apiKey;
+      });
+    }
+    await ready(child, `${urls[part]}${part === 'backend' ? '/health/ready' : '/health'}`, () =>
+      output[part].slice(-20).join(''),
+    );
+  }
+
+  /** Ends a part: `SIGKILL` as a crash would, `SIGTERM` as an operator would. */
+  async function end(part: Part, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const child = children.get(part);
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
+
+  async function api<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T>> {
+    const form = body instanceof FormData;
+    const answer = await fetch(`${urls.backend}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `ApiKey ${key}`,
+        ...(body !== undefined && !form ? { 'content-type': 'application/json' } : {}),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: form ? body : JSON.stringify(body) }),
+    });
+    return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Answer<T>['body'] };
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([end('worker', 'SIGTERM'), end('backend', 'SIGTERM')]);
+    await simulator.close();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+
+  try {
+    const started = performance.now();
+    await start('backend');
+    const backendStartMs = performance.now() - started;
+    await start('worker');
+    return {
+      dataDir,
+      simulator,
+      urls,
+      backendStartMs,
+      key: () => key,
+      log: (part: Part) => output[part].join(''),
+      pid: (part: Part) => children.get(part)!.pid!,
+      start,
+      end,
+      api,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function environment(parts: {
+  dataDir: string;
+  port: number;
+  workerPort: number;
+  browserArgs: string[];
+  options: StackOptions;
+}): NodeJS.ProcessEnv {
+  const { dataDir, port, workerPort, browserArgs, options } = parts;
+  return {
+    PATH: process.env['PATH'],
+    HOME: process.env['HOME'],
+    TMPDIR: process.env['TMPDIR'],
+    BROWSER_PATH: process.env['BROWSER_PATH'],
+    NODE_ENV: 'production',
+    DATA_DIR: dataDir,
+    PORT: String(port),
+    WORKER_PORT: String(workerPort),
+    WORKER_URLS: `http://127.0.0.1:${workerPort}`,
+    BACKEND_URL: `http://127.0.0.1:${port}`,
+    BROWSER_ARGS: JSON.stringify(browserArgs),
+    SERVICE_API_KEY: 'a-service-key-for-tests-that-is-long-enough',
+    JWT_SECRET: 'a-token-secret-for-tests-that-is-long-enough',
+    COOKIE_SECRET: 'a-cookie-secret-for-tests-that-is-long-enough',
+    ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
+    ...options.settings,
+  };
+}
+
+async function ready(child: ChildProcess, url: string, lastWords: () => string): Promise<void> {
+  for (const until = Date.now() + 60_000; Date.now() < until; await sleep(25)) {
+    if (child.exitCode !== null) throw new Error(`${url} ended with code ${child.exitCode} before it was ready:\n${lastWords()}`);
+    const answer = await fetch(url).catch(() => null);
+    if (answer?.ok) return;
+  }
+  throw new Error(`${url} was not ready in a minute:\n${lastWords()}`);
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await new Promise((done) => server.close(done));
+  return port;
+}
+
+/** Waits for a condition, never for a duration: asks until `probe` gives something, and says what it waited for when it never does. */
+export async function eventually<T>(
+  what: string,
+  probe: () => Promise<T | null | undefined | false>,
+  withinMs = 20_000,
+): Promise<T> {
+  for (const until = Date.now() + withinMs; Date.now() < until; await sleep(50)) {
+    const found = await probe();
+    if (found) return found;
+  }
+  throw new Error(`Waited ${withinMs} ms in vain for ${what}`);
+}

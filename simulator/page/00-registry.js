@@ -1,0 +1,45 @@
+// Modules as Meta's loader has them: defined by name, made when first required. A name that is not there throws as WhatsApp's
+// loader does, and is reported, so that a library upgrade shows what is missing.
+const factories = new Map();
+const instances = new Map();
+const reported = new Set();
+
+function __d(name, factory) {
+  factories.set(name, factory);
+}
+
+function requireModule(name) {
+  if (instances.has(name)) return instances.get(name);
+  const factory = factories.get(name);
+  if (!factory) {
+    // The library probes these two, which today's WhatsApp Web does not have either.
+    if (!reported.has(name)) {
+      reported.add(name);
+      line.request('missing', { module: name }).catch(() => {});
+    }
+    throw new Error(`Requiring unknown module "${name}"`);
+  }
+  const exports = factory();
+  instances.set(name, exports);
+  return exports;
+}
+window.require = requireModule;
+window.__d = __d;
+window.Debug = { VERSION: options.version };
+
+const is = (...builds) => builds.includes(options.build);
+const drifted = is('2026-07', '2026-09');
+const newest = is('2026-09');
+
+// WhatsApp's own errors are of small classes whose names are one letter: they arrive as `r: r`.
+class r extends Error {
+  constructor(message, status) {
+    super(newest ? 'r' : message);
+    this.name = newest ? 'r' : 'ServerStatusCodeError';
+    this.status = status;
+    this.detail = message;
+  }
+}
+
+const ballast = new Uint8Array(options.ballastMb * 1024 * 1024).fill(1);
+window.__ballast = ballast;

@@ -1,0 +1,143 @@
+// Login, the state of the line, and linking. The login lies in IndexedDB with strict durability, so that LocalAuth's restores are real.
+const store = (() => {
+  const open = new Promise((resolve, reject) => {
+    const request = indexedDB.open('signal-storage', 1);
+    request.onupgradeneeded = () => request.result.createObjectStore('login');
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  const run = async (mode, work) => {
+    const transaction = (await open).transaction('login', mode, { durability: 'strict' });
+    const request = work(transaction.objectStore('login'));
+    return new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onerror = () => reject(transaction.error);
+    });
+  };
+  return {
+    get: (key) => run('readonly', (box) => box.get(key)),
+    put: (key, value) => run('readwrite', (box) => box.put(value, key)),
+    clear: () => run('readwrite', (box) => box.clear()),
+  };
+})();
+
+const Socket = new (class extends Model {
+  async logout() {
+    await line.request('logout');
+    await forget();
+  }
+  async takeover() {
+    line.connect();
+  }
+  reconnect() {
+    line.close();
+  }
+})({ state: 'OPENING', stream: 'DISCONNECTED', hasSynced: false });
+const Conn = new Model({
+  ref: undefined,
+  wid: undefined,
+  pushname: undefined,
+  platform: undefined,
+  battery: undefined,
+  plugged: undefined,
+  refTTL: 20000,
+  connected: false,
+});
+Conn.canSetMyPushname = () => true;
+const Stream = new Model({ mode: 'QR', available: false });
+Stream.markAvailable = () => Stream.set({ available: true });
+Stream.markUnavailable = () => Stream.set({ available: false });
+const Cmd = new Emitter();
+Cmd.refreshQR = () => line.request('refresh_qr').then(() => Socket.set({ state: 'UNPAIRED' }));
+
+let me = null;
+let creds = null;
+let retired = false;
+
+async function forget() {
+  retired = true;
+  await store.clear();
+  Cmd.trigger('logout');
+  setTimeout(() => location.assign('/?post_logout=1'), 50);
+}
+
+function identify(identity) {
+  me = { pn: createWid(identity.pn), lid: createWid(identity.lid), name: identity.name, about: identity.about };
+  Conn.set({ wid: me.pn, pushname: identity.name, platform: identity.platform, connected: true });
+  Stream.set({ mode: 'MAIN' });
+}
+
+async function begin() {
+  creds = (await store.get('creds')) ?? null;
+  const answer = await line.request('hello', { creds });
+  if (answer.refused) {
+    await store.clear();
+    return void forget();
+  }
+  if (!answer.linked) return;
+  identify(answer.me);
+  Socket.set({ state: 'CONNECTED' });
+  await sync();
+}
+
+line.hooks(
+  () => void begin().catch((error) => console.error(error)),
+  () => {
+    if (retired) return;
+    if (me) Socket.set({ state: 'OPENING' });
+    setTimeout(() => line.connect(), line.quietMs ?? 200);
+    line.quietMs = undefined;
+  },
+);
+line.on('ref', (ref) => {
+  Conn.set({ ref });
+  if (Socket.state !== 'UNPAIRED') Socket.set({ state: 'UNPAIRED' });
+});
+line.on('ref_idle', () => Socket.set({ state: 'UNPAIRED_IDLE' }));
+line.on('pair_success', async ({ creds: given, me: identity }) => {
+  creds = given;
+  Socket.set({ state: 'PAIRING' });
+  await store.put('creds', creds);
+  identify(identity);
+  Socket.set({ state: 'CONNECTED' });
+  await sync();
+});
+line.on('logged_out', () => void forget());
+line.on('conflict', () => {
+  retired = true;
+  Socket.set({ state: 'CONFLICT' });
+});
+line.on('drop', ({ forMs }) => {
+  line.quietMs = forMs;
+  line.close();
+});
+
+__d('WAWebSocketModel', () => ({ Socket }));
+__d('WAWebConnModel', () => ({ Conn }));
+__d('WAWebStreamModel', () => ({ Stream }));
+__d('WAWebCmd', () => ({ Cmd }));
+__d('WAWebOfflineHandler', () => ({ OfflineMessageHandler: { getOfflineDeliveryProgress: () => 100 } }));
+__d('WAWebMiscBrowserUtils', () => ({ info: () => ({ os: 'Linux', name: 'Chrome', version: '1' }) }));
+__d('WAWebLaunchSocketUtils', () => ({ refreshQR: () => Cmd.refreshQR() }));
+__d('WABase64', () => ({ encodeB64: (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))) }));
+__d('WAWebCompanionRegClientUtils', () => ({ DEVICE_PLATFORM: 'CHROME' }));
+__d('WAWebAdvSignatureApi', () => ({}));
+const keyPair = () => ({ pubKey: crypto.getRandomValues(new Uint8Array(32)) });
+const noiseInfo = { staticKeyPair: keyPair() };
+const registration = { identityKeyPair: keyPair() };
+__d('WAWebUserPrefsInfoStore', () => ({ waNoiseInfo: { get: async () => noiseInfo } }));
+__d('WAWebSignalStoreApi', () => ({ waSignalStore: { getRegistrationInfo: async () => registration } }));
+const advSecret = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(32))));
+__d('WAWebUserPrefsMultiDevice', () => ({ getADVSecretKey: () => advSecret }));
+__d('WAWebUserPrefsMeUser', () => ({
+  getMaybeMePnUser: () => me?.pn,
+  getMaybeMeLidUser: () => me?.lid,
+  getMeUser: () => me?.pn,
+  getMePnUserOrThrow: () => me.pn,
+}));
+__d('WAWebAltDeviceLinkingApi', () => ({
+  setPairingType: () => {},
+  initializeAltDeviceLinking: async () => {},
+  initializeQRLinking: async () => {},
+  startAltLinkingFlow: (phone) => line.request('altlink', { phone: String(phone).replace(/\D/g, '') }),
+}));

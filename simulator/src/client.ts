@@ -1,0 +1,30 @@
+import type { ControlOperations } from './control.js';
+
+/** The control API, typed: one method for each operation, with its argument and its result. Rejects with the simulator's own sentence. */
+export type SimulatorClient = {
+  [K in keyof ControlOperations]: (
+    ...input: Parameters<ControlOperations[K]>[0] extends object
+      ? [Parameters<ControlOperations[K]>[0]] | (object extends Parameters<ControlOperations[K]>[0] ? [] : never)
+      : never
+  ) => Promise<Jsonified<ReturnType<ControlOperations[K]>>>;
+};
+
+type Jsonified<T> = T extends undefined | void ? null : T;
+
+export function simulatorClient(controlUrl: string): SimulatorClient {
+  const call = async (name: string, input: object = {}): Promise<unknown> => {
+    const answer = await fetch(`${controlUrl}/api/${name}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(input),
+    });
+    const body = (await answer.json()) as { result?: unknown; error?: string };
+    if (!answer.ok) throw new Error(`${name}: ${body.error}`);
+    return body.result;
+  };
+  // The one cast: every name of the table is a method, which the proxy makes when it is asked for.
+  return new Proxy(
+    {},
+    { get: (_, name) => (name === 'then' ? undefined : (input?: object) => call(String(name), input)) },
+  ) as SimulatorClient;
+}

@@ -1,0 +1,30 @@
+/**
+ * Faults that tests order: the next `count` requests of an operation fail (the server refuses), are dropped (never arrive), are
+ * applied with the reply lost, or are delayed.
+ */
+export interface Fault {
+  op: string;
+  mode: 'fail' | 'drop' | 'dropReply' | 'delay';
+  count: number;
+  delayMs?: number;
+}
+
+export function createFaults() {
+  let faults: Fault[] = [];
+  return {
+    order(fault: Fault): void {
+      faults.push({ ...fault });
+    },
+    clear(): void {
+      faults = [];
+    },
+    /** The fault that this request meets, if any; it is used up by one. */
+    next(op: string): Fault | null {
+      const fault = faults.find((candidate) => candidate.op === op && candidate.count > 0);
+      if (!fault) return null;
+      fault.count -= 1;
+      return fault;
+    },
+  };
+}
+export type Faults = ReturnType<typeof createFaults>;

@@ -1,0 +1,41 @@
+import { appendFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+
+/** One line for each message that WhatsApp's server was handed: the oracle of crash tests. Append-only. */
+export interface JournalEntry {
+  n: number;
+  at: string;
+  account: string;
+  key: string;
+  chat: string;
+  type: string;
+  bodyHash: string;
+  bodyLength: number;
+  /** The same key came before: WhatsApp shows it once, but somebody sent it twice. */
+  repeat: boolean;
+  refused: boolean;
+}
+
+export interface Journal {
+  add(entry: Omit<JournalEntry, 'n' | 'at' | 'bodyHash' | 'bodyLength'> & { body: string }): void;
+  since(n: number): JournalEntry[];
+}
+
+/** `file`: where it is also written, line by line, so that it outlives a killed simulator. */
+export function createJournal(now: () => Date, file?: string): Journal {
+  const entries: JournalEntry[] = [];
+  return {
+    add({ body, ...rest }) {
+      const entry = {
+        n: entries.length + 1,
+        at: now().toISOString(),
+        ...rest,
+        bodyHash: createHash('sha256').update(body).digest('hex'),
+        bodyLength: body.length,
+      };
+      entries.push(entry);
+      if (file) appendFileSync(file, `${JSON.stringify(entry)}\n`);
+    },
+    since: (n) => entries.slice(n),
+  };
+}

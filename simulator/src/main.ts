@@ -1,0 +1,29 @@
+import { parseArgs } from 'node:util';
+import { startSimulator } from './server.js';
+import { builds, type BuildName } from './wire.js';
+
+/** `node dist/main.js [--port N] [--control-port N] [--build NAME] [--journal FILE]`: prints one line of JSON and runs until it is stopped. */
+const { values } = parseArgs({
+  options: {
+    port: { type: 'string' },
+    'control-port': { type: 'string' },
+    build: { type: 'string' },
+    journal: { type: 'string' },
+  },
+});
+if (values.build && !(values.build in builds)) {
+  console.error(`There is no build ${values.build}. Choose one of ${Object.keys(builds).join(', ')}.`);
+  process.exit(1);
+}
+const simulator = await startSimulator({
+  port: Number(values.port ?? 0),
+  controlPort: Number(values['control-port'] ?? 0),
+  ...(values.build ? { build: values.build as BuildName } : {}),
+  ...(values.journal ? { journalFile: values.journal } : {}),
+});
+const { httpsPort, controlUrl, phoneUrl, browserArgs } = simulator;
+console.log(JSON.stringify({ httpsPort, controlUrl, phoneUrl, browserArgs }));
+const stop = (): void => void simulator.close().then(() => process.exit(0));
+process.on('SIGINT', stop);
+process.on('SIGTERM', stop);
+if (process.send) process.on('disconnect', stop);
