@@ -9,8 +9,10 @@ class ChatModel extends Model {
   }
 }
 class MsgModel extends Model {
-  constructor(attributes) {
-    super(attributes);
+  constructor({ __x_id, ...attributes }) {
+    // `__x_id` is where a model keeps its `id`: whoever hands one over sets the id with it, to nothing if need be.
+    super(arguments[0] && '__x_id' in arguments[0] ? { ...attributes, id: __x_id } : attributes);
+    if (!this.id) throw new Error('Data passed to getter must include an id property');
     if (this.directPath || this.mediaBlob) this.attachMedia();
   }
   attachMedia() {

@@ -49,8 +49,8 @@ function kindOf(mimetype, { asSticker, isPtt, asDocument, asGif }) {
 class MediaData extends Model {
   toJSON() {
     const { mediaBlob: _, renderableUrl: __, ...rest } = this.serialize();
-    // Since 2026-09-17 the model has an enumerable `__x_id`, and `id` with it; spread behind the message's own it takes its place.
-    return newest ? { ...rest, __x_id: undefined, id: undefined } : rest;
+    // Since 2026-09-17 the model has an enumerable `__x_id`: spread behind the message's own id it takes its place.
+    return newest ? { ...rest, __x_id: undefined } : rest;
   }
 }
 
@@ -68,7 +68,6 @@ __d('WAWebPrepRawMedia', () => ({
         mediaBlob: opaque,
       });
       if (newest) data.__x_id = undefined;
-      if (newest) data.id = undefined;
       return data;
     },
   }),
