@@ -31,11 +31,12 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
 }
 
 const none = z.object({});
+type NoFields = Record<never, never>;
 
 function defineOperation<
-  P extends z.ZodRawShape = z.ZodRawShape & {},
-  Q extends z.ZodRawShape = z.ZodRawShape & {},
-  B extends z.ZodRawShape = z.ZodRawShape & {},
+  P extends z.ZodRawShape = NoFields,
+  Q extends z.ZodRawShape = NoFields,
+  B extends z.ZodRawShape = NoFields,
   O extends z.ZodType = z.ZodType,
 >(row: {
   id: string;

@@ -1,0 +1,35 @@
+import http from 'node:http';
+import https from 'node:https';
+import axios from 'axios';
+import { createClient, type Transport } from '@chasqui/shared';
+
+export type BackendCall = ReturnType<typeof createClient>;
+
+/** The way to the backend: every call carries the service key and ends by its timeout; redirects and proxies are not followed. */
+export function createBackend(options: { url: string; serviceKey: string; defaultTimeoutMs: number }) {
+  const agents = { httpAgent: new http.Agent({ keepAlive: true }), httpsAgent: new https.Agent({ keepAlive: true }) };
+  const client = axios.create({
+    ...agents,
+    baseURL: options.url.replace(/\/+$/, ''),
+    headers: { 'X-API-Key': options.serviceKey },
+    maxRedirects: 0,
+    proxy: false,
+    maxBodyLength: Infinity,
+    maxContentLength: 16 * 1024 * 1024,
+    validateStatus: () => true,
+  });
+  const transport: Transport = async ({ method, path, query, body, timeoutMs }) => {
+    const timeout = timeoutMs ?? options.defaultTimeoutMs;
+    // axios' own timeout does not cover a connection that never opens.
+    const signal = AbortSignal.timeout(timeout + 500);
+    const response = await client.request<unknown>({ method, url: path, params: query, data: body, timeout, signal });
+    return { status: response.status, body: response.data };
+  };
+  return {
+    call: createClient(transport),
+    close(): void {
+      agents.httpAgent.destroy();
+      agents.httpsAgent.destroy();
+    },
+  };
+}

@@ -1,0 +1,77 @@
+import path from 'node:path';
+import { readSettings, SettingsError, type Settings } from '@chasqui/shared';
+
+/** The worker's part of the settings, with its paths made absolute and its defaults that depend on other settings filled in. */
+export interface WorkerConfig {
+  readonly host: string;
+  /** 0 takes any free port (tests). */
+  readonly port: number;
+  /** Where backends reach this worker. */
+  readonly url: string | null;
+  readonly backendUrl: string;
+  readonly serviceKey: string;
+  /** `DATA_DIR/worker`: the SQLite file, profiles, locks and files on their way through. */
+  readonly dir: string;
+  readonly maxFileSize: number;
+  readonly maxSessions: number;
+  readonly startConcurrency: number;
+  readonly memoryLimitMb: number | null;
+  readonly initTimeoutMs: number;
+  readonly qrMaxRetries: number;
+  readonly sendDeadlineMs: number;
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly probeMs: number;
+  readonly maxReconnectAttempts: number;
+  readonly browser: Readonly<{ path: string | null; profile: Settings['BROWSER_PROFILE']; args: readonly string[] }>;
+  readonly logLevel: Settings['LOG_LEVEL'];
+}
+
+/** Throws `SettingsError`, whose message says what to do. Never shows a secret's value. */
+export function readConfig(env: Readonly<Record<string, string | undefined>>, cwd: string): WorkerConfig {
+  const settings = readSettings(env);
+  return Object.freeze({
+    host: settings.WORKER_HOST,
+    port: settings.WORKER_PORT,
+    url: settings.WORKER_URL ?? `http://${urlHost(settings.WORKER_HOST)}:${settings.WORKER_PORT}`,
+    backendUrl: settings.BACKEND_URL ?? `http://127.0.0.1:${settings.PORT}`,
+    serviceKey: strongKey(settings.SERVICE_API_KEY),
+    dir: path.resolve(cwd, settings.DATA_DIR, 'worker'),
+    maxFileSize: settings.MAX_FILE_SIZE,
+    maxSessions: settings.MAX_SESSIONS,
+    startConcurrency: settings.START_CONCURRENCY,
+    memoryLimitMb: settings.WORKER_MEMORY_LIMIT_MB ?? null,
+    initTimeoutMs: settings.INIT_TIMEOUT_MS,
+    qrMaxRetries: settings.QR_MAX_RETRIES,
+    sendDeadlineMs: settings.SEND_DEADLINE_MS,
+    leaseMs: settings.LEASE_SECONDS * 1000,
+    heartbeatMs: settings.HEARTBEAT_SECONDS * 1000,
+    probeMs: settings.PROBE_SECONDS * 1000,
+    maxReconnectAttempts: settings.MAX_RECONNECT_ATTEMPTS,
+    browser: Object.freeze({
+      path: settings.BROWSER_PATH ? path.resolve(cwd, settings.BROWSER_PATH) : null,
+      profile: settings.BROWSER_PROFILE,
+      args: Object.freeze([...settings.BROWSER_ARGS]),
+    }),
+    logLevel: settings.LOG_LEVEL,
+  });
+}
+
+/** An address that means "every interface" cannot be dialled. */
+function urlHost(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return '127.0.0.1';
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+const nextStep = 'Start with npm start, which makes a key and hands it to both processes, or set 32 random bytes in hex.';
+
+/** Whoever holds this key commands every session: a key that can be guessed is no key. */
+function strongKey(key: string | undefined): string {
+  const refuse = (message: string): never => {
+    throw new SettingsError([{ name: 'SERVICE_API_KEY', message: `${message} ${nextStep}` }]);
+  };
+  if (!key) return refuse('is not set.');
+  if (new Set(key).size < 10) return refuse('repeats too few characters to be random.');
+  if (/change.?me|example|sample|password|your.?(secret|key)|service.?key/i.test(key)) return refuse('looks like a sample.');
+  return key;
+}

@@ -1,0 +1,48 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
+import type { PageWindow } from '../page/world.js';
+import type { Mend } from './mend.js';
+
+export const description: Mend = {
+  id: 'group-description',
+  since: '2026',
+  effect: 'A group’s description is set with one object now; the library passes its parts.',
+  threads: ['wwebjs PR 201895'],
+  install: () => {
+    const core = (window as unknown as PageWindow).chasqui;
+    core.view('group-description', 'WAWebGroupModifyInfoJob', (module) => ({
+      setGroupDescription: (...given: any[]) => {
+        // A function's length misled once: the build decides.
+        if (core.build() < 1045000000 || (given.length === 1 && given[0]?.groupWid)) return module.setGroupDescription(...given);
+        const [groupWid, desc, newDescId, prevDescId] = given;
+        core.report('group-description', 'mended');
+        return module.setGroupDescription({ groupWid, desc, newDescId, prevDescId });
+      },
+    }));
+    core.onModules('group-description', () =>
+      core.report('group-description', core.build() >= 1045000000 ? 'armed' : 'not_needed'),
+    );
+  },
+};
+
+export const participants: Mend = {
+  id: 'phantom-participants',
+  since: 'always',
+  effect: 'Removing, promoting and demoting drop ids that they cannot match, and report success.',
+  threads: [],
+  install: () => {
+    const core = (window as unknown as PageWindow).chasqui;
+    const refuseNobody =
+      (change: any) =>
+      (chat: unknown, list: unknown[], ...rest: unknown[]): unknown => {
+        if (list.length > 0) return change(chat, list, ...rest);
+        core.report('phantom-participants', 'mended');
+        throw new Error('None of the participants is in the group.');
+      };
+    core.view('phantom-participants', 'WAWebModifyParticipantsGroupAction', (module) => ({
+      removeParticipants: refuseNobody(module.removeParticipants),
+      promoteParticipants: refuseNobody(module.promoteParticipants),
+      demoteParticipants: refuseNobody(module.demoteParticipants),
+    }));
+    core.onModules('phantom-participants', () => core.report('phantom-participants', 'armed'));
+  },
+};

@@ -1,0 +1,34 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
+import type { PageWindow } from '../page/world.js';
+import type { Mend } from './mend.js';
+
+export const block: Mend = {
+  id: 'block',
+  since: '2026, gone by 2026-06-01',
+  effect: 'A contact is blocked by its LID, and the page’s helper that found it is gone: block and unblock fail.',
+  threads: [],
+  install: () => {
+    const core = (window as unknown as PageWindow).chasqui;
+    const name = 'getContactToBlockOnlyUseIfNoAssociatedChat';
+    core.view('block', 'WAWebBlockContactUtils', (module) =>
+      module[name]
+        ? {}
+        : {
+            [name]: async (contact: any) => {
+              core.report('block', 'mended');
+              const wid = contact.id;
+              if (wid.isLid()) return contact;
+              const api = core.module('WAWebApiContact');
+              if (!api.getCurrentLid(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
+              const lid = api.getCurrentLid(wid);
+              if (!lid) throw new Error('WhatsApp knows no LID of this contact, and blocks by nothing else.');
+              const { Contact } = core.module('WAWebCollections');
+              return Contact.get(lid) ?? { ...contact, id: lid };
+            },
+          },
+    );
+    core.onModules('block', () =>
+      core.report('block', core.moduleIfAny('WAWebBlockContactUtils')?.[name] ? 'not_needed' : 'armed'),
+    );
+  },
+};

@@ -1,0 +1,30 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
+import type { PageWindow } from '../page/world.js';
+import type { Mend } from './mend.js';
+
+export const syncRace: Mend = {
+  id: 'sync-race',
+  since: '2026-01',
+  effect: 'The sync may be over before the library listens for its end: linked, but never ready.',
+  threads: [],
+  install: () => {
+    const core = (window as unknown as PageWindow).chasqui;
+    core.view('sync-race', 'WAWebSocketModel', (module) => ({
+      Socket: new Proxy(module.Socket, {
+        get: (socket: any, name) => {
+          const value = socket[name];
+          if (name !== 'on') return typeof value === 'function' ? value.bind(socket) : value;
+          return (event: string, listener: (...args: unknown[]) => unknown, ...rest: unknown[]) => {
+            const result = socket.on(event, listener, ...rest);
+            if (event === 'change:hasSynced' && socket.hasSynced === true) {
+              core.report('sync-race', 'mended');
+              queueMicrotask(() => listener(socket, true));
+            }
+            return result;
+          };
+        },
+      }),
+    }));
+    core.onModules('sync-race', () => core.report('sync-race', 'armed'));
+  },
+};

@@ -1,0 +1,11 @@
+import type { Page } from 'puppeteer';
+import type { Identities } from '../identities.js';
+import type { LibraryClient } from '../library.js';
+
+/** What an operation may use. */
+export interface OperationContext {
+  page: Page;
+  client: LibraryClient;
+  identities: Identities;
+  deadlineMs: number;
+}

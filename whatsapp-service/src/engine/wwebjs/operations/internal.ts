@@ -1,0 +1,35 @@
+import type { internalOperations } from '@chasqui/shared';
+import { AppError } from '@chasqui/shared';
+import type { z } from 'zod';
+import { callPage } from '../bridge.js';
+import { within } from '../deadline.js';
+import type { OperationContext } from './context.js';
+
+type Input<K extends keyof typeof internalOperations> = z.output<(typeof internalOperations)[K]['input']>;
+
+/** How many pages of a chat's history are read back for a message: 50 messages each. */
+const pages = 4;
+
+export async function lookUp(
+  { reservedId, chatId }: Input<'session.lookup'>,
+  { page, identities, deadlineMs }: OperationContext,
+): Promise<unknown> {
+  await identities.learn([chatId]);
+  const { id, lid } = identities.contact(chatId);
+  const chatIds = [...new Set([chatId, id, lid].filter((candidate) => candidate !== null))];
+  return callPage(page, 'lookup', { key: reservedId, chatIds, pages }, deadlineMs);
+}
+
+/** WhatsApp's codes live for about three minutes. */
+const codeLifeMs = 180_000;
+
+export async function pairingCode(
+  { phoneNumber }: Input<'session.pairingCode'>,
+  { client, page, deadlineMs }: OperationContext,
+): Promise<unknown> {
+  const { state } = await callPage<{ state: string | null }>(page, 'state', {}, deadlineMs);
+  if (state !== 'UNPAIRED' && state !== 'UNPAIRED_IDLE') throw new AppError('SESSION_STATE_CONFLICT', { state });
+  const code = await within(client.requestPairingCode(phoneNumber, true, codeLifeMs), deadlineMs, 'The pairing code');
+  if (typeof code !== 'string' || code.length < 8) throw new AppError('WHATSAPP_ERROR', { operation: 'session.pairingCode' });
+  return { code, expiresAt: new Date(Date.now() + codeLifeMs).toISOString() };
+}

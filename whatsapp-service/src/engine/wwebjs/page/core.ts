@@ -1,0 +1,155 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
+import type { MendState, PageCore, PageWindow, ViewMaker } from './world.js';
+
+/**
+ * Lays the ground in every new document, before any script of WhatsApp: accessors on `window.require` and `window.WWebJS` that
+ * give the library views, so that WhatsApp's own code is never touched. A `function require(){}` of the page replaces the
+ * accessor silently; `arm()`, called when the page has loaded and nothing has been required yet, puts it back.
+ */
+export function installCore(): void {
+  const win = window as unknown as PageWindow;
+  if (win.top !== window || win.chasqui) return;
+  const makers = new Map<string, { mend: string; make: ViewMaker }[]>();
+  const views = new Map<string, { module: any; view: any }>();
+  const wraps = new Map<string, { mend: string; wrap: (original: any) => any }[]>();
+  let waiting: { mend: string; run: () => void }[] = [];
+  let real: any = win.require;
+  let functions: any;
+
+  const failed = (mend: string, error: any): void => core.report(mend, 'failed', String(error?.name ?? error));
+
+  const overlay = (name: string, module: any): Record<PropertyKey, unknown> => {
+    const result: Record<PropertyKey, unknown> = {};
+    for (const { mend, make } of makers.get(name) ?? []) {
+      try {
+        Object.assign(result, make(module));
+      } catch (error) {
+        failed(mend, error);
+      }
+    }
+    return result;
+  };
+
+  // Over an empty object, because the page freezes its exports and a Proxy may not contradict a frozen target.
+  const viewOf = (name: string, module: any): any => {
+    if (!makers.has(name) || module === null || module === undefined) return module;
+    const kept = views.get(name);
+    if (kept && kept.module === module) return kept.view;
+    const over = overlay(name, module);
+    const view = new Proxy(typeof module === 'function' ? function empty() {} : {}, {
+      get: (_target, key) => (key in over ? over[key] : module[key]),
+      set: (_target, key, value) => {
+        if (key in over) over[key] = value;
+        else module[key] = value;
+        return true;
+      },
+      has: (_target, key) => key in over || key in module,
+      apply: (_target, self, args) => Reflect.apply(module, self, args),
+      construct: (_target, args) => new module(...args),
+    });
+    views.set(name, { module, view });
+    return view;
+  };
+  const viewRequire = (name: string): any => viewOf(name, real(name));
+
+  const wrapped = (name: string, original: any): any => {
+    let result = original;
+    for (const { mend, wrap } of wraps.get(name) ?? []) {
+      try {
+        result = wrap(result);
+      } catch (error) {
+        failed(mend, error);
+      }
+    }
+    return result;
+  };
+  const watched = (value: any): any =>
+    new Proxy(value, {
+      set: (target, key, fn) => {
+        target[key] = typeof fn === 'function' ? wrapped(String(key), fn) : fn;
+        return true;
+      },
+    });
+
+  const armRequire = (): void => {
+    const found = Object.getOwnPropertyDescriptor(win, 'require');
+    if (found?.get === getRequire) return;
+    if (found && !found.configurable) {
+      if (found.value === viewRequire) return;
+      real = found.value;
+      win.require = viewRequire;
+      return;
+    }
+    if (found && 'value' in found) real = found.value;
+    Object.defineProperty(win, 'require', { configurable: true, get: getRequire, set: setRequire });
+  };
+  const getRequire = (): any => (real ? viewRequire : undefined);
+  const setRequire = (value: any): void => {
+    if (value !== viewRequire) real = value;
+  };
+
+  const core: PageCore = {
+    calls: {},
+    mends: {},
+    module: (name) => real(name),
+    moduleIfAny: (name) => {
+      try {
+        return real(name) ?? null;
+      } catch {
+        // WhatsApp's require throws for a module that this build does not have: the caller asked whether it does.
+        return null;
+      }
+    },
+    view: (mend, name, make) => {
+      makers.set(name, [...(makers.get(name) ?? []), { mend, make }]);
+      views.delete(name);
+    },
+    injected: (mend, name, wrap) => {
+      wraps.set(name, [...(wraps.get(name) ?? []), { mend, wrap }]);
+    },
+    onModules: (mend, run) => {
+      waiting.push({ mend, run });
+    },
+    report: (mend, state: MendState, detail = null) => {
+      const before = core.mends[mend];
+      // Once its defect was met, a mend stays `mended`; only a failure says more.
+      if (before && (before.state === state || (before.state === 'mended' && state !== 'failed'))) return;
+      core.mends[mend] = { state, detail };
+      core.notify('mend', { mend, state, detail });
+    },
+    notify: (kind, payload) => {
+      if (!win.chasquiNotify) return;
+      win.chasquiNotify(kind, payload).catch((error: unknown) => console.warn('chasqui', kind, error));
+    },
+    arm: () => {
+      armRequire();
+      if (!real || !win.Debug?.VERSION) return;
+      const due = waiting;
+      waiting = [];
+      for (const { mend, run } of due) {
+        try {
+          run();
+        } catch (error) {
+          failed(mend, error);
+        }
+      }
+    },
+    build: () => Number(/^2\.3000\.(\d+)/.exec(win.Debug?.VERSION ?? '')?.[1] ?? 0),
+    serialized: (id) => (typeof id === 'string' ? id : (id?._serialized ?? id?.toString() ?? '')),
+  };
+
+  Object.defineProperty(win, 'chasqui', { value: core, configurable: true });
+  armRequire();
+  const early = win.WWebJS;
+  Object.defineProperty(win, 'WWebJS', {
+    configurable: true,
+    get: () => functions,
+    set: (value: any) => {
+      functions = value && watched(value);
+    },
+  });
+  if (early) {
+    win.WWebJS = early;
+    for (const name of Object.keys(early)) functions[name] = early[name];
+  }
+}

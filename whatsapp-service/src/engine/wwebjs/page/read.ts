@@ -1,0 +1,158 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
+import type { PageWindow } from './world.js';
+
+/** What we ask the page without changing anything: people, chats, messages. Only plain JSON leaves it. */
+export function installRead(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || core.calls['describe']) return;
+
+  const collections = (): any => core.module('WAWebCollections');
+  const widOf = (id: string): any => core.module('WAWebWidFactory').createWid(id);
+  const idOf = (wid: any): string | null => (wid ? core.serialized(wid) : null);
+  const chatOf = (id: string): any => collections().Chat.get(widOf(id)) ?? null;
+  const nameOf = (model: any): string | null => model?.name || model?.formattedTitle || model?.pushname || null;
+  const model = (msg: any): any => win.WWebJS.getMessageModel(msg);
+
+  const person = async (id: string): Promise<Record<string, unknown>> => {
+    const { lid, phone } = await win.WWebJS.enforceLidAndPnRetrieval(id);
+    const { Contact } = collections();
+    const found = Contact.get(widOf(id)) ?? (phone && Contact.get(phone)) ?? (lid && Contact.get(lid));
+    return { id, lid: idOf(lid), phone: idOf(phone), name: found?.name || found?.verifiedName || found?.pushname || null };
+  };
+  core.calls['describe'] = ({ ids }: { ids: string[] }) =>
+    Promise.all(
+      ids.map(async (id) => {
+        const nobody = { id, lid: null, phone: null, name: null };
+        try {
+          if (/@(c\.us|lid)$/.test(id)) return await person(id);
+          const chat = /@newsletter$/.test(id) ? collections().WAWebNewsletterCollection?.get(id) : chatOf(id);
+          return { ...nobody, name: nameOf(chat) };
+        } catch (error: any) {
+          return { ...nobody, failed: String(error?.name ?? error) };
+        }
+      }),
+    );
+
+  core.calls['exists'] = ({ ids }: { ids: string[] }) =>
+    Promise.all(
+      ids.map(async (id) => {
+        if (!/@(c\.us|lid)$/.test(id)) return { id, wid: chatOf(id) ? id : null };
+        const wid = widOf(id);
+        const result = await core.module('WAWebQueryExistsJob').queryWidExists(wid);
+        if (result?.wid) return { id, wid: idOf(result.wid) };
+        // A LID need not be searchable; one that we have a chat or a contact for exists.
+        const known = wid.isLid?.() && (chatOf(id) || collections().Contact.get(wid));
+        return { id, wid: known ? id : null };
+      }),
+    );
+
+  /** The message with this key, in the store, in the page's database, or in the chat's earlier messages. */
+  const locate = async (whatsappId: string): Promise<any> => {
+    const { Msg } = collections();
+    const direct = Msg.get(whatsappId) ?? (await Msg.getMessagesById([whatsappId]))?.messages?.[0];
+    if (direct) return direct;
+    const key = whatsappId.split('_')[2];
+    return Msg.getModelsArray().find((msg: any) => msg.id.id === key) ?? null;
+  };
+  core.calls['locate'] = async ({ whatsappId }: { whatsappId: string }) => {
+    const msg = await locate(whatsappId);
+    return msg ? { whatsappId: core.serialized(msg.id), hasMedia: Boolean(msg.directPath) } : null;
+  };
+
+  const earlier = async (chat: any): Promise<any[]> =>
+    (await core.module('WAWebChatLoadMessages').loadEarlierMsgs(core.build() >= 1042401057 ? { chat } : chat)) ?? [];
+
+  core.calls['lookup'] = async ({ key, chatIds, pages }: { key: string; chatIds: string[]; pages: number }) => {
+    const { Socket } = core.module('WAWebSocketModel');
+    const { Msg } = collections();
+    const found = (msg: any): any => ({ found: true, whatsappId: core.serialized(msg.id), ack: msg.ack ?? 0 });
+    const same = (msg: any): boolean => msg?.id?.id === key && msg.id.fromMe;
+    const inStore = Msg.getModelsArray().find(same);
+    if (inStore) return found(inStore);
+    const stored = await Msg.getMessagesById(chatIds.map((id) => `true_${id}_${key}`));
+    const inDatabase = stored?.messages?.find(same);
+    if (inDatabase) return found(inDatabase);
+    const chats = chatIds.map(chatOf).filter(Boolean);
+    for (const chat of chats) {
+      for (let page = 0; page < pages; page += 1) {
+        const messages = await earlier(chat);
+        if (messages.length === 0) break;
+        const hit = messages.find(same);
+        if (hit) return found(hit);
+      }
+    }
+    return { found: false, proven: Socket.hasSynced === true && Socket.state === 'CONNECTED' };
+  };
+
+  core.calls['chatsSince'] = ({ since }: { since: number }) =>
+    collections()
+      .Chat.getModelsArray()
+      .filter((chat: any) => (chat.t ?? 0) > since)
+      .sort((a: any, b: any) => a.t - b.t)
+      .map((chat: any) => core.serialized(chat.id));
+
+  core.calls['messagesSince'] = async ({ chatId, since, limit }: { chatId: string; since: number; limit: number }) => {
+    const chat = chatOf(chatId);
+    if (!chat) return { messages: [], truncated: false };
+    const seen = new Map<string, any>();
+    const take = (messages: any[]): void => messages.forEach((msg) => seen.set(core.serialized(msg.id), msg));
+    take(chat.msgs.getModelsArray());
+    const oldest = (): number => Math.min(...[...seen.values()].map((msg) => msg.t));
+    while (seen.size === 0 || (oldest() > since && seen.size <= limit)) {
+      const before = seen.size;
+      take(await earlier(chat));
+      if (seen.size === before) break;
+    }
+    const newer = [...seen.values()].filter((msg) => msg.t > since && !msg.isNotification).sort((a, b) => a.t - b.t);
+    return { messages: newer.slice(-limit).map(model), truncated: newer.length > limit };
+  };
+
+  core.calls['chats'] = () => {
+    const row = (chat: any): Record<string, unknown> => {
+      const last = chat.lastReceivedKey ? collections().Msg.get(core.serialized(chat.lastReceivedKey)) : chat.msgs?.last?.();
+      return {
+        id: core.serialized(chat.id),
+        name: nameOf(chat),
+        unreadCount: chat.unreadCount ?? 0,
+        archive: Boolean(chat.archive),
+        pin: Boolean(chat.pin),
+        muteUntil: chat.mute?.expiration ?? chat.muteExpiration ?? 0,
+        readOnly: Boolean(chat.isReadOnly ?? chat.groupMetadata?.announce),
+        t: chat.t ?? null,
+        last: last ? model(last) : null,
+      };
+    };
+    const channels = collections().WAWebNewsletterCollection?.getModelsArray?.() ?? [];
+    return [...collections().Chat.getModelsArray(), ...channels].map(row);
+  };
+
+  core.calls['about'] = async ({ id }: { id: string }) => {
+    const answer = await core.module('WAWebContactStatusBridge').getStatus({ token: '', wid: widOf(id) });
+    return typeof answer?.status === 'string' ? answer.status : null;
+  };
+  core.calls['picture'] = async ({ id }: { id: string }) => {
+    const bridge = core.module('WAWebContactProfilePicThumbBridge');
+    const chat = chatOf(id) ?? (await win.WWebJS.getChat(id, { getAsModel: false }));
+    return (await bridge.requestProfilePicFromServer(chat))?.eurl ?? null;
+  };
+
+  core.calls['typing'] = ({ chatId, state }: { chatId: string; state: 'typing' | 'recording' | 'stop' }) => {
+    win.WWebJS.sendChatstate(state, chatId);
+    return true;
+  };
+  core.calls['seen'] = ({ chatId }: { chatId: string }) => win.WWebJS.sendSeen(chatId);
+
+  /** Whether what the library hangs into the page at ready is really there: it swallows its own failures. */
+  core.calls['listeners'] = () => {
+    const missing: string[] = [];
+    for (const name of ['onAddMessageEvent', 'onMessageAckEvent', 'onReaction', 'onPollVoteEvent', 'onIncomingCall'])
+      if (typeof (win as any)[name] !== 'function') missing.push(name);
+    for (const [name, part] of [
+      ['WAWebAddonReactionTableMode', 'reactionTableMode'],
+      ['WAWebAddonPollVoteTableMode', 'pollVoteTableMode'],
+    ] as const)
+      if (typeof core.moduleIfAny(name)?.[part]?.bulkUpsert !== 'function') missing.push(name);
+    return missing;
+  };
+}

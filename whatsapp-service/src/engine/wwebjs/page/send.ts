@@ -1,0 +1,272 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
+import type { PageWindow } from './world.js';
+
+export interface PageSend {
+  reservedId: string;
+  /** As the number's resolution gave it. */
+  chatId: string;
+  body: string;
+  /** As the library's own `sendMessage` builds them. */
+  options: Record<string, unknown>;
+  /** Laid over the finished message by the library, such as several contact cards. */
+  extra: Record<string, unknown>;
+  quotedMessageId: string | null;
+  ignoreQuoteErrors: boolean;
+  deadlineMs: number;
+}
+
+export interface PageFailure {
+  name: string;
+  message: string;
+  status: number | null;
+}
+
+/**
+ * `acked`: the server has it. `refused`: the server or the page said no to it for good. `not_handed`: WhatsApp's own send was
+ * never called. `absent`: it was called, threw, and the message is not in the store. `pending`: in the store, no word yet.
+ */
+export type PageSendResult =
+  | { stage: 'acked' | 'refused' | 'pending'; whatsappId: string; ack: number; failure: PageFailure | null }
+  | { stage: 'not_handed'; why: 'deadline' | 'chat' | 'quote' | 'error'; online: boolean; failure: PageFailure | null }
+  | { stage: 'absent'; online: boolean; failure: PageFailure | null };
+
+/**
+ * Sends under a reserved id. Two places make sure that exactly this send gets it and no other message ever does: sends run one
+ * after another until WhatsApp's own send was called, and that call is recognised by a mark in the message; a message that carries
+ * the mark but another id is given the right one, and one whose send was given up meanwhile is stopped there.
+ */
+export function installSend(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || core.calls['send']) return;
+
+  interface Job {
+    id: string;
+    idTaken: boolean;
+    handed: boolean;
+    closed: boolean;
+    refused: PageFailure | null;
+    onAck: (ack: number) => void;
+  }
+  const jobs = new Map<string, Job>();
+  const own = new Map<string, any>();
+  let active: Job | null = null;
+  let tail: Promise<unknown> = Promise.resolve();
+  let listening = false;
+
+  const describe = (error: any): PageFailure => ({
+    name: String(error?.name ?? 'Error'),
+    message: String(error?.message ?? error).slice(0, 500),
+    status: Number.isInteger(error?.status) ? error.status : null,
+  });
+  const isOnline = (): boolean => core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
+
+  const remember = (msg: any): void => {
+    if (msg?.id?.fromMe) own.set(msg.id.id, msg);
+  };
+  const listen = (): void => {
+    if (listening) return;
+    const { Msg } = core.module('WAWebCollections');
+    Msg.on('add', remember);
+    Msg.on('remove', (msg: any) => own.delete(msg?.id?.id));
+    Msg.on('change:ack', (msg: any, ack: number) => jobs.get(msg?.id?.id)?.onAck(ack));
+    Msg.getModelsArray().forEach(remember);
+    listening = true;
+  };
+
+  core.view('reserved-id', 'WAWebMsgKey', (module) => ({
+    newId: (...args: unknown[]) => {
+      const job = active;
+      if (!job || job.closed || job.idTaken) return module.newId(...args);
+      job.idTaken = true;
+      return job.id;
+    },
+  }));
+  core.view('reserved-id', 'WAWebSendMsgChatAction', (module) => ({
+    addAndSendMsgToChat: (chat: any, message: any, ...rest: unknown[]) => {
+      const job = jobs.get(message.chasquiSend);
+      delete message.chasquiSend;
+      if (!job) return module.addAndSendMsgToChat(chat, message, ...rest);
+      if (job.closed) throw new Error('This send was given up before it reached WhatsApp.');
+      if (message.id.id !== job.id) {
+        const { participant } = message.id;
+        const key = { from: message.from, to: chat.id, id: job.id, participant, selfDir: 'out' };
+        message.id = new (core.module('WAWebMsgKey'))(key);
+      }
+      job.handed = true;
+      const result = module.addAndSendMsgToChat(chat, message, ...rest);
+      Promise.resolve(result[1]).then(
+        (answer: any) => answer?.messageSendResult === 'OK' && job.onAck(1),
+        (error: unknown) => {
+          job.refused = describe(error);
+        },
+      );
+      return result;
+    },
+  }));
+  // Channels go another way, where the library takes every answer for a success.
+  core.view('reserved-id', 'WAWebNewsletterSendMessageJob', (module) => ({
+    sendNewsletterMessageJob: async (request: any) => {
+      const job = jobs.get(request?.msg?.id?.id);
+      if (job?.closed) throw new Error('This send was given up before it reached WhatsApp.');
+      if (job) job.handed = true;
+      const answer = await module.sendNewsletterMessageJob(request);
+      if (job && answer && !answer.success) {
+        job.refused = describe({ name: 'ChannelRefused', message: 'The channel did not take it.', status: answer.ack?.error });
+        job.onAck(-1);
+      }
+      return answer;
+    },
+  }));
+
+  const find = async (key: string, candidates: string[]): Promise<any> => {
+    listen();
+    const known = own.get(key);
+    if (known) return known;
+    const { Msg } = core.module('WAWebCollections');
+    const stored = await Msg.getMessagesById(candidates);
+    return stored?.messages?.find((msg: any) => msg?.id?.id === key) ?? null;
+  };
+
+  const quoted = async (id: string): Promise<string | null> => {
+    const { Msg } = core.module('WAWebCollections');
+    const msg = Msg.get(id) ?? (await Msg.getMessagesById([id]))?.messages?.[0];
+    if (msg) return core.serialized(msg.id);
+    // The stored id may write the chat by phone where the page writes it by LID: the key decides.
+    const key = id.split('_')[2];
+    const same = Msg.getModelsArray().find((candidate: any) => candidate.id.id === key);
+    return same ? core.serialized(same.id) : null;
+  };
+
+  const stop = (why: 'chat' | 'quote'): Error => Object.assign(new Error(why), { why });
+  const hand = async (input: PageSend): Promise<void> => {
+    const chat = await win.WWebJS.getChat(input.chatId, { getAsModel: false });
+    if (!chat) throw stop('chat');
+    const options: Record<string, unknown> = { ...input.options };
+    if (input.quotedMessageId) {
+      const id = await quoted(input.quotedMessageId);
+      if (!id && !input.ignoreQuoteErrors) throw stop('quote');
+      if (id) options['quotedMessageId'] = id;
+    }
+    const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
+    options['extraOptions'] = { ...input.extra, ...mark };
+    await win.WWebJS.sendMessage(chat, input.body, options);
+  };
+
+  const notHanded = (why: 'deadline' | 'chat' | 'quote' | 'error', failure: PageFailure | null): PageSendResult => ({
+    stage: 'not_handed',
+    why,
+    online: isOnline(),
+    failure,
+  });
+  const ackOf = (job: Job): number => own.get(job.id)?.ack ?? 0;
+
+  /** Resolves with the first final word, or at the deadline with what is known then. `work` hands the message over. */
+  const conclude = (input: PageSend, job: Job, deadlineMs: number, work: Promise<void>, release: () => void) =>
+    new Promise<PageSendResult>((resolve) => {
+      const whatsappId = (): string => core.serialized(own.get(job.id)?.id ?? `true_${input.chatId}_${job.id}`);
+      const finish = (result: PageSendResult): void => {
+        clearTimeout(timer);
+        job.closed = true;
+        jobs.delete(job.id);
+        release();
+        resolve(result);
+      };
+      const settle = (ack: number): void => {
+        if (job.closed || ack === 0) return;
+        const failure = ack < 0 ? job.refused : null;
+        finish({ stage: ack < 0 ? 'refused' : 'acked', whatsappId: whatsappId(), ack, failure });
+      };
+      const timer = setTimeout(() => {
+        if (!job.handed) finish(notHanded('deadline', job.refused));
+        else finish({ stage: 'pending', whatsappId: whatsappId(), ack: ackOf(job), failure: job.refused });
+      }, deadlineMs);
+      job.onAck = settle;
+      work.then(
+        () => {
+          release();
+          settle(ackOf(job));
+        },
+        (error: any) => {
+          if (job.closed) return;
+          const failure = describe(error);
+          if (!job.handed) return finish(notHanded(error?.why ?? 'error', failure));
+          if (!own.has(job.id)) return finish({ stage: 'absent', online: isOnline(), failure });
+          job.refused = failure;
+          release();
+          settle(ackOf(job));
+        },
+      );
+    });
+
+  /** Waits for the sends before this one; false when they took all its time. */
+  const takeTurn = async (job: Job, ms: number): Promise<{ mine: boolean; release: () => void }> => {
+    const turn = tail;
+    let free = (): void => undefined;
+    tail = new Promise<void>((resolve) => {
+      free = resolve;
+    });
+    const release = (): void => {
+      if (active === job) active = null;
+      free();
+    };
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(() => resolve(false), ms);
+    });
+    const mine = await Promise.race([turn.then(() => true), late]);
+    clearTimeout(timer);
+    if (mine) active = job;
+    // Whoever waits behind us waits for the one before us.
+    else void turn.then(release);
+    return { mine, release };
+  };
+
+  const send = async (input: PageSend): Promise<PageSendResult> => {
+    const endsAt = Date.now() + input.deadlineMs;
+    const left = (): number => Math.max(1, endsAt - Date.now());
+    const id = input.reservedId;
+    const job: Job = { id, idTaken: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+    const there = await find(id, [`true_${input.chatId}_${id}`]);
+    jobs.set(id, job);
+    if (there) {
+      remember(there);
+      job.handed = true;
+      return conclude(input, job, left(), Promise.resolve(), () => undefined);
+    }
+    const { mine, release } = await takeTurn(job, left());
+    if (mine) return conclude(input, job, left(), hand(input), release);
+    jobs.delete(id);
+    return notHanded('deadline', null);
+  };
+
+  const running = new Map<string, Promise<PageSendResult>>();
+  core.calls['send'] = (input: PageSend): Promise<PageSendResult> => {
+    const same = running.get(input.reservedId);
+    if (same) return same;
+    const sending = send(input).finally(() => running.delete(input.reservedId));
+    running.set(input.reservedId, sending);
+    return sending;
+  };
+
+  /** The self-check at ready: the view gives a reserved id to the send that is running, and a fresh one to everybody else. */
+  core.calls['checkReserved'] = async () => {
+    listen();
+    const id = '3EB0000000000000000000';
+    const probe: Job = { id, idTaken: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+    const before = active;
+    if (before) return { ok: true, detail: 'a send is running' };
+    active = probe;
+    try {
+      const key = win.require('WAWebMsgKey');
+      const given = await key.newId();
+      const next = await key.newId();
+      const bare = new key({ from: 'a@c.us', to: 'b@c.us', id: given, selfDir: 'out' });
+      const ok = given === id && next !== id && bare.id === id;
+      core.report('reserved-id', ok ? 'mended' : 'failed', ok ? null : 'newId cannot be wrapped');
+      return { ok, detail: null };
+    } finally {
+      active = null;
+    }
+  };
+}

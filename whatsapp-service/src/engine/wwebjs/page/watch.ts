@@ -1,0 +1,58 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
+import type { PageWindow } from './world.js';
+
+/**
+ * Tells us what the library does not: the state of the line from the first moment, the logout before the page navigates away,
+ * a passkey that WhatsApp asks for, and answers to our pings.
+ */
+export function installWatch(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || core.calls['ping']) return;
+
+  core.onModules('watch', () => {
+    const { Socket } = core.module('WAWebSocketModel');
+    Socket.on('change:state', (_model: unknown, state: unknown) => core.notify('state', { state: state ?? Socket.state }));
+    core.notify('state', { state: Socket.state });
+    const { Cmd } = core.module('WAWebCmd');
+    for (const name of ['logout', 'logout_from_bridge']) Cmd.on(name, () => core.notify('logout', {}));
+  });
+
+  const credentials: any = navigator.credentials;
+  if (credentials) {
+    const get = credentials.get.bind(credentials);
+    // A headless browser has no authenticator and would refuse at once; the call is held until WhatsApp itself gives up.
+    credentials.get = (options: any) => {
+      if (!options?.publicKey) return get(options);
+      core.notify('passkey', {});
+      return new Promise((_resolve, reject) => {
+        const refuse = (): void => reject(new DOMException('The passkey was not confirmed.', 'NotAllowedError'));
+        options.signal?.addEventListener('abort', refuse);
+        setTimeout(refuse, options.publicKey.timeout ?? 300_000);
+      });
+    };
+  }
+
+  core.calls['ping'] = async ({ nonce }: { nonce: string }) => {
+    core.notify('canary', { nonce });
+    const socket = core.moduleIfAny('WAWebSocketModel')?.Socket;
+    return { state: socket?.state ?? null, synced: socket?.hasSynced === true };
+  };
+  core.calls['identity'] = () => {
+    const me = core.module('WAWebUserPrefsMeUser');
+    const { Conn } = core.module('WAWebConnModel');
+    const idOf = (wid: any): string | null => (wid ? core.serialized(wid) : null);
+    return {
+      phone: idOf(me.getMaybeMePnUser?.()),
+      lid: idOf(me.getMaybeMeLidUser?.()),
+      pushName: Conn.pushname ?? null,
+      platform: Conn.platform ?? null,
+      version: win.Debug?.VERSION ?? null,
+    };
+  };
+  core.calls['state'] = () => {
+    const socket = core.moduleIfAny('WAWebSocketModel')?.Socket;
+    return { state: socket?.state ?? null, synced: socket?.hasSynced === true };
+  };
+  core.calls['logout'] = () => core.module('WAWebSocketModel').Socket.logout();
+}

@@ -1,0 +1,197 @@
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { messageReasons, parseAddress, retryableReasons, type MessageReason } from '@chasqui/shared';
+import type { Page } from 'puppeteer';
+import type { EngineSend, EngineSession } from '../engine.js';
+import { callPage } from './bridge.js';
+import { DeadlineError, sleep } from './deadline.js';
+import { libraryUtil, type LibraryMedia } from './library.js';
+import type { PageFailure, PageSend, PageSendResult } from './page/send.js';
+
+type Outcome = Awaited<ReturnType<EngineSession['send']>>;
+
+export const failed = (reason: MessageReason, detail: string | null = null): Outcome => ({
+  outcome: 'failed',
+  reason,
+  message: detail ? `${messageReasons[reason]} (${detail})` : messageReasons[reason],
+  retryable: retryableReasons.has(reason),
+});
+const uncertain = (reason: MessageReason): Outcome => ({ outcome: 'uncertain', reason, message: messageReasons[reason] });
+
+/** The page is given this much longer than the message, so that it is the page that tells how far a late message came. */
+const graceMs = 2000;
+
+/** Sends of one session: numbers are resolved once, then each send is one call into the page. */
+export function createSending(page: () => Page) {
+  const resolved = new Map<string, string>();
+
+  /** The address WhatsApp wants for a recipient; null when the number is not registered. Throws when the page does not answer. */
+  async function resolve(recipient: string, deadlineMs: number): Promise<string | null> {
+    const kind = parseAddress(recipient)?.kind;
+    if (kind !== 'phone' && kind !== 'lid') return recipient;
+    const known = resolved.get(recipient);
+    if (known) return known;
+    const [answer] = await callPage<{ wid: string | null }[]>(page(), 'exists', { ids: [recipient] }, deadlineMs);
+    if (answer?.wid) resolved.set(recipient, answer.wid);
+    return answer?.wid ?? null;
+  }
+
+  /** Never rejects. Before `onHandover` nothing can have left; after it, only what the page proves absent has not. */
+  async function send(send: EngineSend, onHandover: () => Promise<void>): Promise<Outcome> {
+    const endsAt = Date.now() + send.deadlineMs;
+    const left = (): number => Math.max(100, endsAt - Date.now());
+    let input: PageSend;
+    try {
+      const chatId = await resolve(send.recipient, left());
+      if (!chatId) return failed('RECIPIENT_NOT_ON_WHATSAPP');
+      if (send.typingMs > 0) await type(chatId, Math.min(send.typingMs, left() / 2));
+      input = {
+        chatId,
+        ...(await compose(send, page())),
+        reservedId: send.reservedId,
+        quotedMessageId: send.quotedMessageId,
+        ignoreQuoteErrors: send.ignoreQuoteErrors,
+        deadlineMs: left(),
+      };
+    } catch (error) {
+      return failed(
+        error instanceof FileUnreadable ? 'MEDIA_UPLOAD_FAILED' : 'CONNECTION_LOST',
+        error instanceof Error ? error.message : null,
+      );
+    }
+    await onHandover();
+    try {
+      return outcomeOf(await callPage<PageSendResult>(page(), 'send', input, input.deadlineMs + graceMs), send);
+    } catch (error) {
+      return uncertain(error instanceof DeadlineError ? 'TIMEOUT_AFTER_HANDOVER' : 'CRASHED_DURING_SEND');
+    }
+  }
+
+  async function type(chatId: string, ms: number): Promise<void> {
+    await callPage(page(), 'typing', { chatId, state: 'typing' }, 5000);
+    await sleep(ms);
+    await callPage(page(), 'typing', { chatId, state: 'stop' }, 5000);
+  }
+
+  return { send, resolve, forget: (): void => resolved.clear() };
+}
+
+/** What became of it, from what the page saw. */
+function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
+  switch (result.stage) {
+    case 'acked':
+      return { outcome: 'sent', whatsappId: result.whatsappId, ack: result.ack, at: new Date().toISOString() };
+    case 'refused':
+      return failed('WHATSAPP_REFUSED', wordsOf(result.failure));
+    case 'pending':
+      return uncertain('TIMEOUT_AFTER_HANDOVER');
+    case 'absent':
+      return failed(
+        send.file && !isReferenceError(result.failure) ? 'MEDIA_UPLOAD_FAILED' : 'CONNECTION_LOST',
+        wordsOf(result.failure),
+      );
+    case 'not_handed':
+      return notHanded(result, send);
+  }
+}
+
+function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, send: EngineSend): Outcome {
+  if (result.why === 'chat') return failed('CHAT_NOT_FOUND');
+  if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
+  if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', wordsOf(result.failure));
+  return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', wordsOf(result.failure));
+}
+
+const wordsOf = (failure: PageFailure | null): string | null =>
+  failure ? `${failure.name}: ${failure.message}`.slice(0, 200) : null;
+const isReferenceError = (failure: PageFailure | null): boolean => failure?.name === 'ReferenceError';
+
+class FileUnreadable extends Error {}
+
+async function mediaOf(send: EngineSend): Promise<LibraryMedia> {
+  if (!send.file) throw new FileUnreadable('The file of the message is missing.');
+  const { path, mimetype, filename } = send.file;
+  const bytes = await readFile(path).catch((error: Error) => {
+    throw new FileUnreadable(error.message);
+  });
+  return { mimetype, data: bytes.toString('base64'), filename: filename ?? basename(path) };
+}
+
+/** The body and options for the library's own `WWebJS.sendMessage`, by kind. */
+async function compose(send: EngineSend, page: Page): Promise<Pick<PageSend, 'body' | 'options' | 'extra'>> {
+  const { content, mentions } = send;
+  const base = {
+    linkPreview: content.type === 'text' && content.linkPreview !== false ? true : undefined,
+    mentionedJidList: [...mentions],
+  };
+  const withMedia = async (more: Record<string, unknown>) => ({
+    body: '',
+    options: { ...base, media: await mediaOf(send), ...more },
+    extra: {},
+  });
+  switch (content.type) {
+    case 'text':
+      return { body: content.message, options: base, extra: {} };
+    case 'image':
+      return withMedia({ caption: content.caption ?? undefined, isViewOnce: content.viewOnce, sendMediaAsHd: content.hd });
+    case 'video':
+      return withMedia({
+        caption: content.caption ?? undefined,
+        isViewOnce: content.viewOnce,
+        sendVideoAsGif: content.gif,
+        sendMediaAsHd: content.hd,
+      });
+    case 'document':
+      return withMedia({ caption: content.caption ?? undefined, sendMediaAsDocument: true });
+    case 'audio':
+      return withMedia({});
+    case 'voice':
+      return withMedia({ sendAudioAsVoice: true });
+    case 'sticker': {
+      const { stickerName: name, stickerAuthor: author } = content;
+      const sticker = await libraryUtil().formatToWebpSticker(await mediaOf(send), { name, author }, page);
+      return { body: '', options: { ...base, media: sticker, sendMediaAsSticker: true }, extra: {} };
+    }
+    case 'location':
+      return {
+        body: '',
+        options: {
+          ...base,
+          location: {
+            latitude: content.latitude,
+            longitude: content.longitude,
+            description: [content.name, content.address].filter(Boolean).join('\n') || undefined,
+          },
+        },
+        extra: {},
+      };
+    case 'contact':
+      return content.contacts.length === 1
+        ? { body: content.contacts[0]!.vcard, options: { ...base, parseVCards: true }, extra: {} }
+        : {
+            body: '',
+            options: base,
+            extra: {
+              type: 'multi_vcard',
+              body: null,
+              vcardList: content.contacts.map(({ name, vcard }) => ({ displayName: name, vcard })),
+            },
+          };
+    case 'poll':
+      return {
+        body: '',
+        options: {
+          ...base,
+          poll: {
+            pollName: content.question,
+            pollOptions: content.options.map((name, localId) => ({ name, localId })),
+            options: { allowMultipleAnswers: content.multiple },
+          },
+        },
+        extra: {},
+      };
+    case 'group_invite':
+    case 'unknown':
+      throw new Error(`A message of type ${content.type} cannot be sent.`);
+  }
+}

@@ -1,0 +1,168 @@
+import type { ChatRef, Contact, MediaRef, MessageContent, ObservedMessage } from '@chasqui/shared';
+import { parseAddress, parseMessageKey } from '@chasqui/shared';
+
+/**
+ * The page's messages in our words. Pure. The page's data has no types and changes; it is read field by field here, and what is
+ * missing or of another kind becomes null, never an error: a message that we only half understand is still a message.
+ */
+
+/** A message as `WWebJS.getMessageModel` gives it, after the bridge. */
+export type RawMessage = Readonly<Record<string, unknown>>;
+
+/** Who is behind an id; `id` is the form to answer to. */
+export type Identify = (id: string) => Contact;
+
+const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+const number = (value: unknown): number | null => (typeof value === 'number' && Number.isFinite(value) ? value : null);
+const record = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+const list = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
+
+/** An id, whether it crossed as text or as an object. */
+export const idText = (value: unknown): string | null => text(value) ?? text(record(value)['_serialized']);
+
+/** The message's id in WhatsApp's written form. */
+export function whatsappIdOf(raw: RawMessage): string {
+  return idText(raw['id']) ?? '';
+}
+
+export const keyOf = (raw: RawMessage): string =>
+  text(record(raw['id'])['id']) ?? parseMessageKey(whatsappIdOf(raw))?.key ?? whatsappIdOf(raw);
+export const chatIdOf = (raw: RawMessage): string => idText(record(raw['id'])['remote']) ?? idText(raw['from']) ?? '';
+export const isFromMe = (raw: RawMessage): boolean => record(raw['id'])['fromMe'] === true;
+
+/** WhatsApp's types that are no messages: notices that the page shows between them. */
+const notices = new Set([
+  'e2e_notification',
+  'notification',
+  'notification_template',
+  'gp2',
+  'protocol',
+  'ciphertext',
+  'debug',
+  'broadcast_notification',
+  'call_log',
+  'pinned_message',
+]);
+export const isNotice = (raw: RawMessage): boolean => notices.has(text(raw['type']) ?? '');
+
+export function chatTypeOf(id: string): ChatRef['type'] {
+  switch (parseAddress(id)?.kind) {
+    case 'group':
+      return 'group';
+    case 'channel':
+      return 'channel';
+    case 'status':
+      return 'status';
+    default:
+      return 'private';
+  }
+}
+
+/** The writer of a message that is not ours, or the other side of a private chat. Null for our own in a group. */
+export function personOf(raw: RawMessage): string | null {
+  const chat = chatIdOf(raw);
+  if (chatTypeOf(chat) === 'private') return chat;
+  return isFromMe(raw) ? null : (idText(raw['author']) ?? idText(record(raw['id'])['participant']));
+}
+
+export function observe(raw: RawMessage, identify: Identify, nameOfChat: (id: string) => string | null): ObservedMessage {
+  const chatId = chatIdOf(raw);
+  const person = personOf(raw);
+  const quoted = text(raw['quotedStanzaID']);
+  return {
+    whatsappId: whatsappIdOf(raw),
+    key: keyOf(raw),
+    fromMe: isFromMe(raw),
+    chat: { id: chatId, type: chatTypeOf(chatId), name: nameOfChat(chatId) },
+    contact: person ? named(identify(person), raw) : null,
+    from: idText(raw['author']) ?? idText(raw['from']),
+    to: idText(raw['to']),
+    content: contentOf(raw),
+    ack: number(raw['ack']) ?? 0,
+    timestamp: timeOf(raw['t']),
+    isForwarded: raw['isForwarded'] === true,
+    mentions: list(raw['mentionedJidList']).flatMap((id) => idText(id) ?? []),
+    quotedWhatsappId: quoted,
+  };
+}
+
+/** The name that came with the message, where we know none. */
+const named = (contact: Contact, raw: RawMessage): Contact =>
+  contact.name || isFromMe(raw) ? contact : { ...contact, name: text(raw['notifyName']) };
+
+/** WhatsApp writes seconds. */
+export const timeOf = (seconds: unknown): string => new Date((number(seconds) ?? 0) * 1000 || Date.now()).toISOString();
+
+function mediaOf(raw: RawMessage): MediaRef {
+  return {
+    id: null,
+    mimetype: text(raw['mimetype'])?.split(';')[0]?.trim() ?? 'application/octet-stream',
+    size: number(raw['size']),
+    filename: text(raw['filename']),
+    sha256: null,
+    width: number(raw['width']),
+    height: number(raw['height']),
+    seconds: number(raw['duration']) ?? (Number(raw['duration']) || null),
+  };
+}
+
+const withCaption = (raw: RawMessage) => ({ media: mediaOf(raw), caption: text(raw['caption']) });
+
+/** WhatsApp's type → our content. One row each; what is not here becomes `unknown` under its own name. */
+const contents: Record<string, (raw: RawMessage) => MessageContent> = {
+  chat: (raw) => ({ type: 'text', message: text(raw['body']) ?? '' }),
+  image: (raw) => ({ type: 'image', ...withCaption(raw), ...(raw['isViewOnce'] === true ? { viewOnce: true } : {}) }),
+  video: (raw) => ({
+    type: 'video',
+    ...withCaption(raw),
+    ...(raw['isGif'] === true ? { gif: true } : {}),
+    ...(raw['isViewOnce'] === true ? { viewOnce: true } : {}),
+  }),
+  audio: (raw) => ({ type: 'audio', media: mediaOf(raw) }),
+  ptt: (raw) => ({ type: 'voice', media: mediaOf(raw) }),
+  document: (raw) => ({ type: 'document', ...withCaption(raw) }),
+  sticker: (raw) => ({ type: 'sticker', media: mediaOf(raw) }),
+  location: (raw) => {
+    const [name, address] = (text(raw['loc']) ?? '').split('\n');
+    return {
+      type: 'location',
+      latitude: number(raw['lat']) ?? 0,
+      longitude: number(raw['lng']) ?? 0,
+      name: name || null,
+      address: address || null,
+    };
+  },
+  vcard: (raw) => ({ type: 'contact', contacts: [card(text(raw['body']) ?? '', text(raw['vcardFormattedName']))] }),
+  multi_vcard: (raw) => {
+    const cards = list(raw['vcardList']).map((item) =>
+      card(text(record(item)['vcard']) ?? '', text(record(item)['displayName'])),
+    );
+    return cards.length > 0
+      ? { type: 'contact', contacts: cards.slice(0, 20) }
+      : { type: 'unknown', whatsappType: 'multi_vcard', message: null };
+  },
+  poll_creation: (raw) => ({
+    type: 'poll',
+    question: text(raw['pollName']) ?? '',
+    options: list(raw['pollOptions']).flatMap((option) => text(record(option)['name']) ?? []),
+    multiple: raw['pollSelectableOptionsCount'] === 0,
+  }),
+  groups_v4_invite: (raw) => ({
+    type: 'group_invite',
+    groupId: idText(raw['inviteGrp']) ?? '',
+    groupName: text(raw['inviteGrpName']),
+    message: text(raw['comment']) ?? text(raw['caption']),
+  }),
+};
+
+export function contentOf(raw: RawMessage): MessageContent {
+  const type = text(raw['type']) ?? 'unknown';
+  const make = Object.hasOwn(contents, type) ? contents[type] : undefined;
+  return make ? make(raw) : { type: 'unknown', whatsappType: type, message: text(raw['body']) ?? text(raw['caption']) };
+}
+
+function card(vcard: string, name: string | null): { name: string; phone: string | null; vcard: string } {
+  const number = /^TEL[^:]*:(.+)$/m.exec(vcard)?.[1]?.trim() ?? null;
+  return { name: name ?? /^FN:(.+)$/m.exec(vcard)?.[1]?.trim() ?? '', phone: number, vcard };
+}

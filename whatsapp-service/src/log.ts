@@ -1,0 +1,34 @@
+import { createLogger, format, transports } from 'winston';
+
+type Fields = Record<string, unknown>;
+
+/** Constant sentences with fields. Ids, codes and durations only: never text, captions, keys, codes to scan, whole numbers. */
+export interface Log {
+  error(sentence: string, fields?: Fields): void;
+  warn(sentence: string, fields?: Fields): void;
+  info(sentence: string, fields?: Fields): void;
+  debug(sentence: string, fields?: Fields): void;
+}
+
+/** JSON lines to stdout. */
+export function createLog(level: string, always: Fields = {}): Log {
+  const logger = createLogger({
+    level,
+    defaultMeta: always,
+    format: format.combine(format.timestamp(), format.json()),
+    transports: [new transports.Console({ stderrLevels: [] })],
+  });
+  return {
+    error: (sentence, fields = {}) => void logger.error(sentence, fields),
+    warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
+    info: (sentence, fields = {}) => void logger.info(sentence, fields),
+    debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
+  };
+}
+
+/** An error as fields. Whatever was thrown: the library throws strings too. */
+export function errorFields(error: unknown): Fields {
+  if (!(error instanceof Error)) return { error: String(error) };
+  const code: unknown = 'code' in error ? error.code : undefined;
+  return { error: error.message, errorName: error.name, stack: error.stack, ...(typeof code === 'string' ? { code } : {}) };
+}

@@ -1,0 +1,199 @@
+import { createHash } from 'node:crypto';
+import {
+  AppError,
+  internalOperations,
+  isMediaType,
+  mediaOf,
+  messageReasons,
+  retryableReasons,
+  type MessageReason,
+  type SendCommand,
+  type SendOutcome,
+} from '@chasqui/shared';
+import type { Log } from '../log.js';
+import { errorFields } from '../log.js';
+import type { Session } from '../sessions/session.js';
+import type { FinalOutcome, SendEntry, SendRecord } from './record.js';
+
+/** A file on disk that outlives the call. */
+export interface SendFile {
+  path: string;
+  mimetype: string;
+  filename: string | null;
+  sha256: string;
+}
+
+export interface Sender {
+  /**
+   * Hands a message to WhatsApp once per message id. Never touches the page for what the record can answer.
+   * Throws `AppError` SESSION_NOT_FOUND, SESSION_NOT_CONNECTED, STALE_EPOCH, IDEMPOTENCY_KEY_REUSED, SHUTTING_DOWN; then the
+   * record is as it was before.
+   */
+  send(sessionId: string, messageId: string, command: SendCommand, file: SendFile | null): Promise<SendOutcome>;
+}
+
+export interface SenderDeps {
+  record: SendRecord;
+  /** Refuses a stale epoch; null when this worker does not know the session. */
+  sessionFor: (sessionId: string, epoch: number) => Session | null;
+  draining: () => boolean;
+  log: Log;
+}
+
+const lookupDeadlineMs = 20_000;
+
+export function createSender(deps: SenderDeps): Sender {
+  const { record, log } = deps;
+  /** Message id → hash of what is being sent. Filled before the first await, so of two calls at once only one goes on. */
+  const running = new Map<string, string>();
+
+  async function send(sessionId: string, messageId: string, command: SendCommand, file: SendFile | null): Promise<SendOutcome> {
+    const session = deps.sessionFor(sessionId, command.epoch);
+    requireFile(command, file);
+    const hash = hashOf(sessionId, command, file);
+    const entry = record.find(messageId);
+    const known = running.get(messageId) ?? entry?.hash;
+    if (known !== undefined && known !== hash) throw new AppError('IDEMPOTENCY_KEY_REUSED', { messageId });
+    if (running.has(messageId)) return { outcome: 'sending' };
+    if (entry?.outcome && !reopens(entry)) return entry.outcome;
+
+    if (deps.draining()) throw new AppError('SHUTTING_DOWN');
+    if (!session) throw new AppError('SESSION_NOT_FOUND', { sessionId });
+    running.set(messageId, hash);
+    try {
+      const settled = entry && (await afterCrash(session, entry, command));
+      return settled ?? (await attempt(session, { messageId, sessionId, hash }, command, file));
+    } finally {
+      running.delete(messageId);
+    }
+  }
+
+  /**
+   * A record that says `handed_over` while nothing runs was left by a killed worker. Found under the reserved id: it left.
+   * Provably absent, or absent by a lookup of the backend's: null, and it is sent under the same id. Otherwise in doubt.
+   */
+  async function afterCrash(session: Session, entry: SendEntry, command: SendCommand): Promise<FinalOutcome | null> {
+    if (entry.state !== 'handed_over' || entry.lookedUp) return null;
+    const found = await lookUp(session, entry.reservedId, command.recipient);
+    if (found === 'absent') return null;
+    const outcome: FinalOutcome = found
+      ? { outcome: 'sent', ...found, at: new Date().toISOString() }
+      : uncertain('CRASHED_DURING_SEND');
+    record.settle(entry.messageId, outcome);
+    return outcome;
+  }
+
+  async function lookUp(
+    session: Session,
+    reservedId: string,
+    chatId: string,
+  ): Promise<{ whatsappId: string; ack: number } | 'absent' | null> {
+    try {
+      const answer = await session.run('session.lookup', { reservedId, chatId }, lookupDeadlineMs);
+      const result = internalOperations['session.lookup'].output.parse(answer);
+      if (result.found) return { whatsappId: result.whatsappId, ack: result.ack };
+      return result.proven ? 'absent' : null;
+    } catch (error) {
+      log.warn('A message could not be looked up.', { sessionId: session.id, ...errorFields(error) });
+      return null;
+    }
+  }
+
+  /** The record is written when the turn in the lane has come: what is refused or killed while it waits has left no trace. */
+  async function attempt(
+    session: Session,
+    id: { messageId: string; sessionId: string; hash: string },
+    command: SendCommand,
+    file: SendFile | null,
+  ): Promise<SendOutcome> {
+    const { messageId } = id;
+    const { reservedId, recipient, content, options, deadlineMs } = command;
+    const send = { reservedId, recipient, content, file, ...options, deadlineMs };
+    const outcome = await session
+      .send(send, {
+        onTurn() {
+          if (deps.draining()) throw new AppError('SHUTTING_DOWN');
+          record.accept({ ...id, reservedId });
+        },
+        async onHandover() {
+          record.handOver(messageId);
+        },
+      })
+      .catch((error: unknown) => {
+        if (error instanceof AppError) throw error;
+        // The engine promises not to reject. When it does all the same, the record knows how far it came.
+        log.error('A send ended in an unexpected way.', { sessionId: session.id, messageId, ...errorFields(error) });
+        return record.find(messageId)?.state === 'handed_over' ? uncertain('CRASHED_DURING_SEND') : failed('CONNECTION_LOST');
+      });
+    record.settle(messageId, outcome);
+    log.info('A send has ended.', {
+      sessionId: session.id,
+      messageId,
+      outcome: outcome.outcome,
+      reason: 'reason' in outcome ? outcome.reason : null,
+    });
+    return record.find(messageId)?.outcome ?? outcome;
+  }
+
+  return { send };
+}
+
+/** Repeats that are on purpose: what certainly did not leave and may be tried again, and doubt after a lookup that found nothing. */
+function reopens(entry: SendEntry): boolean {
+  switch (entry.outcome?.outcome) {
+    case 'failed':
+      return entry.outcome.retryable;
+    case 'uncertain':
+      return entry.lookedUp;
+    case 'sent':
+      return false;
+    case undefined:
+      return true;
+  }
+}
+
+export const uncertain = (reason: MessageReason): FinalOutcome => ({
+  outcome: 'uncertain',
+  reason,
+  message: messageReasons[reason],
+});
+const failed = (reason: MessageReason): FinalOutcome => ({
+  outcome: 'failed',
+  reason,
+  message: messageReasons[reason],
+  retryable: retryableReasons.has(reason),
+});
+
+function requireFile(command: SendCommand, file: SendFile | null): void {
+  if (isMediaType(command.content.type) && !file) {
+    const message = `A ${command.content.type} needs its bytes. Send multipart with the parts command and file.`;
+    throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'REQUIRED', message }] }, message);
+  }
+}
+
+/** Two commands are the same when the other side would see the same. A file counts by its bytes; its address may be signed anew each time. */
+export function hashOf(sessionId: string, command: SendCommand, file: SendFile | null): string {
+  const media = mediaOf(command.content);
+  const content = media ? { ...command.content, media: { mimetype: media.mimetype, filename: media.filename } } : command.content;
+  const { quotedMessageId, ignoreQuoteErrors, mentions } = command.options;
+  const seen = {
+    sessionId,
+    reservedId: command.reservedId,
+    recipient: command.recipient,
+    content,
+    quotedMessageId,
+    ignoreQuoteErrors,
+    mentions,
+    file: file?.sha256 ?? null,
+  };
+  return createHash('sha256').update(canonical(seen)).digest('hex');
+}
+
+/** JSON with sorted keys: the same for the same value, in whatever order its fields came. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}

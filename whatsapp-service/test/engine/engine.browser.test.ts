@@ -1,0 +1,157 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { BuildName } from '@chasqui/simulator';
+import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
+import { features } from './features.js';
+import { ana, heard, link, me, reserve, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
+
+describe.each<BuildName>(['classic', '2026-07', '2026-09'])('build %s', (build) => {
+  let rig: Rig;
+  let session: EngineSession;
+  let signals: EngineSignal[];
+  beforeAll(async () => {
+    rig = await startRig(build);
+    ({ session, signals } = await link(rig));
+  }, 60_000);
+  afterAll(async () => rig?.close());
+
+  test.each(features.map((feature) => [feature.name, feature] as const))(
+    '%s',
+    async (_name, feature) => {
+      await feature.run(rig, session, signals);
+    },
+    20_000,
+  );
+
+  test('says of every mend what became of it', () => {
+    const states = Object.fromEntries(session.compat().map(({ defect, state }) => [defect, state]));
+    expect(Object.values(states)).not.toContain('failed');
+    expect(Object.values(states)).not.toContain('waiting');
+    expect([states['ids'], states['media']]).toEqual(
+      { classic: ['not_needed', 'not_needed'], '2026-07': ['mended', 'not_needed'], '2026-09': ['mended', 'mended'] }[build],
+    );
+    expect(states['reserved-id']).toBe('mended');
+  });
+
+  test('comes back from its profile without a scan, and takes in what it missed', async () => {
+    await session.close();
+    expect(await session.pids()).toEqual([]);
+    const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'while you were away' });
+    const again = await rig.launch();
+    await signal(again.signals, 'ready');
+    expect(again.signals.some(({ type }) => type === 'qr')).toBe(false);
+    await again.session.backfill({ since: new Date(Date.now() - 60_000), perChat: 50 });
+    await heard(again.signals, 'message.observed', ({ message }) => message.key === key);
+  }, 30_000);
+});
+
+// Without the mends the same list must fail, or it would prove nothing.
+describe.each<[BuildName, number]>([
+  ['2026-07', 8],
+  ['2026-09', 12],
+])('build %s with the mends off', (build, atLeast) => {
+  test(`at least ${atLeast} features fail`, async () => {
+    const rig = await startRig(build, false);
+    try {
+      const { session, signals } = await link(rig);
+      const broken: string[] = [];
+      for (const feature of features) {
+        const quick = Promise.race([
+          feature.run(rig, session, signals),
+          new Promise<never>((_, reject) => setTimeout(() => reject(new Error('too slow')), 2500)),
+        ]);
+        await quick.catch(() => broken.push(feature.name));
+      }
+      expect(broken.length).toBeGreaterThanOrEqual(atLeast);
+    } finally {
+      await rig.close();
+    }
+  }, 120_000);
+});
+
+describe('when things go wrong', () => {
+  let rig: Rig;
+  afterEach(async () => rig?.close());
+
+  test('a pairing code links too', async () => {
+    rig = await startRig('2026-09');
+    const { session, signals } = await rig.launch();
+    await signal(signals, 'qr');
+    const { code } = (await session.run('session.pairingCode', { phoneNumber: me }, 10_000)) as { code: string };
+    expect(code).toMatch(/^[A-Z0-9]{8}$/);
+    await rig.simulator.client.enterCode({ code, phone: me });
+    const ready = await signal(signals, 'ready');
+    expect(ready.identity).toMatchObject({ phoneNumber: me, pushName: 'Shop' });
+  }, 30_000);
+
+  test('ready comes also when the sync was over before the library listened', async () => {
+    rig = await startRig('2026-09');
+    await rig.simulator.client.setPage({ syncRace: true });
+    await link(rig);
+    expect(rig.open[0]!.session.compat().find(({ defect }) => defect === 'sync-race')).toMatchObject({ state: 'mended' });
+  }, 30_000);
+
+  test('sends end in the one true outcome', async () => {
+    rig = await startRig('2026-09');
+    const { session } = await link(rig);
+    const { client } = rig.simulator;
+
+    expect((await sendContent(session, text('x'), { recipient: '99900000001@c.us' })).outcome).toMatchObject({
+      outcome: 'failed',
+      reason: 'RECIPIENT_NOT_ON_WHATSAPP',
+      retryable: false,
+    });
+    const unquoted = await sendContent(session, text('x'), { quotedMessageId: `false_${ana}@c.us_3A00000000000000` });
+    expect(unquoted.outcome).toMatchObject({ outcome: 'failed', reason: 'QUOTED_MESSAGE_NOT_FOUND' });
+
+    await client.fault({ op: 'send', mode: 'fail', count: 1 });
+    expect((await sendContent(session, text('refused'))).outcome).toMatchObject({
+      outcome: 'failed',
+      reason: 'WHATSAPP_REFUSED',
+    });
+
+    await client.fault({ op: 'send', mode: 'drop', count: 1 });
+    const dropped = await sendContent(session, text('never answered'), { deadlineMs: 800 });
+    expect([dropped.outcome, dropped.handedOver]).toMatchObject([
+      { outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER' },
+      true,
+    ]);
+
+    await client.fault({ op: 'send', mode: 'dropReply', count: 1 });
+    const lost = await sendContent(session, text('answer lost'), { deadlineMs: 800 });
+    // The ack of the other phone proves that it left, reply or not.
+    expect(['sent', 'uncertain']).toContain(lost.outcome.outcome);
+    expect((await client.received({ phone: ana })).filter(({ key }) => key === lost.reservedId)).toHaveLength(1);
+
+    const reservedId = reserve();
+    await Promise.all([sendContent(session, text('twice'), { reservedId }), sendContent(session, text('twice'), { reservedId })]);
+    await sendContent(session, text('twice'), { reservedId });
+    expect((await client.journal({})).filter(({ key }) => key === reservedId)).toHaveLength(1);
+  }, 30_000);
+
+  test('a killed browser is noticed within two seconds', async () => {
+    rig = await startRig('2026-09');
+    const { session, signals } = await link(rig);
+    const [pid] = await session.pids();
+    process.kill(pid!, 'SIGKILL');
+    const { reason } = await until('gone', () => signals.find((candidate) => candidate.type === 'gone'), 2000);
+    expect(['BROWSER_CRASHED', 'PAGE_CRASHED']).toContain(reason);
+  }, 30_000);
+
+  test('a logout by the phone and a conflict are told as what they are', async () => {
+    rig = await startRig('2026-09');
+    const first = await link(rig);
+    await rig.simulator.client.conflict({ phone: me });
+    expect((await signal(first.signals, 'gone')).reason).toBe('CONFLICT');
+    await first.session.close();
+    const second = await rig.launch();
+    await signal(second.signals, 'ready');
+    await rig.simulator.client.phoneLogout({ phone: me });
+    expect((await signal(second.signals, 'gone')).reason).toBe('LOGGED_OUT_BY_PHONE');
+  }, 40_000);
+
+  test('a probe makes a round trip and hears its canary', async () => {
+    rig = await startRig('2026-09');
+    const { session } = await link(rig);
+    expect(await session.probe(3000)).toMatchObject({ canary: true });
+  }, 30_000);
+});
