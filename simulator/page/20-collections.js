@@ -253,7 +253,9 @@ async function sync() {
   for (const message of snapshot.messages) take(message, false);
   await line.request('live');
   // Real pages finish long after the library has begun to listen. The race that some users meet is a switch.
-  for (let waited = 0; !options.syncRace && !Socket.hears('change:hasSynced') && waited < 15000; waited += 10)
+  // Lost, the race means that the library was told of nothing: hasSynced is simply true when it begins to listen.
+  if (options.syncRace && !Socket.hears('change:hasSynced')) return void (Socket.hasSynced = true);
+  for (let waited = 0; !Socket.hears('change:hasSynced') && waited < 15000; waited += 10)
     await new Promise((done) => setTimeout(done, 10));
   Socket.hasSynced = false;
   Socket.set({ hasSynced: true });

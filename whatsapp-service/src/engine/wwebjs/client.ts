@@ -106,6 +106,8 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     browser = client.pupBrowser;
     const current = page();
     browser!.on('disconnected', () => lose('BROWSER_CRASHED', 'The browser ended.'));
+    // Some systems start the browser by a script that stays its parent: its end says more than a pipe that others still hold.
+    browser!.process()?.once('exit', () => lose('BROWSER_CRASHED', 'The browser’s process ended.'));
     current.on('error', (error) => lose('PAGE_CRASHED', error.message));
     current.on('close', () => lose('PAGE_CRASHED', 'The page was closed.'));
     if (abort.aborted) throw new EngineError('USER_STOPPED', 'The start was called off.');

@@ -1,0 +1,47 @@
+import { backendInternalRoutes } from '@chasqui/shared';
+import type { BackendCall } from './backend.js';
+import type { Clock } from './clock.js';
+import { errorFields, type Log } from './log.js';
+import type { Registry } from './sessions/registry.js';
+
+/**
+ * Tells the backend what runs here and does what it wants in return; the one loop that closes every gap after a restart of
+ * anything. Without an answer the sessions go on (docs/decisions/020): they stop when somebody says so.
+ */
+export function createHeartbeat(options: {
+  call: BackendCall;
+  registry: Registry;
+  worker: { workerId: string; bootId: string; url: string; version: string; capacity: number; memoryLimitMb: number | null };
+  everyMs: number;
+  clock: Clock;
+  log: Log;
+}) {
+  const { call, registry, worker, clock, log } = options;
+  let stopped = false;
+  let cancel = (): void => undefined;
+  let silent = false;
+
+  async function beat(): Promise<void> {
+    try {
+      const sessions = registry.all().map((session) => session.observe());
+      const body = { ...worker, draining: registry.isDraining(), memoryMb: registry.memoryMb(), cpuPercent: null, sessions };
+      const { data } = await call(backendInternalRoutes.heartbeat, { body }, { timeoutMs: 5_000 });
+      if (silent) log.info('The backend answers again.');
+      silent = false;
+      if (!stopped) await registry.obey(data);
+    } catch (error) {
+      if (!silent) log.warn('The backend does not answer; sessions go on.', errorFields(error));
+      silent = true;
+    }
+    // After a failure sooner: a backend that has just started should know its sessions.
+    if (!stopped) cancel = clock.after(silent ? Math.min(1_000, options.everyMs) : options.everyMs, () => void beat());
+  }
+
+  return {
+    start: (): void => void beat(),
+    stop(): void {
+      stopped = true;
+      cancel();
+    },
+  };
+}

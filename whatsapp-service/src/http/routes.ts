@@ -1,0 +1,145 @@
+import {
+  AppError,
+  internalOperations,
+  isOperationId,
+  newId,
+  reserveWhatsappId,
+  workerRoutes,
+  type InternalOperationId,
+  type SendCommand,
+} from '@chasqui/shared';
+import { handled, Reply, type createMount } from '@chasqui/shared/express';
+import type { Response } from 'express';
+import type { SendFile, Sender } from '../sends/sender.js';
+import type { SendRecord } from '../sends/record.js';
+import type { Registry } from '../sessions/registry.js';
+import type { Uploads } from './uploads.js';
+
+export interface RouteDeps {
+  mount: ReturnType<typeof createMount<null>>['mount'];
+  uploads: Uploads;
+  registry: Registry;
+  sender: Sender;
+  record: SendRecord;
+  worker: { workerId: string; bootId: string; version: string; capacity: number };
+  browser: { path: string | null; profile: string };
+  sendDeadlineMs: number;
+  outletPending: () => number;
+  /** Outlet writes, and no rejection that nobody waited for. */
+  isHealthy: () => boolean;
+}
+
+export function mountRoutes(deps: RouteDeps): void {
+  const { mount, registry, worker } = deps;
+
+  mount(workerRoutes.health, async () => ({
+    status: deps.isHealthy() ? ('ok' as const) : ('degraded' as const),
+    ...worker,
+    sessions: registry.all().filter((session) => session.isRunning()).length,
+    draining: registry.isDraining(),
+    memoryMb: registry.memoryMb(),
+    browser: deps.browser,
+    outlet: { pending: deps.outletPending() },
+    compat: Object.fromEntries(registry.all().map((session) => [session.id, session.observe().compat])),
+  }));
+  mount(workerRoutes.init, async ({ body }) => registry.init(body).observe());
+  mount(workerRoutes.status, async ({ params }) => registry.get(params.id).observe());
+  mount(workerRoutes.disconnect, async ({ body }) =>
+    registry.stop(body.sessionId, { epoch: body.epoch, logout: body.logout ?? false }),
+  );
+  mount(workerRoutes.list, async () => registry.all().map((session) => session.observe()));
+  mountSends(deps);
+  mountOperations(deps);
+}
+
+function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteDeps): void {
+  const send = async (sessionId: string, messageId: string, command: SendCommand, file: SendFile | null) => {
+    const outcome = await sender.send(sessionId, messageId, command, file);
+    return new Reply(outcome, { status: outcome.outcome === 'sending' ? 202 : 200 });
+  };
+  mount(workerRoutes.send, async ({ params, body }, _, { res }) => send(params.id, params.messageId, body, uploads.fileOf(res)));
+
+  /** The two simple routes make up what they were not given; a caller that wants idempotence gives the message id. */
+  const simple = (
+    body: {
+      sessionId: string;
+      recipient: string;
+      messageId?: string | undefined;
+      reservedId?: string | undefined;
+      epoch?: number | undefined;
+    },
+    content: SendCommand['content'],
+    file: SendFile | null,
+  ) => {
+    const messageId = body.messageId ?? newId();
+    const command: SendCommand = {
+      epoch: body.epoch ?? registry.get(body.sessionId).epoch(),
+      reservedId: body.reservedId ?? reserveWhatsappId(body.sessionId, messageId),
+      recipient: body.recipient,
+      content,
+      options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0 },
+      deadlineMs: sendDeadlineMs,
+    };
+    return send(body.sessionId, messageId, command, file);
+  };
+  mount(workerRoutes.sendText, async ({ body }) => simple(body, { type: 'text', message: body.message }, null));
+  mount(workerRoutes.sendMedia, async ({ body }, _, { res }) => {
+    const { type, mimetype, filename = null, caption } = body;
+    const file =
+      uploads.fileOf(res) ??
+      (body.mediaBase64 ? await uploads.keep(res, Buffer.from(body.mediaBase64, 'base64'), { mimetype, filename }) : null);
+    const media = { id: null, mimetype, size: null, filename: filename ?? file?.filename ?? null, sha256: file?.sha256 ?? null };
+    return simple(body, { type, media, ...(caption ? { caption } : {}) } as SendCommand['content'], file);
+  });
+}
+
+function mountOperations({ mount, registry, record }: RouteDeps): void {
+  mount(workerRoutes.operation, async ({ params, body }, _, { res }) => {
+    const { id, operation } = params;
+    if (!isOperationId(operation) && !isInternal(operation)) throw new AppError('OPERATION_NOT_FOUND', { operation });
+    const session = registry.under(id, body.epoch) ?? registry.get(id);
+    const { input, deadlineMs } = body;
+    switch (operation) {
+      case 'session.restart':
+        await session.restart();
+        return { output: session.observe() };
+      case 'session.wipe':
+        await session.stop({ logout: true });
+        return { output: { wiped: true } };
+      case 'session.backfill':
+        session.backfill(new Date(typeof input['since'] === 'string' ? input['since'] : 0));
+        return { output: { started: true } };
+      case 'session.lookup': {
+        const output = internalOperations['session.lookup'].output.parse(await session.run(operation, input, deadlineMs));
+        if (output.found || output.proven)
+          record.lookedUp(
+            id,
+            String(input['reservedId']),
+            output.found ? { whatsappId: output.whatsappId, ack: output.ack } : null,
+          );
+        return { output };
+      }
+      case 'messages.downloadMedia':
+        return sendBytes(res, await session.downloadMedia(String(input['whatsappId']), deadlineMs));
+      default:
+        return { output: await session.run(operation, input, deadlineMs) };
+    }
+  });
+}
+
+const isInternal = (id: string): id is InternalOperationId => Object.hasOwn(internalOperations, id);
+
+function sendBytes(
+  res: Response,
+  { bytes, mimetype, filename }: { bytes: Buffer; mimetype: string; filename: string | null },
+): typeof handled {
+  res
+    .status(200)
+    .set({
+      'Content-Type': 'application/octet-stream',
+      'X-Media-Type': encodeURIComponent(mimetype),
+      'X-Media-Filename': encodeURIComponent(filename ?? ''),
+    })
+    .end(bytes);
+  return handled;
+}

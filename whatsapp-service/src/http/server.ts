@@ -1,0 +1,93 @@
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { AppError, workerRoutes, type AnyRoute } from '@chasqui/shared';
+import { createMount } from '@chasqui/shared/express';
+import express, { type ErrorRequestHandler, type Express, type Request } from 'express';
+import { errorFields, type Log } from '../log.js';
+import { mountRoutes, type RouteDeps } from './routes.js';
+import { createUploads } from './uploads.js';
+
+/** JSON of the simple send route may carry a file as base64, which is a third longer than the file. */
+const jsonLimit = (maxFileSize: number) => (route: AnyRoute) =>
+  route.id === workerRoutes.sendMedia.id ? Math.ceil(maxFileSize * 1.4) + 65_536 : 1_048_576;
+
+/** The worker's HTTP side: the contract's routes behind the service key, one envelope for every answer. */
+export function createServer(options: {
+  serviceKey: string;
+  maxFileSize: number;
+  uploadDir: string;
+  log: Log;
+  routes: Omit<RouteDeps, 'mount' | 'uploads'>;
+}): Express {
+  const { log } = options;
+  const app = express();
+  app.disable('x-powered-by');
+  app.use((req, res, next) => {
+    const started = performance.now();
+    const given = req.get('x-request-id');
+    const requestId = given && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
+    res.locals['requestId'] = requestId;
+    res.set('X-Request-Id', requestId);
+    res.on('finish', () =>
+      log.debug('A request was answered.', {
+        requestId,
+        method: req.method,
+        route: String(res.locals['route'] ?? ''),
+        status: res.statusCode,
+        ms: Math.round(performance.now() - started),
+      }),
+    );
+    next();
+  });
+  const uploads = createUploads({ dir: options.uploadDir, maxFileSize: options.maxFileSize });
+  const isKey = keyCheck(options.serviceKey);
+  const { mount, mounted } = createMount<null>({
+    router: app,
+    jsonLimit: jsonLimit(options.maxFileSize),
+    readUpload: (_route, req, res) => uploads.read(req, res),
+    authenticate: async (route, req, res) => {
+      res.locals['route'] = route.id;
+      if (route.auth !== 'pub' && !isKey(keyOf(req)))
+        throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
+      return null;
+    },
+  });
+  mountRoutes({ ...options.routes, mount, uploads });
+  app.use((req) => {
+    const allowed = mounted.filter((route) => matches(route.path, req.path)).map((route) => route.method.toUpperCase());
+    throw allowed.length > 0 ? new AppError('METHOD_NOT_ALLOWED', { allow: allowed }) : new AppError('ROUTE_NOT_FOUND');
+  });
+  app.use(answerErrors(log));
+  return app;
+}
+
+const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
+
+function keyOf(req: Request): string {
+  const [scheme, value] = (req.get('authorization') ?? '').split(' ');
+  return req.get('x-api-key') ?? (scheme?.toLowerCase() === 'apikey' ? (value ?? '') : '');
+}
+
+/** Compares digests, so that neither the length nor the first wrong character shows in the time. */
+function keyCheck(key: string): (given: string) => boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  const right = digest(key);
+  return (given) => timingSafeEqual(digest(given), right);
+}
+
+function answerErrors(log: Log): ErrorRequestHandler {
+  return (error: unknown, _req, res, next) => {
+    const requestId: unknown = res.locals['requestId'];
+    if (res.headersSent) return next(error);
+    const known =
+      error instanceof AppError
+        ? error
+        : error instanceof URIError
+          ? new AppError('MALFORMED_REQUEST')
+          : new AppError('INTERNAL_ERROR');
+    if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
+    if (known.code === 'METHOD_NOT_ALLOWED') res.set('Allow', (known.details['allow'] as string[]).join(', '));
+    res
+      .status(known.status)
+      .json({ success: false, error: { code: known.code, message: known.message, details: known.details }, requestId });
+  };
+}

@@ -1,0 +1,54 @@
+import { SettingsError } from '@chasqui/shared';
+import { startWorker } from './app.js';
+import { readConfig, type WorkerConfig } from './config.js';
+import { errorFields } from './log.js';
+import { LockHeldError } from './sessions/profile-lock.js';
+
+/** How long an orderly stop may take before the process goes all the same. */
+const stopWithinMs = 30_000;
+
+function configOrExit(): WorkerConfig {
+  try {
+    return readConfig(process.env, process.cwd());
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return process.exit(1);
+  }
+}
+
+const worker = await startWorker(configOrExit()).catch((error: unknown) => {
+  if (!(error instanceof LockHeldError)) throw error;
+  process.stderr.write(
+    `Another worker (process ${error.holder.pid} on ${error.holder.host}) uses this DATA_DIR. Stop it, or give this one a DATA_DIR of its own.\n`,
+  );
+  return process.exit(1);
+});
+
+let stopping = false;
+function stop(why: string, code: number): void {
+  if (stopping) return;
+  stopping = true;
+  worker.log.info('The worker stops.', { why });
+  setTimeout(() => process.exit(code || 1), stopWithinMs).unref();
+  void worker.close().then(
+    () => process.exit(code),
+    (error: unknown) => {
+      worker.log.error('The stop was not orderly.', errorFields(error));
+      process.exit(1);
+    },
+  );
+}
+
+process.on('SIGTERM', () => stop('SIGTERM', 0));
+process.on('SIGINT', () => stop('SIGINT', 0));
+// The start script holds the other end: when it dies, nobody is left to stop us.
+if (process.send) process.on('disconnect', () => stop('the parent is gone', 0));
+process.on('unhandledRejection', (error) => {
+  worker.noteTrouble();
+  worker.log.error('A rejection that nobody waited for.', errorFields(error));
+});
+process.on('uncaughtException', (error) => {
+  worker.log.error('An exception that nobody caught.', errorFields(error));
+  stop('an uncaught exception', 1);
+});

@@ -1,0 +1,103 @@
+import { AppError, type HeartbeatReply, type ObservedSession } from '@chasqui/shared';
+import type { Log } from '../log.js';
+import { isSessionId } from './profiles.js';
+import type { Session } from './session.js';
+
+/** The sessions of this worker: the limit, the epochs, and what the backend wants of them. */
+export interface Registry {
+  /** Throws `STALE_EPOCH`, `WORKER_CAPACITY`, `WORKER_MEMORY`, `SHUTTING_DOWN`. */
+  init(wish: { sessionId: string; epoch?: number | undefined; deviceName?: string | null | undefined }): Session;
+  /** Throws `SESSION_NOT_FOUND`. */
+  get(sessionId: string): Session;
+  /** The session under this epoch, or null when it is not known here; a newer epoch is taken over. Throws `STALE_EPOCH`. */
+  under(sessionId: string, epoch: number | undefined): Session | null;
+  stop(sessionId: string, options: { epoch?: number | undefined; logout: boolean }): Promise<ObservedSession>;
+  all(): Session[];
+  obey(reply: HeartbeatReply): Promise<void>;
+  memoryMb(): number;
+  drain(): void;
+  isDraining(): boolean;
+  close(): Promise<void>;
+}
+
+export function createRegistry(options: {
+  create: (id: string) => Session;
+  maxSessions: number;
+  memoryLimitMb: number | null;
+  log: Log;
+}): Registry {
+  const sessions = new Map<string, Session>();
+  let draining = false;
+
+  const running = (): Session[] => [...sessions.values()].filter((session) => session.isRunning());
+  const memoryMb = (): number => running().reduce((sum, session) => sum + (session.observe().metrics.memoryMb ?? 0), 0);
+
+  function known(sessionId: string): Session {
+    if (!isSessionId(sessionId)) throw new AppError('SESSION_NOT_FOUND');
+    let session = sessions.get(sessionId);
+    if (!session) sessions.set(sessionId, (session = options.create(sessionId)));
+    return session;
+  }
+
+  function checkEpoch(session: Session, epoch: number | undefined): void {
+    if (epoch === undefined || epoch === session.epoch()) return;
+    if (epoch < session.epoch()) throw new AppError('STALE_EPOCH', { epoch, current: session.epoch() });
+    session.adopt(epoch);
+  }
+
+  const registry: Registry = {
+    init({ sessionId, epoch, deviceName }) {
+      if (draining) throw new AppError('SHUTTING_DOWN');
+      const session = known(sessionId);
+      checkEpoch(session, epoch);
+      if (session.isRunning()) return session;
+      if (running().length >= options.maxSessions) throw new AppError('WORKER_CAPACITY', { limit: options.maxSessions });
+      if (options.memoryLimitMb !== null && memoryMb() >= options.memoryLimitMb)
+        throw new AppError('WORKER_MEMORY', { limitMb: options.memoryLimitMb });
+      session.start(deviceName ?? null);
+      return session;
+    },
+    get(sessionId) {
+      const session = sessions.get(sessionId);
+      if (!session) throw new AppError('SESSION_NOT_FOUND');
+      return session;
+    },
+    under(sessionId, epoch) {
+      const session = sessions.get(sessionId);
+      if (session) checkEpoch(session, epoch);
+      return session ?? null;
+    },
+    async stop(sessionId, { epoch, logout }) {
+      const session = known(sessionId);
+      checkEpoch(session, epoch);
+      await session.stop({ logout });
+      return session.observe();
+    },
+    all: () => [...sessions.values()],
+    async obey({ desired, revoke }) {
+      for (const { sessionId, epoch } of revoke) {
+        const session = sessions.get(sessionId);
+        if (!session?.isRunning()) continue;
+        options.log.warn('The lease of a session was revoked; its browser is stopped.', { sessionId, epoch });
+        await session.stop({ logout: false, reason: 'WORKER_LOST' });
+      }
+      for (const { sessionId, state, epoch, deviceName } of desired) {
+        try {
+          if (state === 'running') registry.init({ sessionId, epoch, deviceName });
+          else if (sessions.get(sessionId)?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
+        } catch (error) {
+          if (!(error instanceof AppError)) throw error;
+          options.log.warn('A session could not be brought to what is desired.', { sessionId, state, code: error.code });
+        }
+      }
+    },
+    memoryMb,
+    drain: () => void (draining = true),
+    isDraining: () => draining,
+    async close() {
+      draining = true;
+      await Promise.all([...sessions.values()].map((session) => session.stop({ logout: false, reason: 'WORKER_LOST' })));
+    },
+  };
+  return registry;
+}
