@@ -103,7 +103,7 @@ describe('sending', () => {
     expect([answer.status, answer.body.data]).toMatchObject([200, { status: 'sent', type: 'text', direction: 'outbound' }]);
     const key = answer.body.data.whatsappId!.split('_')[2];
     expect(key).toMatch(/^3EB0[0-9A-F]{18}$/);
-    const received = await stack.simulator.client.received(ana);
+    const received = await stack.simulator.client.received({ phone: ana });
     expect(received.filter((message) => message.key === key)).toHaveLength(1);
     await statusOf(answer.body.data.id, 'delivered');
     await stack.simulator.client.ack({ phone: ana, key: key!, ack: 3 });
@@ -118,7 +118,7 @@ describe('sending', () => {
     expect(again.headers.get('idempotency-replayed')).toBe('true');
     expect(again.body.data.id).toBe(first.body.data.id);
     expect((await sendText('other', { 'Idempotency-Key': 'order-1' })).body.error?.code).toBe('IDEMPOTENCY_KEY_REUSED');
-    expect((await stack.simulator.client.received(ana)).filter((message) => message.text === 'once')).toHaveLength(1);
+    expect((await stack.simulator.client.received({ phone: ana })).filter((message) => message.text === 'once')).toHaveLength(1);
   });
 
   test.each([
@@ -133,7 +133,7 @@ describe('sending', () => {
     const answer = await stack.api<MessageBody>('POST', '/messages/send-media', form);
     expect([answer.status, answer.body.data ?? answer.body.error]).toMatchObject([200, { status: 'sent', type }]);
     const key = answer.body.data.whatsappId!.split('_')[2];
-    const arrived = (await stack.simulator.client.received(ana)).find((message) => message.key === key);
+    const arrived = (await stack.simulator.client.received({ phone: ana })).find((message) => message.key === key);
     expect(arrived?.mediaSha256).toBe(createHash('sha256').update(bytes).digest('hex'));
   });
 
@@ -213,7 +213,7 @@ describe('when processes die', () => {
         ),
       60_000,
     );
-    const arrived = (await stack.simulator.client.received(ana)).filter((message) => message.text?.startsWith('crash-'));
+    const arrived = (await stack.simulator.client.received({ phone: ana })).filter((message) => message.text?.startsWith('crash-'));
     expect(arrived.map((message) => message.text).sort()).toEqual([...keys].sort());
   }, 180_000);
 });

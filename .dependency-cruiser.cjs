@@ -1,0 +1,127 @@
+/**
+ * Who may import whom (docs/architecture.md). Tests are held to the same rules between the packages, but may use the simulator and bench.
+ */
+const test = '\\.test\\.ts$|/test/';
+const domains = 'accounts|sessions|messages|media|events|webhooks|campaigns|statistics';
+
+/** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. */
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(${domains})/[^/]+\\.entity\\.ts$`;
+
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-cycles',
+      comment:
+        'A cycle has no order in which it can be understood. Imports of types alone do not count: they are gone at run time.',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'resolvable',
+      comment: 'An import that leads nowhere, or to a package that this package does not declare.',
+      severity: 'error',
+      from: { pathNot: test },
+      to: { dependencyTypes: ['npm-no-pkg', 'unknown'] },
+    },
+    {
+      name: 'shared-stands-alone',
+      comment: 'The contract does no I/O and knows nobody: zod and libphonenumber-js only, and hashing.',
+      severity: 'error',
+      from: { path: '^shared/src', pathNot: `${test}|^shared/src/express\\.ts$` },
+      to: { pathNot: '^shared/src|^crypto$|node_modules/(zod|libphonenumber-js)/' },
+    },
+    {
+      name: 'shared-express-entry',
+      comment: 'The one entry of shared that may know Express.',
+      severity: 'error',
+      from: { path: '^shared/src/express\\.ts$' },
+      to: { pathNot: '^shared/src|node_modules/(zod|libphonenumber-js|express|@types/express)/' },
+    },
+    {
+      name: 'services-stay-apart',
+      comment: 'Backend and worker meet in shared, and nowhere else.',
+      severity: 'error',
+      from: { path: '^(backend|whatsapp-service)/' },
+      to: { path: '^(backend|whatsapp-service)/', pathNot: '^$1/' },
+    },
+    {
+      name: 'no-simulator-in-production',
+      comment: 'Production code contains no stand-in (D-44).',
+      severity: 'error',
+      from: { path: '^(shared|backend|whatsapp-service)/src', pathNot: test },
+      to: { path: '^(simulator|bench)/|node_modules/@chasqui/simulator/' },
+    },
+    {
+      name: 'only-the-engine-knows-the-library',
+      comment: 'whatsapp-web.js changes with WhatsApp; what knows it stands in one folder.',
+      severity: 'error',
+      from: { path: '^(shared|backend|whatsapp-service)/', pathNot: '^whatsapp-service/src/engine/wwebjs/' },
+      to: { path: 'whatsapp-web\\.js' },
+    },
+    {
+      name: 'lib-and-db-know-no-domain',
+      comment: 'What everybody stands on stands on nobody. db/entities.ts is the list of tables and names them all.',
+      severity: 'error',
+      from: { path: '^backend/src/(lib|db)/', pathNot: `${test}|^backend/src/db/entities\\.ts$` },
+      to: {
+        path: `^backend/src/(${domains}|jobs|whatsapp|http|admin)/`,
+        dependencyTypesNot: ['type-only'],
+        pathNot: '\\.entity\\.ts$',
+      },
+    },
+    {
+      name: 'domain-doors',
+      comment: 'A domain reaches another only through its <nouns>.ts, contract.ts or *.entity.ts.',
+      severity: 'error',
+      from: { path: `^backend/src/(${domains})/`, pathNot: test },
+      to: { path: `^backend/src/(${domains})/`, pathNot: `^backend/src/$1/|${doors}` },
+    },
+    {
+      name: 'domains-know-nothing-above-them',
+      comment: 'http, whatsapp, admin and jobs stand above the domains. Their types (who calls, for example) may be named.',
+      severity: 'error',
+      from: { path: `^backend/src/(${domains})/`, pathNot: test },
+      to: { path: '^backend/src/(http|whatsapp|admin|jobs)/', dependencyTypesNot: ['type-only'], pathNot: '\\.entity\\.ts$' },
+    },
+    {
+      name: 'order-of-the-domains',
+      comment: 'accounts ← sessions ← messages ← campaigns: never the other way.',
+      severity: 'error',
+      from: { path: '^backend/src/accounts/', pathNot: test },
+      to: { path: '^backend/src/(sessions|messages|campaigns)/', dependencyTypesNot: ['type-only'], pathNot: '\\.entity\\.ts$' },
+    },
+    {
+      name: 'order-of-the-domains-sessions',
+      comment: 'accounts ← sessions ← messages ← campaigns: never the other way.',
+      severity: 'error',
+      from: { path: '^backend/src/sessions/', pathNot: test },
+      to: { path: '^backend/src/(messages|campaigns)/', dependencyTypesNot: ['type-only'], pathNot: '\\.entity\\.ts$' },
+    },
+    {
+      name: 'only-events-knows-webhooks',
+      comment: 'The event log alone writes delivery rows, in the commit of the event.',
+      severity: 'error',
+      from: { path: `^backend/src/(${domains})/`, pathNot: `${test}|^backend/src/(events|webhooks)/` },
+      to: { path: '^backend/src/webhooks/', pathNot: '\\.entity\\.ts$' },
+    },
+    {
+      name: 'nobody-imports-the-app',
+      comment: 'app.ts constructs and wires; main.ts starts it. Everybody else gets what they need as arguments.',
+      severity: 'error',
+      from: { path: '^(backend|whatsapp-service)/src/', pathNot: `${test}|/src/(main|app)\\.ts$` },
+      to: { path: '^(backend|whatsapp-service)/src/(main|app)\\.ts$' },
+    },
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: 'specify',
+    doNotFollow: { path: 'node_modules|/dist/' },
+    exclude: { path: '/dist/|^simulator/page/|^backend/src/admin/components/' },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['types', 'import', 'node', 'default'],
+      mainFields: ['types', 'main'],
+    },
+  },
+};

@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto';
+import { AppError, newId } from '@chasqui/shared';
+import { hash, verify } from '@node-rs/argon2';
+import type { Database } from '../db/database.js';
+import { insertRow, updateRows } from '../db/rows.js';
+import { select } from '../db/sql.js';
+import type { Caller } from '../http/context.js';
+import { recordAudit } from '../lib/audit.js';
+import type { Clock } from '../lib/clock.js';
+import { Account, type Role } from './account.entity.js';
+import type { ApiKeys } from './api-keys.js';
+import { createLoginLimit } from './login-limit.js';
+import type { Tokens } from './tokens.js';
+
+/** Of nobody's password: an unknown address takes as long to refuse as a wrong password. */
+const nobody = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
+
+const passwordProblem = 'A password has 12 to 128 characters.';
+const isPassword = (text: string): boolean => text.length >= 12 && text.length <= 128;
+
+export type Accounts = ReturnType<typeof createAccounts>;
+
+export function createAccounts({
+  database,
+  clock,
+  keys,
+  tokens,
+}: {
+  database: Database;
+  clock: Clock;
+  keys: ApiKeys;
+  tokens: Tokens;
+}) {
+  const limit = createLoginLimit(clock);
+  const rows = database.reader.getRepository(Account);
+
+  async function create(
+    caller: Caller | null,
+    wish: { username: string; email: string; password: string; role: Role; mustChangePassword?: boolean },
+  ): Promise<{ account: Account; apiKey: string }> {
+    if (!isPassword(wish.password))
+      throw new AppError(
+        'VALIDATION_FAILED',
+        { fields: [{ path: 'password', code: 'TOO_SMALL', message: passwordProblem }] },
+        passwordProblem,
+      );
+    const email = wish.email.toLowerCase();
+    const passwordHash = await hash(wish.password);
+    return database.write.run(async (tx) => {
+      for (const [field, value] of Object.entries({ username: wish.username, email })) {
+        if (await tx.manager.existsBy(Account, { [field]: value })) throw new AppError('ALREADY_EXISTS', { field });
+      }
+      const now = clock.now();
+      const account: Account = {
+        id: newId(now.getTime()),
+        username: wish.username,
+        email,
+        passwordHash,
+        mustChangePassword: wish.mustChangePassword ?? false,
+        jwtSecret: newSecret(),
+        role: wish.role,
+        isActive: true,
+        timezone: 'UTC',
+        uncertainPolicy: 'hold',
+        maxSessions: 10,
+        lastLoginAt: null,
+        createdAt: now,
+        updatedAt: now,
+      };
+      await insertRow(tx, Account, account);
+      const { key } = await keys.insert(tx, { accountId: account.id, name: 'Primary key', permissions: ['*'], isPrimary: true });
+      await recordAudit(tx, caller, {
+        action: 'account.create',
+        objectType: 'account',
+        objectId: account.id,
+        accountId: account.id,
+        changes: { username: wish.username, role: wish.role },
+        at: now,
+      });
+      return { account, apiKey: key };
+    });
+  }
+
+  async function change(
+    caller: Caller,
+    id: string,
+    action: string,
+    changes: Partial<Account>,
+    shown: Record<string, unknown>,
+  ): Promise<void> {
+    await database.write.run(async (tx) => {
+      const affected = await updateRows(tx, Account, { id }, { ...changes, updatedAt: clock.now() });
+      if (affected === 0) throw new AppError('ACCOUNT_NOT_FOUND');
+      await recordAudit(tx, caller, {
+        action,
+        objectType: 'account',
+        objectId: id,
+        accountId: id,
+        changes: shown,
+        at: clock.now(),
+      });
+    });
+    tokens.forget(id);
+    keys.forget();
+  }
+
+  return {
+    create,
+    find: (id: string): Promise<Account | null> => rows.findOneBy({ id }),
+    list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
+
+    /** The first admin, if there is no account yet. Gives what must be shown once; null when accounts exist. */
+    async ensureFirstAdmin(wish: {
+      email: string;
+      password: string | undefined;
+    }): Promise<{ email: string; password: string | null; apiKey: string } | null> {
+      const [count] = await select<{ n: number | string }>(database.reader, 'SELECT COUNT(*) AS n FROM accounts');
+      if (Number(count!.n) > 0) return null;
+      const password = wish.password ?? randomBytes(15).toString('base64url');
+      const { account, apiKey } = await create(null, {
+        username: 'admin',
+        email: wish.email,
+        password,
+        role: 'admin',
+        mustChangePassword: wish.password === undefined,
+      });
+      return { email: account.email, password: wish.password === undefined ? password : null, apiKey };
+    },
+
+    /** Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password, and `RATE_LIMITED` after too many. */
+    async authenticatePassword(email: string, password: string, ip: string | null): Promise<Account> {
+      limit.check(email, ip);
+      const account = await rows
+        .createQueryBuilder('a')
+        .addSelect(['a.passwordHash', 'a.jwtSecret'])
+        .where('a.email = :email', { email: email.toLowerCase() })
+        .getOne();
+      const right = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
+      if (!account || !right) {
+        limit.failed(email, ip);
+        throw new AppError('INVALID_CREDENTIALS');
+      }
+      if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+      limit.succeeded(email);
+      await database.write.run((tx) => updateRows(tx, Account, { id: account.id }, { lastLoginAt: clock.now() }));
+      return account;
+    },
+
+    /** A password and, with it, a new secret: every token of the account is void. */
+    async setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> {
+      if (!isPassword(password))
+        throw new AppError(
+          'VALIDATION_FAILED',
+          { fields: [{ path: 'newPassword', code: 'TOO_SMALL', message: passwordProblem }] },
+          passwordProblem,
+        );
+      await change(
+        caller,
+        id,
+        'account.password',
+        { passwordHash: await hash(password), jwtSecret: newSecret(), mustChangePassword: options.mustChange },
+        {},
+      );
+    },
+    logoutEverywhere: (caller: Caller, id: string) => change(caller, id, 'account.logout', { jwtSecret: newSecret() }, {}),
+    async setRole(caller: Caller, id: string, role: Role): Promise<void> {
+      await keepAnAdmin(id, role === 'admin');
+      await change(caller, id, 'account.role', { role }, { role });
+    },
+    async setActive(caller: Caller, id: string, isActive: boolean): Promise<void> {
+      await keepAnAdmin(id, isActive);
+      await change(caller, id, 'account.active', { isActive }, { isActive });
+    },
+    async update(
+      caller: Caller,
+      id: string,
+      changes: Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy'>>,
+    ): Promise<Account> {
+      await change(
+        caller,
+        id,
+        'account.update',
+        { ...changes, ...(changes.email ? { email: changes.email.toLowerCase() } : {}) },
+        changes,
+      );
+      return rows.findOneByOrFail({ id });
+    },
+  };
+
+  async function keepAnAdmin(id: string, stays: boolean): Promise<void> {
+    if (stays) return;
+    const others = await rows.countBy({ role: 'admin', isActive: true });
+    const one = await rows.findOneBy({ id });
+    if (one?.role === 'admin' && one.isActive && others === 1)
+      throw new AppError('SESSION_STATE_CONFLICT', {}, 'This is the last admin. Make another one first.');
+  }
+}
+
+const newSecret = (): string => randomBytes(32).toString('hex');

@@ -1,0 +1,141 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { AppError, newId } from '@chasqui/shared';
+import type { NextFunction, Request, RequestHandler, Response } from 'express';
+import { Account } from '../accounts/account.entity.js';
+import type { Database } from '../db/database.js';
+import type { Caller } from '../http/context.js';
+import type { PanelSessions } from './panel-sessions.js';
+
+/** Where everything of the panel lies. */
+export const root = '/admin';
+export const cookieName = 'chasqui_panel';
+export const themeCookie = 'chasqui_theme';
+export type Theme = 'light' | 'dark';
+
+/** Who sits at the panel, read anew for each request. */
+export interface Visitor {
+  sessionId: string;
+  account: Pick<Account, 'id' | 'username' | 'email' | 'role' | 'timezone' | 'mustChangePassword'>;
+  caller: Caller;
+}
+
+const visitors = new WeakMap<Request, Visitor>();
+export const visitorOf = (req: Request): Visitor | null => visitors.get(req) ?? null;
+export function signedIn(req: Request): Visitor {
+  const visitor = visitors.get(req);
+  if (!visitor) throw new AppError('UNAUTHENTICATED', {}, 'Sign in to the panel.');
+  return visitor;
+}
+
+export function cookieOf(req: Request, name: string): string | null {
+  for (const part of (req.headers.cookie ?? '').split(';')) {
+    const [key, ...value] = part.trim().split('=');
+    if (key === name) return value.join('=');
+  }
+  return null;
+}
+export const themeOf = (req: Request): Theme => (cookieOf(req, themeCookie) === 'dark' ? 'dark' : 'light');
+
+/** Ends up in the panel session and in no reply: changes whenever the password does. */
+export const fingerprintOf = (passwordHash: string): string =>
+  createHash('sha256').update(passwordHash).digest('hex').slice(0, 16);
+
+/** The account with what only the guard may see. */
+export async function readAccount(database: Database, accountId: string): Promise<Account | null> {
+  return database.reader
+    .getRepository(Account)
+    .createQueryBuilder('account')
+    .addSelect('account.passwordHash')
+    .where({ id: accountId })
+    .getOne();
+}
+
+/** Null when the session is of nobody who may be here now: switched off, no longer staff, another password since. */
+export async function visit(
+  { database, sessions }: { database: Database; sessions: PanelSessions },
+  req: Request,
+  requestId: string,
+): Promise<Visitor | null> {
+  const token = cookieOf(req, cookieName);
+  const session = token ? await sessions.find(token) : null;
+  if (!session) return null;
+  const account = await readAccount(database, session.accountId);
+  if (!account?.isActive || account.role === 'user' || fingerprintOf(account.passwordHash) !== session.fingerprint) return null;
+  return {
+    sessionId: session.id,
+    account,
+    caller: {
+      accountId: account.id,
+      role: account.role,
+      credential: { type: 'panel', id: null, name: account.username },
+      permissions: ['*'],
+      sessionId: null,
+      isPasswordLogin: true,
+      requestId,
+      ip: req.ip ?? null,
+    },
+  };
+}
+
+export const requestIdOf = (res: Response): string => String(res.getHeader('x-request-id') ?? newId());
+
+export function rememberVisitor(parts: { database: Database; sessions: PanelSessions }): RequestHandler {
+  return (req, res, next) => {
+    visit(parts, req, requestIdOf(res))
+      .then((visitor) => {
+        if (visitor) visitors.set(req, visitor);
+        next();
+      })
+      .catch(next);
+  };
+}
+
+/**
+ * Refuses what another site makes a browser send. A change must prove its origin; a read of ours that programs use must not come
+ * from elsewhere; a page may be opened from anywhere. Sec-Fetch-Site is only sent to trustworthy origins, so Origin counts where
+ * it is missing, as on plain http in a local network.
+ */
+export const refuseOtherSites: RequestHandler = (req, _res, next) => {
+  const reads = req.method === 'GET' || req.method === 'HEAD';
+  const isPage = reads && !/^\/(api|live)\//.test(req.path);
+  if (isPage || comesFromHere(req, reads)) return next();
+  next(new AppError('CSRF_REFUSED'));
+};
+
+function comesFromHere(req: Request, reads: boolean): boolean {
+  const site = req.get('sec-fetch-site');
+  if (site) return site === 'same-origin' || (reads && site === 'none');
+  const origin = req.get('origin');
+  if (!origin) return reads;
+  return URL.canParse(origin) && new URL(origin).host === req.get('host');
+}
+
+const nonces = new WeakMap<Response, string>();
+export const nonceOf = (res: Response): string => nonces.get(res) ?? '';
+
+/** Headers of every reply of the panel. Inline styles are allowed because AdminJS's components make them; inline scripts are not. */
+export function setHeaders(_req: Request, res: Response, next: NextFunction): void {
+  const nonce = randomBytes(16).toString('base64');
+  nonces.set(res, nonce);
+  res.set({
+    'Content-Security-Policy': [
+      `default-src 'none'`,
+      `script-src 'self' 'nonce-${nonce}'`,
+      `style-src 'self' 'unsafe-inline'`,
+      `img-src 'self' data: blob:`,
+      `media-src 'self'`,
+      `font-src 'self'`,
+      `connect-src 'self'`,
+      `form-action 'self'`,
+      `base-uri 'none'`,
+      `frame-ancestors 'none'`,
+    ].join('; '),
+    'X-Frame-Options': 'DENY',
+    'X-Content-Type-Options': 'nosniff',
+    'Referrer-Policy': 'same-origin',
+    'Cross-Origin-Opener-Policy': 'same-origin',
+    'Cross-Origin-Resource-Policy': 'same-origin',
+    'Cache-Control': 'no-store',
+  });
+  next();
+}

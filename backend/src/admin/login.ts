@@ -1,0 +1,160 @@
+import { AppError } from '@chasqui/shared';
+import express, { type CookieOptions, type NextFunction, type Request, type Response, type Router } from 'express';
+import { z } from 'zod';
+import type { Database } from '../db/database.js';
+import { cookieName, fingerprintOf, readAccount, requestIdOf, root, visitorOf } from './guard.js';
+import { escapeHtml, plainPage } from './html.js';
+import type { PanelSessions } from './panel-sessions.js';
+import type { PanelVerbs } from './verbs.js';
+
+export interface LoginParts {
+  database: Database;
+  sessions: PanelSessions;
+  verbs: Pick<PanelVerbs, 'auth'>;
+  secureCookies: boolean;
+}
+
+const form = express.urlencoded({ extended: false, limit: '8kb', parameterLimit: 8 });
+const loginForm = z.object({ login: z.string().min(1).max(254), password: z.string().min(1).max(1024) });
+const passwordForm = z.object({ current: z.string().min(1).max(1024), next: z.string().max(1024), repeat: z.string().max(1024) });
+const shortest = 12;
+
+/** Login, logout and password: the only pages that are there before somebody has signed in, or before a password is their own. */
+export function mountLogin(router: Router, parts: LoginParts): void {
+  const cookie: CookieOptions = { httpOnly: true, sameSite: 'strict', secure: parts.secureCookies, path: root };
+
+  router.get('/login', (req, res) => {
+    if (visitorOf(req)) return res.redirect(303, root);
+    res.send(loginPage(req, null, ''));
+  });
+  router.post('/login', onlyForms, form, (req, res, next) => {
+    signIn(parts, cookie, req, res).catch(next);
+  });
+  router.post('/logout', (req, res, next) => {
+    signOut(parts, cookie, req, res).catch(next);
+  });
+  router.get('/logout', (_req, res) => res.redirect(303, root));
+  router.get('/password', (req, res) => {
+    if (!visitorOf(req)) return res.redirect(303, `${root}/login`);
+    res.send(passwordPage(req, null));
+  });
+  router.post('/password', onlyForms, requireVisitor, form, (req, res, next) => {
+    changePassword(parts, cookie, req, res).catch(next);
+  });
+}
+
+/** A multipart body would be a file on the disk before anybody has signed in; these forms have none. */
+function onlyForms(req: Request, _res: Response, next: NextFunction): void {
+  next(req.is('application/x-www-form-urlencoded') ? undefined : new AppError('UNSUPPORTED_MEDIA_TYPE', {}, 'Use the form.'));
+}
+
+function requireVisitor(req: Request, res: Response, next: NextFunction): void {
+  if (visitorOf(req)) next();
+  else res.redirect(303, `${root}/login`);
+}
+
+async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, res: Response): Promise<void> {
+  const input = loginForm.safeParse(req.body);
+  const login = input.success ? input.data.login.trim() : '';
+  const refuse = (status: number, message: string) => void res.status(status).send(loginPage(req, message, login));
+  if (!input.success) return refuse(422, 'Enter your name or e-mail address and your password.');
+  try {
+    const { accountId } = await parts.verbs.auth.signIn({
+      login,
+      password: input.data.password,
+      ip: req.ip ?? null,
+      requestId: requestIdOf(res),
+    });
+    const account = await readAccount(parts.database, accountId);
+    if (!account?.isActive) return refuse(403, 'This account is switched off. Ask your operator.');
+    if (account.role === 'user')
+      return refuse(403, 'This panel is for staff. Your account works with the API; ask an admin if you need more.');
+    const previous = visitorOf(req);
+    if (previous) await parts.sessions.close(previous.sessionId);
+    const token = await parts.sessions.open(account.id, fingerprintOf(account.passwordHash));
+    res.cookie(cookieName, token, cookie).redirect(303, account.mustChangePassword ? `${root}/password` : root);
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    if (typeof error.details['retryAfterSeconds'] === 'number')
+      res.set('Retry-After', String(error.details['retryAfterSeconds']));
+    refuse(error.status, sentences[error.code] ?? error.message);
+  }
+}
+
+const sentences: Partial<Record<string, string>> = {
+  INVALID_CREDENTIALS: 'That name and password do not belong together. Check both and try again.',
+  RATE_LIMITED: 'Too many attempts. Wait a few minutes and try again.',
+  ACCOUNT_INACTIVE: 'This account is switched off. Ask your operator.',
+};
+
+async function signOut({ sessions, verbs }: LoginParts, cookie: CookieOptions, req: Request, res: Response): Promise<void> {
+  const visitor = visitorOf(req);
+  if (visitor) {
+    await sessions.close(visitor.sessionId);
+    await verbs.auth.signedOut(visitor.caller);
+  }
+  res.clearCookie(cookieName, cookie).redirect(303, `${root}/login`);
+}
+
+async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Request, res: Response): Promise<void> {
+  const visitor = visitorOf(req)!;
+  const input = passwordForm.safeParse(req.body);
+  const refuse = (status: number, message: string) => void res.status(status).send(passwordPage(req, message));
+  if (!input.success) return refuse(422, 'Fill in all three fields.');
+  const { current, next, repeat } = input.data;
+  if (next !== repeat) return refuse(422, 'The new passwords differ. Type the same one twice.');
+  if (next.length < shortest) return refuse(422, `The new password needs at least ${shortest} characters.`);
+  if (next === current) return refuse(422, 'Choose a password that is not the present one.');
+  try {
+    await parts.verbs.auth.changePassword(visitor.caller, { current, next });
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return refuse(error.status, error.code === 'INVALID_CREDENTIALS' ? 'The present password is not right.' : error.message);
+  }
+  await parts.sessions.closeAll(visitor.account.id);
+  const account = await readAccount(parts.database, visitor.account.id);
+  const token = await parts.sessions.open(visitor.account.id, fingerprintOf(account!.passwordHash));
+  res.cookie(cookieName, token, cookie).redirect(303, root);
+}
+
+const alert = (message: string | null): string => (message ? `<p class="alert" role="alert">${escapeHtml(message)}</p>` : '');
+
+function loginPage(req: Request, message: string | null, login: string): string {
+  return plainPage(
+    req,
+    'Sign in',
+    `<h1>Chasqui</h1>
+    <p class="lead">A message handed over is a message that arrives.</p>
+    ${alert(message)}
+    <form method="post" action="${root}/login">
+      <label for="login">Name or e-mail address</label>
+      <input id="login" name="login" value="${escapeHtml(login)}" autocomplete="username" autocapitalize="none" spellcheck="false" required maxlength="254"${login ? '' : ' autofocus'}>
+      <label for="password">Password</label>
+      <input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024"${login ? ' autofocus' : ''}>
+      <button type="submit">Sign in</button>
+    </form>
+    <p class="hint">First start? The address and the one-time password stand in the server’s console.</p>`,
+  );
+}
+
+function passwordPage(req: Request, message: string | null): string {
+  const must = visitorOf(req)?.account.mustChangePassword ?? false;
+  const field = (name: string, label: string, complete: string, more: string): string =>
+    `<label for="${name}">${label}</label>
+      <input id="${name}" name="${name}" type="password" autocomplete="${complete}" required maxlength="1024" ${more}>`;
+  return plainPage(
+    req,
+    'Change password',
+    `<h1>${must ? 'Choose your own password' : 'Change your password'}</h1>
+    <p class="lead">${must ? 'You signed in with a one-time password. Choose your own to go on.' : 'You will be signed out everywhere else.'}</p>
+    ${alert(message)}
+    <form method="post" action="${root}/password">
+      ${field('current', must ? 'One-time password' : 'Present password', 'current-password', 'autofocus')}
+      ${field('next', `New password, at least ${shortest} characters`, 'new-password', `minlength="${shortest}"`)}
+      ${field('repeat', 'New password again', 'new-password', `minlength="${shortest}"`)}
+      <button type="submit">Change password</button>
+    </form>
+    <form method="post" action="${root}/logout"><button class="quiet" type="submit">Sign out</button></form>
+    ${must ? '' : `<p class="hint"><a href="${root}">Back to the panel</a></p>`}`,
+  );
+}

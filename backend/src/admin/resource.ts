@@ -1,0 +1,189 @@
+import { Resource as TypeOrmResource } from '@adminjs/typeorm';
+import { BaseProperty, BaseRecord, type BaseResource, type Filter, type PropertyType } from 'adminjs';
+import { Brackets, In, type DataSource, type ObjectLiteral, type Repository, type SelectQueryBuilder } from 'typeorm';
+import { Account } from '../accounts/account.entity.js';
+import { Session } from '../sessions/session.entity.js';
+import type { Field, TableView } from './tables.js';
+
+const types: Partial<Record<Field['look'], PropertyType>> = { time: 'datetime', yesno: 'boolean', json: 'textarea', body: 'textarea' };
+
+/** A column as AdminJS sees it. */
+class PanelProperty extends BaseProperty {
+  constructor(private readonly field: Field) {
+    super({ path: field.name, type: types[field.look] ?? 'string', isId: field.name === 'id', isSortable: field.sort ?? false });
+  }
+  override isEditable(): boolean {
+    return false;
+  }
+  override availableValues(): string[] | null {
+    return this.field.values ? [...this.field.values] : null;
+  }
+}
+
+interface Page {
+  limit?: number;
+  offset?: number;
+  sort?: { sortBy?: string; direction?: 'asc' | 'desc' };
+}
+
+/** What the adapter asks a class derived from TypeORM's BaseEntity, which ours are not: one entity over one data source. */
+const modelOf = (view: TableView, reader: DataSource) => ({ name: view.id, getRepository: () => reader.getRepository(view.entity) });
+
+/**
+ * A table for AdminJS, over the reader: it cannot write, because its data source cannot and because it has no verb for it.
+ * The adapter's queries are replaced whole. They filter and sort by any column, hidden ones too (an oracle for what is hidden),
+ * compare choices with LIKE, times as text, and swallow what a save throws.
+ */
+export class PanelResource extends TypeOrmResource {
+  private readonly repository: Repository<ObjectLiteral>;
+  private readonly panelProperties: Map<string, PanelProperty>;
+
+  constructor(
+    private readonly view: TableView,
+    private readonly reader: DataSource,
+  ) {
+    // The adapter's type wants the class; see modelOf for what it uses of it.
+    super(modelOf(view, reader) as unknown as ConstructorParameters<typeof TypeOrmResource>[0]);
+    this.repository = reader.getRepository(view.entity);
+    this.panelProperties = new Map(view.fields.map((field) => [field.name, new PanelProperty(field)]));
+  }
+
+  // The adapter's constructor asks for columns of every kind, before ours are known; none of them is used.
+  override prepareProps(): Record<string, never> {
+    return {};
+  }
+  override properties(): never {
+    return [...this.panelProperties.values()] as never;
+  }
+  override property(path: string): never {
+    return (this.panelProperties.get(path) ?? null) as never;
+  }
+  override id(): string {
+    return this.view.id;
+  }
+  override idName(): string {
+    return 'id';
+  }
+
+  override async count(filter: Filter): Promise<number> {
+    return (await this.query(filter)).getCount();
+  }
+
+  override async find(filter: Filter, page: Page): Promise<BaseRecord[]> {
+    const asked = this.view.fields.find((field) => field.sort && field.name === page.sort?.sortBy);
+    const { by, direction } = this.view.order;
+    const down = (asked ? page.sort?.direction : direction) === 'desc' ? 'DESC' : 'ASC';
+    const query = (await this.query(filter)).orderBy(`row.${asked?.name ?? by}`, down);
+    if ((asked?.name ?? by) !== 'id') query.addOrderBy('row.id', down);
+    return this.records(await query.take(Math.min(page.limit ?? 25, 100)).skip(page.offset ?? 0).getMany());
+  }
+
+  override async findOne(id: string): Promise<BaseRecord | null> {
+    return (await this.findMany([id]))[0] ?? null;
+  }
+
+  override async findMany(ids: (string | number)[]): Promise<BaseRecord[]> {
+    return this.records(await this.base().andWhere({ id: In(ids.map(String)) }).getMany());
+  }
+
+  override create(): Promise<never> {
+    return Promise.reject(new Error('The panel reads tables; changes go through the verbs.'));
+  }
+  override update(): Promise<never> {
+    return this.create();
+  }
+  override delete(): Promise<never> {
+    return this.create();
+  }
+
+  private base(): SelectQueryBuilder<ObjectLiteral> {
+    const query = this.repository.createQueryBuilder('row').select(this.view.fields.map((field) => `row.${field.name}`));
+    return query.where(this.view.hiddenBy ? `row.${this.view.hiddenBy} IS NULL` : '1 = 1');
+  }
+
+  private async query(filter: Filter | undefined): Promise<SelectQueryBuilder<ObjectLiteral>> {
+    const query = this.base();
+    const asked = (filter?.filters ?? {}) as Record<string, { value: unknown }>;
+    for (const field of this.view.fields) {
+      const value = asked[field.name]?.value;
+      if (field.filter && value !== undefined && value !== '') await this.narrow(query, field, field.filter, value);
+    }
+    return query;
+  }
+
+  private async narrow(
+    query: SelectQueryBuilder<ObjectLiteral>,
+    { name }: Field,
+    kind: NonNullable<Field['filter']>,
+    value: unknown,
+  ): Promise<void> {
+    const column = `row.${name}`;
+    if (kind === 'range') {
+      for (const [edge, sign] of [['from', '>='], ['to', '<=']] as const) {
+        const time = Date.parse(String((value as Record<string, unknown>)[edge] ?? ''));
+        if (!Number.isNaN(time)) query.andWhere(`${column} ${sign} :${name}_${edge}`, { [`${name}_${edge}`]: time });
+      }
+      return;
+    }
+    const text = String(value);
+    if (kind === 'exact') query.andWhere(`${column} = :${name}`, { [name]: text });
+    else if (kind === 'flag') query.andWhere(`${column} = :${name}`, { [name]: this.flag(text === 'true') });
+    else if (kind === 'contains') query.andWhere(contains(column, name, text));
+    else query.andWhere({ [name]: In([text, ...(await this.idsNamed(kind, text))]) });
+  }
+
+  /** SQLite has numbers for booleans. */
+  private flag(value: boolean): boolean | number {
+    return this.reader.options.type === 'postgres' ? value : Number(value);
+  }
+
+  private async idsNamed(kind: 'account' | 'session', text: string): Promise<string[]> {
+    const [entity, column] = kind === 'account' ? ([Account, 'username'] as const) : ([Session, 'name'] as const);
+    const found = await this.reader
+      .getRepository<ObjectLiteral>(entity)
+      .createQueryBuilder('owner')
+      .select('owner.id')
+      .where(contains(`owner.${column}`, 'owner', text))
+      .take(200)
+      .getMany();
+    return found.map((row) => String(row['id']));
+  }
+
+  /** Rows as AdminJS takes them: the fields of the view, JSON as text, and the names that ids stand for. */
+  private async records(rows: ObjectLiteral[]): Promise<BaseRecord[]> {
+    const accounts = await namesOf(this.reader, Account, 'username', rows, 'accountId');
+    const sessions = await namesOf(this.reader, Session, 'name', rows, 'sessionId');
+    return rows.map((row) => {
+      const params: Record<string, unknown> = {};
+      for (const { name, look } of this.view.fields)
+        params[name] = look === 'json' ? JSON.stringify(row[name], null, 2) : (row[name] as unknown);
+      if (row['accountId']) params['accountName'] = accounts.get(String(row['accountId'])) ?? null;
+      if (row['sessionId']) params['sessionName'] = sessions.get(String(row['sessionId'])) ?? null;
+      return new BaseRecord(params, this as unknown as BaseResource);
+    });
+  }
+}
+
+/** Part of a text, without regard to case; `%` and `_` stand for themselves. */
+function contains(column: string, name: string, text: string): Brackets {
+  const pattern = `%${text.toLowerCase().replace(/[\\%_]/g, (letter) => `\\${letter}`)}%`;
+  return new Brackets((where) => where.where(`LOWER(${column}) LIKE :${name} ESCAPE '\\'`, { [name]: pattern }));
+}
+
+async function namesOf(
+  reader: DataSource,
+  entity: typeof Account | typeof Session,
+  column: 'username' | 'name',
+  rows: ObjectLiteral[],
+  key: string,
+): Promise<Map<string, string>> {
+  const ids = [...new Set(rows.map((row) => row[key] as unknown).filter((id): id is string => typeof id === 'string'))];
+  if (ids.length === 0) return new Map();
+  const found = await reader
+    .getRepository<ObjectLiteral>(entity)
+    .createQueryBuilder('owner')
+    .select(['owner.id', `owner.${column}`])
+    .where({ id: In(ids) })
+    .getMany();
+  return new Map(found.map((row) => [String(row['id']), String(row[column])]));
+}

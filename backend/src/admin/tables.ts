@@ -1,0 +1,177 @@
+import { messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '@chasqui/shared';
+import type { EntityTarget, ObjectLiteral } from 'typeorm';
+import { Account } from '../accounts/account.entity.js';
+import { ApiKey } from '../accounts/api-key.entity.js';
+import { Message } from '../messages/message.entity.js';
+import { Session } from '../sessions/session.entity.js';
+import { AuditLog } from './panel.entity.js';
+
+/** How a value is drawn; `components/Cell.tsx` has one way for each. */
+export type Look =
+  'text' | 'strong' | 'mono' | 'time' | 'yesno' | 'session' | 'message' | 'direction' | 'name' | 'json' | 'role' | 'key' | 'body';
+
+/**
+ * One column that the panel may read. A column that has no row here does not exist for it: it is not selected, shown, searched or
+ * sorted by, whatever a request says.
+ */
+export interface Field {
+  name: string;
+  label: string;
+  look: Look;
+  inList?: true;
+  /** `contains`: part of the text, without regard to case. `owner`: an id, or part of the name it stands for. */
+  filter?: 'exact' | 'contains' | 'range' | 'flag' | 'account' | 'session';
+  /** Only where an index or a small table makes it cheap. */
+  sort?: true;
+  values?: readonly string[];
+}
+
+/** A table as the panel shows it; `actions` name components of the bundle. */
+export interface TableView {
+  id: string;
+  entity: EntityTarget<ObjectLiteral>;
+  plural: string;
+  singular: string;
+  group: 'WhatsApp' | 'Access' | 'System';
+  icon: string;
+  title: string;
+  order: { by: string; direction: 'asc' | 'desc' };
+  /** Rows with a time here are left out. */
+  hiddenBy?: 'deletedAt';
+  /** The component of one row's page. */
+  page: string;
+  /** The component that makes a new row, and who may. */
+  create?: { component: string; label: string; role: 'staff' | 'admin' };
+  fields: readonly Field[];
+}
+
+const field = (name: string, label: string, look: Look, more: Partial<Field> = {}): Field => ({ name, label, look, ...more });
+const list = { inList: true } as const;
+const sort = { sort: true } as const;
+
+export const tables: readonly TableView[] = [
+  {
+    id: 'sessions',
+    entity: Session,
+    plural: 'Sessions',
+    singular: 'Session',
+    group: 'WhatsApp',
+    icon: 'Smartphone',
+    title: 'name',
+    order: { by: 'createdAt', direction: 'desc' },
+    hiddenBy: 'deletedAt',
+    page: 'SessionPage',
+    create: { component: 'NewSession', label: 'New session', role: 'staff' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('name', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
+      field('status', 'Status', 'session', { ...list, filter: 'exact', values: sessionStatuses }),
+      field('phoneNumber', 'Phone', 'mono', { ...list, filter: 'contains' }),
+      field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
+      field('lastSeen', 'Last seen', 'time', { ...list, ...sort }),
+      field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
+      field('desired', 'Desired', 'text', { filter: 'exact', values: ['running', 'stopped'] }),
+      field('workerId', 'Worker', 'mono', { filter: 'exact' }),
+      field('reasonCode', 'Reason', 'text'),
+      field('reasonText', 'Explanation', 'text'),
+    ],
+  },
+  {
+    id: 'messages',
+    entity: Message,
+    plural: 'Messages',
+    singular: 'Message',
+    group: 'WhatsApp',
+    icon: 'MessageSquare',
+    title: 'id',
+    order: { by: 'id', direction: 'desc' },
+    hiddenBy: 'deletedAt',
+    page: 'MessagePage',
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
+      field('direction', 'Way', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
+      field('chatName', 'Chat', 'strong', { ...list, filter: 'contains' }),
+      field('text', 'Text', 'body', { ...list, filter: 'contains' }),
+      field('status', 'Status', 'message', { ...list, filter: 'exact', values: messageStatuses }),
+      field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
+      field('createdAt', 'When', 'time', { ...list, filter: 'range' }),
+      field('type', 'Type', 'text', { filter: 'exact', values: messageTypes }),
+      field('origin', 'Origin', 'text', { filter: 'exact', values: messageOrigins }),
+      field('chatId', 'Chat id', 'mono', { filter: 'exact' }),
+      field('accountId', 'Account', 'name', { filter: 'account' }),
+      field('reasonCode', 'Reason', 'text', { filter: 'exact' }),
+      field('reasonText', 'Explanation', 'text'),
+    ],
+  },
+  {
+    id: 'accounts',
+    entity: Account,
+    plural: 'Accounts',
+    singular: 'Account',
+    group: 'Access',
+    icon: 'Users',
+    title: 'username',
+    order: { by: 'username', direction: 'asc' },
+    page: 'AccountPage',
+    create: { component: 'NewAccount', label: 'New account', role: 'admin' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('username', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
+      field('email', 'E-mail', 'text', { ...list, ...sort, filter: 'contains' }),
+      field('role', 'Role', 'role', { ...list, filter: 'exact', values: ['user', 'staff', 'admin'] }),
+      field('isActive', 'Active', 'yesno', { ...list, filter: 'flag' }),
+      field('lastLoginAt', 'Last login', 'time', { ...list, ...sort }),
+      field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
+    ],
+  },
+  {
+    id: 'keys',
+    entity: ApiKey,
+    plural: 'API keys',
+    singular: 'API key',
+    group: 'Access',
+    icon: 'Key',
+    title: 'name',
+    order: { by: 'createdAt', direction: 'desc' },
+    page: 'KeyPage',
+    create: { component: 'NewKey', label: 'New key', role: 'admin' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('name', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
+      field('prefix', 'Key', 'key', list),
+      field('lastFour', 'Last four', 'mono'),
+      field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
+      field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
+      field('isActive', 'Active', 'yesno', { ...list, filter: 'flag' }),
+      field('lastUsedAt', 'Last used', 'time', { ...list, ...sort }),
+      field('expiresAt', 'Expires', 'time', sort),
+      field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
+      field('isPrimary', 'Primary', 'yesno', { filter: 'flag' }),
+      field('permissions', 'Permissions', 'json'),
+    ],
+  },
+  {
+    id: 'audit',
+    entity: AuditLog,
+    plural: 'Audit log',
+    singular: 'Audit entry',
+    group: 'System',
+    icon: 'FileText',
+    title: 'action',
+    order: { by: 'at', direction: 'desc' },
+    page: 'AuditPage',
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('at', 'When', 'time', { ...list, ...sort, filter: 'range' }),
+      field('actorName', 'Who', 'strong', { ...list, filter: 'contains' }),
+      field('action', 'What', 'mono', { ...list, filter: 'contains' }),
+      field('objectType', 'On', 'text', { ...list, filter: 'exact' }),
+      field('objectId', 'Object', 'mono', { filter: 'exact' }),
+      field('ip', 'From', 'mono', { ...list, filter: 'exact' }),
+      field('actorType', 'By', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'system'] }),
+      field('accountId', 'Account', 'name', { filter: 'account' }),
+      field('requestId', 'Request', 'mono', { filter: 'exact' }),
+      field('changes', 'Changes', 'json'),
+    ],
+  },
+];

@@ -1,0 +1,76 @@
+import type { Readable } from 'node:stream';
+import type { Caller } from '../http/context.js';
+
+/** The role that an account can be given. */
+export type PanelRole = 'user' | 'staff' | 'admin';
+
+/** What leaves the panel's sight once: a key or a one-time password, to be shown and forgotten. */
+export interface ShownOnce {
+  id: string;
+  secret: string;
+}
+
+/** The bytes of a stored file. `size` in bytes, null where unknown. */
+export interface OpenedMedia {
+  mimetype: string;
+  filename: string | null;
+  size: number | null;
+  stream: Readable;
+}
+
+/**
+ * Everything the panel can change, as verbs of the domains. The panel itself reads tables and never writes one of theirs: what is
+ * not in here cannot be done from it. Each verb checks its own rules, writes its row of the audit log in its own commit and
+ * throws `AppError`. `caller` is the person at the panel; whose object it is, the verb finds out from the id.
+ */
+export interface PanelVerbs {
+  auth: {
+    /**
+     * Checks a name or e-mail address and a password, counted against the limits of `POST /auth/login`, for accounts of every role.
+     * Throws `INVALID_CREDENTIALS`, `ACCOUNT_INACTIVE`, `RATE_LIMITED` with `details.retryAfterSeconds`.
+     */
+    signIn(input: { login: string; password: string; ip: string | null; requestId: string }): Promise<{ accountId: string }>;
+    signedOut(caller: Caller): Promise<void>;
+    changePassword(caller: Caller, input: { current: string; next: string }): Promise<void>;
+  };
+  sessions: {
+    create(caller: Caller, input: { accountId: string; name: string; deviceName: string | null }): Promise<{ id: string }>;
+    start(caller: Caller, sessionId: string): Promise<void>;
+    /** Ends the browser; the login is kept. */
+    stop(caller: Caller, sessionId: string): Promise<void>;
+    /** Unlinks the device and deletes the login. */
+    logout(caller: Caller, sessionId: string): Promise<void>;
+    restart(caller: Caller, sessionId: string): Promise<void>;
+    suspend(caller: Caller, sessionId: string, reason: string): Promise<void>;
+    resume(caller: Caller, sessionId: string): Promise<void>;
+    pairingCode(caller: Caller, sessionId: string, phoneNumber: string): Promise<{ code: string; expiresAt: Date }>;
+  };
+  messages: {
+    sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;
+    retry(caller: Caller, messageId: string): Promise<void>;
+    cancel(caller: Caller, messageId: string): Promise<void>;
+    resolve(caller: Caller, messageId: string, as: 'sent' | 'failed' | 'retry'): Promise<void>;
+  };
+  accounts: {
+    /** `secret` is the one-time password. */
+    create(caller: Caller, input: { username: string; email: string; role: PanelRole }): Promise<ShownOnce>;
+    setRole(caller: Caller, accountId: string, role: PanelRole): Promise<void>;
+    activate(caller: Caller, accountId: string): Promise<void>;
+    deactivate(caller: Caller, accountId: string): Promise<void>;
+    /** `secret` is a new one-time password. */
+    resetPassword(caller: Caller, accountId: string): Promise<ShownOnce>;
+  };
+  keys: {
+    /** `secret` is the key. */
+    create(
+      caller: Caller,
+      input: { accountId: string; sessionId: string | null; name: string; permissions: string[] },
+    ): Promise<ShownOnce>;
+    revoke(caller: Caller, keyId: string): Promise<void>;
+    regenerate(caller: Caller, keyId: string): Promise<ShownOnce>;
+  };
+  media: {
+    /** Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */
+    open(caller: Caller, mediaId: string): Promise<OpenedMedia>;
+  };
+}

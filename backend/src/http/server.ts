@@ -1,0 +1,155 @@
+import { randomUUID } from 'node:crypto';
+import { AppError, type AnyRoute } from '@chasqui/shared';
+import { createMount } from '@chasqui/shared/express';
+import compression from 'compression';
+import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
+import helmet from 'helmet';
+import { errorFields, type Log } from '../lib/log.js';
+import type { Caller } from './context.js';
+
+export type Mount = ReturnType<typeof createMount<Caller>>['mount'];
+
+export interface ServerOptions {
+  authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
+  readUpload: (route: AnyRoute, req: Request, res: Response) => Promise<unknown>;
+  maxFileSize: number;
+  trustProxy: number;
+  corsOrigins: readonly string[];
+  log: Log;
+}
+
+export interface HttpServer {
+  app: Express;
+  /** Below /api/v1. */
+  mount: Mount;
+  /** At the server's root, for the routes between our processes. */
+  mountInternal: Mount;
+  publicRoutes: readonly AnyRoute[];
+  /** Answers 503 to whatever comes from now on. */
+  shutDown(): void;
+  /** Called last: what no route took, and what was thrown. */
+  finish(): void;
+}
+
+export function createServer(options: ServerOptions): HttpServer {
+  const app = express();
+  let stopping = false;
+  app.disable('x-powered-by');
+  app.set('trust proxy', options.trustProxy);
+  app.use(identify(options.log));
+  app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
+  app.use(helmet({ contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }, hsts: false }));
+  app.use(
+    compression({
+      filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
+    }),
+  );
+  app.use(cors(options.corsOrigins));
+  const router = Router();
+  const internalRouter = Router();
+  const shared = {
+    authenticate: options.authenticate,
+    readUpload: options.readUpload,
+    // A file may come as base64 in JSON, which is a third longer than the file.
+    jsonLimit: (route: AnyRoute) => (route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : 262_144),
+  };
+  const outside = createMount<Caller>({ ...shared, router });
+  const inside = createMount<Caller>({ ...shared, router: internalRouter, jsonLimit: 16 * 1024 * 1024 });
+
+  return {
+    app,
+    mount: outside.mount,
+    mountInternal: inside.mount,
+    publicRoutes: outside.mounted,
+    shutDown: () => void (stopping = true),
+    finish() {
+      app.use('/api/v1', router);
+      app.use(internalRouter);
+      app.use((req, res) => {
+        const path = req.path.replace(/^\/api\/v1/, '');
+        const allowed = [
+          ...new Set(
+            outside.mounted
+              .filter((route) => req.path.startsWith('/api/v1') && matches(route.path, path))
+              .map((route) => route.method.toUpperCase()),
+          ),
+        ];
+        if (allowed.length === 0) throw new AppError('ROUTE_NOT_FOUND');
+        res.set('Allow', allowed.join(', '));
+        throw new AppError('METHOD_NOT_ALLOWED', { allow: allowed });
+      });
+      app.use(answerErrors(options.log));
+    },
+  };
+}
+
+const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
+
+/** Every request gets an id, and a line in the log when it is answered. Never its body, never its query. */
+function identify(log: Log) {
+  return (req: Request, res: Response, next: () => void): void => {
+    const started = performance.now();
+    const given = req.get('x-request-id');
+    const requestId = given && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
+    res.locals['requestId'] = requestId;
+    res.set('X-Request-Id', requestId);
+    res.on('finish', () =>
+      log.debug('A request was answered.', {
+        requestId,
+        method: req.method,
+        route: String(res.locals['route'] ?? ''),
+        status: res.statusCode,
+        ms: Math.round(performance.now() - started),
+      }),
+    );
+    next();
+  };
+}
+
+function cors(origins: readonly string[]) {
+  const allowed = new Set(origins);
+  return (req: Request, res: Response, next: () => void): void => {
+    const origin = req.get('origin');
+    if (!origin || !allowed.has(origin)) return next();
+    res.set({
+      'Access-Control-Allow-Origin': origin,
+      Vary: 'Origin',
+      'Access-Control-Expose-Headers': 'X-Request-Id, Idempotency-Replayed, Preference-Applied, Retry-After',
+    });
+    if (req.method !== 'OPTIONS') return next();
+    res.set({
+      'Access-Control-Allow-Methods': 'GET, POST, PUT, PATCH, DELETE',
+      'Access-Control-Allow-Headers':
+        'Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, X-Session-Id, X-Request-Id',
+      'Access-Control-Max-Age': '600',
+    });
+    res.status(204).end();
+  };
+}
+
+/** Whatever was thrown, as one of our codes. What is no `AppError` is a bug, unless it is the disk, the database or a broken request. */
+export function asAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  if (error instanceof URIError) return new AppError('MALFORMED_REQUEST');
+  const { code, status, type } = error as { code?: string; status?: number; type?: string };
+  if (code === 'SQLITE_FULL' || code === 'ENOSPC') return new AppError('STORAGE_FULL');
+  if (code === 'SQLITE_BUSY' || code === 'SQLITE_IOERR' || code === 'ECONNREFUSED' || code === '57P01' || code === '57P03')
+    return new AppError('DATABASE_UNAVAILABLE');
+  if (type?.startsWith('entity.') || type?.startsWith('request.') || (status !== undefined && status >= 400 && status < 500))
+    return new AppError(status === 413 ? 'BODY_TOO_LARGE' : 'MALFORMED_REQUEST');
+  return new AppError('INTERNAL_ERROR');
+}
+
+function answerErrors(log: Log): ErrorRequestHandler {
+  return (error: unknown, _req, res, next) => {
+    const requestId: unknown = res.locals['requestId'];
+    const known = asAppError(error);
+    if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
+    if (res.headersSent) return next(error);
+    const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);
+    if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));
+    res
+      .status(known.status)
+      .json({ success: false, error: { code: known.code, message: known.message, details: known.details }, requestId });
+  };
+}

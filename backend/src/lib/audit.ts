@@ -1,0 +1,34 @@
+import { newId } from '@chasqui/shared';
+import { AuditLog } from '../admin/panel.entity.js';
+import { insertRow } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Caller } from '../http/context.js';
+
+/** Who did what to which object, from where; in the transaction of the change, so that neither is without the other. */
+export async function recordAudit(
+  tx: Transaction,
+  caller: Caller | null,
+  entry: {
+    action: string;
+    objectType: string;
+    objectId: string | null;
+    accountId?: string | null;
+    changes?: Record<string, unknown>;
+    at: Date;
+  },
+): Promise<void> {
+  const { credential, accountId = null, ip = null, requestId = null } = caller ?? {};
+  await insertRow(tx, AuditLog, {
+    id: newId(entry.at.getTime()),
+    at: entry.at,
+    accountId: entry.accountId ?? accountId,
+    actorType: !credential || credential.type === 'none' || credential.type === 'service' ? 'system' : credential.type,
+    actorName: credential?.name ?? null,
+    action: entry.action,
+    objectType: entry.objectType,
+    objectId: entry.objectId,
+    changes: entry.changes ?? {},
+    ip,
+    requestId,
+  });
+}

@@ -1,0 +1,34 @@
+import { createLogger, format, transports } from 'winston';
+
+type Fields = Record<string, unknown>;
+
+/** Constant sentences with fields. Ids, codes and durations only: never text, captions, keys, codes to scan, whole numbers. */
+export interface Log {
+  error(sentence: string, fields?: Fields): void;
+  warn(sentence: string, fields?: Fields): void;
+  info(sentence: string, fields?: Fields): void;
+  debug(sentence: string, fields?: Fields): void;
+}
+
+/** JSON lines to stdout. */
+export function createLog(level: string): Log {
+  const logger = createLogger({
+    level,
+    defaultMeta: { process: 'backend' },
+    format: format.combine(format.timestamp(), format.json()),
+    transports: [new transports.Console({ stderrLevels: [] })],
+  });
+  return {
+    error: (sentence, fields = {}) => void logger.error(sentence, fields),
+    warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
+    info: (sentence, fields = {}) => void logger.info(sentence, fields),
+    debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
+  };
+}
+
+/** An error as fields; whatever was thrown. A driver's error may quote values of a query: only its code and first line are kept. */
+export function errorFields(error: unknown): Fields {
+  if (!(error instanceof Error)) return { error: String(error) };
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return { error: error.message.split('\n')[0], errorName: error.name, stack: error.stack, ...(code ? { code } : {}) };
+}

@@ -1,0 +1,43 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+
+const secrets = z.object({
+  SERVICE_API_KEY: z.string(),
+  JWT_SECRET: z.string(),
+  COOKIE_SECRET: z.string(),
+  ENCRYPTION_KEYS: z.string(),
+});
+export type Secrets = z.infer<typeof secrets>;
+
+/**
+ * The secrets of this installation, made once under DATA_DIR in the same form as the start script makes them. Linked into place, so
+ * that of two processes one wins and both read the same, and a crash leaves a whole file or none.
+ */
+export function ensureSecrets(dataDir: string): Secrets {
+  const file = join(dataDir, 'secrets.json');
+  if (!existsSync(file)) {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    const random = (): string => randomBytes(32).toString('base64url');
+    const made: Secrets = {
+      SERVICE_API_KEY: random(),
+      JWT_SECRET: random(),
+      COOKIE_SECRET: random(),
+      ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
+    };
+    const draft = `${file}.${process.pid}`;
+    const handle = openSync(draft, 'w', 0o600);
+    writeSync(handle, `${JSON.stringify(made, null, 2)}\n`);
+    fsyncSync(handle);
+    closeSync(handle);
+    try {
+      linkSync(draft, file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    } finally {
+      rmSync(draft, { force: true });
+    }
+  }
+  return secrets.parse(JSON.parse(readFileSync(file, 'utf8')));
+}

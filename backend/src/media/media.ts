@@ -1,0 +1,268 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { AppError, newId, type MediaType } from '@chasqui/shared';
+import type { Response } from 'express';
+import { fileTypeFromBuffer } from 'file-type';
+import { In } from 'typeorm';
+import type { Database } from '../db/database.js';
+import { insertRow, updateRows } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Clock } from '../lib/clock.js';
+import type { SafeFetch } from '../lib/safe-fetch.js';
+import { MediaFile } from './media-file.entity.js';
+
+/** Where the bytes of an outgoing file come from; one normaliser for all. */
+export type MediaSource =
+  | { bytes: Buffer; mimetype?: string | undefined; filename?: string | undefined }
+  | { url: string }
+  | { base64: string }
+  | { mediaId: string };
+
+/** A file that lies on disk and has no row yet: `attach` gives it one in the transaction of its message. */
+export interface StoredFile {
+  id: string;
+  mimetype: string;
+  size: number;
+  filename: string | null;
+  sha256: string;
+  kind: MediaType;
+}
+
+const urlTimeoutMs = 20_000;
+/** Never taken, whatever ALLOWED_FILE_TYPES says: programs for somebody's machine. */
+const executables = new Set([
+  'application/x-msdownload',
+  'application/x-elf',
+  'application/x-mach-binary',
+  'application/x-sh',
+  'application/x-msi',
+  'application/vnd.microsoft.portable-executable',
+]);
+/** Shown in place; everything else is a download. */
+const safeImages = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
+
+export type Media = ReturnType<typeof createMedia>;
+
+export function createMedia({
+  database,
+  clock,
+  dir,
+  maxBytes,
+  allowed,
+  safeFetch,
+}: {
+  database: Database;
+  clock: Clock;
+  dir: string;
+  maxBytes: number;
+  allowed: readonly string[];
+  safeFetch: SafeFetch;
+}) {
+  const rows = database.reader.getRepository(MediaFile);
+  const pathOf = (id: string): string => join(dir, id.slice(-2), id);
+
+  /** Written aside, synced, renamed: a file is whole or not there. */
+  async function write(id: string, bytes: Buffer): Promise<void> {
+    const path = pathOf(id);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const draft = `${path}.part`;
+    const handle = await open(draft, 'w', 0o600);
+    try {
+      await handle.writeFile(bytes);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(draft, path);
+  }
+
+  async function read(
+    source: MediaSource,
+    accountId: string,
+  ): Promise<{ bytes: Buffer; mimetype: string | null; filename: string | null }> {
+    if ('bytes' in source) return { bytes: source.bytes, mimetype: source.mimetype ?? null, filename: source.filename ?? null };
+    if ('url' in source) return safeFetch(source.url, { maxBytes, timeoutMs: urlTimeoutMs });
+    if ('mediaId' in source) {
+      const file = await rows.findOneBy({ id: source.mediaId, accountId, state: 'stored' });
+      if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId: source.mediaId });
+      const handle = await open(pathOf(file.id)).catch(() => {
+        throw new AppError('MEDIA_EXPIRED', { mediaId: file.id });
+      });
+      const bytes = await handle.readFile().finally(() => handle.close());
+      return { bytes, mimetype: file.mimetype, filename: file.filename };
+    }
+    const [, declared, text] = /^data:([^;,]+)?[^,]*,(.*)$/s.exec(source.base64) ?? [null, null, source.base64];
+    if (!/^[A-Za-z0-9+/_=\s-]+$/.test(text ?? ''))
+      throw new AppError('VALIDATION_FAILED', {
+        fields: [{ path: 'mediaBase64', code: 'INVALID_FORMAT', message: 'This is not base64.' }],
+      });
+    return { bytes: Buffer.from(text ?? '', 'base64'), mimetype: declared ?? null, filename: null };
+  }
+
+  return {
+    pathOf,
+    /** Reads, checks and stores an outgoing file. `hints` are what the caller said of it. */
+    async receive(
+      accountId: string,
+      source: MediaSource,
+      hints: { mimetype?: string | undefined; filename?: string | undefined; type?: MediaType | undefined },
+    ): Promise<StoredFile> {
+      const found = await read(source, accountId);
+      if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
+      if (found.bytes.length === 0)
+        throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
+      const mimetype = await checkType(found.bytes, hints.mimetype ?? found.mimetype, hints.type, allowed);
+      const id = newId(clock.now().getTime());
+      await write(id, found.bytes);
+      return {
+        id,
+        mimetype,
+        size: found.bytes.length,
+        filename: safeName(hints.filename ?? found.filename),
+        sha256: createHash('sha256').update(found.bytes).digest('hex'),
+        kind: hints.type ?? kindOf(mimetype),
+      };
+    },
+    async attach(tx: Transaction, file: StoredFile, owner: { accountId: string; messageId: string | null }): Promise<void> {
+      const { id, mimetype, size, filename, sha256 } = file;
+      await insertRow(tx, MediaFile, {
+        id,
+        mimetype,
+        size,
+        filename,
+        sha256,
+        ...owner,
+        state: 'stored',
+        reason: null,
+        attempts: 0,
+        nextAttemptAt: null,
+        createdAt: clock.now(),
+        deletedAt: null,
+      });
+    },
+    /** The accept did not happen: the bytes are nobody's. */
+    discard: (file: StoredFile): Promise<void> => rm(pathOf(file.id), { force: true }),
+
+    /** An inbound file that WhatsApp has and we do not, yet. */
+    async announce(
+      tx: Transaction,
+      about: { accountId: string; messageId: string; mimetype: string; filename: string | null; size: number | null },
+    ): Promise<string> {
+      const id = newId(clock.now().getTime());
+      await insertRow(tx, MediaFile, {
+        id,
+        ...about,
+        filename: safeName(about.filename),
+        state: 'pending',
+        reason: null,
+        sha256: null,
+        attempts: 0,
+        nextAttemptAt: clock.now(),
+        createdAt: clock.now(),
+        deletedAt: null,
+      });
+      return id;
+    },
+    due: (now: Date, limit: number): Promise<MediaFile[]> =>
+      rows
+        .createQueryBuilder('m')
+        .where('m.state = :state AND m.nextAttemptAt <= :now', { state: 'pending', now: now.getTime() })
+        .orderBy('m.createdAt')
+        .limit(limit)
+        .getMany(),
+    /** The bytes of an inbound file, on disk before any row says so; the caller commits what this gives. */
+    async keep(id: string, bytes: Buffer, declared: string): Promise<Pick<MediaFile, 'mimetype' | 'size' | 'sha256'>> {
+      await write(id, bytes);
+      const sniffed = await fileTypeFromBuffer(bytes);
+      return {
+        mimetype: sniffed?.mime ?? declared,
+        size: bytes.length,
+        sha256: createHash('sha256').update(bytes).digest('hex'),
+      };
+    },
+    settle: (tx: Transaction, id: string, changes: Partial<MediaFile>): Promise<number> =>
+      updateRows(tx, MediaFile, { id, state: 'pending' }, changes),
+    find: (accountId: string, id: string): Promise<MediaFile | null> => rows.findOneBy({ accountId, id }),
+    findMany: (ids: string[]): Promise<MediaFile[]> => (ids.length > 0 ? rows.findBy({ id: In(ids) }) : Promise.resolve([])),
+
+    /** Never rendered as a page: nosniff, a sandbox, and a download unless it is an image of a kind that cannot hold script. */
+    async send(res: Response, file: MediaFile): Promise<void> {
+      const info = await stat(pathOf(file.id)).catch(() => null);
+      if (file.state === 'failed' || file.deletedAt || (file.state === 'stored' && !info))
+        throw new AppError('MEDIA_EXPIRED', { reason: file.reason });
+      if (!info) throw new AppError('MEDIA_NOT_FOUND', {}, 'The file is still being fetched. Try again in a moment.');
+      const place = safeImages.has(file.mimetype) ? 'inline' : 'attachment';
+      const name = encodeURIComponent(file.filename ?? `${file.id}`);
+      res.set({
+        'Content-Type': file.mimetype,
+        'Content-Length': String(info.size),
+        'X-Content-Type-Options': 'nosniff',
+        'Content-Security-Policy': "sandbox; default-src 'none'",
+        'Content-Disposition': `${place}; filename*=UTF-8''${name}`,
+        'Cache-Control': 'private, max-age=3600',
+      });
+      await new Promise<void>((resolve, reject) => {
+        const stream = createReadStream(pathOf(file.id));
+        stream.on('error', reject);
+        res.on('close', resolve);
+        stream.pipe(res);
+      });
+    },
+  };
+}
+
+/** No paths, no control characters, no dots in front; null when nothing is left. */
+export function safeName(name: string | null | undefined): string | null {
+  const last = (name ?? '').normalize('NFC').split(/[/\\]/).at(-1) ?? '';
+  // eslint-disable-next-line no-control-regex -- they are what is removed
+  const clean = last
+    .replace(/[\u0000-\u001f\u007f<>:"|?*\u202a-\u202e\u2066-\u2069]/g, '')
+    .replace(/^\.+/, '')
+    .trim();
+  return clean ? clean.slice(-200) : null;
+}
+
+const kindOf = (mimetype: string): MediaType =>
+  /^image\//.test(mimetype) ? 'image' : /^video\//.test(mimetype) ? 'video' : /^audio\//.test(mimetype) ? 'audio' : 'document';
+const wanted: Partial<Record<MediaType, RegExp>> = {
+  image: /^image\//,
+  video: /^video\//,
+  audio: /^(audio|video)\//,
+  voice: /^(audio|video)\//,
+  sticker: /^image\//,
+};
+
+/** The type as its bytes tell; as declared where they tell nothing. A contradiction is refused, and so is what is not on the list. */
+async function checkType(
+  bytes: Buffer,
+  declared: string | null,
+  type: MediaType | undefined,
+  allowed: readonly string[],
+): Promise<string> {
+  const sniffed = (await fileTypeFromBuffer(bytes))?.mime.split(';')[0] ?? null;
+  const plain = declared?.split(';')[0]?.trim().toLowerCase() || null;
+  const mimetype = sniffed ?? plain ?? (looksLikeText(bytes) ? 'text/plain' : 'application/octet-stream');
+  const details = { declared: plain, sniffed };
+  if (
+    executables.has(mimetype) ||
+    !allowed.some((pattern) => new RegExp(`^${pattern.replace(/[.+]/g, '\\$&').replaceAll('*', '.*')}$`).test(mimetype))
+  )
+    throw new AppError('FILE_TYPE_NOT_ALLOWED', details);
+  const family = (name: string): string => name.split('/')[0]!;
+  const sameFamily =
+    !sniffed ||
+    !plain ||
+    plain === 'application/octet-stream' ||
+    family(sniffed) === family(plain) ||
+    (['audio', 'video'].includes(family(sniffed)) && ['audio', 'video', 'application'].includes(family(plain))) ||
+    family(plain) === 'application';
+  const pretends = !sniffed && plain !== null && /^(image|video|audio)\//.test(plain) && looksLikeText(bytes);
+  if (!sameFamily || pretends || (type && wanted[type] && !wanted[type].test(mimetype)))
+    throw new AppError('FILE_TYPE_MISMATCH', details);
+  return mimetype;
+}
+
+const looksLikeText = (bytes: Buffer): boolean =>
+  !bytes.subarray(0, 512).includes(0) && /^[\s<{[\w#%;"'(-]/.test(bytes.subarray(0, 64).toString('utf8'));

@@ -1,0 +1,98 @@
+import tseslint from 'typescript-eslint';
+
+/**
+ * Rules that find mistakes; how code looks is prettier's matter. The rules with types cost most of the time, so they are named one by one.
+ */
+const nodeGlobals = Object.fromEntries(
+  [
+    'process',
+    'console',
+    'Buffer',
+    'URL',
+    'URLSearchParams',
+    'setTimeout',
+    'clearTimeout',
+    'setInterval',
+    'clearInterval',
+    'setImmediate',
+    'performance',
+    'fetch',
+    'AbortController',
+    'AbortSignal',
+    'structuredClone',
+    'TextEncoder',
+    'TextDecoder',
+    'FormData',
+    'Blob',
+  ].map((name) => [name, 'readonly']),
+);
+
+const everywhere = {
+  eqeqeq: ['error', 'always', { null: 'ignore' }],
+  'no-empty': 'error',
+  'no-constant-condition': ['error', { checkLoops: false }],
+  'no-dupe-else-if': 'error',
+  'no-fallthrough': 'error',
+  'no-self-compare': 'error',
+  'no-unsafe-finally': 'error',
+  'no-var': 'error',
+  'prefer-const': ['error', { destructuring: 'all' }],
+  'max-lines': ['warn', { max: 400 }],
+};
+
+export default tseslint.config(
+  {
+    ignores: [
+      '**/dist/**',
+      '**/node_modules/**',
+      '.cache/**',
+      'coverage/**',
+      'data/**',
+      'media/**',
+      'examples/**',
+      'docs/**',
+      '**/.adminjs/**',
+    ],
+  },
+  {
+    files: ['**/*.ts', '**/*.tsx'],
+    extends: [tseslint.configs.base],
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: {
+      ...everywhere,
+      'no-console': 'error',
+      'no-throw-literal': 'off',
+      '@typescript-eslint/only-throw-error': 'error',
+      '@typescript-eslint/ban-ts-comment': 'error',
+      '@typescript-eslint/consistent-type-imports': [
+        'error',
+        { fixStyle: 'inline-type-imports', disallowTypeAnnotations: false },
+      ],
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/no-non-null-asserted-optional-chain': 'error',
+      '@typescript-eslint/no-unused-expressions': ['error', { allowShortCircuit: true, allowTernary: true }],
+      '@typescript-eslint/await-thenable': 'error',
+      '@typescript-eslint/no-floating-promises': ['error', { ignoreVoid: true }],
+      '@typescript-eslint/no-misused-promises': 'error',
+      '@typescript-eslint/return-await': ['error', 'error-handling-correctness-only'],
+      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
+    },
+  },
+  {
+    // jest hands over its own mocks and matchers; a test may also print what it measured.
+    files: ['**/*.test.ts', '**/test/**/*.ts', 'bench/**/*.ts'],
+    rules: { 'no-console': 'off', 'max-lines': 'off' },
+  },
+  {
+    // These talk to the person at the terminal before there is any log, or run inside WhatsApp's page, which has nothing else.
+    files: ['**/src/main.ts', 'whatsapp-service/src/engine/wwebjs/page/*.ts'],
+    rules: { 'no-console': 'off' },
+  },
+  {
+    files: ['**/*.mjs', '**/*.cjs'],
+    languageOptions: { globals: { ...nodeGlobals, module: 'writable' } },
+    linterOptions: { reportUnusedDisableDirectives: 'error' },
+    rules: { ...everywhere, 'no-undef': 'error', 'no-unused-vars': ['error', { argsIgnorePattern: '^_' }] },
+  },
+);

@@ -1,0 +1,124 @@
+import './lib/node-version.mjs';
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { curl, sayFirstAdmin, sayRows } from './lib/banner.mjs';
+import { dataDirOf, readEnvironment } from './lib/environment.mjs';
+import { addressesOf, launch } from './lib/launch.mjs';
+import { parseJson } from './lib/log-file.mjs';
+import { programs, root } from './lib/paths.mjs';
+import { environmentsFor, prepare, prepareDataDir } from './lib/prepare.mjs';
+import { endLeftovers } from './lib/run-record.mjs';
+import { Problem, bold, dim, green, say, seconds, showProblem } from './lib/terminal.mjs';
+
+/**
+ * `npm run demo`: the whole product without WhatsApp. The simulator forgets its phones when it ends, so the demo begins with an
+ * empty folder each time: `DATA_DIR/demo`. Nothing else of DATA_DIR is touched, and no database but the demo's own.
+ */
+const startedAt = performance.now();
+const marker = '.chasqui-demo';
+
+/** What a demo must not take from an installation beside it. */
+function demoEnvironment() {
+  const env = readEnvironment();
+  const dataDir = join(dataDirOf(env), 'demo');
+  for (const name of [
+    'DATABASE_URL',
+    'REDIS_URL',
+    'ADMIN_PASSWORD',
+    'WORKER_URLS',
+    'NODE_SERVICE_URL',
+    'BACKEND_URL',
+    'PUBLIC_URL',
+    'WORKER_URL',
+  ]) {
+    delete env[name];
+  }
+  return { env: { ...env, DATA_DIR: dataDir, BROWSER_ARGS: '' }, dataDir };
+}
+
+/** Empties the demo's folder; one that is not marked as a demo's is left alone. */
+function emptyDemo(dataDir) {
+  if (existsSync(dataDir) && readdirSync(dataDir).length > 0 && !existsSync(join(dataDir, marker))) {
+    throw new Problem(
+      `${dataDir} holds files that are not the demo's.`,
+      'Move them away, or choose another DATA_DIR for the demo.',
+    );
+  }
+  rmSync(dataDir, { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** Starts the simulator; resolves to what it prints: `{controlUrl, phoneUrl, browserArgs}`. */
+function startSimulator(onEnd) {
+  const child = spawn(process.execPath, [programs.simulator], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
+    detached: process.platform !== 'win32',
+  });
+  return new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const addresses = parseJson(line);
+      if (addresses?.browserArgs) resolve({ child, addresses });
+    });
+    child.once('exit', (code) => {
+      reject(new Problem(`The simulator ended with code ${code}.`, 'Its words are above. Run the same command again.'));
+      onEnd();
+    });
+  });
+}
+
+let simulator = null;
+try {
+  const { env, dataDir } = demoEnvironment();
+  const prepared = await prepare({ env });
+  await endLeftovers(dataDir);
+  emptyDemo(dataDir);
+  const { secrets } = prepareDataDir(env, { dataDir });
+  writeFileSync(join(dataDir, marker), 'npm run demo empties this folder each time it starts.\n');
+
+  simulator = await startSimulator(() => process.emit('SIGTERM', 'the simulator ended'));
+  const { addresses } = simulator;
+  const settings = prepared.settings;
+  const environments = environmentsFor({ ...prepared, dataDir, secrets });
+  for (const name of ['backend', 'worker']) environments[name].BROWSER_ARGS = JSON.stringify(addresses.browserArgs);
+  const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir });
+  if (!wasStopped()) sayDemo({ settings, addresses, firstAdmin });
+  await stopped;
+  simulator.child.removeAllListeners('exit');
+  simulator.child.kill('SIGTERM');
+  process.exit(0);
+} catch (error) {
+  simulator?.child.kill('SIGTERM');
+  showProblem(error);
+  process.exit(1);
+}
+
+function sayDemo({ settings, addresses, firstAdmin }) {
+  const base = addressesOf(settings).backend;
+  say();
+  say(
+    `${green(bold('The demo is running,'))} without WhatsApp: a simulated phone stands in. ${dim(`Ready after ${seconds(performance.now() - startedAt)}.`)}`,
+  );
+  say();
+  sayRows([
+    ['Phone', addresses.phoneUrl],
+    ['Panel', `${base}/admin`],
+    ['API', `${base}/api/v1   (documents: ${base}/api/docs)`],
+  ]);
+  if (firstAdmin) sayFirstAdmin(firstAdmin);
+  say();
+  const key = firstAdmin?.apiKey;
+  say('  What to do next:');
+  say(`  1. Ask for a QR code${key ? ':' : ': sign in to the panel and add a session.'}`);
+  if (key) say(`     ${curl(base, key)}`);
+  say('  2. Open the phone, create one and let it scan the waiting code.');
+  say('  3. Create a second phone there, and send it a message:');
+  say(
+    `     curl ${base}/api/v1/messages/send-text -H 'Authorization: ApiKey ${key ?? 'YOUR_KEY'}' -H 'Content-Type: application/json' \\`,
+  );
+  say(`       -d '{"recipient":"+NUMBER_OF_THE_SECOND_PHONE","message":"Hello"}'`);
+  say('  4. Answer from that phone, and see it arrive:');
+  say(`     curl '${base}/api/v1/messages/list' -H 'Authorization: ApiKey ${key ?? 'YOUR_KEY'}'`);
+  say(`  ${dim('Stop with Ctrl-C. The next demo begins empty.')}`);
+}

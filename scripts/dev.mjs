@@ -1,0 +1,77 @@
+import './lib/node-version.mjs';
+import { existsSync, watch } from 'node:fs';
+import { join, sep } from 'node:path';
+import { sayRunning } from './lib/banner.mjs';
+import { readEnvironment } from './lib/environment.mjs';
+import { launch } from './lib/launch.mjs';
+import { buildPackage, bundlePanel } from './lib/packages.mjs';
+import { root } from './lib/paths.mjs';
+import { environmentsFor, prepare, prepareDataDir, sayBrowser } from './lib/prepare.mjs';
+import { dim, say, seconds, showProblem } from './lib/terminal.mjs';
+
+/** `npm run dev`: as `npm start`, and every change of a source is built at once and the process concerned started anew. */
+const startedAt = performance.now();
+const processesOf = { shared: ['backend', 'worker'], backend: ['backend'], 'whatsapp-service': ['worker'] };
+/** An editor writes several files for one save. */
+const settleMs = 120;
+
+try {
+  const prepared = await prepare({ env: { NODE_ENV: 'development', LOG_LEVEL: 'debug', ...readEnvironment() } });
+  const { dataDir, secrets } = prepareDataDir(prepared.env);
+  sayBrowser(prepared);
+  const environments = environmentsFor({ ...prepared, dataDir, secrets });
+  const { settings } = prepared;
+  const running = await launch({ settings, environments, dataDir, nodeArgs: ['--enable-source-maps'] });
+  if (!running.wasStopped()) {
+    sayRunning({ settings, dataDir, firstAdmin: running.firstAdmin, startedAt });
+    watchSources(running);
+  }
+  await running.stopped;
+  process.exit(0);
+} catch (error) {
+  showProblem(error);
+  process.exit(1);
+}
+
+function watchSources({ supervisor, wasStopped }) {
+  const changed = new Map();
+  let timer = null;
+  let working = Promise.resolve();
+  for (const name of Object.keys(processesOf)) {
+    const folder = join(root, name, 'src');
+    if (!existsSync(folder)) continue;
+    watch(folder, { recursive: true }, (_event, file) => {
+      if (!file || /\.test\.ts$|~$|\.swp$/.test(file)) return;
+      changed.set(name, [...(changed.get(name) ?? []), file]);
+      clearTimeout(timer);
+      timer = setTimeout(() => (working = working.then(react)), settleMs);
+    });
+  }
+  say(`  ${dim(`Watching ${Object.keys(processesOf).join(', ')}.`)}`);
+
+  /** What does not compile leaves the running processes as they are. */
+  async function react() {
+    const batch = [...changed];
+    changed.clear();
+    const started = performance.now();
+    const restarts = new Set();
+    try {
+      for (const [name, files] of batch) {
+        const onlyPanel = name === 'backend' && files.every((file) => file.startsWith(join('admin', 'components') + sep));
+        if (!onlyPanel) {
+          await buildPackage(name);
+          processesOf[name].forEach((part) => restarts.add(part));
+        }
+        if (name === 'backend') await bundlePanel();
+      }
+      if (wasStopped() || batch.length === 0) return;
+      await Promise.all([...restarts].map((name) => supervisor.restart(name)));
+      const what = restarts.size > 0 ? `${[...restarts].join(' and ')} started anew` : 'panel bundled, reload the page';
+      say(
+        `${dim(new Date().toTimeString().slice(0, 8))} ${batch.map(([name]) => name).join(', ')} built; ${what} ${dim(seconds(performance.now() - started))}`,
+      );
+    } catch (error) {
+      showProblem(error);
+    }
+  }
+}

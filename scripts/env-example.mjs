@@ -1,0 +1,29 @@
+import './lib/node-version.mjs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadSettings } from './lib/environment.mjs';
+import { install } from './lib/install.mjs';
+import { build } from './lib/packages.mjs';
+import { root } from './lib/paths.mjs';
+import { envExample } from './lib/settings-file.mjs';
+import { say, showProblem } from './lib/terminal.mjs';
+
+/** Writes `.env.example`; with `--check`, only says whether it is what it should be (exit code 1 when not). */
+const file = join(root, '.env.example');
+try {
+  await install();
+  await build({ only: ['shared'] });
+  const wanted = envExample((await loadSettings()).settings);
+  if (!process.argv.includes('--check')) {
+    writeFileSync(file, wanted);
+    say('.env.example is written.');
+  } else if (!existsSync(file) || readFileSync(file, 'utf8') !== wanted) {
+    say('.env.example does not tell what shared/src/settings.ts has. Run: node scripts/env-example.mjs');
+    process.exitCode = 1;
+  } else {
+    say('.env.example is up to date.');
+  }
+} catch (error) {
+  showProblem(error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,60 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { root } from './paths.mjs';
+import { Problem } from './terminal.mjs';
+
+/**
+ * Parses the text of a `.env` file. A line is `NAME=value`, with or without `export`; `#` begins a comment at the start of a line
+ * or after white space. 'Single quotes' keep everything as it is, "double quotes" know \n, \r, \t, \" and \\, both may span lines.
+ * Nothing is expanded: a `$` in a password stays a `$`. A line that is none of this is named, not skipped.
+ */
+export function parseEnv(text, fileName = '.env') {
+  const values = {};
+  const source = text.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n');
+  const line =
+    /^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(?:'([^']*)'|"((?:\\[^]|[^"\\])*)"|([^'"\n][^\n]*|))?[ \t]*(#[^\n]*)?$/;
+  let at = 0;
+  let number = 1;
+  while (at < source.length) {
+    const endOfLine = source.indexOf('\n', at);
+    let end = endOfLine === -1 ? source.length : endOfLine;
+    let piece = source.slice(at, end);
+    if (!/^[ \t]*(#|$)/.test(piece)) {
+      let match = line.exec(piece);
+      // A quoted value may go on over the following lines.
+      while (!match && end < source.length && /=[ \t]*["']/.test(piece)) {
+        const next = source.indexOf('\n', end + 1);
+        end = next === -1 ? source.length : next;
+        piece = source.slice(at, end);
+        match = line.exec(piece);
+      }
+      if (!match) {
+        throw new Problem(
+          `${fileName}, line ${number}: this is neither NAME=value nor a comment, or a quote is not closed.`,
+          `Mend that line of ${fileName}; .env.example shows how the lines look.`,
+        );
+      }
+      const [, name, single, double, bare] = match;
+      values[name] = single ?? (double === undefined ? bareValue(bare ?? '') : unescape(double));
+    }
+    number += piece.split('\n').length;
+    at = end + 1;
+  }
+  return values;
+}
+
+const bareValue = (text) => text.replace(/(^|[ \t]+)#.*$/, '').trim();
+const unescape = (text) =>
+  text.replace(/\\([^])/g, (all, mark) => ({ n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\' })[mark] ?? all);
+
+/** The environment with what `.env` adds to it. What the environment already has, wins; so does an empty value there. */
+export function readEnvironment(env = process.env, file = join(root, '.env')) {
+  return existsSync(file) ? { ...parseEnv(readFileSync(file, 'utf8')), ...env } : { ...env };
+}
+
+/** Where everything lives, as an absolute path: a relative DATA_DIR counts from the repository, not from where the command was typed. */
+export const dataDirOf = (env) => resolve(root, env.DATA_DIR || './data');
+
+/** The one table of settings; only after the build. */
+export const loadSettings = () => import(pathToFileURL(join(root, 'shared/dist/index.js')).href);

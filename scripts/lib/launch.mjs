@@ -1,0 +1,147 @@
+import { join } from 'node:path';
+import { forPeople, openLogFile, parseJson } from './log-file.mjs';
+import { programs, root } from './paths.mjs';
+import { demandPort } from './ports.mjs';
+import { dialled, untilReady } from './readiness.mjs';
+import { endLeftovers, runRecord } from './run-record.mjs';
+import { createSupervisor } from './supervisor.mjs';
+import { Problem, dim, red, say, step, warn, yellow } from './terminal.mjs';
+
+/** How long a process may take to end: the worker closes its browsers one after the other. */
+const graceMs = 35_000;
+/** Ctrl-C on `npm start` comes twice: from the terminal, and passed on by npm. */
+const sameKeyMs = 700;
+
+/** The addresses under which the processes answer on this machine. */
+export const addressesOf = (settings) => ({
+  backend: `http://${dialled(settings.HOST)}:${settings.PORT}`,
+  worker: `http://${dialled(settings.WORKER_HOST)}:${settings.WORKER_PORT}`,
+});
+
+/**
+ * Starts backend and worker, waits until both answer and keeps them running until this process is told to stop.
+ * Resolves, once all is ready, to `{firstAdmin, supervisor, stopped, wasStopped}`: `stopped` resolves when everything has ended.
+ * Throws a `Problem` when a process cannot be brought up; nothing is left running then.
+ */
+export async function launch({ settings, environments, dataDir, nodeArgs = [] }) {
+  await endLeftovers(dataDir);
+  if (settings.PORT === settings.WORKER_PORT) {
+    throw new Problem(`PORT and WORKER_PORT are both ${settings.PORT}.`, 'Give backend and worker a port each in .env.');
+  }
+  await demandPort({ port: settings.PORT, host: settings.HOST, setting: 'PORT' });
+  await demandPort({ port: settings.WORKER_PORT, host: settings.WORKER_HOST, setting: 'WORKER_PORT' });
+
+  const record = runRecord(dataDir);
+  const logs = {};
+  const logOf = (name) => (logs[name] ??= openLogFile(join(dataDir, 'logs', `${name}.log`)));
+  const admin = firstAdmin();
+  let failure = null;
+  let stopping = null;
+
+  const supervisor = createSupervisor({
+    onStart: (name, pid) => record.note(name, pid),
+    onLine(name, line, stream) {
+      if (admin.takes(line)) return;
+      logOf(name).write(line);
+      show(name, line, stream, stopping !== null);
+    },
+    onRestart: (name, { code, signal, delayMs }) =>
+      warn(
+        `The ${name} ended (${signal ?? `code ${code}`}). Starting it again in ${delayMs / 1000} s. Its log: ${logOf(name).file}`,
+      ),
+    onGiveUp(name, { code, signal, lastLines }) {
+      failure ??= new Problem(
+        `The ${name} does not start; it ended with ${signal ?? `code ${code}`} each time. Its last lines:\n${lastLines.slice(-8).map(plain).join('\n')}`,
+        `Mend what they say and start again. The whole log: ${logOf(name).file}`,
+      );
+    },
+  });
+  const end = async () => {
+    const killed = await supervisor.stop(graceMs);
+    for (const name of killed)
+      warn(`The ${name} did not end within ${graceMs / 1000} s and was killed. Its log: ${logOf(name).file}`);
+    record.remove();
+    for (const log of Object.values(logs)) log.close();
+  };
+  const stopped = whenTold(supervisor, () => (stopping = end()));
+
+  for (const name of ['backend', 'worker']) {
+    supervisor.start({ name, program: programs[name], env: environments[name], cwd: root, nodeArgs });
+  }
+  const urls = addressesOf(settings);
+  const isGivenUp = () => failure !== null || stopping !== null;
+  await step('Starting backend and worker', async (tell) => {
+    const wait = async (name, path) => {
+      if (await untilReady(urls[name] + path, isGivenUp)) supervisor.markReady(name);
+      tell(
+        `waiting for ${supervisor
+          .names()
+          .filter((other) => other !== name)
+          .join(', ')}`,
+      );
+    };
+    await Promise.all([wait('backend', '/health/ready'), wait('worker', '/health')]);
+    if (failure) throw new Problem('Chasqui could not be started.');
+  }).catch(async (error) => {
+    if (!failure) throw error;
+    stopping ??= end();
+    await stopping;
+    throw failure;
+  });
+  return { firstAdmin: admin.found(), supervisor, stopped, wasStopped: () => stopping !== null };
+}
+
+/** The line in which the backend tells the first admin's one-time password. It must not get into any log. */
+export function firstAdmin() {
+  let found = null;
+  return {
+    takes(line) {
+      if (!line.includes('"chasqui":"first-admin"')) return false;
+      found = parseJson(line.slice(line.indexOf('{'))) ?? found;
+      return true;
+    },
+    found: () => found,
+  };
+}
+
+/** Resolves when a signal has come and everything has ended. A second Ctrl-C says what is still waited for. */
+function whenTold(supervisor, stop) {
+  return new Promise((resolve) => {
+    let since = null;
+    const told = (signal) => {
+      const now = Date.now();
+      if (since === null) {
+        since = now;
+        say(
+          `\n${signal === 'SIGINT' ? '' : `${signal}: `}Stopping ${supervisor.running().join(' and ') || 'nothing that runs'} …`,
+        );
+        stop().then(() => {
+          say('Stopped.');
+          resolve();
+        });
+      } else if (now - since > sameKeyMs) {
+        const left = Math.max(0, Math.ceil((since + graceMs - now) / 1000));
+        say(
+          `Still waiting for ${supervisor.running().join(' and ')} to finish work in progress; ended by force in ${left} s at the latest.`,
+        );
+      }
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, told);
+  });
+}
+
+const marks = { error: red('✗'), warn: yellow('!') };
+
+/** Warnings and errors for the person at the terminal; everything else is in the log file. */
+function show(name, line, stream, isStopping) {
+  const entry = forPeople(line);
+  if (!entry) return;
+  if (entry.level === 'plain' && (stream === 'stdout' || isStopping || /^\(node:\d+\)|^\(Use `node/.test(line))) return;
+  const time = new Date().toTimeString().slice(0, 8);
+  say(`${dim(`${time} ${name.padEnd(7)}`)} ${marks[entry.level] ?? ' '} ${entry.text}`);
+}
+
+const plain = (line) => {
+  const entry = parseJson(line);
+  return `  ${entry ? `${entry.level ?? ''} ${entry.message ?? ''} ${entry.error ?? entry.reason ?? ''}`.trim() : line}`;
+};

@@ -1,0 +1,64 @@
+/** What the scripts say to the person at the terminal. Nothing here is a log; the processes' logs are files. */
+
+const isColoured = process.stdout.isTTY && !process.env.NO_COLOR;
+const paint = (code) => (text) => (isColoured ? `\u001b[${code}m${text}\u001b[0m` : text);
+export const bold = paint('1');
+export const dim = paint('2');
+export const red = paint('31');
+export const green = paint('32');
+export const yellow = paint('33');
+
+/** Something the person has to mend. `nextStep` says how. */
+export class Problem extends Error {
+  constructor(message, nextStep) {
+    super(message);
+    this.name = 'Problem';
+    this.nextStep = nextStep;
+  }
+}
+
+export const say = (text = '') => process.stdout.write(`${text}\n`);
+export const warn = (text) => process.stdout.write(`${yellow('!')} ${text}\n`);
+export const seconds = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 1 : 0)} s`;
+
+const isLive = process.stdout.isTTY && !process.env.CI;
+
+/**
+ * Runs `work` and shows that something happens: a running second count on a terminal, a line every 15 s elsewhere.
+ * `work` gets a function that tells what it is busy with. Its result is handed back; its error passes through.
+ */
+export async function step(title, work) {
+  const started = performance.now();
+  const elapsed = () => seconds(performance.now() - started);
+  let detail = '';
+  const draw = () => {
+    const text = `… ${title} ${elapsed()}${detail ? `  ${detail}` : ''}`;
+    process.stdout.write(isLive ? `\r\u001b[2K${text.slice(0, (process.stdout.columns ?? 100) - 1)}` : `${text}\n`);
+  };
+  const timer = setInterval(draw, isLive ? 500 : 15_000);
+  if (isLive) draw();
+  const end = (mark) => {
+    clearInterval(timer);
+    process.stdout.write(`${isLive ? '\r\u001b[2K' : ''}${mark} ${title} ${dim(elapsed())}\n`);
+  };
+  try {
+    const result = await work((text) => {
+      detail = text;
+    });
+    end(green('✓'));
+    return result;
+  } catch (error) {
+    end(red('✗'));
+    throw error;
+  }
+}
+
+/** Prints an error as a person needs it: what is wrong, then what to do. A bug keeps its stack. */
+export function showProblem(error) {
+  const isForPeople = error instanceof Problem || error?.name === 'SettingsError';
+  process.stderr.write(`\n${red('✗')} ${isForPeople ? error.message : (error?.stack ?? String(error))}\n`);
+  if (error?.nextStep) process.stderr.write(`${bold('→')} ${error.nextStep}\n`);
+}
+
+/** The last lines of a long output: enough to see why something failed. */
+export const tail = (text, lines = 25) => text.trimEnd().split('\n').slice(-lines).join('\n');

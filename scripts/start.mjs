@@ -1,0 +1,22 @@
+import './lib/node-version.mjs';
+import { sayRunning } from './lib/banner.mjs';
+import { launch } from './lib/launch.mjs';
+import { environmentsFor, prepare, prepareDataDir, sayBrowser } from './lib/prepare.mjs';
+import { showProblem } from './lib/terminal.mjs';
+
+/** `npm start`: sets up what is missing, starts backend and worker, and keeps both running until Ctrl-C. */
+const startedAt = performance.now();
+try {
+  const prepared = await prepare();
+  const { dataDir, secrets } = prepareDataDir(prepared.env);
+  sayBrowser(prepared);
+  const environments = environmentsFor({ ...prepared, dataDir, secrets });
+  const { settings } = prepared;
+  const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir });
+  if (!wasStopped()) sayRunning({ settings, dataDir, firstAdmin, startedAt });
+  await stopped;
+  process.exit(0);
+} catch (error) {
+  showProblem(error);
+  process.exit(1);
+}

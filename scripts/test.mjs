@@ -1,0 +1,140 @@
+import './lib/node-version.mjs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { getBrowser } from './lib/browser.mjs';
+import { runCommand } from './lib/command.mjs';
+import { loadSettings, readEnvironment } from './lib/environment.mjs';
+import { install } from './lib/install.mjs';
+import { build } from './lib/packages.mjs';
+import { cacheDir, root } from './lib/paths.mjs';
+import { createTally } from './lib/tally.mjs';
+import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './lib/terminal.mjs';
+
+/**
+ * `npm test`: the same set-up as `npm start`, then every check and every test. Its last line is `N passed, N failed`.
+ * `npm test -- <jest arguments>`: only the tests that fit, and no checks.
+ *
+ * Two runs of jest: units and HTTP scenarios, many at a time; then those that start real browsers and processes, one file at a time,
+ * since 50 ms deadlines and a dozen Chromiums on two cores do not go together.
+ */
+const filter = process.argv.slice(2);
+const tally = createTally();
+
+const bin = (path) => [process.execPath, join(root, 'node_modules', path)];
+const checks = [
+  ['format (prettier)', [...bin('prettier/bin/prettier.cjs'), '--check', '--cache', '--cache-location', '.cache/prettier', '.']],
+  [
+    'import rules (dependency-cruiser)',
+    [
+      ...bin('dependency-cruiser/bin/dependency-cruise.mjs'),
+      '--config',
+      '.dependency-cruiser.cjs',
+      'shared',
+      'backend',
+      'whatsapp-service',
+      'simulator',
+      'bench',
+    ],
+  ],
+  ['types (tsc)', [...bin('typescript/bin/tsc'), '-p', 'tsconfig.json']],
+  ['lint (eslint)', [...bin('eslint/bin/eslint.js'), '.', '--max-warnings=-1']],
+  ['.env.example drift', [process.execPath, 'scripts/env-example.mjs', '--check']],
+];
+
+/** Two at a time: more would not be faster on the two cores that are promised. */
+async function runChecks(env) {
+  const waiting = [...checks];
+  const lane = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift()) {
+      const [name, [command, ...args]] = next;
+      const started = performance.now();
+      const { code, output } = await runCommand(command, args, { cwd: root, env, timeoutMs: 10 * 60_000 });
+      tally.check(name, code === 0);
+      say(`${code === 0 ? green('✓') : red('✗')} ${name} ${seconds(performance.now() - started)}`);
+      if (code !== 0 || /warning/.test(output))
+        say(
+          output
+            .trimEnd()
+            .split('\n')
+            .map((line) => `    ${line}`)
+            .join('\n'),
+        );
+    }
+  };
+  await Promise.all([lane(), lane()]);
+}
+
+/** A jest that has written its report and does not end has a test that left a timer, a process or a listener behind. */
+const lingeringMs = 20_000;
+
+async function runJest(project, args, env) {
+  const reportFile = join(cacheDir, `jest-${project}.json`);
+  mkdirSync(cacheDir, { recursive: true });
+  rmSync(reportFile, { force: true });
+  say(`\n${bold(`Tests: ${project}`)}`);
+  const [node, jest] = bin('jest/bin/jest.js');
+  const child = spawn(node, [jest, '--selectProjects', project, '--json', `--outputFile=${reportFile}`, ...args, ...filter], {
+    cwd: root,
+    // The JSON goes to stdout as well; what people read goes to stderr.
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...env, NODE_OPTIONS: `${env.NODE_OPTIONS ?? ''} --experimental-vm-modules --no-warnings=ExperimentalWarning`.trim() },
+  });
+  let lingers = false;
+  let reportedAt = null;
+  const watch = setInterval(() => {
+    if (!existsSync(reportFile)) return;
+    reportedAt ??= Date.now();
+    if (Date.now() - reportedAt < lingeringMs || lingers) return;
+    lingers = true;
+    child.kill('SIGKILL');
+  }, 500);
+  const code = await new Promise((resolve) => child.on('close', (exitCode) => resolve(exitCode ?? -1)));
+  clearInterval(watch);
+  const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, 'utf8')) : null;
+  if (lingers) tally.check(`${project}: jest did not end; a test left a timer, process or listener behind`, false);
+  return tally.jest(project, report, lingers ? 0 : code) ?? 0;
+}
+
+/** The person's own settings must not reach the tests: a DATABASE_URL among them would hand the tests a real database. */
+async function testEnvironment() {
+  const env = readEnvironment();
+  const browser = await getBrowser(env);
+  const { settings } = await loadSettings();
+  const names = new Set(Object.entries(settings).flatMap(([name, row]) => [name, ...(row.aliases ?? [])]));
+  const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !names.has(name)));
+  return { ...clean, BROWSER_PATH: browser.path };
+}
+
+try {
+  await install();
+  await build();
+  const env = await testEnvironment();
+  const cores = String(Math.max(2, availableParallelism()));
+  if (filter.length === 0) await runChecks(env);
+  const more = filter.length > 0 ? ['--passWithNoTests'] : [];
+  const seen =
+    (await runJest('fast', [`--maxWorkers=${cores}`, ...more], env)) + (await runJest('browser', ['--runInBand', ...more], env));
+  if (seen === 0)
+    throw new Problem(
+      `No test fits ${filter.join(' ')}.`,
+      'A file name or a part of one fits: npm test -- messages. Titles: npm test -- -t "a part of the title".',
+    );
+} catch (error) {
+  showProblem(error);
+  tally.check(error.message.split('\n')[0], false);
+}
+
+say();
+if (tally.total.skipped > 0) {
+  say(yellow(bold(`${tally.total.skipped} SKIPPED, and therefore not shown to work:`)));
+  for (const name of tally.skippedNames) say(yellow(`  - ${name}`));
+}
+if (tally.failedNames.length > 0) {
+  say(red(bold('FAILED:')));
+  for (const name of tally.failedNames) say(red(`  - ${name}`));
+}
+if (filter.length > 0) say('Only tests that fit the filter ran, and no checks.');
+say(tally.line());
+process.exit(tally.total.failed > 0 ? 1 : 0);
