@@ -26,8 +26,14 @@ interface Page {
   sort?: { sortBy?: string; direction?: 'asc' | 'desc' };
 }
 
-/** What the adapter asks a class derived from TypeORM's BaseEntity, which ours are not: one entity over one data source. */
-const modelOf = (view: TableView, reader: DataSource) => ({ name: view.id, getRepository: () => reader.getRepository(view.entity) });
+/**
+ * What the adapter wants to know of a class derived from TypeORM's BaseEntity, which ours are not: its table, and no columns, since
+ * it would show them all.
+ */
+const modelOf = (view: TableView, reader: DataSource) => {
+  const { connection, primaryColumns } = reader.getRepository(view.entity).metadata;
+  return { name: view.id, getRepository: () => ({ metadata: { connection, primaryColumns, columns: [] } }) };
+};
 
 /**
  * A table for AdminJS, over the reader: it cannot write, because its data source cannot and because it has no verb for it.
@@ -48,21 +54,11 @@ export class PanelResource extends TypeOrmResource {
     this.panelProperties = new Map(view.fields.map((field) => [field.name, new PanelProperty(field)]));
   }
 
-  // The adapter's constructor asks for columns of every kind, before ours are known; none of them is used.
-  override prepareProps(): Record<string, never> {
-    return {};
-  }
   override properties(): never {
     return [...this.panelProperties.values()] as never;
   }
   override property(path: string): never {
     return (this.panelProperties.get(path) ?? null) as never;
-  }
-  override id(): string {
-    return this.view.id;
-  }
-  override idName(): string {
-    return 'id';
   }
 
   override async count(filter: Filter): Promise<number> {

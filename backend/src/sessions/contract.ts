@@ -1,0 +1,221 @@
+import { defineRoute, session, sessionSettings, sessionStatus } from '@chasqui/shared';
+import { withAliases } from '@chasqui/shared';
+import { z } from 'zod';
+
+/** Other names under which a request may name its session (D-01). */
+export const sessionAliases = {
+  session_id: 'sessionId',
+  instanceId: 'sessionId',
+  instance_id: 'sessionId',
+  phoneId: 'sessionId',
+};
+export const sessionRef = z.string().min(1).max(64);
+
+const name = z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'Letters, digits, - and _, at most 64.');
+const params = z.object({ sessionId: sessionRef });
+const start = [
+  'SESSION_NOT_FOUND',
+  'SESSION_LIMIT_REACHED',
+  'SESSION_SUSPENDED',
+  'WORKER_CAPACITY',
+  'WORKER_MEMORY',
+  'WORKER_UNAVAILABLE',
+] as const;
+const settings = sessionSettings.partial().extend({ pacing: sessionSettings.shape.pacing.partial().optional() });
+const phoneNumber = z
+  .string()
+  .max(32)
+  .transform((text) => text.replace(/\D/g, ''))
+  .pipe(z.string().regex(/^[1-9]\d{6,14}$/, 'A phone number in international form, 7 to 15 digits.'));
+const none = z.strictObject({});
+
+export const init = defineRoute({
+  id: 'sessions.init',
+  method: 'post',
+  path: '/sessions/init',
+  summary: 'Start (or make) the session and get its QR',
+  auth: 'key',
+  permission: 'session.control',
+  body: withAliases(
+    z.strictObject({ sessionId: sessionRef.optional(), name: name.optional(), phoneNumber: phoneNumber.optional() }),
+    sessionAliases,
+  ),
+  status: [200, 202],
+  reply: sessionStatus,
+  errors: start,
+});
+export const status = defineRoute({
+  id: 'sessions.status',
+  method: 'get',
+  path: '/sessions/status',
+  summary: 'Status of the default or the named session',
+  auth: 'key',
+  permission: 'instance.info',
+  query: z.object({ sessionId: sessionRef.optional() }),
+  reply: sessionStatus,
+  errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
+});
+export const disconnect = defineRoute({
+  id: 'sessions.disconnect',
+  method: 'post',
+  path: '/sessions/disconnect',
+  summary: 'Stop the session; `logout` unlinks it as well',
+  auth: 'key',
+  permission: 'session.control',
+  body: withAliases(z.strictObject({ sessionId: sessionRef.optional(), logout: z.boolean().optional() }), sessionAliases),
+  reply: sessionStatus,
+  errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED', 'WORKER_UNAVAILABLE'],
+});
+export const list = defineRoute({
+  id: 'sessions.list',
+  method: 'get',
+  path: '/sessions',
+  summary: 'Sessions of the account',
+  auth: 'acc',
+  permission: 'instance.info',
+  query: z.object({ status: z.string().max(200).optional(), search: z.string().max(64).optional() }),
+  reply: z.array(session),
+});
+export const create = defineRoute({
+  id: 'sessions.create',
+  method: 'post',
+  path: '/sessions',
+  summary: 'Make a session',
+  auth: 'acc',
+  permission: 'sessions.manage',
+  body: z.strictObject({
+    name,
+    deviceName: z.string().min(1).max(64).optional(),
+    isDefault: z.boolean().optional(),
+    settings: settings.optional(),
+    metadata: z.record(z.string(), z.unknown()).optional(),
+  }),
+  status: 201,
+  reply: session,
+  errors: ['ALREADY_EXISTS', 'SESSION_LIMIT_REACHED'],
+});
+export const read = defineRoute({
+  id: 'sessions.read',
+  method: 'get',
+  path: '/sessions/:sessionId',
+  summary: 'One session; `current` is the key’s own',
+  auth: 'key',
+  permission: 'instance.info',
+  params,
+  reply: session,
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const update = defineRoute({
+  id: 'sessions.update',
+  method: 'put',
+  path: '/sessions/:sessionId',
+  summary: 'Change name, settings, metadata',
+  auth: 'acc',
+  permission: 'sessions.manage',
+  params,
+  body: z.strictObject({
+    name: name.optional(),
+    isDefault: z.boolean().optional(),
+    settings: settings.optional(),
+    metadata: z.record(z.string(), z.unknown()).optional(),
+  }),
+  reply: session,
+  errors: ['SESSION_NOT_FOUND', 'ALREADY_EXISTS'],
+});
+export const remove = defineRoute({
+  id: 'sessions.delete',
+  method: 'delete',
+  path: '/sessions/:sessionId',
+  summary: 'Delete a session and its login; the history stays',
+  auth: 'acc',
+  permission: 'sessions.manage',
+  params,
+  reply: z.object({ id: z.string(), deleted: z.literal(true) }),
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const connect = defineRoute({
+  id: 'sessions.connect',
+  method: 'post',
+  path: '/sessions/:sessionId/connect',
+  summary: 'Start the session and get its QR',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  body: none,
+  status: [200, 202],
+  reply: sessionStatus,
+  errors: start,
+});
+export const qr = defineRoute({
+  id: 'sessions.qr',
+  method: 'get',
+  path: '/sessions/:sessionId/qr',
+  summary: 'The present QR',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  query: z.object({ format: z.enum(['json', 'png', 'svg']).default('json') }),
+  reply: z.object({ qrCode: z.string(), qrText: z.string(), expiresAt: z.iso.datetime() }),
+  files: ['image/png', 'image/svg+xml'],
+  errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT'],
+});
+export const pairingCode = defineRoute({
+  id: 'sessions.pairingCode',
+  method: 'post',
+  path: '/sessions/:sessionId/pairing-code',
+  summary: 'A code to type on the phone instead of a QR',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  body: z.strictObject({ phoneNumber }),
+  reply: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
+  errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'WHATSAPP_ERROR', 'WORKER_UNAVAILABLE'],
+});
+export const stop = defineRoute({
+  id: 'sessions.stop',
+  method: 'post',
+  path: '/sessions/:sessionId/disconnect',
+  summary: 'Stop; the login is kept unless `logout`',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  body: z.strictObject({ logout: z.boolean().optional() }),
+  reply: sessionStatus,
+  errors: ['SESSION_NOT_FOUND', 'WORKER_UNAVAILABLE'],
+});
+export const logout = defineRoute({
+  id: 'sessions.logout',
+  method: 'post',
+  path: '/sessions/:sessionId/logout',
+  summary: 'Unlink the device and delete the login',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  body: none,
+  reply: sessionStatus,
+  errors: ['SESSION_NOT_FOUND', 'WORKER_UNAVAILABLE'],
+});
+export const restart = defineRoute({
+  id: 'sessions.restart',
+  method: 'post',
+  path: '/sessions/:sessionId/restart',
+  summary: 'Restart the browser; the login is kept',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  body: none,
+  status: 202,
+  reply: sessionStatus,
+  errors: start,
+});
+export const statusOf = defineRoute({
+  id: 'sessions.statusOf',
+  method: 'get',
+  path: '/sessions/:sessionId/status',
+  summary: 'Status of one session',
+  auth: 'key',
+  permission: 'instance.info',
+  params,
+  reply: sessionStatus,
+  errors: ['SESSION_NOT_FOUND'],
+});

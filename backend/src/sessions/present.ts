@@ -1,0 +1,61 @@
+import { allows, sessionReasons, type SessionReason, type SessionResource, type SessionStatusResource } from '@chasqui/shared';
+import QRCode from 'qrcode';
+import type { Caller } from '../http/context.js';
+import type { Session } from './session.entity.js';
+
+const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+
+export const reasonOf = (session: Session) =>
+  session.reasonCode
+    ? {
+        code: session.reasonCode,
+        message: session.reasonText ?? sessionReasons[session.reasonCode as SessionReason] ?? session.reasonCode,
+      }
+    : null;
+
+const base = (session: Session, stale: boolean) => ({
+  name: session.name,
+  status: session.status,
+  isConnected: session.status === 'connected',
+  desired: session.desired,
+  reason: reasonOf(session),
+  phoneNumber: session.phoneNumber,
+  pushName: session.pushName,
+  platform: session.platform,
+  lastSeen: iso(session.lastSeen),
+  stale,
+});
+
+/** With the QR, drawn anew, for callers who may control the session; it is in no other reply. */
+export async function presentStatus(session: Session, caller: Caller, stale = false): Promise<SessionStatusResource> {
+  const status = { sessionId: session.id, ...base(session, stale) };
+  if (!allows(caller.permissions, 'session.control')) return status;
+  const text = presentQrText(session);
+  return {
+    ...status,
+    qrCode: text ? await QRCode.toDataURL(text, { margin: 2, width: 320 }) : null,
+    expiresAt: text ? iso(session.qrExpiresAt) : null,
+  };
+}
+
+export const presentQrText = (session: Session): string | null => (session.status === 'qr_pending' ? session.qrText : null);
+
+export function presentSession(session: Session): SessionResource {
+  return {
+    id: session.id,
+    ...base(session, false),
+    isDefault: session.isDefault,
+    deviceName: session.deviceName,
+    workerId: session.workerId,
+    settings: session.settings,
+    metadata: session.metadata,
+    counters: { sent: session.sentCount, received: session.receivedCount, failed: session.failedCount },
+    reconnectAttempts: session.reconnectAttempts,
+    connectedAt: iso(session.connectedAt),
+    disconnectedAt: iso(session.disconnectedAt),
+    errorCount: session.errorCount,
+    lastError: session.lastError,
+    createdAt: session.createdAt.toISOString(),
+    updatedAt: session.updatedAt.toISOString(),
+  };
+}

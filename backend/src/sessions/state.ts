@@ -1,0 +1,167 @@
+import {
+  newId,
+  sessionMoves,
+  sessionReasons,
+  type SessionReason,
+  type SessionStatus,
+  type WorkerEventPayload,
+} from '@chasqui/shared';
+import { Like } from 'typeorm';
+import QRCode from 'qrcode';
+import { EventRow } from '../events/event.entity.js';
+import type { Events } from '../events/events.js';
+import { updateRows } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Clock } from '../lib/clock.js';
+import { reasonOf } from './present.js';
+import { Session } from './session.entity.js';
+
+export type SessionState = ReturnType<typeof createSessionState>;
+
+/** Every change of what is observed of a session: one conditional update along the table, with its event, in one transaction. */
+export function createSessionState({ events, clock }: { events: Events; clock: Clock }) {
+  /**
+   * Moves a session; a way that the table does not have in one step is gone in several, each an event. That happens when the backend
+   * was away while the worker went on: the steps are what must have happened in between.
+   */
+  async function move(
+    tx: Transaction,
+    session: Session,
+    to: SessionStatus,
+    reason: { code: string; message: string } | null,
+    more: Partial<Session> = {},
+  ): Promise<void> {
+    const steps = session.status === to ? [to] : wayTo(session.status, to);
+    for (const [index, step] of steps.entries()) {
+      const isLast = index === steps.length - 1;
+      await one(tx, session, step, isLast ? reason : null, isLast ? more : {});
+    }
+  }
+
+  async function one(
+    tx: Transaction,
+    session: Session,
+    to: SessionStatus,
+    reason: { code: string; message: string } | null,
+    more: Partial<Session>,
+  ): Promise<void> {
+    const now = clock.now();
+    const previous = session.status;
+    const isNews = previous !== to || session.reasonCode !== (reason?.code ?? null);
+    const changes: Partial<Session> = {
+      ...more,
+      status: to,
+      reasonCode: reason?.code ?? null,
+      reasonText: reason?.message ?? null,
+      updatedAt: now,
+      ...(to === 'connected'
+        ? { lastSeen: now, reconnectAttempts: 0, ...(previous === 'connected' ? {} : { connectedAt: now }) }
+        : {}),
+      ...(previous === 'connected' && to !== 'connected' ? { disconnectedAt: now, lastSeen: now } : {}),
+      ...(to === 'error' && isNews ? { errorCount: session.errorCount + 1, lastError: reason?.message ?? null } : {}),
+      ...(to === 'qr_pending' ? {} : { qrText: null, qrId: null, qrExpiresAt: null }),
+    };
+    const affected = await updateRows(tx, Session, { id: session.id, status: previous }, changes);
+    if (affected === 0) throw new Error('A session changed under its own transaction.');
+    if (previous === 'qr_pending' && to !== 'qr_pending') await wipeCodes(tx, session);
+    Object.assign(session, changes);
+    if (!isNews) return;
+    await events.append(tx, {
+      accountId: session.accountId,
+      sessionId: session.id,
+      type: 'session.status',
+      data: {
+        status: to,
+        previous,
+        desired: session.desired,
+        isConnected: to === 'connected',
+        reason: reasonOf(session),
+        phoneNumber: session.phoneNumber,
+        pushName: session.pushName,
+        platform: session.platform,
+        attempt: session.reconnectAttempts,
+        workerId: session.workerId,
+      },
+    });
+  }
+
+  /** What a code was is nobody's business once it is replaced or used: the log keeps that there was one. */
+  async function wipeCodes(tx: Transaction, session: Session): Promise<void> {
+    for (const type of ['session.qr', 'session.pairing_code'] as const) {
+      const rows = await tx.manager.find(EventRow, {
+        where: { sessionId: session.id, type, data: Like(type === 'session.qr' ? '%data:image%' : '%"code":"%') as never },
+      });
+      for (const row of rows) {
+        const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
+        await updateRows(tx, EventRow, { cursor: row.cursor }, { data });
+      }
+    }
+  }
+
+  return {
+    move,
+    named: (code: SessionReason) => ({ code, message: sessionReasons[code] }),
+    async observe(
+      tx: Transaction,
+      session: Session,
+      seen: Pick<WorkerEventPayload<'session.observed'>, 'status' | 'reason' | 'compat' | 'whatsappWebVersion'> &
+        Partial<WorkerEventPayload<'session.observed'>>,
+    ): Promise<void> {
+      // Suspended by staff: the browser's last words do not lift it.
+      if (session.status === 'suspended') return;
+      const known = seen.phoneNumber
+        ? {
+            phoneNumber: seen.phoneNumber,
+            lid: seen.lid ?? null,
+            pushName: seen.pushName ?? null,
+            platform: seen.platform ?? null,
+          }
+        : {};
+      const unlinked =
+        seen.reason?.code === 'USER_LOGGED_OUT' || seen.reason?.code === 'LOGGED_OUT_BY_PHONE'
+          ? { phoneNumber: null, lid: null, pushName: null }
+          : {};
+      const ended =
+        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT'].includes(seen.reason?.code ?? '') || seen.status === 'error'
+          ? { desired: 'stopped' as const }
+          : {};
+      await move(tx, session, seen.status, seen.reason, {
+        ...known,
+        ...unlinked,
+        ...ended,
+        ...(seen.compat.length > 0 ? { compat: seen.compat } : {}),
+        ...(seen.whatsappWebVersion ? { whatsappWebVersion: seen.whatsappWebVersion } : {}),
+        ...(seen.attempt === undefined ? {} : { reconnectAttempts: seen.attempt }),
+      });
+    },
+    async showQr(tx: Transaction, session: Session, { qrText, expiresAt }: { qrText: string; expiresAt: string }): Promise<void> {
+      const replaces = session.qrId;
+      await wipeCodes(tx, session);
+      const changes = { qrText, qrId: newId(clock.now().getTime()), qrExpiresAt: new Date(expiresAt), updatedAt: clock.now() };
+      await updateRows(tx, Session, { id: session.id }, changes);
+      Object.assign(session, changes);
+      const qrCode = await QRCode.toDataURL(qrText, { margin: 2, width: 320 });
+      await events.append(tx, {
+        accountId: session.accountId,
+        sessionId: session.id,
+        type: 'session.qr',
+        data: { qrId: changes.qrId, qrCode, qrText, expiresAt, replaces },
+      });
+    },
+  };
+}
+
+/** The shortest way through the table; every status leads to every other one. */
+export function wayTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
+  const ways: SessionStatus[][] = [[from]];
+  const seen = new Set<SessionStatus>([from]);
+  for (const way of ways) {
+    for (const next of sessionMoves[way.at(-1)!]) {
+      if (next === to) return [...way.slice(1), to];
+      if (seen.has(next) || next === 'suspended') continue;
+      seen.add(next);
+      ways.push([...way, next]);
+    }
+  }
+  throw new Error(`No way leads from ${from} to ${to}.`);
+}
