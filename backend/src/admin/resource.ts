@@ -20,6 +20,8 @@ class PanelProperty extends BaseProperty {
   }
 }
 
+const countLimit = 10_000;
+
 interface Page {
   limit?: number;
   offset?: number;
@@ -61,8 +63,16 @@ export class PanelResource extends TypeOrmResource {
     return (this.panelProperties.get(path) ?? null) as never;
   }
 
+  /** Counts no further than a person pages: the whole of a table with millions of rows is not read to draw a page number. */
   override async count(filter: Filter): Promise<number> {
-    return (await this.query(filter)).getCount();
+    const some = (await this.query(filter)).select('1').limit(countLimit);
+    const counted = await this.reader
+      .createQueryBuilder()
+      .select('COUNT(*)', 'n')
+      .from(`(${some.getQuery()})`, 'some')
+      .setParameters(some.getParameters())
+      .getRawOne<{ n: number | string }>();
+    return Number(counted?.n ?? 0);
   }
 
   override async find(filter: Filter, page: Page): Promise<BaseRecord[]> {

@@ -200,12 +200,3 @@ export async function choicesView(reader: DataSource) {
   };
 }
 export type ChoicesView = Awaited<ReturnType<typeof choicesView>>;
-
-/** Statuses of the sessions in a list, to keep its badges true. */
-export async function statusesView(reader: DataSource, ids: string[]) {
-  const rows = await reader.getRepository(Session).find({
-    where: { id: In(ids.slice(0, 100)) },
-    select: { id: true, status: true, reasonText: true },
-  });
-  return Object.fromEntries(rows.map((row) => [row.id, { status: row.status, reason: row.reasonText }]));
-}

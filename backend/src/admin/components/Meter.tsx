@@ -1,0 +1,20 @@
+import React from 'react';
+
+/** How full something is. Without a limit there is no bar, only the words. */
+const Meter: React.FC<{ label: string; value: number; of: number | null; text: string }> = ({ label, value, of, text }) => {
+  const part = of ? Math.min(1, value / of) : 0;
+  return (
+    <div className="cq-meter">
+      <div className="cq-line">
+        <span>{label}</span>
+        <b>{text}</b>
+      </div>
+      {of ? (
+        <div className="cq-bar" role="meter" aria-label={label} aria-valuenow={value} aria-valuemin={0} aria-valuemax={of}>
+          <i className={part > 0.9 ? 'cq-full' : ''} style={{ width: `${Math.round(part * 100)}%` }} />
+        </div>
+      ) : null}
+    </div>
+  );
+};
+export default Meter;

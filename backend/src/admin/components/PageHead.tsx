@@ -1,0 +1,24 @@
+import React from 'react';
+import { Link } from 'react-router-dom';
+
+/** The top of a page: where one is, what it is, what can be done. */
+const PageHead: React.FC<{
+  title: React.ReactNode;
+  back?: { to: string; label: string };
+  below?: React.ReactNode;
+  children?: React.ReactNode;
+}> = ({ title, back, below, children }) => (
+  <div className="cq-head">
+    <div>
+      {back && (
+        <Link className="cq-back" to={back.to}>
+          ← {back.label}
+        </Link>
+      )}
+      <h1>{title}</h1>
+      {below && <div className="cq-below">{below}</div>}
+    </div>
+    {children && <div className="cq-actions">{children}</div>}
+  </div>
+);
+export default PageHead;

@@ -1,0 +1,94 @@
+import { AppError, newId, validationError } from '@chasqui/shared';
+import { json, type NextFunction, type Request, type Response, type Router } from 'express';
+import type { z } from 'zod';
+import { requestIdOf, signedIn, type Visitor } from './guard.js';
+
+export interface PanelLog {
+  error(message: string, fields?: Record<string, unknown>): void;
+}
+
+export interface Asked<Q, B> {
+  visitor: Visitor;
+  /** The `:id` of the path. */
+  id: string;
+  query: Q;
+  body: B;
+}
+
+/**
+ * One route of the panel's own JSON interface. `body` is what may be posted: a strict schema, so that a field nobody asked for is
+ * refused and can never reach a verb. `role` is who may; everybody who is signed in is at least staff.
+ */
+export interface PanelRoute {
+  method: 'get' | 'post';
+  path: string;
+  role: 'staff' | 'admin';
+  run(req: Request): Promise<unknown>;
+}
+
+export function read<Q extends z.ZodType>(
+  path: string,
+  query: Q,
+  run: (asked: Asked<z.output<Q>, undefined>) => Promise<unknown>,
+): PanelRoute {
+  return { method: 'get', path, role: 'staff', run: (req) => run({ ...asked(req), query: parsed(query, req.query), body: undefined }) };
+}
+
+export function change<B extends z.ZodType>(
+  role: PanelRoute['role'],
+  path: string,
+  body: B,
+  run: (asked: Asked<undefined, z.output<B>>) => Promise<unknown>,
+): PanelRoute {
+  return { method: 'post', path, role, run: (req) => run({ ...asked(req), query: undefined, body: parsed(body, req.body ?? {}) }) };
+}
+
+const asked = (req: Request): { visitor: Visitor; id: string } => ({ visitor: signedIn(req), id: String(req.params['id'] ?? '') });
+
+function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw validationError(
+    result.error.issues.map((issue) => ({ path: issue.path.join('.'), code: issue.code, message: issue.message })),
+  );
+}
+
+export function mountRoutes(router: Router, routes: readonly PanelRoute[]): void {
+  const parse = json({ limit: '128kb' });
+  for (const route of routes) {
+    const answer = (req: Request, res: Response, next: NextFunction): void => {
+      route
+        .run(req)
+        .then((data) => res.json({ data: data ?? null }))
+        .catch(next);
+    };
+    const mayEnter = (req: Request, _res: Response, next: NextFunction): void => {
+      const { account } = signedIn(req);
+      next(route.role === 'admin' && account.role !== 'admin' ? new AppError('ADMIN_REQUIRED') : undefined);
+    };
+    if (route.method === 'get') router.get(route.path, mayEnter, answer);
+    else router.post(route.path, mayEnter, parse, answer);
+  }
+}
+
+/** The last word on anything that failed in the panel: JSON for programs, a sentence for people; a bug is logged and says nothing. */
+export function answerErrors(log: PanelLog) {
+  return (error: unknown, req: Request, res: Response, next: NextFunction): void => {
+    if (res.headersSent) return next(error);
+    const expected = error instanceof AppError ? error : fromParser(error);
+    const requestId = requestIdOf(res) || newId();
+    if (!expected) log.error('the panel failed', { requestId, path: req.path, error: error instanceof Error ? error.stack : 'not an error' });
+    const { status, code, message, details } = expected ?? new AppError('INTERNAL_ERROR');
+    res.status(status);
+    const wantsPage = req.accepts(['json', 'html']) === 'html';
+    if (wantsPage) res.type('text').send(`${message} (${code})`);
+    else res.json({ error: { code, message, details, requestId } });
+  };
+}
+
+/** Express's parsers throw errors with a 4xx of their own. */
+function fromParser(error: unknown): AppError | null {
+  const status = (error as { status?: unknown } | null)?.status;
+  if (status === 413) return new AppError('BODY_TOO_LARGE');
+  return typeof status === 'number' && status >= 400 && status < 500 ? new AppError('MALFORMED_REQUEST') : null;
+}

@@ -1,0 +1,111 @@
+import { permissions } from '@chasqui/shared';
+import type { DataSource } from 'typeorm';
+import { z } from 'zod';
+import type { Clock } from '../lib/clock.js';
+import type { OverviewReader } from './overview.js';
+import { readWorkers } from './overview.js';
+import { change, read, type PanelRoute } from './route.js';
+import type { PanelVerbs } from './verbs.js';
+import { accountView, choicesView, eventsView, keyView, messageView, sessionView } from './views.js';
+
+const nothing = z.strictObject({});
+const cursor = z.coerce.number<string>().int().min(0).optional();
+const role = z.enum(['user', 'staff', 'admin']);
+const id = z.string().min(1).max(64);
+
+/** What pages ask for, many of them every few seconds. Only the reader is asked, so a worker that is down delays none of them. */
+export function readRoutes(parts: { reader: DataSource; overview: OverviewReader; clock: Clock }): PanelRoute[] {
+  const { reader, overview, clock } = parts;
+  return [
+    read('/live/overview', z.object({}), ({ visitor }) => overview.overview(visitor.account.timezone)),
+    read('/live/chart', z.object({ range: z.enum(['24h', '14d']).default('24h') }), ({ visitor, query }) =>
+      overview.chart(query.range, visitor.account.timezone),
+    ),
+    read('/live/sessions/:id', z.object({}), (asked) => sessionView(reader, asked.id, clock.now())),
+    read('/live/messages/:id', z.object({}), (asked) => messageView(reader, asked.id)),
+    read(
+      '/live/events',
+      z.object({ after: cursor, before: cursor, type: z.string().max(40).optional(), sessionId: id.optional() }),
+      ({ query }) => eventsView(reader, query),
+    ),
+    read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
+    read('/live/accounts/:id', z.object({}), (asked) => accountView(reader, asked.id)),
+    read('/live/keys/:id', z.object({}), (asked) => keyView(reader, asked.id)),
+    read('/live/choices', z.object({}), () => choicesView(reader)),
+  ];
+}
+
+/** Every change that can be made from the panel, and who may make it. */
+export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
+  return [...sessionChanges(verbs.sessions, verbs.messages), ...messageChanges(verbs.messages), ...accessChanges(verbs)];
+}
+
+function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['messages']): PanelRoute[] {
+  const newSession = z.strictObject({
+    accountId: id,
+    name: z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'Letters, digits, dashes and underscores, at most 64.'),
+    deviceName: z.string().max(64).nullable().default(null),
+  });
+  const phone = z
+    .string()
+    .transform((text) => text.replace(/[\s().+-]/g, ''))
+    .pipe(z.string().regex(/^[1-9]\d{6,14}$/, 'The number in international form, such as +44 20 7946 0000.'));
+  const simple = (['start', 'stop', 'logout', 'restart', 'resume'] as const).map((verb) =>
+    change('staff', `/live/sessions/:id/${verb}`, nothing, (asked) => sessions[verb](asked.visitor.caller, asked.id)),
+  );
+  return [
+    ...simple,
+    change('staff', '/live/sessions', newSession, ({ visitor, body }) => sessions.create(visitor.caller, body)),
+    change('staff', '/live/sessions/:id/suspend', z.strictObject({ reason: z.string().trim().min(1).max(500) }), (asked) =>
+      sessions.suspend(asked.visitor.caller, asked.id, asked.body.reason),
+    ),
+    change('staff', '/live/sessions/:id/pairing-code', z.strictObject({ phoneNumber: phone }), async (asked) => {
+      const given = await sessions.pairingCode(asked.visitor.caller, asked.id, asked.body.phoneNumber);
+      return { code: given.code, expiresAt: given.expiresAt.getTime() };
+    }),
+    change(
+      'staff',
+      '/live/sessions/:id/send',
+      z.strictObject({ recipient: z.string().trim().min(1).max(128), message: z.string().min(1).max(65_536) }),
+      (asked) => messages.sendText(asked.visitor.caller, asked.id, asked.body),
+    ),
+  ];
+}
+
+function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
+  return [
+    change('staff', '/live/messages/:id/retry', nothing, (asked) => messages.retry(asked.visitor.caller, asked.id)),
+    change('staff', '/live/messages/:id/cancel', nothing, (asked) => messages.cancel(asked.visitor.caller, asked.id)),
+    change('staff', '/live/messages/:id/resolve', z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }), (asked) =>
+      messages.resolve(asked.visitor.caller, asked.id, asked.body.as),
+    ),
+  ];
+}
+
+function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
+  const newAccount = z.strictObject({
+    username: z.string().trim().regex(/^[-_.A-Za-z0-9]{1,64}$/, 'Letters, digits, dots, dashes and underscores, at most 64.'),
+    email: z.email('This is not an e-mail address.').max(254),
+    role: role.default('user'),
+  });
+  const newKey = z.strictObject({
+    accountId: id,
+    sessionId: id.nullable().default(null),
+    name: z.string().trim().min(1, 'Give it a name.').max(100),
+    permissions: z.array(z.enum(['*', ...permissions])).min(1, 'Choose at least one permission.'),
+  });
+  return [
+    change('admin', '/live/accounts', newAccount, ({ visitor, body }) => accounts.create(visitor.caller, body)),
+    change('admin', '/live/accounts/:id/role', z.strictObject({ role }), (asked) =>
+      accounts.setRole(asked.visitor.caller, asked.id, asked.body.role),
+    ),
+    change('admin', '/live/accounts/:id/activate', nothing, (asked) => accounts.activate(asked.visitor.caller, asked.id)),
+    change('admin', '/live/accounts/:id/deactivate', nothing, (asked) => accounts.deactivate(asked.visitor.caller, asked.id)),
+    change('admin', '/live/accounts/:id/reset-password', nothing, (asked) =>
+      accounts.resetPassword(asked.visitor.caller, asked.id),
+    ),
+    change('admin', '/live/keys', newKey, ({ visitor, body }) => keys.create(visitor.caller, body)),
+    change('admin', '/live/keys/:id/revoke', nothing, (asked) => keys.revoke(asked.visitor.caller, asked.id)),
+    change('admin', '/live/keys/:id/regenerate', nothing, (asked) => keys.regenerate(asked.visitor.caller, asked.id)),
+  ];
+}

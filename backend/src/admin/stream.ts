@@ -1,0 +1,83 @@
+import { AppError } from '@chasqui/shared';
+import type { Request, Response, Router } from 'express';
+import type { Database } from '../db/database.js';
+import type { Events } from '../events/events.js';
+import type { Clock } from '../lib/clock.js';
+import { signedIn, visit, requestIdOf } from './guard.js';
+import type { PanelSessions } from './panel-sessions.js';
+import type { PanelLog } from './route.js';
+import { sessionView } from './views.js';
+
+export interface StreamParts {
+  database: Database;
+  sessions: PanelSessions;
+  events: Pick<Events, 'subscribe'>;
+  clock: Clock;
+  log: PanelLog;
+}
+
+/** Events tell at once what this process did; the poll brings what another backend did, and ends streams of who may look no more. */
+const pollMs = 2000;
+
+/**
+ * One session as server-sent events: `session` with all that its page shows, whenever that changes, QR code included; `gone` when it
+ * was deleted; `out` when the person is signed out. Gives how to end all streams, for shutdown.
+ */
+export function mountStream(router: Router, parts: StreamParts): () => void {
+  const open = new Set<() => void>();
+  router.get('/live/sessions/:id/stream', (req, res) => {
+    signedIn(req);
+    const close = follow(parts, req, res, String(req.params['id']));
+    open.add(close);
+    res.on('close', () => {
+      close();
+      open.delete(close);
+    });
+  });
+  return () => {
+    for (const close of open) close();
+  };
+}
+
+function follow(parts: StreamParts, req: Request, res: Response, sessionId: string): () => void {
+  const { database, events, clock, log } = parts;
+  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
+  let last = '';
+  let reading = false;
+  let again = false;
+  const tell = (event: string, text: string): void => void res.write(`event: ${event}\ndata: ${text}\n\n`);
+
+  // One read at a time; whatever happens meanwhile causes one more after it, so that the last word is always told.
+  const look = async (checksVisitor: boolean): Promise<void> => {
+    if (reading) return void (again = true);
+    reading = true;
+    try {
+      do {
+        again = false;
+        if (checksVisitor && !(await visit(parts, req, requestIdOf(res)))) return leave('out');
+        const text = JSON.stringify(await sessionView(database.reader, sessionId, clock.now()));
+        if (text !== last) tell('session', (last = text));
+      } while (again);
+    } catch (error) {
+      if (error instanceof AppError) return leave('gone');
+      log.error('a live view of the panel failed', { sessionId, error: error instanceof Error ? error.message : 'not an error' });
+    } finally {
+      reading = false;
+    }
+  };
+  const timer = setInterval(() => void look(true), pollMs);
+  const unsubscribe = events.subscribe((event) => {
+    if (event.sessionId === sessionId) void look(false);
+  });
+  const close = (): void => {
+    clearInterval(timer);
+    unsubscribe();
+    res.end();
+  };
+  const leave = (why: 'out' | 'gone'): void => {
+    tell(why, '{}');
+    close();
+  };
+  void look(false);
+  return close;
+}

@@ -1,0 +1,252 @@
+import {
+  defineRoute,
+  mediaTypes,
+  message,
+  messageOrigins,
+  messageStatuses,
+  messageTypes,
+  timelineEntry,
+  withAliases,
+  type ErrorCode,
+} from '@chasqui/shared';
+import { z } from 'zod';
+import { sessionAliases, sessionRef } from '../sessions/contract.js';
+
+const send: readonly ErrorCode[] = [
+  'SESSION_NOT_FOUND',
+  'SESSION_REQUIRED',
+  'SESSION_NOT_CONNECTED',
+  'SESSION_SUSPENDED',
+  'INVALID_RECIPIENT',
+  'QUEUE_FULL',
+  'SEND_FAILED',
+  'IDEMPOTENCY_IN_PROGRESS',
+  'IDEMPOTENCY_KEY_REUSED',
+];
+const file: readonly ErrorCode[] = [
+  'FILE_TOO_LARGE',
+  'FILE_TYPE_NOT_ALLOWED',
+  'FILE_TYPE_MISMATCH',
+  'URL_NOT_ALLOWED',
+  'MEDIA_URL_FAILED',
+  'MEDIA_NOT_FOUND',
+  'MEDIA_EXPIRED',
+];
+
+/** What every send takes besides its own fields. */
+const common = {
+  sessionId: sessionRef.optional(),
+  recipient: z.string().min(1).max(80),
+  quotedMessageId: z.string().min(1).max(160).optional(),
+  ignoreQuoteErrors: z.boolean().optional(),
+  mentions: z.array(z.string().max(80)).max(256).optional(),
+  expiresAt: z.iso.datetime({ offset: true }).optional(),
+  async: z.boolean().optional(),
+  queueIfOffline: z.boolean().optional(),
+};
+const aliases = { ...sessionAliases, to: 'recipient' };
+
+const text = { message: z.string().min(1).max(65_536), linkPreview: z.literal(false).optional() };
+const location = {
+  latitude: z.coerce.number<string | number>().min(-90).max(90),
+  longitude: z.coerce.number<string | number>().min(-180).max(180),
+  name: z.string().max(256).optional(),
+  address: z.string().max(512).optional(),
+};
+const contacts = {
+  contacts: z
+    .array(
+      z.union([
+        z.strictObject({ name: z.string().min(1).max(128), phone: z.string().min(5).max(32) }),
+        z.strictObject({ vcard: z.string().startsWith('BEGIN:VCARD').max(20_000) }),
+      ]),
+    )
+    .min(1)
+    .max(20),
+};
+const poll = {
+  question: z.string().min(1).max(255),
+  options: z.array(z.string().min(1).max(100)).min(2).max(12),
+  multiple: z.boolean().optional(),
+};
+const media = {
+  type: z.enum(mediaTypes).optional(),
+  mediaUrl: z.string().max(4096).optional(),
+  mediaBase64: z.string().optional(),
+  mediaId: z.string().max(64).optional(),
+  mimetype: z.string().max(127).optional(),
+  filename: z.string().max(255).optional(),
+  caption: z.string().max(4096).optional(),
+  viewOnce: z.boolean().optional(),
+  hd: z.boolean().optional(),
+  gif: z.boolean().optional(),
+  asDocument: z.boolean().optional(),
+  stickerName: z.string().max(128).optional(),
+  stickerAuthor: z.string().max(128).optional(),
+};
+
+const sending = <B extends z.ZodType>(id: string, path: string, summary: string, body: B, more: { upload?: boolean } = {}) =>
+  defineRoute({
+    id,
+    method: 'post',
+    path,
+    summary,
+    auth: 'key',
+    permission: 'messages.send',
+    body,
+    consumes: more.upload ? 'upload' : 'json',
+    status: [200, 202],
+    reply: message,
+    errors: more.upload ? [...send, ...file] : send,
+  });
+
+export const sendText = sending(
+  'messages.sendText',
+  '/messages/send-text',
+  'Send a text',
+  withAliases(z.strictObject({ ...common, ...text }), { ...aliases, text: 'message', body: 'message' }),
+);
+export const sendMedia = sending(
+  'messages.sendMedia',
+  '/messages/send-media',
+  'Send a file: multipart, URL, base64 or an uploaded one',
+  withAliases(z.strictObject({ ...common, ...media }), aliases),
+  { upload: true },
+);
+export const sendLocation = sending(
+  'messages.sendLocation',
+  '/messages/send-location',
+  'Send a location',
+  withAliases(z.strictObject({ ...common, ...location }), aliases),
+);
+export const sendContact = sending(
+  'messages.sendContact',
+  '/messages/send-contact',
+  'Send contact cards',
+  withAliases(z.strictObject({ ...common, ...contacts }), aliases),
+);
+export const sendPoll = sending(
+  'messages.sendPoll',
+  '/messages/send-poll',
+  'Send a poll',
+  withAliases(z.strictObject({ ...common, ...poll }), aliases),
+);
+
+const commaList = <T extends string>(values: readonly T[], extra: Record<string, readonly T[]> = {}) =>
+  z
+    .string()
+    .max(200)
+    .transform((given, context): T[] =>
+      given.split(',').flatMap((item) => {
+        if ((values as readonly string[]).includes(item)) return [item as T];
+        if (extra[item]) return [...extra[item]];
+        context.addIssue({ code: 'custom', message: `${item} is none of ${values.join(', ')}.` });
+        return [];
+      }),
+    )
+    .optional();
+
+const listQuery = z.object({
+  sessionId: sessionRef.optional(),
+  direction: z.enum(['inbound', 'outbound']).optional(),
+  type: commaList(messageTypes),
+  status: commaList(messageStatuses, { pending: ['queued', 'sending'] }),
+  origin: commaList(messageOrigins),
+  chatId: z.string().max(80).optional(),
+  contact: z.string().max(80).optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+  search: z.string().min(1).max(200).optional(),
+  order: z.enum(['asc', 'desc']).default('desc'),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  offset: z.coerce.number().int().min(0).max(1_000_000).default(0),
+  cursor: z.string().max(200).optional(),
+});
+export type ListQuery = z.output<typeof listQuery>;
+const listing = (id: string, path: string) =>
+  defineRoute({
+    id,
+    method: 'get',
+    path,
+    summary: 'Messages, newest first',
+    auth: 'key',
+    permission: 'messages.receive',
+    query: listQuery,
+    reply: z.array(message),
+    errors: ['SESSION_NOT_FOUND', 'INVALID_RECIPIENT'],
+  });
+
+const params = z.object({ messageId: z.string().min(1).max(160) });
+export const listMessages = listing('messages.list', '/messages/list');
+export const listAll = listing('messages.listAll', '/messages');
+export const read = defineRoute({
+  id: 'messages.read',
+  method: 'get',
+  path: '/messages/:messageId',
+  summary: 'One message, by our id or WhatsApp’s',
+  auth: 'key',
+  permission: 'messages.receive',
+  params,
+  reply: message,
+  errors: ['MESSAGE_NOT_FOUND'],
+});
+export const timeline = defineRoute({
+  id: 'messages.timeline',
+  method: 'get',
+  path: '/messages/:messageId/timeline',
+  summary: 'Every change of its state',
+  auth: 'key',
+  permission: 'messages.receive',
+  params,
+  reply: z.array(timelineEntry),
+  errors: ['MESSAGE_NOT_FOUND'],
+});
+export const mediaFile = defineRoute({
+  id: 'messages.media',
+  method: 'get',
+  path: '/messages/:messageId/media',
+  summary: 'Its file',
+  auth: 'key',
+  permission: 'messages.receive',
+  params,
+  files: ['application/octet-stream'],
+  envelope: false,
+  errors: ['MESSAGE_NOT_FOUND', 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
+});
+export const retry = defineRoute({
+  id: 'messages.retry',
+  method: 'post',
+  path: '/messages/:messageId/retry',
+  summary: 'Send a failed message again, under the same WhatsApp id',
+  auth: 'key',
+  permission: 'messages.send',
+  params,
+  body: z.strictObject({}),
+  status: [200, 202],
+  reply: message,
+  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_RETRYABLE'],
+});
+export const cancel = defineRoute({
+  id: 'messages.cancel',
+  method: 'post',
+  path: '/messages/:messageId/cancel',
+  summary: 'Cancel a message that still waits',
+  auth: 'key',
+  permission: 'messages.send',
+  params,
+  body: z.strictObject({}),
+  reply: message,
+  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_CANCELLABLE'],
+});
+export const resolve = defineRoute({
+  id: 'messages.resolve',
+  method: 'post',
+  path: '/messages/:messageId/resolve',
+  summary: 'Settle an uncertain message by hand',
+  auth: 'key',
+  permission: 'messages.send',
+  params,
+  body: z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }),
+  reply: message,
+  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_UNCERTAIN'],
+});

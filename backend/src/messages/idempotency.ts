@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+import { AppError } from '@chasqui/shared';
+import { LessThanOrEqual } from 'typeorm';
+import type { Database } from '../db/database.js';
+import { insertRow, updateRows } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Clock } from '../lib/clock.js';
+import { IdempotencyRecord } from './idempotency.entity.js';
+
+export interface IdempotencyKey {
+  accountId: string;
+  key: string;
+  requestHash: string;
+}
+
+export type Idempotency = ReturnType<typeof createIdempotency>;
+
+/**
+ * The first reply to a key, replayed. The record commits with the message, so a crash leaves both or neither:
+ *
+ * | the process dies | a repeat of the call |
+ * | --- | --- |
+ * | before the commit | finds nothing and is the first one |
+ * | between commit and reply | finds the message without a reply, and gets the message as it is now |
+ * | after the reply was stored | gets the stored reply |
+ */
+export function createIdempotency({ database, clock, hours }: { database: Database; clock: Clock; hours: number }) {
+  const running = new Set<string>();
+  const name = ({ accountId, key }: IdempotencyKey): string => `${accountId}:${key}`;
+
+  return {
+    keyOf(accountId: string, header: string | undefined, method: string, path: string, body: unknown): IdempotencyKey | null {
+      if (header === undefined) return null;
+      if (header.length < 1 || header.length > 255)
+        throw new AppError('MALFORMED_REQUEST', {}, 'An Idempotency-Key has 1 to 255 characters.');
+      return {
+        accountId,
+        key: header,
+        requestHash: createHash('sha256')
+          .update(`${method} ${path}\n${JSON.stringify(body)}`)
+          .digest('hex'),
+      };
+    },
+    /** What an earlier call left; null for the first one. Throws for a call that still runs and for another request. */
+    async find(wanted: IdempotencyKey): Promise<{ messageId: string } | { status: number; body: string } | null> {
+      const record = await database.reader
+        .getRepository(IdempotencyRecord)
+        .findOneBy({ accountId: wanted.accountId, key: wanted.key });
+      if (!record || record.expiresAt <= clock.now()) {
+        if (running.has(name(wanted))) throw new AppError('IDEMPOTENCY_IN_PROGRESS');
+        return null;
+      }
+      if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
+      if (record.status !== null && record.body !== null) return { status: record.status, body: record.body };
+      if (running.has(name(wanted))) throw new AppError('IDEMPOTENCY_IN_PROGRESS');
+      return record.messageId ? { messageId: record.messageId } : null;
+    },
+    /** Two calls with one key on two backends: the second commit meets the first one's row and is told that the first one runs. */
+    async reserve(tx: Transaction, wanted: IdempotencyKey, messageId: string): Promise<void> {
+      const now = clock.now();
+      await tx.manager.delete(IdempotencyRecord, {
+        accountId: wanted.accountId,
+        key: wanted.key,
+        expiresAt: LessThanOrEqual(now),
+      });
+      if (await tx.manager.existsBy(IdempotencyRecord, { accountId: wanted.accountId, key: wanted.key }))
+        throw new AppError('IDEMPOTENCY_IN_PROGRESS');
+      await insertRow(tx, IdempotencyRecord, {
+        ...wanted,
+        messageId,
+        status: null,
+        body: null,
+        createdAt: now,
+        expiresAt: new Date(now.getTime() + hours * 3_600_000),
+      });
+    },
+    async store(wanted: IdempotencyKey, status: number, body: string): Promise<void> {
+      await database.write.run((tx) =>
+        updateRows(tx, IdempotencyRecord, { accountId: wanted.accountId, key: wanted.key }, { status, body }),
+      );
+    },
+    begin: (wanted: IdempotencyKey): void => void running.add(name(wanted)),
+    end: (wanted: IdempotencyKey): void => void running.delete(name(wanted)),
+  };
+}

@@ -1,0 +1,392 @@
+import {
+  AppError,
+  isId,
+  newId,
+  parseRecipient,
+  phoneOf,
+  reserveWhatsappId,
+  textOf,
+  type Address,
+  type Contact,
+  type MessageContent,
+} from '@chasqui/shared';
+import type { SelectQueryBuilder } from 'typeorm';
+import type { Database } from '../db/database.js';
+import { insertRow } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { EventRow } from '../events/event.entity.js';
+import { cursorText, type Events } from '../events/events.js';
+import type { EventLog } from '../events/log.js';
+import type { Caller } from '../http/context.js';
+import type { Clock } from '../lib/clock.js';
+import type { Media, StoredFile } from '../media/media.js';
+import { presentQrText } from '../sessions/present.js';
+import { Session } from '../sessions/session.entity.js';
+import type { ListQuery } from './contract.js';
+import type { Idempotency, IdempotencyKey } from './idempotency.js';
+import { Message, type SendOptions } from './message.entity.js';
+import { presentMessage, reasonOf } from './present.js';
+import type { MessageState } from './state.js';
+
+export interface NewMessage {
+  recipient: Address;
+  content: MessageContent;
+  file: StoredFile | null;
+  options: SendOptions;
+  quotedMessageId: string | null;
+  expiresAt: Date | null;
+  origin: 'api' | 'panel';
+}
+
+export interface MessageDefaults {
+  countryCode: string | undefined;
+  maxQueued: number;
+}
+
+export type Messages = ReturnType<typeof createMessages>;
+
+export function createMessages({
+  database,
+  events,
+  eventLog,
+  state,
+  media,
+  idempotency,
+  clock,
+  defaults,
+}: {
+  database: Database;
+  events: Events;
+  eventLog: EventLog;
+  state: MessageState;
+  media: Media;
+  idempotency: Idempotency;
+  clock: Clock;
+  defaults: MessageDefaults;
+}) {
+  const rows = database.reader.getRepository(Message);
+  const waiting = new Map<string, Set<() => void>>();
+  events.subscribe((event) => {
+    if (event.messageId) for (const wake of waiting.get(event.messageId) ?? []) wake();
+  });
+
+  /**
+   * Accepts a message: when this resolves, it is on disk, and whatever crashes it ends in one true state. Row, id, file, idempotency
+   * record and event are one commit; before it nothing has happened, after it the dispatcher will find the row.
+   */
+  async function accept(session: Session, wish: NewMessage, key: IdempotencyKey | null): Promise<Message> {
+    requireConnected(session, wish.options.queueIfOffline);
+    const now = clock.now();
+    const message = newRow(session, wish, now);
+    try {
+      await database.write.run(async (tx) => {
+        if (key) await idempotency.reserve(tx, key, message.id);
+        if ((await state.queued(tx, session.id)) >= defaults.maxQueued)
+          throw new AppError('QUEUE_FULL', { limit: defaults.maxQueued });
+        if (wish.file) await media.attach(tx, wish.file, { accountId: session.accountId, messageId: message.id });
+        await insertRow(tx, Message, message);
+        await events.append(tx, {
+          accountId: session.accountId,
+          sessionId: session.id,
+          messageId: message.id,
+          type: 'message.queued',
+          data: presentMessage(message),
+        });
+      });
+    } catch (error) {
+      if (wish.file) await media.discard(wish.file);
+      throw error;
+    }
+    return message;
+  }
+
+  async function find(caller: Caller, ref: string): Promise<Message> {
+    const query = rows
+      .createQueryBuilder('m')
+      .where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId: caller.accountId });
+    if (isId(ref)) query.andWhere('m.id = :ref', { ref });
+    else query.andWhere('m.whatsappKey = :key', { key: ref.split('_')[2] ?? ref });
+    if (caller.sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId: caller.sessionId });
+    const message = await query.orderBy('m.createdAt', 'DESC').getOne();
+    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
+    return message;
+  }
+
+  /** Changes one message in a transaction, from the row as it is then. `change` says what stands in the way, if anything. */
+  async function alter(
+    caller: Caller,
+    ref: string,
+    change: (tx: Transaction, message: Message) => Promise<AppError | null>,
+  ): Promise<Message> {
+    const { id } = await find(caller, ref);
+    return database.write.run(async (tx) => {
+      const message = await tx.manager.findOneByOrFail(Message, { id });
+      const obstacle = await change(tx, message);
+      if (obstacle) throw obstacle;
+      return message;
+    });
+  }
+
+  return {
+    accept,
+    find,
+    mayAccept: requireConnected,
+    byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),
+
+    recipient(input: string, session: Session): Address {
+      const result = parseRecipient(input, session.settings.countryCode ?? defaults.countryCode);
+      if (!result.ok)
+        throw new AppError(
+          'INVALID_RECIPIENT',
+          { input, fields: [{ path: 'recipient', code: 'INVALID_RECIPIENT', message: result.message }] },
+          result.message,
+        );
+      return result.address;
+    },
+
+    /** A quoted message by our id or WhatsApp's, as WhatsApp writes it. */
+    async quoted(caller: Caller, ref: string | undefined): Promise<string | null> {
+      if (!ref) return null;
+      const message = await find(caller, ref).catch((error: unknown) => {
+        if (error instanceof AppError && error.code === 'MESSAGE_NOT_FOUND' && !isId(ref)) return null;
+        throw error;
+      });
+      return message ? message.whatsappId : ref;
+    },
+
+    /** The message once it is sent, failed or in doubt, or as it is when the time is up. A caller that hangs up changes nothing. */
+    async outcome(id: string, waitMs: number): Promise<Message> {
+      const until = Date.now() + waitMs;
+      for (;;) {
+        let wake = (): void => undefined;
+        const woken = new Promise<void>((resolve) => (wake = resolve));
+        const set = waiting.get(id) ?? new Set();
+        waiting.set(id, set.add(wake));
+        try {
+          const message = await rows.findOneByOrFail({ id });
+          const left = until - Date.now();
+          if (left <= 0 || !['queued', 'sending'].includes(message.status)) return message;
+          // Another backend may have sent it, whose events this one does not hear: look again now and then.
+          const timer = setTimeout(wake, Math.min(left, 500));
+          await woken;
+          clearTimeout(timer);
+        } finally {
+          set.delete(wake);
+          if (set.size === 0) waiting.delete(id);
+        }
+      }
+    },
+
+    async list(accountId: string, sessionId: string | null, query: ListQuery): Promise<{ messages: Message[]; meta: object }> {
+      const filtered = (): SelectQueryBuilder<Message> =>
+        filter(
+          rows.createQueryBuilder('m').where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId }),
+          sessionId,
+          query,
+        );
+      const direction = query.order === 'asc' ? 'ASC' : 'DESC';
+      const page = filtered().orderBy('m.createdAt', direction).addOrderBy('m.id', direction).limit(query.limit);
+      if (query.cursor) after(page, query);
+      else page.offset(query.offset);
+      const messages = await page.getMany();
+      const last = messages.length === query.limit ? messages.at(-1) : undefined;
+      const nextCursor = last ? Buffer.from(`${last.createdAt.getTime()}:${last.id}`).toString('base64url') : null;
+      if (query.cursor) return { messages, meta: { limit: query.limit, nextCursor } };
+      const counted = await countUpTo(filtered(), mostCounted);
+      return {
+        messages,
+        meta: { limit: query.limit, offset: query.offset, total: counted, totalExact: counted < mostCounted, nextCursor },
+      };
+    },
+
+    async timeline(caller: Caller, ref: string) {
+      const message = await find(caller, ref);
+      return (await eventLog.ofMessage(message.accountId, message.id)).flatMap(timelineEntry);
+    },
+
+    retry: (caller: Caller, ref: string): Promise<Message> =>
+      alter(caller, ref, async (tx, message) => {
+        const isOurs = message.direction === 'outbound' && message.origin !== 'device';
+        const moved =
+          isOurs &&
+          (await state.move(tx, message, 'queued', { from: ['failed'], more: { nextAttemptAt: null, expiresAt: null } }));
+        return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
+      }),
+    cancel: (caller: Caller, ref: string): Promise<Message> =>
+      alter(caller, ref, async (tx, message) =>
+        (await state.move(tx, message, 'cancelled')) ? null : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status }),
+      ),
+    resolve: (caller: Caller, ref: string, as: 'sent' | 'failed' | 'retry'): Promise<Message> =>
+      alter(caller, ref, async (tx, message) => {
+        const from = ['uncertain'] as const;
+        const moved =
+          as === 'sent'
+            ? await state.move(tx, message, 'sent', { from })
+            : as === 'failed'
+              ? await state.move(tx, message, 'failed', { from, reason: 'SETTLED_AS_FAILED' })
+              : await state.move(tx, message, 'queued', { from, reason: 'SETTLED_AS_RETRY', more: { nextAttemptAt: null } });
+        return moved ? null : new AppError('MESSAGE_NOT_UNCERTAIN', { status: message.status });
+      }),
+  };
+}
+
+/** Totals are exact up to here; counting a million rows for a page of fifty helps nobody. */
+const mostCounted = 10_000;
+
+async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Promise<number> {
+  return (await query.select('m.id', 'id').limit(most).getRawMany()).length;
+}
+
+function filter(query: SelectQueryBuilder<Message>, sessionId: string | null, wish: ListQuery): SelectQueryBuilder<Message> {
+  if (sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId });
+  if (wish.direction) query.andWhere('m.direction = :direction', { direction: wish.direction });
+  for (const name of ['type', 'status', 'origin'] as const)
+    if (wish[name]) query.andWhere(`m.${name} IN (:...${name})`, { [name]: wish[name] });
+  const chat = wish.chatId ?? wish.contact;
+  if (chat) {
+    const parsed = parseRecipient(chat);
+    if (!parsed.ok) throw new AppError('INVALID_RECIPIENT', { input: chat }, parsed.message);
+    // A person is found by either form: the chat may be kept under the LID while the caller knows the number.
+    query.andWhere('(m.chatId = :chatId OR m.contact LIKE :inContact)', {
+      chatId: parsed.address.id,
+      inContact: `%"${phoneOf(parsed.address.id) ?? parsed.address.id}"%`,
+    });
+  }
+  if (wish.from) query.andWhere('m.createdAt >= :from', { from: Date.parse(wish.from) });
+  if (wish.to) query.andWhere('m.createdAt <= :to', { to: Date.parse(wish.to) });
+  if (wish.search)
+    query.andWhere("LOWER(m.text) LIKE :search ESCAPE '!'", {
+      search: `%${wish.search.toLowerCase().replace(/[!%_]/g, '!$&')}%`,
+    });
+  return query;
+}
+
+function after(query: SelectQueryBuilder<Message>, wish: ListQuery): void {
+  const [at, id] = Buffer.from(wish.cursor!, 'base64url').toString().split(':');
+  if (!at || !id || !isId(id))
+    throw new AppError('VALIDATION_FAILED', {
+      fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
+    });
+  const sign = wish.order === 'asc' ? '>' : '<';
+  query.andWhere(`(m.createdAt ${sign} :at OR (m.createdAt = :at AND m.id ${sign} :id))`, { at: Number(at), id });
+}
+
+/** Nothing is stored for a session that cannot send now, unless the caller asks to wait. */
+function requireConnected(session: Session, queueIfOffline: boolean): void {
+  if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
+  if (session.status === 'connected' || queueIfOffline || session.settings.queueIfOffline) return;
+  throw new AppError('SESSION_NOT_CONNECTED', {
+    status: session.status,
+    reason: session.reasonCode ? { code: session.reasonCode, message: session.reasonText } : null,
+    hasQr: presentQrText(session) !== null,
+  });
+}
+
+function newRow(
+  session: Session,
+  { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
+  now: Date,
+): Message {
+  const id = newId(now.getTime());
+  const isPerson = recipient.kind === 'phone' || recipient.kind === 'lid';
+  const contact: Contact | null = isPerson
+    ? { id: recipient.id, phone: phoneOf(recipient.id), lid: recipient.kind === 'lid' ? recipient.id : null, name: null }
+    : null;
+  const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
+  return {
+    id,
+    accountId: session.accountId,
+    sessionId: session.id,
+    whatsappId: null,
+    whatsappKey: reserveWhatsappId(session.accountId, id),
+    direction: 'outbound',
+    origin,
+    type: content.type,
+    status: 'queued',
+    reasonCode: null,
+    reasonText: null,
+    chatId: recipient.id,
+    chatType:
+      recipient.kind === 'group' || recipient.kind === 'channel' || recipient.kind === 'status' ? recipient.kind : 'private',
+    chatName: null,
+    contact,
+    fromId: session.phoneNumber ? `${session.phoneNumber.replace(/^\+/, '')}@c.us` : null,
+    toId: recipient.id,
+    content: file
+      ? ({
+          ...content,
+          media: {
+            id: file.id,
+            mimetype: file.mimetype,
+            size: file.size,
+            filename: file.filename,
+            sha256: file.sha256,
+            url: `/api/v1/messages/${id}/media`,
+          },
+        } as MessageContent)
+      : content,
+    text: textOf(content),
+    mediaId: file?.id ?? null,
+    options,
+    mentions: options.mentions,
+    isForwarded: false,
+    quotedMessageId,
+    cost: '0.0000',
+    attempts: 0,
+    nextAttemptAt: null,
+    leaseOwner: null,
+    leaseExpiresAt: null,
+    epoch: null,
+    timestamp: null,
+    expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
+    createdAt: now,
+    scheduledAt: null,
+    queuedAt: now,
+    sentAt: null,
+    deliveredAt: null,
+    readAt: null,
+    playedAt: null,
+    failedAt: null,
+    cancelledAt: null,
+    editedAt: null,
+    revokedAt: null,
+    deletedAt: null,
+  };
+}
+
+const statusOfEvent: Record<string, string> = {
+  'message.queued': 'queued',
+  'message.sending': 'sending',
+  'message.sent': 'sent',
+  'message.failed': 'failed',
+  'message.uncertain': 'uncertain',
+  'message.cancelled': 'cancelled',
+  'message.received': 'delivered',
+};
+
+/** The timeline is the log, read for one message. */
+function timelineEntry(row: EventRow) {
+  const data = row.data as {
+    status?: string;
+    change?: string;
+    reason?: { code: string; message: string } | null;
+    attempt?: number;
+    attempts?: number;
+  };
+  const status =
+    row.type === 'message.ack' ? data.status : row.type === 'message.updated' ? data.change : statusOfEvent[row.type];
+  if (!status) return [];
+  const reason =
+    data.reason && typeof data.reason === 'object'
+      ? reasonOf({ reasonCode: data.reason.code, reasonText: data.reason.message })
+      : null;
+  return [
+    {
+      status,
+      at: row.occurredAt.toISOString(),
+      reason,
+      attempt: data.attempt ?? data.attempts ?? null,
+      cursor: cursorText(row.cursor),
+    },
+  ];
+}

@@ -1,0 +1,57 @@
+import { digitsOf, messageReasons, type MessageReason, type MessageResource } from '@chasqui/shared';
+import type { Message } from './message.entity.js';
+
+const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+
+export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
+  message.reasonCode
+    ? {
+        code: message.reasonCode,
+        message: message.reasonText ?? messageReasons[message.reasonCode as MessageReason] ?? message.reasonCode,
+      }
+    : null;
+
+/** The one place that decides which fields of a message leave. */
+export function presentMessage(message: Message): MessageResource {
+  const { type: _, ...content } = message.content ?? { type: null };
+  return {
+    id: message.id,
+    sessionId: message.sessionId,
+    whatsappId: message.whatsappId,
+    direction: message.direction,
+    origin: message.origin,
+    type: message.type,
+    status: message.status,
+    reason: reasonOf(message),
+    chat: { id: message.chatId, type: message.chatType, name: message.chatName },
+    contact: message.contact,
+    from: message.fromId,
+    to: message.toId,
+    fromNumber: digitsOf(message.fromId),
+    toNumber: digitsOf(message.toId),
+    text: message.text,
+    content: message.content ? content : null,
+    attempts: message.attempts,
+    isGroup: message.chatType === 'group',
+    isForwarded: message.isForwarded,
+    mentions: message.mentions,
+    quotedMessageId: message.quotedMessageId,
+    bulkJobId: null,
+    templateId: null,
+    cost: message.cost,
+    timestamp: iso(message.timestamp),
+    expiresAt: iso(message.expiresAt),
+    createdAt: message.createdAt.toISOString(),
+    scheduledAt: iso(message.scheduledAt),
+    queuedAt: iso(message.queuedAt),
+    sentAt: iso(message.sentAt),
+    deliveredAt: iso(message.deliveredAt),
+    readAt: iso(message.readAt),
+    playedAt: iso(message.playedAt),
+    failedAt: iso(message.failedAt),
+    cancelledAt: iso(message.cancelledAt),
+    editedAt: iso(message.editedAt),
+    revokedAt: iso(message.revokedAt),
+    deletedAt: iso(message.deletedAt),
+  };
+}

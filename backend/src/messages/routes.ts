@@ -1,0 +1,259 @@
+import { AppError, retryableReasons, type MediaType, type MessageContent, type MessageReason } from '@chasqui/shared';
+import { handled, Reply } from '@chasqui/shared/express';
+import type { Request, Response } from 'express';
+import type { Caller } from '../http/context.js';
+import type { Mount } from '../http/server.js';
+import type { Media, MediaSource, StoredFile } from '../media/media.js';
+import { uploadOf } from '../media/uploads.js';
+import type { Session } from '../sessions/session.entity.js';
+import type { Sessions } from '../sessions/sessions.js';
+import * as contract from './contract.js';
+import type { Idempotency } from './idempotency.js';
+import type { Message } from './message.entity.js';
+import type { Messages } from './messages.js';
+import { presentMessage } from './present.js';
+
+interface Deps {
+  messages: Messages;
+  sessions: Sessions;
+  media: Media;
+  idempotency: Idempotency;
+  sendWaitMs: number;
+}
+
+/** What every send takes, whatever its type. */
+interface CommonBody {
+  sessionId?: string | undefined;
+  recipient: string;
+  quotedMessageId?: string | undefined;
+  ignoreQuoteErrors?: boolean | undefined;
+  mentions?: string[] | undefined;
+  expiresAt?: string | undefined;
+  async?: boolean | undefined;
+  queueIfOffline?: boolean | undefined;
+}
+
+type Compose = (session: Session) => Promise<{ content: MessageContent; file: StoredFile | null }>;
+
+export function mountMessages(mount: Mount, deps: Deps): void {
+  const { messages, sessions, media, idempotency } = deps;
+
+  /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
+  async function send(body: CommonBody, caller: Caller, { req, res }: { req: Request; res: Response }, compose: Compose) {
+    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, req.path, {
+      body,
+      file: uploadOf(res)?.bytes.toString('base64'),
+    });
+    const earlier = key ? await idempotency.find(key) : null;
+    if (earlier) return replay(earlier, res);
+    if (key) idempotency.begin(key);
+    try {
+      const session = await sessions.which(caller, body.sessionId ?? req.get('x-session-id'));
+      const recipient = messages.recipient(body.recipient, session);
+      const mentions = (body.mentions ?? []).map((mention) => messages.recipient(mention, session).id);
+      const quotedMessageId = await messages.quoted(caller, body.quotedMessageId);
+      // A session that cannot send is refused before a file is read or fetched for it.
+      const options = {
+        quotedMessageId,
+        ignoreQuoteErrors: body.ignoreQuoteErrors ?? false,
+        mentions,
+        queueIfOffline: body.queueIfOffline ?? false,
+      };
+      const wish = {
+        recipient,
+        options,
+        quotedMessageId,
+        expiresAt: body.expiresAt ? new Date(body.expiresAt) : null,
+        origin: 'api' as const,
+      };
+      messages.mayAccept(session, options.queueIfOffline);
+      const { content, file } = await compose(session);
+      const accepted = await messages.accept(session, { ...wish, content, file }, key);
+      const wait = waitOf(req, body.async, deps.sendWaitMs, res);
+      const message = wait > 0 ? await messages.outcome(accepted.id, wait) : accepted;
+      if (key) await remember(key, message, res);
+      return answer(message);
+    } finally {
+      if (key) idempotency.end(key);
+    }
+  }
+
+  async function replay(earlier: { messageId: string } | { status: number; body: string }, res: Response) {
+    res.set('Idempotency-Replayed', 'true');
+    if ('status' in earlier) return (void res.status(earlier.status).type('json').send(earlier.body), handled);
+    const message = await messages.byId(earlier.messageId);
+    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
+    return answer(message);
+  }
+
+  async function remember(key: NonNullable<ReturnType<Idempotency['keyOf']>>, message: Message, res: Response): Promise<void> {
+    const requestId: unknown = res.locals['requestId'];
+    if (message.status === 'failed') {
+      const { code, details, message: words, status } = sendFailed(message);
+      return idempotency.store(
+        key,
+        status,
+        JSON.stringify({ success: false, error: { code, message: words, details }, requestId }),
+      );
+    }
+    await idempotency.store(key, statusOf(message), JSON.stringify({ success: true, data: presentMessage(message), requestId }));
+  }
+
+  mount(contract.sendText, ({ body }, caller, http) =>
+    send(body, caller, http, async () => ({
+      content: { type: 'text', message: body.message, ...(body.linkPreview === false ? { linkPreview: false } : {}) },
+      file: null,
+    })),
+  );
+  mount(contract.sendLocation, ({ body }, caller, http) =>
+    send(body, caller, http, async () => ({
+      content: {
+        type: 'location',
+        latitude: body.latitude,
+        longitude: body.longitude,
+        name: body.name ?? null,
+        address: body.address ?? null,
+      },
+      file: null,
+    })),
+  );
+  mount(contract.sendContact, ({ body }, caller, http) =>
+    send(body, caller, http, async () => ({ content: { type: 'contact', contacts: body.contacts.map(card) }, file: null })),
+  );
+  mount(contract.sendPoll, ({ body }, caller, http) =>
+    send(body, caller, http, async () => ({
+      content: { type: 'poll', question: body.question, options: body.options, multiple: body.multiple ?? false },
+      file: null,
+    })),
+  );
+  mount(contract.sendMedia, ({ body }, caller, http) =>
+    send(body, caller, http, async () => {
+      const type = body.asDocument ? 'document' : body.type;
+      const file = await media.receive(caller.accountId, sourceOf(body, http.res), {
+        mimetype: body.mimetype,
+        filename: body.filename,
+        type,
+      });
+      return { content: mediaContent(type ?? file.kind, file, body), file };
+    }),
+  );
+
+  const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
+    const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : caller.sessionId;
+    const found = await messages.list(caller.accountId, sessionId, query);
+    return new Reply(found.messages.map(presentMessage), { meta: found.meta });
+  };
+  mount(contract.listMessages, list);
+  mount(contract.listAll, list);
+  mount(contract.read, async ({ params }, caller) => presentMessage(await messages.find(caller, params.messageId)));
+  mount(contract.timeline, async ({ params }, caller) => messages.timeline(caller, params.messageId));
+  mount(contract.mediaFile, async ({ params }, caller, { res }) => {
+    const message = await messages.find(caller, params.messageId);
+    const file = message.mediaId ? await media.find(message.accountId, message.mediaId) : null;
+    if (!file) throw new AppError('MEDIA_NOT_FOUND');
+    await media.send(res, file);
+    return handled;
+  });
+  mount(contract.retry, async ({ params }, caller) => {
+    const { id } = await messages.retry(caller, params.messageId);
+    return answer(await messages.outcome(id, deps.sendWaitMs));
+  });
+  mount(contract.cancel, async ({ params }, caller) => presentMessage(await messages.cancel(caller, params.messageId)));
+  mount(contract.resolve, async ({ params, body }, caller) =>
+    presentMessage(await messages.resolve(caller, params.messageId, body.as)),
+  );
+}
+
+const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);
+
+function answer(message: Message) {
+  if (message.status === 'failed') throw sendFailed(message);
+  return new Reply(presentMessage(message), { status: statusOf(message) });
+}
+
+function sendFailed(message: Message): AppError {
+  const shown = presentMessage(message);
+  const retryable = retryableReasons.has(message.reasonCode as MessageReason);
+  return new AppError(
+    'SEND_FAILED',
+    { reason: message.reasonCode, retryable, message: { id: message.id, status: message.status } },
+    shown.reason?.message,
+  );
+}
+
+/** `Prefer: respond-async` and `wait=N` (seconds), or `async` in the body; the reply names what was honoured (RFC 7240). */
+function waitOf(req: Request, isAsync: boolean | undefined, defaultMs: number, res: Response): number {
+  const prefer = req.get('prefer') ?? '';
+  if (/\brespond-async\b/.test(prefer)) return (void res.set('Preference-Applied', 'respond-async'), 0);
+  if (isAsync) return 0;
+  const seconds = /\bwait=(\d{1,4})\b/.exec(prefer)?.[1];
+  if (seconds === undefined) return defaultMs;
+  res.set('Preference-Applied', `wait=${seconds}`);
+  return Math.min(Number(seconds) * 1000, defaultMs);
+}
+
+function sourceOf(
+  body: { mediaUrl?: string | undefined; mediaBase64?: string | undefined; mediaId?: string | undefined },
+  res: Response,
+): MediaSource {
+  const upload = uploadOf(res);
+  const given: MediaSource[] = [
+    ...(upload ? [upload] : []),
+    ...(body.mediaUrl ? [{ url: body.mediaUrl }] : []),
+    ...(body.mediaBase64 ? [{ base64: body.mediaBase64 }] : []),
+    ...(body.mediaId ? [{ mediaId: body.mediaId }] : []),
+  ];
+  if (given.length === 1) return given[0]!;
+  const message =
+    given.length === 0
+      ? 'Send a file: a multipart part `file`, mediaUrl, mediaBase64 or mediaId.'
+      : 'Send the file in one way only.';
+  throw new AppError(
+    'VALIDATION_FAILED',
+    { fields: [{ path: 'file', code: given.length === 0 ? 'REQUIRED' : 'AMBIGUOUS', message }] },
+    message,
+  );
+}
+
+function mediaContent(
+  type: MediaType,
+  file: StoredFile,
+  body: {
+    caption?: string | undefined;
+    viewOnce?: boolean | undefined;
+    hd?: boolean | undefined;
+    gif?: boolean | undefined;
+    stickerName?: string | undefined;
+    stickerAuthor?: string | undefined;
+  },
+): MessageContent {
+  const media = { id: file.id, mimetype: file.mimetype, size: file.size, filename: file.filename, sha256: file.sha256 };
+  const caption = body.caption ?? null;
+  const { viewOnce, hd, gif, stickerName, stickerAuthor } = body;
+  switch (type) {
+    case 'image':
+      return { type, media, caption, viewOnce, hd };
+    case 'video':
+      return { type, media, caption, viewOnce, hd, gif };
+    case 'document':
+      return { type, media, caption };
+    case 'sticker':
+      return { type, media, stickerName, stickerAuthor };
+    case 'audio':
+    case 'voice':
+      return { type, media };
+  }
+}
+
+/** A card as WhatsApp shows it; a line break in a name must not become a line of the card. */
+function card(given: { name: string; phone: string } | { vcard: string }): { name: string; phone: string | null; vcard: string } {
+  if ('vcard' in given)
+    return { name: /^FN:(.+)$/m.exec(given.vcard)?.[1]?.trim() ?? 'Contact', phone: null, vcard: given.vcard };
+  const name = given.name.replace(/[\r\n]+/g, ' ').replace(/([,;\\])/g, '\\$1');
+  const digits = given.phone.replace(/\D/g, '');
+  return {
+    name: given.name,
+    phone: `+${digits}`,
+    vcard: `BEGIN:VCARD\nVERSION:3.0\nFN:${name}\nTEL;type=CELL;waid=${digits}:+${digits}\nEND:VCARD`,
+  };
+}

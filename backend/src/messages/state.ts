@@ -1,0 +1,168 @@
+import {
+  ackOfStatus,
+  messageReasons,
+  messageSources,
+  retryableReasons,
+  type Contact,
+  type EventType,
+  type MessageReason,
+  type MessageStatus,
+} from '@chasqui/shared';
+import { In } from 'typeorm';
+import { updateRows } from '../db/rows.js';
+import { select } from '../db/sql.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Events } from '../events/events.js';
+import type { Clock } from '../lib/clock.js';
+import { Session } from '../sessions/session.entity.js';
+import { Message } from './message.entity.js';
+import { presentMessage } from './present.js';
+
+export type MessageState = ReturnType<typeof createMessageState>;
+
+/** When each status was first reached. */
+const timeField: Partial<Record<MessageStatus, keyof Message>> = {
+  queued: 'queuedAt',
+  sent: 'sentAt',
+  delivered: 'deliveredAt',
+  read: 'readAt',
+  played: 'playedAt',
+  failed: 'failedAt',
+  cancelled: 'cancelledAt',
+};
+
+export interface Move {
+  reason?: MessageReason | null;
+  /** A sentence that says more than the table's. */
+  detail?: string | null;
+  more?: Partial<Message>;
+  /** Narrows the statuses it may come from. */
+  from?: readonly MessageStatus[];
+  contact?: Contact | null;
+  at?: Date;
+  willRetryAt?: Date | null;
+}
+
+/**
+ * Every change of a message's status: one conditional update along the table of `shared/states.ts`, with its event, in one
+ * transaction. Of two that want to move the same message one finds it moved already, is told so by the affected count, and does
+ * nothing. Acks therefore only climb, in whatever order they come.
+ */
+export function createMessageState({ events, clock }: { events: Events; clock: Clock }) {
+  async function move(
+    tx: Transaction,
+    message: Message,
+    to: MessageStatus,
+    { reason = null, detail = null, more = {}, from, contact = null, at, willRetryAt = null }: Move = {},
+  ): Promise<boolean> {
+    const now = at ?? clock.now();
+    const sources = messageSources(to).filter((source) => !from || from.includes(source));
+    const field = timeField[to];
+    const changes: Partial<Message> = {
+      ...more,
+      status: to,
+      reasonCode: reason,
+      reasonText: reason ? (detail ?? messageReasons[reason]) : null,
+      ...(field ? { [field]: now } : {}),
+      ...(to === 'sending' ? {} : { leaseOwner: null, leaseExpiresAt: null }),
+    };
+    const affected = await updateRows(tx, Message, { id: message.id, status: In([...sources]) }, changes);
+    if (affected === 0) return false;
+    const previous = message.status;
+    Object.assign(message, changes);
+    await count(tx, message, previous, to);
+    await tell(tx, message, to, now, contact, reason, willRetryAt);
+    return true;
+  }
+
+  async function tell(
+    tx: Transaction,
+    message: Message,
+    to: MessageStatus,
+    at: Date,
+    contact: Contact | null,
+    reason: MessageReason | null,
+    willRetryAt: Date | null,
+  ): Promise<void> {
+    const about = { accountId: message.accountId, sessionId: message.sessionId, messageId: message.id };
+    const whole = presentMessage(message);
+    switch (to) {
+      case 'sending':
+        return void (await events.append(tx, {
+          ...about,
+          type: 'message.sending',
+          data: { id: message.id, attempt: message.attempts, reservedId: message.whatsappKey },
+        }));
+      case 'delivered':
+      case 'read':
+      case 'played':
+        return void (await events.append(tx, {
+          ...about,
+          type: 'message.ack',
+          data: {
+            id: message.id,
+            whatsappId: message.whatsappId,
+            status: to,
+            ack: ackOfStatus(to),
+            contact: contact ?? message.contact,
+            at: at.toISOString(),
+            chat: whole.chat,
+          },
+        }));
+      case 'failed':
+        return void (await events.append(tx, {
+          ...about,
+          type: 'message.failed',
+          data: {
+            ...whole,
+            retryable: reason !== null && retryableReasons.has(reason),
+            willRetryAt: willRetryAt?.toISOString() ?? null,
+          },
+        }));
+      case 'queued':
+      case 'sent':
+      case 'uncertain':
+      case 'cancelled':
+        return void (await events.append(tx, { ...about, type: `message.${to}` satisfies EventType, data: whole }));
+      case 'scheduled':
+        throw new Error('Scheduling is not built yet.');
+    }
+  }
+
+  /** The session's counters, in the same commit. A message counts as sent once, at its first acknowledgement. */
+  async function count(tx: Transaction, message: Message, previous: MessageStatus, to: MessageStatus): Promise<void> {
+    if (message.direction === 'inbound') return;
+    const acknowledged = (status: MessageStatus): boolean => ackOfStatus(status) > 0;
+    const column = acknowledged(to) && !acknowledged(previous) ? 'sentCount' : to === 'failed' ? 'failedCount' : null;
+    if (column) await updateRows(tx, Session, { id: message.sessionId }, { [column]: () => `"${column}" + 1` });
+  }
+
+  return {
+    move,
+    /** An ack of WhatsApp's: 1 sent … 4 played, whatever came before. Statuses may be skipped; none is taken back. */
+    async acknowledge(
+      tx: Transaction,
+      message: Message,
+      ack: number,
+      options: { whatsappId?: string; contact?: Contact | null; at?: Date },
+    ): Promise<void> {
+      const to = (['sent', 'delivered', 'read', 'played'] as const)[Math.min(ack, 4) - 1];
+      if (!to) return;
+      const more: Partial<Message> = {
+        ...(options.whatsappId && !message.whatsappId ? { whatsappId: options.whatsappId } : {}),
+        ...(message.sentAt ? {} : { sentAt: options.at ?? clock.now() }),
+      };
+      await move(tx, message, to, { more, contact: options.contact ?? null, ...(options.at ? { at: options.at } : {}) });
+    },
+    queued: async (tx: Transaction, sessionId: string): Promise<number> =>
+      Number(
+        (
+          await select<{ n: number | string }>(
+            tx.manager,
+            'SELECT COUNT(*) AS n FROM messages WHERE status = \'queued\' AND "sessionId" = ?',
+            [sessionId],
+          )
+        )[0]!.n,
+      ),
+  };
+}

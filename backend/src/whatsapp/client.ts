@@ -1,0 +1,168 @@
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import {
+  AppError,
+  createClient,
+  workerRoutes,
+  type MessageReason,
+  type ObservedSession,
+  type SendCommand,
+  type SendOutcome,
+  type Transport,
+} from '@chasqui/shared';
+import axios, { type AxiosInstance } from 'axios';
+import type { MediaFile } from '../media/media-file.entity.js';
+
+/** What came back of a send: the worker's word, or that there was none. */
+export type PutResult = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
+
+export type WorkerClient = ReturnType<typeof createWorkerClient>;
+
+/** Refused before a byte of the request was on the line: nothing can have been done. */
+const unreached = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN']);
+
+/** Calls to workers. Every one has a time limit; no call is repeated here. */
+export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
+  const agent = new http.Agent({ keepAlive: true });
+  const clients = new Map<string, { axios: AxiosInstance; call: ReturnType<typeof createClient> }>();
+
+  function to(url: string) {
+    let known = clients.get(url);
+    if (!known) {
+      const instance = axios.create({
+        baseURL: url.replace(/\/+$/, ''),
+        httpAgent: agent,
+        headers: { 'X-API-Key': serviceKey },
+        maxRedirects: 0,
+        proxy: false,
+        maxBodyLength: Infinity,
+        maxContentLength: Infinity,
+        validateStatus: () => true,
+      });
+      const transport: Transport = async ({ method, path, query, body, timeoutMs = 10_000 }) => {
+        const { status, data } = await instance.request<unknown>({
+          method,
+          url: path,
+          params: query,
+          data: body,
+          timeout: timeoutMs,
+          signal: AbortSignal.timeout(timeoutMs + 500),
+        });
+        return { status, body: data };
+      };
+      clients.set(url, (known = { axios: instance, call: createClient(transport) }));
+    }
+    return known;
+  }
+
+  /** Whatever went wrong on the way is `WORKER_UNAVAILABLE`; the worker's own errors pass. */
+  async function calling<T>(work: Promise<{ data: T }>): Promise<T> {
+    try {
+      return (await work).data;
+    } catch (error) {
+      if (error instanceof AppError) throw error;
+      if (axios.isAxiosError(error) || (error as Error).name === 'TimeoutError')
+        throw new AppError('WORKER_UNAVAILABLE', { cause: (error as { code?: string }).code ?? 'TIMEOUT' });
+      throw error;
+    }
+  }
+
+  return {
+    health: (url: string) => calling(to(url).call(workerRoutes.health, {}, { timeoutMs: 2_000 })),
+    init: (url: string, body: { sessionId: string; epoch: number; deviceName: string | null }): Promise<ObservedSession> =>
+      calling(to(url).call(workerRoutes.init, { body }, { timeoutMs: 10_000 })),
+    status: (url: string, id: string): Promise<ObservedSession> =>
+      calling(to(url).call(workerRoutes.status, { params: { id } }, { timeoutMs: 2_000 })),
+    disconnect: (url: string, body: { sessionId: string; epoch: number; logout: boolean }): Promise<ObservedSession> =>
+      calling(to(url).call(workerRoutes.disconnect, { body }, { timeoutMs: 40_000 })),
+    operation: (
+      url: string,
+      id: string,
+      operation: string,
+      body: { epoch: number; input: Record<string, unknown>; deadlineMs: number },
+    ): Promise<{ output?: unknown }> =>
+      calling(to(url).call(workerRoutes.operation, { params: { id, operation }, body }, { timeoutMs: body.deadlineMs + 5_000 })),
+
+    /** Hands a message over, once per message id however often it is called. Never rejects: what is not known is `unknown`. */
+    async send(
+      url: string,
+      id: string,
+      messageId: string,
+      command: SendCommand,
+      file: { row: MediaFile; path: string } | null,
+    ): Promise<PutResult> {
+      try {
+        const form = file ? await formOf(command, file) : undefined;
+        const { data } = await to(url).call(
+          workerRoutes.send,
+          { params: { id, messageId }, body: command },
+          { timeoutMs: command.deadlineMs + 30_000, ...(form ? { form } : {}) },
+        );
+        return data;
+      } catch (error) {
+        return withoutAnswer(error);
+      }
+    },
+
+    async download(
+      url: string,
+      id: string,
+      body: { epoch: number; input: { whatsappId: string }; deadlineMs: number },
+    ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }> {
+      const path = `/api/session/${id}/operations/messages.downloadMedia`;
+      const answer = await to(url)
+        .axios.post<ArrayBuffer>(path, body, { responseType: 'arraybuffer', timeout: body.deadlineMs + 5_000 })
+        .catch((error: { code?: string }) => {
+          throw new AppError('WORKER_UNAVAILABLE', { cause: error.code ?? 'TIMEOUT' });
+        });
+      const bytes = Buffer.from(answer.data);
+      if (answer.status !== 200) {
+        const { error } = JSON.parse(bytes.toString() || '{}') as { error?: { code?: string } };
+        throw new AppError(
+          error?.code === 'MEDIA_EXPIRED' || error?.code === 'MEDIA_NOT_FOUND' ? 'MEDIA_EXPIRED' : 'WORKER_UNAVAILABLE',
+          { code: error?.code },
+        );
+      }
+      const header = (name: string): string => decodeURIComponent(String(answer.headers[name] ?? ''));
+      return {
+        bytes,
+        mimetype: header('x-media-type') || 'application/octet-stream',
+        filename: header('x-media-filename') || null,
+      };
+    },
+    close: (): void => agent.destroy(),
+  };
+}
+
+/** 4xx and 503 of the worker: it left no record, so nothing was handed over. Everything else may have been. */
+function withoutAnswer(error: unknown): PutResult {
+  if (error instanceof AppError) {
+    switch (error.code) {
+      case 'SESSION_NOT_CONNECTED':
+      case 'SESSION_NOT_FOUND':
+      case 'STALE_EPOCH':
+        return { outcome: 'refused', reason: 'WAITING_FOR_SESSION' };
+      case 'SHUTTING_DOWN':
+      case 'UNAUTHENTICATED':
+        return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
+      case 'FILE_TOO_LARGE':
+      case 'VALIDATION_FAILED':
+        return { outcome: 'failed', reason: 'NOT_SUPPORTED_BY_WHATSAPP', message: error.message, retryable: false };
+      default:
+        return { outcome: 'unknown' };
+    }
+  }
+  const { code } = error as { code?: string };
+  if (code && unreached.has(code)) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
+  // The file is not readable any more: the request was never made.
+  if (code === 'ENOENT')
+    return { outcome: 'failed', reason: 'CONTENT_WIPED', message: 'The file of this message was removed.', retryable: false };
+  return { outcome: 'unknown' };
+}
+
+async function formOf(command: SendCommand, { row, path }: { row: MediaFile; path: string }): Promise<FormData> {
+  const form = new FormData();
+  form.set('command', JSON.stringify(command));
+  form.set('file', new Blob([await readFile(path)], { type: row.mimetype }), row.filename ?? row.id);
+  return form;
+}

@@ -1,0 +1,87 @@
+import { AppError, internalOperations, observedSession, type SendCommand } from '@chasqui/shared';
+import type { Delivery, Found, WayOut } from '../messages/dispatcher.js';
+import type { Message } from '../messages/message.entity.js';
+import type { Media } from '../media/media.js';
+import type { Session } from '../sessions/session.entity.js';
+import type { WorkerGate } from '../sessions/sessions.js';
+import type { WorkerClient } from './client.js';
+import type { Placement } from './placement.js';
+
+export interface GateDeps {
+  client: WorkerClient;
+  placement: Placement;
+  media: Media;
+  sendDeadlineMs: number;
+}
+
+/** The domains' ways out, over the worker's HTTP contract. */
+export function createGate({
+  client,
+  placement,
+  media,
+  sendDeadlineMs,
+}: GateDeps): WorkerGate &
+  WayOut & { run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> } {
+  const urlOf = (session: Session): Promise<string> => {
+    if (session.workerId === null) throw new AppError('WORKER_UNAVAILABLE');
+    return placement.urlOf(session.workerId);
+  };
+  const about = (session: Session) => ({ sessionId: session.id, epoch: session.leaseEpoch });
+
+  async function run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> {
+    return (await client.operation(await urlOf(session), session.id, operation, { epoch: session.leaseEpoch, input, deadlineMs }))
+      .output;
+  }
+
+  return {
+    run,
+    place: (session) => placement.place(session),
+    init: async (session) => client.init(await urlOf(session), { ...about(session), deviceName: session.deviceName }),
+    status: async (session) => client.status(await urlOf(session), session.id),
+    disconnect: async (session, logout) => client.disconnect(await urlOf(session), { ...about(session), logout }),
+    async restart(session) {
+      observedSession.parse(await run(session, 'session.restart', {}, 30_000));
+    },
+    async pairingCode(session, phoneNumber) {
+      return internalOperations['session.pairingCode'].output.parse(
+        await run(session, 'session.pairingCode', { phoneNumber }, 20_000),
+      );
+    },
+
+    async deliver(session, message): Promise<Delivery> {
+      const url = await urlOf(session).catch(() => null);
+      if (!url) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
+      const content = message.content;
+      if (!content) return { outcome: 'failed', reason: 'CONTENT_WIPED', message: 'The content was removed.', retryable: false };
+      const row = message.mediaId ? await media.find(message.accountId, message.mediaId) : null;
+      const command: SendCommand = {
+        epoch: session.leaseEpoch,
+        reservedId: message.whatsappKey,
+        recipient: message.chatId,
+        content,
+        options: {
+          quotedMessageId: message.options?.quotedMessageId ?? null,
+          ignoreQuoteErrors: message.options?.ignoreQuoteErrors ?? false,
+          mentions: message.mentions,
+          typingMs: typingMs(session, message),
+        },
+        deadlineMs: sendDeadlineMs,
+      };
+      return client.send(url, session.id, message.id, command, row ? { row, path: media.pathOf(row.id) } : null);
+    },
+    async lookup(session, message): Promise<Found | null> {
+      try {
+        return internalOperations['session.lookup'].output.parse(
+          await run(session, 'session.lookup', { reservedId: message.whatsappKey, chatId: message.chatId }, 20_000),
+        );
+      } catch (error) {
+        if (error instanceof AppError) return null; // The session or its worker is away: asked again later.
+        throw error;
+      }
+    },
+  };
+}
+
+/** A time that fits the text's length: people type about six characters a second, and nobody waits longer than eight seconds. */
+const typingMs = (session: Session, message: Message): number =>
+  session.settings.pacing.typing ? Math.min(8_000, 400 + (message.text?.length ?? 0) * 160) : 0;

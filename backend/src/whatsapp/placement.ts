@@ -1,0 +1,65 @@
+import { AppError } from '@chasqui/shared';
+import type { Database } from '../db/database.js';
+import type { Clock } from '../lib/clock.js';
+import type { Session } from '../sessions/session.entity.js';
+import type { WorkerClient } from './client.js';
+import { Worker } from './worker.entity.js';
+
+export type Placement = ReturnType<typeof createPlacement>;
+
+/** Which worker runs a session, and where it is reached. A session stays with its worker; a new one goes to the least loaded. */
+export function createPlacement({
+  database,
+  clock,
+  client,
+  urls,
+  aliveMs,
+}: {
+  database: Database;
+  clock: Clock;
+  client: WorkerClient;
+  urls: readonly string[];
+  aliveMs: number;
+}) {
+  const rows = database.reader.getRepository(Worker);
+  const learned = new Map<string, string>();
+
+  const alive = async (): Promise<Worker[]> =>
+    (await rows.find()).filter((worker) => worker.lastHeartbeatAt.getTime() > clock.now().getTime() - aliveMs);
+
+  async function urlOf(workerId: string): Promise<string> {
+    const url = learned.get(workerId) ?? (await rows.findOneBy({ id: workerId }))?.url;
+    if (!url) throw new AppError('WORKER_UNAVAILABLE', { workerId });
+    return url;
+  }
+
+  /** Before the first heartbeat: the workers of the settings are asked who they are. */
+  async function ask(): Promise<{ workerId: string; free: number }[]> {
+    const answers = await Promise.all(urls.map(async (url) => ({ url, health: await client.health(url).catch(() => null) })));
+    return answers.flatMap(({ url, health }) => {
+      if (!health) return [];
+      learned.set(health.workerId, url);
+      return health.draining ? [] : [{ workerId: health.workerId, free: health.capacity - health.sessions }];
+    });
+  }
+
+  return {
+    urlOf,
+    alive,
+    known: (): Promise<Worker[]> => rows.find(),
+    async place(session: Session): Promise<{ workerId: string }> {
+      const living = await alive();
+      if (session.workerId && living.some((worker) => worker.id === session.workerId)) return { workerId: session.workerId };
+      const candidates = living
+        .filter((worker) => !worker.draining)
+        .map((worker) => ({ workerId: worker.id, free: worker.capacity - worker.sessions }));
+      const all = candidates.length > 0 ? candidates : await ask();
+      // A login lies on one worker's disk: elsewhere the session would have to be linked anew.
+      const own = all.find((candidate) => candidate.workerId === session.workerId);
+      const best = own ?? all.sort((a, b) => b.free - a.free)[0];
+      if (!best) throw new AppError('WORKER_UNAVAILABLE');
+      if (best.free <= 0 && !own) throw new AppError('WORKER_CAPACITY');
+      return { workerId: best.workerId };
+    },
+  };
+}
