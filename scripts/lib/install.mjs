@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { aptInstall, findOnPath, mayUseApt, npmCommand, runCommand } from './command.mjs';
 import { fingerprint, stamp } from './fingerprint.mjs';
@@ -25,6 +25,23 @@ export async function install() {
   await step('Installing packages from the lockfile', (tell) => installPackages(pnpm, tell));
   done.write(value);
   return true;
+}
+
+/** Leaves only what `service` needs at run time. The store that the install filled has everything, so nothing is fetched. */
+export async function installForProduction(service) {
+  const [command, ...pnpm] = await getPnpm();
+  // pnpm would leave what it no longer links in place.
+  for (const name of ['.', ...packages]) rmSync(join(root, name, 'node_modules'), { recursive: true, force: true });
+  const only = ['--prod', '--filter', `@chasqui/${service}...`];
+  const result = await step(`Keeping the packages that ${service} needs`, () =>
+    runCommand(command, [...pnpm, 'install', '--frozen-lockfile', '--prefer-offline', ...only], {
+      cwd: root,
+      env: installEnvironment(),
+      timeoutMs: 10 * 60_000,
+    }),
+  );
+  stamp(join(cacheDir, 'stamps/install')).forget();
+  if (result.code !== 0) throw installProblem(result);
 }
 
 /** The pinned pnpm, inside the repository: nothing global is touched, and the version is always the one that wrote the lockfile. */
@@ -110,7 +127,7 @@ async function getBuildTools(output, tell) {
   const missing = process.platform === 'win32' ? [] : missingBuildTools();
   if (missing.length === 0 || !/better-sqlite3|node-gyp/.test(output)) return false;
   if (!mayUseApt()) return false;
-  say(`  better-sqlite3 has to be compiled and ${missing.join(', ')} is missing: installing it with apt-get.`);
+  say(`  better-sqlite3 has to be compiled, which needs ${missing.join(', ')}: apt-get installs that now.`);
   const failed = await aptInstall(['python3', 'make', 'g++'], { onLine: tell });
   if (failed)
     throw new Problem(
@@ -128,7 +145,7 @@ function installProblem({ output, timedOut }) {
         ? 'Run: xcode-select --install'
         : `Run: ${findOnPath('apt-get') ? 'sudo apt-get update && sudo apt-get install -y python3 make g++' : 'the package manager of this system for python3, make and g++ (Alpine: apk add python3 make g++; Fedora: dnf install python3 make gcc-c++)'}`;
     return new Problem(
-      `better-sqlite3 has no ready-made binary for this machine and could not be compiled: ${missing.join(', ')} is missing.\n${tail(output, 8)}`,
+      `better-sqlite3 has no ready-made binary for this machine and could not be compiled for want of ${missing.join(', ')}.\n${tail(output, 8)}`,
       `${how}, then run the same command again.`,
     );
   }

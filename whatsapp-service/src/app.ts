@@ -62,8 +62,8 @@ export async function startWorker(
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
     log,
-    create: (id) => {
-      const session = createSession(id, {
+    create: (id) =>
+      createSession(id, {
         engine,
         profiles,
         gate,
@@ -71,13 +71,12 @@ export async function startWorker(
         clock,
         random: Math.random,
         log,
+        readopt: (epoch) => outlet.readopt(id, epoch),
         emit: (event) => outlet.append(id, marks.epoch(id), event),
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,
         maxReconnectAttempts: config.maxReconnectAttempts,
-      });
-      return session;
-    },
+      }),
   });
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
   let troubles = 0;

@@ -23,12 +23,13 @@ export function createHeartbeat(options: {
 
   async function beat(): Promise<void> {
     try {
+      const askedAt = clock.now();
       const sessions = registry.all().map((session) => session.observe());
       const body = { ...worker, draining: registry.isDraining(), memoryMb: registry.memoryMb(), cpuPercent: null, sessions };
       const { data } = await call(backendInternalRoutes.heartbeat, { body }, { timeoutMs: 5_000 });
       if (silent) log.info('The backend answers again.');
       silent = false;
-      if (!stopped) await registry.obey(data);
+      if (!stopped) await registry.obey(data, askedAt);
     } catch (error) {
       if (!silent) log.warn('The backend does not answer; sessions go on.', errorFields(error));
       silent = true;

@@ -17,6 +17,8 @@ function configOrExit(): WorkerConfig {
   }
 }
 
+// The worker's timers do not keep a process alive, and until it listens nothing else does.
+const awake = setInterval(() => undefined, 1_000);
 const worker = await startWorker(configOrExit()).catch((error: unknown) => {
   if (!(error instanceof LockHeldError)) throw error;
   process.stderr.write(
@@ -24,6 +26,8 @@ const worker = await startWorker(configOrExit()).catch((error: unknown) => {
   );
   return process.exit(1);
 });
+
+clearInterval(awake);
 
 let stopping = false;
 function stop(why: string, code: number): void {

@@ -114,7 +114,14 @@ const nameAdmin: RequestHandler = (req, _res, next) => {
   const visitor = visitorOf(req);
   if (visitor) {
     const { id, username, email, role } = visitor.account;
-    const adminUser: Admin = { id, email, username, role: role === 'admin' ? 'admin' : 'staff', title: role, colours: themeOf(req) };
+    const adminUser: Admin = {
+      id,
+      email,
+      username,
+      role: role === 'admin' ? 'admin' : 'staff',
+      title: role,
+      colours: themeOf(req),
+    };
     Object.assign(req, { session: { adminUser } });
   }
   next();

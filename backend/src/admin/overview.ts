@@ -21,7 +21,16 @@ export interface Overview {
   sessions: { total: number; connected: number; byStatus: Record<string, number>; list: OverviewSession[] };
   today: { sent: number; received: number; failed: number };
   queue: { queued: number; sending: number; scheduled: number; uncertain: number; oldestQueuedAt: number | null };
-  workers: { id: string; sessions: number; capacity: number; memoryMb: number | null; memoryLimitMb: number | null; cpuPercent: number | null; draining: boolean; heartbeatAt: number }[];
+  workers: {
+    id: string;
+    sessions: number;
+    capacity: number;
+    memoryMb: number | null;
+    memoryLimitMb: number | null;
+    cpuPercent: number | null;
+    draining: boolean;
+    heartbeatAt: number;
+  }[];
   errors: { kind: 'message' | 'session'; id: string; title: string; detail: string | null; at: number }[];
 }
 

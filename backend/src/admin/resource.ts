@@ -5,7 +5,12 @@ import { Account } from '../accounts/account.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Field, TableView } from './tables.js';
 
-const types: Partial<Record<Field['look'], PropertyType>> = { time: 'datetime', yesno: 'boolean', json: 'textarea', body: 'textarea' };
+const types: Partial<Record<Field['look'], PropertyType>> = {
+  time: 'datetime',
+  yesno: 'boolean',
+  json: 'textarea',
+  body: 'textarea',
+};
 
 /** A column as AdminJS sees it. */
 class PanelProperty extends BaseProperty {
@@ -81,7 +86,12 @@ export class PanelResource extends TypeOrmResource {
     const down = (asked ? page.sort?.direction : direction) === 'desc' ? 'DESC' : 'ASC';
     const query = (await this.query(filter)).orderBy(`row.${asked?.name ?? by}`, down);
     if ((asked?.name ?? by) !== 'id') query.addOrderBy('row.id', down);
-    return this.records(await query.take(Math.min(page.limit ?? 25, 100)).skip(page.offset ?? 0).getMany());
+    return this.records(
+      await query
+        .take(Math.min(page.limit ?? 25, 100))
+        .skip(page.offset ?? 0)
+        .getMany(),
+    );
   }
 
   override async findOne(id: string): Promise<BaseRecord | null> {
@@ -89,7 +99,11 @@ export class PanelResource extends TypeOrmResource {
   }
 
   override async findMany(ids: (string | number)[]): Promise<BaseRecord[]> {
-    return this.records(await this.base().andWhere({ id: In(ids.map(String)) }).getMany());
+    return this.records(
+      await this.base()
+        .andWhere({ id: In(ids.map(String)) })
+        .getMany(),
+    );
   }
 
   override create(): Promise<never> {
@@ -125,7 +139,10 @@ export class PanelResource extends TypeOrmResource {
   ): Promise<void> {
     const column = `row.${name}`;
     if (kind === 'range') {
-      for (const [edge, sign] of [['from', '>='], ['to', '<=']] as const) {
+      for (const [edge, sign] of [
+        ['from', '>='],
+        ['to', '<='],
+      ] as const) {
         const time = Date.parse(String((value as Record<string, unknown>)[edge] ?? ''));
         if (!Number.isNaN(time)) query.andWhere(`${column} ${sign} :${name}_${edge}`, { [`${name}_${edge}`]: time });
       }

@@ -31,7 +31,12 @@ export function read<Q extends z.ZodType>(
   query: Q,
   run: (asked: Asked<z.output<Q>, undefined>) => Promise<unknown>,
 ): PanelRoute {
-  return { method: 'get', path, role: 'staff', run: (req) => run({ ...asked(req), query: parsed(query, req.query), body: undefined }) };
+  return {
+    method: 'get',
+    path,
+    role: 'staff',
+    run: (req) => run({ ...asked(req), query: parsed(query, req.query), body: undefined }),
+  };
 }
 
 export function change<B extends z.ZodType>(
@@ -40,10 +45,18 @@ export function change<B extends z.ZodType>(
   body: B,
   run: (asked: Asked<undefined, z.output<B>>) => Promise<unknown>,
 ): PanelRoute {
-  return { method: 'post', path, role, run: (req) => run({ ...asked(req), query: undefined, body: parsed(body, req.body ?? {}) }) };
+  return {
+    method: 'post',
+    path,
+    role,
+    run: (req) => run({ ...asked(req), query: undefined, body: parsed(body, req.body ?? {}) }),
+  };
 }
 
-const asked = (req: Request): { visitor: Visitor; id: string } => ({ visitor: signedIn(req), id: String(req.params['id'] ?? '') });
+const asked = (req: Request): { visitor: Visitor; id: string } => ({
+  visitor: signedIn(req),
+  id: String(req.params['id'] ?? ''),
+});
 
 function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
   const result = schema.safeParse(value);
@@ -77,7 +90,8 @@ export function answerErrors(log: PanelLog) {
     if (res.headersSent) return next(error);
     const expected = error instanceof AppError ? error : fromParser(error);
     const requestId = requestIdOf(res) || newId();
-    if (!expected) log.error('the panel failed', { requestId, path: req.path, error: error instanceof Error ? error.stack : 'not an error' });
+    if (!expected)
+      log.error('the panel failed', { requestId, path: req.path, error: error instanceof Error ? error.stack : 'not an error' });
     const { status, code, message, details } = expected ?? new AppError('INTERNAL_ERROR');
     res.status(status);
     const wantsPage = req.accepts(['json', 'html']) === 'html';

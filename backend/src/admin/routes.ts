@@ -84,7 +84,10 @@ function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
 
 function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
   const newAccount = z.strictObject({
-    username: z.string().trim().regex(/^[-_.A-Za-z0-9]{1,64}$/, 'Letters, digits, dots, dashes and underscores, at most 64.'),
+    username: z
+      .string()
+      .trim()
+      .regex(/^[-_.A-Za-z0-9]{1,64}$/, 'Letters, digits, dots, dashes and underscores, at most 64.'),
     email: z.email('This is not an e-mail address.').max(254),
     role: role.default('user'),
   });

@@ -41,7 +41,11 @@ export function mountStream(router: Router, parts: StreamParts): () => void {
 
 function follow(parts: StreamParts, req: Request, res: Response, sessionId: string): () => void {
   const { database, events, clock, log } = parts;
-  res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store, no-transform', 'X-Accel-Buffering': 'no' });
+  res.writeHead(200, {
+    'Content-Type': 'text/event-stream',
+    'Cache-Control': 'no-store, no-transform',
+    'X-Accel-Buffering': 'no',
+  });
   let last = '';
   let reading = false;
   let again = false;

@@ -55,7 +55,17 @@ async function qrOf(row: Session, now: Date): Promise<{ id: string | null; svg: 
   return { id: row.qrId, svg, expiresAt: ms(row.qrExpiresAt) };
 }
 
-const times = ['createdAt', 'scheduledAt', 'queuedAt', 'sentAt', 'deliveredAt', 'readAt', 'playedAt', 'failedAt', 'cancelledAt'] as const;
+const times = [
+  'createdAt',
+  'scheduledAt',
+  'queuedAt',
+  'sentAt',
+  'deliveredAt',
+  'readAt',
+  'playedAt',
+  'failedAt',
+  'cancelledAt',
+] as const;
 
 export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
@@ -118,7 +128,10 @@ const loginData: Record<string, readonly string[]> = {
 };
 
 /** The newest first. `after` gives what came since, `before` the page behind. */
-export async function eventsView(reader: DataSource, asked: { after?: number; before?: number; type?: string; sessionId?: string }) {
+export async function eventsView(
+  reader: DataSource,
+  asked: { after?: number; before?: number; type?: string; sessionId?: string },
+) {
   const where: FindOptionsWhere<EventRow> = {};
   if (asked.after !== undefined) where.cursor = MoreThan(asked.after);
   else if (asked.before !== undefined) where.cursor = LessThan(asked.before);

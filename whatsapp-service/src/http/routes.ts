@@ -3,6 +3,7 @@ import {
   internalOperations,
   isOperationId,
   newId,
+  parseRecipient,
   reserveWhatsappId,
   workerRoutes,
   type InternalOperationId,
@@ -72,10 +73,12 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
     file: SendFile | null,
   ) => {
     const messageId = body.messageId ?? newId();
+    const recipient = parseRecipient(body.recipient);
+    if (!recipient.ok) throw new AppError('INVALID_RECIPIENT', {}, recipient.message);
     const command: SendCommand = {
       epoch: body.epoch ?? registry.get(body.sessionId).epoch(),
       reservedId: body.reservedId ?? reserveWhatsappId(body.sessionId, messageId),
-      recipient: body.recipient,
+      recipient: recipient.address.id,
       content,
       options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0 },
       deadlineMs: sendDeadlineMs,
@@ -136,7 +139,10 @@ function sendBytes(
   res
     .status(200)
     .set({
+      // Whatever the sender called it: bytes from outside are never shown as a page of ours.
       'Content-Type': 'application/octet-stream',
+      'Content-Disposition': 'attachment',
+      'X-Content-Type-Options': 'nosniff',
       'X-Media-Type': encodeURIComponent(mimetype),
       'X-Media-Filename': encodeURIComponent(filename ?? ''),
     })

@@ -43,6 +43,13 @@ export function createServer(options: {
   const { mount, mounted } = createMount<null>({
     router: app,
     jsonLimit: jsonLimit(options.maxFileSize),
+    around: async (_route, _context, { res }, run) => {
+      try {
+        return await run();
+      } finally {
+        await uploads.drop(res);
+      }
+    },
     readUpload: (_route, req, res) => uploads.read(req, res),
     authenticate: async (route, req, res) => {
       res.locals['route'] = route.id;

@@ -9,11 +9,16 @@ import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import type { SendFile } from '../sends/sender.js';
 
-/** Files on their way through: kept while the request runs, under names of our own, and removed with its answer. */
+/**
+ * Files on their way through, under names of our own. A file is removed when its request's handler has ended and not when the
+ * caller hangs up: the page may still be reading it.
+ */
 export interface Uploads {
   /** Reads multipart with the parts `command` (JSON) or plain fields, and `file`. Gives the fields; the file waits in `fileOf`. */
   read(req: Request, res: Response): Promise<unknown>;
   fileOf(res: Response): SendFile | null;
+  /** Removes what the request brought. */
+  drop(res: Response): Promise<void>;
   keep(res: Response, bytes: Buffer, about: { mimetype: string; filename: string | null }): Promise<SendFile>;
 }
 
@@ -21,8 +26,12 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
   async function place(res: Response): Promise<string> {
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const path = join(dir, randomUUID());
-    res.once('close', () => void rm(path, { force: true }));
+    res.locals['filePath'] = path;
     return path;
+  }
+  async function drop(res: Response): Promise<void> {
+    const path: unknown = res.locals['filePath'];
+    if (typeof path === 'string') await rm(path, { force: true });
   }
   const remember = (res: Response, file: SendFile): SendFile => (res.locals['file'] = file);
 
@@ -46,24 +55,28 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
 
   return {
     async read(req, res) {
-      const fields: Record<string, string> = {};
-      const files: Promise<void>[] = [];
-      await new Promise<void>((resolve, reject) => {
-        const parser = multipart(req, maxFileSize);
-        parser.on('field', (name, value) => (fields[name] = value));
-        parser.on('file', (_name, stream, info) => files.push(take(res, stream, info)));
-        parser.on('error', () => reject(new AppError('MALFORMED_REQUEST')));
-        parser.on('close', resolve);
-        req.pipe(parser);
+      const fields: Record<string, unknown> = {};
+      const parser = multipart(req, maxFileSize);
+      let taken: Promise<void> = Promise.resolve();
+      parser.on('field', (name, value) => (fields[name] = value));
+      parser.on('file', (_name, stream, info) => {
+        taken = take(res, stream, info);
+        // Waited for below, once the rest is read; a rejection before that is nobody's yet.
+        taken.catch(() => undefined);
       });
-      await Promise.all(files);
-      if (fields['command'] === undefined) return fields;
       try {
-        return JSON.parse(fields['command']) as unknown;
-      } catch {
-        throw new AppError('MALFORMED_REQUEST', { part: 'command' });
+        // Ends the parser, and with it the file's stream, when the caller hangs up half way.
+        await pipeline(req, parser).catch(() => {
+          throw new AppError('MALFORMED_REQUEST');
+        });
+        await taken;
+        return fieldsOf(fields, (res.locals['file'] as SendFile | undefined) ?? null);
+      } catch (error) {
+        await drop(res);
+        throw error;
       }
     },
+    drop,
     fileOf: (res) => (res.locals['file'] as SendFile | undefined) ?? null,
     async keep(res, bytes, about) {
       if (bytes.length > maxFileSize) throw new AppError('FILE_TOO_LARGE', { limit: maxFileSize });
@@ -84,4 +97,18 @@ function multipart(req: Request, maxFileSize: number): busboy.Busboy {
   } catch {
     throw new AppError('MALFORMED_REQUEST'); // No boundary, or one that cannot be.
   }
+}
+
+/** The part `command` is the whole body; plain fields are text, so the one number among them is read, and the file tells its own type. */
+function fieldsOf(fields: Record<string, unknown>, file: SendFile | null): unknown {
+  const { command, epoch } = fields;
+  if (typeof command === 'string') {
+    try {
+      return JSON.parse(command) as unknown;
+    } catch {
+      throw new AppError('MALFORMED_REQUEST', { part: 'command' });
+    }
+  }
+  const fromFile = file ? { mimetype: file.mimetype, filename: file.filename } : {};
+  return { ...fromFile, ...fields, ...(typeof epoch === 'string' && /^\d+$/.test(epoch) ? { epoch: Number(epoch) } : {}) };
 }

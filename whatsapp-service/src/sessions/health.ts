@@ -57,7 +57,12 @@ export function createHealth(options: {
       if (stopped) return;
       if (lost) return options.onLost(lost.reason, lost.detail);
     }
-    if (count++ % memoryEvery === 0) memory = await memoryOf(await session.pids());
+    // The browser may end while it is looked at; its own signal tells that.
+    if (count++ % memoryEvery === 0)
+      memory = await session
+        .pids()
+        .then(memoryOf)
+        .catch(() => memory);
     if (!stopped) cancel = clock.after(options.everyMs, () => void round());
   }
   cancel = clock.after(options.everyMs, () => void round());

@@ -13,7 +13,11 @@ export interface Registry {
   under(sessionId: string, epoch: number | undefined): Session | null;
   stop(sessionId: string, options: { epoch?: number | undefined; logout: boolean }): Promise<ObservedSession>;
   all(): Session[];
-  obey(reply: HeartbeatReply): Promise<void>;
+  /**
+   * Does what a heartbeat's reply says. `askedAt` is when the heartbeat left: what somebody changed here since then is newer than
+   * the reply and stays.
+   */
+  obey(reply: HeartbeatReply, askedAt: number): Promise<void>;
   memoryMb(): number;
   drain(): void;
   isDraining(): boolean;
@@ -45,6 +49,35 @@ export function createRegistry(options: {
     session.adopt(epoch);
   }
 
+  /** The session is not ours any more. The login stays: it is on this disk alone. */
+  async function giveBack(session: Session): Promise<void> {
+    if (session.isRunning()) {
+      options.log.warn('A session is not ours any more; its browser is stopped.', {
+        sessionId: session.id,
+        epoch: session.epoch(),
+      });
+      await session.stop({ logout: false, reason: 'WORKER_LOST' });
+    }
+    if (!session.isRunning()) sessions.delete(session.id);
+  }
+
+  async function follow(
+    { sessionId, state, epoch, deviceName }: HeartbeatReply['desired'][number],
+    askedAt: number,
+  ): Promise<void> {
+    const session = sessions.get(sessionId);
+    if (session && session.changedAt() >= askedAt) return;
+    try {
+      if (state === 'stopped') {
+        if (session?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
+      } else if (session && !session.isRunning() && !startsByItself(session)) registry.under(sessionId, epoch);
+      else registry.init({ sessionId, epoch, deviceName });
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      options.log.warn('A session could not be brought to what is desired.', { sessionId, state, code: error.code });
+    }
+  }
+
   const registry: Registry = {
     init({ sessionId, epoch, deviceName }) {
       if (draining) throw new AppError('SHUTTING_DOWN');
@@ -74,30 +107,30 @@ export function createRegistry(options: {
       return session.observe();
     },
     all: () => [...sessions.values()],
-    async obey({ desired, revoke }) {
-      for (const { sessionId, epoch } of revoke) {
+    async obey({ leases, desired, revoke }, askedAt) {
+      const named = new Set([...leases, ...desired, ...revoke].map(({ sessionId }) => sessionId));
+      const nowhere = [...sessions.values()].filter(({ id, changedAt }) => !named.has(id) && changedAt() < askedAt);
+      const taken = revoke.flatMap(({ sessionId, epoch }) => {
         const session = sessions.get(sessionId);
-        if (!session?.isRunning()) continue;
-        options.log.warn('The lease of a session was revoked; its browser is stopped.', { sessionId, epoch });
-        await session.stop({ logout: false, reason: 'WORKER_LOST' });
-      }
-      for (const { sessionId, state, epoch, deviceName } of desired) {
-        try {
-          if (state === 'running') registry.init({ sessionId, epoch, deviceName });
-          else if (sessions.get(sessionId)?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
-        } catch (error) {
-          if (!(error instanceof AppError)) throw error;
-          options.log.warn('A session could not be brought to what is desired.', { sessionId, state, code: error.code });
-        }
-      }
+        // A revocation of an epoch before ours is old news.
+        return session && epoch >= session.epoch() ? [session] : [];
+      });
+      await Promise.all([...nowhere, ...taken].map(giveBack));
+      await Promise.all(desired.map((wish) => follow(wish, askedAt)));
     },
     memoryMb,
     drain: () => void (draining = true),
     isDraining: () => draining,
     async close() {
       draining = true;
-      await Promise.all([...sessions.values()].map((session) => session.stop({ logout: false, reason: 'WORKER_LOST' })));
+      await Promise.all(running().map((session) => session.stop({ logout: false, reason: 'WORKER_LOST' })));
     },
   };
   return registry;
+}
+
+/** A session that ended in a way that asks for a person (used up, logged out, not scanned) waits for that person. */
+function startsByItself(session: Session): boolean {
+  const { reason } = session.observe();
+  return reason !== null && ['NOT_STARTED', 'USER_STOPPED', 'WORKER_LOST'].includes(reason.code);
 }

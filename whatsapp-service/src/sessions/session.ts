@@ -8,7 +8,7 @@ import {
   type SessionReason,
   type SessionStatus,
 } from '@chasqui/shared';
-import { backoff, type Clock } from '../clock.js';
+import { backoff, settlesWithin, type Clock } from '../clock.js';
 import {
   EngineError,
   type Engine,
@@ -20,6 +20,7 @@ import {
 import type { WorkerEvent } from '../events/outlet.js';
 import { errorFields, type Log } from '../log.js';
 import { createLane } from '../sends/lane.js';
+import { createCatchUp, type CatchUp } from './catch-up.js';
 import { fateOf } from './fates.js';
 import type { Gate } from './gate.js';
 import { createHealth, type Health } from './health.js';
@@ -52,6 +53,8 @@ export interface Session {
   stop(options: { logout: boolean; reason?: SessionReason }): Promise<void>;
   restart(): Promise<void>;
   isRunning(): boolean;
+  /** When somebody last asked for something else than was: what was decided elsewhere before that is out of date. */
+  changedAt(): number;
   send(send: EngineSend, hooks: { onTurn: () => void; onHandover: () => Promise<void> }): ReturnType<EngineSession['send']>;
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   downloadMedia(whatsappId: string, deadlineMs: number): ReturnType<EngineSession['downloadMedia']>;
@@ -65,6 +68,8 @@ export interface SessionDeps {
   gate: Gate;
   marks: Marks;
   emit: (event: WorkerEvent) => void;
+  /** The session runs here under a newer epoch: events that were refused under an older one may go again. */
+  readopt: (epoch: number) => void;
   clock: Clock;
   random: () => number;
   log: Log;
@@ -73,8 +78,27 @@ export interface SessionDeps {
   maxReconnectAttempts: number;
 }
 
-const perChatBackfill = 200;
-const mostBackfillMs = 7 * 86_400_000;
+/** A browser on its way and what belongs to it. */
+interface Part {
+  readonly abort: AbortController;
+  /** Settles when the launch did, well or not; never rejects. */
+  launched: Promise<void>;
+  session: EngineSession | null;
+  profile: Profile | null;
+  health: Health | null;
+  catchUp: CatchUp | null;
+  ready: boolean;
+  proving: boolean;
+}
+
+const probeDeadlineMs = 10_000;
+const sendsFinishMs = 10_000;
+const launchEndsMs = 30_000;
+/** Connected for so long, the losses before it are forgotten: a browser that crashes again and again is not started for ever. */
+const steadyMs = 30_000;
+/** After a code has expired the next one must have come. */
+const codeGraceMs = 30_000;
+const passkeyMs = 600_000;
 
 export function createSession(id: string, deps: SessionDeps): Session {
   const { clock, log, marks } = deps;
@@ -85,14 +109,17 @@ export function createSession(id: string, deps: SessionDeps): Session {
   let turn = 0;
   let wanted = false;
   let attempts = 0;
+  let losses = 0;
+  let healing: SessionReason | null = null;
+  let changed = 0;
   let deviceName: string | null = null;
   let identity: Identity | null = null;
   let qr: { text: string; expiresAt: Date } | null = null;
-  let current: { session: EngineSession | null; profile: Profile | null; abort: AbortController; health: Health | null } | null =
-    null;
+  let current: Part | null = null;
   let ending: Promise<void> = Promise.resolve();
+  let orders: Promise<void> = Promise.resolve();
+  let waitingOrders = 0;
   let cancelTimer = (): void => undefined;
-  let backfilled = false;
 
   function tell(): void {
     const { phoneNumber = null, lid = null, pushName = null, platform = null, whatsappWebVersion = null } = identity ?? {};
@@ -140,46 +167,55 @@ export function createSession(id: string, deps: SessionDeps): Session {
     });
   }
 
-  async function begin(): Promise<void> {
-    const mine = ++turn;
-    const abort = new AbortController();
-    const part = { session: null as EngineSession | null, profile: null as Profile | null, abort, health: null as Health | null };
+  function begin(): void {
+    turn += 1;
+    const mine = turn;
+    const part: Part = {
+      abort: new AbortController(),
+      launched: Promise.resolve(),
+      session: null,
+      profile: null,
+      health: null,
+      catchUp: null,
+      ready: false,
+      proving: false,
+    };
     current = part;
-    backfilled = false;
     move('initializing', 'STARTING');
-    await ending;
+    part.launched = launch(mine, part, ending);
+  }
+
+  async function launch(mine: number, part: Part, former: Promise<void>): Promise<void> {
     let leave = (): void => undefined;
     try {
-      leave = await deps.gate.enter(abort.signal);
-      part.profile = await deps.profiles.claim(id, abort.signal);
+      await former;
+      leave = await deps.gate.enter(part.abort.signal);
+      part.profile = await deps.profiles.claim(id, part.abort.signal);
       part.session = await deps.engine.launch({
         sessionId: id,
         profileDir: part.profile.dir,
         deviceName,
-        abort: abort.signal,
+        abort: part.abort.signal,
         onSignal: (signal) => onSignal(mine, signal),
       });
       if (mine === turn && status === 'initializing')
-        later(deps.initTimeoutMs, () => void lose('PAGE_LOAD_TIMEOUT', 'The page showed neither a code nor a login in time.'));
+        later(deps.initTimeoutMs, () => lose('PAGE_LOAD_TIMEOUT', 'The page showed neither a code nor a login in time.'));
     } catch (error) {
-      if (mine !== turn) return void (await release(part));
-      await lose(
-        error instanceof EngineError ? error.reason : 'BROWSER_CRASHED',
-        error instanceof Error ? error.message : String(error),
-      );
+      if (mine === turn) lose(error instanceof EngineError ? error.reason : 'BROWSER_CRASHED', wordsOf(error));
     } finally {
       leave();
     }
-    // Stopped while it started: whoever stopped it could not close what was not there yet.
-    if (mine !== turn) await release(part);
   }
 
-  async function release(part: NonNullable<typeof current>): Promise<void> {
+  /** Ends a browser at whatever stage it is. The login stays locked until the launch is over: two browsers never meet on it. */
+  async function release(part: Part): Promise<void> {
     part.health?.stop();
+    part.catchUp?.stop();
     part.abort.abort();
+    if (!(await settlesWithin(clock, part.launched, launchEndsMs)))
+      log.error('A start that was called off does not end.', { sessionId: id });
     await part.session?.close();
     await part.profile?.release();
-    part.profile = null;
   }
 
   /** Ends the present browser and the turn with it. Whoever starts next waits for this end. */
@@ -188,37 +224,47 @@ export function createSession(id: string, deps: SessionDeps): Session {
     cancelTimer();
     const part = current;
     current = null;
-    if (part)
-      ending = ending
-        .then(() => release(part))
-        .catch((error: unknown) => log.error('A browser could not be put away.', { sessionId: id, ...errorFields(error) }));
+    if (part) afterEnd('A browser could not be put away.', () => release(part));
     return ending;
   }
 
+  function afterEnd(failure: string, what: () => Promise<void>): void {
+    ending = ending.then(what).catch((error: unknown) => log.error(failure, { sessionId: id, ...errorFields(error) }));
+  }
+
   /** The browser is lost or never came up: what follows stands in the table of fates. */
-  async function lose(why: SessionReason, detail: string): Promise<void> {
+  function lose(why: SessionReason, detail: string): void {
     log.warn('A session lost its browser.', { sessionId: id, reason: why, detail, attempt: attempts });
     const fate = fateOf(why);
-    const ended = end();
+    if (status === 'connected') healing = why;
+    void end();
+    if (fate === 'unlinked') afterEnd('The login could not be deleted.', wipe);
+    // A stop is under way: it says how this ends.
+    if (!wanted) return;
     if (fate === 'again' || fate === 'again_uncounted') return again(why, fate === 'again');
+    giveUp(fate === 'error' ? 'error' : 'disconnected', why);
+  }
+
+  function giveUp(to: 'error' | 'disconnected', why: SessionReason): void {
     wanted = false;
-    if (fate === 'unlinked') {
-      await ended;
-      await wipe();
-    }
-    move(fate === 'error' ? 'error' : 'disconnected', why);
+    healed(false);
+    move(to, why);
+  }
+
+  function healed(ok: boolean): void {
+    if (healing) deps.emit({ event: 'session.heal', payload: { step: 'restart', reason: healing, ok } });
+    healing = null;
   }
 
   function again(why: SessionReason, counted: boolean): void {
+    losses += 1;
     if (counted) attempts += 1;
-    if (attempts > deps.maxReconnectAttempts) {
-      wanted = false;
-      return move('error', 'RECONNECT_EXHAUSTED');
-    }
-    move(status === 'initializing' || status === 'disconnected' ? 'disconnected' : 'initializing', why);
+    if (attempts > deps.maxReconnectAttempts) return giveUp('error', 'RECONNECT_EXHAUSTED');
+    const restarts = status !== 'initializing' && sessionMoves[status].includes('initializing') && status !== 'disconnected';
+    move(restarts ? 'initializing' : 'disconnected', why);
     // The first time at once: most losses are a crash that does not come again.
-    const delay = attempts <= 1 ? 200 : backoff(attempts - 1, 5_000, 300_000, deps.random);
-    later(delay, () => void begin());
+    const delay = losses <= 1 ? 200 : backoff(losses - 1, 5_000, 300_000, deps.random);
+    later(delay, begin);
   }
 
   async function wipe(): Promise<void> {
@@ -227,99 +273,98 @@ export function createSession(id: string, deps: SessionDeps): Session {
     await deps.profiles.wipe(id);
   }
 
+  /** Stops and restarts run one after the other, each to its end. */
+  function inOrder(what: () => Promise<void>): Promise<void> {
+    waitingOrders += 1;
+    const result = orders.then(what).finally(() => {
+      waitingOrders -= 1;
+    });
+    orders = result.catch(() => undefined);
+    return result;
+  }
+
   function onSignal(mine: number, signal: EngineSignal): void {
     if (mine !== turn) return;
     switch (signal.type) {
       case 'qr':
-        cancelTimer();
-        move('qr_pending', 'WAITING_FOR_SCAN');
-        qr = { text: signal.text, expiresAt: signal.expiresAt };
-        return deps.emit({ event: 'session.qr', payload: { qrText: signal.text, expiresAt: signal.expiresAt.toISOString() } });
+        return showCode(signal);
       case 'qr_exhausted':
-        return void lose('QR_TIMEOUT', 'All codes were shown.');
+        return lose('QR_TIMEOUT', 'All codes were shown.');
       case 'passkey_required':
-        return move('passkey_required', 'WAITING_FOR_PASSKEY');
+        if (status !== 'qr_pending') return;
+        move('passkey_required', 'WAITING_FOR_PASSKEY');
+        return later(passkeyMs, () => lose('QR_TIMEOUT', 'The passkey was not confirmed in time.'));
       case 'authenticated':
         if (status === 'connected') return;
         move('connecting', 'SYNCING');
-        return later(deps.initTimeoutMs, () => void lose('READY_TIMEOUT', 'The sync did not end in time.'));
+        return later(deps.initTimeoutMs, () => lose('READY_TIMEOUT', 'The sync did not end in time.'));
       case 'ready':
         identity = signal.identity;
-        if (status === 'initializing' || status === 'qr_pending' || status === 'passkey_required') move('connecting', 'SYNCING');
+        if (current) current.ready = true;
+        if (status !== 'connected' && status !== 'connecting') move('connecting', 'SYNCING');
         return void prove(mine);
       case 'line':
-        if (signal.up) return void prove(mine);
+        if (signal.up) return void (current?.ready && prove(mine));
+        if (status !== 'connected') return;
         move('connecting', 'RECONNECTING');
-        return later(deps.initTimeoutMs, () => void lose('NETWORK_UNREACHABLE', 'The line did not come back in time.'));
+        return later(deps.initTimeoutMs, () => lose('NETWORK_UNREACHABLE', 'The line did not come back in time.'));
       case 'gone':
-        return void lose(signal.reason, signal.detail);
+        return lose(signal.reason, signal.detail);
       case 'event':
-        return takeIn(signal);
+        deps.emit(signal);
+        if (signal.event === 'message.observed') current?.catchUp?.saw(Date.parse(signal.payload.message.timestamp));
     }
+  }
+
+  function showCode({ text, expiresAt }: { text: string; expiresAt: Date }): void {
+    // A code in place of a connected page: whatever became of the login, a new browser shows it.
+    if (status === 'connected') return lose('RECONNECTING', 'The page shows a code instead of the chats.');
+    qr = { text, expiresAt };
+    move('qr_pending', 'WAITING_FOR_SCAN');
+    deps.emit({ event: 'session.qr', payload: { qrText: text, expiresAt: expiresAt.toISOString() } });
+    const patience = Math.max(0, expiresAt.getTime() - clock.now()) + codeGraceMs;
+    later(patience, () => lose('PAGE_UNRESPONSIVE', 'The code expired and no other came.'));
   }
 
   /** Connected means proven, not said. */
   async function prove(mine: number): Promise<void> {
     const part = current;
-    if (mine !== turn || !part) return;
+    if (!part || part.proving) return;
+    part.proving = true;
     // `ready` may be told before the launch has handed us the session.
-    if (!part.session) return later(20, () => void prove(mine));
+    await part.launched;
+    if (mine !== turn || !part.session) return;
     try {
-      const { canary } = await part.session.probe(10_000);
+      const { canary } = await part.session.probe(probeDeadlineMs);
       if (mine !== turn) return;
-      if (!canary) return void lose('EVENT_BRIDGE_BROKEN', 'The page answers, its events do not come.');
+      if (!canary) return lose('EVENT_BRIDGE_BROKEN', 'The page answers, its events do not come.');
     } catch (error) {
-      if (mine === turn) await lose('PAGE_UNRESPONSIVE', error instanceof Error ? error.message : String(error));
+      if (mine === turn) lose('PAGE_UNRESPONSIVE', wordsOf(error));
       return;
+    } finally {
+      part.proving = false;
     }
-    cancelTimer();
-    attempts = 0;
-    move('connected', null);
-    watch(mine, part, part.session);
-    void catchUp(mine, part.session, null);
+    proven(mine, part, part.session);
   }
 
-  function watch(mine: number, part: NonNullable<typeof current>, session: EngineSession): void {
+  function proven(mine: number, part: Part, session: EngineSession): void {
+    move('connected', null);
+    healed(true);
+    later(steadyMs, () => {
+      attempts = 0;
+      losses = 0;
+    });
     part.health ??= createHealth({
       session,
       clock,
       everyMs: deps.probeMs,
       onLost: (why, detail) => {
-        if (mine !== turn) return;
-        deps.emit({ event: 'session.heal', payload: { step: 'restart', reason: why, ok: true } });
-        void lose(why, detail);
+        if (mine === turn) lose(why, detail);
       },
       onDoubt: (why) => deps.emit({ event: 'session.heal', payload: { step: 'probe', reason: why, ok: false } }),
     });
-  }
-
-  function takeIn(signal: Extract<EngineSignal, { type: 'event' }>): void {
-    deps.emit({ event: signal.event, payload: signal.payload } as WorkerEvent);
-    // Only once the past is taken in: a mark that is ahead of a message that is still to come would hide it after a crash.
-    if (backfilled && signal.event === 'message.observed') marks.raiseWatermark(id, Date.parse(signal.payload.message.timestamp));
-  }
-
-  /** Takes in what came while nobody listened. The first time there is no past of ours: it begins now. */
-  async function catchUp(mine: number, session: EngineSession, asked: Date | null): Promise<void> {
-    const mark = marks.watermark(id);
-    const startedAt = clock.now();
-    try {
-      if (mark !== null || asked) {
-        const since = asked ?? new Date(Math.max(mark ?? 0, startedAt - mostBackfillMs));
-        const found = await session.backfill({ since, perChat: perChatBackfill });
-        if (mine !== turn) return;
-        deps.emit({
-          event: 'session.backfill',
-          payload: { ...found, from: since.toISOString(), to: new Date(startedAt).toISOString() },
-        });
-      }
-      marks.raiseWatermark(id, startedAt - 2_000);
-      backfilled = true;
-    } catch (error) {
-      if (mine !== turn) return;
-      log.warn('What was missed could not be taken in; it is tried again.', { sessionId: id, ...errorFields(error) });
-      clock.after(10_000, () => void (mine === turn && catchUp(mine, session, asked)));
-    }
+    part.catchUp ??= createCatchUp({ sessionId: id, session, marks, emit: deps.emit, clock, log });
+    void part.catchUp.run(null);
   }
 
   function connected(): EngineSession {
@@ -328,46 +373,76 @@ export function createSession(id: string, deps: SessionDeps): Session {
     return current.session;
   }
 
+  async function unlink(): Promise<void> {
+    if (status !== 'connected' || !current?.session) return;
+    try {
+      await current.session.logout();
+    } catch (error) {
+      log.warn('WhatsApp did not confirm the logout; the login is deleted here all the same.', {
+        sessionId: id,
+        ...errorFields(error),
+      });
+    }
+  }
+
   return {
     id,
     epoch: () => epoch,
     adopt(next) {
       epoch = next;
       marks.raiseEpoch(id, next);
+      deps.readopt(next);
+      if (reason !== 'NOT_STARTED') tell();
     },
     start(name) {
-      deviceName = name;
+      changed = clock.now();
+      if (name !== null) deviceName = name;
       if (wanted) return;
       wanted = true;
       attempts = 0;
-      void begin();
+      losses = 0;
+      // A stop that still runs would take the new browser for the one it ends.
+      if (waitingOrders === 0) return begin();
+      void orders.then(() => {
+        if (wanted && !current) begin();
+      });
     },
-    async stop({ logout, reason: why }) {
+    stop({ logout, reason: why }) {
+      changed = clock.now();
       wanted = false;
-      const session = current?.session;
-      if (status === 'connected') await lane.idle(10_000);
-      if (logout && session && status === 'connected') {
-        await session.logout().catch((error: unknown) =>
-          log.warn('WhatsApp did not confirm the logout; the login is deleted here all the same.', {
-            sessionId: id,
-            ...errorFields(error),
-          }),
-        );
-      }
-      await end();
-      if (logout) await wipe();
-      if (status !== 'disconnected' || reason !== 'NOT_STARTED' || logout)
-        move('disconnected', why ?? (logout ? 'USER_LOGGED_OUT' : 'USER_STOPPED'));
+      return inOrder(async () => {
+        if (status === 'connected') await lane.idle(sendsFinishMs);
+        if (logout) await unlink();
+        await end();
+        healing = null;
+        const known = status !== 'disconnected' || reason !== 'NOT_STARTED';
+        if (logout) {
+          await wipe().catch((error: unknown) => {
+            // The browser is gone, the login is not: say no more than that.
+            move('disconnected', 'USER_STOPPED');
+            throw error;
+          });
+          move('disconnected', 'USER_LOGGED_OUT');
+        } else if (known) move('disconnected', why ?? 'USER_STOPPED');
+      });
     },
-    async restart() {
-      await lane.idle(10_000);
-      await end();
+    restart() {
+      changed = clock.now();
       wanted = true;
-      attempts = 0;
-      await begin();
+      return inOrder(async () => {
+        await lane.idle(sendsFinishMs);
+        // Stopped while it waited: the last word counts.
+        if (!wanted) return;
+        await end();
+        attempts = 0;
+        losses = 0;
+        if (status === 'passkey_required') move('disconnected', 'RECONNECTING');
+        if (wanted) begin();
+      });
     },
+    changedAt: () => changed,
     isRunning: () => wanted,
-    send(send, { onTurn, onHandover }) {
+    async send(send, { onTurn, onHandover }) {
       connected();
       return lane.run(async () => {
         const session = connected();
@@ -386,7 +461,10 @@ export function createSession(id: string, deps: SessionDeps): Session {
       return output;
     },
     downloadMedia: (whatsappId, deadlineMs) => connected().downloadMedia(whatsappId, deadlineMs),
-    backfill: (since) => void catchUp(turn, connected(), since),
+    backfill(since) {
+      connected();
+      void current?.catchUp?.run(since);
+    },
     observe: () => ({
       sessionId: id,
       epoch,
@@ -405,6 +483,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
     }),
   };
 }
+
+const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 const emptyMetrics = { memoryMb: null, cpuPercent: null, processes: 0, browserUptimeSeconds: null, roundTripMs: null };
 

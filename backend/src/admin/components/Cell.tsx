@@ -50,7 +50,11 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
     case 'mono':
       return value ? <code>{text(value)}</code> : <span className="cq-soft">–</span>;
     case 'body':
-      return value ? <span className="cq-clip">{text(value)}</span> : <em className="cq-soft">{text(row['type']) || 'no text'}</em>;
+      return value ? (
+        <span className="cq-clip">{text(value)}</span>
+      ) : (
+        <em className="cq-soft">{text(row['type']) || 'no text'}</em>
+      );
     case 'strong':
       return <b>{text(value) || text(row['chatId']) || '–'}</b>;
     default:

@@ -19,7 +19,10 @@ const messages = (status: string): string => `${lists}/messages?filters.status=$
 /** What the gateway does at this moment. Renews itself; every figure leads to what is behind it. */
 const Dashboard: React.FC = () => {
   const { value, error } = usePoll<Overview>('/live/overview', 3000);
-  if (!value) return <div className="cq-page">{error ? <p className="cq-note cq-bad">{error}</p> : <p className="cq-soft">Loading …</p>}</div>;
+  if (!value)
+    return (
+      <div className="cq-page">{error ? <p className="cq-note cq-bad">{error}</p> : <p className="cq-soft">Loading …</p>}</div>
+    );
   const { sessions, today, queue, workers, errors, at } = value;
   const waiting = queue.queued + queue.sending;
   return (
@@ -36,12 +39,29 @@ const Dashboard: React.FC = () => {
         </section>
       )}
       <div className="cq-tiles">
-        <Tile label="Sessions connected" value={sessions.connected} of={sessions.total} to={`${lists}/sessions`} tone={sessions.connected < sessions.total ? 'warn' : 'good'} />
+        <Tile
+          label="Sessions connected"
+          value={sessions.connected}
+          of={sessions.total}
+          to={`${lists}/sessions`}
+          tone={sessions.connected < sessions.total ? 'warn' : 'good'}
+        />
         <Tile label="Sent today" value={today.sent} to={`${lists}/messages?filters.direction=outbound`} />
         <Tile label="Received today" value={today.received} to={`${lists}/messages?filters.direction=inbound`} />
         <Tile label="Failed today" value={today.failed} to={messages('failed')} tone={today.failed > 0 ? 'bad' : undefined} />
-        <Tile label="In the queue" value={waiting} to={messages('queued')} hint={queue.oldestQueuedAt ? `oldest ${agoText(queue.oldestQueuedAt, at)}` : 'nothing waits'} />
-        <Tile label="Uncertain" value={queue.uncertain} to={messages('uncertain')} tone={queue.uncertain > 0 ? 'warn' : undefined} hint={queue.uncertain > 0 ? 'look and settle' : 'none'} />
+        <Tile
+          label="In the queue"
+          value={waiting}
+          to={messages('queued')}
+          hint={queue.oldestQueuedAt ? `oldest ${agoText(queue.oldestQueuedAt, at)}` : 'nothing waits'}
+        />
+        <Tile
+          label="Uncertain"
+          value={queue.uncertain}
+          to={messages('uncertain')}
+          tone={queue.uncertain > 0 ? 'warn' : undefined}
+          hint={queue.uncertain > 0 ? 'look and settle' : 'none'}
+        />
       </div>
       <div className="cq-grid">
         <MessageChart />

@@ -60,7 +60,11 @@ const DefaultListAction: React.FC<BaseActionComponentProps> = ({ resource }) => 
             <thead>
               <tr>
                 {resource.listProperties.map((property) => (
-                  <th key={property.name} scope="col" aria-sort={sortBy === property.name ? (direction === 'asc' ? 'ascending' : 'descending') : undefined}>
+                  <th
+                    key={property.name}
+                    scope="col"
+                    aria-sort={sortBy === property.name ? (direction === 'asc' ? 'ascending' : 'descending') : undefined}
+                  >
                     {property.isSortable ? (
                       <Link to={sortTo(property.name)}>
                         {property.label} {sortBy === property.name ? (direction === 'asc' ? '↑' : '↓') : ''}

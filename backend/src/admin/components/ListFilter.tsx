@@ -44,7 +44,13 @@ const ListFilter: React.FC<{ resource: ResourceJSON; search: string; onChange: (
         set(by.search, text.trim());
       }}
     >
-      <input type="search" value={text} placeholder={by.hint} aria-label={by.hint} onChange={(event) => setText(event.target.value)} />
+      <input
+        type="search"
+        value={text}
+        placeholder={by.hint}
+        aria-label={by.hint}
+        onChange={(event) => setText(event.target.value)}
+      />
       {by.choice && (
         <select
           aria-label={`Only with this ${by.choice}`}

@@ -1,5 +1,14 @@
 import React, { useState } from 'react';
-import { BarElement, CategoryScale, Chart as ChartJs, Legend, LinearScale, Tooltip, type ChartData, type ChartOptions } from 'chart.js';
+import {
+  BarElement,
+  CategoryScale,
+  Chart as ChartJs,
+  Legend,
+  LinearScale,
+  Tooltip,
+  type ChartData,
+  type ChartOptions,
+} from 'chart.js';
 import { Bar } from 'react-chartjs-2';
 import type { Chart } from '../overview';
 import { usePoll } from './api';
@@ -13,11 +22,18 @@ const ranges: [Chart['range'], string][] = [
 ];
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const labelOf = (range: Chart['range'], at: number): string =>
-  new Intl.DateTimeFormat('en-GB', range === '24h' ? { hour: '2-digit', minute: '2-digit' } : { day: 'numeric', month: 'short' }).format(at);
+  new Intl.DateTimeFormat(
+    'en-GB',
+    range === '24h' ? { hour: '2-digit', minute: '2-digit' } : { day: 'numeric', month: 'short' },
+  ).format(at);
 
 function options(): ChartOptions<'bar'> {
   const ink = colour('--cq-soft');
-  const axis = { grid: { color: colour('--cq-line') }, border: { display: false }, ticks: { color: ink, maxRotation: 0, precision: 0 } };
+  const axis = {
+    grid: { color: colour('--cq-line') },
+    border: { display: false },
+    ticks: { color: ink, maxRotation: 0, precision: 0 },
+  };
   return {
     animation: false,
     responsive: true,
@@ -49,7 +65,8 @@ function series({ range, buckets }: Chart): ChartData<'bar', number[], string> {
 const MessageChart: React.FC = () => {
   const [range, setRange] = useState<Chart['range']>('24h');
   const { value, error } = usePoll<Chart>(`/live/chart?range=${range}`, 20_000);
-  const sum = (key: 'sent' | 'received' | 'failed'): number => value?.buckets.reduce((total, bucket) => total + bucket[key], 0) ?? 0;
+  const sum = (key: 'sent' | 'received' | 'failed'): number =>
+    value?.buckets.reduce((total, bucket) => total + bucket[key], 0) ?? 0;
   const switcher = (
     <div className="cq-switch" role="group" aria-label="Range">
       {ranges.map(([name, label]) => (

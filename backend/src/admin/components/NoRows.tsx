@@ -4,10 +4,26 @@ import { root } from './api';
 import Empty from './Empty';
 
 const words: Record<string, [title: string, next: string, link?: [to: string, label: string]]> = {
-  sessions: ['No phone is linked yet', 'A session is one linked WhatsApp account. Make one, scan its code, and send.', ['/resources/sessions/actions/new', 'Link your first phone']],
-  messages: ['No messages yet', 'Messages appear here as soon as a session sends or receives one.', ['/resources/sessions', 'Go to the sessions']],
-  accounts: ['No accounts', 'Each program or tenant that uses the API has an account.', ['/resources/accounts/actions/new', 'New account']],
-  keys: ['No API keys yet', 'Programs sign in with a key. Make one for each program, with no more permissions than it needs.', ['/resources/keys/actions/new', 'New key']],
+  sessions: [
+    'No phone is linked yet',
+    'A session is one linked WhatsApp account. Make one, scan its code, and send.',
+    ['/resources/sessions/actions/new', 'Link your first phone'],
+  ],
+  messages: [
+    'No messages yet',
+    'Messages appear here as soon as a session sends or receives one.',
+    ['/resources/sessions', 'Go to the sessions'],
+  ],
+  accounts: [
+    'No accounts',
+    'Each program or tenant that uses the API has an account.',
+    ['/resources/accounts/actions/new', 'New account'],
+  ],
+  keys: [
+    'No API keys yet',
+    'Programs sign in with a key. Make one for each program, with no more permissions than it needs.',
+    ['/resources/keys/actions/new', 'New key'],
+  ],
   audit: ['Nothing has been changed yet', 'Every change is written down here: who, what, when and from where.'],
 };
 

@@ -18,7 +18,9 @@ const SessionList: React.FC<{ sessions: OverviewSession[] }> = ({ sessions }) =>
             <Badge tone={tone}>{word}</Badge>
             <small>
               {session.status === 'connected'
-                ? [session.phoneNumber && `+${session.phoneNumber.replace(/^\+/, '')}`, session.account].filter(Boolean).join(' · ')
+                ? [session.phoneNumber && `+${session.phoneNumber.replace(/^\+/, '')}`, session.account]
+                    .filter(Boolean)
+                    .join(' · ')
                 : session.reason}
             </small>
           </li>

@@ -17,7 +17,13 @@ const TopBar: React.FC<{ toggleSidebar: () => void }> = ({ toggleSidebar }) => {
         <Icon icon="Menu" size={22} />
       </button>
       <span className="cq-grow" />
-      <button type="button" className="cq-icon" title={`Use the ${other} theme`} aria-label={`Use the ${other} theme`} onClick={swap}>
+      <button
+        type="button"
+        className="cq-icon"
+        title={`Use the ${other} theme`}
+        aria-label={`Use the ${other} theme`}
+        onClick={swap}
+      >
         <Icon icon={other === 'dark' ? 'Moon' : 'Sun'} size={19} />
       </button>
       <a className="cq-me" href={`${root}/password`} title="Change your password">

@@ -26,16 +26,25 @@ const WorkerLoad: React.FC<{ workers: Overview['workers']; at: number }> = ({ wo
               <Badge tone="good">Up</Badge>
             )}
           </div>
-          <Meter label="Sessions" value={worker.sessions} of={worker.capacity} text={`${worker.sessions} of ${worker.capacity}`} />
+          <Meter
+            label="Sessions"
+            value={worker.sessions}
+            of={worker.capacity}
+            text={`${worker.sessions} of ${worker.capacity}`}
+          />
           {worker.memoryMb !== null && (
             <Meter
               label="Memory"
               value={worker.memoryMb}
               of={worker.memoryLimitMb}
-              text={worker.memoryLimitMb ? `${memory(worker.memoryMb)} of ${memory(worker.memoryLimitMb)}` : memory(worker.memoryMb)}
+              text={
+                worker.memoryLimitMb ? `${memory(worker.memoryMb)} of ${memory(worker.memoryLimitMb)}` : memory(worker.memoryMb)
+              }
             />
           )}
-          {worker.cpuPercent !== null && <Meter label="Processor" value={worker.cpuPercent} of={100} text={`${worker.cpuPercent} %`} />}
+          {worker.cpuPercent !== null && (
+            <Meter label="Processor" value={worker.cpuPercent} of={100} text={`${worker.cpuPercent} %`} />
+          )}
           <small>
             heard <Ago at={worker.heartbeatAt} />
           </small>

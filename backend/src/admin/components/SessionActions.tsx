@@ -1,0 +1,56 @@
+import React, { useState } from 'react';
+import type { SessionView } from '../views';
+import Ask from './Ask';
+import SuspendForm from './SuspendForm';
+import type { Saying } from './Said';
+
+const running = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
+
+/** What can be done with a session in its present state. */
+const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+  const [suspending, setSuspending] = useState(false);
+  const path = `/live/sessions/${session.id}`;
+  const told = (text: string) => ({
+    onDone: () => onSaid({ tone: 'good', text }),
+    onError: (problem: string) => onSaid({ tone: 'bad', text: problem }),
+  });
+  if (session.status === 'suspended')
+    return <Ask label="Resume" path={`${path}/resume`} tone="main" {...told('Resumed. Start it when you want it to run.')} />;
+  if (suspending)
+    return (
+      <SuspendForm
+        path={`${path}/suspend`}
+        onCancel={() => setSuspending(false)}
+        onDone={() => {
+          setSuspending(false);
+          onSaid({ tone: 'good', text: 'Suspended. Nothing is sent until it is resumed.' });
+        }}
+        onError={(text) => onSaid({ tone: 'bad', text })}
+      />
+    );
+  const runs = running.includes(session.status);
+  return (
+    <>
+      {!runs && (
+        <Ask label="Start" path={`${path}/start`} tone="main" {...told('Starting. The code or the connection appears below.')} />
+      )}
+      {runs && (
+        <>
+          <Ask label="Restart" path={`${path}/restart`} sure="Restart the browser of this session?" {...told('Restarting.')} />
+          <Ask label="Stop" path={`${path}/stop`} sure="Stop it? The login is kept." {...told('Stopped. The login is kept.')} />
+        </>
+      )}
+      <button type="button" className="cq-button" onClick={() => setSuspending(true)}>
+        Suspend
+      </button>
+      <Ask
+        label="Log out"
+        path={`${path}/logout`}
+        tone="danger"
+        sure="Unlink the phone and delete the login?"
+        {...told('Logged out. Start it to link a phone again.')}
+      />
+    </>
+  );
+};
+export default SessionActions;

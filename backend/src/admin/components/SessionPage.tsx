@@ -1,0 +1,84 @@
+import React, { useState } from 'react';
+import type { ActionProps } from 'adminjs';
+import { root } from './api';
+import Badge from './Badge';
+import EventList from './EventList';
+import LinkPhone from './LinkPhone';
+import { useSession } from './live';
+import PageHead from './PageHead';
+import Panel from './Panel';
+import Said, { type Saying } from './Said';
+import SendForm from './SendForm';
+import SessionActions from './SessionActions';
+import SessionFacts from './SessionFacts';
+import Steps from './Steps';
+import { sessionWord } from './words';
+
+const back = { to: `${root}/resources/sessions`, label: 'Sessions' };
+
+/** One session, live: where it stands, what to do next, its code while it waits for a scan, and a form to try it with. */
+const SessionPage: React.FC<ActionProps> = ({ record }) => {
+  const id = record?.id ?? '';
+  const { session, state } = useSession(id);
+  const [said, setSaid] = useState<Saying | null>(null);
+  if (state === 'gone')
+    return (
+      <div className="cq-page">
+        <PageHead title="This session was deleted" back={back} />
+      </div>
+    );
+  if (!session)
+    return (
+      <div className="cq-page">
+        <PageHead title={String(record?.params['name'] ?? 'Session')} back={back} />
+      </div>
+    );
+  const [word, tone] = sessionWord(session.status);
+  const reason = session.status === 'connected' ? null : session.reason;
+  return (
+    <div className="cq-page" data-testid="session" data-status={session.status}>
+      <PageHead
+        title={session.name}
+        back={back}
+        below={
+          <>
+            <Badge tone={tone}>{word}</Badge>
+            {session.phoneNumber && <span>+{session.phoneNumber.replace(/^\+/, '')}</span>}
+            {session.account.name && <span>{session.account.name}</span>}
+            {state === 'lost' && <span className="cq-live cq-lost">The line is lost; trying again.</span>}
+          </>
+        }
+      >
+        <SessionActions session={session} onSaid={setSaid} />
+      </PageHead>
+      <Said what={said} />
+      {session.compat.length > 0 && (
+        <p className="cq-note cq-warn">
+          WhatsApp Web changed in a way that some functions cannot follow yet:{' '}
+          {session.compat.map((report) => report.defect).join(', ')}.
+        </p>
+      )}
+      <div className="cq-grid">
+        <Panel title={session.status === 'connected' ? 'Connected' : 'Link this phone'} wide>
+          <Steps status={session.status} />
+          {reason && (
+            <p className={`cq-note cq-${tone === 'idle' ? 'info' : tone}`}>
+              {reason.message} <code>{reason.code}</code>
+            </p>
+          )}
+          <LinkPhone session={session} onSaid={setSaid} />
+        </Panel>
+        <Panel title="Details">
+          <SessionFacts session={session} />
+        </Panel>
+        <Panel title="Try it: send a message" wide>
+          <SendForm session={session} />
+        </Panel>
+        <Panel title="Last events">
+          <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />
+        </Panel>
+      </div>
+    </div>
+  );
+};
+export default SessionPage;

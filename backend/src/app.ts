@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import type { AnyRoute } from '@chasqui/shared';
+import { createAccounts } from './accounts/accounts.js';
+import { createApiKeys } from './accounts/api-keys.js';
+import { mountAccounts } from './accounts/routes.js';
+import { createTokens } from './accounts/tokens.js';
+import type { Config } from './config.js';
+import { openDatabase, type Database } from './db/database.js';
+import { createEvents } from './events/events.js';
+import { createEventLog } from './events/log.js';
+import { mountEvents } from './events/routes.js';
+import { createAuthentication } from './http/authentication.js';
+import { mountDocuments } from './http/documents.js';
+import { mountHealth } from './http/health.js';
+import { createServer } from './http/server.js';
+import { systemClock, type Clock } from './lib/clock.js';
+import { createLog, type Log } from './lib/log.js';
+import { createSafeFetch } from './lib/safe-fetch.js';
+import { holdAlone } from './lib/single.js';
+import { createMedia } from './media/media.js';
+import { createUploadReader } from './media/uploads.js';
+import { createArrivals } from './messages/arrivals.js';
+import { createDispatcher } from './messages/dispatcher.js';
+import { createIdempotency } from './messages/idempotency.js';
+import { createMessages } from './messages/messages.js';
+import { createPacing } from './messages/pacing.js';
+import { mountMessages } from './messages/routes.js';
+import { createMessageState } from './messages/state.js';
+import { createSessions } from './sessions/sessions.js';
+import { mountSessions } from './sessions/routes.js';
+import { createSessionState } from './sessions/state.js';
+import { createWorkerClient } from './whatsapp/client.js';
+import { createFetcher } from './whatsapp/fetcher.js';
+import { createGate } from './whatsapp/gate.js';
+import { createHeartbeats } from './whatsapp/heartbeats.js';
+import { createInbox } from './whatsapp/inbox.js';
+import { mountOperations } from './whatsapp/operations.js';
+import { createPlacement } from './whatsapp/placement.js';
+import { mountInternal } from './whatsapp/routes.js';
+
+export interface Backend {
+  url: string;
+  log: Log;
+  database: Database;
+  /** What was made at the very first start, to be shown once. */
+  firstAdmin: { email: string; password: string | null; apiKey: string } | null;
+  routes: readonly AnyRoute[];
+  close(): Promise<void>;
+}
+
+/** A lease on a claimed message outlives the worker's own deadline by the time of two calls. */
+const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
+
+/** Builds and starts a backend: the only place that constructs and wires. `over` is for tests. */
+export async function startBackend(config: Config, over: { clock?: Clock; log?: Log; port?: number } = {}): Promise<Backend> {
+  const clock = over.clock ?? systemClock;
+  const log = over.log ?? createLog(config.LOG_LEVEL);
+  const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
+  const database = await openDatabase(config.database);
+
+  const events = createEvents({ clock });
+  const eventLog = createEventLog({ database });
+  const keys = createApiKeys({ database, clock });
+  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
+  const accounts = createAccounts({ database, clock, keys, tokens });
+  const safeFetch = createSafeFetch({ allow: config.EGRESS_ALLOW });
+  const media = createMedia({
+    database,
+    clock,
+    dir: config.mediaDir,
+    maxBytes: config.MAX_FILE_SIZE,
+    allowed: config.ALLOWED_FILE_TYPES,
+    safeFetch,
+  });
+
+  const client = createWorkerClient({ serviceKey: config.serviceKey });
+  const leaseMs = config.LEASE_SECONDS * 1000;
+  const placement = createPlacement({
+    database,
+    clock,
+    client,
+    urls: config.workerUrls,
+    aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
+  });
+  const gate = createGate({ client, placement, media, sendDeadlineMs: config.SEND_DEADLINE_MS });
+  const sessionState = createSessionState({ events, clock });
+  const sessions = createSessions({
+    database,
+    events,
+    state: sessionState,
+    clock,
+    gate,
+    defaults: { settings: defaultSettings(config), initWaitMs: config.INIT_WAIT_MS, leaseMs },
+  });
+
+  const messageState = createMessageState({ events, clock });
+  const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
+  const messages = createMessages({
+    database,
+    events,
+    eventLog,
+    state: messageState,
+    media,
+    idempotency,
+    clock,
+    defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
+  });
+  const arrivals = createArrivals({ events, state: messageState, media, clock });
+  const dispatcher = createDispatcher({
+    database,
+    events,
+    state: messageState,
+    pacing: createPacing(Math.random),
+    clock,
+    log,
+    wayOut: gate,
+    owner: randomUUID(),
+    options: {
+      pollMs: 500,
+      leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
+      graceMs: config.UNCERTAIN_GRACE_MS,
+      maxRetries: config.MESSAGE_MAX_RETRIES,
+      retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+    },
+  });
+  const heartbeats = createHeartbeats({ database, state: sessionState, clock, log, leaseMs });
+  const inbox = createInbox({ database, events, state: sessionState, arrivals, clock, log });
+  const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
+
+  const firstAdmin = await accounts.ensureFirstAdmin({ email: config.ADMIN_EMAIL, password: config.ADMIN_PASSWORD });
+  const http = createServer({
+    authenticate: createAuthentication({ accounts, keys, tokens, serviceKey: config.serviceKey }),
+    readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
+    maxFileSize: config.MAX_FILE_SIZE,
+    trustProxy: config.TRUST_PROXY,
+    corsOrigins: config.CORS_ORIGINS,
+    log,
+  });
+  mountHealth(http.app, {
+    database,
+    dataDir: config.dataDir,
+    workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
+  });
+  mountDocuments(http.app, () => http.publicRoutes);
+  const ownsSession = async (accountId: string, id: string): Promise<boolean> =>
+    (await sessions.byId(id))?.accountId === accountId;
+  mountAccounts(http.mount, { accounts, keys, tokens, ownsSession });
+  mountSessions(http.mount, { sessions });
+  mountMessages(http.mount, { messages, sessions, media, idempotency, sendWaitMs: config.SEND_WAIT_MS });
+  mountEvents(http.mount, { eventLog, sessionIdOf: async (caller, named) => (await sessions.find(caller, named)).id });
+  mountOperations(http.mount, { sessions, run: gate.run });
+  mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
+  http.finish();
+
+  const server = http.app.listen(over.port ?? config.PORT, config.HOST);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  await dispatcher.start();
+  heartbeats.start();
+  fetcher.start();
+  log.info('The backend is ready.', { port, database: database.dialect });
+
+  return {
+    url: `http://127.0.0.1:${port}`,
+    log,
+    database,
+    firstAdmin,
+    routes: http.publicRoutes,
+    async close() {
+      http.shutDown();
+      await dispatcher.stop();
+      await fetcher.stop();
+      heartbeats.stop();
+      await shut(server);
+      client.close();
+      await database.close();
+      letGo();
+      log.info('The backend has stopped.');
+    },
+  };
+}
+
+const defaultSettings = (config: Config) => ({
+  autoReconnect: true,
+  autoRead: false,
+  storeMedia: true,
+  countryCode: null,
+  queueIfOffline: false,
+  maxQueueAgeHours: 24,
+  pacing: { perMinute: config.SEND_RATE_PER_MINUTE, chatGapMs: 1_000, jitterMs: 500, typing: false },
+});
+
+/** Running requests finish; lines that only wait are cut. */
+const shut = (server: Server): Promise<void> =>
+  new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), 15_000).unref();
+  });

@@ -1,0 +1,55 @@
+import { SettingsError } from '@chasqui/shared';
+import { startBackend } from './app.js';
+import { readConfig, type Config } from './config.js';
+import { errorFields } from './lib/log.js';
+
+/** How long an orderly stop may take before the process goes all the same. */
+const stopWithinMs = 30_000;
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`);
+  return process.exit(1);
+}
+
+function configOrExit(): Config {
+  try {
+    return readConfig(process.env, process.cwd());
+  } catch (error) {
+    if (error instanceof SettingsError) return fail(error.message);
+    throw error;
+  }
+}
+
+const backend = await startBackend(configOrExit()).catch((error: unknown) => {
+  const { code, message, stack } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return fail('The port is taken. Stop what uses it, or set PORT to another one.');
+  return fail(message?.startsWith('Another backend') ? message : `The backend cannot start: ${stack ?? String(error)}`);
+});
+
+// The start script takes this line off the log and shows it once.
+if (backend.firstAdmin) process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...backend.firstAdmin })}\n`);
+
+let stopping = false;
+function stop(why: string, code: number): void {
+  if (stopping) return;
+  stopping = true;
+  backend.log.info('The backend stops.', { why });
+  setTimeout(() => process.exit(code || 1), stopWithinMs).unref();
+  void backend.close().then(
+    () => process.exit(code),
+    (error: unknown) => {
+      backend.log.error('The stop was not orderly.', errorFields(error));
+      process.exit(1);
+    },
+  );
+}
+
+process.on('SIGTERM', () => stop('SIGTERM', 0));
+process.on('SIGINT', () => stop('SIGINT', 0));
+// The start script holds the other end: when it dies, nobody is left to stop us.
+if (process.send) process.on('disconnect', () => stop('the parent is gone', 0));
+process.on('unhandledRejection', (error) => backend.log.error('A rejection that nobody waited for.', errorFields(error)));
+process.on('uncaughtException', (error) => {
+  backend.log.error('An exception that nobody caught.', errorFields(error));
+  stop('an uncaught exception', 1);
+});

@@ -1,0 +1,231 @@
+import {
+  isMediaType,
+  mediaOf,
+  newId,
+  textOf,
+  type Contact,
+  type MessageContent,
+  type ObservedMessage,
+  type WorkerEventPayload,
+} from '@chasqui/shared';
+import { insertRow, updateRows } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Events } from '../events/events.js';
+import type { Clock } from '../lib/clock.js';
+import type { Media } from '../media/media.js';
+import { Session } from '../sessions/session.entity.js';
+import { Message } from './message.entity.js';
+import { presentMessage } from './present.js';
+import type { MessageState } from './state.js';
+
+export type Arrivals = ReturnType<typeof createArrivals>;
+
+/** What WhatsApp tells of messages: new ones, and what happens to those we know. Found by key, because a chat may be written in two ways. */
+export function createArrivals({
+  events,
+  state,
+  media,
+  clock,
+}: {
+  events: Events;
+  state: MessageState;
+  media: Media;
+  clock: Clock;
+}) {
+  const known = (tx: Transaction, sessionId: string, key: string): Promise<Message | null> =>
+    tx.manager.findOneBy(Message, { sessionId, whatsappKey: key });
+  const about = (message: Message) => ({ accountId: message.accountId, sessionId: message.sessionId, messageId: message.id });
+
+  /** A message that we sent ourselves comes back as seen: it proves that it left, and tells who the other side is. */
+  async function ours(tx: Transaction, message: Message, seen: ObservedMessage): Promise<void> {
+    const learned: Partial<Message> = {
+      ...(message.whatsappId ? {} : { whatsappId: seen.whatsappId }),
+      ...(seen.chat.name && !message.chatName ? { chatName: seen.chat.name } : {}),
+      ...(seen.contact && message.chatType === 'private' ? { contact: joined(message.contact, seen.contact) } : {}),
+      ...(message.timestamp ? {} : { timestamp: new Date(seen.timestamp) }),
+    };
+    if (Object.keys(learned).length > 0) {
+      await updateRows(tx, Message, { id: message.id }, learned);
+      Object.assign(message, learned);
+    }
+    if (seen.ack >= 1) await state.acknowledge(tx, message, seen.ack, { whatsappId: seen.whatsappId });
+  }
+
+  async function arrived(tx: Transaction, session: Session, seen: ObservedMessage, origin: 'live' | 'backfill'): Promise<void> {
+    const message = newRow(session, seen, origin, clock.now());
+    const file = mediaOf(seen.content);
+    if (file && session.settings.storeMedia) {
+      message.mediaId = await media.announce(tx, {
+        accountId: session.accountId,
+        messageId: message.id,
+        mimetype: file.mimetype,
+        filename: file.filename,
+        size: file.size,
+      });
+      message.content = {
+        ...message.content,
+        media: { ...file, id: message.mediaId, url: `/api/v1/messages/${message.id}/media` },
+      } as MessageContent;
+    }
+    await insertRow(tx, Message, message);
+    const column = seen.fromMe ? 'sentCount' : 'receivedCount';
+    await updateRows(tx, Session, { id: session.id }, { [column]: () => `"${column}" + 1` });
+    await events.append(tx, {
+      ...about(message),
+      type: seen.fromMe ? 'message.sent' : 'message.received',
+      data: presentMessage(message),
+    });
+  }
+
+  return {
+    async observed(tx: Transaction, session: Session, seen: ObservedMessage, origin: 'live' | 'backfill'): Promise<void> {
+      const message = await known(tx, session.id, seen.key);
+      if (message) return seen.fromMe ? ours(tx, message, seen) : undefined;
+      await arrived(tx, session, seen, origin);
+    },
+    async acknowledged(
+      tx: Transaction,
+      session: Session,
+      { key, whatsappId, ack, participant, at }: WorkerEventPayload<'message.ack'>,
+    ): Promise<void> {
+      const message = await known(tx, session.id, key);
+      if (!message || message.direction === 'inbound') return;
+      // A refusal that comes after the doubt settles it; one that comes after an acknowledgement is not believed.
+      if (ack < 0) return void (await state.move(tx, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
+      await state.acknowledge(tx, message, ack, { whatsappId, contact: participant, at: new Date(at) });
+    },
+    async edited(tx: Transaction, session: Session, { key, text, at }: WorkerEventPayload<'message.edited'>): Promise<void> {
+      const message = await known(tx, session.id, key);
+      if (!message || message.text === text) return;
+      const previousText = message.text;
+      const content = message.content && edit(message.content, text);
+      const changes = { text, content, editedAt: new Date(at) };
+      await updateRows(tx, Message, { id: message.id }, changes);
+      await events.append(tx, {
+        ...about(message),
+        type: 'message.updated',
+        data: { ...presentMessage(Object.assign(message, changes)), change: 'edited', previousText },
+      });
+    },
+    async revoked(tx: Transaction, session: Session, { key, at }: WorkerEventPayload<'message.revoked'>): Promise<void> {
+      const message = await known(tx, session.id, key);
+      if (!message || message.revokedAt) return;
+      const changes = { revokedAt: new Date(at) };
+      await updateRows(tx, Message, { id: message.id }, changes);
+      await events.append(tx, {
+        ...about(message),
+        type: 'message.updated',
+        data: { ...presentMessage(Object.assign(message, changes)), change: 'revoked', previousText: null },
+      });
+    },
+    async reacted(
+      tx: Transaction,
+      session: Session,
+      { key, whatsappId, chat, contact, emoji, at }: WorkerEventPayload<'message.reaction'>,
+    ): Promise<void> {
+      const message = await known(tx, session.id, key);
+      await events.append(tx, {
+        accountId: session.accountId,
+        sessionId: session.id,
+        messageId: message?.id ?? null,
+        type: 'message.reaction',
+        data: { messageId: message?.id ?? null, whatsappId, chat, contact, emoji, at },
+      });
+    },
+    async voted(
+      tx: Transaction,
+      session: Session,
+      { key, whatsappId, chat, contact, options, at }: WorkerEventPayload<'poll.vote'>,
+    ): Promise<void> {
+      const message = await known(tx, session.id, key);
+      await events.append(tx, {
+        accountId: session.accountId,
+        sessionId: session.id,
+        messageId: message?.id ?? null,
+        type: 'poll.vote',
+        data: { messageId: message?.id ?? null, whatsappId, chat, contact, options, at },
+      });
+    },
+    /** The file of an inbound message is there, or cannot be had. */
+    async fileSettled(
+      tx: Transaction,
+      messageId: string,
+      file: { mimetype: string; size: number | null; sha256: string | null } | null,
+      reason: string | null,
+    ): Promise<void> {
+      const message = await tx.manager.findOneBy(Message, { id: messageId });
+      if (!message?.content) return;
+      const present = mediaOf(message.content);
+      const whole = file && present ? { ...present, ...file } : null;
+      if (whole)
+        await updateRows(tx, Message, { id: messageId }, { content: { ...message.content, media: whole } as MessageContent });
+      await events.append(tx, { ...about(message), type: 'message.media', data: { id: messageId, media: whole, reason } });
+    },
+  };
+}
+
+/** What both sides know of one person; the form that was written to stays the form to write to. */
+const joined = (ours: Contact | null, seen: Contact): Contact => ({
+  id: seen.phone ? `${seen.phone.slice(1)}@c.us` : (ours?.id ?? seen.id),
+  phone: seen.phone ?? ours?.phone ?? null,
+  lid: seen.lid ?? ours?.lid ?? null,
+  name: seen.name ?? ours?.name ?? null,
+});
+
+function edit(content: MessageContent, text: string | null): MessageContent {
+  if (content.type === 'text') return { ...content, message: text ?? '' };
+  return 'caption' in content && isMediaType(content.type) ? { ...content, caption: text } : content;
+}
+
+const statusOfOwn = ['sent', 'sent', 'delivered', 'read', 'played'] as const;
+
+function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backfill', now: Date): Message {
+  const at = new Date(seen.timestamp);
+  const status = seen.fromMe ? statusOfOwn[Math.max(0, Math.min(seen.ack, 4))]! : 'delivered';
+  return {
+    id: newId(now.getTime()),
+    accountId: session.accountId,
+    sessionId: session.id,
+    whatsappId: seen.whatsappId,
+    whatsappKey: seen.key,
+    direction: seen.fromMe ? 'outbound' : 'inbound',
+    origin: seen.fromMe ? 'device' : origin,
+    type: seen.content.type,
+    status,
+    reasonCode: null,
+    reasonText: null,
+    chatId: seen.chat.id,
+    chatType: seen.chat.type,
+    chatName: seen.chat.name,
+    contact: seen.contact,
+    fromId: seen.from,
+    toId: seen.to,
+    content: seen.content,
+    text: textOf(seen.content),
+    mediaId: null,
+    options: null,
+    mentions: seen.mentions,
+    isForwarded: seen.isForwarded,
+    quotedMessageId: seen.quotedWhatsappId,
+    cost: '0.0000',
+    attempts: 0,
+    nextAttemptAt: null,
+    leaseOwner: null,
+    leaseExpiresAt: null,
+    epoch: null,
+    timestamp: at,
+    expiresAt: null,
+    createdAt: now,
+    scheduledAt: null,
+    queuedAt: null,
+    sentAt: seen.fromMe ? at : null,
+    deliveredAt: seen.fromMe ? null : at,
+    readAt: null,
+    playedAt: null,
+    failedAt: null,
+    cancelledAt: null,
+    editedAt: null,
+    revokedAt: null,
+    deletedAt: null,
+  };
+}

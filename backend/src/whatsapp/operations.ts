@@ -1,0 +1,91 @@
+import {
+  AppError,
+  capability,
+  compatReport,
+  defineRoute,
+  operationIds,
+  operationRoute,
+  operations,
+  type OperationId,
+} from '@chasqui/shared';
+import { Reply } from '@chasqui/shared/express';
+import { z } from 'zod';
+import type { Caller } from '../http/context.js';
+import type { Mount } from '../http/server.js';
+import { reasonOf } from '../sessions/present.js';
+import type { Session } from '../sessions/session.entity.js';
+import type { Sessions } from '../sessions/sessions.js';
+
+export const capabilities = defineRoute({
+  id: 'capabilities',
+  method: 'get',
+  path: '/capabilities',
+  summary: 'What the present WhatsApp Web can do, and what became of each mend (meta.compat)',
+  auth: 'key',
+  permission: 'instance.info',
+  query: z.object({ sessionId: z.string().max(64).optional() }),
+  reply: z.array(capability),
+  errors: ['SESSION_NOT_FOUND'],
+});
+
+const deadlineMs = 30_000;
+
+type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
+
+/** Mounts every row of the operations table; nothing here knows one of them by name. */
+export function mountOperations(mount: Mount, { sessions, run }: { sessions: Sessions; run: Run }): void {
+  for (const id of operationIds) {
+    const route = operationRoute(operations[id]);
+    mount(route, async ({ params, query, body }, caller) => {
+      const { sessionId, ...rest } = params as { sessionId: string };
+      const session = await connected(sessions, caller, sessionId);
+      const output = await pass(session, id, { ...rest, ...(query as object), ...(body as object) }, run);
+      return operations[id].output.parse(output);
+    });
+  }
+  mount(capabilities, async ({ query }, caller) => {
+    const session = await sessions.which(caller, query.sessionId).catch((error: unknown) => {
+      // Without a session there is nothing to add to what is known beforehand.
+      if (error instanceof AppError && !query.sessionId) return null;
+      throw error;
+    });
+    const rows = operationIds.map((id) => ({
+      operation: id,
+      method: operations[id].method.toUpperCase(),
+      path: `/sessions/:sessionId${operations[id].path}`,
+      support: operations[id].support,
+      reason: operations[id].supportReason,
+      checkedAt: session?.connectedAt?.toISOString() ?? null,
+    }));
+    return new Reply(rows, {
+      meta: {
+        whatsappWebVersion: session?.whatsappWebVersion ?? null,
+        compat: z.array(compatReport).parse(session?.compat ?? []),
+      },
+    });
+  });
+}
+
+async function connected(sessions: Sessions, caller: Caller, ref: string): Promise<Session> {
+  const session = await sessions.find(caller, ref);
+  if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED');
+  if (session.status !== 'connected')
+    throw new AppError('SESSION_NOT_CONNECTED', { status: session.status, reason: reasonOf(session) });
+  return session;
+}
+
+/** What may have been done when the worker fell silent depends on the row: a read has no effect, a write an unknown one. */
+async function pass(session: Session, id: OperationId, input: Record<string, unknown>, run: Run): Promise<unknown> {
+  try {
+    return await run(session, id, input, deadlineMs);
+  } catch (error) {
+    if (
+      error instanceof AppError &&
+      error.code === 'WORKER_UNAVAILABLE' &&
+      error.details['cause'] !== 'ECONNREFUSED' &&
+      operations[id].effect === 'write'
+    )
+      throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: 'unknown' });
+    throw error;
+  }
+}

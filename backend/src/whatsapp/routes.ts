@@ -1,0 +1,14 @@
+import { backendInternalRoutes } from '@chasqui/shared';
+import type { Mount } from '../http/server.js';
+import type { Heartbeats } from './heartbeats.js';
+import type { Inbox } from './inbox.js';
+
+/** What workers call. */
+export function mountInternal(
+  mount: Mount,
+  { inbox, heartbeats, now }: { inbox: Inbox; heartbeats: Heartbeats; now: () => Date },
+): void {
+  mount(backendInternalRoutes.events, async ({ body }) => inbox.take(body.workerId, body.events));
+  mount(backendInternalRoutes.eventsTest, async () => ({ ok: true as const, time: now().toISOString() }));
+  mount(backendInternalRoutes.heartbeat, async ({ body }) => heartbeats.take(body));
+}

@@ -1,0 +1,47 @@
+import './lib/node-version.mjs';
+import { existsSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { programs } from './lib/paths.mjs';
+import { statusOf } from './lib/readiness.mjs';
+import { ensureSecrets, readSecrets, secretNames } from './lib/secrets.mjs';
+import { Problem, showProblem } from './lib/terminal.mjs';
+
+/**
+ * The first program of both images: `container.mjs backend`, `container.mjs worker`, `container.mjs health <url>`.
+ * The service key lives in a volume that both containers have, and the backend alone may write; the other secrets live beside
+ * the backend's data and never reach the container that has the browser.
+ */
+const [role, url] = process.argv.slice(2);
+const dataDir = process.env.DATA_DIR || '/data';
+const keyDir = process.env.SERVICE_KEY_DIR || '/service-key';
+
+/** An empty variable counts as not set: compose hands over empty ones. */
+function setMissing(secrets) {
+  for (const [name, value] of Object.entries(secrets)) process.env[name] ||= value;
+}
+
+try {
+  if (role === 'health') {
+    const status = await statusOf(url, 4000);
+    process.exit(status >= 200 && status < 300 ? 0 : 1);
+  }
+  if (role === 'backend') {
+    setMissing(ensureSecrets(keyDir, ['SERVICE_API_KEY']).secrets);
+    const own = secretNames.filter((name) => name !== 'SERVICE_API_KEY');
+    setMissing(ensureSecrets(dataDir, own).secrets);
+  } else if (role === 'worker') {
+    if (existsSync(keyDir)) setMissing(readSecrets(keyDir) ?? {});
+    if (!process.env.SERVICE_API_KEY) {
+      throw new Problem(
+        `There is no service key: SERVICE_API_KEY is not set, and the backend has written none to ${keyDir}.`,
+        'Give this container the volume of the backend’s service key, or set the same SERVICE_API_KEY for both.',
+      );
+    }
+  } else {
+    throw new Problem(`container.mjs does not know the role ${role}.`, 'Use backend, worker or health.');
+  }
+  await import(pathToFileURL(programs[role]).href);
+} catch (error) {
+  showProblem(error);
+  process.exit(1);
+}

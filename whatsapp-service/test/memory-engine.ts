@@ -1,0 +1,170 @@
+import type { SessionReason } from '@chasqui/shared';
+import type { Clock } from '../src/clock.js';
+import {
+  EngineError,
+  type Engine,
+  type EngineSend,
+  type EngineSession,
+  type EngineSignal,
+  type LaunchOptions,
+} from '../src/engine/engine.js';
+import type { Log } from '../src/log.js';
+
+/** The second implementation of `Engine`: no browser, driven by the test. Counts what a real one would leave behind. */
+export interface MemoryEngine extends Engine {
+  launches: number;
+  /** Browsers that are open, or on their way. */
+  open(): number;
+  most(): number;
+  /** The newest browser, for the session. */
+  last(): MemoryBrowser;
+  failNext(reason: SessionReason, times?: number): void;
+  /** Launches wait until `letGo`. */
+  hold(): void;
+  letGo(): void;
+  sent: EngineSend[];
+  lookups: number;
+  /** What the next sends and lookups end in. */
+  answer: {
+    send: (send: EngineSend, onHandover: () => Promise<void>) => ReturnType<EngineSession['send']>;
+    lookup: () => unknown;
+    probe: () => Promise<{ roundTripMs: number; canary: boolean }>;
+    backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
+  };
+}
+
+export interface MemoryBrowser {
+  options: LaunchOptions;
+  signal(signal: EngineSignal): void;
+  closed: boolean;
+  loggedOut: boolean;
+}
+
+export const identity = {
+  phoneNumber: '5511988887777',
+  lid: null,
+  pushName: 'Shop',
+  platform: 'android',
+  whatsappWebVersion: '2.3000.1',
+};
+
+export function createMemoryEngine(): MemoryEngine {
+  const browsers: MemoryBrowser[] = [];
+  let open = 0;
+  let most = 0;
+  let fail: { reason: SessionReason; times: number } | null = null;
+  let held: Promise<void> | null = null;
+  let letGo = (): void => undefined;
+
+  const engine: MemoryEngine = {
+    launches: 0,
+    sent: [],
+    lookups: 0,
+    open: () => open,
+    most: () => most,
+    last: () => browsers[browsers.length - 1]!,
+    failNext: (reason, times = 1) => void (fail = { reason, times }),
+    hold: () => {
+      held = new Promise((resolve) => (letGo = resolve));
+    },
+    letGo: () => {
+      held = null;
+      letGo();
+    },
+    answer: {
+      send: async (send, onHandover) => {
+        await onHandover();
+        return { outcome: 'sent', whatsappId: `true_${send.recipient}_${send.reservedId}`, ack: 1, at: new Date().toISOString() };
+      },
+      lookup: () => ({ found: false, proven: false }),
+      probe: async () => ({ roundTripMs: 1, canary: true }),
+      backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
+    },
+    async launch(options) {
+      engine.launches += 1;
+      open += 1;
+      most = Math.max(most, open);
+      try {
+        await Promise.race([
+          held ?? Promise.resolve(),
+          new Promise((resolve) => options.abort.addEventListener('abort', resolve)),
+        ]);
+        if (options.abort.aborted) throw new EngineError('USER_STOPPED', 'Called off.');
+        if (fail && fail.times > 0) {
+          fail.times -= 1;
+          throw new EngineError(fail.reason, 'As the test wants it.');
+        }
+      } catch (error) {
+        open -= 1;
+        throw error;
+      }
+      const browser: MemoryBrowser = { options, closed: false, loggedOut: false, signal: options.onSignal };
+      browsers.push(browser);
+      return sessionOf(browser);
+    },
+  };
+
+  const sessionOf = (browser: MemoryBrowser): EngineSession => ({
+    send: async (send, onHandover) => {
+      engine.sent.push(send);
+      return engine.answer.send(send, onHandover);
+    },
+    async run(operation) {
+      if (operation === 'session.lookup') engine.lookups += 1;
+      if (operation === 'session.pairingCode') return { code: 'ABCD1234', expiresAt: new Date(0).toISOString() };
+      return operation === 'session.lookup' ? engine.answer.lookup() : { ran: operation };
+    },
+    downloadMedia: async () => ({ bytes: Buffer.from('<b>bytes</b>'), mimetype: 'text/html', filename: 'a "b"\r\n.html' }),
+    probe: () => engine.answer.probe(),
+    backfill: ({ since }) => engine.answer.backfill(since),
+    compat: () => [],
+    pids: async () => [],
+    logout: async () => void (browser.loggedOut = true),
+    async close() {
+      if (!browser.closed) open -= 1;
+      browser.closed = true;
+    },
+  });
+  return engine;
+}
+
+/** Time that stands still until it is told. */
+export function createTestClock(start = Date.UTC(2026, 10, 20)): Clock & { advance(ms: number): Promise<void> } {
+  let now = start;
+  const timers = new Set<{ at: number; what: () => void }>();
+  return {
+    now: () => now,
+    after(ms, what) {
+      const timer = { at: now + ms, what };
+      timers.add(timer);
+      return () => void timers.delete(timer);
+    },
+    async advance(ms) {
+      const end = now + ms;
+      await settle();
+      for (;;) {
+        const next = [...timers].filter((timer) => timer.at <= end).sort((a, b) => a.at - b.at)[0];
+        if (!next) break;
+        timers.delete(next);
+        now = Math.max(now, next.at);
+        next.what();
+        await settle();
+      }
+      now = end;
+    },
+  };
+}
+
+/** Lets everything that is ready run. */
+export const settle = async (): Promise<void> => {
+  for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+export function createTestLog(): Log & { lines: { level: string; sentence: string; fields: unknown }[] } {
+  const lines: { level: string; sentence: string; fields: unknown }[] = [];
+  const at =
+    (level: string) =>
+    (sentence: string, fields: object = {}): void =>
+      void lines.push({ level, sentence, fields });
+  return { lines, error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
+}
