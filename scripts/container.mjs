@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { programs } from './lib/paths.mjs';
 import { statusOf } from './lib/readiness.mjs';
-import { ensureSecrets, readSecrets, secretNames } from './lib/secrets.mjs';
+import { ensureSecrets, readSecrets } from './lib/secrets.mjs';
 import { Problem, showProblem } from './lib/terminal.mjs';
 
 /**
@@ -27,8 +27,8 @@ try {
   }
   if (role === 'backend') {
     setMissing(ensureSecrets(keyDir, ['SERVICE_API_KEY']).secrets);
-    const own = secretNames.filter((name) => name !== 'SERVICE_API_KEY');
-    setMissing(ensureSecrets(dataDir, own).secrets);
+    // The backend reads this file by itself as well, and wants it whole; the service key in it is not used.
+    setMissing(ensureSecrets(dataDir).secrets);
   } else if (role === 'worker') {
     if (existsSync(keyDir)) setMissing(readSecrets(keyDir) ?? {});
     if (!process.env.SERVICE_API_KEY) {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 import { curl, sayFirstAdmin, sayRows } from './lib/banner.mjs';
 import { dataDirOf, readEnvironment } from './lib/environment.mjs';
 import { addressesOf, launch } from './lib/launch.mjs';
@@ -18,6 +19,7 @@ import { Problem, bold, dim, green, say, seconds, showProblem } from './lib/term
  */
 const startedAt = performance.now();
 const marker = '.chasqui-demo';
+const phones = { shop: { phone: '5511988887777', name: 'Your shop' }, ana: { phone: '5511999990001', name: 'Ana' } };
 
 /** What a demo must not take from an installation beside it. */
 function demoEnvironment() {
@@ -74,11 +76,13 @@ try {
   const prepared = await prepare({ env });
   await endLeftovers(dataDir);
   emptyDemo(dataDir);
-  const { secrets } = prepareDataDir(env, { dataDir });
+  const { secrets } = prepareDataDir(env, { dataDir, isQuiet: true });
   writeFileSync(join(dataDir, marker), 'npm run demo empties this folder each time it starts.\n');
 
   simulator = await startSimulator(() => process.emit('SIGTERM', 'the simulator ended'));
   const { addresses } = simulator;
+  const { simulatorClient } = await import(pathToFileURL(join(root, 'simulator/dist/client.js')).href);
+  for (const phone of Object.values(phones)) await simulatorClient(addresses.controlUrl).createAccount(phone);
   const settings = prepared.settings;
   const environments = environmentsFor({ ...prepared, dataDir, secrets });
   for (const name of ['backend', 'worker']) environments[name].BROWSER_ARGS = JSON.stringify(addresses.browserArgs);
@@ -109,16 +113,15 @@ function sayDemo({ settings, addresses, firstAdmin }) {
   if (firstAdmin) sayFirstAdmin(firstAdmin);
   say();
   const key = firstAdmin?.apiKey;
+  const header = `-H 'Authorization: ApiKey ${key ?? 'YOUR_KEY'}'`;
   say('  What to do next:');
   say(`  1. Ask for a QR code${key ? ':' : ': sign in to the panel and add a session.'}`);
   if (key) say(`     ${curl(base, key)}`);
-  say('  2. Open the phone, create one and let it scan the waiting code.');
-  say('  3. Create a second phone there, and send it a message:');
-  say(
-    `     curl ${base}/api/v1/messages/send-text -H 'Authorization: ApiKey ${key ?? 'YOUR_KEY'}' -H 'Content-Type: application/json' \\`,
-  );
-  say(`       -d '{"recipient":"+NUMBER_OF_THE_SECOND_PHONE","message":"Hello"}'`);
-  say('  4. Answer from that phone, and see it arrive:');
-  say(`     curl '${base}/api/v1/messages/list' -H 'Authorization: ApiKey ${key ?? 'YOUR_KEY'}'`);
+  say(`  2. Open the phone, choose "${phones.shop.name}" (+${phones.shop.phone}) and let it scan the waiting code.`);
+  say(`  3. Send a message to ${phones.ana.name}, the second phone there:`);
+  say(`     curl ${base}/api/v1/messages/send-text ${header} -H 'Content-Type: application/json' \\`);
+  say(`       -d '{"recipient":"+${phones.ana.phone}","message":"Hello ${phones.ana.name}"}'`);
+  say(`  4. Answer as ${phones.ana.name}, and see it arrive:`);
+  say(`     curl '${base}/api/v1/messages/list' ${header}`);
   say(`  ${dim('Stop with Ctrl-C. The next demo begins empty.')}`);
 }

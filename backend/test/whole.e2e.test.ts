@@ -81,7 +81,13 @@ describe('linking', () => {
           return ''; // The process ended while we looked.
         }
       })
-      .filter((line) => line.includes(stack.dataDir) && line.includes('--user-data-dir') && !line.includes('--type='));
+      .filter(
+        (line) =>
+          line.includes(stack.dataDir) &&
+          line.includes('--user-data-dir') &&
+          !line.includes('--type=') &&
+          !line.startsWith('/bin/sh'),
+      );
     expect(profiles).toHaveLength(1);
   });
 
@@ -213,7 +219,9 @@ describe('when processes die', () => {
         ),
       60_000,
     );
-    const arrived = (await stack.simulator.client.received({ phone: ana })).filter((message) => message.text?.startsWith('crash-'));
+    const arrived = (await stack.simulator.client.received({ phone: ana })).filter((message) =>
+      message.text?.startsWith('crash-'),
+    );
     expect(arrived.map((message) => message.text).sort()).toEqual([...keys].sort());
   }, 180_000);
 });

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
@@ -121,6 +122,10 @@ export async function startStack(options: StackOptions = {}) {
   }
 }
 
+/** Fresh ones for each run of the program: the processes refuse what looks like a sample. */
+const random = (): string => randomBytes(32).toString('hex');
+const secrets = { SERVICE_API_KEY: random(), JWT_SECRET: random(), COOKIE_SECRET: random() };
+
 function environment(parts: {
   dataDir: string;
   port: number;
@@ -141,9 +146,7 @@ function environment(parts: {
     WORKER_URLS: `http://127.0.0.1:${workerPort}`,
     BACKEND_URL: `http://127.0.0.1:${port}`,
     BROWSER_ARGS: JSON.stringify(browserArgs),
-    SERVICE_API_KEY: 'a-service-key-for-tests-that-is-long-enough',
-    JWT_SECRET: 'a-token-secret-for-tests-that-is-long-enough',
-    COOKIE_SECRET: 'a-cookie-secret-for-tests-that-is-long-enough',
+    ...secrets,
     ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
     ...options.settings,
   };

@@ -65,22 +65,19 @@ export async function launch({ settings, environments, dataDir, nodeArgs = [] })
   };
   const stopped = whenTold(supervisor, () => (stopping = end()));
 
-  for (const name of ['backend', 'worker']) {
-    supervisor.start({ name, program: programs[name], env: environments[name], cwd: root, nodeArgs });
-  }
   const urls = addressesOf(settings);
   const isGivenUp = () => failure !== null || stopping !== null;
   await step('Starting backend and worker', async (tell) => {
-    const wait = async (name, path) => {
+    // One after the other: a worker that finds no backend says so in its log, and that would be the first thing a person reads.
+    for (const [name, path] of [
+      ['backend', '/health/ready'],
+      ['worker', '/health'],
+    ]) {
+      if (isGivenUp()) break;
+      tell(name);
+      supervisor.start({ name, program: programs[name], env: environments[name], cwd: root, nodeArgs });
       if (await untilReady(urls[name] + path, isGivenUp)) supervisor.markReady(name);
-      tell(
-        `waiting for ${supervisor
-          .names()
-          .filter((other) => other !== name)
-          .join(', ')}`,
-      );
-    };
-    await Promise.all([wait('backend', '/health/ready'), wait('worker', '/health')]);
+    }
     if (failure) throw new Problem('Chasqui could not be started.');
   }).catch(async (error) => {
     if (!failure) throw error;

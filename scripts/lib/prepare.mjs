@@ -18,10 +18,10 @@ export async function prepare({ env = readEnvironment() } = {}) {
 }
 
 /** The folder of the data and the secrets in it; says what it made. */
-export function prepareDataDir(env, { dataDir = dataDirOf(env) } = {}) {
+export function prepareDataDir(env, { dataDir = dataDirOf(env), isQuiet = false } = {}) {
   makePrivateFolder(dataDir);
   const { secrets, made } = ensureSecrets(dataDir);
-  if (made.length > 0) say(`  Secrets made in ${dataDir}: ${made.join(', ')}. Back that folder up.`);
+  if (made.length > 0 && !isQuiet) say(`  Secrets made in ${dataDir}: ${made.join(', ')}. Back that folder up.`);
   return { dataDir, secrets };
 }
 

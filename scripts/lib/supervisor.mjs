@@ -116,11 +116,19 @@ export function createSupervisor({
       part.isHeld = false;
       if (!isStopping) run(part);
     },
-    /** Stops all at once; resolves to the names of those that had to be killed. May be called again while it works. */
+    /**
+     * Stops all, the last started first: the worker's last events find the backend still there. `graceMs` is for all together, and 3 s
+     * are left to each in any case. Resolves to the names of those that had to be killed.
+     */
     async stop(graceMs = 35_000) {
       isStopping = true;
-      const outcomes = await Promise.all([...parts.values()].map(async (part) => [part.name, await end(part, graceMs)]));
-      return outcomes.filter(([, outcome]) => outcome === 'killed').map(([name]) => name);
+      const deadline = Date.now() + graceMs;
+      const killed = [];
+      for (const part of [...parts.values()].reverse()) {
+        clearTimeout(part.timer);
+        if ((await end(part, Math.max(Math.min(graceMs, 3000), deadline - Date.now()))) === 'killed') killed.push(part.name);
+      }
+      return killed;
     },
   };
 }

@@ -70,9 +70,9 @@ export function createSessions({
     const all = await rows.find({ where: { accountId: caller.accountId, ...live }, select: { id: true, isDefault: true } });
     const chosen = all.find((session) => session.isDefault) ?? (all.length === 1 ? all[0] : undefined);
     if (chosen) return find(caller, chosen.id);
-    throw all.length === 0
-      ? new AppError('SESSION_NOT_FOUND', {}, 'There is no session yet. Make one with POST /api/v1/sessions/init.')
-      : new AppError('SESSION_REQUIRED');
+    if (all.length > 0) throw new AppError('SESSION_REQUIRED');
+    const reason = { code: 'NOT_STARTED', message: 'There is no session yet. Make one with POST /api/v1/sessions/init.' };
+    throw new AppError('SESSION_NOT_CONNECTED', { status: 'disconnected', reason }, reason.message);
   }
 
   async function create(

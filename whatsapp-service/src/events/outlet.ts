@@ -117,7 +117,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
   }
 
   function wanted(limit: number): Row[] {
-    const rows = [...again].flatMap(([sessionId, from]) => sql.bySequence.all(sessionId, from, acked, limit));
+    const rows = [...again].flatMap(([sessionId, from]) => sql.bySequence.all({ sessionId, from, acked, limit }));
     return [...rows, ...sql.after.all(acked, limit)].sort((a, b) => a.cursor - b.cursor).slice(0, limit);
   }
 
@@ -160,7 +160,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     }),
 
     resend(sessionId, fromSequence) {
-      const first = sql.bySequence.get(sessionId, fromSequence, acked, 1);
+      const first = sql.bySequence.get({ sessionId, from: fromSequence, acked, limit: 1 });
       if (!first) return false;
       again.set(sessionId, fromSequence);
       return true;
@@ -219,10 +219,10 @@ function statements(store: Store) {
     see: store.prepare('INSERT OR IGNORE INTO seen_messages (session_id, key, seen_at) VALUES (?, ?, ?)'),
     after: store.prepare<[number, number], Row>('SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT ?'),
     /** Rows behind the mark, of the newest epoch that has the sequence asked for. */
-    bySequence: store.prepare<[string, number, number, number], Row>(
-      `SELECT * FROM outlet WHERE session_id = ?1 AND sequence >= ?2 AND cursor <= ?3
-         AND epoch = (SELECT max(epoch) FROM outlet WHERE session_id = ?1 AND sequence = ?2)
-       ORDER BY cursor LIMIT ?4`,
+    bySequence: store.prepare<[{ sessionId: string; from: number; acked: number; limit: number }], Row>(
+      `SELECT * FROM outlet WHERE session_id = @sessionId AND sequence >= @from AND cursor <= @acked
+         AND epoch = (SELECT max(epoch) FROM outlet WHERE session_id = @sessionId AND sequence = @from)
+       ORDER BY cursor LIMIT @limit`,
     ),
     highest: store.prepare<[], { cursor: number }>('SELECT coalesce(max(cursor), 0) AS cursor FROM outlet'),
     count: store.prepare<[number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ?'),

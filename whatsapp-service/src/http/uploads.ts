@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdirSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -23,8 +24,9 @@ export interface Uploads {
 }
 
 export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: number }): Uploads {
-  async function place(res: Response): Promise<string> {
-    await mkdir(dir, { recursive: true, mode: 0o700 });
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+
+  function place(res: Response): string {
     const path = join(dir, randomUUID());
     res.locals['filePath'] = path;
     return path;
@@ -40,7 +42,8 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
     stream: NodeJS.ReadableStream & { truncated?: boolean },
     info: busboy.FileInfo,
   ): Promise<void> {
-    const path = await place(res);
+    // Nothing is waited for before the stream has its listeners: one that breaks without them would end the process.
+    const path = place(res);
     const hash = createHash('sha256');
     const measure = new Transform({
       transform(chunk: Buffer, _encoding, done) {
@@ -65,13 +68,11 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
         taken.catch(() => undefined);
       });
       try {
-        // Ends the parser, and with it the file's stream, when the caller hangs up half way.
-        await pipeline(req, parser).catch(() => {
-          throw new AppError('MALFORMED_REQUEST');
-        });
+        await pour(req, parser);
         await taken;
         return fieldsOf(fields, (res.locals['file'] as SendFile | undefined) ?? null);
       } catch (error) {
+        await taken.catch(() => undefined);
         await drop(res);
         throw error;
       }
@@ -80,11 +81,28 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
     fileOf: (res) => (res.locals['file'] as SendFile | undefined) ?? null,
     async keep(res, bytes, about) {
       if (bytes.length > maxFileSize) throw new AppError('FILE_TOO_LARGE', { limit: maxFileSize });
-      const path = await place(res);
+      const path = place(res);
       await writeFile(path, bytes, { mode: 0o600 });
       return remember(res, { path, ...about, sha256: createHash('sha256').update(bytes).digest('hex') });
     },
   };
+}
+
+/** Resolves when all of the request is parsed. A caller that hangs up half way ends the parser, and with it the file's stream. */
+function pour(req: Request, parser: busboy.Busboy): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (): void => {
+      req.unpipe(parser);
+      req.resume(); // The rest is read and thrown away, so that the answer can be.
+      reject(new AppError('MALFORMED_REQUEST'));
+    };
+    parser.on('close', resolve);
+    parser.on('error', fail);
+    req.once('close', () => {
+      if (!req.complete) parser.destroy(new Error('The caller hung up.'));
+    });
+    req.pipe(parser);
+  });
 }
 
 function multipart(req: Request, maxFileSize: number): busboy.Busboy {

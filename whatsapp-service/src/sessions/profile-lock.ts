@@ -141,8 +141,9 @@ async function removeDead(file: string, deadToken: string | null): Promise<void>
   await rm(aside, { force: true });
 }
 
+/** By shape, not by class: an error of Node's own need not be an `Error` of the realm that asks. */
 export const codeOf = (error: unknown): string | null =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+  typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : null;
 
 export function exists(pid: number): boolean {
   try {

@@ -1,8 +1,8 @@
 import React, { useState } from 'react';
-import type { AccountView } from '../views';
-import Ask from './Ask';
-import Once from './Once';
-import type { Saying } from './Said';
+import type { AccountView } from '../views.js';
+import Ask from './Ask.js';
+import Once from './Once.js';
+import type { Saying } from './Said.js';
 
 interface AccountActionsProps {
   account: AccountView;

@@ -1,7 +1,7 @@
 import React, { useEffect } from 'react';
 import { useCurrentAdmin } from 'adminjs';
-import type { ChoicesView } from '../views';
-import type { Viewer } from './api';
+import type { ChoicesView } from '../views.js';
+import type { Viewer } from './api.js';
 
 /** Whose it will be. Begins with the person's own account. */
 const AccountChoice: React.FC<{ choices: ChoicesView | null; value: string; onChange: (id: string) => void }> = ({

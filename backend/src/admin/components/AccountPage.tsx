@@ -1,16 +1,16 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
 import { Link } from 'react-router-dom';
-import type { AccountView } from '../views';
-import { root, usePoll, type Viewer } from './api';
-import AccountActions from './AccountActions';
-import Ago from './Ago';
-import Badge from './Badge';
-import Facts from './Facts';
-import PageHead from './PageHead';
-import Panel from './Panel';
-import Said, { type Saying } from './Said';
-import { sessionWord } from './words';
+import type { AccountView } from '../views.js';
+import { root, usePoll, type Viewer } from './api.js';
+import AccountActions from './AccountActions.js';
+import Ago from './Ago.js';
+import Badge from './Badge.js';
+import Facts from './Facts.js';
+import PageHead from './PageHead.js';
+import Panel from './Panel.js';
+import Said, { type Saying } from './Said.js';
+import { sessionWord } from './words.js';
 
 const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
 

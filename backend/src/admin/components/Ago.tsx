@@ -1,6 +1,6 @@
 import React from 'react';
-import { useNow } from './api';
-import { agoText, exactText } from './words';
+import { useNow } from './api.js';
+import { agoText, exactText } from './words.js';
 
 /** How long ago, exact on hover. Takes milliseconds or what a Date becomes in JSON. */
 const Ago: React.FC<{ at: number | string | null | undefined; none?: string }> = ({ at, none = '–' }) => {

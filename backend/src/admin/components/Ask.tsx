@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import { messageOf, post } from './api';
+import { messageOf, post } from './api.js';
 
 interface AskProps {
   label: string;

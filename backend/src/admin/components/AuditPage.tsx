@@ -1,11 +1,11 @@
 import React from 'react';
 import type { ActionProps } from 'adminjs';
-import { root } from './api';
-import Ago from './Ago';
-import Facts from './Facts';
-import PageHead from './PageHead';
-import Panel from './Panel';
-import { exactText } from './words';
+import { root } from './api.js';
+import Ago from './Ago.js';
+import Facts from './Facts.js';
+import PageHead from './PageHead.js';
+import Panel from './Panel.js';
+import { exactText } from './words.js';
 
 const back = { to: `${root}/resources/audit`, label: 'Audit log' };
 

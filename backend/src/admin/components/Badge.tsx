@@ -1,5 +1,5 @@
 import React from 'react';
-import type { Tone } from './words';
+import type { Tone } from './words.js';
 
 /** A state in a word, with a dot so that it does not rest on colour alone. */
 const Badge: React.FC<{ tone: Tone; title?: string | null; children: React.ReactNode }> = ({ tone, title, children }) => (

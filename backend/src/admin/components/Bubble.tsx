@@ -1,6 +1,6 @@
 import React from 'react';
-import type { MessageView } from '../views';
-import MediaPreview from './MediaPreview';
+import type { MessageView } from '../views.js';
+import MediaPreview from './MediaPreview.js';
 
 /** Parts of a content that have no words of their own. */
 function rest(content: MessageView['content']): [string, string][] {

@@ -1,7 +1,7 @@
 import React from 'react';
-import Ago from './Ago';
-import Badge from './Badge';
-import { messageWord, sessionWord } from './words';
+import Ago from './Ago.js';
+import Badge from './Badge.js';
+import { messageWord, sessionWord } from './words.js';
 
 export type Row = Record<string, unknown>;
 

@@ -1,5 +1,5 @@
 import React, { useRef } from 'react';
-import { useNow } from './api';
+import { useNow } from './api.js';
 
 /** How long the present code is good for. */
 const Countdown: React.FC<{ until: number }> = ({ until }) => {

@@ -1,19 +1,19 @@
 import React, { useEffect, useRef } from 'react';
-import { useFilterDrawer, useRecords, type BaseActionComponentProps } from 'adminjs';
+import { useFilterDrawer, useRecords, type ActionProps } from 'adminjs';
 import { Link, useLocation, useNavigate } from 'react-router-dom';
-import { root } from './api';
-import ListFilter from './ListFilter';
-import ListRow from './ListRow';
-import NoRows from './NoRows';
-import PageHead from './PageHead';
-import Pager from './Pager';
+import { root } from './api.js';
+import ListFilter from './ListFilter.js';
+import ListRow from './ListRow.js';
+import NoRows from './NoRows.js';
+import PageHead from './PageHead.js';
+import Pager from './Pager.js';
 
 /** Lists that are looked at while things happen renew themselves, unless somebody searches in them. Milliseconds. */
 const renewMs = 10_000;
 const lively = ['sessions', 'messages', 'audit'];
 
 /** A list of any table: search, choices, rows that are links, pages. On a phone each row is a card. */
-const DefaultListAction: React.FC<BaseActionComponentProps> = ({ resource }) => {
+const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const { records, loading, page, perPage, total, sortBy, direction, fetchData } = useRecords(resource.id);
   const { toggleFilter } = useFilterDrawer();
   const { pathname, search } = useLocation();

@@ -1,9 +1,9 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { EventView } from '../views';
-import { root, usePoll } from './api';
-import Ago from './Ago';
-import Empty from './Empty';
+import type { EventView } from '../views.js';
+import { root, usePoll } from './api.js';
+import Ago from './Ago.js';
+import Empty from './Empty.js';
 
 /** The event log, newest first, renewed every few seconds. `short`: without sessions and contents. */
 const EventList: React.FC<{ path: string; short?: boolean }> = ({ path, short }) => {

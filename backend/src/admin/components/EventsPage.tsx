@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
-import EventList from './EventList';
-import PageHead from './PageHead';
+import EventList from './EventList.js';
+import PageHead from './PageHead.js';
 
 const types = [
   'session.status',

@@ -1,16 +1,16 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
 import { Link } from 'react-router-dom';
-import type { KeyView } from '../views';
-import { root, usePoll, type Viewer } from './api';
-import Ago from './Ago';
-import Ask from './Ask';
-import Badge from './Badge';
-import Facts from './Facts';
-import Once from './Once';
-import PageHead from './PageHead';
-import Panel from './Panel';
-import Said, { type Saying } from './Said';
+import type { KeyView } from '../views.js';
+import { root, usePoll, type Viewer } from './api.js';
+import Ago from './Ago.js';
+import Ask from './Ask.js';
+import Badge from './Badge.js';
+import Facts from './Facts.js';
+import Once from './Once.js';
+import PageHead from './PageHead.js';
+import Panel from './Panel.js';
+import Said, { type Saying } from './Said.js';
 
 const back = { to: `${root}/resources/keys`, label: 'API keys' };
 

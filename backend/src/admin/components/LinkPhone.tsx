@@ -1,9 +1,9 @@
 import React from 'react';
-import type { SessionView } from '../views';
-import Ago from './Ago';
-import Countdown from './Countdown';
-import PairingForm from './PairingForm';
-import type { Saying } from './Said';
+import type { SessionView } from '../views.js';
+import Ago from './Ago.js';
+import Countdown from './Countdown.js';
+import PairingForm from './PairingForm.js';
+import type { Saying } from './Said.js';
 
 /** The part of the page that changes most: the code to scan, or what happens instead. */
 const LinkPhone: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {

@@ -1,6 +1,6 @@
 import React, { useEffect, useState } from 'react';
 import type { ResourceJSON } from 'adminjs';
-import { messageWord, sessionWord } from './words';
+import { messageWord, sessionWord } from './words.js';
 
 /** What one searches by in each table, and the column whose choices stand beside it. */
 const main: Record<string, { search: string; hint: string; choice?: string }> = {

@@ -1,8 +1,8 @@
 import React from 'react';
 import type { RecordJSON, ResourceJSON } from 'adminjs';
 import { Link, useNavigate } from 'react-router-dom';
-import { root } from './api';
-import Cell from './Cell';
+import { root } from './api.js';
+import Cell from './Cell.js';
 
 /** One row. Its first cell is a link, for the keyboard and for new tabs; a click anywhere else on it does the same. */
 const ListRow: React.FC<{ resource: ResourceJSON; record: RecordJSON }> = ({ resource, record }) => {

@@ -1,7 +1,7 @@
 import React from 'react';
-import type { MessageView } from '../views';
-import { root } from './api';
-import { size } from './words';
+import type { MessageView } from '../views.js';
+import { root } from './api.js';
+import { size } from './words.js';
 
 type Media = NonNullable<MessageView['media']>;
 const drawable = /^image\/(png|jpeg|webp|gif)$/;

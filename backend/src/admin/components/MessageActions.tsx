@@ -1,7 +1,7 @@
 import React from 'react';
-import type { MessageView } from '../views';
-import Ask from './Ask';
-import type { Saying } from './Said';
+import type { MessageView } from '../views.js';
+import Ask from './Ask.js';
+import type { Saying } from './Said.js';
 
 /** What can be done with a message in its present state. */
 const MessageActions: React.FC<{ message: MessageView; onSaid: (what: Saying) => void }> = ({ message, onSaid }) => {

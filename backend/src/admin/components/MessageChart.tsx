@@ -10,9 +10,9 @@ import {
   type ChartOptions,
 } from 'chart.js';
 import { Bar } from 'react-chartjs-2';
-import type { Chart } from '../overview';
-import { usePoll } from './api';
-import Panel from './Panel';
+import type { Chart } from '../overview.js';
+import { usePoll } from './api.js';
+import Panel from './Panel.js';
 
 ChartJs.register(CategoryScale, LinearScale, BarElement, Tooltip, Legend);
 

@@ -1,18 +1,18 @@
 import React, { useState } from 'react';
 import type { ActionProps } from 'adminjs';
 import { Link } from 'react-router-dom';
-import type { MessageView } from '../views';
-import { root, usePoll } from './api';
-import Ago from './Ago';
-import Badge from './Badge';
-import Bubble from './Bubble';
-import Facts from './Facts';
-import MessageActions from './MessageActions';
-import PageHead from './PageHead';
-import Panel from './Panel';
-import Said, { type Saying } from './Said';
-import Timeline from './Timeline';
-import { messageWord } from './words';
+import type { MessageView } from '../views.js';
+import { root, usePoll } from './api.js';
+import Ago from './Ago.js';
+import Badge from './Badge.js';
+import Bubble from './Bubble.js';
+import Facts from './Facts.js';
+import MessageActions from './MessageActions.js';
+import PageHead from './PageHead.js';
+import Panel from './Panel.js';
+import Said, { type Saying } from './Said.js';
+import Timeline from './Timeline.js';
+import { messageWord } from './words.js';
 
 const back = { to: `${root}/resources/messages`, label: 'Messages' };
 

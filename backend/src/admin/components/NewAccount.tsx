@@ -1,8 +1,8 @@
 import React, { useState } from 'react';
 import { Link } from 'react-router-dom';
-import { messageOf, post, root } from './api';
-import Once from './Once';
-import PageHead from './PageHead';
+import { messageOf, post, root } from './api.js';
+import Once from './Once.js';
+import PageHead from './PageHead.js';
 
 /** Makes an account with a one-time password, which is shown once. */
 const NewAccount: React.FC = () => {

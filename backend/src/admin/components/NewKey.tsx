@@ -1,10 +1,10 @@
 import React, { useState } from 'react';
 import { Link } from 'react-router-dom';
-import type { ChoicesView } from '../views';
-import { messageOf, post, root, usePoll } from './api';
-import AccountChoice from './AccountChoice';
-import Once from './Once';
-import PageHead from './PageHead';
+import type { ChoicesView } from '../views.js';
+import { messageOf, post, root, usePoll } from './api.js';
+import AccountChoice from './AccountChoice.js';
+import Once from './Once.js';
+import PageHead from './PageHead.js';
 
 /** Sets of permissions that most programs need; finer ones are given through the API. */
 const kinds: [string, string, string[]][] = [

@@ -1,9 +1,9 @@
 import React, { useState } from 'react';
 import { useNavigate } from 'react-router-dom';
-import type { ChoicesView } from '../views';
-import { messageOf, post, root, usePoll } from './api';
-import AccountChoice from './AccountChoice';
-import PageHead from './PageHead';
+import type { ChoicesView } from '../views.js';
+import { messageOf, post, root, usePoll } from './api.js';
+import AccountChoice from './AccountChoice.js';
+import PageHead from './PageHead.js';
 
 /** A name and whose it is; then it starts and its page shows the code. */
 const NewSession: React.FC = () => {

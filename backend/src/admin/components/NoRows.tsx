@@ -1,7 +1,7 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import { root } from './api';
-import Empty from './Empty';
+import { root } from './api.js';
+import Empty from './Empty.js';
 
 const words: Record<string, [title: string, next: string, link?: [to: string, label: string]]> = {
   sessions: [

@@ -1,9 +1,9 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { MessageView } from '../views';
-import { root, usePoll } from './api';
-import Badge from './Badge';
-import { messageWord } from './words';
+import type { MessageView } from '../views.js';
+import { root, usePoll } from './api.js';
+import Badge from './Badge.js';
+import { messageWord } from './words.js';
 
 /** What became of the message that was just sent, until it is known. */
 const Outcome: React.FC<{ id: string }> = ({ id }) => {

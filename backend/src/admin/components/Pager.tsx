@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import { count } from './words';
+import { count } from './words.js';
 
 /** Counting stops at this number on the server. */
 const most = 10_000;

@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
-import { messageOf, post } from './api';
-import type { Saying } from './Said';
+import { messageOf, post } from './api.js';
+import type { Saying } from './Said.js';
 
 /** The other way to link: a code that is typed on the phone. */
 const PairingForm: React.FC<{ sessionId: string; onSaid: (what: Saying) => void }> = ({ sessionId, onSaid }) => {

@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
-import type { SessionView } from '../views';
-import { messageOf, post } from './api';
-import Outcome from './Outcome';
+import type { SessionView } from '../views.js';
+import { messageOf, post } from './api.js';
+import Outcome from './Outcome.js';
 
 /** Sends a real text through this session. */
 const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {

@@ -1,8 +1,8 @@
 import React, { useState } from 'react';
-import type { SessionView } from '../views';
-import Ask from './Ask';
-import SuspendForm from './SuspendForm';
-import type { Saying } from './Said';
+import type { SessionView } from '../views.js';
+import Ask from './Ask.js';
+import SuspendForm from './SuspendForm.js';
+import type { Saying } from './Said.js';
 
 const running = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
 

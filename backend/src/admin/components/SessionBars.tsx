@@ -1,7 +1,7 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import { root } from './api';
-import { sessionWord } from './words';
+import { root } from './api.js';
+import { sessionWord } from './words.js';
 
 const order = ['connected', 'connecting', 'initializing', 'qr_pending', 'passkey_required', 'disconnected', 'suspended', 'error'];
 

@@ -1,10 +1,10 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { SessionView } from '../views';
-import { root } from './api';
-import Ago from './Ago';
-import Facts from './Facts';
-import { count, memory } from './words';
+import type { SessionView } from '../views.js';
+import { root } from './api.js';
+import Ago from './Ago.js';
+import Facts from './Facts.js';
+import { count, memory } from './words.js';
 
 /** What is known of a session, in two columns. */
 const SessionFacts: React.FC<{ session: SessionView }> = ({ session }) => (

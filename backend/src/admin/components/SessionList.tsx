@@ -1,9 +1,9 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { OverviewSession } from '../overview';
-import { root } from './api';
-import Badge from './Badge';
-import { sessionWord } from './words';
+import type { OverviewSession } from '../overview.js';
+import { root } from './api.js';
+import Badge from './Badge.js';
+import { sessionWord } from './words.js';
 
 /** Sessions in short, those that need somebody first, each with why it is not connected. */
 const SessionList: React.FC<{ sessions: OverviewSession[] }> = ({ sessions }) => {

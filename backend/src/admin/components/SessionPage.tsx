@@ -1,18 +1,18 @@
 import React, { useState } from 'react';
 import type { ActionProps } from 'adminjs';
-import { root } from './api';
-import Badge from './Badge';
-import EventList from './EventList';
-import LinkPhone from './LinkPhone';
-import { useSession } from './live';
-import PageHead from './PageHead';
-import Panel from './Panel';
-import Said, { type Saying } from './Said';
-import SendForm from './SendForm';
-import SessionActions from './SessionActions';
-import SessionFacts from './SessionFacts';
-import Steps from './Steps';
-import { sessionWord } from './words';
+import { root } from './api.js';
+import Badge from './Badge.js';
+import EventList from './EventList.js';
+import LinkPhone from './LinkPhone.js';
+import { useSession } from './live.js';
+import PageHead from './PageHead.js';
+import Panel from './Panel.js';
+import Said, { type Saying } from './Said.js';
+import SendForm from './SendForm.js';
+import SessionActions from './SessionActions.js';
+import SessionFacts from './SessionFacts.js';
+import Steps from './Steps.js';
+import { sessionWord } from './words.js';
 
 const back = { to: `${root}/resources/sessions`, label: 'Sessions' };
 

@@ -1,8 +1,8 @@
 import React from 'react';
 import { Icon } from '@adminjs/design-system';
 import { Link, useLocation } from 'react-router-dom';
-import { root } from './api';
-import Mark from './Mark';
+import { root } from './api.js';
+import Mark from './Mark.js';
 
 const groups: { name: string; links: [string, string, string][] }[] = [
   {

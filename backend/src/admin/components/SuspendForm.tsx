@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import { messageOf, post } from './api';
+import { messageOf, post } from './api.js';
 
 /** Suspending asks for a reason, which the owner of the session reads. */
 const SuspendForm: React.FC<{ path: string; onDone: () => void; onCancel: () => void; onError: (text: string) => void }> = (

@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import { count, type Tone } from './words';
+import { count, type Tone } from './words.js';
 
 interface TileProps {
   label: string;

@@ -1,7 +1,7 @@
 import React from 'react';
-import type { MessageView } from '../views';
-import Ago from './Ago';
-import { messageWord } from './words';
+import type { MessageView } from '../views.js';
+import Ago from './Ago.js';
+import { messageWord } from './words.js';
 
 type Step = MessageView['timeline'][number];
 

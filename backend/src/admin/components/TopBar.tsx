@@ -1,7 +1,7 @@
 import React from 'react';
 import { Icon } from '@adminjs/design-system';
 import { useCurrentAdmin } from 'adminjs';
-import { post, root, type Viewer } from './api';
+import { post, root, type Viewer } from './api.js';
 
 /** Menu, theme, who is signed in, and out. */
 const TopBar: React.FC<{ toggleSidebar: () => void }> = ({ toggleSidebar }) => {

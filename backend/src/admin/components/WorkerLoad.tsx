@@ -1,9 +1,9 @@
 import React from 'react';
-import type { Overview } from '../overview';
-import Ago from './Ago';
-import Badge from './Badge';
-import Meter from './Meter';
-import { memory } from './words';
+import type { Overview } from '../overview.js';
+import Ago from './Ago.js';
+import Badge from './Badge.js';
+import Meter from './Meter.js';
+import { memory } from './words.js';
 
 /** A worker that was not heard from for this long counts as silent. Milliseconds. */
 const silentMs = 20_000;

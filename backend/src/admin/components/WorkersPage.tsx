@@ -1,8 +1,8 @@
 import React from 'react';
-import type { Overview } from '../overview';
-import { usePoll } from './api';
-import PageHead from './PageHead';
-import WorkerLoad from './WorkerLoad';
+import type { Overview } from '../overview.js';
+import { usePoll } from './api.js';
+import PageHead from './PageHead.js';
+import WorkerLoad from './WorkerLoad.js';
 
 /** The workers as their last heartbeats told; nothing here waits for a worker. */
 const WorkersPage: React.FC = () => {

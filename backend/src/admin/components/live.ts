@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'react';
-import type { SessionView } from '../views';
-import { root } from './api';
+import type { SessionView } from '../views.js';
+import { root } from './api.js';
 
 export interface Live {
   session: SessionView | null;

@@ -1,0 +1,380 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { AppError, newId, reserveWhatsappId, type MessageContent, type MessageStatus, type SessionStatus } from '@chasqui/shared';
+import express from 'express';
+import { Account, type Role } from '../src/accounts/account.entity.js';
+import { ApiKey } from '../src/accounts/api-key.entity.js';
+import { bundlePanel } from '../src/admin/bundle.mjs';
+import { AuditLog } from '../src/admin/panel.entity.js';
+import { mountPanel } from '../src/admin/panel.js';
+import type { PanelVerbs } from '../src/admin/verbs.js';
+import { openDatabase, type Database } from '../src/db/database.js';
+import { insertRow, updateRows } from '../src/db/rows.js';
+import type { UnitOfWork } from '../src/db/unit-of-work.js';
+import { EventRow } from '../src/events/event.entity.js';
+import { createEvents, type Events } from '../src/events/events.js';
+import type { Caller } from '../src/http/context.js';
+import { MediaFile } from '../src/media/media-file.entity.js';
+import { Message } from '../src/messages/message.entity.js';
+import { Session } from '../src/sessions/session.entity.js';
+import { Worker } from '../src/whatsapp/worker.entity.js';
+
+/**
+ * The panel over a real database of its own, with verbs that do the least that a test can see: they change the row and write the
+ * audit log. The real verbs have tests of their own; here it counts which one is called, by whom, and what the panel makes of it.
+ */
+
+export const passwords = { admin: 'correct horse battery', staff: 'quiet river stones', user: 'seven green doors', fresh: 'one-time-Xy7' };
+
+/** A pixel. */
+const png = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+);
+
+export interface World {
+  url: string;
+  database: Database;
+  events: Events;
+  /** What was called, in order: `sessions.start`. */
+  calls: { verb: string; caller: Caller; args: unknown[] }[];
+  accounts: Record<keyof typeof passwords, string>;
+  /** Makes the next call of a verb fail. */
+  failNext: (verb: string, error: unknown) => void;
+  close(): Promise<void>;
+}
+
+export async function startWorld({ secureCookies = false } = {}): Promise<World> {
+  await bundlePanel();
+  const folder = mkdtempSync(join(tmpdir(), 'panel-'));
+  const database = await openDatabase({ file: join(folder, 'panel.sqlite') });
+  const clock = { now: () => new Date() };
+  const events = createEvents({ clock });
+  const calls: World['calls'] = [];
+  const failures = new Map<string, unknown>();
+  const accounts = await seedAccounts(database.write);
+  const verbs = recorded(fakeVerbs(database, events), calls, failures);
+  const app = express();
+  const log = { error: (message: string, fields?: Record<string, unknown>) => process.stderr.write(`${message} ${JSON.stringify(fields)}\n`) };
+  const panel = mountPanel(app, { database, verbs, events, clock, log, version: '0.1.0', secureCookies });
+  const server = createServer(app);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    database,
+    events,
+    calls,
+    accounts,
+    failNext: (verb, error) => void failures.set(verb, error),
+    async close() {
+      panel.close();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await database.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function seedAccounts(write: UnitOfWork): Promise<World['accounts']> {
+  const now = new Date();
+  const rows: [keyof typeof passwords, string, Role][] = [
+    ['admin', 'mara', 'admin'],
+    ['staff', 'tomas', 'staff'],
+    ['user', 'bakery', 'user'],
+    ['fresh', 'first', 'admin'],
+  ];
+  const ids = {} as World['accounts'];
+  await write.run(async (tx) => {
+    for (const [key, username, role] of rows) {
+      ids[key] = newId(now.getTime());
+      await insertRow(tx, Account, {
+        id: ids[key],
+        username,
+        email: `${username}@example.org`,
+        passwordHash: `fake:${passwords[key]}`,
+        mustChangePassword: key === 'fresh',
+        jwtSecret: `jwt-secret-of-${username}`,
+        role,
+        createdAt: now,
+        updatedAt: now,
+      });
+    }
+  });
+  return ids;
+}
+
+/** Writes down every call, and lets a test make one fail. */
+function recorded(verbs: PanelVerbs, calls: World['calls'], failures: Map<string, unknown>): PanelVerbs {
+  const wrap = (group: string, part: object): object =>
+    Object.fromEntries(
+      Object.entries(part as Record<string, (...args: unknown[]) => Promise<unknown>>).map(([name, verb]) => [
+        name,
+        async (...args: unknown[]) => {
+          const key = `${group}.${name}`;
+          if (failures.has(key)) {
+            const error = failures.get(key);
+            failures.delete(key);
+            throw error;
+          }
+          calls.push({ verb: key, caller: args[0] as Caller, args: args.slice(1) });
+          return verb(...args);
+        },
+      ]),
+    );
+  return Object.fromEntries(Object.entries(verbs).map(([group, part]) => [group, wrap(group, part as object)])) as unknown as PanelVerbs;
+}
+
+function fakeVerbs(database: Database, events: Events): PanelVerbs {
+  const { reader, write } = database;
+  const audit = (caller: Caller, action: string, objectType: string, objectId: string): Promise<void> =>
+    write.run((tx) =>
+      insertRow(tx, AuditLog, {
+        id: newId(),
+        at: new Date(),
+        accountId: caller.accountId,
+        actorType: 'panel',
+        actorName: caller.credential.name,
+        action,
+        objectType,
+        objectId,
+        changes: {},
+        ip: caller.ip,
+        requestId: caller.requestId,
+      }),
+    );
+  const moved = (action: string, changes: Partial<Session>) => async (caller: Caller, id: string) => {
+    await write.run((tx) => updateRows(tx, Session, { id }, changes));
+    await audit(caller, action, 'session', id);
+  };
+  const marked = (action: string, changes: Partial<Message>) => async (caller: Caller, id: string) => {
+    await write.run((tx) => updateRows(tx, Message, { id }, changes));
+    await audit(caller, action, 'message', id);
+  };
+  const changed = (action: string, changes: Partial<Account>) => async (caller: Caller, id: string) => {
+    await write.run((tx) => updateRows(tx, Account, { id }, changes));
+    await audit(caller, action, 'account', id);
+  };
+  const failedLogins = new Map<string, number>();
+  return {
+    auth: {
+      async signIn({ login, password }) {
+        if ((failedLogins.get(login) ?? 0) >= 10) throw new AppError('RATE_LIMITED', { retryAfterSeconds: 900 });
+        const account = await reader
+          .getRepository(Account)
+          .createQueryBuilder('a')
+          .addSelect('a.passwordHash')
+          .where('a.email = :login OR a.username = :login', { login })
+          .getOne();
+        if (account?.passwordHash !== `fake:${password}`) {
+          failedLogins.set(login, (failedLogins.get(login) ?? 0) + 1);
+          throw new AppError('INVALID_CREDENTIALS');
+        }
+        if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+        return { accountId: account.id };
+      },
+      signedOut: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
+      async changePassword(caller, { current, next }) {
+        const account = await reader
+          .getRepository(Account)
+          .createQueryBuilder('a')
+          .addSelect('a.passwordHash')
+          .where({ id: caller.accountId })
+          .getOneOrFail();
+        if (account.passwordHash !== `fake:${current}`) throw new AppError('INVALID_CREDENTIALS');
+        const changes = { passwordHash: `fake:${next}`, mustChangePassword: false };
+        await write.run((tx) => updateRows(tx, Account, { id: caller.accountId }, changes));
+      },
+    },
+    sessions: {
+      async create(caller, { accountId, name }) {
+        const id = await addSession(write, { accountId, name, status: 'disconnected' });
+        await audit(caller, 'session.created', 'session', id);
+        return { id };
+      },
+      start: moved('session.started', { desired: 'running', status: 'initializing' }),
+      stop: moved('session.stopped', { desired: 'stopped', status: 'disconnected' }),
+      logout: moved('session.logged_out', { desired: 'stopped', status: 'disconnected', phoneNumber: null }),
+      restart: moved('session.restarted', { status: 'initializing' }),
+      suspend: moved('session.suspended', { status: 'suspended' }),
+      resume: moved('session.resumed', { status: 'disconnected' }),
+      pairingCode: () => Promise.resolve({ code: 'K7Q2M9XA', expiresAt: new Date(Date.now() + 60_000) }),
+    },
+    messages: {
+      async sendText(caller, sessionId, { recipient, message }) {
+        const id = await addMessage(database, events, { sessionId, text: message, chatName: recipient, status: 'sent' });
+        await audit(caller, 'message.sent', 'message', id);
+        return { id };
+      },
+      retry: marked('message.retried', { status: 'queued' }),
+      cancel: marked('message.cancelled', { status: 'cancelled' }),
+      resolve: (caller, id, as) => marked('message.resolved', { status: as === 'retry' ? 'queued' : as })(caller, id),
+    },
+    accounts: {
+      async create(caller, input) {
+        const id = newId();
+        const now = new Date();
+        await write.run((tx) =>
+          insertRow(tx, Account, { ...input, id, passwordHash: 'fake:once', jwtSecret: 'x', createdAt: now, updatedAt: now }),
+        );
+        await audit(caller, 'account.created', 'account', id);
+        return { id, secret: 'one-time-7Hq' };
+      },
+      setRole: (caller, id, role) => changed('account.role', { role })(caller, id),
+      activate: changed('account.activated', { isActive: true }),
+      deactivate: changed('account.deactivated', { isActive: false }),
+      resetPassword: async (caller, id) => {
+        await changed('account.password_reset', { passwordHash: 'fake:once', mustChangePassword: true })(caller, id);
+        return { id, secret: 'once' };
+      },
+    },
+    keys: {
+      create: (_caller, input) => addKey(write, input).then((id) => ({ id, secret: 'cq_live_shown_once' })),
+      revoke: async (_caller, id) => void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive: false }))),
+      regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_anew' }),
+    },
+    media: {
+      async open(_caller, id) {
+        const file = await reader.getRepository(MediaFile).findOneBy({ id });
+        if (!file) throw new AppError('MEDIA_NOT_FOUND');
+        return { mimetype: file.mimetype, filename: file.filename, size: png.length, stream: Readable.from([png]) };
+      },
+    },
+  };
+}
+
+const settings: Session['settings'] = {
+  autoReconnect: true,
+  autoRead: false,
+  storeMedia: true,
+  countryCode: null,
+  queueIfOffline: true,
+  maxQueueAgeHours: 24,
+  pacing: { perMinute: 30, chatGapMs: 0, jitterMs: 0, typing: false },
+};
+
+type NewSession = Partial<Session> & { accountId: string; name: string; status: SessionStatus };
+export async function addSession(write: UnitOfWork, row: NewSession): Promise<string> {
+  const id = newId();
+  const now = new Date();
+  const rest = { liveName: row.name, settings, metadata: {}, createdAt: now, updatedAt: now };
+  await write.run((tx) => insertRow(tx, Session, { ...rest, ...row, id }));
+  return id;
+}
+
+interface NewMessage {
+  sessionId: string;
+  accountId?: string;
+  text: string | null;
+  chatName?: string;
+  status?: MessageStatus;
+  direction?: 'inbound' | 'outbound';
+  reason?: [string, string];
+  at?: Date;
+  content?: MessageContent;
+  mediaId?: string;
+}
+
+/** One message with its events, as a domain would have written them. */
+export async function addMessage(database: Database, events: Events, asked: NewMessage): Promise<string> {
+  const { status = 'sent', direction = 'outbound', at = new Date(), text, reason } = asked;
+  const session = await database.reader.getRepository(Session).findOneByOrFail({ id: asked.sessionId });
+  const id = newId(at.getTime());
+  const content: MessageContent = asked.content ?? { type: 'text', message: text ?? '' };
+  await database.write.run(async (tx) => {
+    await insertRow(tx, Message, {
+      id,
+      accountId: session.accountId,
+      sessionId: session.id,
+      whatsappKey: reserveWhatsappId(session.accountId, id),
+      direction,
+      origin: direction === 'inbound' ? 'live' : 'api',
+      type: content.type,
+      status,
+      reasonCode: reason?.[0] ?? null,
+      reasonText: reason?.[1] ?? null,
+      chatId: '447700900123@c.us',
+      chatType: 'private',
+      chatName: asked.chatName ?? 'Ines Okafor',
+      content,
+      text,
+      mediaId: asked.mediaId ?? null,
+      mentions: [],
+      attempts: direction === 'outbound' ? 1 : 0,
+      createdAt: at,
+      queuedAt: direction === 'outbound' ? at : null,
+      sentAt: ['sent', 'delivered', 'read'].includes(status) ? new Date(at.getTime() + 900) : null,
+    });
+    await insertEvents(tx, events, { accountId: session.accountId, sessionId: session.id, messageId: id, status, direction, at, reason });
+  });
+  return id;
+}
+
+type Tx = Parameters<Parameters<UnitOfWork['run']>[0]>[0];
+interface Way {
+  accountId: string;
+  sessionId: string;
+  messageId: string;
+  status: MessageStatus;
+  direction: 'inbound' | 'outbound';
+  at: Date;
+  reason?: [string, string];
+}
+
+/** Straight into the table: the catalogue would want a whole message resource, which is the messages domain's to make. */
+let lastCursor = 1_000_000;
+async function insertEvents(tx: Tx, _events: Events, way: Way): Promise<void> {
+  const steps: [string, MessageStatus, number][] =
+    way.direction === 'inbound'
+      ? [['message.received', 'delivered', 0]]
+      : [['message.queued', 'queued', 0], ['message.sending', 'sending', 240]];
+  if (way.direction === 'outbound' && ['sent', 'delivered', 'read'].includes(way.status)) steps.push(['message.sent', 'sent', 900]);
+  if (['delivered', 'read'].includes(way.status) && way.direction === 'outbound') steps.push(['message.ack', 'delivered', 2100]);
+  if (way.status === 'read') steps.push(['message.ack', 'read', 64_000]);
+  if (way.status === 'failed' || way.status === 'uncertain') steps.push([`message.${way.status}`, way.status, 3000]);
+  for (const [type, status, after] of steps)
+    await insertRow(tx, EventRow, {
+      cursor: ++lastCursor,
+      id: newId(),
+      accountId: way.accountId,
+      sessionId: way.sessionId,
+      sequence: lastCursor,
+      type,
+      messageId: way.messageId,
+      data: {
+        status,
+        ...(type === 'message.sending' ? { attempt: 1 } : {}),
+        reason: way.reason && status === way.status ? { code: way.reason[0], message: way.reason[1] } : null,
+      },
+      occurredAt: new Date(way.at.getTime() + after),
+    });
+}
+
+export async function addEvent(write: UnitOfWork, row: { accountId: string; sessionId: string; type: string; data: Record<string, unknown> }) {
+  const cursor = ++lastCursor;
+  await write.run((tx) => insertRow(tx, EventRow, { ...row, cursor, id: newId(), sequence: cursor, messageId: null, occurredAt: new Date() }));
+}
+
+type NewKey = { accountId: string; sessionId: string | null; name: string; permissions: string[] };
+export async function addKey(write: UnitOfWork, row: NewKey): Promise<string> {
+  const id = newId();
+  const hash = `hash-of-${id}`;
+  await write.run((tx) => insertRow(tx, ApiKey, { ...row, id, hash, prefix: 'cq_live_9f3', lastFour: 'x7Qa', createdAt: new Date() }));
+  return id;
+}
+
+export async function addImage(write: UnitOfWork, accountId: string, mimetype = 'image/png'): Promise<string> {
+  const id = newId();
+  const row = { id, accountId, state: 'stored' as const, mimetype, size: png.length, filename: 'receipt.png', createdAt: new Date() };
+  await write.run((tx) => insertRow(tx, MediaFile, row));
+  return id;
+}
+
+export async function addWorker(write: UnitOfWork, row: Partial<Worker> & { id: string }): Promise<void> {
+  const rest = { url: 'http://worker.invalid', bootId: newId(), version: '0.1.0', capacity: 50, lastHeartbeatAt: new Date() };
+  await write.run((tx) => insertRow(tx, Worker, { ...rest, ...row }));
+}
