@@ -28,7 +28,12 @@ import { Worker } from '../src/whatsapp/worker.entity.js';
  * audit log. The real verbs have tests of their own; here it counts which one is called, by whom, and what the panel makes of it.
  */
 
-export const passwords = { admin: 'correct horse battery', staff: 'quiet river stones', user: 'seven green doors', fresh: 'one-time-Xy7' };
+export const passwords = {
+  admin: 'correct horse battery',
+  staff: 'quiet river stones',
+  user: 'seven green doors',
+  fresh: 'one-time-Xy7',
+};
 
 /** A pixel. */
 const png = Buffer.from(
@@ -59,7 +64,9 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
   const accounts = await seedAccounts(database.write);
   const verbs = recorded(fakeVerbs(database, events), calls, failures);
   const app = express();
-  const log = { error: (message: string, fields?: Record<string, unknown>) => process.stderr.write(`${message} ${JSON.stringify(fields)}\n`) };
+  const log = {
+    error: (message: string, fields?: Record<string, unknown>) => process.stderr.write(`${message} ${JSON.stringify(fields)}\n`),
+  };
   const panel = mountPanel(app, { database, verbs, events, clock, log, version: '0.1.0', secureCookies });
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -126,7 +133,9 @@ function recorded(verbs: PanelVerbs, calls: World['calls'], failures: Map<string
         },
       ]),
     );
-  return Object.fromEntries(Object.entries(verbs).map(([group, part]) => [group, wrap(group, part as object)])) as unknown as PanelVerbs;
+  return Object.fromEntries(
+    Object.entries(verbs).map(([group, part]) => [group, wrap(group, part as object)]),
+  ) as unknown as PanelVerbs;
 }
 
 function fakeVerbs(database: Database, events: Events): PanelVerbs {
@@ -309,7 +318,15 @@ export async function addMessage(database: Database, events: Events, asked: NewM
       queuedAt: direction === 'outbound' ? at : null,
       sentAt: ['sent', 'delivered', 'read'].includes(status) ? new Date(at.getTime() + 900) : null,
     });
-    await insertEvents(tx, events, { accountId: session.accountId, sessionId: session.id, messageId: id, status, direction, at, reason });
+    await insertEvents(tx, events, {
+      accountId: session.accountId,
+      sessionId: session.id,
+      messageId: id,
+      status,
+      direction,
+      at,
+      reason,
+    });
   });
   return id;
 }
@@ -331,8 +348,12 @@ async function insertEvents(tx: Tx, _events: Events, way: Way): Promise<void> {
   const steps: [string, MessageStatus, number][] =
     way.direction === 'inbound'
       ? [['message.received', 'delivered', 0]]
-      : [['message.queued', 'queued', 0], ['message.sending', 'sending', 240]];
-  if (way.direction === 'outbound' && ['sent', 'delivered', 'read'].includes(way.status)) steps.push(['message.sent', 'sent', 900]);
+      : [
+          ['message.queued', 'queued', 0],
+          ['message.sending', 'sending', 240],
+        ];
+  if (way.direction === 'outbound' && ['sent', 'delivered', 'read'].includes(way.status))
+    steps.push(['message.sent', 'sent', 900]);
   if (['delivered', 'read'].includes(way.status) && way.direction === 'outbound') steps.push(['message.ack', 'delivered', 2100]);
   if (way.status === 'read') steps.push(['message.ack', 'read', 64_000]);
   if (way.status === 'failed' || way.status === 'uncertain') steps.push([`message.${way.status}`, way.status, 3000]);
@@ -354,22 +375,37 @@ async function insertEvents(tx: Tx, _events: Events, way: Way): Promise<void> {
     });
 }
 
-export async function addEvent(write: UnitOfWork, row: { accountId: string; sessionId: string; type: string; data: Record<string, unknown> }) {
+export async function addEvent(
+  write: UnitOfWork,
+  row: { accountId: string; sessionId: string; type: string; data: Record<string, unknown> },
+) {
   const cursor = ++lastCursor;
-  await write.run((tx) => insertRow(tx, EventRow, { ...row, cursor, id: newId(), sequence: cursor, messageId: null, occurredAt: new Date() }));
+  await write.run((tx) =>
+    insertRow(tx, EventRow, { ...row, cursor, id: newId(), sequence: cursor, messageId: null, occurredAt: new Date() }),
+  );
 }
 
 type NewKey = { accountId: string; sessionId: string | null; name: string; permissions: string[] };
 export async function addKey(write: UnitOfWork, row: NewKey): Promise<string> {
   const id = newId();
   const hash = `hash-of-${id}`;
-  await write.run((tx) => insertRow(tx, ApiKey, { ...row, id, hash, prefix: 'cq_live_9f3', lastFour: 'x7Qa', createdAt: new Date() }));
+  await write.run((tx) =>
+    insertRow(tx, ApiKey, { ...row, id, hash, prefix: 'cq_live_9f3', lastFour: 'x7Qa', createdAt: new Date() }),
+  );
   return id;
 }
 
 export async function addImage(write: UnitOfWork, accountId: string, mimetype = 'image/png'): Promise<string> {
   const id = newId();
-  const row = { id, accountId, state: 'stored' as const, mimetype, size: png.length, filename: 'receipt.png', createdAt: new Date() };
+  const row = {
+    id,
+    accountId,
+    state: 'stored' as const,
+    mimetype,
+    size: png.length,
+    filename: 'receipt.png',
+    createdAt: new Date(),
+  };
   await write.run((tx) => insertRow(tx, MediaFile, row));
   return id;
 }

@@ -124,8 +124,8 @@ export function createSupervisor({
       isStopping = true;
       const deadline = Date.now() + graceMs;
       const killed = [];
+      for (const part of parts.values()) clearTimeout(part.timer);
       for (const part of [...parts.values()].reverse()) {
-        clearTimeout(part.timer);
         if ((await end(part, Math.max(Math.min(graceMs, 3000), deadline - Date.now()))) === 'killed') killed.push(part.name);
       }
       return killed;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { phoneId, pushTo, type AccountOptions } from './accounts.js';
 import type { Fault } from './faults.js';
 import type { Linking } from './linking.js';
-import { storeMedia } from './server.js';
+import { storeMedia } from './files.js';
 import type { PageOptions } from './wire.js';
 import { Refusal, type World } from './world.js';
 

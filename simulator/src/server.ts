@@ -1,4 +1,3 @@
-import { randomBytes, createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
@@ -11,6 +10,7 @@ import { simulatorClient } from './client.js';
 import { createFaults } from './faults.js';
 import { createJournal } from './journal.js';
 import { serveLine } from './line.js';
+import { storeMedia } from './files.js';
 import { createLinking } from './linking.js';
 import { builds, type BuildName, type PageOptions } from './wire.js';
 import { createWorld } from './world.js';
@@ -101,13 +101,6 @@ function serveMedia(req: IncomingMessage, res: ServerResponse, path: string, med
   req.on('end', () =>
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(storeMedia(media, Buffer.concat(chunks)))),
   );
-}
-
-/** Keeps bytes and gives their place, as WhatsApp's upload does. */
-export function storeMedia(media: Map<string, Buffer>, bytes: Buffer): { directPath: string; filehash: string } {
-  const directPath = `/mms/${randomBytes(12).toString('hex')}`;
-  media.set(directPath, bytes);
-  return { directPath, filehash: createHash('sha256').update(bytes).digest('base64') };
 }
 
 const listen = (server: Server, port: number): Promise<void> =>

@@ -21,7 +21,7 @@ export function mountAssets(router: Router): void {
   if (!existsSync(bundleFile)) throw new Error('The pages of the admin panel are not built. Run: npm run build');
   const require = createRequire(import.meta.url);
   const adminjs = join(dirname(require.resolve('adminjs')), 'lib', 'frontend', 'assets', 'scripts');
-  const designSystem = dirname(require.resolve('@adminjs/design-system/package.json'));
+  const designSystem = join(dirname(require.resolve('@adminjs/design-system')), '..');
   const inter = join(dirname(require.resolve('@fontsource-variable/inter/package.json')), 'files');
   const files: Record<string, string> = {
     '/frontend/assets/app.bundle.js': join(adminjs, 'app-bundle.production.js'),

@@ -1,0 +1,414 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import puppeteer, { type Browser, type Page } from 'puppeteer';
+import { Session } from '../src/sessions/session.entity.js';
+import { updateRows } from '../src/db/rows.js';
+import {
+  addEvent,
+  addImage,
+  addKey,
+  addMessage,
+  addSession,
+  addWorker,
+  passwords,
+  startWorld,
+  type World,
+} from './panel.fixture.js';
+
+/** A person at the panel: a real browser, the real pages, a seeded database. PANEL_SHOTS names a folder for pictures of every page. */
+let world: World;
+let browser: Browser;
+const ids: Record<string, string> = {};
+const shots = process.env['PANEL_SHOTS'];
+
+beforeAll(async () => {
+  world = await startWorld();
+  await seed(world);
+  const executablePath = process.env['BROWSER_PATH'];
+  if (!executablePath) throw new Error('BROWSER_PATH is not set; npm test sets it.');
+  browser = await puppeteer.launch({ executablePath, headless: true, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+}, 60_000);
+afterAll(async () => {
+  await browser?.close();
+  await world?.close();
+});
+
+/** A day of an invented shop. */
+async function seed({ database, events, accounts }: World): Promise<void> {
+  const { write } = database;
+  const owner = accounts.user;
+  const hour = 3_600_000;
+  const now = Date.now();
+  await addWorker(write, { id: 'worker-1', sessions: 4, memoryMb: 812, memoryLimitMb: 4096, cpuPercent: 11 });
+  await addWorker(write, { id: 'worker-2', sessions: 1, memoryMb: 240, memoryLimitMb: 4096, cpuPercent: 3, draining: true });
+  const up = {
+    accountId: owner,
+    status: 'connected' as const,
+    desired: 'running' as const,
+    workerId: 'worker-1',
+    memoryMb: 171,
+    roundTripMs: 12,
+  };
+  ids['shop'] = await addSession(write, {
+    ...up,
+    name: 'shop',
+    phoneNumber: '447700900101',
+    pushName: 'Harbour Bakery',
+    platform: 'android',
+    lastSeen: new Date(),
+    connectedAt: new Date(now - 5 * hour),
+    sentCount: 1284,
+    receivedCount: 967,
+    failedCount: 3,
+  });
+  ids['orders'] = await addSession(write, {
+    ...up,
+    name: 'orders',
+    phoneNumber: '447700900102',
+    pushName: 'Harbour Orders',
+    lastSeen: new Date(),
+    connectedAt: new Date(now - 30 * hour),
+  });
+  await addSession(write, {
+    ...up,
+    name: 'support',
+    phoneNumber: '447700900103',
+    pushName: 'Harbour Help',
+    lastSeen: new Date(),
+    connectedAt: new Date(now - 2 * hour),
+  });
+  ids['desk'] = await addSession(write, {
+    accountId: owner,
+    name: 'front-desk',
+    status: 'qr_pending',
+    desired: 'running',
+    reasonCode: 'WAITING_FOR_SCAN',
+    reasonText: 'Scan the QR code with WhatsApp on the phone: Settings, Linked devices, Link a device.',
+    qrText: '2@simulated-code-of-no-phone,AAAABBBBCCCCDDDD,EEEEFFFFGGGG',
+    qrId: 'qr-1',
+    qrExpiresAt: new Date(now + 55_000),
+    workerId: 'worker-1',
+  });
+  await addSession(write, {
+    accountId: owner,
+    name: 'van-2',
+    status: 'error',
+    reasonCode: 'RECONNECT_EXHAUSTED',
+    reasonText: 'All attempts to reconnect failed. Start the session again.',
+    lastSeen: new Date(now - 3 * hour),
+  });
+  const people = ['Ines Okafor', 'Leo Marsh', 'Priya Nair', 'Jonas Weber', 'Ada Quill'];
+  const said = [
+    'Your bread is ready at four.',
+    'Thank you! I am on my way.',
+    'Is the rye loaf back?',
+    'Order 1042 has left the shop.',
+    'See you on Friday.',
+  ];
+  for (let index = 0; index < 110; index++) {
+    const back = Math.round((index / 110) ** 1.3 * 23 * hour) + 60_000;
+    const inbound = index % 5 < 2;
+    await addMessage(database, events, {
+      sessionId: ids['shop']!,
+      direction: inbound ? 'inbound' : 'outbound',
+      text: said[index % said.length]!,
+      chatName: people[(index * 7) % people.length]!,
+      at: new Date(now - back),
+      status: inbound ? 'delivered' : (['read', 'delivered', 'sent'] as const)[index % 3]!,
+    });
+  }
+  ids['failed'] = await addMessage(database, events, {
+    sessionId: ids['shop']!,
+    text: 'Your bread is ready at four.',
+    chatName: 'Old number',
+    status: 'failed',
+    at: new Date(now - 40 * 60_000),
+    reason: ['RECIPIENT_NOT_ON_WHATSAPP', 'The number is not registered on WhatsApp.'],
+  });
+  ids['doubt'] = await addMessage(database, events, {
+    sessionId: ids['orders']!,
+    text: 'Order 1043 has left the shop.',
+    chatName: 'Leo Marsh',
+    status: 'uncertain',
+    at: new Date(now - 9 * 60_000),
+    reason: ['HELD_BY_POLICY', 'Nobody can tell whether it left.'],
+  });
+  const mediaId = await addImage(write, owner);
+  ids['image'] = await addMessage(database, events, {
+    sessionId: ids['shop']!,
+    text: 'The receipt',
+    direction: 'inbound',
+    status: 'delivered',
+    chatName: 'Priya Nair',
+    at: new Date(now - 5 * 60_000),
+    mediaId,
+    content: {
+      type: 'image',
+      media: { id: mediaId, mimetype: 'image/png', size: 70, filename: 'receipt.png', sha256: null },
+      caption: 'The receipt',
+    },
+  });
+  ids['markup'] = await addMessage(database, events, {
+    sessionId: ids['shop']!,
+    direction: 'inbound',
+    status: 'delivered',
+    text: '<img src=x onerror="window.broken=1"><script>window.broken=1</script> Hello',
+    chatName: '<b>Bold</b>',
+    at: new Date(now - 60_000),
+  });
+  await addKey(write, {
+    accountId: owner,
+    sessionId: ids['shop']!,
+    name: 'web shop',
+    permissions: ['messages.send', 'instance.info'],
+  });
+  await addEvent(write, {
+    accountId: owner,
+    sessionId: ids['desk'],
+    type: 'session.qr',
+    data: { qrId: 'qr-1', qrText: 'never-shown', qrCode: 'never-shown', expiresAt: '' },
+  });
+}
+
+interface Visit {
+  page: Page;
+  problems: string[];
+}
+
+/** A page that writes down what must not happen: errors on the console, and any request to another host. */
+async function open(width = 1360, height = 940): Promise<Visit> {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  await page.setViewport({ width, height, deviceScaleFactor: shots && width < 500 ? 2 : 1 });
+  const problems: string[] = [];
+  page.on('console', (message) => {
+    if (message.type() === 'error' || message.type() === 'warn') problems.push(message.text());
+  });
+  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('request', (request) => {
+    const { protocol, origin } = new URL(request.url());
+    if (protocol !== 'data:' && protocol !== 'blob:' && origin !== world.url)
+      problems.push(`asked another host: ${request.url()}`);
+  });
+  return { page, problems };
+}
+
+async function signIn(page: Page, who: 'admin' | 'staff' = 'admin'): Promise<void> {
+  await page.goto(`${world.url}/admin`);
+  await page.waitForSelector('#login');
+  await page.type('#login', who === 'admin' ? 'mara@example.org' : 'tomas@example.org');
+  await page.type('#password', passwords[who]);
+  await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
+  await page.waitForSelector('[data-testid=dashboard]');
+}
+
+const text = (page: Page, selector = 'body'): Promise<string> =>
+  page.$eval(selector, (element) => (element as HTMLElement).innerText);
+const waitText = (page: Page, part: string) =>
+  page.waitForFunction((wanted) => document.body.innerText.includes(wanted), {}, part);
+const pathOf = (table: string, id: string): string => `${world.url}/admin/resources/${table}/records/${id}/show`;
+const overflow = (page: Page): Promise<number> =>
+  page.evaluate(() => {
+    const box = document.querySelector('[data-css=app-content]');
+    return Math.max(document.documentElement.scrollWidth - window.innerWidth, box ? box.scrollWidth - box.clientWidth : 0);
+  });
+
+async function shoot(page: Page, name: string): Promise<void> {
+  if (!shots) return;
+  mkdirSync(shots, { recursive: true });
+  await new Promise((resolve) => setTimeout(resolve, 400)); // Charts and fonts settle; for pictures only.
+  await page.screenshot({ path: join(shots, `${name}.png`) });
+}
+
+describe('a person at the panel', () => {
+  it('signs in, sees the figures, links a phone, sends, and follows the message', async () => {
+    const { page, problems } = await open();
+    await page.goto(`${world.url}/admin/login`);
+    await shoot(page, 'login-light');
+    await signIn(page);
+    await page.waitForSelector('.cq-tile');
+    const figures = await text(page, '.cq-tiles');
+    expect(figures).toMatch(/Sessions connected\s+3 \/ 5/);
+    expect(figures).toMatch(/Uncertain\s+1/);
+    await page.waitForSelector('.cq-chart canvas');
+    expect(await text(page)).toContain('All attempts to reconnect failed.');
+    await shoot(page, 'dashboard-light');
+
+    await page.goto(pathOf('sessions', ids['desk']!));
+    await page.waitForSelector('.cq-qr img');
+    expect(await page.$eval('.cq-qr img', (image) => (image as HTMLImageElement).naturalWidth)).toBeGreaterThan(0);
+    expect(await text(page)).toMatch(/A new code in \d+ s/);
+    await shoot(page, 'session-qr-light');
+    await page.click('.cq-details summary');
+    await page.type('input[type=tel]', '+44 7700 900123');
+    await page.click('.cq-details button');
+    await waitText(page, 'K7Q2-M9XA');
+
+    await world.database.write.run((tx) =>
+      updateRows(
+        tx,
+        Session,
+        { id: ids['desk']! },
+        {
+          status: 'connected',
+          qrText: null,
+          reasonCode: null,
+          reasonText: null,
+          phoneNumber: '447700900144',
+          pushName: 'Front Desk',
+          connectedAt: new Date(),
+        },
+      ),
+    );
+    await page.waitForSelector('[data-testid=session][data-status=connected]');
+    expect(await text(page)).toContain('Front Desk is connected.');
+    expect(await page.$('.cq-qr')).toBeNull();
+
+    await page.type('[data-testid=send] input', '+44 7700 900199');
+    await page.type('[data-testid=send] textarea', 'Hello from the panel');
+    await page.click('[data-testid=send] button');
+    await page.waitForSelector('[data-testid=send] .cq-note a');
+    expect(world.calls.find((call) => call.verb === 'messages.sendText')?.args).toEqual([
+      ids['desk'],
+      { recipient: '+44 7700 900199', message: 'Hello from the panel' },
+    ]);
+    await page.click('[data-testid=send] .cq-note a');
+    await page.waitForSelector('[data-testid=message]');
+    await page.waitForSelector('.cq-timeline li');
+    expect(await text(page, '.cq-timeline')).toMatch(/Queued[\s\S]*Sending[\s\S]*attempt 1[\s\S]*Sent/);
+    expect(await text(page, '.cq-bubble')).toContain('Hello from the panel');
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 60_000);
+
+  it('retries a failed message and settles an uncertain one, each after a question where it matters', async () => {
+    const { page, problems } = await open();
+    await signIn(page, 'staff');
+    await page.goto(pathOf('messages', ids['failed']!));
+    await waitText(page, 'The number is not registered on WhatsApp.');
+    await shoot(page, 'message-failed-light');
+    await page.click('.cq-actions .cq-main');
+    await page.waitForSelector('[data-testid=message][data-status=queued]');
+    await page.goto(pathOf('messages', ids['doubt']!));
+    await waitText(page, 'It arrived');
+    await page.click('.cq-actions .cq-button');
+    await waitText(page, 'Did you see it on the phone?');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-testid=message][data-status=sent]');
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 60_000);
+
+  it('shows markup as text and pictures as pictures', async () => {
+    const { page, problems } = await open();
+    await signIn(page);
+    await page.goto(`${world.url}/admin/resources/messages`);
+    await page.waitForSelector('.cq-table');
+    expect(await text(page)).toContain('<b>Bold</b>');
+    expect(await text(page)).toContain('<img src=x onerror=');
+    await shoot(page, 'messages-light');
+    await page.goto(pathOf('messages', ids['markup']!));
+    await page.waitForSelector('.cq-bubble');
+    expect(await text(page, '.cq-bubble')).toContain('<script>window.broken=1</script> Hello');
+    expect(await page.evaluate(() => 'broken' in window)).toBe(false);
+    await page.goto(pathOf('messages', ids['image']!));
+    await page.waitForFunction(() => (document.querySelector('.cq-media img') as HTMLImageElement | null)?.naturalWidth === 1);
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 60_000);
+
+  it('keeps the dark theme, on every page, over a new login', async () => {
+    const { page, problems } = await open();
+    await signIn(page);
+    await Promise.all([page.waitForNavigation(), page.click('[aria-label="Use the dark theme"]')]);
+    await page.waitForSelector('[data-testid=dashboard]');
+    expect(await page.evaluate(() => getComputedStyle(document.querySelector('.cq-panel')!).backgroundColor)).toBe(
+      'rgb(21, 29, 28)',
+    );
+    await page.waitForSelector('.cq-chart canvas');
+    await shoot(page, 'dashboard-dark');
+    for (const [name, path] of [
+      ['sessions', 'resources/sessions'],
+      ['messages', 'resources/messages'],
+      ['accounts', 'resources/accounts'],
+      ['keys', 'resources/keys'],
+      ['audit', 'resources/audit'],
+      ['events', 'pages/events'],
+      ['workers', 'pages/workers'],
+    ]) {
+      await page.goto(`${world.url}/admin/${path}`);
+      await page.waitForSelector('.cq-head h1');
+      await page.waitForSelector('.cq-table, .cq-empty, .cq-list, .cq-workers');
+      await shoot(page, `${name}-dark`);
+    }
+    await page.goto(pathOf('sessions', ids['shop']!));
+    await page.waitForSelector('[data-testid=session]');
+    await shoot(page, 'session-dark');
+    await page.goto(pathOf('messages', ids['image']!));
+    await page.waitForSelector('.cq-media img');
+    await shoot(page, 'message-dark');
+    await Promise.all([page.waitForNavigation(), page.click('[aria-label="Sign out"]')]);
+    expect(await page.$eval('html', (html) => html.dataset['theme'])).toBe('dark');
+    await shoot(page, 'login-dark');
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 90_000);
+
+  it('fits a phone, with the menu a tap away', async () => {
+    const { page, problems } = await open(390, 844);
+    await signIn(page);
+    await page.waitForSelector('.cq-chart canvas');
+    expect(await overflow(page)).toBeLessThanOrEqual(0);
+    await shoot(page, 'dashboard-phone');
+    const paths = [
+      'resources/sessions',
+      'resources/messages',
+      'resources/accounts',
+      'resources/keys',
+      'resources/audit',
+      'pages/events',
+      'pages/workers',
+      'resources/sessions/actions/new',
+      'resources/keys/actions/new',
+      'resources/accounts/actions/new',
+    ];
+    for (const path of [
+      ...paths,
+      `resources/sessions/records/${ids['shop']}/show`,
+      `resources/messages/records/${ids['markup']}/show`,
+    ]) {
+      await page.goto(`${world.url}/admin/${path}`);
+      await page.waitForSelector('.cq-head h1');
+      await page.waitForSelector('.cq-table, .cq-empty, .cq-list, .cq-workers, .cq-form, .cq-facts');
+      expect([path, await overflow(page)]).toEqual([path, 0]);
+      await shoot(page, `${path.replaceAll('/', '-').slice(0, 28)}-phone`);
+    }
+    await page.click('[aria-label=Menu]');
+    await page.waitForSelector('.cq-sidebar.cq-open');
+    await page.evaluate(() => (document.querySelector('.cq-sidebar a[href="/admin/pages/workers"]') as HTMLElement).click());
+    await page.waitForFunction(
+      () => document.querySelector('h1')?.textContent === 'Workers' && !document.querySelector('.cq-open'),
+    );
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 90_000);
+
+  it('is used with the keyboard alone', async () => {
+    const { page } = await open();
+    await signIn(page);
+    await page.goto(`${world.url}/admin/resources/sessions`);
+    await page.waitForSelector('.cq-table');
+    await page.focus('.cq-table tbody a');
+    await page.keyboard.press('Enter');
+    await page.waitForSelector('[data-testid=session]');
+    const unreachable = await page.evaluate(
+      () =>
+        [...document.querySelectorAll<HTMLElement>('.cq-sidebar a, .cq-topbar button, .cq-actions button')].filter(
+          (one) => one.tabIndex < 0,
+        ).length,
+    );
+    expect(unreachable).toBe(0);
+    await page.browserContext().close();
+  }, 60_000);
+});
