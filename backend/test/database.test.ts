@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { newId } from '@chasqui/shared';
+import { EventCounter, EventRow } from '../src/events/event.entity.js';
+import { createEvents } from '../src/events/events.js';
+import { insertRow } from '../src/db/rows.js';
+import { systemClock } from '../src/lib/clock.js';
+import { databases, startRig, type Rig } from './support/backend.js';
+
+describe.each(await databases())('%s', (database) => {
+  let rig: Rig;
+  beforeAll(async () => {
+    rig = await startRig({ database });
+  });
+  afterAll(async () => rig?.close());
+
+  const count = (scope: string) => rig.database.reader.getRepository(EventCounter).findOneBy({ scope });
+  const put = (scope: string) => rig.database.write.run((tx) => insertRow(tx, EventCounter, { scope, last: 1 }));
+
+  test('entities and migrations agree: the schema builder would change nothing', async () => {
+    const wanted = await rig.database.write.run((tx) => tx.manager.connection.driver.createSchemaBuilder().log());
+    expect(wanted.upQueries.map((query) => query.query)).toEqual([]);
+  });
+
+  test('of many transactions at once, one that throws is undone alone', async () => {
+    const results = await Promise.allSettled(
+      Array.from({ length: 40 }, (_, number) =>
+        rig.database.write.run(async (tx) => {
+          await insertRow(tx, EventCounter, { scope: `group-${number}`, last: 1 });
+          if (number === 7) throw new Error('no');
+          return number;
+        }),
+      ),
+    );
+    expect(results.filter((result) => result.status === 'rejected')).toHaveLength(1);
+    expect([await count('group-6'), await count('group-7'), await count('group-8')]).toMatchObject([
+      { last: 1 },
+      null,
+      { last: 1 },
+    ]);
+  });
+
+  test('a reader never sees what is not committed', async () => {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => (release = resolve));
+    const writing = rig.database.write.run(async (tx) => {
+      await insertRow(tx, EventCounter, { scope: 'unseen', last: 1 });
+      await held;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await count('unseen')).toBeNull();
+    release();
+    await writing;
+    expect(await count('unseen')).toMatchObject({ last: 1 });
+  });
+
+  test('after-commit callbacks run once the rows are there, and not at all after a throw', async () => {
+    const ran: string[] = [];
+    await rig.database.write.run(async (tx) => tx.afterCommit(() => ran.push('good')));
+    await rig.database.write
+      .run(async (tx) => {
+        tx.afterCommit(() => ran.push('bad'));
+        throw new Error('no');
+      })
+      .catch(() => undefined);
+    expect(ran).toEqual(['good']);
+  });
+
+  test('no transaction is slept over when others end at that very moment', async () => {
+    for (let round = 0; round < 50; round += 1) await put(`wake-${round}`);
+    await rig.database.write.idle();
+    expect(await count('wake-49')).not.toBeNull();
+  });
+
+  test('fifty writers at once leave no gap in cursors and sequences', async () => {
+    const events = createEvents({ clock: systemClock });
+    const accountId = newId();
+    const sessionId = newId();
+    const data = { step: 'probe' as const, reason: 'test', ok: true };
+    await Promise.all(
+      Array.from({ length: 50 }, () =>
+        rig.database.write.run((tx) => events.append(tx, { accountId, sessionId, type: 'session.heal', data })),
+      ),
+    );
+    const rows = await rig.database.reader.getRepository(EventRow).find({ where: { sessionId }, order: { cursor: 'ASC' } });
+    expect(rows.map((row) => row.sequence)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
+    const all = await rig.database.reader.getRepository(EventRow).find({ order: { cursor: 'ASC' }, select: { cursor: true } });
+    expect(all.map((row) => row.cursor)).toEqual(all.map((_, index) => index + 1));
+  });
+});

@@ -1,0 +1,207 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { randomUUID } from 'node:crypto';
+import { password, serviceKey, startRig, type Rig } from './support/backend.js';
+
+let rig: Rig;
+let token: string;
+beforeAll(async () => {
+  rig = await startRig();
+  const login = await rig.call('POST', '/auth/login', { key: null, body: { email: 'admin@localhost.localdomain', password } });
+  token = (login.body.data as { token: string }).token;
+});
+afterAll(async () => rig?.close());
+
+const bearer = () => ({ key: null, headers: { authorization: `Bearer ${token}` } });
+const makeKey = async (permissions: string[]) => {
+  const made = await rig.call('POST', '/keys', { body: { name: 'test', permissions } });
+  return made.body.data as { key: string; id: string };
+};
+/** A path with every parameter filled in, with ids that nobody has. */
+const pathOf = (path: string): string => path.replace(/:\w+/g, () => randomUUID());
+
+describe('every route', () => {
+  test('asks for a credential, unless it is public', async () => {
+    const wrong = `chq_${'0'.repeat(49)}`;
+    for (const route of rig.routes) {
+      const method = route.method.toUpperCase();
+      for (const key of [null, wrong, 'nonsense']) {
+        const { status, body } = await rig.call(method, pathOf(route.path), { key });
+        if (route.auth === 'pub') expect([route.id, status]).not.toEqual([route.id, 401]);
+        else expect([route.id, key, status, body.error?.code]).toEqual([route.id, key, 401, 'UNAUTHENTICATED']);
+      }
+      const internal = await rig.call(method, pathOf(route.path), { key: null, headers: { 'x-api-key': serviceKey } });
+      if (route.auth !== 'pub') expect([route.id, internal.status]).toEqual([route.id, 401]);
+    }
+  });
+
+  test('denies a key that lacks its permission, and names it', async () => {
+    const { key } = await makeKey([]);
+    for (const route of rig.routes.filter((candidate) => candidate.permission)) {
+      const { status, body } = await rig.call(route.method.toUpperCase(), pathOf(route.path), { key });
+      expect([route.id, status, body.error?.details['permission']]).toEqual([route.id, 403, route.permission]);
+    }
+  });
+
+  test('answers 404 for an id that is not the caller’s', async () => {
+    for (const route of rig.routes.filter(({ path, consumes }) => path.includes(':') && consumes === 'none')) {
+      const { status, body } = await rig.call(route.method.toUpperCase(), pathOf(route.path));
+      expect([route.id, status, body.error?.code]).toEqual([route.id, 404, expect.stringMatching(/_NOT_FOUND$/)]);
+    }
+  });
+
+  test('stands in the OpenAPI document', async () => {
+    const { body } = await rig.call('GET', '/openapi.json', { key: null });
+    const { paths } = body as unknown as { paths: Record<string, Record<string, unknown>> };
+    for (const route of rig.routes)
+      expect([route.id, Object.keys(paths[route.path.replace(/:(\w+)/g, '{$1}')] ?? {})]).toEqual([
+        route.id,
+        expect.arrayContaining([route.method]),
+      ]);
+  });
+});
+
+describe('every refusal has the one envelope', () => {
+  test.each([
+    ['an unknown route', 'GET', '/nowhere', {}, 404, 'ROUTE_NOT_FOUND'],
+    ['a wrong method', 'PATCH', '/auth/login', {}, 405, 'METHOD_NOT_ALLOWED'],
+    ['broken JSON', 'POST', '/messages/send-text', { body: '{"recipient":' }, 400, 'MALFORMED_REQUEST'],
+    ['a broken path', 'GET', '/messages/%E0%A4%A', {}, 400, 'MALFORMED_REQUEST'],
+    [
+      'another content type',
+      'POST',
+      '/messages/send-text',
+      { body: 'a=b', headers: { 'content-type': 'text/plain' } },
+      415,
+      'UNSUPPORTED_MEDIA_TYPE',
+    ],
+    [
+      'a body that is too large',
+      'POST',
+      '/messages/send-text',
+      { body: { recipient: '5511999990001', message: 'x'.repeat(300_000) } },
+      413,
+      'BODY_TOO_LARGE',
+    ],
+    [
+      'an unknown field',
+      'POST',
+      '/messages/send-text',
+      { body: { recipient: '5511999990001', mesage: 'x', message: 'x' } },
+      422,
+      'VALIDATION_FAILED',
+    ],
+    ['two credentials', 'GET', '/auth/me', { headers: { 'x-api-key': 'another' } }, 400, 'CONFLICTING_CREDENTIALS'],
+    ['an unknown scheme', 'GET', '/auth/me', { key: null, headers: { authorization: 'Basic abc' } }, 401, 'UNAUTHENTICATED'],
+    [
+      'a session that is not there',
+      'POST',
+      '/messages/send-text',
+      { body: { recipient: '5511999990001', message: 'x' } },
+      409,
+      'SESSION_NOT_CONNECTED',
+    ],
+    ['no worker', 'POST', '/sessions/init', {}, 503, 'WORKER_UNAVAILABLE'],
+    [
+      'multipart without a boundary',
+      'POST',
+      '/messages/send-media',
+      { body: 'x', headers: { 'content-type': 'multipart/form-data' } },
+      400,
+      'MALFORMED_REQUEST',
+    ],
+  ])('%s', async (_what, method, path, options, status, code) => {
+    const answer = await rig.call(method, path, options as never);
+    expect([answer.status, answer.body]).toMatchObject([
+      status,
+      {
+        success: false,
+        error: { code, message: expect.stringMatching(/.{10}/), details: expect.anything() },
+        requestId: answer.headers.get('x-request-id'),
+      },
+    ]);
+  });
+
+  test('an unknown field is named; a request id is taken over', async () => {
+    const { body, headers } = await rig.call('POST', '/messages/send-text', {
+      body: { recipient: '5511999990001', mesage: 'x', message: 'x' },
+      headers: { 'x-request-id': 'mine-1' },
+    });
+    expect(body.error!.details['fields']).toEqual([expect.objectContaining({ path: 'mesage', code: 'UNKNOWN_FIELD' })]);
+    expect(headers.get('x-request-id')).toBe('mine-1');
+  });
+
+  test('the panel and the documents are there while the worker is down', async () => {
+    expect((await rig.call('GET', '//health', { key: null })).body).toMatchObject({
+      status: 'degraded',
+      checks: { database: 'ok', workers: 'degraded' },
+    });
+    expect((await rig.call('GET', '//api/docs', { key: null })).status).toBe(200);
+    expect((await rig.call('GET', '//docs', { key: null })).headers.get('location')).toBe('/api/docs');
+  });
+});
+
+describe('keys and logins', () => {
+  test('all three forms of a key work, with a slash at the end too', async () => {
+    for (const headers of [
+      { authorization: `ApiKey ${rig.apiKey}` },
+      { authorization: `Bearer ${rig.apiKey}` },
+      { 'x-api-key': rig.apiKey },
+    ])
+      expect((await rig.call('GET', '/auth/me/', { key: null, headers: headers as Record<string, string> })).status).toBe(200);
+    expect((await rig.call('GET', `/auth/me?api_key=${rig.apiKey}`, { key: null })).status).toBe(401);
+  });
+
+  test('a revoked key fails on the next request, a regenerated one replaces the old', async () => {
+    const { key, id } = await makeKey(['instance.info']);
+    expect((await rig.call('GET', '/auth/me', { key })).status).toBe(200);
+    await rig.call('DELETE', `/keys/${id}`);
+    expect((await rig.call('GET', '/auth/me', { key })).status).toBe(401);
+    const { body } = await rig.call('POST', '/auth/me/api-key/regenerate', bearer());
+    expect((await rig.call('GET', '/auth/me')).status).toBe(401);
+    rig.apiKey = (body.data as { apiKey: string }).apiKey;
+    expect((await rig.call('GET', '/auth/me', { key: rig.apiKey })).status).toBe(200);
+  });
+
+  test('an expired key says so', async () => {
+    const made = await rig.call('POST', '/keys', {
+      key: rig.apiKey,
+      body: { name: 'old', permissions: [], expiresAt: '2020-01-01T00:00:00.000Z' },
+    });
+    const { status, body } = await rig.call('GET', '/auth/me', { key: (made.body.data as { key: string }).key });
+    expect([status, body.error?.code]).toEqual([401, 'KEY_EXPIRED']);
+  });
+
+  test('no key grants what its maker does not hold', async () => {
+    const { key } = (
+      await rig.call('POST', '/keys', { key: rig.apiKey, body: { name: 'maker', permissions: ['keys.manage', 'chats.read'] } })
+    ).body.data as { key: string };
+    expect(
+      (await rig.call('POST', '/keys', { key, body: { name: 'more', permissions: ['messages.send'] } })).body.error?.code,
+    ).toBe('PERMISSION_DENIED');
+    expect((await rig.call('POST', '/keys', { key, body: { name: 'same', permissions: ['chats.read'] } })).status).toBe(201);
+  });
+
+  test('a wrong password and an unknown address are the same refusal, and too many are stopped', async () => {
+    const tries = (email: string) => rig.call('POST', '/auth/login', { key: null, body: { email, password: 'wrong' } });
+    const [unknown, known] = [await tries('nobody@example.com'), await tries('admin@localhost.localdomain')];
+    expect([unknown.status, unknown.body.error]).toEqual([known.status, known.body.error]);
+    for (let number = 0; number < 9; number += 1) await tries('admin@localhost.localdomain');
+    const stopped = await tries('admin@localhost.localdomain');
+    expect([stopped.status, stopped.body.error?.code, Number(stopped.headers.get('retry-after'))]).toEqual([
+      429,
+      'RATE_LIMITED',
+      expect.any(Number),
+    ]);
+  });
+
+  test('logging out voids every token of the account', async () => {
+    expect((await rig.call('POST', '/auth/logout', bearer())).status).toBe(200);
+    expect((await rig.call('GET', '/auth/me', bearer())).status).toBe(401);
+  });
+
+  test('no key, password or number is in any log line', () => {
+    const text = rig.lines.join('\n');
+    for (const secret of [rig.apiKey, password, serviceKey, '5511999990001']) expect(text).not.toContain(secret);
+    expect(rig.lines.length).toBeGreaterThan(50);
+  });
+});

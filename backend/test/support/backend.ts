@@ -1,0 +1,121 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { startBackend, type Backend } from '../../src/app.js';
+import { readConfig } from '../../src/config.js';
+import type { Log } from '../../src/lib/log.js';
+
+/** A whole backend in this process, on a free port and a folder or database of its own. */
+
+export const password = 'correct horse battery';
+export const serviceKey = randomBytes(32).toString('hex');
+const postgres = 'postgres://postgres@127.0.0.1:5432';
+
+export interface Reply {
+  status: number;
+  headers: Headers;
+  // What a test expects of a body it says by its assertions.
+  body: {
+    success?: boolean;
+    data?: unknown;
+    meta?: Record<string, unknown>;
+    error?: { code: string; message: string; details: Record<string, unknown> };
+    requestId?: string;
+  };
+}
+
+export interface Rig extends Backend {
+  apiKey: string;
+  lines: string[];
+  dataDir: string;
+  call(
+    method: string,
+    path: string,
+    options?: { key?: string | null; body?: unknown; headers?: Record<string, string> },
+  ): Promise<Reply>;
+}
+
+/** Two services of the machine that tests may use; without them their tests are skipped, and say so. */
+export async function hasPostgres(): Promise<boolean> {
+  const socket = createConnection(5432, '127.0.0.1');
+  return Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).finally(() =>
+    socket.destroy(),
+  );
+}
+
+let made = 0;
+async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
+  const name = `chq_test_${process.pid}_${(made += 1)}`;
+  const run = async (sql: string): Promise<void> => {
+    const client = new Client({ connectionString: `${postgres}/postgres` });
+    await client.connect();
+    await client.query(sql).finally(() => client.end());
+  };
+  await run(`CREATE DATABASE ${name}`);
+  return { url: `${postgres}/${name}`, drop: () => run(`DROP DATABASE ${name} WITH (FORCE)`) };
+}
+
+export async function startRig(
+  options: { database?: 'sqlite' | 'postgres'; settings?: Record<string, string> } = {},
+): Promise<Rig> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-backend-'));
+  const own = options.database === 'postgres' ? await ownDatabase() : null;
+  const lines: string[] = [];
+  const note = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
+  const log: Log = { error: note, warn: note, info: note, debug: note };
+  const env = {
+    DATA_DIR: dataDir,
+    SERVICE_API_KEY: serviceKey,
+    ADMIN_PASSWORD: password,
+    WORKER_URLS: 'http://127.0.0.1:9',
+    INIT_WAIT_MS: '300',
+    SEND_WAIT_MS: '2000',
+    LOG_LEVEL: 'debug',
+    ...(own ? { DATABASE_URL: own.url } : {}),
+    ...options.settings,
+  };
+  const backend = await startBackend(readConfig(env, dataDir), { log, port: 0 });
+  const apiKey = backend.firstAdmin!.apiKey;
+  return {
+    ...backend,
+    apiKey,
+    lines,
+    dataDir,
+    async call(method, path, { key = apiKey, body, headers = {} } = {}) {
+      const form = body instanceof FormData;
+      const text = typeof body === 'string' || form || body === undefined ? body : JSON.stringify(body);
+      const answer = await fetch(`${backend.url}${path.startsWith('//') ? path.slice(1) : `/api/v1${path}`}`, {
+        method,
+        redirect: 'manual',
+        headers: {
+          ...(key === null ? {} : { authorization: `ApiKey ${key}` }),
+          ...(text === undefined || form ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
+        ...(text === undefined ? {} : { body: text }),
+      });
+      const raw = await answer.text();
+      return {
+        status: answer.status,
+        headers: answer.headers,
+        body: (answer.headers.get('content-type')?.includes('json') ? JSON.parse(raw) : { data: raw }) as Reply['body'],
+      };
+    },
+    async close() {
+      await backend.close();
+      await own?.drop();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Runs a suite on both databases; without PostgreSQL it says loudly that half was not run. */
+export async function databases(): Promise<('sqlite' | 'postgres')[]> {
+  if (await hasPostgres()) return ['sqlite', 'postgres'];
+  process.stderr.write('SKIPPED: the tests on PostgreSQL, because nothing answers on 127.0.0.1:5432.\n');
+  return ['sqlite'];
+}
