@@ -12,7 +12,7 @@ try {
   const context = { env, settingsProblem: await settingsProblem(env) };
   let failures = 0;
   for (const { name, look } of rows) {
-    const result = await look(context);
+    const result = await lookSafely(look, context);
     if (!result.ok && result.essential) failures += 1;
     const mark = result.ok ? green('✓') : result.essential ? red('✗') : yellow('!');
     say(`${mark} ${bold(name.padEnd(20))} ${result.found}`);
@@ -24,6 +24,20 @@ try {
 } catch (error) {
   showProblem(error);
   process.exitCode = 1;
+}
+
+/** One row that fails in a way that it did not foresee must not hide the rows after it. */
+async function lookSafely(look, context) {
+  try {
+    return await look(context);
+  } catch (error) {
+    return {
+      ok: false,
+      essential: true,
+      found: `could not be checked: ${error.message}`,
+      mend: 'Mend what it says, and run npm run doctor again.',
+    };
+  }
 }
 
 /** The sentence of the first start's own check. Before the first build there is no table to check with. */

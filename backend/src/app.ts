@@ -22,7 +22,7 @@ import { createLog, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { holdAlone } from './lib/single.js';
 import { createMedia } from './media/media.js';
-import { createUploadReader } from './media/uploads.js';
+import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
 import { createDispatcher } from './messages/dispatcher.js';
 import { createIdempotency } from './messages/idempotency.js';
@@ -102,7 +102,7 @@ export async function startBackend(config: Config, over: { clock?: Clock; log?: 
   const messages = createMessages({
     database,
     events,
-    eventLog,
+    eventsOf: eventLog.ofMessage,
     state: messageState,
     media,
     idempotency,

@@ -181,11 +181,15 @@ async function open(width = 1360, height = 940): Promise<Visit> {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();
   await page.setViewport({ width, height, deviceScaleFactor: shots && width < 500 ? 2 : 1 });
+  page.setDefaultTimeout(12_000);
   const problems: string[] = [];
   page.on('console', (message) => {
     if (message.type() === 'error' || message.type() === 'warn') problems.push(message.text());
   });
-  page.on('pageerror', (error) => problems.push(String(error)));
+  page.on('pageerror', (error) => {
+    problems.push(String(error));
+    console.log(error);
+  });
   page.on('request', (request) => {
     const { protocol, origin } = new URL(request.url());
     if (protocol !== 'data:' && protocol !== 'blob:' && origin !== world.url)
@@ -200,7 +204,10 @@ async function signIn(page: Page, who: 'admin' | 'staff' = 'admin'): Promise<voi
   await page.type('#login', who === 'admin' ? 'mara@example.org' : 'tomas@example.org');
   await page.type('#password', passwords[who]);
   await Promise.all([page.waitForNavigation(), page.click('button[type=submit]')]);
-  await page.waitForSelector('[data-testid=dashboard]');
+  await page.waitForSelector('[data-testid=dashboard]').catch(async (e) => {
+    console.log(page.url(), (await page.content()).slice(0, 3000));
+    throw e;
+  });
 }
 
 const text = (page: Page, selector = 'body'): Promise<string> =>

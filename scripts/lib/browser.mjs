@@ -119,19 +119,28 @@ export async function getBrowser(env = process.env) {
   const found = await findBrowser(env);
   if (found) return found;
   const tried = [];
-  for (const [title, fetch] of [
-    ['Downloading the headless browser (about 100 MB, once)', downloadBrowser],
-    ["Installing Chromium from this system's packages", installBrowserPackage],
-  ]) {
-    if (fetch === installBrowserPackage && !mayUseApt()) continue;
-    const problem = await step(title, (tell) => fetch(env, tell)).catch((error) => error.message);
+  const ways = [['Downloading the headless browser (about 100 MB, once)', downloadBrowser]];
+  if (mayUseApt()) ways.push(["Installing Chromium from this system's packages", installBrowserPackage]);
+  for (const [title, fetchIt] of ways) {
+    try {
+      await step(title, (tell) => fetchIt(env, tell));
+    } catch (error) {
+      const reason = essence(error.message);
+      tried.push(`${title}:\n${reason}`);
+      say(`  ${reason.split('\n').at(-1).trim()}`);
+    }
+    // Also after a failure: the package may be there although a later step of its set-up complained.
     const now = await findBrowser(env);
     if (now) return now;
-    const reason = problem ?? (await whyDownloadFails(env));
-    tried.push(`${title}:\n${tail(reason, 6)}`);
-    say(`  That did not give a browser: ${tail(reason, 1)}`);
   }
   throw noBrowser(tried);
+}
+
+/** What a program said went wrong: from its last error on, without its help text before and the path of its own code after. */
+function essence(text) {
+  const lines = text.split('\n').filter((line) => line.trim() && !/^\s+at /.test(line));
+  const start = lines.findLastIndex((line) => /^(\w*Error|E):/.test(line));
+  return tail(lines.slice(Math.max(0, start)).join('\n'), 6);
 }
 
 /** The headless shell that the pinned puppeteer was made for. */
@@ -146,8 +155,13 @@ async function downloadBrowser(env, tell) {
     timeoutMs: 10 * 60_000,
     onLine: tell,
   });
-  if (result.code === 0) return null;
-  return result.timedOut ? 'the download took more than 10 minutes' : result.output.trim() || `it ended with code ${result.code}`;
+  if (result.timedOut) throw new Error('the download took more than 10 minutes');
+  if (result.code !== 0) throw new Error(result.output.trim() || `it ended with code ${result.code}`);
+  const [path] = downloadedShells(downloadDir(env)).filter(isExecutable);
+  if (!path) throw new Error('it is not where it should be');
+  // Most often libraries are missing; then this system's package, which brings them, is tried next.
+  const { version, output } = await browserVersion(path);
+  if (!version) throw new Error(`it does not run here:\n${output}`);
 }
 
 /** puppeteer's exports hide its package.json, so it is looked for above its entry file. */
@@ -159,16 +173,11 @@ function findManifest(entry) {
   }
 }
 
-/** It was downloaded and does not run: most often libraries are missing. */
-async function whyDownloadFails(env) {
-  const [path] = downloadedShells(downloadDir(env)).filter(isExecutable);
-  if (!path) return 'it is not where it should be';
-  return `it does not run: ${(await browserVersion(path)).output ?? ''}`;
-}
-
+/** Two names: Debian has both; where the small one is unknown, the whole Chromium has to do. */
 async function installBrowserPackage(_env, tell) {
-  const shell = await aptInstall(['chromium-headless-shell'], { onLine: tell });
-  return shell === null ? null : await aptInstall(['chromium'], { onLine: tell });
+  const failed =
+    (await aptInstall(['chromium-headless-shell'], { onLine: tell })) && (await aptInstall(['chromium'], { onLine: tell }));
+  if (failed) throw new Error(failed);
 }
 
 function noBrowser(tried) {

@@ -239,6 +239,8 @@ async function lookAtAddress(address, usualPort, name) {
 
 async function lookAtPort(env, name, usual, host = '127.0.0.1') {
   const port = Number(env[name] || usual);
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    return bad(`${env[name]} is no port`, `Set ${name} to a number from 1 to 65535.`);
   const trouble = await portTrouble(port, host || '127.0.0.1');
   if (!trouble) return ok(`${port} is free`);
   const running = runRecord(dataDirOf(env)).read();

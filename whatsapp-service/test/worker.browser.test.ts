@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +21,7 @@ let dir: string;
 let simulator: Simulator;
 let backend: Server;
 let worker: Worker;
-let events: OutletEvent[] = [];
+const events: OutletEvent[] = [];
 
 async function start(): Promise<void> {
   const { port } = backend.address() as AddressInfo;
@@ -83,7 +84,6 @@ const status = async (): Promise<unknown> => (await call('GET', `/api/session/st
 const connected = () => until('connected', async () => (await status()) === 'connected', 30_000);
 const profile = (): string => join(dir, 'worker', 'profiles', sessionId);
 const codes = (): number => events.filter(({ type }) => type === 'session.qr').length;
-/** The browser itself, not its helpers. */
 const received = async (match: (got: { key: string; text?: string | null }) => boolean): Promise<number> =>
   (await simulator.client.received({ phone: ana })).filter(match).length;
 
@@ -98,11 +98,7 @@ describe('the worker', () => {
       },
       30_000,
     );
-    const roots = await until(
-      'one browser',
-      async () => (await browsersOn(profile())).length > 0 && (await browsersOn(profile())),
-    );
-    expect(await parentless(roots)).toHaveLength(1);
+    expect(await parentless(await browsersOn(profile()))).toHaveLength(1);
     await simulator.client.scan({ qr: String(observed['qrText']), phone: me });
     await connected();
     await until('the events', () => events.some(({ payload }) => payload['status'] === 'connected'));
@@ -174,9 +170,8 @@ describe('the worker', () => {
   }, 60_000);
 });
 
-/** Of these processes, those whose parent is none of them. */
+/** Of these processes, those whose parent is none of them: the browser itself, not its helpers. */
 async function parentless(pids: readonly number[]): Promise<number[]> {
-  const { readFile } = await import('node:fs/promises');
   const parents = await Promise.all(
     pids.map(async (pid) =>
       Number((await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ') x 0')).split(') ')[1]!.split(' ')[1]),

@@ -52,17 +52,15 @@ export const me = defineRoute({
   path: '/auth/me',
   summary: 'Who am I',
   auth: 'key',
-  reply: account
-    .partial()
-    .extend({
-      id: z.string(),
-      credential: z.object({
-        type: z.string(),
-        id: z.string().nullable(),
-        permissions: z.array(z.string()),
-        sessionId: z.string().nullable(),
-      }),
+  reply: account.partial().extend({
+    id: z.string(),
+    credential: z.object({
+      type: z.string(),
+      id: z.string().nullable(),
+      permissions: z.array(z.string()),
+      sessionId: z.string().nullable(),
     }),
+  }),
 });
 export const updateMe = defineRoute({
   id: 'auth.updateMe',

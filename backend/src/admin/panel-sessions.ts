@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { LessThan, MoreThan } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { insertRow, updateRows } from '../db/rows.js';
 import type { Clock } from '../lib/clock.js';
@@ -38,7 +37,13 @@ export function createPanelSessions({ database, clock }: { database: Database; c
       const now = clock.now();
       const stored: Stored = { openedAt: now.getTime(), fingerprint };
       await database.write.run(async (tx) => {
-        await tx.manager.delete(PanelSession, { expiresAt: LessThan(now) });
+        // As a number: TypeORM hands dates inside its operators to SQLite as text, before which every number counts as less.
+        await tx.manager
+          .createQueryBuilder()
+          .delete()
+          .from(PanelSession)
+          .where('expiresAt < :now', { now: now.getTime() })
+          .execute();
         await insertRow(tx, PanelSession, {
           id: idOf(token),
           accountId,
@@ -56,7 +61,7 @@ export function createPanelSessions({ database, clock }: { database: Database; c
         .getRepository(PanelSession)
         .createQueryBuilder('session')
         .addSelect('session.data')
-        .where({ id, expiresAt: MoreThan(now) })
+        .where('session.id = :id AND session.expiresAt > :now', { id, now: now.getTime() })
         .getOne();
       if (!row?.accountId) return null;
       const { openedAt, fingerprint } = JSON.parse(row.data) as Stored;

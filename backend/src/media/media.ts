@@ -216,7 +216,7 @@ export function createMedia({
 /** No paths, no control characters, no dots in front; null when nothing is left. */
 export function safeName(name: string | null | undefined): string | null {
   const last = (name ?? '').normalize('NFC').split(/[/\\]/).at(-1) ?? '';
-  // eslint-disable-next-line no-control-regex -- they are what is removed
+
   const clean = last
     .replace(/[\u0000-\u001f\u007f<>:"|?*\u202a-\u202e\u2066-\u2069]/g, '')
     .replace(/^\.+/, '')

@@ -16,12 +16,10 @@ import { insertRow } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { EventRow } from '../events/event.entity.js';
 import { cursorText, type Events } from '../events/events.js';
-import type { EventLog } from '../events/log.js';
 import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media, StoredFile } from '../media/media.js';
-import { presentQrText } from '../sessions/present.js';
-import { Session } from '../sessions/session.entity.js';
+import { type Session } from '../sessions/session.entity.js';
 import type { ListQuery } from './contract.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { Message, type SendOptions } from './message.entity.js';
@@ -48,7 +46,7 @@ export type Messages = ReturnType<typeof createMessages>;
 export function createMessages({
   database,
   events,
-  eventLog,
+  eventsOf,
   state,
   media,
   idempotency,
@@ -57,7 +55,8 @@ export function createMessages({
 }: {
   database: Database;
   events: Events;
-  eventLog: EventLog;
+  /** The log's rows of one message, in order. */
+  eventsOf: (accountId: string, messageId: string) => Promise<EventRow[]>;
   state: MessageState;
   media: Media;
   idempotency: Idempotency;
@@ -201,7 +200,7 @@ export function createMessages({
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);
-      return (await eventLog.ofMessage(message.accountId, message.id)).flatMap(timelineEntry);
+      return (await eventsOf(message.accountId, message.id)).flatMap(timelineEntry);
     },
 
     retry: (caller: Caller, ref: string): Promise<Message> =>
@@ -278,7 +277,6 @@ function requireConnected(session: Session, queueIfOffline: boolean): void {
   throw new AppError('SESSION_NOT_CONNECTED', {
     status: session.status,
     reason: session.reasonCode ? { code: session.reasonCode, message: session.reasonText } : null,
-    hasQr: presentQrText(session) !== null,
   });
 }
 

@@ -4,7 +4,7 @@ import type { Request, Response } from 'express';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import type { Media, MediaSource, StoredFile } from '../media/media.js';
-import { uploadOf } from '../media/uploads.js';
+import { uploadOf } from '../lib/uploads.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import * as contract from './contract.js';

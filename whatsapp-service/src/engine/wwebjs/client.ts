@@ -107,7 +107,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     const current = page();
     browser!.on('disconnected', () => lose('BROWSER_CRASHED', 'The browser ended.'));
     // Some systems start the browser by a script that stays its parent: its end says more than a pipe that others still hold.
-    browser!.process()?.once('exit', () => lose('BROWSER_CRASHED', 'The browser’s process ended.'));
+    const child = browser!.process();
+    // A pipe whose other end dies may say so as an error; with nobody to hear it that would end the whole worker.
+    for (const pipe of child?.stdio ?? []) pipe?.on('error', (error: Error) => lose('BROWSER_CRASHED', error.message));
+    child?.once('exit', () => lose('BROWSER_CRASHED', 'The browser’s process ended.'));
     current.on('error', (error) => lose('PAGE_CRASHED', error.message));
     current.on('close', () => lose('PAGE_CRASHED', 'The page was closed.'));
     if (abort.aborted) throw new EngineError('USER_STOPPED', 'The start was called off.');
