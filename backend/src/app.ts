@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
 import { createAccounts } from './accounts/accounts.js';
+import { panelVerbs } from './admin/domains.js';
+import { mountPanel } from './admin/panel.js';
 import { createApiKeys } from './accounts/api-keys.js';
 import { mountAccounts } from './accounts/routes.js';
 import { createTokens } from './accounts/tokens.js';
@@ -33,6 +35,7 @@ import { createMessageState } from './messages/state.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
+import { version } from './version.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
 import { createGate } from './whatsapp/gate.js';
@@ -146,6 +149,8 @@ export async function startBackend(config: Config, over: { clock?: Clock; log?: 
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
   });
   mountDocuments(http.app, () => http.publicRoutes);
+  const verbs = panelVerbs({ database, clock, accounts, keys, sessions, messages, media });
+  const panel = mountPanel(http.app, { database, verbs, events, clock, log, version, secureCookies: config.SECURE_COOKIES });
   const ownsSession = async (accountId: string, id: string): Promise<boolean> =>
     (await sessions.byId(id))?.accountId === accountId;
   mountAccounts(http.mount, { accounts, keys, tokens, ownsSession });
@@ -172,6 +177,7 @@ export async function startBackend(config: Config, over: { clock?: Clock; log?: 
     routes: http.publicRoutes,
     async close() {
       http.shutDown();
+      panel.close();
       await dispatcher.stop();
       await fetcher.stop();
       heartbeats.stop();
