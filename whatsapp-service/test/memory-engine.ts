@@ -89,7 +89,11 @@ export function createMemoryEngine(): MemoryEngine {
           held ?? Promise.resolve(),
           new Promise((resolve) => options.abort.addEventListener('abort', resolve)),
         ]);
-        if (options.abort.aborted) throw new EngineError('USER_STOPPED', 'Called off.');
+        if (options.abort.aborted) {
+          // A browser takes its time to end.
+          for (let i = 0; i < 3; i += 1) await new Promise((resolve) => setImmediate(resolve));
+          throw new EngineError('USER_STOPPED', 'Called off.');
+        }
         if (fail && fail.times > 0) {
           fail.times -= 1;
           throw new EngineError(fail.reason, 'As the test wants it.');

@@ -191,6 +191,45 @@ describe('stopping', () => {
   });
 });
 
+describe('a passkey', () => {
+  beforeEach(async () => {
+    it.session.start(null);
+    await settle();
+    await it.signal(code(it.clock));
+    await it.signal({ type: 'passkey_required' });
+    expect(it.shown()).toBe('passkey_required WAITING_FOR_PASSKEY');
+  });
+  const legal = (): void => expect(it.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+
+  test('goes on when it was confirmed, and back to a code when it was refused', async () => {
+    await it.signal(code(it.clock));
+    expect(it.shown()).toBe('qr_pending WAITING_FOR_SCAN');
+    await it.signal({ type: 'passkey_required' });
+    await it.signal({ type: 'authenticated' });
+    expect(it.shown()).toBe('connecting SYNCING');
+    legal();
+  });
+
+  test('nobody confirms: it ends, and is not asked for for ever', async () => {
+    await it.clock.advance(600_000);
+    expect([it.shown(), it.engine.open()]).toEqual(['disconnected QR_TIMEOUT', 0]);
+    legal();
+  });
+
+  test('a restart meanwhile, or a crash, keeps to the table', async () => {
+    await it.session.restart();
+    await settle();
+    expect(it.shown()).toBe('initializing STARTING');
+    await it.signal(code(it.clock));
+    await it.signal({ type: 'passkey_required' });
+    await it.signal({ type: 'gone', reason: 'BROWSER_CRASHED', detail: '' });
+    expect(it.shown()).toBe('disconnected BROWSER_CRASHED');
+    await it.clock.advance(300);
+    expect(it.shown()).toBe('initializing STARTING');
+    legal();
+  });
+});
+
 describe('losing the browser', () => {
   const gone = (reason: Extract<EngineSignal, { type: 'gone' }>['reason']): EngineSignal => ({
     type: 'gone',
@@ -234,6 +273,7 @@ describe('losing the browser', () => {
       await it.signal(gone('PAGE_CRASHED'));
       await it.clock.advance(21_000);
       await it.signal({ type: 'ready', identity });
+      await it.clock.advance(1_000);
     }
     expect(it.shown()).toBe('error RECONNECT_EXHAUSTED');
     expect(it.events.at(-2)).toEqual({ event: 'session.heal', payload: { step: 'restart', reason: 'PAGE_CRASHED', ok: false } });

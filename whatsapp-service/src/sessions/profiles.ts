@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { sleep, type Clock } from '../clock.js';
@@ -63,10 +63,8 @@ export function createProfiles(options: { dir: string; clock: Clock; log: Log })
       const dir = dirOf(sessionId);
       const held = await lock(sessionId);
       try {
-        const found = await lstat(dir).catch(() => null);
-        // A link would lead the removal elsewhere: only the link itself goes.
-        if (found?.isSymbolicLink()) await rm(dir, { force: true });
-        else await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+        // A link in place of the folder is removed itself, not what it leads to.
+        await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       } finally {
         await held.release();
       }
