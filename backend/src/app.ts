@@ -5,11 +5,11 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
 import { createAccounts } from './accounts/accounts.js';
-import { panelVerbs } from './admin/domains.js';
-import { mountPanel } from './admin/panel.js';
 import { createApiKeys } from './accounts/api-keys.js';
 import { mountAccounts } from './accounts/routes.js';
 import { createTokens } from './accounts/tokens.js';
+import { createPanelVerbs } from './admin/domain-verbs.js';
+import type { mountPanel } from './admin/panel.js';
 import type { Config } from './config.js';
 import { openDatabase, type Database } from './db/database.js';
 import { createEvents } from './events/events.js';
@@ -35,7 +35,6 @@ import { createMessageState } from './messages/state.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
-import { version } from './version.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
 import { createGate } from './whatsapp/gate.js';
@@ -44,6 +43,7 @@ import { createInbox } from './whatsapp/inbox.js';
 import { mountOperations } from './whatsapp/operations.js';
 import { createPlacement } from './whatsapp/placement.js';
 import { mountInternal } from './whatsapp/routes.js';
+import { version } from './version.js';
 
 export interface Backend {
   url: string;
@@ -58,8 +58,14 @@ export interface Backend {
 /** A lease on a claimed message outlives the worker's own deadline by the time of two calls. */
 const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
 
-/** Builds and starts a backend: the only place that constructs and wires. `over` is for tests. */
-export async function startBackend(config: Config, over: { clock?: Clock; log?: Log; port?: number } = {}): Promise<Backend> {
+/**
+ * Builds and starts a backend: the only place that constructs and wires. `over` is for tests, but for the panel: main.ts hands it in,
+ * because importing AdminJS takes seconds, and most tests do without.
+ */
+export async function startBackend(
+  config: Config,
+  over: { clock?: Clock; log?: Log; port?: number; mountPanel?: typeof mountPanel } = {},
+): Promise<Backend> {
   const clock = over.clock ?? systemClock;
   const log = over.log ?? createLog(config.LOG_LEVEL);
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
@@ -130,7 +136,7 @@ export async function startBackend(config: Config, over: { clock?: Clock; log?: 
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
     },
   });
-  const heartbeats = createHeartbeats({ database, state: sessionState, clock, log, leaseMs });
+  const heartbeats = createHeartbeats({ database, state: sessionState, clock, log, leaseMs, wipeLeft: sessions.wipeLeft });
   const inbox = createInbox({ database, events, state: sessionState, arrivals, clock, log });
   const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
 
@@ -149,8 +155,9 @@ export async function startBackend(config: Config, over: { clock?: Clock; log?: 
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
   });
   mountDocuments(http.app, () => http.publicRoutes);
-  const verbs = panelVerbs({ database, clock, accounts, keys, sessions, messages, media });
-  const panel = mountPanel(http.app, { database, verbs, events, clock, log, version, secureCookies: config.SECURE_COOKIES });
+  const panelVerbs = createPanelVerbs({ database, clock, accounts, keys, sessions, messages, media });
+  const secureCookies = config.SECURE_COOKIES;
+  const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, events, clock, log, version, secureCookies });
   const ownsSession = async (accountId: string, id: string): Promise<boolean> =>
     (await sessions.byId(id))?.accountId === accountId;
   mountAccounts(http.mount, { accounts, keys, tokens, ownsSession });
@@ -177,7 +184,7 @@ export async function startBackend(config: Config, over: { clock?: Clock; log?: 
     routes: http.publicRoutes,
     async close() {
       http.shutDown();
-      panel.close();
+      panel?.close();
       await dispatcher.stop();
       await fetcher.stop();
       heartbeats.stop();

@@ -1,4 +1,5 @@
 import { SettingsError } from '@chasqui/shared';
+import { mountPanel } from './admin/panel.js';
 import { startBackend } from './app.js';
 import { readConfig, type Config } from './config.js';
 import { errorFields } from './lib/log.js';
@@ -20,7 +21,7 @@ function configOrExit(): Config {
   }
 }
 
-const backend = await startBackend(configOrExit()).catch((error: unknown) => {
+const backend = await startBackend(configOrExit(), { mountPanel }).catch((error: unknown) => {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return fail('The port is taken. Stop what uses it, or set PORT to another one.');
   return fail(message?.startsWith('Another backend') ? message : `The backend cannot start: ${stack ?? String(error)}`);

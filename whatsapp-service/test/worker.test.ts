@@ -212,7 +212,7 @@ describe('sessions', () => {
     expect(await status('s9')).toMatchObject({ status: 'initializing', epoch: 3 });
     reply = () => ({ leases: [], revoke: [], desired: [] });
     await until('its end', () => engine.open() === 0);
-    expect((await call('GET', '/api/session/status/s9')).status).toBe(404);
+    await until('it to be forgotten', async () => (await call('GET', '/api/session/status/s9')).status === 404);
   });
 
   test('a session that was used up is not started again by a heartbeat', async () => {

@@ -35,7 +35,7 @@ function optionsOf(view: TableView): ResourceOptions {
     actions: {
       list: { hideActionHeader: true },
       show: { component: view.page, hideActionHeader: true },
-      search: {},
+      search: never,
       new: view.create
         ? {
             component: view.create.component,
@@ -104,10 +104,25 @@ function buildAdmin(reader: DataSource, version: string): AdminJS {
  */
 export function mountAdminJS(router: Router, reader: DataSource, version: string): void {
   const admin = buildAdmin(reader, version);
-  router.use(nameAdmin);
+  router.use(onlyKnown, nameAdmin);
   const routes = AdminRouter.routes.filter((route) => route.method === 'GET' && route.action !== 'bundleComponents');
   buildRoutes({ admin, routes, router: router as Parameters<typeof buildRoutes>[0]['router'] });
 }
+
+const table = `(${tables.map((view) => view.id).join('|')})`;
+/** What of AdminJS is used. It throws, as for a bug, at what it does not know, and knows more than the panel needs. */
+const known = [
+  '/',
+  `/resources/${table}`,
+  `/resources/${table}/actions/new`,
+  `/resources/${table}/records/[^/]+/show`,
+  '/pages/(events|workers)',
+  '/api/dashboard',
+  `/api/resources/${table}/actions/list`,
+  `/api/resources/${table}/records/[^/]+/show`,
+].map((path) => new RegExp(`^${path}/?$`));
+
+const onlyKnown: RequestHandler = (req, _res, next) => next(known.some((path) => path.test(req.path)) ? undefined : 'router');
 
 /** AdminJS looks for who is signed in on `req.session`, which is there for this request alone and stored nowhere. */
 const nameAdmin: RequestHandler = (req, _res, next) => {

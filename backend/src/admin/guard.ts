@@ -61,19 +61,20 @@ export async function visit(
   if (!session) return null;
   const account = await readAccount(database, session.accountId);
   if (!account?.isActive || account.role === 'user' || fingerprintOf(account.passwordHash) !== session.fingerprint) return null;
+  return { sessionId: session.id, account, caller: callerOf(account, req, requestId) };
+}
+
+/** A person at the panel, as the domains know callers. */
+export function callerOf(account: Pick<Account, 'id' | 'role' | 'username'>, req: Request, requestId: string): Caller {
   return {
-    sessionId: session.id,
-    account,
-    caller: {
-      accountId: account.id,
-      role: account.role,
-      credential: { type: 'panel', id: null, name: account.username },
-      permissions: ['*'],
-      sessionId: null,
-      isPasswordLogin: true,
-      requestId,
-      ip: req.ip ?? null,
-    },
+    accountId: account.id,
+    role: account.role,
+    credential: { type: 'panel', id: null, name: account.username },
+    permissions: ['*'],
+    sessionId: null,
+    isPasswordLogin: true,
+    requestId,
+    ip: req.ip ?? null,
   };
 }
 

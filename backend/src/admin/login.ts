@@ -2,7 +2,7 @@ import { AppError } from '@chasqui/shared';
 import express, { type CookieOptions, type NextFunction, type Request, type Response, type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
-import { cookieName, fingerprintOf, readAccount, requestIdOf, root, visitorOf } from './guard.js';
+import { callerOf, cookieName, fingerprintOf, readAccount, requestIdOf, root, visitorOf } from './guard.js';
 import { escapeHtml, plainPage } from './html.js';
 import type { PanelSessions } from './panel-sessions.js';
 import type { PanelVerbs } from './verbs.js';
@@ -72,6 +72,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
     const previous = visitorOf(req);
     if (previous) await parts.sessions.close(previous.sessionId);
     const token = await parts.sessions.open(account.id, fingerprintOf(account.passwordHash));
+    await parts.verbs.auth.signedIn(callerOf(account, req, requestIdOf(res)));
     res.cookie(cookieName, token, cookie).redirect(303, account.mustChangePassword ? `${root}/password` : root);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;

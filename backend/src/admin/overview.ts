@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { select } from '../db/sql.js';
 import type { Clock } from '../lib/clock.js';
-import { dayStart, idFrom, offsetMs } from './time.js';
+import { dayStart, idFrom, knownZone, offsetMs } from './time.js';
 
 const hour = 3_600_000;
 const day = 24 * hour;
@@ -36,6 +36,8 @@ export interface Overview {
 
 export interface Chart {
   range: '24h' | '14d';
+  /** Whose days and hours these are. */
+  timezone: string;
   /** Start of each bucket. */
   buckets: { at: number; sent: number; received: number; failed: number }[];
 }
@@ -190,5 +192,5 @@ async function readChart(reader: DataSource, now: Date, range: Chart['range'], t
       failed: Number(row?.failed ?? 0),
     };
   });
-  return { range, buckets };
+  return { range, timezone: knownZone(timezone), buckets };
 }

@@ -52,10 +52,11 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   const overview = createOverview({ reader: database.reader, clock });
   router.post('/theme', rememberTheme(parts.secureCookies));
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
-  mountMedia(router, verbs.media);
+  mountMedia(router, { reader: database.reader, media: verbs.media });
   mountRoutes(router, [...readRoutes({ reader: database.reader, overview, clock }), ...changeRoutes(verbs)]);
-  router.use(mendPages);
-  mountAdminJS(router, database.reader, parts.version);
+  const adminjs = Router();
+  mountAdminJS(adminjs, database.reader, parts.version);
+  router.use(mendPages, adminjs);
   router.use(unknown);
   router.use(answerErrors(log));
   app.use(root, router);

@@ -89,8 +89,8 @@ export const tables: readonly TableView[] = [
     page: 'MessagePage',
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
-      field('direction', 'Way', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
       field('chatName', 'Chat', 'strong', { ...list, filter: 'contains' }),
+      field('direction', 'Way', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
       field('text', 'Text', 'body', { ...list, filter: 'contains' }),
       field('status', 'Status', 'message', { ...list, filter: 'exact', values: messageStatuses }),
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),

@@ -88,6 +88,6 @@ export function themeOverrides(theme: Theme): BrandingOptions['theme'] {
     colors: palettes[theme],
     sizes: { sidebarWidth: '248px', navbarHeight: '60px' },
     borders: { default: line, input: `1px solid ${palettes[theme]['inputBorder']}`, filterInput: line, bg: line },
-    shadows: { card: 'none', login: 'none', drawer: '-8px 0 32px rgba(0, 0, 0, 0.2)', cardHover: 'none' },
+    shadows: { card: 'none', login: 'none', drawer: 'none', cardHover: 'none' },
   } as unknown as BrandingOptions['theme'];
 }

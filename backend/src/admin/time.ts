@@ -15,8 +15,15 @@ export function offsetMs(at: Date, timezone: string): number {
   return local - Math.floor(at.getTime() / 1000) * 1000;
 }
 
-const zones = new Set(Intl.supportedValuesOf('timeZone'));
-const knownZone = (timezone: string): string => (zones.has(timezone) ? timezone : 'UTC');
+/** The zone, or UTC where this machine does not know it. Intl's own list leaves out aliases such as Asia/Kolkata, so it is tried. */
+export function knownZone(timezone: string): string {
+  try {
+    return new Intl.DateTimeFormat('en-US', { timeZone: timezone }).resolvedOptions().timeZone;
+  } catch (error) {
+    if (error instanceof RangeError) return 'UTC';
+    throw error;
+  }
+}
 
 /** When the present day began in a zone, in milliseconds since 1970. */
 export function dayStart(now: Date, timezone: string): number {

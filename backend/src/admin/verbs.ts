@@ -1,5 +1,6 @@
-import type { Readable } from 'node:stream';
+import type { Response } from 'express';
 import type { Caller } from '../http/context.js';
+import type { MediaFile } from '../media/media-file.entity.js';
 
 /** The role that an account can be given. */
 export type PanelRole = 'user' | 'staff' | 'admin';
@@ -8,14 +9,6 @@ export type PanelRole = 'user' | 'staff' | 'admin';
 export interface ShownOnce {
   id: string;
   secret: string;
-}
-
-/** The bytes of a stored file. `size` in bytes, null where unknown. */
-export interface OpenedMedia {
-  mimetype: string;
-  filename: string | null;
-  size: number | null;
-  stream: Readable;
 }
 
 /**
@@ -30,6 +23,8 @@ export interface PanelVerbs {
      * Throws `INVALID_CREDENTIALS`, `ACCOUNT_INACTIVE`, `RATE_LIMITED` with `details.retryAfterSeconds`.
      */
     signIn(input: { login: string; password: string; ip: string | null; requestId: string }): Promise<{ accountId: string }>;
+    /** Told once a session of the panel is open, and once it is closed. */
+    signedIn(caller: Caller): Promise<void>;
     signedOut(caller: Caller): Promise<void>;
     changePassword(caller: Caller, input: { current: string; next: string }): Promise<void>;
   };
@@ -70,7 +65,7 @@ export interface PanelVerbs {
     regenerate(caller: Caller, keyId: string): Promise<ShownOnce>;
   };
   media: {
-    /** Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */
-    open(caller: Caller, mediaId: string): Promise<OpenedMedia>;
+    /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */
+    send(res: Response, file: MediaFile): Promise<void>;
   };
 }

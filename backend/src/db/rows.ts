@@ -1,4 +1,5 @@
 import type { EntityTarget, FindOptionsWhere, ObjectLiteral, QueryDeepPartialEntity } from 'typeorm';
+import { select } from './sql.js';
 import type { Transaction } from './unit-of-work.js';
 
 /** TypeORM's type for values cannot tell a JSON column from a relation; this is the one place that says so. */
@@ -31,4 +32,27 @@ export async function updateRows<T extends ObjectLiteral>(
 ): Promise<number> {
   const { affected } = await tx.manager.createQueryBuilder().update(entity).set(values<T>(changes)).where(where).execute();
   return affected ?? 0;
+}
+
+const conflictCodes: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
+
+/** Whether a write met a unique key that is taken. */
+export const isConflict = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && conflictCodes.includes(error.code);
+
+/**
+ * Holds rows until the end of the transaction, in the order of their ids. SQLite has one transaction at a time and needs none of it.
+ * Whoever writes to sessions or their messages and then to the event log holds the sessions first: two transactions that took them
+ * in different orders would wait for each other.
+ */
+export async function holdRows<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  ids: readonly string[],
+): Promise<void> {
+  const { connection } = tx.manager;
+  if (connection.options.type !== 'postgres' || ids.length === 0) return;
+  const { tableName } = connection.getMetadata(entity);
+  const marks = ids.map(() => '?').join(', ');
+  await select(tx.manager, `SELECT id FROM ${tableName} WHERE id IN (${marks}) ORDER BY id FOR UPDATE`, ids);
 }

@@ -8,14 +8,14 @@ import {
   type ObservedMessage,
   type WorkerEventPayload,
 } from '@chasqui/shared';
-import { insertRow, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
-import { presentMessage } from './present.js';
+import { plainText, presentMessage } from './present.js';
 import type { MessageState } from './state.js';
 
 export type Arrivals = ReturnType<typeof createArrivals>;
@@ -80,8 +80,11 @@ export function createArrivals({
   return {
     async observed(tx: Transaction, session: Session, seen: ObservedMessage, origin: 'live' | 'backfill'): Promise<void> {
       const message = await known(tx, session.id, seen.key);
-      if (message) return seen.fromMe ? ours(tx, message, seen) : undefined;
-      await arrived(tx, session, seen, origin);
+      if (message && seen.fromMe === (message.direction === 'outbound')) return seen.fromMe ? ours(tx, message, seen) : undefined;
+      if (!message) return arrived(tx, session, seen, origin);
+      // Whoever writes to us chooses the key: one that is taken from a message of ours must neither settle that one nor be lost.
+      const key = `${seen.key.slice(0, 70)}~other`;
+      if (!(await known(tx, session.id, key))) await arrived(tx, session, { ...seen, key }, origin);
     },
     async acknowledged(
       tx: Transaction,
@@ -96,10 +99,10 @@ export function createArrivals({
     },
     async edited(tx: Transaction, session: Session, { key, text, at }: WorkerEventPayload<'message.edited'>): Promise<void> {
       const message = await known(tx, session.id, key);
-      if (!message || message.text === text) return;
+      if (!message || message.text === plainText(text)) return;
       const previousText = message.text;
       const content = message.content && edit(message.content, text);
-      const changes = { text, content, editedAt: new Date(at) };
+      const changes = { text: plainText(text), content, editedAt: new Date(at) };
       await updateRows(tx, Message, { id: message.id }, changes);
       await events.append(tx, {
         ...about(message),
@@ -153,8 +156,12 @@ export function createArrivals({
       file: { mimetype: string; size: number | null; sha256: string | null } | null,
       reason: string | null,
     ): Promise<void> {
-      const message = await tx.manager.findOneBy(Message, { id: messageId });
-      if (!message?.content) return;
+      const found = await tx.manager.findOneBy(Message, { id: messageId });
+      if (!found) return;
+      await holdRows(tx, Session, [found.sessionId]);
+      // As it is now that nobody else can change it: an edit may have come between.
+      const message = await tx.manager.findOneByOrFail(Message, { id: messageId });
+      if (!message.content) return;
       const present = mediaOf(message.content);
       const whole = file && present ? { ...present, ...file } : null;
       if (whole)
@@ -196,12 +203,12 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     reasonText: null,
     chatId: seen.chat.id,
     chatType: seen.chat.type,
-    chatName: seen.chat.name,
+    chatName: plainText(seen.chat.name)?.slice(0, 256) ?? null,
     contact: seen.contact,
     fromId: seen.from,
     toId: seen.to,
     content: seen.content,
-    text: textOf(seen.content),
+    text: plainText(textOf(seen.content)),
     mediaId: null,
     options: null,
     mentions: seen.mentions,

@@ -8,6 +8,7 @@ import {
   timelineEntry,
   withAliases,
   type ErrorCode,
+  type InputOf,
 } from '@chasqui/shared';
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
@@ -18,6 +19,7 @@ const send: readonly ErrorCode[] = [
   'SESSION_NOT_CONNECTED',
   'SESSION_SUSPENDED',
   'INVALID_RECIPIENT',
+  'MESSAGE_NOT_FOUND',
   'QUEUE_FULL',
   'SEND_FAILED',
   'IDEMPOTENCY_IN_PROGRESS',
@@ -85,6 +87,14 @@ const media = {
   stickerAuthor: z.string().max(128).optional(),
 };
 
+const sendBody = {
+  text: { ...common, ...text },
+  location: { ...common, ...location },
+  contact: { ...common, ...contacts },
+  poll: { ...common, ...poll },
+};
+const { type: _, ...mediaFields } = media;
+
 const sending = <B extends z.ZodType>(id: string, path: string, summary: string, body: B, more: { upload?: boolean } = {}) =>
   defineRoute({
     id,
@@ -104,7 +114,7 @@ export const sendText = sending(
   'messages.sendText',
   '/messages/send-text',
   'Send a text',
-  withAliases(z.strictObject({ ...common, ...text }), { ...aliases, text: 'message', body: 'message' }),
+  withAliases(z.strictObject(sendBody.text), { ...aliases, text: 'message', body: 'message' }),
 );
 export const sendMedia = sending(
   'messages.sendMedia',
@@ -117,20 +127,39 @@ export const sendLocation = sending(
   'messages.sendLocation',
   '/messages/send-location',
   'Send a location',
-  withAliases(z.strictObject({ ...common, ...location }), aliases),
+  withAliases(z.strictObject(sendBody.location), aliases),
 );
 export const sendContact = sending(
   'messages.sendContact',
   '/messages/send-contact',
   'Send contact cards',
-  withAliases(z.strictObject({ ...common, ...contacts }), aliases),
+  withAliases(z.strictObject(sendBody.contact), aliases),
 );
 export const sendPoll = sending(
   'messages.sendPoll',
   '/messages/send-poll',
   'Send a poll',
-  withAliases(z.strictObject({ ...common, ...poll }), aliases),
+  withAliases(z.strictObject(sendBody.poll), aliases),
 );
+
+/** Any type by one route; the fields are those of that type's own. */
+export const sendAny = sending(
+  'messages.send',
+  '/messages/send',
+  'Send a message of any type',
+  withAliases(
+    z.discriminatedUnion('type', [
+      z.strictObject({ type: z.literal('text'), ...sendBody.text }),
+      z.strictObject({ type: z.literal('location'), ...sendBody.location }),
+      z.strictObject({ type: z.literal('contact'), ...sendBody.contact }),
+      z.strictObject({ type: z.literal('poll'), ...sendBody.poll }),
+      z.strictObject({ type: z.enum(mediaTypes), ...common, ...mediaFields }),
+    ]),
+    { ...aliases, text: 'message', body: 'message' },
+  ),
+  { upload: true },
+);
+export type SendAny = InputOf<typeof sendAny>['body'];
 
 const commaList = <T extends string>(values: readonly T[], extra: Record<string, readonly T[]> = {}) =>
   z
@@ -171,7 +200,7 @@ const listing = (id: string, path: string) =>
     summary: 'Messages, newest first',
     auth: 'key',
     permission: 'messages.receive',
-    query: listQuery,
+    query: withAliases(listQuery, sessionAliases),
     reply: z.array(message),
     errors: ['SESSION_NOT_FOUND', 'INVALID_RECIPIENT'],
   });
@@ -224,7 +253,7 @@ export const retry = defineRoute({
   body: z.strictObject({}),
   status: [200, 202],
   reply: message,
-  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_RETRYABLE'],
+  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_RETRYABLE', 'CONTENT_WIPED', 'SEND_FAILED'],
 });
 export const cancel = defineRoute({
   id: 'messages.cancel',

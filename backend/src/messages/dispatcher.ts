@@ -1,13 +1,14 @@
 import { type MessageReason, type SendOutcome } from '@chasqui/shared';
-import { In, LessThanOrEqual } from 'typeorm';
-import { Account } from '../accounts/account.entity.js';
+import { LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { updateRows } from '../db/rows.js';
+import { holdRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
+import { createDoubts, type Found } from './doubts.js';
+import { createLanes } from './lanes.js';
 import { Message } from './message.entity.js';
 import type { Pacing } from './pacing.js';
 import type { MessageState, Move } from './state.js';
@@ -17,7 +18,6 @@ import type { MessageState, Move } from './state.js';
  * worker's record or WhatsApp itself can tell.
  */
 export type Delivery = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
-export type Found = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
 
 /** The way out, handed in: this domain does not know how a worker is reached. Neither rejects. */
 export interface WayOut {
@@ -39,8 +39,10 @@ export interface Dispatcher {
   stop(): Promise<void>;
 }
 
-/** A doubt that nobody could clear in this time is for the account's policy. */
-const unprovableAfterMs = 10 * 60_000;
+/** After a refusal the whole session rests this long, then twice as long, up to the second figure: nothing would get out anyway. */
+const restMs = { first: 1_000, longest: 10_000 };
+/** The worker says that an earlier call still runs: asked again after this long. */
+const askAgainMs = 1_000;
 
 /**
  * Drains the outbox: for each connected session the oldest due message, one in flight.
@@ -48,23 +50,22 @@ const unprovableAfterMs = 10 * 60_000;
  * | the process dies | what is on disk | what the next one does |
  * | --- | --- | --- |
  * | before the claim | `queued` | claims it |
- * | after the claim, before the call | `sending`, our lease | takes the lease over and makes the same call: the worker has no record and sends |
+ * | after the claim, before the call | `sending`, its lease | takes the lease over and makes the same call: the worker has no record and sends |
  * | during the call | `sending` | the same call: the worker's record answers, or looks the message up under its reserved id |
  * | after the answer, before its commit | `sending` | the same call: the record repeats the answer |
  *
- * Two that want one message: the claim is one conditional update, and the affected count says who has it.
+ * | two that want one message | who wins |
+ * | --- | --- |
+ * | two claims | one conditional update; the affected count says who has it |
+ * | claim and cancel, claim and expiry | likewise: both move it from `queued` |
+ * | an ack and the answer of the call | both move it upwards from `sending`; whoever is second finds it moved |
+ * | an answer that comes after the lease ran out | its condition names the lease's owner: only proof of success is written without it |
+ * | two backends, one session | a claim holds the session's row and finds nothing of it in flight, or does not happen |
+ *
+ * The same call is repeated only to the worker that had it (same epoch), whose record is the proof. Another one knows nothing of it:
+ * then the message is in doubt (see doubts.ts).
  */
-export function createDispatcher({
-  database,
-  events,
-  state,
-  pacing,
-  clock,
-  log,
-  wayOut,
-  owner,
-  options,
-}: {
+export function createDispatcher(parts: {
   database: Database;
   events: Events;
   state: MessageState;
@@ -75,232 +76,171 @@ export function createDispatcher({
   owner: string;
   options: DispatcherOptions;
 }): Dispatcher {
+  const { database, events, state, pacing, clock, log, wayOut, owner, options } = parts;
   const rows = database.reader.getRepository(Message);
   const sessions = database.reader.getRepository(Session);
-  const busy = new Map<string, Promise<void>>();
-  const again = new Set<string>();
-  const timers = new Map<string, NodeJS.Timeout>();
+  const rests = new Map<string, { until: number; ms: number }>();
+  const doubts = createDoubts({ database, state, clock, lookup: wayOut.lookup, options });
+  const lanes = createLanes({ drain, log });
   let stopped = false;
   let polling: Promise<void> = Promise.resolve();
+  let clearing: Promise<unknown> | null = null;
   let pollTimer: NodeJS.Timeout | undefined;
 
-  function wake(sessionId: string): void {
-    if (stopped) return;
-    // Whoever drains now looks once more before it ends: a message that was accepted meanwhile is not slept over.
-    if (busy.has(sessionId)) return void again.add(sessionId);
-    const work = drain(sessionId)
-      .catch((error: unknown) =>
-        log.error('A session’s queue could not be drained; it is tried again.', { sessionId, ...errorFields(error) }),
-      )
-      .finally(() => {
-        busy.delete(sessionId);
-        if (again.delete(sessionId)) wake(sessionId);
-      });
-    busy.set(sessionId, work);
-  }
+  const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
+  const canSend = (session: Session | null): session is Session =>
+    session !== null && session.deletedAt === null && session.status === 'connected';
 
   async function drain(sessionId: string): Promise<void> {
-    for (;;) {
-      if (stopped) return;
+    while (!stopped) {
       const session = await sessions.findOneBy({ id: sessionId });
-      if (!session || session.deletedAt || session.status !== 'connected') return;
-      const message = await oldestDue(sessionId);
+      if (!canSend(session)) return;
+      const now = clock.now().getTime();
+      const rest = rests.get(sessionId);
+      if (rest && rest.until > now) return lanes.comeBack(sessionId, rest.until - now);
+      const message = await nextDue(session, now);
       if (!message) return;
-      if (message.expiresAt && message.expiresAt <= clock.now()) {
-        await change(message, 'failed', { reason: 'EXPIRED' });
+      if (message.expiresAt && message.expiresAt.getTime() <= now) {
+        await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
         continue;
       }
-      const wait = pacing.waitMs(sessionId, message.chatId, session.settings.pacing, clock.now().getTime());
-      if (wait > 0) return hold(message, wait);
-      const claimed = await claim(session, message);
-      if (claimed) await handOver(session, claimed);
+      const claimed = await claim(message);
+      if (claimed === 'busy') return;
+      if (claimed !== 'gone') await handOver(claimed, message, false);
     }
   }
 
-  const oldestDue = (sessionId: string): Promise<Message | null> =>
-    rows
-      .createQueryBuilder('m')
-      .where("m.status = 'queued' AND m.sessionId = :sessionId AND (m.nextAttemptAt IS NULL OR m.nextAttemptAt <= :now)", {
-        sessionId,
-        now: clock.now().getTime(),
-      })
-      .orderBy('m.createdAt')
-      .addOrderBy('m.id')
-      .limit(1)
-      .getOne();
-
-  /** Says why it waits, once, and comes back when the wait is over. */
-  async function hold(message: Message, wait: number): Promise<void> {
-    if (message.reasonCode !== 'PACING')
+  /** The oldest due message that the pace lets go now. When it holds all of them back, it says so on the row and comes back in time. */
+  async function nextDue(session: Session, now: number): Promise<Message | null> {
+    const { id: sessionId, settings } = session;
+    const forSession = pacing.waitMs(sessionId, settings.pacing, now);
+    const { chats, soonestMs } = pacing.resting(sessionId, now);
+    const message = forSession > 0 ? null : await oldestDue(sessionId, now, chats);
+    if (message || (forSession === 0 && chats.length === 0)) return message;
+    const held = await oldestDue(sessionId, now, []);
+    if (!held) return null;
+    if (held.reasonCode !== 'PACING')
       await database.write.run((tx) =>
-        updateRows(tx, Message, { id: message.id, status: 'queued' }, { reasonCode: 'PACING', reasonText: null }),
+        updateRows(tx, Message, { id: held.id, status: 'queued' }, { reasonCode: 'PACING', reasonText: null }),
       );
-    clearTimeout(timers.get(message.sessionId));
-    timers.set(message.sessionId, setTimeout(() => wake(message.sessionId), wait).unref());
+    lanes.comeBack(sessionId, forSession > 0 ? forSession : soonestMs);
+    return null;
   }
 
-  /** One conditional update, committed with its event before anything leaves: from here on a crash leaves a message that is known to have perhaps left. */
-  async function claim(session: Session, message: Message): Promise<Message | null> {
-    const lease = {
-      leaseOwner: owner,
-      leaseExpiresAt: new Date(clock.now().getTime() + options.leaseMs),
-      epoch: session.leaseEpoch,
-      attempts: message.attempts + 1,
-      nextAttemptAt: null,
-    };
-    return (await change(message, 'sending', { more: lease })) ? message : null;
+  function oldestDue(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
+    const query = rows
+      .createQueryBuilder('m')
+      .where("m.status = 'queued' AND m.sessionId = :sessionId", { sessionId })
+      .andWhere('(m.nextAttemptAt IS NULL OR m.nextAttemptAt <= :now)', { now });
+    if (except.length > 0) query.andWhere('m.chatId NOT IN (:...except)', { except });
+    return query.orderBy('m.createdAt').addOrderBy('m.id').limit(1).getOne();
   }
 
-  async function handOver(session: Session, message: Message): Promise<void> {
-    pacing.note(session.id, message.chatId, session.settings.pacing, clock.now().getTime());
+  /**
+   * One conditional update, committed with its event before anything leaves: from here on a crash leaves a message that is known to
+   * have perhaps left. `gone`: somebody else moved it. `busy`: something of this session is in flight, perhaps from another backend.
+   */
+  async function claim(message: Message): Promise<Session | 'gone' | 'busy'> {
+    return database.write.run(async (tx) => {
+      await holdRows(tx, Session, [message.sessionId]);
+      const session = await tx.manager.findOneBy(Session, { id: message.sessionId });
+      if (!canSend(session)) return 'busy';
+      if (await tx.manager.existsBy(Message, { status: 'sending', sessionId: session.id })) return 'busy';
+      const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs), epoch: session.leaseEpoch };
+      const more = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
+      return (await state.move(tx, message, 'sending', { from: ['queued'], more })) ? session : 'gone';
+    });
+  }
+
+  /** `repeated`: an earlier call for the same claim may have reached the worker, so that a refusal of this one proves nothing. */
+  async function handOver(session: Session, message: Message, repeated: boolean): Promise<void> {
+    if (!repeated) pacing.note(session.id, message.chatId, session.settings.pacing, clock.now().getTime());
     const result = await wayOut.deliver(session, message);
+    if (result.outcome !== 'refused') rests.delete(session.id);
     switch (result.outcome) {
       case 'sent':
-        return void (await change(message, 'sent', { more: { whatsappId: result.whatsappId }, at: new Date(result.at) }));
+        return database.write.run((tx) =>
+          state.acknowledge(tx, message, Math.max(1, result.ack), { whatsappId: result.whatsappId, at: new Date(result.at) }),
+        );
       case 'failed':
         return settleFailure(message, result.reason, result.message, result.retryable);
       case 'uncertain':
-        return void (await change(message, 'uncertain', { reason: result.reason, more: { nextAttemptAt: clock.now() } }));
+        return doubts.raise(message, result.reason, { leaseOwner: owner });
       case 'unknown':
-        return void (await change(message, 'uncertain', { reason: 'CRASHED_DURING_SEND', more: { nextAttemptAt: clock.now() } }));
+        return doubts.raise(message, 'TIMEOUT_AFTER_HANDOVER', { leaseOwner: owner });
       case 'refused':
+        if (repeated) return doubts.raise(message, 'CRASHED_DURING_SEND', { leaseOwner: owner });
         return putBack(message, result.reason);
       case 'sending':
-        // The first call still runs there: the lease keeps the message ours, and the poll asks again.
         return void (await database.write.run((tx) =>
-          updateRows(tx, Message, { id: message.id, status: 'sending' }, { leaseExpiresAt: clock.now() }),
+          updateRows(tx, Message, { id: message.id, status: 'sending', leaseOwner: owner }, { leaseExpiresAt: time(askAgainMs) }),
         ));
     }
   }
 
   async function settleFailure(message: Message, reason: MessageReason, detail: string, retryable: boolean): Promise<void> {
-    if (!retryable) return void (await change(message, 'failed', { reason, detail }));
+    const mine = { from: ['sending'], where: { leaseOwner: owner }, detail } as const;
+    if (!retryable) return void (await change(message, 'failed', { ...mine, reason }));
     if (message.attempts > options.maxRetries)
-      return void (await change(message, 'failed', { reason: 'RETRIES_EXHAUSTED', detail }));
-    const at = new Date(clock.now().getTime() + options.retryIntervalMs * 2 ** (message.attempts - 1));
-    await change(message, 'queued', { reason: 'RETRY_SCHEDULED', detail, more: { nextAttemptAt: at } });
+      return void (await change(message, 'failed', { ...mine, reason: 'RETRIES_EXHAUSTED' }));
+    const at = time(options.retryIntervalMs * 2 ** (message.attempts - 1));
+    await change(message, 'queued', { ...mine, reason: 'RETRY_SCHEDULED', more: { nextAttemptAt: at } });
   }
 
-  /** Nothing left: it waits in its place, and does not count as an attempt. A short pause, so that a worker that is away is not hammered. */
+  /** Nothing left: it keeps its place in its chat and does not count as an attempt. The session rests, so that a worker that is away is not hammered. */
   async function putBack(message: Message, reason: MessageReason): Promise<void> {
+    const { sessionId, attempts } = message;
+    const ms = Math.min(restMs.longest, (rests.get(sessionId)?.ms ?? restMs.first / 2) * 2);
+    rests.set(sessionId, { until: clock.now().getTime() + ms, ms });
     await change(message, 'queued', {
+      from: ['sending'],
+      where: { leaseOwner: owner },
       reason,
-      more: { nextAttemptAt: new Date(clock.now().getTime() + 1_000), attempts: message.attempts - 1 },
+      more: { attempts: attempts - 1 },
     });
   }
 
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
     database.write.run((tx) => state.move(tx, message, to, how));
 
-  // --- what a crash or a doubt left behind ---
-
-  /** Claims whose lease ran out: the same call again, under the same id. */
+  /** Claims whose lease ran out: their backend died, or the worker said that the first call still runs. */
   async function recover(): Promise<void> {
-    const left = await rows.find({ where: { status: 'sending', leaseExpiresAt: LessThanOrEqual(clock.now()) }, take: 100 });
-    for (const message of left) {
-      const session = await sessions.findOneBy({ id: message.sessionId });
-      if (!session || busy.has(session.id)) continue;
-      const lease = { leaseOwner: owner, leaseExpiresAt: new Date(clock.now().getTime() + options.leaseMs) };
-      const mine = await database.write.run((tx) =>
-        updateRows(tx, Message, { id: message.id, status: 'sending', leaseExpiresAt: LessThanOrEqual(clock.now()) }, lease),
-      );
-      if (mine === 0) continue;
-      Object.assign(message, lease);
-      // Without a connection the worker can neither look up nor send; the doubt waits for the session.
-      if (session.status !== 'connected')
-        await change(message, 'uncertain', { reason: 'CRASHED_DURING_SEND', more: { nextAttemptAt: clock.now() } });
-      else
-        busy.set(
-          session.id,
-          handOver(session, message).finally(() => done(session.id)),
-        );
-    }
-  }
-  const done = (sessionId: string): void => {
-    busy.delete(sessionId);
-    again.delete(sessionId);
-    wake(sessionId);
-  };
-
-  /** Doubts: looked up under the reserved id once the session is back. */
-  async function clear(): Promise<void> {
-    const doubts = await rows.find({
-      where: { status: 'uncertain', nextAttemptAt: LessThanOrEqual(clock.now()) },
+    const left = await rows.find({
+      where: { status: 'sending', leaseExpiresAt: LessThanOrEqual(time()) },
       order: { createdAt: 'ASC' },
-      take: 50,
+      take: 100,
     });
-    for (const message of doubts) {
-      if (stopped) return;
-      const session = await sessions.findOneBy({ id: message.sessionId });
-      if (session?.status !== 'connected') await lookAgain(message, 1_000);
-      else await clearOne(session, message);
-    }
+    for (const message of left) lanes.run(message.sessionId, () => takeOver(message));
   }
 
-  async function clearOne(session: Session, message: Message): Promise<void> {
-    const found = await wayOut.lookup(session, message);
-    if (found?.found) {
-      const { whatsappId, ack } = found;
-      if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
-      if (ack < 0) return void (await change(message, 'failed', { reason: 'WHATSAPP_REFUSED' }));
-      // In the page's store, not acknowledged: WhatsApp Web itself is still sending it.
-      return lookAgain(message, 2_000);
-    }
-    const now = clock.now().getTime();
-    const since = Math.max(session.connectedAt?.getTime() ?? now, message.queuedAt?.getTime() ?? 0);
-    if (now < since + options.graceMs) return lookAgain(message, Math.min(2_000, options.graceMs));
-    if (found?.found === false && found.proven) {
-      if (message.expiresAt && message.expiresAt.getTime() <= now)
-        return void (await change(message, 'failed', { reason: 'EXPIRED', from: ['uncertain'] }));
-      return void (await change(message, 'queued', {
-        reason: 'PROVEN_ABSENT',
-        from: ['uncertain'],
-        more: { nextAttemptAt: null },
-      }));
-    }
-    if (now < since + options.graceMs + unprovableAfterMs) return lookAgain(message, 10_000);
-    await byPolicy(message);
-  }
-
-  async function byPolicy(message: Message): Promise<void> {
-    const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
-    if (account.uncertainPolicy === 'retry')
-      return void (await change(message, 'queued', {
-        reason: 'POLICY_RETRY',
-        from: ['uncertain'],
-        more: { nextAttemptAt: null },
-      }));
-    await database.write.run((tx) =>
-      updateRows(
-        tx,
-        Message,
-        { id: message.id, status: 'uncertain' },
-        { reasonCode: 'HELD_BY_POLICY', reasonText: null, nextAttemptAt: null },
-      ),
-    );
-  }
-
-  const lookAgain = async (message: Message, inMs: number): Promise<void> =>
-    void (await database.write.run((tx) =>
-      updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: new Date(clock.now().getTime() + inMs) }),
-    ));
-
-  /** Messages that wait for a session that is away end when their time is up; the drain only sees connected ones. */
-  async function expire(): Promise<void> {
-    const late = await rows.find({ where: { status: In(['queued']), expiresAt: LessThanOrEqual(clock.now()) }, take: 200 });
-    for (const message of late) await change(message, 'failed', { reason: 'EXPIRED', from: ['queued'] });
+  async function takeOver(message: Message): Promise<void> {
+    const ranOut = { leaseExpiresAt: LessThanOrEqual(time()) };
+    const session = await database.write.run(async (tx) => {
+      const row = await tx.manager.findOneBy(Session, { id: message.sessionId });
+      if (!canSend(row) || row.leaseEpoch !== message.epoch) return null;
+      const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs) };
+      const taken = await updateRows(tx, Message, { id: message.id, status: 'sending', ...ranOut }, lease);
+      return taken === 1 ? row : null;
+    });
+    if (session) await handOver(session, message, true);
+    // Without a connection, or with another worker, nobody can answer for the first call; the doubt waits for the session.
+    else await doubts.raise(message, 'CRASHED_DURING_SEND', ranOut);
   }
 
   async function poll(): Promise<void> {
     await recover();
-    await clear();
-    await expire();
+    await doubts.end();
+    // Lookups wait for pages; nothing else of the outbox waits for them.
+    clearing ??= doubts
+      .clear(() => stopped)
+      .catch((error: unknown) => log.error('Doubts could not be looked into; it is tried again.', errorFields(error)))
+      .finally(() => (clearing = null));
     const due = await select<{ sessionId: string }>(
       database.reader,
       'SELECT DISTINCT "sessionId" FROM messages WHERE status = \'queued\' AND ("nextAttemptAt" IS NULL OR "nextAttemptAt" <= ?)',
       [clock.now()],
     );
-    for (const { sessionId } of due) wake(sessionId);
+    for (const { sessionId } of due) lanes.wake(sessionId);
   }
 
   function schedule(): void {
@@ -313,8 +253,12 @@ export function createDispatcher({
     }, options.pollMs);
   }
 
-  const unsubscribe = events.subscribe((event) => {
-    if (event.sessionId && (event.type === 'message.queued' || event.type === 'session.status')) wake(event.sessionId);
+  const unsubscribe = events.subscribe(({ type, sessionId, data }) => {
+    if (!sessionId || (type !== 'message.queued' && type !== 'session.status')) return;
+    if (type === 'session.status') rests.delete(sessionId);
+    if (data['status'] === 'connected')
+      doubts.reopen(sessionId).catch((error: unknown) => log.error('Doubts could not be looked into again.', errorFields(error)));
+    lanes.wake(sessionId);
   });
 
   return {
@@ -324,14 +268,14 @@ export function createDispatcher({
         await database.write.run((tx) => updateRows(tx, Message, { status: 'sending' }, { leaseExpiresAt: clock.now() }));
       schedule();
     },
-    wake,
+    wake: lanes.wake,
     async stop() {
       stopped = true;
       unsubscribe();
       clearTimeout(pollTimer);
-      for (const timer of timers.values()) clearTimeout(timer);
       await polling;
-      await Promise.allSettled(busy.values());
+      await clearing;
+      await lanes.stop();
     },
   };
 }

@@ -41,45 +41,48 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
           .digest('hex'),
       };
     },
-    /** What an earlier call left; null for the first one. Throws for a call that still runs and for another request. */
-    async find(wanted: IdempotencyKey): Promise<{ messageId: string } | { status: number; body: string } | null> {
-      const record = await database.reader
-        .getRepository(IdempotencyRecord)
-        .findOneBy({ accountId: wanted.accountId, key: wanted.key });
-      if (!record || record.expiresAt <= clock.now()) {
-        if (running.has(name(wanted))) throw new AppError('IDEMPOTENCY_IN_PROGRESS');
-        return null;
-      }
-      if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
-      if (record.status !== null && record.body !== null) return { status: record.status, body: record.body };
+    /**
+     * Begins a call: what an earlier one left, or null for the first one, which must then be ended with `end`. Throws for a call that
+     * still runs and for another request. The mark is set before the first await, so that of two calls at once one goes on.
+     */
+    async begin(wanted: IdempotencyKey): Promise<{ messageId: string } | { status: number; body: string } | null> {
       if (running.has(name(wanted))) throw new AppError('IDEMPOTENCY_IN_PROGRESS');
-      return record.messageId ? { messageId: record.messageId } : null;
+      running.add(name(wanted));
+      let isFirst = false;
+      try {
+        const earlier = await find(wanted);
+        isFirst = earlier === null;
+        return earlier;
+      } finally {
+        if (!isFirst) running.delete(name(wanted));
+      }
     },
-    /** Two calls with one key on two backends: the second commit meets the first one's row and is told that the first one runs. */
+    end: (wanted: IdempotencyKey): void => void running.delete(name(wanted)),
+    /** In the transaction of the message. Two calls with one key on two backends: the second one's insert meets the first one's row and fails. */
     async reserve(tx: Transaction, wanted: IdempotencyKey, messageId: string): Promise<void> {
       const now = clock.now();
-      await tx.manager.delete(IdempotencyRecord, {
-        accountId: wanted.accountId,
-        key: wanted.key,
-        expiresAt: LessThanOrEqual(now),
-      });
-      if (await tx.manager.existsBy(IdempotencyRecord, { accountId: wanted.accountId, key: wanted.key }))
-        throw new AppError('IDEMPOTENCY_IN_PROGRESS');
-      await insertRow(tx, IdempotencyRecord, {
-        ...wanted,
-        messageId,
-        status: null,
-        body: null,
-        createdAt: now,
-        expiresAt: new Date(now.getTime() + hours * 3_600_000),
-      });
+      const { accountId, key } = wanted;
+      await tx.manager.delete(IdempotencyRecord, { accountId, key, expiresAt: LessThanOrEqual(now) });
+      const expiresAt = new Date(now.getTime() + hours * 3_600_000);
+      await insertRow(tx, IdempotencyRecord, { ...wanted, messageId, status: null, body: null, createdAt: now, expiresAt });
     },
     async store(wanted: IdempotencyKey, status: number, body: string): Promise<void> {
       await database.write.run((tx) =>
         updateRows(tx, IdempotencyRecord, { accountId: wanted.accountId, key: wanted.key }, { status, body }),
       );
     },
-    begin: (wanted: IdempotencyKey): void => void running.add(name(wanted)),
-    end: (wanted: IdempotencyKey): void => void running.delete(name(wanted)),
+    /** Forgets replies past their time. */
+    async prune(): Promise<void> {
+      await database.write.run((tx) => tx.manager.delete(IdempotencyRecord, { expiresAt: LessThanOrEqual(clock.now()) }));
+    },
   };
+
+  async function find(wanted: IdempotencyKey): Promise<{ messageId: string } | { status: number; body: string } | null> {
+    const { accountId, key } = wanted;
+    const record = await database.reader.getRepository(IdempotencyRecord).findOneBy({ accountId, key });
+    if (!record || record.expiresAt <= clock.now()) return null;
+    if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
+    if (record.status !== null && record.body !== null) return { status: record.status, body: record.body };
+    return record.messageId ? { messageId: record.messageId } : null;
+  }
 }

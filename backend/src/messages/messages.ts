@@ -1,7 +1,9 @@
 import {
   AppError,
   isId,
+  messageReasons,
   newId,
+  parseMessageKey,
   parseRecipient,
   phoneOf,
   reserveWhatsappId,
@@ -12,7 +14,7 @@ import {
 } from '@chasqui/shared';
 import type { SelectQueryBuilder } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { insertRow } from '../db/rows.js';
+import { insertRow, isConflict } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { EventRow } from '../events/event.entity.js';
 import { cursorText, type Events } from '../events/events.js';
@@ -23,7 +25,8 @@ import { type Session } from '../sessions/session.entity.js';
 import type { ListQuery } from './contract.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { Message, type SendOptions } from './message.entity.js';
-import { presentMessage, reasonOf } from './present.js';
+import { plainText, presentMessage, reasonOf } from './present.js';
+import { createQueueLimit } from './queue-limit.js';
 import type { MessageState } from './state.js';
 
 export interface NewMessage {
@@ -64,6 +67,8 @@ export function createMessages({
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
+  const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: () => clock.now().getTime() });
+  const nextId = createOrderedIds();
   const waiting = new Map<string, Set<() => void>>();
   events.subscribe((event) => {
     if (event.messageId) for (const wake of waiting.get(event.messageId) ?? []) wake();
@@ -76,12 +81,11 @@ export function createMessages({
   async function accept(session: Session, wish: NewMessage, key: IdempotencyKey | null): Promise<Message> {
     requireConnected(session, wish.options.queueIfOffline);
     const now = clock.now();
-    const message = newRow(session, wish, now);
+    const message = newRow(nextId(now.getTime()), session, wish, now);
     try {
       await database.write.run(async (tx) => {
         if (key) await idempotency.reserve(tx, key, message.id);
-        if ((await state.queued(tx, session.id)) >= defaults.maxQueued)
-          throw new AppError('QUEUE_FULL', { limit: defaults.maxQueued });
+        await enterQueue(tx, session.id);
         if (wish.file) await media.attach(tx, wish.file, { accountId: session.accountId, messageId: message.id });
         await insertRow(tx, Message, message);
         await events.append(tx, {
@@ -94,7 +98,8 @@ export function createMessages({
       });
     } catch (error) {
       if (wish.file) await media.discard(wish.file);
-      throw error;
+      // Of two calls with one key on two backends the second meets the first one's record.
+      throw key && isConflict(error) ? new AppError('IDEMPOTENCY_IN_PROGRESS') : error;
     }
     return message;
   }
@@ -104,7 +109,11 @@ export function createMessages({
       .createQueryBuilder('m')
       .where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId: caller.accountId });
     if (isId(ref)) query.andWhere('m.id = :ref', { ref });
-    else query.andWhere('m.whatsappKey = :key', { key: ref.split('_')[2] ?? ref });
+    else
+      // By session and key, which is what the index holds.
+      query
+        .andWhere('m.sessionId IN (SELECT s.id FROM sessions s WHERE s."accountId" = :accountId)')
+        .andWhere('m.whatsappKey = :key', { key: parseMessageKey(ref)?.key ?? ref });
     if (caller.sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId: caller.sessionId });
     const message = await query.orderBy('m.createdAt', 'DESC').getOne();
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
@@ -143,14 +152,20 @@ export function createMessages({
       return result.address;
     },
 
-    /** A quoted message by our id or WhatsApp's, as WhatsApp writes it. */
-    async quoted(caller: Caller, ref: string | undefined): Promise<string | null> {
+    /**
+     * A quoted message by our id or WhatsApp's, as WhatsApp writes it. One of ours that has not left yet cannot be quoted: it is refused
+     * here, because nothing ever goes out unquoted that was meant as an answer. Throws `MESSAGE_NOT_FOUND`.
+     */
+    async quoted(caller: Caller, ref: string | undefined, ignoreErrors: boolean): Promise<string | null> {
       if (!ref) return null;
       const message = await find(caller, ref).catch((error: unknown) => {
-        if (error instanceof AppError && error.code === 'MESSAGE_NOT_FOUND' && !isId(ref)) return null;
+        if (error instanceof AppError && error.code === 'MESSAGE_NOT_FOUND') return null;
         throw error;
       });
-      return message ? message.whatsappId : ref;
+      // An id of WhatsApp's that we never saw may be in the page all the same; the engine looks.
+      const whatsappId = message ? message.whatsappId : isId(ref) ? null : ref;
+      if (whatsappId || ignoreErrors) return whatsappId;
+      throw new AppError('MESSAGE_NOT_FOUND', { field: 'quotedMessageId' }, messageReasons.QUOTED_MESSAGE_NOT_FOUND);
     },
 
     /** The message once it is sent, failed or in doubt, or as it is when the time is up. A caller that hangs up changes nothing. */
@@ -205,10 +220,11 @@ export function createMessages({
 
     retry: (caller: Caller, ref: string): Promise<Message> =>
       alter(caller, ref, async (tx, message) => {
+        if (message.content === null) return new AppError('CONTENT_WIPED');
+        const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + age(message)) : null;
         const isOurs = message.direction === 'outbound' && message.origin !== 'device';
         const moved =
-          isOurs &&
-          (await state.move(tx, message, 'queued', { from: ['failed'], more: { nextAttemptAt: null, expiresAt: null } }));
+          isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], more: { nextAttemptAt: null, expiresAt } }));
         return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
@@ -229,11 +245,16 @@ export function createMessages({
   };
 }
 
+/** A retry gets as long to leave as the first acceptance did. */
+const age = (message: Message): number => (message.expiresAt ? message.expiresAt.getTime() - message.createdAt.getTime() : 0);
+
 /** Totals are exact up to here; counting a million rows for a page of fifty helps nobody. */
 const mostCounted = 10_000;
 
 async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Promise<number> {
-  return (await query.select('m.id', 'id').limit(most).getRawMany()).length;
+  const [sql, parameters] = query.select('1', 'one').limit(most).getQueryAndParameters();
+  const [row] = await query.connection.query<{ n: number | string }[]>(`SELECT COUNT(*) AS n FROM (${sql}) counted`, parameters);
+  return Number(row!.n);
 }
 
 function filter(query: SelectQueryBuilder<Message>, sessionId: string | null, wish: ListQuery): SelectQueryBuilder<Message> {
@@ -280,12 +301,24 @@ function requireConnected(session: Session, queueIfOffline: boolean): void {
   });
 }
 
+/** Ids that sort in the order of acceptance within a millisecond too: the 12 bits behind the version count (RFC 9562, section 6.2). */
+function createOrderedIds(): (now: number) => string {
+  let last = 0;
+  let count = 0;
+  return (now) => {
+    count = now === last ? (count + 1) & 0xfff : 0;
+    last = now;
+    const id = newId(now);
+    return id.slice(0, 15) + count.toString(16).padStart(3, '0') + id.slice(18);
+  };
+}
+
 function newRow(
+  id: string,
   session: Session,
   { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
   now: Date,
 ): Message {
-  const id = newId(now.getTime());
   const isPerson = recipient.kind === 'phone' || recipient.kind === 'lid';
   const contact: Contact | null = isPerson
     ? { id: recipient.id, phone: phoneOf(recipient.id), lid: recipient.kind === 'lid' ? recipient.id : null, name: null }
@@ -323,7 +356,7 @@ function newRow(
           },
         } as MessageContent)
       : content,
-    text: textOf(content),
+    text: plainText(textOf(content)),
     mediaId: file?.id ?? null,
     options,
     mentions: options.mentions,

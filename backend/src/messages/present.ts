@@ -55,3 +55,6 @@ export function presentMessage(message: Message): MessageResource {
     deletedAt: iso(message.deletedAt),
   };
 }
+
+/** As a column holds it: PostgreSQL has no NUL in text. The content itself is kept as it came. */
+export const plainText = (text: string | null): string | null => text?.replaceAll('\0', '') ?? null;

@@ -1,4 +1,12 @@
-import { AppError, retryableReasons, type MediaType, type MessageContent, type MessageReason } from '@chasqui/shared';
+import { createHash } from 'node:crypto';
+import {
+  AppError,
+  retryableReasons,
+  type InputOf,
+  type MediaType,
+  type MessageContent,
+  type MessageReason,
+} from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import type { Caller } from '../http/context.js';
@@ -8,7 +16,7 @@ import { uploadOf } from '../lib/uploads.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import * as contract from './contract.js';
-import type { Idempotency } from './idempotency.js';
+import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
 import { presentMessage } from './present.js';
@@ -33,49 +41,57 @@ interface CommonBody {
   queueIfOffline?: boolean | undefined;
 }
 
-type Compose = (session: Session) => Promise<{ content: MessageContent; file: StoredFile | null }>;
+interface Http {
+  req: Request;
+  res: Response;
+}
+interface Composed {
+  content: MessageContent;
+  file: StoredFile | null;
+}
+type Compose = (session: Session) => Promise<Composed>;
+/** What was sent to one of the routes, with the type that the route stands for; of a file the type may be left to its bytes. */
+type ContentBody = contract.SendAny | (InputOf<typeof contract.sendMedia>['body'] & { type?: MediaType | undefined });
 
 export function mountMessages(mount: Mount, deps: Deps): void {
   const { messages, sessions, media, idempotency } = deps;
 
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
-  async function send(body: CommonBody, caller: Caller, { req, res }: { req: Request; res: Response }, compose: Compose) {
-    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, req.path, {
-      body,
-      file: uploadOf(res)?.bytes.toString('base64'),
-    });
-    const earlier = key ? await idempotency.find(key) : null;
+  async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
+    const { req, res } = http;
+    const file = uploadOf(res)?.bytes;
+    const digest = file ? createHash('sha256').update(file).digest('hex') : null;
+    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, req.path, { body, file: digest });
+    const earlier = key ? await idempotency.begin(key) : null;
     if (earlier) return replay(earlier, res);
-    if (key) idempotency.begin(key);
     try {
-      const session = await sessions.which(caller, body.sessionId ?? req.get('x-session-id'));
-      const recipient = messages.recipient(body.recipient, session);
-      const mentions = (body.mentions ?? []).map((mention) => messages.recipient(mention, session).id);
-      const quotedMessageId = await messages.quoted(caller, body.quotedMessageId);
-      // A session that cannot send is refused before a file is read or fetched for it.
-      const options = {
-        quotedMessageId,
-        ignoreQuoteErrors: body.ignoreQuoteErrors ?? false,
-        mentions,
-        queueIfOffline: body.queueIfOffline ?? false,
-      };
-      const wish = {
-        recipient,
-        options,
-        quotedMessageId,
-        expiresAt: body.expiresAt ? new Date(body.expiresAt) : null,
-        origin: 'api' as const,
-      };
-      messages.mayAccept(session, options.queueIfOffline);
-      const { content, file } = await compose(session);
-      const accepted = await messages.accept(session, { ...wish, content, file }, key);
-      const wait = waitOf(req, body.async, deps.sendWaitMs, res);
-      const message = wait > 0 ? await messages.outcome(accepted.id, wait) : accepted;
+      const message = await sendOnce(body, caller, http, compose, key);
       if (key) await remember(key, message, res);
       return answer(message);
     } finally {
       if (key) idempotency.end(key);
     }
+  }
+
+  async function sendOnce(body: CommonBody, caller: Caller, { req, res }: Http, compose: Compose, key: IdempotencyKey | null) {
+    const session = await sessions.which(caller, body.sessionId ?? req.get('x-session-id'));
+    const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
+    // A session that cannot send is refused before anything is looked up, read or fetched for it.
+    messages.mayAccept(session, queueIfOffline);
+    const recipient = messages.recipient(body.recipient, session);
+    const mentions = (body.mentions ?? []).map((mention) => messages.recipient(mention, session).id);
+    const quotedMessageId = await messages.quoted(caller, body.quotedMessageId, ignoreQuoteErrors);
+    const wish = {
+      recipient,
+      options: { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline },
+      quotedMessageId,
+      expiresAt: body.expiresAt ? new Date(body.expiresAt) : null,
+      origin: 'api' as const,
+      ...(await compose(session)),
+    };
+    const accepted = await messages.accept(session, wish, key);
+    const wait = waitOf(req, body.async, deps.sendWaitMs, res);
+    return wait > 0 ? messages.outcome(accepted.id, wait) : accepted;
   }
 
   async function replay(earlier: { messageId: string } | { status: number; body: string }, res: Response) {
@@ -99,44 +115,46 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     await idempotency.store(key, statusOf(message), JSON.stringify({ success: true, data: presentMessage(message), requestId }));
   }
 
+  /** What each type is made of. Files are read, checked and on disk before the message is accepted. */
+  async function compose(body: ContentBody, caller: Caller, { res }: Http): Promise<Composed> {
+    switch (body.type) {
+      case 'text': {
+        const linkPreview = body.linkPreview === false ? { linkPreview: false } : {};
+        return { content: { type: 'text', message: body.message, ...linkPreview }, file: null };
+      }
+      case 'location': {
+        const { latitude, longitude, name = null, address = null } = body;
+        return { content: { type: 'location', latitude, longitude, name, address }, file: null };
+      }
+      case 'contact':
+        return { content: { type: 'contact', contacts: body.contacts.map(card) }, file: null };
+      case 'poll': {
+        const { question, options, multiple = false } = body;
+        return { content: { type: 'poll', question, options, multiple }, file: null };
+      }
+      default: {
+        const type = body.asDocument ? 'document' : body.type;
+        const { mimetype, filename } = body;
+        const file = await media.receive(caller.accountId, sourceOf(body, res), { mimetype, filename, type });
+        return { content: mediaContent(type ?? file.kind, file, body), file };
+      }
+    }
+  }
+
   mount(contract.sendText, ({ body }, caller, http) =>
-    send(body, caller, http, async () => ({
-      content: { type: 'text', message: body.message, ...(body.linkPreview === false ? { linkPreview: false } : {}) },
-      file: null,
-    })),
+    send(body, caller, http, () => compose({ type: 'text', ...body }, caller, http)),
   );
   mount(contract.sendLocation, ({ body }, caller, http) =>
-    send(body, caller, http, async () => ({
-      content: {
-        type: 'location',
-        latitude: body.latitude,
-        longitude: body.longitude,
-        name: body.name ?? null,
-        address: body.address ?? null,
-      },
-      file: null,
-    })),
+    send(body, caller, http, () => compose({ type: 'location', ...body }, caller, http)),
   );
   mount(contract.sendContact, ({ body }, caller, http) =>
-    send(body, caller, http, async () => ({ content: { type: 'contact', contacts: body.contacts.map(card) }, file: null })),
+    send(body, caller, http, () => compose({ type: 'contact', ...body }, caller, http)),
   );
   mount(contract.sendPoll, ({ body }, caller, http) =>
-    send(body, caller, http, async () => ({
-      content: { type: 'poll', question: body.question, options: body.options, multiple: body.multiple ?? false },
-      file: null,
-    })),
+    send(body, caller, http, () => compose({ type: 'poll', ...body }, caller, http)),
   );
-  mount(contract.sendMedia, ({ body }, caller, http) =>
-    send(body, caller, http, async () => {
-      const type = body.asDocument ? 'document' : body.type;
-      const file = await media.receive(caller.accountId, sourceOf(body, http.res), {
-        mimetype: body.mimetype,
-        filename: body.filename,
-        type,
-      });
-      return { content: mediaContent(type ?? file.kind, file, body), file };
-    }),
-  );
+  mount(contract.sendMedia, ({ body }, caller, http) => send(body, caller, http, () => compose(body, caller, http)));
+  mount(contract.sendAny, ({ body }, caller, http) => send(body, caller, http, () => compose(body, caller, http)));
 
   const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : caller.sessionId;

@@ -3,14 +3,14 @@ import {
   messageReasons,
   messageSources,
   retryableReasons,
+  statusOfAck,
   type Contact,
   type EventType,
   type MessageReason,
   type MessageStatus,
 } from '@chasqui/shared';
-import { In } from 'typeorm';
-import { updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { In, type FindOptionsWhere } from 'typeorm';
+import { holdRows, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
@@ -38,6 +38,8 @@ export interface Move {
   more?: Partial<Message>;
   /** Narrows the statuses it may come from. */
   from?: readonly MessageStatus[];
+  /** What else must be true of the row, such as whose lease it is. */
+  where?: FindOptionsWhere<Message>;
   contact?: Contact | null;
   at?: Date;
   willRetryAt?: Date | null;
@@ -53,20 +55,22 @@ export function createMessageState({ events, clock }: { events: Events; clock: C
     tx: Transaction,
     message: Message,
     to: MessageStatus,
-    { reason = null, detail = null, more = {}, from, contact = null, at, willRetryAt = null }: Move = {},
+    { reason = null, detail = null, more = {}, from, where = {}, contact = null, at, willRetryAt = null }: Move = {},
   ): Promise<boolean> {
     const now = at ?? clock.now();
     const sources = messageSources(to).filter((source) => !from || from.includes(source));
     const field = timeField[to];
     const changes: Partial<Message> = {
+      leaseOwner: null,
+      leaseExpiresAt: null,
       ...more,
       status: to,
       reasonCode: reason,
       reasonText: reason ? (detail ?? messageReasons[reason]) : null,
       ...(field ? { [field]: now } : {}),
-      ...(to === 'sending' ? {} : { leaseOwner: null, leaseExpiresAt: null }),
     };
-    const affected = await updateRows(tx, Message, { id: message.id, status: In([...sources]) }, changes);
+    await holdRows(tx, Session, [message.sessionId]);
+    const affected = await updateRows(tx, Message, { ...where, id: message.id, status: In([...sources]) }, changes);
     if (affected === 0) return false;
     const previous = message.status;
     Object.assign(message, changes);
@@ -139,30 +143,36 @@ export function createMessageState({ events, clock }: { events: Events; clock: C
 
   return {
     move,
-    /** An ack of WhatsApp's: 1 sent … 4 played, whatever came before. Statuses may be skipped; none is taken back. */
+    /**
+     * An ack of WhatsApp's: 1 sent … 4 played, whatever came before. Statuses may be skipped; none is taken back. It proves that the
+     * message left: one that was put back into the queue meanwhile is taken out of it before it can leave twice, and whoever
+     * listens for `message.sent` hears it before the first `message.ack`.
+     */
     async acknowledge(
       tx: Transaction,
       message: Message,
       ack: number,
       options: { whatsappId?: string; contact?: Contact | null; at?: Date },
     ): Promise<void> {
-      const to = (['sent', 'delivered', 'read', 'played'] as const)[Math.min(ack, 4) - 1];
+      const to = statusOfAck(ack);
       if (!to) return;
-      const more: Partial<Message> = {
-        ...(options.whatsappId && !message.whatsappId ? { whatsappId: options.whatsappId } : {}),
-        ...(message.sentAt ? {} : { sentAt: options.at ?? clock.now() }),
-      };
-      await move(tx, message, to, { more, contact: options.contact ?? null, ...(options.at ? { at: options.at } : {}) });
+      const at = options.at ?? clock.now();
+      const more: Partial<Message> =
+        options.whatsappId && !message.whatsappId ? { whatsappId: options.whatsappId, nextAttemptAt: null } : {};
+      if (message.status === 'queued') await move(tx, message, 'sending', { from: ['queued'] });
+      const isFirst = ackOfStatus(message.status) === 0;
+      if (isFirst) await move(tx, message, 'sent', { more, at });
+      if (to !== 'sent') await move(tx, message, to, { more, contact: options.contact ?? null, at });
     },
-    queued: async (tx: Transaction, sessionId: string): Promise<number> =>
-      Number(
-        (
-          await select<{ n: number | string }>(
-            tx.manager,
-            'SELECT COUNT(*) AS n FROM messages WHERE status = \'queued\' AND "sessionId" = ?',
-            [sessionId],
-          )
-        )[0]!.n,
-      ),
+    /** Still in doubt, and now for a person to settle: said once. */
+    async hold(tx: Transaction, message: Message, reason: MessageReason): Promise<boolean> {
+      const changes = { reasonCode: reason, reasonText: messageReasons[reason], nextAttemptAt: null };
+      const held = await updateRows(tx, Message, { id: message.id, status: 'uncertain' }, changes);
+      if (held === 0) return false;
+      const isNews = message.reasonCode !== reason;
+      Object.assign(message, changes);
+      if (isNews) await tell(tx, message, 'uncertain', clock.now(), null, reason, null);
+      return true;
+    },
   };
 }

@@ -51,7 +51,7 @@ export const status = defineRoute({
   summary: 'Status of the default or the named session',
   auth: 'key',
   permission: 'instance.info',
-  query: z.object({ sessionId: sessionRef.optional() }),
+  query: withAliases(z.object({ sessionId: sessionRef.optional() }), sessionAliases),
   reply: sessionStatus,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });

@@ -1,6 +1,7 @@
 import { AppError } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import QRCode from 'qrcode';
+import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import * as contract from './contract.js';
 import { presentQrText, presentSession, presentStatus } from './present.js';
@@ -9,10 +10,15 @@ import type { Sessions } from './sessions.js';
 
 export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }): void {
   /** 202 as long as there is neither a code nor an end. */
-  const started = async (session: Session, caller: Parameters<typeof presentStatus>[1]) =>
+  const started = async (session: Session, caller: Caller) =>
     new Reply(await presentStatus(session, caller), {
       status: session.status === 'initializing' || session.status === 'connecting' ? 202 : 200,
     });
+
+  const stopped = async (caller: Caller, session: Session, logout: boolean) => {
+    const { session: now, stale } = await sessions.stop(caller, session, logout);
+    return presentStatus(now, caller, stale);
+  };
 
   mount(contract.init, async ({ body }, caller, { req }) =>
     started(await sessions.init(caller, { ...body, sessionId: body.sessionId ?? req.get('x-session-id') }), caller),
@@ -22,10 +28,7 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     return presentStatus(session, caller, stale);
   });
   mount(contract.disconnect, async ({ body }, caller, { req }) =>
-    presentStatus(
-      await sessions.stop(caller, await sessions.which(caller, body.sessionId ?? req.get('x-session-id')), body.logout ?? false),
-      caller,
-    ),
+    stopped(caller, await sessions.which(caller, body.sessionId ?? req.get('x-session-id')), body.logout ?? false),
   );
   mount(contract.list, async ({ query }, caller) => {
     const statuses = query.status?.split(',');
@@ -73,11 +76,9 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     sessions.pairingCode(await sessions.find(caller, params.sessionId), body.phoneNumber),
   );
   mount(contract.stop, async ({ params, body }, caller) =>
-    presentStatus(await sessions.stop(caller, await sessions.find(caller, params.sessionId), body.logout ?? false), caller),
+    stopped(caller, await sessions.find(caller, params.sessionId), body.logout ?? false),
   );
-  mount(contract.logout, async ({ params }, caller) =>
-    presentStatus(await sessions.stop(caller, await sessions.find(caller, params.sessionId), true), caller),
-  );
+  mount(contract.logout, async ({ params }, caller) => stopped(caller, await sessions.find(caller, params.sessionId), true));
   mount(contract.restart, async ({ params }, caller) =>
     presentStatus(await sessions.restart(caller, await sessions.find(caller, params.sessionId)), caller),
   );

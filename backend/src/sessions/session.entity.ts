@@ -51,4 +51,6 @@ export class Session {
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
   @Column(orNull(column.time())) deletedAt: Date | null;
+  /** Deleted, while its worker still has the login on its disk. */
+  @Column(column.flag({ default: false })) wipePending: boolean;
 }

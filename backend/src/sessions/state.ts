@@ -2,21 +2,35 @@ import {
   newId,
   sessionMoves,
   sessionReasons,
+  type EventData,
   type SessionReason,
   type SessionStatus,
   type WorkerEventPayload,
 } from '@chasqui/shared';
-import { Like } from 'typeorm';
 import QRCode from 'qrcode';
 import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
-import { updateRows } from '../db/rows.js';
+import { holdRows, updateRows } from '../db/rows.js';
+import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { reasonOf } from './present.js';
 import { Session } from './session.entity.js';
 
 export type SessionState = ReturnType<typeof createSessionState>;
+
+const named = (code: SessionReason) => ({ code, message: sessionReasons[code] });
+
+/** What is said of a status that is only passed on the way to another. */
+const passing: Partial<Record<SessionStatus, SessionReason>> = {
+  initializing: 'STARTING',
+  qr_pending: 'WAITING_FOR_SCAN',
+  connecting: 'SYNCING',
+  disconnected: 'WORKER_LOST',
+};
+
+/** Events of a session that may lie between a code and its end. */
+const codesWithin = 1_000;
 
 /** Every change of what is observed of a session: one conditional update along the table, with its event, in one transaction. */
 export function createSessionState({ events, clock }: { events: Events; clock: Clock }) {
@@ -34,7 +48,8 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
     const steps = session.status === to ? [to] : wayTo(session.status, to);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
-      await one(tx, session, step, isLast ? reason : null, isLast ? more : {});
+      const between = passing[step];
+      await one(tx, session, step, isLast ? reason : between ? named(between) : null, isLast ? more : {});
     }
   }
 
@@ -86,11 +101,21 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
   }
 
   /** What a code was is nobody's business once it is replaced or used: the log keeps that there was one. */
-  async function wipeCodes(tx: Transaction, session: Session): Promise<void> {
-    for (const type of ['session.qr', 'session.pairing_code'] as const) {
-      const rows = await tx.manager.find(EventRow, {
-        where: { sessionId: session.id, type, data: Like(type === 'session.qr' ? '%data:image%' : '%"code":"%') as never },
-      });
+  async function wipeCodes(
+    tx: Transaction,
+    session: Session,
+    types: readonly ('session.qr' | 'session.pairing_code')[] = ['session.qr', 'session.pairing_code'],
+  ): Promise<void> {
+    const [counter] = await select<{ last: number | string }>(tx.manager, 'SELECT last FROM event_counters WHERE scope = ?', [
+      session.id,
+    ]);
+    for (const type of types) {
+      // Codes live for seconds: they are among the last events of the session, and its whole history need not be read.
+      const rows = await tx.manager
+        .createQueryBuilder(EventRow, 'e')
+        .where('e.sessionId = :id AND e.sequence > :after', { id: session.id, after: Number(counter?.last ?? 0) - codesWithin })
+        .andWhere('e.type = :type AND e.data LIKE :code', { type, code: type === 'session.qr' ? '%"qrText":"%' : '%"code":"%' })
+        .getMany();
       for (const row of rows) {
         const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
         await updateRows(tx, EventRow, { cursor: row.cursor }, { data });
@@ -100,7 +125,17 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
 
   return {
     move,
-    named: (code: SessionReason) => ({ code, message: sessionReasons[code] }),
+    named,
+    /** The row as it is now, held until the end of the transaction. */
+    async hold(tx: Transaction, id: string): Promise<Session> {
+      await holdRows(tx, Session, [id]);
+      return tx.manager.findOneByOrFail(Session, { id });
+    },
+    /** A pairing code was given; what was to be typed before it is nobody's business any more. */
+    async showPairingCode(tx: Transaction, session: Session, data: EventData<'session.pairing_code'>): Promise<void> {
+      await wipeCodes(tx, session, ['session.pairing_code']);
+      await events.append(tx, { accountId: session.accountId, sessionId: session.id, type: 'session.pairing_code', data });
+    },
     async observe(
       tx: Transaction,
       session: Session,
@@ -136,7 +171,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
     },
     async showQr(tx: Transaction, session: Session, { qrText, expiresAt }: { qrText: string; expiresAt: string }): Promise<void> {
       const replaces = session.qrId;
-      await wipeCodes(tx, session);
+      await wipeCodes(tx, session, ['session.qr']);
       const changes = { qrText, qrId: newId(clock.now().getTime()), qrExpiresAt: new Date(expiresAt), updatedAt: clock.now() };
       await updateRows(tx, Session, { id: session.id }, changes);
       Object.assign(session, changes);

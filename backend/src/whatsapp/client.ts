@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { openAsBlob } from 'node:fs';
 import http from 'node:http';
 import {
   AppError,
@@ -20,6 +20,18 @@ export type WorkerClient = ReturnType<typeof createWorkerClient>;
 
 /** Refused before a byte of the request was on the line: nothing can have been done. */
 const unreached = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EHOSTUNREACH', 'ENETUNREACH', 'EAI_AGAIN']);
+
+/** Errors that speak of the two processes, not of the caller's request: a caller could do nothing with them. */
+const between: ReadonlySet<string> = new Set([
+  'UNAUTHENTICATED',
+  'STALE_EPOCH',
+  'SESSION_NOT_FOUND',
+  'ROUTE_NOT_FOUND',
+  'OPERATION_NOT_FOUND',
+  'SHUTTING_DOWN',
+]);
+
+const unavailable = (cause: string, reached: boolean): AppError => new AppError('WORKER_UNAVAILABLE', { cause, reached });
 
 /** Calls to workers. Every one has a time limit; no call is repeated here. */
 export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
@@ -55,15 +67,18 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
     return known;
   }
 
-  /** Whatever went wrong on the way is `WORKER_UNAVAILABLE`; the worker's own errors pass. */
+  /**
+   * Throws `WORKER_UNAVAILABLE` for whatever went wrong on the way, with `details.reached`: false when certainly nothing arrived there.
+   * Of the worker's own errors those pass that speak of WhatsApp or of room; what is between the two processes stays between them.
+   */
   async function calling<T>(work: Promise<{ data: T }>): Promise<T> {
     try {
       return (await work).data;
     } catch (error) {
-      if (error instanceof AppError) throw error;
-      if (axios.isAxiosError(error) || (error as Error).name === 'TimeoutError')
-        throw new AppError('WORKER_UNAVAILABLE', { cause: (error as { code?: string }).code ?? 'TIMEOUT' });
-      throw error;
+      if (error instanceof AppError) throw between.has(error.code) ? unavailable(error.code, false) : error;
+      if (!axios.isAxiosError(error) && (error as Error).name !== 'TimeoutError') throw error;
+      const code = (error as { code?: string }).code ?? 'TIMEOUT';
+      throw unavailable(code, !unreached.has(code));
     }
   }
 
@@ -154,8 +169,8 @@ function withoutAnswer(error: unknown): PutResult {
   }
   const { code } = error as { code?: string };
   if (code && unreached.has(code)) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
-  // The file is not readable any more: the request was never made.
-  if (code === 'ENOENT')
+  // The file is not there any more: the request was never made.
+  if (code === 'ENOENT' || code === 'ERR_INVALID_ARG_VALUE')
     return { outcome: 'failed', reason: 'CONTENT_WIPED', message: 'The file of this message was removed.', retryable: false };
   return { outcome: 'unknown' };
 }
@@ -163,6 +178,7 @@ function withoutAnswer(error: unknown): PutResult {
 async function formOf(command: SendCommand, { row, path }: { row: MediaFile; path: string }): Promise<FormData> {
   const form = new FormData();
   form.set('command', JSON.stringify(command));
-  form.set('file', new Blob([await readFile(path)], { type: row.mimetype }), row.filename ?? row.id);
+  // Read from disk while it is sent, never whole in memory.
+  form.set('file', await openAsBlob(path, { type: row.mimetype }), row.filename ?? row.id);
   return form;
 }

@@ -1,9 +1,10 @@
 import { AppError, internalOperations, observedSession, type SendCommand } from '@chasqui/shared';
-import type { Delivery, Found, WayOut } from '../messages/dispatcher.js';
+import type { Delivery, WayOut } from '../messages/dispatcher.js';
+import type { Found } from '../messages/doubts.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { WorkerGate } from '../sessions/sessions.js';
+import type { WorkerGate } from '../sessions/running.js';
 import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 

@@ -5,13 +5,13 @@ import {
   type WorkerEventPayload,
   type WorkerEventType,
 } from '@chasqui/shared';
-import { In } from 'typeorm';
+import { In, LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { insertRow, updateRows } from '../db/rows.js';
+import { holdRows, insertIfAbsent, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
-import type { Log } from '../lib/log.js';
+import { errorFields, type Log } from '../lib/log.js';
 import type { Arrivals } from '../messages/arrivals.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
@@ -23,18 +23,33 @@ export interface Intake {
   resend: { sessionId: string; fromSequence: number }[];
 }
 
+/** What one batch is judged by, read at its beginning and kept up while it is taken in. */
+interface Desk {
+  workerId: string;
+  known: Set<string>;
+  sessions: Map<string, Session>;
+  positions: Map<string, { epoch: number; sequence: number }>;
+}
+
 export type Inbox = ReturnType<typeof createInbox>;
+
+/** As often is a gap asked for again; a worker that answers with the same gap then has nothing to fill it with. */
+const askedAtMost = 2;
+/** A worker sends again only what was not acknowledged, and on demand a few thousand events more. */
+const keptMs = 14 * 86_400_000;
 
 /**
  * Takes in what a worker tells: one transaction for the batch, in the order of its cursors.
  *
- * | the process dies | then |
+ * | what happens | then |
  * | --- | --- |
- * | before the commit | nothing was taken; the worker sends the batch again |
- * | after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
- *
- * A sequence that is higher than the next one is a gap: what follows it is not taken, and is asked for again. A lower one is a worker
- * that lost its outlet and began anew; its ids are new, and it is taken.
+ * | the process dies before the commit | nothing was taken; the worker sends the batch again |
+ * | it dies after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
+ * | a sequence is higher than the next one | a gap: what follows of this session waits and is asked for again; other sessions go on |
+ * | the gap stays, because the worker has nothing left to fill it | it is logged and left behind: what there is, is taken |
+ * | a sequence is lower, under a new id | the worker lost its outlet and began anew: taken |
+ * | an old epoch | refused, counts as taken, writes nothing |
+ * | one event cannot be taken in as it is | undone alone behind its savepoint and refused; the worker keeps it aside |
  */
 export function createInbox({
   database,
@@ -51,8 +66,8 @@ export function createInbox({
   clock: Clock;
   log: Log;
 }) {
-  /** Sequences begin anew with each epoch: a position says something only within its own. Known from the first event of this process on. */
-  const positionEpoch = new Map<string, number>();
+  /** How often each gap was asked for. In memory: after a restart it is asked for anew. */
+  const asked = new Map<string, number>();
 
   /** One small function for each kind of event. */
   const handlers: {
@@ -60,8 +75,7 @@ export function createInbox({
   } = {
     'session.observed': (tx, session, payload) => state.observe(tx, session, payload),
     'session.qr': (tx, session, payload) => state.showQr(tx, session, payload),
-    'session.pairing_code': (tx, session, { code, phoneNumber, expiresAt }) =>
-      events.append(tx, { ...of(session), type: 'session.pairing_code', data: { code, phoneNumber, expiresAt } }),
+    'session.pairing_code': (tx, session, data) => state.showPairingCode(tx, session, data),
     'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
     'session.backfill': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.backfill', data }),
     'message.observed': (tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
@@ -78,17 +92,59 @@ export function createInbox({
     'call.received': (tx, session, data) => events.append(tx, { ...of(session), type: 'call.received', data }),
   };
 
+  async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[]): Promise<Desk> {
+    const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
+    const seen = await tx.manager.find(InboxEvent, { where: { id: In(batch.map(({ id }) => id)) }, select: { id: true } });
+    await holdRows(tx, Session, sessionIds);
+    const sessions = await readSessions(tx, sessionIds);
+    const positions = await tx.manager.find(InboxPosition, { where: { workerId, sessionId: In(sessionIds) } });
+    return {
+      workerId,
+      known: new Set(seen.map((row) => row.id)),
+      sessions: new Map(sessions.map((row) => [row.id, row])),
+      positions: new Map(positions.map(({ sessionId, epoch, sequence }) => [sessionId, { epoch, sequence }])),
+    };
+  }
+
+  const readSessions = (tx: Transaction, ids: readonly string[]): Promise<Session[]> =>
+    tx.manager
+      .createQueryBuilder(Session, 's')
+      .addSelect('s.qrText')
+      .where('s.id IN (:...ids)', { ids: ['', ...ids] })
+      .getMany();
+
+  const refusalOf = (desk: Desk, event: OutletEvent): string | null => {
+    const session = desk.sessions.get(event.sessionId);
+    if (!session || session.deletedAt) return 'SESSION_NOT_FOUND';
+    return event.epoch < session.leaseEpoch || session.workerId !== desk.workerId ? 'STALE_EPOCH' : null;
+  };
+
+  /** From which sequence on events are missing before this one; null when it is the next, or when nobody can give them any more. */
+  function missingBefore(desk: Desk, event: OutletEvent): number | null {
+    const last = desk.positions.get(event.sessionId);
+    const next = last?.epoch === event.epoch ? last.sequence + 1 : 1;
+    if (event.sequence <= next) return null;
+    const gap = [desk.workerId, event.sessionId, event.epoch, next].join(' ');
+    const times = asked.get(gap) ?? 0;
+    if (times < askedAtMost) {
+      asked.set(gap, times + 1);
+      return next;
+    }
+    asked.delete(gap);
+    const { sessionId, epoch, sequence } = event;
+    log.warn('A worker cannot give the events that are missing; what follows is taken.', { sessionId, epoch, next, sequence });
+    return null;
+  }
+
   async function handle(tx: Transaction, session: Session, event: OutletEvent): Promise<string | null> {
     if (!isWorkerEventType(event.type)) return 'UNKNOWN_EVENT_TYPE';
     const parsed = workerEvents[event.type].safeParse(event.payload);
     if (!parsed.success) {
-      log.error('An event of a worker does not fit its schema.', {
-        eventId: event.id,
-        type: event.type,
-        fields: parsed.error.issues.map((issue) => issue.path.join('.')),
-      });
+      const fields = parsed.error.issues.map((issue) => issue.path.join('.'));
+      log.error('An event of a worker does not fit its schema.', { eventId: event.id, type: event.type, fields });
       return 'VALIDATION_FAILED';
     }
+    // The table's row fits the payload that its own schema has just parsed.
     await (handlers[event.type] as (tx: Transaction, session: Session, payload: unknown) => Promise<unknown>)(
       tx,
       session,
@@ -97,67 +153,94 @@ export function createInbox({
     return null;
   }
 
+  /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
+  async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
+    const callbacks: (() => void)[] = [];
+    await tx.manager.query('SAVEPOINT event');
+    try {
+      const own: Transaction = { manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) };
+      const code = await handle(own, desk.sessions.get(event.sessionId)!, event);
+      await tx.manager.query('RELEASE SAVEPOINT event');
+      for (const callback of callbacks) tx.afterCommit(callback);
+      return code;
+    } catch (error) {
+      if (isTrouble(error)) throw error;
+      await tx.manager.query('ROLLBACK TO SAVEPOINT event');
+      await tx.manager.query('RELEASE SAVEPOINT event');
+      log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
+        eventId: event.id,
+        type: event.type,
+        sessionId: event.sessionId,
+        ...errorFields(error),
+      });
+      for (const session of await readSessions(tx, [event.sessionId])) desk.sessions.set(session.id, session);
+      return 'INTERNAL_ERROR';
+    }
+  }
+
+  async function close(tx: Transaction, desk: Desk, taken: readonly OutletEvent[]): Promise<void> {
+    const { workerId } = desk;
+    const rows = taken.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt: clock.now() }));
+    if (rows.length > 0)
+      await tx.manager.createQueryBuilder().insert().into(InboxEvent).values(rows).updateEntity(false).execute();
+    for (const sessionId of new Set(taken.map((event) => event.sessionId))) {
+      const position = desk.positions.get(sessionId);
+      if (!position) continue;
+      if ((await updateRows(tx, InboxPosition, { sessionId, workerId }, position)) === 0)
+        await insertIfAbsent(tx, InboxPosition, { sessionId, workerId, ...position });
+    }
+  }
+
   return {
     take: (workerId: string, batch: readonly OutletEvent[]): Promise<Intake> =>
       database.write.run(async (tx) => {
-        const intake: Intake = { ackCursor: 0, refused: [], resend: [] };
-        const known = new Set(
-          (await tx.manager.find(InboxEvent, { where: { id: In(batch.map((event) => event.id)) }, select: { id: true } })).map(
-            (row) => row.id,
-          ),
-        );
-        const sessions = new Map(
-          (
-            await tx.manager
-              .createQueryBuilder(Session, 's')
-              .addSelect('s.qrText')
-              .where('s.id IN (:...ids)', { ids: ['', ...new Set(batch.map((event) => event.sessionId))] })
-              .getMany()
-          ).map((row) => [row.id, row]),
-        );
-        const positions = new Map(
-          (await tx.manager.find(InboxPosition, { where: { workerId, sessionId: In([...sessions.keys()]) } })).map((row) => [
-            row.sessionId,
-            row.sequence,
-          ]),
-        );
-        const before = new Set(positions.keys());
-        const gaps = new Set<string>();
+        const desk = await open(tx, workerId, batch);
+        const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
+        const waiting = new Set<string>();
+        const taken: OutletEvent[] = [];
+        const holdBack = ({ sessionId, cursor }: OutletEvent): void => {
+          waiting.add(sessionId);
+          intake.ackCursor = Math.min(intake.ackCursor, cursor - 1);
+        };
         for (const event of batch) {
-          if (gaps.has(event.sessionId)) break;
-          if (known.has(event.id)) {
-            intake.ackCursor = event.cursor;
+          if (desk.known.has(event.id)) continue;
+          if (waiting.has(event.sessionId)) {
+            holdBack(event);
             continue;
           }
-          const session = sessions.get(event.sessionId);
-          const refusal =
-            !session || session.deletedAt
-              ? 'SESSION_NOT_FOUND'
-              : event.epoch < session.leaseEpoch || session.workerId !== workerId
-                ? 'STALE_EPOCH'
-                : null;
-          const last = positions.get(event.sessionId);
-          if (!refusal && last !== undefined && event.sequence > last + 1 && positionEpoch.get(event.sessionId) === event.epoch) {
-            gaps.add(event.sessionId);
-            intake.resend.push({ sessionId: event.sessionId, fromSequence: last + 1 });
-            break;
+          const refusal = refusalOf(desk, event);
+          const fromSequence = refusal ? null : missingBefore(desk, event);
+          if (fromSequence !== null) {
+            intake.resend.push({ sessionId: event.sessionId, fromSequence });
+            holdBack(event);
+            continue;
           }
-          const code = refusal ?? (await handle(tx, session!, event));
+          const code = refusal ?? (await handleAlone(tx, desk, event));
           if (code) intake.refused.push({ id: event.id, code });
-          else {
-            positions.set(event.sessionId, event.sequence);
-            positionEpoch.set(event.sessionId, event.epoch);
-          }
-          await insertRow(tx, InboxEvent, { id: event.id, workerId, cursor: event.cursor, receivedAt: clock.now() });
-          intake.ackCursor = event.cursor;
+          if (!refusal) desk.positions.set(event.sessionId, { epoch: event.epoch, sequence: event.sequence });
+          desk.known.add(event.id);
+          taken.push(event);
         }
-        for (const [sessionId, sequence] of positions) {
-          if (before.has(sessionId)) await updateRows(tx, InboxPosition, { sessionId, workerId }, { sequence });
-          else await insertRow(tx, InboxPosition, { sessionId, workerId, sequence });
-        }
+        await close(tx, desk, taken);
         return intake;
       }),
+    /** Forgets ids that no worker will send again. */
+    async prune(): Promise<void> {
+      await database.write.run((tx) =>
+        tx.manager.delete(InboxEvent, { receivedAt: LessThan(new Date(clock.now().getTime() - keptMs)) }),
+      );
+    },
   };
+}
+
+/** The database itself, not the event: nothing of the batch is taken, and the worker sends it again. */
+function isTrouble(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+  if (code === null) return false;
+  // Data that a column does not take, and keys that are taken, are the event's own fault.
+  return (
+    !code.startsWith('SQLITE_CONSTRAINT') && code !== 'SQLITE_MISMATCH' && !/^2[23]\d{3}$/.test(code) && !code.startsWith('ERR_')
+  );
 }
 
 const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });

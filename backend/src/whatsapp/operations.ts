@@ -74,18 +74,19 @@ async function connected(sessions: Sessions, caller: Caller, ref: string): Promi
   return session;
 }
 
-/** What may have been done when the worker fell silent depends on the row: a read has no effect, a write an unknown one. */
+/** What may have been done when the worker fell silent depends on the row: a read has no effect and is asked once more, a write has an unknown one. */
 async function pass(session: Session, id: OperationId, input: Record<string, unknown>, run: Run): Promise<unknown> {
-  try {
-    return await run(session, id, input, deadlineMs);
-  } catch (error) {
-    if (
-      error instanceof AppError &&
-      error.code === 'WORKER_UNAVAILABLE' &&
-      error.details['cause'] !== 'ECONNREFUSED' &&
-      operations[id].effect === 'write'
-    )
-      throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: 'unknown' });
-    throw error;
+  const { effect } = operations[id];
+  const fellSilent = (error: unknown): boolean =>
+    error instanceof AppError && error.code === 'WORKER_UNAVAILABLE' && error.details['reached'] === true;
+  for (let tries = effect === 'read' ? 2 : 1; ; tries -= 1) {
+    try {
+      return await run(session, id, input, deadlineMs);
+    } catch (error) {
+      if (!fellSilent(error)) throw error;
+      const isTimeout = error instanceof AppError && ['TIMEOUT', 'ECONNABORTED'].includes(String(error.details['cause']));
+      if (tries > 1 && !isTimeout) continue;
+      throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: effect === 'read' ? 'none' : 'unknown' });
+    }
   }
 }

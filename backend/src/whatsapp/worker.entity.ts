@@ -27,10 +27,11 @@ export class InboxEvent {
   @Column(column.time()) receivedAt: Date;
 }
 
-/** The last sequence taken from a worker for a session and epoch: a gap is asked for again, never skipped. */
+/** The last sequence taken from a worker for a session, within the epoch; a gap is asked for again, never skipped. */
 @Entity({ name: 'inbox_positions' })
 export class InboxPosition {
   @PrimaryColumn(column.id()) sessionId: string;
   @PrimaryColumn(column.string(64)) workerId: string;
+  @Column(column.integer({ default: 0 })) epoch: number;
   @Column(column.big()) sequence: number;
 }

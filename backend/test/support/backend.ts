@@ -5,6 +5,7 @@ import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import type { mountPanel } from '../../src/admin/panel.js';
 import { startBackend, type Backend } from '../../src/app.js';
 import { readConfig } from '../../src/config.js';
 import type { Log } from '../../src/lib/log.js';
@@ -60,7 +61,7 @@ async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }
 }
 
 export async function startRig(
-  options: { database?: 'sqlite' | 'postgres'; settings?: Record<string, string> } = {},
+  options: { database?: 'sqlite' | 'postgres'; settings?: Record<string, string>; mountPanel?: typeof mountPanel } = {},
 ): Promise<Rig> {
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-backend-'));
   const own = options.database === 'postgres' ? await ownDatabase() : null;
@@ -78,7 +79,11 @@ export async function startRig(
     ...(own ? { DATABASE_URL: own.url } : {}),
     ...options.settings,
   };
-  const backend = await startBackend(readConfig(env, dataDir), { log, port: 0 });
+  const backend = await startBackend(readConfig(env, dataDir), {
+    log,
+    port: 0,
+    ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
+  });
   const apiKey = backend.firstAdmin!.apiKey;
   return {
     ...backend,

@@ -1,5 +1,5 @@
 import React, { useEffect, useRef } from 'react';
-import { useFilterDrawer, useRecords, type ActionProps } from 'adminjs';
+import { useFilterDrawer, useRecords, useTranslation, type ActionProps } from 'adminjs';
 import { Link, useLocation, useNavigate } from 'react-router-dom';
 import { root } from './api.js';
 import ListFilter from './ListFilter.js';
@@ -16,6 +16,7 @@ const lively = ['sessions', 'messages', 'audit'];
 const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const { records, loading, page, perPage, total, sortBy, direction, fetchData } = useRecords(resource.id);
   const { toggleFilter } = useFilterDrawer();
+  const { translateAction, translateLabel, translateProperty } = useTranslation();
   const { pathname, search } = useLocation();
   const navigate = useNavigate();
   const fetchNow = useRef(fetchData);
@@ -39,10 +40,10 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const filtered = [...new URLSearchParams(search).keys()].some((key) => key.startsWith('filters.'));
   return (
     <div className="cq-page">
-      <PageHead title={resource.name}>
+      <PageHead title={translateLabel(resource.name, resource.id)}>
         {add && (
           <Link className="cq-button cq-main" to={`${root}/resources/${resource.id}/actions/new`}>
-            {add.label}
+            {translateAction(add.label, resource.id)}
           </Link>
         )}
         <button type="button" className="cq-button" onClick={toggleFilter}>
@@ -67,10 +68,11 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
                   >
                     {property.isSortable ? (
                       <Link to={sortTo(property.name)}>
-                        {property.label} {sortBy === property.name ? (direction === 'asc' ? '↑' : '↓') : ''}
+                        {translateProperty(property.label, resource.id)}{' '}
+                        {sortBy === property.name ? (direction === 'asc' ? '↑' : '↓') : ''}
                       </Link>
                     ) : (
-                      property.label
+                      translateProperty(property.label, resource.id)
                     )}
                   </th>
                 ))}

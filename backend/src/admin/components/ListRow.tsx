@@ -1,5 +1,5 @@
 import React from 'react';
-import type { RecordJSON, ResourceJSON } from 'adminjs';
+import { useTranslation, type RecordJSON, type ResourceJSON } from 'adminjs';
 import { Link, useNavigate } from 'react-router-dom';
 import { root } from './api.js';
 import Cell from './Cell.js';
@@ -7,6 +7,7 @@ import Cell from './Cell.js';
 /** One row. Its first cell is a link, for the keyboard and for new tabs; a click anywhere else on it does the same. */
 const ListRow: React.FC<{ resource: ResourceJSON; record: RecordJSON }> = ({ resource, record }) => {
   const navigate = useNavigate();
+  const { translateProperty } = useTranslation();
   const to = `${root}/resources/${resource.id}/records/${encodeURIComponent(record.id)}/show`;
   const row = record.params as Record<string, unknown>;
   return (
@@ -19,7 +20,7 @@ const ListRow: React.FC<{ resource: ResourceJSON; record: RecordJSON }> = ({ res
         const look = String((property.custom as { look?: string }).look ?? 'text');
         const cell = <Cell look={look} name={property.name} row={row} />;
         return (
-          <td key={property.name} data-label={property.label} className={`cq-as-${look}`}>
+          <td key={property.name} data-label={translateProperty(property.label, resource.id)} className={`cq-as-${look}`}>
             {index === 0 ? <Link to={to}>{cell}</Link> : cell}
           </td>
         );

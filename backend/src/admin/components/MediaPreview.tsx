@@ -21,7 +21,10 @@ const MediaPreview: React.FC<{ media: Media; alt: string }> = ({ media, alt }) =
       {media.mimetype.startsWith('audio/') && <audio controls preload="none" src={source} />}
       {media.mimetype.startsWith('video/') && <video controls preload="none" src={source} />}
       <figcaption>
-        <a href={`${source}?download`}>{media.filename ?? 'Save the file'}</a> {media.mimetype}
+        <a href={source} download={media.filename ?? ''}>
+          {media.filename ?? 'Save the file'}
+        </a>{' '}
+        {media.mimetype}
         {media.size !== null && `, ${size(media.size)}`}
       </figcaption>
     </figure>

@@ -14,6 +14,7 @@ import type { Chart } from '../overview.js';
 import { usePoll } from './api.js';
 import Panel from './Panel.js';
 
+ChartJs.defaults.font.family = `'Inter Variable', system-ui, sans-serif`;
 ChartJs.register(CategoryScale, LinearScale, BarElement, Tooltip, Legend);
 
 const ranges: [Chart['range'], string][] = [
@@ -21,10 +22,12 @@ const ranges: [Chart['range'], string][] = [
   ['14d', '14 days'],
 ];
 const colour = (name: string): string => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const labelOf = (range: Chart['range'], at: number): string =>
+const labelOf = ({ range, timezone }: Chart, at: number): string =>
   new Intl.DateTimeFormat(
     'en-GB',
-    range === '24h' ? { hour: '2-digit', minute: '2-digit' } : { day: 'numeric', month: 'short' },
+    range === '24h'
+      ? { hour: '2-digit', minute: '2-digit', timeZone: timezone }
+      : { day: 'numeric', month: 'short', timeZone: timezone },
   ).format(at);
 
 function options(): ChartOptions<'bar'> {
@@ -47,16 +50,16 @@ function options(): ChartOptions<'bar'> {
   };
 }
 
-function series({ range, buckets }: Chart): ChartData<'bar', number[], string> {
+function series(chart: Chart): ChartData<'bar', number[], string> {
   const bar = (label: string, key: 'sent' | 'received' | 'failed', name: string) => ({
     label,
-    data: buckets.map((bucket) => bucket[key]),
+    data: chart.buckets.map((bucket) => bucket[key]),
     backgroundColor: colour(name),
     borderRadius: 3,
     maxBarThickness: 26,
   });
   return {
-    labels: buckets.map((bucket) => labelOf(range, bucket.at)),
+    labels: chart.buckets.map((bucket) => labelOf(chart, bucket.at)),
     datasets: [bar('Sent', 'sent', '--cq-main'), bar('Received', 'received', '--cq-second'), bar('Failed', 'failed', '--cq-bad')],
   };
 }

@@ -61,37 +61,41 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
           ) : null}
         </p>
       )}
-      <div className="cq-grid">
-        <Panel title="Content" wide>
-          <Bubble message={message} />
-        </Panel>
-        <Panel title="Timeline">
-          <Timeline message={message} />
-        </Panel>
-        <Panel title="Details" wide>
-          <Facts
-            of={[
-              [
-                'Session',
-                <Link to={`${root}/resources/sessions/records/${message.session.id}/show`}>
-                  {message.session.name ?? message.session.id}
-                </Link>,
-              ],
-              [
-                'Account',
-                <Link to={`${root}/resources/accounts/records/${message.account.id}/show`}>
-                  {message.account.name ?? message.account.id}
-                </Link>,
-              ],
-              ['Chat', <code>{message.chat.id}</code>],
-              ['Type', message.type],
-              ['Made by', message.origin],
-              ['Attempts', out ? message.attempts : null],
-              ['Id', <code>{message.id}</code>],
-              ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],
-            ]}
-          />
-        </Panel>
+      <div className="cq-columns">
+        <div>
+          <Panel title="Content">
+            <Bubble message={message} />
+          </Panel>
+          <Panel title="Details">
+            <Facts
+              of={[
+                [
+                  'Session',
+                  <Link to={`${root}/resources/sessions/records/${message.session.id}/show`}>
+                    {message.session.name ?? message.session.id}
+                  </Link>,
+                ],
+                [
+                  'Account',
+                  <Link to={`${root}/resources/accounts/records/${message.account.id}/show`}>
+                    {message.account.name ?? message.account.id}
+                  </Link>,
+                ],
+                ['Chat', <code>{message.chat.id}</code>],
+                ['Type', message.type],
+                ['Made by', message.origin],
+                ['Attempts', out ? message.attempts : null],
+                ['Id', <code>{message.id}</code>],
+                ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],
+              ]}
+            />
+          </Panel>
+        </div>
+        <div>
+          <Panel title="Timeline">
+            <Timeline message={message} />
+          </Panel>
+        </div>
       </div>
     </div>
   );

@@ -58,25 +58,29 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           {session.compat.map((report) => report.defect).join(', ')}.
         </p>
       )}
-      <div className="cq-grid">
-        <Panel title={session.status === 'connected' ? 'Connected' : 'Link this phone'} wide>
-          <Steps status={session.status} />
-          {reason && (
-            <p className={`cq-note cq-${tone === 'idle' ? 'info' : tone}`}>
-              {reason.message} <code>{reason.code}</code>
-            </p>
-          )}
-          <LinkPhone session={session} onSaid={setSaid} />
-        </Panel>
-        <Panel title="Details">
-          <SessionFacts session={session} />
-        </Panel>
-        <Panel title="Try it: send a message" wide>
-          <SendForm session={session} />
-        </Panel>
-        <Panel title="Last events">
-          <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />
-        </Panel>
+      <div className="cq-columns">
+        <div>
+          <Panel title={session.status === 'connected' ? 'Connected' : 'Link this phone'}>
+            <Steps status={session.status} />
+            {reason && reason.code !== 'WAITING_FOR_SCAN' && (
+              <p className={`cq-note cq-${tone === 'idle' ? 'info' : tone}`}>
+                {reason.message} <code>{reason.code}</code>
+              </p>
+            )}
+            <LinkPhone session={session} onSaid={setSaid} />
+          </Panel>
+          <Panel title="Try it: send a message">
+            <SendForm session={session} />
+          </Panel>
+        </div>
+        <div>
+          <Panel title="Details">
+            <SessionFacts session={session} />
+          </Panel>
+          <Panel title="Last events">
+            <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />
+          </Panel>
+        </div>
       </div>
     </div>
   );

@@ -139,6 +139,7 @@ const tables: Record<string, { columns: C[]; indices: [string, ...string[]][] }>
       big('createdAt'),
       big('updatedAt'),
       big('deletedAt', optional),
+      flag('wipePending', false),
     ],
     indices: [
       ['sessions_account_name!', 'accountId', 'liveName'],
@@ -274,7 +275,10 @@ const tables: Record<string, { columns: C[]; indices: [string, ...string[]][] }>
     columns: [id('id', primary), string('workerId', 64), big('cursor'), big('receivedAt')],
     indices: [['inbox_events_time', 'receivedAt']],
   },
-  inbox_positions: { columns: [id('sessionId', primary), string('workerId', 64, primary), big('sequence')], indices: [] },
+  inbox_positions: {
+    columns: [id('sessionId', primary), string('workerId', 64, primary), integer('epoch', zero), big('sequence')],
+    indices: [],
+  },
   panel_sessions: {
     columns: [string('id', 64, primary), id('accountId', optional), text('data'), big('expiresAt')],
     indices: [['panel_sessions_expiry', 'expiresAt']],

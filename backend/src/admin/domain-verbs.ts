@@ -1,0 +1,187 @@
+import { randomBytes } from 'node:crypto';
+import { AppError } from '@chasqui/shared';
+import { IsNull } from 'typeorm';
+import { Account } from '../accounts/account.entity.js';
+import type { Accounts } from '../accounts/accounts.js';
+import { ApiKey } from '../accounts/api-key.entity.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
+import type { Database } from '../db/database.js';
+import type { Caller } from '../http/context.js';
+import { recordAudit } from '../lib/audit.js';
+import type { Clock } from '../lib/clock.js';
+import type { Media } from '../media/media.js';
+import { Message } from '../messages/message.entity.js';
+import type { Messages } from '../messages/messages.js';
+import { type Session } from '../sessions/session.entity.js';
+import type { Sessions } from '../sessions/sessions.js';
+import type { PanelVerbs, ShownOnce } from './verbs.js';
+
+export interface Domains {
+  database: Database;
+  clock: Clock;
+  accounts: Accounts;
+  keys: ApiKeys;
+  sessions: Sessions;
+  messages: Messages;
+  media: Media;
+}
+
+/**
+ * The panel's verbs by those of the domains, which are the ones of REST. A person at the panel acts for the account whose object it
+ * is: the caller keeps their name, their credential and their address, and takes over that account's id.
+ */
+export function createPanelVerbs(domains: Domains): PanelVerbs {
+  return {
+    auth: authVerbs(domains),
+    sessions: sessionVerbs(domains),
+    messages: messageVerbs(domains),
+    accounts: accountVerbs(domains),
+    keys: keyVerbs(domains),
+    media: { send: (res, file) => domains.media.send(res, file) },
+  };
+}
+
+const actingFor = (caller: Caller, accountId: string): Caller => ({ ...caller, accountId });
+const oneTimePassword = (): string => randomBytes(15).toString('base64url');
+
+type AuditEntry = { action: string; objectType: string; objectId: string; accountId?: string; changes?: Record<string, unknown> };
+
+/** For the verbs that leave no entry themselves. After their commit: a change without an entry is better than an entry without one. */
+const written = ({ database, clock }: Domains, caller: Caller, entry: AuditEntry): Promise<void> =>
+  database.write.run((tx) => recordAudit(tx, caller, { ...entry, at: clock.now() }));
+
+function authVerbs(domains: Domains): PanelVerbs['auth'] {
+  const { database, accounts } = domains;
+  const login = (caller: Caller, action: string): Promise<void> =>
+    written(domains, caller, { action, objectType: 'account', objectId: caller.accountId });
+  return {
+    async signIn({ login: named, password, ip }) {
+      // By address, as REST does it. A name that nobody has goes on as it is and fails there, counted and in the same time.
+      const byName = named.includes('@') ? null : await database.reader.getRepository(Account).findOneBy({ username: named });
+      const account = await accounts.authenticatePassword(byName?.email ?? named, password, ip);
+      return { accountId: account.id };
+    },
+    signedIn: (caller) => login(caller, 'panel.login'),
+    signedOut: (caller) => login(caller, 'panel.logout'),
+    async changePassword(caller, { current, next }) {
+      const account = await database.reader.getRepository(Account).findOneByOrFail({ id: caller.accountId });
+      await accounts.authenticatePassword(account.email, current, caller.ip);
+      await accounts.setPassword(caller, caller.accountId, next, { mustChange: false });
+    },
+  };
+}
+
+function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
+  const { sessions } = domains;
+  const on = async <T>(caller: Caller, id: string, run: (owner: Caller, session: Session) => Promise<T>): Promise<T> => {
+    const session = await sessions.byId(id);
+    if (!session) throw new AppError('SESSION_NOT_FOUND');
+    return run(actingFor(caller, session.accountId), session);
+  };
+  return {
+    async create(caller, { accountId, name, deviceName }) {
+      if (!(await domains.accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
+      const made = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });
+      return { id: made.id };
+    },
+    start: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.begin(owner, session))),
+    stop: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, false))),
+    logout: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, true))),
+    restart: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.restart(owner, session))),
+    suspend: (caller, id, reason) => on(caller, id, (owner, session) => sessions.suspend(owner, session, reason)),
+    resume: (caller, id) => on(caller, id, (owner, session) => sessions.resume(owner, session)),
+    pairingCode: (caller, id, phoneNumber) =>
+      on(caller, id, async (_owner, session) => {
+        const { code, expiresAt } = await sessions.pairingCode(session, phoneNumber);
+        const entry = { action: 'session.pairing_code', objectType: 'session', objectId: id, accountId: session.accountId };
+        await written(domains, caller, entry);
+        return { code, expiresAt: new Date(expiresAt) };
+      }),
+  };
+}
+
+function messageVerbs(domains: Domains): PanelVerbs['messages'] {
+  const { database, messages, sessions } = domains;
+  const noted = (caller: Caller, action: string, id: string, accountId: string, changes: Record<string, unknown> = {}) =>
+    written(domains, caller, { action, objectType: 'message', objectId: id, accountId, changes });
+  const on = async (caller: Caller, id: string, action: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
+    const message = await database.reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
+    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
+    await run(actingFor(caller, message.accountId));
+    await noted(caller, action, id, message.accountId);
+  };
+  return {
+    async sendText(caller, sessionId, { recipient, message }) {
+      const session = await sessions.byId(sessionId);
+      if (!session) throw new AppError('SESSION_NOT_FOUND');
+      const wish = {
+        recipient: messages.recipient(recipient, session),
+        content: { type: 'text' as const, message },
+        file: null,
+        options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: false },
+        quotedMessageId: null,
+        expiresAt: null,
+        origin: 'panel' as const,
+      };
+      const { id } = await messages.accept(session, wish, null);
+      await noted(caller, 'message.send', id, session.accountId, { sessionId });
+      return { id };
+    },
+    retry: (caller, id) => on(caller, id, 'message.retry', (owner) => messages.retry(owner, id)),
+    cancel: (caller, id) => on(caller, id, 'message.cancel', (owner) => messages.cancel(owner, id)),
+    resolve: (caller, id, as) => on(caller, id, `message.resolve_${as}`, (owner) => messages.resolve(owner, id, as)),
+  };
+}
+
+function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
+  return {
+    async create(caller, input): Promise<ShownOnce> {
+      const secret = oneTimePassword();
+      const { account } = await accounts.create(caller, { ...input, password: secret, mustChangePassword: true });
+      return { id: account.id, secret };
+    },
+    setRole: (caller, id, role) => accounts.setRole(caller, id, role),
+    activate: (caller, id) => accounts.setActive(caller, id, true),
+    deactivate: (caller, id) => accounts.setActive(caller, id, false),
+    async resetPassword(caller, id) {
+      const secret = oneTimePassword();
+      await accounts.setPassword(caller, id, secret, { mustChange: true });
+      return { id, secret };
+    },
+  };
+}
+
+function keyVerbs({ database, keys, accounts, sessions }: Domains): PanelVerbs['keys'] {
+  const find = async (id: string): Promise<ApiKey> => {
+    const row = await database.reader.getRepository(ApiKey).findOneBy({ id, isActive: true });
+    if (!row) throw new AppError('KEY_NOT_FOUND');
+    return row;
+  };
+  return {
+    async create(caller, { accountId, sessionId, name, permissions }) {
+      if (!(await accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
+      if (sessionId && (await sessions.byId(sessionId))?.accountId !== accountId) throw new AppError('SESSION_NOT_FOUND');
+      const { row, key } = await keys.create(actingFor(caller, accountId), { name, permissions, sessionId });
+      return { id: row.id, secret: key };
+    },
+    async revoke(caller, id) {
+      const { accountId } = await find(id);
+      await keys.revoke(caller, accountId, id);
+    },
+    /** A new key in the old one's place. Should it stop between the two commits, both work until the old one is revoked by hand. */
+    async regenerate(caller, id) {
+      const old = await find(id);
+      if (old.isPrimary) {
+        const secret = await keys.regeneratePrimary(caller, old.accountId);
+        const made = await database.reader
+          .getRepository(ApiKey)
+          .findOneByOrFail({ accountId: old.accountId, isPrimary: true, isActive: true });
+        return { id: made.id, secret };
+      }
+      const { name, permissions, sessionId, expiresAt, accountId } = old;
+      const { row, key } = await keys.create(actingFor(caller, accountId), { name, permissions, sessionId, expiresAt });
+      await keys.revoke(caller, accountId, id);
+      return { id: row.id, secret: key };
+    },
+  };
+}

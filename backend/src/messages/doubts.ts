@@ -1,0 +1,145 @@
+import type { MessageReason } from '@chasqui/shared';
+import { In, IsNull, LessThanOrEqual, Not, type FindOptionsWhere } from 'typeorm';
+import { Account } from '../accounts/account.entity.js';
+import type { Database } from '../db/database.js';
+import { updateRows } from '../db/rows.js';
+import { select } from '../db/sql.js';
+import type { Clock } from '../lib/clock.js';
+import { Session } from '../sessions/session.entity.js';
+import { Message } from './message.entity.js';
+import type { MessageState, Move } from './state.js';
+
+export type Found = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
+
+/** A lookup that gets no answer at all is asked for so long beyond the grace time before the policy decides. Milliseconds. */
+const silentMs = 10 * 60_000;
+const together = 50;
+
+/**
+ * Messages whose outcome nobody knows, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
+ * lookup and `leaseExpiresAt` the end of the grace time in which one that is not found may still turn up.
+ *
+ * | the lookup says | then |
+ * | --- | --- |
+ * | found, acknowledged | it takes that status |
+ * | found, not acknowledged yet | WhatsApp Web is still sending it: looked at again |
+ * | found, refused | `failed` |
+ * | absent, within the grace time (of the doubt, and of the session's return) | looked for again: history may not be synced |
+ * | absent and proven | `queued` under the same reserved id, or `failed` when its time is up |
+ * | absent, unprovable | the account's policy: held for a person, or sent again under the same id, as often as a retry |
+ * | no answer | asked again |
+ *
+ * Each is one conditional update from `uncertain`: an ack that comes at the same moment wins or loses as a whole. Killed anywhere, the
+ * row is still `uncertain` and is looked up again.
+ */
+export function createDoubts({
+  database,
+  state,
+  clock,
+  lookup,
+  options,
+}: {
+  database: Database;
+  state: MessageState;
+  clock: Clock;
+  lookup: (session: Session, message: Message) => Promise<Found | null>;
+  options: { graceMs: number; maxRetries: number };
+}) {
+  const rows = database.reader.getRepository(Message);
+  const lookEveryMs = Math.max(100, Math.min(2_000, options.graceMs / 2));
+  const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
+  let polls = 0;
+
+  const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
+    database.write.run((tx) => state.move(tx, message, to, how));
+
+  const lookAgain = async (message: Message, inMs: number): Promise<void> =>
+    void (await database.write.run((tx) =>
+      updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: time(inMs) }),
+    ));
+
+  async function clearOne(session: Session, message: Message): Promise<void> {
+    const found = await lookup(session, message);
+    if (found?.found) {
+      const { whatsappId, ack } = found;
+      if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
+      if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
+      return lookAgain(message, lookEveryMs);
+    }
+    const now = clock.now().getTime();
+    const graceEnds = Math.max(message.leaseExpiresAt?.getTime() ?? 0, (session.connectedAt?.getTime() ?? now) + options.graceMs);
+    if (now < graceEnds) return lookAgain(message, Math.min(lookEveryMs, graceEnds - now));
+    if (found?.proven) return sendAgain(message, 'PROVEN_ABSENT');
+    if (found === null && now < graceEnds + silentMs) return lookAgain(message, 10_000);
+    await byPolicy(message);
+  }
+
+  async function sendAgain(message: Message, reason: MessageReason): Promise<void> {
+    const from = ['uncertain'] as const;
+    if (message.expiresAt && message.expiresAt <= clock.now())
+      return void (await change(message, 'failed', { from, reason: 'EXPIRED' }));
+    await change(message, 'queued', { from, reason, more: { nextAttemptAt: null } });
+  }
+
+  async function byPolicy(message: Message): Promise<void> {
+    const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
+    if (account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries) return sendAgain(message, 'POLICY_RETRY');
+    await hold(message);
+  }
+
+  const hold = (message: Message): Promise<boolean> => database.write.run((tx) => state.hold(tx, message, 'HELD_BY_POLICY'));
+
+  return {
+    /** From `sending` on, under the conditions of whoever had it in hand. */
+    async raise(message: Message, reason: MessageReason, where: FindOptionsWhere<Message>): Promise<void> {
+      const more = { nextAttemptAt: time(), leaseExpiresAt: time(options.graceMs) };
+      await change(message, 'uncertain', { from: ['sending'], where, reason, more });
+    },
+    /** Looks up what is due of connected sessions. */
+    async clear(isStopped: () => boolean): Promise<void> {
+      const doubts = await rows.find({
+        where: { status: 'uncertain', nextAttemptAt: LessThanOrEqual(time()) },
+        order: { nextAttemptAt: 'ASC' },
+        take: together,
+      });
+      if (doubts.length === 0) return;
+      const found = await database.reader.getRepository(Session).findBy({ id: In(doubts.map((message) => message.sessionId)) });
+      const sessions = new Map(found.map((session) => [session.id, session]));
+      const ofSession = async (id: string): Promise<void> => {
+        const session = sessions.get(id);
+        for (const message of doubts.filter((candidate) => candidate.sessionId === id)) {
+          if (isStopped()) return;
+          if (!session || session.deletedAt) await hold(message);
+          else if (session.status === 'connected') await clearOne(session, message);
+          else await lookAgain(message, 1_000);
+        }
+      };
+      // A page that is slow to answer holds up the doubts of its own session alone.
+      await Promise.all([...new Set(doubts.map((message) => message.sessionId))].map(ofSession));
+    },
+    /** The session is back: what was held is looked up once more, in the history that it has now. */
+    async reopen(sessionId: string): Promise<void> {
+      await database.write.run((tx) =>
+        updateRows(tx, Message, { sessionId, status: 'uncertain', nextAttemptAt: IsNull() }, { nextAttemptAt: time() }),
+      );
+    },
+    /** What waited too long, and what waits for a session that is deleted. */
+    async end(): Promise<void> {
+      const late = await rows.find({ where: { status: 'queued', expiresAt: LessThanOrEqual(time()) }, take: 200 });
+      for (const message of late) await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
+      polls += 1;
+      if (polls % 10 !== 1) return;
+      const waiting = await select<{ sessionId: string }>(
+        database.reader,
+        'SELECT DISTINCT "sessionId" FROM messages WHERE status = \'queued\'',
+      );
+      const gone = await database.reader
+        .getRepository(Session)
+        .find({ where: { id: In(waiting.map((row) => row.sessionId)), deletedAt: Not(IsNull()) }, select: { id: true } });
+      for (const { id } of gone) {
+        const left = await rows.find({ where: { sessionId: id, status: 'queued' }, take: 500 });
+        for (const message of left) await change(message, 'failed', { from: ['queued'], reason: 'SESSION_DELETED' });
+      }
+    },
+  };
+}

@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { bundlePanel } from '../src/admin/bundle.mjs';
+import { mountPanel } from '../src/admin/panel.js';
+import { AuditLog } from '../src/admin/panel.entity.js';
+import { updateRows } from '../src/db/rows.js';
+import { Session } from '../src/sessions/session.entity.js';
+import { createVisitor, type Visitor } from './panel.visitor.js';
+import { databases, password, startRig, type Rig } from './support/backend.js';
+
+/** The panel in the whole backend, with the real verbs, and without any worker: what it reads and changes on both databases. */
+describe.each(await databases())('the panel of a backend on %s', (database) => {
+  let rig: Rig;
+  let admin: Visitor;
+  const email = 'admin@localhost.localdomain';
+  const data = async (path: string, body?: unknown): Promise<Record<string, unknown>> => {
+    const reply = body === undefined ? await admin.get(path) : await admin.post(path, body);
+    expect([path, reply.status, reply.text.slice(0, 200)]).toEqual([path, 200, expect.anything()]);
+    return reply.json()['data'] as Record<string, unknown>;
+  };
+  const login = async (name: string, secret: string): Promise<Visitor> => {
+    const person = createVisitor(rig.url);
+    await person.send('/admin/login', { login: name, password: secret });
+    return person;
+  };
+  const actions = async (): Promise<string[]> =>
+    (await rig.database.reader.getRepository(AuditLog).find()).map((entry) => `${entry.action} by ${entry.actorName}`);
+
+  beforeAll(async () => {
+    await bundlePanel();
+    rig = await startRig({ database, mountPanel });
+    admin = await login(email, password);
+  }, 60_000);
+  afterAll(() => rig?.close());
+
+  it('takes the same password as REST, by name or address, and counts the same failures', async () => {
+    expect((await admin.get('/admin')).status).toBe(200);
+    expect((await (await login('admin', password)).get('/admin')).status).toBe(200);
+    for (let attempt = 0; attempt < 5; attempt++) {
+      expect((await createVisitor(rig.url).send('/admin/login', { login: 'nobody@example.org', password: 'x' })).status).toBe(
+        401,
+      );
+      await rig.call('post', '/auth/login', { key: null, body: { email: 'nobody@example.org', password: 'x' } });
+    }
+    const locked = await createVisitor(rig.url).send('/admin/login', { login: 'nobody@example.org', password: 'x' });
+    expect([locked.status, Number(locked.headers.get('retry-after'))]).toEqual([429, expect.any(Number)]);
+  });
+
+  it('makes an account whose one-time password must be changed, and follows its roles', async () => {
+    const made = await data('/admin/live/accounts', { username: 'tomas', email: 'tomas@example.org', role: 'staff' });
+    const person = await login('tomas', made['secret'] as string);
+    expect((await person.get('/admin')).headers.get('location')).toBe('/admin/password');
+    const next = 'quiet river stones';
+    const changed = await person.send('/admin/password', { current: made['secret'] as string, next, repeat: next });
+    expect([changed.status, changed.headers.get('location')]).toEqual([303, '/admin']);
+    expect((await person.get('/admin/live/overview')).status).toBe(200);
+    expect((await person.post(`/admin/live/accounts/${made['id']}/role`, { role: 'admin' })).status).toBe(403);
+    await data(`/admin/live/accounts/${made['id']}/deactivate`, {});
+    expect((await person.get('/admin/live/overview')).status).toBe(401);
+    await data(`/admin/live/accounts/${made['id']}/activate`, {});
+    await data(`/admin/live/accounts/${made['id']}/reset-password`, {});
+    expect((await person.get('/admin/live/overview')).status).toBe(401);
+    const again = await admin.post('/admin/live/accounts', { username: 'tomas', email: 'x@example.org', role: 'user' });
+    expect([again.status, again.text]).toEqual([409, expect.stringContaining('ALREADY_EXISTS')]);
+  });
+
+  it('makes keys that work, makes them anew, and revokes them', async () => {
+    const { accounts } = (await data('/admin/live/choices')) as { accounts: { id: string; name: string }[] };
+    const accountId = accounts.find((account) => account.name === 'admin')!.id;
+    const made = await data('/admin/live/keys', { accountId, name: 'till', permissions: ['instance.info'] });
+    const works = async (key: unknown): Promise<number> => (await rig.call('get', '/sessions', { key: key as string })).status;
+    expect(await works(made['secret'])).toBe(200);
+    const anew = await data(`/admin/live/keys/${made['id']}/regenerate`, {});
+    expect([await works(made['secret']), await works(anew['secret'])]).toEqual([401, 200]);
+    await data(`/admin/live/keys/${anew['id']}/revoke`, {});
+    expect(await works(anew['secret'])).toBe(401);
+  });
+
+  it('makes sessions, suspends and resumes them, and says plainly that no worker answers', async () => {
+    const { accounts } = (await data('/admin/live/choices')) as { accounts: { id: string; name: string }[] };
+    const accountId = accounts.find((account) => account.name === 'admin')!.id;
+    const { id } = (await data('/admin/live/sessions', { accountId, name: 'shop' })) as { id: string };
+    expect((await admin.post(`/admin/live/sessions/${id}/start`)).status).toBe(503);
+    await data(`/admin/live/sessions/${id}/suspend`, { reason: 'Unpaid' });
+    expect(await data(`/admin/live/sessions/${id}`)).toMatchObject({ status: 'suspended', reason: { message: 'Unpaid' } });
+    await data(`/admin/live/sessions/${id}/resume`, {});
+    expect(await data(`/admin/live/sessions/${id}`)).toMatchObject({ status: 'disconnected' });
+    expect((await admin.post(`/admin/live/sessions/${id}/pairing-code`, { phoneNumber: '+44 7700 900123' })).status).toBe(409);
+    const list = (
+      await admin.get('/admin/api/resources/sessions/actions/list?filters.status=disconnected&filters.name=SHO')
+    ).json();
+    expect(list['records']).toEqual([
+      expect.objectContaining({ params: expect.objectContaining({ name: 'shop', accountName: 'admin' }) }),
+    ]);
+  });
+
+  it('sends, cancels and retries by the same rules as REST, and shows the way of the message', async () => {
+    const session = await rig.database.reader.getRepository(Session).findOneByOrFail({ name: 'shop' });
+    await rig.database.write.run((tx) => updateRows(tx, Session, { id: session.id }, { status: 'connected' }));
+    const wrong = await admin.post(`/admin/live/sessions/${session.id}/send`, { recipient: 'not a number', message: 'x' });
+    expect([wrong.status, wrong.text]).toEqual([422, expect.stringContaining('INVALID_RECIPIENT')]);
+    const { id } = await data(`/admin/live/sessions/${session.id}/send`, {
+      recipient: '+44 7700 900123',
+      message: '<b>Hello</b>',
+    });
+    const view = await data(`/admin/live/messages/${id}`);
+    expect(view).toMatchObject({ text: '<b>Hello</b>', origin: 'panel', direction: 'outbound', session: { name: 'shop' } });
+    expect((view['timeline'] as { type: string }[])[0]!.type).toBe('message.queued');
+    const cancelled = await admin.post(`/admin/live/messages/${id}/cancel`);
+    if (cancelled.status === 200) expect(await data(`/admin/live/messages/${id}`)).toMatchObject({ status: 'cancelled' });
+    expect((await admin.post(`/admin/live/messages/${id}/resolve`, { as: 'sent' })).status).toBe(409);
+    const from = '2020-01-01T00:00:00.000Z';
+    for (const query of [
+      `filters.createdAt~~from=${from}`,
+      'filters.text=HELLO',
+      'filters.accountId=adm',
+      'sortBy=id&direction=asc',
+    ])
+      expect(
+        ((await admin.get(`/admin/api/resources/messages/actions/list?${query}`)).json()['meta'] as { total: number }).total,
+      ).toBe(1);
+    expect(await data('/admin/live/events?type=message.queued')).toHaveLength(1);
+    const chart = (await data('/admin/live/chart')) as unknown as { buckets: unknown[] };
+    expect(chart.buckets).toHaveLength(24);
+    // Figures are shared for a second; those that somebody read before the session was made may still stand.
+    let overview = await data('/admin/live/overview');
+    while ((overview['sessions'] as { total: number }).total === 0) overview = await data('/admin/live/overview');
+    expect(overview).toMatchObject({ sessions: { total: 1 }, workers: [] });
+  });
+
+  it('has written all of it down', async () => {
+    expect(await actions()).toEqual(
+      expect.arrayContaining(
+        [
+          'panel.login',
+          'account.create',
+          'account.active',
+          'account.password',
+          'key.create',
+          'key.revoke',
+          'session.create',
+          'session.suspend',
+          'session.resume',
+          'message.send',
+        ].map((action) => `${action} by admin`),
+      ),
+    );
+    const audit = (await admin.get('/admin/api/resources/audit/actions/list')).json()['records'] as unknown[];
+    expect(audit.length).toBeGreaterThan(8);
+    expect(rig.lines.filter((line) => line.includes('the panel failed'))).toEqual([]);
+  });
+});

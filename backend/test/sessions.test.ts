@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { SessionResource, SessionStatusResource } from '@chasqui/shared';
+import { makeAccount } from './support/account.js';
+import { databases } from './support/backend.js';
+import { startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+
+const statusOf = (reply: { body: { data?: unknown } }): SessionStatusResource => reply.body.data as SessionStatusResource;
+
+describe.each(await databases())('sessions on %s', (database) => {
+  let core: Core;
+  beforeAll(async () => {
+    core = await startCore({ database, linked: false });
+  });
+  afterAll(() => core?.close());
+
+  test('two inits at once make one session, start one browser and get the same QR', async () => {
+    const [one, two] = await Promise.all([core.post('/sessions/init'), core.post('/sessions/init')]);
+    expect([one.status, two.status]).toEqual([200, 200]);
+    expect(statusOf(one)).toMatchObject({
+      status: 'qr_pending',
+      isConnected: false,
+      name: 'default',
+      desired: 'running',
+      reason: { code: 'WAITING_FOR_SCAN' },
+      qrCode: expect.stringMatching(/^data:image\/png;base64,iVBOR/),
+    });
+    expect(statusOf(two)).toMatchObject({ sessionId: statusOf(one).sessionId, qrCode: statusOf(one).qrCode });
+    core.sessionId = statusOf(one).sessionId;
+    expect(core.worker.starts).toEqual([core.sessionId]);
+  });
+
+  test('the QR is there as JSON, PNG and SVG, and a new one wipes the old one from the log', async () => {
+    const { body } = await core.get('/sessions/current/qr');
+    const first = body.data as { qrText: string };
+    expect((await core.get('/sessions/current/qr?format=png')).headers.get('content-type')).toBe('image/png');
+    expect((await core.get('/sessions/default/qr?format=svg')).body.data).toContain('<svg');
+    await core.worker.showQr(core.sessionId, 'second-code');
+    expect(((await core.get('/sessions/current/qr')).body.data as { qrText: string }).qrText).toBe('second-code');
+    const log = JSON.stringify(await core.events('session.qr'));
+    expect(log).not.toContain(first.qrText);
+    expect(log).toContain('second-code');
+  });
+
+  test('a pairing code is given while the session waits for a scan', async () => {
+    const answer = await core.post('/sessions/current/pairing-code', { phoneNumber: '+55 11 98888-7777' });
+    expect([answer.status, answer.body.data]).toMatchObject([200, { code: 'ABCD1234' }]);
+    expect(core.worker.operations.at(-1)).toEqual({ operation: 'session.pairingCode', input: { phoneNumber: '5511988887777' } });
+  });
+
+  test('scanned, it is connected; the code is wiped, init gives none, and qr is a conflict', async () => {
+    await core.worker.link(core.sessionId);
+    expect(await core.session()).toMatchObject({ status: 'connected', isConnected: true, reason: null, stale: false });
+    expect(statusOf(await core.post('/sessions/init'))).toMatchObject({ status: 'connected', qrCode: null });
+    expect((await core.get('/sessions/current/qr')).body.error?.code).toBe('SESSION_STATE_CONFLICT');
+    expect(JSON.stringify(await core.events('session.qr'))).not.toContain('second-code');
+    const steps = (await core.events('session.status')).map(({ data }) => [data['previous'], data['status']]);
+    expect(steps).toEqual([
+      ['disconnected', 'initializing'],
+      ['initializing', 'qr_pending'],
+      ['qr_pending', 'connecting'],
+      ['connecting', 'connected'],
+    ]);
+  });
+
+  test('a session of another account answers exactly like one that never was', async () => {
+    const unknown = '01973f0a-5b1e-7c3d-9a54-0d5b2f6a1c11';
+    const { key } = await makeAccount(core.rig);
+    for (const [method, path, body] of [
+      ['GET', '', undefined],
+      ['GET', '/status', undefined],
+      ['PUT', '', { metadata: {} }],
+      ['POST', '/connect', {}],
+      ['POST', '/logout', {}],
+      ['DELETE', '', undefined],
+    ] as const) {
+      const [foreign, never] = await Promise.all(
+        [core.sessionId, unknown].map((id) =>
+          core.rig.call(method, `/sessions/${id}${path}`, { key, ...(body ? { body } : {}) }),
+        ),
+      );
+      expect([foreign!.status, foreign!.body.error]).toEqual([404, never!.body.error]);
+    }
+    const named = await core.rig.call('POST', '/messages/send-text', {
+      key,
+      body: { recipient: '5511999990001', message: 'x', instanceId: core.sessionId },
+    });
+    expect([named.status, named.body.error?.code]).toEqual([404, 'SESSION_NOT_FOUND']);
+  });
+
+  test('names are unique in an account, settings merge, and there are no more sessions than allowed', async () => {
+    const made = await core.post('/sessions', {
+      name: 'second',
+      settings: { pacing: { perMinute: 5 } },
+      metadata: { team: 'a' },
+    });
+    expect([made.status, made.body.data]).toMatchObject([
+      201,
+      { name: 'second', isDefault: false, status: 'disconnected', reason: { code: 'NOT_STARTED' }, metadata: { team: 'a' } },
+    ]);
+    const second = made.body.data as SessionResource;
+    expect(second.settings.pacing).toMatchObject({ perMinute: 5, chatGapMs: 1000 });
+    expect((await core.post('/sessions', { name: 'second' })).body.error).toMatchObject({
+      code: 'ALREADY_EXISTS',
+      details: { field: 'name' },
+    });
+    expect((await core.post('/sessions', { name: 'init' })).status).toBe(422);
+    const renamed = await core.rig.call('PUT', '/sessions/second', { body: { name: 'default' } });
+    expect(renamed.body.error?.code).toBe('ALREADY_EXISTS');
+    const changed = await core.rig.call('PUT', '/sessions/second', { body: { settings: { pacing: { jitterMs: 7 } } } });
+    expect((changed.body.data as SessionResource).settings.pacing).toMatchObject({ perMinute: 5, jitterMs: 7 });
+    for (let i = 0; i < 8; i += 1) await core.post('/sessions', { name: `more-${i}` });
+    expect((await core.post('/sessions', { name: 'too-many' })).body.error).toMatchObject({
+      code: 'SESSION_LIMIT_REACHED',
+      details: { limit: 10 },
+    });
+    const gone = await core.rig.call('DELETE', `/sessions/${second.id}`);
+    expect([gone.status, gone.body.data]).toEqual([200, { id: second.id, deleted: true }]);
+    expect((await core.get(`/sessions/${second.id}`)).status).toBe(404);
+    expect((await core.post('/sessions', { name: 'second' })).status).toBe(201);
+  });
+
+  test('disconnect keeps the login and connect needs no QR; logout deletes it', async () => {
+    expect(statusOf(await core.post('/sessions/disconnect', {}))).toMatchObject({
+      status: 'disconnected',
+      desired: 'stopped',
+      reason: { code: 'USER_STOPPED' },
+    });
+    const answer = await core.post('/sessions/default/connect', {});
+    expect([answer.status, statusOf(answer)]).toMatchObject([200, { status: 'connected', qrCode: null }]);
+    expect(statusOf(await core.post('/sessions/default/logout', {}))).toMatchObject({
+      status: 'disconnected',
+      reason: { code: 'USER_LOGGED_OUT' },
+      phoneNumber: null,
+    });
+    expect(statusOf(await core.post('/sessions/init', { sessionId: 'default' }))).toMatchObject({ status: 'qr_pending' });
+    await core.worker.link(core.sessionId);
+  });
+
+  test('the phone that unlinks it ends it, and nobody starts it again by himself', async () => {
+    await core.worker.move(core.sessionId, 'disconnected', 'LOGGED_OUT_BY_PHONE');
+    const { desired } = await core.worker.beat();
+    expect(desired.filter((wish) => wish.state === 'running')).toEqual([]);
+    expect(await core.session()).toMatchObject({
+      desired: 'stopped',
+      reason: { code: 'LOGGED_OUT_BY_PHONE' },
+      phoneNumber: null,
+    });
+    await core.post('/sessions/init');
+    await core.worker.link(core.sessionId);
+  });
+
+  test('a worker that is down: status is the last known and stale, init is 503 and changes nothing', async () => {
+    await core.worker.die();
+    try {
+      expect(await core.session()).toMatchObject({ status: 'connected', stale: true });
+      const answer = await core.post('/sessions/second/connect', {});
+      expect([answer.status, answer.body.error?.code]).toEqual([503, 'WORKER_UNAVAILABLE']);
+      const { status, desired, reason } = (await core.get('/sessions/second')).body.data as SessionResource;
+      expect({ status, desired, reason: reason?.code }).toEqual({
+        status: 'disconnected',
+        desired: 'stopped',
+        reason: 'WORKER_LOST',
+      });
+      expect((await core.post('/sessions/current/logout', {})).status).toBe(503);
+    } finally {
+      await core.worker.rise();
+    }
+  });
+
+  test('a lease that runs out is told as WORKER_LOST, and the next heartbeat brings the session back', async () => {
+    await core.post('/sessions/default/connect', {});
+    await eventually(
+      'the session to be written off',
+      async () => {
+        const { body } = await core.get('/sessions?status=disconnected&search=default');
+        return (body.data as SessionResource[]).find(({ id, reason }) => id === core.sessionId && reason?.code === 'WORKER_LOST');
+      },
+      15_000,
+    );
+    await core.worker.beat();
+    expect(await core.session()).toMatchObject({ status: 'connected', desired: 'running', stale: false });
+  }, 20_000);
+});
