@@ -1,0 +1,106 @@
+import { describe, expect, test } from '@jest/globals';
+import { messageContent } from '@chasqui/shared';
+import { addSerialized } from '../../src/engine/wwebjs/bridge.js';
+import { contentOf, isNotice, keyOf, observe, personOf, type RawMessage } from '../../src/engine/wwebjs/translate.js';
+
+const id = (fromMe: boolean, remote: string, key: string, participant?: string) => ({
+  fromMe,
+  remote,
+  id: key,
+  _serialized: [fromMe, remote, key, ...(participant ? [participant] : [])].join('_'),
+  ...(participant ? { participant: { _serialized: participant } } : {}),
+});
+const nobody = (of: string) => ({ id: of, phone: null, lid: null, name: null });
+
+describe('content', () => {
+  test.each<[string, RawMessage, object]>([
+    ['text', { type: 'chat', body: 'hello' }, { type: 'text', message: 'hello' }],
+    [
+      'image',
+      { type: 'image', mimetype: 'image/jpeg; x=1', size: 10, caption: 'see', width: 1, height: 2 },
+      { type: 'image', caption: 'see', media: { id: null, mimetype: 'image/jpeg', size: 10, width: 1, height: 2 } },
+    ],
+    [
+      'voice',
+      { type: 'ptt', mimetype: 'audio/ogg; codecs=opus', duration: '7' },
+      { type: 'voice', media: { mimetype: 'audio/ogg', seconds: 7 } },
+    ],
+    [
+      'document',
+      { type: 'document', mimetype: 'application/pdf', filename: 'a.pdf' },
+      { type: 'document', media: { filename: 'a.pdf' } },
+    ],
+    [
+      'location',
+      { type: 'location', lat: 1.5, lng: 2.5, loc: 'Here\nStreet' },
+      { type: 'location', latitude: 1.5, longitude: 2.5, name: 'Here', address: 'Street' },
+    ],
+    [
+      'card',
+      { type: 'vcard', body: 'BEGIN:VCARD\nFN:Ana\nTEL;type=CELL:+55 11\nEND:VCARD' },
+      { type: 'contact', contacts: [{ name: 'Ana', phone: '+55 11' }] },
+    ],
+    [
+      'poll',
+      { type: 'poll_creation', pollName: 'When?', pollOptions: [{ name: 'Now', localId: 0 }], pollSelectableOptionsCount: 0 },
+      { type: 'poll', question: 'When?', options: ['Now'], multiple: true },
+    ],
+    [
+      'what nobody knows',
+      { type: 'interactive_new', body: 'x' },
+      { type: 'unknown', whatsappType: 'interactive_new', message: 'x' },
+    ],
+    ['a name of Object’s own', { type: 'constructor' }, { type: 'unknown', whatsappType: 'constructor' }],
+    ['nothing at all', {}, { type: 'unknown', whatsappType: 'unknown' }],
+  ])('%s', (_name, raw, expected) => {
+    const content = contentOf(raw);
+    expect(content).toMatchObject(expected);
+    expect(messageContent.safeParse(content).success).toBe(true);
+  });
+});
+
+test('the writer of a group message is its author, of a private one the chat; our own in a group have none', () => {
+  expect(personOf({ id: id(false, '120363041@g.us', 'A', '7770001@lid'), author: { _serialized: '7770001@lid' } })).toBe(
+    '7770001@lid',
+  );
+  expect(personOf({ id: id(false, '5511@c.us', 'A') })).toBe('5511@c.us');
+  expect(personOf({ id: id(true, '120363041@g.us', 'A') })).toBeNull();
+});
+
+test('a message is compared by its key, however its chat is written', () => {
+  const raw = {
+    id: id(false, '5511999990001@c.us', '3A00'),
+    type: 'chat',
+    body: 'x',
+    t: 1_700_000_000,
+    from: '5511999990001@c.us',
+    notifyName: 'Ana',
+  };
+  const seen = observe(raw, nobody, () => null);
+  expect([seen.key, keyOf({ id: id(false, '7770001@lid', '3A00') })]).toEqual(['3A00', '3A00']);
+  expect(seen).toMatchObject({ timestamp: '2023-11-14T22:13:20.000Z', contact: { name: 'Ana' }, fromMe: false });
+});
+
+test('notices between messages are no messages', () => {
+  expect(['e2e_notification', 'gp2', 'ciphertext', 'chat', 'image'].map((type) => isNotice({ type }))).toEqual([
+    true,
+    true,
+    true,
+    false,
+    false,
+  ]);
+});
+
+test('the bridge gives every id its written form, from its parts, at any depth', () => {
+  const crossed = {
+    id: { fromMe: true, remote: { user: '5511', server: 'c.us', $1: '5511@c.us' }, id: 'A', $1: 'x' },
+    list: [{ user: '7770001', server: 'lid' }],
+    text: 'x',
+  };
+  expect(addSerialized(crossed)).toBe(true);
+  expect(crossed).toMatchObject({
+    id: { _serialized: 'true_5511@c.us_A', remote: { _serialized: '5511@c.us' } },
+    list: [{ _serialized: '7770001@lid' }],
+  });
+  expect(addSerialized(crossed)).toBe(false);
+});
