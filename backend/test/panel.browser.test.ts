@@ -235,7 +235,10 @@ describe('a person at the panel', () => {
     await page.waitForSelector('.cq-chart canvas');
     expect(await text(page)).toContain('All attempts to reconnect failed.');
     await shoot(page, 'dashboard-light');
+    if (shots) await page.setViewport({ width: 1360, height: 1110 });
+    await shoot(page, 'panel');
 
+    await page.setViewport({ width: 1360, height: 940 });
     await page.goto(pathOf('sessions', ids['desk']!));
     await page.waitForSelector('.cq-qr img');
     expect(await page.$eval('.cq-qr img', (image) => (image as HTMLImageElement).naturalWidth)).toBeGreaterThan(0);

@@ -1,4 +1,4 @@
-import type { EntityTarget, FindOptionsWhere, ObjectLiteral, QueryDeepPartialEntity } from 'typeorm';
+import { FindOperator, type EntityTarget, type FindOptionsWhere, type ObjectLiteral, type QueryDeepPartialEntity } from 'typeorm';
 import { select } from './sql.js';
 import type { Transaction } from './unit-of-work.js';
 
@@ -30,8 +30,32 @@ export async function updateRows<T extends ObjectLiteral>(
   where: FindOptionsWhere<T>,
   changes: Partial<{ [K in keyof T]: T[K] | (() => string) }>,
 ): Promise<number> {
-  const { affected } = await tx.manager.createQueryBuilder().update(entity).set(values<T>(changes)).where(where).execute();
+  const { affected } = await tx.manager.createQueryBuilder().update(entity).set(values<T>(changes)).where(inMs(where)).execute();
   return affected ?? 0;
+}
+
+/** Deletes what meets the condition; gives the number of rows. */
+export async function deleteRows<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  where: FindOptionsWhere<T>,
+): Promise<number> {
+  const { affected } = await tx.manager.createQueryBuilder().delete().from(entity).where(inMs(where)).execute();
+  return affected ?? 0;
+}
+
+/**
+ * TypeORM turns times into milliseconds in the conditions of a find, but not inside the operators (`LessThan`, `In`) of an update or a
+ * delete: PostgreSQL refuses those, and SQLite compares a number with a text, which is always the smaller one.
+ */
+function inMs<T>(where: FindOptionsWhere<T>): FindOptionsWhere<T> {
+  for (const condition of Object.values(where))
+    if (condition instanceof FindOperator)
+      condition.transformValue({
+        to: (value: unknown) => (value instanceof Date ? value.getTime() : value),
+        from: (value: unknown) => value,
+      });
+  return where;
 }
 
 const conflictCodes: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];

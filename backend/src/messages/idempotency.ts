@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { insertRow, updateRows } from '../db/rows.js';
+import { deleteRows, insertRow, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { IdempotencyRecord } from './idempotency.entity.js';
@@ -62,7 +62,7 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     async reserve(tx: Transaction, wanted: IdempotencyKey, messageId: string): Promise<void> {
       const now = clock.now();
       const { accountId, key } = wanted;
-      await tx.manager.delete(IdempotencyRecord, { accountId, key, expiresAt: LessThanOrEqual(now) });
+      await deleteRows(tx, IdempotencyRecord, { accountId, key, expiresAt: LessThanOrEqual(now) });
       const expiresAt = new Date(now.getTime() + hours * 3_600_000);
       await insertRow(tx, IdempotencyRecord, { ...wanted, messageId, status: null, body: null, createdAt: now, expiresAt });
     },
@@ -73,7 +73,7 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     },
     /** Forgets replies past their time. */
     async prune(): Promise<void> {
-      await database.write.run((tx) => tx.manager.delete(IdempotencyRecord, { expiresAt: LessThanOrEqual(clock.now()) }));
+      await database.write.run((tx) => deleteRows(tx, IdempotencyRecord, { expiresAt: LessThanOrEqual(clock.now()) }));
     },
   };
 

@@ -1,43 +1,22 @@
-import {
-  AppError,
-  isId,
-  messageReasons,
-  newId,
-  parseMessageKey,
-  parseRecipient,
-  phoneOf,
-  reserveWhatsappId,
-  textOf,
-  type Address,
-  type Contact,
-  type MessageContent,
-} from '@chasqui/shared';
-import type { SelectQueryBuilder } from 'typeorm';
+import { AppError, isId, messageReasons, parseMessageKey, parseRecipient, type Address } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
 import { insertRow, isConflict } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import type { Events } from '../events/events.js';
 import type { EventRow } from '../events/event.entity.js';
-import { cursorText, type Events } from '../events/events.js';
 import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
-import type { Media, StoredFile } from '../media/media.js';
-import { type Session } from '../sessions/session.entity.js';
+import type { Media } from '../media/media.js';
+import type { Session } from '../sessions/session.entity.js';
 import type { ListQuery } from './contract.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
-import { Message, type SendOptions } from './message.entity.js';
-import { plainText, presentMessage, reasonOf } from './present.js';
+import { listMessages } from './list.js';
+import { Message } from './message.entity.js';
+import { createOrderedIds, newRow, type NewMessage } from './new-message.js';
+import { presentMessage } from './present.js';
 import { createQueueLimit } from './queue-limit.js';
 import type { MessageState } from './state.js';
-
-export interface NewMessage {
-  recipient: Address;
-  content: MessageContent;
-  file: StoredFile | null;
-  options: SendOptions;
-  quotedMessageId: string | null;
-  expiresAt: Date | null;
-  origin: 'api' | 'panel';
-}
+import { timelineEntry } from './timeline.js';
 
 export interface MessageDefaults {
   countryCode: string | undefined;
@@ -191,27 +170,7 @@ export function createMessages({
       }
     },
 
-    async list(accountId: string, sessionId: string | null, query: ListQuery): Promise<{ messages: Message[]; meta: object }> {
-      const filtered = (): SelectQueryBuilder<Message> =>
-        filter(
-          rows.createQueryBuilder('m').where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId }),
-          sessionId,
-          query,
-        );
-      const direction = query.order === 'asc' ? 'ASC' : 'DESC';
-      const page = filtered().orderBy('m.createdAt', direction).addOrderBy('m.id', direction).limit(query.limit);
-      if (query.cursor) after(page, query);
-      else page.offset(query.offset);
-      const messages = await page.getMany();
-      const last = messages.length === query.limit ? messages.at(-1) : undefined;
-      const nextCursor = last ? Buffer.from(`${last.createdAt.getTime()}:${last.id}`).toString('base64url') : null;
-      if (query.cursor) return { messages, meta: { limit: query.limit, nextCursor } };
-      const counted = await countUpTo(filtered(), mostCounted);
-      return {
-        messages,
-        meta: { limit: query.limit, offset: query.offset, total: counted, totalExact: counted < mostCounted, nextCursor },
-      };
-    },
+    list: (accountId: string, sessionId: string | null, query: ListQuery) => listMessages(rows, accountId, sessionId, query),
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);
@@ -248,49 +207,6 @@ export function createMessages({
 /** A retry gets as long to leave as the first acceptance did. */
 const age = (message: Message): number => (message.expiresAt ? message.expiresAt.getTime() - message.createdAt.getTime() : 0);
 
-/** Totals are exact up to here; counting a million rows for a page of fifty helps nobody. */
-const mostCounted = 10_000;
-
-async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Promise<number> {
-  const [sql, parameters] = query.select('1', 'one').limit(most).getQueryAndParameters();
-  const [row] = await query.connection.query<{ n: number | string }[]>(`SELECT COUNT(*) AS n FROM (${sql}) counted`, parameters);
-  return Number(row!.n);
-}
-
-function filter(query: SelectQueryBuilder<Message>, sessionId: string | null, wish: ListQuery): SelectQueryBuilder<Message> {
-  if (sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId });
-  if (wish.direction) query.andWhere('m.direction = :direction', { direction: wish.direction });
-  for (const name of ['type', 'status', 'origin'] as const)
-    if (wish[name]) query.andWhere(`m.${name} IN (:...${name})`, { [name]: wish[name] });
-  const chat = wish.chatId ?? wish.contact;
-  if (chat) {
-    const parsed = parseRecipient(chat);
-    if (!parsed.ok) throw new AppError('INVALID_RECIPIENT', { input: chat }, parsed.message);
-    // A person is found by either form: the chat may be kept under the LID while the caller knows the number.
-    query.andWhere('(m.chatId = :chatId OR m.contact LIKE :inContact)', {
-      chatId: parsed.address.id,
-      inContact: `%"${phoneOf(parsed.address.id) ?? parsed.address.id}"%`,
-    });
-  }
-  if (wish.from) query.andWhere('m.createdAt >= :from', { from: Date.parse(wish.from) });
-  if (wish.to) query.andWhere('m.createdAt <= :to', { to: Date.parse(wish.to) });
-  if (wish.search)
-    query.andWhere("LOWER(m.text) LIKE :search ESCAPE '!'", {
-      search: `%${wish.search.toLowerCase().replace(/[!%_]/g, '!$&')}%`,
-    });
-  return query;
-}
-
-function after(query: SelectQueryBuilder<Message>, wish: ListQuery): void {
-  const [at, id] = Buffer.from(wish.cursor!, 'base64url').toString().split(':');
-  if (!at || !id || !isId(id))
-    throw new AppError('VALIDATION_FAILED', {
-      fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
-    });
-  const sign = wish.order === 'asc' ? '>' : '<';
-  query.andWhere(`(m.createdAt ${sign} :at OR (m.createdAt = :at AND m.id ${sign} :id))`, { at: Number(at), id });
-}
-
 /** Nothing is stored for a session that cannot send now, unless the caller asks to wait. */
 function requireConnected(session: Session, queueIfOffline: boolean): void {
   if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
@@ -299,125 +215,4 @@ function requireConnected(session: Session, queueIfOffline: boolean): void {
     status: session.status,
     reason: session.reasonCode ? { code: session.reasonCode, message: session.reasonText } : null,
   });
-}
-
-/** Ids that sort in the order of acceptance within a millisecond too: the 12 bits behind the version count (RFC 9562, section 6.2). */
-function createOrderedIds(): (now: number) => string {
-  let last = 0;
-  let count = 0;
-  return (now) => {
-    count = now === last ? (count + 1) & 0xfff : 0;
-    last = now;
-    const id = newId(now);
-    return id.slice(0, 15) + count.toString(16).padStart(3, '0') + id.slice(18);
-  };
-}
-
-function newRow(
-  id: string,
-  session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
-  now: Date,
-): Message {
-  const isPerson = recipient.kind === 'phone' || recipient.kind === 'lid';
-  const contact: Contact | null = isPerson
-    ? { id: recipient.id, phone: phoneOf(recipient.id), lid: recipient.kind === 'lid' ? recipient.id : null, name: null }
-    : null;
-  const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
-  return {
-    id,
-    accountId: session.accountId,
-    sessionId: session.id,
-    whatsappId: null,
-    whatsappKey: reserveWhatsappId(session.accountId, id),
-    direction: 'outbound',
-    origin,
-    type: content.type,
-    status: 'queued',
-    reasonCode: null,
-    reasonText: null,
-    chatId: recipient.id,
-    chatType:
-      recipient.kind === 'group' || recipient.kind === 'channel' || recipient.kind === 'status' ? recipient.kind : 'private',
-    chatName: null,
-    contact,
-    fromId: session.phoneNumber ? `${session.phoneNumber.replace(/^\+/, '')}@c.us` : null,
-    toId: recipient.id,
-    content: file
-      ? ({
-          ...content,
-          media: {
-            id: file.id,
-            mimetype: file.mimetype,
-            size: file.size,
-            filename: file.filename,
-            sha256: file.sha256,
-            url: `/api/v1/messages/${id}/media`,
-          },
-        } as MessageContent)
-      : content,
-    text: plainText(textOf(content)),
-    mediaId: file?.id ?? null,
-    options,
-    mentions: options.mentions,
-    isForwarded: false,
-    quotedMessageId,
-    cost: '0.0000',
-    attempts: 0,
-    nextAttemptAt: null,
-    leaseOwner: null,
-    leaseExpiresAt: null,
-    epoch: null,
-    timestamp: null,
-    expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
-    createdAt: now,
-    scheduledAt: null,
-    queuedAt: now,
-    sentAt: null,
-    deliveredAt: null,
-    readAt: null,
-    playedAt: null,
-    failedAt: null,
-    cancelledAt: null,
-    editedAt: null,
-    revokedAt: null,
-    deletedAt: null,
-  };
-}
-
-const statusOfEvent: Record<string, string> = {
-  'message.queued': 'queued',
-  'message.sending': 'sending',
-  'message.sent': 'sent',
-  'message.failed': 'failed',
-  'message.uncertain': 'uncertain',
-  'message.cancelled': 'cancelled',
-  'message.received': 'delivered',
-};
-
-/** The timeline is the log, read for one message. */
-function timelineEntry(row: EventRow) {
-  const data = row.data as {
-    status?: string;
-    change?: string;
-    reason?: { code: string; message: string } | null;
-    attempt?: number;
-    attempts?: number;
-  };
-  const status =
-    row.type === 'message.ack' ? data.status : row.type === 'message.updated' ? data.change : statusOfEvent[row.type];
-  if (!status) return [];
-  const reason =
-    data.reason && typeof data.reason === 'object'
-      ? reasonOf({ reasonCode: data.reason.code, reasonText: data.reason.message })
-      : null;
-  return [
-    {
-      status,
-      at: row.occurredAt.toISOString(),
-      reason,
-      attempt: data.attempt ?? data.attempts ?? null,
-      cursor: cursorText(row.cursor),
-    },
-  ];
 }

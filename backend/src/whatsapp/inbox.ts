@@ -7,7 +7,7 @@ import {
 } from '@chasqui/shared';
 import { In, LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { holdRows, insertIfAbsent, updateRows } from '../db/rows.js';
+import { deleteRows, holdRows, insertIfAbsent, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
@@ -227,7 +227,7 @@ export function createInbox({
     /** Forgets ids that no worker will send again. */
     async prune(): Promise<void> {
       await database.write.run((tx) =>
-        tx.manager.delete(InboxEvent, { receivedAt: LessThan(new Date(clock.now().getTime() - keptMs)) }),
+        deleteRows(tx, InboxEvent, { receivedAt: LessThan(new Date(clock.now().getTime() - keptMs)) }),
       );
     },
   };

@@ -2,6 +2,7 @@ import React, { useState } from 'react';
 import type { AccountView } from '../views.js';
 import Ask from './Ask.js';
 import Once from './Once.js';
+import RoleChoice from './RoleChoice.js';
 import type { Saying } from './Said.js';
 
 interface AccountActionsProps {
@@ -25,11 +26,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
       ) : (
         <>
           <div className="cq-line">
-            <select aria-label="Role" value={role} onChange={(event) => setRole(event.target.value)}>
-              <option value="user">user: API only</option>
-              <option value="staff">staff: panel, reads all</option>
-              <option value="admin">admin: everything</option>
-            </select>
+            <RoleChoice value={role} onChange={setRole} />
             <Ask
               label="Set role"
               path={`${path}/role`}

@@ -1,7 +1,7 @@
 import React, { useEffect } from 'react';
 import { useCurrentAdmin } from 'adminjs';
 import type { ChoicesView } from '../views.js';
-import type { Viewer } from './api.js';
+import { viewerOf } from './api.js';
 
 /** Whose it will be. Begins with the person's own account. */
 const AccountChoice: React.FC<{ choices: ChoicesView | null; value: string; onChange: (id: string) => void }> = ({
@@ -10,7 +10,7 @@ const AccountChoice: React.FC<{ choices: ChoicesView | null; value: string; onCh
   onChange,
 }) => {
   const [admin] = useCurrentAdmin();
-  const me = (admin as unknown as Viewer | null)?.id ?? '';
+  const me = viewerOf(admin)?.id ?? '';
   useEffect(() => {
     if (!value && choices) onChange(choices.accounts.find((account) => account.id === me)?.id ?? choices.accounts[0]?.id ?? '');
   }, [choices, value, me, onChange]);

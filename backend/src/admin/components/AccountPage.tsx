@@ -1,23 +1,21 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
-import { Link } from 'react-router-dom';
 import type { AccountView } from '../views.js';
-import { root, usePoll, type Viewer } from './api.js';
+import { root, usePoll, viewerOf } from './api.js';
 import AccountActions from './AccountActions.js';
-import Ago from './Ago.js';
+import AccountFacts from './AccountFacts.js';
+import AccountLists from './AccountLists.js';
 import Badge from './Badge.js';
-import Facts from './Facts.js';
 import PageHead from './PageHead.js';
 import Panel from './Panel.js';
 import Said, { type Saying } from './Said.js';
-import { sessionWord } from './words.js';
 
 const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
 
 /** One account with its sessions and keys. Staff reads it, an admin changes it. */
 const AccountPage: React.FC<ActionProps> = ({ record }) => {
   const [admin] = useCurrentAdmin();
-  const me = admin as unknown as Viewer | null;
+  const me = viewerOf(admin);
   const { value: account, error, reload } = usePoll<AccountView>(`/live/accounts/${record?.id ?? ''}`, 10_000);
   const [said, setSaid] = useState<Saying | null>(null);
   if (!account)
@@ -45,17 +43,7 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
       <Said what={said} />
       <div className="cq-grid">
         <Panel title="Details" wide>
-          <Facts
-            of={[
-              ['E-mail', account.email],
-              ['Last login', <Ago at={account.lastLoginAt} none="never" />],
-              ['Password', account.mustChangePassword ? 'one-time, to be changed at the next login' : 'their own'],
-              ['Time zone', account.timezone],
-              ['Sessions at most', account.maxSessions],
-              ['Created', <Ago at={account.createdAt} />],
-              ['Id', <code>{account.id}</code>],
-            ]}
-          />
+          <AccountFacts account={account} />
         </Panel>
         <Panel title="Change">
           {me?.role === 'admin' ? (
@@ -64,31 +52,7 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
             <p className="cq-soft">Only an admin changes accounts.</p>
           )}
         </Panel>
-        <Panel title="Sessions">
-          {account.sessions.length === 0 && <p className="cq-soft">None yet.</p>}
-          <ul className="cq-list">
-            {account.sessions.map((session) => (
-              <li key={session.id}>
-                <Link to={`${root}/resources/sessions/records/${session.id}/show`}>{session.name}</Link>
-                <Badge tone={sessionWord(session.status)[1]}>{sessionWord(session.status)[0]}</Badge>
-              </li>
-            ))}
-          </ul>
-        </Panel>
-        <Panel title="API keys">
-          {account.keys.length === 0 && <p className="cq-soft">None yet.</p>}
-          <ul className="cq-list">
-            {account.keys.map((key) => (
-              <li key={key.id}>
-                <Link to={`${root}/resources/keys/records/${key.id}/show`}>{key.name}</Link>
-                <code>
-                  {key.prefix}…{key.lastFour}
-                </code>
-                {!key.isActive && <small>revoked</small>}
-              </li>
-            ))}
-          </ul>
-        </Panel>
+        <AccountLists account={account} />
       </div>
     </div>
   );

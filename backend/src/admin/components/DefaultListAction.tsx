@@ -1,41 +1,26 @@
-import React, { useEffect, useRef } from 'react';
+import React from 'react';
 import { useFilterDrawer, useRecords, useTranslation, type ActionProps } from 'adminjs';
 import { Link, useLocation, useNavigate } from 'react-router-dom';
-import { root } from './api.js';
+import { root, useRenewal } from './api.js';
 import ListFilter from './ListFilter.js';
-import ListRow from './ListRow.js';
+import ListTable from './ListTable.js';
 import NoRows from './NoRows.js';
 import PageHead from './PageHead.js';
 import Pager from './Pager.js';
 
-/** Lists that are looked at while things happen renew themselves, unless somebody searches in them. Milliseconds. */
+/** Lists that are looked at while things happen renew themselves, unless somebody searches in texts. Milliseconds. */
 const renewMs = 10_000;
 const lively = ['sessions', 'messages', 'audit'];
 
-/** A list of any table: search, choices, rows that are links, pages. On a phone each row is a card. */
+/** A list of any table: search, choices, rows that are links, pages. */
 const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const { records, loading, page, perPage, total, sortBy, direction, fetchData } = useRecords(resource.id);
   const { toggleFilter } = useFilterDrawer();
-  const { translateAction, translateLabel, translateProperty } = useTranslation();
+  const { translateAction, translateLabel } = useTranslation();
   const { pathname, search } = useLocation();
   const navigate = useNavigate();
-  const fetchNow = useRef(fetchData);
-  fetchNow.current = fetchData;
-  const renews = lively.includes(resource.id) && !search.includes('filters.text') && !search.includes('filters.chatName');
-  useEffect(() => {
-    if (!renews) return undefined;
-    const timer = window.setInterval(() => {
-      if (!document.hidden) void fetchNow.current();
-    }, renewMs);
-    return () => window.clearInterval(timer);
-  }, [renews, resource.id]);
-
-  const sortTo = (name: string): string => {
-    const params = new URLSearchParams(search);
-    params.set('sortBy', name);
-    params.set('direction', sortBy === name && direction === 'asc' ? 'desc' : 'asc');
-    return `${pathname}?${params.toString()}`;
-  };
+  const searches = search.includes('filters.text') || search.includes('filters.chatName');
+  useRenewal(fetchData, lively.includes(resource.id) && !searches ? renewMs : null);
   const add = resource.resourceActions.find((action) => action.name === 'new');
   const filtered = [...new URLSearchParams(search).keys()].some((key) => key.startsWith('filters.'));
   return (
@@ -51,41 +36,8 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
         </button>
       </PageHead>
       <ListFilter key={resource.id} resource={resource} search={search} onChange={(next) => navigate(`${pathname}?${next}`)} />
-      {records.length === 0 ? (
-        loading ? null : (
-          <NoRows table={resource.id} filtered={filtered} />
-        )
-      ) : (
-        <div className="cq-tablebox">
-          <table className="cq-table">
-            <thead>
-              <tr>
-                {resource.listProperties.map((property) => (
-                  <th
-                    key={property.name}
-                    scope="col"
-                    aria-sort={sortBy === property.name ? (direction === 'asc' ? 'ascending' : 'descending') : undefined}
-                  >
-                    {property.isSortable ? (
-                      <Link to={sortTo(property.name)}>
-                        {translateProperty(property.label, resource.id)}{' '}
-                        {sortBy === property.name ? (direction === 'asc' ? '↑' : '↓') : ''}
-                      </Link>
-                    ) : (
-                      translateProperty(property.label, resource.id)
-                    )}
-                  </th>
-                ))}
-              </tr>
-            </thead>
-            <tbody>
-              {records.map((record) => (
-                <ListRow key={record.id} resource={resource} record={record} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      {records.length > 0 && <ListTable resource={resource} records={records} sortBy={sortBy} direction={direction} />}
+      {records.length === 0 && !loading && <NoRows table={resource.id} filtered={filtered} />}
       <Pager page={page} perPage={perPage} total={total} pathname={pathname} search={search} />
     </div>
   );

@@ -1,8 +1,7 @@
 import React from 'react';
 import type { SessionView } from '../views.js';
 import Ago from './Ago.js';
-import Countdown from './Countdown.js';
-import PairingForm from './PairingForm.js';
+import QrToScan from './QrToScan.js';
 import type { Saying } from './Said.js';
 
 /** The part of the page that changes most: the code to scan, or what happens instead. */
@@ -28,34 +27,6 @@ const LinkPhone: React.FC<{ session: SessionView; onSaid: (what: Saying) => void
     return session.status === 'disconnected' || session.status === 'error' ? (
       <p className="cq-soft">Press Start to bring it up. If it was never linked, its code appears here.</p>
     ) : null;
-  return (
-    <div className="cq-link">
-      <div className="cq-qr">
-        {session.qr ? (
-          <img
-            alt="QR code to scan with WhatsApp"
-            src={`data:image/svg+xml;utf8,${encodeURIComponent(session.qr.svg)}`}
-            width={264}
-            height={264}
-          />
-        ) : (
-          <p className="cq-soft">The next code is on its way.</p>
-        )}
-        {session.qr?.expiresAt ? <Countdown key={session.qr.id ?? ''} until={session.qr.expiresAt} /> : null}
-      </div>
-      <div>
-        <ol className="cq-how">
-          <li>Open WhatsApp on the phone.</li>
-          <li>
-            Go to <b>Settings → Linked devices</b>.
-          </li>
-          <li>
-            Tap <b>Link a device</b> and point the phone at this code.
-          </li>
-        </ol>
-        <PairingForm sessionId={session.id} onSaid={onSaid} />
-      </div>
-    </div>
-  );
+  return <QrToScan session={session} onSaid={onSaid} />;
 };
 export default LinkPhone;

@@ -1,13 +1,13 @@
 import React, { useState } from 'react';
 import type { ActionProps } from 'adminjs';
-import { Link } from 'react-router-dom';
 import type { MessageView } from '../views.js';
 import { root, usePoll } from './api.js';
 import Ago from './Ago.js';
 import Badge from './Badge.js';
 import Bubble from './Bubble.js';
-import Facts from './Facts.js';
 import MessageActions from './MessageActions.js';
+import MessageFacts from './MessageFacts.js';
+import MessageReason from './MessageReason.js';
 import PageHead from './PageHead.js';
 import Panel from './Panel.js';
 import Said, { type Saying } from './Said.js';
@@ -27,12 +27,11 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
       </div>
     );
   const [word, tone] = messageWord(message.status, message.direction);
-  const out = message.direction === 'outbound';
   const who = message.chat.name ?? message.contact?.name ?? message.chat.id;
   return (
     <div className="cq-page" data-testid="message" data-status={message.status}>
       <PageHead
-        title={`${out ? 'To' : 'From'} ${who}`}
+        title={`${message.direction === 'outbound' ? 'To' : 'From'} ${who}`}
         back={back}
         below={
           <>
@@ -50,45 +49,14 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
         />
       </PageHead>
       <Said what={said} />
-      {message.reason && ['failed', 'uncertain', 'queued', 'cancelled'].includes(message.status) && (
-        <p className={`cq-note cq-${tone}`}>
-          {message.reason.message} <code>{message.reason.code}</code>
-          {message.nextAttemptAt && message.status === 'queued' ? (
-            <>
-              {' '}
-              Next try <Ago at={message.nextAttemptAt} />.
-            </>
-          ) : null}
-        </p>
-      )}
+      <MessageReason message={message} />
       <div className="cq-columns">
         <div>
           <Panel title="Content">
             <Bubble message={message} />
           </Panel>
           <Panel title="Details">
-            <Facts
-              of={[
-                [
-                  'Session',
-                  <Link to={`${root}/resources/sessions/records/${message.session.id}/show`}>
-                    {message.session.name ?? message.session.id}
-                  </Link>,
-                ],
-                [
-                  'Account',
-                  <Link to={`${root}/resources/accounts/records/${message.account.id}/show`}>
-                    {message.account.name ?? message.account.id}
-                  </Link>,
-                ],
-                ['Chat', <code>{message.chat.id}</code>],
-                ['Type', message.type],
-                ['Made by', message.origin],
-                ['Attempts', out ? message.attempts : null],
-                ['Id', <code>{message.id}</code>],
-                ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],
-              ]}
-            />
+            <MessageFacts message={message} />
           </Panel>
         </div>
         <div>

@@ -1,12 +1,12 @@
 import React from 'react';
 import { Icon } from '@adminjs/design-system';
 import { useCurrentAdmin } from 'adminjs';
-import { post, root, type Viewer } from './api.js';
+import { post, root, viewerOf } from './api.js';
 
 /** Menu, theme, who is signed in, and out. */
 const TopBar: React.FC<{ toggleSidebar: () => void }> = ({ toggleSidebar }) => {
   const [admin] = useCurrentAdmin();
-  const me = admin as unknown as Viewer | null;
+  const me = viewerOf(admin);
   const other = me?.colours === 'dark' ? 'light' : 'dark';
   const swap = (): void => {
     void post(`/theme?theme=${other}`).then(() => window.location.reload());

@@ -99,3 +99,19 @@ export interface Viewer {
   role: 'staff' | 'admin';
   colours: 'light' | 'dark';
 }
+
+/** Runs something again and again while the page can be seen; null: not at all. Milliseconds. */
+export function useRenewal(run: () => unknown, everyMs: number | null): void {
+  const latest = useRef(run);
+  latest.current = run;
+  useEffect(() => {
+    if (everyMs === null) return undefined;
+    const timer = window.setInterval(() => {
+      if (!document.hidden) latest.current();
+    }, everyMs);
+    return () => window.clearInterval(timer);
+  }, [everyMs]);
+}
+
+/** Who sits here, as AdminJS's state has it. */
+export const viewerOf = (admin: unknown): Viewer | null => admin as Viewer | null;

@@ -1,0 +1,20 @@
+import React from 'react';
+import type { AccountView } from '../views.js';
+import Ago from './Ago.js';
+import Facts from './Facts.js';
+
+/** What is known of an account. */
+const AccountFacts: React.FC<{ account: AccountView }> = ({ account }) => (
+  <Facts
+    of={[
+      ['E-mail', account.email],
+      ['Last login', <Ago at={account.lastLoginAt} none="never" />],
+      ['Password', account.mustChangePassword ? 'one-time, to be changed at the next login' : 'their own'],
+      ['Time zone', account.timezone],
+      ['Sessions at most', account.maxSessions],
+      ['Created', <Ago at={account.createdAt} />],
+      ['Id', <code>{account.id}</code>],
+    ]}
+  />
+);
+export default AccountFacts;

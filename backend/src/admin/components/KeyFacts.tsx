@@ -1,0 +1,26 @@
+import React from 'react';
+import { Link } from 'react-router-dom';
+import type { KeyView } from '../views.js';
+import { root } from './api.js';
+import Ago from './Ago.js';
+import Facts from './Facts.js';
+
+/** What is known of a key, which is all but the key. */
+const KeyFacts: React.FC<{ accessKey: KeyView }> = ({ accessKey: key }) => (
+  <Facts
+    of={[
+      [
+        'Account',
+        <Link to={`${root}/resources/accounts/records/${key.account.id}/show`}>{key.account.name ?? key.account.id}</Link>,
+      ],
+      ['Reaches', key.session ? `the session ${key.session.name ?? key.session.id}` : 'all sessions of the account'],
+      ['Permissions', key.permissions.map((name) => <code key={name}>{name === '*' ? 'all' : name} </code>)],
+      ['Primary key', key.isPrimary ? 'yes' : null],
+      ['Last used', <Ago at={key.lastUsedAt} none="never" />],
+      ['Expires', <Ago at={key.expiresAt} none="never" />],
+      ['Created', <Ago at={key.createdAt} />],
+      ['Id', <code>{key.id}</code>],
+    ]}
+  />
+);
+export default KeyFacts;

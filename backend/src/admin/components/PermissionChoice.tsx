@@ -1,0 +1,39 @@
+import React from 'react';
+
+/** Sets of permissions that most programs need; finer ones are given through the API. */
+export const permissionSets: Record<string, { label: string; permissions: string[] }> = {
+  send: { label: 'Send messages', permissions: ['messages.send', 'instance.info'] },
+  both: {
+    label: 'Send and receive',
+    permissions: ['messages.send', 'messages.receive', 'instance.info', 'events.read', 'contacts.check'],
+  },
+  read: {
+    label: 'Read only',
+    permissions: [
+      'messages.receive',
+      'instance.info',
+      'instance.stats',
+      'events.read',
+      'chats.read',
+      'contacts.read',
+      'groups.read',
+    ],
+  },
+  all: { label: 'Everything', permissions: ['*'] },
+};
+
+/** What a key may do. */
+const PermissionChoice: React.FC<{ value: string; onChange: (set: string) => void }> = ({ value, onChange }) => (
+  <label>
+    May
+    <select value={value} onChange={(event) => onChange(event.target.value)}>
+      {Object.entries(permissionSets).map(([name, { label }]) => (
+        <option key={name} value={name}>
+          {label}
+        </option>
+      ))}
+    </select>
+    <small>{permissionSets[value]?.permissions.join(', ').replace('*', 'every permission')}</small>
+  </label>
+);
+export default PermissionChoice;

@@ -1,0 +1,19 @@
+import React from 'react';
+
+const roles: [string, string][] = [
+  ['user', 'user: API only'],
+  ['staff', 'staff: panel, reads all'],
+  ['admin', 'admin: everything'],
+];
+
+/** The three roles, each with what it opens. */
+const RoleChoice: React.FC<{ value: string; onChange: (role: string) => void }> = ({ value, onChange }) => (
+  <select aria-label="Role" value={value} onChange={(event) => onChange(event.target.value)}>
+    {roles.map(([role, label]) => (
+      <option key={role} value={role}>
+        {label}
+      </option>
+    ))}
+  </select>
+);
+export default RoleChoice;
