@@ -12,7 +12,6 @@ function requireModule(name) {
   if (instances.has(name)) return instances.get(name);
   const factory = factories.get(name);
   if (!factory) {
-    // The library probes these two, which today's WhatsApp Web does not have either.
     if (!reported.has(name)) {
       reported.add(name);
       line.request('missing', { module: name }).catch(() => {});
@@ -41,5 +40,9 @@ class r extends Error {
   }
 }
 
-const ballast = new Uint8Array(options.ballastMb * 1024 * 1024).fill(1);
-window.__ballast = ballast;
+/** What current builds are reported to refuse fails as it was reported, unless the switch is set. */
+function refusedByBuild() {
+  return newest && !options.groupsWork;
+}
+
+window.__ballast = new Uint8Array(options.ballastMb * 1024 * 1024).fill(1);

@@ -2,31 +2,50 @@
 const line = (() => {
   let socket = null;
   let counter = 0;
+  let wanted = [];
+  let admitted = false;
   const pending = new Map();
   const handlers = new Map();
   let onOpen = () => {};
   let onClose = () => {};
 
+  const isOpen = () => socket?.readyState === WebSocket.OPEN;
+
   function connect() {
+    if (socket) return;
     socket = new WebSocket('wss://web.whatsapp.com/ws/chat');
     const current = socket;
-    socket.onopen = () => onOpen();
+    socket.onopen = () => {
+      onOpen();
+    };
     socket.onclose = () => {
       if (socket !== current) return;
       socket = null;
-      for (const { reject } of pending.values()) reject(new r('connection closed', 0));
+      admitted = false;
+      const cut = [...pending.values()];
       pending.clear();
+      for (const { reject } of cut) reject(new r('connection closed', 0));
       onClose();
     };
     socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
-      if (message.ev) return void handlers.get(message.ev)?.(message.d);
+      if (message.ev) return heard(message, current);
       const waiting = pending.get(message.i);
       if (!waiting) return;
       pending.delete(message.i);
       if (message.err) waiting.reject(new r(message.err.text, message.err.status));
       else waiting.resolve(message.ok);
     };
+  }
+
+  /** Taken first, confirmed then: what is not confirmed comes again on the next line. */
+  function heard({ ev, d, n }, from) {
+    try {
+      handlers.get(ev)?.(d);
+    } catch (error) {
+      console.error(error);
+    }
+    if (n !== undefined && from.readyState === WebSocket.OPEN) from.send(JSON.stringify({ got: n }));
   }
 
   return {
@@ -37,9 +56,14 @@ const line = (() => {
       onOpen = open;
       onClose = close;
     },
-    /** Without a line a request waits for the next one, as WhatsApp's own jobs do. */
+    /** The server knows who is on the line: what waited may go. */
+    admit() {
+      admitted = true;
+      for (const go of wanted.splice(0)) go();
+    },
+    /** Without a line a request waits for the next one, as WhatsApp's own jobs do, and until the page has said who it is. */
     async request(op, d = {}) {
-      while (!socket || socket.readyState !== WebSocket.OPEN) await new Promise((done) => setTimeout(done, 20));
+      while (op !== 'hello' && !(admitted && isOpen())) await new Promise((go) => wanted.push(go));
       const i = ++counter;
       return new Promise((resolve, reject) => {
         pending.set(i, { resolve, reject });
@@ -50,10 +74,11 @@ const line = (() => {
 })();
 
 // Wids, keys and bytes inside a message's data cross as typed JSON.
+const binary = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
 function encode(value) {
   if (value instanceof Wid) return { $wid: value.toString() };
   if (value instanceof MsgKey) return { $key: value.toString() };
-  if (value instanceof Uint8Array) return { $bytes: btoa(String.fromCharCode(...value)) };
+  if (value instanceof Uint8Array) return { $bytes: btoa(binary(value)) };
   if (Array.isArray(value)) return value.map(encode);
   if (value && typeof value === 'object') {
     return Object.fromEntries(

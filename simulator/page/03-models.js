@@ -1,19 +1,16 @@
 // Models with attributes and events, and collections that hear the events of their models.
 class Emitter {
-  #listeners = new Map();
+  // Made when the first listener comes: most of the many models never have one.
+  #listeners = null;
   on(names, listener) {
-    for (const name of names.split(' ')) {
-      if (!this.#listeners.has(name)) this.#listeners.set(name, []);
-      this.#listeners.get(name).push(listener);
-    }
+    this.#listeners ??= new Map();
+    for (const name of names.split(' ')) this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
     return this;
   }
   off(names, listener) {
     for (const name of names.split(' ')) {
-      this.#listeners.set(
-        name,
-        (this.#listeners.get(name) ?? []).filter((other) => other !== listener && other.inner !== listener),
-      );
+      const left = (this.#listeners?.get(name) ?? []).filter((other) => other !== listener && other.inner !== listener);
+      this.#listeners?.set(name, left);
     }
     return this;
   }
@@ -26,10 +23,10 @@ class Emitter {
     return this.on(name, wrapped);
   }
   hears(name) {
-    return (this.#listeners.get(name) ?? []).length > 0;
+    return (this.#listeners?.get(name) ?? []).length > 0;
   }
   trigger(name, ...args) {
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+    for (const listener of this.#listeners?.get(name) ?? []) {
       try {
         listener(...args);
       } catch (error) {
@@ -40,10 +37,16 @@ class Emitter {
 }
 
 class Model extends Emitter {
+  #collections = [];
   constructor(attributes = {}) {
     super();
-    Object.defineProperty(this, 'collections', { value: new Set(), enumerable: false });
     Object.assign(this, attributes);
+  }
+  joined(collection) {
+    this.#collections.push(collection);
+  }
+  left(collection) {
+    this.#collections = this.#collections.filter((other) => other !== collection);
   }
   set(changes, value) {
     const given = typeof changes === 'string' ? { [changes]: value } : changes;
@@ -60,7 +63,7 @@ class Model extends Emitter {
   }
   #tell(name, ...args) {
     this.trigger(name, ...args);
-    for (const collection of this.collections) collection.trigger(name, ...args);
+    for (const collection of this.#collections) collection.trigger(name, ...args);
   }
   serialize() {
     return Object.fromEntries(
@@ -74,28 +77,26 @@ class Model extends Emitter {
   }
 }
 
+const idOf = (id) =>
+  String(typeof id === 'object' && !(id instanceof Wid) && !(id instanceof MsgKey) ? (id._serialized ?? id.$1) : id);
+
 class Collection extends Emitter {
+  #load;
   constructor(Class = Model, load = async () => null) {
     super();
     this.modelClass = Class;
     this.models = new Map();
-    Object.defineProperty(this, 'load', { value: load, enumerable: false });
+    this.#load = load;
   }
   get(id) {
-    return id === undefined || id === null
-      ? undefined
-      : this.models.get(
-          String(typeof id === 'object' && !(id instanceof Wid) && !(id instanceof MsgKey) ? (id._serialized ?? id.$1) : id),
-        );
+    return id === undefined || id === null ? undefined : this.models.get(idOf(id));
   }
   add(model, { silent = false } = {}) {
     const made = model instanceof this.modelClass ? model : new this.modelClass(model);
     const known = this.get(made.id);
-    if (known) {
-      known.set({ ...made.serialize() });
-      return known;
-    }
-    made.collections.add(this);
+    if (known === made) return made;
+    if (known) return known.set({ ...made.serialize() });
+    made.joined(this);
     this.models.set(String(made.id), made);
     if (!silent) this.trigger('add', made);
     return made;
@@ -108,11 +109,12 @@ class Collection extends Emitter {
     if (!model) return;
     this.models.delete(String(model.id));
     this.trigger('remove', model);
+    model.left(this);
   }
   async find(id) {
     const known = this.get(id);
     if (known) return known;
-    const loaded = await this.load(createWid(id));
+    const loaded = await this.#load(createWid(id));
     if (!loaded) throw new r('not found', 404);
     return this.add(loaded);
   }

@@ -27,6 +27,8 @@ const Socket = new (class extends Model {
     await forget();
   }
   async takeover() {
+    retired = false;
+    Socket.set({ state: 'OPENING' });
     line.connect();
   }
   reconnect() {
@@ -63,6 +65,7 @@ async function forget() {
 
 function identify(identity) {
   me = { pn: createWid(identity.pn), lid: createWid(identity.lid), name: identity.name, about: identity.about };
+  learn({ phone: identity.pn, lid: identity.lid });
   Conn.set({ wid: me.pn, pushname: identity.name, platform: identity.platform, connected: true });
   Stream.set({ mode: 'MAIN' });
 }
@@ -70,10 +73,8 @@ function identify(identity) {
 async function begin() {
   creds = (await store.get('creds')) ?? null;
   const answer = await line.request('hello', { creds });
-  if (answer.refused) {
-    await store.clear();
-    return void forget();
-  }
+  line.admit();
+  if (answer.refused) return forget();
   if (!answer.linked) return;
   identify(answer.me);
   Socket.set({ state: 'CONNECTED' });
@@ -112,6 +113,35 @@ line.on('drop', ({ forMs }) => {
   line.close();
 });
 
+// Linking by passkey: WhatsApp asks the companion, which asks the browser.
+const fromBase64Url = (text) => Uint8Array.from(atob(text.replace(/-/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0));
+const toBase64Url = (buffer) =>
+  btoa(binary(new Uint8Array(buffer)))
+    .replace(/\+/g, '-')
+    .replace(/\//g, '_')
+    .replace(/=+$/, '');
+async function signWithPasskey(request) {
+  const credential = await navigator.credentials.get({
+    publicKey: {
+      ...request,
+      challenge: fromBase64Url(request.challenge),
+      allowCredentials: request.allowCredentials.map(({ id, type }) => ({ type, id: fromBase64Url(id) })),
+    },
+  });
+  const { clientDataJSON, authenticatorData, signature } = credential.response;
+  return {
+    id: credential.id,
+    clientDataJSON: toBase64Url(clientDataJSON),
+    authenticatorData: toBase64Url(authenticatorData),
+    signature: toBase64Url(signature),
+  };
+}
+line.on('passkey', async (request) => {
+  Socket.set({ state: 'PAIRING' });
+  const given = await signWithPasskey(request).catch(() => null);
+  await line.request('assertion', { given }).catch(() => Cmd.refreshQR());
+});
+
 __d('WAWebSocketModel', () => ({ Socket }));
 __d('WAWebConnModel', () => ({ Conn }));
 __d('WAWebStreamModel', () => ({ Stream }));
@@ -119,7 +149,7 @@ __d('WAWebCmd', () => ({ Cmd }));
 __d('WAWebOfflineHandler', () => ({ OfflineMessageHandler: { getOfflineDeliveryProgress: () => 100 } }));
 __d('WAWebMiscBrowserUtils', () => ({ info: () => ({ os: 'Linux', name: 'Chrome', version: '1' }) }));
 __d('WAWebLaunchSocketUtils', () => ({ refreshQR: () => Cmd.refreshQR() }));
-__d('WABase64', () => ({ encodeB64: (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes))) }));
+__d('WABase64', () => ({ encodeB64: (bytes) => btoa(binary(new Uint8Array(bytes))) }));
 __d('WAWebCompanionRegClientUtils', () => ({ DEVICE_PLATFORM: 'CHROME' }));
 __d('WAWebAdvSignatureApi', () => ({}));
 const keyPair = () => ({ pubKey: crypto.getRandomValues(new Uint8Array(32)) });
@@ -127,7 +157,7 @@ const noiseInfo = { staticKeyPair: keyPair() };
 const registration = { identityKeyPair: keyPair() };
 __d('WAWebUserPrefsInfoStore', () => ({ waNoiseInfo: { get: async () => noiseInfo } }));
 __d('WAWebSignalStoreApi', () => ({ waSignalStore: { getRegistrationInfo: async () => registration } }));
-const advSecret = btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(32))));
+const advSecret = btoa(binary(crypto.getRandomValues(new Uint8Array(32))));
 __d('WAWebUserPrefsMultiDevice', () => ({ getADVSecretKey: () => advSecret }));
 __d('WAWebUserPrefsMeUser', () => ({
   getMaybeMePnUser: () => me?.pn,
@@ -135,9 +165,15 @@ __d('WAWebUserPrefsMeUser', () => ({
   getMeUser: () => me?.pn,
   getMePnUserOrThrow: () => me.pn,
 }));
+let pairingType = 'QR';
 __d('WAWebAltDeviceLinkingApi', () => ({
-  setPairingType: () => {},
-  initializeAltDeviceLinking: async () => {},
-  initializeQRLinking: async () => {},
+  setPairingType: (type) => void (pairingType = type),
+  initializeAltDeviceLinking: async () => {
+    if (pairingType !== 'ALT_DEVICE_LINKING') throw new r('wrong pairing type', 400);
+  },
+  initializeQRLinking: async () => {
+    pairingType = 'QR';
+    await line.request('altlink_cancel');
+  },
   startAltLinkingFlow: (phone) => line.request('altlink', { phone: String(phone).replace(/\D/g, '') }),
 }));

@@ -1,30 +1,82 @@
 // Groups.
-async function changeParticipants(how, chat, participants) {
-  const results = await line.request('group_change', {
-    id: String(chat.id),
-    how,
-    participants: participants.map((participant) => String(participant.id ?? participant)),
-  });
-  await GroupMetadata.update(chat.id);
-  return results;
+class GroupModel extends Model {
+  #participants = new Collection(Model);
+  #requests = new Collection(Model);
+  get participants() {
+    return this.#participants;
+  }
+  get membershipApprovalRequests() {
+    return this.#requests;
+  }
+  take({ participants, requests }) {
+    this.#participants = new Collection(Model);
+    for (const { id, isAdmin, isSuperAdmin } of participants)
+      this.#participants.add(new Model({ id: createWid(id), isAdmin, isSuperAdmin }), { silent: true });
+    this.#requests = new Collection(Model);
+    for (const { id, t } of requests)
+      this.#requests.add(new Model({ id: createWid(id), addedBy: null, requestMethod: 'InviteLink', t }), { silent: true });
+  }
+  serialize() {
+    return { ...super.serialize(), participants: this.participants.serialize() };
+  }
 }
+const GroupMetadata = new Collection(GroupModel);
+/** A group that one has left, or was put out of, keeps what was known of it. */
+GroupMetadata.update = async (wid) => {
+  try {
+    return applyGroup(await line.request('group_get', { id: String(wid) }));
+  } catch (error) {
+    if (GroupMetadata.get(wid)) return GroupMetadata.get(wid);
+    throw error;
+  }
+};
+
+function applyGroup(group) {
+  const model = GroupMetadata.get(group.id) ?? GroupMetadata.add(new GroupModel({ id: createWid(group.id) }));
+  model.take(group);
+  return model.set({
+    subject: group.subject,
+    desc: group.desc ?? undefined,
+    descId: group.descId ?? undefined,
+    owner: createWid(group.owner),
+    creation: group.creation,
+    announce: group.announce,
+    restrict: group.restrict,
+    memberAddMode: group.memberAddMode,
+    membershipApprovalMode: group.approval,
+    isLidAddressingMode: group.lidAddressing,
+  });
+}
+const myPart = (metadata) => metadata?.participants.get(me.pn) ?? metadata?.participants.get(me.lid);
+const mayEdit = (wid) => {
+  const metadata = GroupMetadata.get(wid);
+  const mine = myPart(metadata);
+  return Boolean(mine && (!metadata.restrict || mine.isAdmin));
+};
+
+async function ask(op, wid, d) {
+  const answer = await line.request(op, { id: String(wid), ...d });
+  await GroupMetadata.update(wid);
+  return answer;
+}
+// An empty list is taken without a word, and nothing happens: the phantom success of every build.
+const change = (how) => async (chat, list) =>
+  list.length === 0 ? [] : ask('group_change', chat.id, { how, participants: list.map((one) => String(one.id ?? one)) });
 __d('WAWebModifyParticipantsGroupAction', () => ({
-  // An empty list is taken without a word, and nothing happens: the phantom success of every build.
-  removeParticipants: async (chat, list) => (list.length ? changeParticipants('remove', chat, list) : []),
-  promoteParticipants: async (chat, list) => (list.length ? changeParticipants('promote', chat, list) : []),
-  demoteParticipants: async (chat, list) => (list.length ? changeParticipants('demote', chat, list) : []),
+  removeParticipants: change('remove'),
+  promoteParticipants: change('promote'),
+  demoteParticipants: change('demote'),
 }));
 __d('WAWebGroupQueryJob', () => ({
   queryAndUpdateGroupMetadataById: async ({ id }) => GroupMetadata.update(createWid(id)),
   resetGroupInviteCode: async (wid) => ({ code: await line.request('group_revoke', { id: String(wid) }) }),
-  queryGroupInvite: async (code) => {
-    const { participants, ...group } = await line.request('group_info', { code });
+  async queryGroupInvite(code) {
+    const { participants, requests: _, ...group } = await line.request('group_info', { code });
     return {
+      ...group,
       id: createWid(group.id),
-      subject: group.subject,
       owner: createWid(group.owner),
-      creation: group.creation,
-      desc: group.desc,
+      participants: participants.map(({ id, ...role }) => ({ id: createWid(id), ...role })),
       size: participants.length,
     };
   },
@@ -32,68 +84,125 @@ __d('WAWebGroupQueryJob', () => ({
 __d('WAWebMexFetchGroupInviteCodeJob', () => ({
   fetchMexGroupInviteCode: (id) => line.request('group_invite', { id: String(id) }),
 }));
+const joined = async (id) => {
+  await GroupMetadata.update(createWid(id));
+  ensureChat(id);
+  return { gid: createWid(id) };
+};
 __d('WAWebGroupInviteJob', () => ({
-  joinGroupViaInvite: async (code) => ({ gid: createWid(await line.request('group_join', { code })) }),
+  joinGroupViaInvite: async (code) => joined((await line.request('group_join', { code })).id),
+}));
+__d('WAWebGroupInviteV4Job', () => ({
+  joinGroupViaInviteV4: async (code, expires, groupId) =>
+    joined(await line.request('group_join_invited', { id: String(groupId), code })),
 }));
 __d('WAWebGroupModifyInfoJob', () => ({
-  setGroupSubject: async (wid, subject) => {
-    await line.request('group_subject', { id: String(wid), subject });
-    await GroupMetadata.update(wid);
-  },
-  setGroupDescription: async (...given) => {
+  setGroupSubject: (wid, subject) => ask('group_subject', wid, { subject }),
+  setGroupDescription(...given) {
     if (newest && !(given[0] && 'groupWid' in given[0]))
       throw new TypeError("Cannot read properties of undefined (reading 'toJid')");
     const { groupWid, desc, newDescId } = newest ? given[0] : { groupWid: given[0], desc: given[1], newDescId: given[2] };
-    await line.request('group_desc', { id: String(groupWid), desc, descId: String(newDescId) });
-    await GroupMetadata.update(groupWid);
+    return ask('group_desc', groupWid, { desc, descId: String(newDescId) });
   },
 }));
+const settingOf = {
+  announcement: (value) => ({ announce: Boolean(value) }),
+  restrict: (value) => ({ restrict: Boolean(value) }),
+  member_add_mode: (value) => ({ memberAddMode: value ? 'all_member_add' : 'admin_add' }),
+};
 __d('WAWebSetPropertyGroupAction', () => ({
-  async setGroupProperty(chat, name, value) {
-    const names = { announcement: 'announce', restrict: 'restrict', member_add_mode: 'memberAddMode' };
-    await line.request('group_property', {
-      id: String(chat.id),
-      name: names[name] ?? name,
-      value: name === 'member_add_mode' ? (value ? 'admin_add' : 'all_member_add') : Boolean(value),
-    });
-    await GroupMetadata.update(chat.id);
+  setGroupProperty(chat, name, value) {
+    if (!settingOf[name]) throw new r(`unknown group property ${name}`, 400);
+    return ask('group_set', chat.id, { settings: settingOf[name](value) });
   },
 }));
-__d('WAWebExitGroupAction', () => ({ sendExitGroup: (chat) => line.request('group_leave', { id: String(chat.id) }) }));
+__d('WAWebExitGroupAction', () => ({ sendExitGroup: (chat) => ask('group_leave', chat.id, {}) }));
 __d('WAWebGroupCreateJob', () => ({
-  async createGroup({ title }, participants) {
-    if (!options.groupsWork) throw new TypeError('this.findImpl is not a function');
-    const group = await line.request('group_create', {
+  async createGroup({ title, announce, restrict, memberAddMode, membershipApprovalMode, addressingModeOverride }, participants) {
+    if (refusedByBuild()) throw new TypeError('this.findImpl is not a function');
+    const { group, results } = await line.request('group_create', {
       subject: title,
       participants: participants.map(({ phoneNumber, lid }) => String(phoneNumber ?? lid)),
+      settings: {
+        announce,
+        restrict,
+        memberAddMode: memberAddMode ? 'admin_add' : 'all_member_add',
+        approval: membershipApprovalMode,
+        lidAddressing: addressingModeOverride === 'lid' && newest,
+      },
     });
     applyGroup(group);
     ensureChat(group.id);
     return {
       wid: createWid(group.id),
-      participants: group.participants.map(({ id }) => ({ userWid: createWid(id), error: '200' })),
+      subject: group.subject,
+      participants: [
+        { wid: group.lidAddressing ? me.lid : me.pn, type: 'superadmin' },
+        ...results.map(({ id, code, inviteCode, inviteExpires }) => ({
+          wid: createWid(id),
+          ...(code === 200 ? {} : { error: code }),
+          invite_code: inviteCode,
+          invite_code_exp: inviteExpires,
+        })),
+      ],
     };
   },
 }));
+
+const addResult = ({ code, inviteCode, inviteExpires }) => {
+  if (code === 200) return null;
+  const value = { error: String(code), addRequestCode: inviteCode, addRequestExpiration: inviteExpires };
+  return { name: code === 403 ? 'ParticipantRequestCodeCanBeSent' : 'ParticipantNotAdded', value };
+};
+const fromJid = (jid) => String(jid).replace('s.whatsapp.net', 'c.us');
 __d('WASmaxGroupsAddParticipantsRPC', () => ({
   async sendAddParticipantsRPC({ participantArgs, iqTo }) {
     const [{ participantJid }] = participantArgs;
-    const [result] = await line.request('group_change', {
-      id: iqTo,
-      how: 'add',
-      participants: [String(participantJid).replace('s.whatsapp.net', 'c.us')],
-    });
-    return {
-      name: 'AddParticipantsResponseSuccess',
-      value: {
-        addParticipant: [
-          {
-            addParticipantsParticipantAddedOrNonRegisteredWaUserParticipantErrorLidResponseMixinGroup: {
-              value: { addParticipantsParticipantMixins: result.code === 200 ? null : { value: { error: String(result.code) } } },
+    try {
+      const [result] = await line.request('group_change', { id: iqTo, how: 'add', participants: [fromJid(participantJid)] });
+      return {
+        name: 'AddParticipantsResponseSuccess',
+        value: {
+          addParticipant: [
+            {
+              addParticipantsParticipantAddedOrNonRegisteredWaUserParticipantErrorLidResponseMixinGroup: {
+                value: { addParticipantsParticipantMixins: addResult(result) },
+              },
             },
-          },
-        ],
-      },
-    };
+          ],
+        },
+      };
+    } catch (error) {
+      return {
+        name: 'AddParticipantsResponseClientError',
+        value: { addParticipant: [], errorAddParticipantsClientErrors: { value: { code: String(error.status) } } },
+      };
+    }
+  },
+}));
+__d('WAWebApiMembershipApprovalRequestStore', () => ({
+  async getMembershipApprovalRequests(wid) {
+    const metadata = await GroupMetadata.update(wid);
+    return metadata.membershipApprovalRequests.serialize();
+  },
+}));
+__d('WASmaxGroupsMembershipRequestsActionRPC', () => ({
+  async sendMembershipRequestsActionRPC({ iqTo, approveArgs, rejectArgs }) {
+    const approve = approveArgs !== undefined;
+    const participants = (approveArgs ?? rejectArgs).participantArgs.map(({ participantJid }) => fromJid(participantJid));
+    try {
+      const results = await line.request('group_decide', { id: iqTo, participants, approve });
+      const participant = results.map(({ id, code }) => ({
+        jid: id,
+        [`membershipRequestsAction${approve ? 'Accept' : 'Reject'}ParticipantMixins`]:
+          code === 200 ? null : { value: { error: String(code) } },
+      }));
+      return {
+        name: 'MembershipRequestsActionResponseSuccess',
+        value: { [`membershipRequestsAction${approve ? 'Approve' : 'Reject'}`]: { participant } },
+      };
+    } catch {
+      return { name: 'MembershipRequestsActionResponseClientError', value: {} };
+    }
   },
 }));

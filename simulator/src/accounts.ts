@@ -1,13 +1,22 @@
 import { createHash } from 'node:crypto';
-import type { Push, WireContact, WireMessage } from './wire.js';
+import type { Push, Receipt, WireContact, WireLabel, WireMessage } from './wire.js';
 
-/** One linked page. Pushes wait in `queue` while no page is on the line, as WhatsApp's do for an offline device. */
+/** The line of a page that is connected now. */
+export interface DeviceLine {
+  /** The page has taken the snapshot: pushes go out at once. Until then they wait. */
+  live: boolean;
+  send: (push: Push) => void;
+  /** Another page took the device's place. */
+  replace: () => void;
+}
+
+/** One linked page. Its pushes wait in `queue` until it has said that it got them, as WhatsApp's do for an offline device. */
 export interface Device {
   id: string;
   token: string;
-  send: ((push: Push) => void) | null;
-  close: (() => void) | null;
+  line: DeviceLine | null;
   queue: Push[];
+  pushes: number;
 }
 
 /** What one chat looks like to its account. */
@@ -19,6 +28,7 @@ export interface ChatProps {
   t: number;
 }
 
+/** A message as the phone's screen has it. */
 export interface Received {
   key: string;
   from: string;
@@ -39,6 +49,13 @@ export interface Received {
   votes: Record<string, string[]>;
 }
 
+export interface Call {
+  id: string;
+  from: string;
+  isVideo: boolean;
+  state: 'ringing' | 'rejected' | 'ended';
+}
+
 /** A phone with its number, its LID, and everything that WhatsApp keeps for it. */
 export interface Account {
   phone: string;
@@ -47,28 +64,50 @@ export interface Account {
   about: string;
   picture: string | null;
   isBusiness: boolean;
-  /** The phone is off: nothing is delivered to it, acks stay at 1. */
+  /** The phone is off: nothing is delivered to it, acks stay at 1 until it is on again. */
   offline: boolean;
   autoRead: boolean;
   ackDelayMs: number;
   /** WhatsApp lets it write to known chats only. */
   reachOutLocked: boolean;
+  /** Asked for when a device is linked; `publicKey` (base64 SPKI) lets the signature be checked too. */
+  passkey: { id: string; publicKey: string | null } | null;
+  /** It can be put into groups by a private invitation only. */
+  groupsByInvite: boolean;
+  /** The number is not on WhatsApp. */
+  gone: boolean;
+  presence: 'available' | 'unavailable' | null;
   devices: Map<string, Device>;
   history: Map<string, WireMessage>;
+  /** The messages of each chat in the order in which they came; the same objects as in `history`. */
+  byChat: Map<string, WireMessage[]>;
+  /** What ciphertext messages really say, until the page asks for it again. */
+  sealed: Map<string, { type: string; data: Record<string, unknown> }>;
   chats: Map<string, ChatProps>;
   received: Received[];
+  /** Messages that wait for the phone to be on. */
+  waiting: { sender: string; key: string }[];
+  typing: { from: string; state: string }[];
   blocked: Set<string>;
-  privacyIds: Set<string>;
+  /** Names in the phone's address book, by number; null: taken out of it. Who is not in it goes by the name of the account. */
+  contacts: Map<string, string | null>;
+  labels: WireLabel[];
+  notes: Map<string, { text: string; t: number }>;
+  mutedChannels: Set<string>;
+  calls: Call[];
 }
 
 export interface AccountOptions {
   phone: string;
-  name?: string;
-  about?: string;
-  isBusiness?: boolean;
-  offline?: boolean;
-  autoRead?: boolean;
-  ackDelayMs?: number;
+  name?: string | undefined;
+  about?: string | undefined;
+  isBusiness?: boolean | undefined;
+  offline?: boolean | undefined;
+  autoRead?: boolean | undefined;
+  ackDelayMs?: number | undefined;
+  groupsByInvite?: boolean | undefined;
+  gone?: boolean | undefined;
+  passkey?: { id: string; publicKey: string | null } | null | undefined;
 }
 
 export function newAccount(options: AccountOptions): Account {
@@ -83,12 +122,24 @@ export function newAccount(options: AccountOptions): Account {
     autoRead: options.autoRead ?? false,
     ackDelayMs: options.ackDelayMs ?? 5,
     reachOutLocked: false,
+    passkey: options.passkey ?? null,
+    groupsByInvite: options.groupsByInvite ?? false,
+    gone: options.gone ?? false,
+    presence: null,
     devices: new Map(),
     history: new Map(),
+    byChat: new Map(),
+    sealed: new Map(),
     chats: new Map(),
     received: [],
+    waiting: [],
+    typing: [],
     blocked: new Set(),
-    privacyIds: new Set(),
+    contacts: new Map(),
+    labels: [],
+    notes: new Map(),
+    mutedChannels: new Set(),
+    calls: [],
   };
 }
 
@@ -99,24 +150,34 @@ const lidOf = (phone: string): string =>
 export const phoneId = (account: Account): string => `${account.phone}@c.us`;
 export const lidId = (account: Account): string => `${account.lid}@lid`;
 
-export const contactOf = (account: Account, known: boolean): WireContact => ({
-  id: phoneId(account),
-  lid: lidId(account),
-  phone: phoneId(account),
-  name: known ? account.name : null,
-  pushname: account.name,
-  about: account.about,
-  picture: account.picture,
-  isBusiness: account.isBusiness,
-});
+/** `of` as `viewer` sees it: with the name of the viewer's address book. */
+export function contactOf(of: Account, viewer: Account): WireContact {
+  const saved = viewer.contacts.get(of.phone);
+  return {
+    id: phoneId(of),
+    lid: lidId(of),
+    phone: phoneId(of),
+    name: saved === undefined ? of.name : saved,
+    pushname: of.name,
+    about: of.about,
+    picture: of.picture,
+    isBusiness: of.isBusiness,
+  };
+}
 
 /** Hands a push to every page of the account, now or when it is back; `but` is the page that it came from. */
-export function pushTo(account: Account, push: Push, but?: Device): void {
+export function pushTo(account: Account, push: Push, but?: Device | null): void {
   for (const device of account.devices.values()) {
     if (device === but) continue;
-    if (device.send) device.send(push);
-    else device.queue.push(push);
+    const counted = { ...push, n: (device.pushes += 1) };
+    device.queue.push(counted);
+    if (device.line?.live) device.line.send(counted);
   }
+}
+
+/** Typing and calls are of the moment: who is away misses them. */
+export function pushNow(account: Account, push: Push): void {
+  for (const device of account.devices.values()) if (device.line?.live) device.line.send(push);
 }
 
 export function chatProps(account: Account, chat: string): ChatProps {
@@ -124,3 +185,35 @@ export function chatProps(account: Account, chat: string): ChatProps {
   if (!props) account.chats.set(chat, (props = { unread: 0, archive: false, pin: 0, mute: 0, t: 0 }));
   return props;
 }
+
+export function remember(account: Account, message: WireMessage): void {
+  if (account.history.has(message.key)) return;
+  account.history.set(message.key, message);
+  const inChat = account.byChat.get(message.chat);
+  if (inChat) inChat.push(message);
+  else account.byChat.set(message.chat, [message]);
+  chatProps(account, message.chat).t = message.t;
+}
+
+export function forget(account: Account, keys: Iterable<string>): void {
+  const gone = new Set(keys);
+  for (const key of gone) {
+    const message = account.history.get(key);
+    if (!message) continue;
+    account.history.delete(key);
+    const left = (account.byChat.get(message.chat) ?? []).filter((other) => !gone.has(other.key));
+    account.byChat.set(message.chat, left);
+  }
+}
+
+export const receiptOf = (message: WireMessage, id: string): Receipt =>
+  (message.marks.receipts[id] ??= { delivered: null, read: null, played: null });
+
+/** What a page is told of its own account. */
+export const identity = (account: Account) => ({
+  pn: phoneId(account),
+  lid: lidId(account),
+  name: account.name,
+  about: account.about,
+  platform: account.isBusiness ? 'smba' : 'android',
+});

@@ -1,15 +1,15 @@
-import type { ControlOperations } from './control.js';
+import type { z } from 'zod';
+import type { ControlOperations } from './control/index.js';
+
+type Arguments<I> = Record<never, never> extends I ? [input?: I] : [input: I];
+type Answered<T> = T extends undefined | void ? null : T;
 
 /** The control API, typed: one method for each operation, with its argument and its result. Rejects with the simulator's own sentence. */
 export type SimulatorClient = {
   [K in keyof ControlOperations]: (
-    ...input: Parameters<ControlOperations[K]>[0] extends object
-      ? [Parameters<ControlOperations[K]>[0]] | (object extends Parameters<ControlOperations[K]>[0] ? [] : never)
-      : never
-  ) => Promise<Jsonified<ReturnType<ControlOperations[K]>>>;
+    ...input: Arguments<z.input<ControlOperations[K]['input']>>
+  ) => Promise<Answered<ReturnType<ControlOperations[K]['run']>>>;
 };
-
-type Jsonified<T> = T extends undefined | void ? null : T;
 
 export function simulatorClient(controlUrl: string): SimulatorClient {
   const call = async (name: string, input: object = {}): Promise<unknown> => {

@@ -5,9 +5,14 @@ import { createHash } from 'node:crypto';
 export interface JournalEntry {
   n: number;
   at: string;
+  /** The number of the account that sent it. */
   account: string;
+  device: string | null;
+  /** The id as the sender's page writes it: `true_<chat>_<key>`. */
+  whatsappId: string;
   key: string;
   chat: string;
+  from: string;
   type: string;
   bodyHash: string;
   bodyLength: number;
@@ -17,7 +22,7 @@ export interface JournalEntry {
 }
 
 export interface Journal {
-  add(entry: Omit<JournalEntry, 'n' | 'at' | 'bodyHash' | 'bodyLength'> & { body: string }): void;
+  add(entry: Omit<JournalEntry, 'n' | 'at' | 'bodyHash' | 'bodyLength' | 'whatsappId'> & { body: string }): void;
   since(n: number): JournalEntry[];
 }
 
@@ -30,6 +35,7 @@ export function createJournal(now: () => Date, file?: string): Journal {
         n: entries.length + 1,
         at: now().toISOString(),
         ...rest,
+        whatsappId: `true_${rest.chat}_${rest.key}${rest.chat.endsWith('@g.us') ? `_${rest.from}` : ''}`,
         bodyHash: createHash('sha256').update(body).digest('hex'),
         bodyLength: body.length,
       };

@@ -1,13 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import type { Account, Device } from './accounts.js';
-import type { World } from './world.js';
-import { Refusal } from './world.js';
+import { assertionFault, passkeyRequest, type Assertion, type PasskeyRequest } from './passkeys.js';
+import type { Phones } from './phones.js';
+import { Refusal } from './refusal.js';
 
 /** A page that is not linked yet: it shows codes until a phone takes one, or until they run out. */
 export interface Waiting {
   ref: string;
   code: string | null;
   codePhone: string | null;
+  /** WhatsApp asked the page for the account's passkey, and waits. */
+  passkey: { account: Account; request: PasskeyRequest } | null;
   push: (ev: string, d: unknown) => void;
   /** Called with the login that the page is to keep. */
   linked: (account: Account, device: Device) => void;
@@ -18,7 +21,9 @@ export interface LinkingOptions {
   refCount: number;
 }
 
-export function createLinking(world: World, options: LinkingOptions) {
+const codeLetters = 'ABCDEFGHJKLMNPQRSTVWXYZ123456789';
+
+export function createLinking(phones: Phones, options: LinkingOptions) {
   const waiting = new Set<Waiting>();
 
   /** Shows codes, a new one each `refLifeMs`; after the last one the page is told that it idles. Gives back how to stop. */
@@ -27,7 +32,10 @@ export function createLinking(world: World, options: LinkingOptions) {
     let left = options.refCount;
     let timer: NodeJS.Timeout;
     const next = (): void => {
-      if (left-- <= 0) return page.push('ref_idle', null);
+      if (left-- <= 0) {
+        page.ref = '';
+        return page.push('ref_idle', null);
+      }
       page.ref = `2@${randomBytes(60).toString('base64')}`;
       page.push('ref', page.ref);
       timer = setTimeout(next, options.refLifeMs);
@@ -39,41 +47,68 @@ export function createLinking(world: World, options: LinkingOptions) {
     };
   }
 
-  function link(page: Waiting, phone: string): { device: string } {
-    const account = world.create({ phone });
+  function link(page: Waiting, phone: string): { device: string | null } {
+    const account = phones.create({ phone });
+    if (!account.passkey) return { device: admit(page, account) };
+    page.passkey = { account, request: passkeyRequest(account.passkey) };
+    page.push('passkey', page.passkey.request);
+    return { device: null };
+  }
+
+  function admit(page: Waiting, account: Account): string {
     const device: Device = {
       id: randomBytes(6).toString('hex'),
       token: randomBytes(24).toString('hex'),
-      send: null,
-      close: null,
+      line: null,
       queue: [],
+      pushes: 0,
     };
     account.devices.set(device.id, device);
     waiting.delete(page);
     page.linked(account, device);
-    return { device: device.id };
+    return device.id;
   }
 
   return {
     show,
-    waiting: () => [...waiting].map((page) => ({ ref: page.ref, code: page.code, codePhone: page.codePhone })),
-    /** `qr`: what the QR encodes, or its first part alone. */
-    scan(qr: string, phone: string): { device: string } {
-      const ref = qr.split(',')[0];
-      const page = [...waiting].find((candidate) => candidate.ref === ref);
+    waiting: () =>
+      [...waiting].map((page) => ({
+        ref: page.ref,
+        code: page.code,
+        codePhone: page.codePhone,
+        passkey: page.passkey ? { phone: page.passkey.account.phone, request: page.passkey.request } : null,
+      })),
+    /** `qr`: what the QR encodes, or its first part alone. `device` is null while the account's passkey is asked for. */
+    scan(qr: string, phone: string): { device: string | null } {
+      const ref = qr.trim().split(',')[0];
+      const page = [...waiting].find((candidate) => candidate.ref !== '' && candidate.ref === ref);
       if (!page) throw new Refusal(404, 'No page shows this code now. It may have been replaced by a newer one.');
       return link(page, phone);
     },
     pairingCode(page: Waiting, phone: string): string {
-      page.code = Array.from(randomBytes(8), (byte) => 'ABCDEFGHJKLMNPQRSTVWXYZ123456789'[byte % 32]).join('');
+      page.code = Array.from(randomBytes(8), (byte) => codeLetters[byte % codeLetters.length]).join('');
       page.codePhone = phone;
       return page.code;
     },
-    enterCode(code: string, phone: string): { device: string } {
-      const page = [...waiting].find((candidate) => candidate.code === code.replace(/\W/g, '').toUpperCase());
+    cancelCode(page: Waiting): void {
+      Object.assign(page, { code: null, codePhone: null });
+    },
+    enterCode(code: string, phone: string): { device: string | null } {
+      const plain = code.replace(/\W/g, '').toUpperCase();
+      const page = [...waiting].find((candidate) => candidate.code !== null && candidate.code === plain);
       if (!page) throw new Refusal(404, 'No page shows this pairing code.');
       if (page.codePhone !== phone) throw new Refusal(409, 'The code was asked for with another number.');
       return link(page, phone);
+    },
+    /** The page answers with the signed assertion, or says that it got none. */
+    assertion(page: Waiting, given: Assertion | null): void {
+      const { passkey } = page;
+      if (!passkey) throw new Refusal(409, 'no passkey was asked for');
+      page.passkey = null;
+      const key = passkey.account.passkey;
+      const fault = !given || !key ? 'no answer' : assertionFault(key, passkey.request, given);
+      if (fault) throw new Refusal(401, `passkey refused: ${fault}`);
+      admit(page, passkey.account);
     },
   };
 }

@@ -2,13 +2,14 @@ import { parseArgs } from 'node:util';
 import { startSimulator } from './server.js';
 import { builds, type BuildName } from './wire.js';
 
-/** `node dist/main.js [--port N] [--control-port N] [--build NAME] [--journal FILE]`: prints one line of JSON and runs until it is stopped. */
+/** `node dist/main.js [--port N] [--control-port N] [--build NAME] [--journal FILE] [--data FILE]`: prints one line of JSON and runs until it is stopped. */
 const { values } = parseArgs({
   options: {
     port: { type: 'string' },
     'control-port': { type: 'string' },
     build: { type: 'string' },
     journal: { type: 'string' },
+    data: { type: 'string' },
   },
 });
 if (values.build && !(values.build in builds)) {
@@ -20,6 +21,7 @@ const simulator = await startSimulator({
   controlPort: Number(values['control-port'] ?? 0),
   ...(values.build ? { build: values.build as BuildName } : {}),
   ...(values.journal ? { journalFile: values.journal } : {}),
+  ...(values.data ? { dataFile: values.data } : {}),
 });
 const { httpsPort, controlUrl, phoneUrl, browserArgs } = simulator;
 console.log(JSON.stringify({ httpsPort, controlUrl, phoneUrl, browserArgs }));

@@ -1,17 +1,19 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
+import { createServer as createHttpServer, type Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { WebSocketServer } from 'ws';
 import { makeCertificate } from './certificate.js';
-import { createControl } from './control.js';
 import { simulatorClient } from './client.js';
+import { createClock } from './clock.js';
+import { createControl } from './control/http.js';
+import { controlOperations } from './control/index.js';
+import { keepInFile } from './data-file.js';
 import { createFaults } from './faults.js';
 import { createJournal } from './journal.js';
-import { serveLine } from './line.js';
-import { storeMedia } from './files.js';
+import { serveLine } from './line/line.js';
 import { createLinking } from './linking.js';
+import { createWeb } from './web.js';
 import { builds, type BuildName, type PageOptions } from './wire.js';
 import { createWorld } from './world.js';
 
@@ -19,31 +21,53 @@ export interface SimulatorOptions {
   /** 0 takes free ports. */
   port?: number;
   controlPort?: number;
+  /** The newest, unless told. */
   build?: BuildName;
+  /** Where the journal is also written, line by line. */
   journalFile?: string;
+  /** Where phones, chats and logins are kept over a restart; in memory alone without it. */
+  dataFile?: string;
+  /** How long each code is shown (20 s), and how many before the page idles (6). */
   refLifeMs?: number;
   refCount?: number;
 }
 
 export type Simulator = Awaited<ReturnType<typeof startSimulator>>;
 
-const pageFolder = join(import.meta.dirname, '../page');
-
 /** Starts the stand-in on loopback. `browserArgs` are all that a browser needs to take it for WhatsApp Web. */
 export async function startSimulator(options: SimulatorOptions = {}) {
   const { key, cert, spki } = await makeCertificate();
+  const clock = createClock();
+  const journal = createJournal(clock.now, options.journalFile);
   const faults = createFaults();
-  const journal = createJournal(() => new Date(), options.journalFile);
-  const world = createWorld({ journal, faults, now: () => new Date() });
-  const linking = createLinking(world, { refLifeMs: options.refLifeMs ?? 20_000, refCount: options.refCount ?? 6 });
+  const world = createWorld({ journal, faults, clock });
+  const kept = options.dataFile ? keepInFile(world, options.dataFile) : null;
+  const linking = createLinking(world.phones, { refLifeMs: options.refLifeMs ?? 20_000, refCount: options.refCount ?? 6 });
   const build = options.build ?? '2026-09';
-  const page: PageOptions = { build, version: builds[build], ballastMb: 0, syncRace: false, groupsWork: build !== '2026-09' };
+  const page: PageOptions = {
+    build,
+    version: builds[build],
+    ballastMb: 0,
+    syncRace: false,
+    offlineRace: false,
+    groupsWork: false,
+  };
   const missing = new Set<string>();
+  const listeners = new Set<ServerResponse>();
+  const tell = tellSoon(listeners);
+  const changed = (): void => {
+    kept?.changed();
+    tell();
+  };
 
-  const web = createHttpsServer({ key, cert }, (req, res) => serveWeb(req, res, { page, media: world.media }));
+  const web = createHttpsServer({ key, cert }, createWeb({ page, media: world.media, faults }));
   const lines = new WebSocketServer({ server: web, path: '/ws/chat', maxPayload: 64 * 1024 * 1024 });
-  lines.on('connection', (socket) => serveLine(socket, { world, linking, report: (module) => missing.add(module) }));
-  const control = createControl({ world, linking, page, missing });
+  lines.on('connection', (socket) => {
+    serveLine(socket, { world, linking, report: (module) => missing.add(module), changed });
+    socket.on('close', tell);
+  });
+  const operations = controlOperations({ world, linking, page, missing });
+  const control = createControl({ operations, media: world.media, changed, listeners });
   const api = createHttpServer((req, res) => void control(req, res));
   await Promise.all([listen(web, options.port ?? 0), listen(api, options.controlPort ?? 0)]);
 
@@ -53,54 +77,33 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     httpsPort,
     controlUrl,
     phoneUrl: `${controlUrl}/phone`,
-    browserArgs: [
-      `--host-resolver-rules=MAP *.whatsapp.com:443 127.0.0.1:${httpsPort},MAP *.whatsapp.net:443 127.0.0.1:${httpsPort},EXCLUDE localhost`,
-      `--ignore-certificate-errors-spki-list=${spki}`,
-    ],
+    browserArgs: browserArgs(httpsPort, spki),
     client: simulatorClient(controlUrl),
     async close(): Promise<void> {
       for (const socket of lines.clients) socket.terminate();
+      for (const listener of listeners) listener.end();
       await Promise.all([shut(web), shut(api)]);
+      kept?.save();
     },
   };
 }
 
-function serveWeb(
-  req: IncomingMessage,
-  res: ServerResponse,
-  { page, media }: { page: PageOptions; media: Map<string, Buffer> },
-): void {
-  const { pathname } = new URL(req.url ?? '/', 'https://web.whatsapp.com');
-  if (pathname.startsWith('/mms/')) return serveMedia(req, res, pathname, media);
-  if (pathname === '/app.js') {
-    res.writeHead(200, { 'content-type': 'text/javascript', 'cache-control': 'no-store' });
-    return void res.end(script(page));
-  }
-  if (pathname !== '/') return void res.writeHead(404).end();
-  res.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' });
-  res.end('<!doctype html><title>WhatsApp</title><body><div id="app"></div><script src="/app.js"></script>');
-}
+/** Leads a browser's way to WhatsApp to this port, and has it trust this key there. */
+const browserArgs = (httpsPort: number, spki: string): string[] => [
+  `--host-resolver-rules=MAP *.whatsapp.com:443 127.0.0.1:${httpsPort},MAP *.whatsapp.net:443 127.0.0.1:${httpsPort},EXCLUDE localhost`,
+  `--ignore-certificate-errors-spki-list=${spki}`,
+];
 
-/** All page files in the order of their names, as one script. */
-function script(page: PageOptions): string {
-  const files = readdirSync(pageFolder)
-    .filter((name) => name.endsWith('.js'))
-    .sort();
-  return `'use strict';(() => {\nconst options = ${JSON.stringify(page)};\n${files.map((name) => readFileSync(join(pageFolder, name), 'utf8')).join('\n')}\n})();`;
-}
-
-function serveMedia(req: IncomingMessage, res: ServerResponse, path: string, media: Map<string, Buffer>): void {
-  if (req.method === 'GET') {
-    const bytes = media.get(path);
-    if (!bytes) return void res.writeHead(404).end();
-    res.writeHead(200, { 'content-type': 'application/octet-stream' });
-    return void res.end(bytes);
-  }
-  const chunks: Buffer[] = [];
-  req.on('data', (chunk: Buffer) => chunks.push(chunk));
-  req.on('end', () =>
-    res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(storeMedia(media, Buffer.concat(chunks)))),
-  );
+/** Phone pages hear of a change at most every 100 ms. */
+function tellSoon(listeners: Set<ServerResponse>): () => void {
+  let timer: NodeJS.Timeout | null = null;
+  return () => {
+    if (listeners.size === 0) return;
+    timer ??= setTimeout(() => {
+      timer = null;
+      for (const listener of listeners) listener.write('data: changed\n\n');
+    }, 100).unref();
+  };
 }
 
 const listen = (server: Server, port: number): Promise<void> =>

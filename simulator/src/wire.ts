@@ -12,7 +12,27 @@ export interface WireMessage {
   type: string;
   data: Record<string, unknown>;
   ack: number;
+  marks: Marks;
 }
+
+/** What hangs on a message. People are written as this account sees them: by number, by LID, or `me`. */
+export interface Marks {
+  reactions: Record<string, { emoji: string; t: number }>;
+  votes: Record<string, { options: string[]; t: number }>;
+  responses: Record<string, { response: number; t: number }>;
+  /** Own messages only: how far each recipient has come. */
+  receipts: Record<string, Receipt>;
+  star: boolean;
+  pin: { by: string; t: number; seconds: number } | null;
+}
+
+export interface Receipt {
+  delivered: number | null;
+  read: number | null;
+  played: number | null;
+}
+
+export const noMarks = (): Marks => ({ reactions: {}, votes: {}, responses: {}, receipts: {}, star: false, pin: null });
 
 export interface WireContact {
   id: string;
@@ -34,8 +54,34 @@ export interface WireGroup {
   creation: number;
   announce: boolean;
   restrict: boolean;
-  memberAddMode: string;
+  memberAddMode: 'all_member_add' | 'admin_add';
+  approval: boolean;
+  /** Members are listed and write under their LIDs. */
+  lidAddressing: boolean;
+  picture: string | null;
+  requests: { id: string; t: number }[];
   participants: { id: string; isAdmin: boolean; isSuperAdmin: boolean }[];
+}
+
+export interface WireChannel {
+  id: string;
+  name: string;
+  description: string | null;
+  picture: string | null;
+  invite: string;
+  creation: number;
+  verified: boolean;
+  reactionCodes: number;
+  subscribers: number;
+  role: 'owner' | 'admin' | 'subscriber' | 'guest';
+  muted: boolean;
+}
+
+export interface WireLabel {
+  id: string;
+  name: string;
+  color: string;
+  chats: string[];
 }
 
 export interface WireChat {
@@ -47,14 +93,23 @@ export interface WireChat {
   mute: number;
 }
 
-export type Push = { ev: string; d: unknown };
+export interface Push {
+  ev: string;
+  d: unknown;
+  /** Counted by each device; it is handed over again until the page has said that it got it. */
+  n?: number;
+}
 
 /** What a page is told to be: the build's quirks and the switches of the control API. */
 export interface PageOptions {
   build: BuildName;
   version: string;
   ballastMb: number;
+  /** The sync is over before the library listens for its end, and nothing tells it. */
   syncRace: boolean;
+  /** What waited for the device comes before the library listens, as some users meet it. */
+  offlineRace: boolean;
+  /** Operations that current builds are reported to refuse work all the same. */
   groupsWork: boolean;
 }
 

@@ -47,6 +47,10 @@ export function createPlacement({
     urlOf,
     alive,
     known: (): Promise<Worker[]> => rows.find(),
+    /**
+     * A session stays with a worker that lives: its login lies on that one's disk, and elsewhere it would have to be linked anew. A
+     * new one goes to the least loaded that answers now: one that died a moment ago still looks alive by its heartbeats.
+     */
     async place(session: Session): Promise<{ workerId: string }> {
       const living = await alive();
       if (session.workerId && living.some((worker) => worker.id === session.workerId)) return { workerId: session.workerId };
@@ -54,12 +58,22 @@ export function createPlacement({
         .filter((worker) => !worker.draining)
         .map((worker) => ({ workerId: worker.id, free: worker.capacity - worker.sessions }));
       const all = candidates.length > 0 ? candidates : await ask();
-      // A login lies on one worker's disk: elsewhere the session would have to be linked anew.
       const own = all.find((candidate) => candidate.workerId === session.workerId);
-      const best = own ?? all.sort((a, b) => b.free - a.free)[0];
-      if (!best) throw new AppError('WORKER_UNAVAILABLE');
-      if (best.free <= 0 && !own) throw new AppError('WORKER_CAPACITY');
-      return { workerId: best.workerId };
+      if (own) return { workerId: own.workerId };
+      if (all.length === 0) throw new AppError('WORKER_UNAVAILABLE');
+      const roomy = all.filter(({ free }) => free > 0).sort((a, b) => b.free - a.free);
+      if (roomy.length === 0) throw new AppError('WORKER_CAPACITY');
+      for (const { workerId } of roomy) if (await answers(workerId)) return { workerId };
+      throw new AppError('WORKER_UNAVAILABLE');
     },
   };
+
+  async function answers(workerId: string): Promise<boolean> {
+    try {
+      return (await client.health(await urlOf(workerId))).workerId === workerId;
+    } catch (error) {
+      if (error instanceof AppError) return false;
+      throw error;
+    }
+  }
 }

@@ -338,8 +338,14 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     showQr,
     observe,
     script: (...scripts: Script[]): void => void state.scripts.push(...scripts),
+    get proves(): boolean {
+      return state.proves;
+    },
     set proves(value: boolean) {
       state.proves = value;
+    },
+    get showsQr(): boolean {
+      return state.showsQr;
     },
     set showsQr(value: boolean) {
       state.showsQr = value;

@@ -1,0 +1,253 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { Account } from '../src/accounts/account.entity.js';
+import { updateRows } from '../src/db/rows.js';
+import { Message } from '../src/messages/message.entity.js';
+import { Session } from '../src/sessions/session.entity.js';
+import { databases } from './support/backend.js';
+import { dataOf, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+
+describe.each(await databases())('delivery on %s', (database) => {
+  let core: Core;
+  const timeline = async (id: string) =>
+    (
+      (await core.get(`/messages/${id}/timeline`)).body.data as {
+        status: string;
+        reason: { code: string } | null;
+      }[]
+    ).map(({ status, reason }) => (reason ? `${status} ${reason.code}` : status));
+  const leftOf = (id: string) => core.worker.left.filter((left) => left.messageId === id);
+  const policy = (uncertainPolicy: 'hold' | 'retry') =>
+    core.rig.database.write.run((tx) => updateRows(tx, Account, { role: 'admin' }, { uncertainPolicy }));
+  const sendAsync = async (text: string, more: Record<string, unknown> = {}) =>
+    dataOf(await core.send(text, { async: true, ...more }));
+
+  beforeAll(async () => {
+    core = await startCore({ database });
+  });
+  afterEach(() => {
+    core.worker.proves = true;
+  });
+  afterAll(() => core?.close());
+
+  test('the worker is away: accepted, kept, and sent once when it is back, in order', async () => {
+    await core.worker.die();
+    const first = await core.send('first', {}, { Prefer: 'wait=1' });
+    expect([first.status, first.body.data]).toMatchObject([
+      202,
+      { status: 'queued', reason: { code: 'WORKER_UNAVAILABLE' }, attempts: 0 },
+    ]);
+    const second = await sendAsync('second');
+    await core.worker.rise();
+    const sent = await core.reaches(second.id, 'sent');
+    expect(sent.attempts).toBe(1);
+    expect(core.worker.left.slice(-2).map(({ messageId }) => messageId)).toEqual([dataOf(first).id, second.id]);
+    expect(leftOf(dataOf(first).id)).toHaveLength(1);
+  });
+
+  test('a refusal before the hand-over puts it back, and it does not count as an attempt', async () => {
+    core.worker.script({ do: 'refuse', code: 'SESSION_NOT_CONNECTED' });
+    const answer = await core.send('not yet');
+    expect([answer.status, answer.body.data]).toMatchObject([200, { status: 'sent', attempts: 1 }]);
+    const { id } = dataOf(answer);
+    expect(await timeline(id)).toEqual(['queued', 'sending', 'queued WAITING_FOR_SESSION', 'sending', 'sent']);
+    expect(leftOf(id)).toHaveLength(1);
+  });
+
+  test('the answer is lost after it left: in doubt, found by its reserved id, never doubled', async () => {
+    core.worker.script({ do: 'loseAfter' });
+    const answer = await core.send('lost answer');
+    expect([answer.status, answer.body.data]).toMatchObject([
+      202,
+      { status: 'uncertain', reason: { code: 'TIMEOUT_AFTER_HANDOVER' } },
+    ]);
+    const { id } = await core.reaches(dataOf(answer).id, 'sent');
+    expect(await timeline(id)).toEqual(['queued', 'sending', 'uncertain TIMEOUT_AFTER_HANDOVER', 'sent']);
+    expect(leftOf(id)).toHaveLength(1);
+    expect(core.worker.puts.filter((put) => put === id)).toHaveLength(1);
+  });
+
+  test('the line is cut before it left: sent again under the same id once its absence is proven', async () => {
+    core.worker.script({ do: 'loseBefore' });
+    const { id } = dataOf(await core.send('never arrived'));
+    await core.reaches(id, 'sent');
+    expect(await timeline(id)).toEqual([
+      'queued',
+      'sending',
+      'uncertain TIMEOUT_AFTER_HANDOVER',
+      'queued PROVEN_ABSENT',
+      'sending',
+      'sent',
+    ]);
+    const reserved = (await core.events('message.sending'))
+      .filter(({ data }) => data['id'] === id)
+      .map(({ data }) => data['reservedId']);
+    expect(new Set(reserved).size).toBe(1);
+    expect(leftOf(id)).toHaveLength(1);
+  });
+
+  test('nobody can tell: held for a person, who settles it', async () => {
+    core.worker.proves = false;
+    const settled: string[] = [];
+    for (const as of ['sent', 'failed', 'retry']) {
+      core.worker.script({ do: 'doubt' });
+      const { id } = dataOf(await core.send(`held ${as}`));
+      await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'HELD_BY_POLICY');
+      core.worker.record.delete(id);
+      const answer = await core.post(`/messages/${id}/resolve`, { as });
+      expect(answer.status).toBe(200);
+      const { status } = await core.reaches(id, as === 'retry' ? 'sent' : as);
+      settled.push(status);
+      expect((await core.post(`/messages/${id}/resolve`, { as })).body.error?.code).toBe('MESSAGE_NOT_UNCERTAIN');
+      expect((await timeline(id)).slice(0, 4)).toEqual([
+        'queued',
+        'sending',
+        'uncertain TIMEOUT_AFTER_HANDOVER',
+        'uncertain HELD_BY_POLICY',
+      ]);
+    }
+    expect(settled).toEqual(['sent', 'failed', 'sent']);
+  });
+
+  test('nobody can tell, and the account wants it tried again', async () => {
+    await policy('retry');
+    core.worker.proves = false;
+    core.worker.script({ do: 'doubt' });
+    const { id } = dataOf(await core.send('try again'));
+    core.worker.record.delete(id);
+    await core.reaches(id, 'sent');
+    expect(await timeline(id)).toContain('queued POLICY_RETRY');
+    await policy('hold');
+  });
+
+  test('a later ack settles a doubt without any lookup', async () => {
+    core.worker.proves = false;
+    core.worker.script({ do: 'doubt' });
+    const { id } = dataOf(await core.send('late ack'));
+    const sending = (await core.events('message.sending')).find(({ data }) => data['id'] === id)!;
+    const key = String(sending.data['reservedId']);
+    const { chat } = await core.message(id);
+    await core.worker.emit(core.sessionId, 'message.ack', {
+      whatsappId: `true_${chat.id}_${key}`,
+      key,
+      chat,
+      at: new Date().toISOString(),
+      ack: 2,
+      participant: null,
+    });
+    expect((await core.message(id)).status).toBe('delivered');
+  });
+
+  test('temporary failures are tried again so often, and then it is failed', async () => {
+    core.worker.script({ do: 'fail', reason: 'CONNECTION_LOST', retryable: true });
+    const { id } = dataOf(await core.send('four times', {}, { Prefer: 'wait=1' }));
+    for (let attempt = 2; attempt <= 4; attempt += 1) {
+      core.worker.script({ do: 'fail', reason: 'CONNECTION_LOST', retryable: true });
+      await core.rig.database.write.run((tx) => updateRows(tx, Message, { id }, { nextAttemptAt: new Date() }));
+      await eventually(`attempt ${attempt}`, async () => {
+        const message = await core.message(id);
+        return message.attempts === attempt && message.status !== 'sending';
+      });
+    }
+    expect(await core.message(id)).toMatchObject({ status: 'failed', reason: { code: 'RETRIES_EXHAUSTED' } });
+    expect(leftOf(id)).toEqual([]);
+  });
+
+  /** What a backend that was killed while sending leaves behind. */
+  async function leaveBehind(text: string, how: { epoch?: number } = {}): Promise<string> {
+    await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+    const { id } = await sendAsync(text, { queueIfOffline: true });
+    const session = await core.rig.database.reader.getRepository(Session).findOneByOrFail({ id: core.sessionId });
+    await core.rig.database.write.run((tx) =>
+      updateRows(
+        tx,
+        Message,
+        { id },
+        {
+          status: 'sending',
+          leaseOwner: 'a-dead-backend',
+          leaseExpiresAt: new Date(Date.now() + 60_000),
+          epoch: how.epoch ?? session.leaseEpoch,
+          attempts: 1,
+        },
+      ),
+    );
+    await core.worker.move(core.sessionId, 'connected', null);
+    return id;
+  }
+  const runOut = (id: string) =>
+    core.rig.database.write.run((tx) => updateRows(tx, Message, { id }, { leaseExpiresAt: new Date(Date.now() - 1) }));
+
+  test('killed after the claim, before the call: the lease runs out and the same call is made', async () => {
+    const id = await leaveBehind('killed before');
+    const behind = await sendAsync('waits behind it');
+    expect((await core.message(id)).status).toBe('sending');
+    expect((await core.message(behind.id)).status).toBe('queued');
+    await runOut(id);
+    await core.reaches(id, 'sent');
+    await core.reaches(behind.id, 'sent');
+    expect(leftOf(id)).toHaveLength(1);
+  });
+
+  test('killed after it left: the worker’s record answers the same call', async () => {
+    const id = await leaveBehind('killed after');
+    const row = await core.rig.database.reader.getRepository(Message).findOneByOrFail({ id });
+    const whatsappId = `true_${row.chatId}_${row.whatsappKey}`;
+    core.worker.record.set(id, { outcome: 'sent', whatsappId, ack: 1, at: new Date().toISOString() });
+    await runOut(id);
+    expect((await core.reaches(id, 'sent')).whatsappId).toBe(whatsappId);
+    expect(leftOf(id)).toEqual([]);
+  });
+
+  test('killed while another worker had it: in doubt, looked up, and only then sent again', async () => {
+    const id = await leaveBehind('another worker', { epoch: 0 });
+    await runOut(id);
+    await core.reaches(id, 'sent');
+    expect(await timeline(id)).toEqual([
+      'queued WAITING_FOR_SESSION',
+      'uncertain CRASHED_DURING_SEND',
+      'queued PROVEN_ABSENT',
+      'sending',
+      'sent',
+    ]);
+    expect(leftOf(id)).toHaveLength(1);
+  });
+
+  test('killed, and now the worker refuses: that proves nothing about the first call', async () => {
+    const id = await leaveBehind('refused later');
+    core.worker.script({ do: 'refuse', code: 'SHUTTING_DOWN' });
+    await runOut(id);
+    await core.reaches(id, 'sent');
+    expect((await timeline(id)).slice(0, 3)).toEqual([
+      'queued WAITING_FOR_SESSION',
+      'uncertain CRASHED_DURING_SEND',
+      'queued PROVEN_ABSENT',
+    ]);
+  });
+
+  test('the pace holds a stream, lets a single message go at once, and never holds another chat for one', async () => {
+    const pace = (pacing: Record<string, unknown>) =>
+      core.rig.call('PUT', '/sessions/current', { body: { settings: { pacing } } });
+    await pace({ perMinute: 3, chatGapMs: 400, jitterMs: 0 });
+    const [a, b] = ['5511999990011', '5511999990012'];
+    expect((await core.send('a1', { recipient: a })).status).toBe(200);
+    const second = await sendAsync('a2', { recipient: a });
+    expect((await core.send('b1', { recipient: b })).status).toBe(200);
+    expect(await core.message(second.id)).toMatchObject({ status: 'queued', reason: { code: 'PACING' } });
+    await core.reaches(second.id, 'sent');
+    const fourth = await core.send('b2', { recipient: b }, { Prefer: 'wait=1' });
+    expect([fourth.status, fourth.body.data]).toMatchObject([202, { status: 'queued', reason: { code: 'PACING' } }]);
+    await core.post(`/messages/${dataOf(fourth).id}/cancel`, {});
+    await pace({ perMinute: 0 });
+  });
+
+  test('what waits for a session that is deleted ends as failed, and says why', async () => {
+    const made = await core.post('/sessions', { name: 'short-lived' });
+    const { id: sessionId } = made.body.data as { id: string };
+    const { id } = await sendAsync('for nobody', { sessionId, queueIfOffline: true });
+    expect((await core.rig.call('DELETE', `/sessions/${sessionId}`)).status).toBe(200);
+    const row = () => core.rig.database.reader.getRepository(Message).findOneByOrFail({ id });
+    await eventually('the end of it', async () => (await row()).status === 'failed', 10_000);
+    expect((await row()).reasonCode).toBe('SESSION_DELETED');
+  }, 15_000);
+});

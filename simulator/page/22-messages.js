@@ -1,0 +1,213 @@
+// Messages: how the server's become models, and how they are found.
+class MsgModel extends Model {
+  #mediaData = null;
+  constructor(given) {
+    const { __x_id, ...attributes } = given;
+    // `__x_id` is where a model keeps its `id`: whoever hands one over sets the id with it, to nothing if need be.
+    super('__x_id' in given ? { ...attributes, id: __x_id } : attributes);
+    if (!this.id) throw new Error('Data passed to getter must include an id property');
+  }
+  get mediaData() {
+    if (!this.directPath) return undefined;
+    return (this.#mediaData ??= new Model({ mediaStage: 'INIT', type: this.type, mimetype: this.mimetype, size: this.size }));
+  }
+  get mediaObject() {
+    return this.directPath ? { filehash: this.filehash, type: this.type, size: this.size } : undefined;
+  }
+  get isNotification() {
+    return this.type === 'gp2' || this.type === 'notification_template';
+  }
+  get isEphemeral() {
+    return false;
+  }
+  get isStatusV3() {
+    return this.id.remote.isStatus();
+  }
+  unsafe() {
+    return this;
+  }
+  canReply() {
+    return !this.isNotification && this.type !== 'revoked';
+  }
+  msgContextInfo() {
+    return {
+      quotedMsg: { type: this.type, body: this.body, caption: this.caption },
+      quotedStanzaID: this.id.id,
+      quotedParticipant: this.author ?? this.from,
+      quotedRemoteJid: this.id.remote,
+    };
+  }
+  async downloadMedia() {
+    this.mediaData.set({ mediaStage: 'FETCHING' });
+    try {
+      await fetchMedia(this.directPath);
+      this.mediaData.set({ mediaStage: 'RESOLVED' });
+    } catch {
+      this.mediaData.set({ mediaStage: 'ERROR_MISSING' });
+    }
+  }
+  updateAck(ack) {
+    this.set({ ack });
+  }
+  serialize() {
+    const { mediaBlob: _, ...rest } = super.serialize();
+    return rest;
+  }
+}
+// Gone in 2026: what files to channels asked for.
+if (!newest) {
+  MsgModel.prototype.avParams = function avParams() {
+    return { mimetype: this.mimetype, size: this.size, filehash: this.filehash };
+  };
+}
+
+/** Also found by the short id alone: acks and addons name messages so. */
+const Msg = new (class extends Collection {
+  #byShortId = new Map();
+  add(model, options) {
+    const made = super.add(model, options);
+    this.#byShortId.set(made.id.id, made);
+    return made;
+  }
+  remove(id) {
+    const msg = this.get(id?.id ?? id);
+    if (msg) this.#byShortId.delete(msg.id.id);
+    super.remove(id);
+  }
+  short(id) {
+    return this.#byShortId.get(id);
+  }
+})(MsgModel);
+Msg.getMessagesById = async (ids) => ({ messages: (await Promise.all(ids.map((id) => loadMessage(idOf(id))))).filter(Boolean) });
+Msg.search = async (text, page = 1, limit = 50, chat = null) => {
+  const found = await line.request('search', { text, page, limit, chat: chat ? String(chat) : null });
+  return { messages: found.map((wire) => take(wire, false)), eof: found.length < limit };
+};
+
+const keyOf = (wire) =>
+  new MsgKey({
+    fromMe: wire.fromMe,
+    remote: createWid(wire.chat),
+    id: wire.key,
+    participant: wire.author ? createWid(wire.author) : undefined,
+  });
+
+function messageFrom(wire, isNewMsg) {
+  const data = decode(wire.data);
+  return {
+    ...data,
+    id: keyOf(wire),
+    from: createWid(wire.from),
+    to: createWid(wire.to),
+    author: wire.author ? createWid(wire.author) : undefined,
+    self: wire.fromMe ? 'out' : 'in',
+    t: wire.t,
+    type: wire.type,
+    ack: wire.ack,
+    isNewMsg,
+    local: false,
+    star: wire.marks.star,
+    hasReaction: Object.keys(wire.marks.reactions).length > 0,
+    mentionedJidList: data.mentionedJidList ?? [],
+  };
+}
+
+/** Puts a message of the server into the store; new ones are announced. */
+function take(wire, isNewMsg) {
+  const known = Msg.get(keyOf(wire));
+  if (known) {
+    if (wire.ack > known.ack) known.set({ ack: wire.ack });
+    return known;
+  }
+  const chat = ensureChat(wire.chat);
+  const msg = new MsgModel(messageFrom(wire, isNewMsg));
+  remindMarks(msg, wire.marks);
+  chat.msgs.add(msg, { silent: true });
+  chat.heard(msg);
+  if (wire.chat === 'status@broadcast') posted(msg);
+  Msg.add(msg);
+  if (wire.unread !== undefined) chat.set({ unreadCount: wire.unread });
+  return msg;
+}
+
+function drop(msg) {
+  const chat = Chat.get(msg.id.remote);
+  chat?.msgs.remove(msg);
+  chat?.unheard(msg);
+  Msg.remove(msg);
+}
+
+async function loadMessage(serialized) {
+  const known = Msg.get(serialized);
+  if (known) return known;
+  const [, , key] = serialized.split('_');
+  if (!key) return null;
+  const wire = await line.request('message', { key });
+  return wire ? take(wire, false) : null;
+}
+
+line.on('msg', (wire) => {
+  if (wire.type !== 'gp2') return void take(wire, true);
+  // A notice is told when what it speaks of is true here too.
+  void GroupMetadata.update(createWid(wire.chat)).then(() => take(wire, true));
+});
+line.on('ack', ({ key, ack, overtaking }) => {
+  const msg = Msg.short(key);
+  if (msg && (ack > msg.ack || overtaking)) msg.set({ ack });
+});
+line.on('deleted', ({ keys }) => {
+  for (const key of keys) {
+    const msg = Msg.short(key);
+    if (msg) drop(msg);
+  }
+});
+line.on('deciphered', (wire) => {
+  const msg = Msg.short(wire.key);
+  const { id: _, ...content } = messageFrom(wire, true);
+  if (msg) msg.set(content);
+});
+line.on('history', ({ messages }) => messages.forEach((wire) => take(wire, false)));
+
+async function loadEarlier(chat) {
+  if (chat.id.isNewsletter()) return [];
+  const oldest = chat.msgs.getModelsArray().reduce((first, msg) => (!first || msg.t < first.t ? msg : first), null);
+  // Two messages of one second: the server knows their order.
+  const older = await line.request('history', { chat: String(chat.id), before: oldest?.id.id ?? null, limit: 50 });
+  return older.filter((wire) => !Msg.get(keyOf(wire))).map((wire) => take(wire, false));
+}
+// From 2026-07 it takes options alone; 1.34.7 calls it so, earlier releases passed the chat itself.
+__d('WAWebChatLoadMessages', () => ({
+  loadEarlierMsgs: async (given) => {
+    if (drifted && !given?.chat) throw new TypeError("Cannot read properties of undefined (reading 'msgs')");
+    return loadEarlier(given.chat ?? given);
+  },
+}));
+__d('WAWebSendNonMessageDataRequest', () => ({
+  sendPeerDataOperationRequest: (kind, { chatId }) => line.request('history_request', { chat: String(chatId) }),
+}));
+__d('WAWebSyncGatingUtils', () => ({ isPlaceholderMessageResendEnabled: () => false }));
+__d('WAWebNonMessageDataRequestPlaceholderMessageResendUtils', () => ({
+  handlePlaceholderMsgsSeen(msgs) {
+    if (!requireModule('WAWebSyncGatingUtils').isPlaceholderMessageResendEnabled()) return;
+    void line.request('resend', { keys: msgs.map((msg) => msg.id.id) });
+  },
+}));
+__d('WAWebQuotedMsgModelUtils', () => ({ getQuotedMsgObj: (msg) => Msg.short(msg.quotedStanzaID) }));
+__d('WAWebApiMessageInfoStore', () => ({
+  async queryMsgInfo(key) {
+    const wire = await line.request('message', { key: key.id });
+    if (!wire) throw new r('not found', 404);
+    const receipts = Object.entries(wire.marks.receipts);
+    const list = (what) => receipts.filter(([, one]) => one[what]).map(([id, one]) => ({ id: createWid(id), t: one[what] }));
+    const lists = { delivery: list('delivered'), read: list('read'), played: list('played') };
+    return {
+      ...lists,
+      deliveryRemaining: receipts.length - lists.delivery.length,
+      readRemaining: receipts.length - lists.read.length,
+      playedRemaining: receipts.length - lists.played.length,
+    };
+  },
+}));
+// What the library rewrites before any message is deciphered. Here they arrive in the clear, so nothing calls them.
+__d('WAWebBackendJobsCommon', () => ({ mediaTypeFromProtobuf: () => null }));
+__d('WAWebE2EProtoUtils', () => ({ typeAttributeFromProtobuf: () => 'text' }));

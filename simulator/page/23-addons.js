@@ -1,0 +1,191 @@
+// What hangs on messages: reactions, votes, pins, stars, edits, answers to events, revokes.
+const votes = new Map();
+const pins = new Map();
+
+const localIds = (msg, names) =>
+  (msg?.pollOptions ?? []).filter((option) => names.includes(option.name)).map((option) => option.localId);
+const writerOf = (by) => (by === 'me' ? me.pn : createWid(by));
+
+function addonKey(parent, by) {
+  return new MsgKey({
+    fromMe: by === 'me',
+    remote: parent.remote,
+    id: `A${parent.id.slice(1)}`,
+    participant: parent.participant ? writerOf(by) : undefined,
+  });
+}
+function voteRow(msg, by, { options: names, t }) {
+  return {
+    id: addonKey(msg.id, by),
+    parentMsgKey: String(msg.id),
+    pollUpdateParentKey: msg.id,
+    selectedOptionLocalIds: localIds(msg, names),
+    t: t * 1000,
+    author: writerOf(by),
+    from: writerOf(by),
+    sender: writerOf(by),
+    senderTimestampMs: t * 1000,
+  };
+}
+function reactionRow(msg, by, { emoji, t }) {
+  return {
+    id: addonKey(msg.id, by),
+    reactionParentKey: msg.id,
+    reactionText: emoji,
+    reactionTimestamp: t * 1000,
+    author: writerOf(by),
+    from: writerOf(by),
+    ack: by === 'me' ? 1 : 0,
+    read: false,
+    orphan: 0,
+    msgId: msg.id,
+  };
+}
+
+function keepVote(row) {
+  const rows = (votes.get(row.parentMsgKey) ?? []).filter((other) => String(other.sender) !== String(row.sender));
+  votes.set(row.parentMsgKey, [...rows, row]);
+}
+function keepPin(msg, pin) {
+  if (pin && pin.t + pin.seconds > Date.now() / 1000)
+    pins.set(String(msg.id), { chatId: String(msg.id.remote), parentMsgKey: msg.id, pinType: 1 });
+  else pins.delete(String(msg.id));
+}
+
+/** All reactions to one message, by emoji, as the library reads them. */
+class ReactionsModel extends Model {
+  #reactions = new Collection(Model);
+  get reactions() {
+    return this.#reactions;
+  }
+  keep(row) {
+    const sender = String(row.author);
+    for (const group of this.#reactions.getModelsArray()) {
+      group.senders = group.senders.filter((other) => String(other.senderUserJid) !== sender);
+      if (group.senders.length === 0) this.#reactions.remove(group.id);
+    }
+    if (!row.reactionText) return;
+    const group =
+      this.#reactions.get(row.reactionText) ??
+      this.#reactions.add(
+        new Model({ id: row.reactionText, aggregateEmoji: row.reactionText, hasReactionByMe: false, senders: [] }),
+      );
+    group.hasReactionByMe ||= isMe(row.author);
+    group.senders.push({
+      msgKey: row.id,
+      parentMsgKey: row.reactionParentKey,
+      senderUserJid: sender,
+      reactionText: row.reactionText,
+      timestamp: row.reactionTimestamp,
+      orphan: row.orphan,
+      read: row.read,
+      ack: row.ack,
+    });
+  }
+}
+const Reactions = new (class extends Collection {
+  async find(id) {
+    const msg = await loadMessage(idOf(id));
+    return msg ? (this.get(msg.id) ?? null) : null;
+  }
+})(ReactionsModel);
+function keepReaction(row) {
+  const model = Reactions.get(row.reactionParentKey) ?? Reactions.add(new ReactionsModel({ id: row.reactionParentKey }));
+  model.keep(row);
+  Msg.get(row.reactionParentKey)?.set({ hasReaction: model.reactions.length > 0 });
+}
+
+/** What already hung on a message when it came. */
+function remindMarks(msg, marks) {
+  for (const [by, reaction] of Object.entries(marks.reactions)) keepReaction(reactionRow(msg, by, reaction));
+  for (const [by, vote] of Object.entries(marks.votes)) keepVote(voteRow(msg, by, vote));
+  keepPin(msg, marks.pin);
+}
+
+__d('WAWebAddonReactionTableMode', () => ({ reactionTableMode: { bulkUpsert: async (rows) => rows.forEach(keepReaction) } }));
+__d('WAWebAddonPollVoteTableMode', () => ({ pollVoteTableMode: { bulkUpsert: async (rows) => rows.forEach(keepVote) } }));
+__d('WAWebPollsVotesSchema', () => ({ getTable: () => ({ equals: async (fields, key) => votes.get(idOf(key)) ?? [] }) }));
+__d('WAWebPinInChatSchema', () => ({
+  getTable: () => ({ equals: async (fields, chat) => [...pins.values()].filter((pin) => pin.chatId === chat) }),
+}));
+
+/** What each kind does here; for those that the library listens to, by way of the tables that it wraps. */
+const addonKinds = {
+  reaction: (msg, { by, value, t }) =>
+    requireModule('WAWebAddonReactionTableMode').reactionTableMode.bulkUpsert([reactionRow(msg, by, { emoji: value ?? '', t })]),
+  vote: (msg, { by, value, t }) =>
+    requireModule('WAWebAddonPollVoteTableMode').pollVoteTableMode.bulkUpsert([voteRow(msg, by, { options: value, t })]),
+  edit: (msg, { value, t }) =>
+    msg.set({
+      ...(typeof msg.caption === 'string' ? { caption: value } : { body: value }),
+      latestEditSenderTimestampMs: t * 1000,
+    }),
+  event: (msg, { value, t }) => msg.set({ ...decode(value), latestEditSenderTimestampMs: t * 1000 }),
+  revoke: (msg) => msg.set({ type: 'revoked', body: undefined, caption: undefined, protocolMessageKey: msg.id }),
+  star: (msg, { value }) => msg.set({ star: Boolean(value) }),
+  pin: (msg, { value, t }) => keepPin(msg, value ? { t, seconds: Number(value) } : null),
+  response: () => {},
+};
+line.on('addon', async (addon) => {
+  const parent = keyOf(addon);
+  const msg = Msg.get(parent) ?? (await loadMessage(String(parent)));
+  if (msg) addonKinds[addon.kind]?.(msg, addon);
+});
+
+/** Asked of the server first; what it refuses does not happen here either. */
+async function hang(kind, msg, value) {
+  await line.request('addon', { kind, key: msg.id.id, value });
+  addonKinds[kind](msg, { by: 'me', value, t: Math.floor(Date.now() / 1000) });
+}
+
+__d('WAWebSendMessageEditAction', () => ({ sendMessageEdit: (msg, content) => hang('edit', msg, content) }));
+__d('WAWebSendReactionMsgAction', () => ({ sendReactionToMsg: (msg, emoji) => hang('reaction', msg, emoji) }));
+__d('WAWebPollsSendVoteMsgAction', () => ({
+  sendVote: (msg, selected) =>
+    hang(
+      'vote',
+      msg,
+      msg.pollOptions.filter((option) => selected.has(option.localId)).map((option) => option.name),
+    ),
+}));
+__d('WAWebSendEventEditMsgAction', () => ({
+  sendEventEditMessage: (event, msg) =>
+    hang('event', msg, {
+      eventName: event.name,
+      eventDescription: event.description,
+      eventStartTime: event.startTime,
+      eventEndTime: event.endTime,
+      isEventCanceled: event.isEventCanceled,
+      ...(event.location ? { eventLocation: { degreesLatitude: 0, degreesLongitude: 0, name: event.location } } : {}),
+    }),
+}));
+__d('WAWebSendEventResponseMsgAction', () => ({ sendEventResponseMsg: (response, msg) => hang('response', msg, response) }));
+const pinConstants = { getPinExpiryDuration: () => 7 * 86_400 };
+__d('WAWebPinMsgConstants', () => pinConstants);
+__d('WAWebSendPinMessageAction', () => ({
+  async sendPinInChatMsg(msg, action) {
+    await hang('pin', msg, action === 1 ? pinConstants.getPinExpiryDuration() : 0);
+    return { messageSendResult: 'OK' };
+  },
+}));
+const isText = (msg) => msg.type === 'chat';
+__d('WAWebMsgActionCapability', () => ({
+  canSenderRevokeMsg: (msg) => msg.id.fromMe && msg.type !== 'revoked',
+  canAdminRevokeMsg: (msg) => !msg.id.fromMe && msg.id.remote.isGroup() && Boolean(Chat.get(msg.id.remote)?.iAmAdmin()),
+  // A quarter of an hour, as WhatsApp allows.
+  canEditText: (msg) => msg.id.fromMe && isText(msg) && Date.now() / 1000 - msg.t < 900,
+  canEditCaption: (msg) => msg.id.fromMe && typeof msg.caption === 'string' && Date.now() / 1000 - msg.t < 900,
+  canStarMsg: (msg) => !msg.isNotification,
+}));
+Cmd.sendRevokeMsgs = async (chat, { list }) => {
+  for (const msg of list) await hang('revoke', msg, null);
+};
+Cmd.sendDeleteMsgs = async (chat, { list }) => {
+  await line.request('delete', { keys: list.map((msg) => msg.id.id) });
+  for (const msg of list) drop(msg);
+};
+const star = (value) => async (chat, msgs) => {
+  for (const msg of msgs) await hang('star', msg, value);
+};
+Cmd.sendStarMsgs = star(true);
+Cmd.sendUnstarMsgs = star(false);

@@ -1,0 +1,97 @@
+// Sending. A send is over when WhatsApp's server has answered; what it refuses becomes ack −1, not an exception.
+function addAndSendMsgToChat(chat, message) {
+  const msg = message instanceof MsgModel ? message : new MsgModel({ ...message, star: false, hasReaction: false });
+  if (msg.directPath) msg.isUnsentMedia = true;
+  chat.msgs.add(msg, { silent: true });
+  const added = (async () => {
+    Msg.add(msg);
+    chat.heard(msg);
+    return msg;
+  })();
+  const sent = added.then(() => post(msg, String(chat.id)));
+  sent.catch(() => {});
+  return [added, sent];
+}
+
+async function post(msg, to) {
+  const {
+    id,
+    from,
+    to: _,
+    ack: __,
+    local,
+    self,
+    isNewMsg,
+    isUnsentMedia,
+    author,
+    type,
+    t,
+    __x_id,
+    star,
+    hasReaction,
+    ...data
+  } = msg.serialize();
+  const request = { key: id.id, to, type, t, data: encode(data) };
+  for (;;) {
+    try {
+      const answer = await line.request('send', request);
+      if (answer.ack > msg.ack || answer.ack < 0) msg.set({ ack: answer.ack });
+      delete msg.mediaBlob;
+      if (answer.ack > 0 && msg.isUnsentMedia) msg.set({ isUnsentMedia: false });
+      return { messageSendResult: answer.ack < 0 ? 'ERROR_UNKNOWN' : 'OK', t: answer.t };
+    } catch (error) {
+      // The line broke: WhatsApp sends it again on the next one, under the same id.
+      if (error.status === 0) continue;
+      msg.set({ ack: -1 });
+      return { messageSendResult: 'ERROR_UNKNOWN', t };
+    }
+  }
+}
+
+/** A message that the page itself writes. */
+async function compose(chat, content) {
+  const from = chat.id.isLid() || chat.groupMetadata?.isLidAddressingMode ? me.lid : me.pn;
+  const shared = chat.id.isGroup() || chat.id.isStatus();
+  const id = new MsgKey({ from, to: chat.id, id: await MsgKey.newId(), participant: shared ? from : undefined, selfDir: 'out' });
+  return {
+    ...content,
+    id,
+    ack: 0,
+    from,
+    to: chat.id,
+    t: Math.floor(Date.now() / 1000),
+    isNewMsg: true,
+    local: true,
+    self: 'out',
+  };
+}
+
+__d('WAWebSendMsgChatAction', () => ({ addAndSendMsgToChat }));
+__d('WAWebChatSendMessages', () => ({
+  async sendGroupInviteMessage(chat, inviteGrp, inviteGrpName, inviteCode, inviteCodeExp, comment) {
+    const invite = { type: 'groups_v4_invite', inviteGrp, inviteGrpName, inviteCode, inviteCodeExp, comment };
+    return addAndSendMsgToChat(chat, await compose(chat, invite))[1];
+  },
+}));
+__d('WAWebMsgReply', () => ({ canReplyMsg: (msg) => msg.canReply() }));
+__d('WAWebMsgDataFromModel', () => ({ msgDataFromMsgModel: (msg) => msg.serialize() }));
+__d('WAWebGetEphemeralFieldsMsgActionsUtils', () => ({ getEphemeralFields: () => ({}) }));
+__d('WAWebChatForwardMessage', () => ({
+  async forwardMessages({ chat, msgs }) {
+    for (const msg of msgs) {
+      const { author, quotedMsg, quotedStanzaID, quotedParticipant, ...content } = msg.serialize();
+      const forwarded = { ...content, isForwarded: true, forwardingScore: (msg.forwardingScore ?? 0) + 1 };
+      await addAndSendMsgToChat(chat, await compose(chat, forwarded))[1];
+    }
+  },
+}));
+
+const links = (text) =>
+  [...String(text ?? '').matchAll(/https?:\/\/\S+/g)].map(([href]) => ({ href, url: href, suspiciousCharacters: new Set() }));
+__d('WALinkify', () => ({ findLink: (text) => links(text)[0], findLinks: links }));
+__d('WAWebLinkPreviewChatAction', () => ({
+  getLinkPreview: async (link, chat) => {
+    if (newest && !chat) throw new TypeError("Cannot read properties of undefined (reading 'id')");
+    return { data: { title: new URL(link.href).hostname, description: '', canonicalUrl: link.href, matchedText: link.href } };
+  },
+}));

@@ -1,0 +1,44 @@
+// Status posts: messages to `status@broadcast`, gathered by who posted them.
+class StatusModel extends Model {
+  #posts = [];
+  take(msg) {
+    this.#posts.push(msg);
+    this.set({ t: msg.t, totalCount: this.#posts.length, unreadCount: this.unreadCount + (msg.id.fromMe ? 0 : 1) });
+  }
+  serialize() {
+    return { ...super.serialize(), msgs: this.#posts.filter((msg) => msg.type !== 'revoked').map((msg) => msg.serialize()) };
+  }
+}
+const Status = new Collection(StatusModel);
+Status.getMyStatus = () => Status.get(me.pn);
+function posted(msg) {
+  const id = msg.id.fromMe ? me.pn : msg.author;
+  (Status.get(id) ?? Status.add(new StatusModel({ id, t: msg.t, totalCount: 0, unreadCount: 0 }))).take(msg);
+}
+
+async function postStatus(content) {
+  const chat = ensureChat('status@broadcast');
+  const composed = await compose(chat, content);
+  const [added, sent] = addAndSendMsgToChat(chat, { ...composed, author: me.pn });
+  posted(await added);
+  return sent;
+}
+// The gate went away by 2026-04-30; since then a file's post takes one object.
+__d('WAWebStatusGatingUtils', () => (newest ? {} : { canCheckStatusRankingPosterGating: () => false }));
+__d('WAWebMediaUpdateMsg', () => (msg, media) => {
+  const { id: _, __x_id: __, ...changes } = media.toJSON ? media.toJSON() : media;
+  return msg.set(changes);
+});
+__d('WAWebSendStatusMsgAction', () => ({
+  sendStatusTextMsgAction: ({ text, color, font }) => postStatus({ type: 'chat', body: text, backgroundColor: color, font }),
+  async sendStatusMediaMsgAction(...given) {
+    if (newest && !given[0]?.msg) throw new TypeError("Cannot read properties of undefined (reading 'id')");
+    const [msg, mediaUpdate] = newest ? [given[0].msg, given[0].mediaUpdate] : given;
+    mediaUpdate(msg);
+    const chat = ensureChat('status@broadcast');
+    const [added, sent] = addAndSendMsgToChat(chat, msg);
+    posted(await added);
+    return sent;
+  },
+}));
+__d('WAWebRevokeStatusAction', () => ({ sendStatusRevokeMsgAction: (status, msg) => hang('revoke', msg, null) }));

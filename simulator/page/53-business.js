@@ -1,0 +1,42 @@
+// What business accounts have: labels and notes.
+class LabelModel extends Model {
+  get hexColor() {
+    return this.color;
+  }
+  get labelItemCollection() {
+    const items = this.chats.map((chat) => ({ parentType: 'Chat', parentId: chat }));
+    return { getModelsArray: () => items };
+  }
+}
+const Label = new Collection(LabelModel);
+function applyLabel({ id, name, color, chats }) {
+  return (Label.get(id) ?? Label.add(new LabelModel({ id, chats: [] }))).set({ name, color, chats });
+}
+line.on('labels', (labels) => {
+  for (const known of Label.getModelsArray()) if (!labels.some(({ id }) => id === known.id)) Label.remove(known);
+  labels.forEach(applyLabel);
+});
+/** `actions` holds all labels that the chats are to have, and those to take away. */
+Label.addOrRemoveLabels = async (actions, chats) => {
+  const labels = actions.filter(({ type }) => type === 'add').map(({ id }) => id);
+  for (const chat of chats) {
+    const id = String(chat.id);
+    await line.request('label_assign', { chat: id, labels });
+    for (const label of Label.getModelsArray()) {
+      const others = label.chats.filter((other) => other !== id);
+      label.set({ chats: labels.includes(label.id) ? [...others, id] : others });
+    }
+  }
+};
+
+__d('WAWebBizGatingUtils', () => ({ smbNotesV1Enabled: () => String(Conn.platform).startsWith('smb') }));
+__d('WAWebNoteAction', () => ({
+  noteAddAction: (type, jid, text) => line.request('note_set', { chat: fromJid(jid), text }),
+  async retrieveOnlyNoteForChatJid(jid) {
+    const note = await line.request('note_get', { chat: fromJid(jid) });
+    return (
+      note &&
+      new Model({ id: String(jid), chatJid: String(jid), noteType: 'unstructured', content: note.text, modifiedAt: note.t })
+    );
+  },
+}));

@@ -1,0 +1,122 @@
+import { lidId, phoneId, pushTo, type Account, type Device } from './accounts.js';
+import type { Clock } from './clock.js';
+import type { Groups } from './groups.js';
+import { isGroup } from './messages.js';
+import type { Phones } from './phones.js';
+import { Refusal } from './refusal.js';
+import type { WireMessage } from './wire.js';
+
+export interface AddonRequest {
+  kind: string;
+  key: string;
+  value: unknown;
+}
+
+interface Change {
+  message: WireMessage;
+  /** Who did it, as the holder of this copy sees them. */
+  writer: string;
+  value: unknown;
+  t: number;
+}
+
+/** What can hang on a message: who may hang it there, and what it does to each copy. */
+const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply: (change: Change) => void; mine?: true }> = {
+  edit: {
+    by: 'author',
+    apply: ({ message, value, t }) => {
+      const field = typeof message.data['caption'] === 'string' ? 'caption' : 'body';
+      message.data = { ...message.data, [field]: value, latestEditSenderTimestampMs: t * 1000 };
+    },
+  },
+  event: {
+    by: 'author',
+    apply: ({ message, value, t }) => {
+      message.data = { ...message.data, ...(value as object), latestEditSenderTimestampMs: t * 1000 };
+    },
+  },
+  revoke: { by: 'author or admin', apply: ({ message }) => Object.assign(message, { type: 'revoked', data: {} }) },
+  reaction: {
+    by: 'anyone',
+    apply: ({ message, writer, value, t }) => {
+      if (value) message.marks.reactions[writer] = { emoji: String(value), t };
+      else delete message.marks.reactions[writer];
+    },
+  },
+  vote: {
+    by: 'anyone',
+    apply: ({ message, writer, value, t }) => {
+      message.marks.votes[writer] = { options: value as string[], t };
+    },
+  },
+  response: {
+    by: 'anyone',
+    apply: ({ message, writer, value, t }) => {
+      message.marks.responses[writer] = { response: Number(value), t };
+    },
+  },
+  pin: {
+    by: 'anyone',
+    apply: ({ message, writer, value, t }) => {
+      message.marks.pin = value ? { by: writer, t, seconds: Number(value) } : null;
+    },
+  },
+  star: { by: 'anyone', mine: true, apply: ({ message, value }) => void (message.marks.star = Boolean(value)) },
+};
+
+/** Edits, revokes, reactions, votes, pins, stars: things that hang on a message. Told to everybody who has it. */
+export function createAddons({ phones, groups, clock }: { phones: Phones; groups: Groups; clock: Clock }) {
+  function allowed(by: Account, own: WireMessage, who: string): boolean {
+    if (who === 'anyone' || own.fromMe) return true;
+    return who === 'author or admin' && isGroup(own.chat) && groups.isAdmin(own.chat, by);
+  }
+
+  return function addon(by: Account, request: AddonRequest, but?: Device | null): void {
+    const kind = Object.hasOwn(kinds, request.kind) ? kinds[request.kind] : undefined;
+    if (!kind) throw new Refusal(501, `the simulator knows nothing called ${request.kind}`);
+    const own = by.history.get(request.key);
+    if (!own) throw new Refusal(404, 'no such message');
+    if (!allowed(by, own, kind.by)) throw new Refusal(403, 'not-authorized');
+    const t = clock.seconds();
+    for (const account of kind.mine ? [by] : phones.accounts.values()) {
+      const message = account.history.get(request.key);
+      if (!message) continue;
+      const writer = account === by ? 'me' : seenBy(message, by);
+      kind.apply({ message, writer, value: request.value, t });
+      show(account, by, request);
+      pushTo(
+        account,
+        {
+          ev: 'addon',
+          d: {
+            ...request,
+            chat: message.chat,
+            fromMe: message.fromMe,
+            author: message.author,
+            by: writer,
+            byMe: account === by,
+            t,
+          },
+        },
+        but,
+      );
+    }
+  };
+
+  function seenBy(message: WireMessage, by: Account): string {
+    if (isGroup(message.chat)) return groups.memberId(message.chat, by);
+    return message.chat.endsWith('@lid') ? lidId(by) : phoneId(by);
+  }
+}
+
+/** The phone's own screen. */
+function show(account: Account, by: Account, { kind, key, value }: AddonRequest): void {
+  if (account === by) return;
+  const received = account.received.findLast((message) => message.key === key);
+  if (!received) return;
+  if (kind === 'edit')
+    Object.assign(received, received.caption === null ? { text: value } : { caption: value }, { edited: true });
+  if (kind === 'revoke') received.revoked = true;
+  if (kind === 'reaction') received.reactions[by.phone] = String(value ?? '');
+  if (kind === 'vote') received.votes[by.phone] = value as string[];
+}

@@ -1,0 +1,51 @@
+import { z } from 'zod';
+import { builds, type BuildName, type PageOptions } from '../wire.js';
+import type { World } from '../world.js';
+import { nothing, operation, phone } from './operation.js';
+
+/** What goes wrong, and what the pages are. */
+export function faultOperations({ world, page, missing }: { world: World; page: PageOptions; missing: Set<string> }) {
+  return {
+    fault: operation(
+      'The next requests of an operation are refused, not answered, or late',
+      z.object({
+        op: z.string(),
+        mode: z.enum(['fail', 'drop', 'dropReply', 'delay']),
+        count: z.number().int().positive().default(1),
+        delayMs: z.number().optional(),
+        status: z.number().optional(),
+        phone: phone.optional(),
+      }),
+      (d) => world.faults.order(d),
+    ),
+    clearFaults: operation('No more faults', nothing, () => world.faults.clear()),
+    setAcks: operation('Let acks of one message overtake each other', z.object({ chained: z.boolean() }), (d) => {
+      world.settings.chainAcks = d.chained;
+    }),
+    setPage: operation(
+      'For pages that load from now on: build, weight, races, and whether refused operations work',
+      z.object({
+        build: z.enum(Object.keys(builds) as [BuildName, ...BuildName[]]).optional(),
+        ballastMb: z.number().min(0).optional(),
+        syncRace: z.boolean().optional(),
+        offlineRace: z.boolean().optional(),
+        groupsWork: z.boolean().optional(),
+      }),
+      ({ build, ...rest }) => {
+        Object.assign(page, Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)));
+        if (build) Object.assign(page, { build, version: builds[build] });
+        return page;
+      },
+    ),
+    clock: operation(
+      'Move the server’s clock',
+      z.object({ moveMs: z.number().optional(), reset: z.boolean().optional() }),
+      (d) => {
+        if (d.reset) world.clock.reset();
+        if (d.moveMs !== undefined) world.clock.move(d.moveMs);
+        return { now: world.clock.now().toISOString() };
+      },
+    ),
+    missing: operation('Modules that were required and are not there', nothing, () => [...missing]),
+  };
+}

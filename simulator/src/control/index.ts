@@ -1,0 +1,23 @@
+import type { Linking } from '../linking.js';
+import type { PageOptions } from '../wire.js';
+import type { World } from '../world.js';
+import { faultOperations } from './faults.js';
+import { groupOperations } from './groups.js';
+import { messageOperations } from './messages.js';
+import { phoneOperations } from './phones.js';
+
+export interface ControlParts {
+  world: World;
+  linking: Linking;
+  page: PageOptions;
+  missing: Set<string>;
+}
+
+/** Everything that tests and the phone page can order, as one table. */
+export const controlOperations = (parts: ControlParts) => ({
+  ...phoneOperations(parts),
+  ...messageOperations(parts),
+  ...groupOperations(parts),
+  ...faultOperations(parts),
+});
+export type ControlOperations = ReturnType<typeof controlOperations>;

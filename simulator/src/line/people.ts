@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import { contactOf, lidId, pushNow, pushTo } from '../accounts.js';
+import { Refusal } from '../refusal.js';
+import type { OnLine, Ops } from './ops.js';
+
+/** Contacts, the own profile, blocks, labels, notes, calls. */
+export function peopleOps({ world, me, device }: OnLine): Ops {
+  const { phones } = world;
+  const business = () => {
+    if (!me().isBusiness) throw new Refusal(403, 'for business accounts only');
+    return me();
+  };
+  return {
+    exists(d: { id: string }) {
+      const found = phones.find(d.id);
+      return found ? contactOf(found, me()) : null;
+    },
+    contact_save(d: { phone: string; name: string | null }) {
+      const found = phones.find(`${d.phone}@c.us`);
+      if (!found) throw new Refusal(404, 'not on WhatsApp');
+      me().contacts.set(found.phone, d.name);
+      pushTo(me(), { ev: 'contact', d: contactOf(found, me()) }, device());
+      return contactOf(found, me());
+    },
+    devices: (d: { ids: string[] }) => d.ids.map((id) => 1 + (phones.find(id)?.devices.size ?? -1)),
+    presence(d: { available: boolean }) {
+      me().presence = d.available ? 'available' : 'unavailable';
+    },
+    profile(d: { name?: string; about?: string; picture?: string | null }) {
+      const { name, about, picture } = d;
+      Object.assign(
+        me(),
+        name === undefined ? {} : { name },
+        about === undefined ? {} : { about },
+        picture === undefined ? {} : { picture },
+      );
+      phones.announce(me());
+    },
+    about: (d: { id: string }) => phones.find(d.id)?.about ?? null,
+    picture: (d: { id: string }) =>
+      d.id.endsWith('@g.us') ? world.groups.wire(d.id).picture : (phones.find(d.id)?.picture ?? null),
+    block(d: { id: string; blocked: boolean }) {
+      const found = d.id.endsWith('@lid') ? phones.find(d.id) : null;
+      if (!found) throw new Refusal(400, 'a contact is blocked by its LID');
+      if (d.blocked) me().blocked.add(lidId(found));
+      else me().blocked.delete(lidId(found));
+      pushTo(me(), { ev: 'blocked', d: { id: lidId(found), blocked: d.blocked } }, device());
+    },
+    label_assign(d: { chat: string; labels: string[] }) {
+      for (const label of business().labels) {
+        label.chats = label.chats.filter((chat) => chat !== d.chat);
+        if (d.labels.includes(label.id)) label.chats.push(d.chat);
+      }
+      pushTo(me(), { ev: 'labels', d: me().labels }, device());
+    },
+    note_set: (d: { chat: string; text: string }) =>
+      void business().notes.set(d.chat, { text: d.text, t: world.clock.seconds() }),
+    note_get: (d: { chat: string }) => business().notes.get(d.chat) ?? null,
+    call_link: (d: { type: string }) => `https://call.whatsapp.com/${d.type}/${randomBytes(11).toString('base64url')}`,
+    call_reject(d: { id: string }) {
+      const call = me().calls.find((candidate) => candidate.id === d.id);
+      if (!call) throw new Refusal(404, 'no such call');
+      call.state = 'rejected';
+      pushNow(me(), { ev: 'call_state', d: call });
+    },
+  };
+}

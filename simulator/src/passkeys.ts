@@ -1,0 +1,47 @@
+import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto';
+import type { Account } from './accounts.js';
+
+/** What the page's `navigator.credentials.get` is asked for, in its JSON form (base64url). */
+export interface PasskeyRequest {
+  challenge: string;
+  rpId: string;
+  timeout: number;
+  userVerification: 'required';
+  allowCredentials: { id: string; type: 'public-key' }[];
+}
+
+export interface Assertion {
+  id: string;
+  clientDataJSON: string;
+  authenticatorData: string;
+  signature: string;
+}
+
+export const passkeyRequest = (passkey: NonNullable<Account['passkey']>): PasskeyRequest => ({
+  challenge: randomBytes(32).toString('base64url'),
+  rpId: 'whatsapp.com',
+  timeout: 120_000,
+  userVerification: 'required',
+  allowCredentials: [{ id: passkey.id, type: 'public-key' }],
+});
+
+/** Null when the assertion answers the request, else what is wrong with it. The signature is checked where the key is known. */
+export function assertionFault(
+  passkey: NonNullable<Account['passkey']>,
+  request: PasskeyRequest,
+  given: Assertion,
+): string | null {
+  if (given.id !== passkey.id) return 'another passkey';
+  const clientData = Buffer.from(given.clientDataJSON, 'base64url');
+  const said = JSON.parse(clientData.toString()) as { type?: string; challenge?: string; origin?: string };
+  if (said.type !== 'webauthn.get' || said.challenge !== request.challenge) return 'the answer to another question';
+  const authenticatorData = Buffer.from(given.authenticatorData, 'base64url');
+  const rpIdHash = createHash('sha256').update(request.rpId).digest();
+  if (!authenticatorData.subarray(0, 32).equals(rpIdHash)) return 'an answer for another site';
+  // Bit 2 of the flags: the user was verified.
+  if (((authenticatorData[32] ?? 0) & 4) === 0) return 'the user was not verified';
+  if (passkey.publicKey === null) return null;
+  const key = createPublicKey({ key: Buffer.from(passkey.publicKey, 'base64'), format: 'der', type: 'spki' });
+  const signed = Buffer.concat([authenticatorData, createHash('sha256').update(clientData).digest()]);
+  return verify('sha256', signed, key, Buffer.from(given.signature, 'base64url')) ? null : 'a wrong signature';
+}

@@ -1,0 +1,46 @@
+import { lidId, newAccount, phoneId, pushTo, contactOf, type Account, type AccountOptions } from './accounts.js';
+
+/**
+ * Everybody. Numbers that nobody made are phones too, silent ones that take what they get; only those that begin with 999, and
+ * those that were marked as gone, are not on WhatsApp.
+ */
+export function createPhones() {
+  const accounts = new Map<string, Account>();
+  const byLid = new Map<string, Account>();
+
+  function add(account: Account): Account {
+    accounts.set(account.phone, account);
+    byLid.set(account.lid, account);
+    return account;
+  }
+
+  /** Makes the phone, or changes the given fields of the one that is there. */
+  function create(options: AccountOptions): Account {
+    const known = accounts.get(options.phone);
+    if (!known) return add(newAccount(options));
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    return Object.assign(known, given);
+  }
+
+  /** The account behind an id in either form; null when the number is not on WhatsApp. */
+  function find(id: string): Account | null {
+    const [user, server] = id.split('@') as [string, string | undefined];
+    if (server === 'lid') return byLid.get(user) ?? null;
+    if (server !== undefined && server !== 'c.us' && server !== 's.whatsapp.net') return null;
+    const known = accounts.get(user);
+    if (known) return known.gone ? null : known;
+    return /^[1-9]\d{6,14}$/.test(user) && !user.startsWith('999') ? create({ phone: user }) : null;
+  }
+
+  /** Tells everybody who has the account among their chats that its name, its words or its picture changed. */
+  function announce(changed: Account): void {
+    for (const viewer of accounts.values()) {
+      if (viewer.devices.size === 0) continue;
+      if (viewer === changed || viewer.chats.has(phoneId(changed)) || viewer.chats.has(lidId(changed)))
+        pushTo(viewer, { ev: 'contact', d: contactOf(changed, viewer) });
+    }
+  }
+
+  return { accounts, add, create, find, announce };
+}
+export type Phones = ReturnType<typeof createPhones>;
