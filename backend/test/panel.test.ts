@@ -103,14 +103,17 @@ describe('signing in', () => {
   });
   it('marks the cookie secure where the setting says so', async () => {
     const secure = await startWorld({ secureCookies: true });
-    const reply = await fetch(`${secure.url}/admin/login`, {
-      method: 'POST',
-      redirect: 'manual',
-      headers: { origin: secure.url, 'content-type': 'application/x-www-form-urlencoded' },
-      body: new URLSearchParams({ login: 'mara', password: passwords.admin }).toString(),
-    });
-    expect(reply.headers.get('set-cookie')).toContain('; Secure;');
-    await secure.close();
+    try {
+      const reply = await fetch(`${secure.url}/admin/login`, {
+        method: 'POST',
+        redirect: 'manual',
+        headers: { origin: secure.url, 'content-type': 'application/x-www-form-urlencoded' },
+        body: new URLSearchParams({ login: 'mara', password: passwords.admin }).toString(),
+      });
+      expect(reply.headers.get('set-cookie')).toContain('; Secure;');
+    } finally {
+      await secure.close();
+    }
   });
   it('ends with logout, on the server too, and writes it down', async () => {
     const person = await signedIn('staff');
@@ -143,6 +146,7 @@ describe('a one-time password', () => {
     expect((await change('a long enough one')).headers.get('location')).toBe('/admin');
     expect((await person.get('/admin')).status).toBe(200);
     expect((await elsewhere.get('/admin/password')).headers.get('location')).toBe('/admin/login');
+    expect(await world.database.reader.getRepository(PanelSession).countBy({ accountId: world.accounts.fresh })).toBe(1);
   });
 });
 
@@ -254,6 +258,7 @@ describe('what can be posted', () => {
       expect([path, (await stranger.ask('POST', path, upload())).status]).toEqual([path, 401]);
     const person = await signedIn('admin');
     expect((await person.ask('POST', '/admin/api/resources/accounts/actions/new', upload())).status).toBe(405);
+    expect((await person.ask('POST', '/admin/api/resources/accounts/actions/list', upload())).status).toBe(405);
     expect((await person.ask('POST', `/admin/api/resources/accounts/records/${world.accounts.user}/edit`, upload())).status).toBe(
       405,
     );
@@ -380,6 +385,9 @@ describe('secrets', () => {
       for (const direction of ['asc', 'desc'])
         expect(names(await person.get(list(table, `?sortBy=${column}&direction=${direction}`)))).toEqual(names(all));
     }
+    const unsorted = names(await person.get(list('accounts')));
+    expect(names(await person.get(list('accounts', '?sortBy=role&direction=desc')))).toEqual(unsorted);
+    expect(names(await person.get(list('accounts', '?sortBy=username&direction=desc')))).toEqual([...unsorted].reverse());
     const found = await person.get('/admin/api/resources/accounts/actions/search?searchProperty=passwordHash&query=fake');
     expect(found.text).not.toContain('fake:');
   });

@@ -56,6 +56,38 @@ export const features: Feature[] = [
   file('audio', 'audio/mpeg', 'a.mp3', 'audio'),
   file('voice', 'audio/ogg', 'a.ogg', 'ptt'),
   file('document', 'application/pdf', 'a.pdf', 'document'),
+  file('sticker', 'image/webp', 'a.webp', 'sticker'),
+  {
+    name: 'send an image to be seen once',
+    run: async (rig, session) => {
+      const message = await arrives(rig, session, { type: 'image', media: media('image/png', 'a.png'), viewOnce: true }, png);
+      assert.equal(message.data['isViewOnce'], true);
+    },
+  },
+  {
+    name: 'type before sending, and leave the chat unseen',
+    run: async (rig, session) => {
+      const { outcome } = await sendContent(session, text('slowly'), { typingMs: 60 });
+      assert.equal(outcome.outcome, 'sent');
+      const seen = await rig.simulator.client.typingSeen({ phone: ana });
+      assert.ok(
+        seen.some(({ from, state }) => from === `${me}@c.us` && state === 'composing'),
+        JSON.stringify(seen),
+      );
+    },
+  },
+  {
+    name: 'mention in a group',
+    run: async (rig, session) => {
+      const { id } = await rig.simulator.client.createGroup({ by: ana, subject: 'Mentions', participants: [me] });
+      const { reservedId, outcome } = await sendContent(session, text('hey @' + ana), {
+        recipient: id,
+        mentions: [`${ana}@c.us`],
+      });
+      assert.equal(outcome.outcome, 'sent', JSON.stringify(outcome));
+      assert.match(JSON.stringify((await received(rig, reservedId))[0]!.data['mentionedJidList']), new RegExp(ana));
+    },
+  },
   {
     name: 'send location',
     run: async (rig, session) => {
@@ -129,6 +161,30 @@ export const features: Feature[] = [
       const answer = await sendContent(session, text('an answer'), { quotedMessageId: message.whatsappId });
       assert.equal(answer.outcome.outcome, 'sent');
       assert.equal((await received(rig, answer.reservedId))[0]!.quotedKey, key);
+    },
+  },
+  {
+    name: 'hear what is written on the phone itself, and unread counts',
+    run: async (rig, session, signals) => {
+      const { key } = await rig.simulator.client.deliver({ from: me, to: ana, type: 'text', text: 'from my phone' });
+      const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+      assert.deepEqual([payload.message.fromMe, payload.message.chat.id], [true, `${ana}@c.us`]);
+      await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'unread' });
+      await heard(signals, 'chat.updated', ({ change, unreadCount }) => change === 'unread' && (unreadCount ?? 0) > 0);
+      const { reservedId } = await sendContent(session, text('not told to ourselves'));
+      await heard(signals, 'message.ack', (ack) => ack.key === reservedId && ack.ack >= 1);
+      const echo = signals.find(
+        (given) => given.type === 'event' && given.event === 'message.observed' && given.payload.message.key === reservedId,
+      );
+      assert.equal(echo, undefined);
+    },
+  },
+  {
+    name: 'hear a call',
+    run: async (rig, _session, signals) => {
+      const { id } = await rig.simulator.client.call({ from: ana, to: me, isVideo: true });
+      const { payload } = await heard(signals, 'call.received', ({ callId }) => callId === id);
+      assert.deepEqual([payload.isVideo, payload.isGroup, payload.contact?.phone], [true, false, `+${ana}`]);
     },
   },
   {

@@ -57,8 +57,14 @@ export async function startRig(build: BuildName, compat = true): Promise<Rig> {
   };
 }
 
+let patienceMs = 5000;
+/** For tests that wait in vain on purpose. */
+export const setPatience = (ms: number): void => {
+  patienceMs = ms;
+};
+
 /** Waits for a condition, never for a duration. */
-export async function until<T>(what: string, probe: () => T | Promise<T>, ms = 5000): Promise<NonNullable<T>> {
+export async function until<T>(what: string, probe: () => T | Promise<T>, ms = patienceMs): Promise<NonNullable<T>> {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) {
     const found = await probe();
     if (found) return found as NonNullable<T>;
@@ -80,6 +86,13 @@ export async function link(rig: Rig): Promise<{ session: EngineSession; signals:
   await signal(opened.signals, 'ready');
   return opened;
 }
+
+/** The simulator's server takes up a device a moment after the library calls it ready; until then its phone cannot reach it. */
+export const online = (rig: Rig) =>
+  until('the device to be on line', async () => {
+    const account = (await rig.simulator.client.accounts({})).find(({ phone }) => phone === me);
+    return account?.devices.some((device) => device.online);
+  });
 
 export const reserve = (): string => `3EB0${randomBytes(9).toString('hex').toUpperCase()}`;
 

@@ -1,6 +1,6 @@
 import { basename } from 'node:path';
 import { readdir, readFile } from 'node:fs/promises';
-import type { Browser, LaunchOptions } from 'puppeteer';
+import type { Browser, LaunchOptions, Page } from 'puppeteer';
 import { sleep, within } from './deadline.js';
 
 export interface BrowserConfig {
@@ -52,6 +52,22 @@ export function launchOptions({ path, profile, args }: BrowserConfig): LaunchOpt
     handleSIGTERM: false,
     handleSIGHUP: false,
     args: [...quiet, ...own, ...args],
+  };
+}
+
+/** What a normal browser of this version says of itself; headless ones say that they are. Also in the client hints. */
+export function currentUserAgent(own: string): Parameters<Page['setUserAgent']>[0] & object {
+  const major = /Chrome\/(\d+)/.exec(own)?.[1] ?? '140';
+  const [platform, platformVersion] =
+    process.platform === 'darwin' ? ['macOS', '15.0.0'] : process.platform === 'win32' ? ['Windows', '15.0.0'] : ['Linux', ''];
+  const brands = [
+    { brand: 'Not:A-Brand', version: '8' },
+    { brand: 'Chromium', version: major },
+    { brand: 'Google Chrome', version: major },
+  ];
+  return {
+    userAgent: own.replace(/(Headless)?Chrome\/[\d.]+/, `Chrome/${major}.0.0.0`),
+    userAgentMetadata: { brands, platform, platformVersion, architecture: 'x86', model: '', mobile: false },
   };
 }
 

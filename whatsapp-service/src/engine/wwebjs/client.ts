@@ -1,12 +1,15 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, phoneOf } from '@chasqui/shared';
+import { mkdir } from 'node:fs/promises';
 import type { Browser, Page } from 'puppeteer';
 import { EngineError, type Engine, type EngineSession, type EngineSignal, type Identity, type LaunchOptions } from '../engine.js';
 import { createBackfill } from './backfill.js';
 import { addSerialized, callPage, installBridge } from './bridge.js';
-import { closeBrowser, launchOptions, processTree, type BrowserConfig } from './browser.js';
+import { closeBrowser, currentUserAgent, launchOptions, processTree, type BrowserConfig } from './browser.js';
 import { mends } from './compat/index.js';
 import { within } from './deadline.js';
+import { guardHandlers } from './guard.js';
 import { createIdentities } from './identities.js';
+import { launchError, wordsOf } from './launch-error.js';
 import { library, type AuthStrategy, type LibraryClient } from './library.js';
 import { listen } from './listen.js';
 import { runOperation } from './operations/index.js';
@@ -18,12 +21,13 @@ import { installWatch } from './page/watch.js';
 import { createProbe } from './probe.js';
 import { createReports } from './reports.js';
 import { createSending } from './send.js';
-import { phoneOf } from '@chasqui/shared';
 
 export interface EngineConfig {
   browser: BrowserConfig;
   /** How long the page may take to load. */
   loadTimeoutMs: number;
+  /** Failures that change nothing for the caller but that somebody should know of. Never content, numbers or codes. */
+  onOddity?: (sentence: string, fields: Record<string, unknown>) => void;
   /** Off only in tests that show that the mends are needed. */
   compat?: boolean;
 }
@@ -31,14 +35,18 @@ export interface EngineConfig {
 /** The engine that drives whatsapp-web.js in Chromium. */
 export const createEngine = (config: EngineConfig): Engine => ({ launch: (options) => launch(config, options) });
 
+const calledOff = (): EngineError => new EngineError('USER_STOPPED', 'The start was called off.');
+
 type Gone = Extract<EngineSignal, { type: 'gone' }>['reason'];
 
 async function launch(config: EngineConfig, options: LaunchOptions): Promise<EngineSession> {
+  if (options.abort.aborted) throw calledOff();
+  await mkdir(options.profileDir, { recursive: true, mode: 0o700 });
   const { Client, LocalAuth } = library();
   const auth = keepLogin(new LocalAuth({ clientId: options.sessionId, dataPath: options.profileDir }));
   const client = new Client({
     authStrategy: auth,
-    puppeteer: launchOptions(config.browser),
+    puppeteer: { ...launchOptions(config.browser), signal: options.abort },
     userAgent: false,
     webVersionCache: { type: 'none' },
     authTimeoutMs: config.loadTimeoutMs,
@@ -56,6 +64,15 @@ function keepLogin(auth: AuthStrategy): AuthStrategy {
   auth.logout = async () => undefined;
   return auth;
 }
+
+/** States in which WhatsApp will not have this login as it is. The library closes the browser on them; we say why instead. */
+const refusals: Record<string, { reason: Gone; detail: string }> = {
+  CONFLICT: { reason: 'CONFLICT', detail: 'WhatsApp Web was opened elsewhere.' },
+  TOS_BLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
+  SMB_TOS_BLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
+  PROXYBLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
+  DEPRECATED_VERSION: { reason: 'PAGE_CRASHED', detail: 'WhatsApp wants a newer page (DEPRECATED_VERSION); it is loaded anew.' },
+};
 
 function createSession(config: EngineConfig, { deviceName, abort, onSignal }: LaunchOptions, client: LibraryClient) {
   const reports = createReports(config.compat === false ? [] : mends);
@@ -93,12 +110,13 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
 
   function onState(state: string): void {
     if (closed || gone) return;
-    if (state === 'PAIRING' || (state === 'CONNECTED' && !wasReady)) onSignal({ type: 'authenticated' });
-    else if (state === 'CONNECTED') onSignal({ type: 'line', up: true });
+    const refusal = refusals[state];
+    if (refusal) lose(refusal.reason, refusal.detail);
+    // PAIRING says nothing for certain: the page passes through it before its first code, and while it waits for a passkey.
+    else if (state === 'CONNECTED') onSignal(wasReady ? { type: 'line', up: true } : { type: 'authenticated' });
     else if (wasReady && (state === 'OPENING' || state === 'TIMEOUT')) onSignal({ type: 'line', up: false });
+    else if (wasReady && state.startsWith('UNPAIRED')) lose('LOGGED_OUT_BY_PHONE', 'The page is not linked any more.');
     else if (state === 'UNPAIRED_IDLE') onSignal({ type: 'qr_exhausted' });
-    else if (state === 'CONFLICT') lose('CONFLICT', 'WhatsApp Web was opened elsewhere.');
-    else if (wasReady && state === 'UNPAIRED') lose('LOGGED_OUT_BY_PHONE', 'The page is not linked any more.');
   }
 
   /** Hook 1: the page exists and has not gone anywhere yet. */
@@ -113,8 +131,9 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     child?.once('exit', () => lose('BROWSER_CRASHED', 'The browser’s process ended.'));
     current.on('error', (error) => lose('PAGE_CRASHED', error.message));
     current.on('close', () => lose('PAGE_CRASHED', 'The page was closed.'));
-    if (abort.aborted) throw new EngineError('USER_STOPPED', 'The start was called off.');
-    await current.setUserAgent((await browser!.userAgent()).replace('HeadlessChrome', 'Chrome'));
+    if (abort.aborted) throw calledOff();
+    await current.setUserAgent(currentUserAgent(await browser!.userAgent()));
+    guardHandlers(current, { onChat: (id, change, unread) => chatChanged(id, change, unread), onFailure: onInnerFailure });
     await current.exposeFunction('chasquiNotify', (kind: string, payload: never) => {
       addSerialized(payload);
       fromPage[kind]?.(payload);
@@ -126,6 +145,13 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     for (const mend of mends) await current.evaluateOnNewDocument(mend.install);
   }
 
+  /** Linked, but the library could not hang itself into the page: it would stay silent for ever, so the page is given up. */
+  function onInnerFailure(name: string, error: unknown): void {
+    if (closed || gone) return;
+    config.onOddity?.('A handler of the library failed.', { handler: name, error: wordsOf(error) });
+    if (name === 'onAppStateHasSyncedEvent') lose('PAGE_CRASHED', `The library could not attach: ${wordsOf(error)}`);
+  }
+
   /** Hook 2: the page is loaded and nothing has been required; again after every reload. */
   async function arm(): Promise<void> {
     const run = (): void => (window as unknown as { chasqui: { arm(): void } }).chasqui.arm();
@@ -135,7 +161,8 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
   const setDeviceName = client.setDeviceName.bind(client);
 
   client.initWebVersionCache = prepare;
-  client.setDeviceName = arm;
+  // The library closes the browser on its own at some states, and does not wait for it. Closing is ours alone.
+  client.destroy = async () => undefined;
   guardInject(
     client,
     () => closed || gone,
@@ -156,35 +183,35 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     };
     onSignal({ type: 'ready', identity });
   }
-  listen(client, {
+  const { chatChanged } = listen(client, {
     identities,
     onSignal,
+    isInFlight: sending.isInFlight,
     isOver: () => closed || gone,
     onReady: () => onReady().catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error))),
     lose,
   });
 
-  /** Resolves when the page is loading. What fails later is told by a signal. */
+  /** Resolves when the page has loaded. What fails later is told by a signal; signals may come before. */
   async function begin(): Promise<void> {
-    abort.addEventListener('abort', () => void close());
-    const loading = new Promise<void>((resolve) => {
-      client.initWebVersionCache = () => prepare().then(resolve);
+    const loaded = new Promise<void>((resolve) => {
+      client.setDeviceName = () => arm().then(resolve);
+    });
+    const aborted = new Promise<never>((_resolve, reject) => {
+      abort.addEventListener('abort', () => reject(calledOff()), { once: true });
     });
     const running = client.initialize();
-    // A failed `initialize()` leaves its browser running, and throws strings too.
-    const failure = running.then(
-      () => loading,
-      async (error: unknown) => {
-        await close();
-        throw launchError(error, config);
-      },
-    );
-    await Promise.race([loading, failure]);
-    failure.catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error)));
-    if (abort.aborted) {
+    try {
+      await within(Promise.race([loaded, running, aborted]), config.loadTimeoutMs, 'Loading WhatsApp Web');
+    } catch (error) {
       await close();
-      throw new EngineError('USER_STOPPED', 'The start was called off.');
+      // A launch that is still under way ends by `abort`, by its browser's end, or fails: nothing of it is left behind.
+      await within(running, 5000, 'The end of the start').catch(() => undefined);
+      await close();
+      throw abort.aborted ? calledOff() : launchError(error, config.browser);
     }
+    running.catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error)));
+    abort.addEventListener('abort', () => void close());
   }
 
   async function close(): Promise<void> {
@@ -238,19 +265,4 @@ function guardInject(client: LibraryClient, isOver: () => boolean, onFailure: (e
       if (!isOver()) onFailure(error);
     }
   };
-}
-
-const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-function launchError(error: unknown, config: EngineConfig): EngineError {
-  if (error instanceof EngineError) return error;
-  const words = wordsOf(error);
-  if (words === 'auth timeout' || /ERR_TIMED_OUT|Navigation timeout/.test(words))
-    return new EngineError('PAGE_LOAD_TIMEOUT', words);
-  if (/ERR_PROXY|ERR_TUNNEL/.test(words)) return new EngineError('PROXY_UNREACHABLE', words);
-  if (/net::ERR_(NAME|INTERNET|CONNECTION|NETWORK|ADDRESS)/.test(words)) return new EngineError('NETWORK_UNREACHABLE', words);
-  if (/ENOENT|Could not find|executablePath|Tried to find the browser/.test(words))
-    return new EngineError('BROWSER_NOT_FOUND', `${words} (BROWSER_PATH is ${config.browser.path ?? 'not set'})`);
-  if (/user data directory is already in use|ProcessSingleton/.test(words)) return new EngineError('PROFILE_LOCKED', words);
-  return new EngineError('BROWSER_CRASHED', words);
 }

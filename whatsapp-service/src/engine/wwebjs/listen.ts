@@ -1,10 +1,12 @@
 import type { EngineSignal } from '../engine.js';
+import type { ChatChange } from './guard.js';
 import type { Identities } from './identities.js';
 import type { LibraryClient } from './library.js';
 import {
   chatIdOf,
   chatTypeOf,
   idText,
+  isEdit,
   isFromMe,
   isNotice,
   keyOf,
@@ -19,6 +21,8 @@ interface Listening {
   identities: Identities;
   onSignal: (signal: EngineSignal) => void;
   isOver: () => boolean;
+  /** Whether this is the key of a send that runs now. */
+  isInFlight: (key: string) => boolean;
   onReady: () => Promise<void>;
   lose: (reason: 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE', detail: string) => void;
 }
@@ -34,7 +38,7 @@ const rawOf = (message: unknown): RawMessage => fields(fields(message)['_data'] 
  * The library's events → signals. People behind ids are asked of the page, so that takes a moment; one queue keeps the order in which
  * things happened. Handlers are idempotent: `ready` comes again after a reload, acks repeat.
  */
-export function listen(client: LibraryClient, { identities, onSignal, isOver, onReady, lose }: Listening): void {
+export function listen(client: LibraryClient, { identities, onSignal, isOver, isInFlight, onReady, lose }: Listening) {
   let tail: Promise<void> = Promise.resolve();
   const inOrder = (ids: readonly (string | null)[], tell: () => void): void => {
     tail = tail.then(async () => {
@@ -70,7 +74,7 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, on
 
   on('message_create', (message) => {
     const raw = rawOf(message);
-    if (isNotice(raw)) return;
+    if (isNotice(raw) || isInFlight(keyOf(raw))) return;
     inOrder([chatIdOf(raw), personOf(raw)], () =>
       onSignal({
         type: 'event',
@@ -87,8 +91,9 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, on
       onSignal({ type: 'event', event: 'message.ack', payload: { ...aboutMessage(raw), ack, participant: contactOf(reader) } }),
     );
   });
-  on('message_edit', (message, body) => {
+  on('message_edit', (message, body, before) => {
     const raw = rawOf(message);
+    if (!isEdit(raw, body, before)) return;
     inOrder([chatIdOf(raw)], () =>
       onSignal({
         type: 'event',
@@ -126,8 +131,9 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, on
       onSignal({ type: 'event', event: 'poll.vote', payload: { ...aboutMessage(raw), contact: contactOf(voter), options } }),
     );
   });
-  on('incoming_call', (given) => {
+  on('call', (given) => {
     const call = fields(given);
+    if (call['fromMe'] === true) return;
     const caller = idText(call['from']);
     inOrder([caller], () =>
       onSignal({
@@ -144,16 +150,12 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, on
     );
   });
   listenToGroups(on, inOrder, { identities, onSignal });
-  on('chat_archived', (chat, archived) => chatChange(chat, archived === true ? 'archived' : 'unarchived'));
-  on('chat_removed', (chat) => chatChange(chat, 'removed'));
 
-  function chatChange(given: unknown, change: 'archived' | 'unarchived' | 'removed'): void {
-    const id = idText(fields(given)['id']);
-    if (!id) return;
-    inOrder([id], () =>
-      onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount: null } }),
-    );
+  function chatChanged(id: string, change: ChatChange, unreadCount: number | null): void {
+    if (isOver()) return;
+    inOrder([id], () => onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount } }));
   }
+  return { chatChanged };
 }
 
 const actions: Record<string, 'join' | 'leave' | 'add' | 'remove' | 'promote' | 'demote'> = {

@@ -16,7 +16,16 @@ export const failed = (reason: MessageReason, detail: string | null = null): Out
   message: detail ? `${messageReasons[reason]} (${detail})` : messageReasons[reason],
   retryable: retryableReasons.has(reason),
 });
-const uncertain = (reason: MessageReason): Outcome => ({ outcome: 'uncertain', reason, message: messageReasons[reason] });
+const uncertain = (reason: MessageReason, error?: unknown): Outcome => ({
+  outcome: 'uncertain',
+  reason,
+  message: error instanceof Error ? `${messageReasons[reason]} (${error.message.slice(0, 200)})` : messageReasons[reason],
+});
+const sent = (whatsappId: string, ack: number): Outcome => ({ outcome: 'sent', whatsappId, ack, at: new Date().toISOString() });
+
+/** Status numbers with which WhatsApp's server refuses a message, where the page hands them on: 463 is its lock on new chats. */
+const refusalOf = (status: number | null | undefined): MessageReason =>
+  status === 463 ? 'REACH_OUT_LOCKED' : status === 429 ? 'RATE_REFUSED_BY_WHATSAPP' : 'WHATSAPP_REFUSED';
 
 /** The page is given this much longer than the message, so that it is the page that tells how far a late message came. */
 const graceMs = 2000;
@@ -24,6 +33,7 @@ const graceMs = 2000;
 /** Sends of one session: numbers are resolved once, then each send is one call into the page. */
 export function createSending(page: () => Page) {
   const resolved = new Map<string, string>();
+  const inFlight = new Set<string>();
 
   /** The address WhatsApp wants for a recipient; null when the number is not registered. Throws when the page does not answer. */
   async function resolve(recipient: string, deadlineMs: number): Promise<string | null> {
@@ -38,6 +48,15 @@ export function createSending(page: () => Page) {
 
   /** Never rejects. Before `onHandover` nothing can have left; after it, only what the page proves absent has not. */
   async function send(send: EngineSend, onHandover: () => Promise<void>): Promise<Outcome> {
+    inFlight.add(send.reservedId);
+    try {
+      return await attempt(send, onHandover);
+    } finally {
+      inFlight.delete(send.reservedId);
+    }
+  }
+
+  async function attempt(send: EngineSend, onHandover: () => Promise<void>): Promise<Outcome> {
     const endsAt = Date.now() + send.deadlineMs;
     const left = (): number => Math.max(100, endsAt - Date.now());
     let input: PageSend;
@@ -53,18 +72,31 @@ export function createSending(page: () => Page) {
         ignoreQuoteErrors: send.ignoreQuoteErrors,
         deadlineMs: left(),
       };
+      await onHandover();
     } catch (error) {
       return failed(
         error instanceof FileUnreadable ? 'MEDIA_UPLOAD_FAILED' : 'CONNECTION_LOST',
         error instanceof Error ? error.message : null,
       );
     }
-    await onHandover();
     try {
       return outcomeOf(await callPage<PageSendResult>(page(), 'send', input, input.deadlineMs + graceMs), send);
     } catch (error) {
-      return uncertain(error instanceof DeadlineError ? 'TIMEOUT_AFTER_HANDOVER' : 'CRASHED_DURING_SEND');
+      return error instanceof DeadlineError ? uncertain('TIMEOUT_AFTER_HANDOVER') : afterCrash(send.reservedId, input.chatId);
     }
+  }
+
+  /** The call broke, by a reload or a crash. Where a page is back it may know the message; its silence proves nothing. */
+  async function afterCrash(key: string, chatId: string): Promise<Outcome> {
+    try {
+      const input = { key, chatIds: [chatId], pages: 1 };
+      const seen = await callPage<{ found: boolean; whatsappId: string; ack: number }>(page(), 'lookup', input, 3000);
+      if (seen.found && seen.ack >= 1) return sent(seen.whatsappId, seen.ack);
+      if (seen.found && seen.ack < 0) return failed('WHATSAPP_REFUSED');
+    } catch (error) {
+      return uncertain('CRASHED_DURING_SEND', error);
+    }
+    return uncertain('CRASHED_DURING_SEND');
   }
 
   async function type(chatId: string, ms: number): Promise<void> {
@@ -73,16 +105,22 @@ export function createSending(page: () => Page) {
     await callPage(page(), 'typing', { chatId, state: 'stop' }, 5000);
   }
 
-  return { send, resolve, forget: (): void => resolved.clear() };
+  return {
+    send,
+    resolve,
+    /** A message of ours that the page shows while its send still runs is no news to anybody. */
+    isInFlight: (key: string): boolean => inFlight.has(key),
+    forget: (): void => resolved.clear(),
+  };
 }
 
 /** What became of it, from what the page saw. */
 function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
   switch (result.stage) {
     case 'acked':
-      return { outcome: 'sent', whatsappId: result.whatsappId, ack: result.ack, at: new Date().toISOString() };
+      return sent(result.whatsappId, result.ack);
     case 'refused':
-      return failed('WHATSAPP_REFUSED', wordsOf(result.failure));
+      return failed(refusalOf(result.failure?.status), wordsOf(result.failure));
     case 'pending':
       return uncertain('TIMEOUT_AFTER_HANDOVER');
     case 'absent':

@@ -46,6 +46,16 @@ const notices = new Set([
 ]);
 export const isNotice = (raw: RawMessage): boolean => notices.has(text(raw['type']) ?? '');
 
+/**
+ * Whether a change of the body is an edit. The page also changes it when a file's preview comes in (its body is the picture, its
+ * words are the caption) and when a message is decrypted late (there was none before).
+ */
+export function isEdit(raw: RawMessage, now: unknown, before: unknown): boolean {
+  if (isNotice(raw) || typeof now !== 'string' || now === before) return false;
+  if (text(raw['directPath']) !== null) return now === text(raw['caption']);
+  return typeof before === 'string' || raw['latestEditMsgKey'] !== undefined;
+}
+
 export function chatTypeOf(id: string): ChatRef['type'] {
   switch (parseAddress(id)?.kind) {
     case 'group':
@@ -100,11 +110,17 @@ function mediaOf(raw: RawMessage): MediaRef {
     mimetype: text(raw['mimetype'])?.split(';')[0]?.trim() ?? 'application/octet-stream',
     size: number(raw['size']),
     filename: text(raw['filename']),
-    sha256: null,
+    sha256: hexOf(raw['filehash']),
     width: number(raw['width']),
     height: number(raw['height']),
     seconds: number(raw['duration']) ?? (Number(raw['duration']) || null),
   };
+}
+
+/** WhatsApp writes SHA-256 in base64. */
+function hexOf(base64: unknown): string | null {
+  const bytes = Buffer.from(text(base64) ?? '', 'base64');
+  return bytes.length === 32 ? bytes.toString('hex') : null;
 }
 
 const withCaption = (raw: RawMessage) => ({ media: mediaOf(raw), caption: text(raw['caption']) });

@@ -18,7 +18,8 @@ export const linkPreview: Mend = {
     core.view('link-preview', 'WAWebLinkPreviewChatAction', (module) => ({
       getLinkPreview: (link: unknown, given?: unknown) => {
         if (!given) core.report('link-preview', core.build() >= 1045000000 ? 'mended' : 'not_needed');
-        return module.getLinkPreview(link, given ?? chat);
+        // A preview is an ornament: without it the text still goes.
+        return (async () => module.getLinkPreview(link, given ?? chat))().catch(() => null);
       },
     }));
     core.onModules('link-preview', () => core.report('link-preview', core.build() >= 1045000000 ? 'armed' : 'not_needed'));

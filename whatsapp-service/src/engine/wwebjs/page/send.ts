@@ -96,7 +96,11 @@ export function installSend(): void {
       job.handed = true;
       const result = module.addAndSendMsgToChat(chat, message, ...rest);
       Promise.resolve(result[1]).then(
-        (answer: any) => answer?.messageSendResult === 'OK' && job.onAck(1),
+        (answer: any) => {
+          if (answer?.messageSendResult === 'OK') return job.onAck(1);
+          const message = 'WhatsApp’s own send ended so.';
+          job.refused ??= describe({ name: answer?.messageSendResult, message, status: answer?.error ?? answer?.status });
+        },
         (error: unknown) => {
           job.refused = describe(error);
         },

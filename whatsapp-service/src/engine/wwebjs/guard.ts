@@ -1,0 +1,47 @@
+import type { Page } from 'puppeteer';
+import { addSerialized } from './bridge.js';
+import { idText } from './translate.js';
+
+export type ChatChange = 'archived' | 'unarchived' | 'removed' | 'unread';
+
+export interface Guarding {
+  /** A change of a chat, told by the page itself. */
+  onChat: (id: string, change: ChatChange, unreadCount: number | null) => void;
+  /** A handler of the library failed; `name` is the function that the page called. */
+  onFailure: (name: string, error: unknown) => void;
+}
+
+type Handler = (...args: unknown[]) => unknown;
+const fields = (value: unknown): Record<string, unknown> =>
+  typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+
+/**
+ * The functions that the library hangs into the page. Nobody waits for what they return, so a failure in one of them would be
+ * nobody's: it is told here. Three are replaced: for every change of a chat the library asks the page for that chat again, which
+ * queries a group's members at WhatsApp's server with each message, and makes a removed chat anew.
+ */
+export function guardHandlers(page: Page, { onChat, onFailure }: Guarding): void {
+  const expose = page.exposeFunction.bind(page) as (name: string, handler: Handler) => Promise<void>;
+  const tell = (given: unknown, change: ChatChange): void => {
+    addSerialized(given);
+    const chat = fields(given);
+    const id = idText(chat['id']);
+    const unread = chat['unreadCount'];
+    if (id) onChat(id, change, typeof unread === 'number' && Number.isInteger(unread) ? unread : null);
+  };
+  const own: Record<string, Handler> = {
+    onChatUnreadCountEvent: (chat) => tell(chat, 'unread'),
+    onRemoveChatEvent: (chat) => tell(chat, 'removed'),
+    onArchiveChatEvent: (chat, archived) => tell(chat, archived === true ? 'archived' : 'unarchived'),
+  };
+  const guarded = (name: string, handler: Handler): Promise<void> =>
+    expose(name, async (...args) => {
+      try {
+        return await (own[name] ?? handler)(...args);
+      } catch (error) {
+        onFailure(name, error);
+        throw error; // The page learns of it too: some of its code waits for an answer.
+      }
+    });
+  Object.assign(page, { exposeFunction: guarded });
+}
