@@ -16,6 +16,8 @@ import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './
  * `npm test`: the same set-up as `npm start`, then every check and every test. Its last line is `N passed, N failed`.
  * `npm test -- <jest arguments>`: only the tests that fit, and no checks.
  *
+ * Then the kill matrix, short: every fail point once, on both databases, and the two mutations that it must find.
+ *
  * Two runs of jest: units and HTTP scenarios, many at a time; then those that start real browsers and processes, one file at a time,
  * since 50 ms deadlines and a dozen Chromiums on two cores do not go together.
  */
@@ -97,6 +99,25 @@ async function runJest(project, args, env) {
   return tally.jest(project, report, lingers ? 0 : code) ?? 0;
 }
 
+/** Kills at every step of a message (bench/src/crash); the whole of it, ten seeds, is `npm run test:crash -- --seeds 10`. */
+async function runCrashes(env) {
+  say(`\n${bold('Tests: kill matrix')}`);
+  const runs = [
+    ['kill matrix: lost 0, doubled 0, stuck 0', ['--short']],
+    ['kill matrix finds a mutation: no reserved id', ['--mutant', 'reservation', '--databases', 'sqlite']],
+    ['kill matrix finds a mutation: events forgotten too soon', ['--mutant', 'outlet', '--databases', 'sqlite']],
+  ];
+  for (const [name, args] of runs) {
+    const started = performance.now();
+    const program = join(root, 'bench/dist/crash/main.js');
+    const { code, output } = await runCommand(process.execPath, [program, ...args], { cwd: root, env, timeoutMs: 25 * 60_000 });
+    tally.check(name, code === 0);
+    say(`${code === 0 ? green('✓') : red('✗')} ${name} ${seconds(performance.now() - started)}`);
+    const lines = output.trimEnd().split('\n');
+    say((code === 0 ? lines.slice(-3) : lines).map((line) => `    ${line}`).join('\n'));
+  }
+}
+
 /** The person's own settings must not reach the tests: a DATABASE_URL among them would hand the tests a real database. */
 async function testEnvironment() {
   const env = readEnvironment();
@@ -116,6 +137,7 @@ try {
   const more = filter.length > 0 ? ['--passWithNoTests'] : [];
   const seen =
     (await runJest('fast', [`--maxWorkers=${cores}`, ...more], env)) + (await runJest('browser', ['--runInBand', ...more], env));
+  if (filter.length === 0) await runCrashes(env);
   if (seen === 0)
     throw new Problem(
       `No test fits ${filter.join(' ')}.`,

@@ -6,23 +6,38 @@ import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
 import { createAccounts } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
+import { createKeyUsage } from './accounts/key-usage.js';
+import { mountKeys } from './accounts/keys.routes.js';
+import { createPlans } from './accounts/plans.js';
+import { createAccountPresenter } from './accounts/present.js';
 import { mountAccounts } from './accounts/routes.js';
 import { createTokens } from './accounts/tokens.js';
 import { createPanelVerbs } from './admin/domain-verbs.js';
 import type { mountPanel } from './admin/panel.js';
+import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
-import { openDatabase, type Database } from './db/database.js';
+import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
+import { openPresence } from './db/presence.js';
 import { createEvents } from './events/events.js';
 import { createEventLog } from './events/log.js';
-import { mountEvents } from './events/routes.js';
+import { createReadingOf, mountEvents } from './events/routes.js';
+import { openSocketDoor } from './events/socket.js';
+import { createStreams } from './events/streams.js';
+import { createTickets } from './events/tickets.js';
+import { startWake } from './events/wake.js';
 import { createAuthentication } from './http/authentication.js';
+import type { Caller } from './http/context.js';
 import { mountDocuments } from './http/documents.js';
 import { mountHealth } from './http/health.js';
+import { createRequestLimits, type LimitFigures } from './http/request-limits.js';
 import { createServer } from './http/server.js';
+import { admitTickets, createStanding } from './http/standing.js';
 import { systemClock, type Clock } from './lib/clock.js';
-import { createLog, type Log } from './lib/log.js';
+import { createLog, errorFields, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
+import { createSharedWindows } from './lib/shared-windows.js';
 import { holdAlone } from './lib/single.js';
+import { createLocalWindows } from './lib/windows.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
@@ -30,6 +45,7 @@ import { createDispatcher } from './messages/dispatcher.js';
 import { createIdempotency } from './messages/idempotency.js';
 import { createMessages } from './messages/messages.js';
 import { createPacing } from './messages/pacing.js';
+import { createQuotas } from './messages/quotas.js';
 import { mountMessages } from './messages/routes.js';
 import { createMessageState } from './messages/state.js';
 import { createSessions } from './sessions/sessions.js';
@@ -64,18 +80,41 @@ const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000
  */
 export async function startBackend(
   config: Config,
-  over: { clock?: Clock; log?: Log; port?: number; mountPanel?: typeof mountPanel } = {},
+  over: {
+    clock?: Clock;
+    log?: Log;
+    port?: number;
+    mountPanel?: typeof mountPanel;
+    streamTimes?: Partial<typeof defaultStreamTimes>;
+  } = {},
 ): Promise<Backend> {
   const clock = over.clock ?? systemClock;
+  const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
   const log = over.log ?? createLog(config.LOG_LEVEL);
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
   const database = await openDatabase(config.database);
+  const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
 
   const events = createEvents({ clock });
-  const eventLog = createEventLog({ database });
-  const keys = createApiKeys({ database, clock });
+  const eventLog = createEventLog({ database, clock });
+  const keys = createApiKeys({
+    database,
+    clock,
+    events,
+    rules: {
+      mostPerSession: config.MAX_KEYS_PER_SESSION,
+      expiryDays: config.KEY_EXPIRY_DAYS,
+      autoRotation: config.KEY_AUTO_ROTATION,
+      noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
+    },
+  });
+  const keyUsage = createKeyUsage({ database });
+  const plans = createPlans({ database, clock });
   const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
-  const accounts = createAccounts({ database, clock, keys, tokens });
+  const accounts = createAccounts({ database, clock, keys, tokens, timezone: config.QUOTA_TIMEZONE });
+  accounts.onChanged(plans.forget);
+  const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
+  const limits = createRequestLimits(windows, limitFigures(config), keyUsage.note);
   const safeFetch = createSafeFetch({ allow: config.EGRESS_ALLOW });
   const media = createMedia({
     database,
@@ -103,10 +142,12 @@ export async function startBackend(
     state: sessionState,
     clock,
     gate,
+    limitsOf: plans.limitsOf,
     defaults: { settings: defaultSettings(config), initWaitMs: config.INIT_WAIT_MS, leaseMs },
   });
 
-  const messageState = createMessageState({ events, clock });
+  const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
+  const messageState = createMessageState({ events, quotas, clock });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
   const messages = createMessages({
     database,
@@ -115,6 +156,7 @@ export async function startBackend(
     state: messageState,
     media,
     idempotency,
+    quotas,
     clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
@@ -127,7 +169,7 @@ export async function startBackend(
     clock,
     log,
     wayOut: gate,
-    owner: randomUUID(),
+    presence,
     options: {
       pollMs: 500,
       leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
@@ -140,9 +182,26 @@ export async function startBackend(
   const inbox = createInbox({ database, events, state: sessionState, arrivals, clock, log });
   const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
 
-  const firstAdmin = await accounts.ensureFirstAdmin({ email: config.ADMIN_EMAIL, password: config.ADMIN_PASSWORD });
+  const firstAdmin = await accounts.ensureFirstAdmin({
+    email: config.ADMIN_EMAIL,
+    password: config.ADMIN_PASSWORD,
+    maxSessions: config.MAX_SESSIONS,
+  });
+  const standing = createStanding({ database, clock });
+  const tickets = createTickets({ database, clock });
+  const streams = createStreams({
+    events,
+    eventLog,
+    ask: standing.ask,
+    log,
+    options: { ...streamTimes, most: config.MAX_STREAMS_PER_KEY },
+  });
+  keys.onChange(streams.askAll);
+  const authenticate = limits.around(
+    admitTickets(createAuthentication({ accounts, keys, tokens, serviceKey: config.serviceKey }), { tickets, ask: standing.ask }),
+  );
   const http = createServer({
-    authenticate: createAuthentication({ accounts, keys, tokens, serviceKey: config.serviceKey }),
+    authenticate,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
     trustProxy: config.TRUST_PROXY,
@@ -152,18 +211,22 @@ export async function startBackend(
   mountHealth(http.app, {
     database,
     dataDir: config.dataDir,
+    redis: config.REDIS_URL ? windows.isShared : null,
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
   });
   mountDocuments(http.app, () => http.publicRoutes);
   const panelVerbs = createPanelVerbs({ database, clock, accounts, keys, sessions, messages, media });
   const secureCookies = config.SECURE_COOKIES;
   const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, events, clock, log, version, secureCookies });
-  const ownsSession = async (accountId: string, id: string): Promise<boolean> =>
-    (await sessions.byId(id))?.accountId === accountId;
-  mountAccounts(http.mount, { accounts, keys, tokens, ownsSession });
+  const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await sessions.find(caller, named)).id;
+  const presentAccount = createAccountPresenter({ keys, plans });
+  mountAccounts(http.mount, { accounts, keys, tokens, present: presentAccount, registration: config.REGISTRATION });
+  mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
+  mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present: presentAccount });
   mountSessions(http.mount, { sessions });
-  mountMessages(http.mount, { messages, sessions, media, idempotency, sendWaitMs: config.SEND_WAIT_MS });
-  mountEvents(http.mount, { eventLog, sessionIdOf: async (caller, named) => (await sessions.find(caller, named)).id });
+  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
+  const standingOf = standing.of;
+  mountEvents(http.mount, { eventLog, streams, tickets, standingOf, sessionIdOf, beatMs: streamTimes.beatMs });
   mountOperations(http.mount, { sessions, run: gate.run });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
@@ -171,9 +234,29 @@ export async function startBackend(
   const server = http.app.listen(over.port ?? config.PORT, config.HOST);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  await dispatcher.start();
+  const readingOf = createReadingOf(sessionIdOf);
+  const closeSockets = openSocketDoor(server, {
+    app: http.app,
+    streams,
+    authenticate,
+    standingOf,
+    readingOf,
+    log,
+    pingMs: streamTimes.pingMs,
+  });
+  const wake = await startWake({ ...location(config.database), database, events, log });
+  dispatcher.start();
   heartbeats.start();
   fetcher.start();
+  const sweeping = setInterval(
+    () =>
+      void Promise.all([inbox.prune(), idempotency.prune(), keys.announceEnding()]).catch((error: unknown) =>
+        log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(error)),
+      ),
+    3_600_000,
+  );
+  sweeping.unref();
+  await keys.announceEnding();
   log.info('The backend is ready.', { port, database: database.dialect });
 
   return {
@@ -185,17 +268,35 @@ export async function startBackend(
     async close() {
       http.shutDown();
       panel?.close();
+      await Promise.all([streams.close(), closeSockets()]);
+      await wake.stop();
       await dispatcher.stop();
       await fetcher.stop();
       heartbeats.stop();
+      clearInterval(sweeping);
       await shut(server);
       client.close();
+      await keyUsage.flush().catch(() => undefined); // A database that is away loses these counts, and nothing else.
+      await windows.close();
+      await presence.close();
       await database.close();
       letGo();
       log.info('The backend has stopped.');
     },
   };
 }
+
+/** SQLite has no other backend to wake. */
+const location = (database: DatabaseLocation): { url: string | null; schema?: string | undefined } =>
+  'url' in database ? { url: database.url, schema: database.schema } : { url: null };
+
+/** Comments keep a stream open through proxies, which cut what is silent for 30 or 60 s; pings find lines that are dead. */
+const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, askMs: 3_000, stallMs: 10_000 };
+
+const limitFigures = (config: Config): LimitFigures => ({
+  address: { limit: config.IP_RATE_LIMIT, windowMs: config.IP_RATE_WINDOW, factor: config.IP_RATE_AUTHENTICATED_FACTOR },
+  key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
+});
 
 const defaultSettings = (config: Config) => ({
   autoReconnect: true,

@@ -12,6 +12,8 @@ export interface Config extends Readonly<Settings> {
   readonly serviceKey: string;
   readonly jwtSecret: string;
   readonly cookieSecret: string;
+  /** `id:base64` entries; see lib/sealer.ts. */
+  readonly encryptionKeys: string;
 }
 
 /** Throws `SettingsError` naming what is wrong. Secrets that the environment lacks are made once, under DATA_DIR. */
@@ -28,5 +30,6 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
     serviceKey: settings.SERVICE_API_KEY ?? made.SERVICE_API_KEY,
     jwtSecret: settings.JWT_SECRET ?? made.JWT_SECRET,
     cookieSecret: settings.COOKIE_SECRET ?? made.COOKIE_SECRET,
+    encryptionKeys: settings.ENCRYPTION_KEYS ?? made.ENCRYPTION_KEYS,
   });
 }

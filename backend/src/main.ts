@@ -1,11 +1,13 @@
 import { SettingsError } from '@chasqui/shared';
-import { mountPanel } from './admin/panel.js';
+import { armFailPoints } from '@chasqui/shared/fail-point';
 import { startBackend } from './app.js';
 import { readConfig, type Config } from './config.js';
 import { errorFields } from './lib/log.js';
 
 /** How long an orderly stop may take before the process goes all the same. */
 const stopWithinMs = 30_000;
+
+armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 
 function fail(message: string): never {
   process.stderr.write(`${message}\n`);
@@ -21,7 +23,10 @@ function configOrExit(): Config {
   }
 }
 
-const backend = await startBackend(configOrExit(), { mountPanel }).catch((error: unknown) => {
+const config = configOrExit();
+// AdminJS takes longer to load than all the rest.
+const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
+const backend = await startBackend(config, panel).catch((error: unknown) => {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return fail('The port is taken. Stop what uses it, or set PORT to another one.');
   return fail(message?.startsWith('Another backend') ? message : `The backend cannot start: ${stack ?? String(error)}`);

@@ -1,9 +1,20 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { Account } from '../src/accounts/account.entity.js';
+import { newId } from '@chasqui/shared';
+import { openPresence } from '../src/db/presence.js';
 import { updateRows } from '../src/db/rows.js';
+import { createEvents } from '../src/events/events.js';
+import { systemClock } from '../src/lib/clock.js';
+import { createDispatcher } from '../src/messages/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
+import { createPacing } from '../src/messages/pacing.js';
+import { createQuotas } from '../src/messages/quotas.js';
+import { createMessageState } from '../src/messages/state.js';
 import { Session } from '../src/sessions/session.entity.js';
-import { databases } from './support/backend.js';
+import { createWorkerClient } from '../src/whatsapp/client.js';
+import { createGate } from '../src/whatsapp/gate.js';
+import { createPlacement } from '../src/whatsapp/placement.js';
+import { databases, serviceKey } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
@@ -239,6 +250,48 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect([fourth.status, fourth.body.data]).toMatchObject([202, { status: 'queued', reason: { code: 'PACING' } }]);
     await core.post(`/messages/${dataOf(fourth).id}/cancel`, {});
     await pace({ perMinute: 0 });
+  });
+
+  // On SQLite a second backend refuses to start.
+  const onPostgres = database === 'postgres' ? test : () => undefined;
+  onPostgres('two backends on one database: one message of a session in flight, each sent once, in order', async () => {
+    const { database: db } = core.rig;
+    const clock = systemClock;
+    const { url } = db.reader.options as { url: string };
+    const presence = await openPresence({ location: { url }, database: db, owner: newId(), log: core.rig.log });
+    const client = createWorkerClient({ serviceKey });
+    const placement = createPlacement({ database: db, clock, client, urls: [core.worker.url], aliveMs: 600_000 });
+    const events = createEvents({ clock });
+    const second = createDispatcher({
+      database: db,
+      events,
+      state: createMessageState({ events, quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }), clock }),
+      pacing: createPacing(Math.random),
+      clock,
+      log: core.rig.log,
+      wayOut: createGate({ client, placement, media: { find: async () => null } as never, sendDeadlineMs: 2_000 }),
+      presence,
+      options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
+    });
+    second.start();
+    core.worker.atOnce.most = 0;
+    const before = core.worker.left.length;
+    core.worker.script(...Array.from({ length: 12 }, () => ({ do: 'send' as const, afterMs: 15 })));
+    const accepted = [];
+    for (let i = 0; i < 12; i += 1) {
+      accepted.push((await sendAsync(`both ${i}`)).id);
+      second.wake(core.sessionId);
+    }
+    await eventually('all of them to be sent', async () => {
+      second.wake(core.sessionId);
+      return core.worker.left.length >= before + 12;
+    });
+    await second.stop();
+    await presence.close();
+    client.close();
+    expect(core.worker.left.slice(before).map(({ messageId }) => messageId)).toEqual(accepted);
+    expect(core.worker.atOnce.most).toBe(1);
+    await core.reaches(accepted.at(-1)!, 'sent');
   });
 
   test('what waits for a session that is deleted ends as failed, and says why', async () => {

@@ -20,6 +20,25 @@ const ackOf = (message: MessageResource, ack: number): WorkerEventPayload<'messa
   participant: null,
 });
 
+test('a full disk is 503 STORAGE_FULL and nothing is accepted; with room again the same call is', async () => {
+  const core = await startCore({ database: 'sqlite' });
+  try {
+    const limit = (pages: number) => core.rig.database.write.run((tx) => tx.manager.query(`PRAGMA max_page_count = ${pages}`));
+    await limit(1);
+    const text = 'x'.repeat(60_000);
+    const refused = await core.send(text, { async: true }, { 'Idempotency-Key': 'full-disk' });
+    expect([refused.status, refused.body.error?.code]).toEqual([503, 'STORAGE_FULL']);
+    expect(refused.headers.get('retry-after')).not.toBeNull();
+    expect((await core.get('/messages/list?direction=outbound')).body.data).toEqual([]);
+    await limit(1_000_000);
+    const accepted = await core.send(text, { async: true }, { 'Idempotency-Key': 'full-disk' });
+    expect(accepted.status).toBe(202);
+    await core.reaches(dataOf(accepted).id, 'sent');
+  } finally {
+    await core.close();
+  }
+});
+
 describe.each(await databases())('messages on %s', (database) => {
   let core: Core;
   const timeline = async (id: string) =>

@@ -10,7 +10,7 @@ const statusOf = (reply: { body: { data?: unknown } }): SessionStatusResource =>
 describe.each(await databases())('sessions on %s', (database) => {
   let core: Core;
   beforeAll(async () => {
-    core = await startCore({ database, linked: false, settings: { LEASE_SECONDS: '5' } });
+    core = await startCore({ database, linked: false, settings: { MAX_SESSIONS: '10' } });
   });
   afterAll(() => core?.close());
 
@@ -150,6 +150,48 @@ describe.each(await databases())('sessions on %s', (database) => {
     await core.worker.link(core.sessionId);
   });
 
+  test('a session tells how long it was up, when it was last seen, how often it failed and why', async () => {
+    const read = async () => (await core.get('/sessions/default')).body.data as SessionResource;
+    const before = await read();
+    expect(before.uptimePercent).toBeGreaterThan(0);
+    expect(before.uptimePercent).toBeLessThanOrEqual(100);
+    await core.worker.move(core.sessionId, 'error', 'RECONNECT_EXHAUSTED');
+    const failed = await eventually('the error', async () => {
+      const now = await read();
+      return now.status === 'error' ? now : null;
+    });
+    expect(failed).toMatchObject({
+      errorCount: before.errorCount + 1,
+      lastError: expect.stringMatching(/.{10}/),
+      reason: { code: 'RECONNECT_EXHAUSTED' },
+      lastSeen: expect.any(String),
+      disconnectedAt: expect.any(String),
+    });
+    // Down, its share of uptime only falls.
+    await eventually('the share to fall', async () => (await read()).uptimePercent < failed.uptimePercent, 10_000);
+    await core.post('/sessions/init');
+    await core.worker.link(core.sessionId);
+  });
+
+  test('what has messages waiting is started first', async () => {
+    const busy = (await core.get('/sessions/more-0')).body.data as { id: string };
+    await core.post('/sessions/more-0/connect', {});
+    await core.worker.link(busy.id);
+    const waiting = await core.post('/messages/send-text', { sessionId: 'default', recipient: '5511999990001', message: 'x' });
+    expect(waiting.status).toBe(200);
+    const ids = [core.sessionId, busy.id];
+    for (const id of ids) await core.worker.move(id, 'disconnected', 'WORKER_LOST');
+    const order = async (): Promise<string[]> =>
+      (await core.worker.beat({ obey: false })).desired.map(({ sessionId }) => sessionId).filter((id) => ids.includes(id));
+    // The one that was seen last comes first, until another one has something to send.
+    expect(await order()).toEqual([busy.id, core.sessionId]);
+    const wish = { sessionId: 'default', recipient: '5511999990001', message: 'x', queueIfOffline: true, async: true };
+    expect((await core.post('/messages/send-text', wish)).status).toBe(202);
+    expect(await order()).toEqual([core.sessionId, busy.id]);
+    await core.worker.beat();
+    await core.post('/sessions/more-0/disconnect', {});
+  });
+
   test('a worker that is down: status is the last known and stale, init is 503 and changes nothing', async () => {
     await core.worker.die();
     try {
@@ -163,9 +205,16 @@ describe.each(await databases())('sessions on %s', (database) => {
       await core.worker.rise();
     }
   });
+});
+
+describe.each(await databases())('leases on %s', (database) => {
+  let core: Core;
+  beforeAll(async () => {
+    core = await startCore({ database, settings: { LEASE_SECONDS: '5' } });
+  });
+  afterAll(() => core?.close());
 
   test('a lease that runs out is told as WORKER_LOST, and the next heartbeat brings the session back', async () => {
-    await core.post('/sessions/default/connect', {});
     await eventually(
       'the session to be written off',
       async () => {

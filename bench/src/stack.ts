@@ -22,6 +22,8 @@ export interface StackOptions {
   build?: Parameters<typeof startSimulator>[0] extends infer O ? (O extends { build?: infer B } ? B : never) : never;
   /** More settings for both processes. */
   settings?: Record<string, string>;
+  /** Settings that need the ports, such as a proxy between the two processes. */
+  line?: (ports: { backend: number; worker: number }) => Promise<Record<string, string>>;
   databaseUrl?: string;
 }
 
@@ -43,8 +45,79 @@ export async function startStack(options: StackOptions = {}) {
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-'));
   const simulator = await startSimulator(options.build ? { build: options.build } : {});
   const [port, workerPort] = [await freePort(), await freePort()];
-  const env = environment({ dataDir, port, workerPort, browserArgs: simulator.browserArgs, options });
+  const settings = { ...options.settings, ...(await options.line?.({ backend: port, worker: workerPort })) };
+  const own = { ...options, settings };
+  const env = environment({ dataDir, port, workerPort, browserArgs: simulator.browserArgs, options: own });
   const urls: Record<Part, string> = { backend: `http://127.0.0.1:${port}`, worker: `http://127.0.0.1:${workerPort}` };
+  const processes = createProcesses(env, urls);
+  const others: (() => Promise<void>)[] = [];
+  const { start, end, isUp, key } = processes;
+
+  async function api<T = Record<string, unknown>>(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Answer<T>> {
+    const form = body instanceof FormData;
+    const answer = await fetch(`${urls.backend}/api/v1${path}`, {
+      method,
+      headers: {
+        authorization: `ApiKey ${key()}`,
+        ...(body !== undefined && !form ? { 'content-type': 'application/json' } : {}),
+        ...headers,
+      },
+      ...(body === undefined ? {} : { body: form ? body : JSON.stringify(body) }),
+    });
+    return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Answer<T>['body'] };
+  }
+
+  /** One more worker, with a disk of its own. */
+  async function addWorker() {
+    const folder = join(dataDir, `worker-${randomBytes(3).toString('hex')}`);
+    const another = await freePort();
+    const its = environment({ dataDir: folder, port, workerPort: another, browserArgs: simulator.browserArgs, options: own });
+    const added = createProcesses(its, { ...urls, worker: `http://127.0.0.1:${another}` });
+    await added.start('worker');
+    others.push(() => added.end('worker', 'SIGTERM'));
+    return { pid: () => added.pid('worker'), log: () => added.log('worker') };
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all(others.map((end) => end()));
+    await Promise.all([end('worker', 'SIGTERM'), end('backend', 'SIGTERM')]);
+    await simulator.close();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+
+  try {
+    const started = performance.now();
+    await start('backend');
+    const backendStartMs = performance.now() - started;
+    await start('worker');
+    return {
+      dataDir,
+      simulator,
+      urls,
+      backendStartMs,
+      key,
+      log: processes.log,
+      pid: processes.pid,
+      isUp,
+      start,
+      end,
+      addWorker,
+      api,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Starts and ends the two processes, as often as wanted. */
+export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, string>) {
   const children = new Map<Part, ChildProcess>();
   const output: Record<Part, string[]> = { backend: [], worker: [] };
   let key = '';
@@ -67,66 +140,37 @@ export async function startStack(options: StackOptions = {}) {
   /** Ends a part: `SIGKILL` as a crash would, `SIGTERM` as an operator would. */
   async function end(part: Part, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const child = children.get(part);
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child || !isUp(part)) return;
     const ended = once(child, 'exit');
     child.kill(signal);
     await ended;
   }
 
-  async function api<T = Record<string, unknown>>(
-    method: string,
-    path: string,
-    body?: unknown,
-    headers: Record<string, string> = {},
-  ): Promise<Answer<T>> {
-    const form = body instanceof FormData;
-    const answer = await fetch(`${urls.backend}/api/v1${path}`, {
-      method,
-      headers: {
-        authorization: `ApiKey ${key}`,
-        ...(body !== undefined && !form ? { 'content-type': 'application/json' } : {}),
-        ...headers,
-      },
-      ...(body === undefined ? {} : { body: form ? body : JSON.stringify(body) }),
-    });
-    return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Answer<T>['body'] };
-  }
+  /** False from the moment on that the process is gone, whoever ended it. */
+  const isUp = (part: Part): boolean => {
+    const child = children.get(part);
+    return child !== undefined && child.exitCode === null && child.signalCode === null;
+  };
 
-  async function close(): Promise<void> {
-    await Promise.all([end('worker', 'SIGTERM'), end('backend', 'SIGTERM')]);
-    await simulator.close();
-    await rm(dataDir, { recursive: true, force: true });
-  }
-
-  try {
-    const started = performance.now();
-    await start('backend');
-    const backendStartMs = performance.now() - started;
-    await start('worker');
-    return {
-      dataDir,
-      simulator,
-      urls,
-      backendStartMs,
-      key: () => key,
-      log: (part: Part) => output[part].join(''),
-      pid: (part: Part) => children.get(part)!.pid!,
-      start,
-      end,
-      api,
-      close,
-    };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  return {
+    start,
+    end,
+    isUp,
+    /** Of the first admin; empty until the backend has started once. */
+    key: () => key,
+    log: (part: Part) => output[part].join(''),
+    pid: (part: Part) => children.get(part)!.pid!,
+  };
 }
 
 /** Fresh ones for each run of the program: the processes refuse what looks like a sample. */
 const random = (): string => randomBytes(32).toString('hex');
 const secrets = { SERVICE_API_KEY: random(), JWT_SECRET: random(), COOKIE_SECRET: random() };
 
-function environment(parts: {
+/** What is measured and tested here is what the product can do; limits have tests of their own. */
+export const unlimited = { API_KEY_RATE_LIMIT: '0', IP_RATE_LIMIT: '0', DEFAULT_DAILY_MESSAGE_LIMIT: '0' };
+
+export function environment(parts: {
   dataDir: string;
   port: number;
   workerPort: number;
@@ -147,6 +191,7 @@ function environment(parts: {
     BACKEND_URL: `http://127.0.0.1:${port}`,
     BROWSER_ARGS: JSON.stringify(browserArgs),
     ...secrets,
+    ...unlimited,
     ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
     ...options.settings,
   };
@@ -154,7 +199,8 @@ function environment(parts: {
 
 async function ready(child: ChildProcess, url: string, lastWords: () => string): Promise<void> {
   for (const until = Date.now() + 60_000; Date.now() < until; await sleep(25)) {
-    if (child.exitCode !== null) throw new Error(`${url} ended with code ${child.exitCode} before it was ready:\n${lastWords()}`);
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new Error(`${url} ended (${child.signalCode ?? `code ${child.exitCode}`}) before it was ready:\n${lastWords()}`);
     const answer = await fetch(url).catch(() => null);
     if (answer?.ok) return;
   }

@@ -10,6 +10,39 @@ const nullableTime = time.nullable();
 
 const aboutMessage = { messageId: z.string().nullable(), whatsappId: z.string(), chat: chatRef, at: time };
 
+const optOut = { contact, source: z.enum(['api', 'keyword', 'panel']), keyword: z.string().nullable() };
+
+const webhookSwitch = {
+  webhookId: z.string(),
+  url: z.string(),
+  reason: z.string().nullable(),
+  since: nullableTime,
+};
+
+const count = z.number().int();
+const bulkJob = z.object({
+  id: z.string(),
+  name: z.string().nullable(),
+  sessionId: z.string(),
+  status: z.string(),
+  type: z.string(),
+  counts: z.object({
+    total: count,
+    queued: count,
+    sent: count,
+    delivered: count,
+    read: count,
+    failed: count,
+    uncertain: count,
+    skipped: count,
+    cancelled: count,
+  }),
+  scheduledAt: nullableTime,
+  startedAt: nullableTime,
+  finishedAt: nullableTime,
+  reason: reason.nullable(),
+});
+
 const row = <T extends z.ZodType>(permission: Permission, data: T) => ({ permission, data });
 
 export const eventCatalogue = {
@@ -48,6 +81,17 @@ export const eventCatalogue = {
     'instance.info',
     z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
   ),
+  'session.restriction': row(
+    'instance.info',
+    z.object({
+      kind: z.enum(['terms_block', 'temporary_ban', 'reach_out_lock', 'outdated_version', 'proxy_block', 'lifted']),
+      until: nullableTime,
+      message: z.string().nullable(),
+    }),
+  ),
+  'session.throttled': row('instance.info', z.object({ factor: z.number(), reason: z.string().nullable(), until: nullableTime })),
+  'session.device_linked': row('instance.info', z.object({ count: z.number().int(), previousCount: z.number().int() })),
+  'session.recycled': row('instance.info', z.object({ reason: z.string(), memoryMb: z.number().int() })),
   'session.backfill': row(
     'instance.info',
     z.object({
@@ -58,6 +102,7 @@ export const eventCatalogue = {
       truncated: z.boolean(),
     }),
   ),
+  'message.scheduled': row('messages.send', message),
   'message.queued': row('messages.send', message),
   'message.sending': row('messages.send', z.object({ id: z.string(), attempt: z.number().int(), reservedId: z.string() })),
   'message.sent': row('messages.receive', message),
@@ -91,6 +136,10 @@ export const eventCatalogue = {
   ),
   'poll.vote': row('messages.receive', z.object({ ...aboutMessage, contact: contact.nullable(), options: z.array(z.string()) })),
   'chat.updated': row('chats.read', z.object({ chat: chatRef, change: z.string(), unreadCount: z.number().int().nullable() })),
+  'contact.updated': row('contacts.read', z.object({ contact, previous: contact.nullable() })),
+  'contact.opted_out': row('optouts.read', z.object(optOut)),
+  'contact.opted_in': row('optouts.read', z.object(optOut)),
+  'contact.erased': row('privacy.manage', z.object({ contact: z.string() })),
   'group.participants': row(
     'groups.read',
     z.object({ group: chatRef, action: z.string(), participants: z.array(contact), by: contact.nullable(), at: time }),
@@ -102,8 +151,26 @@ export const eventCatalogue = {
   'group.membership_request': row('groups.read', z.object({ group: chatRef, contact, method: z.string().nullable(), at: time })),
   'call.received': row(
     'messages.receive',
-    z.object({ callId: z.string(), contact: contact.nullable(), isVideo: z.boolean(), isGroup: z.boolean(), at: time }),
+    z.object({
+      callId: z.string(),
+      contact: contact.nullable(),
+      isVideo: z.boolean(),
+      isGroup: z.boolean(),
+      at: time,
+      autoReject: z
+        .object({ attempted: z.boolean(), confirmed: z.boolean().nullable(), messageId: z.string().nullable() })
+        .optional(),
+    }),
   ),
+  'bulk.status': row('messages.send', bulkJob),
+  'quota.exhausted': row('instance.stats', z.object({ scope: z.string(), limit: z.number().int(), resetAt: time })),
+  'key.expiring': row(
+    'keys.manage',
+    z.object({ keyId: z.string(), name: z.string(), expiresAt: time, successorId: z.string().nullable() }),
+  ),
+  'webhook.disabled': row('webhook.configure', z.object(webhookSwitch)),
+  'webhook.enabled': row('webhook.configure', z.object(webhookSwitch)),
+  'export.ready': row('privacy.manage', z.object({ exportId: z.string(), expiresAt: time })),
 } as const satisfies Record<string, { permission: Permission; data: z.ZodType }>;
 
 export type EventType = keyof typeof eventCatalogue;
@@ -111,6 +178,31 @@ export type EventData<T extends EventType> = z.input<(typeof eventCatalogue)[T][
 
 export const eventTypes = Object.keys(eventCatalogue) as EventType[];
 export const isEventType = (type: string): type is EventType => Object.hasOwn(eventCatalogue, type);
+
+/** Names that other gateways use, accepted wherever event types are named. */
+export const alternativeNames: Readonly<Record<string, EventType>> = {
+  message: 'message.received',
+  'messages.upsert': 'message.received',
+  'send.message': 'message.sent',
+  'messages.update': 'message.ack',
+  'instance.status': 'session.status',
+  'connection.update': 'session.status',
+  'qrcode.updated': 'session.qr',
+  'groups.upsert': 'group.updated',
+  call: 'call.received',
+};
+
+/**
+ * The types that a name stands for: a type, one of its alternative names, `message.*` for a family, `*` for all. Null: no such name,
+ * which is never the same as a name that stands for nothing.
+ */
+export function typesNamed(name: string): readonly EventType[] | null {
+  if (name === '*') return eventTypes;
+  if (isEventType(name)) return [name];
+  if (Object.hasOwn(alternativeNames, name)) return [alternativeNames[name]!];
+  const family = name.endsWith('.*') ? eventTypes.filter((type) => type.startsWith(name.slice(0, -1))) : [];
+  return family.length > 0 ? family : null;
+}
 
 /** One row of the event log as it leaves the API. `cursor` is opaque and grows over the log; `sequence` counts without gaps within a session. */
 export const event = z

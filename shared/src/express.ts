@@ -93,14 +93,23 @@ function send(route: AnyRoute, res: Response, result: unknown): void {
   if (headers) res.set(headers);
   // The reply goes out as its schema says and no wider: what the schema does not name cannot leak.
   const checked = route.reply.parse(data);
-  if (!route.envelope) return void res.status(status).json(checked);
-  res.status(status).json({
+  const requestId = res.locals['requestId'] as unknown;
+  const envelope = {
     success: true,
     data: checked,
     ...(meta ? { meta } : {}),
     ...(warnings?.length ? { warnings } : {}),
-    requestId: res.locals['requestId'] as unknown,
-  });
+    requestId,
+  };
+  answerJson(res, status, route.envelope ? envelope : checked);
+}
+
+/** As `res.json` does, but as a string to the end: head and body then leave in one write, which a reply of this size gains most from. */
+function answerJson(res: Response, status: number, value: unknown): void {
+  const body = JSON.stringify(value);
+  res.status(status).setHeader('Content-Type', 'application/json; charset=utf-8');
+  res.setHeader('Content-Length', Buffer.byteLength(body));
+  res.end(body);
 }
 
 function parseInput(route: AnyRoute, req: Request, body: unknown): unknown {

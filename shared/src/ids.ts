@@ -1,14 +1,35 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { createHash, randomFillSync } from 'node:crypto';
 import { parsePhoneNumberFromString } from 'libphonenumber-js';
 
-/** Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then random bits, so that they sort by time of making. */
+/**
+ * Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then a count within the millisecond (its section 6.2, method 1),
+ * then random bits. So those of one process sort in the order of their making; two rows of one millisecond have only this to tell
+ * which came first.
+ */
 export function newId(now: number = Date.now()): string {
-  const bytes = randomBytes(16);
+  const bytes = random16();
+  count = now === last ? (count + 1) & 0xfff : 0;
+  last = now;
   bytes.writeUIntBE(now, 0, 6);
-  bytes[6] = (bytes[6]! & 0x0f) | 0x70;
+  bytes.writeUInt16BE(0x7000 | count, 6);
   bytes[8] = (bytes[8]! & 0x3f) | 0x80;
   const hex = bytes.toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}
+
+let last = 0;
+let count = 0;
+
+/** Drawn in stock: one call for 16 bytes costs as much as one for thousands. */
+const stock = Buffer.alloc(4_096);
+let taken = stock.length;
+function random16(): Buffer {
+  if (taken === stock.length) {
+    randomFillSync(stock);
+    taken = 0;
+  }
+  taken += 16;
+  return stock.subarray(taken - 16, taken);
 }
 
 const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;

@@ -5,6 +5,7 @@ export * from './events.js';
 export * from './ids.js';
 export * from './openapi.js';
 export * from './operations.js';
+export * from './paging.js';
 export * from './permissions.js';
 export * from './resources.js';
 export * from './route.js';

@@ -38,6 +38,10 @@ export const permissions = [
 
 export type Permission = (typeof permissions)[number];
 
+export const isPermission = (name: string): name is Permission => (permissions as readonly string[]).includes(name);
+/** `chats.*` and the like: everything of a group. */
+export const permissionGroups: ReadonlySet<string> = new Set(permissions.map((name) => `${name.slice(0, name.indexOf('.'))}.*`));
+
 /** Whether the grants of a credential (names, `group.*`, `*`) include a permission. */
 export function allows(grants: readonly string[], permission: Permission): boolean {
   const group = `${permission.slice(0, permission.indexOf('.'))}.*`;

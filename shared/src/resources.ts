@@ -50,6 +50,8 @@ export const sessionSettings = z
       .nullable(),
     queueIfOffline: z.boolean(),
     maxQueueAgeHours: z.number().positive().max(720),
+    /** Messages a day; null: the installation's. 0: none. */
+    dailyLimit: z.number().int().min(0).max(100_000_000).nullable().optional(),
     pacing: z.object({
       perMinute: z.number().int().min(0).max(100_000),
       chatGapMs: z.number().int().min(0).max(600_000),
@@ -73,6 +75,7 @@ export const session = z
     reconnectAttempts: z.number().int(),
     connectedAt: nullableTime,
     disconnectedAt: nullableTime,
+    uptimePercent: z.number(),
     errorCount: z.number().int(),
     lastError: z.string().nullable(),
     createdAt: time,
@@ -143,11 +146,64 @@ export const account = z
     isActive: z.boolean(),
     timezone: z.string(),
     uncertainPolicy: z.enum(['hold', 'retry']),
+    plan: z.object({ id: z.string(), name: z.string() }).nullable(),
+    /** Of the account's own and its plan's figures the tighter ones. 0: no limit. */
+    limits: z.object({
+      maxMessagesPerDay: z.number().int(),
+      maxMessagesPerMonth: z.number().int(),
+      maxSessions: z.number().int(),
+    }),
     apiKeyPrefix: z.string().nullable(),
     createdAt: time,
   })
   .meta({ id: 'Account' });
 export type AccountResource = z.infer<typeof account>;
+
+export const plan = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    dailyMessages: z.number().int(),
+    monthlyMessages: z.number().int(),
+    maxSessions: z.number().int(),
+    apiLimit: z.number().int(),
+    pricePerMessage: z.string(),
+    currency: z.string(),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .meta({ id: 'Plan' });
+
+export const quota = z
+  .object({
+    limits: z.array(
+      z.object({
+        scope: z.enum(['session.daily', 'account.daily', 'plan.monthly']),
+        limit: z.number().int(),
+        used: z.number().int(),
+        reserved: z.number().int(),
+        remaining: z.number().int(),
+        resetAt: time,
+      }),
+    ),
+    /** The scope with the least left; null: nothing is limited. */
+    tightest: z.string().nullable(),
+  })
+  .meta({ id: 'Quota' });
+
+export const auditEntry = z
+  .object({
+    id: z.string(),
+    at: time,
+    accountId: z.string().nullable(),
+    actor: z.object({ type: z.string(), id: z.string().nullable(), name: z.string().nullable() }),
+    action: z.string(),
+    object: z.object({ type: z.string(), id: z.string().nullable() }),
+    changes: z.record(z.string(), z.unknown()),
+    ip: z.string().nullable(),
+    requestId: z.string().nullable(),
+  })
+  .meta({ id: 'AuditEntry' });
 
 export const token = z
   .object({ token: z.string(), expiresAt: time, permissions: z.array(z.string()), sessionId: z.string().nullable() })

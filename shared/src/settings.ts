@@ -34,6 +34,15 @@ const commaList = z
   .union([z.array(z.string()), z.string()])
   .transform((value) => (Array.isArray(value) ? value : value.split(',')).map((item) => item.trim()).filter(Boolean));
 
+/** Whether the runtime knows the time zone (IANA). */
+export function isTimezone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+  } catch {
+    return false; // RangeError: the standard has no other way to ask.
+  }
+}
+
 const secretText = z.string().min(32, 'must have at least 32 characters; leave it out and one is made').optional();
 
 function setting<T extends z.ZodType>(
@@ -84,7 +93,12 @@ export const settings = {
     'postgres://user:password@host:5432/name for PostgreSQL. Unset: an SQLite file in DATA_DIR.',
     { secret: true },
   ),
-  REDIS_URL: setting('Storage', optional, 'Redis, optional.', { secret: true }),
+  REDIS_URL: setting(
+    'Storage',
+    optional,
+    'redis://host:6379, optional: with it several backends count their limits together. Nothing true is stored in it.',
+    { secret: true },
+  ),
   MAX_FILE_SIZE: setting('Storage', integer(1024, 2_147_483_647).default(10_485_760), 'Largest file that is accepted, in bytes.'),
   ALLOWED_FILE_TYPES: setting(
     'Storage',
@@ -104,6 +118,16 @@ export const settings = {
     'Types of files that are accepted, comma separated, with * as wildcard.',
   ),
 
+  PANEL_ENABLED: setting(
+    'Accounts',
+    flag.default(true),
+    'The panel at /admin. Off, a backend that serves programs alone starts in a fraction of the time.',
+  ),
+  REGISTRATION: setting(
+    'Accounts',
+    z.enum(['closed', 'open']).default('closed'),
+    'open: anyone who reaches the API may make an account. closed: only staff do.',
+  ),
   ADMIN_EMAIL: setting(
     'Accounts',
     z.email().default('admin@localhost.localdomain'),
@@ -192,7 +216,11 @@ export const settings = {
     integer(0, 20).default(3),
     'How often a send that certainly did not leave is tried again.',
   ),
-  MESSAGE_RETRY_INTERVAL: setting('Messages', integer(1, 1440).default(15), 'Minutes between those tries.'),
+  MESSAGE_RETRY_INTERVAL: setting(
+    'Messages',
+    z.coerce.number<string | number>().min(0.01).max(1440).default(15),
+    'Minutes until the first of those tries; each further one waits twice as long.',
+  ),
   IDEMPOTENCY_HOURS: setting('Messages', integer(1, 720).default(72), 'How long the reply to an Idempotency-Key is kept.'),
   DEFAULT_COUNTRY_CODE: setting(
     'Messages',
@@ -201,6 +229,58 @@ export const settings = {
       .regex(/^[1-9]\d{0,2}$/, 'must be a calling code such as 55')
       .optional(),
     'Calling code for numbers that begin with 0. Unset: they are refused.',
+  ),
+
+  API_KEY_RATE_LIMIT: setting(
+    'Limits',
+    integer(0, 100_000_000).default(1_000),
+    'Requests of one key within API_KEY_RATE_WINDOW, unless the key has a limit of its own. 0: none.',
+  ),
+  API_KEY_RATE_WINDOW: setting(
+    'Limits',
+    integer(1_000, 86_400_000).default(3_600_000),
+    'The sliding window of that limit, in milliseconds.',
+  ),
+  IP_RATE_LIMIT: setting(
+    'Limits',
+    integer(0, 100_000_000).default(100),
+    'Requests of one address without a valid credential within IP_RATE_WINDOW. 0: none.',
+  ),
+  IP_RATE_WINDOW: setting(
+    'Limits',
+    integer(1_000, 86_400_000).default(900_000),
+    'The sliding window of that limit, in milliseconds.',
+  ),
+  IP_RATE_AUTHENTICATED_FACTOR: setting(
+    'Limits',
+    integer(1, 10_000).default(10),
+    'How many times as many requests an address may make with valid credentials.',
+  ),
+  DEFAULT_DAILY_MESSAGE_LIMIT: setting(
+    'Limits',
+    integer(0, 100_000_000).default(1_000),
+    'Messages of one session a day, unless the session has a limit of its own. 0: none; it endangers the number.',
+  ),
+  QUOTA_TIMEZONE: setting(
+    'Limits',
+    z.string().default('UTC').refine(isTimezone, 'must be a time zone such as America/Lima'),
+    'Time zone of new accounts: where their days and months begin.',
+  ),
+  MAX_KEYS_PER_SESSION: setting('Limits', integer(1, 100_000).default(10), 'Most keys bound to one session.'),
+  KEY_EXPIRY_DAYS: setting(
+    'Limits',
+    integer(0, 36_500).default(365),
+    'Days after which a new key expires, unless it says when. 0: never.',
+  ),
+  KEY_AUTO_ROTATION: setting(
+    'Limits',
+    flag.default(false),
+    'Whether new keys get a successor before they expire, unless they say otherwise.',
+  ),
+  KEY_EXPIRY_NOTICE_DAYS: setting(
+    'Limits',
+    integer(1, 365).default(14),
+    'How many days before its end a key is announced, and its successor made.',
   ),
 
   LEASE_SECONDS: setting(
@@ -218,6 +298,16 @@ export const settings = {
     z.coerce.number<string | number>().min(0.5).max(300).default(5),
     'How often a session is proven alive.',
   ),
+  DISK_WARN_MB: setting(
+    'Timing',
+    integer(0, 1_000_000).default(500),
+    'With less room than this on its disk (MB) a worker says that it is degraded, before anything fails.',
+  ),
+  RECYCLE_ABOVE_MB: setting(
+    'Timing',
+    integer(0, 100_000).default(600),
+    'A browser above this much memory (PSS, in MB) is started anew as soon as its session has nothing to send. 0: never.',
+  ),
   MAX_RECONNECT_ATTEMPTS: setting(
     'Timing',
     integer(0, 100).default(5),
@@ -225,6 +315,11 @@ export const settings = {
   ),
 
   CORS_ORIGINS: setting('Security', commaList.default([]), 'Origins of web pages that may call the API, comma separated.'),
+  MAX_STREAMS_PER_KEY: setting(
+    'Security',
+    integer(1, 10_000).default(20),
+    'Most event streams (SSE and WebSocket) that one key or login may hold open on a backend.',
+  ),
   EGRESS_ALLOW: setting(
     'Security',
     commaList.default([]),

@@ -107,6 +107,7 @@ export const workerRoutes = {
       memoryMb: z.number(),
       browser: z.object({ path: z.string().nullable(), profile: z.string() }),
       outlet: z.object({ pending: z.number().int() }),
+      disk: z.object({ freeMb: z.number().int().nullable() }),
       compat: z.record(z.string(), z.array(compatReport)),
     }),
   }),
@@ -281,6 +282,7 @@ export const workerEvents = {
   'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
   'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
   'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
+  'session.recycled': z.object({ reason: z.string(), memoryMb: z.number().int() }),
   'session.backfill': z.object({
     chats: z.number().int(),
     messages: z.number().int(),

@@ -159,7 +159,7 @@ __d('WASmaxGroupsAddParticipantsRPC', () => ({
   async sendAddParticipantsRPC({ participantArgs, iqTo }) {
     const [{ participantJid }] = participantArgs;
     try {
-      const [result] = await line.request('group_change', { id: iqTo, how: 'add', participants: [fromJid(participantJid)] });
+      const [result] = await ask('group_change', createWid(iqTo), { how: 'add', participants: [fromJid(participantJid)] });
       return {
         name: 'AddParticipantsResponseSuccess',
         value: {

@@ -60,6 +60,8 @@ export interface Call {
 export interface Account {
   phone: string;
   lid: string;
+  /** Somebody made it or linked it; the others are only numbers that were asked for or written to. */
+  made: boolean;
   name: string;
   about: string;
   picture: string | null;
@@ -99,6 +101,7 @@ export interface Account {
 
 export interface AccountOptions {
   phone: string;
+  made?: boolean | undefined;
   name?: string | undefined;
   about?: string | undefined;
   isBusiness?: boolean | undefined;
@@ -114,6 +117,7 @@ export function newAccount(options: AccountOptions): Account {
   return {
     phone: options.phone,
     lid: lidOf(options.phone),
+    made: options.made ?? false,
     name: options.name ?? `Phone ${options.phone.slice(-4)}`,
     about: options.about ?? 'Hey there! I am simulated.',
     picture: null,

@@ -1,5 +1,6 @@
 export { simulatorClient, type SimulatorClient } from './client.js';
 export { startSimulator, type Simulator, type SimulatorOptions } from './server.js';
+export type { Proxy, ProxyOptions } from './proxy.js';
 export { builds, type BuildName } from './wire.js';
 export type { Delivery } from './control/messages.js';
 export type { Received } from './accounts.js';

@@ -48,7 +48,7 @@ export function createLinking(phones: Phones, options: LinkingOptions) {
   }
 
   function link(page: Waiting, phone: string): { device: string | null } {
-    const account = phones.create({ phone });
+    const account = phones.create({ phone, made: true });
     if (!account.passkey) return { device: admit(page, account) };
     page.passkey = { account, request: passkeyRequest(account.passkey) };
     page.push('passkey', page.passkey.request);

@@ -14,6 +14,7 @@ import { createJournal } from './journal.js';
 import { serveLine } from './line/line.js';
 import { createLinking } from './linking.js';
 import { createWeb } from './web.js';
+import { openProxy, type ProxyOptions } from './proxy.js';
 import { builds, type BuildName, type PageOptions } from './wire.js';
 import { createWorld } from './world.js';
 
@@ -79,6 +80,8 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     phoneUrl: `${controlUrl}/phone`,
     browserArgs: browserArgs(httpsPort, spki),
     client: simulatorClient(controlUrl),
+    /** A proxy that leads to this simulator alone; the caller closes it. */
+    openProxy: (given?: ProxyOptions) => openProxy(httpsPort, given),
     async close(): Promise<void> {
       for (const socket of lines.clients) socket.terminate();
       for (const listener of listeners) listener.end();

@@ -113,6 +113,23 @@ test('two devices of one account both hear, and each hears what the other sent',
   await heard(second, 'message_create', (message) => message.id.id === sent.id.id);
 }, 40_000);
 
+test('a proxy with a password leads to the simulator', async () => {
+  const simulator = await startSimulator({ build: 'classic' });
+  others.push(() => simulator.close());
+  const proxy = await simulator.openProxy({ username: 'ana', password: 'secret' });
+  others.push(() => proxy.close());
+  const profile = await newProfile();
+  others.push(() => rm(profile, { recursive: true, force: true, maxRetries: 5 }));
+  const stage = launch(simulator, profile, { proxyAuthentication: { username: 'ana', password: 'secret' } }, [
+    `--proxy-server=${proxy.url}`,
+  ]);
+  others.push(() => stage.client.destroy());
+  const [qr] = await heard(stage, 'qr', () => true, 15_000);
+  await simulator.client.scan({ qr: String(qr), phone: me });
+  await heard(stage, 'ready', () => true, 15_000);
+  expect(new Set(proxy.tunnels())).toEqual(new Set(['web.whatsapp.com:443']));
+}, 40_000);
+
 test('a simulator with a data file knows its devices after a restart', async () => {
   const profile = await newProfile();
   others.push(() => rm(profile, { recursive: true, force: true, maxRetries: 5 }));

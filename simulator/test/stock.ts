@@ -72,14 +72,14 @@ export async function newProfile(): Promise<string> {
 }
 
 /** A client that is starting; `stage.client.destroy()` ends its browser. */
-export function launch(simulator: Simulator, profile: string, more: Record<string, unknown> = {}): Stage {
+export function launch(simulator: Simulator, profile: string, more: Record<string, unknown> = {}, flags: string[] = []): Stage {
   const client = new library.Client({
     authStrategy: new library.LocalAuth({ dataPath: profile }),
     webVersionCache: { type: 'none' },
     puppeteer: {
       executablePath: browserPath,
       pipe: true,
-      args: [...leanFlags, ...simulator.browserArgs],
+      args: [...leanFlags, ...simulator.browserArgs, ...flags],
       protocolTimeout: 20_000,
     },
     ...more,
@@ -90,13 +90,17 @@ export function launch(simulator: Simulator, profile: string, more: Record<strin
   return { simulator, client, events };
 }
 
+/** How long anything is waited for at most; shorter where most of it is expected to fail. */
+export const patience = { ms: 15_000 };
+
 /** Waits for a condition, never for a duration. */
 export async function until<T>(what: string, probe: () => T | Promise<T>, ms = 5000): Promise<NonNullable<T>> {
-  for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) {
+  const longest = Math.min(ms, patience.ms);
+  for (const end = Date.now() + longest; Date.now() < end; await sleep(10)) {
     const found = await probe();
     if (found) return found as NonNullable<T>;
   }
-  throw new Error(`Waited ${ms} ms in vain for ${what}`);
+  throw new Error(`Waited ${longest} ms in vain for ${what}`);
 }
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- what the library hands over has no types worth the name */

@@ -8,6 +8,7 @@ import { newId } from '@chasqui/shared';
 import { createBackend } from './backend.js';
 import { systemClock, type Clock } from './clock.js';
 import type { WorkerConfig } from './config.js';
+import { createDisk } from './disk.js';
 import type { Engine } from './engine/engine.js';
 import { createEngine } from './engine/wwebjs/client.js';
 import { createDelivery } from './events/delivery.js';
@@ -37,6 +38,7 @@ export interface Worker {
 
 const flushMs = 5_000;
 const hourMs = 3_600_000;
+const minuteMs = 60_000;
 
 /** Builds and starts a worker: the only place that constructs and wires. `engine` and `clock` are replaced in tests. */
 export async function startWorker(
@@ -55,12 +57,20 @@ export async function startWorker(
   const outlet = createOutlet({ store, clock, log, newId: () => newId(clock.now()), seenDays: 30 });
   const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
   const delivery = createDelivery({ outlet, call: backend.call, worker, epochOf: marks.epoch, clock, random: Math.random, log });
-  const engine = over.engine ?? createEngine({ browser: config.browser, loadTimeoutMs: config.initTimeoutMs });
+  const engine =
+    over.engine ??
+    createEngine({
+      browser: config.browser,
+      loadTimeoutMs: config.initTimeoutMs,
+      onOddity: (sentence, fields) => log.warn(sentence, fields),
+    });
   const profiles = createProfiles({ dir: config.dir, clock, log });
   const gate = createGate(config.startConcurrency);
   const registry = createRegistry({
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
+    leaseMs: config.leaseMs,
+    now: clock.now,
     log,
     create: (id) =>
       createSession(id, {
@@ -76,9 +86,12 @@ export async function startWorker(
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,
         maxReconnectAttempts: config.maxReconnectAttempts,
+        recycleAboveMb: config.recycleAboveMb,
       }),
   });
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
+  const disk = createDisk({ dir: config.dir, warnBelowMb: config.diskWarnMb, pending: outlet.pending, log });
+  await disk.look();
   let troubles = 0;
   const app = createServer({
     serviceKey: config.serviceKey,
@@ -93,7 +106,8 @@ export async function startWorker(
       browser: { path: config.browser.path, profile: config.browser.profile },
       sendDeadlineMs: config.sendDeadlineMs,
       outletPending: outlet.pending,
-      isHealthy: () => outlet.healthy() && troubles === 0,
+      isHealthy: () => outlet.healthy() && disk.hasRoom() && troubles === 0,
+      diskFreeMb: disk.freeMb,
     },
   });
   const server = app.listen(config.port, config.host);
@@ -115,6 +129,8 @@ export async function startWorker(
     outlet.prune();
   }, hourMs);
   pruning.unref();
+  const watchingDisk = setInterval(() => void disk.look(), minuteMs);
+  watchingDisk.unref();
   log.info('The worker is ready.', { workerId: worker.workerId, port, version, browserProfile: config.browser.profile });
 
   return {
@@ -125,11 +141,14 @@ export async function startWorker(
     async close() {
       heartbeat.stop();
       clearInterval(pruning);
+      clearInterval(watchingDisk);
       // Running sends finish, because a session waits for its lane; then browsers close, and what they told is handed over.
       await registry.close();
       await delivery.stop(flushMs);
       await shut(server);
       backend.close();
+      record.flush();
+      outlet.saveMark();
       store.close();
       await lock.release();
       log.info('The worker has stopped.', { workerId: worker.workerId });

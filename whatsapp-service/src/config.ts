@@ -23,6 +23,9 @@ export interface WorkerConfig {
   readonly heartbeatMs: number;
   readonly probeMs: number;
   readonly maxReconnectAttempts: number;
+  /** Megabytes; 0: never. */
+  readonly recycleAboveMb: number;
+  readonly diskWarnMb: number;
   readonly browser: Readonly<{ path: string | null; profile: Settings['BROWSER_PROFILE']; args: readonly string[] }>;
   readonly logLevel: Settings['LOG_LEVEL'];
 }
@@ -48,6 +51,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
     heartbeatMs: settings.HEARTBEAT_SECONDS * 1000,
     probeMs: settings.PROBE_SECONDS * 1000,
     maxReconnectAttempts: settings.MAX_RECONNECT_ATTEMPTS,
+    recycleAboveMb: settings.RECYCLE_ABOVE_MB,
+    diskWarnMb: settings.DISK_WARN_MB,
     browser: Object.freeze({
       path: settings.BROWSER_PATH ? path.resolve(cwd, settings.BROWSER_PATH) : null,
       profile: settings.BROWSER_PROFILE,

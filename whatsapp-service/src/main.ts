@@ -1,4 +1,5 @@
 import { SettingsError } from '@chasqui/shared';
+import { armFailPoints } from '@chasqui/shared/fail-point';
 import { startWorker } from './app.js';
 import { readConfig, type WorkerConfig } from './config.js';
 import { errorFields } from './log.js';
@@ -6,6 +7,8 @@ import { LockHeldError } from './sessions/profile-lock.js';
 
 /** How long an orderly stop may take before the process goes all the same. */
 const stopWithinMs = 30_000;
+
+armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 
 function configOrExit(): WorkerConfig {
   try {

@@ -24,12 +24,16 @@ export interface MemoryEngine extends Engine {
   letGo(): void;
   sent: EngineSend[];
   lookups: number;
+  /** How often pages were loaded anew, and what that does. */
+  reloads: number;
   /** What the next sends and lookups end in. */
   answer: {
-    send: (send: EngineSend, onHandover: () => Promise<void>) => ReturnType<EngineSession['send']>;
+    send: (send: EngineSend, onHandover: () => Promise<number>) => ReturnType<EngineSession['send']>;
     lookup: () => unknown;
     probe: () => Promise<{ roundTripMs: number; canary: boolean }>;
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
+    reload: () => Promise<void>;
+    pids: () => Promise<number[]>;
   };
 }
 
@@ -60,6 +64,7 @@ export function createMemoryEngine(): MemoryEngine {
     launches: 0,
     sent: [],
     lookups: 0,
+    reloads: 0,
     open: () => open,
     most: () => most,
     last: () => browsers[browsers.length - 1]!,
@@ -79,6 +84,8 @@ export function createMemoryEngine(): MemoryEngine {
       lookup: () => ({ found: false, proven: false }),
       probe: async () => ({ roundTripMs: 1, canary: true }),
       backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
+      reload: async () => Promise.reject(new Error('The browser takes no orders.')),
+      pids: async () => [],
     },
     async launch(options) {
       engine.launches += 1;
@@ -121,8 +128,12 @@ export function createMemoryEngine(): MemoryEngine {
     downloadMedia: async () => ({ bytes: Buffer.from('<b>bytes</b>'), mimetype: 'text/html', filename: 'a "b"\r\n.html' }),
     probe: () => engine.answer.probe(),
     backfill: ({ since }) => engine.answer.backfill(since),
+    async reload() {
+      engine.reloads += 1;
+      await engine.answer.reload();
+    },
     compat: () => [],
-    pids: async () => [],
+    pids: () => engine.answer.pids(),
     logout: async () => void (browser.loggedOut = true),
     async close() {
       if (!browser.closed) open -= 1;

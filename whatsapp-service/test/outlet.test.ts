@@ -106,11 +106,37 @@ describe('the outlet', () => {
     expect(outlet.batch(1)).toEqual(outlet.batch(1));
     outlet.acknowledge(1);
     expect([outlet.batch(1), outlet.pending()]).toEqual([[], 0]);
+    outlet.saveMark();
     store.close();
     open();
     outlet.append('a', 1, heal('2'));
     outlet.commit();
     expect(outlet.batch(5).map(({ cursor, sequence }) => [cursor, sequence])).toEqual([[2, 2]]);
+  });
+
+  test('a worker that was killed before the mark was written tells the same events again, under the same ids', () => {
+    outlet.append('a', 1, heal('1'));
+    outlet.commit();
+    const before = outlet.batch(1);
+    outlet.acknowledge(1);
+    store.close();
+    open();
+    expect(outlet.batch(1)).toEqual(before);
+  });
+
+  test('a full disk loses nothing: events are kept in order, health tells of it, and they are written when there is room', () => {
+    outlet.append('a', 1, heal('1'));
+    outlet.commit();
+    const pages = Number(store.pragma('page_count', { simple: true }));
+    store.pragma(`max_page_count = ${pages}`);
+    for (let number = 2; number < 200; number += 1) outlet.append('a', 1, heal(`${number} ${'x'.repeat(500)}`));
+    outlet.commit();
+    expect([outlet.healthy(), outlet.batch(500).length, outlet.pending()]).toEqual([false, 1, 199]);
+    store.pragma('max_page_count = 1000000');
+    outlet.commit();
+    expect(outlet.healthy()).toBe(true);
+    const events = [...outlet.batch(500)];
+    expect(events.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 199 }, (_, index) => index + 1));
   });
 
   test('is written with synchronous=FULL', () => {

@@ -9,7 +9,7 @@ import { EngineError } from '../src/engine/engine.js';
 import { createSession, type Session } from '../src/sessions/session.js';
 import { createMemoryEngine, createTestClock, createTestLog, identity, settle } from './memory-engine.js';
 
-function rig(maxReconnectAttempts = 3) {
+function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   const engine = createMemoryEngine();
   const clock = createTestClock();
   const log = createTestLog();
@@ -36,6 +36,7 @@ function rig(maxReconnectAttempts = 3) {
     initTimeoutMs: 60_000,
     probeMs: 5_000,
     maxReconnectAttempts,
+    recycleAboveMb,
     profiles: {
       async claim(id) {
         if (held.has(id)) throw new EngineError('PROFILE_LOCKED', 'Held.');
@@ -61,7 +62,18 @@ function rig(maxReconnectAttempts = 3) {
     await signal({ type: 'authenticated' });
     await signal({ type: 'ready', identity });
   };
-  return { engine, clock, log, events, wiped, session, statuses, shown, signal, connect, mark: () => watermark };
+  /** Memory is read from the system, which the test's clock does not turn: probes go on until it was. */
+  const measured = async (): Promise<void> => {
+    for (
+      const before = engine.launches, most = { rounds: 200 };
+      engine.launches === before && most.rounds > 0;
+      most.rounds -= 1
+    ) {
+      await clock.advance(5_000);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  return { engine, clock, log, events, wiped, session, statuses, shown, signal, connect, measured, mark: () => watermark };
 }
 const code = (clock: { now(): number }): EngineSignal => ({
   type: 'qr',
@@ -155,7 +167,7 @@ describe('stopping', () => {
       new Promise((resolve) => {
         finish = () => resolve({ outcome: 'sent', whatsappId: 'w', ack: 1, at: '' });
       });
-    const sending = it.session.send({} as never, { onTurn: () => undefined, onHandover: async () => undefined });
+    const sending = it.session.send({} as never, { onTurn: () => undefined, onHandover: async () => Infinity });
     await settle();
     const stopped = it.session.stop({ logout: false });
     await settle();
@@ -165,7 +177,7 @@ describe('stopping', () => {
     expect(await sending).toMatchObject({ outcome: 'sent' });
     expect(it.shown()).toBe('disconnected USER_STOPPED');
     await expect(
-      it.session.send({} as never, { onTurn: () => undefined, onHandover: async () => undefined }),
+      it.session.send({} as never, { onTurn: () => undefined, onHandover: async () => Infinity }),
     ).rejects.toMatchObject({
       code: 'SESSION_NOT_CONNECTED',
     });
@@ -319,6 +331,90 @@ describe('losing the browser', () => {
       event: 'session.heal',
       payload: { step: 'probe', reason: 'PAGE_UNRESPONSIVE', ok: false },
     });
+  });
+
+  const heals = (): unknown[] => it.events.flatMap((event) => (event.event === 'session.heal' ? [event.payload] : []));
+
+  test('a page whose browser takes orders is loaded anew first, and that may be enough', async () => {
+    await it.connect();
+    it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
+    it.engine.answer.reload = async () => undefined;
+    await it.clock.advance(5_000);
+    expect([it.shown(), it.engine.reloads]).toEqual(['connecting PAGE_UNRESPONSIVE', 1]);
+    it.engine.answer.probe = async () => ({ roundTripMs: 1, canary: true });
+    await it.signal({ type: 'ready', identity });
+    expect([it.shown(), it.engine.launches]).toEqual(['connected', 1]);
+    expect(heals()).toEqual([
+      { step: 'probe', reason: 'PAGE_UNRESPONSIVE', ok: false },
+      { step: 'reload', reason: 'PAGE_UNRESPONSIVE', ok: true },
+    ]);
+    // The next trouble has its own first step, once the page has held for a while.
+    await it.clock.advance(31_000);
+    it.engine.answer.probe = async () => ({ roundTripMs: 1, canary: false });
+    await it.clock.advance(5_000);
+    expect([it.shown(), it.engine.reloads]).toEqual(['connecting EVENT_BRIDGE_BROKEN', 2]);
+  });
+
+  test('what loading anew does not mend within 15 s gets another browser, and each step is told', async () => {
+    await it.connect();
+    it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
+    it.engine.answer.reload = async () => undefined;
+    await it.clock.advance(5_000 + 15_000 + 500);
+    expect([it.shown(), it.engine.launches]).toEqual(['initializing STARTING', 2]);
+    it.engine.answer.probe = async () => ({ roundTripMs: 1, canary: true });
+    await it.signal({ type: 'ready', identity });
+    expect(it.shown()).toBe('connected');
+    expect(heals()).toEqual([
+      { step: 'probe', reason: 'PAGE_UNRESPONSIVE', ok: false },
+      { step: 'reload', reason: 'PAGE_UNRESPONSIVE', ok: false },
+      { step: 'restart', reason: 'PAGE_UNRESPONSIVE', ok: true },
+    ]);
+  });
+
+  test('a stop while the page is loaded anew ends it all the same', async () => {
+    await it.connect();
+    it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
+    it.engine.answer.reload = () => new Promise(() => undefined);
+    await it.clock.advance(5_000);
+    await it.session.stop({ logout: false });
+    await it.clock.advance(60_000);
+    expect([it.shown(), it.engine.open(), it.engine.launches]).toEqual(['disconnected USER_STOPPED', 0, 1]);
+  });
+
+  test('a browser above the memory mark is replaced, but not while something is being sent', async () => {
+    it = rig(3, 1);
+    await it.connect();
+    it.engine.answer.pids = async () => [process.pid];
+    let finish = (): void => undefined;
+    it.engine.answer.send = () =>
+      new Promise((resolve) => {
+        finish = () => resolve({ outcome: 'sent', whatsappId: 'w', ack: 1, at: '' });
+      });
+    const sending = it.session.send({} as never, { onTurn: () => undefined, onHandover: async () => Infinity });
+    await it.clock.advance(40_000);
+    expect([it.shown(), it.engine.launches]).toEqual(['connected', 1]);
+    finish();
+    await sending;
+    await it.measured();
+    expect([it.shown(), it.engine.launches, it.engine.most()]).toEqual(['initializing STARTING', 2, 1]);
+    expect(it.events).toContainEqual({
+      event: 'session.recycled',
+      payload: { reason: 'MEMORY_RECYCLED', memoryMb: expect.any(Number) },
+    });
+    await it.signal({ type: 'ready', identity });
+    expect(it.shown()).toBe('connected');
+  });
+
+  test('without a living lease nothing may be handed over; a later word of the backend is a living one', async () => {
+    await it.connect();
+    expect(it.session.holdsLease()).toBe(true);
+    it.session.lease(it.clock.now() + 20_000);
+    await it.clock.advance(19_000);
+    expect(it.session.holdsLease()).toBe(true);
+    await it.clock.advance(2_000);
+    expect(it.session.holdsLease()).toBe(false);
+    it.session.lease(it.clock.now() + 20_000);
+    expect(it.session.holdsLease()).toBe(true);
   });
 
   test('one failed probe alone changes nothing', async () => {

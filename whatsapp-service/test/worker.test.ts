@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -44,7 +45,11 @@ async function startBackend(): Promise<string> {
         data = { ackCursor: body.events.at(-1)!.cursor, refused: [], resend: [] };
       } else {
         beats.push(body);
-        data = reply(body);
+        try {
+          data = reply(body);
+        } catch {
+          return void req.socket.destroy();
+        }
       }
       res.setHeader('content-type', 'application/json').end(JSON.stringify({ success: true, data, requestId: 'r' }));
     });
@@ -53,7 +58,7 @@ async function startBackend(): Promise<string> {
   return `http://127.0.0.1:${(backend.address() as AddressInfo).port}`;
 }
 
-async function start(backendUrl: string): Promise<void> {
+async function start(backendUrl: string, more: Record<string, string> = {}): Promise<void> {
   const env = {
     SERVICE_API_KEY: key,
     DATA_DIR: dir,
@@ -61,6 +66,7 @@ async function start(backendUrl: string): Promise<void> {
     HEARTBEAT_SECONDS: '0.2',
     MAX_FILE_SIZE: '2048',
     MAX_SESSIONS: '2',
+    ...more,
   };
   worker = await startWorker({ ...readConfig(env, dir), port: 0 }, { engine, log });
 }
@@ -238,6 +244,33 @@ describe('sessions', () => {
     await until('its end', () => engine.open() === 0);
     expect(existsSync(join(dir, 'worker', 'profiles', 's1'))).toBe(true);
   });
+
+  test('without a living lease a send is refused before the page sees it, and with the next heartbeat it goes', async () => {
+    let isHeard = true;
+    const answer = reply;
+    reply = (beat) => {
+      if (!isHeard) throw new Error('The backend does not answer.');
+      return answer(beat);
+    };
+    await worker.close();
+    await start(`http://127.0.0.1:${(backend.address() as AddressInfo).port}`, { LEASE_SECONDS: '5' });
+    await connect();
+    isHeard = false;
+    const refused = await until(
+      'the lease to run out',
+      async () => {
+        const given = await put(`m${Date.now()}`, command({ reservedId: `3EB0${randomBytes(9).toString('hex').toUpperCase()}` }));
+        return given.status === 409 ? given : null;
+      },
+      8_000,
+    );
+    expect(refused.body.error.code).toBe('STALE_EPOCH');
+    const before = engine.sent.length;
+    isHeard = true;
+    await until('the lease to be renewed', async () => (await put('m-late')).status === 200, 8_000);
+    expect(engine.sent.length).toBeGreaterThan(before);
+    expect((await put('m-late')).body.data).toMatchObject({ outcome: 'sent' });
+  }, 30_000);
 
   test('without a backend sessions go on, and what they told arrives later', async () => {
     await connect();

@@ -20,7 +20,11 @@ export class Account {
   @Column(column.flag({ default: true })) isActive: boolean;
   @Column(column.string(64, { default: 'UTC' })) timezone: string;
   @Column(column.string(8, { default: 'hold' })) uncertainPolicy: 'hold' | 'retry';
+  /** What holds while the account is on no plan. */
   @Column(column.integer({ default: 10 })) maxSessions: number;
+  @Column(orNull(column.id())) planId: string | null;
+  /** Besides the plan's own daily limit; the tighter one counts. 0: none. */
+  @Column(column.integer({ default: 0 })) maxMessagesPerDay: number;
   @Column(orNull(column.time())) lastLoginAt: Date | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;

@@ -2,14 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { AppError, newId } from '@chasqui/shared';
 import { hash, verify } from '@node-rs/argon2';
 import type { Database } from '../db/database.js';
-import { insertRow, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, isConflict, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
+import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { Account, type Role } from './account.entity.js';
 import type { ApiKeys } from './api-keys.js';
 import { createLoginLimit } from './login-limit.js';
+import { Plan } from './plan.entity.js';
 import type { Tokens } from './tokens.js';
 
 /** Of nobody's password: an unknown address takes as long to refuse as a wrong password. */
@@ -25,18 +27,30 @@ export function createAccounts({
   clock,
   keys,
   tokens,
+  timezone = 'UTC',
 }: {
   database: Database;
   clock: Clock;
   keys: ApiKeys;
   tokens: Tokens;
+  /** Of new accounts. */
+  timezone?: string;
 }) {
   const limit = createLoginLimit(clock);
+  const listeners = new Set<(accountId: string) => void>();
   const rows = database.reader.getRepository(Account);
 
   async function create(
     caller: Caller | null,
-    wish: { username: string; email: string; password: string; role: Role; mustChangePassword?: boolean },
+    wish: {
+      username: string;
+      email: string;
+      password: string;
+      role: Role;
+      maxSessions?: number;
+      planId?: string | null;
+      mustChangePassword?: boolean;
+    },
   ): Promise<{ account: Account; apiKey: string }> {
     if (!isPassword(wish.password))
       throw new AppError(
@@ -46,11 +60,43 @@ export function createAccounts({
       );
     const email = wish.email.toLowerCase();
     const passwordHash = await hash(wish.password);
-    return database.write.run(async (tx) => {
-      for (const [field, value] of Object.entries({ username: wish.username, email })) {
-        if (await tx.manager.existsBy(Account, { [field]: value })) throw new AppError('ALREADY_EXISTS', { field });
+    return naming({ username: wish.username, email }, null, () => insertAccount(caller, { ...wish, email, passwordHash }));
+  }
+
+  /** Runs a write of unique fields; when one is taken, says which: two at once are told apart by the index, not by a look before. */
+  async function naming<T>(
+    unique: { username?: string; email?: string },
+    own: string | null,
+    write: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await write();
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+      for (const [field, value] of Object.entries(unique)) {
+        const taken = await rows.findOneBy({ [field]: value });
+        if (taken && taken.id !== own) throw new AppError('ALREADY_EXISTS', { field });
       }
+      throw error;
+    }
+  }
+
+  function insertAccount(
+    caller: Caller | null,
+    wish: {
+      username: string;
+      email: string;
+      passwordHash: string;
+      role: Role;
+      maxSessions?: number;
+      planId?: string | null;
+      mustChangePassword?: boolean;
+    },
+  ): Promise<{ account: Account; apiKey: string }> {
+    const { email, passwordHash } = wish;
+    return database.write.run(async (tx) => {
       const now = clock.now();
+      if (wish.planId) await holdPlan(tx, wish.planId);
       const account: Account = {
         id: newId(now.getTime()),
         username: wish.username,
@@ -60,9 +106,11 @@ export function createAccounts({
         jwtSecret: newSecret(),
         role: wish.role,
         isActive: true,
-        timezone: 'UTC',
+        timezone,
         uncertainPolicy: 'hold',
-        maxSessions: 10,
+        maxSessions: wish.maxSessions ?? 10,
+        planId: wish.planId ?? null,
+        maxMessagesPerDay: 0,
         lastLoginAt: null,
         createdAt: now,
         updatedAt: now,
@@ -89,6 +137,8 @@ export function createAccounts({
     shown: Record<string, unknown>,
   ): Promise<void> {
     await database.write.run(async (tx) => {
+      if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await keepAnAdmin(tx, id);
+      if (changes.planId) await holdPlan(tx, changes.planId);
       const affected = await updateRows(tx, Account, { id }, { ...changes, updatedAt: clock.now() });
       if (affected === 0) throw new AppError('ACCOUNT_NOT_FOUND');
       await recordAudit(tx, caller, {
@@ -102,10 +152,16 @@ export function createAccounts({
     });
     tokens.forget(id);
     keys.forget();
+    for (const listener of listeners) listener(id);
   }
 
   return {
     create,
+    /** Called on this backend after each committed change of an account. Must not throw. Gives the way to stop listening. */
+    onChanged(listener: (accountId: string) => void): () => void {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
     find: (id: string): Promise<Account | null> => rows.findOneBy({ id }),
     list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
 
@@ -113,6 +169,8 @@ export function createAccounts({
     async ensureFirstAdmin(wish: {
       email: string;
       password: string | undefined;
+      /** The operator's own account may use what the worker holds. */
+      maxSessions: number;
     }): Promise<{ email: string; password: string | null; apiKey: string } | null> {
       const [count] = await select<{ n: number | string }>(database.reader, 'SELECT COUNT(*) AS n FROM accounts');
       if (Number(count!.n) > 0) return null;
@@ -123,6 +181,7 @@ export function createAccounts({
         password,
         role: 'admin',
         mustChangePassword: wish.password === undefined,
+        maxSessions: wish.maxSessions,
       });
       return { email: account.email, password: wish.password === undefined ? password : null, apiKey };
     },
@@ -164,35 +223,50 @@ export function createAccounts({
     },
     logoutEverywhere: (caller: Caller, id: string) => change(caller, id, 'account.logout', { jwtSecret: newSecret() }, {}),
     async setRole(caller: Caller, id: string, role: Role): Promise<void> {
-      await keepAnAdmin(id, role === 'admin');
       await change(caller, id, 'account.role', { role }, { role });
     },
     async setActive(caller: Caller, id: string, isActive: boolean): Promise<void> {
-      await keepAnAdmin(id, isActive);
       await change(caller, id, 'account.active', { isActive }, { isActive });
+    },
+    /** What staff decide of an account; throws `LAST_ADMIN`, `PLAN_NOT_FOUND`. */
+    async govern(
+      caller: Caller,
+      id: string,
+      changes: Partial<Pick<Account, 'role' | 'isActive' | 'planId' | 'maxMessagesPerDay'>>,
+    ): Promise<Account> {
+      await change(caller, id, 'account.govern', changes, changes);
+      return rows.findOneByOrFail({ id });
     },
     async update(
       caller: Caller,
       id: string,
       changes: Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy'>>,
     ): Promise<Account> {
-      await change(
-        caller,
+      const lower = changes.email ? { ...changes, email: changes.email.toLowerCase() } : changes;
+      await naming(
+        { ...(lower.username ? { username: lower.username } : {}), ...(lower.email ? { email: lower.email } : {}) },
         id,
-        'account.update',
-        { ...changes, ...(changes.email ? { email: changes.email.toLowerCase() } : {}) },
-        changes,
+        () => change(caller, id, 'account.update', lower, changes),
       );
       return rows.findOneByOrFail({ id });
     },
   };
 
-  async function keepAnAdmin(id: string, stays: boolean): Promise<void> {
-    if (stays) return;
-    const others = await rows.countBy({ role: 'admin', isActive: true });
-    const one = await rows.findOneBy({ id });
-    if (one?.role === 'admin' && one.isActive && others === 1)
-      throw new AppError('SESSION_STATE_CONFLICT', {}, 'This is the last admin. Make another one first.');
+  /** Closes: the plan is removed while an account is put on it; see plans.ts. */
+  async function holdPlan(tx: Transaction, id: string): Promise<void> {
+    if ((await updateRows(tx, Plan, { id }, { updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
+  }
+
+  /** Closes: two admins demote each other at once, each seeing the other still there. All admins' rows are held first. */
+  async function keepAnAdmin(tx: Transaction, id: string): Promise<void> {
+    const before = await tx.manager.findBy(Account, { role: 'admin' });
+    await holdRows(
+      tx,
+      Account,
+      before.map((one) => one.id),
+    );
+    const admins = await tx.manager.findBy(Account, { role: 'admin', isActive: true });
+    if (admins.length === 1 && admins[0]!.id === id) throw new AppError('LAST_ADMIN');
   }
 }
 

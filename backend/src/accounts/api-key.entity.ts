@@ -17,7 +17,19 @@ export class ApiKey {
   @Column(column.string(4)) lastFour: string;
   @Column(column.json()) permissions: string[];
   @Column(column.flag({ default: true })) isActive: boolean;
+  /** Requests within the window; null: the installation's. 0: none. */
+  @Column(orNull(column.integer())) rateLimit: number | null;
+  @Column(orNull(column.integer())) rateWindowMs: number | null;
   @Column(orNull(column.time())) expiresAt: Date | null;
+  /** A successor is made before it expires. */
+  @Column(column.flag({ default: false })) autoRotation: boolean;
+  @Column(orNull(column.id())) successorId: string | null;
+  /** A successor whose secret nobody has collected yet: until then no secret opens it. */
+  @Column(column.flag({ default: false })) isClaimable: boolean;
+  /** When its owner was told that it ends. */
+  @Column(orNull(column.time())) noticedAt: Date | null;
+  /** Switched off can be switched on again; deleted is for good. */
+  @Column(orNull(column.time())) deletedAt: Date | null;
   @Column(orNull(column.time())) lastUsedAt: Date | null;
   @Column(column.time()) createdAt: Date;
 }

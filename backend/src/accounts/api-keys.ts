@@ -1,46 +1,88 @@
-import { createHash, randomBytes } from 'node:crypto';
-import { AppError, newId } from '@chasqui/shared';
+import { allows, AppError, isPermission, newId, permissionGroups, type Permission } from '@chasqui/shared';
+import { IsNull, LessThanOrEqual, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { insertRow, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import type { Events } from '../events/events.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
+import { Account } from './account.entity.js';
 import { ApiKey } from './api-key.entity.js';
-
-const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
-const checksumLength = 6;
-
-/** Base 62 of a number of any size, filled up with zeros. */
-function base62(bytes: Buffer, length: number): string {
-  let value = BigInt(`0x${bytes.toString('hex')}`);
-  let text = '';
-  for (; value > 0n; value /= 62n) text = alphabet[Number(value % 62n)]! + text;
-  return text.padStart(length, '0');
-}
-const checksum = (body: string): string =>
-  base62(createHash('sha256').update(`chq:${body}`).digest().subarray(0, 4), checksumLength).slice(-checksumLength);
-const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex');
-
-/** `chq_`, 32 random bytes in base 62 (43 characters), six of checksum: a mistyped key is refused without a look into the database. */
-export function makeKey(): string {
-  const body = base62(randomBytes(32), 43);
-  return `chq_${body}${checksum(body)}`;
-}
-export function isKeyForm(text: string): boolean {
-  const match = /^chq_([0-9A-Za-z]{43})([0-9A-Za-z]{6})$/.exec(text);
-  return match !== null && checksum(match[1]!) === match[2];
-}
+import { hashOf, isKeyForm, makeKey } from './key-form.js';
 
 /** How long another backend may go on believing in a key that was changed elsewhere. */
-const cacheMs = 5_000;
+const cacheMs = 1_000;
 const lastUsedEveryMs = 60_000;
+const dayMs = 86_400_000;
+
+export interface KeyRules {
+  /** Most keys bound to one session. */
+  mostPerSession: number;
+  /** Of a new key that does not say when it ends. 0: never. */
+  expiryDays: number;
+  autoRotation: boolean;
+  /** How long before its end a key is announced. */
+  noticeDays: number;
+}
+export interface KeyWish {
+  name: string;
+  permissions: string[];
+  sessionId?: string | null;
+  rateLimit?: number | null;
+  rateWindowMs?: number | null;
+  /** Null: never. Left out: as the rules have it. */
+  expiresAt?: Date | null;
+  autoRotation?: boolean;
+}
+export type KeyChange = Partial<Omit<KeyWish, 'sessionId'>> & { isActive?: boolean };
+/** A key of the account, and of this session when one is named. */
+export interface KeyRef {
+  id: string;
+  sessionId?: string;
+}
+
+export const defaultKeyRules: KeyRules = { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 14 };
 
 export type ApiKeys = ReturnType<typeof createApiKeys>;
 
-export function createApiKeys({ database, clock }: { database: Database; clock: Clock }) {
-  const cache = new Map<string, { key: ApiKey | null; until: number }>();
+/** Whether who holds these grants may hand on this one: never more than it holds itself (KEY-11). */
+const holds = (own: readonly string[], grant: string): boolean =>
+  own.includes('*') || own.includes(grant) || (isPermission(grant) && allows(own, grant as Permission));
+
+function requireKnown(grants: readonly string[]): void {
+  const unknown = grants.find((grant) => grant !== '*' && !isPermission(grant) && !permissionGroups.has(grant));
+  if (unknown !== undefined)
+    throw new AppError('UNKNOWN_PERMISSION', { permission: unknown }, `There is no permission ${unknown}.`);
+}
+function requireHeld(caller: Caller, grants: readonly string[]): void {
+  const missing = grants.find((grant) => !holds(caller.permissions, grant));
+  if (missing === undefined) return;
+  throw new AppError('PERMISSION_DENIED', { permission: missing }, `Who does not hold ${missing} cannot give it to a key.`);
+}
+
+export function createApiKeys({
+  database,
+  clock,
+  events,
+  rules = defaultKeyRules,
+}: {
+  database: Database;
+  clock: Clock;
+  events: Events;
+  rules?: KeyRules;
+}) {
+  const rows = database.reader.getRepository(ApiKey);
+  const cache = new Map<string, { key: ApiKey; until: number }>();
   const used = new Map<string, number>();
+  const listeners = new Set<() => void>();
+  let changes = 0;
+  const forget = (): void => {
+    changes += 1;
+    cache.clear();
+    for (const listener of listeners) listener();
+  };
+  const inDays = (days: number): Date => new Date(clock.now().getTime() + days * dayMs);
 
   async function insert(
     tx: Transaction,
@@ -51,11 +93,16 @@ export function createApiKeys({ database, clock }: { database: Database; clock: 
       id: newId(clock.now().getTime()),
       sessionId: null,
       isPrimary: false,
-      hash: hashOf(key),
-      prefix: key.slice(0, 8),
-      lastFour: key.slice(-4),
+      ...secretOf(key),
       isActive: true,
+      rateLimit: null,
+      rateWindowMs: null,
       expiresAt: null,
+      autoRotation: false,
+      successorId: null,
+      isClaimable: false,
+      noticedAt: null,
+      deletedAt: null,
       lastUsedAt: null,
       createdAt: clock.now(),
       ...row,
@@ -65,93 +112,216 @@ export function createApiKeys({ database, clock }: { database: Database; clock: 
   }
 
   async function find(key: string): Promise<ApiKey | null> {
+    if (!isKeyForm(key)) return null;
     const hash = hashOf(key);
     const known = cache.get(hash);
     if (known && known.until > clock.now().getTime()) return known.key;
-    const row = await database.reader.getRepository(ApiKey).findOneBy({ hash });
+    const before = changes;
+    const row = await rows.findOneBy({ hash, deletedAt: IsNull() });
     if (cache.size > 20_000) cache.clear();
-    // An unknown key is not kept: a flood of made-up ones would push out the real ones.
-    if (row) cache.set(hash, { key: row, until: clock.now().getTime() + cacheMs });
+    // An unknown key is not kept: a flood of made-up ones would push out the real ones. Closes: read before a key was revoked, kept after.
+    if (row && before === changes) cache.set(hash, { key: row, until: clock.now().getTime() + cacheMs });
     return row;
+  }
+
+  function requireLiving(key: ApiKey | null): ApiKey {
+    if (!key?.isActive || key.isClaimable)
+      throw new AppError('UNAUTHENTICATED', {}, 'The API key is not known. Check it, or create a new one in the panel.');
+    if (key.expiresAt && key.expiresAt <= clock.now())
+      throw new AppError('KEY_EXPIRED', { expiredAt: key.expiresAt.toISOString(), successorId: key.successorId });
+    return key;
+  }
+
+  async function get(accountId: string, { id, sessionId }: KeyRef): Promise<ApiKey> {
+    const key = await rows.findOneBy({ id, accountId, deletedAt: IsNull(), ...(sessionId ? { sessionId } : {}) });
+    if (!key) throw new AppError('KEY_NOT_FOUND');
+    return key;
+  }
+
+  /** Changes one key in a transaction, with its line in the audit log; what was known of keys is forgotten with the commit. */
+  async function change(
+    caller: Caller,
+    accountId: string,
+    ref: KeyRef,
+    action: string,
+    changed: Partial<ApiKey>,
+    shown: Record<string, unknown> = {},
+  ): Promise<void> {
+    const { id } = await get(accountId, ref);
+    await database.write.run(async (tx) => {
+      if ((await updateRows(tx, ApiKey, { id, accountId }, changed)) === 0) throw new AppError('KEY_NOT_FOUND');
+      await recordAudit(tx, caller, { action, objectType: 'key', objectId: id, accountId, changes: shown, at: clock.now() });
+      tx.afterCommit(forget);
+    });
+  }
+
+  /** A new secret for a key; id and settings stay, the old secret ends with the commit. The caller must hold what the key holds. */
+  async function regenerate(caller: Caller, accountId: string, ref: KeyRef): Promise<{ row: ApiKey; key: string }> {
+    const before = await get(accountId, ref);
+    requireHeld(caller, before.permissions);
+    const key = makeKey();
+    await change(caller, accountId, ref, 'key.regenerate', { ...secretOf(key), isClaimable: false });
+    return { row: await get(accountId, ref), key };
   }
 
   return {
     insert,
+    regenerate,
+    find: get,
     /** The key behind what the caller showed; throws 401 in its different words. */
     async authenticate(text: string): Promise<ApiKey> {
-      const key = isKeyForm(text) ? await find(text) : null;
-      if (!key?.isActive)
-        throw new AppError('UNAUTHENTICATED', {}, 'The API key is not known. Check it, or create a new one in the panel.');
-      if (key.expiresAt && key.expiresAt <= clock.now())
-        throw new AppError('KEY_EXPIRED', { expiredAt: key.expiresAt.toISOString() });
+      const key = requireLiving(await find(text));
       touch(key);
       return key;
     },
-    list: (accountId: string) =>
-      database.reader.getRepository(ApiKey).find({ where: { accountId, isActive: true }, order: { createdAt: 'DESC' } }),
-    async create(
-      caller: Caller,
-      wish: { name: string; permissions: string[]; sessionId?: string | null; expiresAt?: Date | null },
-    ): Promise<{ row: ApiKey; key: string }> {
-      const missing = wish.permissions.filter(
-        (grant) => !caller.permissions.includes('*') && !caller.permissions.includes(grant),
-      );
-      if (missing.length > 0)
-        throw new AppError(
-          'PERMISSION_DENIED',
-          { permission: missing[0] },
-          `A key cannot grant ${missing[0]}, which its maker does not hold.`,
-        );
+    /** The key that a token was exchanged for; read afresh, so that the token ends with it. Throws 401. */
+    authenticateId: async (accountId: string, id: string): Promise<ApiKey> =>
+      requireLiving(await rows.findOneBy({ id, accountId, deletedAt: IsNull() })),
+    /** Newest first; of one session, or only those that are switched on or off, when asked. */
+    list: (accountId: string, { sessionId, isActive }: { sessionId?: string; isActive?: boolean } = {}): Promise<ApiKey[]> =>
+      rows.find({
+        where: {
+          accountId,
+          deletedAt: IsNull(),
+          ...(sessionId === undefined ? {} : { sessionId }),
+          ...(isActive === undefined ? {} : { isActive }),
+        },
+        order: { createdAt: 'DESC', id: 'DESC' },
+      }),
+    /** The plain key is in this reply alone. Throws `UNKNOWN_PERMISSION`, `PERMISSION_DENIED`, `KEY_LIMIT_REACHED`. */
+    async create(caller: Caller, wish: KeyWish): Promise<{ row: ApiKey; key: string }> {
+      requireKnown(wish.permissions);
+      requireHeld(caller, wish.permissions);
+      const { accountId } = caller;
+      const { sessionId = null, expiresAt = rules.expiryDays > 0 ? inDays(rules.expiryDays) : null } = wish;
       return database.write.run(async (tx) => {
-        const made = await insert(tx, {
-          accountId: caller.accountId,
-          name: wish.name,
-          permissions: wish.permissions,
-          sessionId: wish.sessionId ?? null,
-          expiresAt: wish.expiresAt ?? null,
-        });
-        await recordAudit(tx, caller, {
-          action: 'key.create',
-          objectType: 'key',
-          objectId: made.row.id,
-          changes: { name: wish.name, permissions: wish.permissions },
-          at: clock.now(),
-        });
+        if (sessionId !== null) {
+          // Closes: two keys made at once, each finding room for one more.
+          await holdRows(tx, Account, [accountId]);
+          const count = await tx.manager.countBy(ApiKey, { accountId, sessionId, deletedAt: IsNull() });
+          if (count >= rules.mostPerSession) throw new AppError('KEY_LIMIT_REACHED', { limit: rules.mostPerSession });
+        }
+        const { name, permissions, rateLimit = null, rateWindowMs = null, autoRotation = rules.autoRotation } = wish;
+        const row = { accountId, sessionId, name, permissions, rateLimit, rateWindowMs, expiresAt, autoRotation };
+        const made = await insert(tx, row);
+        const about = { objectType: 'key', objectId: made.row.id, changes: { name, permissions, sessionId }, at: clock.now() };
+        await recordAudit(tx, caller, { action: 'key.create', ...about });
         return made;
       });
     },
-    async revoke(caller: Caller, accountId: string, id: string): Promise<void> {
-      await database.write.run(async (tx) => {
-        if ((await updateRows(tx, ApiKey, { id, accountId, isActive: true }, { isActive: false })) === 0)
-          throw new AppError('KEY_NOT_FOUND');
-        await recordAudit(tx, caller, { action: 'key.revoke', objectType: 'key', objectId: id, accountId, at: clock.now() });
-        tx.afterCommit(() => cache.clear());
-      });
+    /** Holds from the next request on. A key that grants more than the caller holds is not the caller's to change. */
+    async update(caller: Caller, accountId: string, ref: KeyRef, changed: KeyChange): Promise<ApiKey> {
+      const before = await get(accountId, ref);
+      requireKnown(changed.permissions ?? []);
+      requireHeld(caller, [...before.permissions, ...(changed.permissions ?? [])]);
+      // One that ends at another time is announced anew.
+      const more = changed.expiresAt === undefined ? {} : { noticedAt: null };
+      const { permissions, isActive, name } = changed;
+      await change(caller, accountId, ref, 'key.update', { ...changed, ...more }, { name, permissions, isActive });
+      return get(accountId, ref);
     },
+    revoke: (caller: Caller, accountId: string, ref: KeyRef): Promise<void> =>
+      change(caller, accountId, ref, 'key.revoke', { isActive: false, deletedAt: clock.now() }),
     /** A new primary key; the old one dies with the commit. */
     async regeneratePrimary(caller: Caller, accountId: string): Promise<string> {
+      const primary = await rows.findOneBy({ accountId, isPrimary: true, deletedAt: IsNull() });
+      if (primary) {
+        await change(caller, accountId, { id: primary.id }, 'key.update', { isActive: true, expiresAt: null });
+        return (await regenerate(caller, accountId, { id: primary.id })).key;
+      }
       return database.write.run(async (tx) => {
-        await updateRows(tx, ApiKey, { accountId, isPrimary: true, isActive: true }, { isActive: false });
         const { key, row } = await insert(tx, { accountId, name: 'Primary key', permissions: ['*'], isPrimary: true });
-        await recordAudit(tx, caller, {
-          action: 'key.regenerate',
-          objectType: 'key',
-          objectId: row.id,
-          accountId,
-          at: clock.now(),
-        });
-        tx.afterCommit(() => cache.clear());
+        const about = { objectType: 'key', objectId: row.id, accountId, at: clock.now() };
+        await recordAudit(tx, caller, { action: 'key.regenerate', ...about });
         return key;
       });
     },
-    forget: (): void => cache.clear(),
+    /**
+     * The secret of a successor that was made by rotation: it is made now, and shown once. Of two that collect it at once one gets it.
+     * Throws `KEY_ALREADY_CLAIMED`.
+     */
+    async claim(caller: Caller, accountId: string, ref: KeyRef): Promise<{ row: ApiKey; key: string }> {
+      const { id, permissions } = await get(accountId, ref);
+      requireHeld(caller, permissions);
+      const key = makeKey();
+      await database.write.run(async (tx) => {
+        const claimed = await updateRows(tx, ApiKey, { id, isClaimable: true }, { ...secretOf(key), isClaimable: false });
+        if (claimed === 0) throw new AppError('KEY_ALREADY_CLAIMED');
+        await recordAudit(tx, caller, { action: 'key.claim', objectType: 'key', objectId: id, accountId, at: clock.now() });
+        tx.afterCommit(forget);
+      });
+      return { row: await get(accountId, ref), key };
+    },
+    /**
+     * Announces keys that end soon, each once, and gives those that rotate a successor. May run twice, on several backends: whoever notes
+     * the notice on the row first does it.
+     */
+    async announceEnding(): Promise<number> {
+      const ending = await rows.findBy({
+        isActive: true,
+        deletedAt: IsNull(),
+        noticedAt: IsNull(),
+        expiresAt: LessThanOrEqual(inDays(rules.noticeDays)),
+      });
+      let announced = 0;
+      for (const key of ending) announced += (await database.write.run((tx) => announce(tx, key))) ? 1 : 0;
+      return announced;
+    },
+    /** A key, or the account behind one, was changed here: believe nothing that was known of any. */
+    forget,
+    /** Hears of every such change of this process; other backends find out by asking. */
+    onChange: (listener: () => void): void => void listeners.add(listener),
   };
+
+  async function announce(tx: Transaction, key: ApiKey): Promise<boolean> {
+    const { accountId, sessionId, name, expiresAt } = key;
+    const noted = await updateRows(
+      tx,
+      ApiKey,
+      { id: key.id, noticedAt: IsNull(), expiresAt: Not(IsNull()) },
+      { noticedAt: clock.now() },
+    );
+    if (noted === 0 || expiresAt === null) return false;
+    let { successorId } = key;
+    if (key.autoRotation && successorId === null && expiresAt > clock.now()) {
+      const { permissions, rateLimit, rateWindowMs, isPrimary, autoRotation } = key;
+      const limits = { rateLimit, rateWindowMs, isPrimary, autoRotation };
+      const ends = rules.expiryDays > 0 ? new Date(expiresAt.getTime() + rules.expiryDays * dayMs) : null;
+      // Its secret is thrown away here: the one that opens it is made when it is collected.
+      const { row } = await insert(tx, {
+        accountId,
+        sessionId,
+        name,
+        permissions,
+        ...limits,
+        expiresAt: ends,
+        isClaimable: true,
+      });
+      successorId = row.id;
+      await updateRows(tx, ApiKey, { id: key.id }, { successorId });
+    }
+    await events.append(tx, {
+      accountId,
+      sessionId,
+      type: 'key.expiring',
+      data: { keyId: key.id, name, expiresAt: expiresAt.toISOString(), successorId },
+    });
+    tx.afterCommit(forget);
+    return true;
+  }
 
   /** Off the path of the request, at most once a minute: it is for people to look at. */
   function touch(key: ApiKey): void {
     const now = clock.now();
     if ((used.get(key.id) ?? 0) > now.getTime() - lastUsedEveryMs) return;
+    if (used.size > 20_000) used.clear();
     used.set(key.id, now.getTime());
     database.write.run((tx) => updateRows(tx, ApiKey, { id: key.id }, { lastUsedAt: now })).catch(() => used.delete(key.id));
   }
 }
+
+const secretOf = (key: string): Pick<ApiKey, 'hash' | 'prefix' | 'lastFour'> => ({
+  hash: hashOf(key),
+  prefix: key.slice(0, 8),
+  lastFour: key.slice(-4),
+});

@@ -1,23 +1,7 @@
-import { account, defineRoute, permissions, token } from '@chasqui/shared';
+import { account, defineRoute, isTimezone, token } from '@chasqui/shared';
 import { z } from 'zod';
 
 const password = z.string().min(12).max(128);
-const key = z
-  .object({
-    id: z.string(),
-    sessionId: z.string().nullable(),
-    name: z.string(),
-    prefix: z.string(),
-    lastFour: z.string(),
-    permissions: z.array(z.string()),
-    isActive: z.boolean(),
-    expiresAt: z.iso.datetime().nullable(),
-    lastUsedAt: z.iso.datetime().nullable(),
-    createdAt: z.iso.datetime(),
-  })
-  .meta({ id: 'Key' });
-const grants = z.array(z.union([z.enum(permissions), z.literal('*'), z.string().regex(/^[a-z]+\.\*$/)])).max(50);
-
 export const login = defineRoute({
   id: 'auth.login',
   method: 'post',
@@ -32,11 +16,22 @@ export const register = defineRoute({
   id: 'auth.register',
   method: 'post',
   path: '/auth/register',
-  summary: 'Make an account; closed on this installation',
+  summary: 'Make an account, where registration is open',
   auth: 'pub',
-  body: z.strictObject({ username: z.string(), email: z.string(), password: z.string() }),
+  body: z.strictObject({ username: z.string().min(1).max(64), email: z.email().max(254), password }),
   status: 201,
-  errors: ['REGISTRATION_CLOSED'],
+  reply: z.object({ account, apiKey: z.string() }),
+  errors: ['REGISTRATION_CLOSED', 'ALREADY_EXISTS'],
+});
+export const exchangeKey = defineRoute({
+  id: 'auth.exchangeKey',
+  method: 'post',
+  path: '/auth/api-key',
+  summary: 'A token that holds what the key holds and dies with it',
+  auth: 'pub',
+  body: z.strictObject({ apiKey: z.string().min(1).max(200) }),
+  reply: token,
+  errors: ['INVALID_CREDENTIALS', 'ACCOUNT_INACTIVE'],
 });
 export const logout = defineRoute({
   id: 'auth.logout',
@@ -71,7 +66,7 @@ export const updateMe = defineRoute({
   body: z.strictObject({
     username: z.string().min(1).max(64).optional(),
     email: z.email().optional(),
-    timezone: z.string().max(64).optional(),
+    timezone: z.string().max(64).refine(isTimezone, 'Use a time zone such as America/Lima.').optional(),
     uncertainPolicy: z.enum(['hold', 'retry']).optional(),
   }),
   reply: account,
@@ -94,41 +89,4 @@ export const regenerateKey = defineRoute({
   summary: 'A new primary key; the old one dies',
   auth: 'pwd',
   reply: z.object({ apiKey: z.string() }),
-});
-export const listKeys = defineRoute({
-  id: 'keys.list',
-  method: 'get',
-  path: '/keys',
-  summary: 'Keys of the account',
-  auth: 'acc',
-  permission: 'keys.manage',
-  reply: z.array(key),
-});
-export const createKey = defineRoute({
-  id: 'keys.create',
-  method: 'post',
-  path: '/keys',
-  summary: 'A new key; it is shown in this reply alone',
-  auth: 'acc',
-  permission: 'keys.manage',
-  body: z.strictObject({
-    name: z.string().min(1).max(100),
-    permissions: grants,
-    sessionId: z.string().nullable().optional(),
-    expiresAt: z.iso.datetime().nullable().optional(),
-  }),
-  status: 201,
-  reply: key.extend({ key: z.string() }),
-  errors: ['PERMISSION_DENIED', 'SESSION_NOT_FOUND'],
-});
-export const deleteKey = defineRoute({
-  id: 'keys.delete',
-  method: 'delete',
-  path: '/keys/:keyId',
-  summary: 'Revoke a key',
-  auth: 'acc',
-  permission: 'keys.manage',
-  params: z.object({ keyId: z.string() }),
-  reply: z.object({ id: z.string(), deleted: z.literal(true) }),
-  errors: ['KEY_NOT_FOUND'],
 });

@@ -2,35 +2,9 @@ import { AppError, type AccountResource } from '@chasqui/shared';
 import type { Mount } from '../http/server.js';
 import type { Account } from './account.entity.js';
 import type { Accounts } from './accounts.js';
-import type { ApiKey } from './api-key.entity.js';
 import type { ApiKeys } from './api-keys.js';
 import * as contract from './contract.js';
 import type { Tokens } from './tokens.js';
-
-const presentAccount = (account: Account, apiKeyPrefix: string | null): AccountResource => ({
-  id: account.id,
-  username: account.username,
-  email: account.email,
-  role: account.role,
-  isActive: account.isActive,
-  timezone: account.timezone,
-  uncertainPolicy: account.uncertainPolicy,
-  apiKeyPrefix,
-  createdAt: account.createdAt.toISOString(),
-});
-
-const presentKey = (key: ApiKey) => ({
-  id: key.id,
-  sessionId: key.sessionId,
-  name: key.name,
-  prefix: key.prefix,
-  lastFour: key.lastFour,
-  permissions: key.permissions,
-  isActive: key.isActive,
-  expiresAt: key.expiresAt?.toISOString() ?? null,
-  lastUsedAt: key.lastUsedAt?.toISOString() ?? null,
-  createdAt: key.createdAt.toISOString(),
-});
 
 export function mountAccounts(
   mount: Mount,
@@ -38,16 +12,16 @@ export function mountAccounts(
     accounts,
     keys,
     tokens,
-    ownsSession,
+    present,
+    registration,
   }: {
     accounts: Accounts;
     keys: ApiKeys;
     tokens: Tokens;
-    ownsSession: (accountId: string, sessionId: string) => Promise<boolean>;
+    present: (account: Account) => Promise<AccountResource>;
+    registration: 'open' | 'closed';
   },
 ): void {
-  const primaryPrefix = async (accountId: string): Promise<string | null> =>
-    (await keys.list(accountId)).find((key) => key.isPrimary)?.prefix ?? null;
   const mine = async (accountId: string): Promise<Account> => {
     const account = await accounts.find(accountId);
     if (!account) throw new AppError('UNAUTHENTICATED');
@@ -59,8 +33,19 @@ export function mountAccounts(
     const { token, expiresAt } = await tokens.issue(account);
     return { token, expiresAt: expiresAt.toISOString(), permissions: ['*'], sessionId: null };
   });
-  mount(contract.register, async () => {
-    throw new AppError('REGISTRATION_CLOSED');
+  mount(contract.register, async ({ body }) => {
+    if (registration === 'closed') throw new AppError('REGISTRATION_CLOSED');
+    const { account, apiKey } = await accounts.create(null, { ...body, role: 'user' });
+    return { account: await present(account), apiKey };
+  });
+  mount(contract.exchangeKey, async ({ body }) => {
+    const key = await keys.authenticate(body.apiKey).catch((error: unknown) => {
+      throw error instanceof AppError ? new AppError('INVALID_CREDENTIALS') : error;
+    });
+    const account = await mine(key.accountId);
+    if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+    const { token, expiresAt } = await tokens.issueForKey(key);
+    return { token, expiresAt: expiresAt.toISOString(), permissions: key.permissions, sessionId: key.sessionId };
   });
   mount(contract.logout, async (_, caller) => {
     await accounts.logoutEverywhere(caller, caller.accountId);
@@ -74,14 +59,11 @@ export function mountAccounts(
       permissions: [...caller.permissions],
       sessionId: caller.sessionId,
     };
+    const whole = await present(account);
     // A session key learns of the account no more than it needs.
-    return caller.sessionId
-      ? { id: account.id, credential }
-      : { ...presentAccount(account, await primaryPrefix(account.id)), credential };
+    return caller.sessionId ? { id: whole.id, limits: whole.limits, credential } : { ...whole, credential };
   });
-  mount(contract.updateMe, async ({ body }, caller) =>
-    presentAccount(await accounts.update(caller, caller.accountId, body), await primaryPrefix(caller.accountId)),
-  );
+  mount(contract.updateMe, async ({ body }, caller) => present(await accounts.update(caller, caller.accountId, body)));
   mount(contract.changePassword, async ({ body }, caller) => {
     const account = await mine(caller.accountId);
     await accounts.authenticatePassword(account.email, body.currentPassword, caller.ip);
@@ -89,19 +71,4 @@ export function mountAccounts(
     return { changed: true as const };
   });
   mount(contract.regenerateKey, async (_, caller) => ({ apiKey: await keys.regeneratePrimary(caller, caller.accountId) }));
-  mount(contract.listKeys, async (_, caller) => (await keys.list(caller.accountId)).map(presentKey));
-  mount(contract.createKey, async ({ body }, caller) => {
-    if (body.sessionId && !(await ownsSession(caller.accountId, body.sessionId))) throw new AppError('SESSION_NOT_FOUND');
-    const { row, key } = await keys.create(caller, {
-      name: body.name,
-      permissions: body.permissions,
-      sessionId: body.sessionId ?? null,
-      expiresAt: body.expiresAt ? new Date(body.expiresAt) : null,
-    });
-    return { ...presentKey(row), key };
-  });
-  mount(contract.deleteKey, async ({ params }, caller) => {
-    await keys.revoke(caller, caller.accountId, params.keyId);
-    return { id: params.keyId, deleted: true as const };
-  });
 }

@@ -4,6 +4,7 @@ import { decodeJwt, errors, jwtVerify, SignJWT } from 'jose';
 import type { Database } from '../db/database.js';
 import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
+import type { ApiKey } from './api-key.entity.js';
 
 export type Tokens = ReturnType<typeof createTokens>;
 
@@ -32,29 +33,40 @@ export function createTokens({
       .addSelect('a.jwtSecret')
       .where('a.id = :id', { id })
       .getOne();
-    if (account) secrets.set(id, { account, until: clock.now().getTime() + 5_000 });
+    if (account) secrets.set(id, { account, until: clock.now().getTime() + 1_000 });
     return account;
   }
 
+  async function sign(account: Account, keyId: string | null, latest: Date | null): Promise<{ token: string; expiresAt: Date }> {
+    const issuedAt = Math.floor(clock.now().getTime() / 1000);
+    const end = Math.min(issuedAt + hours * 3600, latest ? Math.floor(latest.getTime() / 1000) : Infinity);
+    const token = await new SignJWT(keyId ? { key: keyId } : {})
+      .setProtectedHeader({ alg: 'HS256' })
+      .setSubject(account.id)
+      .setIssuedAt(issuedAt)
+      .setExpirationTime(end)
+      .sign(keyOf(account));
+    return { token, expiresAt: new Date(end * 1000) };
+  }
+
   return {
-    async issue(account: Account): Promise<{ token: string; expiresAt: Date }> {
-      const issuedAt = Math.floor(clock.now().getTime() / 1000);
-      const expiresAt = new Date((issuedAt + hours * 3600) * 1000);
-      const token = await new SignJWT({})
-        .setProtectedHeader({ alg: 'HS256' })
-        .setSubject(account.id)
-        .setIssuedAt(issuedAt)
-        .setExpirationTime(expiresAt)
-        .sign(keyOf(account));
-      return { token, expiresAt };
+    issue: (account: Account) => sign(account, null, null),
+    /** Names the key, whose row is asked at each use: the token never outlives the key nor holds more than it. */
+    async issueForKey(key: ApiKey): Promise<{ token: string; expiresAt: Date }> {
+      const account = await accountOf(key.accountId);
+      if (!account) throw new AppError('UNAUTHENTICATED');
+      return sign(account, key.id, key.expiresAt);
     },
-    async verify(token: string): Promise<Account> {
+    async verify(token: string): Promise<{ account: Account; keyId: string | null }> {
       try {
         const { sub } = decodeJwt(token);
         const account = sub ? await accountOf(sub) : null;
         if (!account) throw new AppError('UNAUTHENTICATED');
-        await jwtVerify(token, keyOf(account), { algorithms: ['HS256'], currentDate: clock.now() });
-        return account;
+        const { payload } = await jwtVerify(token, keyOf(account), { algorithms: ['HS256'], currentDate: clock.now() });
+        // A login's token has no such claim. One of another form is nobody's, never a login's.
+        const named = payload['key'];
+        if (named !== undefined && typeof named !== 'string') throw new AppError('UNAUTHENTICATED');
+        return { account, keyId: named ?? null };
       } catch (error) {
         if (error instanceof errors.JWTExpired) throw new AppError('TOKEN_EXPIRED');
         if (error instanceof errors.JOSEError) throw new AppError('UNAUTHENTICATED');

@@ -166,21 +166,11 @@ function keyVerbs({ database, keys, accounts, sessions }: Domains): PanelVerbs['
     },
     async revoke(caller, id) {
       const { accountId } = await find(id);
-      await keys.revoke(caller, accountId, id);
+      await keys.revoke(caller, accountId, { id });
     },
-    /** A new key in the old one's place. Should it stop between the two commits, both work until the old one is revoked by hand. */
     async regenerate(caller, id) {
-      const old = await find(id);
-      if (old.isPrimary) {
-        const secret = await keys.regeneratePrimary(caller, old.accountId);
-        const made = await database.reader
-          .getRepository(ApiKey)
-          .findOneByOrFail({ accountId: old.accountId, isPrimary: true, isActive: true });
-        return { id: made.id, secret };
-      }
-      const { name, permissions, sessionId, expiresAt, accountId } = old;
-      const { row, key } = await keys.create(actingFor(caller, accountId), { name, permissions, sessionId, expiresAt });
-      await keys.revoke(caller, accountId, id);
+      const { accountId } = await find(id);
+      const { row, key } = await keys.regenerate(actingFor(caller, accountId), accountId, { id });
       return { id: row.id, secret: key };
     },
   };

@@ -19,7 +19,10 @@ export class AuditLog {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.time()) at: Date;
   @Column(orNull(column.id())) accountId: string | null;
-  @Column(column.string(8)) actorType: 'key' | 'token' | 'panel' | 'system';
+  /** `staff`: somebody of another account, by their role. */
+  @Column(column.string(8)) actorType: 'key' | 'token' | 'panel' | 'staff' | 'system';
+  /** Of the key, or of the account whose login it was. */
+  @Column(orNull(column.id())) actorId: string | null;
   @Column(orNull(column.string(100))) actorName: string | null;
   @Column(column.string(64)) action: string;
   @Column(column.string(32)) objectType: string;

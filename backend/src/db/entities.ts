@@ -1,10 +1,14 @@
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
+import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
+import { Plan } from '../accounts/plan.entity.js';
 import { AuditLog, PanelSession } from '../admin/panel.entity.js';
 import { EventCounter, EventRow } from '../events/event.entity.js';
+import { StreamTicket } from '../events/ticket.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
+import { QuotaUsage } from '../messages/quota.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js';
 
@@ -12,6 +16,7 @@ import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js'
 export const entities = [
   Account,
   ApiKey,
+  ApiKeyUsage,
   AuditLog,
   EventCounter,
   EventRow,
@@ -21,6 +26,9 @@ export const entities = [
   MediaFile,
   Message,
   PanelSession,
+  Plan,
+  QuotaUsage,
   Session,
+  StreamTicket,
   Worker,
 ];

@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { runStatement } from './statement.js';
 
 /**
  * Runs hand-written SQL on either database: `?` stands for a parameter, camelCase names are quoted by the writer. Dates become
@@ -12,12 +13,29 @@ export async function select<T>(
   const source = 'connection' in where ? where.connection : where;
   let number = 0;
   const text = source.options.type === 'postgres' ? sql.replace(/\?/g, () => `$${++number}`) : sql;
-  const values = parameters.map((value) =>
+  return where.query(text, asStored(source, parameters));
+}
+
+/** Values of a condition as columns store them. */
+export const asStored = (source: DataSource, parameters: readonly unknown[]): unknown[] =>
+  parameters.map((value) =>
     value instanceof Date
       ? value.getTime()
       : typeof value === 'boolean' && source.options.type !== 'postgres'
         ? Number(value)
         : value,
   );
-  return where.query(text, values);
+
+/** Adds to a number and gives it back, in one statement; null when there is no such row. */
+export async function increment(
+  manager: EntityManager,
+  table: string,
+  column: string,
+  where: { column: string; value: string },
+  by = 1,
+): Promise<number | null> {
+  const sql = `UPDATE ${table} SET "${column}" = "${column}" + ? WHERE "${where.column}" = ? RETURNING "${column}" AS n`;
+  const { rows } = await runStatement(manager, sql, [by, where.value]);
+  const [row] = rows as { n: number | string }[];
+  return row ? Number(row.n) : null;
 }

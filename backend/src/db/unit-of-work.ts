@@ -1,4 +1,5 @@
-import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
+import { onSqlite } from './statement.js';
 
 /** One transaction as its work sees it. */
 export interface Transaction {
@@ -90,19 +91,19 @@ async function commitGroup(source: DataSource, jobs: Job[]): Promise<void> {
   const finished: { job: Job; value: unknown }[] = [];
   const refused: { job: Job; error: unknown }[] = [];
   try {
-    await runner.query('BEGIN IMMEDIATE');
+    onSqlite(source, 'BEGIN IMMEDIATE');
     for (const job of jobs) {
       const own: (() => void)[] = [];
-      const result = await runBehindSavepoint(runner, job, own);
+      const result = await runBehindSavepoint(source, runner.manager, job, own);
       if ('error' in result) refused.push({ job, error: result.error });
       else {
         finished.push({ job, value: result.value });
         callbacks.push(...own);
       }
     }
-    await runner.query('COMMIT');
+    onSqlite(source, 'COMMIT');
   } catch (error) {
-    await runner.query('ROLLBACK').catch(() => undefined); // The error that counts is the first one; SQLite may have rolled back already.
+    if (isOpen(source)) onSqlite(source, 'ROLLBACK');
     for (const job of jobs) job.reject(error);
     return;
   }
@@ -111,19 +112,26 @@ async function commitGroup(source: DataSource, jobs: Job[]): Promise<void> {
   for (const { job, error } of refused) job.reject(error);
 }
 
+/** A full disk, for example, makes SQLite roll back by itself; then there is nothing left to end. */
+const isOpen = (source: DataSource): boolean =>
+  (source.driver as unknown as { databaseConnection: { inTransaction: boolean } }).databaseConnection.inTransaction;
+
 async function runBehindSavepoint(
-  runner: QueryRunner,
+  source: DataSource,
+  manager: EntityManager,
   job: Job,
   callbacks: (() => void)[],
 ): Promise<{ value: unknown } | { error: unknown }> {
-  await runner.query('SAVEPOINT job');
+  onSqlite(source, 'SAVEPOINT job');
   try {
-    const value = await job.work({ manager: runner.manager, afterCommit: (callback) => callbacks.push(callback) });
-    await runner.query('RELEASE job');
+    const value = await job.work({ manager, afterCommit: (callback) => callbacks.push(callback) });
+    onSqlite(source, 'RELEASE job');
     return { value };
   } catch (error) {
-    await runner.query('ROLLBACK TO job');
-    await runner.query('RELEASE job');
+    // Without a transaction the whole group is lost, and the savepoint with it.
+    if (!isOpen(source)) throw error;
+    onSqlite(source, 'ROLLBACK TO job');
+    onSqlite(source, 'RELEASE job');
     return { error };
   }
 }

@@ -1,22 +1,103 @@
-import { defineRoute, event } from '@chasqui/shared';
+import { defineRoute, event, eventTypes, typesNamed, withAliases, type EventType } from '@chasqui/shared';
 import { z } from 'zod';
+import { sessionAliases, sessionRef } from '../sessions/contract.js';
+
+export const cursor = z.string().regex(/^\d{0,18}$/, 'A cursor as an event or meta.nextCursor has it.');
+
+/** Names of event types: a list, or one text with commas. Leaves as the types that they stand for; null is all. */
+export const typeNames = z
+  .union([z.string().max(2000), z.array(z.string().max(40)).max(100)])
+  .transform((names, context): EventType[] | null => {
+    const given = (Array.isArray(names) ? names : names.split(',')).map((name) => name.trim()).filter(Boolean);
+    const found = new Set<EventType>();
+    for (const name of given) {
+      const types = typesNamed(name);
+      if (!types)
+        context.addIssue({
+          code: 'custom',
+          params: { code: 'UNKNOWN_EVENT_TYPE' },
+          message: `There is no event type ${name}. There are ${eventTypes.join(', ')}.`,
+        });
+      for (const type of types ?? []) found.add(type);
+    }
+    return given.length === 0 ? null : [...found];
+  });
+
+const filters = { types: typeNames.optional(), sessionId: sessionRef.optional() };
+const page = {
+  after: cursor.optional(),
+  types: typeNames.optional(),
+  limit: z.coerce.number().int().min(1).max(200).default(50),
+  wait: z.coerce.number().min(0).max(30).default(0).describe('Seconds to wait for an event when there is none yet'),
+};
+const common = { auth: 'key', permission: 'events.read' } as const;
 
 export const listEvents = defineRoute({
+  ...common,
   id: 'events.list',
   method: 'get',
   path: '/events',
   summary: 'The event log from a cursor on, oldest first; `meta.nextCursor` is the next `after`',
-  auth: 'key',
-  permission: 'events.read',
-  query: z.object({
-    after: z
-      .string()
-      .regex(/^\d{0,18}$/)
-      .optional(),
-    types: z.string().max(2000).optional(),
-    sessionId: z.string().max(64).optional(),
-    limit: z.coerce.number().int().min(1).max(200).default(50),
-  }),
+  query: withAliases(z.object({ ...page, sessionId: sessionRef.optional() }), sessionAliases),
   reply: z.array(event),
+  errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
+});
+export const listSessionEvents = defineRoute({
+  ...common,
+  id: 'events.ofSession',
+  method: 'get',
+  path: '/sessions/:sessionId/events',
+  summary: 'The event log of one session',
+  params: z.object({ sessionId: sessionRef }),
+  query: z.object(page),
+  reply: z.array(event),
+  errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
+});
+export const readEvent = defineRoute({
+  ...common,
+  id: 'events.read',
+  method: 'get',
+  path: '/events/:eventId',
+  summary: 'One event',
+  params: z.object({ eventId: z.string().max(64) }),
+  reply: event,
+  errors: ['EVENT_NOT_FOUND'],
+});
+export const streamEvents = defineRoute({
+  ...common,
+  id: 'events.stream',
+  method: 'get',
+  path: '/events/stream',
+  summary: 'The event log as Server-Sent Events, from `Last-Event-ID` or `after` on, or from now on',
+  query: withAliases(z.object({ ...filters, after: cursor.optional(), ticket: z.string().max(100).optional() }), sessionAliases),
+  envelope: false,
+  files: ['text/event-stream'],
+  errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
+});
+export const makeTicket = defineRoute({
+  ...common,
+  id: 'events.ticket',
+  method: 'post',
+  path: '/ws/ticket',
+  summary:
+    'A ticket for one WebSocket or stream, for browsers, which cannot send the key in a header; good once and for 30 seconds',
+  body: withAliases(z.strictObject(filters), sessionAliases),
+  reply: z.object({ ticket: z.string(), expiresAt: z.iso.datetime() }),
   errors: ['SESSION_NOT_FOUND'],
 });
+/** Not mounted: it is what authentication asks of who opens the WebSocket. */
+export const socket = defineRoute({
+  ...common,
+  id: 'events.socket',
+  method: 'get',
+  path: '/ws',
+  summary: 'The event log as WebSocket',
+});
+
+/** What the other side of a WebSocket says. */
+export const socketFrame = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('subscribe'), ...filters, after: cursor.nullish() }),
+  z.object({ type: z.literal('unsubscribe') }),
+  z.object({ type: z.literal('ping') }),
+]);
+export type SocketFrame = z.output<typeof socketFrame>;

@@ -4,7 +4,8 @@ import { column, orNull } from '../db/columns.js';
 /** One row of the append-only log. `cursor` is given under a row lock, so that the order of cursors is the order of commits. */
 @Entity({ name: 'events' })
 @Index('events_account', ['accountId', 'cursor'])
-@Index('events_session', ['sessionId', 'sequence'])
+@Index('events_type', ['accountId', 'type', 'cursor'])
+@Index('events_session', ['sessionId', 'type', 'cursor'])
 @Index('events_message', ['messageId', 'cursor'])
 export class EventRow {
   @PrimaryColumn(column.big()) cursor: number;

@@ -1,7 +1,8 @@
 import { eventCatalogue, newId, type EventData, type EventType } from '@chasqui/shared';
 import type { Transaction } from '../db/unit-of-work.js';
-import { insertIfAbsent, insertRow, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { insertIfAbsent, insertRows } from '../db/rows.js';
+import { increment } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Clock } from '../lib/clock.js';
 import { EventCounter, EventRow } from './event.entity.js';
 
@@ -15,58 +16,99 @@ export interface NewEvent<T extends EventType = EventType> {
   occurredAt?: Date;
 }
 
+/** What a listener hears: enough to know whom it concerns. What is in it is read from the log. */
+export type Heard = Pick<EventRow, 'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type'> & {
+  /** Null when another backend committed it. */
+  data: EventRow['data'] | null;
+};
+
 export interface Events {
   /**
    * Writes the event inside the caller's transaction: a fact and its event commit together or not at all. Gives the row.
    * Listeners hear of it after the commit.
    */
   append<T extends EventType>(tx: Transaction, event: NewEvent<T>): Promise<EventRow>;
-  /** Hears every committed event of this process, in order of commit. Gives back how to stop. Listeners must not throw. */
-  subscribe(listener: (event: EventRow) => void): () => void;
+  /** Several, in this order, for the price of little more than one. */
+  appendAll(tx: Transaction, events: readonly NewEvent[]): Promise<EventRow[]>;
+  /**
+   * Holds the log until the end of the transaction, as `append` does. For who must write something that everybody shares (counters of an
+   * account) before it appends: all take the log first, so that no two wait for each other. SQLite has one transaction at a time.
+   */
+  hold(tx: Transaction): Promise<void>;
+  /**
+   * Hears every committed event, those of this process in order of commit, those of other backends as wake.ts hears of them, perhaps
+   * twice. Gives back how to stop. Listeners must not throw.
+   */
+  subscribe(listener: (event: Heard) => void): () => void;
+  /** Tells the listeners of an event that another backend committed. */
+  hear(event: Heard): void;
 }
 
 export function createEvents({ clock }: { clock: Clock }): Events {
-  const listeners = new Set<(event: EventRow) => void>();
+  const listeners = new Set<(event: Heard) => void>();
 
-  return {
-    async append(tx, event) {
-      const row: EventRow = {
-        cursor: await next(tx, 'log'),
-        id: newId(clock.now().getTime()),
+  async function write(tx: Transaction, list: readonly NewEvent[]): Promise<EventRow[]> {
+    if (list.length === 0) return [];
+    let cursor = (await advance(tx, 'log', list.length)) - list.length;
+    const sequences = new Map<string, number>();
+    for (const [sessionId, count] of countBy(list)) sequences.set(sessionId, (await advance(tx, sessionId, count)) - count);
+    const now = clock.now();
+    const rows = list.map((event): EventRow => {
+      const sequence = event.sessionId === null ? null : sequences.get(event.sessionId)! + 1;
+      if (event.sessionId !== null) sequences.set(event.sessionId, sequence!);
+      return {
+        cursor: (cursor += 1),
+        id: newId(now.getTime()),
         accountId: event.accountId,
         sessionId: event.sessionId,
-        sequence: event.sessionId === null ? null : await next(tx, event.sessionId),
+        sequence,
         type: event.type,
         messageId: event.messageId ?? null,
         // What the catalogue does not name does not get into the log.
         data: eventCatalogue[event.type].data.parse(event.data) as Record<string, unknown>,
-        occurredAt: event.occurredAt ?? clock.now(),
+        occurredAt: event.occurredAt ?? now,
       };
-      await insertRow(tx, EventRow, row);
-      tx.afterCommit(() => {
-        for (const listener of listeners) listener(row);
-      });
-      return row;
+    });
+    await insertRows(tx, EventRow, rows);
+    tx.afterCommit(() => {
+      for (const row of rows) for (const listener of listeners) listener(row);
+    });
+    return rows;
+  }
+
+  return {
+    append: async <T extends EventType>(tx: Transaction, event: NewEvent<T>) => (await write(tx, [event]))[0]!,
+    appendAll: write,
+    async hold(tx) {
+      if (tx.manager.connection.options.type === 'postgres')
+        await runStatement(tx.manager, "SELECT last FROM event_counters WHERE scope = 'log' FOR UPDATE", []);
     },
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
+    hear(event) {
+      for (const listener of listeners) listener(event);
+    },
   };
 }
 
 /**
- * The next number of a counter. The update locks the counter's row until the commit, which is what makes the order of cursors the
- * order of commits on PostgreSQL too: a reader that has seen cursor 7 will never meet a 6 that commits later.
+ * Moves a counter on and gives its last number. The update locks the counter's row until the commit, which is what makes the order of
+ * cursors the order of commits on PostgreSQL too: a reader that has seen cursor 7 will never meet a 6 that commits later.
  */
-async function next(tx: Transaction, scope: string): Promise<number> {
-  const affected = await updateRows(tx, EventCounter, { scope }, { last: () => 'last + 1' });
-  if (affected === 0) {
-    await insertIfAbsent(tx, EventCounter, { scope, last: 0 });
-    return next(tx, scope);
-  }
-  const [row] = await select<{ last: number | string }>(tx.manager, 'SELECT last FROM event_counters WHERE scope = ?', [scope]);
-  return Number(row!.last);
+async function advance(tx: Transaction, scope: string, by: number): Promise<number> {
+  const last = await increment(tx.manager, 'event_counters', 'last', { column: 'scope', value: scope }, by);
+  if (last !== null) return last;
+  await insertIfAbsent(tx, EventCounter, { scope, last: 0 });
+  return advance(tx, scope, by);
+}
+
+/** How many events each session has among these. */
+function countBy(list: readonly NewEvent[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { sessionId } of list) if (sessionId !== null) counts.set(sessionId, (counts.get(sessionId) ?? 0) + 1);
+  return counts;
 }
 
 /** Cursors leave the API as text of one length, so that they sort as text too. */

@@ -1,24 +1,113 @@
-import { Reply } from '@chasqui/shared/express';
+import type { EventType } from '@chasqui/shared';
+import { handled, Reply } from '@chasqui/shared/express';
+import type { Request, Response } from 'express';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
-import { listEvents } from './contract.js';
-import type { EventLog } from './log.js';
+import * as contract from './contract.js';
+import type { EventLog, EventPage, Reading } from './log.js';
+import type { Sink, Standing, Streams } from './streams.js';
+import type { Tickets } from './tickets.js';
 
-export function mountEvents(
-  mount: Mount,
-  { eventLog, sessionIdOf }: { eventLog: EventLog; sessionIdOf: (caller: Caller, named: string) => Promise<string> },
-): void {
-  mount(listEvents, async ({ query }, caller) => {
-    // A session key sees its session's events and no others, asked for or not.
-    const sessionId = caller.sessionId ?? (query.sessionId ? await sessionIdOf(caller, query.sessionId) : null);
-    const types = query.types ? query.types.split(',').map((type) => type.trim()) : null;
-    const { events, next, latest } = await eventLog.page(caller.accountId, {
-      after: Number(query.after || 0),
-      types,
-      sessionId,
+export interface EventParts {
+  eventLog: EventLog;
+  streams: Streams;
+  tickets: Tickets;
+  standingOf: (caller: Caller, req: Request) => Promise<Standing>;
+  /** `SESSION_NOT_FOUND` for one that is not the caller's. */
+  sessionIdOf: (caller: Caller, named: string) => Promise<string>;
+  beatMs: number;
+}
+
+interface Wish {
+  types?: EventType[] | null | undefined;
+  sessionId?: string | undefined;
+}
+
+/** What the caller may read of what it wishes: its own session, when it is bound to one, and its ticket's types, when it came with one. */
+export function createReadingOf(sessionIdOf: EventParts['sessionIdOf']) {
+  return async (caller: Caller, { types, sessionId }: Wish): Promise<Reading> => {
+    const granted = caller.ticket?.types ?? null;
+    return {
+      accountId: caller.accountId,
       permissions: caller.permissions,
-      limit: query.limit,
-    });
+      sessionId: sessionId ? await sessionIdOf(caller, sessionId) : caller.sessionId,
+      types: granted && types ? types.filter((type) => granted.includes(type)) : (types ?? granted),
+    };
+  };
+}
+
+export function mountEvents(mount: Mount, parts: EventParts): void {
+  const { eventLog, streams, tickets, standingOf } = parts;
+  const readingOf = createReadingOf(parts.sessionIdOf);
+
+  interface Page {
+    after?: string | undefined;
+    limit: number;
+    wait: number;
+  }
+  async function page(caller: Caller, wish: Wish & Page, req: Request, res: Response): Promise<Reply<EventPage['events']>> {
+    const gone = new AbortController();
+    res.once('close', () => gone.abort());
+    const after = wish.after ? Number(wish.after) : null;
+    const waiting = { after, limit: wish.limit, waitMs: wish.wait * 1000, gone: gone.signal };
+    const { events, next, latest } = await streams.poll(await readingOf(caller, wish), await standingOf(caller, req), waiting);
     return new Reply(events, { meta: { nextCursor: next, latestCursor: latest } });
+  }
+
+  mount(contract.listEvents, ({ query }, caller, { req, res }) => page(caller, query, req, res));
+  mount(contract.listSessionEvents, ({ params, query }, caller, { req, res }) => page(caller, { ...query, ...params }, req, res));
+  mount(contract.makeTicket, async ({ body }, caller, { req, res }) => {
+    const { types, sessionId } = await readingOf(caller, body);
+    const standing = await standingOf(caller, req);
+    const { ticket, expiresAt } = await tickets.issue({ standing, sessionId, types: types && [...types] });
+    res.set('Cache-Control', 'no-store');
+    return { ticket, expiresAt: expiresAt.toISOString() };
   });
+
+  // Before /events/:eventId, which would take it for an id.
+  mount(contract.streamEvents, async ({ query }, caller, { req, res }) => {
+    const reading = await readingOf(caller, query);
+    const standing = await standingOf(caller, req);
+    const leave = streams.enter(standing);
+    res.once('close', leave);
+    try {
+      // A browser that comes back asks for the URL it began with; what it saw last is the newer word.
+      const resumed = contract.cursor.safeParse(req.get('last-event-id'));
+      const cursor = await streams.start(caller.accountId, (resumed.data || query.after) ?? null);
+      if (res.destroyed) return (leave(), handled);
+      res.writeHead(200, {
+        'Content-Type': 'text/event-stream; charset=utf-8',
+        'Cache-Control': 'no-store, no-transform',
+        'X-Accel-Buffering': 'no',
+      });
+      // An id without data is no event, but it is where the reader resumes when it is cut off before the first one.
+      res.write(`id: ${cursor}\n\n`);
+      const stream = streams.follow(reading, standing, cursor, sinkOf(res, parts.beatMs));
+      res.once('close', stream.close);
+      return handled;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  });
+  mount(contract.readEvent, async ({ params }, caller) => eventLog.one(await readingOf(caller, {}), params.eventId));
+}
+
+/** A reader that was told to go has so long to take the last of it. */
+const goodbyeMs = 1_000;
+
+/** The framing of Server-Sent Events. */
+function sinkOf(res: Response, beatMs: number): Sink {
+  return {
+    beatMs,
+    frame: (event) => `id: ${event.cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
+    write: (text) => new Promise((resolve) => void res.write(text, () => resolve())),
+    // The id says how far the log was looked through, also when there was nothing in it for this reader.
+    beat: (cursor) => void res.write(`: still here\nid: ${cursor}\n\n`),
+    end(code, message) {
+      res.end(`: closed ${code} ${message}\n\n`);
+      const timer = setTimeout(() => res.destroy(), goodbyeMs);
+      res.once('close', () => clearTimeout(timer));
+    },
+  };
 }

@@ -3,7 +3,8 @@ import { allows, AppError, type AnyRoute } from '@chasqui/shared';
 import type { Request, Response } from 'express';
 import type { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
-import { isKeyForm, type ApiKeys } from '../accounts/api-keys.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
+import { isKeyForm } from '../accounts/key-form.js';
 import type { Tokens } from '../accounts/tokens.js';
 import type { Caller } from './context.js';
 
@@ -23,15 +24,22 @@ export function createAuthentication({
   const serviceDigest = digest(serviceKey);
   const isServiceKey = (text: string): boolean => timingSafeEqual(digest(text), serviceDigest);
   const active = new Map<string, { isActive: boolean; role: Account['role']; until: number }>();
+  let changes = 0;
+  accounts.onChanged((id) => {
+    changes += 1;
+    active.delete(id);
+  });
 
-  /** Whether the account may still act; believed for a second, so that switching it off works at once on this backend's own changes. */
+  /** Whether the account may still act; at once for changes made here, within a second for those of another backend. */
   async function standing(accountId: string): Promise<{ isActive: boolean; role: Account['role'] }> {
     const known = active.get(accountId);
     if (known && known.until > Date.now()) return known;
+    const before = changes;
     const account = await accounts.find(accountId);
     if (!account) throw new AppError('UNAUTHENTICATED');
     const now = { isActive: account.isActive, role: account.role, until: Date.now() + 1_000 };
-    active.set(accountId, now);
+    // Closes: read while active, switched off meanwhile, then kept as active for a second.
+    if (before === changes) active.set(accountId, now);
     return now;
   }
 
@@ -46,11 +54,24 @@ export function createAuthentication({
         permissions: key.permissions,
         sessionId: key.sessionId,
         isPasswordLogin: false,
+        keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
       };
     }
     if (text.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
-    const account = await tokens.verify(text);
+    const { account, keyId } = await tokens.verify(text);
     const { role } = await mayAct(account.id);
+    if (keyId) {
+      const key = await keys.authenticateId(account.id, keyId);
+      return {
+        accountId: account.id,
+        role,
+        credential: { type: 'token', id: key.id, name: key.name },
+        permissions: key.permissions,
+        sessionId: key.sessionId,
+        isPasswordLogin: false,
+        keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
+      };
+    }
     return {
       accountId: account.id,
       role,

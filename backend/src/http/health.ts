@@ -7,6 +7,8 @@ import { version } from '../version.js';
 export interface HealthOptions {
   database: Database;
   dataDir: string;
+  /** Whether Redis answers; null: none is configured. */
+  redis: (() => boolean) | null;
   /** Workers heard of, and how many of them answered lately. */
   workers: () => Promise<{ known: number; alive: number }>;
 }
@@ -14,7 +16,7 @@ export interface HealthOptions {
 const leastFreeBytes = 100 * 1024 * 1024;
 
 /** Without details of workers: this route is for everybody. 503 only when nothing can be accepted. */
-export function mountHealth(app: Express, { database, dataDir, workers }: HealthOptions): void {
+export function mountHealth(app: Express, { database, dataDir, redis, workers }: HealthOptions): void {
   async function checks(): Promise<Record<string, 'ok' | 'degraded' | 'down'>> {
     const works = async (check: () => Promise<boolean>, otherwise: 'degraded' | 'down'): Promise<'ok' | 'degraded' | 'down'> =>
       (await check().catch(() => false)) ? 'ok' : otherwise;
@@ -26,7 +28,8 @@ export function mountHealth(app: Express, { database, dataDir, workers }: Health
       }, 'degraded'),
       works(async () => (await workers()).alive > 0, 'degraded'),
     ]);
-    return { database: db, disk, workers: worker };
+    const found = { database: db, disk, workers: worker };
+    return redis ? { ...found, redis: redis() ? 'ok' : 'degraded' } : found;
   }
   app.get('/health', async (_req, res) => {
     const found = await checks();

@@ -35,15 +35,17 @@ export function createServer(options: ServerOptions): HttpServer {
   const app = express();
   let stopping = false;
   app.disable('x-powered-by');
+  // A hash of every reply costs more than it saves: clients of an API ask for what has changed.
+  app.disable('etag');
   app.set('trust proxy', options.trustProxy);
   app.use(identify(options.log));
   app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
   app.use(helmet({ contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }, hsts: false }));
-  app.use(
-    compression({
-      filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
-    }),
-  );
+  const compress = compression({
+    filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
+  });
+  // Replies to sends are short and many; what is long is read with GET.
+  app.use((req, res, next) => (req.method === 'GET' ? compress(req, res, next) : next()));
   app.use(cors(options.corsOrigins));
   const router = Router();
   const internalRouter = Router();

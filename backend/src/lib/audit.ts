@@ -18,11 +18,13 @@ export async function recordAudit(
   },
 ): Promise<void> {
   const { credential, accountId = null, ip = null, requestId = null } = caller ?? {};
+  const concerned = entry.accountId === undefined ? accountId : entry.accountId;
   await insertRow(tx, AuditLog, {
     id: newId(entry.at.getTime()),
     at: entry.at,
-    accountId: entry.accountId ?? accountId,
-    actorType: !credential || credential.type === 'none' || credential.type === 'service' ? 'system' : credential.type,
+    accountId: concerned,
+    actorType: actorTypeOf(caller, concerned),
+    actorId: credential?.id ?? null,
     actorName: credential?.name ?? null,
     action: entry.action,
     objectType: entry.objectType,
@@ -31,4 +33,11 @@ export async function recordAudit(
     ip,
     requestId,
   });
+}
+
+/** A key acts on its own account alone; a person may also act on another, and the id of their login is then that of a stranger. */
+function actorTypeOf(caller: Caller | null, concerned: string | null): AuditLog['actorType'] {
+  const { type, id } = caller?.credential ?? { type: 'none', id: null };
+  if (type === 'none' || type === 'service') return 'system';
+  return caller?.isPasswordLogin && id !== concerned ? 'staff' : type;
 }

@@ -8,7 +8,8 @@ import {
   type ObservedMessage,
   type WorkerEventPayload,
 } from '@chasqui/shared';
-import { holdRows, insertRow, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
+import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
@@ -32,8 +33,10 @@ export function createArrivals({
   media: Media;
   clock: Clock;
 }) {
-  const known = (tx: Transaction, sessionId: string, key: string): Promise<Message | null> =>
-    tx.manager.findOneBy(Message, { sessionId, whatsappKey: key });
+  const known = async (tx: Transaction, sessionId: string, key: string): Promise<Message | null> => {
+    const [message] = await readRows(tx.manager, Message, '"sessionId" = ? AND "whatsappKey" = ?', [sessionId, key]);
+    return message ?? null;
+  };
   const about = (message: Message) => ({ accountId: message.accountId, sessionId: message.sessionId, messageId: message.id });
 
   /** A message that we sent ourselves comes back as seen: it proves that it left, and tells who the other side is. */
@@ -69,7 +72,7 @@ export function createArrivals({
     }
     await insertRow(tx, Message, message);
     const column = seen.fromMe ? 'sentCount' : 'receivedCount';
-    await updateRows(tx, Session, { id: session.id }, { [column]: () => `"${column}" + 1` });
+    await increment(tx.manager, 'sessions', column, { column: 'id', value: session.id });
     await events.append(tx, {
       ...about(message),
       type: seen.fromMe ? 'message.sent' : 'message.received',
@@ -215,6 +218,7 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     isForwarded: seen.isForwarded,
     quotedMessageId: seen.quotedWhatsappId,
     cost: '0.0000',
+    quotaDay: null,
     attempts: 0,
     nextAttemptAt: null,
     leaseOwner: null,

@@ -5,6 +5,7 @@ import {
   messageOrigins,
   messageStatuses,
   messageTypes,
+  quota as quotaResource,
   timelineEntry,
   withAliases,
   type ErrorCode,
@@ -21,6 +22,7 @@ const send: readonly ErrorCode[] = [
   'INVALID_RECIPIENT',
   'MESSAGE_NOT_FOUND',
   'QUEUE_FULL',
+  'QUOTA_EXCEEDED',
   'SEND_FAILED',
   'IDEMPOTENCY_IN_PROGRESS',
   'IDEMPOTENCY_KEY_REUSED',
@@ -208,6 +210,17 @@ const listing = (id: string, path: string) =>
 const params = z.object({ messageId: z.string().min(1).max(160) });
 export const listMessages = listing('messages.list', '/messages/list');
 export const listAll = listing('messages.listAll', '/messages');
+export const quota = defineRoute({
+  id: 'messages.quota',
+  method: 'get',
+  path: '/messages/quota',
+  summary: 'How much of each quota is left',
+  auth: 'key',
+  permission: 'instance.stats',
+  query: withAliases(z.object({ sessionId: sessionRef.optional() }), sessionAliases),
+  reply: quotaResource,
+  errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
+});
 export const read = defineRoute({
   id: 'messages.read',
   method: 'get',

@@ -1,8 +1,12 @@
 import { type MessageReason, type SendOutcome } from '@chasqui/shared';
-import { LessThanOrEqual } from 'typeorm';
+import { failPoint } from '@chasqui/shared/fail-point';
+import { In, LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { holdRows, updateRows } from '../db/rows.js';
+import type { Presence } from '../db/presence.js';
+import { holdRows, readRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -34,7 +38,7 @@ export interface DispatcherOptions {
 }
 
 export interface Dispatcher {
-  start(): Promise<void>;
+  start(): void;
   wake(sessionId: string): void;
   stop(): Promise<void>;
 }
@@ -73,12 +77,13 @@ export function createDispatcher(parts: {
   clock: Clock;
   log: Log;
   wayOut: WayOut;
-  owner: string;
+  /** This backend's name on its claims, and which of the others are gone. */
+  presence: Presence;
   options: DispatcherOptions;
 }): Dispatcher {
-  const { database, events, state, pacing, clock, log, wayOut, owner, options } = parts;
+  const { database, events, state, pacing, clock, log, wayOut, presence, options } = parts;
+  const { owner } = presence;
   const rows = database.reader.getRepository(Message);
-  const sessions = database.reader.getRepository(Session);
   const rests = new Map<string, { until: number; ms: number }>();
   const doubts = createDoubts({ database, state, clock, lookup: wayOut.lookup, options });
   const lanes = createLanes({ drain, log });
@@ -93,7 +98,7 @@ export function createDispatcher(parts: {
 
   async function drain(sessionId: string): Promise<void> {
     while (!stopped) {
-      const session = await sessions.findOneBy({ id: sessionId });
+      const [session = null] = await readRows(database.reader, Session, 'id = ?', [sessionId]);
       if (!canSend(session)) return;
       const now = clock.now().getTime();
       const rest = rests.get(sessionId);
@@ -106,7 +111,10 @@ export function createDispatcher(parts: {
       }
       const claimed = await claim(message);
       if (claimed === 'busy') return;
-      if (claimed !== 'gone') await handOver(claimed, message, false);
+      if (claimed === 'gone') continue;
+      failPoint('claim.committed');
+      await handOver(claimed, message, false);
+      failPoint('outcome.committed');
     }
   }
 
@@ -127,13 +135,28 @@ export function createDispatcher(parts: {
     return null;
   }
 
-  function oldestDue(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
-    const query = rows
+  async function oldestDue(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
+    if (except.length > 0) return oldestDueOfOthers(sessionId, now, except);
+    const [message] = await readRows(
+      database.reader,
+      Message,
+      `status = 'queued' AND "sessionId" = ? AND ("nextAttemptAt" IS NULL OR "nextAttemptAt" <= ?) ORDER BY "createdAt", id LIMIT 1`,
+      [sessionId, now],
+    );
+    return message ?? null;
+  }
+
+  /** With chats left out the text is another each time, and TypeORM's builder its place. */
+  function oldestDueOfOthers(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
+    return rows
       .createQueryBuilder('m')
       .where("m.status = 'queued' AND m.sessionId = :sessionId", { sessionId })
-      .andWhere('(m.nextAttemptAt IS NULL OR m.nextAttemptAt <= :now)', { now });
-    if (except.length > 0) query.andWhere('m.chatId NOT IN (:...except)', { except });
-    return query.orderBy('m.createdAt').addOrderBy('m.id').limit(1).getOne();
+      .andWhere('(m.nextAttemptAt IS NULL OR m.nextAttemptAt <= :now)', { now })
+      .andWhere('m.chatId NOT IN (:...except)', { except })
+      .orderBy('m.createdAt')
+      .addOrderBy('m.id')
+      .limit(1)
+      .getOne();
   }
 
   /**
@@ -143,19 +166,27 @@ export function createDispatcher(parts: {
   async function claim(message: Message): Promise<Session | 'gone' | 'busy'> {
     return database.write.run(async (tx) => {
       await holdRows(tx, Session, [message.sessionId]);
-      const session = await tx.manager.findOneBy(Session, { id: message.sessionId });
+      const [session = null] = await readRows(tx.manager, Session, 'id = ?', [message.sessionId]);
       if (!canSend(session)) return 'busy';
-      if (await tx.manager.existsBy(Message, { status: 'sending', sessionId: session.id })) return 'busy';
+      if (await isInFlight(tx, session.id)) return 'busy';
       const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs), epoch: session.leaseEpoch };
       const more = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
-      return (await state.move(tx, message, 'sending', { from: ['queued'], more })) ? session : 'gone';
+      const isMine = await state.move(tx, message, 'sending', { from: ['queued'], more });
+      failPoint('claim.written');
+      return isMine ? session : 'gone';
     });
+  }
+
+  async function isInFlight(tx: Transaction, sessionId: string): Promise<boolean> {
+    const sql = `SELECT 1 AS one FROM messages WHERE status = 'sending' AND "sessionId" = ? LIMIT 1`;
+    return (await runStatement(tx.manager, sql, [sessionId])).rows.length > 0;
   }
 
   /** `repeated`: an earlier call for the same claim may have reached the worker, so that a refusal of this one proves nothing. */
   async function handOver(session: Session, message: Message, repeated: boolean): Promise<void> {
     if (!repeated) pacing.note(session.id, message.chatId, session.settings.pacing, clock.now().getTime());
     const result = await wayOut.deliver(session, message);
+    failPoint('outcome.heard');
     if (result.outcome !== 'refused') rests.delete(session.id);
     switch (result.outcome) {
       case 'sent':
@@ -203,8 +234,25 @@ export function createDispatcher(parts: {
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
     database.write.run((tx) => state.move(tx, message, to, how));
 
+  /** A backend that is gone will not end its claims, however long their leases are. */
+  async function releaseOrphans(): Promise<void> {
+    const claims = await select<{ leaseOwner: string | null }>(
+      database.reader,
+      'SELECT DISTINCT "leaseOwner" FROM messages WHERE status = \'sending\' AND "leaseOwner" <> ?',
+      [owner],
+    );
+    const owners = claims.flatMap(({ leaseOwner }) => leaseOwner ?? []);
+    if (owners.length === 0) return;
+    const gone = await presence.gone(owners);
+    if (gone.length === 0) return;
+    await database.write.run((tx) =>
+      updateRows(tx, Message, { status: 'sending', leaseOwner: In(gone) }, { leaseExpiresAt: time() }),
+    );
+  }
+
   /** Claims whose lease ran out: their backend died, or the worker said that the first call still runs. */
   async function recover(): Promise<void> {
+    await releaseOrphans();
     const left = await rows.find({
       where: { status: 'sending', leaseExpiresAt: LessThanOrEqual(time()) },
       order: { createdAt: 'ASC' },
@@ -256,18 +304,13 @@ export function createDispatcher(parts: {
   const unsubscribe = events.subscribe(({ type, sessionId, data }) => {
     if (!sessionId || (type !== 'message.queued' && type !== 'session.status')) return;
     if (type === 'session.status') rests.delete(sessionId);
-    if (data['status'] === 'connected')
+    if (data?.['status'] === 'connected')
       doubts.reopen(sessionId).catch((error: unknown) => log.error('Doubts could not be looked into again.', errorFields(error)));
     lanes.wake(sessionId);
   });
 
   return {
-    async start() {
-      // With SQLite this is the only backend: whoever held a claim before is gone, however long its lease was.
-      if (database.dialect === 'sqlite')
-        await database.write.run((tx) => updateRows(tx, Message, { status: 'sending' }, { leaseExpiresAt: clock.now() }));
-      schedule();
-    },
+    start: schedule,
     wake: lanes.wake,
     async stop() {
       stopped = true;

@@ -1,4 +1,5 @@
 import type { MessageReason } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import { In, IsNull, LessThanOrEqual, Not, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
@@ -60,6 +61,7 @@ export function createDoubts({
 
   async function clearOne(session: Session, message: Message): Promise<void> {
     const found = await lookup(session, message);
+    failPoint('lookup.heard');
     if (found?.found) {
       const { whatsappId, ack } = found;
       if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));

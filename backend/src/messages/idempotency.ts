@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, insertRow, updateRows } from '../db/rows.js';
+import { deleteRows, insertRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { IdempotencyRecord } from './idempotency.entity.js';
@@ -12,6 +13,8 @@ export interface IdempotencyKey {
   key: string;
   requestHash: string;
 }
+
+const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND key = ? AND "expiresAt" <= ?';
 
 export type Idempotency = ReturnType<typeof createIdempotency>;
 
@@ -59,12 +62,16 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     },
     end: (wanted: IdempotencyKey): void => void running.delete(name(wanted)),
     /** In the transaction of the message. Two calls with one key on two backends: the second one's insert meets the first one's row and fails. */
-    async reserve(tx: Transaction, wanted: IdempotencyKey, messageId: string): Promise<void> {
+    async reserve(tx: Transaction, wanted: readonly { key: IdempotencyKey; messageId: string }[]): Promise<void> {
       const now = clock.now();
-      const { accountId, key } = wanted;
-      await deleteRows(tx, IdempotencyRecord, { accountId, key, expiresAt: LessThanOrEqual(now) });
       const expiresAt = new Date(now.getTime() + hours * 3_600_000);
-      await insertRow(tx, IdempotencyRecord, { ...wanted, messageId, status: null, body: null, createdAt: now, expiresAt });
+      for (const { key } of wanted) await runStatement(tx.manager, deleteStale, [key.accountId, key.key, now.getTime()]);
+      const rest = { status: null, body: null, createdAt: now, expiresAt };
+      await insertRows(
+        tx,
+        IdempotencyRecord,
+        wanted.map(({ key, messageId }) => ({ ...key, messageId, ...rest })),
+      );
     },
     async store(wanted: IdempotencyKey, status: number, body: string): Promise<void> {
       await database.write.run((tx) =>

@@ -49,6 +49,8 @@ export class Message {
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
   @Column(column.string(20, { default: '0.0000' })) cost: string;
+  /** The day (`2026-11-21`) in whose quotas it holds a place; null once that was given back. */
+  @Column(orNull(column.string(10))) quotaDay: string | null;
 
   @Column(column.integer({ default: 0 })) attempts: number;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;

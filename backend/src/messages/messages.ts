@@ -1,6 +1,6 @@
-import { AppError, isId, messageReasons, parseMessageKey, parseRecipient, type Address } from '@chasqui/shared';
+import { AppError, isId, messageReasons, newId, parseMessageKey, parseRecipient, type Address } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
-import { insertRow, isConflict } from '../db/rows.js';
+import { readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -9,12 +9,13 @@ import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { ListQuery } from './contract.js';
+import { createAcceptance } from './acceptance.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
-import { createOrderedIds, newRow, type NewMessage } from './new-message.js';
-import { presentMessage } from './present.js';
+import { newRow, type NewMessage } from './new-message.js';
 import { createQueueLimit } from './queue-limit.js';
+import type { Quotas } from './quotas.js';
 import type { MessageState } from './state.js';
 import { timelineEntry } from './timeline.js';
 
@@ -32,6 +33,7 @@ export function createMessages({
   state,
   media,
   idempotency,
+  quotas,
   clock,
   defaults,
 }: {
@@ -42,44 +44,24 @@ export function createMessages({
   state: MessageState;
   media: Media;
   idempotency: Idempotency;
+  quotas: Quotas;
   clock: Clock;
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: () => clock.now().getTime() });
-  const nextId = createOrderedIds();
+  const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas });
   const waiting = new Map<string, Set<() => void>>();
   events.subscribe((event) => {
     if (event.messageId) for (const wake of waiting.get(event.messageId) ?? []) wake();
   });
 
-  /**
-   * Accepts a message: when this resolves, it is on disk, and whatever crashes it ends in one true state. Row, id, file, idempotency
-   * record and event are one commit; before it nothing has happened, after it the dispatcher will find the row.
-   */
+  /** Accepts a message: when this resolves, it is on disk, and whatever crashes it ends in one true state. */
   async function accept(session: Session, wish: NewMessage, key: IdempotencyKey | null): Promise<Message> {
     requireConnected(session, wish.options.queueIfOffline);
     const now = clock.now();
-    const message = newRow(nextId(now.getTime()), session, wish, now);
-    try {
-      await database.write.run(async (tx) => {
-        if (key) await idempotency.reserve(tx, key, message.id);
-        await enterQueue(tx, session.id);
-        if (wish.file) await media.attach(tx, wish.file, { accountId: session.accountId, messageId: message.id });
-        await insertRow(tx, Message, message);
-        await events.append(tx, {
-          accountId: session.accountId,
-          sessionId: session.id,
-          messageId: message.id,
-          type: 'message.queued',
-          data: presentMessage(message),
-        });
-      });
-    } catch (error) {
-      if (wish.file) await media.discard(wish.file);
-      // Of two calls with one key on two backends the second meets the first one's record.
-      throw key && isConflict(error) ? new AppError('IDEMPOTENCY_IN_PROGRESS') : error;
-    }
+    const message = newRow(newId(now.getTime()), session, wish, now);
+    await take({ session, message, key, file: wish.file });
     return message;
   }
 
@@ -156,7 +138,8 @@ export function createMessages({
         const set = waiting.get(id) ?? new Set();
         waiting.set(id, set.add(wake));
         try {
-          const message = await rows.findOneByOrFail({ id });
+          const [message] = await readRows(database.reader, Message, 'id = ?', [id]);
+          if (!message) throw new AppError('MESSAGE_NOT_FOUND');
           const left = until - Date.now();
           if (left <= 0 || !['queued', 'sending'].includes(message.status)) return message;
           // Another backend may have sent it, whose events this one does not hear: look again now and then.

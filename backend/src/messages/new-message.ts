@@ -1,4 +1,4 @@
-import { newId, phoneOf, reserveWhatsappId, textOf, type Address, type Contact, type MessageContent } from '@chasqui/shared';
+import { phoneOf, reserveWhatsappId, textOf, type Address, type Contact, type MessageContent } from '@chasqui/shared';
 import type { StoredFile } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Message, SendOptions } from './message.entity.js';
@@ -12,18 +12,6 @@ export interface NewMessage {
   quotedMessageId: string | null;
   expiresAt: Date | null;
   origin: 'api' | 'panel';
-}
-
-/** Ids that sort in the order of acceptance within a millisecond too: the 12 bits behind the version count (RFC 9562, section 6.2). */
-export function createOrderedIds(): (now: number) => string {
-  let last = 0;
-  let count = 0;
-  return (now) => {
-    count = now === last ? (count + 1) & 0xfff : 0;
-    last = now;
-    const id = newId(now);
-    return id.slice(0, 15) + count.toString(16).padStart(3, '0') + id.slice(18);
-  };
 }
 
 /** The row of a message that is accepted now: `queued`, with the WhatsApp id it will have on every attempt. */
@@ -77,6 +65,7 @@ export function newRow(
     isForwarded: false,
     quotedMessageId,
     cost: '0.0000',
+    quotaDay: null,
     attempts: 0,
     nextAttemptAt: null,
     leaseOwner: null,

@@ -8,6 +8,7 @@ import {
   type MessageReason,
 } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
+import { failPoint } from '@chasqui/shared/fail-point';
 import type { Request, Response } from 'express';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
@@ -20,12 +21,14 @@ import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
 import { presentMessage } from './present.js';
+import type { Quotas } from './quotas.js';
 
 interface Deps {
   messages: Messages;
   sessions: Sessions;
   media: Media;
   idempotency: Idempotency;
+  quotas: Quotas;
   sendWaitMs: number;
 }
 
@@ -67,6 +70,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     try {
       const message = await sendOnce(body, caller, http, compose, key);
       if (key) await remember(key, message, res);
+      failPoint('reply.stored');
       return answer(message);
     } finally {
       if (key) idempotency.end(key);
@@ -89,8 +93,10 @@ export function mountMessages(mount: Mount, deps: Deps): void {
       origin: 'api' as const,
       ...(await compose(session)),
     };
-    const accepted = await messages.accept(session, wish, key);
     const wait = waitOf(req, body.async, deps.sendWaitMs, res);
+    // Who waits is refused above the pace; who can wait is queued and paced (D-46).
+    if (wait > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
+    const accepted = await messages.accept(session, wish, key);
     return wait > 0 ? messages.outcome(accepted.id, wait) : accepted;
   }
 
@@ -163,6 +169,11 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
+  mount(contract.quota, async ({ query }, caller, { req }) => {
+    const session = await sessions.which(caller, query.sessionId ?? req.get('x-session-id'));
+    const limits = (await deps.quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
+    return { limits, tightest: limits[0]?.scope ?? null };
+  });
   mount(contract.read, async ({ params }, caller) => presentMessage(await messages.find(caller, params.messageId)));
   mount(contract.timeline, async ({ params }, caller) => messages.timeline(caller, params.messageId));
   mount(contract.mediaFile, async ({ params }, caller, { res }) => {

@@ -11,12 +11,14 @@ import {
 } from '@chasqui/shared';
 import { In, type FindOptionsWhere } from 'typeorm';
 import { holdRows, updateRows } from '../db/rows.js';
+import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import { presentMessage } from './present.js';
+import type { Quotas } from './quotas.js';
 
 export type MessageState = ReturnType<typeof createMessageState>;
 
@@ -50,7 +52,7 @@ export interface Move {
  * transaction. Of two that want to move the same message one finds it moved already, is told so by the affected count, and does
  * nothing. Acks therefore only climb, in whatever order they come.
  */
-export function createMessageState({ events, clock }: { events: Events; clock: Clock }) {
+export function createMessageState({ events, quotas, clock }: { events: Events; quotas: Quotas; clock: Clock }) {
   async function move(
     tx: Transaction,
     message: Message,
@@ -76,7 +78,29 @@ export function createMessageState({ events, clock }: { events: Events; clock: C
     Object.assign(message, changes);
     await count(tx, message, previous, to);
     await tell(tx, message, to, now, contact, reason, willRetryAt);
+    await countAgainstQuotas(tx, message, previous, to);
     return true;
+  }
+
+  /** Places in the quotas follow what became of the message; see quotas.ts. Throws `QUOTA_EXCEEDED` for a retry that finds none. */
+  async function countAgainstQuotas(
+    tx: Transaction,
+    message: Message,
+    previous: MessageStatus,
+    to: MessageStatus,
+  ): Promise<void> {
+    if (message.direction === 'inbound' || message.origin === 'device') return;
+    const isOut = (status: MessageStatus): boolean => status === 'failed' || status === 'cancelled';
+    if (isOut(to) === isOut(previous)) return;
+    if (isOut(to)) {
+      await quotas.release(tx, message);
+      message.quotaDay = null;
+    } else if (to === 'queued') {
+      const session = await tx.manager.findOneByOrFail(Session, { id: message.sessionId });
+      const why = (await quotas.reserve(tx, [{ session, message }])).get(message);
+      if (why) throw why;
+    } else message.quotaDay = await quotas.recount(tx, message);
+    await updateRows(tx, Message, { id: message.id }, { quotaDay: message.quotaDay, cost: message.cost });
   }
 
   async function tell(
@@ -138,7 +162,7 @@ export function createMessageState({ events, clock }: { events: Events; clock: C
     if (message.direction === 'inbound') return;
     const acknowledged = (status: MessageStatus): boolean => ackOfStatus(status) > 0;
     const column = acknowledged(to) && !acknowledged(previous) ? 'sentCount' : to === 'failed' ? 'failedCount' : null;
-    if (column) await updateRows(tx, Session, { id: message.sessionId }, { [column]: () => `"${column}" + 1` });
+    if (column) await increment(tx.manager, 'sessions', column, { column: 'id', value: message.sessionId });
   }
 
   return {

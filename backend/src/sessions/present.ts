@@ -40,6 +40,13 @@ export async function presentStatus(session: Session, caller: Caller, stale = fa
 
 export const presentQrText = (session: Session): string | null => (session.status === 'qr_pending' ? session.qrText : null);
 
+/** How much of its life it was connected, with one decimal. */
+function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session, now: number): number {
+  const present = status === 'connected' && connectedAt ? Math.max(0, now - connectedAt.getTime()) : 0;
+  const life = Math.max(1, now - createdAt.getTime());
+  return Math.min(100, Math.round(((connectedMs + present) / life) * 1_000) / 10);
+}
+
 export function presentSession(session: Session): SessionResource {
   return {
     id: session.id,
@@ -47,12 +54,13 @@ export function presentSession(session: Session): SessionResource {
     isDefault: session.isDefault,
     deviceName: session.deviceName,
     workerId: session.workerId,
-    settings: session.settings,
+    settings: { dailyLimit: null, ...session.settings },
     metadata: session.metadata,
     counters: { sent: session.sentCount, received: session.receivedCount, failed: session.failedCount },
     reconnectAttempts: session.reconnectAttempts,
     connectedAt: iso(session.connectedAt),
     disconnectedAt: iso(session.disconnectedAt),
+    uptimePercent: uptimePercent(session, Date.now()),
     errorCount: session.errorCount,
     lastError: session.lastError,
     createdAt: session.createdAt.toISOString(),

@@ -48,6 +48,8 @@ export class Session {
   @Column(orNull(column.time())) lastSeen: Date | null;
   @Column(orNull(column.time())) connectedAt: Date | null;
   @Column(orNull(column.time())) disconnectedAt: Date | null;
+  /** Of all connections that have ended. */
+  @Column(column.big({ default: 0 })) connectedMs: number;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
   @Column(orNull(column.time())) deletedAt: Date | null;

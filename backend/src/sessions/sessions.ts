@@ -1,8 +1,9 @@
 import { AppError, isId, isSessionName, newId, type SessionSettings } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import { readLimits, type Plans } from '../accounts/plans.js';
 import type { Database } from '../db/database.js';
-import { insertRow, isConflict, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, isConflict, readRows, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Caller } from '../http/context.js';
@@ -37,6 +38,7 @@ export function createSessions({
   state,
   clock,
   gate,
+  limitsOf,
   defaults,
 }: {
   database: Database;
@@ -44,13 +46,20 @@ export function createSessions({
   state: SessionState;
   clock: Clock;
   gate: WorkerGate;
+  limitsOf: Plans['limitsOf'];
   defaults: SessionDefaults;
 }) {
   const rows = database.reader.getRepository(Session);
   const live = { deletedAt: IsNull() };
+  const charged = new WeakSet<Caller>();
   // The QR's text is select:false, so that no list and no panel query can show it by accident.
-  const withQr = (where: Partial<Session>): Promise<Session | null> =>
-    rows.createQueryBuilder('s').addSelect('s.qrText').where('s.deletedAt IS NULL').andWhere(where).getOne();
+  const withQr = async (
+    where: Partial<Pick<Session, 'id' | 'accountId' | 'liveName' | 'isDefault'>>,
+  ): Promise<Session | null> => {
+    const conditions = ['"deletedAt" IS NULL', ...Object.keys(where).map((name) => `"${name}" = ?`)];
+    const found = await readRows(database.reader, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
+    return found[0] ?? null;
+  };
 
   /** One session of the caller, by id, name or `current`. A foreign one is not there, in the same words as one that never was. */
   async function find(caller: Caller, ref: string): Promise<Session> {
@@ -58,17 +67,27 @@ export function createSessions({
     const where = isId(ref) ? { id: ref, accountId: caller.accountId } : { liveName: ref, accountId: caller.accountId };
     const session = await withQr(where);
     if (!session || (caller.sessionId !== null && caller.sessionId !== session.id)) throw new AppError('SESSION_NOT_FOUND');
+    await charge(caller, session);
     return session;
+  }
+
+  /** One request counts once against the plan's limit of its session, however often the session is looked up for it (LIM-09). */
+  async function charge(caller: Caller, session: Session): Promise<void> {
+    if (!caller.charge || charged.has(caller)) return;
+    charged.add(caller);
+    const { apiLimit } = await limitsOf(caller.accountId);
+    await caller.charge('session_api', `session:${session.id}`, apiLimit, 3_600_000);
   }
 
   /** Which session a request means: the key's own, the one it names, the account's default (D-03). */
   async function which(caller: Caller, named: string | null | undefined): Promise<Session> {
     if (named && named !== 'current') return find(caller, named);
     if (caller.sessionId !== null) return find(caller, caller.sessionId);
-    const all = await rows.find({ where: { accountId: caller.accountId, ...live }, select: { id: true, isDefault: true } });
-    const chosen = all.find((session) => session.isDefault) ?? (all.length === 1 ? all[0] : undefined);
-    if (chosen) return find(caller, chosen.id);
-    if (all.length > 0) throw new AppError('SESSION_REQUIRED');
+    const chosen = await withQr({ accountId: caller.accountId, isDefault: true });
+    if (chosen) return charge(caller, chosen).then(() => chosen);
+    const others = await rows.find({ where: { accountId: caller.accountId, ...live }, select: { id: true }, take: 2 });
+    if (others.length > 1) throw new AppError('SESSION_REQUIRED');
+    if (others.length === 1) return find(caller, others[0]!.id);
     const reason = { code: 'NOT_STARTED', message: 'There is no session yet. Make one with POST /api/v1/sessions/init.' };
     throw new AppError('SESSION_NOT_CONNECTED', { status: 'disconnected', reason }, reason.message);
   }
@@ -80,13 +99,15 @@ export function createSessions({
 
   async function insertNew(tx: Transaction, caller: Caller, wish: NewSession): Promise<Session> {
     const now = clock.now();
+    // Closes: two sessions made at once, each finding room for one more.
+    await holdRows(tx, Account, [caller.accountId]);
     const mine = await tx.manager.find(Session, {
       where: { accountId: caller.accountId, ...live },
       select: { id: true, name: true },
     });
     if (mine.some((session) => session.name === wish.name)) throw new AppError('ALREADY_EXISTS', { field: 'name' });
-    const account = await tx.manager.findOneByOrFail(Account, { id: caller.accountId });
-    if (mine.length >= account.maxSessions) throw new AppError('SESSION_LIMIT_REACHED', { limit: account.maxSessions });
+    const { maxSessions } = await readLimits(tx.manager, caller.accountId);
+    if (maxSessions > 0 && mine.length >= maxSessions) throw new AppError('SESSION_LIMIT_REACHED', { limit: maxSessions });
     const isDefault = wish.isDefault ?? mine.length === 0;
     if (isDefault) await updateRows(tx, Session, { accountId: caller.accountId, isDefault: true }, { isDefault: false });
     const session = Object.assign(new Session(), {
@@ -293,6 +314,7 @@ const fresh: Partial<Session> = {
   lastSeen: null,
   connectedAt: null,
   disconnectedAt: null,
+  connectedMs: 0,
   deletedAt: null,
   wipePending: false,
 };

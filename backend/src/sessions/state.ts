@@ -11,7 +11,6 @@ import QRCode from 'qrcode';
 import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { holdRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { reasonOf } from './present.js';
@@ -29,8 +28,8 @@ const passing: Partial<Record<SessionStatus, SessionReason>> = {
   disconnected: 'WORKER_LOST',
 };
 
-/** Events of a session that may lie between a code and its end. */
-const codesWithin = 1_000;
+/** Codes of a session that may lie unwiped: each is wiped when it is replaced or used, so that one would do. */
+const codesWithin = 5;
 
 /** Every change of what is observed of a session: one conditional update along the table, with its event, in one transaction. */
 export function createSessionState({ events, clock }: { events: Events; clock: Clock }) {
@@ -72,7 +71,13 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
       ...(to === 'connected'
         ? { lastSeen: now, reconnectAttempts: 0, ...(previous === 'connected' ? {} : { connectedAt: now }) }
         : {}),
-      ...(previous === 'connected' && to !== 'connected' ? { disconnectedAt: now, lastSeen: now } : {}),
+      ...(previous === 'connected' && to !== 'connected'
+        ? {
+            disconnectedAt: now,
+            lastSeen: now,
+            connectedMs: session.connectedMs + Math.max(0, now.getTime() - (session.connectedAt ?? now).getTime()),
+          }
+        : {}),
       ...(to === 'error' && isNews ? { errorCount: session.errorCount + 1, lastError: reason?.message ?? null } : {}),
       ...(to === 'qr_pending' ? {} : { qrText: null, qrId: null, qrExpiresAt: null }),
     };
@@ -106,17 +111,15 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
     session: Session,
     types: readonly ('session.qr' | 'session.pairing_code')[] = ['session.qr', 'session.pairing_code'],
   ): Promise<void> {
-    const [counter] = await select<{ last: number | string }>(tx.manager, 'SELECT last FROM event_counters WHERE scope = ?', [
-      session.id,
-    ]);
     for (const type of types) {
-      // Codes live for seconds: they are among the last events of the session, and its whole history need not be read.
+      // Only the last ones can still hold a code: each new one wipes those before it.
       const rows = await tx.manager
         .createQueryBuilder(EventRow, 'e')
-        .where('e.sessionId = :id AND e.sequence > :after', { id: session.id, after: Number(counter?.last ?? 0) - codesWithin })
-        .andWhere('e.type = :type AND e.data LIKE :code', { type, code: type === 'session.qr' ? '%"qrText":"%' : '%"code":"%' })
+        .where('e.sessionId = :id AND e.type = :type', { id: session.id, type })
+        .orderBy('e.cursor', 'DESC')
+        .limit(codesWithin)
         .getMany();
-      for (const row of rows) {
+      for (const row of rows.filter(({ data }) => (data['qrText'] ?? data['code'] ?? null) !== null)) {
         const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
         await updateRows(tx, EventRow, { cursor: row.cursor }, { data });
       }

@@ -2,6 +2,7 @@ import { type Heartbeat, type HeartbeatReply } from '@chasqui/shared';
 import { In, IsNull, LessThan, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { holdRows, updateRows } from '../db/rows.js';
+import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -66,7 +67,8 @@ export function createHeartbeats({
         Session,
         ids.map(({ id }) => id),
       );
-      const mine = await tx.manager.find(Session, { where: { workerId, deletedAt: IsNull() } });
+      // The order is the order of starting, where many wait for their turn: what has messages waiting first, then what was used last.
+      const mine = await byImportance(tx, await tx.manager.find(Session, { where: { workerId, deletedAt: IsNull() } }));
       const expiresAt = new Date(now.getTime() + leaseMs);
       await updateRows(tx, Session, { workerId: beat.workerId, deletedAt: IsNull() }, { leaseExpiresAt: expiresAt });
       const seen = new Map(beat.sessions.map((session) => [session.sessionId, session]));
@@ -88,6 +90,17 @@ export function createHeartbeats({
       log.error('A login could not be deleted; the next heartbeat tries again.', errorFields(error)),
     );
     return reply;
+  }
+
+  async function byImportance(tx: Transaction, sessions: Session[]): Promise<Session[]> {
+    if (sessions.length < 2) return sessions;
+    const waiting = await select<{ sessionId: string }>(
+      tx.manager,
+      "SELECT DISTINCT \"sessionId\" FROM messages WHERE status IN ('queued', 'sending', 'uncertain')",
+    );
+    const hasWork = new Set(waiting.map(({ sessionId }) => sessionId));
+    const seenAt = (session: Session): number => session.lastSeen?.getTime() ?? 0;
+    return sessions.sort((a, b) => Number(hasWork.has(b.id)) - Number(hasWork.has(a.id)) || seenAt(b) - seenAt(a));
   }
 
   const wishOf = (session: Session, wanted: boolean): HeartbeatReply['desired'][number] => ({

@@ -5,9 +5,11 @@ import {
   type WorkerEventPayload,
   type WorkerEventType,
 } from '@chasqui/shared';
-import { In, LessThan } from 'typeorm';
+import { failPoint } from '@chasqui/shared/fail-point';
+import { LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, holdRows, insertIfAbsent, updateRows } from '../db/rows.js';
+import { codeOf, deleteRows, holdRows, insertIfAbsent, insertRow, readAmong, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
@@ -77,6 +79,7 @@ export function createInbox({
     'session.qr': (tx, session, payload) => state.showQr(tx, session, payload),
     'session.pairing_code': (tx, session, data) => state.showPairingCode(tx, session, data),
     'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
+    'session.recycled': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.recycled', data }),
     'session.backfill': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.backfill', data }),
     'message.observed': (tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
     'message.ack': (tx, session, payload) => arrivals.acknowledged(tx, session, payload),
@@ -94,10 +97,13 @@ export function createInbox({
 
   async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[]): Promise<Desk> {
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
-    const seen = await tx.manager.find(InboxEvent, { where: { id: In(batch.map(({ id }) => id)) }, select: { id: true } });
+    const ids = batch.map(({ id }) => id);
+    const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
     await holdRows(tx, Session, sessionIds);
     const sessions = await readSessions(tx, sessionIds);
-    const positions = await tx.manager.find(InboxPosition, { where: { workerId, sessionId: In(sessionIds) } });
+    const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
+      (row) => row.workerId === workerId,
+    );
     return {
       workerId,
       known: new Set(seen.map((row) => row.id)),
@@ -107,11 +113,7 @@ export function createInbox({
   }
 
   const readSessions = (tx: Transaction, ids: readonly string[]): Promise<Session[]> =>
-    tx.manager
-      .createQueryBuilder(Session, 's')
-      .addSelect('s.qrText')
-      .where('s.id IN (:...ids)', { ids: ['', ...ids] })
-      .getMany();
+    readAmong(tx.manager, Session, 'id', ids, ['qrText']);
 
   const refusalOf = (desk: Desk, event: OutletEvent): string | null => {
     const session = desk.sessions.get(event.sessionId);
@@ -156,17 +158,17 @@ export function createInbox({
   /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
   async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
     const callbacks: (() => void)[] = [];
-    await tx.manager.query('SAVEPOINT event');
+    await runStatement(tx.manager, 'SAVEPOINT event', []);
     try {
       const own: Transaction = { manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) };
       const code = await handle(own, desk.sessions.get(event.sessionId)!, event);
-      await tx.manager.query('RELEASE SAVEPOINT event');
+      await runStatement(tx.manager, 'RELEASE SAVEPOINT event', []);
       for (const callback of callbacks) tx.afterCommit(callback);
       return code;
     } catch (error) {
       if (isTrouble(error)) throw error;
-      await tx.manager.query('ROLLBACK TO SAVEPOINT event');
-      await tx.manager.query('RELEASE SAVEPOINT event');
+      await runStatement(tx.manager, 'ROLLBACK TO SAVEPOINT event', []);
+      await runStatement(tx.manager, 'RELEASE SAVEPOINT event', []);
       log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
         eventId: event.id,
         type: event.type,
@@ -180,9 +182,7 @@ export function createInbox({
 
   async function close(tx: Transaction, desk: Desk, taken: readonly OutletEvent[]): Promise<void> {
     const { workerId } = desk;
-    const rows = taken.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt: clock.now() }));
-    if (rows.length > 0)
-      await tx.manager.createQueryBuilder().insert().into(InboxEvent).values(rows).updateEntity(false).execute();
+    for (const { id, cursor } of taken) await insertRow(tx, InboxEvent, { id, workerId, cursor, receivedAt: clock.now() });
     for (const sessionId of new Set(taken.map((event) => event.sessionId))) {
       const position = desk.positions.get(sessionId);
       if (!position) continue;
@@ -192,8 +192,8 @@ export function createInbox({
   }
 
   return {
-    take: (workerId: string, batch: readonly OutletEvent[]): Promise<Intake> =>
-      database.write.run(async (tx) => {
+    async take(workerId: string, batch: readonly OutletEvent[]): Promise<Intake> {
+      const intake = await database.write.run(async (tx) => {
         const desk = await open(tx, workerId, batch);
         const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
         const waiting = new Set<string>();
@@ -222,8 +222,12 @@ export function createInbox({
           taken.push(event);
         }
         await close(tx, desk, taken);
+        failPoint('inbox.written');
         return intake;
-      }),
+      });
+      failPoint('inbox.committed');
+      return intake;
+    },
     /** Forgets ids that no worker will send again. */
     async prune(): Promise<void> {
       await database.write.run((tx) =>
@@ -235,7 +239,7 @@ export function createInbox({
 
 /** The database itself, not the event: nothing of the batch is taken, and the worker sends it again. */
 function isTrouble(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
+  const code = codeOf(error);
   if (code === null) return false;
   // Data that a column does not take, and keys that are taken, are the event's own fault.
   return (

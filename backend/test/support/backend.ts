@@ -33,6 +33,8 @@ export interface Rig extends Backend {
   apiKey: string;
   lines: string[];
   dataDir: string;
+  /** Null on SQLite. */
+  databaseUrl: string | null;
   call(
     method: string,
     path: string,
@@ -49,7 +51,7 @@ export async function hasPostgres(): Promise<boolean> {
 }
 
 let made = 0;
-async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
+export async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
   const name = `chq_test_${process.pid}_${(made += 1)}`;
   const run = async (sql: string): Promise<void> => {
     const client = new Client({ connectionString: `${postgres}/postgres` });
@@ -60,8 +62,16 @@ async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }
   return { url: `${postgres}/${name}`, drop: () => run(`DROP DATABASE ${name} WITH (FORCE)`) };
 }
 
+/** Limits are for the tests that are about them. */
+const unlimited = { API_KEY_RATE_LIMIT: '0', IP_RATE_LIMIT: '0', DEFAULT_DAILY_MESSAGE_LIMIT: '0' };
+
 export async function startRig(
-  options: { database?: 'sqlite' | 'postgres'; settings?: Record<string, string>; mountPanel?: typeof mountPanel } = {},
+  options: {
+    database?: 'sqlite' | 'postgres';
+    settings?: Record<string, string>;
+    mountPanel?: typeof mountPanel;
+    streamTimes?: NonNullable<Parameters<typeof startBackend>[1]>['streamTimes'];
+  } = {},
 ): Promise<Rig> {
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-backend-'));
   const own = options.database === 'postgres' ? await ownDatabase() : null;
@@ -76,6 +86,7 @@ export async function startRig(
     INIT_WAIT_MS: '300',
     SEND_WAIT_MS: '2000',
     LOG_LEVEL: 'debug',
+    ...unlimited,
     ...(own ? { DATABASE_URL: own.url } : {}),
     ...options.settings,
   };
@@ -83,13 +94,16 @@ export async function startRig(
     log,
     port: 0,
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
+    ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
   });
-  const apiKey = backend.firstAdmin!.apiKey;
+  // A second backend on one database makes no admin.
+  const apiKey = backend.firstAdmin?.apiKey ?? '';
   return {
     ...backend,
     apiKey,
     lines,
     dataDir,
+    databaseUrl: own?.url ?? null,
     async call(method, path, { key = apiKey, body, headers = {} } = {}) {
       const form = body instanceof FormData;
       const text = typeof body === 'string' || form || body === undefined ? body : JSON.stringify(body);

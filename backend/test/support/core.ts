@@ -30,15 +30,16 @@ export const quick = {
   LEASE_SECONDS: '600',
   UNCERTAIN_GRACE_MS: '300',
   SEND_DEADLINE_MS: '2000',
-  INIT_WAIT_MS: '2000',
+  INIT_WAIT_MS: '8000',
 };
 
 export async function startCore(
-  options: { database?: 'sqlite' | 'postgres'; settings?: Record<string, string>; linked?: boolean } = {},
+  options: Pick<NonNullable<Parameters<typeof startRig>[0]>, 'database' | 'settings' | 'streamTimes'> & { linked?: boolean } = {},
 ): Promise<Core> {
   const worker = await startStandIn({ serviceKey });
   const rig = await startRig({
     ...(options.database ? { database: options.database } : {}),
+    ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
     settings: { ...quick, WORKER_URLS: worker.url, ...options.settings },
   });
   worker.report(rig.url);

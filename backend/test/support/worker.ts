@@ -60,6 +60,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     left: [] as Left[],
     puts: [] as string[],
     starts: [] as string[],
+    /** Sends that ran at once, and the most there ever were. */
+    atOnce: { now: 0, most: 0 },
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
     operations: [] as { operation: string; input: Record<string, unknown> }[],
     answer: new Map<string, unknown>(),
@@ -232,6 +234,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     memoryMb: 1,
     browser: { path: null, profile: 'lean' },
     outlet: { pending: outlet.length },
+    disk: { freeMb: null },
     compat: {},
   }));
   mount(workerRoutes.init, async ({ body }) => {
@@ -246,7 +249,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     return observe(body.sessionId);
   });
   mount(workerRoutes.send, async ({ params, body }, _, { res }) => {
-    const outcome = await put(params.id, params.messageId, body, res);
+    state.atOnce.most = Math.max(state.atOnce.most, (state.atOnce.now += 1));
+    const outcome = await put(params.id, params.messageId, body, res).finally(() => (state.atOnce.now -= 1));
     if (outcome === 'cut') return (res.destroy(), handled);
     return new Reply(outcome, { status: outcome.outcome === 'sending' ? 202 : 200 });
   });

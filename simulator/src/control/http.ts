@@ -7,6 +7,7 @@ import { Refusal } from '../refusal.js';
 import type { Media } from '../media.js';
 import type { ControlOperations } from './index.js';
 import type { Operation } from './operation.js';
+import { reference } from './reference.js';
 
 const phonePage = join(import.meta.dirname, '../../page/phone.html');
 
@@ -55,8 +56,7 @@ export function createControl(parts: {
   async function show(path: string, query: URLSearchParams, req: IncomingMessage, res: ServerResponse): Promise<void> {
     if (path === '/' || path === '/phone') return page(res);
     if (path === '/changes') return listen(req, res);
-    if (path === '/api')
-      return json(res, 200, Object.fromEntries(Object.entries(operations).map(([name, { about }]) => [name, about])));
+    if (path === '/api') return json(res, 200, reference(parts.operations));
     if (path === '/qr.svg') {
       const svg = await QRCode.toString(query.get('text') || '-', { type: 'svg', margin: 1 });
       return void res.writeHead(200, { 'content-type': 'image/svg+xml' }).end(svg);

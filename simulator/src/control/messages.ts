@@ -115,8 +115,13 @@ export function messageOperations({ world }: { world: World }) {
     }),
     received: operation('What the phone got, in order', z.object({ phone }), (d) => account(d.phone).received),
     typingSeen: operation('Typing that the phone saw', z.object({ phone }), (d) => account(d.phone).typing),
-    history: operation('All messages of a phone, or of one chat', z.object({ phone, chat: z.string().optional() }), (d) =>
-      d.chat === undefined ? [...account(d.phone).history.values()] : (account(d.phone).byChat.get(d.chat) ?? []),
+    history: operation(
+      'The messages of a phone, or of one chat; the last ones with a limit',
+      z.object({ phone, chat: z.string().optional(), limit: z.number().int().positive().optional() }),
+      (d) => {
+        const all = d.chat === undefined ? [...account(d.phone).history.values()] : (account(d.phone).byChat.get(d.chat) ?? []);
+        return all.slice(-(d.limit ?? all.length));
+      },
     ),
     ack: operation(
       'The phone acknowledges: 2 delivered, 3 read, 4 played',

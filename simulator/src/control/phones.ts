@@ -52,7 +52,7 @@ export function phoneOperations({ world, linking }: { world: World; linking: Lin
     chats: [...of.chats.keys()],
   });
   const change = (d: { phone: string } & Partial<Parameters<typeof world.phones.create>[0]>): Account => {
-    const made = world.phones.create(d);
+    const made = world.phones.create({ ...d, made: true });
     if (d.offline === false) world.messages.phoneOn(made);
     if (d.name !== undefined || d.about !== undefined) world.phones.announce(made);
     return made;
@@ -63,7 +63,9 @@ export function phoneOperations({ world, linking }: { world: World; linking: Lin
     setAccount: operation('Change a phone', z.object({ phone, ...settings }), (d) =>
       show(change({ ...d, phone: account(d.phone).phone })),
     ),
-    accounts: operation('All phones', nothing, () => [...world.phones.accounts.values()].map(show)),
+    accounts: operation('Phones that were made or linked, or have chats', nothing, () =>
+      [...world.phones.accounts.values()].filter((of) => of.made || of.chats.size > 0).map(show),
+    ),
     waiting: operation('Pages that wait to be linked: code of the QR, pairing code, passkey request', nothing, () =>
       linking.waiting(),
     ),

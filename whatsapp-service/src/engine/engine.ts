@@ -75,9 +75,11 @@ export interface EngineSend {
 export interface EngineSession {
   /**
    * Hands one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. Never rejects:
-   * `failed` is proven not sent, any doubt is `uncertain`. `onHandover` is awaited right before the page call that may send.
+   * `failed` is proven not sent, any doubt is `uncertain`. `onHandover` is awaited right before the page call that may send, and says
+   * until when (milliseconds, this machine's clock) the page may still hand it to WhatsApp. The one rejection is an `AppError` that
+   * `onHandover` threw: then nothing was handed over.
    */
-  send(send: EngineSend, onHandover: () => Promise<void>): Promise<Exclude<SendOutcome, { outcome: 'sending' }>>;
+  send(send: EngineSend, onHandover: () => Promise<number>): Promise<Exclude<SendOutcome, { outcome: 'sending' }>>;
   /** Runs a row of the operations table, or `session.pairingCode`, `session.lookup`. Input and output are checked by their schemas. Throws `AppError`. */
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   downloadMedia(whatsappId: string, deadlineMs: number): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
@@ -85,6 +87,8 @@ export interface EngineSession {
   probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
   /** Messages newer than `since` in chats with activity after it, oldest first, at most `perChat` a chat; each goes to `onSignal` as `message.observed` with origin `backfill`. */
   backfill(options: { since: Date; perChat: number }): Promise<{ chats: number; messages: number; truncated: boolean }>;
+  /** Loads the page anew; `ready` comes again when that worked. Rejects when the browser does not take the order within `deadlineMs`. */
+  reload(deadlineMs: number): Promise<void>;
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */
   pids(): Promise<number[]>;

@@ -1,4 +1,5 @@
 import { AppError, backendInternalRoutes, type OutletEvent } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import type { BackendCall } from '../backend.js';
 import { backoff, settlesWithin, sleep, type Clock } from '../clock.js';
 import { errorFields, type Log } from '../log.js';
@@ -13,6 +14,7 @@ export interface Delivery {
 
 const mostPerBatch = 500;
 const callTimeoutMs = 15_000;
+const gatherMs = 20;
 /** The backend has read these and will never take them as they are; repeating would stop the queue for good. */
 const hopeless = new Set(['VALIDATION_FAILED', 'MALFORMED_REQUEST', 'BODY_TOO_LARGE']);
 
@@ -32,11 +34,13 @@ export function createDelivery(options: {
   let running: Promise<void> = Promise.resolve();
   let limit = mostPerBatch;
   let failures = 0;
+  let lastAt = 0;
 
   /** Settles refusals, then moves the mark: killed in between, the same batch comes again and is refused again. */
   async function deliver(events: OutletEvent[]): Promise<'moved' | 'stuck'> {
     const body = { ...options.worker, events };
     const { data } = await call(backendInternalRoutes.events, { body }, { timeoutMs: callTimeoutMs });
+    failPoint('delivery.answered');
     const before = outlet.pending();
     for (const { id, code } of data.refused) {
       const event = events.find((candidate) => candidate.id === id);
@@ -91,14 +95,22 @@ export function createDelivery(options: {
     }
   }
 
+  /** The first event after silence goes at once; in a stream those of some milliseconds go together, for a batch costs as much as ten events. */
+  async function gather(): Promise<void> {
+    const since = clock.now() - lastAt;
+    if (since < gatherMs && !stopping.signal.aborted) await sleep(clock, gatherMs - since, stopping.signal);
+  }
+
   async function loop(): Promise<void> {
     for (;;) {
       // Made before looking, so that a commit between the look and the wait is not slept through.
       const woken = new Promise<void>((resolve) => {
         wake = resolve;
       });
+      await gather();
       const events = outlet.batch(limit);
       if (events.length > 0) {
+        lastAt = clock.now();
         const moved = await round(events);
         if (stopping.signal.aborted && !moved) return;
       } else if (stopping.signal.aborted) return;

@@ -1,4 +1,5 @@
 import type { OutletEvent, WorkerEventPayload, WorkerEventType } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import type { Clock } from '../clock.js';
 import { errorFields, type Log } from '../log.js';
 import type { Store } from '../store.js';
@@ -12,7 +13,7 @@ export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerE
  * | --- | --- |
  * | `append` | nothing for at most `groupMs`; then one commit for all that came meanwhile: id, sequence, row |
  * | `batch` | unchanged; the same rows come again until they are acknowledged |
- * | `acknowledge` | the mark moves; the last few thousand rows behind it stay, for a backend that asks again |
+ * | `acknowledge` | the mark moves, within 200 ms on disk too; the last few thousand rows behind it stay, for a backend that asks again |
  * | `refuse` | STALE_EPOCH and unreadable ones are parked, never dropped |
  *
  * A kill between `append` and its commit loses what happened in those milliseconds. Messages are then found by the next backfill,
@@ -32,11 +33,14 @@ export interface Outlet {
   /** False while commits fail (full disk). */
   healthy(): boolean;
   commit(): void;
+  /** Writes what may wait: before the store is closed. */
+  saveMark(): void;
   onCommit(listener: () => void): void;
   prune(): void;
 }
 
 const groupMs = 4;
+const markMs = 200;
 const batchBytes = 512 * 1024;
 const keptBehindAck = 5_000;
 const dayMs = 86_400_000;
@@ -75,18 +79,26 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
 
   const readAck = (): number => Number(sql.readMeta.get('ackCursor')?.value ?? 0);
   let acked = readAck();
+  let savedMark = acked;
+  /** Rows that were never acknowledged: counted once, then kept up, because a backlog may be long. */
+  let unread = sql.count.get(acked)!.n;
+  let cancelMark: (() => void) | null = null;
 
   const put = (entry: Entry): void => {
     const { last } = sql.nextSequence.get(entry.sessionId, entry.epoch)!;
     sql.insert.run(newId(), entry.sessionId, entry.epoch, last, entry.type, entry.occurredAt, entry.payload);
   };
 
-  const putAll = store.transaction((entries: readonly Waiting[]): void => {
+  const putAll = store.transaction((entries: readonly Waiting[]): number => {
+    let added = 0;
     for (const entry of entries) {
       // Live and backfill may both bring a message; the first one counts, and the mark commits with the event.
       if (entry.seenKey && sql.see.run(entry.sessionId, entry.seenKey, clock.now()).changes === 0) continue;
       put(entry);
+      added += 1;
     }
+    failPoint('outlet.written');
+    return added;
   });
 
   function commit(): void {
@@ -94,8 +106,9 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     const entries = waiting;
     waiting = [];
     try {
-      putAll(entries);
+      unread += putAll(entries);
       healthy = true;
+      failPoint('outlet.committed');
     } catch (error) {
       // Nothing of the group was written. It is kept in order and tried again; health tells of it.
       waiting = [...entries, ...waiting];
@@ -115,6 +128,31 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       commit();
     });
   }
+
+  /** The mark need not be on disk at once: killed before, the worker sends the same events again, and the backend knows their ids. */
+  function armMark(): void {
+    if (cancelMark) return;
+    cancelMark = clock.after(markMs, () => {
+      try {
+        saveMark();
+      } catch (error) {
+        log.error('How far the backend has read could not be written; it is tried again.', errorFields(error));
+        armMark();
+      }
+    });
+  }
+
+  function saveMark(): void {
+    cancelMark?.();
+    cancelMark = null;
+    if (acked > savedMark) writeMark(acked);
+    savedMark = acked;
+  }
+
+  const writeMark = store.transaction((cursor: number): void => {
+    sql.writeMeta.run('ackCursor', String(cursor));
+    sql.forget.run(cursor - keptBehindAck);
+  });
 
   function wanted(limit: number): Row[] {
     const rows = [...again].flatMap(([sessionId, from]) => sql.bySequence.all({ sessionId, from, acked, limit }));
@@ -145,11 +183,9 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       const most = sql.highest.get()?.cursor ?? 0;
       const next = Math.min(cursor, most);
       if (next <= acked) return;
-      store.transaction(() => {
-        sql.writeMeta.run('ackCursor', String(next));
-        sql.forget.run(next - keptBehindAck);
-      })();
+      unread -= sql.between.get(acked, next)!.n;
       acked = next;
+      armMark();
     },
 
     refuse: store.transaction((events: readonly OutletEvent[], code: string): void => {
@@ -174,12 +210,14 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
         sql.unpark.run(sessionId, epoch);
         return parked.length;
       })();
+      unread += count;
       if (count > 0) listener();
     },
 
-    pending: () => sql.count.get(acked)!.n + waiting.length,
+    pending: () => unread + waiting.length,
     healthy: () => healthy,
     commit,
+    saveMark,
     onCommit: (next) => {
       listener = next;
     },
@@ -226,6 +264,7 @@ function statements(store: Store) {
     ),
     highest: store.prepare<[], { cursor: number }>('SELECT coalesce(max(cursor), 0) AS cursor FROM outlet'),
     count: store.prepare<[number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ?'),
+    between: store.prepare<[number, number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ? AND cursor <= ?'),
     forget: store.prepare('DELETE FROM outlet WHERE cursor <= ?'),
     park: store.prepare(
       `INSERT OR REPLACE INTO parked (id, session_id, epoch, type, occurred_at, payload, code, parked_at)

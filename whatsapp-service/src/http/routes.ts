@@ -26,6 +26,7 @@ export interface RouteDeps {
   browser: { path: string | null; profile: string };
   sendDeadlineMs: number;
   outletPending: () => number;
+  diskFreeMb: () => number | null;
   /** Outlet writes, and no rejection that nobody waited for. */
   isHealthy: () => boolean;
 }
@@ -41,6 +42,7 @@ export function mountRoutes(deps: RouteDeps): void {
     memoryMb: registry.memoryMb(),
     browser: deps.browser,
     outlet: { pending: deps.outletPending() },
+    disk: { freeMb: deps.diskFreeMb() },
     compat: Object.fromEntries(registry.all().map((session) => [session.id, session.observe().compat])),
   }));
   mount(workerRoutes.init, async ({ body }) => registry.init(body).observe());

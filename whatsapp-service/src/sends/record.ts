@@ -7,12 +7,14 @@ export type FinalOutcome = Exclude<SendOutcome, { outcome: 'sending' }>;
 /**
  * Message id → what became of it, over restarts.
  *
- * | state | on disk since | after a kill it means |
+ * | state | on disk | after a kill it means |
  * | --- | --- | --- |
  * | (none) | | nothing was handed over |
- * | accepted | its turn in the lane came | nothing was handed over; may be sent anew |
- * | handed_over | right before the page call | may have left: only a lookup can tell |
- * | settled | the outcome is known | the outcome |
+ * | accepted: its turn in the lane came | not at all | as before: nothing was handed over by this call |
+ * | handed_over | committed right before the page call | may have left: only a lookup can tell |
+ * | settled: the outcome is known | some milliseconds later, many in one commit | the outcome; killed before, it says handed_over, and the lookup finds it |
+ *
+ * So a send costs one commit of its own: the one that must not be missing.
  */
 export interface SendEntry {
   messageId: string;
@@ -32,10 +34,14 @@ export interface SendRecord {
   settle(messageId: string, outcome: FinalOutcome): void;
   /** What a lookup by the reserved id said of a message whose outcome was in doubt. */
   lookedUp(sessionId: string, reservedId: string, found: { whatsappId: string; ack: number } | null): void;
+  /** Writes what is still on its way to disk: before the store is closed. */
+  flush(): void;
   prune(): void;
 }
 
 const keptMs = 7 * 86_400_000;
+/** While sends go on, the next one's commit takes the outcome along; this is for the last one. */
+const groupMs = 20;
 
 interface Row {
   message_id: string;
@@ -46,50 +52,115 @@ interface Row {
   outcome: string | null;
   looked_up: number;
 }
+type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash'>;
 
 export function createSendRecord(store: Store, clock: Clock): SendRecord {
-  const find = store.prepare<[string], Row>('SELECT * FROM sends WHERE message_id = ?');
-  const accept = store.prepare(
-    `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, looked_up, updated_at)
-     VALUES (?, ?, ?, ?, 'accepted', NULL, 0, ?)
-     ON CONFLICT (message_id) DO UPDATE SET state = 'accepted', outcome = NULL, looked_up = 0, updated_at = excluded.updated_at`,
-  );
-  const handOver = store.prepare(
-    "UPDATE sends SET state = 'handed_over', updated_at = ? WHERE message_id = ? AND state = 'accepted'",
-  );
-  // Once found, a message stays sent: the call that waited for it may still end in doubt.
-  const settle = store.prepare(
-    `UPDATE sends SET state = 'settled', outcome = ?, looked_up = 0, updated_at = ?
-     WHERE message_id = ? AND NOT (state = 'settled' AND json_extract(outcome, '$.outcome') = 'sent')`,
-  );
-  const doubtful = store.prepare<[string, string], Row>(
-    `SELECT * FROM sends WHERE session_id = ? AND reserved_id = ?
-       AND (state = 'handed_over' OR (state = 'settled' AND json_extract(outcome, '$.outcome') = 'uncertain'))`,
-  );
-  const markLookedUp = store.prepare('UPDATE sends SET looked_up = 1, updated_at = ? WHERE message_id = ?');
-  const prune = store.prepare('DELETE FROM sends WHERE updated_at < ?');
+  const sql = statements(store);
+  const accepted = new Map<string, Accepted>();
+  /** Outcomes on their way to disk. */
+  const unsaved = new Map<string, { entry: Accepted; outcome: FinalOutcome }>();
+  let armed = false;
 
-  const settleAs = (messageId: string, outcome: FinalOutcome): void =>
-    void settle.run(JSON.stringify(outcome), clock.now(), messageId);
+  const saveAll = store.transaction((): void => {
+    for (const { entry, outcome } of unsaved.values())
+      sql.settle.run({ ...entry, outcome: JSON.stringify(outcome), now: clock.now() });
+  });
+
+  /** What the sends before it left to be written goes along in its commit. */
+  const handOverWithRest = store.transaction((entry: Accepted): void => {
+    saveAll();
+    sql.handOver.run({ ...entry, now: clock.now() });
+  });
+
+  function flush(): void {
+    if (unsaved.size === 0) return;
+    saveAll();
+    unsaved.clear();
+  }
+
+  function arm(ms: number): void {
+    if (armed) return;
+    armed = true;
+    clock.after(ms, () => {
+      armed = false;
+      try {
+        flush();
+      } catch {
+        arm(1_000); // A full disk: it is in memory, and on disk it says handed_over. The outlet, on the same disk, tells of it.
+      }
+    });
+  }
+
+  const saved = (messageId: string): SendEntry | null => {
+    const row = sql.find.get(messageId);
+    return row ? entryOf(row) : null;
+  };
+
+  function settle(messageId: string, outcome: FinalOutcome): void {
+    const entry = accepted.get(messageId) ?? unsaved.get(messageId)?.entry ?? saved(messageId);
+    if (!entry) throw new Error('A send is settled after it was accepted.');
+    accepted.delete(messageId);
+    // Once found, a message stays sent: the call that waited for it may still end in doubt.
+    if (unsaved.get(messageId)?.outcome.outcome === 'sent') return;
+    const { sessionId, reservedId, hash } = entry;
+    unsaved.set(messageId, { entry: { messageId, sessionId, reservedId, hash }, outcome });
+    arm(groupMs);
+  }
 
   return {
     find(messageId) {
-      const row = find.get(messageId);
-      return row ? entryOf(row) : null;
+      const turn = accepted.get(messageId);
+      const known = saved(messageId);
+      if (turn)
+        return { ...turn, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null, lookedUp: false };
+      const late = unsaved.get(messageId);
+      const isSent = known?.outcome?.outcome === 'sent';
+      return late && !isSent ? { ...late.entry, state: 'settled', outcome: late.outcome, lookedUp: false } : known;
     },
-    accept: (entry) => void accept.run(entry.messageId, entry.sessionId, entry.reservedId, entry.hash, clock.now()),
+    accept(entry) {
+      // An earlier outcome of the very same message must not be written over what comes now.
+      if (unsaved.has(entry.messageId)) flush();
+      accepted.set(entry.messageId, entry);
+    },
     handOver(messageId) {
-      if (handOver.run(clock.now(), messageId).changes !== 1)
-        throw new Error('A send is handed over once, after it was accepted.');
+      const entry = accepted.get(messageId);
+      if (!entry) throw new Error('A send is handed over once, after it was accepted.');
+      handOverWithRest(entry);
+      unsaved.clear();
     },
-    settle: settleAs,
+    settle,
     lookedUp(sessionId, reservedId, found) {
-      for (const row of doubtful.all(sessionId, reservedId)) {
-        if (found) settleAs(row.message_id, { outcome: 'sent', ...found, at: new Date(clock.now()).toISOString() });
-        else markLookedUp.run(clock.now(), row.message_id);
+      flush();
+      for (const { message_id: id } of sql.doubtful.all(sessionId, reservedId)) {
+        if (found) settle(id, { outcome: 'sent', ...found, at: new Date(clock.now()).toISOString() });
+        else sql.markLookedUp.run(clock.now(), id);
       }
     },
-    prune: () => void prune.run(clock.now() - keptMs),
+    flush,
+    prune: () => void sql.prune.run(clock.now() - keptMs),
+  };
+}
+
+function statements(store: Store) {
+  return {
+    find: store.prepare<[string], Row>('SELECT * FROM sends WHERE message_id = ?'),
+    handOver: store.prepare<[Accepted & { now: number }]>(
+      `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, looked_up, updated_at)
+       VALUES (@messageId, @sessionId, @reservedId, @hash, 'handed_over', NULL, 0, @now)
+       ON CONFLICT (message_id) DO UPDATE SET state = 'handed_over', outcome = NULL, looked_up = 0, updated_at = excluded.updated_at`,
+    ),
+    settle: store.prepare<[Accepted & { outcome: string; now: number }]>(
+      `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, looked_up, updated_at)
+       VALUES (@messageId, @sessionId, @reservedId, @hash, 'settled', @outcome, 0, @now)
+       ON CONFLICT (message_id) DO UPDATE SET state = 'settled', outcome = excluded.outcome, looked_up = 0, updated_at = excluded.updated_at
+       WHERE NOT (state = 'settled' AND json_extract(outcome, '$.outcome') = 'sent')`,
+    ),
+    doubtful: store.prepare<[string, string], Row>(
+      `SELECT * FROM sends WHERE session_id = ? AND reserved_id = ?
+         AND (state = 'handed_over' OR (state = 'settled' AND json_extract(outcome, '$.outcome') = 'uncertain'))`,
+    ),
+    markLookedUp: store.prepare<[number, string]>('UPDATE sends SET looked_up = 1, updated_at = ? WHERE message_id = ?'),
+    prune: store.prepare<[number]>('DELETE FROM sends WHERE updated_at < ?'),
   };
 }
 

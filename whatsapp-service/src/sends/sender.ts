@@ -10,6 +10,7 @@ import {
   type SendCommand,
   type SendOutcome,
 } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import type { Log } from '../log.js';
 import { errorFields } from '../log.js';
 import type { Session } from '../sessions/session.js';
@@ -114,9 +115,14 @@ export function createSender(deps: SenderDeps): Sender {
         onTurn() {
           if (deps.draining()) throw new AppError('SHUTTING_DOWN');
           record.accept({ ...id, reservedId });
+          failPoint('send.accepted');
         },
         async onHandover() {
+          // The last look before anything can leave: a worker that was frozen meanwhile may have lost the session to another one.
+          if (!session.holdsLease()) throw new AppError('STALE_EPOCH', { reason: 'The lease ran out.' });
           record.handOver(messageId);
+          failPoint('send.handed-over');
+          return session.leasedUntil();
         },
       })
       .catch((error: unknown) => {
@@ -125,7 +131,9 @@ export function createSender(deps: SenderDeps): Sender {
         log.error('A send ended in an unexpected way.', { sessionId: session.id, messageId, ...errorFields(error) });
         return record.find(messageId)?.state === 'handed_over' ? uncertain('CRASHED_DURING_SEND') : failed('CONNECTION_LOST');
       });
+    failPoint('send.answered');
     record.settle(messageId, outcome);
+    failPoint('send.settled');
     log.info('A send has ended.', {
       sessionId: session.id,
       messageId,

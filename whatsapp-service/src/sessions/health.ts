@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js';
 import type { EngineSession } from '../engine/engine.js';
 
 /**
- * Proves a connected session alive, again and again. A probe that fails is repeated at once; two in a row and the session is lost.
+ * Proves a connected session alive, again and again. A probe that fails is repeated at once; two in a row and the page is in trouble.
  * With probes every 5 s and 4 s for an answer, a frozen browser is noticed within 13 s.
  */
 export interface Health {
@@ -29,6 +29,8 @@ export function createHealth(options: {
   everyMs: number;
   onDoubt: (reason: SessionReason) => void;
   onLost: (reason: SessionReason, detail: string) => void;
+  /** Each time that it was measured, in megabytes. */
+  onMemory: (mb: number) => void;
 }): Health {
   const { session, clock } = options;
   const since = clock.now();
@@ -58,11 +60,13 @@ export function createHealth(options: {
       if (lost) return options.onLost(lost.reason, lost.detail);
     }
     // The browser may end while it is looked at; its own signal tells that.
-    if (count++ % memoryEvery === 0)
+    if (count++ % memoryEvery === 0) {
       memory = await session
         .pids()
         .then(memoryOf)
         .catch(() => memory);
+      if (!stopped && memory.mb !== null) options.onMemory(memory.mb);
+    }
     if (!stopped) cancel = clock.after(options.everyMs, () => void round());
   }
   cancel = clock.after(options.everyMs, () => void round());

@@ -1,6 +1,7 @@
 import { chmod, mkdir, readdir, readFile, readlink, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { failPoint } from '@chasqui/shared/fail-point';
 import { sleep, type Clock } from '../clock.js';
 import { EngineError } from '../engine/engine.js';
 import type { Log } from '../log.js';
@@ -63,6 +64,7 @@ export function createProfiles(options: { dir: string; clock: Clock; log: Log })
       const dir = dirOf(sessionId);
       const held = await lock(sessionId);
       try {
+        failPoint('profile.deleting');
         // A link in place of the folder is removed itself, not what it leads to.
         await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       } finally {

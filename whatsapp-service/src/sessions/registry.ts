@@ -28,6 +28,9 @@ export function createRegistry(options: {
   create: (id: string) => Session;
   maxSessions: number;
   memoryLimitMb: number | null;
+  /** How long a lease lasts from the moment that the worker asked for it. Milliseconds. */
+  leaseMs: number;
+  now: () => number;
   log: Log;
 }): Registry {
   const sessions = new Map<string, Session>();
@@ -83,6 +86,8 @@ export function createRegistry(options: {
       if (draining) throw new AppError('SHUTTING_DOWN');
       const session = known(sessionId);
       checkEpoch(session, epoch);
+      // Whoever gives it under an epoch has just leased it to us.
+      if (epoch !== undefined) session.lease(options.now() + options.leaseMs);
       if (session.isRunning()) return session;
       if (running().length >= options.maxSessions) throw new AppError('WORKER_CAPACITY', { limit: options.maxSessions });
       if (options.memoryLimitMb !== null && memoryMb() >= options.memoryLimitMb)
@@ -108,6 +113,11 @@ export function createRegistry(options: {
     },
     all: () => [...sessions.values()],
     async obey({ leases, desired, revoke }, askedAt) {
+      for (const { sessionId, epoch } of leases) {
+        const session = sessions.get(sessionId);
+        // From when the heartbeat left: that it was long on its way must not make the lease longer. Two machines' clocks are never compared.
+        if (session?.epoch() === epoch) session.lease(askedAt + options.leaseMs);
+      }
       const named = new Set([...leases, ...desired, ...revoke].map(({ sessionId }) => sessionId));
       const nowhere = [...sessions.values()].filter(({ id, changedAt }) => !named.has(id) && changedAt() < askedAt);
       const taken = revoke.flatMap(({ sessionId, epoch }) => {

@@ -8,6 +8,7 @@ import {
   type SessionReason,
   type SessionStatus,
 } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import { backoff, settlesWithin, type Clock } from '../clock.js';
 import {
   EngineError,
@@ -47,6 +48,10 @@ export interface Session {
   readonly id: string;
   epoch(): number;
   adopt(epoch: number): void;
+  /** Until when the backend has leased it to us; only ever later. Without any word of a lease sends are not fenced. */
+  lease(until: number): void;
+  leasedUntil(): number;
+  holdsLease(): boolean;
   /** Starts, or joins the start that is running. */
   start(deviceName: string | null): void;
   /** Stops the browser and keeps the login; `logout` unlinks the device and deletes the login. */
@@ -55,7 +60,7 @@ export interface Session {
   isRunning(): boolean;
   /** When somebody last asked for something else than was: what was decided elsewhere before that is out of date. */
   changedAt(): number;
-  send(send: EngineSend, hooks: { onTurn: () => void; onHandover: () => Promise<void> }): ReturnType<EngineSession['send']>;
+  send(send: EngineSend, hooks: { onTurn: () => void; onHandover: () => Promise<number> }): ReturnType<EngineSession['send']>;
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   downloadMedia(whatsappId: string, deadlineMs: number): ReturnType<EngineSession['downloadMedia']>;
   backfill(since: Date): void;
@@ -76,6 +81,8 @@ export interface SessionDeps {
   initTimeoutMs: number;
   probeMs: number;
   maxReconnectAttempts: number;
+  /** Above so many megabytes the browser is started anew when nothing is to be sent. 0: never. */
+  recycleAboveMb: number;
 }
 
 /** A browser on its way and what belongs to it. */
@@ -89,9 +96,13 @@ interface Part {
   catchUp: CatchUp | null;
   ready: boolean;
   proving: boolean;
+  /** The page was loaded anew for the present trouble: the next step is another browser. */
+  reloaded: boolean;
 }
 
 const probeDeadlineMs = 10_000;
+/** The browser must take the order to load the page anew within the first, and the page be proven within the second. */
+const reloadMs = { order: 4_000, step: 15_000 };
 const sendsFinishMs = 10_000;
 const launchEndsMs = 30_000;
 /** Connected for so long, the losses before it are forgotten: a browser that crashes again and again is not started for ever. */
@@ -110,7 +121,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
   let wanted = false;
   let attempts = 0;
   let losses = 0;
-  let healing: SessionReason | null = null;
+  let healing: { step: 'reload' | 'restart'; reason: SessionReason } | null = null;
+  let leasedUntil = Infinity;
   let changed = 0;
   let deviceName: string | null = null;
   let identity: Identity | null = null;
@@ -179,6 +191,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       catchUp: null,
       ready: false,
       proving: false,
+      reloaded: false,
     };
     current = part;
     move('initializing', 'STARTING');
@@ -236,7 +249,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
   function lose(why: SessionReason, detail: string): void {
     log.warn('A session lost its browser.', { sessionId: id, reason: why, detail, attempt: attempts });
     const fate = fateOf(why);
-    if (status === 'connected') healing = why;
+    healed(false);
+    if (status === 'connected' || current?.reloaded) healing = { step: 'restart', reason: why };
     void end();
     if (fate === 'unlinked') afterEnd('The login could not be deleted.', wipe);
     // A stop is under way: it says how this ends.
@@ -252,8 +266,44 @@ export function createSession(id: string, deps: SessionDeps): Session {
   }
 
   function healed(ok: boolean): void {
-    if (healing) deps.emit({ event: 'session.heal', payload: { step: 'restart', reason: healing, ok } });
+    if (healing) deps.emit({ event: 'session.heal', payload: { ...healing, ok } });
     healing = null;
+  }
+
+  /**
+   * A connected page that does not prove itself: it is loaded anew, once, where the browser still takes orders; what that does not mend
+   * within its time needs another browser. A frozen or dead browser takes none, and is replaced at once.
+   */
+  async function climb(mine: number, part: Part, session: EngineSession, why: SessionReason, detail: string): Promise<void> {
+    if (part.reloaded || status !== 'connected') return lose(why, detail);
+    part.reloaded = true;
+    part.health?.stop();
+    part.health = null;
+    part.ready = false;
+    healing = { step: 'reload', reason: why };
+    log.warn('A page does not answer; it is loaded anew.', { sessionId: id, reason: why, detail });
+    move('connecting', why);
+    later(reloadMs.step, () => lose(why, 'Loading the page anew did not mend it.'));
+    try {
+      await session.reload(reloadMs.order);
+    } catch (error) {
+      if (mine === turn && !part.ready) lose(why, wordsOf(error));
+    }
+  }
+
+  /** A page's message store is never trimmed. A browser that has grown too big is replaced while its session has nothing to send. */
+  function recycle(memoryMb: number): void {
+    if (deps.recycleAboveMb === 0 || memoryMb <= deps.recycleAboveMb || status !== 'connected' || lane.depth() > 0) return;
+    deps.emit({ event: 'session.recycled', payload: { reason: 'MEMORY_RECYCLED', memoryMb } });
+    log.info('A browser has grown too big; it is started anew.', { sessionId: id, memoryMb });
+    void inOrder(async () => {
+      // Somebody may have sent or stopped meanwhile: the next look at its memory comes.
+      if (!wanted || status !== 'connected' || lane.depth() > 0) return;
+      await end();
+      if (!wanted) return;
+      move('initializing', 'MEMORY_RECYCLED');
+      begin();
+    });
   }
 
   function again(why: SessionReason, counted: boolean): void {
@@ -311,6 +361,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       case 'gone':
         return lose(signal.reason, signal.detail);
       case 'event':
+        if (signal.event.startsWith('message.')) failPoint('event.seen');
         deps.emit(signal);
         if (signal.event === 'message.observed') current?.catchUp?.saw(Date.parse(signal.payload.message.timestamp));
     }
@@ -353,13 +404,17 @@ export function createSession(id: string, deps: SessionDeps): Session {
     later(steadyMs, () => {
       attempts = 0;
       losses = 0;
+      part.reloaded = false;
     });
     part.health ??= createHealth({
       session,
       clock,
       everyMs: deps.probeMs,
       onLost: (why, detail) => {
-        if (mine === turn) lose(why, detail);
+        if (mine === turn) void climb(mine, part, session, why, detail);
+      },
+      onMemory: (mb) => {
+        if (mine === turn) recycle(mb);
       },
       onDoubt: (why) => deps.emit({ event: 'session.heal', payload: { step: 'probe', reason: why, ok: false } }),
     });
@@ -440,6 +495,11 @@ export function createSession(id: string, deps: SessionDeps): Session {
         if (wanted) begin();
       });
     },
+    lease(until) {
+      leasedUntil = leasedUntil === Infinity ? until : Math.max(leasedUntil, until);
+    },
+    leasedUntil: () => leasedUntil,
+    holdsLease: () => clock.now() < leasedUntil,
     changedAt: () => changed,
     isRunning: () => wanted,
     async send(send, { onTurn, onHandover }) {

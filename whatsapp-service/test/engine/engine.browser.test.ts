@@ -157,6 +157,41 @@ describe('when things go wrong', () => {
     expect((await client.journal({})).filter(({ key }) => key === reservedId)).toHaveLength(1);
   }, 30_000);
 
+  test('a page that gets a send after its time hands nothing to WhatsApp, and says so', async () => {
+    rig = await startRig('2026-09');
+    const { session } = await link(rig);
+    // As after a freeze between the last look at the lease and the page.
+    const late = await sendContent(session, text('too late'), { notAfter: Date.now() - 1 });
+    expect([late.outcome, late.handedOver]).toMatchObject([
+      { outcome: 'failed', reason: 'CONNECTION_LOST', retryable: true },
+      true,
+    ]);
+    expect((await rig.simulator.client.journal({})).filter(({ key }) => key === late.reservedId)).toEqual([]);
+    expect((await sendContent(session, text('in time'))).outcome).toMatchObject({ outcome: 'sent' });
+  }, 30_000);
+
+  test('a page that is loaded anew is ready again, proves itself and sends', async () => {
+    rig = await startRig('2026-09');
+    const { session, signals } = await link(rig);
+    signals.length = 0;
+    await session.reload(4_000);
+    await signal(signals, 'ready');
+    expect(await session.probe(3_000)).toMatchObject({ canary: true });
+    const { outcome, reservedId } = await sendContent(session, text('after the reload'));
+    expect(outcome).toMatchObject({ outcome: 'sent' });
+    expect((await rig.simulator.client.received({ phone: ana })).filter(({ key }) => key === reservedId)).toHaveLength(1);
+    await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'heard once' });
+    await heard(signals, 'message.observed', ({ message }) => message.content.type === 'text');
+    expect(signals.filter((one) => one.type === 'event' && one.event === 'message.observed')).toHaveLength(1);
+  }, 30_000);
+
+  test('a frozen browser takes no order to load anew within its time', async () => {
+    rig = await startRig('2026-09');
+    const { session } = await link(rig);
+    for (const pid of await session.pids()) process.kill(pid, 'SIGSTOP');
+    await expect(session.reload(500)).rejects.toThrow();
+  }, 30_000);
+
   test('a killed browser is noticed within two seconds', async () => {
     rig = await startRig('2026-09');
     const { session, signals } = await link(rig);

@@ -99,7 +99,7 @@ export const reserve = (): string => `3EB0${randomBytes(9).toString('hex').toUpp
 export async function sendContent(
   session: EngineSession,
   content: MessageContent,
-  more: Partial<EngineSend> = {},
+  { notAfter = Infinity, ...more }: Partial<EngineSend> & { notAfter?: number } = {},
   bytes?: Buffer,
 ) {
   const reservedId = more.reservedId ?? reserve();
@@ -125,6 +125,7 @@ export async function sendContent(
     },
     async () => {
       handedOver = true;
+      return notAfter;
     },
   );
   if (file) await rm(file.path);

@@ -1,3 +1,4 @@
+import { failPoint } from '@chasqui/shared/fail-point';
 import { Table, type MigrationInterface, type QueryRunner, type TableColumnOptions } from 'typeorm';
 
 /**
@@ -25,6 +26,7 @@ export class Foundation1763600000000 implements MigrationInterface {
           }),
         }),
       );
+      failPoint('migration.half');
     }
   }
 

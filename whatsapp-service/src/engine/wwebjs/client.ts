@@ -227,6 +227,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     run: (operation, input, deadlineMs) => runOperation(operation, input, { page: page(), client, identities, deadlineMs }),
     probe,
     backfill: async (since) => backfill(since, onSignal),
+    async reload(deadlineMs) {
+      // The navigation ends later and is told by `ready`; here only whether the browser takes the order counts.
+      await within(page().reload({ waitUntil: 'domcontentloaded', timeout: deadlineMs }), deadlineMs, 'Loading the page anew');
+    },
     compat: () => reports.all(),
     pids: async () => (browser && !closed ? processTree(browser) : []),
     async downloadMedia(whatsappId, deadlineMs) {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { messageReasons, parseAddress, retryableReasons, type MessageReason } from '@chasqui/shared';
+import { AppError, messageReasons, parseAddress, retryableReasons, type MessageReason } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend, EngineSession } from '../engine.js';
 import { callPage } from './bridge.js';
@@ -47,7 +47,7 @@ export function createSending(page: () => Page) {
   }
 
   /** Never rejects. Before `onHandover` nothing can have left; after it, only what the page proves absent has not. */
-  async function send(send: EngineSend, onHandover: () => Promise<void>): Promise<Outcome> {
+  async function send(send: EngineSend, onHandover: () => Promise<number>): Promise<Outcome> {
     inFlight.add(send.reservedId);
     try {
       return await attempt(send, onHandover);
@@ -56,7 +56,7 @@ export function createSending(page: () => Page) {
     }
   }
 
-  async function attempt(send: EngineSend, onHandover: () => Promise<void>): Promise<Outcome> {
+  async function attempt(send: EngineSend, onHandover: () => Promise<number>): Promise<Outcome> {
     const endsAt = Date.now() + send.deadlineMs;
     const left = (): number => Math.max(100, endsAt - Date.now());
     let input: PageSend;
@@ -71,9 +71,12 @@ export function createSending(page: () => Page) {
         quotedMessageId: send.quotedMessageId,
         ignoreQuoteErrors: send.ignoreQuoteErrors,
         deadlineMs: left(),
+        notAfter: endsAt,
       };
-      await onHandover();
+      input.notAfter = Math.min(endsAt, await onHandover());
+      if (Date.now() > endsAt) return failed('CONNECTION_LOST', 'Its time was up before it could be handed over.');
     } catch (error) {
+      if (error instanceof AppError) throw error;
       return failed(
         error instanceof FileUnreadable ? 'MEDIA_UPLOAD_FAILED' : 'CONNECTION_LOST',
         error instanceof Error ? error.message : null,

@@ -13,6 +13,8 @@ export interface PageSend {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   deadlineMs: number;
+  /** Milliseconds of the clock that page and worker share. A page that was frozen past it hands nothing over any more. */
+  notAfter: number;
 }
 
 export interface PageFailure {
@@ -45,6 +47,7 @@ export function installSend(): void {
     idTaken: boolean;
     handed: boolean;
     closed: boolean;
+    notAfter: number;
     refused: PageFailure | null;
     onAck: (ack: number) => void;
   }
@@ -60,6 +63,10 @@ export function installSend(): void {
     status: Number.isInteger(error?.status) ? error.status : null,
   });
   const isOnline = (): boolean => core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
+
+  const isOver = (job: Job): boolean => job.closed || Date.now() > job.notAfter;
+  const givenUp = (): Error =>
+    Object.assign(new Error('This send was given up before it reached WhatsApp.'), { why: 'deadline' });
 
   const remember = (msg: any): void => {
     if (msg?.id?.fromMe) own.set(msg.id.id, msg);
@@ -87,7 +94,7 @@ export function installSend(): void {
       const job = jobs.get(message.chasquiSend);
       delete message.chasquiSend;
       if (!job) return module.addAndSendMsgToChat(chat, message, ...rest);
-      if (job.closed) throw new Error('This send was given up before it reached WhatsApp.');
+      if (isOver(job)) throw givenUp();
       if (message.id.id !== job.id) {
         const { participant } = message.id;
         const key = { from: message.from, to: chat.id, id: job.id, participant, selfDir: 'out' };
@@ -112,7 +119,7 @@ export function installSend(): void {
   core.view('reserved-id', 'WAWebNewsletterSendMessageJob', (module) => ({
     sendNewsletterMessageJob: async (request: any) => {
       const job = jobs.get(request?.msg?.id?.id);
-      if (job?.closed) throw new Error('This send was given up before it reached WhatsApp.');
+      if (job && isOver(job)) throw givenUp();
       if (job) job.handed = true;
       const answer = await module.sendNewsletterMessageJob(request);
       if (job && answer && !answer.success) {
@@ -230,7 +237,8 @@ export function installSend(): void {
     const endsAt = Date.now() + input.deadlineMs;
     const left = (): number => Math.max(1, endsAt - Date.now());
     const id = input.reservedId;
-    const job: Job = { id, idTaken: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+    const { notAfter } = input;
+    const job: Job = { id, idTaken: false, handed: false, closed: false, notAfter, refused: null, onAck: () => undefined };
     const there = await find(id, [`true_${input.chatId}_${id}`]);
     jobs.set(id, job);
     if (there) {
@@ -257,7 +265,8 @@ export function installSend(): void {
   core.calls['checkReserved'] = async () => {
     listen();
     const id = '3EB0000000000000000000';
-    const probe: Job = { id, idTaken: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+    const nothing = { refused: null, onAck: () => undefined };
+    const probe: Job = { id, idTaken: false, handed: false, closed: false, notAfter: Infinity, ...nothing };
     const before = active;
     if (before) return { ok: true, detail: 'a send is running' };
     active = probe;

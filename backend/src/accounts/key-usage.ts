@@ -1,0 +1,46 @@
+import type { Database } from '../db/database.js';
+import { runStatement } from '../db/statement.js';
+import { ApiKeyUsage } from './key-usage.entity.js';
+
+/** How often what was counted is written. A crash forgets that much: these figures are for people to look at, not for limits. */
+const flushMs = 5_000;
+
+const addSql = `INSERT INTO api_key_usage ("keyId", successful, failed) VALUES (?, ?, ?)
+  ON CONFLICT ("keyId") DO UPDATE SET successful = api_key_usage.successful + excluded.successful, failed = api_key_usage.failed + excluded.failed`;
+
+export type KeyUsage = ReturnType<typeof createKeyUsage>;
+
+/** Counts requests by key. */
+export function createKeyUsage({ database }: { database: Database }) {
+  let counted = new Map<string, { successful: number; failed: number }>();
+  let timer: NodeJS.Timeout | undefined;
+
+  async function flush(): Promise<void> {
+    clearTimeout(timer);
+    timer = undefined;
+    const batch = counted;
+    counted = new Map();
+    if (batch.size === 0) return;
+    await database.write.run(async (tx) => {
+      for (const [keyId, { successful, failed }] of batch) await runStatement(tx.manager, addSql, [keyId, successful, failed]);
+    });
+  }
+
+  return {
+    /** One request was answered with this status. */
+    note(keyId: string, status: number): void {
+      const counts = counted.get(keyId) ?? { successful: 0, failed: 0 };
+      counts[status < 400 ? 'successful' : 'failed'] += 1;
+      counted.set(keyId, counts);
+      // A database that is away loses these counts, and nothing else.
+      timer ??= setTimeout(() => void flush().catch(() => undefined), flushMs).unref();
+    },
+    /** With what was not written yet. */
+    async of(keyId: string): Promise<{ successful: number; failed: number }> {
+      const row = await database.reader.getRepository(ApiKeyUsage).findOneBy({ keyId });
+      const { successful = 0, failed = 0 } = counted.get(keyId) ?? {};
+      return { successful: (row?.successful ?? 0) + successful, failed: (row?.failed ?? 0) + failed };
+    },
+    flush,
+  };
+}

@@ -1,0 +1,167 @@
+import { defineRoute, type ErrorCode, type Method } from '@chasqui/shared';
+import { z } from 'zod';
+
+/** Each route twice: below `/keys` for all keys of the account, below a session for those that are bound to it (KEY-01 to KEY-09). */
+
+const time = z.iso.datetime();
+const key = z
+  .object({
+    id: z.string(),
+    sessionId: z.string().nullable(),
+    name: z.string(),
+    prefix: z.string(),
+    lastFour: z.string(),
+    permissions: z.array(z.string()),
+    rateLimit: z.object({ limit: z.number().int(), windowMs: z.number().int() }),
+    isActive: z.boolean(),
+    isPrimary: z.boolean(),
+    autoRotation: z.boolean(),
+    isClaimable: z.boolean(),
+    expiresAt: time.nullable(),
+    successorId: z.string().nullable(),
+    lastUsedAt: time.nullable(),
+    createdAt: time,
+  })
+  .meta({ id: 'Key' });
+const keyWithSecret = key.extend({ key: z.string() });
+const usage = z
+  .object({
+    total: z.number().int(),
+    successful: z.number().int(),
+    failed: z.number().int(),
+    rateLimit: key.shape.rateLimit,
+    remaining: z.number().int().nullable(),
+    resetAt: time.nullable(),
+    lastUsedAt: time.nullable(),
+    createdAt: time,
+  })
+  .meta({ id: 'KeyUsage' });
+
+const fields = {
+  name: z.string().min(1).max(100),
+  permissions: z.array(z.string().max(64)).max(100),
+  rateLimit: z
+    .strictObject({
+      limit: z.number().int().min(0).max(100_000_000),
+      windowMs: z.number().int().min(1_000).max(86_400_000).optional(),
+    })
+    .nullable()
+    .optional(),
+  expiresAt: z.iso.datetime({ offset: true }).nullable().optional(),
+  autoRotation: z.boolean().optional(),
+};
+const keyParams = z.object({ keyId: z.string().max(64) });
+const sessionParams = z.object({ sessionId: z.string().min(1).max(64) });
+const grantErrors: readonly ErrorCode[] = ['PERMISSION_DENIED', 'UNKNOWN_PERMISSION'];
+
+/** Both routes of one verb: `all` of the account, and those `ofSession`. */
+function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType, O extends z.ZodType>(spec: {
+  id: string;
+  method: Method;
+  path: string;
+  summary: string;
+  params: z.ZodObject<P>;
+  query?: Q;
+  body?: B;
+  reply: O;
+  status?: number;
+  errors: readonly ErrorCode[];
+}) {
+  const { id, path, params, summary, errors, query, body, ...rest } = spec;
+  const more = {
+    ...rest,
+    ...(query ? { query } : {}),
+    ...(body ? { body } : {}),
+    auth: 'acc',
+    permission: 'keys.manage',
+  } as const;
+  return {
+    all: defineRoute({ ...more, id: `keys.${id}`, path: `/keys${path}`, summary, params, errors }),
+    ofSession: defineRoute({
+      ...more,
+      id: `sessionKeys.${id}`,
+      path: `/sessions/:sessionId/keys${path}`,
+      summary: `${summary}, of one session`,
+      params: params.extend(sessionParams.shape),
+      errors: ['SESSION_NOT_FOUND', ...errors],
+    }),
+  };
+}
+
+const none = z.object({});
+export const list = both({
+  id: 'list',
+  method: 'get',
+  path: '',
+  summary: 'Keys',
+  params: none,
+  query: z.object({ active: z.stringbool().optional() }),
+  reply: z.array(key),
+  errors: [],
+});
+export const create = both({
+  id: 'create',
+  method: 'post',
+  path: '',
+  summary: 'A new key; it is shown in this reply alone',
+  params: none,
+  body: z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() }),
+  status: 201,
+  reply: keyWithSecret,
+  errors: [...grantErrors, 'SESSION_NOT_FOUND', 'KEY_LIMIT_REACHED'],
+});
+export const read = both({
+  id: 'read',
+  method: 'get',
+  path: '/:keyId',
+  summary: 'One key',
+  params: keyParams,
+  reply: key,
+  errors: ['KEY_NOT_FOUND'],
+});
+export const update = both({
+  id: 'update',
+  method: 'put',
+  path: '/:keyId',
+  summary: 'Change a key; it holds from the next request on',
+  params: keyParams,
+  body: z.strictObject({ ...fields, isActive: z.boolean() }).partial(),
+  reply: key,
+  errors: ['KEY_NOT_FOUND', ...grantErrors],
+});
+export const remove = both({
+  id: 'delete',
+  method: 'delete',
+  path: '/:keyId',
+  summary: 'Revoke a key',
+  params: keyParams,
+  reply: z.object({ id: z.string(), deleted: z.literal(true) }),
+  errors: ['KEY_NOT_FOUND'],
+});
+export const regenerate = both({
+  id: 'regenerate',
+  method: 'post',
+  path: '/:keyId/regenerate',
+  summary: 'A new secret for a key; the old one dies',
+  params: keyParams,
+  reply: keyWithSecret,
+  errors: ['KEY_NOT_FOUND', 'PERMISSION_DENIED'],
+});
+export const claim = both({
+  id: 'claim',
+  method: 'post',
+  path: '/:keyId/claim',
+  summary: 'Collect, once, the secret of a successor that rotation made',
+  params: keyParams,
+  reply: keyWithSecret,
+  errors: ['KEY_NOT_FOUND', 'PERMISSION_DENIED', 'KEY_ALREADY_CLAIMED'],
+});
+export const usageOf = both({
+  id: 'usage',
+  method: 'get',
+  path: '/:keyId/usage',
+  summary: 'Requests made with a key, and what is left of its limit',
+  params: keyParams,
+  reply: usage,
+  errors: ['KEY_NOT_FOUND'],
+});

@@ -1,0 +1,111 @@
+import type { Caller } from '../http/context.js';
+import type { RequestLimits } from '../http/request-limits.js';
+import type { Mount } from '../http/server.js';
+import type { ApiKey } from './api-key.entity.js';
+import type { ApiKeys, KeyChange, KeyRef } from './api-keys.js';
+import type { KeyUsage } from './key-usage.js';
+import * as contract from './keys.contract.js';
+
+interface Deps {
+  keys: ApiKeys;
+  usage: KeyUsage;
+  limits: Pick<RequestLimits, 'left' | 'limitOf'>;
+  /** Of a session that the caller names by id, name or `current`. Throws `SESSION_NOT_FOUND`. */
+  sessionIdOf: (caller: Caller, named: string) => Promise<string>;
+}
+
+/** What a caller said of a key, as its row holds it. */
+interface KeyBody {
+  name?: string | undefined;
+  permissions?: string[] | undefined;
+  rateLimit?: { limit: number; windowMs?: number | undefined } | null | undefined;
+  expiresAt?: string | null | undefined;
+  autoRotation?: boolean | undefined;
+  isActive?: boolean | undefined;
+}
+
+function fieldsOf({ rateLimit, expiresAt, ...rest }: KeyBody): KeyChange {
+  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)) as KeyChange;
+  if (rateLimit !== undefined) {
+    given.rateLimit = rateLimit?.limit ?? null;
+    given.rateWindowMs = rateLimit?.windowMs ?? null;
+  }
+  if (expiresAt !== undefined) given.expiresAt = expiresAt === null ? null : new Date(expiresAt);
+  return given;
+}
+
+/** Routes of keys; each is mounted for the account's keys and for one session's. */
+export function mountKeys(mount: Mount, { keys, usage, limits, sessionIdOf }: Deps): void {
+  const present = (key: ApiKey) => ({
+    id: key.id,
+    sessionId: key.sessionId,
+    name: key.name,
+    prefix: key.prefix,
+    lastFour: key.lastFour,
+    permissions: key.permissions,
+    rateLimit: limits.limitOf(key),
+    isActive: key.isActive,
+    isPrimary: key.isPrimary,
+    autoRotation: key.autoRotation,
+    isClaimable: key.isClaimable,
+    expiresAt: key.expiresAt?.toISOString() ?? null,
+    successorId: key.successorId,
+    lastUsedAt: key.lastUsedAt?.toISOString() ?? null,
+    createdAt: key.createdAt.toISOString(),
+  });
+  const withSecret = ({ row, key }: { row: ApiKey; key: string }) => ({ ...present(row), key });
+  const inSession = async (caller: Caller, { sessionId }: { sessionId?: string }): Promise<{ sessionId?: string }> =>
+    sessionId === undefined ? {} : { sessionId: await sessionIdOf(caller, sessionId) };
+  const refOf = async (caller: Caller, params: { keyId: string; sessionId?: string }): Promise<KeyRef> => ({
+    id: params.keyId,
+    ...(await inSession(caller, params)),
+  });
+
+  for (const route of [contract.list.all, contract.list.ofSession])
+    mount(route, async ({ params, query }, caller) => {
+      const isActive = query.active === undefined ? {} : { isActive: query.active };
+      return (await keys.list(caller.accountId, { ...(await inSession(caller, params)), ...isActive })).map(present);
+    });
+  for (const route of [contract.create.all, contract.create.ofSession])
+    mount(route, async ({ params, body }, caller) => {
+      const { sessionId: named, ...rest } = body;
+      const bound = await inSession(caller, named ? { sessionId: named } : params);
+      const { name, permissions } = rest;
+      return withSecret(await keys.create(caller, { ...fieldsOf(rest), name, permissions, ...bound }));
+    });
+  for (const route of [contract.read.all, contract.read.ofSession])
+    mount(route, async ({ params }, caller) => present(await keys.find(caller.accountId, await refOf(caller, params))));
+  for (const route of [contract.update.all, contract.update.ofSession])
+    mount(route, async ({ params, body }, caller) =>
+      present(await keys.update(caller, caller.accountId, await refOf(caller, params), fieldsOf(body))),
+    );
+  for (const route of [contract.remove.all, contract.remove.ofSession])
+    mount(route, async ({ params }, caller) => {
+      await keys.revoke(caller, caller.accountId, await refOf(caller, params));
+      return { id: params.keyId, deleted: true as const };
+    });
+  for (const route of [contract.regenerate.all, contract.regenerate.ofSession])
+    mount(route, async ({ params }, caller) =>
+      withSecret(await keys.regenerate(caller, caller.accountId, await refOf(caller, params))),
+    );
+  for (const route of [contract.claim.all, contract.claim.ofSession])
+    mount(route, async ({ params }, caller) =>
+      withSecret(await keys.claim(caller, caller.accountId, await refOf(caller, params))),
+    );
+  for (const route of [contract.usageOf.all, contract.usageOf.ofSession])
+    mount(route, async ({ params }, caller) => {
+      const key = await keys.find(caller.accountId, await refOf(caller, params));
+      const { successful, failed } = await usage.of(key.id);
+      const left = await limits.left(key);
+      return {
+        total: successful + failed,
+        successful,
+        failed,
+        rateLimit: limits.limitOf(key),
+        remaining: left?.remaining ?? null,
+        resetAt: left ? new Date(Date.now() + left.resetMs).toISOString() : null,
+        lastUsedAt: key.lastUsedAt?.toISOString() ?? null,
+        createdAt: key.createdAt.toISOString(),
+      };
+    });
+}

@@ -1,0 +1,141 @@
+import { AppError, newId } from '@chasqui/shared';
+import type { DataSource, EntityManager } from 'typeorm';
+import type { Database } from '../db/database.js';
+import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
+import type { Caller } from '../http/context.js';
+import { recordAudit } from '../lib/audit.js';
+import type { Clock } from '../lib/clock.js';
+import { Account } from './account.entity.js';
+import { Plan } from './plan.entity.js';
+
+export type PlanWish = Pick<
+  Plan,
+  'name' | 'dailyMessages' | 'monthlyMessages' | 'maxSessions' | 'apiLimit' | 'pricePerMessage' | 'currency'
+>;
+
+/** What an account may use, of its own and its plan's figures the tighter ones. 0: no limit. */
+export interface AccountLimits {
+  plan: { id: string; name: string } | null;
+  timezone: string;
+  maxSessions: number;
+  dailyMessages: number;
+  monthlyMessages: number;
+  /** Requests an hour, for each session. */
+  apiLimit: number;
+  pricePerMessage: string;
+}
+
+const limitsSql = `SELECT a.timezone, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,
+  p."dailyMessages" AS "planDaily", p."monthlyMessages" AS monthly, p."apiLimit" AS api, p."pricePerMessage" AS price
+  FROM accounts a LEFT JOIN plans p ON p.id = a."planId" WHERE a.id = ?`;
+
+interface LimitsRow {
+  timezone: string;
+  own: number;
+  daily: number;
+  plan: string | null;
+  name: string | null;
+  sessions: number | null;
+  planDaily: number | null;
+  monthly: number | null;
+  api: number | null;
+  price: string | null;
+}
+
+/** Read from the tables each time: a plan that was changed holds for the next request (AUT-10). Throws `ACCOUNT_NOT_FOUND`. */
+export async function readLimits(where: DataSource | EntityManager, accountId: string): Promise<AccountLimits> {
+  const [row] = (await runStatement(where, limitsSql, [accountId])).rows as LimitsRow[];
+  if (!row) throw new AppError('ACCOUNT_NOT_FOUND');
+  return {
+    plan: row.plan === null ? null : { id: row.plan, name: row.name ?? '' },
+    timezone: row.timezone,
+    maxSessions: row.plan === null ? row.own : (row.sessions ?? 0),
+    dailyMessages: tighter(row.daily, row.planDaily ?? 0),
+    monthlyMessages: row.monthly ?? 0,
+    apiLimit: row.api ?? 0,
+    pricePerMessage: row.price ?? '0.0000',
+  };
+}
+
+const tighter = (one: number, other: number): number => (one === 0 || other === 0 ? Math.max(one, other) : Math.min(one, other));
+
+/** For how long the limit of every single request is believed; a change made here is heard of at once. */
+const believedMs = 1_000;
+
+export type Plans = ReturnType<typeof createPlans>;
+
+export function createPlans({ database, clock }: { database: Database; clock: Clock }) {
+  const rows = database.reader.getRepository(Plan);
+  const known = new Map<string, { limits: AccountLimits; until: number }>();
+  let changes = 0;
+
+  async function change(
+    caller: Caller,
+    action: string,
+    id: string,
+    changed: object,
+    write: (tx: Parameters<Parameters<Database['write']['run']>[0]>[0]) => Promise<void>,
+  ): Promise<void> {
+    try {
+      await database.write.run(async (tx) => {
+        await write(tx);
+        const about = { action, objectType: 'plan', objectId: id, accountId: null, at: clock.now() };
+        await recordAudit(tx, caller, { ...about, changes: { ...changed } });
+        tx.afterCommit(forget);
+      });
+    } catch (error) {
+      throw isConflict(error) ? new AppError('ALREADY_EXISTS', { field: 'name' }) : error;
+    }
+  }
+
+  async function find(id: string): Promise<Plan> {
+    const plan = await rows.findOneBy({ id });
+    if (!plan) throw new AppError('PLAN_NOT_FOUND');
+    return plan;
+  }
+
+  function forget(): void {
+    changes += 1;
+    known.clear();
+  }
+
+  return {
+    find,
+    list: (): Promise<Plan[]> => rows.find({ order: { name: 'ASC' } }),
+    async create(caller: Caller, wish: PlanWish): Promise<Plan> {
+      const now = clock.now();
+      const plan: Plan = { ...wish, id: newId(now.getTime()), createdAt: now, updatedAt: now };
+      await change(caller, 'plan.create', plan.id, wish, (tx) => insertRow(tx, Plan, plan));
+      return plan;
+    },
+    async update(caller: Caller, id: string, wish: Partial<PlanWish>): Promise<Plan> {
+      await change(caller, 'plan.update', id, wish, async (tx) => {
+        if ((await updateRows(tx, Plan, { id }, { ...wish, updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
+      });
+      return find(id);
+    },
+    /** Throws `PLAN_IN_USE`. Closes: an account is put on a plan that is being removed; both write the plan's row first. */
+    async remove(caller: Caller, id: string): Promise<void> {
+      await change(caller, 'plan.delete', id, {}, async (tx) => {
+        if ((await updateRows(tx, Plan, { id }, { updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
+        if (await tx.manager.existsBy(Account, { planId: id })) throw new AppError('PLAN_IN_USE');
+        await deleteRows(tx, Plan, { id });
+      });
+    },
+    /** As `readLimits`, but for at most a second what another backend changed is not seen. */
+    async limitsOf(accountId: string): Promise<AccountLimits> {
+      const now = clock.now().getTime();
+      const found = known.get(accountId);
+      if (found && found.until > now) return found.limits;
+      const before = changes;
+      const limits = await readLimits(database.reader, accountId);
+      if (known.size > 10_000) known.clear();
+      // Closes: read before a change, kept after it.
+      if (before === changes) known.set(accountId, { limits, until: now + believedMs });
+      return limits;
+    },
+    readLimits: (accountId: string): Promise<AccountLimits> => readLimits(database.reader, accountId),
+    forget,
+  };
+}

@@ -1,0 +1,190 @@
+import { account, auditEntry, defineRoute, paging, plan, session, sessionStatuses } from '@chasqui/shared';
+import { z } from 'zod';
+
+/** What people with the role do over REST; the panel does the same through the same verbs. */
+
+const accountParams = z.object({ accountId: z.string().max(64) });
+const planParams = z.object({ planId: z.string().max(64) });
+const sessionParams = z.object({ sessionId: z.string().max(64) });
+const figure = z.number().int().min(0).max(1_000_000_000);
+const planFields = {
+  name: z.string().min(1).max(64),
+  dailyMessages: figure,
+  monthlyMessages: figure,
+  maxSessions: figure,
+  apiLimit: figure,
+  pricePerMessage: z.string().regex(/^\d{1,12}(\.\d{1,6})?$/, 'A decimal such as 0.0050.'),
+  currency: z.string().regex(/^[A-Z]{3}$/, 'Three capital letters such as USD (ISO 4217).'),
+};
+const role = z.enum(['user', 'staff', 'admin']);
+const staffSession = session.extend({ account: z.object({ id: z.string(), username: z.string() }) });
+const deleted = z.object({ id: z.string(), deleted: z.literal(true) });
+
+export const listAccounts = defineRoute({
+  id: 'admin.accounts.list',
+  method: 'get',
+  path: '/admin/accounts',
+  summary: 'All accounts',
+  auth: 'stf',
+  query: z.object({
+    ...paging,
+    search: z.string().max(254).optional(),
+    role: role.optional(),
+    active: z.stringbool().optional(),
+  }),
+  reply: z.array(account),
+});
+export const createAccount = defineRoute({
+  id: 'admin.accounts.create',
+  method: 'post',
+  path: '/admin/accounts',
+  summary: 'Make an account; without a password a one-time one is made and shown here',
+  auth: 'adm',
+  body: z.strictObject({
+    username: z.string().min(1).max(64),
+    email: z.email().max(254),
+    password: z.string().min(12).max(128).optional(),
+    role: role.optional(),
+    planId: z.string().max(64).nullable().optional(),
+  }),
+  status: 201,
+  reply: z.object({ account, apiKey: z.string(), oneTimePassword: z.string().optional() }),
+  errors: ['ALREADY_EXISTS', 'PLAN_NOT_FOUND'],
+});
+export const readAccount = defineRoute({
+  id: 'admin.accounts.read',
+  method: 'get',
+  path: '/admin/accounts/:accountId',
+  summary: 'One account, and what it used today and this month',
+  auth: 'stf',
+  params: accountParams,
+  reply: account.extend({
+    usage: z.object({ sessions: z.number().int(), today: z.number().int(), thisMonth: z.number().int() }),
+  }),
+  errors: ['ACCOUNT_NOT_FOUND'],
+});
+export const changeAccount = defineRoute({
+  id: 'admin.accounts.change',
+  method: 'patch',
+  path: '/admin/accounts/:accountId',
+  summary: 'Role, plan, limits, or switch it off and on',
+  auth: 'adm',
+  params: accountParams,
+  body: z.strictObject({
+    role: role.optional(),
+    isActive: z.boolean().optional(),
+    planId: z.string().max(64).nullable().optional(),
+    maxMessagesPerDay: figure.optional(),
+  }),
+  reply: account,
+  errors: ['ACCOUNT_NOT_FOUND', 'PLAN_NOT_FOUND', 'LAST_ADMIN'],
+});
+
+export const listPlans = defineRoute({
+  id: 'admin.plans.list',
+  method: 'get',
+  path: '/admin/plans',
+  summary: 'All plans',
+  auth: 'stf',
+  reply: z.array(plan),
+});
+export const createPlan = defineRoute({
+  id: 'admin.plans.create',
+  method: 'post',
+  path: '/admin/plans',
+  summary: 'Make a plan; 0 is no limit',
+  auth: 'adm',
+  body: z.strictObject({
+    ...planFields,
+    dailyMessages: figure.default(0),
+    monthlyMessages: figure.default(0),
+    maxSessions: figure.default(0),
+    apiLimit: figure.default(0),
+    pricePerMessage: planFields.pricePerMessage.default('0.0000'),
+    currency: planFields.currency.default('USD'),
+  }),
+  status: 201,
+  reply: plan,
+  errors: ['ALREADY_EXISTS'],
+});
+export const changePlan = defineRoute({
+  id: 'admin.plans.change',
+  method: 'put',
+  path: '/admin/plans/:planId',
+  summary: 'Change a plan; it holds for the next request of every account on it',
+  auth: 'adm',
+  params: planParams,
+  body: z.strictObject(planFields).partial(),
+  reply: plan,
+  errors: ['PLAN_NOT_FOUND', 'ALREADY_EXISTS'],
+});
+export const deletePlan = defineRoute({
+  id: 'admin.plans.delete',
+  method: 'delete',
+  path: '/admin/plans/:planId',
+  summary: 'Delete a plan that no account is on',
+  auth: 'adm',
+  params: planParams,
+  reply: deleted,
+  errors: ['PLAN_NOT_FOUND', 'PLAN_IN_USE'],
+});
+
+export const listSessions = defineRoute({
+  id: 'admin.sessions.list',
+  method: 'get',
+  path: '/admin/sessions',
+  summary: 'Sessions of all accounts',
+  auth: 'stf',
+  query: z.object({
+    ...paging,
+    accountId: z.string().max(64).optional(),
+    status: z.enum(sessionStatuses).optional(),
+    workerId: z.string().max(64).optional(),
+  }),
+  reply: z.array(staffSession),
+});
+const onSession = (verb: 'suspend' | 'resume' | 'restart' | 'disconnect', summary: string, status = 200) =>
+  defineRoute({
+    id: `admin.sessions.${verb}`,
+    method: 'post',
+    path: `/admin/sessions/:sessionId/${verb}`,
+    summary,
+    auth: 'stf',
+    params: sessionParams,
+    body: z.strictObject(verb === 'suspend' ? { reason: z.string().min(1).max(500) } : {}),
+    status,
+    reply: session,
+    errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'SESSION_SUSPENDED', 'WORKER_UNAVAILABLE'],
+  });
+export const suspend = onSession('suspend', 'Stop a session of any account; its login is kept, nothing is sent');
+export const resume = onSession('resume', 'Let a suspended session run again');
+export const restart = onSession('restart', 'Restart a session of any account', 202);
+export const disconnect = onSession('disconnect', 'Stop a session of any account, and keep its login');
+
+const auditQuery = {
+  ...paging,
+  actor: z.string().max(100).optional(),
+  action: z.string().max(64).optional(),
+  object: z.string().max(64).optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+};
+export const audit = defineRoute({
+  id: 'audit.list',
+  method: 'get',
+  path: '/audit',
+  summary: 'Who did what in the own account',
+  auth: 'acc',
+  permission: 'audit.read',
+  query: z.object(auditQuery),
+  reply: z.array(auditEntry),
+});
+export const auditAll = defineRoute({
+  id: 'admin.audit.list',
+  method: 'get',
+  path: '/admin/audit',
+  summary: 'Who did what in all accounts',
+  auth: 'stf',
+  query: z.object({ ...auditQuery, accountId: z.string().max(64).optional() }),
+  reply: z.array(auditEntry),
+});

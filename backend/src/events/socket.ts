@@ -1,0 +1,224 @@
+import type { IncomingMessage, Server } from 'node:http';
+import { ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { AppError, isErrorCode, type AnyRoute, type EventType } from '@chasqui/shared';
+import type { Express, Request, Response } from 'express';
+import { WebSocketServer, type WebSocket } from 'ws';
+import type { Caller } from '../http/context.js';
+import { errorFields, type Log } from '../lib/log.js';
+import { socket as socketRoute, socketFrame, type SocketFrame } from './contract.js';
+import type { EndCode, Sink, Standing, Stream, Streams } from './streams.js';
+
+/** The WebSocket framing of the streams. One subscription at a time; a new one takes the place of the one before. */
+
+const path = /^\/api\/v1\/ws\/?$/;
+const mostBytesIn = 64 * 1024;
+/** Frames that may wait for their answer. A reader that says more than it listens is not a reader. */
+const mostFramesIn = 20;
+/** A reader that was told to go has so long to say good-bye. */
+const goodbyeMs = 1_000;
+
+export interface SocketParts {
+  app: Express;
+  streams: Streams;
+  authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
+  standingOf: (caller: Caller, req: Request) => Promise<Standing>;
+  readingOf: (
+    caller: Caller,
+    wish: { types: EventType[] | null | undefined; sessionId: string | undefined },
+  ) => Promise<{
+    accountId: string;
+    permissions: readonly string[];
+    sessionId: string | null;
+    types: readonly EventType[] | null;
+  }>;
+  log: Log;
+  pingMs: number;
+}
+
+const closeCodes: Partial<Record<EndCode, number>> = {
+  UNAUTHENTICATED: 4401,
+  KEY_EXPIRED: 4401,
+  TOKEN_EXPIRED: 4401,
+  CONFLICTING_CREDENTIALS: 4401,
+  PERMISSION_DENIED: 4403,
+  ACCOUNT_INACTIVE: 4403,
+  SESSION_NOT_FOUND: 4403,
+  CURSOR_EXPIRED: 4410,
+  SHUTTING_DOWN: 1001,
+  TOO_SLOW: 1013,
+  RATE_LIMITED: 1013,
+  DATABASE_UNAVAILABLE: 1013,
+  MALFORMED_REQUEST: 1008,
+};
+
+/** Answers WebSocket upgrades of `server`. Gives how to end all, for shutdown. */
+export function openSocketDoor(server: Server, parts: SocketParts): () => Promise<void> {
+  const door = new WebSocketServer({ noServer: true, maxPayload: mostBytesIn, perMessageDeflate: false });
+  const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    if (req.headers.upgrade?.toLowerCase() !== 'websocket') return withoutUpgrade(server, req, socket, head);
+    socket.on('error', () => socket.destroy());
+    const url = new URL(req.url ?? '/', 'http://localhost');
+    if (!path.test(url.pathname))
+      return void socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    door.handleUpgrade(req, socket, head, (client) => void welcome(parts, client, req));
+  };
+  server.on('upgrade', onUpgrade);
+  return async () => {
+    server.off('upgrade', onUpgrade);
+    await Promise.all([...door.clients].map((client) => end(client, 'SHUTTING_DOWN', 'The server is stopping.')));
+    door.close();
+  };
+}
+
+/**
+ * Node hands every request with an Upgrade header to whoever listens for upgrades, and some clients offer `h2c` with each request.
+ * Such a request goes back in without that header, and is answered like any other.
+ */
+function withoutUpgrade(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
+  const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`];
+  for (let index = 0; index < req.rawHeaders.length; index += 2) {
+    const name = req.rawHeaders[index]!;
+    if (!['upgrade', 'connection', 'http2-settings'].includes(name.toLowerCase()))
+      lines.push(`${name}: ${req.rawHeaders[index + 1]}`);
+  }
+  socket.unshift(Buffer.concat([Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'), head]));
+  server.emit('connection', socket);
+}
+
+/** Who calls is found out behind the handshake: a browser is told a close code, but never the status of a refused handshake. */
+async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessage): Promise<void> {
+  client.on('error', () => client.terminate());
+  const queue = createQueue(client);
+  try {
+    // As Express makes its own requests; authentication reads headers and the address from them.
+    const req = Object.setPrototypeOf(raw, parts.app.request) as Request;
+    const res = Object.setPrototypeOf(new ServerResponse(raw), parts.app.response) as Response;
+    Object.assign(req, { res });
+    Object.assign(res, { req, locals: {} });
+    const caller = await parts.authenticate(socketRoute, req, res);
+    const standing = await parts.standingOf(caller, req);
+    const leave = parts.streams.enter(standing);
+    client.once('close', leave);
+    if (client.readyState !== client.OPEN) return leave();
+    converse(parts, client, { caller, standing }, queue);
+  } catch (error) {
+    await refuse(parts.log, client, error);
+  }
+}
+
+/** Frames that come before the caller is known wait. */
+function createQueue(client: WebSocket) {
+  const waiting: { text: string }[] = [];
+  let take: ((text: string) => Promise<void>) | null = null;
+  let busy = false;
+  async function work(): Promise<void> {
+    if (busy || !take) return;
+    busy = true;
+    for (let next = waiting.shift(); next; next = waiting.shift()) await take(next.text);
+    busy = false;
+  }
+  client.on('message', (bytes, isBinary) => {
+    if (waiting.length >= mostFramesIn) return void end(client, 'MALFORMED_REQUEST', 'Too many frames at once.');
+    waiting.push({ text: isBinary || !Buffer.isBuffer(bytes) ? '' : bytes.toString('utf8') });
+    void work();
+  });
+  return (taker: (text: string) => Promise<void>): void => {
+    take = taker;
+    void work();
+  };
+}
+
+function converse(
+  parts: SocketParts,
+  client: WebSocket,
+  { caller, standing }: { caller: Caller; standing: Standing },
+  listen: (take: (text: string) => Promise<void>) => void,
+): void {
+  let stream: Stream | null = null;
+  const sink = sinkOf(client, parts.pingMs);
+  client.on('close', () => stream?.close());
+
+  async function take(frame: SocketFrame): Promise<void> {
+    if (frame.type === 'ping') return say(client, { type: 'pong', ...(stream ? { cursor: stream.cursor() } : {}) });
+    stream?.close();
+    stream = null;
+    if (frame.type === 'unsubscribe') return;
+    const reading = await parts.readingOf(caller, { types: frame.types, sessionId: frame.sessionId });
+    const cursor = await parts.streams.start(caller.accountId, frame.after ?? null);
+    if (client.readyState !== client.OPEN) return;
+    say(client, { type: 'ready', cursor });
+    stream = parts.streams.follow(reading, standing, cursor, sink);
+  }
+
+  listen(async (text) => {
+    try {
+      await take(parseFrame(text));
+    } catch (error) {
+      if (error instanceof AppError && error.code !== 'CURSOR_EXPIRED')
+        say(client, { type: 'error', code: error.code, message: error.message });
+      else await refuse(parts.log, client, error);
+    }
+  });
+}
+
+function parseFrame(text: string): SocketFrame {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new AppError('MALFORMED_REQUEST', {}, 'A frame is JSON as text.');
+  }
+  const frame = socketFrame.safeParse(value);
+  if (frame.success) return frame.data;
+  const [issue] = frame.error.issues;
+  throw new AppError('VALIDATION_FAILED', {}, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`);
+}
+
+function sinkOf(client: WebSocket, pingMs: number): Sink {
+  let isAlive = true;
+  client.on('pong', () => (isAlive = true));
+  return {
+    beatMs: pingMs,
+    frame: (event) => JSON.stringify({ type: 'event', event }),
+    write: (text) =>
+      new Promise((resolve) => {
+        client.send(text, () => resolve());
+      }),
+    beat() {
+      // Nothing came back since the last one: the line is dead, whatever TCP says.
+      if (!isAlive) return client.terminate();
+      isAlive = false;
+      client.ping();
+    },
+    end: (code, message) => void end(client, code, message),
+  };
+}
+
+const say = (client: WebSocket, frame: object): void => client.send(JSON.stringify(frame));
+
+async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void> {
+  if (!(error instanceof AppError)) log.error('A WebSocket failed.', errorFields(error));
+  await end(
+    client,
+    error instanceof AppError ? error.code : 'INTERNAL_ERROR',
+    error instanceof AppError ? error.message : '',
+    error,
+  );
+}
+
+/** Closes with the code, and with the line itself when the other side does not take leave in time. */
+function end(client: WebSocket, code: EndCode, message: string, error?: unknown): Promise<void> {
+  return new Promise((resolve) => {
+    if (client.readyState === client.CLOSED) return resolve();
+    const timer = setTimeout(() => client.terminate(), goodbyeMs);
+    client.once('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    if (client.readyState !== client.OPEN) return;
+    const details = error instanceof AppError ? error.details : {};
+    if (isErrorCode(code)) say(client, { type: 'error', code, message, ...(Object.keys(details).length > 0 ? { details } : {}) });
+    client.close(closeCodes[code] ?? 1011, code);
+  });
+}

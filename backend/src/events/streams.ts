@@ -1,0 +1,325 @@
+import { AppError, type ErrorCode, type EventResource } from '@chasqui/shared';
+import { errorFields, type Log } from '../lib/log.js';
+import { cursorText, type Events } from './events.js';
+import { readable, type EventLog, type EventPage, type Reading } from './log.js';
+
+/**
+ * Everybody who waits for events: streams, whatever their framing, and long polls. An event that was just committed only wakes them;
+ * what they tell is always read from the log behind their cursor. So there is one truth, no seam between replay and live, and a
+ * reader that is slow costs its own page of events and nothing else.
+ */
+
+/** On whose credential a reader stands, so that it can be asked again whether it still may. */
+export interface Standing {
+  accountId: string;
+  type: 'key' | 'token';
+  id: string;
+  /** Digest of the account's own secret: another one voids every token. Null for keys. */
+  secret: string | null;
+  /** Milliseconds; when a token ends. */
+  until: number | null;
+}
+
+/** What a credential is worth now. Throws `AppError` when it is worth nothing any more. */
+export type AskStanding = (standing: Standing) => Promise<{ permissions: readonly string[]; sessionId: string | null }>;
+
+/** Why a stream ended; `TOO_SLOW` is the reader's own doing, and it may come back at once. */
+export type EndCode = ErrorCode | 'TOO_SLOW';
+
+/** One framing. `write` resolves when the system has taken the bytes, and never rejects: who is gone takes everything. */
+export interface Sink {
+  frame(event: EventResource): string;
+  write(text: string): Promise<void>;
+  /** Keeps the line open; `cursor` is how far the log was looked through. */
+  beat(cursor: string): void;
+  beatMs: number;
+  /** The last word; the line is closed with it. */
+  end(code: EndCode, message: string): void;
+}
+
+export interface Stream {
+  /** The reader left, or wants no more. */
+  close(): void;
+  cursor(): string;
+}
+
+export interface StreamOptions {
+  /** Streams of one credential at once, on this backend. */
+  most: number;
+  /** How often each credential is asked after; on this backend's own changes it is asked at once. */
+  askMs: number;
+  /** A reader that takes nothing for so long is cut off. */
+  stallMs: number;
+}
+
+/** Bytes that may wait for a reader: a page more or less, however much there is to tell. */
+const mostWaiting = 256 * 1024;
+const pageSize = 100;
+/** After a page the next one waits this long, so that a burst of events is a few pages and not one each. */
+const gapMs = 15;
+
+interface Follower {
+  reading: Reading;
+  standing: Standing;
+  wake(): void;
+  end(code: EndCode, message?: string): void;
+}
+
+export type Streams = ReturnType<typeof createStreams>;
+
+export function createStreams(parts: {
+  events: Pick<Events, 'subscribe'>;
+  eventLog: EventLog;
+  ask: AskStanding;
+  log: Log;
+  options: StreamOptions;
+}) {
+  const { eventLog, ask, log, options } = parts;
+  const followers = new Set<Follower>();
+  const open = new Map<string, number>();
+  let closed = false;
+
+  const unsubscribe = parts.events.subscribe(({ accountId, sessionId, type }) => {
+    for (const follower of followers) if (concerns(follower.reading, accountId, sessionId, type)) follower.wake();
+  });
+  let asking: Promise<void> | null = null;
+  const timer = setInterval(() => askAll(), options.askMs);
+  timer.unref();
+
+  /** Asks after every credential once, however many streams stand on it; one round at a time, and one more for what came meanwhile. */
+  function askAll(): void {
+    asking = (asking ?? Promise.resolve()).then(async () => {
+      const groups = new Map<string, Follower[]>();
+      for (const follower of followers) {
+        const key = keyOf(follower.standing);
+        groups.set(key, [...(groups.get(key) ?? []), follower]);
+      }
+      await Promise.all([...groups.values()].map(askOne));
+    });
+  }
+
+  async function askOne(group: Follower[]): Promise<void> {
+    try {
+      const { permissions } = await ask(group[0]!.standing);
+      for (const follower of group) follower.reading = { ...follower.reading, permissions };
+    } catch (error) {
+      if (error instanceof AppError) for (const follower of group) follower.end(error.code, error.message);
+      else log.warn('A stream’s credential could not be asked after; it is tried again.', errorFields(error));
+    }
+  }
+
+  return {
+    /** To be called when a key, a password or an account was changed: who may read no more is cut off now. */
+    askAll,
+    /** Room for one more stream of this credential; gives how to leave it. Throws `RATE_LIMITED`. */
+    enter(standing: Standing): () => void {
+      if (closed) throw new AppError('SHUTTING_DOWN');
+      const key = keyOf(standing);
+      const count = open.get(key) ?? 0;
+      if (count >= options.most)
+        throw new AppError(
+          'RATE_LIMITED',
+          { scope: 'streams', limit: options.most },
+          `This credential has ${options.most} streams open, which is the most. Close one first.`,
+        );
+      open.set(key, count + 1);
+      let left = false;
+      return () => {
+        if (left) return;
+        left = true;
+        const now = open.get(key)! - 1;
+        if (now > 0) open.set(key, now);
+        else open.delete(key);
+      };
+    },
+
+    /** Where a stream begins that was given no cursor. Throws `CURSOR_EXPIRED` for one that is too old. */
+    async start(accountId: string, after: string | null): Promise<string> {
+      if (after === null || after === '') return cursorText(await eventLog.head(accountId));
+      await eventLog.requireKept(accountId, Number(after));
+      return cursorText(Number(after));
+    },
+
+    /** Tells `sink` every event behind `after`, as long as it lasts. */
+    follow(reading: Reading, standing: Standing, after: string, sink: Sink): Stream {
+      let cursor = after;
+      let ended = false;
+      let wake = (): void => undefined;
+      let awake = true;
+      const leave = (): void => {
+        ended = true;
+        clearInterval(beat);
+        followers.delete(follower);
+        follower.wake();
+      };
+      const follower: Follower = {
+        reading,
+        standing,
+        wake() {
+          awake = true;
+          wake();
+        },
+        end(code, message = endings[code] ?? '') {
+          if (ended) return;
+          leave();
+          if (code === 'TOO_SLOW')
+            log.info('A stream was cut off: its reader took nothing.', { accountId: standing.accountId, reason: code });
+          sink.end(code, message);
+        },
+      };
+      // It looks into the log as well: whatever might swallow a wake-up, an event is late and never missed.
+      const beat = setInterval(() => {
+        sink.beat(cursor);
+        follower.wake();
+      }, sink.beatMs);
+      followers.add(follower);
+      if (closed) follower.end('SHUTTING_DOWN');
+
+      async function run(): Promise<void> {
+        const line = createLine(sink, options.stallMs);
+        while (!ended) {
+          awake = false;
+          const page = await eventLog.page(follower.reading, Number(cursor), pageSize);
+          for (const event of page.events) {
+            if (ended) return;
+            cursor = event.cursor;
+            if (!(await line.tell(event))) return follower.end('TOO_SLOW');
+          }
+          cursor = page.next;
+          if (page.isFull) continue;
+          if (page.events.length > 0) await pause(gapMs);
+          while (!awake && !ended) await new Promise<void>((resolve) => (wake = resolve));
+        }
+      }
+      run().catch((error: unknown) => {
+        if (!(error instanceof AppError)) log.error('A stream failed; its reader resumes it.', errorFields(error));
+        follower.end(
+          error instanceof AppError ? error.code : 'INTERNAL_ERROR',
+          error instanceof AppError ? error.message : undefined,
+        );
+      });
+      return { close: leave, cursor: () => cursor };
+    },
+
+    /** A page, which waits for its first event when there is none; it ends early when `gone` aborts and at shutdown. */
+    async poll(
+      reading: Reading,
+      standing: Standing,
+      wish: { after: number | null; limit: number; waitMs: number; gone: AbortSignal },
+    ): Promise<EventPage> {
+      let wake = (): void => undefined;
+      const refused: { by: AppError | null } = { by: null };
+      let awake = false;
+      let after = wish.after;
+      let waited = false;
+      const follower: Follower = {
+        reading,
+        standing,
+        wake() {
+          awake = true;
+          wake();
+        },
+        end(code, message) {
+          if (code !== 'TOO_SLOW') refused.by = new AppError(code, {}, message);
+          follower.wake();
+        },
+      };
+      const until = performance.now() + wish.waitMs;
+      if (wish.waitMs > 0) followers.add(follower);
+      try {
+        for (;;) {
+          awake = false;
+          const page = await eventLog.page(follower.reading, after, wish.limit);
+          const left = until - performance.now();
+          if (refused.by) throw refused.by;
+          // Another backend may have revoked the credential while this one waited.
+          if (waited) await ask(standing);
+          if (page.events.length > 0 || left <= 0 || wish.gone.aborted || closed) return page;
+          // What was looked through need not be looked through again.
+          after = Number(page.next);
+          waited = true;
+          if (!awake) await waitFor((resolve) => (wake = resolve), left, wish.gone);
+        }
+      } finally {
+        followers.delete(follower);
+      }
+    },
+
+    /** Ends all, and resolves when no reader is left. */
+    async close(): Promise<void> {
+      closed = true;
+      unsubscribe();
+      clearInterval(timer);
+      for (const follower of [...followers]) follower.end('SHUTTING_DOWN');
+      await asking;
+    },
+  };
+}
+
+const endings: Partial<Record<EndCode, string>> = {
+  TOO_SLOW: 'Too slow: too much was waiting. Resume from your cursor.',
+  SHUTTING_DOWN: 'The server is stopping. Resume from your cursor.',
+  INTERNAL_ERROR: 'This is a bug. Resume from your cursor.',
+};
+
+const keyOf = ({ type, id, secret }: Standing): string => `${type} ${id} ${secret ?? ''}`;
+
+/** Made once for each reading, and not for each event that passes by. */
+const heard = new WeakMap<Reading, ReadonlySet<string> | null>();
+
+function concerns(reading: Reading, accountId: string, sessionId: string | null, type: string): boolean {
+  if (reading.accountId !== accountId || (reading.sessionId !== null && reading.sessionId !== sessionId)) return false;
+  if (!heard.has(reading)) {
+    const types = readable(reading.permissions, reading.types);
+    heard.set(reading, types && new Set(types));
+  }
+  return heard.get(reading)?.has(type) ?? true;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** The bytes on their way to one reader: bounded, and given up when it takes none for too long. */
+function createLine(sink: Sink, stallMs: number) {
+  let waiting = 0;
+  let taken = (): void => undefined;
+
+  return {
+    /** False: the reader takes nothing any more. */
+    async tell(event: EventResource): Promise<boolean> {
+      const text = sink.frame(event);
+      waiting += text.length;
+      void sink.write(text).then(() => {
+        waiting -= text.length;
+        taken();
+      });
+      while (waiting > mostWaiting) {
+        let stalled = false;
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(() => {
+            stalled = true;
+            resolve();
+          }, stallMs);
+          taken = () => {
+            clearTimeout(timer);
+            resolve();
+          };
+        });
+        if (stalled) return false;
+      }
+      return true;
+    },
+  };
+}
+
+function waitFor(hand: (resolve: () => void) => void, ms: number, gone: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      gone.removeEventListener('abort', done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    gone.addEventListener('abort', done);
+    hand(done);
+  });
+}

@@ -1,0 +1,116 @@
+import { AppError, type AnyRoute } from '@chasqui/shared';
+import type { Request, Response } from 'express';
+import type { Windows, Taken } from '../lib/windows.js';
+import type { Caller } from './context.js';
+
+export interface LimitFigures {
+  /** Of an address: without a valid credential, and `factor` times that with one. */
+  address: { limit: number; windowMs: number; factor: number };
+  /** Of a key that has none of its own. */
+  key: { limit: number; windowMs: number };
+}
+
+/** Which limit refused, as `details.scope` names it. */
+export type LimitScope = 'ip' | 'key' | 'session_api' | 'session_send';
+
+const sentences: Record<LimitScope, string> = {
+  ip: 'Too many requests from this address.',
+  key: 'Too many requests with this key.',
+  session_api: 'Too many requests for this session.',
+  session_send: 'Too many sends through this session. Send with async to have them queued and paced.',
+};
+
+type Authenticate = (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
+
+/**
+ * Limits of requests, in their layers (D-12): the address, the key's sliding window, the session's. 0 is no limit. The tightest that a
+ * request met is told in its headers; the one that refuses is named, with the time after which to come back.
+ *
+ * Who shows no valid credential is counted by address, and refused there without being told whether the credential was right. A valid
+ * one is never refused for what its neighbours behind the same address did wrong: it has a higher count of its own.
+ */
+export function createRequestLimits(
+  windows: Windows,
+  figures: LimitFigures,
+  /** Hears how each request with a key was answered. */
+  answered: (keyId: string, status: number) => void,
+) {
+  async function charge(res: Response, scope: LimitScope, name: string, limit: number, windowMs: number): Promise<void> {
+    if (limit === 0) return;
+    const taken = await windows.take(name, limit, windowMs);
+    tell(res, taken);
+    if (taken.isAllowed) return;
+    const seconds = Math.ceil(taken.resetMs / 1000);
+    throw new AppError(
+      'RATE_LIMITED',
+      { scope, limit, retryAfterSeconds: seconds },
+      `${sentences[scope]} Wait ${seconds} s: at most ${limit} in ${Math.round(windowMs / 1000)} s.`,
+    );
+  }
+
+  const addressOf = (req: Request): string => req.ip ?? 'unknown';
+
+  return {
+    /** Authentication, and the limits of whoever it found, or did not. */
+    around(authenticate: Authenticate): Authenticate {
+      const { limit, windowMs, factor } = figures.address;
+      return async (route, req, res) => {
+        const outside = (): Promise<void> => charge(res, 'ip', `ip:${addressOf(req)}`, limit, windowMs);
+        if (route.auth === 'svc') return authenticate(route, req, res);
+        const caller = await authenticate(route, req, res).catch(async (error: unknown) => {
+          // A database that does not answer is not the caller's fault.
+          if (error instanceof AppError && error.status < 500) await outside();
+          throw error;
+        });
+        if (route.auth === 'pub') await outside();
+        else {
+          await charge(res, 'ip', `ip+:${addressOf(req)}`, limit * factor, windowMs);
+          await chargeKey(caller, res);
+        }
+        return { ...caller, charge: (scope, name, most, withinMs) => charge(res, scope, name, most, withinMs) };
+      };
+    },
+    /** How much of a key's window is left. */
+    async left(key: KeyLimit & { id: string }): Promise<Taken | null> {
+      const { limit, windowMs } = limitOf(key);
+      return limit === 0 ? null : windows.peek(`key:${key.id}`, limit, windowMs);
+    },
+    limitOf,
+  };
+
+  async function chargeKey({ credential, keyLimit }: Caller, res: Response): Promise<void> {
+    if (!keyLimit || credential.id === null) return;
+    const keyId = credential.id;
+    res.once('finish', () => answered(keyId, res.statusCode));
+    const { limit, windowMs } = limitOf(keyLimit);
+    await charge(res, 'key', `key:${keyId}`, limit, windowMs);
+  }
+
+  function limitOf({ rateLimit, rateWindowMs }: KeyLimit): { limit: number; windowMs: number } {
+    return { limit: rateLimit ?? figures.key.limit, windowMs: rateWindowMs ?? figures.key.windowMs };
+  }
+}
+
+/** What a key says of its own limit; null: as the installation has it. */
+export interface KeyLimit {
+  rateLimit: number | null;
+  rateWindowMs: number | null;
+}
+
+export type RequestLimits = ReturnType<typeof createRequestLimits>;
+
+/** The tightest of the limits that a request met, in both forms that clients read (LIM-11). */
+function tell(res: Response, { limit, remaining, resetMs }: Taken): void {
+  const told = res.locals['tightest'] as number | undefined;
+  if (told !== undefined && told <= remaining) return;
+  res.locals['tightest'] = remaining;
+  const seconds = Math.ceil(resetMs / 1000);
+  res.set({
+    'RateLimit-Limit': String(limit),
+    'RateLimit-Remaining': String(remaining),
+    'RateLimit-Reset': String(seconds),
+    'X-RateLimit-Limit': String(limit),
+    'X-RateLimit-Remaining': String(remaining),
+    'X-RateLimit-Reset': String(Math.ceil((Date.now() + resetMs) / 1000)),
+  });
+}

@@ -1,0 +1,82 @@
+import { createHash } from 'node:crypto';
+import { allows, AppError, type AnyRoute } from '@chasqui/shared';
+import type { Request, Response } from 'express';
+import { decodeJwt } from 'jose';
+import { Account } from '../accounts/account.entity.js';
+import { ApiKey } from '../accounts/api-key.entity.js';
+import type { Database } from '../db/database.js';
+import type { Standing } from '../events/streams.js';
+import type { Tickets } from '../events/tickets.js';
+import type { Clock } from '../lib/clock.js';
+import type { Caller } from './context.js';
+
+const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
+
+/**
+ * For lines that outlive their request: on what the caller stands, without the credential itself, and whether that still holds.
+ * It is read from the database each time: another backend may have revoked it.
+ */
+export function createStanding({ database, clock }: { database: Database; clock: Clock }) {
+  const account = (id: string): Promise<Account | null> =>
+    database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
+
+  return {
+    async of(caller: Caller, req: Request): Promise<Standing> {
+      if (caller.ticket) return caller.ticket.standing;
+      const { accountId, credential } = caller;
+      if (credential.type === 'key') return { accountId, type: 'key', id: credential.id ?? '', secret: null, until: null };
+      const owner = await account(accountId);
+      if (!owner) throw new AppError('UNAUTHENTICATED');
+      const { exp } = decodeJwt(req.get('authorization')?.split(' ')[1] ?? req.get('x-api-key') ?? '');
+      const token = { accountId, secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
+      // A token that a key was exchanged for stands on that key, and is worth nothing more than it.
+      return caller.isPasswordLogin
+        ? { ...token, type: 'token', id: accountId }
+        : { ...token, type: 'key', id: credential.id ?? '' };
+    },
+
+    /** Throws what a request with this credential would be refused with now. */
+    async ask(standing: Standing): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
+      const owner = await account(standing.accountId);
+      if (!owner) throw new AppError('UNAUTHENTICATED');
+      if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
+      const now = clock.now();
+      if (standing.secret !== null && standing.secret !== digest(owner.jwtSecret))
+        throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
+      if (standing.until !== null && standing.until <= now.getTime()) throw new AppError('TOKEN_EXPIRED');
+      if (standing.type === 'token') return { permissions: ['*'], sessionId: null };
+      const key = await database.reader.getRepository(ApiKey).findOneBy({ id: standing.id, accountId: standing.accountId });
+      if (!key?.isActive) throw new AppError('UNAUTHENTICATED', {}, 'The API key was revoked.');
+      if (key.expiresAt && key.expiresAt <= now) throw new AppError('KEY_EXPIRED', { expiredAt: key.expiresAt.toISOString() });
+      if (!allows(key.permissions, 'events.read')) throw new AppError('PERMISSION_DENIED', { permission: 'events.read' });
+      return { permissions: key.permissions, sessionId: key.sessionId };
+    },
+  };
+}
+
+/** Authentication, which also lets in who brings a ticket instead of a credential, where a ticket opens: streams. */
+export function admitTickets(
+  authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>,
+  { tickets, ask }: { tickets: Tickets; ask: ReturnType<typeof createStanding>['ask'] },
+): (route: AnyRoute, req: Request, res: Response) => Promise<Caller> {
+  return async (route, req, res) => {
+    const ticket = new URL(req.url, 'http://localhost').searchParams.get('ticket');
+    const isForStreams = route.id === 'events.stream' || route.id === 'events.socket';
+    if (!isForStreams || ticket === null || req.get('authorization') || req.get('x-api-key'))
+      return authenticate(route, req, res);
+    res.locals['route'] = route.id;
+    const grant = await tickets.redeem(ticket);
+    const { permissions } = await ask(grant.standing);
+    return {
+      accountId: grant.standing.accountId,
+      role: 'user',
+      credential: { type: grant.standing.type, id: grant.standing.id, name: null },
+      permissions,
+      sessionId: grant.sessionId,
+      isPasswordLogin: false,
+      requestId: String(res.locals['requestId']),
+      ip: req.ip ?? null,
+      ticket: { types: grant.types, standing: grant.standing },
+    };
+  };
+}

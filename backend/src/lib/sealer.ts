@@ -1,0 +1,53 @@
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+
+/** AES-256-GCM as NIST SP 800-38D has it: a nonce of 96 bits, a tag of 128. */
+const nonceBytes = 12;
+const tagBytes = 16;
+
+export type Sealer = ReturnType<typeof createSealer>;
+
+/**
+ * Secrets at rest: `keyId.base64url(nonce, tag, ciphertext)`. `keys` is the setting ENCRYPTION_KEYS, `id:base64` comma separated: the first
+ * one writes, all of them read, so a new key goes in front and the old one stays until nothing is sealed with it any more. `place` is
+ * where the text stands (`webhooks.secret:<id>`): moved to another row it cannot be opened. Throws for a list that cannot be used.
+ */
+export function createSealer(keys: string) {
+  const known = new Map(keys.split(',').map((entry) => parseKey(entry.trim())));
+  const [first] = known.keys();
+  const writing = first as string;
+
+  return {
+    /** The id of the key that writes. */
+    writing,
+    seal(text: string, place: string): string {
+      const nonce = randomBytes(nonceBytes);
+      const cipher = createCipheriv('aes-256-gcm', known.get(writing)!, nonce).setAAD(Buffer.from(place));
+      const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
+      return `${writing}.${Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url')}`;
+    },
+    /** Throws when the key is not known, or when the text was changed or moved. */
+    open(sealed: string, place: string): string {
+      const dot = sealed.indexOf('.');
+      const key = known.get(sealed.slice(0, dot));
+      if (!key)
+        throw new Error(
+          `Nothing in ENCRYPTION_KEYS has the id that a secret was sealed with: ${sealed.slice(0, Math.max(dot, 0))}.`,
+        );
+      const bytes = Buffer.from(sealed.slice(dot + 1), 'base64url');
+      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes })
+        .setAAD(Buffer.from(place))
+        .setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
+      return Buffer.concat([decipher.update(bytes.subarray(nonceBytes + tagBytes)), decipher.final()]).toString('utf8');
+    },
+    /** Whether the text should be sealed anew: another key writes now. */
+    isStale: (sealed: string): boolean => !sealed.startsWith(`${writing}.`),
+  };
+}
+
+function parseKey(entry: string): [id: string, key: Buffer] {
+  const [, id, text] = /^([A-Za-z0-9_-]{1,16}):([A-Za-z0-9+/=_-]+)$/.exec(entry) ?? [];
+  const key = Buffer.from(text ?? '', 'base64');
+  if (!id || key.length !== 32)
+    throw new Error('ENCRYPTION_KEYS must be `id:base64` entries of 32 bytes each, comma separated, such as `k2:…,k1:…`.');
+  return [id, key];
+}

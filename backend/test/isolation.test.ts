@@ -1,0 +1,305 @@
+import { randomUUID } from 'node:crypto';
+import { permissions, type AnyRoute } from '@chasqui/shared';
+import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
+import { ApiKey } from '../src/accounts/api-key.entity.js';
+import { updateRows } from '../src/db/rows.js';
+import { makeAccount } from './support/account.js';
+import { databases, password, serviceKey, type Reply } from './support/backend.js';
+import { ana, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+
+/**
+ * Who reaches what, over every route that is mounted: generated from the routes themselves, so that a new one is in here by itself. A
+ * path parameter or a body that the matrix does not know fails it: then add what it needs to `paths` or `bodies`.
+ */
+
+const dbs = await databases();
+
+/** A body that is right, for routes that ask for one. */
+const bodies: Record<string, (world: World) => object> = {
+  'auth.updateMe': () => ({ timezone: 'America/Lima' }),
+  'auth.password': () => ({ currentPassword: 'x', newPassword: 'another long password' }),
+  'keys.create': () => ({ name: 'made by the matrix', permissions: [] }),
+  'sessionKeys.create': () => ({ name: 'made by the matrix', permissions: [] }),
+  'keys.update': () => ({ name: 'changed by the matrix' }),
+  'sessionKeys.update': () => ({ name: 'changed by the matrix' }),
+  'sessions.init': ({ session }) => ({ sessionId: session }),
+  'sessions.disconnect': ({ session }) => ({ sessionId: session }),
+  'sessions.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
+  'sessions.update': () => ({ metadata: { by: 'matrix' } }),
+  'sessions.pairingCode': () => ({ phoneNumber: ana }),
+  'sessions.stop': () => ({}),
+  'sessions.connect': () => ({}),
+  'sessions.logout': () => ({}),
+  'sessions.restart': () => ({}),
+  'messages.retry': () => ({}),
+  'messages.cancel': () => ({}),
+  'messages.sendText': ({ session }) => ({ sessionId: session, recipient: ana, message: 'x' }),
+  'messages.sendMedia': ({ session }) => ({ sessionId: session, recipient: ana, mediaBase64: 'R0lGODlhAQABAAAAACw=' }),
+  'messages.sendLocation': ({ session }) => ({ sessionId: session, recipient: ana, latitude: 1, longitude: 2 }),
+  'messages.sendContact': ({ session }) => ({
+    sessionId: session,
+    recipient: ana,
+    contacts: [{ name: 'A', phone: '+51999888777' }],
+  }),
+  'messages.sendPoll': ({ session }) => ({ sessionId: session, recipient: ana, question: 'x', options: ['a', 'b'] }),
+  'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
+  'messages.resolve': () => ({ as: 'sent' }),
+  'events.ticket': ({ session }) => ({ sessionId: session }),
+  'contacts.check': () => ({ numbers: [ana] }),
+  'admin.accounts.create': () => ({ username: `m-${randomUUID().slice(0, 8)}`, email: `${randomUUID()}@example.com` }),
+  'admin.accounts.change': () => ({ maxMessagesPerDay: 0 }),
+  'admin.plans.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
+  'admin.plans.change': () => ({ maxSessions: 5 }),
+  'admin.sessions.suspend': () => ({ reason: 'matrix' }),
+  'admin.sessions.resume': () => ({}),
+  'admin.sessions.restart': () => ({}),
+  'admin.sessions.disconnect': () => ({}),
+};
+/** What stands for each parameter: objects that are there, and are the first account's. */
+const paths: Record<string, (world: World) => string> = {
+  sessionId: ({ session }) => session,
+  messageId: ({ message }) => message,
+  keyId: ({ sessionKeyId }) => sessionKeyId,
+  eventId: ({ event }) => event,
+  accountId: ({ accountId }) => accountId,
+  planId: ({ planId }) => planId,
+};
+/** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
+const streams = new Set(['events.stream', 'events.socket']);
+/** Read of another account, these say nothing of any object: they act on the caller's own. */
+const withoutObject = new Set(['sessions.create', 'keys.create', 'admin.plans.create', 'admin.accounts.create']);
+
+interface World {
+  core: Core;
+  accountId: string;
+  session: string;
+  message: string;
+  event: string;
+  planId: string;
+  sessionKeyId: string;
+  otherSession: string;
+  keys: Record<'own' | 'revoked' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
+  tokens: Record<'admin' | 'staff' | 'user', string>;
+}
+
+const wordsOf = (text: string): string[] => [...text.matchAll(/:(\w+)/g)].map(([, name]) => name!);
+
+function pathOf(route: AnyRoute, world: World, invented = false): string {
+  return route.path.replace(/:(\w+)/g, (_, name: string) => {
+    const known = paths[name];
+    if (!known) throw new Error(`The matrix does not know the parameter :${name} of ${route.id}. Add it to paths.`);
+    return invented ? randomUUID() : known(world);
+  });
+}
+
+async function ask(world: World, route: AnyRoute, credential: Record<string, string>, invented = false): Promise<Reply> {
+  const body = bodies[route.id];
+  if (route.consumes !== 'none' && route.auth !== 'pub' && !body)
+    throw new Error(`The matrix has no body for ${route.id}. Add one to bodies.`);
+  // A credential that is good must not keep the test waiting for events.
+  return world.core.rig.call(route.method.toUpperCase(), pathOf(route, world, invented), {
+    key: null,
+    headers: credential,
+    ...(body ? { body: body(world) } : {}),
+  });
+}
+
+const key = (text: string): Record<string, string> => ({ authorization: `ApiKey ${text}` });
+const bearer = (text: string): Record<string, string> => ({ authorization: `Bearer ${text}` });
+
+async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
+  const core = await startCore({ database });
+  const { rig, sessionId: session } = core;
+  const made = async (path: string, body: object): Promise<{ id: string; key: string }> =>
+    (await core.post(path, body)).body.data as { id: string; key: string };
+  const other = await made('/sessions', { name: 'other' });
+  const all = { permissions: ['*'] };
+  const revoked = await made('/keys', { name: 'revoked', ...all });
+  await rig.call('DELETE', `/keys/${revoked.id}`);
+  const expired = await made('/keys', { name: 'expired', ...all });
+  await rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: expired.id }, { expiresAt: new Date(Date.now() - 1_000) }));
+  const thisSession = await made(`/sessions/${session}/keys`, { name: 'this session', ...all });
+  const otherSession = await made(`/sessions/${other.id}/keys`, { name: 'other session', ...all });
+  const { body } = await core.send('to be read by nobody else');
+  const message = (body.data as { id: string }).id;
+  await core.reaches(message, 'sent');
+  const event = await eventually(
+    'an event',
+    async () => ((await core.events('message.sent'))[0] as { id?: string } | undefined)?.id,
+  );
+
+  const login = async (email: string): Promise<string> =>
+    ((await rig.call('POST', '/auth/login', { key: null, body: { email, password } })).body.data as { token: string }).token;
+  const admin = await login('admin@localhost.localdomain');
+  const asAdmin = { key: null, headers: bearer(admin) };
+  const person = async (role: string): Promise<string> => {
+    const email = `${role}@example.com`;
+    await rig.call('POST', '/admin/accounts', { ...asAdmin, body: { username: role, email, password, role } });
+    return login(email);
+  };
+  const plan = await rig.call('POST', '/admin/plans', { ...asAdmin, body: { name: 'the first' } });
+  const me = await core.get('/auth/me');
+  return {
+    core,
+    accountId: (me.body.data as { id: string }).id,
+    session,
+    message,
+    event,
+    planId: (plan.body.data as { id: string }).id,
+    sessionKeyId: thisSession.id,
+    otherSession: other.id,
+    keys: {
+      own: rig.apiKey,
+      revoked: revoked.key,
+      expired: expired.key,
+      otherAccount: (await makeAccount(rig)).key,
+      thisSession: thisSession.key,
+      otherSession: otherSession.key,
+    },
+    tokens: { admin, staff: await person('staff'), user: await person('user') },
+  };
+}
+
+describe.each(dbs)('who reaches what on %s', (database) => {
+  let world: World;
+  let routes: AnyRoute[];
+  beforeAll(async () => {
+    world = await makeWorld(database);
+    routes = [...world.core.rig.routes];
+  }, 60_000);
+  afterAll(async () => world?.core.close());
+
+  const codeOf = ({ status, body }: Reply): [number, string | undefined] => [status, body.error?.code];
+
+  test('the matrix knows every route', () => {
+    const unknown = routes.flatMap(({ path }) => wordsOf(path).filter((name) => !paths[name]));
+    const withoutBody = routes.filter(({ consumes, auth, id }) => consumes !== 'none' && auth !== 'pub' && !bodies[id]);
+    expect({ unknown, withoutBody: withoutBody.map(({ id }) => id) }).toEqual({ unknown: [], withoutBody: [] });
+    const ids = new Set(routes.map(({ id }) => id));
+    expect(Object.keys(bodies).filter((id) => !ids.has(id))).toEqual([]);
+  });
+
+  it('admits nobody without a credential that is good now, and says which is wrong with it', async () => {
+    const wrong = { none: {}, madeUp: key(`chq_${'0'.repeat(49)}`), nonsense: key('nonsense'), revoked: key(world.keys.revoked) };
+    for (const route of routes.filter(({ auth }) => auth !== 'pub')) {
+      for (const [what, credential] of Object.entries({ ...wrong, service: { 'x-api-key': serviceKey } }))
+        expect([route.id, what, ...codeOf(await ask(world, route, credential))]).toEqual([
+          route.id,
+          what,
+          401,
+          'UNAUTHENTICATED',
+        ]);
+      expect([route.id, ...codeOf(await ask(world, route, key(world.keys.expired)))]).toEqual([route.id, 401, 'KEY_EXPIRED']);
+    }
+    for (const route of routes.filter(({ auth }) => auth === 'pub'))
+      expect([route.id, (await ask(world, route, {})).status]).not.toEqual([route.id, 401]);
+  });
+
+  it('denies a key that lacks one permission, and names it', async () => {
+    const wanted = new Set(routes.flatMap(({ permission }) => permission ?? []));
+    for (const permission of wanted) {
+      const others = permissions.filter((name) => name !== permission);
+      const made = await world.core.post('/keys', { name: `all but ${permission}`, permissions: others });
+      const { key: lacking } = made.body.data as { key: string };
+      for (const route of routes.filter((candidate) => candidate.permission === permission)) {
+        const answer = await ask(world, route, key(lacking));
+        expect([route.id, ...codeOf(answer), answer.body.error?.details]).toEqual([
+          route.id,
+          403,
+          'PERMISSION_DENIED',
+          { permission },
+        ]);
+      }
+    }
+  });
+
+  it('keeps what needs an account key, a password or a role from who has less', async () => {
+    for (const route of routes) {
+      const refused = async (credential: Record<string, string>, code: string): Promise<void> =>
+        expect([route.id, ...codeOf(await ask(world, route, credential))]).toEqual([route.id, 403, code]);
+      if (route.auth === 'acc') await refused(key(world.keys.thisSession), 'ACCOUNT_KEY_REQUIRED');
+      if (['pwd', 'stf', 'adm'].includes(route.auth)) {
+        await refused(key(world.keys.own), 'PASSWORD_LOGIN_REQUIRED');
+        await refused(key(world.keys.thisSession), 'PASSWORD_LOGIN_REQUIRED');
+      }
+      if (route.auth === 'stf') await refused(bearer(world.tokens.user), 'STAFF_REQUIRED');
+      if (route.auth === 'adm') {
+        await refused(bearer(world.tokens.user), 'ADMIN_REQUIRED');
+        await refused(bearer(world.tokens.staff), 'ADMIN_REQUIRED');
+      }
+    }
+  });
+
+  it('answers another account as if the object had never been, and shows it nothing of this one', async () => {
+    const marks = [world.session, world.message, world.event, world.accountId, world.sessionKeyId, 'to be read by nobody else'];
+    const names = [world.keys.otherAccount, world.tokens.user];
+    for (const credential of [key(names[0]!), bearer(names[1]!)])
+      for (const route of routes.filter(({ auth, id }) => ['key', 'acc', 'pwd'].includes(auth) && !streams.has(id))) {
+        // What acts on the caller's own account is the caller's to do; it would end this very login.
+        if (route.auth === 'pwd') continue;
+        const answer = await ask(world, route, credential);
+        const text = JSON.stringify(answer.body);
+        expect([
+          route.id,
+          marks.filter((mark) => text.includes(mark) && !JSON.stringify(bodies[route.id]?.(world) ?? '').includes(mark)),
+        ]).toEqual([route.id, []]);
+        const names = wordsOf(route.path);
+        const namesSession = JSON.stringify(bodies[route.id]?.(world) ?? {}).includes(world.session);
+        if (names.length === 0 && !namesSession) continue;
+        expect([route.id, answer.status, answer.body.error?.code]).toEqual([route.id, 404, expect.stringMatching(/_NOT_FOUND$/)]);
+        if (names.length === 0) continue;
+        const never = await ask(world, route, credential, true);
+        expect([route.id, answer.body.error]).toEqual([route.id, never.body.error]);
+      }
+  });
+
+  it('gives a role nothing outside the staff routes', async () => {
+    for (const route of routes.filter(
+      ({ auth, path, id }) => ['key', 'acc'].includes(auth) && path.includes(':') && !withoutObject.has(id),
+    )) {
+      const answer = await ask(world, route, bearer(world.tokens.staff));
+      expect([route.id, answer.status]).toEqual([route.id, 404]);
+    }
+  });
+
+  it('keeps a session key inside its session', async () => {
+    for (const route of routes.filter(({ auth, id }) => auth === 'key' && !streams.has(id))) {
+      const answer = await ask(world, route, key(world.keys.otherSession));
+      const text = JSON.stringify(answer.body);
+      const sent = JSON.stringify(bodies[route.id]?.(world) ?? {});
+      expect([route.id, text.includes(world.message), text.includes('to be read by nobody else')]).toEqual([
+        route.id,
+        false,
+        false,
+      ]);
+      if (wordsOf(route.path).length > 0 || sent.includes(world.session))
+        expect([route.id, answer.status, answer.body.error?.code]).toEqual([route.id, 404, expect.stringMatching(/_NOT_FOUND$/)]);
+    }
+    // And in queries, which the loop does not fill in.
+    for (const path of ['/messages/list', '/messages', '/events', '/sessions/status', '/messages/quota', '/capabilities'])
+      for (const credential of [world.keys.otherSession, world.keys.otherAccount])
+        expect([
+          path,
+          ...codeOf(await world.core.rig.call('GET', `${path}?sessionId=${world.session}`, { key: credential })),
+        ]).toEqual([path, 404, 'SESSION_NOT_FOUND']);
+  });
+
+  it('is shut to an account that was switched off, in every scheme, and opens again', async () => {
+    const { rig } = world.core;
+    const asAdmin = { key: null, headers: bearer(world.tokens.admin) };
+    const found = await rig.call('GET', '/admin/accounts?search=user%40example.com', asAdmin);
+    const [{ id }] = found.body.data as [{ id: string }];
+    const change = (isActive: boolean): Promise<Reply> =>
+      rig.call('PATCH', `/admin/accounts/${id}`, { ...asAdmin, body: { isActive } });
+    expect((await change(false)).status).toBe(200);
+    for (const route of routes.filter(({ auth }) => auth !== 'pub'))
+      expect([route.id, ...codeOf(await ask(world, route, bearer(world.tokens.user)))]).toEqual([
+        route.id,
+        403,
+        'ACCOUNT_INACTIVE',
+      ]);
+    await change(true);
+    expect((await rig.call('GET', '/auth/me', { key: null, headers: bearer(world.tokens.user) })).status).toBe(200);
+  });
+});

@@ -1,0 +1,113 @@
+import { messageMoves, type MessageStatus } from '@chasqui/shared';
+import { ana, type Rig, sessions } from './rig.js';
+import { inboundOf, type Run } from './scenario.js';
+
+/** What a run did wrong, by kind; the promise is that all three are empty. */
+export interface Verdict {
+  lost: string[];
+  doubled: string[];
+  stuck: string[];
+  /** A state that says something else than what happened, a move that the table does not have, a gap in the log. */
+  untrue: string[];
+}
+
+interface MessageBody {
+  id: string;
+  status: MessageStatus;
+  reason: { code: string } | null;
+  whatsappId: string | null;
+}
+
+const left: readonly MessageStatus[] = ['sent', 'delivered', 'read', 'played'];
+
+/** Compares what the backend says with what the other phone got and what WhatsApp's server was handed, which is known elsewhere. */
+export async function judge(rig: Rig, run: Run): Promise<Verdict> {
+  const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
+  for (const text of run.unanswered) verdict.stuck.push(`${text}: its client never got an answer`);
+  await judgeSends(rig, run, verdict);
+  await judgeArrivals(rig, run, verdict);
+  await judgeLog(rig, run, verdict);
+  return verdict;
+}
+
+async function judgeSends(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
+  const { client } = rig.stack.simulator;
+  const received = (await client.received({ phone: ana })).map(({ text }) => text);
+  const handed = (await client.journal({})).slice(run.journalFrom);
+  for (const [text, id] of run.accepted) {
+    const { message, way } = await settled(rig, id);
+    const told = `${text} (${message.status}${message.reason ? `, ${message.reason.code}` : ''})`;
+    const times = received.filter((candidate) => candidate === text).length;
+    if (times > 1) verdict.doubled.push(`${told}: arrived ${times} times`);
+    if (left.includes(message.status)) {
+      if (times === 0) verdict.lost.push(`${told}: never arrived`);
+    } else if (message.status === 'failed') {
+      if (times > 0) verdict.untrue.push(`${told}: it arrived`);
+    } else verdict.stuck.push(told);
+    judgeWay(way, message, told, verdict);
+  }
+  for (const { key, repeat } of handed) if (repeat) verdict.doubled.push(`${key}: handed to WhatsApp twice`);
+  const texts = new Set(run.accepted.keys());
+  for (const text of received)
+    if (text?.startsWith(`${run.id}#`) && !texts.has(text) && !run.unanswered.includes(text))
+      verdict.untrue.push(`${text}: arrived, and no client was told of it`);
+}
+
+/** Message and timeline of one moment: a receipt may come between the two answers, and then both are asked for again. */
+async function settled(rig: Rig, id: string): Promise<{ message: MessageBody; way: MessageStatus[] }> {
+  for (let tries = 0; ; tries += 1) {
+    const way = await timelineOf(rig, id);
+    const { body } = await rig.stack.api<MessageBody>('GET', `/messages/${id}`);
+    if (way.at(-1) === body.data.status || tries === 5) return { message: body.data, way };
+  }
+}
+
+const timelineOf = async (rig: Rig, id: string): Promise<MessageStatus[]> =>
+  (await rig.stack.api<{ status: MessageStatus }[]>('GET', `/messages/${id}/timeline`)).body.data.map(({ status }) => status);
+
+/** The timeline is the log: it must be a way through the table, and end where the message is. */
+function judgeWay(way: MessageStatus[], message: MessageBody, told: string, verdict: Verdict): void {
+  if (way.at(-1) !== message.status) verdict.untrue.push(`${told}: its timeline ends with ${way.at(-1)}`);
+  for (const [index, to] of way.slice(1).entries()) {
+    const from = way[index]!;
+    const isHeld = from === 'uncertain' && to === 'uncertain';
+    if (!isHeld && !messageMoves[from].includes(to)) verdict.untrue.push(`${told}: went from ${from} to ${to}`);
+  }
+}
+
+async function judgeArrivals(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
+  const rows = await inboundOf(rig, run.id);
+  for (const { name } of sessions) {
+    for (const text of run.arrived.get(name)!) {
+      const times = rows.filter((row) => row.text === text).length;
+      if (times === 0) verdict.lost.push(`${text}: arrived at the phone, and is no row`);
+      if (times > 1) verdict.doubled.push(`${text}: is ${times} rows`);
+    }
+  }
+}
+
+interface EventBody {
+  cursor: string;
+  session: { id: string } | null;
+  sequence: number | null;
+}
+
+/** Cursors grow, and within a session the sequence has no gap. */
+async function judgeLog(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
+  const last = new Map<string, number>();
+  for (let after = run.cursorFrom; ;) {
+    const { body } = await rig.stack.api<EventBody[]>('GET', `/events?limit=200&after=${after}`);
+    for (const { session, sequence, cursor } of body.data) {
+      if (cursor <= after) verdict.untrue.push(`cursor ${cursor} comes after ${after}`);
+      after = cursor;
+      if (!session || sequence === null) continue;
+      const before = last.get(session.id);
+      if (before !== undefined && sequence !== before + 1)
+        verdict.untrue.push(`session ${session.id}: event ${sequence} comes after ${before}`);
+      last.set(session.id, sequence);
+    }
+    if (body.data.length < 200) return;
+  }
+}
+
+export const isClean = (verdict: Verdict): boolean => Object.values(verdict).every((list: string[]) => list.length === 0);

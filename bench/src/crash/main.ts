@@ -1,0 +1,184 @@
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { FailPoint } from '@chasqui/shared/fail-point';
+import { hasPostgres } from '../database.js';
+import { isClean, judge, type Verdict } from './judge.js';
+import { mutants, mutated, type MutantName } from './mutants.js';
+import { type Case, casesOf, ordinary, victims, type Victim } from './plan.js';
+import { openRig, type DatabaseKind, type Rig } from './rig.js';
+import { play } from './scenario.js';
+import { killInDeletion, killInMigration } from './special.js';
+
+/**
+ * `npm run test:crash`: every fail point × every victim × both databases, as many seeds as wanted. The whole product runs in
+ * processes of its own; what it says afterwards is compared with what the simulator, another process, was handed.
+ *
+ *   --seeds 10          how many (default 1)   --from 1   the first of them
+ *   --databases sqlite,postgres   --points a,b   --victims backend,worker,chromium
+ *   --short             every point with one victim, in turn, instead of all three
+ *   --mutant reservation|outlet   a run with a defence taken out; it must find fault
+ *   --report file       what was found, line by line
+ */
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string', default: '1' },
+    from: { type: 'string', default: '1' },
+    databases: { type: 'string', default: 'sqlite,postgres' },
+    points: { type: 'string' },
+    victims: { type: 'string' },
+    short: { type: 'boolean', default: false },
+    mutant: { type: 'string' },
+    report: { type: 'string' },
+  },
+});
+
+interface Outcome {
+  runs: number;
+  notHit: string[];
+  faults: { id: string; verdict: Verdict }[];
+  slowest: { id: string; ms: number };
+}
+
+const say = (line: string): void => {
+  console.log(line);
+  if (values.report) appendFileSync(values.report, `${line}\n`);
+};
+
+const nothing = (): Verdict => ({ lost: [], doubled: [], stuck: [], untrue: [] });
+
+/** One case, and what was wrong with it. Whatever the harness itself cannot do counts as stuck. */
+async function runCase(rig: Rig, plan: Case, outcome: Outcome): Promise<boolean> {
+  const about = `${rig.database} ${plan.id} (pass ${plan.pass})`;
+  let verdict: Verdict;
+  try {
+    const run = await play(rig, plan);
+    verdict = await judge(rig, run);
+    if (!run.hit) outcome.notHit.push(about);
+    if (run.settledMs > outcome.slowest.ms) outcome.slowest = { id: about, ms: run.settledMs };
+    say(`${isClean(verdict) ? (run.hit ? 'ok  ' : 'MISS') : 'FAIL'} ${about} ${(run.settledMs / 1000).toFixed(1)} s`);
+  } catch (error) {
+    verdict = { ...nothing(), stuck: [error instanceof Error ? error.message : String(error)] };
+    say(`FAIL ${about}`);
+  }
+  outcome.runs += 1;
+  return note(about, verdict, outcome);
+}
+
+function note(id: string, verdict: Verdict, outcome: Outcome): boolean {
+  if (isClean(verdict)) return true;
+  outcome.faults.push({ id, verdict });
+  for (const [kind, list] of Object.entries(verdict) as [string, string[]][])
+    for (const line of list) say(`     ${kind}: ${line}`);
+  return false;
+}
+
+async function matrix(database: DatabaseKind, plans: Case[], outcome: Outcome, more: Record<string, string>): Promise<void> {
+  let rig = await openRig(database, more);
+  try {
+    for (const plan of plans) {
+      if (await runCase(rig, plan, outcome)) continue;
+      if (values.report) {
+        writeFileSync(`${values.report}.${plan.id}.backend.log`, rig.stack.log('backend').slice(-400_000));
+        writeFileSync(`${values.report}.${plan.id}.worker.log`, rig.stack.log('worker').slice(-400_000));
+      }
+      // What one case left in disorder must not be counted against the next.
+      await rig.close();
+      rig = await openRig(database, more);
+    }
+  } finally {
+    await rig.close();
+  }
+}
+
+async function specials(database: DatabaseKind, seeds: number[], whom: readonly Victim[], outcome: Outcome): Promise<void> {
+  for (const seed of seeds) {
+    note(`${database} ${seed}-migration`, await killInMigration(database, 1 + (seed % 9)), outcome);
+    outcome.runs += 1;
+  }
+  const rig = await openRig(database);
+  try {
+    for (const seed of seeds)
+      for (const victim of whom) {
+        const id = `${database} ${seed}-profile_deleting-${victim}`;
+        const verdict = await killInDeletion(rig, victim, seed).catch((error: Error) => ({
+          ...nothing(),
+          stuck: [error.message],
+        }));
+        say(`${isClean(verdict) ? 'ok  ' : 'FAIL'} ${id}`);
+        note(id, verdict, outcome);
+        outcome.runs += 1;
+      }
+  } finally {
+    await rig.close();
+  }
+}
+
+function list<T extends string>(text: string | undefined, all: readonly T[]): T[] {
+  const wanted = text?.split(',') ?? [...all];
+  const unknown = wanted.filter((name) => !(all as readonly string[]).includes(name));
+  if (unknown.length > 0) throw new Error(`Not known: ${unknown.join(', ')}. There are: ${all.join(', ')}`);
+  return wanted as T[];
+}
+
+async function wantedDatabases(): Promise<DatabaseKind[]> {
+  const wanted = list<DatabaseKind>(values.databases, ['sqlite', 'postgres']);
+  if (!wanted.includes('postgres') || (await hasPostgres())) return wanted;
+  say('SKIPPED: PostgreSQL, because nothing answers on 127.0.0.1:5432.');
+  return wanted.filter((database) => database !== 'postgres');
+}
+
+async function main(): Promise<number> {
+  const started = performance.now();
+  const mutant = values.mutant ? mutants[list(values.mutant, Object.keys(mutants) as MutantName[])[0]!] : null;
+  const points: FailPoint[] = mutant ? [...mutant.points] : list(values.points, ordinary);
+  const whom: Victim[] = mutant ? [...mutant.victims] : list(values.victims, victims);
+  const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => Number(values.from) + index);
+  const outcome: Outcome = { runs: 0, notHit: [], faults: [], slowest: { id: '', ms: 0 } };
+  const more = values.mutant ? mutated(values.mutant as MutantName) : {};
+  const databases = await wantedDatabases();
+  for (const database of databases) {
+    const all = seeds.flatMap((seed) => casesOf(seed, points, whom));
+    const plans = values.short ? inTurn(all) : all;
+    await matrix(database, plans, outcome, more);
+    if (!mutant && !values.points) await specials(database, seeds, values.short ? victims.slice(0, 1) : victims, outcome);
+  }
+  return report(outcome, {
+    minutes: (performance.now() - started) / 60_000,
+    points,
+    whom,
+    seeds,
+    databases,
+    isMutant: mutant !== null,
+  });
+}
+
+/** Of each point one case: the first point with the first victim, the next with the next. */
+const inTurn = (plans: Case[]): Case[] =>
+  plans.filter(({ point, victim }) => victims[ordinary.indexOf(point) % victims.length] === victim);
+
+interface Extent {
+  minutes: number;
+  points: FailPoint[];
+  whom: Victim[];
+  seeds: number[];
+  databases: DatabaseKind[];
+  isMutant: boolean;
+}
+
+function report({ runs, notHit, faults, slowest }: Outcome, extent: Extent): number {
+  const count = (kind: keyof Verdict): number => faults.reduce((sum, { verdict }) => sum + verdict[kind].length, 0);
+  const { points, whom, seeds, databases, minutes } = extent;
+  say(`${points.length} fail points × ${whom.length} victims × ${databases.join(' and ')} × ${seeds.length} seeds`);
+  say(
+    `${runs} runs in ${minutes.toFixed(1)} minutes; the slowest came to rest after ${(slowest.ms / 1000).toFixed(1)} s (${slowest.id})`,
+  );
+  say(
+    `lost ${count('lost')}, doubled ${count('doubled')}, stuck ${count('stuck')}, untrue ${count('untrue')}; kills that did not come: ${notHit.length}`,
+  );
+  for (const id of notHit) say(`  not reached: ${id}`);
+  if (!extent.isMutant) return faults.length === 0 && notHit.length === 0 ? 0 : 1;
+  say(faults.length > 0 ? 'The mutation was found, as it must be.' : 'The mutation was NOT found: the matrix proves nothing.');
+  return faults.length > 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,63 @@
+import { fileURLToPath } from 'node:url';
+import type { FailPoint } from '@chasqui/shared/fail-point';
+import type { Victim } from './plan.js';
+
+/** A defence taken out of the built processes as they load. The matrix must find fault with each, or it proves nothing. */
+export interface Mutant {
+  what: string;
+  /** File below the repository (built), the text in it, and what it becomes. */
+  changes: { file: string; find: string; become: string }[];
+  /** Where its fault shows. */
+  points: FailPoint[];
+  victims: Victim[];
+}
+
+const sender = 'whatsapp-service/dist/sends/sender.js';
+const dispatcher = 'backend/dist/messages/dispatcher.js';
+
+/**
+ * Of the defences of a send any one is enough: without the claim the worker's record answers, without the record the page knows the
+ * message by its id. So the mutation that matters is the one that takes the reserved id itself away.
+ */
+export const mutants = {
+  reservation: {
+    what: 'no id is reserved: each call draws one of its own, and nobody writes down that a message is about to leave',
+    changes: [
+      {
+        file: dispatcher,
+        find: 'const isMine = await state.move(tx, message, "sending", { from: ["queued"], more });',
+        become: 'const isMine = true;',
+      },
+      {
+        file: 'backend/dist/whatsapp/gate.js',
+        find: 'reservedId: message.whatsappKey',
+        become:
+          'reservedId: `3EB0${[...Array(18)].map(() => Math.floor(Math.random() * 16).toString(16).toUpperCase()).join("")}`',
+      },
+      { file: sender, find: 'record.accept({ ...id, reservedId });', become: '' },
+      { file: sender, find: 'record.handOver(messageId);', become: '' },
+      { file: sender, find: 'record.settle(messageId, outcome);', become: 'return outcome;' },
+    ],
+    points: ['send.answered', 'outcome.heard'],
+    victims: ['backend', 'worker'],
+  },
+  outlet: {
+    what: 'the worker forgets events as soon as it has sent them',
+    changes: [
+      {
+        file: 'whatsapp-service/dist/events/delivery.js',
+        find: 'const body = { ...options.worker, events };',
+        become: 'const body = { ...options.worker, events }; outlet.acknowledge(events.at(-1).cursor);',
+      },
+    ],
+    points: ['inbox.written'],
+    victims: ['backend'],
+  },
+} as const satisfies Record<string, Mutant>;
+export type MutantName = keyof typeof mutants;
+
+/** What makes Node load a process with the change in it. */
+export const mutated = (name: MutantName): Record<string, string> => ({
+  NODE_OPTIONS: `--import ${fileURLToPath(new URL('./load-mutant.js', import.meta.url))}`,
+  CHASQUI_MUTANT: JSON.stringify(mutants[name].changes),
+});

@@ -1,0 +1,48 @@
+import { failPoints, type FailPoint } from '@chasqui/shared/fail-point';
+
+export const victims = ['backend', 'worker', 'chromium'] as const;
+export type Victim = (typeof victims)[number];
+
+/** One kill: at the `pass`-th pass of a point, in a run of sends and arrivals that the seed decides. */
+export interface Case {
+  id: string;
+  point: FailPoint;
+  victim: Victim;
+  seed: number;
+  pass: number;
+}
+
+/** Not on the way of a message: they have runs of their own (see special.ts). */
+export const special: readonly FailPoint[] = ['migration.half', 'profile.deleting'];
+
+export const ordinary = (Object.keys(failPoints) as FailPoint[]).filter((point) => !special.includes(point));
+
+/** The later passes of a point meet messages in other states; the points that a run passes once or twice are hit there. */
+const mostPasses: Partial<Record<FailPoint, number>> = { 'lookup.heard': 1 };
+
+/** Every point with every victim, once a seed, in an order of the seed's own: what is left over from one meets another each time. */
+export function casesOf(seed: number, points: readonly FailPoint[], whom: readonly Victim[]): Case[] {
+  const random = randomOf(seed);
+  const cases = points.flatMap((point) =>
+    whom.map((victim) => {
+      const pass = 1 + Math.floor(random() * (mostPasses[point] ?? 4));
+      return { id: `${seed}-${point}-${victim}`.replace(/\./g, '_'), point, victim, seed, pass };
+    }),
+  );
+  for (let last = cases.length - 1; last > 0; last -= 1) {
+    const other = Math.floor(random() * (last + 1));
+    [cases[last], cases[other]] = [cases[other]!, cases[last]!];
+  }
+  return cases;
+}
+
+/** Mulberry32: small, and the same numbers for the same seed everywhere. */
+export function randomOf(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

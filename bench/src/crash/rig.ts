@@ -1,0 +1,120 @@
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FailOrder } from '@chasqui/shared/fail-point';
+import { eventually, startStack, type Stack } from '../stack.js';
+import { ownDatabase } from '../database.js';
+
+export type DatabaseKind = 'sqlite' | 'postgres';
+
+/** Two linked phones of ours, and one that answers them. */
+export const sessions = [
+  { name: 'one', phone: '5511988887701' },
+  { name: 'two', phone: '5511988887702' },
+] as const;
+export const ana = '5511999990001';
+
+export interface Rig {
+  stack: Stack;
+  database: DatabaseKind;
+  /** Puts an order where the fail points look. The victims' ids are those of now. */
+  order(order: FailOrder): void;
+  withdraw(): void;
+  wasHit(): boolean;
+  connected(withinMs?: number): Promise<void>;
+  /** How often a process was started again because it was gone. */
+  restarts(): number;
+  close(): Promise<void>;
+}
+
+const settings = {
+  SEND_RATE_PER_MINUTE: '0',
+  HEARTBEAT_SECONDS: '0.5',
+  PROBE_SECONDS: '1',
+  UNCERTAIN_GRACE_MS: '700',
+  SEND_DEADLINE_MS: '4000',
+  SEND_WAIT_MS: '5000',
+  MESSAGE_RETRY_INTERVAL: '0.02',
+  LEASE_SECONDS: '5',
+  LOG_LEVEL: 'info',
+  // A backend is started again a thousand times here.
+  PANEL_ENABLED: 'false',
+};
+
+/** The whole product, both phones linked, and somebody who starts again whatever dies: what `npm start` does for its users. */
+export async function openRig(database: DatabaseKind, more: Record<string, string> = {}): Promise<Rig> {
+  const folder = await mkdtemp(join(tmpdir(), 'chasqui-crash-'));
+  const orders = join(folder, 'order.json');
+  const own = database === 'postgres' ? await ownDatabase() : null;
+  const stack = await startStack({
+    settings: { ...settings, ...more, CHASQUI_FAIL_POINTS: orders },
+    ...(own ? { databaseUrl: own.url } : {}),
+  });
+  let restarts = 0;
+  let closing = false;
+  const watching = watch();
+
+  async function watch(): Promise<void> {
+    for (; !closing; await sleep(20)) {
+      const gone = (['backend', 'worker'] as const).filter((part) => !stack.isUp(part));
+      if (closing || gone.length === 0) continue;
+      restarts += gone.length;
+      await Promise.all(gone.map((part) => stack.start(part).catch(() => undefined)));
+    }
+  }
+
+  const isConnected = async ({ name }: { name: string }): Promise<boolean> => {
+    const answer = await stack.api<{ isConnected: boolean; stale: boolean }>('GET', `/sessions/${name}/status`).catch(() => null);
+    return answer?.body.data?.isConnected === true && !answer.body.data.stale;
+  };
+
+  const rig: Rig = {
+    stack,
+    database,
+    order(order) {
+      rmSync(`${orders}.hit`, { force: true });
+      // Whole or not at all: a process that looks meanwhile must not see half of it.
+      writeFileSync(`${orders}.new`, JSON.stringify(order));
+      renameSync(`${orders}.new`, orders);
+    },
+    withdraw: () => rmSync(orders, { force: true }),
+    wasHit: () => existsSync(`${orders}.hit`),
+    connected: async (withinMs = 40_000) => {
+      const all = async (): Promise<boolean> => (await Promise.all(sessions.map(isConnected))).every(Boolean);
+      await eventually('both sessions to be connected', all, withinMs);
+    },
+    restarts: () => restarts,
+    async close() {
+      closing = true;
+      await watching;
+      await stack.close();
+      await own?.drop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  try {
+    await link(stack);
+    await rig.connected();
+    return rig;
+  } catch (error) {
+    await rig.close();
+    throw error;
+  }
+}
+
+async function link(stack: Stack): Promise<void> {
+  const phones = stack.simulator.client;
+  await phones.createAccount({ phone: ana, name: 'Ana' });
+  for (const { name, phone } of sessions) {
+    await phones.createAccount({ phone, name });
+    await stack.api('POST', '/sessions', { name });
+    await stack.api('POST', `/sessions/${name}/connect`);
+    const qr = await eventually('a code', async () => {
+      const { body } = await stack.api<{ qrText: string | null }>('GET', `/sessions/${name}/qr`);
+      return body.data?.qrText;
+    });
+    await phones.scan({ qr, phone });
+  }
+}

@@ -1,0 +1,163 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../stack.js';
+import { type Case, randomOf, type Victim } from './plan.js';
+import { treesBelow } from '../processes.js';
+import { ana, type Rig, sessions } from './rig.js';
+
+/** What one run asked for and was told; the judge compares it with what the other side saw. */
+export interface Run {
+  id: string;
+  /** Texts that clients sent, and the message that each was accepted as. */
+  accepted: Map<string, string>;
+  /** Clients that got no answer that counts, for as long as they tried. */
+  unanswered: string[];
+  /** Texts that Ana wrote, by session. */
+  arrived: Map<string, string[]>;
+  hit: boolean;
+  /** Before it began. */
+  journalFrom: number;
+  cursorFrom: string;
+  /** How long until everything was final and both sessions connected, from the first call on. Milliseconds. */
+  settledMs: number;
+}
+
+interface Answer {
+  id: string;
+  status: string;
+}
+
+const sends = 6;
+const arrivals = 4;
+const clientGivesUpMs = 60_000;
+export const settleMs = 60_000;
+const finals = new Set(['sent', 'delivered', 'read', 'played', 'failed', 'cancelled']);
+
+/** Sends and arrivals on both sessions while a process is killed; over when all of it has come to rest, or never does. */
+export async function play(rig: Rig, plan: Case): Promise<Run> {
+  const { stack } = rig;
+  const random = randomOf(plan.seed * 1_000 + plan.id.length);
+  const run: Run = {
+    id: plan.id,
+    accepted: new Map(),
+    unanswered: [],
+    arrived: new Map(sessions.map(({ name }) => [name, []])),
+    hit: false,
+    journalFrom: (await stack.simulator.client.journal({})).length,
+    cursorFrom: await latestCursor(rig),
+    settledMs: 0,
+  };
+  const started = performance.now();
+  const doubt = plan.point === 'lookup.heard' ? await causeDoubt(rig, plan, run) : null;
+  rig.order({ id: plan.id, point: plan.point, pass: plan.pass, victims: victimsOf(rig, plan.victim, random) });
+  const traffic = [
+    ...Array.from({ length: sends }, (_, number) =>
+      after(random() * 250, () => client(rig, run, `${plan.id}#${number}`, sessions[number % 2]!.name, random() < 0.5)),
+    ),
+    ...Array.from({ length: arrivals }, (_, number) =>
+      after(random() * 250, () => write(rig, run, sessions[number % 2]!, `${plan.id}<${number}`)),
+    ),
+  ];
+  await Promise.all([...traffic, doubt?.sending]);
+  await keepGoing(rig, run, plan);
+  rig.withdraw();
+  run.hit = rig.wasHit();
+  await comeToRest(rig, run);
+  run.settledMs = performance.now() - started;
+  return run;
+}
+
+/**
+ * A doubt needs a crash of its own first: the page has sent, and the worker dies before it can say so. Over as soon as the next worker
+ * runs: when its session is connected the message is looked up, and the order for the kill must be there by then.
+ */
+async function causeDoubt(rig: Rig, plan: Case, run: Run): Promise<{ sending: Promise<void> }> {
+  const before = rig.stack.pid('worker');
+  rig.order({ id: `${plan.id}-doubt`, point: 'send.answered', pass: 1, victims: [before] });
+  const sending = client(rig, run, `${plan.id}#doubt`, 'one', true);
+  await eventually('the worker to be killed', async () => rig.wasHit(), 15_000);
+  await eventually('the next worker', async () => rig.stack.isUp('worker') && rig.stack.pid('worker') !== before, 15_000);
+  return { sending };
+}
+
+/** Some points are passed only now and then: more messages until the kill has come. */
+async function keepGoing(rig: Rig, run: Run, plan: Case): Promise<void> {
+  for (let more = 0; more < 12 && !rig.wasHit(); more += 1) {
+    const { name } = sessions[more % 2]!;
+    await Promise.all([
+      client(rig, run, `${plan.id}#more${more}`, name, false),
+      write(rig, run, sessions[more % 2]!, `${plan.id}<more${more}`),
+    ]);
+    // What comes close together travels together: each of these is to be a batch of its own.
+    await eventually('the kill', async () => rig.wasHit(), 250).catch(() => undefined);
+  }
+}
+
+function victimsOf(rig: Rig, victim: Victim, random: () => number): number[] {
+  if (victim !== 'chromium') return [rig.stack.pid(victim)];
+  const browsers = treesBelow(rig.stack.pid('worker'));
+  return browsers[Math.floor(random() * browsers.length)] ?? [];
+}
+
+const after = async (ms: number, work: () => Promise<void>): Promise<void> => {
+  await sleep(ms);
+  await work();
+};
+
+/** A client as our guide asks for: one Idempotency-Key a message, the same call again until there is an answer that counts. */
+async function client(rig: Rig, run: Run, text: string, session: string, waits: boolean): Promise<void> {
+  const body = { sessionId: session, recipient: ana, message: text, queueIfOffline: true, async: !waits };
+  for (const until = Date.now() + clientGivesUpMs; Date.now() < until; await sleep(60)) {
+    const answer = await rig.stack
+      .api<Answer>('POST', '/messages/send-text', body, { 'Idempotency-Key': text })
+      .catch(() => null); // Nobody there, or cut off amid the answer.
+    if (answer?.status === 200 || answer?.status === 202) return void run.accepted.set(text, answer.body.data.id);
+    const refused = answer?.body.error;
+    if (refused?.code === 'SEND_FAILED') return void run.accepted.set(text, (refused.details['message'] as Answer).id);
+  }
+  run.unanswered.push(text);
+}
+
+async function write(rig: Rig, run: Run, { name, phone }: { name: string; phone: string }, text: string): Promise<void> {
+  await rig.stack.simulator.client.deliver({ from: ana, to: phone, type: 'text', text });
+  run.arrived.get(name)!.push(text);
+}
+
+async function comeToRest(rig: Rig, run: Run): Promise<void> {
+  const status = async (id: string): Promise<string> => {
+    const answer = await rig.stack.api<Answer>('GET', `/messages/${id}`).catch(() => null);
+    return answer?.body.data?.status ?? 'unknown';
+  };
+  const waiting = new Set(run.accepted.values());
+  const isOver = async (): Promise<boolean> => {
+    for (const id of waiting) if (finals.has(await status(id))) waiting.delete(id);
+    return waiting.size === 0;
+  };
+  // What does not come to rest is the judge's matter.
+  await eventually('every message to be final', isOver, settleMs).catch(() => undefined);
+  await rig.connected(settleMs).catch(() => undefined);
+  const texts = [...run.arrived.values()].flat();
+  await eventually(
+    'every arrival to be a row',
+    async () => (await inboundOf(rig, run.id)).length >= texts.length,
+    settleMs,
+  ).catch(() => undefined);
+}
+
+export interface Inbound {
+  text: string;
+  sessionId: string;
+  createdAt: string;
+}
+
+/** What the history has of a run's arrivals, oldest first. */
+export async function inboundOf(rig: Rig, id: string): Promise<Inbound[]> {
+  const answer = await rig.stack
+    .api<Inbound[]>('GET', `/messages/list?direction=inbound&limit=200&order=asc&search=${encodeURIComponent(`${id}<`)}`)
+    .catch(() => null);
+  return answer?.body.data ?? [];
+}
+
+async function latestCursor(rig: Rig): Promise<string> {
+  const { body } = await rig.stack.api('GET', '/events?limit=1');
+  return String(body.meta?.['latestCursor'] ?? '');
+}

@@ -1,0 +1,84 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createProcesses, environment, eventually, freePort } from '../stack.js';
+import { ownDatabase } from '../database.js';
+import type { Verdict } from './judge.js';
+import { randomOf, type Victim } from './plan.js';
+import { treesBelow } from '../processes.js';
+import type { DatabaseKind, Rig } from './rig.js';
+
+/** A backend that is killed in its first migration, so many tables into it, and then simply started again. */
+export async function killInMigration(database: DatabaseKind, pass: number): Promise<Verdict> {
+  const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
+  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-migration-'));
+  const own = database === 'postgres' ? await ownDatabase() : null;
+  const [port, workerPort] = [await freePort(), await freePort()];
+  const orders = join(dataDir, 'order.json');
+  const options = { settings: { CHASQUI_FAIL_POINTS: orders }, ...(own ? { databaseUrl: own.url } : {}) };
+  const env = environment({ dataDir, port, workerPort, browserArgs: [], options });
+  const urls = { backend: `http://127.0.0.1:${port}`, worker: `http://127.0.0.1:${workerPort}` };
+  const processes = createProcesses(env, urls);
+  try {
+    writeFileSync(orders, JSON.stringify({ id: `migration-${pass}`, point: 'migration.half', pass, victims: ['self'] }));
+    const first = await processes.start('backend').then(
+      () => null,
+      (error: Error) => error.message,
+    );
+    if (!first?.includes('SIGKILL')) verdict.untrue.push(`the kill in the migration did not come: ${first ?? 'it started'}`);
+    await processes
+      .start('backend')
+      .catch((error: Error) => verdict.stuck.push(`after a kill in the migration: ${error.message}`));
+    if (!processes.key()) verdict.lost.push('the first admin was never told');
+  } finally {
+    await processes.end('backend', 'SIGTERM');
+    await own?.drop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+  return verdict;
+}
+
+/** A session is deleted while its login goes from the worker's disk: afterwards there is neither, and the others have seen nothing of it. */
+export async function killInDeletion(rig: Rig, victim: Victim, seed: number): Promise<Verdict> {
+  const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
+  const { stack } = rig;
+  const name = `gone-${seed}-${victim}`;
+  const phone = `55119777${String(seed).padStart(2, '0')}${String(victim.length).padStart(3, '0')}`;
+  await stack.simulator.client.createAccount({ phone, name });
+  const { body } = await stack.api<{ id: string }>('POST', '/sessions', { name });
+  const { id } = body.data;
+  await stack.api('POST', `/sessions/${name}/connect`);
+  const qr = await eventually(
+    'a code',
+    async () => (await stack.api<{ qrText: string }>('GET', `/sessions/${name}/qr`)).body.data?.qrText,
+  );
+  await stack.simulator.client.scan({ qr, phone });
+  await eventually('it to be connected', async () => {
+    const answer = await stack.api<{ isConnected: boolean }>('GET', `/sessions/${name}`);
+    return answer.body.data.isConnected;
+  });
+  const login = join(stack.dataDir, 'worker', 'profiles', id);
+  if (!existsSync(login)) verdict.untrue.push(`there is no login at ${login}`);
+  rig.order({ id: name, point: 'profile.deleting', pass: 1, victims: victimsOf(rig, victim, seed) });
+  await eventually('the deletion to be taken', async () => {
+    const answer = await stack.api('DELETE', `/sessions/${name}`).catch(() => null);
+    return answer !== null && [200, 404].includes(answer.status);
+  });
+  await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() =>
+    verdict.untrue.push(`${name}: the kill did not come`),
+  );
+  rig.withdraw();
+  await eventually('the login to be gone', async () => !existsSync(login), 30_000).catch(() =>
+    verdict.stuck.push(`${name}: its login is still on disk`),
+  );
+  await rig.connected().catch(() => verdict.stuck.push(`${name}: the other sessions did not come back`));
+  if ((await stack.api('GET', `/sessions/${name}`)).status !== 404) verdict.untrue.push(`${name}: it is still there`);
+  return verdict;
+}
+
+function victimsOf(rig: Rig, victim: Victim, seed: number): number[] {
+  if (victim !== 'chromium') return [rig.stack.pid(victim)];
+  const browsers = treesBelow(rig.stack.pid('worker'));
+  return browsers[Math.floor(randomOf(seed)() * browsers.length)] ?? [];
+}

@@ -1,0 +1,3 @@
+module example.com/chasqui
+
+go 1.19

@@ -1,0 +1,77 @@
+import { readFileSync, renameSync } from 'node:fs';
+
+/**
+ * Places where crash tests end a process, and what is on disk at that moment. Outside of those tests nothing arms them, and a call
+ * costs one comparison. The second entry of `shared` that touches the system: both processes need the very same one.
+ */
+export const failPoints = {
+  'migration.half': 'backend: some tables of the first migration are there',
+  'accept.written': 'backend: a message is written, its commit is not made',
+  'accept.committed': 'backend: a message is on disk, nobody was told',
+  'reply.stored': 'backend: the reply to an Idempotency-Key is on disk, and not sent',
+  'claim.written': 'backend: a claim is written, its commit is not made',
+  'claim.committed': 'backend: a message is `sending` under its reserved id, the worker was not called',
+  'outcome.heard': 'backend: the worker has answered, the answer is not written',
+  'outcome.committed': 'backend: the outcome is on disk, the next message was not looked for',
+  'lookup.heard': 'backend: a lookup of an uncertain message has answered, nothing is written',
+  'inbox.written': 'backend: a batch of a worker’s events is written, its commit is not made',
+  'inbox.committed': 'backend: the batch is on disk, the worker was not told',
+  'send.accepted': 'worker: the send record knows the message, the page does not',
+  'send.handed-over': 'worker: the record says handed over, the page was not called',
+  'send.answered': 'worker: the page has sent, the record does not know',
+  'send.settled': 'worker: the record knows the outcome, the backend does not',
+  'event.seen': 'worker: the page has told of a message or an ack, nothing is written',
+  'outlet.written': 'worker: events are written to the outlet, their commit is not made',
+  'outlet.committed': 'worker: events are in the outlet, the backend has none of them',
+  'delivery.answered': 'worker: the backend has taken events, the outlet still counts them as waiting',
+  'profile.deleting': 'worker: a login is about to be deleted from disk',
+} as const;
+export type FailPoint = keyof typeof failPoints;
+
+/** What a crash test writes into the file that `armFailPoints` was given: at the `pass`-th pass of `point` the victims die. */
+export interface FailOrder {
+  id: string;
+  point: FailPoint;
+  pass: number;
+  /** Process ids, or whoever passes; SIGKILL, in this order. */
+  victims: (number | 'self')[];
+}
+
+let orderFile: string | null = null;
+let counted = { id: '', passes: 0 };
+
+/** Once, by main.ts. Without a file nothing ever happens. */
+export function armFailPoints(file: string | undefined): void {
+  orderFile = file ?? null;
+}
+
+/** Does nothing, or ends processes, this one perhaps: then it does not return. */
+export function failPoint(name: FailPoint): void {
+  if (orderFile !== null) pass(orderFile, name);
+}
+
+function pass(file: string, name: FailPoint): void {
+  const order = read(file);
+  if (order?.point !== name) return;
+  counted = { id: order.id, passes: counted.id === order.id ? counted.passes + 1 : 1 };
+  if (counted.passes !== order.pass) return;
+  // Renamed before the kill: whoever comes back must not find the same order again.
+  renameSync(file, `${file}.hit`);
+  for (const victim of order.victims) kill(victim === 'self' ? process.pid : victim);
+}
+
+function read(file: string): FailOrder | null {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as FailOrder;
+  } catch {
+    return null; // No order now: the file is not there, or is being taken away.
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    return; // Gone already, with its browser for example.
+  }
+}
