@@ -131,6 +131,24 @@ describe.each(await databases())('delivery on %s', (database) => {
     await policy('hold');
   });
 
+  test('cancelled while an earlier attempt may have left: called cancelled only once its absence is proven', async () => {
+    core.worker.proves = false;
+    core.worker.script({ do: 'doubt' });
+    const { id } = dataOf(await core.send('held, wanted again, not wanted'));
+    await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'HELD_BY_POLICY');
+    await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+    await core.post(`/messages/${id}/resolve`, { as: 'retry' });
+    const cancelled = await core.post(`/messages/${id}/cancel`, {});
+    expect([cancelled.status, cancelled.body.data]).toMatchObject([
+      200,
+      { status: 'uncertain', reason: { code: 'CANCELLED_IN_DOUBT', message: expect.stringContaining('may have left') } },
+    ]);
+    core.worker.proves = true;
+    await core.worker.move(core.sessionId, 'connected', null);
+    await core.reaches(id, 'cancelled');
+    expect(leftOf(id)).toEqual([]);
+  });
+
   test('a later ack settles a doubt without any lookup', async () => {
     core.worker.proves = false;
     core.worker.script({ do: 'doubt' });

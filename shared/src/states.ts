@@ -98,8 +98,10 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  * | --- | --- | --- |
  * | scheduled | queued, cancelled, failed | due; cancelled; `MISSED`, `SESSION_DELETED` |
  * | queued | sending, cancelled, failed | claimed with its id reserved; cancelled; `EXPIRED`, `SESSION_DELETED`, precondition failed |
+ * | queued | uncertain | cancelled or ended while an earlier attempt is in doubt |
  * | sending | sent … played, failed, queued, uncertain | acknowledged; proven not sent; refused before hand-over; outcome unknown |
- * | uncertain | sent … played, queued, failed | found or acknowledged; proven absent or told to; told to, or absent after its end |
+ * | uncertain | sent … played, queued | found or acknowledged; proven absent or told to |
+ * | uncertain | failed, cancelled | told to, or proven absent after its end; proven absent after it was cancelled |
  * | sent, delivered, read | upwards only | acks, steps may be skipped; inbound: marked seen |
  * | failed | queued, sent … played | retried; an ack proves that it left after all |
  *
@@ -107,9 +109,9 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  */
 export const messageMoves: Record<MessageStatus, readonly MessageStatus[]> = {
   scheduled: ['scheduled', 'queued', 'cancelled', 'failed'],
-  queued: ['sending', 'cancelled', 'failed'],
+  queued: ['sending', 'cancelled', 'failed', 'uncertain'],
   sending: [...acknowledged, 'failed', 'queued', 'uncertain'],
-  uncertain: [...acknowledged, 'queued', 'failed'],
+  uncertain: [...acknowledged, 'queued', 'failed', 'cancelled'],
   sent: ['delivered', 'read', 'played'],
   delivered: ['read', 'played'],
   read: ['played'],
@@ -161,8 +163,17 @@ export const messageReasons = {
   CRASHED_DURING_SEND: 'The system was interrupted while sending. The message is being looked up.',
   LOOKING_UP: 'It is being looked up under its reserved id.',
   HELD_BY_POLICY: 'Nobody can tell whether it left. Settle it with POST /api/v1/messages/:id/resolve.',
+  CANCELLED_IN_DOUBT: 'It is not sent again.',
 } as const;
 export type MessageReason = keyof typeof messageReasons;
+
+/** Why nobody knows yet. An `uncertain` message with any other reason is one that came to its end while an earlier attempt was in doubt. */
+export const doubtReasons: ReadonlySet<string> = new Set<MessageReason>([
+  'TIMEOUT_AFTER_HANDOVER',
+  'CRASHED_DURING_SEND',
+  'LOOKING_UP',
+  'HELD_BY_POLICY',
+]);
 
 /** Failures after which nothing left and trying again may help (MSG-16, D-35). */
 export const retryableReasons: ReadonlySet<MessageReason> = new Set<MessageReason>([

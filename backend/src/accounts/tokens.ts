@@ -21,19 +21,22 @@ export function createTokens({
   hours: number;
 }) {
   const secrets = new Map<string, { account: Account; until: number }>();
+  let changes = 0;
   const keyOf = (account: Account): Uint8Array =>
     new Uint8Array(hkdfSync('sha256', secret, account.jwtSecret, 'chasqui token', 32));
 
   async function accountOf(id: string): Promise<Account | null> {
     const known = secrets.get(id);
     if (known && known.until > clock.now().getTime()) return known.account;
+    const before = changes;
     const account = await database.reader
       .getRepository(Account)
       .createQueryBuilder('a')
       .addSelect('a.jwtSecret')
       .where('a.id = :id', { id })
       .getOne();
-    if (account) secrets.set(id, { account, until: clock.now().getTime() + 1_000 });
+    // Closes: read before a logout everywhere, kept after it.
+    if (account && before === changes) secrets.set(id, { account, until: clock.now().getTime() + 1_000 });
     return account;
   }
 
@@ -73,6 +76,9 @@ export function createTokens({
         throw error;
       }
     },
-    forget: (accountId: string): void => void secrets.delete(accountId),
+    forget(accountId: string): void {
+      changes += 1;
+      secrets.delete(accountId);
+    },
   };
 }

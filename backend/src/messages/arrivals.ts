@@ -219,6 +219,7 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     quotedMessageId: seen.quotedWhatsappId,
     cost: '0.0000',
     quotaDay: null,
+    doubted: false,
     attempts: 0,
     nextAttemptAt: null,
     leaseOwner: null,

@@ -1,4 +1,4 @@
-import type { MessageReason } from '@chasqui/shared';
+import { doubtReasons, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { In, IsNull, LessThanOrEqual, Not, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
@@ -26,7 +26,7 @@ const together = 50;
  * | found, not acknowledged yet | WhatsApp Web is still sending it: looked at again |
  * | found, refused | `failed` |
  * | absent, within the grace time (of the doubt, and of the session's return) | looked for again: history may not be synced |
- * | absent and proven | `queued` under the same reserved id, or `failed` when its time is up |
+ * | absent and proven | `queued` under the same reserved id, or how it ended otherwise: `failed`, `cancelled` |
  * | absent, unprovable | the account's policy: held for a person, or sent again under the same id, as often as a retry |
  * | no answer | asked again |
  *
@@ -65,28 +65,42 @@ export function createDoubts({
     if (found?.found) {
       const { whatsappId, ack } = found;
       if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
-      if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
+      const more = { doubted: false };
+      if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', more }));
       return lookAgain(message, lookEveryMs);
     }
     const now = clock.now().getTime();
     const graceEnds = Math.max(message.leaseExpiresAt?.getTime() ?? 0, (session.connectedAt?.getTime() ?? now) + options.graceMs);
     if (now < graceEnds) return lookAgain(message, Math.min(lookEveryMs, graceEnds - now));
-    if (found?.proven) return sendAgain(message, 'PROVEN_ABSENT');
+    if (found?.proven) return afterProof(message);
     if (found === null && now < graceEnds + silentMs) return lookAgain(message, 10_000);
     await byPolicy(message);
   }
 
-  async function sendAgain(message: Message, reason: MessageReason): Promise<void> {
-    const from = ['uncertain'] as const;
-    if (message.expiresAt && message.expiresAt <= clock.now())
-      return void (await change(message, 'failed', { from, reason: 'EXPIRED' }));
-    await change(message, 'queued', { from, reason, more: { nextAttemptAt: null } });
+  /** No attempt left: it is sent again, unless it came to its end in the meantime. */
+  async function afterProof(message: Message): Promise<void> {
+    const how = { from: ['uncertain'], more: { nextAttemptAt: null, doubted: false } } as const;
+    const end = endOf(message);
+    if (end === 'CANCELLED_IN_DOUBT') await change(message, 'cancelled', how);
+    else if (end) await change(message, 'failed', { ...how, reason: end });
+    else await change(message, 'queued', { ...how, reason: 'PROVEN_ABSENT' });
+  }
+
+  const isLate = ({ expiresAt }: Message): boolean => expiresAt !== null && expiresAt <= clock.now();
+
+  /** Why it is not to be sent again, if so. */
+  function endOf(message: Message): MessageReason | null {
+    const reason = message.reasonCode as MessageReason | null;
+    if (reason && !doubtReasons.has(reason)) return reason;
+    return isLate(message) ? 'EXPIRED' : null;
   }
 
   async function byPolicy(message: Message): Promise<void> {
     const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
-    if (account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries) return sendAgain(message, 'POLICY_RETRY');
-    await hold(message);
+    const mayRetry = account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries && endOf(message) === null;
+    if (!mayRetry) return void (await hold(message));
+    const more = { nextAttemptAt: null, doubted: true };
+    await change(message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', more });
   }
 
   const hold = (message: Message): Promise<boolean> => database.write.run((tx) => state.hold(tx, message, 'HELD_BY_POLICY'));

@@ -171,7 +171,9 @@ export function createMessages({
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
       alter(caller, ref, async (tx, message) =>
-        (await state.move(tx, message, 'cancelled')) ? null : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status }),
+        (await state.move(tx, message, 'cancelled', { from: ['scheduled', 'queued'] }))
+          ? null
+          : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status }),
       ),
     resolve: (caller: Caller, ref: string, as: 'sent' | 'failed' | 'retry'): Promise<Message> =>
       alter(caller, ref, async (tx, message) => {
@@ -180,8 +182,12 @@ export function createMessages({
           as === 'sent'
             ? await state.move(tx, message, 'sent', { from })
             : as === 'failed'
-              ? await state.move(tx, message, 'failed', { from, reason: 'SETTLED_AS_FAILED' })
-              : await state.move(tx, message, 'queued', { from, reason: 'SETTLED_AS_RETRY', more: { nextAttemptAt: null } });
+              ? await state.move(tx, message, 'failed', { from, reason: 'SETTLED_AS_FAILED', more: { doubted: true } })
+              : await state.move(tx, message, 'queued', {
+                  from,
+                  reason: 'SETTLED_AS_RETRY',
+                  more: { nextAttemptAt: null, doubted: true },
+                });
         return moved ? null : new AppError('MESSAGE_NOT_UNCERTAIN', { status: message.status });
       }),
   };

@@ -66,6 +66,7 @@ export function newRow(
     quotedMessageId,
     cost: '0.0000',
     quotaDay: null,
+    doubted: false,
     attempts: 0,
     nextAttemptAt: null,
     leaseOwner: null,

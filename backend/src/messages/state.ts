@@ -1,5 +1,6 @@
 import {
   ackOfStatus,
+  doubtReasons,
   messageReasons,
   messageSources,
   retryableReasons,
@@ -9,7 +10,7 @@ import {
   type MessageReason,
   type MessageStatus,
 } from '@chasqui/shared';
-import { In, type FindOptionsWhere } from 'typeorm';
+import type { FindOptionsWhere } from 'typeorm';
 import { holdRows, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -59,6 +60,7 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
     to: MessageStatus,
     { reason = null, detail = null, more = {}, from, where = {}, contact = null, at, willRetryAt = null }: Move = {},
   ): Promise<boolean> {
+    if (isInDoubt(message, to, reason, more)) return keepInDoubt(tx, message, to, { reason, from, where });
     const now = at ?? clock.now();
     const sources = messageSources(to).filter((source) => !from || from.includes(source));
     const field = timeField[to];
@@ -72,14 +74,34 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
       ...(field ? { [field]: now } : {}),
     };
     await holdRows(tx, Session, [message.sessionId]);
-    const affected = await updateRows(tx, Message, { ...where, id: message.id, status: In([...sources]) }, changes);
-    if (affected === 0) return false;
-    const previous = message.status;
+    const claim = async (status: MessageStatus): Promise<boolean> =>
+      sources.includes(status) && (await updateRows(tx, Message, { ...where, id: message.id, status }, changes)) > 0;
+    let previous = message.status;
+    if (!(await claim(previous))) {
+      // Moved since it was read: what is counted below must follow from where it truly stands.
+      const current = await tx.manager.findOne(Message, { where: { id: message.id }, select: { id: true, status: true } });
+      if (!current || current.status === previous || !(await claim(current.status))) return false;
+      previous = current.status;
+    }
     Object.assign(message, changes);
     await count(tx, message, previous, to);
     await tell(tx, message, to, now, contact, reason, willRetryAt);
     await countAgainstQuotas(tx, message, previous, to);
     return true;
+  }
+
+  /** It ends, but nobody knows whether an earlier attempt left: looked up once more, and then for a person to settle. */
+  function keepInDoubt(
+    tx: Transaction,
+    message: Message,
+    to: 'failed' | 'cancelled',
+    { reason, from, where }: Pick<Move, 'reason' | 'from' | 'where'>,
+  ): Promise<boolean> {
+    const why = to === 'cancelled' ? 'CANCELLED_IN_DOUBT' : (reason ?? 'HELD_BY_POLICY');
+    const detail = `${messageReasons[why]} An earlier attempt may have left; settle it with POST /api/v1/messages/:id/resolve.`;
+    const allowed = messageSources(to).filter((source) => source !== 'uncertain' && (!from || from.includes(source)));
+    const more = { nextAttemptAt: clock.now() };
+    return move(tx, message, 'uncertain', { reason: why, detail, more, from: allowed, ...(where ? { where } : {}) });
   }
 
   /** Places in the quotas follow what became of the message; see quotas.ts. Throws `QUOTA_EXCEEDED` for a retry that finds none. */
@@ -93,7 +115,11 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
     const isOut = (status: MessageStatus): boolean => status === 'failed' || status === 'cancelled';
     if (isOut(to) === isOut(previous)) return;
     if (isOut(to)) {
-      await quotas.release(tx, message);
+      const { quotaDay } = await tx.manager.findOneOrFail(Message, {
+        where: { id: message.id },
+        select: { id: true, quotaDay: true },
+      });
+      await quotas.release(tx, { ...message, quotaDay });
       message.quotaDay = null;
     } else if (to === 'queued') {
       const session = await tx.manager.findOneByOrFail(Session, { id: message.sessionId });
@@ -190,13 +216,25 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
     },
     /** Still in doubt, and now for a person to settle: said once. */
     async hold(tx: Transaction, message: Message, reason: MessageReason): Promise<boolean> {
-      const changes = { reasonCode: reason, reasonText: messageReasons[reason], nextAttemptAt: null };
+      const isKept = message.reasonCode !== null && !doubtReasons.has(message.reasonCode);
+      const why = isKept ? {} : { reasonCode: reason, reasonText: messageReasons[reason] };
+      const changes = { ...why, nextAttemptAt: null };
       const held = await updateRows(tx, Message, { id: message.id, status: 'uncertain' }, changes);
       if (held === 0) return false;
-      const isNews = message.reasonCode !== reason;
+      const isNews = !isKept && message.reasonCode !== reason;
       Object.assign(message, changes);
       if (isNews) await tell(tx, message, 'uncertain', clock.now(), null, reason, null);
       return true;
     },
   };
+}
+
+/** Only a person, who says so, or a proof makes a message `failed` or `cancelled` whose earlier attempt may have left. */
+function isInDoubt(
+  message: Message,
+  to: MessageStatus,
+  reason: MessageReason | null,
+  more: Partial<Message>,
+): to is 'failed' | 'cancelled' {
+  return (to === 'failed' || to === 'cancelled') && message.doubted && more.doubted !== false && reason !== 'SETTLED_AS_FAILED';
 }

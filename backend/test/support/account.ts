@@ -19,3 +19,12 @@ export async function makeAccount({ database }: Rig): Promise<{ id: string; key:
   });
   return { id: account.id, key: apiKey };
 }
+
+/** What a call needs to be one of a person who signed in: the first admin, when nobody is named. */
+export async function loginOf(
+  rig: Rig,
+  email = rig.firstAdmin!.email,
+): Promise<{ key: null; headers: { authorization: string } }> {
+  const { body } = await rig.call('POST', '/auth/login', { key: null, body: { email, password } });
+  return { key: null, headers: { authorization: `Bearer ${(body.data as { token: string }).token}` } };
+}

@@ -8,6 +8,7 @@ import { Client } from 'pg';
 import type { mountPanel } from '../../src/admin/panel.js';
 import { startBackend, type Backend } from '../../src/app.js';
 import { readConfig } from '../../src/config.js';
+import type { Clock } from '../../src/lib/clock.js';
 import type { Log } from '../../src/lib/log.js';
 
 /** A whole backend in this process, on a free port and a folder or database of its own. */
@@ -43,12 +44,17 @@ export interface Rig extends Backend {
 }
 
 /** Two services of the machine that tests may use; without them their tests are skipped, and say so. */
-export async function hasPostgres(): Promise<boolean> {
-  const socket = createConnection(5432, '127.0.0.1');
+export const hasPostgres = (): Promise<boolean> => answers(5432);
+async function answers(port: number): Promise<boolean> {
+  const socket = createConnection(port, '127.0.0.1');
   return Promise.race([once(socket, 'connect').then(() => true), once(socket, 'error').then(() => false)]).finally(() =>
     socket.destroy(),
   );
 }
+
+/** A Redis of which tests use database 9, under names of their own. */
+export const redisUrl = 'redis://127.0.0.1:6379/9';
+export const hasRedis = (): Promise<boolean> => answers(6379);
 
 let made = 0;
 export async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
@@ -69,12 +75,17 @@ export async function startRig(
   options: {
     database?: 'sqlite' | 'postgres';
     settings?: Record<string, string>;
+    clock?: Clock;
+    /** Another rig's, which then goes on living. */
+    dataDir?: string;
+    databaseUrl?: string;
     mountPanel?: typeof mountPanel;
     streamTimes?: NonNullable<Parameters<typeof startBackend>[1]>['streamTimes'];
   } = {},
 ): Promise<Rig> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-backend-'));
-  const own = options.database === 'postgres' ? await ownDatabase() : null;
+  const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'chasqui-backend-')));
+  const own = options.database === 'postgres' && !options.databaseUrl ? await ownDatabase() : null;
+  const databaseUrl = options.databaseUrl ?? own?.url ?? null;
   const lines: string[] = [];
   const note = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
   const log: Log = { error: note, warn: note, info: note, debug: note };
@@ -87,12 +98,13 @@ export async function startRig(
     SEND_WAIT_MS: '2000',
     LOG_LEVEL: 'debug',
     ...unlimited,
-    ...(own ? { DATABASE_URL: own.url } : {}),
+    ...(databaseUrl ? { DATABASE_URL: databaseUrl } : {}),
     ...options.settings,
   };
   const backend = await startBackend(readConfig(env, dataDir), {
     log,
     port: 0,
+    ...(options.clock ? { clock: options.clock } : {}),
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
     ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
   });
@@ -103,7 +115,7 @@ export async function startRig(
     apiKey,
     lines,
     dataDir,
-    databaseUrl: own?.url ?? null,
+    databaseUrl,
     async call(method, path, { key = apiKey, body, headers = {} } = {}) {
       const form = body instanceof FormData;
       const text = typeof body === 'string' || form || body === undefined ? body : JSON.stringify(body);
@@ -127,7 +139,7 @@ export async function startRig(
     async close() {
       await backend.close();
       await own?.drop();
-      await rm(dataDir, { recursive: true, force: true });
+      if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
     },
   };
 }

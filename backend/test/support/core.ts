@@ -34,11 +34,14 @@ export const quick = {
 };
 
 export async function startCore(
-  options: Pick<NonNullable<Parameters<typeof startRig>[0]>, 'database' | 'settings' | 'streamTimes'> & { linked?: boolean } = {},
+  options: Pick<NonNullable<Parameters<typeof startRig>[0]>, 'database' | 'settings' | 'streamTimes' | 'clock'> & {
+    linked?: boolean;
+  } = {},
 ): Promise<Core> {
   const worker = await startStandIn({ serviceKey });
   const rig = await startRig({
     ...(options.database ? { database: options.database } : {}),
+    ...(options.clock ? { clock: options.clock } : {}),
     ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
     settings: { ...quick, WORKER_URLS: worker.url, ...options.settings },
   });

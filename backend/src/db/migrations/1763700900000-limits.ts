@@ -85,6 +85,8 @@ export class Limits1763700900000 implements MigrationInterface {
     await runner.query(`UPDATE api_keys SET "deletedAt" = "createdAt" WHERE NOT "isActive"`);
     // Not by addColumn: on SQLite that would write the whole history anew.
     await runner.query(`ALTER TABLE messages ADD COLUMN "quotaDay" varchar(10)`);
+    const no = runner.connection.options.type === 'postgres' ? 'false' : '0';
+    await runner.query(`ALTER TABLE messages ADD COLUMN "doubted" boolean NOT NULL DEFAULT ${no}`);
   }
 
   async down(): Promise<void> {
