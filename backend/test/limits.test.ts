@@ -171,6 +171,20 @@ if (!isShared) process.stderr.write('SKIPPED: limits over two backends, which ne
     const replies = await times(50, () => rigs[(n += 1) % 2]!.call('GET', '/auth/me', { key }));
     expect(split(replies)).toEqual({ passed: 15, refused: 35 });
   });
+
+  test('of fifty sends over both exactly as many are accepted as the day has places', async () => {
+    const { data } = (await rigs[0].call('POST', '/sessions', { body: { name: 's', settings: { dailyLimit: 15 } } })).body;
+    const body = {
+      sessionId: (data as { id: string }).id,
+      recipient: '5511999990001',
+      message: 'x',
+      async: true,
+      queueIfOffline: true,
+    };
+    let n = 0;
+    const replies = await times(50, () => rigs[(n += 1) % 2]!.call('POST', '/messages/send-text', { key: rigs[0].apiKey, body }));
+    expect(split(replies)).toEqual({ passed: 15, refused: 35 });
+  });
 });
 
 test('without the Redis that is set: limits hold in this process, and health says degraded', async () => {

@@ -34,21 +34,23 @@ export const quick = {
 };
 
 export async function startCore(
-  options: Pick<NonNullable<Parameters<typeof startRig>[0]>, 'database' | 'settings' | 'streamTimes' | 'clock'> & {
+  options: Pick<
+    NonNullable<Parameters<typeof startRig>[0]>,
+    'database' | 'settings' | 'streamTimes' | 'clock' | 'dataDir' | 'databaseUrl'
+  > & {
     linked?: boolean;
   } = {},
 ): Promise<Core> {
+  const { linked = true, settings, ...rigOptions } = options;
   const worker = await startStandIn({ serviceKey });
   const rig = await startRig({
-    ...(options.database ? { database: options.database } : {}),
-    ...(options.clock ? { clock: options.clock } : {}),
-    ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
-    settings: { ...quick, WORKER_URLS: worker.url, ...options.settings },
+    ...rigOptions,
+    settings: { ...quick, WORKER_URLS: worker.url, ...settings },
   });
   worker.report(rig.url);
   await worker.beat();
   const core = callsOf(rig, worker);
-  if (options.linked !== false) {
+  if (linked) {
     const { body } = await core.post('/sessions/init');
     core.sessionId = (body.data as SessionStatusResource).sessionId;
     await worker.link(core.sessionId);
