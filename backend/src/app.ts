@@ -35,12 +35,14 @@ import { admitTickets, createStanding } from './http/standing.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createLog, errorFields, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
+import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
+import { createContents } from './messages/contents.js';
 import { createDispatcher } from './messages/dispatcher.js';
 import { createIdempotency } from './messages/idempotency.js';
 import { createMessages } from './messages/messages.js';
@@ -51,6 +53,7 @@ import { createMessageState } from './messages/state.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
+import { createStorageOf } from './sessions/storage.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
 import { createGate } from './whatsapp/gate.js';
@@ -116,6 +119,9 @@ export async function startBackend(
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage.note);
   const safeFetch = createSafeFetch({ allow: config.EGRESS_ALLOW });
+  const sealer = createSealer(config.encryptionKeys);
+  const contents = createContents(sealer);
+  const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
   const media = createMedia({
     database,
     clock,
@@ -123,6 +129,7 @@ export async function startBackend(
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
     safeFetch,
+    sealer,
   });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -134,7 +141,7 @@ export async function startBackend(
     urls: config.workerUrls,
     aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
   });
-  const gate = createGate({ client, placement, media, sendDeadlineMs: config.SEND_DEADLINE_MS });
+  const gate = createGate({ client, placement, media, contents, storageOf, sendDeadlineMs: config.SEND_DEADLINE_MS });
   const sessionState = createSessionState({ events, clock });
   const sessions = createSessions({
     database,
@@ -147,7 +154,7 @@ export async function startBackend(
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const messageState = createMessageState({ events, quotas, clock });
+  const messageState = createMessageState({ events, quotas, clock, wipeFile: media.wipe });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
   const messages = createMessages({
     database,
@@ -157,6 +164,8 @@ export async function startBackend(
     media,
     idempotency,
     quotas,
+    contents,
+    storageOf,
     clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
@@ -178,8 +187,16 @@ export async function startBackend(
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
     },
   });
-  const heartbeats = createHeartbeats({ database, state: sessionState, clock, log, leaseMs, wipeLeft: sessions.wipeLeft });
-  const inbox = createInbox({ database, events, state: sessionState, arrivals, clock, log });
+  const heartbeats = createHeartbeats({
+    database,
+    state: sessionState,
+    storageOf,
+    clock,
+    log,
+    leaseMs,
+    wipeLeft: sessions.wipeLeft,
+  });
+  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log });
   const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
 
   const firstAdmin = await accounts.ensureFirstAdmin({

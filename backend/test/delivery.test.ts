@@ -8,6 +8,8 @@ import { systemClock } from '../src/lib/clock.js';
 import { createDispatcher } from '../src/messages/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
 import { createPacing } from '../src/messages/pacing.js';
+import { createSealer } from '../src/lib/sealer.js';
+import { createContents } from '../src/messages/contents.js';
 import { createQuotas } from '../src/messages/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { Session } from '../src/sessions/session.entity.js';
@@ -283,11 +285,23 @@ describe.each(await databases())('delivery on %s', (database) => {
     const second = createDispatcher({
       database: db,
       events,
-      state: createMessageState({ events, quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }), clock }),
+      state: createMessageState({
+        events,
+        quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }),
+        clock,
+        wipeFile: async () => undefined,
+      }),
       pacing: createPacing(Math.random),
       clock,
       log: core.rig.log,
-      wayOut: createGate({ client, placement, media: { find: async () => null } as never, sendDeadlineMs: 2_000 }),
+      wayOut: createGate({
+        client,
+        placement,
+        media: { find: async () => null } as never,
+        contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+        storageOf: async () => 'full',
+        sendDeadlineMs: 2_000,
+      }),
       presence,
       options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
     });

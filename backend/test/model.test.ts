@@ -16,6 +16,8 @@ import type { Caller } from '../src/http/context.js';
 import { systemClock as clock } from '../src/lib/clock.js';
 import type { Log } from '../src/lib/log.js';
 import { createDispatcher, type Delivery, type WayOut } from '../src/messages/dispatcher.js';
+import { createSealer } from '../src/lib/sealer.js';
+import { createContents } from '../src/messages/contents.js';
 import { createIdempotency } from '../src/messages/idempotency.js';
 import { Message } from '../src/messages/message.entity.js';
 import { QuotaUsage } from '../src/messages/quota.entity.js';
@@ -203,7 +205,7 @@ async function play(actions: readonly Action[]): Promise<void> {
   const world = createWorld();
   const events = createEvents({ clock });
   const quotas = createQuotas({ database, events, clock, defaultDaily: 6 });
-  const state = createMessageState({ events, quotas, clock });
+  const state = createMessageState({ events, quotas, clock, wipeFile: async () => undefined });
   const sessionId = await newSession();
   const messages = createMessages({
     database,
@@ -213,6 +215,8 @@ async function play(actions: readonly Action[]): Promise<void> {
     media: { attach: async () => undefined, discard: async () => undefined } as never,
     idempotency: createIdempotency({ database, clock, hours: 1 }),
     quotas,
+    contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+    storageOf: async () => 'full',
     clock,
     defaults: { countryCode: undefined, maxQueued: 1_000 },
   });

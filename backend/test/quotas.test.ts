@@ -146,6 +146,7 @@ describe.each(await databases())('quotas on %s', (database) => {
       events,
       quotas: createQuotas({ database: db, events, clock: systemClock, defaultDaily: 0 }),
       clock: systemClock,
+      wipeFile: async () => undefined,
     });
     const row = await db.reader.getRepository(Message).findOneByOrFail({ id });
     await db.write.run((tx) => state.move(tx, row, 'uncertain', { reason: 'HELD_BY_POLICY', more: { nextAttemptAt: null } }));

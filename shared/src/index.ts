@@ -6,6 +6,7 @@ export * from './ids.js';
 export * from './openapi.js';
 export * from './operations.js';
 export * from './paging.js';
+export * from './privacy.js';
 export * from './permissions.js';
 export * from './resources.js';
 export * from './route.js';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { mediaRef, messageTypes } from './content.js';
+import { storageModes } from './privacy.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 
 /** What leaves the API. Secrets, hashes and other accounts' ids are in none of these. Times are ISO 8601, UTC, milliseconds. */
@@ -44,6 +45,8 @@ export const sessionSettings = z
     autoReconnect: z.boolean(),
     autoRead: z.boolean(),
     storeMedia: z.boolean(),
+    /** What is kept of messages; left out: as account and installation say. The stricter of the three counts. */
+    storage: z.enum(storageModes).optional(),
     countryCode: z
       .string()
       .regex(/^[1-9]\d{0,2}$/)
@@ -146,6 +149,7 @@ export const account = z
     isActive: z.boolean(),
     timezone: z.string(),
     uncertainPolicy: z.enum(['hold', 'retry']),
+    storage: z.enum(storageModes),
     plan: z.object({ id: z.string(), name: z.string() }).nullable(),
     /** Of the account's own and its plan's figures the tighter ones. 0: no limit. */
     limits: z.object({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { storageModes } from './privacy.js';
 
 /** Every setting of every process: one row each. `.env.example`, the start-up check and both processes' configuration read it. */
 
@@ -222,6 +223,22 @@ export const settings = {
     'Minutes until the first of those tries; each further one waits twice as long.',
   ),
   IDEMPOTENCY_HOURS: setting('Messages', integer(1, 720).default(72), 'How long the reply to an Idempotency-Key is kept.'),
+  MESSAGE_CONTENT_STORAGE: setting(
+    'Messages',
+    z.enum(storageModes).default('full'),
+    'What is kept of messages: full, or metadata (who wrote when to whom; no body, file or name). Accounts and sessions may be stricter.',
+  ),
+  MESSAGE_RETENTION_DAYS: setting(
+    'Messages',
+    integer(0, 36_500).default(90),
+    'After how many days messages that are final are deleted. 0: never. Counts stay.',
+  ),
+  MEDIA_RETENTION_DAYS: setting(
+    'Messages',
+    integer(0, 36_500).default(30),
+    'After how many days the files of messages are deleted. 0: with the message.',
+  ),
+  EVENT_RETENTION_DAYS: setting('Messages', integer(1, 36_500).default(30), 'For how many days events can be read again.'),
   DEFAULT_COUNTRY_CODE: setting(
     'Messages',
     z

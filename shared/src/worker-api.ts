@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { messageContent } from './content.js';
+import { messageContent, messageTypes } from './content.js';
 import { chatRef, compatReport, contact, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
@@ -12,7 +12,8 @@ import { messageReasons, sessionStatuses, type MessageReason } from './states.js
 const epoch = z.number().int().nonnegative();
 
 /** What the worker is told of a session's settings. */
-export const workerSettings = sessionSettings.pick({ autoRead: true, pacing: true }).partial();
+export const workerSettings = sessionSettings.pick({ autoRead: true, pacing: true, storage: true }).partial();
+export type WorkerSettings = z.infer<typeof workerSettings>;
 
 export const sessionMetrics = z.object({
   memoryMb: z.number().nullable(),
@@ -246,6 +247,9 @@ export const internalOperations = {
 export type InternalOperationId = keyof typeof internalOperations;
 
 /** One message as the page shows it, in our words. `key` is the part of WhatsApp's id that does not depend on how the chat is written. */
+/** Of a session that keeps metadata alone: there is content of this type, and nobody here has it. */
+const withheldContent = z.object({ type: z.literal('withheld'), of: z.enum(messageTypes) });
+
 export const observedMessage = z.object({
   whatsappId: z.string(),
   key: z.string(),
@@ -255,7 +259,7 @@ export const observedMessage = z.object({
   contact: contact.nullable(),
   from: z.string().nullable(),
   to: z.string().nullable(),
-  content: messageContent,
+  content: z.union([messageContent, withheldContent]),
   ack: z.number().int(),
   timestamp: z.iso.datetime(),
   isForwarded: z.boolean(),
@@ -369,7 +373,7 @@ export type Heartbeat = z.infer<typeof heartbeat>;
 
 /** What the worker should run, and under which epoch it may: sessions that it has and finds nowhere here are to be stopped. */
 export const heartbeatReply = z.object({
-  leases: z.array(z.object({ sessionId: z.string(), epoch, expiresAt: z.iso.datetime() })),
+  leases: z.array(z.object({ sessionId: z.string(), epoch, expiresAt: z.iso.datetime(), settings: workerSettings.optional() })),
   desired: z.array(
     z.object({
       sessionId: z.string(),

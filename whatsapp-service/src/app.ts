@@ -12,7 +12,7 @@ import { createDisk } from './disk.js';
 import type { Engine } from './engine/engine.js';
 import { createEngine } from './engine/wwebjs/client.js';
 import { createDelivery } from './events/delivery.js';
-import { createOutlet } from './events/outlet.js';
+import { bareEvent, createOutlet } from './events/outlet.js';
 import { createHeartbeat } from './heartbeat.js';
 import { createServer } from './http/server.js';
 import { createLog, type Log } from './log.js';
@@ -71,6 +71,7 @@ export async function startWorker(
     memoryLimitMb: config.memoryLimitMb,
     leaseMs: config.leaseMs,
     now: clock.now,
+    onBare: outlet.strip,
     log,
     create: (id) =>
       createSession(id, {
@@ -82,7 +83,7 @@ export async function startWorker(
         random: Math.random,
         log,
         readopt: (epoch) => outlet.readopt(id, epoch),
-        emit: (event) => outlet.append(id, marks.epoch(id), event),
+        emit: (event) => outlet.append(id, marks.epoch(id), registry.isBare(id) ? bareEvent(event) : event),
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,
         maxReconnectAttempts: config.maxReconnectAttempts,

@@ -68,6 +68,8 @@ export function openStore(file: string): Store {
   store.pragma('journal_mode = WAL');
   store.pragma('synchronous = FULL');
   store.pragma('busy_timeout = 5000');
+  // What is deleted is overwritten: messages must not be found in pages that are free.
+  store.pragma('secure_delete = ON');
   const version = Number(store.pragma('user_version', { simple: true }));
   for (let next = version; next < migrations.length; next += 1) {
     store.transaction(() => {

@@ -1,3 +1,4 @@
+import type { StorageMode } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -19,6 +20,7 @@ export class Account {
   @Column(column.string(8)) role: Role;
   @Column(column.flag({ default: true })) isActive: boolean;
   @Column(column.string(64, { default: 'UTC' })) timezone: string;
+  @Column(column.string(8, { default: 'full' })) storage: StorageMode;
   @Column(column.string(8, { default: 'hold' })) uncertainPolicy: 'hold' | 'retry';
   /** What holds while the account is on no plan. */
   @Column(column.integer({ default: 10 })) maxSessions: number;

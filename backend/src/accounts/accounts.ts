@@ -108,6 +108,7 @@ export function createAccounts({
         isActive: true,
         timezone,
         uncertainPolicy: 'hold',
+        storage: 'full',
         maxSessions: wish.maxSessions ?? 10,
         planId: wish.planId ?? null,
         maxMessagesPerDay: 0,
@@ -240,7 +241,7 @@ export function createAccounts({
     async update(
       caller: Caller,
       id: string,
-      changes: Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy'>>,
+      changes: Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy' | 'storage'>>,
     ): Promise<Account> {
       const lower = changes.email ? { ...changes, email: changes.email.toLowerCase() } : changes;
       await naming(

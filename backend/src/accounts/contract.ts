@@ -1,4 +1,4 @@
-import { account, defineRoute, isTimezone, token } from '@chasqui/shared';
+import { account, defineRoute, isTimezone, storageModes, token } from '@chasqui/shared';
 import { z } from 'zod';
 
 const password = z.string().min(12).max(128);
@@ -68,6 +68,7 @@ export const updateMe = defineRoute({
     email: z.email().optional(),
     timezone: z.string().max(64).refine(isTimezone, 'Use a time zone such as America/Lima.').optional(),
     uncertainPolicy: z.enum(['hold', 'retry']).optional(),
+    storage: z.enum(storageModes).optional(),
   }),
   reply: account,
   errors: ['ALREADY_EXISTS'],

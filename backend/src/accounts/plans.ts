@@ -1,4 +1,4 @@
-import { AppError, newId } from '@chasqui/shared';
+import { AppError, newId, type StorageMode } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
@@ -18,6 +18,7 @@ export type PlanWish = Pick<
 export interface AccountLimits {
   plan: { id: string; name: string } | null;
   timezone: string;
+  storage: StorageMode;
   maxSessions: number;
   dailyMessages: number;
   monthlyMessages: number;
@@ -26,12 +27,13 @@ export interface AccountLimits {
   pricePerMessage: string;
 }
 
-const limitsSql = `SELECT a.timezone, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,
+const limitsSql = `SELECT a.timezone, a.storage, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,
   p."dailyMessages" AS "planDaily", p."monthlyMessages" AS monthly, p."apiLimit" AS api, p."pricePerMessage" AS price
   FROM accounts a LEFT JOIN plans p ON p.id = a."planId" WHERE a.id = ?`;
 
 interface LimitsRow {
   timezone: string;
+  storage: StorageMode;
   own: number;
   daily: number;
   plan: string | null;
@@ -50,6 +52,7 @@ export async function readLimits(where: DataSource | EntityManager, accountId: s
   return {
     plan: row.plan === null ? null : { id: row.plan, name: row.name ?? '' },
     timezone: row.timezone,
+    storage: row.storage,
     maxSessions: row.plan === null ? row.own : (row.sessions ?? 0),
     dailyMessages: tighter(row.daily, row.planDaily ?? 0),
     monthlyMessages: row.monthly ?? 0,

@@ -17,6 +17,7 @@ export function createAccountPresenter({ keys, plans }: { keys: ApiKeys; plans: 
       isActive: account.isActive,
       timezone: account.timezone,
       uncertainPolicy: account.uncertainPolicy,
+      storage: account.storage,
       plan: limits.plan,
       limits: {
         maxMessagesPerDay: limits.dailyMessages,

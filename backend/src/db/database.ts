@@ -71,6 +71,8 @@ function writerOptions(location: DatabaseLocation): DataSourceOptions {
       // FULL: a commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
       connection.pragma('synchronous = FULL');
       connection.pragma('foreign_keys = ON');
+      // What is deleted is overwritten: messages must not be found in pages that are free.
+      connection.pragma('secure_delete = ON');
     },
   };
 }

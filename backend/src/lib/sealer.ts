@@ -16,28 +16,38 @@ export function createSealer(keys: string) {
   const [first] = known.keys();
   const writing = first as string;
 
+  function sealBytes(bytes: Buffer, place: string): Buffer {
+    const nonce = randomBytes(nonceBytes);
+    const cipher = createCipheriv('aes-256-gcm', known.get(writing)!, nonce).setAAD(Buffer.from(place));
+    const sealed = [cipher.update(bytes), cipher.final()];
+    return Buffer.concat([nonce, cipher.getAuthTag(), ...sealed]);
+  }
+  function openBytes(keyId: string, bytes: Buffer, place: string): Buffer {
+    const key = known.get(keyId);
+    if (!key) throw new Error(`Nothing in ENCRYPTION_KEYS has the id that a secret was sealed with: ${keyId}.`);
+    const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes })
+      .setAAD(Buffer.from(place))
+      .setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
+    return Buffer.concat([decipher.update(bytes.subarray(nonceBytes + tagBytes)), decipher.final()]);
+  }
+
   return {
     /** The id of the key that writes. */
     writing,
-    seal(text: string, place: string): string {
-      const nonce = randomBytes(nonceBytes);
-      const cipher = createCipheriv('aes-256-gcm', known.get(writing)!, nonce).setAAD(Buffer.from(place));
-      const sealed = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()]);
-      return `${writing}.${Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url')}`;
+    seal: (text: string, place: string): string =>
+      `${writing}.${sealBytes(Buffer.from(text, 'utf8'), place).toString('base64url')}`,
+    /** A whole file: the id of its key, a dot, and its bytes. */
+    sealFile: (bytes: Buffer, place: string): Buffer => Buffer.concat([Buffer.from(`${writing}.`), sealBytes(bytes, place)]),
+    openFile(sealed: Buffer, place: string): Buffer {
+      const dot = sealed.indexOf('.');
+      return openBytes(sealed.toString('latin1', 0, dot), sealed.subarray(dot + 1), place);
     },
     /** Throws when the key is not known, or when the text was changed or moved. */
     open(sealed: string, place: string): string {
       const dot = sealed.indexOf('.');
-      const key = known.get(sealed.slice(0, dot));
-      if (!key)
-        throw new Error(
-          `Nothing in ENCRYPTION_KEYS has the id that a secret was sealed with: ${sealed.slice(0, Math.max(dot, 0))}.`,
-        );
-      const bytes = Buffer.from(sealed.slice(dot + 1), 'base64url');
-      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceBytes), { authTagLength: tagBytes })
-        .setAAD(Buffer.from(place))
-        .setAuthTag(bytes.subarray(nonceBytes, nonceBytes + tagBytes));
-      return Buffer.concat([decipher.update(bytes.subarray(nonceBytes + tagBytes)), decipher.final()]).toString('utf8');
+      return openBytes(sealed.slice(0, Math.max(dot, 0)), Buffer.from(sealed.slice(dot + 1), 'base64url'), place).toString(
+        'utf8',
+      );
     },
     /** Whether the text should be sealed anew: another key writes now. */
     isStale: (sealed: string): boolean => !sealed.startsWith(`${writing}.`),

@@ -17,6 +17,8 @@ export class MediaFile {
   @Column(orNull(column.big())) size: number | null;
   @Column(orNull(column.string(255))) filename: string | null;
   @Column(orNull(column.string(64))) sha256: string | null;
+  /** Its bytes lie sealed on the disk, and only until the message is final. */
+  @Column(column.flag({ default: false })) isSealed: boolean;
   @Column(column.integer({ default: 0 })) attempts: number;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;
   @Column(column.time()) createdAt: Date;

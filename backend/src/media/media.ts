@@ -1,16 +1,17 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { createReadStream, openAsBlob } from 'node:fs';
+import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, newId, type MediaType } from '@chasqui/shared';
 import type { Response } from 'express';
 import { fileTypeFromBuffer } from 'file-type';
 import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { insertRow, updateRows } from '../db/rows.js';
+import { deleteRows, insertRow, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
+import type { Sealer } from '../lib/sealer.js';
 import { MediaFile } from './media-file.entity.js';
 
 /** Where the bytes of an outgoing file come from; one normaliser for all. */
@@ -28,6 +29,7 @@ export interface StoredFile {
   filename: string | null;
   sha256: string;
   kind: MediaType;
+  isSealed: boolean;
 }
 
 const urlTimeoutMs = 20_000;
@@ -52,6 +54,7 @@ export function createMedia({
   maxBytes,
   allowed,
   safeFetch,
+  sealer,
 }: {
   database: Database;
   clock: Clock;
@@ -59,9 +62,12 @@ export function createMedia({
   maxBytes: number;
   allowed: readonly string[];
   safeFetch: SafeFetch;
+  /** Of files that may lie on the disk only sealed. */
+  sealer: Sealer;
 }) {
   const rows = database.reader.getRepository(MediaFile);
   const pathOf = (id: string): string => join(dir, id.slice(-2), id);
+  const placeOf = (id: string): string => `media_files:${id}`;
 
   /** Written aside, synced, renamed: a file is whole or not there. */
   async function write(id: string, bytes: Buffer): Promise<void> {
@@ -85,7 +91,7 @@ export function createMedia({
     if ('bytes' in source) return { bytes: source.bytes, mimetype: source.mimetype ?? null, filename: source.filename ?? null };
     if ('url' in source) return safeFetch(source.url, { maxBytes, timeoutMs: urlTimeoutMs });
     if ('mediaId' in source) {
-      const file = await rows.findOneBy({ id: source.mediaId, accountId, state: 'stored' });
+      const file = await rows.findOneBy({ id: source.mediaId, accountId, state: 'stored', isSealed: false });
       if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId: source.mediaId });
       const handle = await open(pathOf(file.id)).catch(() => {
         throw new AppError('MEDIA_EXPIRED', { mediaId: file.id });
@@ -103,11 +109,11 @@ export function createMedia({
 
   return {
     pathOf,
-    /** Reads, checks and stores an outgoing file. `hints` are what the caller said of it. */
+    /** Reads, checks and stores an outgoing file, sealed when the disk may not hold it otherwise. `hints` are what the caller said of it. */
     async receive(
       accountId: string,
       source: MediaSource,
-      hints: { mimetype?: string | undefined; filename?: string | undefined; type?: MediaType | undefined },
+      hints: { mimetype?: string | undefined; filename?: string | undefined; type?: MediaType | undefined; isSealed: boolean },
     ): Promise<StoredFile> {
       const found = await read(source, accountId);
       if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
@@ -115,7 +121,8 @@ export function createMedia({
         throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
       const mimetype = await checkType(found.bytes, hints.mimetype ?? found.mimetype, hints.type, allowed);
       const id = newId(clock.now().getTime());
-      await write(id, found.bytes);
+      const { isSealed } = hints;
+      await write(id, isSealed ? sealer.sealFile(found.bytes, placeOf(id)) : found.bytes);
       return {
         id,
         mimetype,
@@ -123,16 +130,19 @@ export function createMedia({
         filename: safeName(hints.filename ?? found.filename),
         sha256: createHash('sha256').update(found.bytes).digest('hex'),
         kind: hints.type ?? kindOf(mimetype),
+        isSealed,
       };
     },
     async attach(tx: Transaction, file: StoredFile, owner: { accountId: string; messageId: string | null }): Promise<void> {
-      const { id, mimetype, size, filename, sha256 } = file;
+      const { id, mimetype, size, filename, sha256, isSealed } = file;
+      // What is sealed has no name and no fingerprint in the open either.
+      const known = isSealed ? { filename: null, sha256: null } : { filename, sha256 };
       await insertRow(tx, MediaFile, {
         id,
         mimetype,
         size,
-        filename,
-        sha256,
+        ...known,
+        isSealed,
         ...owner,
         state: 'stored',
         reason: null,
@@ -158,6 +168,7 @@ export function createMedia({
         state: 'pending',
         reason: null,
         sha256: null,
+        isSealed: false,
         attempts: 0,
         nextAttemptAt: clock.now(),
         createdAt: clock.now(),
@@ -184,11 +195,25 @@ export function createMedia({
     },
     settle: (tx: Transaction, id: string, changes: Partial<MediaFile>): Promise<number> =>
       updateRows(tx, MediaFile, { id, state: 'pending' }, changes),
+    /** The bytes of a stored file as it goes out: read while they are sent, or opened in memory. Rejects when they are not there any more. */
+    async blob(file: MediaFile): Promise<Blob> {
+      if (!file.isSealed) return openAsBlob(pathOf(file.id), { type: file.mimetype });
+      return new Blob([new Uint8Array(sealer.openFile(await readFile(pathOf(file.id)), placeOf(file.id)))], {
+        type: file.mimetype,
+      });
+    },
+    /** The message of a sealed file is final: row and bytes go. Killed after the commit, the next start removes the bytes; see `sweep`. */
+    async wipe(tx: Transaction, id: string): Promise<void> {
+      await deleteRows(tx, MediaFile, { id, isSealed: true });
+      tx.afterCommit(() => void rm(pathOf(id), { force: true }).catch(() => undefined)); // Left for the sweep.
+    },
     find: (accountId: string, id: string): Promise<MediaFile | null> => rows.findOneBy({ accountId, id }),
     findMany: (ids: string[]): Promise<MediaFile[]> => (ids.length > 0 ? rows.findBy({ id: In(ids) }) : Promise.resolve([])),
 
     /** Never rendered as a page: nosniff, a sandbox, and a download unless it is an image of a kind that cannot hold script. */
     async send(res: Response, file: MediaFile): Promise<void> {
+      // Kept for WhatsApp alone, until the message is final.
+      if (file.isSealed) throw new AppError('MEDIA_NOT_FOUND');
       const info = await stat(pathOf(file.id)).catch(() => null);
       if (file.state === 'failed' || file.deletedAt || (file.state === 'stored' && !info))
         throw new AppError('MEDIA_EXPIRED', { reason: file.reason });

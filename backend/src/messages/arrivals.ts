@@ -5,6 +5,7 @@ import {
   textOf,
   type Contact,
   type MessageContent,
+  type MessageType,
   type ObservedMessage,
   type WorkerEventPayload,
 } from '@chasqui/shared';
@@ -56,7 +57,8 @@ export function createArrivals({
 
   async function arrived(tx: Transaction, session: Session, seen: ObservedMessage, origin: 'live' | 'backfill'): Promise<void> {
     const message = newRow(session, seen, origin, clock.now());
-    const file = mediaOf(seen.content);
+    const content = contentOf(seen);
+    const file = content && mediaOf(content);
     if (file && session.settings.storeMedia) {
       message.mediaId = await media.announce(tx, {
         accountId: session.accountId,
@@ -102,7 +104,9 @@ export function createArrivals({
     },
     async edited(tx: Transaction, session: Session, { key, text, at }: WorkerEventPayload<'message.edited'>): Promise<void> {
       const message = await known(tx, session.id, key);
-      if (!message || message.text === plainText(text)) return;
+      // What is withheld differs in nothing: then the time tells one edit from its repetition.
+      const isKnown = text === null ? message?.editedAt?.getTime() === Date.parse(at) : message?.text === plainText(text);
+      if (!message || isKnown) return;
       const previousText = message.text;
       const content = message.content && edit(message.content, text);
       const changes = { text: plainText(text), content, editedAt: new Date(at) };
@@ -174,6 +178,8 @@ export function createArrivals({
   };
 }
 
+const contentOf = ({ content }: ObservedMessage): MessageContent | null => (content.type === 'withheld' ? null : content);
+
 /** What both sides know of one person; the form that was written to stays the form to write to. */
 const joined = (ours: Contact | null, seen: Contact): Contact => ({
   id: seen.phone ? `${seen.phone.slice(1)}@c.us` : (ours?.id ?? seen.id),
@@ -191,6 +197,7 @@ const statusOfOwn = ['sent', 'sent', 'delivered', 'read', 'played'] as const;
 
 function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backfill', now: Date): Message {
   const at = new Date(seen.timestamp);
+  const content = contentOf(seen);
   const status = seen.fromMe ? statusOfOwn[Math.max(0, Math.min(seen.ack, 4))]! : 'delivered';
   return {
     id: newId(now.getTime()),
@@ -200,7 +207,7 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     whatsappKey: seen.key,
     direction: seen.fromMe ? 'outbound' : 'inbound',
     origin: seen.fromMe ? 'device' : origin,
-    type: seen.content.type,
+    type: content ? content.type : (seen.content as { of: MessageType }).of,
     status,
     reasonCode: null,
     reasonText: null,
@@ -210,8 +217,8 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     contact: seen.contact,
     fromId: seen.from,
     toId: seen.to,
-    content: seen.content,
-    text: plainText(textOf(seen.content)),
+    content,
+    text: content && plainText(textOf(content)),
     mediaId: null,
     options: null,
     mentions: seen.mentions,
@@ -220,6 +227,7 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     cost: '0.0000',
     quotaDay: null,
     doubted: false,
+    sealed: null,
     attempts: 0,
     nextAttemptAt: null,
     leaseOwner: null,

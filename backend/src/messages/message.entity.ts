@@ -41,6 +41,8 @@ export class Message {
   @Column(orNull(column.string(80))) toId: string | null;
 
   @Column(orNull(column.json())) content: MessageContent | null;
+  /** In the storage mode `metadata`, until the message is final: its content, sealed; see contents.ts. */
+  @Column(orNull(column.text())) sealed: string | null;
   /** What a person would read of it; what searches look in. */
   @Column(orNull(column.text())) text: string | null;
   @Column(orNull(column.id())) mediaId: string | null;

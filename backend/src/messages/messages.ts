@@ -8,8 +8,10 @@ import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
+import type { StorageOf } from '../sessions/storage.js';
 import type { ListQuery } from './contract.js';
 import { createAcceptance } from './acceptance.js';
+import type { ContentStore } from './contents.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
@@ -34,6 +36,8 @@ export function createMessages({
   media,
   idempotency,
   quotas,
+  contents,
+  storageOf,
   clock,
   defaults,
 }: {
@@ -45,6 +49,8 @@ export function createMessages({
   media: Media;
   idempotency: Idempotency;
   quotas: Quotas;
+  contents: ContentStore;
+  storageOf: StorageOf;
   clock: Clock;
   defaults: MessageDefaults;
 }) {
@@ -61,6 +67,7 @@ export function createMessages({
     requireConnected(session, wish.options.queueIfOffline);
     const now = clock.now();
     const message = newRow(newId(now.getTime()), session, wish, now);
+    if ((await storageOf(session)) === 'metadata') contents.hide(message);
     await take({ session, message, key, file: wish.file });
     return message;
   }
@@ -99,6 +106,7 @@ export function createMessages({
   return {
     accept,
     find,
+    storageOf,
     mayAccept: requireConnected,
     byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),
 
@@ -162,7 +170,7 @@ export function createMessages({
 
     retry: (caller: Caller, ref: string): Promise<Message> =>
       alter(caller, ref, async (tx, message) => {
-        if (message.content === null) return new AppError('CONTENT_WIPED');
+        if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
         const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + age(message)) : null;
         const isOurs = message.direction === 'outbound' && message.origin !== 'device';
         const moved =

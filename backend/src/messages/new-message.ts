@@ -67,6 +67,7 @@ export function newRow(
     cost: '0.0000',
     quotaDay: null,
     doubted: false,
+    sealed: null,
     attempts: 0,
     nextAttemptAt: null,
     leaseOwner: null,

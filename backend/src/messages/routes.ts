@@ -122,7 +122,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   }
 
   /** What each type is made of. Files are read, checked and on disk before the message is accepted. */
-  async function compose(body: ContentBody, caller: Caller, { res }: Http): Promise<Composed> {
+  async function compose(session: Session, body: ContentBody, caller: Caller, { res }: Http): Promise<Composed> {
     switch (body.type) {
       case 'text': {
         const linkPreview = body.linkPreview === false ? { linkPreview: false } : {};
@@ -141,26 +141,31 @@ export function mountMessages(mount: Mount, deps: Deps): void {
       default: {
         const type = body.asDocument ? 'document' : body.type;
         const { mimetype, filename } = body;
-        const file = await media.receive(caller.accountId, sourceOf(body, res), { mimetype, filename, type });
+        const isSealed = (await messages.storageOf(session)) === 'metadata';
+        const file = await media.receive(caller.accountId, sourceOf(body, res), { mimetype, filename, type, isSealed });
         return { content: mediaContent(type ?? file.kind, file, body), file };
       }
     }
   }
 
   mount(contract.sendText, ({ body }, caller, http) =>
-    send(body, caller, http, () => compose({ type: 'text', ...body }, caller, http)),
+    send(body, caller, http, (session) => compose(session, { type: 'text', ...body }, caller, http)),
   );
   mount(contract.sendLocation, ({ body }, caller, http) =>
-    send(body, caller, http, () => compose({ type: 'location', ...body }, caller, http)),
+    send(body, caller, http, (session) => compose(session, { type: 'location', ...body }, caller, http)),
   );
   mount(contract.sendContact, ({ body }, caller, http) =>
-    send(body, caller, http, () => compose({ type: 'contact', ...body }, caller, http)),
+    send(body, caller, http, (session) => compose(session, { type: 'contact', ...body }, caller, http)),
   );
   mount(contract.sendPoll, ({ body }, caller, http) =>
-    send(body, caller, http, () => compose({ type: 'poll', ...body }, caller, http)),
+    send(body, caller, http, (session) => compose(session, { type: 'poll', ...body }, caller, http)),
   );
-  mount(contract.sendMedia, ({ body }, caller, http) => send(body, caller, http, () => compose(body, caller, http)));
-  mount(contract.sendAny, ({ body }, caller, http) => send(body, caller, http, () => compose(body, caller, http)));
+  mount(contract.sendMedia, ({ body }, caller, http) =>
+    send(body, caller, http, (session) => compose(session, body, caller, http)),
+  );
+  mount(contract.sendAny, ({ body }, caller, http) =>
+    send(body, caller, http, (session) => compose(session, body, caller, http)),
+  );
 
   const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : caller.sessionId;

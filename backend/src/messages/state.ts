@@ -53,7 +53,18 @@ export interface Move {
  * transaction. Of two that want to move the same message one finds it moved already, is told so by the affected count, and does
  * nothing. Acks therefore only climb, in whatever order they come.
  */
-export function createMessageState({ events, quotas, clock }: { events: Events; quotas: Quotas; clock: Clock }) {
+export function createMessageState({
+  events,
+  quotas,
+  clock,
+  wipeFile,
+}: {
+  events: Events;
+  quotas: Quotas;
+  clock: Clock;
+  /** Removes the sealed file of a message that is final (HIS-10). */
+  wipeFile: (tx: Transaction, mediaId: string) => Promise<void>;
+}) {
   async function move(
     tx: Transaction,
     message: Message,
@@ -72,6 +83,7 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
       reasonCode: reason,
       reasonText: reason ? (detail ?? messageReasons[reason]) : null,
       ...(field ? { [field]: now } : {}),
+      ...(message.sealed !== null && isOver(to) ? { sealed: null, mediaId: null } : {}),
     };
     await holdRows(tx, Session, [message.sessionId]);
     const claim = async (status: MessageStatus): Promise<boolean> =>
@@ -83,6 +95,7 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
       if (!current || current.status === previous || !(await claim(current.status))) return false;
       previous = current.status;
     }
+    if (message.sealed !== null && isOver(to) && message.mediaId) await wipeFile(tx, message.mediaId);
     Object.assign(message, changes);
     await count(tx, message, previous, to);
     await tell(tx, message, to, now, contact, reason, willRetryAt);
@@ -228,6 +241,9 @@ export function createMessageState({ events, quotas, clock }: { events: Events; 
     },
   };
 }
+
+/** Nothing of it will be sent any more, unless by a new request. */
+const isOver = (status: MessageStatus): boolean => !['scheduled', 'queued', 'sending', 'uncertain'].includes(status);
 
 /** Only a person, who says so, or a proof makes a message `failed` or `cancelled` whose earlier attempt may have left. */
 function isInDoubt(

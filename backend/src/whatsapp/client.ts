@@ -1,4 +1,3 @@
-import { openAsBlob } from 'node:fs';
 import http from 'node:http';
 import {
   AppError,
@@ -9,9 +8,15 @@ import {
   type SendCommand,
   type SendOutcome,
   type Transport,
+  type WorkerSettings,
 } from '@chasqui/shared';
 import axios, { type AxiosInstance } from 'axios';
-import type { MediaFile } from '../media/media-file.entity.js';
+
+/** The file of a message: read while it is sent. */
+export interface OutgoingFile {
+  name: string;
+  blob: () => Promise<Blob>;
+}
 
 /** What came back of a send: the worker's word, or that there was none. */
 export type PutResult = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
@@ -84,8 +89,10 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
 
   return {
     health: (url: string) => calling(to(url).call(workerRoutes.health, {}, { timeoutMs: 2_000 })),
-    init: (url: string, body: { sessionId: string; epoch: number; deviceName: string | null }): Promise<ObservedSession> =>
-      calling(to(url).call(workerRoutes.init, { body }, { timeoutMs: 10_000 })),
+    init: (
+      url: string,
+      body: { sessionId: string; epoch: number; deviceName: string | null; settings: WorkerSettings },
+    ): Promise<ObservedSession> => calling(to(url).call(workerRoutes.init, { body }, { timeoutMs: 10_000 })),
     status: (url: string, id: string): Promise<ObservedSession> =>
       calling(to(url).call(workerRoutes.status, { params: { id } }, { timeoutMs: 2_000 })),
     disconnect: (url: string, body: { sessionId: string; epoch: number; logout: boolean }): Promise<ObservedSession> =>
@@ -99,13 +106,7 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
       calling(to(url).call(workerRoutes.operation, { params: { id, operation }, body }, { timeoutMs: body.deadlineMs + 5_000 })),
 
     /** Hands a message over, once per message id however often it is called. Never rejects: what is not known is `unknown`. */
-    async send(
-      url: string,
-      id: string,
-      messageId: string,
-      command: SendCommand,
-      file: { row: MediaFile; path: string } | null,
-    ): Promise<PutResult> {
+    async send(url: string, id: string, messageId: string, command: SendCommand, file: OutgoingFile | null): Promise<PutResult> {
       try {
         const form = file ? await formOf(command, file) : undefined;
         const { data } = await to(url).call(
@@ -175,10 +176,9 @@ function withoutAnswer(error: unknown): PutResult {
   return { outcome: 'unknown' };
 }
 
-async function formOf(command: SendCommand, { row, path }: { row: MediaFile; path: string }): Promise<FormData> {
+async function formOf(command: SendCommand, { name, blob }: OutgoingFile): Promise<FormData> {
   const form = new FormData();
   form.set('command', JSON.stringify(command));
-  // Read from disk while it is sent, never whole in memory.
-  form.set('file', await openAsBlob(path, { type: row.mimetype }), row.filename ?? row.id);
+  form.set('file', await blob(), name);
   return form;
 }

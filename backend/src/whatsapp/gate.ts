@@ -1,17 +1,21 @@
-import { AppError, internalOperations, observedSession, type SendCommand } from '@chasqui/shared';
+import { AppError, internalOperations, mediaOf, observedSession, type MessageContent, type SendCommand } from '@chasqui/shared';
 import type { Delivery, WayOut } from '../messages/dispatcher.js';
 import type { Found } from '../messages/doubts.js';
-import type { Message } from '../messages/message.entity.js';
+import type { ContentStore } from '../messages/contents.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
+import type { StorageOf } from '../sessions/storage.js';
 import type { WorkerGate } from '../sessions/running.js';
 import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
+import { workerSettingsOf } from './worker-settings.js';
 
 export interface GateDeps {
   client: WorkerClient;
   placement: Placement;
   media: Media;
+  contents: ContentStore;
+  storageOf: StorageOf;
   sendDeadlineMs: number;
 }
 
@@ -20,6 +24,8 @@ export function createGate({
   client,
   placement,
   media,
+  contents,
+  storageOf,
   sendDeadlineMs,
 }: GateDeps): WorkerGate &
   WayOut & { run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> } {
@@ -37,7 +43,12 @@ export function createGate({
   return {
     run,
     place: (session) => placement.place(session),
-    init: async (session) => client.init(await urlOf(session), { ...about(session), deviceName: session.deviceName }),
+    init: async (session) =>
+      client.init(await urlOf(session), {
+        ...about(session),
+        deviceName: session.deviceName,
+        settings: workerSettingsOf(session, await storageOf(session)),
+      }),
     status: async (session) => client.status(await urlOf(session), session.id),
     disconnect: async (session, logout) => client.disconnect(await urlOf(session), { ...about(session), logout }),
     async restart(session) {
@@ -52,23 +63,29 @@ export function createGate({
     async deliver(session, message): Promise<Delivery> {
       const url = await urlOf(session).catch(() => null);
       if (!url) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
-      const content = message.content;
-      if (!content) return { outcome: 'failed', reason: 'CONTENT_WIPED', message: 'The content was removed.', retryable: false };
+      const opened = contents.open(message);
+      if (!opened) return { outcome: 'failed', reason: 'CONTENT_WIPED', message: 'The content was removed.', retryable: false };
       const row = message.mediaId ? await media.find(message.accountId, message.mediaId) : null;
       const command: SendCommand = {
         epoch: session.leaseEpoch,
         reservedId: message.whatsappKey,
         recipient: message.chatId,
-        content,
+        content: opened.content,
         options: {
           quotedMessageId: message.options?.quotedMessageId ?? null,
           ignoreQuoteErrors: message.options?.ignoreQuoteErrors ?? false,
-          mentions: message.mentions,
-          typingMs: typingMs(session, message),
+          mentions: opened.mentions,
+          typingMs: typingMs(session, opened.text),
         },
         deadlineMs: sendDeadlineMs,
       };
-      return client.send(url, session.id, message.id, command, row ? { row, path: media.pathOf(row.id) } : null);
+      return client.send(
+        url,
+        session.id,
+        message.id,
+        command,
+        row ? { name: nameOf(opened.content) ?? row.id, blob: () => media.blob(row) } : null,
+      );
     },
     async lookup(session, message): Promise<Found | null> {
       try {
@@ -84,5 +101,7 @@ export function createGate({
 }
 
 /** A time that fits the text's length: people type about six characters a second, and nobody waits longer than eight seconds. */
-const typingMs = (session: Session, message: Message): number =>
-  session.settings.pacing.typing ? Math.min(8_000, 400 + (message.text?.length ?? 0) * 160) : 0;
+const typingMs = (session: Session, text: string | null): number =>
+  session.settings.pacing.typing ? Math.min(8_000, 400 + (text?.length ?? 0) * 160) : 0;
+
+const nameOf = (content: MessageContent): string | null => mediaOf(content)?.filename ?? null;

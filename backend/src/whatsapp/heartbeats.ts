@@ -1,4 +1,4 @@
-import { type Heartbeat, type HeartbeatReply } from '@chasqui/shared';
+import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared';
 import { In, IsNull, LessThan, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { holdRows, updateRows } from '../db/rows.js';
@@ -8,7 +8,9 @@ import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
+import type { StorageOf } from '../sessions/storage.js';
 import { Worker } from './worker.entity.js';
+import { workerSettingsOf } from './worker-settings.js';
 
 type Seen = Heartbeat['sessions'][number];
 
@@ -38,6 +40,7 @@ const runs = (seen: Seen | undefined): boolean => seen !== undefined && seen.sta
 export function createHeartbeats({
   database,
   state,
+  storageOf,
   clock,
   log,
   leaseMs,
@@ -45,6 +48,7 @@ export function createHeartbeats({
 }: {
   database: Database;
   state: SessionState;
+  storageOf: StorageOf;
   clock: Clock;
   log: Log;
   leaseMs: number;
@@ -76,11 +80,12 @@ export function createHeartbeats({
       for (const session of mine) {
         const there = seen.get(session.id);
         if (there) await note(tx, session, there, now);
-        answer.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString() });
+        const settings = workerSettingsOf(session, await storageOf(session));
+        answer.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
         const wanted = session.desired === 'running' && session.status !== 'suspended';
         if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) continue;
         if (!wanted && !runs(there)) continue;
-        answer.desired.push(wishOf(session, wanted));
+        answer.desired.push(wishOf(session, wanted, settings));
       }
       const known = new Set(mine.map((session) => session.id));
       for (const { sessionId, epoch } of beat.sessions) if (!known.has(sessionId)) answer.revoke.push({ sessionId, epoch });
@@ -103,11 +108,11 @@ export function createHeartbeats({
     return sessions.sort((a, b) => Number(hasWork.has(b.id)) - Number(hasWork.has(a.id)) || seenAt(b) - seenAt(a));
   }
 
-  const wishOf = (session: Session, wanted: boolean): HeartbeatReply['desired'][number] => ({
+  const wishOf = (session: Session, wanted: boolean, settings: WorkerSettings): HeartbeatReply['desired'][number] => ({
     sessionId: session.id,
     state: wanted ? 'running' : 'stopped',
     epoch: session.leaseEpoch,
-    settings: { autoRead: session.settings.autoRead, pacing: session.settings.pacing },
+    settings,
     deviceName: session.deviceName,
   });
 

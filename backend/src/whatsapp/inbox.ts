@@ -1,5 +1,6 @@
 import {
   isWorkerEventType,
+  withoutContent,
   workerEvents,
   type OutletEvent,
   type WorkerEventPayload,
@@ -17,6 +18,7 @@ import { errorFields, type Log } from '../lib/log.js';
 import type { Arrivals } from '../messages/arrivals.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
+import type { StorageOf } from '../sessions/storage.js';
 import { InboxEvent, InboxPosition } from './worker.entity.js';
 
 export interface Intake {
@@ -58,6 +60,7 @@ export function createInbox({
   events,
   state,
   arrivals,
+  storageOf,
   clock,
   log,
 }: {
@@ -65,6 +68,7 @@ export function createInbox({
   events: Events;
   state: SessionState;
   arrivals: Arrivals;
+  storageOf: StorageOf;
   clock: Clock;
   log: Log;
 }) {
@@ -146,11 +150,12 @@ export function createInbox({
       log.error('An event of a worker does not fit its schema.', { eventId: event.id, type: event.type, fields });
       return 'VALIDATION_FAILED';
     }
+    const isBare = (await storageOf(session)) === 'metadata';
     // The table's row fits the payload that its own schema has just parsed.
     await (handlers[event.type] as (tx: Transaction, session: Session, payload: unknown) => Promise<unknown>)(
       tx,
       session,
-      parsed.data,
+      isBare ? withoutContent(event.type, parsed.data) : parsed.data,
     );
     return null;
   }

@@ -1,4 +1,10 @@
-import type { OutletEvent, WorkerEventPayload, WorkerEventType } from '@chasqui/shared';
+import {
+  isWorkerEventType,
+  withoutContent,
+  type OutletEvent,
+  type WorkerEventPayload,
+  type WorkerEventType,
+} from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Clock } from '../clock.js';
 import { errorFields, type Log } from '../log.js';
@@ -29,6 +35,8 @@ export interface Outlet {
   resend(sessionId: string, fromSequence: number): boolean;
   /** The session runs here under a new epoch: what was refused under an older one is queued again. */
   readopt(sessionId: string, epoch: number): void;
+  /** Takes the content out of all that is kept of a session. */
+  strip(sessionId: string): void;
   pending(): number;
   /** False while commits fail (full disk). */
   healthy(): boolean;
@@ -214,6 +222,16 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       if (count > 0) listener();
     },
 
+    strip(sessionId) {
+      commit();
+      store.transaction((): void => {
+        for (const { cursor, type, payload } of sql.ofSession.all(sessionId)) sql.rewrite.run(barePayload(type, payload), cursor);
+        for (const { id, type, payload } of sql.parkedOf.all(sessionId)) sql.rewriteParked.run(barePayload(type, payload), id);
+      })();
+      // What stood there before still stands in the journal of the database.
+      store.pragma('wal_checkpoint(TRUNCATE)');
+    },
+
     pending: () => unread + waiting.length,
     healthy: () => healthy,
     commit,
@@ -228,6 +246,15 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     }),
   };
 }
+
+const barePayload = (type: string, payload: string): string =>
+  isWorkerEventType(type)
+    ? JSON.stringify(withoutContent(type, JSON.parse(payload) as WorkerEventPayload<typeof type>))
+    : payload;
+
+/** The event as a session tells it that keeps metadata alone. */
+export const bareEvent = ({ event, payload }: WorkerEvent): WorkerEvent =>
+  ({ event, payload: withoutContent(event, payload) }) as WorkerEvent;
 
 const eventOf = (row: Row): OutletEvent => ({
   cursor: row.cursor,
@@ -265,6 +292,14 @@ function statements(store: Store) {
     highest: store.prepare<[], { cursor: number }>('SELECT coalesce(max(cursor), 0) AS cursor FROM outlet'),
     count: store.prepare<[number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ?'),
     between: store.prepare<[number, number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ? AND cursor <= ?'),
+    ofSession: store.prepare<[string], Pick<Row, 'cursor' | 'type' | 'payload'>>(
+      'SELECT cursor, type, payload FROM outlet WHERE session_id = ?',
+    ),
+    rewrite: store.prepare('UPDATE outlet SET payload = ? WHERE cursor = ?'),
+    parkedOf: store.prepare<[string], Pick<Row, 'id' | 'type' | 'payload'>>(
+      'SELECT id, type, payload FROM parked WHERE session_id = ?',
+    ),
+    rewriteParked: store.prepare('UPDATE parked SET payload = ? WHERE id = ?'),
     forget: store.prepare('DELETE FROM outlet WHERE cursor <= ?'),
     park: store.prepare(
       `INSERT OR REPLACE INTO parked (id, session_id, epoch, type, occurred_at, payload, code, parked_at)

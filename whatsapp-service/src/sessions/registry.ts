@@ -1,4 +1,4 @@
-import { AppError, type HeartbeatReply, type ObservedSession } from '@chasqui/shared';
+import { AppError, type HeartbeatReply, type ObservedSession, type WorkerSettings } from '@chasqui/shared';
 import type { Log } from '../log.js';
 import { isSessionId } from './profiles.js';
 import type { Session } from './session.js';
@@ -6,7 +6,14 @@ import type { Session } from './session.js';
 /** The sessions of this worker: the limit, the epochs, and what the backend wants of them. */
 export interface Registry {
   /** Throws `STALE_EPOCH`, `WORKER_CAPACITY`, `WORKER_MEMORY`, `SHUTTING_DOWN`. */
-  init(wish: { sessionId: string; epoch?: number | undefined; deviceName?: string | null | undefined }): Session;
+  init(wish: {
+    sessionId: string;
+    epoch?: number | undefined;
+    deviceName?: string | null | undefined;
+    settings?: WorkerSettings | undefined;
+  }): Session;
+  /** Whether nothing of its messages' content may be written here. */
+  isBare(sessionId: string): boolean;
   /** Throws `SESSION_NOT_FOUND`. */
   get(sessionId: string): Session;
   /** The session under this epoch, or null when it is not known here; a newer epoch is taken over. Throws `STALE_EPOCH`. */
@@ -31,9 +38,12 @@ export function createRegistry(options: {
   /** How long a lease lasts from the moment that the worker asked for it. Milliseconds. */
   leaseMs: number;
   now: () => number;
+  /** From now on nothing of this session's content may lie on the disk. */
+  onBare: (sessionId: string) => void;
   log: Log;
 }): Registry {
   const sessions = new Map<string, Session>();
+  const bare = new Map<string, boolean>();
   let draining = false;
 
   const running = (): Session[] => [...sessions.values()].filter((session) => session.isRunning());
@@ -52,6 +62,13 @@ export function createRegistry(options: {
     session.adopt(epoch);
   }
 
+  function heed(sessionId: string, settings: WorkerSettings | undefined): void {
+    if (settings?.storage === undefined) return;
+    const isBare = settings.storage === 'metadata';
+    if (isBare && bare.get(sessionId) !== true) options.onBare(sessionId);
+    bare.set(sessionId, isBare);
+  }
+
   /** The session is not ours any more. The login stays: it is on this disk alone. */
   async function giveBack(session: Session): Promise<void> {
     if (session.isRunning()) {
@@ -65,16 +82,17 @@ export function createRegistry(options: {
   }
 
   async function follow(
-    { sessionId, state, epoch, deviceName }: HeartbeatReply['desired'][number],
+    { sessionId, state, epoch, deviceName, settings }: HeartbeatReply['desired'][number],
     askedAt: number,
   ): Promise<void> {
+    heed(sessionId, settings);
     const session = sessions.get(sessionId);
     if (session && session.changedAt() >= askedAt) return;
     try {
       if (state === 'stopped') {
         if (session?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
       } else if (session && !session.isRunning() && !startsByItself(session)) registry.under(sessionId, epoch);
-      else registry.init({ sessionId, epoch, deviceName });
+      else registry.init({ sessionId, epoch, deviceName, settings });
     } catch (error) {
       if (!(error instanceof AppError)) throw error;
       options.log.warn('A session could not be brought to what is desired.', { sessionId, state, code: error.code });
@@ -82,8 +100,10 @@ export function createRegistry(options: {
   }
 
   const registry: Registry = {
-    init({ sessionId, epoch, deviceName }) {
+    isBare: (sessionId) => bare.get(sessionId) ?? false,
+    init({ sessionId, epoch, deviceName, settings }) {
       if (draining) throw new AppError('SHUTTING_DOWN');
+      heed(sessionId, settings);
       const session = known(sessionId);
       checkEpoch(session, epoch);
       // Whoever gives it under an epoch has just leased it to us.
@@ -113,7 +133,8 @@ export function createRegistry(options: {
     },
     all: () => [...sessions.values()],
     async obey({ leases, desired, revoke }, askedAt) {
-      for (const { sessionId, epoch } of leases) {
+      for (const { sessionId, epoch, settings } of leases) {
+        heed(sessionId, settings);
         const session = sessions.get(sessionId);
         // From when the heartbeat left: that it was long on its way must not make the lease longer. Two machines' clocks are never compared.
         if (session?.epoch() === epoch) session.lease(askedAt + options.leaseMs);

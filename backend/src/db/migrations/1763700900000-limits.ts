@@ -85,8 +85,11 @@ export class Limits1763700900000 implements MigrationInterface {
     await runner.query(`UPDATE api_keys SET "deletedAt" = "createdAt" WHERE NOT "isActive"`);
     // Not by addColumn: on SQLite that would write the whole history anew.
     await runner.query(`ALTER TABLE messages ADD COLUMN "quotaDay" varchar(10)`);
+    await runner.query(`ALTER TABLE messages ADD COLUMN "sealed" text`);
+    await runner.query(`ALTER TABLE accounts ADD COLUMN "storage" varchar(8) NOT NULL DEFAULT 'full'`);
     const no = runner.connection.options.type === 'postgres' ? 'false' : '0';
     await runner.query(`ALTER TABLE messages ADD COLUMN "doubted" boolean NOT NULL DEFAULT ${no}`);
+    await runner.query(`ALTER TABLE media_files ADD COLUMN "isSealed" boolean NOT NULL DEFAULT ${no}`);
   }
 
   async down(): Promise<void> {

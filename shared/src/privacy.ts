@@ -1,0 +1,53 @@
+import type { Contact } from './resources.js';
+import type { ObservedMessage, WorkerEventPayload, WorkerEventType } from './worker-api.js';
+
+/** What a session keeps of its messages: everything, or who wrote when to whom and what became of it (HIS-10). */
+export const storageModes = ['full', 'metadata'] as const;
+export type StorageMode = (typeof storageModes)[number];
+
+type Bare = { [T in WorkerEventType]?: (payload: WorkerEventPayload<T>) => WorkerEventPayload<T> };
+
+const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);
+const named = <T extends { chat: { name: string | null }; contact: Contact | null }>(payload: T): T => ({
+  ...payload,
+  chat: nameless(payload.chat),
+  contact: nameless(payload.contact),
+});
+
+const bareMessage = (message: ObservedMessage): ObservedMessage => ({
+  ...named(message),
+  content: message.content.type === 'withheld' ? message.content : { type: 'withheld', of: message.content.type },
+  mentions: [],
+});
+
+/**
+ * What is left of a worker's event in the mode `metadata`: no body, no caption, no file, no name of a person or a chat. An emoji stays,
+ * because taking a reaction back is told by its absence. Of a vote the chosen texts go: they are the poll's.
+ */
+const bare: Bare = {
+  'message.observed': (payload) => ({ ...payload, message: bareMessage(payload.message) }),
+  'message.ack': (payload) => ({ ...payload, chat: nameless(payload.chat), participant: nameless(payload.participant) }),
+  'message.edited': (payload) => ({ ...payload, chat: nameless(payload.chat), text: null }),
+  'message.revoked': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
+  'message.reaction': named,
+  'poll.vote': (payload) => ({ ...named(payload), options: [] }),
+  'chat.updated': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
+  'group.participants': ({ participants, ...payload }) => ({
+    ...payload,
+    group: nameless(payload.group),
+    participants: participants.map(nameless),
+    by: nameless(payload.by),
+  }),
+  'group.updated': (payload) => ({ ...payload, group: nameless(payload.group), value: null, by: nameless(payload.by) }),
+  'group.membership_request': (payload) => ({
+    ...payload,
+    group: nameless(payload.group),
+    contact: nameless(payload.contact),
+  }),
+  'call.received': (payload) => ({ ...payload, contact: nameless(payload.contact) }),
+};
+
+export function withoutContent<T extends WorkerEventType>(type: T, payload: WorkerEventPayload<T>): WorkerEventPayload<T> {
+  const strip = bare[type] as ((payload: WorkerEventPayload<T>) => WorkerEventPayload<T>) | undefined;
+  return strip ? strip(payload) : payload;
+}
