@@ -26,12 +26,14 @@ import { createStreams } from './events/streams.js';
 import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
 import { createAuthentication } from './http/authentication.js';
+import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
 import { mountDocuments } from './http/documents.js';
 import { mountHealth } from './http/health.js';
 import { createRequestLimits, type LimitFigures } from './http/request-limits.js';
 import { createServer } from './http/server.js';
 import { admitTickets, createStanding } from './http/standing.js';
+import { createRetention } from './jobs/retention.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createLog, errorFields, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
@@ -53,7 +55,7 @@ import { createMessageState } from './messages/state.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
-import { createStorageOf } from './sessions/storage.js';
+import { createStorageOf } from './messages/storage.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
 import { createGate } from './whatsapp/gate.js';
@@ -99,7 +101,6 @@ export async function startBackend(
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
 
   const events = createEvents({ clock });
-  const eventLog = createEventLog({ database, clock });
   const keys = createApiKeys({
     database,
     clock,
@@ -111,7 +112,7 @@ export async function startBackend(
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
     },
   });
-  const keyUsage = createKeyUsage({ database });
+  const keyUsage = createKeyUsage({ database, clock });
   const plans = createPlans({ database, clock });
   const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
   const accounts = createAccounts({ database, clock, keys, tokens, timezone: config.QUOTA_TIMEZONE });
@@ -131,6 +132,14 @@ export async function startBackend(
     safeFetch,
     sealer,
   });
+
+  const retention = createRetention({
+    database,
+    media,
+    clock,
+    days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
+  });
+  const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
   const leaseMs = config.LEASE_SECONDS * 1000;
@@ -154,7 +163,7 @@ export async function startBackend(
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const messageState = createMessageState({ events, quotas, clock, wipeFile: media.wipe });
+  const messageState = createMessageState({ events, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
   const messages = createMessages({
     database,
@@ -249,6 +258,7 @@ export async function startBackend(
   http.finish();
 
   const server = http.app.listen(over.port ?? config.PORT, config.HOST);
+  answerBrokenRequests(server);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const readingOf = createReadingOf(sessionIdOf);
@@ -265,13 +275,14 @@ export async function startBackend(
   dispatcher.start();
   heartbeats.start();
   fetcher.start();
-  const sweeping = setInterval(
-    () =>
-      void Promise.all([inbox.prune(), idempotency.prune(), keys.announceEnding()]).catch((error: unknown) =>
+  const sweep = (): void =>
+    void Promise.all([inbox.prune(), idempotency.prune(), keys.announceEnding(), retention.run(), media.sweep()]).catch(
+      (error: unknown) =>
         log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(error)),
-      ),
-    3_600_000,
-  );
+    );
+  const sweeping = setInterval(sweep, 3_600_000);
+  // Not while everything is starting: what a kill left behind, and what became too old while nothing ran.
+  const firstSweep = setTimeout(sweep, 60_000).unref();
   sweeping.unref();
   await keys.announceEnding();
   log.info('The backend is ready.', { port, database: database.dialect });
@@ -290,6 +301,7 @@ export async function startBackend(
       await dispatcher.stop();
       await fetcher.stop();
       heartbeats.stop();
+      clearTimeout(firstSweep);
       clearInterval(sweeping);
       await shut(server);
       client.close();

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hasPostgres, ownDatabase } from './database.js';
 import { eventPages } from './events.js';
+import { keyChecks } from './keys.js';
 import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
 import { eventually, startStack, type Stack } from './stack.js';
@@ -204,6 +205,7 @@ const parts: Record<string, () => Promise<void>> = {
   accept: acceptOnSqlite,
   postgres: acceptOnPostgres,
   events: () => eventPages(line),
+  keys: () => keyChecks(line),
   fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),
 };
 

@@ -27,6 +27,8 @@ export class Account {
   @Column(orNull(column.id())) planId: string | null;
   /** Besides the plan's own daily limit; the tighter one counts. 0: none. */
   @Column(column.integer({ default: 0 })) maxMessagesPerDay: number;
+  /** One more than the highest cursor of its events that retention took away. */
+  @Column(column.big({ default: 0 })) eventsKeptFrom: number;
   @Column(orNull(column.time())) lastLoginAt: Date | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;

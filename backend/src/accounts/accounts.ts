@@ -112,6 +112,7 @@ export function createAccounts({
         maxSessions: wish.maxSessions ?? 10,
         planId: wish.planId ?? null,
         maxMessagesPerDay: 0,
+        eventsKeptFrom: 0,
         lastLoginAt: null,
         createdAt: now,
         updatedAt: now,

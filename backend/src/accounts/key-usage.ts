@@ -1,5 +1,8 @@
 import type { Database } from '../db/database.js';
+import { updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import type { Clock } from '../lib/clock.js';
+import { ApiKey } from './api-key.entity.js';
 import { ApiKeyUsage } from './key-usage.entity.js';
 
 /** How often what was counted is written. A crash forgets that much: these figures are for people to look at, not for limits. */
@@ -10,9 +13,9 @@ const addSql = `INSERT INTO api_key_usage ("keyId", successful, failed) VALUES (
 
 export type KeyUsage = ReturnType<typeof createKeyUsage>;
 
-/** Counts requests by key. */
-export function createKeyUsage({ database }: { database: Database }) {
-  let counted = new Map<string, { successful: number; failed: number }>();
+/** Counts requests by key, and notes when it was used last. */
+export function createKeyUsage({ database, clock }: { database: Database; clock: Clock }) {
+  let counted = new Map<string, { successful: number; failed: number; at: Date }>();
   let timer: NodeJS.Timeout | undefined;
 
   async function flush(): Promise<void> {
@@ -22,14 +25,18 @@ export function createKeyUsage({ database }: { database: Database }) {
     counted = new Map();
     if (batch.size === 0) return;
     await database.write.run(async (tx) => {
-      for (const [keyId, { successful, failed }] of batch) await runStatement(tx.manager, addSql, [keyId, successful, failed]);
+      for (const [keyId, { successful, failed, at }] of batch) {
+        await runStatement(tx.manager, addSql, [keyId, successful, failed]);
+        await updateRows(tx, ApiKey, { id: keyId }, { lastUsedAt: at });
+      }
     });
   }
 
   return {
     /** One request was answered with this status. */
     note(keyId: string, status: number): void {
-      const counts = counted.get(keyId) ?? { successful: 0, failed: 0 };
+      const counts = counted.get(keyId) ?? { successful: 0, failed: 0, at: clock.now() };
+      counts.at = clock.now();
       counts[status < 400 ? 'successful' : 'failed'] += 1;
       counted.set(keyId, counts);
       // A database that is away loses these counts, and nothing else.

@@ -75,10 +75,20 @@ export async function readAmong<T extends ObjectLiteral>(
   values: readonly string[],
   also: readonly (keyof T & string)[] = [],
 ): Promise<T[]> {
+  const { condition, parameter } = among(where, column, values);
+  return readRows(where, entity, condition, [parameter], also);
+}
+
+/** The condition that a column has one of many values, as one text for any number of them. */
+export function among(
+  where: DataSource | EntityManager,
+  column: string,
+  values: readonly string[],
+): { condition: string; parameter: unknown } {
   const source = 'connection' in where ? where.connection : where;
-  const isPostgres = source.options.type === 'postgres';
-  const condition = isPostgres ? `"${column}" = ANY(?)` : `"${column}" IN (SELECT value FROM json_each(?))`;
-  return readRows(where, entity, condition, [isPostgres ? values : JSON.stringify(values)], also);
+  return source.options.type === 'postgres'
+    ? { condition: `"${column}" = ANY(?)`, parameter: values }
+    : { condition: `"${column}" IN (SELECT value FROM json_each(?))`, parameter: JSON.stringify(values) };
 }
 
 type Column = EntityMetadata['columns'][number];

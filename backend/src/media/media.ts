@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, openAsBlob } from 'node:fs';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { AppError, newId, type MediaType } from '@chasqui/shared';
 import type { Response } from 'express';
 import { fileTypeFromBuffer } from 'file-type';
 import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, insertRow, updateRows } from '../db/rows.js';
+import { deleteRows, insertRow, readAmong, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
@@ -82,6 +82,17 @@ export function createMedia({
       await handle.close();
     }
     await rename(draft, path);
+  }
+
+  async function unlinkAll(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await rm(pathOf(id), { force: true });
+  }
+  const unlink = (ids: readonly string[]): void => void unlinkAll(ids).catch(() => undefined); // Left for the sweep.
+
+  /** Of these ids those whose bytes somebody may still ask for. */
+  async function living(ids: readonly string[]): Promise<Set<string>> {
+    const found = ids.length > 0 ? await readAmong(database.reader.manager, MediaFile, 'id', ids) : [];
+    return new Set(found.filter(({ deletedAt }) => deletedAt === null).map(({ id }) => id));
   }
 
   async function read(
@@ -202,10 +213,34 @@ export function createMedia({
         type: file.mimetype,
       });
     },
-    /** The message of a sealed file is final: row and bytes go. Killed after the commit, the next start removes the bytes; see `sweep`. */
-    async wipe(tx: Transaction, id: string): Promise<void> {
-      await deleteRows(tx, MediaFile, { id, isSealed: true });
-      tx.afterCommit(() => void rm(pathOf(id), { force: true }).catch(() => undefined)); // Left for the sweep.
+    /** Rows and bytes go. Killed between the commit and the disk, `sweep` removes the bytes. */
+    async remove(tx: Transaction, ids: readonly string[]): Promise<void> {
+      for (const id of ids) await deleteRows(tx, MediaFile, { id });
+      tx.afterCommit(() => unlink(ids));
+    },
+    /** The bytes go; the row stays and tells that they are gone. */
+    async expire(tx: Transaction, ids: readonly string[]): Promise<void> {
+      for (const id of ids) await updateRows(tx, MediaFile, { id }, { deletedAt: clock.now() });
+      tx.afterCommit(() => unlink(ids));
+    },
+    /**
+     * Removes files that no row names, or whose row says that they are gone: what a kill left behind. Younger ones may belong to a
+     * message that is being accepted. Gives how many.
+     */
+    async sweep(olderThanMs = 3_600_000): Promise<number> {
+      const oldest = Date.now() - olderThanMs;
+      let removed = 0;
+      for (const folder of await readdir(dir).catch(() => [])) {
+        const names = await readdir(join(dir, folder)).catch(() => []); // Not a folder: not ours.
+        const kept = await living(names.map((name) => name.replace(/\.part$/, '')));
+        for (const name of names) {
+          const path = join(dir, folder, name);
+          if (kept.has(name) || (await stat(path)).mtimeMs > oldest) continue;
+          await rm(path, { force: true });
+          removed += 1;
+        }
+      }
+      return removed;
     },
     find: (accountId: string, id: string): Promise<MediaFile | null> => rows.findOneBy({ accountId, id }),
     findMany: (ids: string[]): Promise<MediaFile[]> => (ids.length > 0 ? rows.findBy({ id: In(ids) }) : Promise.resolve([])),

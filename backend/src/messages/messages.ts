@@ -8,7 +8,7 @@ import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { StorageOf } from '../sessions/storage.js';
+import type { StorageOf } from './storage.js';
 import type { ListQuery } from './contract.js';
 import { createAcceptance } from './acceptance.js';
 import type { ContentStore } from './contents.js';

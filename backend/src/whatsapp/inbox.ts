@@ -18,7 +18,7 @@ import { errorFields, type Log } from '../lib/log.js';
 import type { Arrivals } from '../messages/arrivals.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
-import type { StorageOf } from '../sessions/storage.js';
+import type { StorageOf } from '../messages/storage.js';
 import { InboxEvent, InboxPosition } from './worker.entity.js';
 
 export interface Intake {

@@ -87,6 +87,7 @@ export class Limits1763700900000 implements MigrationInterface {
     await runner.query(`ALTER TABLE messages ADD COLUMN "quotaDay" varchar(10)`);
     await runner.query(`ALTER TABLE messages ADD COLUMN "sealed" text`);
     await runner.query(`ALTER TABLE accounts ADD COLUMN "storage" varchar(8) NOT NULL DEFAULT 'full'`);
+    await runner.query(`ALTER TABLE accounts ADD COLUMN "eventsKeptFrom" bigint NOT NULL DEFAULT 0`);
     const no = runner.connection.options.type === 'postgres' ? 'false' : '0';
     await runner.query(`ALTER TABLE messages ADD COLUMN "doubted" boolean NOT NULL DEFAULT ${no}`);
     await runner.query(`ALTER TABLE media_files ADD COLUMN "isSealed" boolean NOT NULL DEFAULT ${no}`);

@@ -1,6 +1,6 @@
 import type { StorageMode } from '@chasqui/shared';
 import type { AccountLimits } from '../accounts/plans.js';
-import type { Session } from './session.entity.js';
+import type { Session } from '../sessions/session.entity.js';
 
 export type StorageOf = (session: Pick<Session, 'accountId' | 'settings'>) => Promise<StorageMode>;
 
