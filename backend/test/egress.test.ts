@@ -47,6 +47,15 @@ test.each([
   '[::]',
   '0',
   '１２７.0.0.1',
+  '127.0.1',
+  '0x7f.1',
+  '017700000001',
+  '[::127.0.0.1]',
+  '[0:0:0:0:0:ffff:127.0.0.1]',
+  '[64:ff9b:1::7f00:1]',
+  '[::ffff:0:7f00:1]',
+  'example.com@127.0.0.1',
+  '%31%32%37.0.0.1',
   '127。0。0。1',
 ])('http://%s is refused without a connection', async (host) => {
   await expect(createSafeFetch({ allow: [] })(`http://${host}:${port}/`, limits)).rejects.toMatchObject({
@@ -85,6 +94,51 @@ test.each([
   ['172.32.0.1', true],
   ['2606:4700::1111', true],
 ] as const)('%s is public: %s', (address, isPublic) => expect(isPublicAddress(address)).toBe(isPublic));
+
+test.each([
+  ['a name that says loopback', [['127.0.0.1'], ['127.0.0.1']]],
+  ['a name that says a public and a private address', [['8.8.8.8', '127.0.0.1']]],
+  ['a name that says the IPv6 loopback', [['::1']]],
+  ['a name that says a mapped loopback', [['::ffff:127.0.0.1']]],
+  ['a name without addresses', [[]]],
+] as [string, string[][]][])('%s is refused without a connection', async (_what, answers) => {
+  const asked: string[] = [];
+  const fetch = createSafeFetch({
+    allow: [],
+    resolve: (hostname, _options, done) => {
+      asked.push(hostname);
+      const addresses = answers[Math.min(asked.length, answers.length) - 1]!;
+      done(
+        null,
+        addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+      );
+    },
+  });
+  await expect(fetch(`http://rebind.example.com:${port}/`, limits)).rejects.toMatchObject({
+    code: expect.stringMatching(/^(URL_NOT_ALLOWED|MEDIA_URL_FAILED)$/),
+  });
+  expect(connections).toBe(0);
+});
+
+test('a name that changes its mind gains nothing: it is asked once, by the connection itself, and again by the next one', async () => {
+  // 198.18.0.0/15 is for benchmarks: allowed here as if it were public, and nobody is there.
+  const answers = ['198.18.0.1', '127.0.0.1', '127.0.0.1'];
+  const asked: string[] = [];
+  const fetch = createSafeFetch({
+    allow: ['198.18.0.0/15'],
+    resolve: (_hostname, _options, done) => {
+      const address = answers[asked.length]!;
+      asked.push(address);
+      done(null, [{ address, family: 4 }]);
+    },
+  });
+  const once = () => fetch(`http://rebind.example.com:${port}/`, { ...limits, timeoutMs: 300 });
+  await expect(once()).rejects.toMatchObject({ code: 'MEDIA_URL_FAILED' });
+  expect(asked).toEqual(['198.18.0.1']);
+  await expect(once()).rejects.toMatchObject({ code: 'URL_NOT_ALLOWED' });
+  expect(asked).toEqual(['198.18.0.1', '127.0.0.1']);
+  expect(connections).toBe(0);
+});
 
 test('a network that the operator allows is reached; size, status and redirects are held to', async () => {
   const server = createServer((req, res) => {

@@ -101,7 +101,8 @@ describe.each(await databases())('retention on %s', (database) => {
   });
 
   test('the sweep takes files that no row names, once they are old, and leaves the others', async () => {
-    const { id } = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64: picture }));
+    const { id, content } = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64: picture }));
+    const { id: mediaId } = (content as unknown as { media: { id: string } }).media;
     const folder = join(core.rig.dataDir, 'media', 'zz');
     await mkdir(folder, { recursive: true });
     for (const [name, age] of [
@@ -113,6 +114,9 @@ describe.each(await databases())('retention on %s', (database) => {
       const at = new Date(Date.now() - age * 3_600_000);
       await utimes(join(folder, name), at, at);
     }
+    // Old, and somebody's: it stays all the same.
+    const own = join(core.rig.dataDir, 'media', mediaId.slice(-2), mediaId);
+    await utimes(own, 0, 0);
     expect(await media.sweep()).toBe(2);
     expect(await readdir(folder)).toEqual(['young']);
     expect((await core.get(`/messages/${id}/media`)).status).toBe(200);

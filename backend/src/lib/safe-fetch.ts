@@ -1,4 +1,4 @@
-import { lookup as dnsLookup } from 'node:dns';
+import { lookup as dnsLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
 import http from 'node:http';
 import https from 'node:https';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
@@ -16,6 +16,12 @@ export interface SafeFetch {
     limits: { maxBytes: number; timeoutMs: number },
   ): Promise<{ bytes: Buffer; mimetype: string | null; filename: string | null }>;
 }
+
+type Resolve = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
 
 // IANA's special-purpose registries: nothing of these is the public internet.
 const closed = new BlockList();
@@ -54,7 +60,14 @@ export function isPublicAddress(address: string): boolean {
   return family === 6 && globalUnicast.check(address, 'ipv6') && !closed.check(address, 'ipv6');
 }
 
-export function createSafeFetch({ allow }: { allow: readonly string[] }): SafeFetch {
+export function createSafeFetch({
+  allow,
+  resolve: resolveName = dnsLookup as Resolve,
+}: {
+  allow: readonly string[];
+  /** Who turns names into addresses; tests answer as a hostile name server would. */
+  resolve?: Resolve;
+}): SafeFetch {
   const opened = new BlockList();
   for (const network of allow) {
     const [address = '', bits] = network.split('/');
@@ -66,7 +79,7 @@ export function createSafeFetch({ allow }: { allow: readonly string[] }): SafeFe
     isPublicAddress(address) || (isIP(address) !== 0 && opened.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6'));
 
   const checkedLookup: LookupFunction = (hostname, options, callback) => {
-    dnsLookup(hostname, { ...options, all: true }, (error, addresses) => {
+    resolveName(hostname, { ...options, all: true }, (error, addresses) => {
       if (error) return callback(error, '', 0);
       if (addresses.length === 0 || !addresses.every(({ address }) => permitted(address)))
         return callback(new AppError('URL_NOT_ALLOWED') as NodeJS.ErrnoException, '', 0);
