@@ -157,7 +157,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
     chatName: '<b>Bold</b>',
     at: new Date(now - 60_000),
   });
-  await addKey(write, {
+  ids['key'] = await addKey(write, {
     accountId: owner,
     sessionId: ids['shop']!,
     name: 'web shop',
@@ -304,6 +304,72 @@ describe('a person at the panel', () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
+  it('makes a plan, puts an account on it and sees its limits; sets those of a session and a key', async () => {
+    const { page, problems } = await open();
+    await signIn(page);
+    await page.goto(`${world.url}/admin/resources/plans/actions/new`);
+    await page.waitForSelector('.cq-form input');
+    const fill = async (index: number, value: string): Promise<void> => {
+      const input = (await page.$$('.cq-form input'))[index]!;
+      await input.click({ count: 3 });
+      await input.type(value);
+    };
+    for (const [index, value] of ['Small shop', '500', '9000', '2', '600', '0.0050', 'usd'].entries()) await fill(index, value);
+    await page.click('.cq-form .cq-main');
+    await waitText(page, 'Put one on it from the account’s page.');
+    expect(world.calls.find(({ verb }) => verb === 'plans.create')?.args).toEqual([
+      {
+        name: 'Small shop',
+        dailyMessages: 500,
+        monthlyMessages: 9000,
+        maxSessions: 2,
+        apiLimit: 600,
+        pricePerMessage: '0.0050',
+        currency: 'USD',
+      },
+    ]);
+    await shoot(page, 'plan-light');
+    await page.goto(pathOf('accounts', world.accounts.user));
+    await page.waitForSelector('select[aria-label=Plan] option:nth-child(2)');
+    await page.select(
+      'select[aria-label=Plan]',
+      await page.$eval('select[aria-label=Plan] option:nth-child(2)', (option) => (option as HTMLOptionElement).value),
+    );
+    const press = (label: string): Promise<void> =>
+      page.evaluate((wanted) => {
+        const found = [...document.querySelectorAll('button')].find((button) => button.innerText === wanted);
+        if (!found) throw new Error(`There is no button ${wanted}.`);
+        found.click();
+      }, label);
+    await press('Set plan');
+    await waitText(page, '0 of 500');
+    expect(await text(page)).toMatch(/Messages this month\s+0 of 9,000/);
+    await shoot(page, 'account-light');
+
+    await page.goto(pathOf('sessions', ids['shop']!));
+    await page.waitForSelector('input[aria-label="Limit a day"]');
+    await page.type('input[aria-label="Limit a day"]', '250');
+    await press('Set limit');
+    await waitText(page, '0 of 250');
+    await page.select('select[aria-label="Kept of messages"]', 'metadata');
+    await press('Set');
+    await page.waitForFunction(() => document.body.innerText.includes('It holds for the next message.'));
+    expect(world.calls.filter(({ verb }) => verb === 'sessions.setLimits').map(({ args }) => args)).toEqual([
+      [ids['shop'], { dailyLimit: 250 }],
+      [ids['shop'], { storage: 'metadata' }],
+    ]);
+    await shoot(page, 'session-limits-light');
+
+    await page.goto(pathOf('keys', ids['key']!));
+    await page.waitForSelector('input[aria-label="Requests in its window"]');
+    await page.type('input[aria-label="Requests in its window"]', '40');
+    await press('Set limit');
+    await waitText(page, '40 in its window');
+    await shoot(page, 'key-light');
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 60_000);
+
   it('shows markup as text and pictures as pictures', async () => {
     const { page, problems } = await open();
     await signIn(page);
@@ -353,6 +419,7 @@ describe('a person at the panel', () => {
       ['sessions', 'resources/sessions'],
       ['messages', 'resources/messages'],
       ['accounts', 'resources/accounts'],
+      ['plans', 'resources/plans'],
       ['keys', 'resources/keys'],
       ['audit', 'resources/audit'],
       ['events', 'pages/events'],
@@ -386,6 +453,7 @@ describe('a person at the panel', () => {
       'resources/sessions',
       'resources/messages',
       'resources/accounts',
+      'resources/plans',
       'resources/keys',
       'resources/audit',
       'pages/events',
@@ -393,11 +461,14 @@ describe('a person at the panel', () => {
       'resources/sessions/actions/new',
       'resources/keys/actions/new',
       'resources/accounts/actions/new',
+      'resources/plans/actions/new',
     ];
     for (const path of [
       ...paths,
       `resources/sessions/records/${ids['shop']}/show`,
       `resources/messages/records/${ids['markup']}/show`,
+      `resources/accounts/records/${world.accounts.user}/show`,
+      `resources/keys/records/${ids['key']}/show`,
     ]) {
       await page.goto(`${world.url}/admin/${path}`);
       await page.waitForSelector('.cq-head h1');

@@ -8,12 +8,13 @@ import { AppError, newId, reserveWhatsappId, type MessageContent, type MessageSt
 import express from 'express';
 import { Account, type Role } from '../src/accounts/account.entity.js';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
+import { Plan } from '../src/accounts/plan.entity.js';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { AuditLog } from '../src/admin/panel.entity.js';
 import { mountPanel } from '../src/admin/panel.js';
 import type { PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
-import { insertRow, updateRows } from '../src/db/rows.js';
+import { deleteRows, insertRow, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
 import { EventRow } from '../src/events/event.entity.js';
 import { createEvents, type Events } from '../src/events/events.js';
@@ -252,6 +253,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       suspend: moved('session.suspended', { status: 'suspended' }),
       resume: moved('session.resumed', { status: 'disconnected' }),
       pairingCode: () => Promise.resolve({ code: 'K7Q2M9XA', expiresAt: new Date(Date.now() + 60_000) }),
+      setLimits: (caller, id, changes) =>
+        moved('session.limits', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
     },
     messages: {
       async sendText(caller, sessionId, { recipient, message }) {
@@ -274,6 +277,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         return { id, secret: 'one-time-7Hq' };
       },
       setRole: (caller, id, role) => changed('account.role', { role })(caller, id),
+      setLimits: (caller, id, changes) => changed('account.limits', changes)(caller, id),
       activate: changed('account.activated', { isActive: true }),
       deactivate: changed('account.deactivated', { isActive: false }),
       resetPassword: async (caller, id) => {
@@ -283,8 +287,23 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
     },
     keys: {
       create: (_caller, input) => addKey(write, input).then((id) => ({ id, secret: 'cq_live_shown_once' })),
-      revoke: async (_caller, id) => void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive: false }))),
+      setActive: async (_caller, id, isActive) => void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive }))),
+      setRateLimit: async (_caller, id, rateLimit) =>
+        void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { rateLimit }))),
+      revoke: async (_caller, id) =>
+        void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive: false, deletedAt: new Date() }))),
       regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_anew' }),
+    },
+    plans: {
+      async create(_caller, wish) {
+        const id = newId();
+        const now = new Date();
+        await write.run((tx) => insertRow(tx, Plan, { ...wish, id, createdAt: now, updatedAt: now }));
+        return { id };
+      },
+      update: async (_caller, id, wish) =>
+        void (await write.run((tx) => updateRows(tx, Plan, { id }, { ...wish, updatedAt: new Date() }))),
+      remove: async (_caller, id) => void (await write.run((tx) => deleteRows(tx, Plan, { id }))),
     },
     media: {
       async send(res, file) {

@@ -127,6 +127,64 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect(overview).toMatchObject({ sessions: { total: 1 }, workers: [] });
   });
 
+  it('makes, changes and deletes plans, puts accounts on them, and limits sessions and keys, by the rules of REST', async () => {
+    const { accounts } = (await data('/admin/live/choices')) as { accounts: { id: string; name: string }[] };
+    const accountId = accounts.find((account) => account.name === 'admin')!.id;
+    const plan = {
+      name: 'tiny',
+      monthlyMessages: 1,
+      dailyMessages: 0,
+      maxSessions: 3,
+      apiLimit: 0,
+      pricePerMessage: '0.01',
+      currency: 'EUR',
+    };
+    const { id: planId } = (await data('/admin/live/plans', plan)) as { id: string };
+    expect((await admin.post('/admin/live/plans', plan)).status).toBe(409);
+    expect((await admin.post('/admin/live/plans', { ...plan, currency: 'euro' })).status).toBe(422);
+    await data(`/admin/live/accounts/${accountId}/limits`, { planId, maxMessagesPerDay: 7 });
+    expect(await data(`/admin/live/plans/${planId}`)).toMatchObject({ accounts: [{ name: 'admin' }] });
+    const { id: sessionId } = (await data('/admin/live/sessions', { accountId, name: 'limited' })) as { id: string };
+    await data(`/admin/live/sessions/${sessionId}/limits`, { dailyLimit: 5, storage: 'metadata' });
+    const body = { sessionId, recipient: '5511999990001', message: 'x', async: true, queueIfOffline: true };
+    const sends = [
+      await rig.call('POST', '/messages/send-text', { body }),
+      await rig.call('POST', '/messages/send-text', { body }),
+    ];
+    expect(sends.map(({ status }) => status)).toEqual([202, 429]);
+    expect(sends[0]!.body.data).toMatchObject({ text: null, cost: '0.01' });
+    expect(await data(`/admin/live/accounts/${accountId}`)).toMatchObject({
+      plan: { name: 'tiny' },
+      maxMessagesPerDay: 7,
+      limits: { dailyMessages: 7, monthlyMessages: 1, maxSessions: 3 },
+      usage: { today: 1, thisMonth: 1 },
+    });
+    expect(await data(`/admin/live/sessions/${sessionId}`)).toMatchObject({
+      limits: { dailyLimit: 5, storage: 'metadata', today: 1 },
+    });
+    await data(`/admin/live/plans/${planId}`, { ...plan, monthlyMessages: 0 });
+    expect((await rig.call('POST', '/messages/send-text', { body })).status).toBe(202);
+    expect((await admin.post(`/admin/live/plans/${planId}/delete`)).status).toBe(409);
+    await data(`/admin/live/accounts/${accountId}/limits`, { planId: null, maxMessagesPerDay: 0 });
+    await data(`/admin/live/plans/${planId}/delete`, {});
+    expect((await admin.get(`/admin/live/plans/${planId}`)).status).toBe(404);
+
+    const made = await data('/admin/live/keys', { accountId, name: 'slow', permissions: ['*'] });
+    const statuses = async (): Promise<number[]> => [
+      (await rig.call('GET', '/auth/me', { key: String(made['secret']) })).status,
+      (await rig.call('GET', '/auth/me', { key: String(made['secret']) })).status,
+    ];
+    await data(`/admin/live/keys/${made['id']}/rate-limit`, { rateLimit: 1 });
+    expect(await statuses()).toEqual([200, 429]);
+    await data(`/admin/live/keys/${made['id']}/deactivate`, {});
+    expect(await statuses()).toEqual([401, 401]);
+    await data(`/admin/live/keys/${made['id']}/rate-limit`, { rateLimit: null });
+    await data(`/admin/live/keys/${made['id']}/activate`, {});
+    expect(await statuses()).toEqual([200, 200]);
+    await data(`/admin/live/keys/${made['id']}/revoke`, {});
+    expect((await rig.call('DELETE', `/sessions/${sessionId}`)).status).toBe(200);
+  });
+
   it('has written all of it down', async () => {
     expect(await actions()).toEqual(
       expect.arrayContaining(

@@ -5,6 +5,7 @@ import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
+import type { Plans } from '../accounts/plans.js';
 import type { Database } from '../db/database.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
@@ -21,6 +22,7 @@ export interface Domains {
   clock: Clock;
   accounts: Accounts;
   keys: ApiKeys;
+  plans: Plans;
   sessions: Sessions;
   messages: Messages;
   media: Media;
@@ -37,6 +39,7 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     messages: messageVerbs(domains),
     accounts: accountVerbs(domains),
     keys: keyVerbs(domains),
+    plans: planVerbs(domains),
     media: { send: (res, file) => domains.media.send(res, file) },
   };
 }
@@ -90,6 +93,8 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
     restart: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.restart(owner, session))),
     suspend: (caller, id, reason) => on(caller, id, (owner, session) => sessions.suspend(owner, session, reason)),
     resume: (caller, id) => on(caller, id, (owner, session) => sessions.resume(owner, session)),
+    setLimits: (caller, id, changes) =>
+      on(caller, id, async (owner, session) => void (await sessions.update(owner, session, { settings: changes }))),
     pairingCode: (caller, id, phoneNumber) =>
       on(caller, id, async (_owner, session) => {
         const { code, expiresAt } = await sessions.pairingCode(session, phoneNumber);
@@ -141,6 +146,7 @@ function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
       return { id: account.id, secret };
     },
     setRole: (caller, id, role) => accounts.setRole(caller, id, role),
+    setLimits: async (caller, id, changes) => void (await accounts.govern(caller, id, changes)),
     activate: (caller, id) => accounts.setActive(caller, id, true),
     deactivate: (caller, id) => accounts.setActive(caller, id, false),
     async resetPassword(caller, id) {
@@ -151,9 +157,17 @@ function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
   };
 }
 
+function planVerbs({ plans }: Domains): PanelVerbs['plans'] {
+  return {
+    create: async (caller, wish) => ({ id: (await plans.create(caller, wish)).id }),
+    update: async (caller, id, wish) => void (await plans.update(caller, id, wish)),
+    remove: (caller, id) => plans.remove(caller, id),
+  };
+}
+
 function keyVerbs({ database, keys, accounts, sessions }: Domains): PanelVerbs['keys'] {
   const find = async (id: string): Promise<ApiKey> => {
-    const row = await database.reader.getRepository(ApiKey).findOneBy({ id, isActive: true });
+    const row = await database.reader.getRepository(ApiKey).findOneBy({ id, deletedAt: IsNull() });
     if (!row) throw new AppError('KEY_NOT_FOUND');
     return row;
   };
@@ -164,9 +178,17 @@ function keyVerbs({ database, keys, accounts, sessions }: Domains): PanelVerbs['
       const { row, key } = await keys.create(actingFor(caller, accountId), { name, permissions, sessionId });
       return { id: row.id, secret: key };
     },
+    async setActive(caller, id, isActive) {
+      const { accountId } = await find(id);
+      await keys.update(actingFor(caller, accountId), accountId, { id }, { isActive });
+    },
+    async setRateLimit(caller, id, rateLimit) {
+      const { accountId } = await find(id);
+      await keys.update(actingFor(caller, accountId), accountId, { id }, { rateLimit });
+    },
     async revoke(caller, id) {
       const { accountId } = await find(id);
-      await keys.revoke(caller, accountId, { id });
+      await keys.revoke(actingFor(caller, accountId), accountId, { id });
     },
     async regenerate(caller, id) {
       const { accountId } = await find(id);

@@ -1,17 +1,19 @@
-import { permissions } from '@chasqui/shared';
+import { permissions, storageModes } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
+import { newPlan } from './staff.contract.js';
 import type { PanelVerbs } from './verbs.js';
-import { accountView, choicesView, eventsView, keyView, messageView, sessionView } from './views.js';
+import { accountView, choicesView, eventsView, keyView, messageView, planView, sessionView } from './views.js';
 
 const nothing = z.strictObject({});
 const cursor = z.coerce.number<string>().int().min(0).optional();
 const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
+const figure = z.number().int().min(0).max(1_000_000_000);
 
 /** What pages ask for, many of them every few seconds. Only the reader is asked, so a worker that is down delays none of them. */
 export function readRoutes(parts: { reader: DataSource; overview: OverviewReader; clock: Clock }): PanelRoute[] {
@@ -29,15 +31,21 @@ export function readRoutes(parts: { reader: DataSource; overview: OverviewReader
       ({ query }) => eventsView(reader, query),
     ),
     read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
-    read('/live/accounts/:id', z.object({}), (asked) => accountView(reader, asked.id)),
+    read('/live/accounts/:id', z.object({}), (asked) => accountView(reader, asked.id, clock.now())),
     read('/live/keys/:id', z.object({}), (asked) => keyView(reader, asked.id)),
+    read('/live/plans/:id', z.object({}), (asked) => planView(reader, asked.id)),
     read('/live/choices', z.object({}), () => choicesView(reader)),
   ];
 }
 
 /** Every change that can be made from the panel, and who may make it. */
 export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
-  return [...sessionChanges(verbs.sessions, verbs.messages), ...messageChanges(verbs.messages), ...accessChanges(verbs)];
+  return [
+    ...sessionChanges(verbs.sessions, verbs.messages),
+    ...messageChanges(verbs.messages),
+    ...accessChanges(verbs),
+    ...planChanges(verbs.plans),
+  ];
 }
 
 function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['messages']): PanelRoute[] {
@@ -63,6 +71,12 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
       const given = await sessions.pairingCode(asked.visitor.caller, asked.id, asked.body.phoneNumber);
       return { code: given.code, expiresAt: given.expiresAt.getTime() };
     }),
+    change(
+      'staff',
+      '/live/sessions/:id/limits',
+      z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes) }).partial(),
+      (asked) => sessions.setLimits(asked.visitor.caller, asked.id, given(asked.body)),
+    ),
     change(
       'staff',
       '/live/sessions/:id/send',
@@ -107,8 +121,31 @@ function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
     change('admin', '/live/accounts/:id/reset-password', nothing, (asked) =>
       accounts.resetPassword(asked.visitor.caller, asked.id),
     ),
+    change(
+      'admin',
+      '/live/accounts/:id/limits',
+      z.strictObject({ planId: id.nullable(), maxMessagesPerDay: figure }).partial(),
+      (asked) => accounts.setLimits(asked.visitor.caller, asked.id, given(asked.body)),
+    ),
+    change('admin', '/live/keys/:id/activate', nothing, (asked) => keys.setActive(asked.visitor.caller, asked.id, true)),
+    change('admin', '/live/keys/:id/deactivate', nothing, (asked) => keys.setActive(asked.visitor.caller, asked.id, false)),
+    change('admin', '/live/keys/:id/rate-limit', z.strictObject({ rateLimit: figure.nullable() }), (asked) =>
+      keys.setRateLimit(asked.visitor.caller, asked.id, asked.body.rateLimit),
+    ),
     change('admin', '/live/keys', newKey, ({ visitor, body }) => keys.create(visitor.caller, body)),
     change('admin', '/live/keys/:id/revoke', nothing, (asked) => keys.revoke(asked.visitor.caller, asked.id)),
     change('admin', '/live/keys/:id/regenerate', nothing, (asked) => keys.regenerate(asked.visitor.caller, asked.id)),
   ];
 }
+
+function planChanges(plans: PanelVerbs['plans']): PanelRoute[] {
+  return [
+    change('admin', '/live/plans', newPlan, ({ visitor, body }) => plans.create(visitor.caller, body)),
+    change('admin', '/live/plans/:id', newPlan, (asked) => plans.update(asked.visitor.caller, asked.id, asked.body)),
+    change('admin', '/live/plans/:id/delete', nothing, (asked) => plans.remove(asked.visitor.caller, asked.id)),
+  ];
+}
+
+/** The fields that were sent: what is left out is not changed. */
+const given = <T extends object>(body: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)) as never;

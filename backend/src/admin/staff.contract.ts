@@ -20,6 +20,17 @@ const role = z.enum(['user', 'staff', 'admin']);
 const staffSession = session.extend({ account: z.object({ id: z.string(), username: z.string() }) });
 const deleted = z.object({ id: z.string(), deleted: z.literal(true) });
 
+/** A new plan; the panel takes the same. */
+export const newPlan = z.strictObject({
+  ...planFields,
+  dailyMessages: figure.default(0),
+  monthlyMessages: figure.default(0),
+  maxSessions: figure.default(0),
+  apiLimit: figure.default(0),
+  pricePerMessage: planFields.pricePerMessage.default('0.0000'),
+  currency: planFields.currency.default('USD'),
+});
+
 export const listAccounts = defineRoute({
   id: 'admin.accounts.list',
   method: 'get',
@@ -94,15 +105,7 @@ export const createPlan = defineRoute({
   path: '/admin/plans',
   summary: 'Make a plan; 0 is no limit',
   auth: 'adm',
-  body: z.strictObject({
-    ...planFields,
-    dailyMessages: figure.default(0),
-    monthlyMessages: figure.default(0),
-    maxSessions: figure.default(0),
-    apiLimit: figure.default(0),
-    pricePerMessage: planFields.pricePerMessage.default('0.0000'),
-    currency: planFields.currency.default('USD'),
-  }),
+  body: newPlan,
   status: 201,
   reply: plan,
   errors: ['ALREADY_EXISTS'],

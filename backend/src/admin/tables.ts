@@ -2,13 +2,27 @@ import { messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
+import { Plan } from '../accounts/plan.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { AuditLog } from './panel.entity.js';
 
 /** How a value is drawn; `components/Cell.tsx` has one way for each. */
 export type Look =
-  'text' | 'strong' | 'mono' | 'time' | 'yesno' | 'session' | 'message' | 'direction' | 'name' | 'json' | 'role' | 'key' | 'body';
+  | 'text'
+  | 'strong'
+  | 'mono'
+  | 'time'
+  | 'yesno'
+  | 'session'
+  | 'message'
+  | 'direction'
+  | 'name'
+  | 'json'
+  | 'role'
+  | 'key'
+  | 'body'
+  | 'limit';
 
 /**
  * One column that the panel may read. A column that has no row here does not exist for it: it is not selected, shown, searched or
@@ -125,6 +139,28 @@ export const tables: readonly TableView[] = [
     ],
   },
   {
+    id: 'plans',
+    entity: Plan,
+    plural: 'Plans',
+    singular: 'Plan',
+    group: 'Access',
+    icon: 'Sliders',
+    title: 'name',
+    order: { by: 'name', direction: 'asc' },
+    page: 'PlanPage',
+    create: { component: 'NewPlan', label: 'New plan', role: 'admin' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('name', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
+      field('dailyMessages', 'A day', 'limit', { ...list, ...sort }),
+      field('monthlyMessages', 'A month', 'limit', { ...list, ...sort }),
+      field('maxSessions', 'Sessions', 'limit', { ...list, ...sort }),
+      field('apiLimit', 'Requests an hour', 'limit', list),
+      field('pricePerMessage', 'Price', 'text', list),
+      field('currency', 'Currency', 'text', list),
+    ],
+  },
+  {
     id: 'keys',
     entity: ApiKey,
     plural: 'API keys',
@@ -133,6 +169,7 @@ export const tables: readonly TableView[] = [
     icon: 'Key',
     title: 'name',
     order: { by: 'createdAt', direction: 'desc' },
+    hiddenBy: 'deletedAt',
     page: 'KeyPage',
     create: { component: 'NewKey', label: 'New key', role: 'admin' },
     fields: [
@@ -144,7 +181,7 @@ export const tables: readonly TableView[] = [
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
       field('isActive', 'Active', 'yesno', { ...list, filter: 'flag' }),
       field('lastUsedAt', 'Last used', 'time', { ...list, ...sort }),
-      field('expiresAt', 'Expires', 'time', sort),
+      field('expiresAt', 'Expires', 'time', { ...list, ...sort }),
       field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
       field('isPrimary', 'Primary', 'yesno', { filter: 'flag' }),
       field('permissions', 'Permissions', 'json'),
@@ -168,7 +205,7 @@ export const tables: readonly TableView[] = [
       field('objectType', 'On', 'text', { ...list, filter: 'exact' }),
       field('objectId', 'Object', 'mono', { filter: 'exact' }),
       field('ip', 'From', 'mono', { ...list, filter: 'exact' }),
-      field('actorType', 'By', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'system'] }),
+      field('actorType', 'By', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'staff', 'system'] }),
       field('accountId', 'Account', 'name', { filter: 'account' }),
       field('requestId', 'Request', 'mono', { filter: 'exact' }),
       field('changes', 'Changes', 'json'),

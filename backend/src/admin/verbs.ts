@@ -1,9 +1,17 @@
+import type { StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
+import type { PlanWish } from '../accounts/plans.js';
 import type { Caller } from '../http/context.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 
 /** The role that an account can be given. */
 export type PanelRole = 'user' | 'staff' | 'admin';
+
+/** Null: the installation’s daily limit. */
+export interface SessionLimits {
+  dailyLimit?: number | null;
+  storage?: StorageMode;
+}
 
 /** What leaves the panel's sight once: a key or a one-time password, to be shown and forgotten. */
 export interface ShownOnce {
@@ -39,6 +47,7 @@ export interface PanelVerbs {
     suspend(caller: Caller, sessionId: string, reason: string): Promise<void>;
     resume(caller: Caller, sessionId: string): Promise<void>;
     pairingCode(caller: Caller, sessionId: string, phoneNumber: string): Promise<{ code: string; expiresAt: Date }>;
+    setLimits(caller: Caller, sessionId: string, changes: SessionLimits): Promise<void>;
   };
   messages: {
     sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;
@@ -50,6 +59,8 @@ export interface PanelVerbs {
     /** `secret` is the one-time password. */
     create(caller: Caller, input: { username: string; email: string; role: PanelRole }): Promise<ShownOnce>;
     setRole(caller: Caller, accountId: string, role: PanelRole): Promise<void>;
+    /** Throws `PLAN_NOT_FOUND`. */
+    setLimits(caller: Caller, accountId: string, changes: { planId?: string | null; maxMessagesPerDay?: number }): Promise<void>;
     activate(caller: Caller, accountId: string): Promise<void>;
     deactivate(caller: Caller, accountId: string): Promise<void>;
     /** `secret` is a new one-time password. */
@@ -61,8 +72,18 @@ export interface PanelVerbs {
       caller: Caller,
       input: { accountId: string; sessionId: string | null; name: string; permissions: string[] },
     ): Promise<ShownOnce>;
+    setActive(caller: Caller, keyId: string, isActive: boolean): Promise<void>;
+    /** Null: the installation’s. */
+    setRateLimit(caller: Caller, keyId: string, rateLimit: number | null): Promise<void>;
     revoke(caller: Caller, keyId: string): Promise<void>;
     regenerate(caller: Caller, keyId: string): Promise<ShownOnce>;
+  };
+  plans: {
+    create(caller: Caller, wish: PlanWish): Promise<{ id: string }>;
+    /** Holds for the next request of every account on it. */
+    update(caller: Caller, planId: string, wish: PlanWish): Promise<void>;
+    /** Throws `PLAN_IN_USE`. */
+    remove(caller: Caller, planId: string): Promise<void>;
   };
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */

@@ -3,9 +3,14 @@ import QRCode from 'qrcode';
 import { In, IsNull, LessThan, MoreThan, type DataSource, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
+import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
+import { Plan } from '../accounts/plan.entity.js';
+import { readLimits } from '../accounts/plans.js';
 import { EventRow } from '../events/event.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { Message } from '../messages/message.entity.js';
+import { dayOf, monthOf } from '../messages/periods.js';
+import { QuotaUsage, type QuotaScope } from '../messages/quota.entity.js';
 import { Session } from '../sessions/session.entity.js';
 
 /** What the pages of the panel show, read off the reader. Secrets are in none of these; times are milliseconds since 1970. */
@@ -21,6 +26,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     .getOne();
   if (!row) throw new AppError('SESSION_NOT_FOUND');
   const account = await reader.getRepository(Account).findOneBy({ id: row.accountId });
+  const day = dayOf(now, account?.timezone ?? 'UTC');
   return {
     id: row.id,
     name: row.name,
@@ -34,6 +40,11 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     deviceName: row.deviceName,
     workerId: row.workerId,
     whatsappWebVersion: row.whatsappWebVersion,
+    limits: {
+      dailyLimit: row.settings.dailyLimit ?? null,
+      storage: row.settings.storage ?? 'full',
+      today: await takenOf(reader, 'session.daily', id, day),
+    },
     counters: { sent: row.sentCount, received: row.receivedCount, failed: row.failedCount },
     memoryMb: row.memoryMb,
     roundTripMs: row.roundTripMs,
@@ -153,13 +164,20 @@ export async function eventsView(
 }
 export type EventView = Awaited<ReturnType<typeof eventsView>>[number];
 
-export async function accountView(reader: DataSource, id: string) {
+/** Messages that hold a place in an owner's day or month. */
+async function takenOf(reader: DataSource, scope: QuotaScope, ownerId: string, period: string): Promise<number> {
+  return (await reader.getRepository(QuotaUsage).findOneBy({ scope, ownerId, period }))?.taken ?? 0;
+}
+
+export async function accountView(reader: DataSource, id: string, now: Date) {
   const row = await reader.getRepository(Account).findOneBy({ id });
   if (!row) throw new AppError('ACCOUNT_NOT_FOUND');
   const [sessions, keys] = await Promise.all([
     reader.getRepository(Session).find({ where: { accountId: id, deletedAt: IsNull() }, order: { name: 'ASC' }, take: 100 }),
-    reader.getRepository(ApiKey).find({ where: { accountId: id }, order: { createdAt: 'DESC' }, take: 100 }),
+    reader.getRepository(ApiKey).find({ where: { accountId: id, deletedAt: IsNull() }, order: { createdAt: 'DESC' }, take: 100 }),
   ]);
+  const limits = await readLimits(reader, id);
+  const day = dayOf(now, limits.timezone);
   return {
     id: row.id,
     username: row.username,
@@ -168,7 +186,14 @@ export async function accountView(reader: DataSource, id: string) {
     isActive: row.isActive,
     mustChangePassword: row.mustChangePassword,
     timezone: row.timezone,
-    maxSessions: row.maxSessions,
+    storage: row.storage,
+    plan: limits.plan,
+    maxMessagesPerDay: row.maxMessagesPerDay,
+    limits: { dailyMessages: limits.dailyMessages, monthlyMessages: limits.monthlyMessages, maxSessions: limits.maxSessions },
+    usage: {
+      today: await takenOf(reader, 'account.daily', id, day),
+      thisMonth: await takenOf(reader, 'plan.monthly', id, monthOf(day)),
+    },
     lastLoginAt: ms(row.lastLoginAt),
     createdAt: ms(row.createdAt),
     sessions: sessions.map((session) => ({ id: session.id, name: session.name, status: session.status })),
@@ -178,9 +203,10 @@ export async function accountView(reader: DataSource, id: string) {
 export type AccountView = Awaited<ReturnType<typeof accountView>>;
 
 export async function keyView(reader: DataSource, id: string) {
-  const row = await reader.getRepository(ApiKey).findOneBy({ id });
+  const row = await reader.getRepository(ApiKey).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('KEY_NOT_FOUND');
-  const [account, session] = await Promise.all([
+  const [usage, account, session] = await Promise.all([
+    reader.getRepository(ApiKeyUsage).findOneBy({ keyId: id }),
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     row.sessionId ? reader.getRepository(Session).findOneBy({ id: row.sessionId }) : null,
   ]);
@@ -192,6 +218,11 @@ export async function keyView(reader: DataSource, id: string) {
     isPrimary: row.isPrimary,
     isActive: row.isActive,
     permissions: row.permissions,
+    rateLimit: row.rateLimit,
+    autoRotation: row.autoRotation,
+    isClaimable: row.isClaimable,
+    successorId: row.successorId,
+    usage: { successful: usage?.successful ?? 0, failed: usage?.failed ?? 0 },
     account: { id: row.accountId, name: account?.username ?? null },
     session: row.sessionId ? { id: row.sessionId, name: session?.name ?? null } : null,
     expiresAt: ms(row.expiresAt),
@@ -201,13 +232,34 @@ export async function keyView(reader: DataSource, id: string) {
 }
 export type KeyView = Awaited<ReturnType<typeof keyView>>;
 
+export async function planView(reader: DataSource, id: string) {
+  const row = await reader.getRepository(Plan).findOneBy({ id });
+  if (!row) throw new AppError('PLAN_NOT_FOUND');
+  const accounts = await reader.getRepository(Account).find({ where: { planId: id }, order: { username: 'ASC' }, take: 100 });
+  return {
+    id: row.id,
+    name: row.name,
+    dailyMessages: row.dailyMessages,
+    monthlyMessages: row.monthlyMessages,
+    maxSessions: row.maxSessions,
+    apiLimit: row.apiLimit,
+    pricePerMessage: row.pricePerMessage,
+    currency: row.currency,
+    updatedAt: row.updatedAt.getTime(),
+    accounts: accounts.map(({ id: accountId, username }) => ({ id: accountId, name: username })),
+  };
+}
+export type PlanView = Awaited<ReturnType<typeof planView>>;
+
 /** The choices of a form: accounts, and the sessions of each. */
 export async function choicesView(reader: DataSource) {
-  const [accounts, sessions] = await Promise.all([
+  const [plans, accounts, sessions] = await Promise.all([
+    reader.getRepository(Plan).find({ order: { name: 'ASC' }, take: 500 }),
     reader.getRepository(Account).find({ where: { isActive: true }, order: { username: 'ASC' }, take: 500 }),
     reader.getRepository(Session).find({ where: { deletedAt: IsNull() }, order: { name: 'ASC' }, take: 2000 }),
   ]);
   return {
+    plans: plans.map(({ id, name }) => ({ id, name })),
     accounts: accounts.map(({ id, username }) => ({ id, name: username })),
     sessions: sessions.map(({ id, name, accountId }) => ({ id, name, accountId })),
   };

@@ -11,7 +11,10 @@ const AccountFacts: React.FC<{ account: AccountView }> = ({ account }) => (
       ['Last login', <Ago at={account.lastLoginAt} none="never" />],
       ['Password', account.mustChangePassword ? 'one-time, to be changed at the next login' : 'their own'],
       ['Time zone', account.timezone],
-      ['Sessions at most', account.maxSessions],
+      [
+        'Kept of messages',
+        account.storage === 'metadata' ? 'who and when, no content' : 'everything, unless a session says otherwise',
+      ],
       ['Created', <Ago at={account.createdAt} />],
       ['Id', <code>{account.id}</code>],
     ]}

@@ -4,6 +4,7 @@ import type { AccountView } from '../views.js';
 import { root, usePoll, viewerOf } from './api.js';
 import AccountActions from './AccountActions.js';
 import AccountFacts from './AccountFacts.js';
+import AccountLimits from './AccountLimits.js';
 import AccountLists from './AccountLists.js';
 import Badge from './Badge.js';
 import PageHead from './PageHead.js';
@@ -51,6 +52,9 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
           ) : (
             <p className="cq-soft">Only an admin changes accounts.</p>
           )}
+        </Panel>
+        <Panel title="Limits and usage" wide>
+          <AccountLimits account={account} mayChange={me?.role === 'admin'} onSaid={told} />
         </Panel>
         <AccountLists account={account} />
       </div>

@@ -55,6 +55,8 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
       ) : (
         <em className="cq-soft">{text(row['type']) || 'no text'}</em>
       );
+    case 'limit':
+      return value ? <>{Number(value).toLocaleString('en')}</> : <span className="cq-soft">no limit</span>;
     case 'strong':
       return <b>{text(value) || text(row['chatId']) || '–'}</b>;
     default:

@@ -1,16 +1,17 @@
 import React from 'react';
+import type { KeyView } from '../views.js';
 import Ask from './Ask.js';
 import type { Saying } from './Said.js';
 
 interface KeyActionsProps {
-  id: string;
+  accessKey: KeyView;
   onSaid: (what: Saying) => void;
   /** Hears the new key, once. */
   onSecret: (secret: string) => void;
 }
 
-/** What an admin can do with a key that works. */
-const KeyActions: React.FC<KeyActionsProps> = ({ id, onSaid, onSecret }) => {
+/** What an admin can do with a key. */
+const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, onSaid, onSecret }) => {
   const onError = (text: string): void => onSaid({ tone: 'bad', text });
   return (
     <>
@@ -20,6 +21,12 @@ const KeyActions: React.FC<KeyActionsProps> = ({ id, onSaid, onSecret }) => {
         sure="The present key ends to work at once."
         onError={onError}
         onDone={(answer) => onSecret((answer as { secret: string }).secret)}
+      />
+      <Ask
+        label={isActive ? 'Switch off' : 'Switch on'}
+        path={`/live/keys/${id}/${isActive ? 'deactivate' : 'activate'}`}
+        onError={onError}
+        onDone={() => onSaid({ tone: 'good', text: isActive ? 'Switched off, from the next request on.' : 'Switched on.' })}
       />
       <Ask
         label="Revoke"

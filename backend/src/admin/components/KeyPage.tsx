@@ -5,6 +5,7 @@ import { root, usePoll, viewerOf } from './api.js';
 import Badge from './Badge.js';
 import KeyActions from './KeyActions.js';
 import KeyFacts from './KeyFacts.js';
+import KeyLimit from './KeyLimit.js';
 import Once from './Once.js';
 import PageHead from './PageHead.js';
 import Panel from './Panel.js';
@@ -36,16 +37,18 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
         back={back}
         below={
           <>
-            <Badge tone={key.isActive ? 'good' : 'bad'}>{key.isActive ? 'Active' : 'Revoked'}</Badge>
+            <Badge tone={key.isActive ? 'good' : 'bad'}>
+              {key.isClaimable ? 'To be collected' : key.isActive ? 'Active' : 'Switched off'}
+            </Badge>
             <code>
               {key.prefix}…{key.lastFour}
             </code>
           </>
         }
       >
-        {me?.role === 'admin' && key.isActive && (
+        {me?.role === 'admin' && (
           <KeyActions
-            id={key.id}
+            accessKey={key}
             onSaid={told}
             onSecret={(made) => {
               setSecret(made);
@@ -56,9 +59,16 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
       </PageHead>
       <Said what={said} />
       {secret && <Once label="The new key" secret={secret} hint="Shown this once. Only its hash is stored." />}
-      <Panel title="Details">
-        <KeyFacts accessKey={key} />
-      </Panel>
+      <div className="cq-columns">
+        <Panel title="Details">
+          <KeyFacts accessKey={key} />
+        </Panel>
+        {me?.role === 'admin' && (
+          <Panel title="Limit">
+            <KeyLimit accessKey={key} onSaid={told} />
+          </Panel>
+        )}
+      </div>
     </div>
   );
 };

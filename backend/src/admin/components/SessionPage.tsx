@@ -11,6 +11,7 @@ import Said, { type Saying } from './Said.js';
 import SendForm from './SendForm.js';
 import SessionActions from './SessionActions.js';
 import SessionFacts from './SessionFacts.js';
+import SessionLimits from './SessionLimits.js';
 import Steps from './Steps.js';
 import { sessionWord } from './words.js';
 
@@ -76,6 +77,9 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
         <div>
           <Panel title="Details">
             <SessionFacts session={session} />
+          </Panel>
+          <Panel title="Limits and storage">
+            <SessionLimits session={session} onSaid={setSaid} />
           </Panel>
           <Panel title="Last events">
             <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />

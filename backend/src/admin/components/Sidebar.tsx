@@ -17,6 +17,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
     name: 'Access',
     links: [
       ['/resources/accounts', 'Accounts', 'Users'],
+      ['/resources/plans', 'Plans', 'Sliders'],
       ['/resources/keys', 'API keys', 'Key'],
     ],
   },
