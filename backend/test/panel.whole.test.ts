@@ -5,6 +5,7 @@ import { AuditLog } from '../src/admin/panel.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';
+import { makeAccount } from './support/account.js';
 import { databases, password, startRig, type Rig } from './support/backend.js';
 
 /** The panel in the whole backend, with the real verbs, and without any worker: what it reads and changes on both databases. */
@@ -128,8 +129,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
   });
 
   it('makes, changes and deletes plans, puts accounts on them, and limits sessions and keys, by the rules of REST', async () => {
-    const { accounts } = (await data('/admin/live/choices')) as { accounts: { id: string; name: string }[] };
-    const accountId = accounts.find((account) => account.name === 'admin')!.id;
+    const { id: accountId, key } = await makeAccount(rig);
     const plan = {
       name: 'tiny',
       monthlyMessages: 1,
@@ -143,13 +143,13 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect((await admin.post('/admin/live/plans', plan)).status).toBe(409);
     expect((await admin.post('/admin/live/plans', { ...plan, currency: 'euro' })).status).toBe(422);
     await data(`/admin/live/accounts/${accountId}/limits`, { planId, maxMessagesPerDay: 7 });
-    expect(await data(`/admin/live/plans/${planId}`)).toMatchObject({ accounts: [{ name: 'admin' }] });
+    expect(await data(`/admin/live/plans/${planId}`)).toMatchObject({ accounts: [{ id: accountId }] });
     const { id: sessionId } = (await data('/admin/live/sessions', { accountId, name: 'limited' })) as { id: string };
     await data(`/admin/live/sessions/${sessionId}/limits`, { dailyLimit: 5, storage: 'metadata' });
     const body = { sessionId, recipient: '5511999990001', message: 'x', async: true, queueIfOffline: true };
     const sends = [
-      await rig.call('POST', '/messages/send-text', { body }),
-      await rig.call('POST', '/messages/send-text', { body }),
+      await rig.call('POST', '/messages/send-text', { key, body }),
+      await rig.call('POST', '/messages/send-text', { key, body }),
     ];
     expect(sends.map(({ status }) => status)).toEqual([202, 429]);
     expect(sends[0]!.body.data).toMatchObject({ text: null, cost: '0.01' });
@@ -163,7 +163,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
       limits: { dailyLimit: 5, storage: 'metadata', today: 1 },
     });
     await data(`/admin/live/plans/${planId}`, { ...plan, monthlyMessages: 0 });
-    expect((await rig.call('POST', '/messages/send-text', { body })).status).toBe(202);
+    expect((await rig.call('POST', '/messages/send-text', { key, body })).status).toBe(202);
     expect((await admin.post(`/admin/live/plans/${planId}/delete`)).status).toBe(409);
     await data(`/admin/live/accounts/${accountId}/limits`, { planId: null, maxMessagesPerDay: 0 });
     await data(`/admin/live/plans/${planId}/delete`, {});
@@ -182,7 +182,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     await data(`/admin/live/keys/${made['id']}/activate`, {});
     expect(await statuses()).toEqual([200, 200]);
     await data(`/admin/live/keys/${made['id']}/revoke`, {});
-    expect((await rig.call('DELETE', `/sessions/${sessionId}`)).status).toBe(200);
+    expect((await rig.call('DELETE', `/sessions/${sessionId}`, { key })).status).toBe(200);
   });
 
   it('has written all of it down', async () => {
