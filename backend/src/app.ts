@@ -52,6 +52,8 @@ import { createPacing } from './messages/pacing.js';
 import { createQuotas } from './messages/quotas.js';
 import { mountMessages } from './messages/routes.js';
 import { createMessageState } from './messages/state.js';
+import { createPrivacy } from './privacy/privacy.js';
+import { mountPrivacy } from './privacy/routes.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
@@ -196,6 +198,7 @@ export async function startBackend(
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
     },
   });
+  const privacy = createPrivacy({ database, events, messages, media, clock, log, dir: join(config.dataDir, 'exports') });
   const heartbeats = createHeartbeats({
     database,
     state: sessionState,
@@ -253,6 +256,7 @@ export async function startBackend(
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
   const standingOf = standing.of;
   mountEvents(http.mount, { eventLog, streams, tickets, standingOf, sessionIdOf, beatMs: streamTimes.beatMs });
+  mountPrivacy(http.mount, { privacy });
   mountOperations(http.mount, { sessions, run: gate.run });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
@@ -275,10 +279,17 @@ export async function startBackend(
   dispatcher.start();
   heartbeats.start();
   fetcher.start();
+  privacy.start();
   const sweep = (): void =>
-    void Promise.all([inbox.prune(), idempotency.prune(), keys.announceEnding(), retention.run(), media.sweep()]).catch(
-      (error: unknown) =>
-        log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(error)),
+    void Promise.all([
+      inbox.prune(),
+      idempotency.prune(),
+      keys.announceEnding(),
+      retention.run(),
+      media.sweep(),
+      privacy.prune(),
+    ]).catch((error: unknown) =>
+      log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(error)),
     );
   const sweeping = setInterval(sweep, 3_600_000);
   // Not while everything is starting: what a kill left behind, and what became too old while nothing ran.
@@ -300,6 +311,7 @@ export async function startBackend(
       await wake.stop();
       await dispatcher.stop();
       await fetcher.stop();
+      await privacy.stop();
       heartbeats.stop();
       clearTimeout(firstSweep);
       clearInterval(sweeping);

@@ -47,6 +47,8 @@ const bodies: Record<string, (world: World) => object> = {
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),
   'contacts.check': () => ({ numbers: [ana] }),
+  'privacy.exports.create': () => ({ contact: ana }),
+  'privacy.erasures.create': () => ({ contact: '5511900000009', confirm: '5511900000009' }),
   'admin.accounts.create': () => ({ username: `m-${randomUUID().slice(0, 8)}`, email: `${randomUUID()}@example.com` }),
   'admin.accounts.change': () => ({ maxMessagesPerDay: 0 }),
   'admin.plans.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
@@ -64,6 +66,8 @@ const paths: Record<string, (world: World) => string> = {
   eventId: ({ event }) => event,
   accountId: ({ accountId }) => accountId,
   planId: ({ planId }) => planId,
+  exportId: ({ exportId }) => exportId,
+  erasureId: ({ erasureId }) => erasureId,
 };
 /** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
 const streams = new Set(['events.stream', 'events.socket']);
@@ -77,6 +81,8 @@ interface World {
   message: string;
   event: string;
   planId: string;
+  exportId: string;
+  erasureId: string;
   sessionKeyId: string;
   otherSession: string;
   keys: Record<'own' | 'revoked' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
@@ -139,6 +145,8 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     return login(email);
   };
   const plan = await rig.call('POST', '/admin/plans', { ...asAdmin, body: { name: 'the first' } });
+  const exported = await made('/privacy/exports', { contact: ana });
+  const erasure = await made('/privacy/erasures', { contact: '5511900000008', confirm: '5511900000008' });
   const me = await core.get('/auth/me');
   return {
     core,
@@ -146,6 +154,8 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     session,
     message,
     event,
+    exportId: exported.id,
+    erasureId: erasure.id,
     planId: (plan.body.data as { id: string }).id,
     sessionKeyId: thisSession.id,
     otherSession: other.id,

@@ -1,4 +1,4 @@
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MessageResource, ObservedMessage } from '@chasqui/shared';
@@ -6,6 +6,7 @@ import { loginOf } from './support/account.js';
 import { databases } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { filesUnder } from './support/files.js';
 
 /** Texts that occur nowhere by chance. As bytes in a file they stand behind the header of a PNG. */
 const marks = {
@@ -22,11 +23,6 @@ const picture = Buffer.concat([
   Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64'),
   Buffer.from(marks.file),
 ]);
-
-async function filesUnder(dir: string): Promise<string[]> {
-  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-}
 
 describe.each(await databases())('what is kept of messages on %s', (database) => {
   let core: Core;

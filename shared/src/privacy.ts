@@ -51,3 +51,6 @@ export function withoutContent<T extends WorkerEventType>(type: T, payload: Work
   const strip = bare[type] as ((payload: WorkerEventPayload<T>) => WorkerEventPayload<T>) | undefined;
   return strip ? strip(payload) : payload;
 }
+
+/** What stands where a person was who was erased on request (PRV-02). */
+export const erased = 'erased';

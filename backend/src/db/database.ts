@@ -12,6 +12,8 @@ export interface Database {
   readonly reader: DataSource;
   /** The one way to a transaction. */
   readonly write: UnitOfWork;
+  /** Empties SQLite's journal, in which what was overwritten still stands. Nothing on PostgreSQL. */
+  checkpoint(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -35,6 +37,10 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
     dialect,
     reader,
     write,
+    async checkpoint() {
+      await write.idle();
+      if (dialect === 'sqlite') await writer.query('PRAGMA wal_checkpoint(TRUNCATE)');
+    },
     async close() {
       await write.idle();
       if (reader !== writer) await reader.destroy();

@@ -9,6 +9,7 @@ import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { QuotaUsage } from '../messages/quota.entity.js';
+import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js';
 
@@ -27,6 +28,7 @@ export const entities = [
   Message,
   PanelSession,
   Plan,
+  PrivacyRequest,
   QuotaUsage,
   Session,
   StreamTicket,

@@ -1,4 +1,5 @@
 import {
+  erased,
   isMediaType,
   mediaOf,
   newId,
@@ -42,6 +43,7 @@ export function createArrivals({
 
   /** A message that we sent ourselves comes back as seen: it proves that it left, and tells who the other side is. */
   async function ours(tx: Transaction, message: Message, seen: ObservedMessage): Promise<void> {
+    if (isErased(message)) return;
     const learned: Partial<Message> = {
       ...(message.whatsappId ? {} : { whatsappId: seen.whatsappId }),
       ...(seen.chat.name && !message.chatName ? { chatName: seen.chat.name } : {}),
@@ -100,13 +102,14 @@ export function createArrivals({
       if (!message || message.direction === 'inbound') return;
       // A refusal that comes after the doubt settles it; one that comes after an acknowledgement is not believed.
       if (ack < 0) return void (await state.move(tx, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
-      await state.acknowledge(tx, message, ack, { whatsappId, contact: participant, at: new Date(at) });
+      const who = isErased(message) ? {} : { whatsappId, contact: participant };
+      await state.acknowledge(tx, message, ack, { ...who, at: new Date(at) });
     },
     async edited(tx: Transaction, session: Session, { key, text, at }: WorkerEventPayload<'message.edited'>): Promise<void> {
       const message = await known(tx, session.id, key);
       // What is withheld differs in nothing: then the time tells one edit from its repetition.
       const isKnown = text === null ? message?.editedAt?.getTime() === Date.parse(at) : message?.text === plainText(text);
-      if (!message || isKnown) return;
+      if (!message || isKnown || isErased(message)) return;
       const previousText = message.text;
       const content = message.content && edit(message.content, text);
       const changes = { text: plainText(text), content, editedAt: new Date(at) };
@@ -179,6 +182,9 @@ export function createArrivals({
 }
 
 const contentOf = ({ content }: ObservedMessage): MessageContent | null => (content.type === 'withheld' ? null : content);
+
+/** The person was erased on request: nothing of them is learned again. */
+const isErased = ({ chatId, fromId }: Message): boolean => chatId === erased || fromId === erased;
 
 /** What both sides know of one person; the form that was written to stays the form to write to. */
 const joined = (ours: Contact | null, seen: Contact): Contact => ({

@@ -16,6 +16,7 @@ import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
 import { newRow, type NewMessage } from './new-message.js';
+import { presentMessage } from './present.js';
 import { createQueueLimit } from './queue-limit.js';
 import type { Quotas } from './quotas.js';
 import type { MessageState } from './state.js';
@@ -106,6 +107,7 @@ export function createMessages({
   return {
     accept,
     find,
+    present: presentMessage,
     storageOf,
     mayAccept: requireConnected,
     byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),

@@ -2,6 +2,13 @@ import { Foundation1763600000000 } from './1763600000000-foundation.js';
 import { EventPages1763700500000 } from './1763700500000-event-pages.js';
 import { Uptime1763700600000 } from './1763700600000-uptime.js';
 import { Limits1763700900000 } from './1763700900000-limits.js';
+import { Privacy1763701000000 } from './1763701000000-privacy.js';
 
 /** In order. Migrations only move forward. */
-export const migrations = [Foundation1763600000000, EventPages1763700500000, Uptime1763700600000, Limits1763700900000];
+export const migrations = [
+  Foundation1763600000000,
+  EventPages1763700500000,
+  Uptime1763700600000,
+  Limits1763700900000,
+  Privacy1763701000000,
+];

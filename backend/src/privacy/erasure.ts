@@ -1,0 +1,147 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { AppError, erased } from '@chasqui/shared';
+import type { Database } from '../db/database.js';
+import { updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Caller } from '../http/context.js';
+import type { Media } from '../media/media.js';
+import { Message } from '../messages/message.entity.js';
+import type { Messages } from '../messages/messages.js';
+import { isWith, type Pages } from './pages.js';
+import { PrivacyRequest } from './privacy-request.entity.js';
+import type { Traces } from './traces.js';
+
+/** A message to the contact that is in flight ends within a few minutes, whatever becomes of it. */
+const restMs = 5 * 60_000;
+
+/**
+ * Removes what is held about a contact; gives how much of what. Rows stay, with their times and states; whom they were with and what was
+ * said goes out of them. What waits to be sent is cancelled; a doubt is settled as failed. Begun again, it finds only what is still there.
+ */
+export function createEraser({
+  database,
+  pages,
+  messages,
+  media,
+  isStopped,
+}: {
+  database: Database;
+  pages: Pages;
+  messages: Messages;
+  media: Media;
+  isStopped: () => boolean;
+}) {
+  /**
+   * The order is what a kill needs: the forms of the person are written down first, because rows that are erased tell of none; events before
+   * rows, because it is the rows that tell which events are theirs; and events once more, for those that came meanwhile.
+   */
+  async function eraseAll(request: PrivacyRequest): Promise<Record<string, number>> {
+    const traces = await pages.tracesOf(request);
+    await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
+    const ids = new Set<string>();
+    for await (const page of pages.linesOf(request.accountId))
+      for (const line of page) if (isWith(traces, line)) ids.add(line.id);
+    const caller = systemOf(request.accountId);
+    for (const id of ids) await comeToRest(caller, id);
+    let told = await eraseEvents(request, traces, ids);
+    let files = 0;
+    for (const id of ids) files += await database.write.run((tx) => eraseOne(tx, traces, id));
+    told += await eraseEvents(request, traces, ids);
+    return { messages: ids.size, files, events: told };
+  }
+
+  async function eraseEvents({ accountId }: PrivacyRequest, traces: Traces, ids: ReadonlySet<string>): Promise<number> {
+    let told = 0;
+    for await (const page of pages.eventsOf(accountId)) {
+      const changed = page.flatMap(({ cursor, messageId, text }) => {
+        const isAbout = messageId !== null && ids.has(messageId);
+        if (!isAbout && !traces.mayBeIn(text)) return [];
+        const without = traces.removeFrom(JSON.parse(text)) as Record<string, unknown>;
+        const data = JSON.stringify(isAbout ? withoutWords(without) : without);
+        return data === text ? [] : [{ cursor, data }];
+      });
+      if (changed.length === 0) continue;
+      told += changed.length;
+      await database.write.run(async (tx) => {
+        for (const { cursor, data } of changed)
+          await runStatement(tx.manager, 'UPDATE events SET data = ? WHERE cursor = ?', [data, cursor]);
+      });
+    }
+    return told;
+  }
+
+  /** Nothing is to go out to them any more, and nothing may be in flight while its address is taken away. */
+  async function comeToRest(caller: Caller, id: string): Promise<void> {
+    for (const until = Date.now() + restMs; Date.now() < until && !isStopped(); await sleep(200)) {
+      const status = (await messages.byId(id))?.status;
+      if (status === 'queued' || status === 'scheduled') await messages.cancel(caller, id).catch(ignoreRefusal);
+      else if (status === 'uncertain') await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
+      else if (status !== 'sending') return;
+    }
+    throw new Error('A message to the contact is still being sent.');
+  }
+
+  /** Gives how many files went. */
+  async function eraseOne(tx: Transaction, traces: Traces, id: string): Promise<number> {
+    const row = await tx.manager.findOneBy(Message, { id });
+    if (!row) return 0;
+    const nobody = (one: string | null): string | null => (traces.has(one) ? erased : one);
+    await updateRows(
+      tx,
+      Message,
+      { id },
+      {
+        chatId: nobody(row.chatId) ?? erased,
+        fromId: nobody(row.fromId),
+        toId: nobody(row.toId),
+        // In a group the others' messages keep their chat's name.
+        ...(traces.has(row.chatId) ? { chatName: null } : {}),
+        contact: null,
+        whatsappId: null,
+        content: null,
+        text: null,
+        sealed: null,
+        mediaId: null,
+        mentions: [],
+        options: null,
+        quotedMessageId: null,
+        reasonText: null,
+      },
+    );
+    // A repeated request is answered with the message as it is now.
+    await runStatement(tx.manager, 'UPDATE idempotency_records SET status = NULL, body = NULL WHERE "messageId" = ?', [id]);
+    const files = (await runStatement(tx.manager, 'SELECT id FROM media_files WHERE "messageId" = ?', [id])).rows as {
+      id: string;
+    }[];
+    await media.remove(
+      tx,
+      files.map((file) => file.id),
+    );
+    return files.length;
+  }
+
+  return { eraseAll };
+}
+
+/** An event of a message without what was said in it. */
+function withoutWords(data: Record<string, unknown>): Record<string, unknown> {
+  const gone = ['content', 'text', 'previousText', 'media', 'quotedMessageId', 'whatsappId', 'contact', 'options', 'emoji'];
+  return Object.fromEntries(Object.entries(data).map(([name, value]) => [name, gone.includes(name) ? null : value]));
+}
+
+const ignoreRefusal = (error: unknown): void => {
+  if (!(error instanceof AppError)) throw error; // Otherwise it moved on by itself, and is looked at again.
+};
+
+/** Who acts when a request is carried out. */
+const systemOf = (accountId: string): Caller => ({
+  accountId,
+  role: 'user',
+  credential: { type: 'none', id: null, name: 'erasure' },
+  permissions: [],
+  sessionId: null,
+  isPasswordLogin: false,
+  requestId: '',
+  ip: null,
+});

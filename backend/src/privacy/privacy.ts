@@ -1,0 +1,203 @@
+import { rm, stat } from 'node:fs/promises';
+import { AppError, newId } from '@chasqui/shared';
+import type { Database } from '../db/database.js';
+import { among, insertRow, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Events } from '../events/events.js';
+import type { Caller } from '../http/context.js';
+import { recordAudit } from '../lib/audit.js';
+import type { Clock } from '../lib/clock.js';
+import { errorFields, type Log } from '../lib/log.js';
+import type { Media } from '../media/media.js';
+import type { Messages } from '../messages/messages.js';
+import { createEraser } from './erasure.js';
+import { createExporter } from './export.js';
+import { addressOf, createPages } from './pages.js';
+import { PrivacyRequest } from './privacy-request.entity.js';
+
+const keptMs = 7 * 86_400_000;
+const pollMs = 5_000;
+/** Begun so long ago and not finished: whoever did it is gone. */
+const abandonedMs = 10 * 60_000;
+const claimSql = `UPDATE privacy_requests SET status = 'running', "startedAt" = ? WHERE id = ? AND (status = 'queued' OR (status = 'running' AND "startedAt" < ?))`;
+const waitingSql = `SELECT id FROM privacy_requests WHERE status = 'queued' OR (status = 'running' AND "startedAt" < ?) ORDER BY "createdAt" LIMIT 10`;
+
+export type Privacy = ReturnType<typeof createPrivacy>;
+
+/**
+ * Hands out, or removes, all that is held about one contact of an account. Both go through the account's messages and events page by page,
+ * so that nothing else waits for them, and both may be begun again: an export is written aside and renamed, an erasure finds only what is
+ * still there. A row in `privacy_requests` is the job; killed amid it, it is begun again.
+ *
+ * Beyond the reach of an erasure: WhatsApp itself, the session's browser profile, and the
+ * last few thousand events in a worker's journal, which newer ones push out.
+ */
+export function createPrivacy({
+  database,
+  events,
+  messages,
+  media,
+  clock,
+  log,
+  dir,
+}: {
+  database: Database;
+  events: Events;
+  messages: Messages;
+  media: Media;
+  clock: Clock;
+  log: Log;
+  /** Of the archives. */
+  dir: string;
+}) {
+  const rows = database.reader.getRepository(PrivacyRequest);
+  const pages = createPages(database);
+  const exporter = createExporter({ database, pages, messages, media, dir });
+  const eraser = createEraser({ database, pages, messages, media, isStopped: () => stopped });
+  const { pathOf } = exporter;
+  let stopped = false;
+  let running: Promise<void> | null = null;
+  let timer: NodeJS.Timeout | undefined;
+
+  /** Earlier exports of the same person, and whom the requests named. */
+  async function forgetRequests({ accountId, contact }: PrivacyRequest): Promise<void> {
+    const address = addressOf(contact ?? '');
+    const same = (await rows.findBy({ accountId })).filter((one) => one.contact !== null && addressOf(one.contact) === address);
+    for (const { id, kind } of same) if (kind === 'export') await rm(pathOf(id), { force: true });
+    const them = among(
+      database.reader,
+      'id',
+      same.map(({ id }) => id),
+    );
+    await database.write.run((tx) =>
+      runStatement(
+        tx.manager,
+        `UPDATE privacy_requests SET contact = NULL, forms = NULL, "expiresAt" = NULL WHERE ${them.condition}`,
+        [them.parameter],
+      ),
+    );
+  }
+
+  async function work(request: PrivacyRequest): Promise<void> {
+    const now = clock.now();
+    const { affected } = await database.write.run((tx) =>
+      runStatement(tx.manager, claimSql, [now.getTime(), request.id, now.getTime() - abandonedMs]),
+    );
+    if (affected === 0) return;
+    const { id, accountId, contact, kind } = request;
+    const settle = (changes: Partial<PrivacyRequest>, tell: (tx: Transaction) => Promise<unknown>): Promise<void> =>
+      database.write.run(async (tx) => {
+        await updateRows(tx, PrivacyRequest, { id }, { ...changes, finishedAt: clock.now() });
+        await tell(tx);
+      });
+    try {
+      if (kind === 'export') {
+        const counts = await exporter.exportAll(request);
+        const expiresAt = new Date(clock.now().getTime() + keptMs);
+        await settle({ status: 'done', counts, expiresAt }, (tx) =>
+          events.append(tx, {
+            accountId,
+            sessionId: null,
+            type: 'export.ready',
+            data: { exportId: id, expiresAt: expiresAt.toISOString() },
+          }),
+        );
+      } else {
+        const counts = await eraser.eraseAll(request);
+        await forgetRequests(request);
+        await database.checkpoint();
+        await settle({ status: 'done', counts }, (tx) =>
+          events.append(tx, { accountId, sessionId: null, type: 'contact.erased', data: { contact: contact ?? '' } }),
+        );
+      }
+    } catch (error) {
+      log.error('An export or erasure of a contact failed.', { requestId: id, kind, ...errorFields(error) });
+      if (!stopped) await settle({ status: 'failed' }, async () => undefined);
+    }
+  }
+
+  async function round(): Promise<void> {
+    const found = (await runStatement(database.reader, waitingSql, [clock.now().getTime() - abandonedMs])).rows as {
+      id: string;
+    }[];
+    for (const { id } of found) if (!stopped) await work(await rows.findOneByOrFail({ id }));
+  }
+
+  function wake(): void {
+    if (stopped || running) return;
+    running = round()
+      .catch((error: unknown) =>
+        log.error('Exports and erasures could not be looked through; it is tried again.', errorFields(error)),
+      )
+      .finally(() => (running = null));
+  }
+
+  async function ask(caller: Caller, kind: PrivacyRequest['kind'], contact: string): Promise<PrivacyRequest> {
+    addressOf(contact);
+    const now = clock.now();
+    const request: PrivacyRequest = {
+      id: newId(now.getTime()),
+      accountId: caller.accountId,
+      kind,
+      status: 'queued',
+      contact,
+      forms: null,
+      counts: {},
+      createdAt: now,
+      startedAt: null,
+      finishedAt: null,
+      expiresAt: null,
+    };
+    await database.write.run(async (tx) => {
+      await insertRow(tx, PrivacyRequest, request);
+      // That it was asked for, not about whom.
+      const action = kind === 'export' ? 'contact.export' : 'contact.erase';
+      await recordAudit(tx, caller, { action, objectType: 'contact', objectId: request.id, at: now });
+    });
+    wake();
+    return request;
+  }
+
+  async function find(accountId: string, kind: PrivacyRequest['kind'], id: string): Promise<PrivacyRequest> {
+    const request = await rows.findOneBy({ id, accountId, kind });
+    if (!request) throw new AppError(kind === 'export' ? 'EXPORT_NOT_FOUND' : 'ERASURE_NOT_FOUND');
+    return request;
+  }
+
+  return {
+    /** Throws `INVALID_RECIPIENT` for what is no person. */
+    askForExport: (caller: Caller, contact: string): Promise<PrivacyRequest> => ask(caller, 'export', contact),
+    /** Throws `CONFIRMATION_REQUIRED` when `confirm` is not the contact once more. */
+    async askForErasure(caller: Caller, contact: string, confirm: string): Promise<PrivacyRequest> {
+      if (confirm !== contact) throw new AppError('CONFIRMATION_REQUIRED', { field: 'confirm' });
+      return ask(caller, 'erasure', contact);
+    },
+    find,
+    /** Where an export's archive lies. Throws `EXPORT_NOT_READY`, `MEDIA_EXPIRED`. */
+    async archive(accountId: string, id: string): Promise<string> {
+      const request = await find(accountId, 'export', id);
+      if (request.status === 'queued' || request.status === 'running')
+        throw new AppError('EXPORT_NOT_READY', { status: request.status });
+      const isThere = request.status === 'done' && (await stat(pathOf(id)).catch(() => null));
+      if (!isThere || !request.expiresAt || request.expiresAt <= clock.now()) throw new AppError('MEDIA_EXPIRED');
+      return pathOf(id);
+    },
+    /** Deletes archives whose time is over. */
+    async prune(): Promise<void> {
+      const sql = `SELECT id FROM privacy_requests WHERE kind = 'export' AND "expiresAt" <= ?`;
+      const over = (await runStatement(database.reader, sql, [clock.now().getTime()])).rows as { id: string }[];
+      for (const { id } of over) await rm(pathOf(id), { force: true });
+    },
+    start(): void {
+      wake();
+      timer = setInterval(wake, pollMs);
+      timer.unref();
+    },
+    async stop(): Promise<void> {
+      stopped = true;
+      clearInterval(timer);
+      await running;
+    },
+  };
+}

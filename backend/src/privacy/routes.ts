@@ -1,0 +1,47 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { handled } from '@chasqui/shared/express';
+import type { Mount } from '../http/server.js';
+import * as contract from './contract.js';
+import type { PrivacyRequest } from './privacy-request.entity.js';
+import type { Privacy } from './privacy.js';
+
+const present = (request: PrivacyRequest) => ({
+  id: request.id,
+  contact: request.contact,
+  status: request.status,
+  counts: request.counts,
+  createdAt: request.createdAt.toISOString(),
+  finishedAt: request.finishedAt?.toISOString() ?? null,
+});
+const presentExport = (request: PrivacyRequest) => ({
+  ...present(request),
+  expiresAt: request.expiresAt?.toISOString() ?? null,
+});
+
+export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): void {
+  mount(contract.createExport, async ({ body }, caller) => presentExport(await privacy.askForExport(caller, body.contact)));
+  mount(contract.readExport, async ({ params }, caller) =>
+    presentExport(await privacy.find(caller.accountId, 'export', params.exportId)),
+  );
+  mount(contract.exportFile, async ({ params }, caller, { res }) => {
+    const path = await privacy.archive(caller.accountId, params.exportId);
+    const { size } = await stat(path);
+    res.set({
+      'Content-Type': 'application/zip',
+      'Content-Length': String(size),
+      'Content-Disposition': `attachment; filename="export-${params.exportId}.zip"`,
+      'X-Content-Type-Options': 'nosniff',
+      'Cache-Control': 'no-store',
+    });
+    await pipeline(createReadStream(path), res);
+    return handled;
+  });
+  mount(contract.createErasure, async ({ body }, caller) =>
+    present(await privacy.askForErasure(caller, body.contact, body.confirm)),
+  );
+  mount(contract.readErasure, async ({ params }, caller) =>
+    present(await privacy.find(caller.accountId, 'erasure', params.erasureId)),
+  );
+}

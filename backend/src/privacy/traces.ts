@@ -1,0 +1,61 @@
+import { erased, parseMessageKey } from '@chasqui/shared';
+
+/** All forms in which one person appears: ids of chats and people (`5511…@c.us`, `…@lid`) and the number, with and without `+`. */
+export class Traces {
+  private readonly ids = new Set<string>();
+  private readonly numbers = new Set<string>();
+
+  constructor(ids: Iterable<string>) {
+    for (const id of ids) this.add(id);
+  }
+
+  /** Gives whether it was new. */
+  add(id: string | null | undefined): boolean {
+    if (!id || this.ids.has(id)) return false;
+    this.ids.add(id);
+    const [, digits] = /^(\d+)@(c\.us|s\.whatsapp\.net)$/.exec(id) ?? [];
+    if (digits) this.numbers.add(digits);
+    return true;
+  }
+
+  all(): string[] {
+    return [...this.ids];
+  }
+
+  has(id: string | null | undefined): boolean {
+    return typeof id === 'string' && this.ids.has(id);
+  }
+
+  /** Whether a text may hold one of the forms: asked before anything is looked at more closely. */
+  mayBeIn(text: string): boolean {
+    for (const id of this.ids) if (text.includes(id)) return true;
+    for (const number of this.numbers) if (text.includes(number)) return true;
+    return false;
+  }
+
+  /**
+   * The value without the person: whoever has one of the ids becomes nobody, and each text that is one of the forms, or a message id of
+   * WhatsApp's that holds one, is removed. Texts of other people that only mention a number stay theirs.
+   */
+  removeFrom(value: unknown): unknown {
+    if (typeof value === 'string') return this.isForm(value) ? erased : value;
+    if (Array.isArray(value)) return value.map((item) => this.removeFrom(item));
+    if (typeof value !== 'object' || value === null) return value;
+    const isThem = this.isForm((value as { id?: unknown }).id) || this.isForm((value as { phone?: unknown }).phone);
+    return Object.fromEntries(
+      Object.entries(value).map(([name, part]) => [
+        name,
+        isThem && personal.has(name) ? (name === 'id' ? erased : null) : this.removeFrom(part),
+      ]),
+    );
+  }
+
+  private isForm(value: unknown): boolean {
+    if (typeof value !== 'string') return false;
+    if (this.ids.has(value) || this.numbers.has(value.replace(/^\+/, ''))) return true;
+    const message = parseMessageKey(value);
+    return message !== null && this.mayBeIn(value);
+  }
+}
+
+const personal = new Set(['id', 'phone', 'lid', 'name', 'pushName', 'number']);

@@ -1,0 +1,205 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { promisify } from 'node:util';
+import { fromBuffer, type Entry, type ZipFile } from 'yauzl';
+import type { MessageResource, ObservedMessage } from '@chasqui/shared';
+import { databases, type Reply } from './support/backend.js';
+import { ana, dataOf, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+import { filesUnder } from './support/files.js';
+
+const ben = '5511999990077';
+const lid = '900100200300@lid';
+const group = '120363000000000001@g.us';
+const marks = {
+  body: 'SAID-by-ana-5a1c',
+  name: 'NAME-of-ana-6b2d',
+  answer: 'TOLD-to-ana-7c3e',
+  group: 'IN-group-8d4f',
+  ben: 'SAID-to-ben-9e5a',
+};
+const picture = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+
+async function unzip(bytes: Buffer): Promise<Map<string, Buffer>> {
+  const zip = (await promisify(
+    fromBuffer as never as (bytes: Buffer, options: object, done: (error: Error | null, zip: ZipFile) => void) => void,
+  )(bytes, {
+    lazyEntries: true,
+  })) as ZipFile;
+  const files = new Map<string, Buffer>();
+  await new Promise<void>((resolve, reject) => {
+    zip.on('entry', (entry: Entry) =>
+      zip.openReadStream(entry, (error, stream) => {
+        if (error) return reject(error);
+        const chunks: Buffer[] = [];
+        stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+        stream.on('end', () => (files.set(entry.fileName, Buffer.concat(chunks)), zip.readEntry()));
+      }),
+    );
+    zip.on('end', resolve);
+    zip.readEntry();
+  });
+  return files;
+}
+
+describe.each(await databases())('one contact on %s', (database) => {
+  let core: Core;
+  const ids: Record<string, string> = {};
+  beforeAll(async () => {
+    core = await startCore({ database });
+    const seen = (more: Partial<ObservedMessage>, text: string): ObservedMessage =>
+      core.inbound(text, { contact: { id: `${ana}@c.us`, phone: `+${ana}`, lid, name: marks.name }, ...more });
+    const tell = (message: ObservedMessage) => core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
+    await tell(seen({ chat: { id: `${ana}@c.us`, type: 'private', name: marks.name } }, marks.body));
+    // Later WhatsApp calls her by her hidden id alone.
+    await tell(
+      seen(
+        {
+          chat: { id: lid, type: 'private', name: marks.name },
+          contact: { id: lid, phone: null, lid, name: marks.name },
+          from: lid,
+          whatsappId: `false_${lid}_3AHIDDEN`,
+          key: '3AHIDDEN',
+        },
+        `${marks.body} again`,
+      ),
+    );
+    await tell(
+      seen(
+        {
+          chat: { id: group, type: 'group', name: 'The street' },
+          whatsappId: `false_${group}_3AGROUP_${ana}@c.us`,
+          key: '3AGROUP',
+        },
+        marks.group,
+      ),
+    );
+    const sent = dataOf(await core.send(marks.answer, {}, { 'Idempotency-Key': 'to-ana' }));
+    ids['sent'] = sent.id;
+    ids['image'] = dataOf(
+      await core.post('/messages/send-media', { recipient: ana, mediaBase64: picture, caption: marks.answer }),
+    ).id;
+    await core.reaches(ids['image'], 'sent');
+    await core.worker.emit(core.sessionId, 'message.reaction', {
+      whatsappId: sent.whatsappId!,
+      key: sent.whatsappId!.split('_')[2]!,
+      chat: sent.chat,
+      contact: { id: `${ana}@c.us`, phone: `+${ana}`, lid, name: marks.name },
+      emoji: '🎉',
+      at: new Date().toISOString(),
+    });
+    ids['ben'] = dataOf(await core.send(marks.ben, { recipient: ben })).id;
+  });
+  afterAll(() => core?.close());
+
+  const done = (kind: 'exports' | 'erasures', id: string) =>
+    eventually('it to be done', async () => {
+      const { data } = (await core.get(`/privacy/${kind}/${id}`)).body as {
+        data: { status: string; counts: Record<string, number> };
+      };
+      return ['done', 'failed'].includes(data.status) ? data : null;
+    });
+  const fileOf = (id: string) =>
+    fetch(`${core.rig.url}/api/v1/privacy/exports/${id}/file`, { headers: { authorization: `ApiKey ${core.rig.apiKey}` } });
+  const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
+
+  async function foundIn(text: string): Promise<string[]> {
+    const tables =
+      database === 'postgres'
+        ? await core.rig.database.reader.query<{ name: string }[]>(
+            "SELECT tablename AS name FROM pg_tables WHERE schemaname = 'public'",
+          )
+        : await core.rig.database.reader.query<{ name: string }[]>("SELECT name FROM sqlite_master WHERE type = 'table'");
+    const found: string[] = [];
+    for (const { name } of tables) {
+      const rows = await core.rig.database.reader.query<object[]>(`SELECT * FROM "${name}"`);
+      for (const row of rows)
+        if (JSON.stringify(row).includes(text)) found.push(`${name} ${(row as { type?: string }).type ?? ''}`.trim());
+    }
+    for (const file of await filesUnder(core.rig.dataDir))
+      if ((await readFile(file)).includes(text)) found.push(file.slice(core.rig.dataDir.length));
+    return found;
+  }
+
+  test('what is no person, and what is not confirmed, is refused', async () => {
+    expect(codeOf(await core.post('/privacy/exports', { contact: 'nobody' }))).toEqual([422, 'INVALID_RECIPIENT']);
+    expect(codeOf(await core.post('/privacy/exports', { contact: group }))).toEqual([422, 'INVALID_RECIPIENT']);
+    expect(codeOf(await core.post('/privacy/erasures', { contact: ana, confirm: ben }))).toEqual([422, 'CONFIRMATION_REQUIRED']);
+  });
+
+  test('an export holds every message, event and file of theirs, under every name of theirs, and nobody else’s', async () => {
+    const asked = await core.post('/privacy/exports', { contact: `+${ana}` });
+    expect([asked.status, asked.body.data]).toMatchObject([202, { contact: `+${ana}` }]);
+    ids['export'] = (asked.body.data as { id: string }).id;
+    const early = await fileOf(ids['export']);
+    if (early.status !== 200)
+      expect([early.status, ((await early.json()) as Reply['body']).error?.code]).toEqual([409, 'EXPORT_NOT_READY']);
+    expect(await done('exports', ids['export'])).toMatchObject({ status: 'done', counts: { messages: 5, files: 1 } });
+    const answer = await fileOf(ids['export']);
+    expect(answer.headers.get('content-type')).toBe('application/zip');
+    const files = await unzip(Buffer.from(await answer.arrayBuffer()));
+    const messages = JSON.parse(files.get('messages.json')!.toString()) as MessageResource[];
+    expect(messages.map(({ text }) => text).sort()).toEqual(
+      [marks.answer, marks.answer, marks.body, `${marks.body} again`, marks.group].sort(),
+    );
+    const events = files.get('events.json')!.toString();
+    expect(events).toContain('🎉');
+    expect([...files.keys()].filter((name) => name.startsWith('media/'))).toHaveLength(1);
+    expect([...files].find(([name]) => name.startsWith('media/'))![1].equals(Buffer.from(picture, 'base64'))).toBe(true);
+    for (const bytes of files.values()) expect(bytes.includes(marks.ben)).toBe(false);
+    expect((await core.events('export.ready')).map(({ data }) => data['exportId'])).toEqual([ids['export']]);
+  });
+
+  test('an erasure leaves rows and counts, and nothing of the person in any table or file', async () => {
+    await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+    const waiting = dataOf(await core.send(marks.answer, { async: true, queueIfOffline: true }));
+    const counters = async () => ((await core.get('/sessions')).body.data as { counters: object }[])[0]!.counters;
+    const before = await counters();
+    const asked = await core.post('/privacy/erasures', { contact: ana, confirm: ana });
+    expect(asked.status).toBe(202);
+    const { id } = asked.body.data as { id: string };
+    expect(await done('erasures', id)).toMatchObject({ status: 'done', contact: null, counts: { messages: 6, files: 1 } });
+    for (const text of [marks.body, marks.answer, marks.name, marks.group, lid])
+      expect([text, await foundIn(text)]).toEqual([text, []]);
+    // Named once, for integrations that must do the same.
+    expect((await foundIn(ana)).filter((place) => !place.startsWith('/'))).toEqual(['events contact.erased']);
+    expect(await core.message(ids['sent']!)).toMatchObject({
+      status: 'sent',
+      text: null,
+      content: null,
+      contact: null,
+      chat: { id: 'erased' },
+    });
+    expect((await core.message(waiting.id)).status).toBe('cancelled');
+    expect((await core.get(`/messages/${ids['image']}/media`)).status).toBe(404);
+    expect((await core.message(ids['ben']!)).text).toBe(marks.ben);
+    expect(await counters()).toEqual(before);
+    // The export goes with them.
+    expect((await filesUnder(core.rig.dataDir)).filter((file) => file.includes('/exports/'))).toEqual([]);
+    expect((await fileOf(ids['export']!)).status).toBe(410);
+    const audit = (await core.get('/audit?action=contact.erase')).body.data as object[];
+    expect(audit).toMatchObject([{ action: 'contact.erase', object: { type: 'contact', id }, changes: {} }]);
+    await core.worker.move(core.sessionId, 'connected', null);
+  });
+
+  test('what WhatsApp tells of them afterwards does not bring them back, and a repeated request sends nothing again', async () => {
+    const [left] = core.worker.left.filter(({ messageId }) => messageId === ids['sent']);
+    const { reservedId: key } = left!.command;
+    const chat = { id: `${ana}@c.us`, type: 'private' as const, name: marks.name };
+    await core.worker.emit(core.sessionId, 'message.ack', {
+      whatsappId: `true_${ana}@c.us_${key}`,
+      key,
+      chat,
+      at: new Date().toISOString(),
+      ack: 3,
+      participant: { id: `${ana}@c.us`, phone: `+${ana}`, lid, name: marks.name },
+    });
+    const own = core.inbound(marks.answer, { fromMe: true, key, chat, whatsappId: `true_${ana}@c.us_${key}`, ack: 3 });
+    await core.worker.emit(core.sessionId, 'message.observed', { message: own, origin: 'backfill' });
+    expect(await core.message(ids['sent']!)).toMatchObject({ status: 'read', text: null, contact: null, chat: { id: 'erased' } });
+    expect(await foundIn(marks.name)).toEqual([]);
+    const again = await core.send(marks.answer, {}, { 'Idempotency-Key': 'to-ana' });
+    expect(dataOf(again)).toMatchObject({ id: ids['sent'], text: null });
+    expect(core.worker.left.filter(({ messageId }) => messageId === ids['sent'])).toHaveLength(1);
+  });
+});

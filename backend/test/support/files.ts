@@ -1,0 +1,8 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Every file below a folder. */
+export async function filesUnder(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
