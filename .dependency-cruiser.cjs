@@ -4,8 +4,8 @@
 const test = '\\.test\\.ts$|/test/';
 const domains = 'accounts|sessions|messages|media|events|webhooks|campaigns|statistics|privacy';
 
-/** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans are the accounts' second noun. */
-const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/accounts/plans\\.ts$|^backend/src/(${domains})/[^/]+\\.entity\\.ts$`;
+/** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans are the accounts' second noun, the log is the events'. */
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/plans|events/log)\\.ts$|^backend/src/(${domains})/[^/]+\\.entity\\.ts$`;
 
 module.exports = {
   forbidden: [

@@ -35,6 +35,7 @@ import { createServer } from './http/server.js';
 import { admitTickets, createStanding } from './http/standing.js';
 import { createRetention } from './jobs/retention.js';
 import { systemClock, type Clock } from './lib/clock.js';
+import { createEgress } from './lib/egress.js';
 import { createLog, errorFields, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
@@ -58,6 +59,12 @@ import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
 import { createStorageOf } from './messages/storage.js';
+import { createDeliveries } from './webhooks/deliveries.js';
+import { createWebhookDispatcher, type WebhookOptions } from './webhooks/dispatcher.js';
+import { createWebhookHistory } from './webhooks/history.js';
+import { createPost } from './webhooks/post.js';
+import { mountWebhooks } from './webhooks/routes.js';
+import { createWebhooks } from './webhooks/webhooks.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
 import { createGate } from './whatsapp/gate.js';
@@ -102,7 +109,22 @@ export async function startBackend(
   const database = await openDatabase(config.database);
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
 
-  const events = createEvents({ clock });
+  const sealer = createSealer(config.encryptionKeys);
+  const egress = createEgress({ allow: config.EGRESS_ALLOW });
+  const deliveries = createDeliveries({ database, owner: presence.owner });
+  const webhooks = createWebhooks({
+    database,
+    deliveries,
+    sealer,
+    egress,
+    clock,
+    rules: {
+      mostPerSession: config.MAX_WEBHOOKS_PER_SESSION,
+      mostPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
+      httpsOnly: config.NODE_ENV === 'production',
+    },
+  });
+  const events = createEvents({ clock, deliver: webhooks.deliver });
   const keys = createApiKeys({
     database,
     clock,
@@ -120,9 +142,8 @@ export async function startBackend(
   const accounts = createAccounts({ database, clock, keys, tokens, timezone: config.QUOTA_TIMEZONE });
   accounts.onChanged(plans.forget);
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
-  const limits = createRequestLimits(windows, limitFigures(config), keyUsage.note);
-  const safeFetch = createSafeFetch({ allow: config.EGRESS_ALLOW });
-  const sealer = createSealer(config.encryptionKeys);
+  const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
+  const safeFetch = createSafeFetch(egress);
   const contents = createContents(sealer);
   const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
   const media = createMedia({
@@ -198,6 +219,20 @@ export async function startBackend(
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
     },
   });
+  const { post, close: closePosts } = createPost(egress);
+  const webhookDispatcher = createWebhookDispatcher({
+    database,
+    deliveries,
+    presence,
+    post,
+    open: webhooks.open,
+    disable: webhooks.disable,
+    clock,
+    log,
+    options: webhookOptions(config),
+  });
+  webhooks.connect({ wake: webhookDispatcher.wake, events });
+  const webhookHistory = createWebhookHistory({ database, eventLog, clock, wake: webhookDispatcher.wake });
   const privacy = createPrivacy({ database, events, messages, media, clock, log, dir: join(config.dataDir, 'exports') });
   const heartbeats = createHeartbeats({
     database,
@@ -256,6 +291,14 @@ export async function startBackend(
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
   const standingOf = standing.of;
   mountEvents(http.mount, { eventLog, streams, tickets, standingOf, sessionIdOf, beatMs: streamTimes.beatMs });
+  mountWebhooks(http.mount, {
+    webhooks,
+    history: webhookHistory,
+    dispatcher: webhookDispatcher,
+    sessions,
+    eventLog,
+    clock,
+  });
   mountPrivacy(http.mount, { privacy });
   mountOperations(http.mount, { sessions, run: gate.run });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
@@ -280,12 +323,14 @@ export async function startBackend(
   heartbeats.start();
   fetcher.start();
   privacy.start();
+  webhookDispatcher.start();
   const sweep = (): void =>
     void Promise.all([
       inbox.prune(),
       idempotency.prune(),
       keys.announceEnding(),
       retention.run(),
+      webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
       media.sweep(),
       privacy.prune(),
     ]).catch((error: unknown) =>
@@ -312,6 +357,8 @@ export async function startBackend(
       await dispatcher.stop();
       await fetcher.stop();
       await privacy.stop();
+      await webhookDispatcher.stop();
+      closePosts();
       heartbeats.stop();
       clearTimeout(firstSweep);
       clearInterval(sweeping);
@@ -337,6 +384,20 @@ const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, askMs: 3_000, stall
 const limitFigures = (config: Config): LimitFigures => ({
   address: { limit: config.IP_RATE_LIMIT, windowMs: config.IP_RATE_WINDOW, factor: config.IP_RATE_AUTHENTICATED_FACTOR },
   key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
+});
+
+const usualDelays = [5_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
+
+const webhookOptions = (config: Config): WebhookOptions => ({
+  timeoutMs: config.WEBHOOK_TIMEOUT,
+  concurrency: config.WEBHOOK_CONCURRENCY,
+  disableAfterMs: config.WEBHOOK_DISABLE_AFTER_DAYS * 86_400_000,
+  schedule: {
+    delays: config.WEBHOOK_RETRY_DELAYS?.split(',').map(Number) ?? usualDelays,
+    repeats: config.WEBHOOK_RETRY_DELAYS === undefined,
+    maxRetries: config.WEBHOOK_MAX_RETRIES ?? null,
+    windowMs: config.WEBHOOK_RETRY_WINDOW_HOURS * 3_600_000,
+  },
 });
 
 const defaultSettings = (config: Config) => ({

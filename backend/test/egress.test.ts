@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createSafeFetch, isPublicAddress } from '../src/lib/safe-fetch.js';
+import { createEgress, isPublicAddress } from '../src/lib/egress.js';
+import { createSafeFetch } from '../src/lib/safe-fetch.js';
 
 /** A canary on both loopbacks: whatever the spelling, it must not see a connection. */
 const canaries: Server[] = [];
@@ -58,7 +59,7 @@ test.each([
   '%31%32%37.0.0.1',
   '127。0。0。1',
 ])('http://%s is refused without a connection', async (host) => {
-  await expect(createSafeFetch({ allow: [] })(`http://${host}:${port}/`, limits)).rejects.toMatchObject({
+  await expect(createSafeFetch(createEgress({ allow: [] }))(`http://${host}:${port}/`, limits)).rejects.toMatchObject({
     code: expect.stringMatching(/^(URL_NOT_ALLOWED|MEDIA_URL_FAILED)$/),
   });
   expect(connections).toBe(0);
@@ -73,7 +74,7 @@ test.each([
   'not a url',
   'http://',
 ])('%s is no URL for us', async (url) => {
-  await expect(createSafeFetch({ allow: [] })(url, limits)).rejects.toMatchObject({ code: 'URL_NOT_ALLOWED' });
+  await expect(createSafeFetch(createEgress({ allow: [] }))(url, limits)).rejects.toMatchObject({ code: 'URL_NOT_ALLOWED' });
 });
 
 test.each([
@@ -103,17 +104,19 @@ test.each([
   ['a name without addresses', [[]]],
 ] as [string, string[][]][])('%s is refused without a connection', async (_what, answers) => {
   const asked: string[] = [];
-  const fetch = createSafeFetch({
-    allow: [],
-    resolve: (hostname, _options, done) => {
-      asked.push(hostname);
-      const addresses = answers[Math.min(asked.length, answers.length) - 1]!;
-      done(
-        null,
-        addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
-      );
-    },
-  });
+  const fetch = createSafeFetch(
+    createEgress({
+      allow: [],
+      resolve: (hostname, _options, done) => {
+        asked.push(hostname);
+        const addresses = answers[Math.min(asked.length, answers.length) - 1]!;
+        done(
+          null,
+          addresses.map((address) => ({ address, family: address.includes(':') ? 6 : 4 })),
+        );
+      },
+    }),
+  );
   await expect(fetch(`http://rebind.example.com:${port}/`, limits)).rejects.toMatchObject({
     code: expect.stringMatching(/^(URL_NOT_ALLOWED|MEDIA_URL_FAILED)$/),
   });
@@ -124,14 +127,16 @@ test('a name that changes its mind gains nothing: it is asked once, by the conne
   // 198.18.0.0/15 is for benchmarks: allowed here as if it were public, and nobody is there.
   const answers = ['198.18.0.1', '127.0.0.1', '127.0.0.1'];
   const asked: string[] = [];
-  const fetch = createSafeFetch({
-    allow: ['198.18.0.0/15'],
-    resolve: (_hostname, _options, done) => {
-      const address = answers[asked.length]!;
-      asked.push(address);
-      done(null, [{ address, family: 4 }]);
-    },
-  });
+  const fetch = createSafeFetch(
+    createEgress({
+      allow: ['198.18.0.0/15'],
+      resolve: (_hostname, _options, done) => {
+        const address = answers[asked.length]!;
+        asked.push(address);
+        done(null, [{ address, family: 4 }]);
+      },
+    }),
+  );
   const once = () => fetch(`http://rebind.example.com:${port}/`, { ...limits, timeoutMs: 300 });
   await expect(once()).rejects.toMatchObject({ code: 'MEDIA_URL_FAILED' });
   expect(asked).toEqual(['198.18.0.1']);
@@ -149,7 +154,7 @@ test('a network that the operator allows is reached; size, status and redirects 
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const fetch = createSafeFetch({ allow: ['127.0.0.0/8'] });
+  const fetch = createSafeFetch(createEgress({ allow: ['127.0.0.0/8'] }));
   expect(await fetch(`${at}/a%20b.png`, limits)).toEqual({
     bytes: Buffer.from('hello'),
     mimetype: 'image/png',

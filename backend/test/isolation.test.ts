@@ -47,6 +47,20 @@ const bodies: Record<string, (world: World) => object> = {
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),
   'contacts.check': () => ({ numbers: [ana] }),
+  'webhooks.create': () => ({ url: 'https://example.com/hook', events: ['message.received'] }),
+  'sessionWebhooks.create': () => ({ url: 'https://example.com/hook', events: ['message.received'] }),
+  'sessionWebhook.create': () => ({ url: 'https://example.com/hook', events: ['message.received'] }),
+  'webhooks.preview': () => ({}),
+  'webhooks.update': () => ({ description: 'by the matrix' }),
+  'sessionWebhook.update': () => ({ description: 'by the matrix' }),
+  'webhooks.test': () => ({}),
+  'sessionWebhook.test': () => ({}),
+  'webhooks.rotateSecret': () => ({}),
+  'webhooks.enable': () => ({}),
+  'webhooks.deliveries.redeliver': () => ({}),
+  'webhooks.redeliver': () => ({ failed: true }),
+  'sessionWebhook.retry': () => ({}),
+  'sessionWebhook.retryAll': () => ({}),
   'privacy.exports.create': () => ({ contact: ana }),
   'privacy.erasures.create': () => ({ contact: '5511900000009', confirm: '5511900000009' }),
   'admin.accounts.create': () => ({ username: `m-${randomUUID().slice(0, 8)}`, email: `${randomUUID()}@example.com` }),
@@ -66,6 +80,8 @@ const paths: Record<string, (world: World) => string> = {
   eventId: ({ event }) => event,
   accountId: ({ accountId }) => accountId,
   planId: ({ planId }) => planId,
+  webhookId: ({ webhookId }) => webhookId,
+  deliveryId: ({ deliveryId }) => deliveryId,
   exportId: ({ exportId }) => exportId,
   erasureId: ({ erasureId }) => erasureId,
 };
@@ -81,6 +97,8 @@ interface World {
   message: string;
   event: string;
   planId: string;
+  webhookId: string;
+  deliveryId: string;
   exportId: string;
   erasureId: string;
   sessionKeyId: string;
@@ -127,12 +145,18 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   await rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: expired.id }, { expiresAt: new Date(Date.now() - 1_000) }));
   const thisSession = await made(`/sessions/${session}/keys`, { name: 'this session', ...all });
   const otherSession = await made(`/sessions/${other.id}/keys`, { name: 'other session', ...all });
+  // Nobody is there: what matters is whose it is.
+  const hook = await made(`/sessions/${session}/webhooks`, { url: 'https://hook.invalid/', events: ['message.*'] });
   const { body } = await core.send('to be read by nobody else');
   const message = (body.data as { id: string }).id;
   await core.reaches(message, 'sent');
   const event = await eventually(
     'an event',
     async () => ((await core.events('message.sent'))[0] as { id?: string } | undefined)?.id,
+  );
+  const deliveryId = await eventually(
+    'a delivery',
+    async () => ((await core.get(`/webhooks/${hook.id}/deliveries`)).body.data as { id: string }[])[0]?.id,
   );
 
   const login = async (email: string): Promise<string> =>
@@ -154,6 +178,8 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     session,
     message,
     event,
+    webhookId: hook.id,
+    deliveryId,
     exportId: exported.id,
     erasureId: erasure.id,
     planId: (plan.body.data as { id: string }).id,

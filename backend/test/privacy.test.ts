@@ -7,6 +7,7 @@ import { databases, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { filesUnder } from './support/files.js';
+import { startSink, type Sink } from './support/sink.js';
 
 const ben = '5511999990077';
 const lid = '900100200300@lid';
@@ -44,9 +45,13 @@ async function unzip(bytes: Buffer): Promise<Map<string, Buffer>> {
 
 describe.each(await databases())('one contact on %s', (database) => {
   let core: Core;
+  let sink: Sink;
+  let hook: string;
   const ids: Record<string, string> = {};
   beforeAll(async () => {
-    core = await startCore({ database });
+    core = await startCore({ database, settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
+    sink = await startSink();
+    hook = ((await core.post('/webhooks', { url: sink.url, events: ['message.*'] })).body.data as { id: string }).id;
     const seen = (more: Partial<ObservedMessage>, text: string): ObservedMessage =>
       core.inbound(text, { contact: { id: `${ana}@c.us`, phone: `+${ana}`, lid, name: marks.name }, ...more });
     const tell = (message: ObservedMessage) => core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
@@ -90,7 +95,10 @@ describe.each(await databases())('one contact on %s', (database) => {
     });
     ids['ben'] = dataOf(await core.send(marks.ben, { recipient: ben })).id;
   });
-  afterAll(() => core?.close());
+  afterAll(async () => {
+    await core?.close();
+    await sink?.close();
+  });
 
   const done = (kind: 'exports' | 'erasures', id: string) =>
     eventually('it to be done', async () => {
@@ -151,6 +159,12 @@ describe.each(await databases())('one contact on %s', (database) => {
   });
 
   test('an erasure leaves rows and counts, and nothing of the person in any table or file', async () => {
+    // What was sent to webhooks stands in their log.
+    await eventually('the deliveries', async () => {
+      const list = (await core.get(`/webhooks/${hook}/deliveries?status=pending`)).body.data as unknown[];
+      return list.length === 0 && sink.taken.length > 5;
+    });
+    expect((await foundIn(marks.body)).some((place) => place.startsWith('webhook_attempts'))).toBe(true);
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
     const waiting = dataOf(await core.send(marks.answer, { async: true, queueIfOffline: true }));
     const counters = async () => ((await core.get('/sessions')).body.data as { counters: object }[])[0]!.counters;

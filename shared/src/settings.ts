@@ -300,6 +300,39 @@ export const settings = {
     'How many days before its end a key is announced, and its successor made.',
   ),
 
+  WEBHOOK_TIMEOUT: setting(
+    'Webhooks',
+    integer(100, 30_000).default(15_000),
+    'How long a receiver may take to answer, in milliseconds.',
+  ),
+  WEBHOOK_RETRY_DELAYS: setting(
+    'Webhooks',
+    z
+      .string()
+      .regex(/^\d+(,\d+)*$/, 'must be milliseconds, parted by commas, such as 1000,5000,15000')
+      .optional(),
+    'Delays before the retries of a delivery, in milliseconds; the list is the whole schedule. Unset: 5 s, 30 s, 2 min, 15 min, 1 h, 6 h, 12 h, and every 12 h until the window ends.',
+  ),
+  WEBHOOK_RETRY_WINDOW_HOURS: setting('Webhooks', integer(1, 720).default(168), 'For how long a delivery is tried.'),
+  WEBHOOK_MAX_RETRIES: setting(
+    'Webhooks',
+    integer(0, 100).optional(),
+    'Number of retries: shortens the list, or lengthens it, each further delay three times the one before.',
+  ),
+  WEBHOOK_CONCURRENCY: setting('Webhooks', integer(1, 64).default(4), 'Attempts to one endpoint at once, of different sessions.'),
+  WEBHOOK_DISABLE_AFTER_DAYS: setting(
+    'Webhooks',
+    integer(1, 365).default(5),
+    'An endpoint that only failed for so many days is switched off.',
+  ),
+  WEBHOOK_LOG_RETENTION_DAYS: setting(
+    'Webhooks',
+    integer(1, 365).default(30),
+    'For how long deliveries and their attempts are kept.',
+  ),
+  MAX_WEBHOOKS_PER_SESSION: setting('Webhooks', integer(1, 1_000).default(10), 'Most endpoints of one session.'),
+  MAX_WEBHOOKS_PER_ACCOUNT: setting('Webhooks', integer(1, 10_000).default(50), 'Most endpoints of one account.'),
+
   LEASE_SECONDS: setting(
     'Timing',
     integer(5, 600).default(20),

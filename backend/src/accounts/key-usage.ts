@@ -32,15 +32,24 @@ export function createKeyUsage({ database, clock }: { database: Database; clock:
     });
   }
 
+  function countsOf(keyId: string): { successful: number; failed: number; at: Date } {
+    const counts = counted.get(keyId) ?? { successful: 0, failed: 0, at: clock.now() };
+    counts.at = clock.now();
+    counted.set(keyId, counts);
+    // A database that is away loses these counts, and nothing else.
+    timer ??= setTimeout(() => void flush().catch(() => undefined), flushMs).unref();
+    return counts;
+  }
+
   return {
+    /** A request began. */
+    begin(keyId: string): void {
+      countsOf(keyId);
+    },
     /** One request was answered with this status. */
     note(keyId: string, status: number): void {
-      const counts = counted.get(keyId) ?? { successful: 0, failed: 0, at: clock.now() };
-      counts.at = clock.now();
+      const counts = countsOf(keyId);
       counts[status < 400 ? 'successful' : 'failed'] += 1;
-      counted.set(keyId, counts);
-      // A database that is away loses these counts, and nothing else.
-      timer ??= setTimeout(() => void flush().catch(() => undefined), flushMs).unref();
     },
     /** With what was not written yet. */
     async of(keyId: string): Promise<{ successful: number; failed: number }> {

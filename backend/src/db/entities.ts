@@ -11,6 +11,7 @@ import { Message } from '../messages/message.entity.js';
 import { QuotaUsage } from '../messages/quota.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js';
 
 /** Every table. The one list of `db/` that knows the domains, because TypeORM wants it whole. */
@@ -32,5 +33,8 @@ export const entities = [
   QuotaUsage,
   Session,
   StreamTicket,
+  Webhook,
+  WebhookAttempt,
+  WebhookDelivery,
   Worker,
 ];

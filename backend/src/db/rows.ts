@@ -83,7 +83,7 @@ export async function readAmong<T extends ObjectLiteral>(
 export function among(
   where: DataSource | EntityManager,
   column: string,
-  values: readonly string[],
+  values: readonly (string | number)[],
 ): { condition: string; parameter: unknown } {
   const source = 'connection' in where ? where.connection : where;
   return source.options.type === 'postgres'

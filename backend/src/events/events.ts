@@ -44,7 +44,14 @@ export interface Events {
   hear(event: Heard): void;
 }
 
-export function createEvents({ clock }: { clock: Clock }): Events {
+export function createEvents({
+  clock,
+  deliver,
+}: {
+  clock: Clock;
+  /** Writes what the events are to be delivered to, in their commit. Absent where nothing is: in tests. */
+  deliver?: (tx: Transaction, rows: readonly EventRow[]) => Promise<void>;
+}): Events {
   const listeners = new Set<(event: Heard) => void>();
 
   async function write(tx: Transaction, list: readonly NewEvent[]): Promise<EventRow[]> {
@@ -70,6 +77,7 @@ export function createEvents({ clock }: { clock: Clock }): Events {
       };
     });
     await insertRows(tx, EventRow, rows);
+    await deliver?.(tx, rows);
     tx.afterCommit(() => {
       for (const row of rows) for (const listener of listeners) listener(row);
     });

@@ -32,8 +32,8 @@ type Authenticate = (route: AnyRoute, req: Request, res: Response) => Promise<Ca
 export function createRequestLimits(
   windows: Windows,
   figures: LimitFigures,
-  /** Hears how each request with a key was answered. */
-  answered: (keyId: string, status: number) => void,
+  /** Hears of each request with a key: that it began, and how it was answered. */
+  usage: { begin: (keyId: string) => void; note: (keyId: string, status: number) => void },
 ) {
   async function charge(res: Response, scope: LimitScope, name: string, limit: number, windowMs: number): Promise<void> {
     if (limit === 0) return;
@@ -81,7 +81,8 @@ export function createRequestLimits(
   async function chargeKey({ credential, keyLimit }: Caller, res: Response): Promise<void> {
     if (!keyLimit || credential.id === null) return;
     const keyId = credential.id;
-    res.once('finish', () => answered(keyId, res.statusCode));
+    usage.begin(keyId);
+    res.once('finish', () => usage.note(keyId, res.statusCode));
     const { limit, windowMs } = limitOf(keyLimit);
     await charge(res, 'key', `key:${keyId}`, limit, windowMs);
   }

@@ -12,6 +12,10 @@ import { isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
 
+/** What was sent of an event to webhooks, as their log has it. */
+const wipeAttempts = `UPDATE webhook_attempts SET "requestBody" = NULL, response = NULL
+  WHERE "deliveryId" IN (SELECT id FROM webhook_deliveries WHERE "eventCursor" = ?)`;
+
 /** A message to the contact that is in flight ends within a few minutes, whatever becomes of it. */
 const restMs = 5 * 60_000;
 
@@ -64,8 +68,10 @@ export function createEraser({
       if (changed.length === 0) continue;
       told += changed.length;
       await database.write.run(async (tx) => {
-        for (const { cursor, data } of changed)
+        for (const { cursor, data } of changed) {
           await runStatement(tx.manager, 'UPDATE events SET data = ? WHERE cursor = ?', [data, cursor]);
+          await runStatement(tx.manager, wipeAttempts, [cursor]);
+        }
       });
     }
     return told;

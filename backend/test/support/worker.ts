@@ -239,13 +239,23 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   }));
   mount(workerRoutes.init, async ({ body }) => {
     if (state.sessions.has(body.sessionId)) under(body.sessionId, body.epoch);
-    void start(body.sessionId, body.epoch ?? 1);
+    // Its backend may be closed amid it.
+    start(body.sessionId, body.epoch ?? 1).catch(() => undefined);
     return observe(body.sessionId);
   });
   mount(workerRoutes.status, async ({ params }) => observe(params.id));
   mount(workerRoutes.list, async () => [...state.sessions.keys()].map(observe));
   mount(workerRoutes.disconnect, async ({ body }) => {
-    void stop(body.sessionId, body.logout ? 'USER_LOGGED_OUT' : 'USER_STOPPED');
+    // A session that it does not run it knows all the same: there may be a login to delete.
+    if (!state.sessions.has(body.sessionId))
+      state.sessions.set(body.sessionId, {
+        epoch: body.epoch ?? 1,
+        status: 'disconnected',
+        reason: null,
+        phoneNumber: null,
+        qrText: null,
+      });
+    stop(body.sessionId, body.logout ? 'USER_LOGGED_OUT' : 'USER_STOPPED').catch(() => undefined);
     return observe(body.sessionId);
   });
   mount(workerRoutes.send, async ({ params, body }, _, { res }) => {

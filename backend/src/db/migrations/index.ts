@@ -3,6 +3,7 @@ import { EventPages1763700500000 } from './1763700500000-event-pages.js';
 import { Uptime1763700600000 } from './1763700600000-uptime.js';
 import { Limits1763700900000 } from './1763700900000-limits.js';
 import { Privacy1763701000000 } from './1763701000000-privacy.js';
+import { Webhooks1763701100000 } from './1763701100000-webhooks.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -11,4 +12,5 @@ export const migrations = [
   Uptime1763700600000,
   Limits1763700900000,
   Privacy1763701000000,
+  Webhooks1763701100000,
 ];

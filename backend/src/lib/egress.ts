@@ -1,0 +1,117 @@
+import { lookup as dnsLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
+import type { ClientRequest } from 'node:http';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { AppError } from '@chasqui/shared';
+
+export type Resolve = (
+  hostname: string,
+  options: LookupAllOptions,
+  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
+) => void;
+
+// IANA's special-purpose registries: nothing of these is the public internet.
+const closed = new BlockList();
+for (const [network, bits] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 3],
+] as const)
+  closed.addSubnet(network, bits, 'ipv4');
+// Everything outside 2000::/3 is closed below; inside it these: documentation, Teredo, 6to4, ORCHID.
+for (const [network, bits] of [
+  ['2001::', 23],
+  ['2001:db8::', 32],
+  ['2002::', 16],
+  ['3fff::', 20],
+] as const)
+  closed.addSubnet(network, bits, 'ipv6');
+const globalUnicast = new BlockList();
+globalUnicast.addSubnet('2000::', 3, 'ipv6');
+
+export function isPublicAddress(address: string): boolean {
+  const family = isIP(address);
+  if (family === 4) return !closed.check(address, 'ipv4');
+  // Mapped (::ffff:…) and NAT64 (64:ff9b::…) addresses lie outside 2000::/3 and are refused with the rest.
+  return family === 6 && globalUnicast.check(address, 'ipv6') && !closed.check(address, 'ipv6');
+}
+
+export type Egress = ReturnType<typeof createEgress>;
+
+/**
+ * The egress guard: what every request passes that goes to where a caller says. http and https only, no credentials in the URL, no
+ * address that is not public, in whatever spelling, as literal, by name or at the moment of connecting: the resolver that the
+ * socket itself uses hands out checked addresses alone, so a name that changes its mind between check and connection gains nothing.
+ */
+export function createEgress({
+  allow,
+  resolve: resolveName = dnsLookup as Resolve,
+}: {
+  /** Networks such as `10.0.0.0/8` that are allowed all the same. Throws for what is no network. */
+  allow: readonly string[];
+  /** Who turns names into addresses; tests answer as a hostile name server would. */
+  resolve?: Resolve;
+}) {
+  const opened = new BlockList();
+  for (const network of allow) {
+    const [address = '', bits] = network.split('/');
+    const family = isIP(address);
+    if (family === 0) throw new Error(`EGRESS_ALLOW holds ${network}, which is no network such as 10.0.0.0/8.`);
+    opened.addSubnet(address, Number(bits ?? (family === 4 ? 32 : 128)), family === 4 ? 'ipv4' : 'ipv6');
+  }
+  const isOpened = (address: string): boolean =>
+    isIP(address) !== 0 && opened.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+  const permitted = (address: string): boolean => isPublicAddress(address) || isOpened(address);
+
+  const lookup: LookupFunction = (hostname, options, callback) => {
+    resolveName(hostname, { ...options, all: true }, (error, addresses) => {
+      if (error) return callback(error, '', 0);
+      if (addresses.length === 0 || !addresses.every(({ address }) => permitted(address)))
+        return callback(new AppError('URL_NOT_ALLOWED') as NodeJS.ErrnoException, '', 0);
+      if (options.all) return callback(null, addresses);
+      callback(null, addresses[0]!.address, addresses[0]!.family);
+    });
+  };
+
+  return {
+    /** Throws `URL_NOT_ALLOWED`. Says nothing of names yet: those are looked up when the connection is made. */
+    check(text: string): URL {
+      let url: URL;
+      try {
+        url = new URL(text);
+      } catch {
+        throw new AppError('URL_NOT_ALLOWED', {}, 'This is not a URL.');
+      }
+      // The parser has turned 0x7f.1, 2130706433 and the like into plain dotted form by now.
+      const host = url.hostname.replace(/^\[|\]$/g, '');
+      const literal = isIP(host) !== 0;
+      if (!['http:', 'https:'].includes(url.protocol) || url.username || url.password || (literal && !permitted(host)))
+        throw new AppError('URL_NOT_ALLOWED');
+      return url;
+    },
+    /** Whether the operator allows the network of this literal address. */
+    isOpenedHost: (host: string): boolean => isOpened(host.replace(/^\[|\]$/g, '')),
+    /** To be given to the request: hands out permitted addresses alone. */
+    lookup,
+    /** The last line: whatever went on before, the other end of this connection must be a permitted one. */
+    watch(request: ClientRequest): void {
+      request.on('socket', (socket) => {
+        const look = (): void => {
+          if (!permitted(socket.remoteAddress ?? '')) request.destroy(new AppError('URL_NOT_ALLOWED'));
+        };
+        if (socket.connecting) socket.once('connect', look);
+        else look();
+      });
+    },
+  };
+}

@@ -1,0 +1,459 @@
+import { defineRoute, eventTypes, paging, type ErrorCode } from '@chasqui/shared';
+import { z } from 'zod';
+import { deliveryStatuses } from './webhook.entity.js';
+
+/** Endpoints and what is delivered to them (WHK-01 to WHK-16). `S/webhook` acts on the first endpoint of a session. */
+
+const time = z.iso.datetime();
+const nullable = time.nullable();
+const sessionParams = z.object({ sessionId: z.string().min(1).max(64) });
+const webhookParams = z.object({ webhookId: z.string().max(64) });
+const deliveryParams = z.object({ webhookId: z.string().max(64), deliveryId: z.string().max(64) });
+
+const filter = z.strictObject({
+  chats: z.array(z.string().max(80)).min(1).max(1_000).optional(),
+  direction: z.enum(['inbound', 'outbound']).optional(),
+  messageTypes: z.array(z.string().max(20)).min(1).max(30).optional(),
+});
+const transform = z.strictObject({
+  template: z.json().optional(),
+  fields: z.record(z.string().min(1).max(100), z.string().min(1).max(200)).optional(),
+  rename: z.record(z.string().max(40), z.string().min(1).max(100)).optional(),
+});
+const retry = z.strictObject({
+  delays: z.array(z.number().int().min(100).max(604_800_000)).max(100).optional(),
+  maxRetries: z.number().int().min(0).max(100).optional(),
+  timeoutMs: z.number().int().min(100).max(30_000).optional(),
+});
+
+export const webhook = z
+  .object({
+    id: z.string(),
+    sessionId: z.string().nullable(),
+    url: z.string(),
+    description: z.string().nullable(),
+    events: z.array(z.string()),
+    /** Names alone; the values are not shown again. */
+    headers: z.array(z.string()),
+    isActive: z.boolean(),
+    includeContent: z.boolean(),
+    filter: filter.nullable(),
+    transform: transform.nullable(),
+    retry: retry.nullable(),
+    health: z.object({
+      state: z.enum(['healthy', 'failing', 'open', 'disabled']),
+      failures: z.number().int(),
+      failingSince: nullable,
+      openUntil: nullable,
+      disabledReason: z.string().nullable(),
+      disabledAt: nullable,
+      lastDeliveredAt: nullable,
+    }),
+    oldSecretUntil: nullable,
+    createdAt: time,
+    updatedAt: time,
+  })
+  .meta({ id: 'Webhook' });
+const withSecret = webhook.extend({ secret: z.string() });
+export const delivery = z
+  .object({
+    id: z.string(),
+    webhookId: z.string(),
+    sessionId: z.string().nullable(),
+    eventId: z.string(),
+    cursor: z.string(),
+    event: z.string(),
+    status: z.enum(deliveryStatuses),
+    attempts: z.number().int(),
+    nextAttemptAt: nullable,
+    statusCode: z.number().int().nullable(),
+    error: z.string().nullable(),
+    createdAt: time,
+    finishedAt: nullable,
+  })
+  .meta({ id: 'Delivery' });
+const deliveryWithLog = delivery.extend({
+  attemptLog: z.array(
+    z.object({
+      at: time,
+      durationMs: z.number().int(),
+      statusCode: z.number().int().nullable(),
+      error: z.string().nullable(),
+      request: z.object({ headers: z.record(z.string(), z.string()), body: z.string().nullable() }),
+      response: z.string().nullable(),
+    }),
+  ),
+});
+const stats = z
+  .object({
+    delivered: z.number().int(),
+    failed: z.number().int(),
+    pending: z.number().int(),
+    held: z.number().int(),
+    /** Part of the finished ones that were delivered; null while none is finished. */
+    rate: z.number().nullable(),
+    meanMs: z.number().nullable(),
+    p95Ms: z.number().nullable(),
+    byEvent: z.record(z.string(), z.object({ delivered: z.number().int(), failed: z.number().int(), pending: z.number().int() })),
+  })
+  .meta({ id: 'WebhookStats' });
+const tried = z.object({
+  ok: z.boolean(),
+  statusCode: z.number().int().nullable(),
+  durationMs: z.number().int(),
+  response: z.string().nullable(),
+  error: z.string().nullable(),
+});
+
+const fields = {
+  url: z.string().min(1).max(2_048),
+  events: z.array(z.string().min(1).max(60)).min(1).max(100),
+  secret: z.string().max(200).optional(),
+  headers: z.record(z.string().regex(/^[A-Za-z0-9-]{1,100}$/), z.string().max(2_000)).optional(),
+  active: z.boolean().optional(),
+  description: z.string().max(200).nullable().optional(),
+  includeContent: z.boolean().optional(),
+  filter: filter.nullable().optional(),
+  transform: transform.nullable().optional(),
+  retry: retry.nullable().optional(),
+};
+const newWebhook = z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() });
+const change = z.strictObject(fields).partial();
+const wrong: readonly ErrorCode[] = ['URL_NOT_ALLOWED', 'UNKNOWN_EVENT_TYPE', 'TRANSFORM_INVALID', 'PERMISSION_DENIED'];
+const listQuery = z.object({
+  ...paging,
+  status: z.enum(deliveryStatuses).optional(),
+  event: z.enum(eventTypes as [string, ...string[]]).optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+});
+const statsQuery = z.object({
+  startDate: z.iso.datetime({ offset: true }).optional(),
+  endDate: z.iso.datetime({ offset: true }).optional(),
+});
+const clearQuery = z.object({ before: z.iso.datetime({ offset: true }).optional() });
+const tryBody = z.strictObject({ event: z.enum(eventTypes as [string, ...string[]]).optional() });
+const access = { auth: 'key', permission: 'webhook.configure' } as const;
+const found: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
+const ofSession: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'WEBHOOK_NOT_FOUND'];
+
+export const list = defineRoute({
+  ...access,
+  id: 'webhooks.list',
+  method: 'get',
+  path: '/webhooks',
+  summary: 'Endpoints that the credential can see',
+  query: z.object({ sessionId: z.string().max(64).optional(), active: z.stringbool().optional() }),
+  reply: z.array(webhook),
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const listOfSession = defineRoute({
+  ...access,
+  id: 'sessionWebhooks.list',
+  method: 'get',
+  path: '/sessions/:sessionId/webhooks',
+  summary: 'Endpoints of one session',
+  params: sessionParams,
+  reply: z.array(webhook),
+  errors: ['SESSION_NOT_FOUND'],
+});
+const createErrors: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'ACCOUNT_KEY_REQUIRED', 'WEBHOOK_LIMIT_REACHED', ...wrong];
+export const create = defineRoute({
+  ...access,
+  id: 'webhooks.create',
+  method: 'post',
+  path: '/webhooks',
+  summary: 'Make an endpoint; its secret is shown in this reply alone',
+  body: newWebhook,
+  status: 201,
+  reply: withSecret,
+  errors: createErrors,
+});
+export const createOfSession = defineRoute({
+  ...access,
+  id: 'sessionWebhooks.create',
+  method: 'post',
+  path: '/sessions/:sessionId/webhooks',
+  summary: 'Make an endpoint for one session',
+  params: sessionParams,
+  body: newWebhook.omit({ sessionId: true }),
+  status: 201,
+  reply: withSecret,
+  errors: createErrors,
+});
+export const preview = defineRoute({
+  ...access,
+  id: 'webhooks.preview',
+  method: 'post',
+  path: '/webhooks/preview',
+  summary: 'Try a filter and a transformation on an event, without saving them',
+  body: z.strictObject({
+    filter: filter.nullable().optional(),
+    transform: transform.nullable().optional(),
+    includeContent: z.boolean().optional(),
+    eventId: z.string().max(64).optional(),
+    event: z.strictObject({ type: z.enum(eventTypes as [string, ...string[]]), data: z.record(z.string(), z.json()) }).optional(),
+  }),
+  reply: z.object({ matches: z.boolean(), event: z.string(), body: z.string() }),
+  errors: ['EVENT_NOT_FOUND', 'TRANSFORM_INVALID'],
+});
+export const read = defineRoute({
+  ...access,
+  id: 'webhooks.read',
+  method: 'get',
+  path: '/webhooks/:webhookId',
+  summary: 'One endpoint and its health',
+  params: webhookParams,
+  reply: webhook,
+  errors: found,
+});
+export const update = defineRoute({
+  ...access,
+  id: 'webhooks.update',
+  method: 'put',
+  path: '/webhooks/:webhookId',
+  summary: 'Change an endpoint',
+  params: webhookParams,
+  body: change,
+  reply: webhook,
+  errors: [...found, ...wrong],
+});
+export const remove = defineRoute({
+  ...access,
+  id: 'webhooks.delete',
+  method: 'delete',
+  path: '/webhooks/:webhookId',
+  summary: 'Delete an endpoint; what waits for it is cancelled',
+  params: webhookParams,
+  reply: z.object({ id: z.string(), deleted: z.literal(true) }),
+  errors: found,
+});
+export const tryOut = defineRoute({
+  auth: 'key',
+  permission: 'webhook.test',
+  id: 'webhooks.test',
+  method: 'post',
+  path: '/webhooks/:webhookId/test',
+  summary: 'Send one event of no consequence now, and tell what came of it',
+  params: webhookParams,
+  body: tryBody,
+  reply: tried,
+  errors: found,
+});
+export const statsOf = defineRoute({
+  ...access,
+  id: 'webhooks.stats',
+  method: 'get',
+  path: '/webhooks/:webhookId/stats',
+  summary: 'Figures of an endpoint',
+  params: webhookParams,
+  query: statsQuery,
+  reply: stats,
+  errors: found,
+});
+export const rotate = defineRoute({
+  ...access,
+  id: 'webhooks.rotateSecret',
+  method: 'post',
+  path: '/webhooks/:webhookId/rotate-secret',
+  summary: 'A new secret; the old one signs as well for a while',
+  params: webhookParams,
+  body: z.strictObject({ overlapHours: z.number().min(0).max(720).optional() }),
+  reply: withSecret,
+  errors: found,
+});
+export const enable = defineRoute({
+  ...access,
+  id: 'webhooks.enable',
+  method: 'post',
+  path: '/webhooks/:webhookId/enable',
+  summary: 'Switch an endpoint on; `recover` sends what came while it was off',
+  params: webhookParams,
+  body: z.strictObject({ recover: z.boolean().optional() }),
+  reply: webhook,
+  errors: found,
+});
+export const listDeliveries = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.list',
+  method: 'get',
+  path: '/webhooks/:webhookId/deliveries',
+  summary: 'Deliveries, newest first',
+  params: webhookParams,
+  query: listQuery,
+  reply: z.array(delivery),
+  errors: found,
+});
+export const clearDeliveries = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.clear',
+  method: 'delete',
+  path: '/webhooks/:webhookId/deliveries',
+  summary: 'Forget deliveries that are over',
+  params: webhookParams,
+  query: clearQuery,
+  reply: z.object({ deleted: z.number().int() }),
+  errors: found,
+});
+export const readDelivery = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.read',
+  method: 'get',
+  path: '/webhooks/:webhookId/deliveries/:deliveryId',
+  summary: 'One delivery with its attempts',
+  params: deliveryParams,
+  reply: deliveryWithLog,
+  errors: [...found, 'DELIVERY_NOT_FOUND'],
+});
+export const redeliverOne = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.redeliver',
+  method: 'post',
+  path: '/webhooks/:webhookId/deliveries/:deliveryId/redeliver',
+  summary: 'Send one delivery again, under the same id',
+  params: deliveryParams,
+  body: z.strictObject({}),
+  status: 202,
+  reply: delivery,
+  errors: [...found, 'DELIVERY_NOT_FOUND', 'CONTENT_WIPED'],
+});
+export const redeliver = defineRoute({
+  ...access,
+  id: 'webhooks.redeliver',
+  method: 'post',
+  path: '/webhooks/:webhookId/redeliver',
+  summary: 'Send a range again: by time, from a cursor, or all that failed',
+  params: webhookParams,
+  body: z.union([
+    z.strictObject({ failed: z.literal(true) }),
+    z.strictObject({
+      from: z.iso.datetime({ offset: true }).optional(),
+      after: z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .optional(),
+      to: z.iso.datetime({ offset: true }).optional(),
+      events: z.array(z.string().max(60)).max(100).optional(),
+      onlyMissing: z.boolean().optional(),
+    }),
+  ]),
+  status: 202,
+  reply: z.object({ queued: z.number().int() }),
+  errors: [...found, 'CURSOR_EXPIRED', 'UNKNOWN_EVENT_TYPE'],
+});
+
+/** The same on the first endpoint of a session. */
+export const first = {
+  read: defineRoute({
+    ...access,
+    id: 'sessionWebhook.read',
+    method: 'get',
+    path: '/sessions/:sessionId/webhook',
+    summary: 'The session’s first endpoint',
+    params: sessionParams,
+    reply: webhook,
+    errors: ofSession,
+  }),
+  create: defineRoute({
+    ...access,
+    id: 'sessionWebhook.create',
+    method: 'post',
+    path: '/sessions/:sessionId/webhook',
+    summary: 'Make the session’s first endpoint',
+    params: sessionParams,
+    body: newWebhook.omit({ sessionId: true }),
+    status: 201,
+    reply: withSecret,
+    errors: [...createErrors, 'ALREADY_EXISTS'],
+  }),
+  update: defineRoute({
+    ...access,
+    id: 'sessionWebhook.update',
+    method: 'put',
+    path: '/sessions/:sessionId/webhook',
+    summary: 'Change the session’s first endpoint',
+    params: sessionParams,
+    body: change,
+    reply: webhook,
+    errors: [...ofSession, ...wrong],
+  }),
+  remove: defineRoute({
+    ...access,
+    id: 'sessionWebhook.delete',
+    method: 'delete',
+    path: '/sessions/:sessionId/webhook',
+    summary: 'Delete the session’s first endpoint',
+    params: sessionParams,
+    reply: z.object({ id: z.string(), deleted: z.literal(true) }),
+    errors: ofSession,
+  }),
+  tryOut: defineRoute({
+    auth: 'key',
+    permission: 'webhook.test',
+    id: 'sessionWebhook.test',
+    method: 'post',
+    path: '/sessions/:sessionId/webhook/test',
+    summary: 'Try the session’s first endpoint',
+    params: sessionParams,
+    body: tryBody,
+    reply: tried,
+    errors: ofSession,
+  }),
+  stats: defineRoute({
+    ...access,
+    id: 'sessionWebhook.stats',
+    method: 'get',
+    path: '/sessions/:sessionId/webhook/stats',
+    summary: 'Figures of the session’s first endpoint',
+    params: sessionParams,
+    query: statsQuery,
+    reply: stats,
+    errors: ofSession,
+  }),
+  logs: defineRoute({
+    ...access,
+    id: 'sessionWebhook.logs',
+    method: 'get',
+    path: '/sessions/:sessionId/webhook/logs',
+    summary: 'Deliveries to the session’s first endpoint',
+    params: sessionParams,
+    query: listQuery,
+    reply: z.array(delivery),
+    errors: ofSession,
+  }),
+  clear: defineRoute({
+    ...access,
+    id: 'sessionWebhook.clear',
+    method: 'delete',
+    path: '/sessions/:sessionId/webhook/logs',
+    summary: 'Forget deliveries that are over',
+    params: sessionParams,
+    query: clearQuery,
+    reply: z.object({ deleted: z.number().int() }),
+    errors: ofSession,
+  }),
+  retryOne: defineRoute({
+    ...access,
+    id: 'sessionWebhook.retry',
+    method: 'post',
+    path: '/sessions/:sessionId/webhook/logs/:deliveryId/retry',
+    summary: 'Send one delivery again',
+    params: sessionParams.extend({ deliveryId: z.string().max(64) }),
+    body: z.strictObject({}),
+    status: 202,
+    reply: delivery,
+    errors: [...ofSession, 'DELIVERY_NOT_FOUND', 'CONTENT_WIPED'],
+  }),
+  retryAll: defineRoute({
+    ...access,
+    id: 'sessionWebhook.retryAll',
+    method: 'post',
+    path: '/sessions/:sessionId/webhook/logs/retry',
+    summary: 'Send all that failed again',
+    params: sessionParams,
+    body: z.strictObject({}),
+    status: 202,
+    reply: z.object({ queued: z.number().int() }),
+    errors: ofSession,
+  }),
+};

@@ -1,0 +1,169 @@
+import { newId } from '@chasqui/shared';
+import type { Database } from '../db/database.js';
+import { among, insertRows, readRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import { EventRow } from '../events/event.entity.js';
+import { Session } from '../sessions/session.entity.js';
+import type { Told } from './payload.js';
+import { type Webhook, WebhookAttempt, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
+
+/** What became of one attempt, to be written. */
+export interface Outcome {
+  delivery: WebhookDelivery;
+  attempt: WebhookAttempt | null;
+  to: DeliveryStatus;
+  nextAttemptAt: Date | null;
+}
+
+export type Deliveries = ReturnType<typeof createDeliveries>;
+
+const dueSql = `SELECT DISTINCT "webhookId" FROM webhook_deliveries WHERE status = 'pending' AND "nextAttemptAt" <= ?`;
+const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "nextAttemptAt" = ?, "leaseOwner" = NULL, "leaseExpiresAt" = NULL,
+  "statusCode" = ?, error = ?, "finishedAt" = ? WHERE id = ? AND status = 'sending' AND "leaseOwner" = ?`;
+
+/** The rows of deliveries: written with their events, claimed, settled. */
+export function createDeliveries({ database, owner }: { database: Database; owner: string }) {
+  const sessions = new Map<string, string>();
+
+  /** Many claimed at once: from here on they are this backend's until their lease runs out. */
+  async function claim(webhookId: string, now: Date, leaseMs: number, most: number): Promise<WebhookDelivery[]> {
+    const due = await readRows(
+      database.reader,
+      WebhookDelivery,
+      `status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ? ORDER BY "eventCursor" LIMIT ${most}`,
+      [webhookId, now.getTime()],
+    );
+    if (due.length === 0) return [];
+    const lease = new Date(now.getTime() + leaseMs);
+    return database.write.run(async (tx) => {
+      const { condition, parameter } = among(
+        tx.manager,
+        'id',
+        due.map(({ id }) => id),
+      );
+      const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ? WHERE ${condition} AND status = 'pending'`;
+      await runStatement(tx.manager, sql, [owner, lease.getTime(), parameter]);
+      const mine = await readRows(tx.manager, WebhookDelivery, `${condition} AND status = 'sending' AND "leaseOwner" = ?`, [
+        parameter,
+        owner,
+      ]);
+      return mine.sort((one, other) => one.eventCursor - other.eventCursor);
+    });
+  }
+
+  /** What is to be told, by cursor. An event that retention took is not there any more. */
+  async function told(deliveries: readonly WebhookDelivery[]): Promise<Map<number, Told>> {
+    const { condition, parameter } = among(
+      database.reader,
+      'cursor',
+      deliveries.map(({ eventCursor }) => eventCursor),
+    );
+    const found = await readRows(database.reader, EventRow, `${condition} AND "accountId" = ?`, [
+      parameter,
+      deliveries[0]!.accountId,
+    ]);
+    await learnNames(found);
+    return new Map(found.map((row) => [row.cursor, asTold(row)]));
+  }
+
+  async function learnNames(rows: readonly EventRow[]): Promise<void> {
+    const unknown = [...new Set(rows.flatMap(({ sessionId }) => (sessionId && !sessions.has(sessionId) ? [sessionId] : [])))];
+    if (unknown.length === 0) return;
+    if (sessions.size > 5_000) sessions.clear();
+    const { condition, parameter } = among(database.reader, 'id', unknown);
+    for (const { id, name } of await readRows(database.reader, Session, condition, [parameter])) sessions.set(id, name);
+  }
+
+  const asTold = ({ id, cursor, type, sessionId, data, occurredAt }: EventRow): Told => ({
+    id,
+    cursor,
+    type,
+    session: sessionId ? { id: sessionId, name: sessions.get(sessionId) ?? '' } : null,
+    data,
+    occurredAt,
+  });
+
+  return {
+    claim,
+    told,
+    /** The event of one delivery; null when retention took it. */
+    async toldOf(delivery: WebhookDelivery): Promise<Told | null> {
+      return (await told([delivery])).get(delivery.eventCursor) ?? null;
+    },
+    /** A session got another name. */
+    forgetNames: (): void => sessions.clear(),
+
+    /** Part of the event's own commit. */
+    async add(
+      tx: Transaction,
+      wanted: readonly { webhook: Pick<Webhook, 'id' | 'accountId'>; event: EventRow }[],
+      now: Date,
+    ): Promise<void> {
+      if (wanted.length === 0) return;
+      await insertRows(
+        tx,
+        WebhookDelivery,
+        wanted.map(({ webhook, event }): WebhookDelivery => newDelivery(webhook, event, now)),
+      );
+    },
+    async due(now: Date): Promise<string[]> {
+      const { rows } = await runStatement(database.reader, dueSql, [now.getTime()]);
+      return (rows as { webhookId: string }[]).map(({ webhookId }) => webhookId);
+    },
+    /** All that ended meanwhile in one commit: the attempts, what follows of them, and their endpoint. */
+    async settle(outcomes: readonly Outcome[], also: (tx: Transaction) => Promise<void>): Promise<void> {
+      await database.write.run(async (tx) => {
+        for (const { delivery, attempt, to, nextAttemptAt } of outcomes) {
+          const isOver = to === 'delivered' || to === 'failed';
+          await runStatement(tx.manager, settleSql, [
+            to,
+            delivery.attempts + (attempt ? 1 : 0),
+            nextAttemptAt?.getTime() ?? null,
+            attempt?.statusCode ?? delivery.statusCode,
+            attempt ? attempt.error : delivery.error,
+            isOver ? (attempt?.at.getTime() ?? null) : null,
+            delivery.id,
+            owner,
+          ]);
+        }
+        const attempts = outcomes.flatMap(({ attempt }) => (attempt ? [attempt] : []));
+        if (attempts.length > 0) await insertRows(tx, WebhookAttempt, attempts);
+        await also(tx);
+      });
+    },
+    /** Claims of backends that are gone, and those whose lease ran out: to be tried again. */
+    async release(now: Date, gone: readonly string[]): Promise<void> {
+      const pending = { status: 'pending' as const, leaseOwner: null, leaseExpiresAt: null };
+      await database.write.run(async (tx) => {
+        const sql = `UPDATE webhook_deliveries SET status = 'pending', "leaseOwner" = NULL, "leaseExpiresAt" = NULL WHERE status = 'sending' AND "leaseExpiresAt" <= ?`;
+        await runStatement(tx.manager, sql, [now.getTime()]);
+        for (const leaseOwner of gone) await updateRows(tx, WebhookDelivery, { status: 'sending', leaseOwner }, pending);
+      });
+    },
+    async owners(): Promise<string[]> {
+      const sql = `SELECT DISTINCT "leaseOwner" AS name FROM webhook_deliveries WHERE status = 'sending' AND "leaseOwner" <> ?`;
+      const { rows } = await runStatement(database.reader, sql, [owner]);
+      return (rows as { name: string | null }[]).flatMap(({ name }) => name ?? []);
+    },
+  };
+}
+
+export const newDelivery = (webhook: Pick<Webhook, 'id' | 'accountId'>, event: EventRow, now: Date): WebhookDelivery => ({
+  id: newId(now.getTime()),
+  webhookId: webhook.id,
+  accountId: webhook.accountId,
+  sessionId: event.sessionId,
+  eventCursor: event.cursor,
+  eventId: event.id,
+  type: event.type,
+  status: 'pending',
+  attempts: 0,
+  nextAttemptAt: now,
+  leaseOwner: null,
+  leaseExpiresAt: null,
+  statusCode: null,
+  error: null,
+  createdAt: now,
+  finishedAt: null,
+});

@@ -1,0 +1,223 @@
+import { AppError, newId, pageMeta, type InputOf } from '@chasqui/shared';
+import { Reply } from '@chasqui/shared/express';
+import { cursorText } from '../events/events.js';
+import type { EventLog } from '../events/log.js';
+import type { Caller } from '../http/context.js';
+import type { Mount } from '../http/server.js';
+import type { Clock } from '../lib/clock.js';
+import type { Session } from '../sessions/session.entity.js';
+import type { Sessions } from '../sessions/sessions.js';
+import * as contract from './contract.js';
+import type { WebhookDispatcher } from './dispatcher.js';
+import type { WebhookHistory } from './history.js';
+import { bodyOf, matches, nameFor, requireTransform } from './payload.js';
+import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+import type { Webhooks } from './webhooks.js';
+
+interface Deps {
+  webhooks: Webhooks;
+  history: WebhookHistory;
+  dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
+  sessions: Sessions;
+  eventLog: EventLog;
+  clock: Clock;
+}
+
+const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+const healthOf = (webhook: Webhook): 'healthy' | 'failing' | 'open' | 'disabled' =>
+  !webhook.isActive ? 'disabled' : webhook.openUntil ? 'open' : webhook.failures > 0 ? 'failing' : 'healthy';
+
+export function mountWebhooks(mount: Mount, deps: Deps): void {
+  const { webhooks, history, sessions } = deps;
+  const present = async (webhook: Webhook) => ({
+    id: webhook.id,
+    sessionId: webhook.sessionId,
+    url: webhook.url,
+    description: webhook.description,
+    events: webhook.events,
+    headers: await webhooks.headerNames(webhook.id),
+    isActive: webhook.isActive,
+    includeContent: webhook.includeContent,
+    filter: webhook.filter,
+    transform: webhook.transform as never,
+    retry: webhook.retry,
+    health: {
+      state: healthOf(webhook),
+      failures: webhook.failures,
+      failingSince: iso(webhook.failingSince),
+      openUntil: iso(webhook.openUntil),
+      disabledReason: webhook.disabledReason,
+      disabledAt: iso(webhook.disabledAt),
+      lastDeliveredAt: iso(webhook.lastDeliveredAt),
+    },
+    oldSecretUntil: iso(webhook.oldSecretUntil),
+    createdAt: webhook.createdAt.toISOString(),
+    updatedAt: webhook.updatedAt.toISOString(),
+  });
+  const withSecret = async ({ webhook, secret }: { webhook: Webhook; secret: string }) => ({
+    ...(await present(webhook)),
+    secret,
+  });
+  const firstOf = async (caller: Caller, named: string): Promise<{ session: Session; webhook: Webhook | null }> => {
+    const session = await sessions.find(caller, named);
+    const [webhook = null] = await webhooks.list(caller, { sessionId: session.id });
+    return { session, webhook };
+  };
+  const firstOrFail = async (caller: Caller, named: string): Promise<Webhook> => {
+    const { webhook } = await firstOf(caller, named);
+    if (!webhook) throw new AppError('WEBHOOK_NOT_FOUND');
+    return webhook;
+  };
+  const deliveriesOf = async (webhook: Webhook, query: InputOf<typeof contract.listDeliveries>['query']) => {
+    const { found, total } = await history.list(webhook, query);
+    return new Reply(found.map(presentDelivery), { meta: pageMeta(query, total) });
+  };
+  const statsOf = (webhook: Webhook, { startDate, endDate }: { startDate?: string | undefined; endDate?: string | undefined }) =>
+    history.stats(webhook, startDate ? new Date(startDate) : null, endDate ? new Date(endDate) : null);
+  const cleared = async (webhook: Webhook, before: string | undefined) => ({
+    deleted: await history.clear(webhook.id, before ? new Date(before) : new Date(deps.clock.now().getTime() + 1)),
+  });
+  const tried = async (webhook: Webhook, type: string | undefined) => {
+    const whole = await webhooks.whole(webhook.id);
+    const at = deps.clock.now();
+    const told = {
+      id: newId(at.getTime()),
+      cursor: 0,
+      type: type ?? 'test',
+      session: webhook.sessionId ? { id: webhook.sessionId, name: (await sessions.byId(webhook.sessionId))?.name ?? '' } : null,
+      data: { test: true, sentAt: at.toISOString() },
+      occurredAt: at,
+    };
+    const { statusCode, durationMs, response, error } = await deps.dispatcher.tryOut(whole, told);
+    const ok = statusCode !== null && statusCode >= 200 && statusCode < 300;
+    return { ok, statusCode, durationMs, response, error };
+  };
+  const removed = async (caller: Caller, webhook: Webhook) => {
+    await webhooks.remove(caller, webhook);
+    return { id: webhook.id, deleted: true as const };
+  };
+
+  mount(contract.list, async ({ query }, caller) => {
+    const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : undefined;
+    return Promise.all((await webhooks.list(caller, { sessionId, active: query.active })).map(present));
+  });
+  mount(contract.listOfSession, async ({ params }, caller) => {
+    const { id } = await sessions.find(caller, params.sessionId);
+    return Promise.all((await webhooks.list(caller, { sessionId: id })).map(present));
+  });
+  mount(contract.create, async ({ body }, caller) => {
+    const { sessionId, ...wish } = body;
+    const session = sessionId ? await sessions.find(caller, sessionId) : null;
+    return withSecret(
+      await webhooks.create(caller, wish as never, session?.id ?? (sessionId === null ? null : caller.sessionId)),
+    );
+  });
+  mount(contract.createOfSession, async ({ params, body }, caller) =>
+    withSecret(await webhooks.create(caller, body as never, (await sessions.find(caller, params.sessionId)).id)),
+  );
+  mount(contract.preview, async ({ body }, caller) => {
+    requireTransform(body.transform as never);
+    const reading = { accountId: caller.accountId, permissions: caller.permissions, sessionId: caller.sessionId, types: null };
+    const event = body.eventId ? await deps.eventLog.one(reading, body.eventId) : null;
+    const told = {
+      id: event?.id ?? newId(deps.clock.now().getTime()),
+      cursor: Number(event?.cursor ?? 0),
+      type: event?.type ?? body.event?.type ?? 'message.received',
+      session: event?.session ?? null,
+      data: (event?.data ?? body.event?.data ?? {}) as Record<string, unknown>,
+      occurredAt: event ? new Date(event.occurredAt) : deps.clock.now(),
+    };
+    const form = {
+      sessionId: null,
+      types: { [told.type]: told.type },
+      filter: body.filter ?? null,
+      transform: (body.transform ?? null) as Webhook['transform'],
+      includeContent: body.includeContent ?? true,
+    };
+    return {
+      matches: matches({ ...told, sessionId: told.session?.id ?? null }, form),
+      event: nameFor(told.type, form),
+      body: bodyOf(told, form).body,
+    };
+  });
+  mount(contract.read, async ({ params }, caller) => present(await webhooks.find(caller, params.webhookId)));
+  mount(contract.update, async ({ params, body }, caller) =>
+    present(await webhooks.update(caller, await webhooks.find(caller, params.webhookId), body as never)),
+  );
+  mount(contract.remove, async ({ params }, caller) => removed(caller, await webhooks.find(caller, params.webhookId)));
+  mount(contract.tryOut, async ({ params, body }, caller) => tried(await webhooks.find(caller, params.webhookId), body.event));
+  mount(contract.statsOf, async ({ params, query }, caller) => statsOf(await webhooks.find(caller, params.webhookId), query));
+  mount(contract.rotate, async ({ params, body }, caller) =>
+    withSecret(await webhooks.rotate(caller, await webhooks.find(caller, params.webhookId), body.overlapHours ?? 24)),
+  );
+  mount(contract.enable, async ({ params, body }, caller) => {
+    const webhook = await webhooks.find(caller, params.webhookId);
+    const enabled = await webhooks.enable(caller, webhook);
+    if (body.recover && webhook.disabledAt)
+      await history.redeliverRange(enabled, { from: webhook.disabledAt.toISOString(), onlyMissing: true });
+    return present(enabled);
+  });
+  mount(contract.listDeliveries, async ({ params, query }, caller) =>
+    deliveriesOf(await webhooks.find(caller, params.webhookId), query),
+  );
+  mount(contract.clearDeliveries, async ({ params, query }, caller) =>
+    cleared(await webhooks.find(caller, params.webhookId), query.before),
+  );
+  mount(contract.readDelivery, async ({ params }, caller) => {
+    const delivery = await history.find(await webhooks.find(caller, params.webhookId), params.deliveryId);
+    return { ...presentDelivery(delivery), attemptLog: (await history.attempts(delivery)).map(presentAttempt) };
+  });
+  mount(contract.redeliverOne, async ({ params }, caller) =>
+    presentDelivery(await history.redeliver(await webhooks.find(caller, params.webhookId), params.deliveryId)),
+  );
+  mount(contract.redeliver, async ({ params, body }, caller) => {
+    const webhook = await webhooks.find(caller, params.webhookId);
+    return { queued: 'failed' in body ? await history.redeliverFailed(webhook) : await history.redeliverRange(webhook, body) };
+  });
+
+  const { first } = contract;
+  mount(first.read, async ({ params }, caller) => present(await firstOrFail(caller, params.sessionId)));
+  mount(first.create, async ({ params, body }, caller) => {
+    const { session, webhook } = await firstOf(caller, params.sessionId);
+    if (webhook) throw new AppError('ALREADY_EXISTS', { webhookId: webhook.id });
+    return withSecret(await webhooks.create(caller, body as never, session.id));
+  });
+  mount(first.update, async ({ params, body }, caller) =>
+    present(await webhooks.update(caller, await firstOrFail(caller, params.sessionId), body as never)),
+  );
+  mount(first.remove, async ({ params }, caller) => removed(caller, await firstOrFail(caller, params.sessionId)));
+  mount(first.tryOut, async ({ params, body }, caller) => tried(await firstOrFail(caller, params.sessionId), body.event));
+  mount(first.stats, async ({ params, query }, caller) => statsOf(await firstOrFail(caller, params.sessionId), query));
+  mount(first.logs, async ({ params, query }, caller) => deliveriesOf(await firstOrFail(caller, params.sessionId), query));
+  mount(first.clear, async ({ params, query }, caller) => cleared(await firstOrFail(caller, params.sessionId), query.before));
+  mount(first.retryOne, async ({ params }, caller) =>
+    presentDelivery(await history.redeliver(await firstOrFail(caller, params.sessionId), params.deliveryId)),
+  );
+  mount(first.retryAll, async ({ params }, caller) => ({
+    queued: await history.redeliverFailed(await firstOrFail(caller, params.sessionId)),
+  }));
+}
+
+const presentDelivery = (delivery: WebhookDelivery) => ({
+  id: delivery.id,
+  webhookId: delivery.webhookId,
+  sessionId: delivery.sessionId,
+  eventId: delivery.eventId,
+  cursor: cursorText(delivery.eventCursor),
+  event: delivery.type,
+  status: delivery.status,
+  attempts: delivery.attempts,
+  nextAttemptAt: delivery.status === 'pending' ? iso(delivery.nextAttemptAt) : null,
+  statusCode: delivery.statusCode,
+  error: delivery.error,
+  createdAt: delivery.createdAt.toISOString(),
+  finishedAt: iso(delivery.finishedAt),
+});
+const presentAttempt = (attempt: WebhookAttempt) => ({
+  at: attempt.at.toISOString(),
+  durationMs: attempt.durationMs,
+  statusCode: attempt.statusCode,
+  error: attempt.error,
+  request: { headers: attempt.requestHeaders, body: attempt.requestBody },
+  response: attempt.response,
+});

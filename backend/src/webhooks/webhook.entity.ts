@@ -1,0 +1,109 @@
+import type { EventType } from '@chasqui/shared';
+import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { column, orNull } from '../db/columns.js';
+
+export interface WebhookFilter {
+  chats?: string[] | undefined;
+  direction?: 'inbound' | 'outbound' | undefined;
+  messageTypes?: string[] | undefined;
+}
+export interface WebhookTransform {
+  /** The body; `{{path}}` stands for a value of the event. */
+  template?: unknown;
+  /** Name in the body → path in the event. */
+  fields?: Record<string, string> | undefined;
+  /** Type → name under which it is told. */
+  rename?: Record<string, string> | undefined;
+}
+export interface WebhookRetry {
+  /** Milliseconds. */
+  delays?: number[] | undefined;
+  maxRetries?: number | undefined;
+  timeoutMs?: number | undefined;
+}
+
+/** Where events go. */
+@Entity({ name: 'webhooks' })
+@Index('webhooks_account', ['accountId', 'deletedAt'])
+export class Webhook {
+  @PrimaryColumn(column.id()) id: string;
+  @Column(column.id()) accountId: string;
+  /** Null: all sessions of the account, and what is of none. */
+  @Column(orNull(column.id())) sessionId: string | null;
+  @Column(column.text()) url: string;
+  @Column(orNull(column.string(200))) description: string | null;
+  /** As asked for. */
+  @Column(column.json()) events: string[];
+  /** What those names stand for and the maker may read: type → the name it was asked for by. */
+  @Column(column.json()) types: Partial<Record<EventType, string>>;
+  /** `whsec_…`, sealed. */
+  @Column({ ...column.text(), select: false }) secret: string;
+  /** The one before, sealed, that signs as well until its time is over. */
+  @Column({ ...orNull(column.text()), select: false }) oldSecret: string | null;
+  @Column(orNull(column.time())) oldSecretUntil: Date | null;
+  /** JSON of name → value, sealed: they hold tokens. */
+  @Column({ ...orNull(column.text()), select: false }) headers: string | null;
+  @Column(column.flag({ default: true })) isActive: boolean;
+  @Column(column.flag({ default: true })) includeContent: boolean;
+  @Column(orNull(column.json())) filter: WebhookFilter | null;
+  @Column(orNull(column.json())) transform: WebhookTransform | null;
+  @Column(orNull(column.json())) retry: WebhookRetry | null;
+  /** Why it was switched off, and when: `GONE`, `FAILING`, `BY_REQUEST`. */
+  @Column(orNull(column.string(16))) disabledReason: string | null;
+  @Column(orNull(column.time())) disabledAt: Date | null;
+  /** Since when every attempt failed; null while the last one succeeded. */
+  @Column(orNull(column.time())) failingSince: Date | null;
+  @Column(column.integer({ default: 0 })) failures: number;
+  /** Until then the circuit is open: no attempts but one probe after it. */
+  @Column(orNull(column.time())) openUntil: Date | null;
+  @Column(orNull(column.time())) lastDeliveredAt: Date | null;
+  @Column(column.time()) createdAt: Date;
+  @Column(column.time()) updatedAt: Date;
+  @Column(orNull(column.time())) deletedAt: Date | null;
+}
+
+export const deliveryStatuses = ['pending', 'sending', 'delivered', 'failed', 'held', 'cancelled'] as const;
+export type DeliveryStatus = (typeof deliveryStatuses)[number];
+
+/** One event for one endpoint. Written in the commit of the event; the body is made of the event's row at each attempt. */
+@Entity({ name: 'webhook_deliveries' })
+@Index('webhook_deliveries_event', ['webhookId', 'eventCursor'], { unique: true })
+@Index('webhook_deliveries_due', ['status', 'webhookId', 'nextAttemptAt', 'eventCursor'])
+@Index('webhook_deliveries_age', ['createdAt'])
+@Index('webhook_deliveries_cursor', ['eventCursor'])
+export class WebhookDelivery {
+  @PrimaryColumn(column.id()) id: string;
+  @Column(column.id()) webhookId: string;
+  @Column(column.id()) accountId: string;
+  @Column(orNull(column.id())) sessionId: string | null;
+  @Column(column.big()) eventCursor: number;
+  @Column(column.id()) eventId: string;
+  @Column(column.string(40)) type: string;
+  @Column(column.string(10)) status: DeliveryStatus;
+  @Column(column.integer({ default: 0 })) attempts: number;
+  @Column(orNull(column.time())) nextAttemptAt: Date | null;
+  @Column(orNull(column.id())) leaseOwner: string | null;
+  @Column(orNull(column.time())) leaseExpiresAt: Date | null;
+  @Column(orNull(column.integer())) statusCode: number | null;
+  @Column(orNull(column.string(200))) error: string | null;
+  /** From here the retry window counts: made, or asked for again. */
+  @Column(column.time()) createdAt: Date;
+  @Column(orNull(column.time())) finishedAt: Date | null;
+}
+
+/** What was sent and answered, once. Excerpts, with what is secret left out. */
+@Entity({ name: 'webhook_attempts' })
+@Index('webhook_attempts_delivery', ['deliveryId', 'at'])
+@Index('webhook_attempts_webhook', ['webhookId', 'at'])
+export class WebhookAttempt {
+  @PrimaryColumn(column.id()) id: string;
+  @Column(column.id()) deliveryId: string;
+  @Column(column.id()) webhookId: string;
+  @Column(column.time()) at: Date;
+  @Column(column.integer()) durationMs: number;
+  @Column(orNull(column.integer())) statusCode: number | null;
+  @Column(orNull(column.string(200))) error: string | null;
+  @Column(column.json()) requestHeaders: Record<string, string>;
+  @Column(orNull(column.text())) requestBody: string | null;
+  @Column(orNull(column.text())) response: string | null;
+}

@@ -1,0 +1,340 @@
+import { allows, AppError, eventCatalogue, eventTypes, isId, newId, typesNamed, type EventType } from '@chasqui/shared';
+import { IsNull, type FindOptionsWhere } from 'typeorm';
+import { Account } from '../accounts/account.entity.js';
+import type { Database } from '../db/database.js';
+import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { EventRow } from '../events/event.entity.js';
+import type { Events } from '../events/events.js';
+import type { Caller } from '../http/context.js';
+import { recordAudit } from '../lib/audit.js';
+import type { Clock } from '../lib/clock.js';
+import type { Egress } from '../lib/egress.js';
+import type { Sealer } from '../lib/sealer.js';
+import type { Deliveries } from './deliveries.js';
+import type { Opened } from './dispatcher.js';
+import { matches, requireTransform } from './payload.js';
+import { isSecret, makeSecret } from './signing.js';
+import { Webhook, WebhookDelivery, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
+
+export interface WebhookWish {
+  url: string;
+  events: string[];
+  secret?: string | undefined;
+  headers?: Record<string, string> | undefined;
+  active?: boolean | undefined;
+  description?: string | null | undefined;
+  includeContent?: boolean | undefined;
+  filter?: WebhookFilter | null | undefined;
+  transform?: WebhookTransform | null | undefined;
+  retry?: WebhookRetry | null | undefined;
+}
+
+export interface WebhookRules {
+  mostPerSession: number;
+  mostPerAccount: number;
+  /** http is for networks that the operator allows; everybody else is called by https. */
+  httpsOnly: boolean;
+}
+
+/** For how long another backend's change of an endpoint may not be known here. */
+const believedMs = 1_000;
+/** Set by us, or by HTTP itself. */
+const ourHeaders = /^(host|content-length|content-type|connection|transfer-encoding|user-agent|webhook-.*|x-webhook-.*)$/i;
+
+export type Webhooks = ReturnType<typeof createWebhooks>;
+
+/** Endpoints: who may have which, and what is written for them when events happen. */
+export function createWebhooks({
+  database,
+  deliveries,
+  sealer,
+  egress,
+  clock,
+  rules,
+}: {
+  database: Database;
+  deliveries: Deliveries;
+  sealer: Sealer;
+  egress: Egress;
+  clock: Clock;
+  rules: WebhookRules;
+}) {
+  const rows = database.reader.getRepository(Webhook);
+  const known = new Map<string, { list: Webhook[]; until: number }>();
+  let wake: (webhookId: string) => void = () => undefined;
+  let events: Events | null = null;
+
+  /** The endpoints of an account that want anything now. Read in the transaction, believed for a second; SQLite has no other backend. */
+  async function activeOf(tx: Transaction, accountId: string): Promise<Webhook[]> {
+    const found = known.get(accountId);
+    if (found && found.until > clock.now().getTime()) return found.list;
+    const list = await readRows(tx.manager, Webhook, '"accountId" = ? AND "deletedAt" IS NULL', [accountId]);
+    const active = list.filter(({ isActive }) => isActive);
+    const until = database.dialect === 'sqlite' ? Infinity : clock.now().getTime() + believedMs;
+    known.set(accountId, { list: active, until });
+    return active;
+  }
+  const forget = (accountId: string): void => void known.delete(accountId);
+
+  /** Written in the commit of the events: what matches now is delivered, whatever dies afterwards. */
+  async function deliver(tx: Transaction, list: readonly EventRow[]): Promise<void> {
+    const wanted: { webhook: Webhook; event: EventRow }[] = [];
+    for (const event of list)
+      for (const webhook of await activeOf(tx, event.accountId)) if (matches(event, webhook)) wanted.push({ webhook, event });
+    if (wanted.length === 0) return;
+    await deliveries.add(tx, wanted, clock.now());
+    tx.afterCommit(() => {
+      for (const id of new Set(wanted.map(({ webhook }) => webhook.id))) wake(id);
+    });
+  }
+
+  async function find(caller: Caller, id: string): Promise<Webhook> {
+    const where: FindOptionsWhere<Webhook> = { id, accountId: caller.accountId, deletedAt: IsNull() };
+    if (caller.sessionId !== null) where.sessionId = caller.sessionId;
+    const webhook = isId(id) ? await rows.findOneBy(where) : null;
+    if (!webhook) throw new AppError('WEBHOOK_NOT_FOUND');
+    return webhook;
+  }
+
+  /** What names stand for, without what the caller may not read. A type that is asked for by its own name and is not theirs is refused. */
+  function typesOf(caller: Caller, names: readonly string[]): Partial<Record<EventType, string>> {
+    const types: Partial<Record<EventType, string>> = {};
+    for (const name of names) {
+      const stand = typesNamed(name);
+      if (!stand) throw new AppError('UNKNOWN_EVENT_TYPE', { event: name, known: eventTypes }, `There is no event type ${name}.`);
+      for (const type of stand) {
+        const { permission } = eventCatalogue[type];
+        if (allows(caller.permissions, permission)) types[type] ??= stand.length === 1 ? name : type;
+        else if (stand.length === 1)
+          throw new AppError('PERMISSION_DENIED', { permission }, `Events ${name} need the permission ${permission}.`);
+      }
+    }
+    return types;
+  }
+
+  function requireUrl(text: string): void {
+    const url = egress.check(text);
+    if (rules.httpsOnly && url.protocol !== 'https:' && !egress.isOpenedHost(url.hostname))
+      throw new AppError('URL_NOT_ALLOWED', {}, 'Use https. http is for networks in EGRESS_ALLOW.');
+  }
+
+  function requireHeaders(headers: Record<string, string>): void {
+    const name = Object.keys(headers).find((header) => ourHeaders.test(header));
+    const isBad = Object.values(headers).some((value) => /[^\t\x20-\x7e]/.test(value));
+    if (!name && !isBad && Object.keys(headers).length <= 20) return;
+    const message = name ? `The header ${name} is ours.` : isBad ? 'A header’s value is printable ASCII.' : 'At most 20 headers.';
+    throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'headers', code: 'INVALID_FORMAT', message }] }, message);
+  }
+
+  const sealedHeaders = (id: string, headers: Record<string, string>): string | null =>
+    Object.keys(headers).length === 0 ? null : sealer.seal(JSON.stringify(headers), `webhooks.headers:${id}`);
+
+  /** The fields of a wish as the row has them; only those that were sent. */
+  function fieldsOf(caller: Caller, id: string, wish: Partial<WebhookWish>): Partial<Webhook> {
+    if (wish.url !== undefined) requireUrl(wish.url);
+    if (wish.headers) requireHeaders(wish.headers);
+    if (wish.secret !== undefined && !isSecret(wish.secret)) {
+      const message = 'A secret is whsec_ and 16 to 64 bytes in base64.';
+      throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'secret', code: 'INVALID_FORMAT', message }] }, message);
+    }
+    requireTransform(wish.transform);
+    const { url, description, includeContent, filter, transform, retry } = wish;
+    const fields: Partial<Webhook> = {
+      ...(wish.events ? { events: wish.events, types: typesOf(caller, wish.events) } : {}),
+      ...(wish.secret === undefined
+        ? {}
+        : { secret: sealer.seal(wish.secret, secretPlace(id)), oldSecret: null, oldSecretUntil: null }),
+      ...(wish.headers ? { headers: sealedHeaders(id, wish.headers) } : {}),
+    };
+    const plain = { url, description, includeContent, filter, transform, retry };
+    for (const [name, value] of Object.entries(plain)) if (value !== undefined) Object.assign(fields, { [name]: value });
+    return fields;
+  }
+
+  const audit = (tx: Transaction, caller: Caller, action: string, { id, accountId }: Webhook, changes: object = {}) =>
+    recordAudit(tx, caller, { action, objectType: 'webhook', objectId: id, accountId, changes: { ...changes }, at: clock.now() });
+
+  async function change(
+    caller: Caller,
+    webhook: Webhook,
+    action: string,
+    work: (tx: Transaction) => Promise<void>,
+    shown: object = {},
+  ): Promise<Webhook> {
+    await database.write.run(async (tx) => {
+      await work(tx);
+      await audit(tx, caller, action, webhook, shown);
+      tx.afterCommit(() => forget(webhook.accountId));
+    });
+    return rows.findOneByOrFail({ id: webhook.id });
+  }
+
+  async function switchOff(tx: Transaction, webhook: Webhook, reason: string): Promise<boolean> {
+    const now = clock.now();
+    const changes = { isActive: false, disabledReason: reason, disabledAt: now, openUntil: null, updatedAt: now };
+    if ((await updateRows(tx, Webhook, { id: webhook.id, isActive: true }, changes)) === 0) return false;
+    await updateRows(tx, WebhookDelivery, { webhookId: webhook.id, status: 'pending' }, { status: 'held' });
+    tx.afterCommit(() => forget(webhook.accountId));
+    return true;
+  }
+  async function switchOn(tx: Transaction, webhook: Webhook): Promise<void> {
+    const now = clock.now();
+    const fresh = { disabledReason: null, disabledAt: null, failures: 0, failingSince: null, openUntil: null };
+    await updateRows(tx, Webhook, { id: webhook.id }, { isActive: true, ...fresh, updatedAt: now });
+    await updateRows(tx, WebhookDelivery, { webhookId: webhook.id, status: 'held' }, { status: 'pending', nextAttemptAt: now });
+    tx.afterCommit(() => {
+      forget(webhook.accountId);
+      wake(webhook.id);
+    });
+  }
+  const told = (webhook: Webhook, reason: string | null) => ({
+    accountId: webhook.accountId,
+    sessionId: webhook.sessionId,
+    data: { webhookId: webhook.id, url: webhook.url, reason, since: webhook.failingSince?.toISOString() ?? null },
+  });
+
+  return {
+    deliver,
+    find,
+    forget,
+    /** What is secret of an endpoint: the present one first, and the one before while both sign. */
+    open({ id, secret, oldSecret, oldSecretUntil, headers }: Webhook, now: Date): Opened {
+      const isOverlap = oldSecret !== null && oldSecretUntil !== null && oldSecretUntil > now;
+      return {
+        secrets: [secret, ...(isOverlap ? [oldSecret] : [])].map((sealed) => sealer.open(sealed, secretPlace(id))),
+        headers: headers ? (JSON.parse(sealer.open(headers, `webhooks.headers:${id}`)) as Record<string, string>) : {},
+      };
+    },
+    /** With what is secret of it, still sealed. */
+    whole: async (id: string): Promise<Webhook> => {
+      const [row] = await readRows(database.reader, Webhook, 'id = ?', [id], ['secret', 'oldSecret', 'headers']);
+      return row!;
+    },
+    /** Names of the headers that are sent along. */
+    async headerNames(id: string): Promise<string[]> {
+      const { headers } = await this.whole(id);
+      return headers ? Object.keys(JSON.parse(sealer.open(headers, `webhooks.headers:${id}`)) as object) : [];
+    },
+    /** Both depend on each other: who sends is told of new deliveries, events are told of what is switched off. */
+    connect(parts: { wake: (webhookId: string) => void; events: Events }): void {
+      ({ wake, events } = parts);
+    },
+    list: (
+      caller: Caller,
+      { sessionId, active }: { sessionId?: string | undefined; active?: boolean | undefined },
+    ): Promise<Webhook[]> =>
+      rows.find({
+        where: {
+          accountId: caller.accountId,
+          deletedAt: IsNull(),
+          ...((caller.sessionId ?? sessionId) ? { sessionId: (caller.sessionId ?? sessionId)! } : {}),
+          ...(active === undefined ? {} : { isActive: active }),
+        },
+        order: { createdAt: 'ASC', id: 'ASC' },
+      }),
+    /** The plain secret is in this reply alone. A session key makes endpoints of its session. */
+    async create(caller: Caller, wish: WebhookWish, sessionId: string | null): Promise<{ webhook: Webhook; secret: string }> {
+      if (caller.sessionId !== null && sessionId !== caller.sessionId) throw new AppError('ACCOUNT_KEY_REQUIRED');
+      const now = clock.now();
+      const id = newId(now.getTime());
+      const secret = wish.secret ?? makeSecret();
+      const webhook: Webhook = {
+        id,
+        accountId: caller.accountId,
+        sessionId,
+        url: wish.url,
+        description: null,
+        events: wish.events,
+        types: {},
+        secret: '',
+        oldSecret: null,
+        oldSecretUntil: null,
+        headers: null,
+        isActive: wish.active ?? true,
+        includeContent: true,
+        filter: null,
+        transform: null,
+        retry: null,
+        disabledReason: wish.active === false ? 'BY_REQUEST' : null,
+        disabledAt: wish.active === false ? now : null,
+        failingSince: null,
+        failures: 0,
+        openUntil: null,
+        lastDeliveredAt: null,
+        createdAt: now,
+        updatedAt: now,
+        deletedAt: null,
+        ...fieldsOf(caller, id, { ...wish, secret }),
+      };
+      await database.write.run(async (tx) => {
+        // Closes: two made at once, each finding room for one more.
+        await holdRows(tx, Account, [caller.accountId]);
+        const where = { accountId: caller.accountId, deletedAt: IsNull() };
+        const counts: [number, number][] = [[await tx.manager.countBy(Webhook, where), rules.mostPerAccount]];
+        if (sessionId) counts.push([await tx.manager.countBy(Webhook, { ...where, sessionId }), rules.mostPerSession]);
+        const full = counts.find(([count, most]) => count >= most);
+        if (full) throw new AppError('WEBHOOK_LIMIT_REACHED', { limit: full[1] });
+        await insertRow(tx, Webhook, webhook);
+        await audit(tx, caller, 'webhook.create', webhook, { url: webhook.url, events: webhook.events, sessionId });
+        tx.afterCommit(() => forget(caller.accountId));
+      });
+      return { webhook, secret };
+    },
+    async update(caller: Caller, webhook: Webhook, wish: Partial<WebhookWish>): Promise<Webhook> {
+      const fields = { ...fieldsOf(caller, webhook.id, wish), updatedAt: clock.now() };
+      const { url, events: names, active } = wish;
+      return change(
+        caller,
+        webhook,
+        'webhook.update',
+        async (tx) => {
+          await updateRows(tx, Webhook, { id: webhook.id }, fields);
+          if (active === false) await switchOff(tx, webhook, 'BY_REQUEST');
+          if (active === true && !webhook.isActive) await switchOn(tx, webhook);
+          tx.afterCommit(() => wake(webhook.id));
+        },
+        { url, events: names, active },
+      );
+    },
+    async remove(caller: Caller, webhook: Webhook): Promise<void> {
+      await change(caller, webhook, 'webhook.delete', async (tx) => {
+        await updateRows(tx, Webhook, { id: webhook.id }, { deletedAt: clock.now(), isActive: false });
+        for (const status of ['pending', 'held'] as const)
+          await updateRows(
+            tx,
+            WebhookDelivery,
+            { webhookId: webhook.id, status },
+            { status: 'cancelled', finishedAt: clock.now() },
+          );
+      });
+    },
+    /** The old secret signs as well for so many hours. */
+    async rotate(caller: Caller, webhook: Webhook, overlapHours: number): Promise<{ webhook: Webhook; secret: string }> {
+      const secret = makeSecret();
+      const { secret: old } = await this.whole(webhook.id);
+      const oldSecretUntil = new Date(clock.now().getTime() + overlapHours * 3_600_000);
+      const fields = {
+        secret: sealer.seal(secret, secretPlace(webhook.id)),
+        oldSecret: old,
+        oldSecretUntil,
+        updatedAt: clock.now(),
+      };
+      const changed = await change(caller, webhook, 'webhook.rotate_secret', async (tx) => {
+        await updateRows(tx, Webhook, { id: webhook.id }, fields);
+      });
+      return { webhook: changed, secret };
+    },
+    enable: (caller: Caller, webhook: Webhook): Promise<Webhook> =>
+      change(caller, webhook, 'webhook.enable', async (tx) => {
+        await switchOn(tx, webhook);
+        if (!webhook.isActive) await events!.append(tx, { ...told(webhook, null), type: 'webhook.enabled' });
+      }),
+    /** By what its receiver answered. */
+    async disable(tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING'): Promise<void> {
+      if (await switchOff(tx, webhook, reason)) await events!.append(tx, { ...told(webhook, reason), type: 'webhook.disabled' });
+    },
+  };
+}
+
+const secretPlace = (id: string): string => `webhooks.secret:${id}`;

@@ -1,0 +1,447 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createHmac } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { EventResource } from '@chasqui/shared';
+import { Webhook as Verifier } from 'standardwebhooks';
+import { makeAccount } from './support/account.js';
+import { databases, ownDatabase, type Reply } from './support/backend.js';
+import { ana, dataOf, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+import { filesUnder } from './support/files.js';
+import { cursorsOf, startSink, type Sink, type Taken } from './support/sink.js';
+
+interface Hook {
+  id: string;
+  secret: string;
+  isActive: boolean;
+  headers: string[];
+  health: { state: string; failures: number; disabledReason: string | null };
+}
+interface Delivery {
+  id: string;
+  status: string;
+  attempts: number;
+  statusCode: number | null;
+  error: string | null;
+  eventId: string;
+  nextAttemptAt: string | null;
+}
+const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
+const headersOf = ({ headers }: Taken) => headers as Record<string, string>;
+
+describe.each(await databases())('webhooks on %s', (database) => {
+  let core: Core;
+  const sinks: Sink[] = [];
+  afterEach(async () => {
+    await core?.close().catch(() => undefined);
+    await Promise.all(sinks.splice(0).map((sink) => sink.close()));
+  });
+  const quickRetries = { WEBHOOK_RETRY_DELAYS: '100,150,200,300,400,500,600,800,1000,1000,1000,1000', WEBHOOK_TIMEOUT: '400' };
+  const start = async (options: Parameters<typeof startCore>[0] = {}): Promise<void> => {
+    const settings = { EGRESS_ALLOW: '127.0.0.1/32', ...quickRetries, ...options.settings };
+    core = await startCore({ database, ...options, settings });
+  };
+  const openSink = async (): Promise<Sink> => {
+    const sink = await startSink();
+    sinks.push(sink);
+    return sink;
+  };
+  const make = async (sink: Sink, more: Record<string, unknown> = {}): Promise<Hook> => {
+    const reply = await core.post('/webhooks', { url: sink.url, events: ['message.queued', 'message.sent'], ...more });
+    expect([reply.status, reply.body.error]).toEqual([201, undefined]);
+    return reply.body.data as Hook;
+  };
+  const read = async (id: string): Promise<Hook> => (await core.get(`/webhooks/${id}`)).body.data as Hook;
+  const deliveries = async (id: string, query = ''): Promise<Delivery[]> =>
+    (await core.get(`/webhooks/${id}/deliveries?limit=200${query}`)).body.data as Delivery[];
+  const arrived = (sink: Sink, count: number, withinMs = 15_000) =>
+    eventually(`${count} deliveries`, async () => sink.taken.length >= count, withinMs);
+  const eventsOf = async (types = 'message.queued,message.sent'): Promise<EventResource[]> =>
+    (await core.get(`/events?limit=200&types=${types}`)).body.data as EventResource[];
+
+  test('each event arrives signed, as the Standard Webhooks library and a plain HMAC want it, with ours and the endpoint’s headers', async () => {
+    await start();
+    const sink = await openSink();
+    const { id, secret, headers } = await make(sink, { headers: { Authorization: 'Bearer receiver-token' } });
+    expect([secret, headers]).toEqual([expect.stringMatching(/^whsec_/), ['Authorization']]);
+    const message = dataOf(await core.send('Your order has been paid.'));
+    await arrived(sink, 2);
+    const [event] = await eventsOf();
+    const [taken] = sink.taken as [Taken];
+    const sent = headersOf(taken);
+    expect(new Verifier(secret).verify(taken.body, sent)).toMatchObject({
+      id: event!.id,
+      event: 'message.queued',
+      session: { id: core.sessionId },
+      instance: { id: core.sessionId },
+      data: { id: message.id, text: 'Your order has been paid.' },
+      cursor: event!.cursor,
+      timestamp: event!.occurredAt,
+    });
+    expect(sent['x-webhook-signature']).toBe(createHmac('sha256', secret).update(taken.body).digest('hex'));
+    expect(sent).toMatchObject({
+      'webhook-id': event!.id,
+      'x-webhook-id': event!.id,
+      'x-webhook-event': 'message.queued',
+      'x-webhook-session': core.sessionId,
+      'x-webhook-instance': core.sessionId,
+      'x-webhook-attempt': '1',
+      authorization: 'Bearer receiver-token',
+      'content-type': 'application/json',
+    });
+    expect(() => new Verifier(secret).verify(`${taken.body} `, sent)).toThrow();
+    const [log] = await deliveries(id);
+    const { attemptLog } = (await core.get(`/webhooks/${id}/deliveries/${log!.id}`)).body.data as {
+      attemptLog: { statusCode: number; request: { headers: Record<string, string>; body: string } }[];
+    };
+    expect(attemptLog).toMatchObject([
+      { statusCode: 204, request: { headers: { Authorization: '…', 'webhook-signature': '…' } } },
+    ]);
+    expect(JSON.stringify(attemptLog)).not.toContain('receiver-token');
+  });
+
+  test('secrets and headers lie sealed, and are shown in no later reply', async () => {
+    await start();
+    const sink = await openSink();
+    const { id, secret } = await make(sink, { headers: { 'X-Token': 'HEADER-mark-77' } });
+    const key = secret.slice('whsec_'.length);
+    for (const path of ['/webhooks', `/webhooks/${id}`, '/audit', '/events?limit=200']) {
+      const text = JSON.stringify((await core.get(path)).body);
+      expect([path, text.includes(key), text.includes('HEADER-mark-77')]).toEqual([path, false, false]);
+    }
+    for (const file of await filesUnder(core.rig.dataDir)) {
+      const bytes = await readFile(file);
+      expect([file, bytes.includes(key), bytes.includes('HEADER-mark-77')]).toEqual([file, false, false]);
+    }
+    if (database === 'postgres') {
+      const [row] = await core.rig.database.reader.query<{ all: string }[]>(
+        "SELECT string_agg(w::text, '') AS all FROM webhooks w",
+      );
+      expect([row!.all.includes(key), row!.all.includes('HEADER-mark-77')]).toEqual([false, false]);
+    }
+  });
+
+  test.each([
+    ['answers 500', 500],
+    ['hangs', 'hang'],
+    ['closes amid the body', 'close'],
+    ['drips', 'drip'],
+  ] as const)('a receiver that %s for a while gets every event afterwards, under the same id', async (_what, answer) => {
+    await start();
+    const sink = await openSink();
+    const { id } = await make(sink);
+    sink.answer = answer;
+    for (let n = 0; n < 4; n += 1) await core.send(`while away ${n}`, { async: true });
+    await eventually('attempts', async () => sink.seen.length >= 4);
+    await eventually('a failure to be seen', async () => (await read(id)).health.failures > 0);
+    sink.answer = 'ok';
+    await core.send('back', { async: true });
+    // The circuit may have opened: enabling closes it, as a person would.
+    if ((await read(id)).health.state === 'open') await core.post(`/webhooks/${id}/enable`, {});
+    await arrived(sink, 10);
+    const events = await eventsOf();
+    const ids = new Set(sink.taken.map((taken) => headersOf(taken)['webhook-id']));
+    expect([...ids].sort()).toEqual(events.map((event) => event.id).sort());
+    await eventually('all to be settled', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
+    expect((await deliveries(id)).some(({ attempts }) => attempts > 1)).toBe(true);
+    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+  });
+
+  test('while it answers, a session’s events come in the order of the log', async () => {
+    await start();
+    const sink = await openSink();
+    const other = ((await core.post('/sessions', { name: 'second' })).body.data as { id: string }).id;
+    await make(sink, { events: ['message.*'] });
+    await Promise.all(
+      Array.from({ length: 60 }, (_, n) =>
+        core.send(`m${n}`, {
+          async: true,
+          queueIfOffline: true,
+          ...(n % 2 ? { sessionId: other } : { sessionId: core.sessionId }),
+        }),
+      ),
+    );
+    const count = async (): Promise<number> => (await eventsOf('message.queued,message.sending,message.sent')).length;
+    await eventually('all of them', async () => sink.taken.length === (await count()) && sink.taken.length >= 120);
+    for (const session of [core.sessionId, other]) {
+      const cursors = cursorsOf(sink.taken, session);
+      expect(cursors).toEqual([...cursors].sort());
+    }
+    expect(new Set(cursorsOf(sink.taken)).size).toBe(sink.taken.length);
+  });
+
+  test('a receiver that hangs delays no other', async () => {
+    await start({ settings: { WEBHOOK_TIMEOUT: '5000' } });
+    const [good, bad] = [await openSink(), await openSink()];
+    await make(good);
+    await make(bad);
+    bad.answer = 'hang';
+    const began = Date.now();
+    for (let n = 0; n < 20; n += 1) await core.send(`m${n}`, { async: true });
+    await arrived(good, 40);
+    expect(Date.now() - began).toBeLessThan(4_000);
+    expect(bad.taken).toEqual([]);
+    bad.answer = 'ok';
+  }, 20_000);
+
+  test('after a restart what waited is delivered, what was under way again under the same id', async () => {
+    const own = database === 'postgres' ? await ownDatabase() : null;
+    const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-webhooks-'));
+    const place = { dataDir, ...(own ? { databaseUrl: own.url } : {}) };
+    try {
+      await start({ ...place, settings: { WEBHOOK_TIMEOUT: '30000' } });
+      const sink = await openSink();
+      await make(sink);
+      sink.answer = 'hang';
+      await core.send('one');
+      await eventually('the first attempt', async () => sink.seen.length > 0);
+      const { apiKey } = core.rig;
+      // As killed: what it had claimed stays claimed, by a backend that nobody knows.
+      const rows = await core.rig.database.reader.query<object[]>('SELECT * FROM webhook_deliveries');
+      expect(rows).toHaveLength(2);
+      for (const one of sinks) one.answer = 'ok';
+      const closing = core.close();
+      await sink.close();
+      sinks.length = 0;
+      await closing;
+      const next = await startSink();
+      sinks.push(next);
+      await start({ ...place, linked: false });
+      const list = (await core.rig.call('GET', '/webhooks', { key: apiKey })).body.data as Hook[];
+      await core.rig.call('PUT', `/webhooks/${list[0]!.id}`, { key: apiKey, body: { url: next.url } });
+      await arrived(next, 2);
+      const ids = next.taken.map((taken) => headersOf(taken)['webhook-id']);
+      expect(new Set(ids).size).toBe(2);
+    } finally {
+      await core.close().catch(() => undefined);
+      await own?.drop();
+      await rm(dataDir, { recursive: true, force: true });
+    }
+  }, 30_000);
+
+  test('410 switches an endpoint off and holds the rest; enabling sends them on, and with recover what came meanwhile', async () => {
+    await start();
+    const sink = await openSink();
+    const { id } = await make(sink, { events: ['message.queued'] });
+    sink.answer = 410;
+    await core.send('gone');
+    await eventually('it to be off', async () => !(await read(id)).isActive);
+    expect((await read(id)).health).toMatchObject({ state: 'disabled', disabledReason: 'GONE' });
+    expect((await core.events('webhook.disabled')).map(({ data }) => data)).toMatchObject([{ webhookId: id, reason: 'GONE' }]);
+    sink.answer = 'ok';
+    await core.send('while it was off');
+    expect(await deliveries(id)).toHaveLength(1);
+    expect((await core.post(`/webhooks/${id}/enable`, { recover: true })).body).toMatchObject({ success: true });
+    await arrived(sink, 1);
+    expect(JSON.parse(sink.taken[0]!.body)).toMatchObject({ data: { text: 'while it was off' } });
+    const [failed] = await deliveries(id, '&status=failed');
+    const again = await core.post(`/webhooks/${id}/deliveries/${failed!.id}/redeliver`, {});
+    expect(again.status).toBe(202);
+    await arrived(sink, 2);
+    expect(headersOf(sink.taken[1]!)).toMatchObject({ 'webhook-id': failed!.eventId, 'x-webhook-attempt': '2' });
+  });
+
+  test('ten failures in a row open the circuit, and one probe a minute goes through until one succeeds', async () => {
+    let moved = 0;
+    await start({
+      clock: { now: () => new Date(Date.now() + moved) },
+      settings: { WEBHOOK_RETRY_DELAYS: '100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100' },
+    });
+    const sink = await openSink();
+    const { id } = await make(sink, { events: ['message.queued'] });
+    sink.answer = 503;
+    for (let n = 0; n < 3; n += 1) await core.send(`m${n}`, { async: true });
+    await eventually('the circuit to open', async () => (await read(id)).health.state === 'open');
+    expect(sink.seen).toHaveLength(10);
+    await core.send('one more', { async: true });
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(sink.seen).toHaveLength(10);
+    moved += 61_000;
+    await eventually('a probe', async () => sink.seen.length === 11);
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(sink.seen).toHaveLength(11);
+    sink.answer = 'ok';
+    moved += 61_000;
+    await arrived(sink, 4);
+    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+  }, 30_000);
+
+  test('nothing but failures for five days switches it off, with an event', async () => {
+    let moved = 0;
+    await start({ clock: { now: () => new Date(Date.now() + moved) } });
+    const sink = await openSink();
+    const { id } = await make(sink, { events: ['message.queued'] });
+    sink.answer = 500;
+    await core.send('one', { async: true });
+    await eventually('a failure', async () => (await read(id)).health.failures > 0);
+    moved += 5 * 86_400_000 + 120_000;
+    await core.send('two', { async: true });
+    await eventually('it to be off', async () => (await read(id)).health.disabledReason === 'FAILING');
+    expect((await core.events('webhook.disabled')).map(({ data }) => data)).toMatchObject([{ webhookId: id, reason: 'FAILING' }]);
+  });
+
+  test('all attempts used, it has failed; all failed ones, or a range, are sent again', async () => {
+    await start({ settings: { WEBHOOK_RETRY_DELAYS: '50,50' } });
+    const sink = await openSink();
+    const { id } = await make(sink, { events: ['message.queued'] });
+    sink.answer = 500;
+    const before = String((await eventsOf('session.status')).at(-1)!.cursor);
+    await core.send('one', { async: true });
+    await eventually('it to have failed', async () => (await deliveries(id))[0]?.status === 'failed');
+    expect((await deliveries(id))[0]).toMatchObject({ attempts: 3, statusCode: 500, nextAttemptAt: null });
+    sink.answer = 'ok';
+    expect((await core.post(`/webhooks/${id}/redeliver`, { failed: true })).body.data).toEqual({ queued: 1 });
+    await arrived(sink, 1);
+    await eventually('it to be delivered', async () => (await deliveries(id))[0]?.status === 'delivered');
+    expect((await core.post(`/webhooks/${id}/redeliver`, { after: before })).body).toMatchObject({ data: { queued: 1 } });
+    await arrived(sink, 2);
+    await eventually('it to be delivered', async () => (await deliveries(id))[0]?.status === 'delivered');
+    expect((await core.post(`/webhooks/${id}/redeliver`, { after: before, onlyMissing: true })).body.data).toEqual({ queued: 0 });
+    const stats = (await core.get(`/webhooks/${id}/stats`)).body.data;
+    expect(stats).toMatchObject({
+      delivered: 1,
+      failed: 0,
+      pending: 0,
+      rate: 1,
+      byEvent: { 'message.queued': { delivered: 1 } },
+    });
+    expect((await core.rig.call('DELETE', `/webhooks/${id}/deliveries`)).body.data).toEqual({ deleted: 1 });
+    expect(await deliveries(id)).toEqual([]);
+  });
+
+  test('filters and transformations do what their preview says', async () => {
+    await start();
+    const sink = await openSink();
+    const transform = {
+      template: {
+        to: '{{data.toNumber}}',
+        line: 'Message {{data.id}}: {{data.text}}',
+        whole: '{{data.chat}}',
+        none: '{{data.nothing}}',
+      },
+      rename: { 'message.queued': 'onQueued' },
+    };
+    await make(sink, { events: ['message.queued'], filter: { chats: [`${ana}@c.us`], messageTypes: ['text'] }, transform });
+    const message = dataOf(await core.send('hello'));
+    await core.send('to somebody else', { recipient: '5511999990099' });
+    await arrived(sink, 1);
+    const expected = {
+      to: ana,
+      line: `Message ${message.id}: hello`,
+      whole: { id: `${ana}@c.us`, type: 'private', name: null },
+      none: null,
+    };
+    expect(JSON.parse(sink.taken[0]!.body)).toEqual(expected);
+    expect(headersOf(sink.taken[0]!)['x-webhook-event']).toBe('onQueued');
+    const [event] = await eventsOf('message.queued');
+    const preview = await core.post('/webhooks/preview', { transform, filter: { direction: 'inbound' }, eventId: event!.id });
+    expect(preview.body.data).toEqual({ matches: false, event: 'onQueued', body: JSON.stringify(expected) });
+    expect(codeOf(await core.post('/webhooks/preview', { transform: { template: '{{data.text' } }))).toEqual([
+      422,
+      'TRANSFORM_INVALID',
+    ]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(sink.seen).toHaveLength(1);
+  });
+
+  test('while a secret is rotated both sign, afterwards the new one alone', async () => {
+    let moved = 0;
+    await start({ clock: { now: () => new Date(Date.now() + moved) } });
+    const sink = await openSink();
+    const { id, secret: old } = await make(sink, { events: ['message.queued'] });
+    const { secret } = (await core.post(`/webhooks/${id}/rotate-secret`, { overlapHours: 1 })).body.data as Hook;
+    await core.send('both');
+    await arrived(sink, 1);
+    const [both] = sink.taken as [Taken];
+    for (const one of [old, secret]) expect(new Verifier(one).verify(both.body, headersOf(both))).toBeTruthy();
+    moved += 3_601_000;
+    await core.send('new alone');
+    await arrived(sink, 2);
+    const after = headersOf(sink.taken[1]!);
+    expect(after['webhook-signature']!.split(' ')).toHaveLength(1);
+    expect(() =>
+      new Verifier(old).verify(sink.taken[1]!.body, { ...after, 'webhook-timestamp': String(Math.floor(Date.now() / 1000)) }),
+    ).toThrow();
+  });
+
+  test('a test send tells what came of it, and no redirect is followed', async () => {
+    await start();
+    const [sink, elsewhere] = [await openSink(), await openSink()];
+    const { id } = await make(sink);
+    expect((await core.post(`/webhooks/${id}/test`, {})).body.data).toMatchObject({ ok: true, statusCode: 204 });
+    expect(JSON.parse(sink.taken[0]!.body)).toMatchObject({ event: 'test', data: { test: true } });
+    sink.answer = (_req, res) => void res.writeHead(302, { location: elsewhere.url }).end('moved');
+    expect((await core.post(`/webhooks/${id}/test`, {})).body.data).toMatchObject({
+      ok: false,
+      statusCode: 302,
+      response: 'moved',
+    });
+    sink.answer = 'hang';
+    expect((await core.post(`/webhooks/${id}/test`, {})).body.data).toMatchObject({
+      ok: false,
+      statusCode: null,
+      error: 'TIMEOUT',
+    });
+    expect(elsewhere.seen).toEqual([]);
+  });
+
+  test('who may have which: sessions, permissions, limits, addresses', async () => {
+    await start({ settings: { MAX_WEBHOOKS_PER_SESSION: '2', EGRESS_ALLOW: '' } });
+    const body = { url: 'https://example.com/hook', events: ['message.received'] };
+    const key = async (path: string, permissions: string[]): Promise<string> =>
+      ((await core.post(path, { name: 'k', permissions })).body.data as { key: string }).key;
+    const sessionKey = await key(`/sessions/${core.sessionId}/keys`, ['*']);
+    const made = await core.rig.call('POST', '/webhooks', { key: sessionKey, body });
+    expect([made.status, made.body.data]).toMatchObject([201, { sessionId: core.sessionId }]);
+    expect(codeOf(await core.rig.call('POST', '/webhooks', { key: sessionKey, body: { ...body, sessionId: null } }))).toEqual([
+      403,
+      'ACCOUNT_KEY_REQUIRED',
+    ]);
+    const ofAccount = (await core.post('/webhooks', body)).body.data as Hook;
+    expect(codeOf(await core.rig.call('GET', `/webhooks/${ofAccount.id}`, { key: sessionKey }))).toEqual([
+      404,
+      'WEBHOOK_NOT_FOUND',
+    ]);
+    expect((await core.rig.call('GET', '/webhooks', { key: sessionKey })).body.data).toHaveLength(1);
+    const { key: foreign } = await makeAccount(core.rig);
+    expect(codeOf(await core.rig.call('GET', `/webhooks/${ofAccount.id}`, { key: foreign }))).toEqual([404, 'WEBHOOK_NOT_FOUND']);
+    const narrow = await key('/keys', ['webhook.configure', 'messages.send']);
+    expect(codeOf(await core.rig.call('POST', '/webhooks', { key: narrow, body }))).toEqual([403, 'PERMISSION_DENIED']);
+    const wide = await core.rig.call('POST', '/webhooks', { key: narrow, body: { ...body, events: ['*'] } });
+    expect(wide.status).toBe(201);
+    const path = `/sessions/${core.sessionId}/webhooks`;
+    const more = await Promise.all(Array.from({ length: 5 }, () => core.post(path, body)));
+    expect(more.map(({ status }) => status).sort()).toEqual([201, 409, 409, 409, 409]);
+    expect(codeOf(await core.post('/webhooks', { ...body, events: ['message.flown'] }))).toEqual([422, 'UNKNOWN_EVENT_TYPE']);
+    for (const url of [
+      'http://127.0.0.1:1/',
+      'http://[::1]/',
+      'https://10.0.0.1/x',
+      'ftp://example.com',
+      'https://user:pass@example.com/',
+    ])
+      expect(codeOf(await core.post('/webhooks', { ...body, url }))).toEqual([422, 'URL_NOT_ALLOWED']);
+    expect(codeOf(await core.post('/webhooks', { ...body, headers: { Host: 'x' } }))).toEqual([422, 'VALIDATION_FAILED']);
+  });
+
+  test('the session’s own routes act on its first endpoint', async () => {
+    await start();
+    const sink = await openSink();
+    const path = `/sessions/${core.sessionId}/webhook`;
+    expect(codeOf(await core.get(path))).toEqual([404, 'WEBHOOK_NOT_FOUND']);
+    const made = await core.post(path, { url: sink.url, events: ['message.queued'] });
+    expect(made.status).toBe(201);
+    expect(codeOf(await core.post(path, { url: sink.url, events: ['message.queued'] }))).toEqual([409, 'ALREADY_EXISTS']);
+    sink.answer = 500;
+    await core.send('x', { async: true });
+    await eventually('a log', async () => ((await core.get(`${path}/logs`)).body.data as Delivery[])[0]?.attempts === 1);
+    sink.answer = 'ok';
+    await arrived(sink, 1);
+    expect((await core.get(`${path}/stats`)).body.data).toMatchObject({ delivered: 1 });
+    expect((await core.rig.call('DELETE', path)).body.data).toMatchObject({ deleted: true });
+    await core.send('nobody hears', { async: true });
+    expect(codeOf(await core.get(path))).toEqual([404, 'WEBHOOK_NOT_FOUND']);
+  });
+});
