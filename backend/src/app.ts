@@ -279,7 +279,19 @@ export async function startBackend(
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
   });
   mountDocuments(http.app, () => http.publicRoutes);
-  const panelVerbs = createPanelVerbs({ database, clock, accounts, keys, plans, sessions, messages, media });
+  const panelVerbs = createPanelVerbs({
+    database,
+    clock,
+    accounts,
+    keys,
+    plans,
+    sessions,
+    messages,
+    media,
+    webhooks,
+    history: webhookHistory,
+    dispatcher: webhookDispatcher,
+  });
   const secureCookies = config.SECURE_COOKIES;
   const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, events, clock, log, version, secureCookies });
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await sessions.find(caller, named)).id;

@@ -10,6 +10,7 @@ import {
   addKey,
   addMessage,
   addSession,
+  addWebhook,
   addWorker,
   passwords,
   startWorld,
@@ -157,6 +158,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
     chatName: '<b>Bold</b>',
     at: new Date(now - 60_000),
   });
+  ids['hook'] = await addWebhook(write, owner, 'https://shop.example/whatsapp');
   ids['key'] = await addKey(write, {
     accountId: owner,
     sessionId: ids['shop']!,
@@ -370,6 +372,36 @@ describe('a person at the panel', () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
+  it('makes a webhook, sees what was delivered and what was not, and sends it again', async () => {
+    const { page, problems } = await open();
+    await signIn(page);
+    await page.goto(`${world.url}/admin/resources/webhooks/actions/new`);
+    await page.waitForFunction(() => (document.querySelector('.cq-form select') as HTMLSelectElement | null)?.value);
+    await page.type('input[type=url]', 'https://shop.example/hooks');
+    await page.click('.cq-form .cq-main');
+    await page.waitForSelector('.cq-once input');
+    expect(await page.$eval('.cq-once input', (input) => (input as HTMLInputElement).value)).toBe('whsec_shown_once');
+    const { args } = world.calls.find(({ verb }) => verb === 'webhooks.create')!;
+    expect(args).toMatchObject([{ url: 'https://shop.example/hooks', events: ['message.*'], sessionId: null }]);
+    await page.goto(pathOf('webhooks', ids['hook']!));
+    await waitText(page, 'Circuit open');
+    expect(await text(page, '.cq-events')).toMatch(/message\.sent\s+failed[\s\S]*message\.queued\s+delivered/);
+    await page.click('.cq-events details summary');
+    await waitText(page, 'upstream is down');
+    await shoot(page, 'webhook-light');
+    const press = (label: string): Promise<void> =>
+      page.evaluate((wanted) => {
+        [...document.querySelectorAll('button')].find((button) => button.innerText === wanted)!.click();
+      }, label);
+    await press('Test');
+    await waitText(page, 'The receiver answered 204 after 12 ms.');
+    await press('Send failed again');
+    await waitText(page, 'on their way again');
+    expect(world.calls.some(({ verb }) => verb === 'webhooks.redeliverFailed')).toBe(true);
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 60_000);
+
   it('shows markup as text and pictures as pictures', async () => {
     const { page, problems } = await open();
     await signIn(page);
@@ -418,6 +450,7 @@ describe('a person at the panel', () => {
     for (const [name, path] of [
       ['sessions', 'resources/sessions'],
       ['messages', 'resources/messages'],
+      ['webhooks', 'resources/webhooks'],
       ['accounts', 'resources/accounts'],
       ['plans', 'resources/plans'],
       ['keys', 'resources/keys'],
@@ -453,6 +486,7 @@ describe('a person at the panel', () => {
       'resources/sessions',
       'resources/messages',
       'resources/accounts',
+      'resources/webhooks',
       'resources/plans',
       'resources/keys',
       'resources/audit',
@@ -462,6 +496,7 @@ describe('a person at the panel', () => {
       'resources/keys/actions/new',
       'resources/accounts/actions/new',
       'resources/plans/actions/new',
+      'resources/webhooks/actions/new',
     ];
     for (const path of [
       ...paths,
@@ -469,6 +504,7 @@ describe('a person at the panel', () => {
       `resources/messages/records/${ids['markup']}/show`,
       `resources/accounts/records/${world.accounts.user}/show`,
       `resources/keys/records/${ids['key']}/show`,
+      `resources/webhooks/records/${ids['hook']}/show`,
     ]) {
       await page.goto(`${world.url}/admin/${path}`);
       await page.waitForSelector('.cq-head h1');

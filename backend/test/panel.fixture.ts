@@ -22,6 +22,7 @@ import type { Caller } from '../src/http/context.js';
 import { MediaFile } from '../src/media/media-file.entity.js';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
+import { Webhook, WebhookAttempt, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
 import { Worker } from '../src/whatsapp/worker.entity.js';
 
 /**
@@ -294,6 +295,37 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive: false, deletedAt: new Date() }))),
       regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_anew' }),
     },
+    webhooks: {
+      async create(_caller, { accountId, sessionId, url, events: names }) {
+        const id = newId();
+        const now = new Date();
+        await write.run((tx) =>
+          insertRow(tx, Webhook, {
+            id,
+            accountId,
+            sessionId,
+            url,
+            events: names,
+            types: {},
+            secret: 'sealed',
+            createdAt: now,
+            updatedAt: now,
+          }),
+        );
+        return { id, secret: 'whsec_shown_once' };
+      },
+      test: () => Promise.resolve({ ok: true, statusCode: 204, durationMs: 12, error: null }),
+      enable: async (_caller, id) =>
+        void (await write.run((tx) => updateRows(tx, Webhook, { id }, { isActive: true, disabledReason: null }))),
+      disable: async (_caller, id) =>
+        void (await write.run((tx) => updateRows(tx, Webhook, { id }, { isActive: false, disabledReason: 'BY_REQUEST' }))),
+      redeliverFailed: async (_caller, id) =>
+        void (await write.run((tx) =>
+          updateRows(tx, WebhookDelivery, { webhookId: id, status: 'failed' }, { status: 'pending' }),
+        )),
+      redeliver: async (_caller, id) =>
+        void (await write.run((tx) => updateRows(tx, WebhookDelivery, { id }, { status: 'pending' }))),
+    },
     plans: {
       async create(_caller, wish) {
         const id = newId();
@@ -471,4 +503,54 @@ export async function addImage(write: UnitOfWork, accountId: string, mimetype = 
 export async function addWorker(write: UnitOfWork, row: Partial<Worker> & { id: string }): Promise<void> {
   const rest = { url: 'http://worker.invalid', bootId: newId(), version: '0.1.0', capacity: 50, lastHeartbeatAt: new Date() };
   await write.run((tx) => insertRow(tx, Worker, { ...rest, ...row }));
+}
+
+/** An endpoint whose receiver has been failing, with one delivery that arrived and one that did not. */
+export async function addWebhook(write: UnitOfWork, accountId: string, url: string): Promise<string> {
+  const [id, now] = [newId(), new Date()];
+  await write.run(async (tx) => {
+    await insertRow(tx, Webhook, {
+      id,
+      accountId,
+      url,
+      events: ['message.*'],
+      types: {},
+      secret: 'sealed',
+      failures: 12,
+      failingSince: new Date(now.getTime() - 600_000),
+      openUntil: new Date(now.getTime() + 40_000),
+      createdAt: now,
+      updatedAt: now,
+    });
+    for (const [cursor, type, status, statusCode] of [
+      [1, 'message.queued', 'delivered', 204],
+      [2, 'message.sent', 'failed', 500],
+    ] as const) {
+      const deliveryId = newId();
+      await insertRow(tx, WebhookDelivery, {
+        id: deliveryId,
+        webhookId: id,
+        accountId,
+        eventCursor: cursor,
+        eventId: newId(),
+        type,
+        status,
+        attempts: 1,
+        statusCode,
+        createdAt: now,
+      });
+      await insertRow(tx, WebhookAttempt, {
+        id: newId(),
+        deliveryId,
+        webhookId: id,
+        at: now,
+        durationMs: 31,
+        statusCode,
+        requestHeaders: {},
+        requestBody: `{"event":"${type}"}`,
+        response: statusCode === 500 ? 'upstream is down' : '',
+      });
+    }
+  });
+  return id;
 }

@@ -7,6 +7,8 @@ import { Session } from '../src/sessions/session.entity.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';
 import { makeAccount } from './support/account.js';
 import { databases, password, startRig, type Rig } from './support/backend.js';
+import { eventually } from './support/eventually.js';
+import { startSink } from './support/sink.js';
 
 /** The panel in the whole backend, with the real verbs, and without any worker: what it reads and changes on both databases. */
 describe.each(await databases())('the panel of a backend on %s', (database) => {
@@ -28,7 +30,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
 
   beforeAll(async () => {
     await bundlePanel();
-    rig = await startRig({ database, mountPanel });
+    rig = await startRig({ database, mountPanel, settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
     admin = await login(email, password);
   }, 60_000);
   afterAll(() => rig?.close());
@@ -183,6 +185,31 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect(await statuses()).toEqual([200, 200]);
     await data(`/admin/live/keys/${made['id']}/revoke`, {});
     expect((await rig.call('DELETE', `/sessions/${sessionId}`, { key })).status).toBe(200);
+  });
+
+  it('makes webhooks, tries them, switches them off and on, by the rules of REST', async () => {
+    const sink = await startSink();
+    try {
+      const { id: accountId, key } = await makeAccount(rig);
+      const refused = await admin.post('/admin/live/webhooks', { accountId, url: 'http://10.0.0.1/', events: ['*'] });
+      expect([refused.status, refused.text]).toEqual([422, expect.stringContaining('URL_NOT_ALLOWED')]);
+      const made = await data('/admin/live/webhooks', { accountId, url: sink.url, events: ['session.created'] });
+      expect(made['secret']).toMatch(/^whsec_/);
+      const path = `/admin/live/webhooks/${made['id']}`;
+      expect(await data(`${path}/test`, {})).toMatchObject({ ok: true, statusCode: 204 });
+      await data(`${path}/disable`, {});
+      await rig.call('POST', '/sessions', { key, body: { name: 'while-off' } });
+      await data(`${path}/enable`, {});
+      await eventually('what came while it was off', async () => sink.taken.length === 2);
+      await eventually('the log', async () => ((await data(path)) as { counts: { delivered: number } }).counts.delivered === 1);
+      const { deliveries } = (await data(path)) as { deliveries: { id: string; type: string }[] };
+      expect(deliveries).toMatchObject([{ type: 'session.created', status: 'delivered', log: [{ statusCode: 204 }] }]);
+      await data(`/admin/live/deliveries/${deliveries[0]!.id}/redeliver`, {});
+      await eventually('it once more', async () => sink.taken.length === 3);
+      expect(JSON.stringify(await data(path))).not.toContain(String(made['secret']).slice(6));
+    } finally {
+      await sink.close();
+    }
   });
 
   it('has written all of it down', async () => {

@@ -5,6 +5,7 @@ import { keyChecks } from './keys.js';
 import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
 import { eventually, startStack, type Stack } from './stack.js';
+import { webhooks } from './webhooks.js';
 
 /**
  * `npm run bench`: each line is a promise, what was measured on this machine, and whether it was kept. Everything is real (both
@@ -206,6 +207,7 @@ const parts: Record<string, () => Promise<void>> = {
   postgres: acceptOnPostgres,
   events: () => eventPages(line),
   keys: () => keyChecks(line),
+  webhooks: () => webhooks(line),
   fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),
 };
 

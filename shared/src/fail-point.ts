@@ -24,6 +24,9 @@ export const failPoints = {
   'outlet.written': 'worker: events are written to the outlet, their commit is not made',
   'outlet.committed': 'worker: events are in the outlet, the backend has none of them',
   'delivery.answered': 'worker: the backend has taken events, the outlet still counts them as waiting',
+  'webhook.claimed': 'backend: deliveries are claimed on disk, nothing was posted',
+  'webhook.answered': 'backend: the receiver has answered, the outcome is not written',
+  'webhook.settled': 'backend: outcomes are on disk, the next deliveries were not looked for',
   'profile.deleting': 'worker: a login is about to be deleted from disk',
 } as const;
 export type FailPoint = keyof typeof failPoints;

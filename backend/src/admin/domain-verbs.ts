@@ -15,6 +15,11 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { WebhookDispatcher } from '../webhooks/dispatcher.js';
+import type { WebhookHistory } from '../webhooks/history.js';
+import { testEvent } from '../webhooks/payload.js';
+import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
+import type { Webhooks } from '../webhooks/webhooks.js';
 import type { PanelVerbs, ShownOnce } from './verbs.js';
 
 export interface Domains {
@@ -23,6 +28,9 @@ export interface Domains {
   accounts: Accounts;
   keys: ApiKeys;
   plans: Plans;
+  webhooks: Webhooks;
+  history: WebhookHistory;
+  dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   sessions: Sessions;
   messages: Messages;
   media: Media;
@@ -40,6 +48,7 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     accounts: accountVerbs(domains),
     keys: keyVerbs(domains),
     plans: planVerbs(domains),
+    webhooks: webhookVerbs(domains),
     media: { send: (res, file) => domains.media.send(res, file) },
   };
 }
@@ -162,6 +171,42 @@ function planVerbs({ plans }: Domains): PanelVerbs['plans'] {
     create: async (caller, wish) => ({ id: (await plans.create(caller, wish)).id }),
     update: async (caller, id, wish) => void (await plans.update(caller, id, wish)),
     remove: (caller, id) => plans.remove(caller, id),
+  };
+}
+
+function webhookVerbs({ database, accounts, sessions, webhooks, history, dispatcher, clock }: Domains): PanelVerbs['webhooks'] {
+  const on = async <T>(caller: Caller, id: string, run: (owner: Caller, webhook: Webhook) => Promise<T>): Promise<T> => {
+    const row = await database.reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
+    if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
+    return run(actingFor(caller, row.accountId), row);
+  };
+  return {
+    async create(caller, { accountId, sessionId, url, events }) {
+      if (!(await accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
+      if (sessionId && (await sessions.byId(sessionId))?.accountId !== accountId) throw new AppError('SESSION_NOT_FOUND');
+      const { webhook, secret } = await webhooks.create(actingFor(caller, accountId), { url, events }, sessionId);
+      return { id: webhook.id, secret };
+    },
+    test: (caller, id) =>
+      on(caller, id, async () => {
+        const result = await dispatcher.tryOut(await webhooks.whole(id), testEvent(clock.now()));
+        const ok = result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300;
+        return { ok, statusCode: result.statusCode, durationMs: result.durationMs, error: result.error };
+      }),
+    enable: (caller, id) =>
+      on(caller, id, async (owner, webhook) => {
+        const enabled = await webhooks.enable(owner, webhook);
+        if (webhook.disabledAt)
+          await history.redeliverRange(enabled, { from: webhook.disabledAt.toISOString(), onlyMissing: true });
+      }),
+    disable: (caller, id) =>
+      on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, { active: false }))),
+    redeliverFailed: (caller, id) => on(caller, id, async (_owner, webhook) => void (await history.redeliverFailed(webhook))),
+    async redeliver(caller, id) {
+      const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id });
+      if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
+      await on(caller, delivery.webhookId, (_owner, webhook) => history.redeliver(webhook, id));
+    },
   };
 }
 

@@ -7,7 +7,7 @@ import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
 import { newPlan } from './staff.contract.js';
 import type { PanelVerbs } from './verbs.js';
-import { accountView, choicesView, eventsView, keyView, messageView, planView, sessionView } from './views.js';
+import { accountView, choicesView, eventsView, keyView, messageView, planView, sessionView, webhookView } from './views.js';
 
 const nothing = z.strictObject({});
 const cursor = z.coerce.number<string>().int().min(0).optional();
@@ -33,6 +33,7 @@ export function readRoutes(parts: { reader: DataSource; overview: OverviewReader
     read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
     read('/live/accounts/:id', z.object({}), (asked) => accountView(reader, asked.id, clock.now())),
     read('/live/keys/:id', z.object({}), (asked) => keyView(reader, asked.id)),
+    read('/live/webhooks/:id', z.object({}), (asked) => webhookView(reader, asked.id)),
     read('/live/plans/:id', z.object({}), (asked) => planView(reader, asked.id)),
     read('/live/choices', z.object({}), () => choicesView(reader)),
   ];
@@ -45,6 +46,7 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
     ...messageChanges(verbs.messages),
     ...accessChanges(verbs),
     ...planChanges(verbs.plans),
+    ...webhookChanges(verbs.webhooks),
   ];
 }
 
@@ -143,6 +145,25 @@ function planChanges(plans: PanelVerbs['plans']): PanelRoute[] {
     change('admin', '/live/plans', newPlan, ({ visitor, body }) => plans.create(visitor.caller, body)),
     change('admin', '/live/plans/:id', newPlan, (asked) => plans.update(asked.visitor.caller, asked.id, asked.body)),
     change('admin', '/live/plans/:id/delete', nothing, (asked) => plans.remove(asked.visitor.caller, asked.id)),
+  ];
+}
+
+function webhookChanges(webhooks: PanelVerbs['webhooks']): PanelRoute[] {
+  const newWebhook = z.strictObject({
+    accountId: id,
+    sessionId: id.nullable().default(null),
+    url: z.string().trim().min(1, 'Give it a URL.').max(2_048),
+    events: z.array(z.string().max(60)).min(1, 'Name at least one event.').max(100),
+  });
+  return [
+    change('admin', '/live/webhooks', newWebhook, ({ visitor, body }) => webhooks.create(visitor.caller, body)),
+    change('staff', '/live/webhooks/:id/test', nothing, (asked) => webhooks.test(asked.visitor.caller, asked.id)),
+    change('staff', '/live/webhooks/:id/enable', nothing, (asked) => webhooks.enable(asked.visitor.caller, asked.id)),
+    change('staff', '/live/webhooks/:id/disable', nothing, (asked) => webhooks.disable(asked.visitor.caller, asked.id)),
+    change('staff', '/live/webhooks/:id/redeliver-failed', nothing, (asked) =>
+      webhooks.redeliverFailed(asked.visitor.caller, asked.id),
+    ),
+    change('staff', '/live/deliveries/:id/redeliver', nothing, (asked) => webhooks.redeliver(asked.visitor.caller, asked.id)),
   ];
 }
 

@@ -5,6 +5,7 @@ import { ApiKey } from '../accounts/api-key.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { Webhook } from '../webhooks/webhook.entity.js';
 import { AuditLog } from './panel.entity.js';
 
 /** How a value is drawn; `components/Cell.tsx` has one way for each. */
@@ -115,6 +116,30 @@ export const tables: readonly TableView[] = [
       field('accountId', 'Account', 'name', { filter: 'account' }),
       field('reasonCode', 'Reason', 'text', { filter: 'exact' }),
       field('reasonText', 'Explanation', 'text'),
+    ],
+  },
+  {
+    id: 'webhooks',
+    entity: Webhook,
+    plural: 'Webhooks',
+    singular: 'Webhook',
+    group: 'WhatsApp',
+    icon: 'Send',
+    title: 'url',
+    order: { by: 'createdAt', direction: 'desc' },
+    hiddenBy: 'deletedAt',
+    page: 'WebhookPage',
+    create: { component: 'NewWebhook', label: 'New webhook', role: 'admin' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('url', 'URL', 'strong', { ...list, filter: 'contains' }),
+      field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
+      field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
+      field('isActive', 'Active', 'yesno', { ...list, filter: 'flag' }),
+      field('failures', 'Failures in a row', 'text', list),
+      field('disabledReason', 'Why off', 'text', { filter: 'exact', values: ['GONE', 'FAILING', 'BY_REQUEST'] }),
+      field('lastDeliveredAt', 'Last delivered', 'time', { ...list, ...sort }),
+      field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
     ],
   },
   {

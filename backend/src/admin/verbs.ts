@@ -78,6 +78,22 @@ export interface PanelVerbs {
     revoke(caller: Caller, keyId: string): Promise<void>;
     regenerate(caller: Caller, keyId: string): Promise<ShownOnce>;
   };
+  webhooks: {
+    /** `secret` is the signing secret. Throws `URL_NOT_ALLOWED`, `UNKNOWN_EVENT_TYPE`, `WEBHOOK_LIMIT_REACHED`. */
+    create(
+      caller: Caller,
+      wish: { accountId: string; sessionId: string | null; url: string; events: string[] },
+    ): Promise<ShownOnce>;
+    test(
+      caller: Caller,
+      webhookId: string,
+    ): Promise<{ ok: boolean; statusCode: number | null; durationMs: number; error: string | null }>;
+    /** Also sends what came while it was off. */
+    enable(caller: Caller, webhookId: string): Promise<void>;
+    disable(caller: Caller, webhookId: string): Promise<void>;
+    redeliverFailed(caller: Caller, webhookId: string): Promise<void>;
+    redeliver(caller: Caller, deliveryId: string): Promise<void>;
+  };
   plans: {
     create(caller: Caller, wish: PlanWish): Promise<{ id: string }>;
     /** Holds for the next request of every account on it. */

@@ -1,4 +1,5 @@
 import { newId } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
 import { readRows, updateRows } from '../db/rows.js';
@@ -107,6 +108,7 @@ export function createWebhookDispatcher(parts: {
     const size = isOpen ? 1 : together;
     const mine = await deliveries.claim(webhookId, now, timeoutMs * together + 60_000, size);
     if (mine.length === 0) return false;
+    failPoint('webhook.claimed');
     const told = await deliveries.told(mine);
     await sendAll(webhook, mine, told, timeoutMs);
     return mine.length === size;
@@ -127,6 +129,7 @@ export function createWebhookDispatcher(parts: {
     };
     await Promise.all(Array.from({ length: Math.min(options.concurrency, queues.length) }, runner));
     await writer.end();
+    failPoint('webhook.settled');
   }
 
   async function sendOne(
@@ -142,6 +145,7 @@ export function createWebhookDispatcher(parts: {
     if (!told) return writer.expired(delivery);
     const { headers, body } = requestOf(webhook, delivery, told, opened, at);
     const result = await post(webhook.url, { headers, body, timeoutMs });
+    failPoint('webhook.answered');
     writer.sent(delivery, result, at, { headers: shown(headers, Object.keys(opened.headers)), body });
   }
 

@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, newId } from '@chasqui/shared';
 import { cursorText } from '../events/events.js';
 import type { Webhook, WebhookFilter, WebhookTransform } from './webhook.entity.js';
 
@@ -11,6 +11,16 @@ export interface Told {
   data: Record<string, unknown>;
   occurredAt: Date;
 }
+
+/** An event of no consequence: for who tries an endpoint. */
+export const testEvent = (at: Date, { type = 'test', session = null }: Partial<Pick<Told, 'type' | 'session'>> = {}): Told => ({
+  id: newId(at.getTime()),
+  cursor: 0,
+  type,
+  session,
+  data: { test: true, sentAt: at.toISOString() },
+  occurredAt: at,
+});
 
 type Shape = Pick<Webhook, 'types' | 'includeContent' | 'transform'>;
 

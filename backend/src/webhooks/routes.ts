@@ -10,7 +10,7 @@ import type { Sessions } from '../sessions/sessions.js';
 import * as contract from './contract.js';
 import type { WebhookDispatcher } from './dispatcher.js';
 import type { WebhookHistory } from './history.js';
-import { bodyOf, matches, nameFor, requireTransform } from './payload.js';
+import { bodyOf, matches, nameFor, requireTransform, testEvent } from './payload.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
 import type { Webhooks } from './webhooks.js';
 
@@ -79,15 +79,9 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   });
   const tried = async (webhook: Webhook, type: string | undefined) => {
     const whole = await webhooks.whole(webhook.id);
-    const at = deps.clock.now();
-    const told = {
-      id: newId(at.getTime()),
-      cursor: 0,
-      type: type ?? 'test',
-      session: webhook.sessionId ? { id: webhook.sessionId, name: (await sessions.byId(webhook.sessionId))?.name ?? '' } : null,
-      data: { test: true, sentAt: at.toISOString() },
-      occurredAt: at,
-    };
+    const named = webhook.sessionId ? await sessions.byId(webhook.sessionId) : null;
+    const session = named && { id: named.id, name: named.name };
+    const told = testEvent(deps.clock.now(), { session, ...(type === undefined ? {} : { type }) });
     const { statusCode, durationMs, response, error } = await deps.dispatcher.tryOut(whole, told);
     const ok = statusCode !== null && statusCode >= 200 && statusCode < 300;
     return { ok, statusCode, durationMs, response, error };

