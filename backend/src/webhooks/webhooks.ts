@@ -37,8 +37,8 @@ export interface WebhookRules {
   httpsOnly: boolean;
 }
 
-/** For how long another backend's change of an endpoint may not be known here. */
-const believedMs = 1_000;
+/** For how long a change of an endpoint may not be known that was made by another backend; SQLite has no other. */
+const believedMs = { postgres: 1_000, sqlite: 60_000 };
 /** Set by us, or by HTTP itself. */
 const ourHeaders = /^(host|content-length|content-type|connection|transfer-encoding|user-agent|webhook-.*|x-webhook-.*)$/i;
 
@@ -65,17 +65,23 @@ export function createWebhooks({
   let wake: (webhookId: string) => void = () => undefined;
   let events: Events | null = null;
 
-  /** The endpoints of an account that want anything now. Read in the transaction, believed for a second; SQLite has no other backend. */
+  let changes = 0;
+
+  /** The endpoints of an account that want anything now. Read in the transaction, and believed for a while. */
   async function activeOf(tx: Transaction, accountId: string): Promise<Webhook[]> {
     const found = known.get(accountId);
     if (found && found.until > clock.now().getTime()) return found.list;
+    const before = changes;
     const list = await readRows(tx.manager, Webhook, '"accountId" = ? AND "deletedAt" IS NULL', [accountId]);
     const active = list.filter(({ isActive }) => isActive);
-    const until = database.dialect === 'sqlite' ? Infinity : clock.now().getTime() + believedMs;
-    known.set(accountId, { list: active, until });
+    // Closes: read before an endpoint was made, kept after it.
+    if (before === changes) known.set(accountId, { list: active, until: clock.now().getTime() + believedMs[database.dialect] });
     return active;
   }
-  const forget = (accountId: string): void => void known.delete(accountId);
+  const forget = (accountId: string): void => {
+    changes += 1;
+    known.delete(accountId);
+  };
 
   /** Written in the commit of the events: what matches now is delivered, whatever dies afterwards. */
   async function deliver(tx: Transaction, list: readonly EventRow[]): Promise<void> {

@@ -23,8 +23,10 @@ const DeliveryList: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) => v
       {webhook.deliveries.map((delivery) => (
         <li key={delivery.id}>
           <span>{delivery.type}</span>
-          <Badge tone={tones[delivery.status] ?? 'idle'}>{delivery.status}</Badge>
-          <Ago at={delivery.createdAt} />
+          <span className="cq-below">
+            <Badge tone={tones[delivery.status] ?? 'idle'}>{delivery.status}</Badge>
+            <Ago at={delivery.createdAt} />
+          </span>
           <details className="cq-details">
             <summary>
               {delivery.attempts} {delivery.attempts === 1 ? 'attempt' : 'attempts'}
