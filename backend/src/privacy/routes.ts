@@ -1,6 +1,6 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
+import { AppError } from '@chasqui/shared';
 import { handled } from '@chasqui/shared/express';
 import type { Mount } from '../http/server.js';
 import * as contract from './contract.js';
@@ -27,7 +27,11 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
   );
   mount(contract.exportFile, async ({ params }, caller, { res }) => {
     const path = await privacy.archive(caller.accountId, params.exportId);
-    const { size } = await stat(path);
+    // Opened first: an erasure may take it away meanwhile.
+    const handle = await open(path).catch(() => {
+      throw new AppError('MEDIA_EXPIRED');
+    });
+    const { size } = await handle.stat();
     res.set({
       'Content-Type': 'application/zip',
       'Content-Length': String(size),
@@ -35,7 +39,7 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
       'X-Content-Type-Options': 'nosniff',
       'Cache-Control': 'no-store',
     });
-    await pipeline(createReadStream(path), res);
+    await pipeline(handle.createReadStream(), res).catch(() => res.destroy()); // The caller hung up.
     return handled;
   });
   mount(contract.createErasure, async ({ body }, caller) =>
