@@ -92,6 +92,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
       'content-type': 'application/json',
     });
     expect(() => new Verifier(secret).verify(`${taken.body} `, sent)).toThrow();
+    await eventually('the log', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
     const [log] = await deliveries(id);
     const { attemptLog } = (await core.get(`/webhooks/${id}/deliveries/${log!.id}`)).body.data as {
       attemptLog: { statusCode: number; request: { headers: Record<string, string>; body: string } }[];
@@ -439,7 +440,10 @@ describe.each(await databases())('webhooks on %s', (database) => {
     await eventually('a log', async () => ((await core.get(`${path}/logs`)).body.data as Delivery[])[0]?.attempts === 1);
     sink.answer = 'ok';
     await arrived(sink, 1);
-    expect((await core.get(`${path}/stats`)).body.data).toMatchObject({ delivered: 1 });
+    await eventually('it to be counted', async () => {
+      const { delivered } = (await core.get(`${path}/stats`)).body.data as { delivered: number };
+      return delivered === 1;
+    });
     expect((await core.rig.call('DELETE', path)).body.data).toMatchObject({ deleted: true });
     await core.send('nobody hears', { async: true });
     expect(codeOf(await core.get(path))).toEqual([404, 'WEBHOOK_NOT_FOUND']);

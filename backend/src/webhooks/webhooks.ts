@@ -86,8 +86,13 @@ export function createWebhooks({
   /** Written in the commit of the events: what matches now is delivered, whatever dies afterwards. */
   async function deliver(tx: Transaction, list: readonly EventRow[]): Promise<void> {
     const wanted: { webhook: Webhook; event: EventRow }[] = [];
-    for (const event of list)
-      for (const webhook of await activeOf(tx, event.accountId)) if (matches(event, webhook)) wanted.push({ webhook, event });
+    for (const accountId of new Set(list.map((event) => event.accountId))) {
+      const active = await activeOf(tx, accountId);
+      if (active.length === 0) continue;
+      for (const event of list)
+        if (event.accountId === accountId)
+          for (const webhook of active) if (matches(event, webhook)) wanted.push({ webhook, event });
+    }
     if (wanted.length === 0) return;
     await deliveries.add(tx, wanted, clock.now());
     tx.afterCommit(() => {
