@@ -4,12 +4,12 @@ import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { transformSync } from 'esbuild';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { freePort } from './support/ports.js';
 
 /** The examples as their readers run them, in every language that this machine has. The ones it has not are named aloud. */
 
@@ -62,14 +62,6 @@ function these(all: Record<string, Language>): { run: [string, Language][]; miss
   const missing = list.filter(([, { isHere }]) => !isHere);
   for (const [name] of missing) process.stderr.write(`SKIPPED: the ${name} examples, because this machine cannot run them.\n`);
   return { run: list.filter(([, { isHere }]) => isHere), missing };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 interface Delivery {

@@ -2,27 +2,19 @@ import { describe, expect, test } from '@jest/globals';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { databases, ownDatabase, password, serviceKey } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import { readers, type Reader } from './support/readers.js';
+import { freePort } from './support/ports.js';
 
 /** A built backend as a process that can be killed, with no worker: messages that wait for one are events enough. */
 
 const program = resolve(import.meta.dirname, '../dist/main.js');
 const cuts = 100;
 const kills = 3;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 interface Events {
   success: boolean;

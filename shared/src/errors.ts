@@ -64,7 +64,10 @@ export const errorTable = {
   INVALID_RECIPIENT: [422, 'The recipient is neither a phone number in international form nor a WhatsApp id.'],
   FILE_TYPE_NOT_ALLOWED: [422, 'Files of this type are not allowed here. The setting ALLOWED_FILE_TYPES has the list.'],
   FILE_TYPE_MISMATCH: [422, 'The file is not what its declared type says.'],
-  URL_NOT_ALLOWED: [422, 'This URL is not allowed: public https or http addresses only.'],
+  URL_NOT_ALLOWED: [
+    422,
+    'This URL is not allowed: public https or http addresses only. The operator can allow a network with EGRESS_ALLOW.',
+  ],
   MEDIA_URL_FAILED: [422, 'The URL gave no file.'],
   CODEC_UNAVAILABLE: [422, 'The browser lacks the codec. Send with asDocument, or install a browser with codecs.'],
   UNKNOWN_PERMISSION: [422, 'There is no such permission. The API reference has the list.'],

@@ -1,6 +1,7 @@
 import type { Caller } from '../http/context.js';
 import type { RequestLimits } from '../http/request-limits.js';
 import type { Mount } from '../http/server.js';
+import { given } from '../lib/given.js';
 import type { ApiKey } from './api-key.entity.js';
 import type { ApiKeys, KeyChange, KeyRef } from './api-keys.js';
 import type { KeyUsage } from './key-usage.js';
@@ -25,13 +26,13 @@ interface KeyBody {
 }
 
 function fieldsOf({ rateLimit, expiresAt, ...rest }: KeyBody): KeyChange {
-  const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)) as KeyChange;
+  const fields: KeyChange = given(rest);
   if (rateLimit !== undefined) {
-    given.rateLimit = rateLimit?.limit ?? null;
-    given.rateWindowMs = rateLimit?.windowMs ?? null;
+    fields.rateLimit = rateLimit?.limit ?? null;
+    fields.rateWindowMs = rateLimit?.windowMs ?? null;
   }
-  if (expiresAt !== undefined) given.expiresAt = expiresAt === null ? null : new Date(expiresAt);
-  return given;
+  if (expiresAt !== undefined) fields.expiresAt = expiresAt === null ? null : new Date(expiresAt);
+  return fields;
 }
 
 /** Routes of keys; each is mounted for the account's keys and for one session's. */

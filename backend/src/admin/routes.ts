@@ -2,6 +2,7 @@ import { permissions, storageModes } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
+import { given } from '../lib/given.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
@@ -166,7 +167,3 @@ function webhookChanges(webhooks: PanelVerbs['webhooks']): PanelRoute[] {
     change('staff', '/live/deliveries/:id/redeliver', nothing, (asked) => webhooks.redeliver(asked.visitor.caller, asked.id)),
   ];
 }
-
-/** The fields that were sent: what is left out is not changed. */
-const given = <T extends object>(body: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)) as never;

@@ -9,6 +9,7 @@ import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
+import { given } from '../lib/given.js';
 import type { Quotas } from '../messages/quotas.js';
 import { Session } from '../sessions/session.entity.js';
 import { presentSession } from '../sessions/present.js';
@@ -69,8 +70,7 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
   });
   mount(contract.changeAccount, async ({ params, body }, caller) => {
     await reach(params.accountId);
-    const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined)) as typeof body;
-    return present(await accounts.govern(caller, params.accountId, changes as Parameters<Accounts['govern']>[2]));
+    return present(await accounts.govern(caller, params.accountId, given(body)));
   });
 }
 
@@ -78,8 +78,7 @@ function mountPlanRoutes(mount: Mount, { plans }: Deps): void {
   mount(contract.listPlans, async () => (await plans.list()).map(presentPlan));
   mount(contract.createPlan, async ({ body }, caller) => presentPlan(await plans.create(caller, body)));
   mount(contract.changePlan, async ({ params, body }, caller) => {
-    const changes = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
-    return presentPlan(await plans.update(caller, params.planId, changes));
+    return presentPlan(await plans.update(caller, params.planId, given(body)));
   });
   mount(contract.deletePlan, async ({ params }, caller) => {
     await plans.remove(caller, params.planId);
