@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
-import { createAccounts } from './accounts/accounts.js';
+import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
 import { createKeyUsage } from './accounts/key-usage.js';
 import { mountKeys } from './accounts/keys.routes.js';
@@ -79,8 +79,6 @@ export interface Backend {
   url: string;
   log: Log;
   database: Database;
-  /** What was made at the very first start, to be shown once. */
-  firstAdmin: { email: string; password: string | null; apiKey: string } | null;
   routes: readonly AnyRoute[];
   close(): Promise<void>;
 }
@@ -89,8 +87,8 @@ export interface Backend {
 const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
 
 /**
- * Builds and starts a backend: the only place that constructs and wires. `over` is for tests, but for the panel: main.ts hands it in,
- * because importing AdminJS takes seconds, and most tests do without.
+ * Builds and starts a backend: the only place that constructs and wires. `over` is for tests, but for the panel and who shows the
+ * first password: main.ts hands them in. Importing AdminJS takes seconds, and most tests do without.
  */
 export async function startBackend(
   config: Config,
@@ -98,6 +96,8 @@ export async function startBackend(
     clock?: Clock;
     log?: Log;
     port?: number;
+    /** Hears, at the very first start, what is to be shown once. */
+    tellFirstAdmin?: (first: FirstAdmin) => void;
     mountPanel?: typeof mountPanel;
     streamTimes?: Partial<typeof defaultStreamTimes>;
   } = {},
@@ -246,10 +246,11 @@ export async function startBackend(
   const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log });
   const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
 
-  const firstAdmin = await accounts.ensureFirstAdmin({
+  await accounts.ensureFirstAdmin({
     email: config.ADMIN_EMAIL,
     password: config.ADMIN_PASSWORD,
     maxSessions: config.MAX_SESSIONS,
+    tell: over.tellFirstAdmin ?? (() => undefined),
   });
   const standing = createStanding({ database, clock });
   const tickets = createTickets({ database, clock });
@@ -359,7 +360,6 @@ export async function startBackend(
     url: `http://127.0.0.1:${port}`,
     log,
     database,
-    firstAdmin,
     routes: http.publicRoutes,
     async close() {
       http.shutDown();

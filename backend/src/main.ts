@@ -1,5 +1,6 @@
 import { SettingsError } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
+import type { FirstAdmin } from './accounts/accounts.js';
 import { startBackend } from './app.js';
 import { readConfig, type Config } from './config.js';
 import { errorFields } from './lib/log.js';
@@ -26,14 +27,14 @@ function configOrExit(): Config {
 const config = configOrExit();
 // AdminJS takes longer to load than all the rest.
 const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
-const backend = await startBackend(config, panel).catch((error: unknown) => {
+// The start script takes this line off the log and shows it once. Into a pipe it is written before the call returns.
+const tellFirstAdmin = (first: FirstAdmin): void =>
+  void process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...first })}\n`);
+const backend = await startBackend(config, { ...panel, tellFirstAdmin }).catch((error: unknown) => {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return fail('The port is taken. Stop what uses it, or set PORT to another one.');
   return fail(message?.startsWith('Another backend') ? message : `The backend cannot start: ${stack ?? String(error)}`);
 });
-
-// The start script takes this line off the log and shows it once.
-if (backend.firstAdmin) process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...backend.firstAdmin })}\n`);
 
 let stopping = false;
 function stop(why: string, code: number): void {

@@ -1,4 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createAccounts, type FirstAdmin } from '../src/accounts/accounts.js';
+import { createApiKeys } from '../src/accounts/api-keys.js';
+import type { Tokens } from '../src/accounts/tokens.js';
+import { openDatabase } from '../src/db/database.js';
+import { createEvents } from '../src/events/events.js';
+import { systemClock as clock } from '../src/lib/clock.js';
 import { databases, password, startRig, type Rig } from './support/backend.js';
 
 describe.each(await databases())('accounts on %s', (database) => {
@@ -56,4 +65,31 @@ test('registration is closed unless it is opened', async () => {
   const body = { username: 'rosa', email: 'rosa@example.com', password };
   const reply = await rig.call('POST', '/auth/register', { key: null, body }).finally(() => rig.close());
   expect([reply.status, reply.body.error?.code]).toEqual([403, 'REGISTRATION_CLOSED']);
+});
+
+test('a process that dies while it shows the first password leaves no account behind: the next start shows one that works', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'chasqui-first-'));
+  const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
+  const rules = { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 };
+  const keys = createApiKeys({ database, clock, events: createEvents({ clock }), rules });
+  const accounts = createAccounts({ database, clock, keys, tokens: {} as Tokens });
+  const shown: FirstAdmin[] = [];
+  const start = (tell: (first: FirstAdmin) => void): Promise<void> =>
+    accounts.ensureFirstAdmin({ email: 'a@example.com', password: undefined, maxSessions: 1, tell });
+  try {
+    const dies = start((first) => {
+      shown.push(first);
+      throw new Error('killed');
+    });
+    await expect(dies).rejects.toThrow('killed');
+    await start((first) => shown.push(first));
+    expect(shown).toHaveLength(2);
+    const { email, password: second } = shown[1]!;
+    await expect(accounts.authenticatePassword(email, second!, null)).resolves.toMatchObject({ role: 'admin' });
+    await start((first) => shown.push(first));
+    expect(shown).toHaveLength(2);
+  } finally {
+    await database.close();
+    await rm(dir, { recursive: true });
+  }
 });

@@ -1,4 +1,4 @@
-import express, { type Request, type RequestHandler, type Response, type Router } from 'express';
+import express, { Router, type Request, type RequestHandler, type Response } from 'express';
 import type { z } from 'zod';
 import { AppError, validationError, type FieldError } from './errors.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
@@ -45,6 +45,7 @@ export interface MountOptions<Context> {
 /** Express side of `defineRoute`: authenticate, parse by the contract, run, answer with the envelope. */
 export function createMount<Context>(options: MountOptions<Context>) {
   const mounted: AnyRoute[] = [];
+  const routers = new Map<string, Router>();
 
   function mount<R extends AnyRoute>(route: R, handle: Handle<R, Context>): void {
     mounted.push(route);
@@ -59,7 +60,18 @@ export function createMount<Context>(options: MountOptions<Context>) {
       const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
       if (result !== handled) send(route, res, result);
     };
-    options.router[route.method](route.path, handler);
+    const [, first, rest] = /^(\/[^/:]+)(\/.*)?$/.exec(route.path)!;
+    routerOf(first!)[route.method](rest ?? '/', handler);
+  }
+
+  /** Express looks at one route after the other: those with the same first part of their path lie in a router of their own. */
+  function routerOf(first: string): Router {
+    let its = routers.get(first);
+    if (!its) {
+      routers.set(first, (its = Router()));
+      options.router.use(first, its);
+    }
+    return its;
   }
 
   async function readBody(route: AnyRoute, req: Request, res: Response, readJson: RequestHandler): Promise<unknown> {

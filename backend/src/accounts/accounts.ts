@@ -20,6 +20,13 @@ const nobody = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9Zq
 const passwordProblem = 'A password has 12 to 128 characters.';
 const isPassword = (text: string): boolean => text.length >= 12 && text.length <= 128;
 
+/** `password` is null when the operator has set it. */
+export interface FirstAdmin {
+  email: string;
+  password: string | null;
+  apiKey: string;
+}
+
 export type Accounts = ReturnType<typeof createAccounts>;
 
 export function createAccounts({
@@ -51,6 +58,7 @@ export function createAccounts({
       planId?: string | null;
       mustChangePassword?: boolean;
     },
+    beforeCommit: (made: { account: Account; apiKey: string }) => void = () => undefined,
   ): Promise<{ account: Account; apiKey: string }> {
     if (!isPassword(wish.password))
       throw new AppError(
@@ -60,7 +68,9 @@ export function createAccounts({
       );
     const email = wish.email.toLowerCase();
     const passwordHash = await hash(wish.password);
-    return naming({ username: wish.username, email }, null, () => insertAccount(caller, { ...wish, email, passwordHash }));
+    return naming({ username: wish.username, email }, null, () =>
+      insertAccount(caller, { ...wish, email, passwordHash }, beforeCommit),
+    );
   }
 
   /** Runs a write of unique fields; when one is taken, says which: two at once are told apart by the index, not by a look before. */
@@ -92,6 +102,7 @@ export function createAccounts({
       planId?: string | null;
       mustChangePassword?: boolean;
     },
+    beforeCommit: (made: { account: Account; apiKey: string }) => void,
   ): Promise<{ account: Account; apiKey: string }> {
     const { email, passwordHash } = wish;
     return database.write.run(async (tx) => {
@@ -127,6 +138,7 @@ export function createAccounts({
         changes: { username: wish.username, role: wish.role },
         at: now,
       });
+      beforeCommit({ account, apiKey: key });
       return { account, apiKey: key };
     });
   }
@@ -167,25 +179,34 @@ export function createAccounts({
     find: (id: string): Promise<Account | null> => rows.findOneBy({ id }),
     list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
 
-    /** The first admin, if there is no account yet. Gives what must be shown once; null when accounts exist. */
+    /** The first admin, if there is no account yet. */
     async ensureFirstAdmin(wish: {
       email: string;
       password: string | undefined;
       /** The operator's own account may use what the worker holds. */
       maxSessions: number;
-    }): Promise<{ email: string; password: string | null; apiKey: string } | null> {
+      /**
+       * Shows what is shown once, right before the commit. Closes: the process dies between the two, and a password that nobody has seen
+       * is the only one there is; this way round the next start makes another.
+       */
+      tell: (first: FirstAdmin) => void;
+    }): Promise<void> {
       const [count] = await select<{ n: number | string }>(database.reader, 'SELECT COUNT(*) AS n FROM accounts');
-      if (Number(count!.n) > 0) return null;
+      if (Number(count!.n) > 0) return;
       const password = wish.password ?? randomBytes(15).toString('base64url');
-      const { account, apiKey } = await create(null, {
-        username: 'admin',
-        email: wish.email,
-        password,
-        role: 'admin',
-        mustChangePassword: wish.password === undefined,
-        maxSessions: wish.maxSessions,
-      });
-      return { email: account.email, password: wish.password === undefined ? password : null, apiKey };
+      const isOneTime = wish.password === undefined;
+      await create(
+        null,
+        {
+          username: 'admin',
+          email: wish.email,
+          password,
+          role: 'admin',
+          mustChangePassword: isOneTime,
+          maxSessions: wish.maxSessions,
+        },
+        ({ account, apiKey }) => wish.tell({ email: account.email, password: isOneTime ? password : null, apiKey }),
+      );
     },
 
     /** Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password, and `RATE_LIMITED` after too many. */

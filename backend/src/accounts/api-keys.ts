@@ -110,10 +110,10 @@ export function createApiKeys({
   }
 
   async function find(key: string): Promise<ApiKey | null> {
-    if (!isKeyForm(key)) return null;
     const hash = hashOf(key);
     const known = cache.get(hash);
     if (known && known.until > clock.now().getTime()) return known.key;
+    if (!isKeyForm(key)) return null;
     const before = changes;
     // Past TypeORM's own way: this is asked for every key that was not seen for a second.
     const [row = null] = await readRows(database.reader, ApiKey, 'hash = ? AND "deletedAt" IS NULL', [hash]);

@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { entities } from './entities.js';
 import { migrations } from './migrations/index.js';
+import { createTurn, type Turn } from './turn.js';
 import { createUnitOfWork, type UnitOfWork } from './unit-of-work.js';
 
 export interface Database {
@@ -12,6 +13,7 @@ export interface Database {
   readonly reader: DataSource;
   /** The one way to a transaction. */
   readonly write: UnitOfWork;
+  readonly turn: Turn;
   /** Empties SQLite's journal, in which what was overwritten still stands. Nothing on PostgreSQL. */
   checkpoint(): Promise<void>;
   close(): Promise<void>;
@@ -32,11 +34,13 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
   await writer.runMigrations({ transaction: 'each' });
   if (dialect === 'sqlite') await assertDurable(writer);
   const reader = 'file' in location ? await new DataSource(readerOptions(location.file)).initialize() : writer;
-  const write = createUnitOfWork(writer, dialect);
+  const turn = createTurn();
+  const write = createUnitOfWork(writer, dialect, turn.forget);
   return {
     dialect,
     reader,
     write,
+    turn,
     async checkpoint() {
       await write.idle();
       if (dialect === 'sqlite') await writer.query('PRAGMA wal_checkpoint(TRUNCATE)');

@@ -8,6 +8,7 @@ import {
   type ObjectLiteral,
   type QueryDeepPartialEntity,
 } from 'typeorm';
+import type { Database } from './database.js';
 import { asStored, select } from './sql.js';
 import { runStatement } from './statement.js';
 import type { Transaction } from './unit-of-work.js';
@@ -23,9 +24,18 @@ export async function insertRow<T extends ObjectLiteral>(
 ): Promise<void> {
   const { connection } = tx.manager;
   const metadata = connection.getMetadata(entity);
-  const columns = metadata.columns.filter((column) => row[column.propertyName] !== undefined);
-  const stored = columns.map((column) => toStored(connection, column, row[column.propertyName]));
-  await runStatement(tx.manager, insertSql(metadata, columns), stored);
+  const columns: Column[] = [];
+  const stored: unknown[] = [];
+  // Which columns there are, as bits.
+  let which = 0;
+  for (const [index, column] of metadata.columns.entries()) {
+    const value: unknown = row[column.propertyName];
+    if (value === undefined) continue;
+    which += 2 ** index;
+    columns.push(column);
+    stored.push(toStored(connection, column, value));
+  }
+  await runStatement(tx.manager, insertSql(metadata, columns, which), stored);
 }
 
 /** Inserts whole rows: on PostgreSQL in one statement, whose text is the same however many they are. */
@@ -67,6 +77,27 @@ export async function readRows<T extends ObjectLiteral>(
   return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
 }
 
+/**
+ * The same of what is committed, for what many requests ask at once: those that ask in one turn of the event loop are given what was
+ * read once, each in objects of its own. Nobody is given what was read before a commit of this process.
+ */
+export async function readTogether<T extends ObjectLiteral>(
+  { reader, turn }: Pick<Database, 'reader' | 'turn'>,
+  entity: EntityTarget<T>,
+  condition: string,
+  parameters: readonly (string | boolean)[],
+  also: readonly (keyof T & string)[] = [],
+): Promise<T[]> {
+  const metadata = reader.getMetadata(entity);
+  const columns = columnsToRead(metadata, also);
+  const sql = `${selectSql(metadata, columns)} WHERE ${condition}`;
+  const rows = await turn.once(
+    [sql, ...parameters].join('\0'),
+    async () => (await runStatement(reader, sql, asStored(reader, parameters))).rows,
+  );
+  return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
+}
+
 /** Those whose column is one of a list, however long; one text for all of them. */
 export async function readAmong<T extends ObjectLiteral>(
   where: DataSource | EntityManager,
@@ -91,6 +122,16 @@ export function among(
     : { condition: `"${column}" IN (SELECT value FROM json_each(?))`, parameter: JSON.stringify(values) };
 }
 
+/** The condition that it has none of them. */
+export function notAmong(
+  where: DataSource | EntityManager,
+  column: string,
+  values: readonly (string | number)[],
+): { condition: string; parameter: unknown } {
+  const { condition, parameter } = among(where, column, values);
+  return { condition: `NOT (${condition})`, parameter };
+}
+
 type Column = EntityMetadata['columns'][number];
 
 const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
@@ -98,16 +139,16 @@ const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Co
 
 const inserts = new WeakMap<EntityMetadata, Map<number, string>>();
 
-/** Writing the text costs more than running it: each is written once. Which columns there are is told apart by their bits. */
-function insertSql(metadata: EntityMetadata, columns: readonly Column[]): string {
+/** Writing the text costs more than running it: each is written once. */
+function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: number): string {
   let known = inserts.get(metadata);
   if (!known) inserts.set(metadata, (known = new Map()));
-  const key = columns.reduce((sum, column) => sum + 2 ** metadata.columns.indexOf(column), 0);
-  let written = known.get(key);
+  let written = known.get(which);
   if (!written) {
+    if (metadata.columns.length > 52) throw new Error(`${metadata.tableName} has more columns than a number has bits.`);
     const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
     written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
-    known.set(key, written);
+    known.set(which, written);
   }
   return written;
 }

@@ -32,11 +32,11 @@ const groupLimit = 64;
  * its own. Interleaving that this closes: TypeORM has one connection here, and two async transactions on it would end each
  * other's. PostgreSQL: one pooled connection each.
  */
-export function createUnitOfWork(source: DataSource, dialect: 'sqlite' | 'postgres'): UnitOfWork {
-  return dialect === 'sqlite' ? queued(source) : pooled(source);
+export function createUnitOfWork(source: DataSource, dialect: 'sqlite' | 'postgres', onCommit: () => void): UnitOfWork {
+  return dialect === 'sqlite' ? queued(source, onCommit) : pooled(source, onCommit);
 }
 
-function pooled(source: DataSource): UnitOfWork {
+function pooled(source: DataSource, onCommit: () => void): UnitOfWork {
   const running = new Set<Promise<unknown>>();
   return {
     run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
@@ -44,6 +44,7 @@ function pooled(source: DataSource): UnitOfWork {
       const done = source
         .transaction((manager) => work({ manager, afterCommit: (callback) => callbacks.push(callback) }))
         .then((result) => {
+          onCommit();
           for (const callback of callbacks) callback();
           return result;
         });
@@ -58,14 +59,14 @@ function pooled(source: DataSource): UnitOfWork {
   };
 }
 
-function queued(source: DataSource): UnitOfWork {
+function queued(source: DataSource, onCommit: () => void): UnitOfWork {
   const queue: Job[] = [];
   const idlers: (() => void)[] = [];
   let busy = false;
 
   // The check of the queue and the end of `busy` are one turn: a job that is pushed meanwhile always finds a drain that will see it.
   async function drain(): Promise<void> {
-    while (queue.length > 0) await commitGroup(source, queue.splice(0, groupLimit));
+    while (queue.length > 0) await commitGroup(source, queue.splice(0, groupLimit), onCommit);
     busy = false;
     for (const wake of idlers.splice(0)) wake();
   }
@@ -85,7 +86,7 @@ function queued(source: DataSource): UnitOfWork {
 }
 
 /** Commits a group of jobs. A job that throws is undone alone; a commit that fails fails them all, none of them written. */
-async function commitGroup(source: DataSource, jobs: Job[]): Promise<void> {
+async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void): Promise<void> {
   const runner = source.createQueryRunner();
   const callbacks: (() => void)[] = [];
   const finished: { job: Job; value: unknown }[] = [];
@@ -102,6 +103,7 @@ async function commitGroup(source: DataSource, jobs: Job[]): Promise<void> {
       }
     }
     onSqlite(source, 'COMMIT');
+    onCommit();
   } catch (error) {
     if (isOpen(source)) onSqlite(source, 'ROLLBACK');
     for (const job of jobs) job.reject(error);

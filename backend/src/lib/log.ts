@@ -18,11 +18,13 @@ export function createLog(level: string): Log {
     format: format.combine(format.timestamp(), format.json()),
     transports: [new transports.Console({ stderrLevels: [] })],
   });
+  const isDebug = logger.isDebugEnabled();
   return {
     error: (sentence, fields = {}) => void logger.error(sentence, fields),
     warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
     info: (sentence, fields = {}) => void logger.info(sentence, fields),
-    debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
+    // Winston finds out late that a line is not wanted, and there is one for each request.
+    debug: (sentence, fields = {}) => void (isDebug && logger.debug(sentence, fields)),
   };
 }
 

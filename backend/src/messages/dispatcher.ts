@@ -3,7 +3,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import { In, LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
-import { holdRows, readRows, updateRows } from '../db/rows.js';
+import { holdRows, notAmong, readRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -47,6 +47,11 @@ export interface Dispatcher {
 const restMs = { first: 1_000, longest: 10_000 };
 /** The worker says that an earlier call still runs: asked again after this long. */
 const askAgainMs = 1_000;
+
+/** Sessions with something due. Asked of each by itself: looking through all that waits would take as long as the queue is. */
+const dueSql = `SELECT s.id FROM sessions s
+  WHERE EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
+  OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)`;
 
 /**
  * Drains the outbox: for each connected session the oldest due message, one in flight.
@@ -135,28 +140,23 @@ export function createDispatcher(parts: {
     return null;
   }
 
+  /** The one accepted first: ids sort in the order of their making. */
   async function oldestDue(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
-    if (except.length > 0) return oldestDueOfOthers(sessionId, now, except);
-    const [message] = await readRows(
-      database.reader,
-      Message,
-      `status = 'queued' AND "sessionId" = ? AND ("nextAttemptAt" IS NULL OR "nextAttemptAt" <= ?) ORDER BY "createdAt", id LIMIT 1`,
-      [sessionId, now],
-    );
-    return message ?? null;
-  }
-
-  /** With chats left out the text is another each time, and TypeORM's builder its place. */
-  function oldestDueOfOthers(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
-    return rows
-      .createQueryBuilder('m')
-      .where("m.status = 'queued' AND m.sessionId = :sessionId", { sessionId })
-      .andWhere('(m.nextAttemptAt IS NULL OR m.nextAttemptAt <= :now)', { now })
-      .andWhere('m.chatId NOT IN (:...except)', { except })
-      .orderBy('m.createdAt')
-      .addOrderBy('m.id')
-      .limit(1)
-      .getOne();
+    const { condition, parameter } = notAmong(database.reader, 'chatId', except);
+    const oldest = async (due: string, values: readonly unknown[]): Promise<Message | undefined> =>
+      (
+        await readRows(
+          database.reader,
+          Message,
+          `status = 'queued' AND "sessionId" = ? AND ${due} AND ${condition} ORDER BY "nextAttemptAt", id LIMIT 1`,
+          [sessionId, ...values, parameter],
+        )
+      )[0];
+    // Two questions, both in the order of the index `messages_due`: one with OR, or by id alone, would look through the queue for every send.
+    const fresh = await oldest('"nextAttemptAt" IS NULL', []);
+    const again = await oldest('"nextAttemptAt" <= ?', [now]);
+    if (again && fresh) return again.id < fresh.id ? again : fresh;
+    return again ?? fresh ?? null;
   }
 
   /**
@@ -283,12 +283,8 @@ export function createDispatcher(parts: {
       .clear(() => stopped)
       .catch((error: unknown) => log.error('Doubts could not be looked into; it is tried again.', errorFields(error)))
       .finally(() => (clearing = null));
-    const due = await select<{ sessionId: string }>(
-      database.reader,
-      'SELECT DISTINCT "sessionId" FROM messages WHERE status = \'queued\' AND ("nextAttemptAt" IS NULL OR "nextAttemptAt" <= ?)',
-      [clock.now()],
-    );
-    for (const { sessionId } of due) lanes.wake(sessionId);
+    const { rows: due } = await runStatement(database.reader, dueSql, [clock.now().getTime()]);
+    for (const { id } of due as { id: string }[]) lanes.wake(id);
   }
 
   function schedule(): void {

@@ -1,9 +1,9 @@
 import { doubtReasons, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { In, IsNull, LessThanOrEqual, Not, type FindOptionsWhere } from 'typeorm';
+import { In, IsNull, LessThanOrEqual, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
-import { updateRows } from '../db/rows.js';
+import { readRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Clock } from '../lib/clock.js';
 import { Session } from '../sessions/session.entity.js';
@@ -141,17 +141,20 @@ export function createDoubts({
     },
     /** What waited too long, and what waits for a session that is deleted. */
     async end(): Promise<void> {
-      const late = await rows.find({ where: { status: 'queued', expiresAt: LessThanOrEqual(time()) }, take: 200 });
+      const late = await readRows(
+        database.reader,
+        Message,
+        `status = 'queued' AND "expiresAt" <= ? ORDER BY "expiresAt" LIMIT 200`,
+        [time()],
+      );
       for (const message of late) await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
       polls += 1;
       if (polls % 10 !== 1) return;
-      const waiting = await select<{ sessionId: string }>(
+      const gone = await select<{ id: string }>(
         database.reader,
-        'SELECT DISTINCT "sessionId" FROM messages WHERE status = \'queued\'',
+        `SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL AND EXISTS
+          (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id)`,
       );
-      const gone = await database.reader
-        .getRepository(Session)
-        .find({ where: { id: In(waiting.map((row) => row.sessionId)), deletedAt: Not(IsNull()) }, select: { id: true } });
       for (const { id } of gone) {
         const left = await rows.find({ where: { sessionId: id, status: 'queued' }, take: 500 });
         for (const message of left) await change(message, 'failed', { from: ['queued'], reason: 'SESSION_DELETED' });

@@ -15,7 +15,8 @@ export interface SendOptions {
 @Index('messages_account_time', ['accountId', 'createdAt', 'id'])
 @Index('messages_session_time', ['sessionId', 'createdAt', 'id'])
 @Index('messages_session_key', ['sessionId', 'whatsappKey'], { unique: true })
-@Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'createdAt'])
+@Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'id'])
+@Index('messages_waiting', ['status', 'expiresAt'], { where: `"status" = 'queued'` })
 @Index('messages_chat', ['sessionId', 'chatId', 'createdAt'])
 export class Message {
   @PrimaryColumn(column.id()) id: string;

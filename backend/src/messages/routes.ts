@@ -64,7 +64,10 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const { req, res } = http;
     const file = uploadOf(res)?.bytes;
     const digest = file ? createHash('sha256').update(file).digest('hex') : null;
-    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, req.path, { body, file: digest });
+    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, `${req.baseUrl}${req.path}`, {
+      body,
+      file: digest,
+    });
     const earlier = key ? await idempotency.begin(key) : null;
     if (earlier) return replay(earlier, res);
     try {

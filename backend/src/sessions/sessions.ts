@@ -3,7 +3,7 @@ import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
 import type { Database } from '../db/database.js';
-import { holdRows, insertRow, isConflict, readRows, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Caller } from '../http/context.js';
@@ -57,7 +57,7 @@ export function createSessions({
     where: Partial<Pick<Session, 'id' | 'accountId' | 'liveName' | 'isDefault'>>,
   ): Promise<Session | null> => {
     const conditions = ['"deletedAt" IS NULL', ...Object.keys(where).map((name) => `"${name}" = ?`)];
-    const found = await readRows(database.reader, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
+    const found = await readTogether(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
     return found[0] ?? null;
   };
 

@@ -68,7 +68,7 @@ export type DeliveryStatus = (typeof deliveryStatuses)[number];
 /** One event for one endpoint. Written in the commit of the event; the body is made of the event's row at each attempt. */
 @Entity({ name: 'webhook_deliveries' })
 @Index('webhook_deliveries_event', ['webhookId', 'eventCursor'], { unique: true })
-@Index('webhook_deliveries_due', ['status', 'webhookId', 'nextAttemptAt', 'eventCursor'])
+@Index('webhook_deliveries_due', ['status', 'webhookId', 'eventCursor', 'nextAttemptAt'])
 @Index('webhook_deliveries_age', ['createdAt'])
 @Index('webhook_deliveries_cursor', ['eventCursor'])
 export class WebhookDelivery {

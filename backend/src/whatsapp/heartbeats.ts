@@ -1,8 +1,8 @@
 import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared';
 import { In, IsNull, LessThan, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { holdRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { among, holdRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -99,11 +99,18 @@ export function createHeartbeats({
 
   async function byImportance(tx: Transaction, sessions: Session[]): Promise<Session[]> {
     if (sessions.length < 2) return sessions;
-    const waiting = await select<{ sessionId: string }>(
+    const { condition, parameter } = among(
       tx.manager,
-      "SELECT DISTINCT \"sessionId\" FROM messages WHERE status IN ('queued', 'sending', 'uncertain')",
+      'id',
+      sessions.map(({ id }) => id),
     );
-    const hasWork = new Set(waiting.map(({ sessionId }) => sessionId));
+    const { rows: busy } = await runStatement(
+      tx.manager,
+      `SELECT id FROM sessions WHERE ${condition} AND EXISTS
+        (SELECT 1 FROM messages m WHERE m.status IN ('queued', 'sending', 'uncertain') AND m."sessionId" = sessions.id)`,
+      [parameter],
+    );
+    const hasWork = new Set((busy as { id: string }[]).map(({ id }) => id));
     const seenAt = (session: Session): number => session.lastSeen?.getTime() ?? 0;
     return sessions.sort((a, b) => Number(hasWork.has(b.id)) - Number(hasWork.has(a.id)) || seenAt(b) - seenAt(a));
   }

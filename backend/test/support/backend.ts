@@ -5,6 +5,7 @@ import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
+import type { FirstAdmin } from '../../src/accounts/accounts.js';
 import type { mountPanel } from '../../src/admin/panel.js';
 import { startBackend, type Backend } from '../../src/app.js';
 import { readConfig } from '../../src/config.js';
@@ -31,6 +32,8 @@ export interface Reply {
 }
 
 export interface Rig extends Backend {
+  /** Null where an account was there already. */
+  firstAdmin: FirstAdmin | null;
   apiKey: string;
   lines: string[];
   dataDir: string;
@@ -101,17 +104,21 @@ export async function startRig(
     ...(databaseUrl ? { DATABASE_URL: databaseUrl } : {}),
     ...options.settings,
   };
+  let firstAdmin: FirstAdmin | null = null;
   const backend = await startBackend(readConfig(env, dataDir), {
     log,
     port: 0,
+    tellFirstAdmin: (first) => void (firstAdmin = first),
     ...(options.clock ? { clock: options.clock } : {}),
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
     ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
   });
   // A second backend on one database makes no admin.
-  const apiKey = backend.firstAdmin?.apiKey ?? '';
+  const first = firstAdmin as FirstAdmin | null;
+  const apiKey = first?.apiKey ?? '';
   return {
     ...backend,
+    firstAdmin: first,
     apiKey,
     lines,
     dataDir,

@@ -4,6 +4,7 @@ import { Uptime1763700600000 } from './1763700600000-uptime.js';
 import { Limits1763700900000 } from './1763700900000-limits.js';
 import { Privacy1763701000000 } from './1763701000000-privacy.js';
 import { Webhooks1763701100000 } from './1763701100000-webhooks.js';
+import { Queues1763701200000 } from './1763701200000-queues.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -13,4 +14,5 @@ export const migrations = [
   Limits1763700900000,
   Privacy1763701000000,
   Webhooks1763701100000,
+  Queues1763701200000,
 ];
