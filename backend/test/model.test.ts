@@ -103,6 +103,7 @@ const log: Log = {
   warn: () => undefined,
   info: () => undefined,
   debug: () => undefined,
+  isDebug: false,
 };
 
 beforeAll(async () => {

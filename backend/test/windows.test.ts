@@ -10,7 +10,8 @@ import { createLocalWindows, slotsOf } from '../src/lib/windows.js';
 import { hasRedis, redisUrl } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 
-const silent: Log = { error: () => undefined, warn: () => undefined, info: () => undefined, debug: () => undefined };
+const quiet = (): void => undefined;
+const silent: Log = { error: quiet, warn: quiet, info: quiet, debug: quiet, isDebug: false };
 
 describe('a window in memory', () => {
   test('whatever comes when: never more than the limit within the window, and a slot later there is room again', async () => {

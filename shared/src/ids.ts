@@ -1,4 +1,4 @@
-import { createHash, randomFillSync } from 'node:crypto';
+import { hash, randomFillSync } from 'node:crypto';
 import { parsePhoneNumberFromString } from 'libphonenumber-js';
 
 /**
@@ -132,7 +132,7 @@ export function parseRecipient(input: string, countryCode?: string): RecipientRe
  * Web itself makes. Derived, not drawn, so that no crash can make a second one.
  */
 export function reserveWhatsappId(accountId: string, messageId: string): string {
-  return `3EB0${createHash('sha256').update(`${accountId}:${messageId}`).digest('hex').slice(0, 18).toUpperCase()}`;
+  return `3EB0${hash('sha256', `${accountId}:${messageId}`).slice(0, 18).toUpperCase()}`;
 }
 
 /**

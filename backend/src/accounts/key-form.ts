@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz';
 const checksumLength = 6;
@@ -11,9 +11,9 @@ function base62(bytes: Buffer, length: number): string {
   return text.padStart(length, '0');
 }
 const checksum = (body: string): string =>
-  base62(createHash('sha256').update(`chq:${body}`).digest().subarray(0, 4), checksumLength).slice(-checksumLength);
+  base62(hash('sha256', `chq:${body}`, 'buffer').subarray(0, 4), checksumLength).slice(-checksumLength);
 /** What is stored of a key. */
-export const hashOf = (key: string): string => createHash('sha256').update(key).digest('hex');
+export const hashOf = (key: string): string => hash('sha256', key);
 
 /** `chq_`, 32 random bytes in base 62 (43 characters), six of checksum: a mistyped key is refused without a look into the database. */
 export function makeKey(): string {

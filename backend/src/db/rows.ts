@@ -30,7 +30,8 @@ export async function insertRow<T extends ObjectLiteral>(
   let which = 0;
   for (const [index, column] of metadata.columns.entries()) {
     const value: unknown = row[column.propertyName];
-    if (value === undefined) continue;
+    // A null that the column has by itself needs no binding, and most columns of a new message are that.
+    if (value === undefined || (value === null && column.default === undefined)) continue;
     which += 2 ** index;
     columns.push(column);
     stored.push(toStored(connection, column, value));
@@ -51,10 +52,46 @@ export async function insertRows<T extends ObjectLiteral>(
   }
   const { columns, tableName } = connection.getMetadata(entity);
   const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
-  const lists = columns.map((column) => `?::${arrayTypes[String(column.type)] ?? 'text[]'}`).join(', ');
-  const stored = columns.map((column) => rows.map((row) => toStored(connection, column, row[column.propertyName]) ?? null));
-  await runStatement(tx.manager, `INSERT INTO "${tableName}" (${names}) SELECT * FROM unnest(${lists})`, stored);
+  await runStatement(
+    tx.manager,
+    `INSERT INTO "${tableName}" (${names}) ${unnested(columns)}`,
+    columnwise(connection, columns, rows),
+  );
 }
+
+/** Inserts whole rows, or writes them over those with the same primary key: on PostgreSQL in one statement. No two may have the same. */
+export async function upsertRows<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  rows: readonly T[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const { connection } = tx.manager;
+  const { columns, primaryColumns, tableName } = connection.getMetadata(entity);
+  const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
+  const key = primaryColumns.map((column) => `"${column.databaseName}"`).join(', ');
+  const rest = columns.filter((column) => !column.isPrimary).map(({ databaseName: name }) => `"${name}" = excluded."${name}"`);
+  const onConflict = `ON CONFLICT (${key}) DO UPDATE SET ${rest.join(', ')}`;
+  if (connection.options.type === 'postgres')
+    return void (await runStatement(
+      tx.manager,
+      `INSERT INTO "${tableName}" (${names}) ${unnested(columns)} ${onConflict}`,
+      columnwise(connection, columns, rows),
+    ));
+  const sql = `INSERT INTO "${tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')}) ${onConflict}`;
+  for (const row of rows)
+    await runStatement(
+      tx.manager,
+      sql,
+      columns.map((column) => toStored(connection, column, row[column.propertyName]) ?? null),
+    );
+}
+
+const unnested = (columns: readonly Column[]): string =>
+  `SELECT * FROM unnest(${columns.map((column) => `?::${arrayTypes[String(column.type)] ?? 'text[]'}`).join(', ')})`;
+
+const columnwise = (source: DataSource, columns: readonly Column[], rows: readonly ObjectLiteral[]): unknown[] =>
+  columns.map((column) => rows.map((row) => toStored(source, column, row[column.propertyName]) ?? null));
 
 /** Of the column types in columns.ts that are not text. */
 const arrayTypes: Record<string, string> = { bigint: 'bigint[]', integer: 'integer[]', boolean: 'boolean[]' };

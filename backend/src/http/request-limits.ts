@@ -64,7 +64,7 @@ export function createRequestLimits(
         });
         if (route.auth === 'pub') await outside();
         else {
-          await charge(res, 'ip', `ip+:${addressOf(req)}`, limit * factor, windowMs);
+          await charge(res, 'ip', `ip+:${caller.ip ?? 'unknown'}`, limit * factor, windowMs);
           await chargeKey(caller, res);
         }
         return { ...caller, charge: (scope, name, most, withinMs) => charge(res, scope, name, most, withinMs) };

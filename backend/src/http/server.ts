@@ -38,8 +38,7 @@ export function createServer(options: ServerOptions): HttpServer {
   // A hash of every reply costs more than it saves: clients of an API ask for what has changed.
   app.disable('etag');
   app.set('trust proxy', options.trustProxy);
-  app.use(identify(options.log));
-  app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
+  app.use(identify(options.log, () => stopping));
   app.use(helmet({ contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }, hsts: false }));
   const compress = compression({
     filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
@@ -48,6 +47,7 @@ export function createServer(options: ServerOptions): HttpServer {
   app.use((req, res, next) => (req.method === 'GET' ? compress(req, res, next) : next()));
   app.use(cors(options.corsOrigins));
   const router = Router();
+  app.use('/api/v1', router);
   const internalRouter = Router();
   const shared = {
     authenticate: options.authenticate,
@@ -65,7 +65,6 @@ export function createServer(options: ServerOptions): HttpServer {
     publicRoutes: outside.mounted,
     shutDown: () => void (stopping = true),
     finish() {
-      app.use('/api/v1', router);
       app.use(internalRouter);
       app.use((req, res) => {
         const path = req.path.replace(/^\/api\/v1/, '');
@@ -87,24 +86,25 @@ export function createServer(options: ServerOptions): HttpServer {
 
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
 
-/** Every request gets an id, and a line in the log when it is answered. Never its body, never its query. */
-function identify(log: Log) {
-  return (req: Request, res: Response, next: () => void): void => {
+/** Every request gets an id, and, for who debugs, a line in the log when it is answered. Never its body, never its query. */
+function identify(log: Log, isStopping: () => boolean) {
+  return (req: Request, res: Response, next: (error?: unknown) => void): void => {
     const started = performance.now();
     const given = req.get('x-request-id');
     const requestId = given && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
     res.locals['requestId'] = requestId;
-    res.set('X-Request-Id', requestId);
-    res.on('finish', () =>
-      log.debug('A request was answered.', {
-        requestId,
-        method: req.method,
-        route: String(res.locals['route'] ?? ''),
-        status: res.statusCode,
-        ms: Math.round(performance.now() - started),
-      }),
-    );
-    next();
+    res.setHeader('X-Request-Id', requestId);
+    if (log.isDebug)
+      res.on('finish', () =>
+        log.debug('A request was answered.', {
+          requestId,
+          method: req.method,
+          route: String(res.locals['route'] ?? ''),
+          status: res.statusCode,
+          ms: Math.round(performance.now() - started),
+        }),
+      );
+    next(isStopping() ? new AppError('SHUTTING_DOWN') : undefined);
   };
 }
 

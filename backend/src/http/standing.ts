@@ -60,10 +60,9 @@ export function admitTickets(
   { tickets, ask }: { tickets: Tickets; ask: ReturnType<typeof createStanding>['ask'] },
 ): (route: AnyRoute, req: Request, res: Response) => Promise<Caller> {
   return async (route, req, res) => {
+    if (route.id !== 'events.stream' && route.id !== 'events.socket') return authenticate(route, req, res);
     const ticket = new URL(req.url, 'http://localhost').searchParams.get('ticket');
-    const isForStreams = route.id === 'events.stream' || route.id === 'events.socket';
-    if (!isForStreams || ticket === null || req.get('authorization') || req.get('x-api-key'))
-      return authenticate(route, req, res);
+    if (ticket === null || req.get('authorization') || req.get('x-api-key')) return authenticate(route, req, res);
     res.locals['route'] = route.id;
     const grant = await tickets.redeem(ticket);
     const { permissions } = await ask(grant.standing);

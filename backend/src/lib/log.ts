@@ -8,6 +8,8 @@ export interface Log {
   warn(sentence: string, fields?: Fields): void;
   info(sentence: string, fields?: Fields): void;
   debug(sentence: string, fields?: Fields): void;
+  /** Whether lines of `debug` are wanted: so that nothing is gathered for nobody. */
+  readonly isDebug: boolean;
 }
 
 /** JSON lines to stdout. */
@@ -18,13 +20,12 @@ export function createLog(level: string): Log {
     format: format.combine(format.timestamp(), format.json()),
     transports: [new transports.Console({ stderrLevels: [] })],
   });
-  const isDebug = logger.isDebugEnabled();
   return {
     error: (sentence, fields = {}) => void logger.error(sentence, fields),
     warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
     info: (sentence, fields = {}) => void logger.info(sentence, fields),
-    // Winston finds out late that a line is not wanted, and there is one for each request.
-    debug: (sentence, fields = {}) => void (isDebug && logger.debug(sentence, fields)),
+    debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
+    isDebug: logger.isDebugEnabled(),
   };
 }
 

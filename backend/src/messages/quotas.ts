@@ -2,6 +2,7 @@ import { AppError } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import { readLimits, type AccountLimits } from '../accounts/plans.js';
 import type { Database } from '../db/database.js';
+import { among, readRows, upsertRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -9,7 +10,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Message } from './message.entity.js';
 import { dayOf, endOf, monthOf } from './periods.js';
-import type { QuotaScope } from './quota.entity.js';
+import { QuotaUsage, type QuotaScope } from './quota.entity.js';
 
 /** One limit, and how much of it is taken. */
 export interface QuotaView {
@@ -67,17 +68,23 @@ export function createQuotas({
 
   /** Counters of these places, as they are now. The log is held: nobody else changes them meanwhile. */
   async function read(tx: Transaction, places: readonly Place[]): Promise<Map<string, number>> {
-    const taken = new Map<string, number>();
-    for (const place of places) {
-      const name = nameOf(place);
-      if (taken.has(name)) continue;
-      taken.set(name, await takenOf(tx.manager, place));
-    }
+    const taken = new Map(places.map((place) => [nameOf(place), 0]));
+    const owners = among(tx.manager, 'ownerId', [...new Set(places.map(({ ownerId }) => ownerId))]);
+    const periods = among(tx.manager, 'period', [...new Set(places.map(({ period }) => period))]);
+    const found = await readRows(tx.manager, QuotaUsage, `${owners.condition} AND ${periods.condition}`, [
+      owners.parameter,
+      periods.parameter,
+    ]);
+    for (const row of found) if (taken.has(nameOf(row))) taken.set(nameOf(row), row.taken);
     return taken;
   }
 
-  const write = async (tx: Transaction, place: Place, taken: number): Promise<void> =>
-    void (await runStatement(tx.manager, writeSql, [place.scope, place.ownerId, place.period, place.accountId, taken]));
+  const write = (tx: Transaction, counts: readonly QuotaUsage[]): Promise<void> =>
+    upsertRows(
+      tx,
+      QuotaUsage,
+      counts.map(({ scope, ownerId, period, accountId, taken }) => ({ scope, ownerId, period, accountId, taken })),
+    );
 
   async function give(tx: Transaction, message: Message, by: 1 | -1, day: string): Promise<void> {
     const { sessionId, accountId } = message;
@@ -88,7 +95,7 @@ export function createQuotas({
     ];
     for (const [scope, ownerId, period] of places) {
       const { affected } = await runStatement(tx.manager, addSql, [by, scope, ownerId, period]);
-      if (affected === 0 && by === 1) await write(tx, { scope, ownerId, period, accountId, limit: 0 }, 1);
+      if (affected === 0 && by === 1) await write(tx, [{ scope, ownerId, period, accountId, taken: 1 }]);
     }
   }
 
@@ -132,10 +139,12 @@ export function createQuotas({
         message.quotaDay = day;
         message.cost = its.pricePerMessage;
       }
-      for (const place of new Map(wanted.flatMap(({ places }) => places.map((one) => [nameOf(one), one]))).values()) {
-        const count = taken.get(nameOf(place))!;
-        if (count !== before.get(nameOf(place))) await write(tx, place, count);
-      }
+      const all = new Map(wanted.flatMap(({ places }) => places.map((place) => [nameOf(place), place])));
+      const moved = [...all].filter(([name]) => taken.get(name) !== before.get(name));
+      await write(
+        tx,
+        moved.map(([name, place]) => ({ ...place, taken: taken.get(name)! })),
+      );
       for (const { scope, accountId, ownerId, limit, resetAt } of exhausted.values())
         await events.append(tx, {
           accountId,
@@ -200,11 +209,10 @@ async function takenOf(
   return (rows[0] as { taken: number } | undefined)?.taken ?? 0;
 }
 
-const nameOf = ({ scope, ownerId, period }: Place): string => `${scope} ${ownerId} ${period}`;
+const nameOf = ({ scope, ownerId, period }: Pick<Place, 'scope' | 'ownerId' | 'period'>): string =>
+  `${scope} ${ownerId} ${period}`;
 const readSql = 'SELECT taken FROM quota_usage WHERE scope = ? AND "ownerId" = ? AND period = ?';
 const addSql = 'UPDATE quota_usage SET taken = taken + ? WHERE scope = ? AND "ownerId" = ? AND period = ?';
-const writeSql = `INSERT INTO quota_usage (scope, "ownerId", period, "accountId", taken) VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT (scope, "ownerId", period) DO UPDATE SET taken = excluded.taken`;
 
 const sentences: Record<QuotaScope, string> = {
   'session.daily': 'This session has sent as many messages today as it may.',

@@ -91,7 +91,7 @@ export async function startRig(
   const databaseUrl = options.databaseUrl ?? own?.url ?? null;
   const lines: string[] = [];
   const note = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
-  const log: Log = { error: note, warn: note, info: note, debug: note };
+  const log: Log = { error: note, warn: note, info: note, debug: note, isDebug: true };
   const env = {
     DATA_DIR: dataDir,
     SERVICE_API_KEY: serviceKey,
