@@ -192,6 +192,17 @@ describe.each(await databases())('sessions on %s', (database) => {
     await core.post('/sessions/more-0/disconnect', {});
   });
 
+  test('a session that is deleted while it is logged out is not there any more: the worker is not blamed', async () => {
+    await core.post('/sessions', { name: 'leaving' });
+    await core.post('/sessions/leaving/connect', {});
+    core.worker.hooks.disconnect = async () => {
+      core.worker.hooks.disconnect = async () => undefined;
+      await core.rig.call('DELETE', '/sessions/leaving');
+    };
+    const answer = await core.post('/sessions/leaving/logout', {});
+    expect([answer.status, answer.body.error?.code]).toEqual([404, 'SESSION_NOT_FOUND']);
+  });
+
   test('a worker that is down: status is the last known and stale, init is 503 and changes nothing', async () => {
     await core.worker.die();
     try {

@@ -140,17 +140,18 @@ export function createRunning({
     });
     if (row.workerId === null || (row.status === 'disconnected' && !logout))
       return { session: await fresher(row.id), stale: false };
-    try {
-      return { session: await agree(row.id, await gate.disconnect(row, logout)), stale: false };
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      if (!logout) return { session: await fresher(row.id), stale: row.status !== 'disconnected' };
-      throw new AppError(
-        'WORKER_UNAVAILABLE',
-        { desired: 'stopped' },
-        'The worker does not answer, so the device was not unlinked. The session will be stopped; log out again once the worker is back.',
-      );
-    }
+    const seen = await gate.disconnect(row, logout).catch((error: unknown) => {
+      if (error instanceof AppError) return null;
+      throw error;
+    });
+    // Deleted meanwhile, it is not there any more, and that is the answer.
+    if (seen) return { session: await agree(row.id, seen), stale: false };
+    if (!logout) return { session: await fresher(row.id), stale: row.status !== 'disconnected' };
+    throw new AppError(
+      'WORKER_UNAVAILABLE',
+      { desired: 'stopped' },
+      'The worker does not answer, so the device was not unlinked. The session will be stopped; log out again once the worker is back.',
+    );
   }
 
   /**

@@ -55,6 +55,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   const workerId = options.workerId ?? 'worker-a';
   const state = {
     sessions: new Map<string, Running>(),
+    /** Run amid a command, before it is answered. */
+    hooks: { disconnect: async (): Promise<void> => undefined },
     record: new Map<string, SendOutcome>(),
     scripts: [] as Script[],
     left: [] as Left[],
@@ -256,6 +258,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
         qrText: null,
       });
     stop(body.sessionId, body.logout ? 'USER_LOGGED_OUT' : 'USER_STOPPED').catch(() => undefined);
+    await state.hooks.disconnect();
     return observe(body.sessionId);
   });
   mount(workerRoutes.send, async ({ params, body }, _, { res }) => {
