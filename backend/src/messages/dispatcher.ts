@@ -48,6 +48,9 @@ const restMs = { first: 1_000, longest: 10_000 };
 /** The worker says that an earlier call still runs: asked again after this long. */
 const askAgainMs = 1_000;
 
+/** What is to be written in the next transaction. */
+type Write = (tx: Transaction) => Promise<void>;
+
 /** Sessions with something due. Asked of each by itself: looking through all that waits would take as long as the queue is. */
 const dueSql = `SELECT s.id FROM sessions s
   WHERE EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
@@ -101,26 +104,39 @@ export function createDispatcher(parts: {
   const canSend = (session: Session | null): session is Session =>
     session !== null && session.deletedAt === null && session.status === 'connected';
 
+  /** Sends one after the other what is due. What became of each commits together with the claim of the next, which is there at once. */
   async function drain(sessionId: string): Promise<void> {
-    while (!stopped) {
-      const [session = null] = await readRows(database.reader, Session, 'id = ?', [sessionId]);
-      if (!canSend(session)) return;
-      const now = clock.now().getTime();
-      const rest = rests.get(sessionId);
-      if (rest && rest.until > now) return lanes.comeBack(sessionId, rest.until - now);
-      const message = await nextDue(session, now);
-      if (!message) return;
-      if (message.expiresAt && message.expiresAt.getTime() <= now) {
-        await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
-        continue;
+    let outcome: Write | null = null;
+    try {
+      while (!stopped) {
+        const [session = null] = await readRows(database.reader, Session, 'id = ?', [sessionId]);
+        if (!canSend(session)) return;
+        const now = clock.now().getTime();
+        const rest = rests.get(sessionId);
+        if (rest && rest.until > now) return lanes.comeBack(sessionId, rest.until - now);
+        const message = await nextDue(session, now);
+        if (!message) return;
+        if (message.expiresAt && message.expiresAt.getTime() <= now) {
+          await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
+          continue;
+        }
+        const claimed = await claim(message, outcome);
+        outcome = null;
+        if (claimed === 'busy') return;
+        if (claimed === 'gone') continue;
+        failPoint('claim.committed');
+        outcome = await handOver(claimed, message, false);
       }
-      const claimed = await claim(message);
-      if (claimed === 'busy') return;
-      if (claimed === 'gone') continue;
-      failPoint('claim.committed');
-      await handOver(claimed, message, false);
-      failPoint('outcome.committed');
+    } finally {
+      // Also after a claim that failed: that the one before has left is known, and known once.
+      await commit(outcome);
     }
+  }
+
+  async function commit(outcome: Write | null): Promise<void> {
+    if (!outcome) return;
+    await database.write.run(outcome);
+    failPoint('outcome.committed');
   }
 
   /** The oldest due message that the pace lets go now. When it holds all of them back, it says so on the row and comes back in time. */
@@ -163,9 +179,10 @@ export function createDispatcher(parts: {
    * One conditional update, committed with its event before anything leaves: from here on a crash leaves a message that is known to
    * have perhaps left. `gone`: somebody else moved it. `busy`: something of this session is in flight, perhaps from another backend.
    */
-  async function claim(message: Message): Promise<Session | 'gone' | 'busy'> {
-    return database.write.run(async (tx) => {
+  async function claim(message: Message, before: Write | null): Promise<Session | 'gone' | 'busy'> {
+    const claimed = await database.write.run(async (tx) => {
       await holdRows(tx, Session, [message.sessionId]);
+      await before?.(tx);
       const [session = null] = await readRows(tx.manager, Session, 'id = ?', [message.sessionId]);
       if (!canSend(session)) return 'busy';
       if (await isInFlight(tx, session.id)) return 'busy';
@@ -175,6 +192,8 @@ export function createDispatcher(parts: {
       failPoint('claim.written');
       return isMine ? session : 'gone';
     });
+    if (before) failPoint('outcome.committed');
+    return claimed;
   }
 
   async function isInFlight(tx: Transaction, sessionId: string): Promise<boolean> {
@@ -182,31 +201,39 @@ export function createDispatcher(parts: {
     return (await runStatement(tx.manager, sql, [sessionId])).rows.length > 0;
   }
 
-  /** `repeated`: an earlier call for the same claim may have reached the worker, so that a refusal of this one proves nothing. */
-  async function handOver(session: Session, message: Message, repeated: boolean): Promise<void> {
+  /**
+   * Gives what is still to be written, when the message has left; everything else it writes itself. `repeated`: an earlier call for the
+   * same claim may have reached the worker, so that a refusal of this one proves nothing.
+   */
+  async function handOver(session: Session, message: Message, repeated: boolean): Promise<Write | null> {
     if (!repeated) pacing.note(session.id, message.chatId, session.settings.pacing, clock.now().getTime());
     const result = await wayOut.deliver(session, message);
     failPoint('outcome.heard');
     if (result.outcome !== 'refused') rests.delete(session.id);
     switch (result.outcome) {
       case 'sent':
-        return database.write.run((tx) =>
-          state.acknowledge(tx, message, Math.max(1, result.ack), { whatsappId: result.whatsappId, at: new Date(result.at) }),
-        );
+        return (tx) =>
+          state.acknowledge(tx, message, Math.max(1, result.ack), { whatsappId: result.whatsappId, at: new Date(result.at) });
       case 'failed':
-        return settleFailure(message, result.reason, result.message, result.retryable);
+        await settleFailure(message, result.reason, result.message, result.retryable);
+        break;
       case 'uncertain':
-        return doubts.raise(message, result.reason, { leaseOwner: owner });
+        await doubts.raise(message, result.reason, { leaseOwner: owner });
+        break;
       case 'unknown':
-        return doubts.raise(message, 'TIMEOUT_AFTER_HANDOVER', { leaseOwner: owner });
+        await doubts.raise(message, 'TIMEOUT_AFTER_HANDOVER', { leaseOwner: owner });
+        break;
       case 'refused':
-        if (repeated) return doubts.raise(message, 'CRASHED_DURING_SEND', { leaseOwner: owner });
-        return putBack(message, result.reason);
+        if (repeated) await doubts.raise(message, 'CRASHED_DURING_SEND', { leaseOwner: owner });
+        else await putBack(message, result.reason);
+        break;
       case 'sending':
-        return void (await database.write.run((tx) =>
+        await database.write.run((tx) =>
           updateRows(tx, Message, { id: message.id, status: 'sending', leaseOwner: owner }, { leaseExpiresAt: time(askAgainMs) }),
-        ));
+        );
     }
+    failPoint('outcome.committed');
+    return null;
   }
 
   async function settleFailure(message: Message, reason: MessageReason, detail: string, retryable: boolean): Promise<void> {
@@ -270,7 +297,7 @@ export function createDispatcher(parts: {
       const taken = await updateRows(tx, Message, { id: message.id, status: 'sending', ...ranOut }, lease);
       return taken === 1 ? row : null;
     });
-    if (session) await handOver(session, message, true);
+    if (session) await commit(await handOver(session, message, true));
     // Without a connection, or with another worker, nobody can answer for the first call; the doubt waits for the session.
     else await doubts.raise(message, 'CRASHED_DURING_SEND', ranOut);
   }
