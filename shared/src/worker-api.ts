@@ -57,6 +57,8 @@ export const sendCommand = z.object({
     typingMs: z.number().int().min(0).default(0),
   }),
   deadlineMs: z.number().int().min(100).max(600_000),
+  /** No attempt was ever made before: the page need not search its history for a message that may have left already. */
+  isFirst: z.boolean().default(false),
 });
 export type SendCommand = z.infer<typeof sendCommand>;
 

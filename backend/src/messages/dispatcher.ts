@@ -25,7 +25,8 @@ export type Delivery = SendOutcome | { outcome: 'refused'; reason: MessageReason
 
 /** The way out, handed in: this domain does not know how a worker is reached. Neither rejects. */
 export interface WayOut {
-  deliver(session: Session, message: Message): Promise<Delivery>;
+  /** `isFirst`: no attempt was ever made before. */
+  deliver(session: Session, message: Message, isFirst: boolean): Promise<Delivery>;
   lookup(session: Session, message: Message): Promise<Found | null>;
 }
 
@@ -207,7 +208,7 @@ export function createDispatcher(parts: {
    */
   async function handOver(session: Session, message: Message, repeated: boolean): Promise<Write | null> {
     if (!repeated) pacing.note(session.id, message.chatId, session.settings.pacing, clock.now().getTime());
-    const result = await wayOut.deliver(session, message);
+    const result = await wayOut.deliver(session, message, !repeated && message.attempts === 1);
     failPoint('outcome.heard');
     if (result.outcome !== 'refused') rests.delete(session.id);
     switch (result.outcome) {

@@ -60,7 +60,7 @@ export function createGate({
       );
     },
 
-    async deliver(session, message): Promise<Delivery> {
+    async deliver(session, message, isFirst): Promise<Delivery> {
       const url = await urlOf(session).catch(() => null);
       if (!url) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
       const opened = contents.open(message);
@@ -78,6 +78,7 @@ export function createGate({
           typingMs: typingMs(session, opened.text),
         },
         deadlineMs: sendDeadlineMs,
+        isFirst,
       };
       return client.send(
         url,

@@ -70,6 +70,8 @@ export interface EngineSend {
   mentions: readonly string[];
   typingMs: number;
   deadlineMs: number;
+  /** Nobody has tried to send it before; otherwise the page's history is searched for it first. */
+  isFirst: boolean;
 }
 
 export interface EngineSession {

@@ -84,6 +84,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
       content,
       options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0 },
       deadlineMs: sendDeadlineMs,
+      isFirst: false,
     };
     return send(body.sessionId, messageId, command, file);
   };

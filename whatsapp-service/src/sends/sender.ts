@@ -63,7 +63,8 @@ export function createSender(deps: SenderDeps): Sender {
     running.set(messageId, hash);
     try {
       const settled = entry && (await afterCrash(session, entry, command));
-      return settled ?? (await attempt(session, { messageId, sessionId, hash }, command, file));
+      const isFirst = command.isFirst && entry === null;
+      return settled ?? (await attempt(session, { messageId, sessionId, hash }, { ...command, isFirst }, file));
     } finally {
       running.delete(messageId);
     }
@@ -108,8 +109,8 @@ export function createSender(deps: SenderDeps): Sender {
     file: SendFile | null,
   ): Promise<SendOutcome> {
     const { messageId } = id;
-    const { reservedId, recipient, content, options, deadlineMs } = command;
-    const send = { reservedId, recipient, content, file, ...options, deadlineMs };
+    const { reservedId, recipient, content, options, deadlineMs, isFirst } = command;
+    const send = { reservedId, recipient, content, file, ...options, deadlineMs, isFirst };
     const outcome = await session
       .send(send, {
         onTurn() {

@@ -121,6 +121,8 @@ export async function sendContent(
       mentions: [],
       typingMs: 0,
       deadlineMs: 8000,
+      // A send under an id of the caller is a repeat.
+      isFirst: more.reservedId === undefined,
       ...more,
     },
     async () => {

@@ -70,6 +70,7 @@ export function createSending(page: () => Page) {
         reservedId: send.reservedId,
         quotedMessageId: send.quotedMessageId,
         ignoreQuoteErrors: send.ignoreQuoteErrors,
+        isFirst: send.isFirst,
         deadlineMs: left(),
         notAfter: endsAt,
       };

@@ -12,6 +12,8 @@ export interface PageSend {
   extra: Record<string, unknown>;
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
+  /** Only what is in memory is looked through for it; the stored history takes longer to answer than the send itself. */
+  isFirst: boolean;
   deadlineMs: number;
   /** Milliseconds of the clock that page and worker share. A page that was frozen past it hands nothing over any more. */
   notAfter: number;
@@ -239,7 +241,8 @@ export function installSend(): void {
     const id = input.reservedId;
     const { notAfter } = input;
     const job: Job = { id, idTaken: false, handed: false, closed: false, notAfter, refused: null, onAck: () => undefined };
-    const there = await find(id, [`true_${input.chatId}_${id}`]);
+    listen();
+    const there = input.isFirst ? own.get(id) : await find(id, [`true_${input.chatId}_${id}`]);
     jobs.set(id, job);
     if (there) {
       remember(there);
