@@ -233,7 +233,16 @@ export async function startBackend(
   });
   webhooks.connect({ wake: webhookDispatcher.wake, events });
   const webhookHistory = createWebhookHistory({ database, eventLog, clock, wake: webhookDispatcher.wake });
-  const privacy = createPrivacy({ database, events, messages, media, clock, log, dir: join(config.dataDir, 'exports') });
+  const privacy = createPrivacy({
+    database,
+    events,
+    messages,
+    media,
+    clock,
+    log,
+    presence,
+    dir: join(config.dataDir, 'exports'),
+  });
   const heartbeats = createHeartbeats({
     database,
     state: sessionState,

@@ -1,4 +1,4 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MessageResource, ObservedMessage } from '@chasqui/shared';
@@ -6,7 +6,7 @@ import { loginOf } from './support/account.js';
 import { databases } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
-import { filesUnder } from './support/files.js';
+import { filesUnder, textsIn } from './support/files.js';
 
 /** Texts that occur nowhere by chance. As bytes in a file they stand behind the header of a PNG. */
 const marks = {
@@ -35,16 +35,9 @@ describe.each(await databases())('what is kept of messages on %s', (database) =>
 
   /** Where a text stands: files of the data folder as they lie there, free pages and journal included, and rows. */
   async function foundIn(...texts: string[]): Promise<string[]> {
-    const found: string[] = [];
     const files = await filesUnder(core.rig.dataDir);
     expect(files.length).toBeGreaterThan(0);
-    for (const file of files) {
-      const bytes = await readFile(file);
-      for (const text of texts) {
-        const forms = [text, Buffer.from(text).toString('base64').slice(2, -4), Buffer.from(text).toString('hex')];
-        if (forms.some((form) => bytes.includes(form))) found.push(`${text} in ${file.slice(core.rig.dataDir.length)}`);
-      }
-    }
+    const found = (await textsIn(files, texts)).map((line) => line.replace(core.rig.dataDir, ''));
     if (database === 'postgres')
       for (const { tablename } of await core.rig.database.reader.query<{ tablename: string }[]>(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'",

@@ -82,7 +82,8 @@ export function createMount<Context>(options: MountOptions<Context>) {
     }
     const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
     if (!hasBody) return {};
-    if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json'])) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
+    if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json']))
+      throw new AppError('UNSUPPORTED_MEDIA_TYPE');
     await new Promise<void>((resolve, reject) => {
       void readJson(req, res, (error?: unknown) => (error ? reject(bodyError(error)) : resolve()));
     });

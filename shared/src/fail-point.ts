@@ -27,6 +27,7 @@ export const failPoints = {
   'webhook.claimed': 'backend: deliveries are claimed on disk, nothing was posted',
   'webhook.answered': 'backend: the receiver has answered, the outcome is not written',
   'webhook.settled': 'backend: outcomes are on disk, the next deliveries were not looked for',
+  'erasure.half': 'backend: of what is held about a contact some is erased, and some is not',
   'profile.deleting': 'worker: a login is about to be deleted from disk',
 } as const;
 export type FailPoint = keyof typeof failPoints;

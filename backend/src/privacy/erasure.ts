@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, erased } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
@@ -50,7 +51,10 @@ export function createEraser({
     for (const id of ids) await comeToRest(caller, id);
     let told = await eraseEvents(request, traces, ids);
     let files = 0;
-    for (const id of ids) files += await database.write.run((tx) => eraseOne(tx, traces, id));
+    for (const id of ids) {
+      failPoint('erasure.half');
+      files += await database.write.run((tx) => eraseOne(tx, traces, id));
+    }
     told += await eraseEvents(request, traces, ids);
     return { messages: ids.size, files, events: told };
   }

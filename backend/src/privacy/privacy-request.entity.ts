@@ -17,6 +17,8 @@ export class PrivacyRequest {
   @Column(column.json()) counts: Record<string, number>;
   @Column(column.time()) createdAt: Date;
   /** When somebody last began it; long ago and still running: they died. */
+  /** The backend that works on it; see db/presence.ts. */
+  @Column(orNull(column.id())) owner: string | null;
   @Column(orNull(column.time())) startedAt: Date | null;
   @Column(orNull(column.time())) finishedAt: Date | null;
   /** Of an export: until when its file is kept. */

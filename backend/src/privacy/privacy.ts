@@ -1,7 +1,8 @@
 import { rm, stat } from 'node:fs/promises';
 import { AppError, newId } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
-import { among, insertRow, updateRows } from '../db/rows.js';
+import type { Presence } from '../db/presence.js';
+import { among, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -18,10 +19,9 @@ import { PrivacyRequest } from './privacy-request.entity.js';
 
 const keptMs = 7 * 86_400_000;
 const pollMs = 5_000;
-/** Begun so long ago and not finished: whoever did it is gone. */
-const abandonedMs = 10 * 60_000;
-const claimSql = `UPDATE privacy_requests SET status = 'running', "startedAt" = ? WHERE id = ? AND (status = 'queued' OR (status = 'running' AND "startedAt" < ?))`;
-const waitingSql = `SELECT id FROM privacy_requests WHERE status = 'queued' OR (status = 'running' AND "startedAt" < ?) ORDER BY "createdAt" LIMIT 10`;
+/** The condition of the update is what was read: of two backends one gets it. */
+const claimSql = `UPDATE privacy_requests SET status = 'running', owner = ?, "startedAt" = ? WHERE id = ? AND status = ? AND COALESCE(owner, '') = ?`;
+const openSql = `status IN ('queued', 'running') ORDER BY "createdAt" LIMIT 100`;
 
 export type Privacy = ReturnType<typeof createPrivacy>;
 
@@ -40,6 +40,7 @@ export function createPrivacy({
   media,
   clock,
   log,
+  presence,
   dir,
 }: {
   database: Database;
@@ -48,6 +49,7 @@ export function createPrivacy({
   media: Media;
   clock: Clock;
   log: Log;
+  presence: Presence;
   /** Of the archives. */
   dir: string;
 }) {
@@ -80,10 +82,8 @@ export function createPrivacy({
   }
 
   async function work(request: PrivacyRequest): Promise<void> {
-    const now = clock.now();
-    const { affected } = await database.write.run((tx) =>
-      runStatement(tx.manager, claimSql, [now.getTime(), request.id, now.getTime() - abandonedMs]),
-    );
+    const claim = [presence.owner, clock.now().getTime(), request.id, request.status, request.owner ?? ''];
+    const { affected } = await database.write.run((tx) => runStatement(tx.manager, claimSql, claim));
     if (affected === 0) return;
     const { id, accountId, contact, kind } = request;
     const settle = (changes: Partial<PrivacyRequest>, tell: (tx: Transaction) => Promise<unknown>): Promise<void> =>
@@ -118,10 +118,13 @@ export function createPrivacy({
   }
 
   async function round(): Promise<void> {
-    const found = (await runStatement(database.reader, waitingSql, [clock.now().getTime() - abandonedMs])).rows as {
-      id: string;
-    }[];
-    for (const { id } of found) if (!stopped) await work(await rows.findOneByOrFail({ id }));
+    const open = await readRows(database.reader, PrivacyRequest, openSql, []);
+    // Who died amid one will not end it; nothing of our own is running now.
+    const gone = await presence.gone(open.flatMap(({ owner }) => owner ?? []));
+    for (const request of open) {
+      const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);
+      if (isFree && !stopped) await work(request);
+    }
   }
 
   function wake(): void {
@@ -141,6 +144,7 @@ export function createPrivacy({
       accountId: caller.accountId,
       kind,
       status: 'queued',
+      owner: null,
       contact,
       forms: null,
       counts: {},

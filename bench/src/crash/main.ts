@@ -4,10 +4,10 @@ import type { FailPoint } from '@chasqui/shared/fail-point';
 import { hasPostgres } from '../database.js';
 import { isClean, judge, type Verdict } from './judge.js';
 import { mutants, mutated, type MutantName } from './mutants.js';
-import { type Case, casesOf, ordinary, victims, type Victim } from './plan.js';
+import { type Case, casesOf, ordinary, special, victims, type Victim } from './plan.js';
 import { openRig, type DatabaseKind, type Rig } from './rig.js';
 import { play } from './scenario.js';
-import { killInDeletion, killInMigration } from './special.js';
+import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
 /**
  * `npm run test:crash`: every fail point × every victim × both databases, as many seeds as wanted. The whole product runs in
@@ -92,24 +92,30 @@ async function matrix(database: DatabaseKind, plans: Case[], outcome: Outcome, m
   }
 }
 
-async function specials(database: DatabaseKind, seeds: number[], whom: readonly Victim[], outcome: Outcome): Promise<void> {
-  for (const seed of seeds) {
+async function specials(
+  database: DatabaseKind,
+  points: readonly FailPoint[],
+  seeds: number[],
+  whom: readonly Victim[],
+  outcome: Outcome,
+): Promise<void> {
+  for (const seed of points.includes('migration.half') ? seeds : []) {
     note(`${database} ${seed}-migration`, await killInMigration(database, 1 + (seed % 9)), outcome);
     outcome.runs += 1;
   }
   const rig = await openRig(database);
+  const run = async (id: string, kill: () => Promise<Verdict>): Promise<void> => {
+    const verdict = await kill().catch((error: Error) => ({ ...nothing(), stuck: [error.message] }));
+    say(`${isClean(verdict) ? 'ok  ' : 'FAIL'} ${id}`);
+    note(id, verdict, outcome);
+    outcome.runs += 1;
+  };
   try {
-    for (const seed of seeds)
-      for (const victim of whom) {
-        const id = `${database} ${seed}-profile_deleting-${victim}`;
-        const verdict = await killInDeletion(rig, victim, seed).catch((error: Error) => ({
-          ...nothing(),
-          stuck: [error.message],
-        }));
-        say(`${isClean(verdict) ? 'ok  ' : 'FAIL'} ${id}`);
-        note(id, verdict, outcome);
-        outcome.runs += 1;
-      }
+    for (const seed of seeds) {
+      if (points.includes('erasure.half')) await run(`${database} ${seed}-erasure_half-backend`, () => killInErasure(rig, seed));
+      for (const victim of points.includes('profile.deleting') ? whom : [])
+        await run(`${database} ${seed}-profile_deleting-${victim}`, () => killInDeletion(rig, victim, seed));
+    }
   } finally {
     await rig.close();
   }
@@ -132,7 +138,8 @@ async function wantedDatabases(): Promise<DatabaseKind[]> {
 async function main(): Promise<number> {
   const started = performance.now();
   const mutant = values.mutant ? mutants[list(values.mutant, Object.keys(mutants) as MutantName[])[0]!] : null;
-  const points: FailPoint[] = mutant ? [...mutant.points] : list(values.points, ordinary);
+  const wanted: FailPoint[] = mutant ? [...mutant.points] : list(values.points, [...ordinary, ...special]);
+  const points = wanted.filter((point) => ordinary.includes(point));
   const whom: Victim[] = mutant ? [...mutant.victims] : list(values.victims, victims);
   const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => Number(values.from) + index);
   const outcome: Outcome = { runs: 0, notHit: [], faults: [], slowest: { id: '', ms: 0 } };
@@ -141,12 +148,13 @@ async function main(): Promise<number> {
   for (const database of databases) {
     const all = seeds.flatMap((seed) => casesOf(seed, points, whom));
     const plans = values.short ? inTurn(all) : all;
-    await matrix(database, plans, outcome, more);
-    if (!mutant && !values.points) await specials(database, seeds, values.short ? victims.slice(0, 1) : victims, outcome);
+    if (plans.length > 0) await matrix(database, plans, outcome, more);
+    const others = wanted.filter((point) => special.includes(point));
+    if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome);
   }
   return report(outcome, {
     minutes: (performance.now() - started) / 60_000,
-    points,
+    points: wanted,
     whom,
     seeds,
     databases,

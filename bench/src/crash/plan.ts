@@ -13,7 +13,7 @@ export interface Case {
 }
 
 /** Not on the way of a message: they have runs of their own (see special.ts). */
-export const special: readonly FailPoint[] = ['migration.half', 'profile.deleting'];
+export const special: readonly FailPoint[] = ['migration.half', 'erasure.half', 'profile.deleting'];
 
 export const ordinary = (Object.keys(failPoints) as FailPoint[]).filter((point) => !special.includes(point));
 

@@ -1,5 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createProcesses, environment, eventually, freePort } from '../stack.js';
@@ -7,7 +7,7 @@ import { ownDatabase } from '../database.js';
 import type { Verdict } from './judge.js';
 import { randomOf, type Victim } from './plan.js';
 import { treesBelow } from '../processes.js';
-import type { DatabaseKind, Rig } from './rig.js';
+import { sessions, type DatabaseKind, type Rig } from './rig.js';
 
 /** A backend that is killed in its first migration, so many tables into it, and then simply started again. */
 export async function killInMigration(database: DatabaseKind, pass: number): Promise<Verdict> {
@@ -74,6 +74,42 @@ export async function killInDeletion(rig: Rig, victim: Victim, seed: number): Pr
   );
   await rig.connected().catch(() => verdict.stuck.push(`${name}: the other sessions did not come back`));
   if ((await stack.api('GET', `/sessions/${name}`)).status !== 404) verdict.untrue.push(`${name}: it is still there`);
+  return verdict;
+}
+
+/** The backend dies amid the erasure of a contact, and is started again: nothing of the person is left in any table or file of it. */
+export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
+  const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
+  const { stack, database } = rig;
+  const id = `erased-${seed}`;
+  const phone = `55116666${String(seed).padStart(4, '0')}`;
+  const mark = `ERASE-me-${seed}-${database}`;
+  const [{ name, phone: ours }] = sessions;
+  await stack.simulator.client.createAccount({ phone, name: `${mark} name` });
+  for (let n = 0; n < 4; n += 1)
+    await stack.simulator.client.deliver({ from: phone, to: ours, type: 'text', text: `${mark} said ${n}` });
+  for (let n = 0; n < 3; n += 1)
+    await stack.api('POST', '/messages/send-text', { sessionId: name, recipient: phone, message: `${mark} answered ${n}` });
+  const held = async (): Promise<number> => (await stack.api<unknown[]>('GET', `/messages/list?contact=${phone}`)).body.data.length;
+  await eventually('its seven messages', async () => (await held()) === 7);
+  rig.order({ id, point: 'erasure.half', pass: 1 + (seed % 7), victims: [stack.pid('backend')] });
+  const asked = await stack.api<{ id: string }>('POST', '/privacy/erasures', { contact: phone, confirm: phone });
+  await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() => verdict.untrue.push(`${id}: the kill did not come`));
+  rig.withdraw();
+  await eventually(
+    'the erasure to be done',
+    async () =>
+      (await stack.api<{ status: string }>('GET', `/privacy/erasures/${asked.body.data.id}`).catch(() => null))?.body.data
+        ?.status === 'done',
+    30_000,
+  ).catch(() => verdict.stuck.push(`${id}: it was not taken up again`));
+  if ((await held()) > 0) verdict.untrue.push(`${id}: messages still name the contact`);
+  if (database === 'sqlite')
+    for (const file of ['chasqui.sqlite', 'chasqui.sqlite-wal']) {
+      const bytes = await readFile(join(stack.dataDir, file)).catch(() => Buffer.alloc(0));
+      if (bytes.includes(mark)) verdict.untrue.push(`${id}: ${file} still holds what was said`);
+    }
+  await rig.connected().catch(() => verdict.stuck.push(`${id}: the sessions did not come back`));
   return verdict;
 }
 

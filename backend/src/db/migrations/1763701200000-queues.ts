@@ -1,6 +1,9 @@
-import { TableIndex, type MigrationInterface, type QueryRunner } from 'typeorm';
+import { TableColumn, TableIndex, type MigrationInterface, type QueryRunner } from 'typeorm';
 
-/** A long queue costs as little as a short one: what is due is found by an index in its own order, and so is what waited too long. */
+/**
+ * A long queue costs as little as a short one: what is due is found by an index in its own order, and so is what waited too long.
+ * And an export or erasure says who works on it, so that it is taken over the moment that this one is gone.
+ */
 export class Queues1763701200000 implements MigrationInterface {
   name = 'Queues1763701200000';
 
@@ -10,6 +13,10 @@ export class Queues1763701200000 implements MigrationInterface {
       new TableIndex({ name: 'messages_due', columnNames: ['status', 'sessionId', 'nextAttemptAt', 'id'] }),
       new TableIndex({ name: 'messages_waiting', columnNames: ['status', 'expiresAt'], where: `"status" = 'queued'` }),
     ]);
+    await runner.addColumn(
+      'privacy_requests',
+      new TableColumn({ name: 'owner', type: 'varchar', length: '36', isNullable: true }),
+    );
     await runner.dropIndex('webhook_deliveries', 'webhook_deliveries_due');
     await runner.createIndex(
       'webhook_deliveries',
