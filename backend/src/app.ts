@@ -33,6 +33,7 @@ import { mountHealth } from './http/health.js';
 import { createRequestLimits, type LimitFigures } from './http/request-limits.js';
 import { createServer } from './http/server.js';
 import { admitTickets, createStanding } from './http/standing.js';
+import { createReseal } from './jobs/reseal.js';
 import { createRetention } from './jobs/retention.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createEgress } from './lib/egress.js';
@@ -100,6 +101,8 @@ export async function startBackend(
     tellFirstAdmin?: (first: FirstAdmin) => void;
     mountPanel?: typeof mountPanel;
     streamTimes?: Partial<typeof defaultStreamTimes>;
+    /** When what is out of date is looked through for the first time. */
+    firstSweepMs?: number;
   } = {},
 ): Promise<Backend> {
   const clock = over.clock ?? systemClock;
@@ -162,6 +165,7 @@ export async function startBackend(
     clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
   });
+  const reseal = createReseal({ database, sealer, webhooks, contents, media, log });
   const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -354,13 +358,14 @@ export async function startBackend(
       retention.run(),
       webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
       media.sweep(),
+      reseal.run(),
       privacy.prune(),
     ]).catch((error: unknown) =>
       log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(error)),
     );
   const sweeping = setInterval(sweep, 3_600_000);
   // Not while everything is starting: what a kill left behind, and what became too old while nothing ran.
-  const firstSweep = setTimeout(sweep, 60_000).unref();
+  const firstSweep = setTimeout(sweep, over.firstSweepMs ?? 60_000).unref();
   sweeping.unref();
   await keys.announceEnding();
   log.info('The backend is ready.', { port, database: database.dialect });

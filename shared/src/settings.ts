@@ -151,7 +151,7 @@ export const settings = {
   ENCRYPTION_KEYS: setting(
     'Accounts',
     optional,
-    'Keys for secrets at rest, `id:base64` comma separated, the first one writes. Unset: made once and kept in DATA_DIR.',
+    'Keys for secrets at rest, `id:base64` comma separated. The first one writes, and a minute after a start everything is sealed with it: then the others can go. Unset: made once and kept in DATA_DIR.',
     { secret: true },
   ),
   JWT_EXPIRES_IN_HOURS: setting('Accounts', integer(1, 720).default(24), 'How long a login token is valid, in hours.'),

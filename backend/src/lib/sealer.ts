@@ -50,7 +50,7 @@ export function createSealer(keys: string) {
       );
     },
     /** Whether the text should be sealed anew: another key writes now. */
-    isStale: (sealed: string): boolean => !sealed.startsWith(`${writing}.`),
+    isStale: (sealed: string | Buffer): boolean => sealed.indexOf(`${writing}.`) !== 0,
   };
 }
 

@@ -206,6 +206,13 @@ export function createMedia({
     },
     settle: (tx: Transaction, id: string, changes: Partial<MediaFile>): Promise<number> =>
       updateRows(tx, MediaFile, { id, state: 'pending' }, changes),
+    /** Seals a sealed file under the key that writes now; false when it is so already. Rejects when no key opens it. */
+    async reseal({ id }: Pick<MediaFile, 'id'>): Promise<boolean> {
+      const sealed = await readFile(pathOf(id)).catch(() => null); // Sent and gone meanwhile.
+      if (!sealed || !sealer.isStale(sealed)) return false;
+      await write(id, sealer.sealFile(sealer.openFile(sealed, placeOf(id)), placeOf(id)));
+      return true;
+    },
     /** The bytes of a stored file as it goes out: read while they are sent, or opened in memory. Rejects when they are not there any more. */
     async blob(file: MediaFile): Promise<Blob> {
       if (!file.isSealed) return openAsBlob(pathOf(file.id), { type: file.mimetype });

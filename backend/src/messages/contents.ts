@@ -26,6 +26,9 @@ export function createContents(sealer: Sealer) {
       const sealed = sealer.seal(JSON.stringify(contents), placeOf(message));
       Object.assign(message, { sealed, content: null, text: null, mentions: [], options } satisfies Partial<Message>);
     },
+    /** Its sealed content under the key that writes now; null when it is so already. */
+    anew: ({ id, sealed }: Pick<Message, 'id' | 'sealed'>): string | null =>
+      sealed !== null && sealer.isStale(sealed) ? sealer.seal(sealer.open(sealed, placeOf({ id })), placeOf({ id })) : null,
     /** Null: it was removed. */
     open(message: Message): Contents | null {
       if (message.sealed !== null) return JSON.parse(sealer.open(message.sealed, placeOf(message))) as Contents;

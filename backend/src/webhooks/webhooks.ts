@@ -139,7 +139,7 @@ export function createWebhooks({
   }
 
   const sealedHeaders = (id: string, headers: Record<string, string>): string | null =>
-    Object.keys(headers).length === 0 ? null : sealer.seal(JSON.stringify(headers), `webhooks.headers:${id}`);
+    Object.keys(headers).length === 0 ? null : sealer.seal(JSON.stringify(headers), headersPlace(id));
 
   /** The fields of a wish as the row has them; only those that were sent. */
   function fieldsOf(caller: Caller, id: string, wish: Partial<WebhookWish>): Partial<Webhook> {
@@ -214,8 +214,25 @@ export function createWebhooks({
       const isOverlap = oldSecret !== null && oldSecretUntil !== null && oldSecretUntil > now;
       return {
         secrets: [secret, ...(isOverlap ? [oldSecret] : [])].map((sealed) => sealer.open(sealed, secretPlace(id))),
-        headers: headers ? (JSON.parse(sealer.open(headers, `webhooks.headers:${id}`)) as Record<string, string>) : {},
+        headers: headers ? (JSON.parse(sealer.open(headers, headersPlace(id))) as Record<string, string>) : {},
       };
+    },
+    /** Page by page, for the job that seals anew what another key has sealed. */
+    reseal: {
+      page: (after: string): Promise<Webhook[]> =>
+        readRows(database.reader, Webhook, 'id > ? ORDER BY id LIMIT 200', [after], ['secret', 'oldSecret', 'headers']),
+      async one(row: Webhook): Promise<boolean> {
+        const places = { secret: secretPlace(row.id), oldSecret: secretPlace(row.id), headers: headersPlace(row.id) };
+        const changes: Partial<Webhook> = {};
+        for (const [name, place] of Object.entries(places) as [keyof typeof places, string][]) {
+          const sealed = row[name];
+          if (sealed !== null && sealer.isStale(sealed)) changes[name] = sealer.seal(sealer.open(sealed, place), place);
+        }
+        if (Object.keys(changes).length === 0) return false;
+        // Changed meanwhile, it was sealed with the first key.
+        const same = { id: row.id, secret: row.secret };
+        return (await database.write.run((tx) => updateRows(tx, Webhook, same, changes))) === 1;
+      },
     },
     /** With what is secret of it, still sealed. */
     whole: async (id: string): Promise<Webhook> => {
@@ -225,7 +242,7 @@ export function createWebhooks({
     /** Names of the headers that are sent along. */
     async headerNames(id: string): Promise<string[]> {
       const { headers } = await this.whole(id);
-      return headers ? Object.keys(JSON.parse(sealer.open(headers, `webhooks.headers:${id}`)) as object) : [];
+      return headers ? Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object) : [];
     },
     /** Both depend on each other: who sends is told of new deliveries, events are told of what is switched off. */
     connect(parts: { wake: (webhookId: string) => void; events: Events }): void {
@@ -348,4 +365,5 @@ export function createWebhooks({
   };
 }
 
+const headersPlace = (id: string): string => `webhooks.headers:${id}`;
 const secretPlace = (id: string): string => `webhooks.secret:${id}`;

@@ -83,6 +83,7 @@ export async function startRig(
     dataDir?: string;
     databaseUrl?: string;
     mountPanel?: typeof mountPanel;
+    firstSweepMs?: number;
     streamTimes?: NonNullable<Parameters<typeof startBackend>[1]>['streamTimes'];
   } = {},
 ): Promise<Rig> {
@@ -111,6 +112,7 @@ export async function startRig(
     tellFirstAdmin: (first) => void (firstAdmin = first),
     ...(options.clock ? { clock: options.clock } : {}),
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
+    ...(options.firstSweepMs === undefined ? {} : { firstSweepMs: options.firstSweepMs }),
     ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),
   });
   // A second backend on one database makes no admin.
