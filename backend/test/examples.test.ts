@@ -96,6 +96,12 @@ const changed = (text: string, at: number): string =>
   text.slice(0, at) + (text[at] === '1' ? '2' : text[at] === 'A' ? 'B' : /\d/.test(text[at]!) ? '1' : 'A') + text.slice(at + 1);
 const everyChange = (text: string): string[] => Array.from(text, (_, at) => changed(text, at));
 
+let sender: Core;
+beforeAll(async () => {
+  sender = await startCore({ settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
+});
+afterAll(() => sender?.close());
+
 describe.each(these({ ...languages, 'npm run receiver': local }).run)('the receiver in %s', (_name, language) => {
   let child: ChildProcess;
   let port: number;
@@ -149,6 +155,30 @@ describe.each(these({ ...languages, 'npm run receiver': local }).run)('the recei
     await eventually('the next one', async () => printed.includes(next.id));
     const taken = printed.split('\n').filter((line) => line.includes(one.id) && !line.includes('came again'));
     expect(taken).toHaveLength(1);
+  });
+
+  test('takes what the real sender signs, and refuses it under another secret', async () => {
+    interface Sent {
+      eventId: string;
+      statusCode: number | null;
+    }
+    const attempted = async (key: string): Promise<Sent> => {
+      const hook = { url: `http://127.0.0.1:${port}/`, events: ['message.queued'], secret: key };
+      const { id } = (await sender.post('/webhooks', hook)).body.data as { id: string };
+      await sender.send('Olá, “Ana” 👋');
+      const tried = await eventually('an attempt', async () => {
+        const [one] = (await sender.get(`/webhooks/${id}/deliveries`)).body.data as Sent[];
+        return one && one.statusCode !== null ? one : null;
+      });
+      await sender.rig.call('DELETE', `/webhooks/${id}`);
+      return tried;
+    };
+    const { eventId, statusCode } = await attempted(secret);
+    expect(statusCode).toBe(200);
+    await eventually('it to be printed', async () => printed.includes(eventId));
+    const other = await attempted(`whsec_${randomBytes(24).toString('base64')}`);
+    expect(other.statusCode).toBe(401);
+    expect(printed).not.toContain(other.eventId);
   });
 
   test('says which one comes after a newer one', async () => {

@@ -29,6 +29,7 @@ interface Delivery {
   nextAttemptAt: string | null;
 }
 const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
+const idsOf = (taken: readonly Taken[]) => taken.map((one) => headersOf(one)['webhook-id']);
 const headersOf = ({ headers }: Taken) => headers as Record<string, string>;
 
 describe.each(await databases())('webhooks on %s', (database) => {
@@ -129,25 +130,86 @@ describe.each(await databases())('webhooks on %s', (database) => {
     ['hangs', 'hang'],
     ['closes amid the body', 'close'],
     ['drips', 'drip'],
-  ] as const)('a receiver that %s for a while gets every event afterwards, under the same id', async (_what, answer) => {
-    await start();
+  ] as const)(
+    'a receiver that %s for a while gets every event afterwards, in order, under the same id',
+    async (_what, answer) => {
+      await start({ settings: { WEBHOOK_RETRY_DELAYS: '1200,1200,1200,1200' } });
+      const sink = await openSink();
+      const { id } = await make(sink);
+      sink.answer = answer;
+      for (let n = 0; n < 4; n += 1) await core.send(`while away ${n}`, { async: true });
+      await eventually('a failure to be seen', async () => (await read(id)).health.failures > 0);
+      sink.answer = 'ok';
+      await core.send('back', { async: true });
+      await arrived(sink, 10);
+      expect(idsOf(sink.taken)).toEqual((await eventsOf()).map((event) => event.id));
+      await eventually('all to be settled', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
+      expect((await deliveries(id)).some(({ attempts }) => attempts > 1)).toBe(true);
+      expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+    },
+  );
+
+  test('a receiver that is down for 15 s gets every event afterwards, each session’s in order', async () => {
+    await start({ settings: { WEBHOOK_RETRY_DELAYS: '4000,15000,30000,30000' } });
     const sink = await openSink();
-    const { id } = await make(sink);
-    sink.answer = answer;
-    for (let n = 0; n < 4; n += 1) await core.send(`while away ${n}`, { async: true });
-    await eventually('attempts', async () => sink.seen.length >= 4);
-    await eventually('a failure to be seen', async () => (await read(id)).health.failures > 0);
+    const other = ((await core.post('/sessions', { name: 'second' })).body.data as { id: string }).id;
+    const { id } = await make(sink, { events: ['message.queued'] });
+    const { url } = sink;
+    await sink.close();
+    sinks.length = 0;
+    const texts = Array.from({ length: 30 }, (_, n) => n);
+    for (const n of texts) {
+      const sessionId = n % 2 ? other : core.sessionId;
+      await core.send(`down ${n}`, { async: true, queueIfOffline: true, sessionId });
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
+    expect((await read(id)).health.failures).toBeGreaterThan(1);
+    const back = await startSink('ok', Number(new URL(url).port));
+    sinks.push(back);
+    await arrived(back, 30, 40_000);
+    const events = await eventsOf('message.queued');
+    for (const session of [core.sessionId, other]) {
+      const wanted = events.filter((event) => event.session?.id === session).map(({ cursor }) => cursor);
+      expect(cursorsOf(back.taken, session)).toEqual(wanted);
+    }
+    expect(new Set(idsOf(back.taken)).size).toBe(30);
+  }, 70_000);
+
+  test('a circuit that closes sends on all that waits, the oldest first, however late its next attempt was', async () => {
+    const clock = { now: () => new Date(Date.now() + skipped) };
+    let skipped = 0;
+    await start({ clock, settings: { WEBHOOK_RETRY_DELAYS: '3600000,3600000' } });
+    const sink = await openSink();
+    const { id } = await make(sink, { events: ['message.queued'] });
+    sink.answer = 500;
+    // Nothing waits an hour behind another one: each of them is tried, and ten failures are enough.
+    for (let n = 0; n < 12; n += 1) await core.send(`m${n}`, { async: true });
+    await eventually('the circuit to be open', async () => (await read(id)).health.state === 'open');
+    expect(sink.taken).toEqual([]);
     sink.answer = 'ok';
-    await core.send('back', { async: true });
-    // The circuit may have opened: enabling closes it, as a person would.
-    if ((await read(id)).health.state === 'open') await core.post(`/webhooks/${id}/enable`, {});
-    await arrived(sink, 10);
-    const events = await eventsOf();
-    const ids = new Set(sink.taken.map((taken) => headersOf(taken)['webhook-id']));
-    expect([...ids].sort()).toEqual(events.map((event) => event.id).sort());
-    await eventually('all to be settled', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
-    expect((await deliveries(id)).some(({ attempts }) => attempts > 1)).toBe(true);
-    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+    skipped = 61_000;
+    await arrived(sink, 12);
+    expect(idsOf(sink.taken)).toEqual((await eventsOf('message.queued')).map((event) => event.id));
+  }, 30_000);
+
+  test('an event that the receiver cannot take does not hold up its session for long', async () => {
+    await start({ settings: { WEBHOOK_RETRY_DELAYS: '300,300,60000,60000' } });
+    const sink = await openSink();
+    const { id } = await make(sink, { events: ['message.queued'] });
+    sink.answer = (_req, res) => {
+      const bad = sink.seen.at(-1)!.body.includes('poison');
+      if (!bad) sink.taken.push(sink.seen.at(-1)!);
+      res.writeHead(bad ? 500 : 204).end();
+    };
+    for (const text of ['before', 'poison', 'after 1', 'after 2']) await core.send(text, { async: true });
+    await arrived(sink, 3);
+    const [stuck] = (await deliveries(id)).filter(({ status }) => status === 'pending');
+    expect(stuck).toMatchObject({ attempts: 3, statusCode: 500 });
+    expect(sink.taken.map(({ body }) => (JSON.parse(body) as { data: { text: string } }).data.text)).toEqual([
+      'before',
+      'after 1',
+      'after 2',
+    ]);
   });
 
   test('while it answers, a session’s events come in the order of the log', async () => {

@@ -24,18 +24,35 @@ const dueSql = `SELECT w.id FROM webhooks w WHERE EXISTS
 const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "nextAttemptAt" = ?, "leaseOwner" = NULL, "leaseExpiresAt" = NULL,
   "statusCode" = ?, error = ?, "finishedAt" = ? WHERE id = ? AND status = 'sending' AND "leaseOwner" = ?`;
 
+/** Attempts after which an event is suspected itself. */
+const suspectAfter = 4;
+
 /** The rows of deliveries: written with their events, claimed, settled. */
 export function createDeliveries({ database, owner }: { database: Database; owner: string }) {
   const sessions = new Map<string, string>();
 
-  /** Many claimed at once: from here on they are this backend's until their lease runs out. */
-  async function claim(webhookId: string, now: Date, leaseMs: number, most: number): Promise<WebhookDelivery[]> {
-    const due = await readRows(
+  const pending = (which: string, parameters: readonly unknown[], most: number): Promise<WebhookDelivery[]> =>
+    readRows(
       database.reader,
       WebhookDelivery,
-      `status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ? ORDER BY "eventCursor" LIMIT ${most}`,
-      [webhookId, now.getTime()],
+      `status = 'pending' AND "webhookId" = ? AND ${which} ORDER BY "eventCursor" LIMIT ${most}`,
+      parameters,
     );
+
+  /** Many claimed at once: from here on they are this backend's until their lease runs out. */
+  const claim = async (webhookId: string, now: Date, leaseMs: number, most: number): Promise<WebhookDelivery[]> =>
+    take(await pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], most), now, leaseMs);
+
+  /**
+   * The oldest that waits, so that the others can follow it in order. One that has failed again and again is passed over: where it is
+   * the event that cannot be taken, it would keep the circuit open for ever.
+   */
+  async function claimProbe(webhookId: string, now: Date, leaseMs: number): Promise<WebhookDelivery[]> {
+    const oldest = await pending(`attempts < ${suspectAfter}`, [webhookId], 1);
+    return take(oldest.length > 0 ? oldest : await pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], 1), now, leaseMs);
+  }
+
+  async function take(due: readonly WebhookDelivery[], now: Date, leaseMs: number): Promise<WebhookDelivery[]> {
     if (due.length === 0) return [];
     const lease = new Date(now.getTime() + leaseMs);
     return database.write.run(async (tx) => {
@@ -88,6 +105,12 @@ export function createDeliveries({ database, owner }: { database: Database; owne
 
   return {
     claim,
+    claimProbe,
+    /** The endpoint answers again: what waits for a later attempt goes now, in order. */
+    async hasten(tx: Transaction, webhookId: string, now: Date): Promise<void> {
+      const sql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ? WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" > ?`;
+      await runStatement(tx.manager, sql, [now.getTime(), webhookId, now.getTime()]);
+    },
     told,
     /** The event of one delivery; null when retention took it. */
     async toldOf(delivery: WebhookDelivery): Promise<Told | null> {

@@ -7,6 +7,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Deliveries, Outcome } from './deliveries.js';
+import { createHolds } from './holds.js';
 import { bodyOf, type Told } from './payload.js';
 import type { Post, Posted } from './post.js';
 import { nextAttempt, scheduleOf, type Schedule } from './schedule.js';
@@ -29,9 +30,12 @@ export interface Opened {
 
 const pollMs = 1_000;
 const together = 64;
-/** So many failures in a row open the circuit; then one probe in so long. */
+/** So many failures in a row open the circuit, or few over so long; then one probe in so long. */
 const opensAfter = 10;
+const opensAfterFew = { failures: 3, ms: 30_000 };
 const probeEveryMs = 60_000;
+/** As long as a receiver may ask to be left alone. */
+const longestRestMs = 12 * 3_600_000;
 const excerptLength = 2_048;
 
 /** Headers of ours in the log of an attempt; the values of all others are not shown. */
@@ -44,7 +48,8 @@ export type WebhookDispatcher = ReturnType<typeof createWebhookDispatcher>;
 
 /**
  * Sends deliveries. Each endpoint has a lane of its own: a batch is claimed in one commit, the sessions in it are sent side by side and each
- * session's events one after another, so that a session's order holds while the endpoint answers; outcomes are committed in groups.
+ * session's events one after another, so that a session's order holds while the endpoint answers; outcomes are committed in groups. Over a short
+ * outage it holds as well (holds.ts), and over a long one the probe is the oldest that waits, and what waits goes on from there.
  *
  * | the process dies | then |
  * | --- | --- |
@@ -67,6 +72,7 @@ export function createWebhookDispatcher(parts: {
 }) {
   const { database, deliveries, presence, post, clock, log, options } = parts;
   const lanes = new Map<string, { again: boolean; done: Promise<void> }>();
+  const holds = createHolds();
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let polling: Promise<void> = Promise.resolve();
@@ -106,7 +112,10 @@ export function createWebhookDispatcher(parts: {
     const timeoutMs = webhook.retry?.timeoutMs ?? options.timeoutMs;
     // A closed circuit lets all through, an open one a single probe.
     const size = isOpen ? 1 : together;
-    const mine = await deliveries.claim(webhookId, now, timeoutMs * together + 60_000, size);
+    const leaseMs = timeoutMs * together + 60_000;
+    const mine = await (isOpen
+      ? deliveries.claimProbe(webhookId, now, leaseMs)
+      : deliveries.claim(webhookId, now, leaseMs, size));
     if (mine.length === 0) return false;
     failPoint('webhook.claimed');
     const told = await deliveries.told(mine);
@@ -121,9 +130,11 @@ export function createWebhookDispatcher(parts: {
     const runner = async (): Promise<void> => {
       for (let queue = queues.shift(); queue; queue = queues.shift())
         for (const delivery of queue) {
+          const now = clock.now();
+          const later = holds.until(webhook, delivery, now.getTime());
           // Left as it was: a circuit that opened, or a stop, ends the batch, not the delivery.
-          if (stopped || (webhook.openUntil !== null && webhook.failures >= opensAfter && !writer.isProbe))
-            writer.putBack(delivery);
+          if (stopped || (webhook.openUntil !== null && !writer.isProbe)) writer.putBack(delivery, webhook.openUntil ?? now);
+          else if (later && !writer.isProbe) writer.putBack(delivery, later);
           else await sendOne(webhook, delivery, told.get(delivery.eventCursor) ?? null, opened, timeoutMs, writer);
         }
     };
@@ -155,6 +166,7 @@ export function createWebhookDispatcher(parts: {
     let writing: Promise<void> | null = null;
     let change: Partial<Webhook> = {};
     let off: 'GONE' | null = null;
+    let isBack = false;
     const isProbe = webhook.openUntil !== null;
     const schedule = scheduleOf(options.schedule, webhook.retry);
 
@@ -162,9 +174,10 @@ export function createWebhookDispatcher(parts: {
       writing ??= (async () => {
         await new Promise((resolve) => setImmediate(resolve));
         while (waiting.length > 0 || Object.keys(change).length > 0) {
-          const [outcomes, changes, gone] = [waiting, change, off];
-          [waiting, change, off] = [[], {}, null];
+          const [outcomes, changes, gone, back] = [waiting, change, off, isBack];
+          [waiting, change, off, isBack] = [[], {}, null, false];
           await deliveries.settle(outcomes, async (tx) => {
+            if (back) await deliveries.hasten(tx, webhook.id, clock.now());
             if (Object.keys(changes).length > 0) await updateRows(tx, Webhook, { id: webhook.id }, changes);
             const since = webhook.failingSince?.getTime() ?? Infinity;
             const isFailing = clock.now().getTime() - since >= options.disableAfterMs;
@@ -184,8 +197,8 @@ export function createWebhookDispatcher(parts: {
 
     return {
       isProbe,
-      putBack: (delivery: WebhookDelivery): void =>
-        note({ delivery, attempt: null, to: 'pending', nextAttemptAt: webhook.openUntil ?? clock.now() }),
+      putBack: (delivery: WebhookDelivery, until: Date): void =>
+        note({ delivery, attempt: null, to: 'pending', nextAttemptAt: until }),
       expired: (delivery: WebhookDelivery): void => note({ delivery, attempt: null, to: 'failed', nextAttemptAt: null }),
       sent(
         delivery: WebhookDelivery,
@@ -208,6 +221,8 @@ export function createWebhookDispatcher(parts: {
           response: result.response,
         };
         if (isDelivered) {
+          holds.settled(webhook.id, delivery);
+          isBack ||= isProbe;
           touch({
             lastDeliveredAt: now,
             ...(webhook.failures > 0 || webhook.openUntil ? { failures: 0, failingSince: null, openUntil: null } : {}),
@@ -215,9 +230,12 @@ export function createWebhookDispatcher(parts: {
           return note({ delivery, attempt, to: 'delivered', nextAttemptAt: null });
         }
         const failures = webhook.failures + 1;
-        const opens = failures >= opensAfter || isProbe;
-        const openUntil = opens ? new Date(now.getTime() + probeEveryMs) : null;
-        touch({ failures, failingSince: webhook.failingSince ?? now, openUntil });
+        const failingSince = webhook.failingSince ?? now;
+        const isFewButLong = failures >= opensAfterFew.failures && now.getTime() - failingSince.getTime() >= opensAfterFew.ms;
+        const opens = isProbe || failures >= opensAfter || isFewButLong;
+        const probeInMs = Math.max(probeEveryMs, Math.min(result.retryAfterMs, longestRestMs));
+        const openUntil = opens ? new Date(now.getTime() + probeInMs) : null;
+        touch({ failures, failingSince, openUntil });
         if (result.statusCode === 410) {
           off = 'GONE';
           return note({ delivery, attempt, to: 'failed', nextAttemptAt: null });
@@ -229,6 +247,7 @@ export function createWebhookDispatcher(parts: {
           retryAfterMs: result.retryAfterMs,
           random: Math.random,
         });
+        holds.failed(webhook.id, delivery, again, now.getTime());
         note({
           delivery,
           attempt,

@@ -1,5 +1,5 @@
 import { allows, AppError, eventCatalogue, eventTypes, isId, newId, typesNamed, type EventType } from '@chasqui/shared';
-import { IsNull, type FindOptionsWhere } from 'typeorm';
+import { In, IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
@@ -193,7 +193,8 @@ export function createWebhooks({
     const now = clock.now();
     const fresh = { disabledReason: null, disabledAt: null, failures: 0, failingSince: null, openUntil: null };
     await updateRows(tx, Webhook, { id: webhook.id }, { isActive: true, ...fresh, updatedAt: now });
-    await updateRows(tx, WebhookDelivery, { webhookId: webhook.id, status: 'held' }, { status: 'pending', nextAttemptAt: now });
+    const waiting = { webhookId: webhook.id, status: In(['held', 'pending']) };
+    await updateRows(tx, WebhookDelivery, waiting, { status: 'pending', nextAttemptAt: now });
     tx.afterCommit(() => {
       forget(webhook.accountId);
       wake(webhook.id);

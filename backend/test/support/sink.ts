@@ -11,7 +11,7 @@ export type Answer = 'ok' | 'hang' | 'close' | 'drip' | number | ((req: Incoming
 
 export type Sink = Awaited<ReturnType<typeof startSink>>;
 
-export async function startSink(answer: Answer = 'ok') {
+export async function startSink(answer: Answer = 'ok', port = 0) {
   const sockets = new Set<Socket>();
   const sink = {
     /** Answered with 2xx. */
@@ -49,7 +49,7 @@ export async function startSink(answer: Answer = 'ok') {
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => undefined);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   sink.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`;
   return sink;
 }
