@@ -30,14 +30,15 @@ import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
 import { mountDocuments } from './http/documents.js';
 import { mountHealth } from './http/health.js';
-import { createRequestLimits, type LimitFigures } from './http/request-limits.js';
+import { createRequestLimits } from './http/request-limits.js';
 import { createServer } from './http/server.js';
 import { admitTickets, createStanding } from './http/standing.js';
 import { createReseal } from './jobs/reseal.js';
 import { createRetention } from './jobs/retention.js';
+import { startSweep } from './jobs/sweep.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createEgress } from './lib/egress.js';
-import { createLog, errorFields, type Log } from './lib/log.js';
+import { createLog, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
@@ -54,6 +55,7 @@ import { createPacing } from './messages/pacing.js';
 import { createQuotas } from './messages/quotas.js';
 import { mountMessages } from './messages/routes.js';
 import { createMessageState } from './messages/state.js';
+import { claimLeaseMs, defaultSettings, defaultStreamTimes, limitFigures, webhookOptions } from './options.js';
 import { createPrivacy } from './privacy/privacy.js';
 import { mountPrivacy } from './privacy/routes.js';
 import { createSessions } from './sessions/sessions.js';
@@ -61,7 +63,7 @@ import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
 import { createStorageOf } from './messages/storage.js';
 import { createDeliveries } from './webhooks/deliveries.js';
-import { createWebhookDispatcher, type WebhookOptions } from './webhooks/dispatcher.js';
+import { createWebhookDispatcher } from './webhooks/dispatcher.js';
 import { createWebhookHistory } from './webhooks/history.js';
 import { createPost } from './webhooks/post.js';
 import { mountWebhooks } from './webhooks/routes.js';
@@ -83,9 +85,6 @@ export interface Backend {
   routes: readonly AnyRoute[];
   close(): Promise<void>;
 }
-
-/** A lease on a claimed message outlives the worker's own deadline by the time of two calls. */
-const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
 
 /**
  * Builds and starts a backend: the only place that constructs and wires. `over` is for tests, but for the panel and who shows the
@@ -350,23 +349,20 @@ export async function startBackend(
   fetcher.start();
   privacy.start();
   webhookDispatcher.start();
-  const sweep = (): void =>
-    void Promise.all([
-      inbox.prune(),
-      idempotency.prune(),
-      keys.announceEnding(),
-      retention.run(),
-      webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
-      media.sweep(),
-      reseal.run(),
-      privacy.prune(),
-    ]).catch((error: unknown) =>
-      log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(error)),
-    );
-  const sweeping = setInterval(sweep, 3_600_000);
-  // Not while everything is starting: what a kill left behind, and what became too old while nothing ran.
-  const firstSweep = setTimeout(sweep, over.firstSweepMs ?? 60_000).unref();
-  sweeping.unref();
+  const sweep = startSweep({
+    tasks: [
+      inbox.prune,
+      idempotency.prune,
+      keys.announceEnding,
+      retention.run,
+      () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
+      media.sweep,
+      reseal.run,
+      privacy.prune,
+    ],
+    log,
+    firstMs: over.firstSweepMs,
+  });
   await keys.announceEnding();
   log.info('The backend is ready.', { port, database: database.dialect });
 
@@ -386,8 +382,7 @@ export async function startBackend(
       await webhookDispatcher.stop();
       closePosts();
       heartbeats.stop();
-      clearTimeout(firstSweep);
-      clearInterval(sweeping);
+      sweep.stop();
       await shut(server);
       client.close();
       await keyUsage.flush().catch(() => undefined); // A database that is away loses these counts, and nothing else.
@@ -403,38 +398,6 @@ export async function startBackend(
 /** SQLite has no other backend to wake. */
 const location = (database: DatabaseLocation): { url: string | null; schema?: string | undefined } =>
   'url' in database ? { url: database.url, schema: database.schema } : { url: null };
-
-/** Comments keep a stream open through proxies, which cut what is silent for 30 or 60 s; pings find lines that are dead. */
-const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, askMs: 3_000, stallMs: 10_000 };
-
-const limitFigures = (config: Config): LimitFigures => ({
-  address: { limit: config.IP_RATE_LIMIT, windowMs: config.IP_RATE_WINDOW, factor: config.IP_RATE_AUTHENTICATED_FACTOR },
-  key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
-});
-
-const usualDelays = [5_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
-
-const webhookOptions = (config: Config): WebhookOptions => ({
-  timeoutMs: config.WEBHOOK_TIMEOUT,
-  concurrency: config.WEBHOOK_CONCURRENCY,
-  disableAfterMs: config.WEBHOOK_DISABLE_AFTER_DAYS * 86_400_000,
-  schedule: {
-    delays: config.WEBHOOK_RETRY_DELAYS?.split(',').map(Number) ?? usualDelays,
-    repeats: config.WEBHOOK_RETRY_DELAYS === undefined,
-    maxRetries: config.WEBHOOK_MAX_RETRIES ?? null,
-    windowMs: config.WEBHOOK_RETRY_WINDOW_HOURS * 3_600_000,
-  },
-});
-
-const defaultSettings = (config: Config) => ({
-  autoReconnect: true,
-  autoRead: false,
-  storeMedia: true,
-  countryCode: null,
-  queueIfOffline: false,
-  maxQueueAgeHours: 24,
-  pacing: { perMinute: config.SEND_RATE_PER_MINUTE, chatGapMs: 1_000, jitterMs: 500, typing: false },
-});
 
 /** Running requests finish; lines that only wait are cut. */
 const shut = (server: Server): Promise<void> =>

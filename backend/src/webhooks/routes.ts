@@ -8,6 +8,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import * as contract from './contract.js';
+import * as ofDeliveries from './deliveries.contract.js';
 import type { WebhookDispatcher } from './dispatcher.js';
 import type { WebhookHistory } from './history.js';
 import { bodyOf, matches, nameFor, requireTransform, testEvent } from './payload.js';
@@ -68,7 +69,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     if (!webhook) throw new AppError('WEBHOOK_NOT_FOUND');
     return webhook;
   };
-  const deliveriesOf = async (webhook: Webhook, query: InputOf<typeof contract.listDeliveries>['query']) => {
+  const deliveriesOf = async (webhook: Webhook, query: InputOf<typeof ofDeliveries.listDeliveries>['query']) => {
     const { found, total } = await history.list(webhook, query);
     return new Reply(found.map(presentDelivery), { meta: pageMeta(query, total) });
   };
@@ -151,20 +152,20 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
       await history.redeliverRange(enabled, { from: webhook.disabledAt.toISOString(), onlyMissing: true });
     return present(enabled);
   });
-  mount(contract.listDeliveries, async ({ params, query }, caller) =>
+  mount(ofDeliveries.listDeliveries, async ({ params, query }, caller) =>
     deliveriesOf(await webhooks.find(caller, params.webhookId), query),
   );
-  mount(contract.clearDeliveries, async ({ params, query }, caller) =>
+  mount(ofDeliveries.clearDeliveries, async ({ params, query }, caller) =>
     cleared(await webhooks.find(caller, params.webhookId), query.before),
   );
-  mount(contract.readDelivery, async ({ params }, caller) => {
+  mount(ofDeliveries.readDelivery, async ({ params }, caller) => {
     const delivery = await history.find(await webhooks.find(caller, params.webhookId), params.deliveryId);
     return { ...presentDelivery(delivery), attemptLog: (await history.attempts(delivery)).map(presentAttempt) };
   });
-  mount(contract.redeliverOne, async ({ params }, caller) =>
+  mount(ofDeliveries.redeliverOne, async ({ params }, caller) =>
     presentDelivery(await history.redeliver(await webhooks.find(caller, params.webhookId), params.deliveryId)),
   );
-  mount(contract.redeliver, async ({ params, body }, caller) => {
+  mount(ofDeliveries.redeliver, async ({ params, body }, caller) => {
     const webhook = await webhooks.find(caller, params.webhookId);
     return { queued: 'failed' in body ? await history.redeliverFailed(webhook) : await history.redeliverRange(webhook, body) };
   });

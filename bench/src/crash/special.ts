@@ -90,7 +90,8 @@ export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
     await stack.simulator.client.deliver({ from: phone, to: ours, type: 'text', text: `${mark} said ${n}` });
   for (let n = 0; n < 3; n += 1)
     await stack.api('POST', '/messages/send-text', { sessionId: name, recipient: phone, message: `${mark} answered ${n}` });
-  const held = async (): Promise<number> => (await stack.api<unknown[]>('GET', `/messages/list?contact=${phone}`)).body.data.length;
+  const held = async (): Promise<number> =>
+    (await stack.api<unknown[]>('GET', `/messages/list?contact=${phone}`)).body.data.length;
   await eventually('its seven messages', async () => (await held()) === 7);
   rig.order({ id, point: 'erasure.half', pass: 1 + (seed % 7), victims: [stack.pid('backend')] });
   const asked = await stack.api<{ id: string }>('POST', '/privacy/erasures', { contact: phone, confirm: phone });

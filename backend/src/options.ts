@@ -1,0 +1,41 @@
+import type { SessionSettings } from '@chasqui/shared';
+import type { Config } from './config.js';
+import type { LimitFigures } from './http/request-limits.js';
+import type { WebhookOptions } from './webhooks/dispatcher.js';
+
+/** What the settings say, in the words of those who need it. */
+
+/** A lease on a claimed message outlives the worker's own deadline by the time of two calls. */
+export const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
+
+/** Comments keep a stream open through proxies, which cut what is silent for 30 or 60 s; pings find lines that are dead. */
+export const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, askMs: 3_000, stallMs: 10_000 };
+
+export const limitFigures = (config: Config): LimitFigures => ({
+  address: { limit: config.IP_RATE_LIMIT, windowMs: config.IP_RATE_WINDOW, factor: config.IP_RATE_AUTHENTICATED_FACTOR },
+  key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
+});
+
+const usualDelays = [5_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
+
+export const webhookOptions = (config: Config): WebhookOptions => ({
+  timeoutMs: config.WEBHOOK_TIMEOUT,
+  concurrency: config.WEBHOOK_CONCURRENCY,
+  disableAfterMs: config.WEBHOOK_DISABLE_AFTER_DAYS * 86_400_000,
+  schedule: {
+    delays: config.WEBHOOK_RETRY_DELAYS?.split(',').map(Number) ?? usualDelays,
+    repeats: config.WEBHOOK_RETRY_DELAYS === undefined,
+    maxRetries: config.WEBHOOK_MAX_RETRIES ?? null,
+    windowMs: config.WEBHOOK_RETRY_WINDOW_HOURS * 3_600_000,
+  },
+});
+
+export const defaultSettings = (config: Config): SessionSettings => ({
+  autoReconnect: true,
+  autoRead: false,
+  storeMedia: true,
+  countryCode: null,
+  queueIfOffline: false,
+  maxQueueAgeHours: 24,
+  pacing: { perMinute: config.SEND_RATE_PER_MINUTE, chatGapMs: 1_000, jitterMs: 500, typing: false },
+});

@@ -1,0 +1,137 @@
+import { defineRoute, eventTypes, paging, type ErrorCode } from '@chasqui/shared';
+import { z } from 'zod';
+import { deliveryStatuses } from './webhook.entity.js';
+
+/** What is delivered to an endpoint, and sending it again. */
+
+const time = z.iso.datetime();
+const nullable = time.nullable();
+export const webhookParams = z.object({ webhookId: z.string().max(64) });
+const deliveryParams = z.object({ webhookId: z.string().max(64), deliveryId: z.string().max(64) });
+
+export const delivery = z
+  .object({
+    id: z.string(),
+    webhookId: z.string(),
+    sessionId: z.string().nullable(),
+    eventId: z.string(),
+    cursor: z.string(),
+    event: z.string(),
+    status: z.enum(deliveryStatuses),
+    attempts: z.number().int(),
+    nextAttemptAt: nullable,
+    statusCode: z.number().int().nullable(),
+    error: z.string().nullable(),
+    createdAt: time,
+    finishedAt: nullable,
+  })
+  .meta({ id: 'Delivery' });
+const deliveryWithLog = delivery.extend({
+  attemptLog: z.array(
+    z.object({
+      at: time,
+      durationMs: z.number().int(),
+      statusCode: z.number().int().nullable(),
+      error: z.string().nullable(),
+      request: z.object({ headers: z.record(z.string(), z.string()), body: z.string().nullable() }),
+      response: z.string().nullable(),
+    }),
+  ),
+});
+export const stats = z
+  .object({
+    delivered: z.number().int(),
+    failed: z.number().int(),
+    pending: z.number().int(),
+    held: z.number().int(),
+    /** Part of the finished ones that were delivered; null while none is finished. */
+    rate: z.number().nullable(),
+    meanMs: z.number().nullable(),
+    p95Ms: z.number().nullable(),
+    byEvent: z.record(z.string(), z.object({ delivered: z.number().int(), failed: z.number().int(), pending: z.number().int() })),
+  })
+  .meta({ id: 'WebhookStats' });
+
+export const listQuery = z.object({
+  ...paging,
+  status: z.enum(deliveryStatuses).optional(),
+  event: z.enum(eventTypes as [string, ...string[]]).optional(),
+  from: z.iso.datetime({ offset: true }).optional(),
+  to: z.iso.datetime({ offset: true }).optional(),
+});
+export const statsQuery = z.object({
+  startDate: z.iso.datetime({ offset: true }).optional(),
+  endDate: z.iso.datetime({ offset: true }).optional(),
+});
+export const clearQuery = z.object({ before: z.iso.datetime({ offset: true }).optional() });
+export const access = { auth: 'key', permission: 'webhook.configure' } as const;
+export const found: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
+
+export const listDeliveries = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.list',
+  method: 'get',
+  path: '/webhooks/:webhookId/deliveries',
+  summary: 'Deliveries, newest first',
+  params: webhookParams,
+  query: listQuery,
+  reply: z.array(delivery),
+  errors: found,
+});
+export const clearDeliveries = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.clear',
+  method: 'delete',
+  path: '/webhooks/:webhookId/deliveries',
+  summary: 'Forget deliveries that are over',
+  params: webhookParams,
+  query: clearQuery,
+  reply: z.object({ deleted: z.number().int() }),
+  errors: found,
+});
+export const readDelivery = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.read',
+  method: 'get',
+  path: '/webhooks/:webhookId/deliveries/:deliveryId',
+  summary: 'One delivery with its attempts',
+  params: deliveryParams,
+  reply: deliveryWithLog,
+  errors: [...found, 'DELIVERY_NOT_FOUND'],
+});
+export const redeliverOne = defineRoute({
+  ...access,
+  id: 'webhooks.deliveries.redeliver',
+  method: 'post',
+  path: '/webhooks/:webhookId/deliveries/:deliveryId/redeliver',
+  summary: 'Send one delivery again, under the same id',
+  params: deliveryParams,
+  body: z.strictObject({}),
+  status: 202,
+  reply: delivery,
+  errors: [...found, 'DELIVERY_NOT_FOUND', 'CONTENT_WIPED'],
+});
+export const redeliver = defineRoute({
+  ...access,
+  id: 'webhooks.redeliver',
+  method: 'post',
+  path: '/webhooks/:webhookId/redeliver',
+  summary: 'Send a range again: by time, from a cursor, or all that failed',
+  params: webhookParams,
+  body: z.union([
+    z.strictObject({ failed: z.literal(true) }),
+    z.strictObject({
+      from: z.iso.datetime({ offset: true }).optional(),
+      after: z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .optional(),
+      to: z.iso.datetime({ offset: true }).optional(),
+      events: z.array(z.string().max(60)).max(100).optional(),
+      onlyMissing: z.boolean().optional(),
+    }),
+  ]),
+  status: 202,
+  reply: z.object({ queued: z.number().int() }),
+  errors: [...found, 'CURSOR_EXPIRED', 'UNKNOWN_EVENT_TYPE'],
+});
