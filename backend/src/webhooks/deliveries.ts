@@ -61,7 +61,8 @@ export function createDeliveries({ database, owner }: { database: Database; owne
         'id',
         due.map(({ id }) => id),
       );
-      const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ? WHERE ${condition} AND status = 'pending'`;
+      // The status in a form that no index has: SQLite would look through all that is pending instead of these few ids.
+      const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ? WHERE ${condition} AND status || '' = 'pending'`;
       await runStatement(tx.manager, sql, [owner, lease.getTime(), parameter]);
       const mine = await readRows(tx.manager, WebhookDelivery, `${condition} AND status = 'sending' AND "leaseOwner" = ?`, [
         parameter,
