@@ -30,8 +30,7 @@ export async function insertRow<T extends ObjectLiteral>(
   let which = 0;
   for (const [index, column] of metadata.columns.entries()) {
     const value: unknown = row[column.propertyName];
-    // A null that the column has by itself needs no binding, and most columns of a new message are that.
-    if (value === undefined || (value === null && column.default === undefined)) continue;
+    if (value === undefined) continue;
     which += 2 ** index;
     columns.push(column);
     stored.push(toStored(connection, column, value));
