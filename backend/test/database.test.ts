@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId } from '@chasqui/shared';
 import { EventCounter, EventRow } from '../src/events/event.entity.js';
 import { createEvents } from '../src/events/events.js';
-import { insertRow } from '../src/db/rows.js';
+import { insertRow, readTogether, updateRows } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
 import { databases, startRig, type Rig } from './support/backend.js';
 
@@ -51,6 +51,26 @@ describe.each(await databases())('%s', (database) => {
     release();
     await writing;
     expect(await count('unseen')).toMatchObject({ last: 1 });
+  });
+
+  test('what is asked several times in one turn is read once, each in objects of its own, and anew after a commit', async () => {
+    await put('together');
+    const { reader, turn } = rig.database;
+    let reads = 0;
+    const counting = {
+      reader,
+      turn: { ...turn, once: (name: string, read: () => Promise<unknown[]>) => turn.once(name, () => ((reads += 1), read())) },
+    };
+    const ask = () => readTogether(counting, EventCounter, 'scope = ?', ['together']);
+    const [[one], [other]] = await Promise.all([ask(), ask()]);
+    expect([reads, one, other]).toMatchObject([1, { last: 1 }, { last: 1 }]);
+    expect(one).not.toBe(other);
+    let seen: (EventCounter | undefined)[] = [];
+    await rig.database.write.run(async (tx) => {
+      seen = await ask();
+      await updateRows(tx, EventCounter, { scope: 'together' }, { last: 2 });
+    });
+    expect([seen[0]?.last, (await ask())[0]?.last]).toEqual([1, 2]);
   });
 
   test('after-commit callbacks run once the rows are there, and not at all after a throw', async () => {
