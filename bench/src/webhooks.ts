@@ -21,13 +21,21 @@ async function startReceiver(answer: (res: ServerResponse) => void) {
     req.setEncoding('utf8').once('data', (text: string) => {
       const made = /"timestamp":"([^"]+)"/.exec(text)?.[1];
       if (made) delays.push(Date.now() - Date.parse(made));
+      const number = /"text":"event (\d+)"/.exec(text)?.[1];
+      const at = number === undefined ? undefined : sentAt.get(Number(number));
+      if (at !== undefined) fromCall.push(performance.now() - at);
     });
   });
   const delays: number[] = [];
+  /** By the number of the message: when it was sent; and from then to here, in a finer clock than events are stamped with. */
+  const sentAt = new Map<number, number>();
+  const fromCall: number[] = [];
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     came,
     delays,
+    sentAt,
+    fromCall,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     close: () => {
       server.closeAllConnections();
@@ -65,15 +73,24 @@ export async function webhooks(line: Line): Promise<void> {
     );
     // Beside one that answers and beside one that hangs: two endpoints cost more than one, hanging or not.
     const { body: second } = await stack.api<{ id: string }>('POST', '/webhooks', { ...body, url: other.url });
-    const answering = percentile(await latency(stack, receiver), 0.99);
-    await stack.api('PUT', `/webhooks/${second.data.id}`, { url: hanging.url });
-    const beside = percentile(await latency(stack, receiver), 0.99);
-    // Clocks tick in whole milliseconds: one of them is not a change.
+    const p99 = async (other: string): Promise<number> => {
+      await stack.api('PUT', `/webhooks/${second.data.id}`, { url: other });
+      await latency(stack, receiver);
+      return percentile(receiver.fromCall, 0.99);
+    };
+    // In turn, and of each the best: what else the machine does only ever slows.
+    const answering: number[] = [];
+    const beside: number[] = [];
+    for (let round = 0; round < 3; round += 1) {
+      answering.push(await p99(other.url));
+      beside.push(await p99(hanging.url));
+    }
+    const [usual, hung] = [Math.min(...answering), Math.min(...beside)];
     line(
-      'the same beside a receiver that answers, and beside one that hangs, p99',
-      '+ 5 % or 1 ms',
-      `${answering} → ${beside} ms`,
-      beside <= Math.max(answering * 1.05, answering + 1),
+      'call to the receiver, beside one that answers → beside one that hangs, p99',
+      '< 5 % more',
+      `${usual.toFixed(2)} → ${hung.toFixed(2)} ms`,
+      hung < usual * 1.05,
     );
   } finally {
     receiver.close();
@@ -120,10 +137,16 @@ async function rate(stack: Stack, line: Line, receiver: { came: Map<string, numb
 }
 
 /** Events at an easy pace; milliseconds from the event to the receiver. */
-async function latency(stack: Stack, receiver: { delays: number[]; came: Map<string, number> }): Promise<number[]> {
+async function latency(
+  stack: Stack,
+  receiver: { delays: number[]; came: Map<string, number>; sentAt: Map<number, number>; fromCall: number[] },
+): Promise<number[]> {
   receiver.delays.length = 0;
+  receiver.fromCall.length = 0;
+  receiver.sentAt.clear();
   const { url, path, headers, body } = send(stack);
   for (let n = 0; n < 800; n += 1) {
+    receiver.sentAt.set(n, performance.now());
     await fetch(url + path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body: body(n) });
     await sleep(15);
   }
