@@ -9,7 +9,7 @@ import { join, resolve } from 'node:path';
 import { transformSync } from 'esbuild';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
-import { freePort } from './support/ports.js';
+import { freePort } from '../../bench/src/ports.js';
 
 /** The examples as their readers run them, in every language that this machine has. The ones it has not are named aloud. */
 

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { databases, ownDatabase, password, serviceKey } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import { readers, type Reader } from './support/readers.js';
-import { freePort } from './support/ports.js';
+import { freePort } from '../../bench/src/ports.js';
 
 /** A built backend as a process that can be killed, with no worker: messages that wait for one are events enough. */
 

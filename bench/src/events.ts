@@ -7,7 +7,8 @@ import { join, resolve } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { Client } from 'pg';
 import { hasPostgres, ownDatabase } from './database.js';
-import { eventually, freePort, unlimited } from './stack.js';
+import { freePort } from './ports.js';
+import { eventually, unlimited } from './stack.js';
 
 /**
  * Pages of an event log of a million rows, read over HTTP from a built backend without a worker. The table is filled by the database

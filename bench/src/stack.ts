@@ -2,11 +2,11 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startSimulator } from '@chasqui/simulator';
+import { freePort } from './ports.js';
 
 /**
  * The whole product as its users run it: the built backend and worker as two processes, and real Chromium, against the simulator.
@@ -205,14 +205,6 @@ async function ready(child: ChildProcess, url: string, lastWords: () => string):
     if (answer?.ok) return;
   }
   throw new Error(`${url} was not ready in a minute:\n${lastWords()}`);
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 /** Waits for a condition, never for a duration: asks until `probe` gives something, and says what it waited for when it never does. */

@@ -8,6 +8,8 @@ export interface Log {
   warn(sentence: string, fields?: Fields): void;
   info(sentence: string, fields?: Fields): void;
   debug(sentence: string, fields?: Fields): void;
+  /** Whether lines of `debug` are wanted: so that nothing is gathered for nobody. */
+  readonly isDebug: boolean;
 }
 
 /** JSON lines to stdout. */
@@ -23,6 +25,7 @@ export function createLog(level: string, always: Fields = {}): Log {
     warn: (sentence, fields = {}) => void logger.warn(sentence, fields),
     info: (sentence, fields = {}) => void logger.info(sentence, fields),
     debug: (sentence, fields = {}) => void logger.debug(sentence, fields),
+    isDebug: logger.isDebugEnabled(),
   };
 }
 

@@ -181,5 +181,5 @@ export function createTestLog(): Log & { lines: { level: string; sentence: strin
     (level: string) =>
     (sentence: string, fields: object = {}): void =>
       void lines.push({ level, sentence, fields });
-  return { lines, error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug') };
+  return { lines, error: at('error'), warn: at('warn'), info: at('info'), debug: at('debug'), isDebug: true };
 }

@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { AppError, type AnyRoute } from '@chasqui/shared';
-import { createMount } from '@chasqui/shared/express';
+import { createMount, identify } from '@chasqui/shared/express';
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet from 'helmet';
@@ -38,7 +37,8 @@ export function createServer(options: ServerOptions): HttpServer {
   // A hash of every reply costs more than it saves: clients of an API ask for what has changed.
   app.disable('etag');
   app.set('trust proxy', options.trustProxy);
-  app.use(identify(options.log, () => stopping));
+  app.use(identify(options.log));
+  app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
   app.use(helmet({ contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }, hsts: false }));
   const compress = compression({
     filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
@@ -85,28 +85,6 @@ export function createServer(options: ServerOptions): HttpServer {
 }
 
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
-
-/** Every request gets an id, and, for who debugs, a line in the log when it is answered. Never its body, never its query. */
-function identify(log: Log, isStopping: () => boolean) {
-  return (req: Request, res: Response, next: (error?: unknown) => void): void => {
-    const started = performance.now();
-    const given = req.get('x-request-id');
-    const requestId = given && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
-    res.locals['requestId'] = requestId;
-    res.setHeader('X-Request-Id', requestId);
-    if (log.isDebug)
-      res.on('finish', () =>
-        log.debug('A request was answered.', {
-          requestId,
-          method: req.method,
-          route: String(res.locals['route'] ?? ''),
-          status: res.statusCode,
-          ms: Math.round(performance.now() - started),
-        }),
-      );
-    next(isStopping() ? new AppError('SHUTTING_DOWN') : undefined);
-  };
-}
 
 function cors(origins: readonly string[]) {
   const allowed = new Set(origins);

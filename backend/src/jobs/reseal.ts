@@ -43,7 +43,7 @@ export function createReseal(parts: {
           if (unreadable === 0) log.error('What was sealed with a key that is not there cannot be opened.', errorFields(error));
           unreadable += 1;
         }
-      if (rows.length < together) break;
+      if (rows.length === 0) break;
       after = rows.at(-1)!.id;
     }
     if (unreadable > 0) log.error('Some of what is sealed stays closed. Put its key back into ENCRYPTION_KEYS.', { unreadable });

@@ -16,7 +16,7 @@ export class PrivacyRequest {
   @Column(orNull(column.json())) forms: string[] | null;
   @Column(column.json()) counts: Record<string, number>;
   @Column(column.time()) createdAt: Date;
-  /** When somebody last began it; long ago and still running: they died. */
+  /** When somebody last began it. */
   /** The backend that works on it; see db/presence.ts. */
   @Column(orNull(column.id())) owner: string | null;
   @Column(orNull(column.time())) startedAt: Date | null;

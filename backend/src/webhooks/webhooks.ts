@@ -224,15 +224,15 @@ export function createWebhooks({
         readRows(database.reader, Webhook, 'id > ? ORDER BY id LIMIT 200', [after], ['secret', 'oldSecret', 'headers']),
       async one(row: Webhook): Promise<boolean> {
         const places = { secret: secretPlace(row.id), oldSecret: secretPlace(row.id), headers: headersPlace(row.id) };
-        const changes: Partial<Webhook> = {};
+        let done = 0;
         for (const [name, place] of Object.entries(places) as [keyof typeof places, string][]) {
           const sealed = row[name];
-          if (sealed !== null && sealer.isStale(sealed)) changes[name] = sealer.seal(sealer.open(sealed, place), place);
+          if (sealed === null || !sealer.isStale(sealed)) continue;
+          const anew = sealer.seal(sealer.open(sealed, place), place);
+          // Each under its own condition: what somebody changed meanwhile is newer, and sealed with the first key already.
+          done += await database.write.run((tx) => updateRows(tx, Webhook, { id: row.id, [name]: sealed }, { [name]: anew }));
         }
-        if (Object.keys(changes).length === 0) return false;
-        // Changed meanwhile, it was sealed with the first key.
-        const same = { id: row.id, secret: row.secret };
-        return (await database.write.run((tx) => updateRows(tx, Webhook, same, changes))) === 1;
+        return done > 0;
       },
     },
     /** With what is secret of it, still sealed. */

@@ -1,6 +1,6 @@
-import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
+import { createHash, timingSafeEqual } from 'node:crypto';
 import { AppError, workerRoutes, type AnyRoute } from '@chasqui/shared';
-import { createMount } from '@chasqui/shared/express';
+import { createMount, identify } from '@chasqui/shared/express';
 import express, { type ErrorRequestHandler, type Express, type Request } from 'express';
 import { errorFields, type Log } from '../log.js';
 import { mountRoutes, type RouteDeps } from './routes.js';
@@ -21,23 +21,7 @@ export function createServer(options: {
   const { log } = options;
   const app = express();
   app.disable('x-powered-by');
-  app.use((req, res, next) => {
-    const started = performance.now();
-    const given = req.get('x-request-id');
-    const requestId = given && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : randomUUID();
-    res.locals['requestId'] = requestId;
-    res.set('X-Request-Id', requestId);
-    res.on('finish', () =>
-      log.debug('A request was answered.', {
-        requestId,
-        method: req.method,
-        route: String(res.locals['route'] ?? ''),
-        status: res.statusCode,
-        ms: Math.round(performance.now() - started),
-      }),
-    );
-    next();
-  });
+  app.use(identify(log));
   const uploads = createUploads({ dir: options.uploadDir, maxFileSize: options.maxFileSize });
   const isKey = keyCheck(options.serviceKey);
   const { mount, mounted } = createMount<null>({
