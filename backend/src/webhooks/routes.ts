@@ -40,7 +40,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     isActive: webhook.isActive,
     includeContent: webhook.includeContent,
     filter: webhook.filter,
-    transform: webhook.transform as never,
+    transform: webhook.transform,
     retry: webhook.retry,
     health: {
       state: healthOf(webhook),
@@ -104,14 +104,14 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     const { sessionId, ...wish } = body;
     const session = sessionId ? await sessions.find(caller, sessionId) : null;
     return withSecret(
-      await webhooks.create(caller, wish as never, session?.id ?? (sessionId === null ? null : caller.sessionId)),
+      await webhooks.create(caller, wish, session?.id ?? (sessionId === null ? null : caller.sessionId)),
     );
   });
   mount(contract.createOfSession, async ({ params, body }, caller) =>
-    withSecret(await webhooks.create(caller, body as never, (await sessions.find(caller, params.sessionId)).id)),
+    withSecret(await webhooks.create(caller, body, (await sessions.find(caller, params.sessionId)).id)),
   );
   mount(contract.preview, async ({ body }, caller) => {
-    requireTransform(body.transform as never);
+    requireTransform(body.transform);
     const reading = { accountId: caller.accountId, permissions: caller.permissions, sessionId: caller.sessionId, types: null };
     const event = body.eventId ? await deps.eventLog.one(reading, body.eventId) : null;
     const told = {
@@ -137,7 +137,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   });
   mount(contract.read, async ({ params }, caller) => present(await webhooks.find(caller, params.webhookId)));
   mount(contract.update, async ({ params, body }, caller) =>
-    present(await webhooks.update(caller, await webhooks.find(caller, params.webhookId), body as never)),
+    present(await webhooks.update(caller, await webhooks.find(caller, params.webhookId), body)),
   );
   mount(contract.remove, async ({ params }, caller) => removed(caller, await webhooks.find(caller, params.webhookId)));
   mount(contract.tryOut, async ({ params, body }, caller) => tried(await webhooks.find(caller, params.webhookId), body.event));
@@ -175,10 +175,10 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   mount(first.create, async ({ params, body }, caller) => {
     const { session, webhook } = await firstOf(caller, params.sessionId);
     if (webhook) throw new AppError('ALREADY_EXISTS', { webhookId: webhook.id });
-    return withSecret(await webhooks.create(caller, body as never, session.id));
+    return withSecret(await webhooks.create(caller, body, session.id));
   });
   mount(first.update, async ({ params, body }, caller) =>
-    present(await webhooks.update(caller, await firstOrFail(caller, params.sessionId), body as never)),
+    present(await webhooks.update(caller, await firstOrFail(caller, params.sessionId), body)),
   );
   mount(first.remove, async ({ params }, caller) => removed(caller, await firstOrFail(caller, params.sessionId)));
   mount(first.tryOut, async ({ params, body }, caller) => tried(await firstOrFail(caller, params.sessionId), body.event));

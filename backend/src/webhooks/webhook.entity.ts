@@ -1,4 +1,5 @@
 import type { EventType } from '@chasqui/shared';
+import type { z } from 'zod';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -9,7 +10,7 @@ export interface WebhookFilter {
 }
 export interface WebhookTransform {
   /** The body; `{{path}}` stands for a value of the event. */
-  template?: unknown;
+  template?: z.core.util.JSONType | undefined;
   /** Name in the body → path in the event. */
   fields?: Record<string, string> | undefined;
   /** Type → name under which it is told. */
