@@ -103,9 +103,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   mount(contract.create, async ({ body }, caller) => {
     const { sessionId, ...wish } = body;
     const session = sessionId ? await sessions.find(caller, sessionId) : null;
-    return withSecret(
-      await webhooks.create(caller, wish, session?.id ?? (sessionId === null ? null : caller.sessionId)),
-    );
+    return withSecret(await webhooks.create(caller, wish, session?.id ?? (sessionId === null ? null : caller.sessionId)));
   });
   mount(contract.createOfSession, async ({ params, body }, caller) =>
     withSecret(await webhooks.create(caller, body, (await sessions.find(caller, params.sessionId)).id)),
