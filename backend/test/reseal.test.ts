@@ -5,6 +5,14 @@ import { join } from 'node:path';
 import { expect, test } from '@jest/globals';
 import type { SessionStatusResource } from '@chasqui/shared';
 import { Webhook } from 'standardwebhooks';
+import { openDatabase } from '../src/db/database.js';
+import { insertRow, updateRows } from '../src/db/rows.js';
+import { systemClock } from '../src/lib/clock.js';
+import { createEgress } from '../src/lib/egress.js';
+import { createSealer } from '../src/lib/sealer.js';
+import { createDeliveries } from '../src/webhooks/deliveries.js';
+import { Webhook as Hook } from '../src/webhooks/webhook.entity.js';
+import { createWebhooks } from '../src/webhooks/webhooks.js';
 import { serviceKey, startRig, type Rig } from './support/backend.js';
 import { ana, dataOf, quick } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -92,3 +100,33 @@ test('a new key in front seals anew what the old one has sealed: afterwards the 
     await rm(dataDir, { recursive: true, force: true });
   }
 }, 60_000);
+
+test('what somebody changed in the same moment is not written over with what was there before', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'chasqui-reseal-'));
+  const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
+  const [old, fresh] = [key('k1'), key('k2')];
+  const sealer = createSealer(`${fresh},${old}`);
+  const egress = createEgress({ allow: [] });
+  const deliveries = createDeliveries({ database, owner: 'nobody' });
+  const rules = { mostPerSession: 1, mostPerAccount: 1, httpsOnly: false };
+  const { reseal } = createWebhooks({ database, deliveries, sealer, egress, clock: systemClock, rules });
+  const before = createSealer(old);
+  const times = { createdAt: new Date(), updatedAt: new Date() };
+  const about = { id: 'hook', accountId: 'account', url: 'https://example.com/', events: [], types: {}, ...times };
+  const sealed = {
+    secret: before.seal('secret', 'webhooks.secret:hook'),
+    headers: before.seal('{"a":"1"}', 'webhooks.headers:hook'),
+  };
+  try {
+    await database.write.run((tx) => insertRow(tx, Hook, { ...about, ...sealed }));
+    const [row] = await reseal.page('');
+    const changed = sealer.seal('{"a":"2"}', 'webhooks.headers:hook');
+    await database.write.run((tx) => updateRows(tx, Hook, { id: 'hook' }, { headers: changed }));
+    expect(await reseal.one(row!)).toBe(true);
+    const [after] = await reseal.page('');
+    expect([after!.headers, sealer.isStale(after!.secret)]).toEqual([changed, false]);
+  } finally {
+    await database.close();
+    await rm(dir, { recursive: true });
+  }
+});
