@@ -4,6 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
+import { listen } from '@chasqui/shared/express';
 import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
 import { createKeyUsage } from './accounts/key-usage.js';
@@ -329,7 +330,7 @@ export async function startBackend(
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 
-  const server = http.app.listen(over.port ?? config.PORT, config.HOST);
+  const server = listen(http.app, over.port ?? config.PORT, config.HOST);
   answerBrokenRequests(server);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

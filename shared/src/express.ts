@@ -1,4 +1,5 @@
-import express, { Router, type Request, type RequestHandler, type Response } from 'express';
+import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http';
+import express, { Router, type Express, type Request, type RequestHandler, type Response } from 'express';
 import type { z } from 'zod';
 import { AppError, validationError, type FieldError } from './errors.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
@@ -68,6 +69,20 @@ export function identify(log: {
       );
     next();
   };
+}
+
+/**
+ * Listens as `app.listen` does, with requests and responses that are made with the prototypes which Express would give them. To give an
+ * object another prototype leaves V8 with a hidden class for that object alone, and whatever it keeps by class it never finds again.
+ */
+export function listen(app: Express, port: number, host: string): Server {
+  class AppRequest extends IncomingMessage {}
+  class AppResponse extends ServerResponse {}
+  Object.setPrototypeOf(AppRequest.prototype, app.request);
+  Object.setPrototypeOf(AppResponse.prototype, app.response);
+  app.request = AppRequest.prototype as Request;
+  app.response = AppResponse.prototype as Response;
+  return createServer({ IncomingMessage: AppRequest, ServerResponse: AppResponse }, app).listen(port, host);
 }
 
 /** Express side of `defineRoute`: authenticate, parse by the contract, run, answer with the envelope. */

@@ -5,6 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
+import { listen } from '@chasqui/shared/express';
 import { createBackend } from './backend.js';
 import { systemClock, type Clock } from './clock.js';
 import type { WorkerConfig } from './config.js';
@@ -111,7 +112,7 @@ export async function startWorker(
       diskFreeMb: disk.freeMb,
     },
   });
-  const server = app.listen(config.port, config.host);
+  const server = listen(app, config.port, config.host);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const url = config.port === 0 || config.url === null ? `http://127.0.0.1:${port}` : config.url;
