@@ -31,7 +31,7 @@ export async function insertRow<T extends ObjectLiteral>(
   for (const [index, column] of metadata.columns.entries()) {
     const value: unknown = row[column.propertyName];
     if (value === undefined) continue;
-    which += 2 ** index;
+    which += bits[index]!;
     columns.push(column);
     stored.push(toStored(connection, column, value));
   }
@@ -173,6 +173,9 @@ type Column = EntityMetadata['columns'][number];
 const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
   columns.filter((column) => column.isSelect || also.includes(column.propertyName));
 
+/** Of a number that says which columns a row has; a double holds no more. */
+const bits = Array.from({ length: 53 }, (_, index) => 2 ** index);
+
 const inserts = new WeakMap<EntityMetadata, Map<number, string>>();
 
 /** Writing the text costs more than running it: each is written once. */
@@ -181,7 +184,7 @@ function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: 
   if (!known) inserts.set(metadata, (known = new Map()));
   let written = known.get(which);
   if (!written) {
-    if (metadata.columns.length > 52) throw new Error(`${metadata.tableName} has more columns than a number has bits.`);
+    if (metadata.columns.length > bits.length) throw new Error(`${metadata.tableName} has more columns than a number has bits.`);
     const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
     written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
     known.set(which, written);

@@ -95,7 +95,9 @@ async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void
     onSqlite(source, 'BEGIN IMMEDIATE');
     for (const job of jobs) {
       const own: (() => void)[] = [];
-      const result = await runBehindSavepoint(source, runner.manager, job, own);
+      // Alone it needs no savepoint, for which SQLite would copy each page before it writes to it: what throws ends the whole.
+      const result =
+        jobs.length === 1 ? await runJob(runner.manager, job, own) : await runBehindSavepoint(source, runner.manager, job, own);
       if ('error' in result) refused.push({ job, error: result.error });
       else {
         finished.push({ job, value: result.value });
@@ -118,6 +120,10 @@ async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void
 const isOpen = (source: DataSource): boolean =>
   (source.driver as unknown as { databaseConnection: { inTransaction: boolean } }).databaseConnection.inTransaction;
 
+const runJob = async (manager: EntityManager, job: Job, callbacks: (() => void)[]): Promise<{ value: unknown }> => ({
+  value: await job.work({ manager, afterCommit: (callback) => callbacks.push(callback) }),
+});
+
 async function runBehindSavepoint(
   source: DataSource,
   manager: EntityManager,
@@ -126,9 +132,9 @@ async function runBehindSavepoint(
 ): Promise<{ value: unknown } | { error: unknown }> {
   onSqlite(source, 'SAVEPOINT job');
   try {
-    const value = await job.work({ manager, afterCommit: (callback) => callbacks.push(callback) });
+    const result = await runJob(manager, job, callbacks);
     onSqlite(source, 'RELEASE job');
-    return { value };
+    return result;
   } catch (error) {
     // Without a transaction the whole group is lost, and the savepoint with it.
     if (!isOpen(source)) throw error;
