@@ -39,6 +39,16 @@ describe.each(await databases())('%s', (database) => {
     ]);
   });
 
+  test('alone, one that throws leaves nothing, and the next one commits', async () => {
+    const failed = rig.database.write.run(async (tx) => {
+      await insertRow(tx, EventCounter, { scope: 'alone', last: 1 });
+      throw new Error('no');
+    });
+    await expect(failed).rejects.toThrow('no');
+    await put('after-alone');
+    expect([await count('alone'), await count('after-alone')]).toMatchObject([null, { last: 1 }]);
+  });
+
   test('a reader never sees what is not committed', async () => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));

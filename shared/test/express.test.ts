@@ -13,7 +13,7 @@ import {
   withAliases,
   type Transport,
 } from '../src/index.js';
-import { createMount, Reply } from '../src/express.js';
+import { createMount, listen, Reply } from '../src/express.js';
 
 const echo = defineRoute({
   id: 'test.echo',
@@ -173,4 +173,29 @@ test('the OpenAPI document has every route with its parameters, body, replies an
   const references = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map((match) => match[1]!);
   const schemas = Object.keys((document['components'] as { schemas: object }).schemas);
   expect(references.filter((name) => !schemas.includes(name))).toEqual([]);
+});
+
+test('requests and responses are made as Express wants them, and keep its methods inside a mounted app too', async () => {
+  const app = express();
+  const inner = express();
+  inner.get('/', (req, res) => void res.json({ host: req.get('host'), ip: req.ip }));
+  app.use('/inner', inner);
+  app.get('/', (req, res) => void res.status(201).json({ host: req.get('host'), query: req.query }));
+  const own = listen(app, 0, '127.0.0.1');
+  const made: boolean[] = [];
+  own.prependListener('request', (req, res) =>
+    made.push(Object.getPrototypeOf(req) === app.request, Object.getPrototypeOf(res) === app.response),
+  );
+  try {
+    await new Promise((resolve) => own.once('listening', resolve));
+    const host = `127.0.0.1:${(own.address() as AddressInfo).port}`;
+    const replies = await Promise.all(['/?a=1', '/inner', '/none'].map((path) => fetch(`http://${host}${path}`)));
+    expect(replies.map(({ status }) => status)).toEqual([201, 200, 404]);
+    expect(await replies[0]!.json()).toEqual({ host, query: { a: '1' } });
+    expect(await replies[1]!.json()).toEqual({ host, ip: '127.0.0.1' });
+    expect(made).toEqual([true, true, true, true, true, true]);
+  } finally {
+    own.closeAllConnections();
+    own.close();
+  }
 });

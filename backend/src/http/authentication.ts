@@ -107,7 +107,7 @@ export function createAuthentication({
       if (!isServiceKey(text)) throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
       return { ...nobody, credential: { type: 'service', id: null, name: 'worker' } };
     }
-    const caller: Caller = { ...(await identify(text)), ...about };
+    const caller: Caller = Object.assign(await identify(text), about);
     checkLevel(route, caller);
     return caller;
   };

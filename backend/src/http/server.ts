@@ -2,7 +2,7 @@ import { AppError, type AnyRoute } from '@chasqui/shared';
 import { createMount, identify } from '@chasqui/shared/express';
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
-import helmet from 'helmet';
+import helmet, { type HelmetOptions } from 'helmet';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller } from './context.js';
 
@@ -30,6 +30,21 @@ export interface HttpServer {
   finish(): void;
 }
 
+/**
+ * Replies are data and files, not pages: of helmet's headers those that speak to whoever might take one for a page. The panel, which is
+ * pages, sets its own (admin/guard.ts). What comes behind a proxy with TLS gets its HSTS there.
+ */
+const headersOfData: Readonly<HelmetOptions> = {
+  contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+  hsts: false,
+  crossOriginOpenerPolicy: false,
+  originAgentCluster: false,
+  xDnsPrefetchControl: false,
+  xDownloadOptions: false,
+  xPermittedCrossDomainPolicies: false,
+  xXssProtection: false,
+};
+
 export function createServer(options: ServerOptions): HttpServer {
   const app = express();
   let stopping = false;
@@ -39,7 +54,7 @@ export function createServer(options: ServerOptions): HttpServer {
   app.set('trust proxy', options.trustProxy);
   app.use(identify(options.log));
   app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
-  app.use(helmet({ contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } }, hsts: false }));
+  app.use(helmet(headersOfData));
   const compress = compression({
     filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
   });
