@@ -123,7 +123,7 @@ export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, strin
   let key = '';
 
   async function start(part: Part): Promise<void> {
-    const child = spawn(process.execPath, [...(process.env.PROF && part === 'backend' ? process.env.PROF.split(' ') : []), programs[part]], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [programs[part]], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     children.set(part, child);
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
