@@ -33,10 +33,10 @@ module.exports = {
     },
     {
       name: 'shared-express-entry',
-      comment: 'The one entry of shared that may know Express.',
+      comment: 'The one entry of shared that may know Express, and the server that it runs in.',
       severity: 'error',
       from: { path: '^shared/src/express\\.ts$' },
-      to: { pathNot: '^shared/src|node_modules/(zod|libphonenumber-js|express|@types/express)/' },
+      to: { pathNot: '^shared/src|^(node:)?http$|node_modules/(zod|libphonenumber-js|express|@types/express)/' },
     },
     {
       name: 'services-stay-apart',

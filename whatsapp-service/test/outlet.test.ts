@@ -139,6 +139,21 @@ describe('the outlet', () => {
     expect(events.map(({ sequence }) => sequence)).toEqual(Array.from({ length: 199 }, (_, index) => index + 1));
   });
 
+  test('writes the first event after silence soon, and those of a stream many in one commit', async () => {
+    let commits = 0;
+    outlet.onCommit(() => (commits += 1));
+    const started = performance.now();
+    outlet.append('s', 1, heal('first'));
+    await until('the first commit', () => commits === 1);
+    for (let number = 0; number < 100; number += 1) {
+      outlet.append('s', 1, heal(String(number)));
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    await until('all of them', () => outlet.batch(500).length === 101);
+    expect(commits).toBeGreaterThan(3);
+    expect(commits).toBeLessThanOrEqual((performance.now() - started) / 16 + 2);
+  });
+
   test('is written with synchronous=FULL', () => {
     expect(store.pragma('synchronous', { simple: true })).toBe(2);
     expect(store.pragma('journal_mode', { simple: true })).toBe('wal');

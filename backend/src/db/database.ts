@@ -85,6 +85,8 @@ function writerOptions(location: DatabaseLocation): DataSourceOptions {
       connection.pragma('wal_autocheckpoint = 4000');
       // What is deleted is overwritten: messages must not be found in pages that are free.
       connection.pragma('secure_delete = ON');
+      // What a savepoint may still undo is kept in memory: SQLite would make and delete a file for it with every batch of events.
+      connection.pragma('temp_store = MEMORY');
     },
   };
 }

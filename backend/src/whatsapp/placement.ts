@@ -1,5 +1,6 @@
 import { AppError } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
+import { readRows } from '../db/rows.js';
 import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { WorkerClient } from './client.js';
@@ -28,7 +29,8 @@ export function createPlacement({
     (await rows.find()).filter((worker) => worker.lastHeartbeatAt.getTime() > clock.now().getTime() - aliveMs);
 
   async function urlOf(workerId: string): Promise<string> {
-    const url = learned.get(workerId) ?? (await rows.findOneBy({ id: workerId }))?.url;
+    // Past TypeORM's own way: asked for every send.
+    const url = learned.get(workerId) ?? (await readRows(database.reader, Worker, 'id = ?', [workerId]))[0]?.url;
     if (!url) throw new AppError('WORKER_UNAVAILABLE', { workerId });
     return url;
   }

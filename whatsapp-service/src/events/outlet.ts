@@ -17,7 +17,7 @@ export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerE
  *
  * | step | what is on disk |
  * | --- | --- |
- * | `append` | nothing for at most `groupMs`; then one commit for all that came meanwhile: id, sequence, row |
+ * | `append` | nothing for at most 16 ms; then one commit for all that came meanwhile: id, sequence, row |
  * | `batch` | unchanged; the same rows come again until they are acknowledged |
  * | `acknowledge` | the mark moves, within 200 ms on disk too; the last few thousand rows behind it stay, for a backend that asks again |
  * | `refuse` | STALE_EPOCH and unreadable ones are parked, never dropped |
@@ -47,7 +47,8 @@ export interface Outlet {
   prune(): void;
 }
 
-const groupMs = 4;
+/** The first event after silence is written soon. Those of a stream share a commit for longer: their delivery gathers as long anyway. */
+const groupMs = { first: 4, stream: 16 };
 const markMs = 200;
 const batchBytes = 512 * 1024;
 const keptBehindAck = 5_000;
@@ -81,6 +82,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
   const sql = statements(store);
   let waiting: Waiting[] = [];
   let armed = false;
+  let committedAt = -Infinity;
   let healthy = true;
   let listener = (): void => undefined;
   const again = new Map<string, number>();
@@ -113,6 +115,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     if (waiting.length === 0) return;
     const entries = waiting;
     waiting = [];
+    committedAt = clock.now();
     try {
       unread += putAll(entries);
       healthy = true;
@@ -172,7 +175,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       const seenKey = event.event === 'message.observed' ? event.payload.message.key : null;
       const occurredAt = new Date(clock.now()).toISOString();
       waiting.push({ sessionId, epoch, type: event.event, occurredAt, payload: JSON.stringify(event.payload), seenKey });
-      arm(groupMs);
+      arm(clock.now() - committedAt < groupMs.stream ? groupMs.stream : groupMs.first);
     },
 
     batch(limit) {

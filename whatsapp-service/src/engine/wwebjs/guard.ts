@@ -1,5 +1,6 @@
 import type { Page } from 'puppeteer';
 import { addSerialized } from './bridge.js';
+import { createOneWay } from './one-way.js';
 import { idText } from './translate.js';
 
 export type ChatChange = 'archived' | 'unarchived' | 'removed' | 'unread';
@@ -10,6 +11,9 @@ export interface Guarding {
   /** A handler of the library failed; `name` is the function that the page called. */
   onFailure: (name: string, error: unknown) => void;
 }
+
+/** Whose answer the library's code in the page waits for, or uses: a code for the phone, and the end of a log out. */
+const answered = new Set(['onCodeReceivedEvent', 'onLogoutEvent']);
 
 type Handler = (...args: unknown[]) => unknown;
 const fields = (value: unknown): Record<string, unknown> =>
@@ -34,14 +38,17 @@ export function guardHandlers(page: Page, { onChat, onFailure }: Guarding): void
     onRemoveChatEvent: (chat) => tell(chat, 'removed'),
     onArchiveChatEvent: (chat, archived) => tell(chat, archived === true ? 'archived' : 'unarchived'),
   };
-  const guarded = (name: string, handler: Handler): Promise<void> =>
-    expose(name, async (...args) => {
+  const exposeOneWay = createOneWay(page);
+  const guarded = (name: string, handler: Handler): Promise<void> => {
+    const told = async (...args: unknown[]): Promise<unknown> => {
       try {
         return await (own[name] ?? handler)(...args);
       } catch (error) {
         onFailure(name, error);
         throw error; // The page learns of it too: some of its code waits for an answer.
       }
-    });
+    };
+    return answered.has(name) ? expose(name, told) : exposeOneWay(name, (...args) => void told(...args).catch(() => undefined));
+  };
   Object.assign(page, { exposeFunction: guarded });
 }

@@ -1,0 +1,53 @@
+import type { Page } from 'puppeteer';
+
+type Handler = (...args: unknown[]) => void;
+
+/** What the page calls; each call names its function in the payload. */
+const channel = 'chasquiTell';
+
+/**
+ * Functions in the page whose answer nobody waits for: as `exposeFunction` hangs them in, now and after every navigation. Puppeteer's own
+ * runs a script in the page for every call, to hand the answer back, and with hundreds of messages a second that is most of what the
+ * bridge costs. Here a call is one message from the page, and `handler` must not throw.
+ */
+export function createOneWay(page: Page): (name: string, handler: Handler) => Promise<void> {
+  const handlers = new Map<string, Handler>();
+  let opened: Promise<void> | null = null;
+
+  async function open(): Promise<void> {
+    const session = await page.createCDPSession();
+    session.on('Runtime.bindingCalled', ({ name, payload }) => {
+      const call = name === channel ? callOf(payload) : null;
+      if (call) handlers.get(call.name)?.(...call.args);
+    });
+    // Bindings come back after a change of renderer only where the domain is enabled.
+    await session.send('Runtime.enable');
+    await session.send('Runtime.addBinding', { name: channel });
+  }
+
+  return async (name, handler) => {
+    handlers.set(name, handler);
+    await (opened ??= open());
+    await page.evaluateOnNewDocument(install, channel, name);
+    await page.evaluate(install, channel, name);
+  };
+}
+
+/** Runs in the page. */
+function install(through: string, name: string): void {
+  const win = window as unknown as Record<string, (...args: unknown[]) => unknown>;
+  win[name] = (...args) => {
+    win[through]!(JSON.stringify([name, args]));
+    return Promise.resolve();
+  };
+}
+
+/** What the page says may be anything: whatever runs in it can call the binding. */
+function callOf(payload: string): { name: string; args: unknown[] } | null {
+  try {
+    const [name, args] = JSON.parse(payload) as unknown[];
+    return typeof name === 'string' && Array.isArray(args) ? { name, args } : null;
+  } catch {
+    return null;
+  }
+}
