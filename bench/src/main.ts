@@ -34,6 +34,7 @@ async function link(stack: Stack, number: number): Promise<string> {
   await stack.api('POST', '/sessions', { name });
   await stack.api('POST', `/sessions/${name}/connect`);
   const { body } = await stack.api<{ qrText: string }>('GET', `/sessions/${name}/qr`);
+  if (!body.success) throw new Error(`${name} shows no code: ${body.error?.message}`);
   await stack.simulator.client.scan({ qr: body.data.qrText, phone: me(number) });
   await eventually(
     `${name} to be connected`,

@@ -43,7 +43,7 @@ export type SessionStatusResource = z.infer<typeof sessionStatus>;
 export const sessionSettings = z
   .object({
     autoReconnect: z.boolean(),
-    autoRead: z.boolean(),
+    autoRead: z.boolean().describe('Kept for clients that send it; without effect in this version.'),
     storeMedia: z.boolean(),
     /** What is kept of messages; left out: as account and installation say. The stricter of the three counts. */
     storage: z.enum(storageModes).optional(),

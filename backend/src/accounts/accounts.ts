@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { AppError, newId } from '@chasqui/shared';
 import { hash, verify } from '@node-rs/argon2';
 import type { Database } from '../db/database.js';
-import { holdRows, insertRow, isConflict, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from '../http/context.js';
@@ -176,7 +176,7 @@ export function createAccounts({
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    find: (id: string): Promise<Account | null> => rows.findOneBy({ id }),
+    find: async (id: string): Promise<Account | null> => (await readTogether(database, Account, 'id = ?', [id]))[0] ?? null,
     list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
 
     /** The first admin, if there is no account yet. */
