@@ -54,6 +54,20 @@ describe.each(await databases())('keys on %s', (database) => {
     expect(codeOf(await me(wrong))).toEqual([401, 'UNAUTHENTICATED']);
   });
 
+  test('fifty requests that come at once with a key that is not in memory read it once', async () => {
+    const { id, key } = await make();
+    const { turn } = rig.database;
+    let reads = 0;
+    const database = {
+      ...rig.database,
+      turn: { ...turn, once: (name: string, read: () => Promise<unknown[]>) => turn.once(name, () => ((reads += 1), read())) },
+    };
+    const keys = createApiKeys({ database, clock, events: createEvents({ clock }) });
+    const found = await Promise.all(Array.from({ length: 50 }, () => keys.authenticate(key)));
+    expect(found.map((row) => row.id)).toEqual(Array(50).fill(id));
+    expect(reads).toBe(1);
+  });
+
   test('switched off, on and revoked, each from the next request on; the audit log says who', async () => {
     const { id, key } = await make({ name: 'life' });
     expect((await me(key)).status).toBe(200);
