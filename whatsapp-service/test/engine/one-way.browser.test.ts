@@ -18,7 +18,7 @@ beforeAll(async () => {
   const executablePath = process.env['BROWSER_PATH'];
   browser = await puppeteer.launch({
     ...(executablePath ? { executablePath } : {}),
-    args: ['--no-sandbox', '--site-per-process'],
+    args: ['--no-sandbox', '--site-per-process', '--js-flags=--expose-gc'],
     headless: 'shell',
   });
   page = await browser.newPage();
@@ -65,4 +65,20 @@ test('what else calls the binding changes nothing', async () => {
   await run(`first('still there')`);
   await until('the last one', () => heard.length > 0);
   expect(heard.splice(0)).toEqual([['first', 'still there']]);
+}, 20_000);
+
+test('what the page prints is not held in its memory', async () => {
+  await run(`(() => {
+    const printed = { much: new Array(1000).fill('x') };
+    window.held = new WeakRef(printed);
+    console.log(printed);
+  })()`);
+  // Chromium itself remembers the last thousand lines.
+  await run(`for (let n = 0; n < 1100; n += 1) console.log({ n })`);
+  const isHeld = async (): Promise<unknown> =>
+    run(`new Promise((done) => setTimeout(() => { gc(); done(held.deref() !== undefined); }, 20))`);
+  await until('it to be let go', async () => {
+    await run(`console.log({ one: 'more' })`);
+    return !(await isHeld());
+  });
 }, 20_000);

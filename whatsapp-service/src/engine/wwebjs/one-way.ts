@@ -1,4 +1,4 @@
-import type { Page } from 'puppeteer';
+import type { CDPSession, Page } from 'puppeteer';
 
 type Handler = (...args: unknown[]) => void;
 
@@ -22,6 +22,7 @@ export function createOneWay(page: Page): (name: string, handler: Handler) => Pr
     });
     // Bindings come back after a change of renderer only where the domain is enabled.
     await session.send('Runtime.enable');
+    letGo(session);
     await session.send('Runtime.addBinding', { name: channel });
   }
 
@@ -31,6 +32,21 @@ export function createOneWay(page: Page): (name: string, handler: Handler) => Pr
     await page.evaluateOnNewDocument(install, channel, name);
     await page.evaluate(install, channel, name);
   };
+}
+
+/** What the page prints or throws is held in its memory for every session that could ask for it, until that session says that it does not. */
+function letGo(session: CDPSession): void {
+  let running = false;
+  const release = (): void => {
+    if (running) return;
+    running = true;
+    session
+      .send('Runtime.releaseObjectGroup', { objectGroup: 'console' })
+      .catch(() => undefined) // The page is gone, and its memory with it.
+      .finally(() => (running = false));
+  };
+  session.on('Runtime.consoleAPICalled', release);
+  session.on('Runtime.exceptionThrown', release);
 }
 
 /** Runs in the page. */
