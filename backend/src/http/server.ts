@@ -31,8 +31,8 @@ export interface HttpServer {
 }
 
 /**
- * Replies are data and files, not pages: of helmet's headers those that speak to whoever might take one for a page. The panel, which is
- * pages, sets its own (admin/guard.ts). What comes behind a proxy with TLS gets its HSTS there.
+ * Replies are data and files, not pages: of helmet's headers those that speak to whoever might take one for a page. What is a page sets its
+ * own policy: the panel (admin/guard.ts) and the API's documents. Behind a proxy with TLS the proxy says HSTS.
  */
 const headersOfData: Readonly<HelmetOptions> = {
   contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
