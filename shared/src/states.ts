@@ -53,6 +53,8 @@ export const sessionReasons = {
   PAIRING_REFUSED: 'WhatsApp refused to give a pairing code.',
   AUTH_FAILURE: 'WhatsApp refused the stored login. Log out and link again.',
   BROWSER_NOT_FOUND: 'No browser was found. Run npm run doctor.',
+  SANDBOX_UNAVAILABLE:
+    'The browser cannot start its sandbox here. Allow user namespaces (in Docker: the seccomp profile of this project) and do not run as root, or set BROWSER_PROFILE to standard or lean; then restart the worker.',
   BROWSER_CRASHED: 'The browser ended unexpectedly; it is being restarted.',
   PAGE_CRASHED: 'The page crashed; it is being restarted.',
   PAGE_UNRESPONSIVE: 'The page does not answer; it is being restarted.',

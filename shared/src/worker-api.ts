@@ -222,6 +222,9 @@ export const workerRoutes = {
       'STALE_EPOCH',
       'OPERATION_TIMEOUT',
       'WHATSAPP_ERROR',
+      'MEDIA_NOT_FOUND',
+      'MEDIA_EXPIRED',
+      'FILE_TOO_LARGE',
     ],
   }),
 } as const;
@@ -244,7 +247,11 @@ export const internalOperations = {
       z.object({ found: z.literal(false), proven: z.boolean() }),
     ]),
   },
-  'messages.downloadMedia': { input: z.object({ whatsappId: z.string() }), output: z.unknown() },
+  /** A file above `maxBytes` (by default MAX_FILE_SIZE) is refused with FILE_TOO_LARGE, by its declared size before it is downloaded. */
+  'messages.downloadMedia': {
+    input: z.object({ whatsappId: z.string(), maxBytes: z.number().int().positive().optional() }),
+    output: z.unknown(),
+  },
 } as const;
 export type InternalOperationId = keyof typeof internalOperations;
 
@@ -348,6 +355,43 @@ export const outletEvent = z.object({
 });
 export type OutletEvent = z.infer<typeof outletEvent>;
 
+/**
+ * What a worker isolated or could not do, by code. `degrades` says whether the worker calls itself degraded until the problem has not
+ * happened for five minutes.
+ */
+export const workerProblems = {
+  EVENT_UNREADABLE: {
+    degrades: false,
+    message: 'An event of the page could not be read. It was skipped; the events after it went on.',
+  },
+  EVENT_SET_ASIDE: {
+    degrades: false,
+    message: 'An event could not be written to the outlet. It was set aside; the events after it went on.',
+  },
+  EVENT_SHORTENED: { degrades: false, message: 'An event was too large for the outlet. Its texts were shortened.' },
+  EVENT_REFUSED: { degrades: false, message: 'The backend refused an event. It is kept on the worker for 30 days.' },
+  EVENTS_DROPPED: {
+    degrades: true,
+    message:
+      'The disk took no events for so long that memory was full. Messages are read again from WhatsApp; acknowledgements, edits and reactions of that time are lost.',
+  },
+  BACKFILL_INCOMPLETE: { degrades: false, message: 'Some chats could not be scanned for missed messages.' },
+  STORE_WRITE_FAILED: { degrades: true, message: 'The worker could not write to its database. It is tried again.' },
+  TASK_FAILED: { degrades: true, message: 'A background task of the worker failed. It runs again.' },
+  UNHANDLED_REJECTION: { degrades: true, message: 'An unhandled promise rejection. This is a bug: report it with the log.' },
+} as const;
+export type WorkerProblemCode = keyof typeof workerProblems;
+
+/** One entry for each code and session. `at` is the last time, `count` how often since the worker started. No message content. */
+export const workerProblem = z.object({
+  code: z.string(),
+  sessionId: z.string().nullable(),
+  detail: z.string().max(300),
+  at: z.iso.datetime(),
+  count: z.number().int().positive(),
+});
+export type WorkerProblem = z.infer<typeof workerProblem>;
+
 export const heartbeat = z.object({
   workerId: z.string(),
   bootId: z.string(),
@@ -358,6 +402,10 @@ export const heartbeat = z.object({
   memoryMb: z.number(),
   memoryLimitMb: z.number().nullable(),
   cpuPercent: z.number().nullable(),
+  /** What `GET /health` of the worker says. Absent from older workers. */
+  status: z.enum(['ok', 'degraded']).optional(),
+  /** The latest first; an entry leaves the list an hour after it last happened. Absent from older workers. */
+  problems: z.array(workerProblem).max(50).optional(),
   sessions: z.array(
     observedSession.pick({
       sessionId: true,
@@ -375,6 +423,8 @@ export type Heartbeat = z.infer<typeof heartbeat>;
 
 /** What the worker should run, and under which epoch it may: sessions that it has and finds nowhere here are to be stopped. */
 export const heartbeatReply = z.object({
+  /** How long the leases hold, in milliseconds from when the worker sent its heartbeat: a duration, because two clocks are never compared. */
+  leaseMs: z.number().int().positive().optional(),
   leases: z.array(z.object({ sessionId: z.string(), epoch, expiresAt: z.iso.datetime(), settings: workerSettings.optional() })),
   desired: z.array(
     z.object({

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
 import { listen } from '@chasqui/shared/express';
 import { createBackend } from './backend.js';
-import { systemClock, type Clock } from './clock.js';
+import { guardTimers, repeat, systemClock, type Clock } from './clock.js';
 import type { WorkerConfig } from './config.js';
 import { createDisk } from './disk.js';
 import type { Engine } from './engine/engine.js';
@@ -17,6 +17,7 @@ import { bareEvent, createOutlet } from './events/outlet.js';
 import { createHeartbeat } from './heartbeat.js';
 import { createServer } from './http/server.js';
 import { createLog, type Log } from './log.js';
+import { createProblems } from './problems.js';
 import { createSendRecord } from './sends/record.js';
 import { createSender } from './sends/sender.js';
 import { createGate } from './sessions/gate.js';
@@ -32,8 +33,8 @@ export interface Worker {
   url: string;
   log: Log;
   workerId: string;
-  /** Something went wrong that nobody waited for; health tells. */
-  noteTrouble(): void;
+  /** An unhandled rejection. The worker calls itself degraded until five minutes have passed without another one. */
+  noteTrouble(error?: unknown): void;
   close(): Promise<void>;
 }
 
@@ -46,23 +47,35 @@ export async function startWorker(
   config: WorkerConfig,
   over: { engine?: Engine; clock?: Clock; log?: Log } = {},
 ): Promise<Worker> {
-  const clock = over.clock ?? systemClock;
   const log = over.log ?? createLog(config.logLevel, { process: 'worker' });
+  const bareClock = over.clock ?? systemClock;
+  const problems = createProblems({ clock: bareClock, log });
+  const clock = guardTimers(bareClock, (error) => problems.note('TASK_FAILED', { detail: 'timer', error }));
   const lock = await acquireLock(join(config.dir, 'worker.lock'), clock);
   const uploadDir = join(config.dir, 'tmp');
   await rm(uploadDir, { recursive: true, force: true });
   const store = openStore(join(config.dir, 'worker.sqlite'));
   const worker = { workerId: onceInStore(store, 'workerId', () => `worker-${randomUUID().slice(0, 8)}`), bootId: randomUUID() };
   const marks = createMarks(store);
-  const record = createSendRecord(store, clock);
-  const outlet = createOutlet({ store, clock, log, newId: () => newId(clock.now()), seenDays: 30 });
+  const record = createSendRecord(store, clock, (error) => problems.note('STORE_WRITE_FAILED', { detail: 'send record', error }));
+  const outlet = createOutlet({ store, clock, log, problems, marks, newId: () => newId(clock.now()), seenDays: 30 });
   const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
-  const delivery = createDelivery({ outlet, call: backend.call, worker, epochOf: marks.epoch, clock, random: Math.random, log });
+  const delivery = createDelivery({
+    outlet,
+    call: backend.call,
+    worker,
+    epochOf: marks.epoch,
+    clock,
+    random: Math.random,
+    log,
+    problems,
+  });
   const engine =
     over.engine ??
     createEngine({
       browser: config.browser,
       loadTimeoutMs: config.initTimeoutMs,
+      maxFileSize: config.maxFileSize,
       onOddity: (sentence, fields) => log.warn(sentence, fields),
     });
   const profiles = createProfiles({ dir: config.dir, clock, log });
@@ -71,7 +84,7 @@ export async function startWorker(
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
     leaseMs: config.leaseMs,
-    now: clock.now,
+    clock,
     onBare: outlet.strip,
     log,
     create: (id) =>
@@ -83,10 +96,12 @@ export async function startWorker(
         clock,
         random: Math.random,
         log,
+        problems,
         readopt: (epoch) => outlet.readopt(id, epoch),
         emit: (event) => outlet.append(id, marks.epoch(id), registry.isBare(id) ? bareEvent(event) : event),
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,
+        maxQrCodes: config.maxQrCodes,
         maxReconnectAttempts: config.maxReconnectAttempts,
         recycleAboveMb: config.recycleAboveMb,
       }),
@@ -94,7 +109,10 @@ export async function startWorker(
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
   const disk = createDisk({ dir: config.dir, warnBelowMb: config.diskWarnMb, pending: outlet.pending, log });
   await disk.look();
-  let troubles = 0;
+  const isHealthy = (): boolean => outlet.healthy() && disk.hasRoom() && !problems.isDegraded();
+  outlet.onMissed((sessionIds) => {
+    for (const session of registry.all()) if (sessionIds.includes(session.id)) session.missed();
+  });
   const app = createServer({
     serviceKey: config.serviceKey,
     maxFileSize: config.maxFileSize,
@@ -108,7 +126,7 @@ export async function startWorker(
       browser: { path: config.browser.path, profile: config.browser.profile },
       sendDeadlineMs: config.sendDeadlineMs,
       outletPending: outlet.pending,
-      isHealthy: () => outlet.healthy() && disk.hasRoom() && troubles === 0,
+      isHealthy,
       diskFreeMb: disk.freeMb,
     },
   });
@@ -121,41 +139,54 @@ export async function startWorker(
     registry,
     worker: { ...worker, url, version, capacity: config.maxSessions, memoryLimitMb: config.memoryLimitMb },
     everyMs: config.heartbeatMs,
+    isHealthy,
+    problems,
     clock,
     log,
   });
   delivery.start();
   heartbeat.start();
-  const pruning = setInterval(() => {
-    record.prune();
-    outlet.prune();
-  }, hourMs);
-  pruning.unref();
-  const watchingDisk = setInterval(() => void disk.look(), minuteMs);
-  watchingDisk.unref();
+  // Each task alone: a full disk fails the first of them, and ends neither the others nor the process.
+  const tasks: readonly (readonly [name: string, everyMs: number, run: () => void | Promise<void>])[] = [
+    ['prune sends', hourMs, record.prune],
+    ['prune outlet', hourMs, outlet.prune],
+    ['look at the disk', minuteMs, disk.look],
+  ];
+  const stopTasks = tasks.map(([detail, everyMs, run]) =>
+    repeat(clock, everyMs, run, (error) => problems.note('TASK_FAILED', { detail, error })),
+  );
   log.info('The worker is ready.', { workerId: worker.workerId, port, version, browserProfile: config.browser.profile });
 
   return {
     url,
     log,
     workerId: worker.workerId,
-    noteTrouble: () => void (troubles += 1),
+    noteTrouble: (error) => problems.note('UNHANDLED_REJECTION', { detail: 'process', error }),
     async close() {
       heartbeat.stop();
-      clearInterval(pruning);
-      clearInterval(watchingDisk);
+      for (const stop of stopTasks) stop();
       // Running sends finish, because a session waits for its lane; then browsers close, and what they told is handed over.
       await registry.close();
       await delivery.stop(flushMs);
       await shut(server);
       backend.close();
-      record.flush();
-      outlet.saveMark();
+      lastWrites();
       store.close();
       await lock.release();
       log.info('The worker has stopped.', { workerId: worker.workerId });
     },
   };
+
+  /** A disk that takes nothing now must not turn an orderly stop into a crash: what is not written is found again by the next start. */
+  function lastWrites(): void {
+    for (const write of [record.flush, outlet.saveMark]) {
+      try {
+        write();
+      } catch (error) {
+        problems.note('STORE_WRITE_FAILED', { detail: 'stop', error });
+      }
+    }
+  }
 }
 
 const shut = (server: Server): Promise<void> =>

@@ -1,18 +1,60 @@
-/** Time as an argument, so that tests can turn it. */
+/** Time as an argument, so that tests can control it. Milliseconds. */
 export interface Clock {
+  /** Wall time since 1970, for what is shown or compared with times from outside. It may jump either way at any moment. */
   now(): number;
+  /** Time since a fixed moment of this process. It never goes back and ignores changes of the wall clock: for durations, deadlines and leases. */
+  monotonic(): number;
   /** Runs `what` once after `ms`; the result cancels it. Timers do not keep the process alive. */
   after(ms: number, what: () => void): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after: (ms, what) => {
     const timer = setTimeout(what, ms);
     timer.unref();
     return () => clearTimeout(timer);
   },
 };
+
+/**
+ * A clock whose timers cannot end the process: what a callback throws goes to `report`. Components catch their own errors; this is for
+ * those that nobody thought of.
+ */
+export const guardTimers = (clock: Clock, report: (error: unknown) => void): Clock => ({
+  ...clock,
+  after: (ms, what) =>
+    clock.after(ms, () => {
+      try {
+        what();
+      } catch (error) {
+        report(error);
+      }
+    }),
+});
+
+/** Runs `task` every `ms`, never twice at once. What it throws or rejects with goes to `report`, and the task runs again. Returns the stop. */
+export function repeat(clock: Clock, ms: number, task: () => void | Promise<void>, report: (error: unknown) => void): () => void {
+  let stopped = false;
+  let cancel = (): void => undefined;
+  const run = async (): Promise<void> => {
+    try {
+      await task();
+    } catch (error) {
+      report(error);
+    }
+    if (!stopped) arm();
+  };
+  const arm = (): void => {
+    cancel = clock.after(ms, () => void run());
+  };
+  arm();
+  return () => {
+    stopped = true;
+    cancel();
+  };
+}
 
 export const sleep = (clock: Clock, ms: number, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve) => {

@@ -1,5 +1,5 @@
 import path from 'node:path';
-import { readSettings, SettingsError, type Settings } from '@chasqui/shared';
+import { readSettings, settings as allSettings, SettingsError, type Setting, type Settings } from '@chasqui/shared';
 
 /** The worker's part of the settings, with its paths made absolute and its defaults that depend on other settings filled in. */
 export interface WorkerConfig {
@@ -17,7 +17,8 @@ export interface WorkerConfig {
   readonly startConcurrency: number;
   readonly memoryLimitMb: number | null;
   readonly initTimeoutMs: number;
-  readonly qrMaxRetries: number;
+  /** QR codes that a session shows before it gives up. */
+  readonly maxQrCodes: number;
   readonly sendDeadlineMs: number;
   readonly leaseMs: number;
   readonly heartbeatMs: number;
@@ -45,7 +46,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
     startConcurrency: settings.START_CONCURRENCY,
     memoryLimitMb: settings.WORKER_MEMORY_LIMIT_MB ?? null,
     initTimeoutMs: settings.INIT_TIMEOUT_MS,
-    qrMaxRetries: settings.QR_MAX_RETRIES,
+    maxQrCodes: settings.QR_MAX_RETRIES,
     sendDeadlineMs: settings.SEND_DEADLINE_MS,
     leaseMs: settings.LEASE_SECONDS * 1000,
     heartbeatMs: settings.HEARTBEAT_SECONDS * 1000,
@@ -60,6 +61,14 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
     }),
     logLevel: settings.LOG_LEVEL,
   });
+}
+
+/** `readConfig`, and takes every secret out of `env`: what this process starts later inherits none. Throws `SettingsError`. */
+export function takeConfig(env: Record<string, string | undefined>, cwd: string): WorkerConfig {
+  const config = readConfig(env, cwd);
+  for (const [name, { secret = false, aliases = [] }] of Object.entries<Setting>(allSettings))
+    if (secret) for (const each of [name, ...aliases]) delete env[each];
+  return config;
 }
 
 /** An address that means "every interface" cannot be dialled. */

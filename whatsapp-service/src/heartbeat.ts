@@ -2,6 +2,8 @@ import { backendInternalRoutes } from '@chasqui/shared';
 import type { BackendCall } from './backend.js';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
+import type { Problems } from './problems.js';
+import { instant } from './sessions/lease.js';
 import type { Registry } from './sessions/registry.js';
 
 /**
@@ -13,23 +15,35 @@ export function createHeartbeat(options: {
   registry: Registry;
   worker: { workerId: string; bootId: string; url: string; version: string; capacity: number; memoryLimitMb: number | null };
   everyMs: number;
+  isHealthy: () => boolean;
+  problems: Problems;
   clock: Clock;
   log: Log;
 }) {
-  const { call, registry, worker, clock, log } = options;
+  const { call, registry, worker, problems, clock, log } = options;
   let stopped = false;
   let cancel = (): void => undefined;
   let silent = false;
 
   async function beat(): Promise<void> {
     try {
-      const askedAt = clock.now();
+      const askedAt = instant(clock);
       const sessions = registry.all().map((session) => session.observe());
-      const body = { ...worker, draining: registry.isDraining(), memoryMb: registry.memoryMb(), cpuPercent: null, sessions };
+      const body = {
+        ...worker,
+        draining: registry.isDraining(),
+        memoryMb: registry.memoryMb(),
+        cpuPercent: null,
+        status: options.isHealthy() ? ('ok' as const) : ('degraded' as const),
+        problems: problems.list(),
+        sessions,
+      };
       const { data } = await call(backendInternalRoutes.heartbeat, { body }, { timeoutMs: 5_000 });
       if (silent) log.info('The backend answers again.');
       silent = false;
-      if (!stopped) await registry.obey(data, askedAt);
+      // Not awaited: a session that takes long to stop must not cost the others their lease.
+      if (!stopped)
+        void registry.obey(data, askedAt).catch((error: unknown) => problems.note('TASK_FAILED', { detail: 'heartbeat', error }));
     } catch (error) {
       if (!silent) log.warn('The backend does not answer; sessions go on.', errorFields(error));
       silent = true;

@@ -1,7 +1,7 @@
 import { SettingsError } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
 import { startWorker } from './app.js';
-import { readConfig, type WorkerConfig } from './config.js';
+import { takeConfig, type WorkerConfig } from './config.js';
 import { errorFields } from './log.js';
 import { LockHeldError } from './sessions/profile-lock.js';
 
@@ -12,7 +12,7 @@ armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 
 function configOrExit(): WorkerConfig {
   try {
-    return readConfig(process.env, process.cwd());
+    return takeConfig(process.env, process.cwd());
   } catch (error) {
     if (!(error instanceof SettingsError)) throw error;
     process.stderr.write(`${error.message}\n`);

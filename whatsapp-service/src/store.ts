@@ -67,7 +67,8 @@ export function openStore(file: string): Store {
   chmodSync(file, 0o600);
   store.pragma('journal_mode = WAL');
   store.pragma('synchronous = FULL');
-  store.pragma('busy_timeout = 5000');
+  // Short, because a wait stops the whole process: every writer keeps what it has and repeats it later.
+  store.pragma('busy_timeout = 250');
   // What is deleted is overwritten: messages must not be found in pages that are free.
   store.pragma('secure_delete = ON');
   const version = Number(store.pragma('user_version', { simple: true }));
@@ -84,4 +85,28 @@ export function openStore(file: string): Store {
 export function onceInStore(store: Store, name: string, make: () => string): string {
   store.prepare('INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)').run(name, make());
   return store.prepare<[string], { value: string }>('SELECT value FROM meta WHERE name = ?').get(name)!.value;
+}
+
+/** Result codes that say that the file takes no writes now: what was to be written is not at fault and is kept. */
+const trouble = [
+  'BUSY',
+  'LOCKED',
+  'FULL',
+  'IOERR',
+  'READONLY',
+  'CANTOPEN',
+  'NOMEM',
+  'PROTOCOL',
+  'PERM',
+  'CORRUPT',
+  'NOTADB',
+  'INTERRUPT',
+  'AUTH',
+];
+
+/** Whether a failed statement says something about the store, not about its values. By shape: the error may be of another realm. */
+export function isStoreTrouble(error: unknown): boolean {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
+  const [prefix, kind] = code.split('_');
+  return prefix === 'SQLITE' && trouble.includes(kind ?? '');
 }

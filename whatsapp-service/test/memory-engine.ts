@@ -1,5 +1,5 @@
 import type { SessionReason } from '@chasqui/shared';
-import type { Clock } from '../src/clock.js';
+import { systemClock, type Clock } from '../src/clock.js';
 import {
   EngineError,
   type Engine,
@@ -9,6 +9,7 @@ import {
   type LaunchOptions,
 } from '../src/engine/engine.js';
 import type { Log } from '../src/log.js';
+import { createProblems, type Problems } from '../src/problems.js';
 
 /** The second implementation of `Engine`: no browser, driven by the test. Counts what a real one would leave behind. */
 export interface MemoryEngine extends Engine {
@@ -144,11 +145,17 @@ export function createMemoryEngine(): MemoryEngine {
 }
 
 /** Time that stands still until it is told. */
-export function createTestClock(start = Date.UTC(2026, 10, 20)): Clock & { advance(ms: number): Promise<void> } {
-  let now = start;
+export function createTestClock(
+  start = Date.UTC(2026, 10, 20),
+): Clock & { advance(ms: number): Promise<void>; /** Sets the wall clock forth, or back. */ jump(ms: number): void } {
+  let now = 0;
+  /** How far the wall clock is from the monotonic one. */
+  let wall = start;
   const timers = new Set<{ at: number; what: () => void }>();
   return {
-    now: () => now,
+    now: () => wall + now,
+    monotonic: () => now,
+    jump: (ms) => void (wall += ms),
     after(ms, what) {
       const timer = { at: now + ms, what };
       timers.add(timer);
@@ -174,6 +181,8 @@ export function createTestClock(start = Date.UTC(2026, 10, 20)): Clock & { advan
 export const settle = async (): Promise<void> => {
   for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
 };
+
+export const createTestProblems = (clock: Clock = systemClock): Problems => createProblems({ clock, log: createTestLog() });
 
 export function createTestLog(): Log & { lines: { level: string; sentence: string; fields: unknown }[] } {
   const lines: { level: string; sentence: string; fields: unknown }[] = [];

@@ -9,7 +9,7 @@ import { createDelivery, type Delivery } from '../src/events/delivery.js';
 import { createOutlet, type Outlet, type WorkerEvent } from '../src/events/outlet.js';
 import { openStore, type Store } from '../src/store.js';
 import { until } from './engine/harness.js';
-import { createTestLog } from './memory-engine.js';
+import { createTestLog, createTestProblems } from './memory-engine.js';
 
 let dir: string;
 let store: Store;
@@ -18,7 +18,14 @@ let delivery: Delivery | null;
 
 const open = (): void => {
   store = openStore(join(dir, 'worker.sqlite'));
-  outlet = createOutlet({ store, clock: systemClock, log: createTestLog(), newId: () => newId(), seenDays: 30 });
+  outlet = createOutlet({
+    store,
+    clock: systemClock,
+    log: createTestLog(),
+    problems: createTestProblems(),
+    newId: () => newId(),
+    seenDays: 30,
+  });
 };
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'chasqui-outlet-'));
@@ -57,6 +64,7 @@ function backend(
     clock: systemClock,
     random: () => 0,
     log: createTestLog(),
+    problems: createTestProblems(),
   });
   delivery.start();
   return { got, state };

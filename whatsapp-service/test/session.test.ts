@@ -4,10 +4,11 @@ import fc from 'fast-check';
 import type { EngineSignal } from '../src/engine/engine.js';
 import type { WorkerEvent } from '../src/events/outlet.js';
 import { createGate } from '../src/sessions/gate.js';
+import { instant } from '../src/sessions/lease.js';
 import type { Marks } from '../src/sessions/marks.js';
 import { EngineError } from '../src/engine/engine.js';
 import { createSession, type Session } from '../src/sessions/session.js';
-import { createMemoryEngine, createTestClock, createTestLog, identity, settle } from './memory-engine.js';
+import { createMemoryEngine, createTestClock, createTestLog, createTestProblems, identity, settle } from './memory-engine.js';
 
 function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
   const engine = createMemoryEngine();
@@ -22,13 +23,22 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     raiseEpoch: () => undefined,
     watermark: () => watermark,
     raiseWatermark: (_, at) => void (watermark = Math.max(watermark ?? 0, at)),
+    hold: () => undefined,
+    release: () => undefined,
     clearWatermark: () => void (watermark = null),
+    hasUnwritten: () => false,
+    write: () => undefined,
+    written: () => undefined,
+    onUnwritten: () => undefined,
   };
+  const problems = createTestProblems(clock);
   const session: Session = createSession('s1', {
     engine,
     clock,
     log,
     marks,
+    problems,
+    maxQrCodes: 6,
     gate: createGate(3),
     random: () => 0.5,
     emit: (event) => void events.push(event),
@@ -73,7 +83,21 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   };
-  return { engine, clock, log, events, wiped, session, statuses, shown, signal, connect, measured, mark: () => watermark };
+  return {
+    engine,
+    clock,
+    log,
+    problems,
+    events,
+    wiped,
+    session,
+    statuses,
+    shown,
+    signal,
+    connect,
+    measured,
+    mark: () => watermark,
+  };
 }
 const code = (clock: { now(): number }): EngineSignal => ({
   type: 'qr',
@@ -407,14 +431,15 @@ describe('losing the browser', () => {
 
   test('without a living lease nothing may be handed over; a later word of the backend is a living one', async () => {
     await it.connect();
-    expect(it.session.holdsLease()).toBe(true);
-    it.session.lease(it.clock.now() + 20_000);
+    const { lease } = it.session;
+    expect([lease.holds(), lease.wasGranted()]).toEqual([true, false]);
+    lease.grant(instant(it.clock), 20_000);
     await it.clock.advance(19_000);
-    expect(it.session.holdsLease()).toBe(true);
+    expect(lease.holds()).toBe(true);
     await it.clock.advance(2_000);
-    expect(it.session.holdsLease()).toBe(false);
-    it.session.lease(it.clock.now() + 20_000);
-    expect(it.session.holdsLease()).toBe(true);
+    expect(lease.holds()).toBe(false);
+    lease.grant(instant(it.clock), 20_000);
+    expect(lease.holds()).toBe(true);
   });
 
   test('one failed probe alone changes nothing', async () => {

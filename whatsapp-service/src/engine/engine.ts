@@ -34,7 +34,7 @@ export interface LaunchOptions {
 /** What happens to a session. `ready` may come again after a reload or a reconnect; handlers are idempotent. */
 export type EngineSignal =
   | { type: 'qr'; text: string; expiresAt: Date }
-  /** Codes ran out unscanned; the page shows none any more. */
+  /** All codes expired without a scan. The page shows no code any more. */
   | { type: 'qr_exhausted' }
   | { type: 'passkey_required' }
   /** A stored login was found, or a phone has just scanned. Sync follows. */
@@ -42,6 +42,8 @@ export type EngineSignal =
   | { type: 'ready'; identity: Identity }
   /** WhatsApp's own word on its line: up or down. */
   | { type: 'line'; up: boolean }
+  /** An event of the page could not be read and was skipped; those behind it went on. `what` names it; no content in either. */
+  | { type: 'unreadable'; what: string; detail: string }
   | {
       type: 'gone';
       reason: Extract<SessionReason, 'BROWSER_CRASHED' | 'PAGE_CRASHED' | 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE'>;
@@ -78,17 +80,30 @@ export interface EngineSession {
   /**
    * Hands one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. Never rejects:
    * `failed` is proven not sent, any doubt is `uncertain`. `onHandover` is awaited right before the page call that may send, and says
-   * until when (milliseconds, this machine's clock) the page may still hand it to WhatsApp. The one rejection is an `AppError` that
+   * until when (wall time of this machine) the page may still hand it to WhatsApp. The one rejection is an `AppError` that
    * `onHandover` threw: then nothing was handed over.
    */
   send(send: EngineSend, onHandover: () => Promise<number>): Promise<Exclude<SendOutcome, { outcome: 'sending' }>>;
   /** Runs a row of the operations table, or `session.pairingCode`, `session.lookup`. Input and output are checked by their schemas. Throws `AppError`. */
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
-  downloadMedia(whatsappId: string, deadlineMs: number): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
+  /** Throws `AppError` MEDIA_NOT_FOUND, MEDIA_EXPIRED, FILE_TOO_LARGE: above `maxBytes`, by default the engine's limit. */
+  downloadMedia(
+    whatsappId: string,
+    deadlineMs: number,
+    maxBytes?: number,
+  ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
   probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
   /** Messages newer than `since` in chats with activity after it, oldest first, at most `perChat` a chat; each goes to `onSignal` as `message.observed` with origin `backfill`. */
-  backfill(options: { since: Date; perChat: number }): Promise<{ chats: number; messages: number; truncated: boolean }>;
+  backfill(options: {
+    since: Date;
+    perChat: number;
+  }): Promise<{
+    chats: number;
+    messages: number;
+    truncated: boolean;
+    /** Chats that could not be read; the others were. */ failedChats?: number;
+  }>;
   /** Loads the page anew; `ready` comes again when that worked. Rejects when the browser does not take the order within `deadlineMs`. */
   reload(deadlineMs: number): Promise<void>;
   compat(): CompatReport[];

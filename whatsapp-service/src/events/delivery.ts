@@ -3,6 +3,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import type { BackendCall } from '../backend.js';
 import { backoff, settlesWithin, sleep, type Clock } from '../clock.js';
 import { errorFields, type Log } from '../log.js';
+import type { Problems } from '../problems.js';
 import type { Outlet } from './outlet.js';
 
 /** Carries the outlet to the backend: one batch in flight, oldest first, for as long as it takes. */
@@ -27,14 +28,15 @@ export function createDelivery(options: {
   clock: Clock;
   random: () => number;
   log: Log;
+  problems: Problems;
 }): Delivery {
-  const { outlet, call, clock, log } = options;
+  const { outlet, call, clock, log, problems } = options;
   const stopping = new AbortController();
   let wake = (): void => undefined;
   let running: Promise<void> = Promise.resolve();
   let limit = mostPerBatch;
   let failures = 0;
-  let lastAt = 0;
+  let lastAt = -Infinity;
 
   /** Settles refusals, then moves the mark: killed in between, the same batch comes again and is refused again. */
   async function deliver(events: OutletEvent[]): Promise<'moved' | 'stuck'> {
@@ -56,19 +58,27 @@ export function createDelivery(options: {
 
   function refused(event: OutletEvent, code: string): void {
     const { sessionId, epoch, type, id } = event;
-    log.warn('The backend refused an event.', { sessionId, epoch, type, eventId: id, code });
     outlet.refuse([event], code);
+    // A stale epoch is how a session moves to another worker, no fault of the event.
+    if (code === 'STALE_EPOCH') log.warn('The backend refused an event.', { sessionId, epoch, type, eventId: id, code });
+    else problems.note('EVENT_REFUSED', { sessionId, detail: `${type} ${code}` });
     if (code === 'STALE_EPOCH') outlet.readopt(sessionId, options.epochOf(sessionId));
   }
 
-  /** A batch that cannot be read is cut down to the one event that is at fault, and that one is parked. */
-  function isolate(events: OutletEvent[], error: unknown): boolean {
+  /** A batch that cannot be read is cut down to the one event that is at fault, and that one is parked. False: nothing was isolated. */
+  function isolated(events: OutletEvent[], error: unknown): boolean {
     if (!(error instanceof AppError) || !hopeless.has(error.code)) return false;
     if (events.length > 1) {
       limit = Math.max(1, Math.floor(events.length / 2));
       return true;
     }
-    refused(events[0]!, error.code);
+    try {
+      refused(events[0]!, error.code);
+    } catch (failure) {
+      // It could not be parked: the disk takes nothing. It is sent, refused and parked once there is room again.
+      problems.note('STORE_WRITE_FAILED', { detail: 'parking an event', error: failure });
+      return false;
+    }
     outlet.acknowledge(events[0]!.cursor);
     return true;
   }
@@ -78,6 +88,7 @@ export function createDelivery(options: {
     await sleep(clock, backoff(failures, 200, 5_000, options.random), stopping.signal);
   }
 
+  /** Returns whether something moved on. Never rejects. */
   async function round(events: OutletEvent[]): Promise<boolean> {
     try {
       const progress = await deliver(events);
@@ -87,9 +98,9 @@ export function createDelivery(options: {
       if (progress === 'stuck') await pause();
       return progress === 'moved';
     } catch (error) {
-      if (isolate(events, error)) return true;
+      if (isolated(events, error)) return true;
       if (failures === 0)
-        log.warn('The backend takes no events; they are kept.', { pending: outlet.pending(), ...errorFields(error) });
+        log.warn('Events cannot be delivered; they are kept.', { pending: outlet.pending(), ...errorFields(error) });
       await pause();
       return false;
     }
@@ -97,8 +108,19 @@ export function createDelivery(options: {
 
   /** The first event after silence goes at once; in a stream those of some milliseconds go together, for a batch costs as much as ten events. */
   async function gather(): Promise<void> {
-    const since = clock.now() - lastAt;
+    const since = clock.monotonic() - lastAt;
     if (since < gatherMs && !stopping.signal.aborted) await sleep(clock, gatherMs - since, stopping.signal);
+  }
+
+  /** When the store cannot be read it waits a moment; the loop looks again. */
+  async function nextBatch(): Promise<OutletEvent[] | 'unreadable'> {
+    try {
+      return outlet.batch(limit);
+    } catch (error) {
+      problems.note('STORE_WRITE_FAILED', { detail: 'reading the outlet', error });
+      await pause();
+      return 'unreadable';
+    }
   }
 
   async function loop(): Promise<void> {
@@ -108,9 +130,11 @@ export function createDelivery(options: {
         wake = resolve;
       });
       await gather();
-      const events = outlet.batch(limit);
-      if (events.length > 0) {
-        lastAt = clock.now();
+      const events = await nextBatch();
+      if (events === 'unreadable') {
+        if (stopping.signal.aborted) return;
+      } else if (events.length > 0) {
+        lastAt = clock.monotonic();
         const moved = await round(events);
         if (stopping.signal.aborted && !moved) return;
       } else if (stopping.signal.aborted) return;

@@ -1,14 +1,13 @@
-import {
-  isWorkerEventType,
-  withoutContent,
-  type OutletEvent,
-  type WorkerEventPayload,
-  type WorkerEventType,
-} from '@chasqui/shared';
+import type { OutletEvent, WorkerEventPayload, WorkerEventType } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Clock } from '../clock.js';
-import { errorFields, type Log } from '../log.js';
-import type { Store } from '../store.js';
+import type { Log } from '../log.js';
+import type { Problems } from '../problems.js';
+import type { Marks } from '../sessions/marks.js';
+import { isStoreTrouble, type Store } from '../store.js';
+import { barePayload, serialize } from './payload.js';
+
+export { bareEvent } from './payload.js';
 
 export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerEventPayload<T> } }[WorkerEventType];
 
@@ -17,15 +16,25 @@ export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerE
  *
  * | step | what is on disk |
  * | --- | --- |
- * | `append` | nothing for at most 16 ms; then one commit for all that came meanwhile: id, sequence, row |
+ * | `append` | nothing for at most 16 ms; then one commit for all that came meanwhile: id, sequence, row, watermark |
  * | `batch` | unchanged; the same rows come again until they are acknowledged |
  * | `acknowledge` | the mark moves, within 200 ms on disk too; the last few thousand rows behind it stay, for a backend that asks again |
  * | `refuse` | STALE_EPOCH and unreadable ones are parked, never dropped |
  *
  * A kill between `append` and its commit loses what happened in those milliseconds. Messages are then found by the next backfill,
- * because their keys are not yet marked as seen; states are told anew by the next start.
+ * because their keys are not yet marked as seen and the watermark commits together with them; states are told anew by the next start.
+ *
+ * | the disk | what happens |
+ * | --- | --- |
+ * | takes no writes (full, locked, read-only) | events wait in memory, in order; the commit is repeated every second |
+ * | waiting events pass half of the memory limit | messages are not kept any more, but counted as missed; everything else is |
+ * | waiting events pass the limit | every event is dropped and reported as EVENTS_DROPPED, with their number |
+ * | takes writes again | all that waits is written in order; then `onMissed` asks each session that missed messages for a backfill |
+ *
+ * An event that cannot be written although the disk takes writes is set aside (`parked`, NOT_WRITABLE); those behind it go on.
  */
 export interface Outlet {
+  /** Never throws: an event that cannot be kept is reported as a problem. */
   append(sessionId: string, epoch: number, event: WorkerEvent): void;
   /** Oldest first: those asked for again, then those never acknowledged. */
   batch(limit: number): OutletEvent[];
@@ -40,7 +49,10 @@ export interface Outlet {
   pending(): number;
   /** False while commits fail (full disk). */
   healthy(): boolean;
+  /** Writes what waits. Never throws. */
   commit(): void;
+  /** Called after the disk took writes again, with the sessions of which messages were not kept meanwhile. */
+  onMissed(listener: (sessionIds: readonly string[]) => void): void;
   /** Writes what may wait: before the store is closed. */
   saveMark(): void;
   onCommit(listener: () => void): void;
@@ -52,6 +64,10 @@ const groupMs = { first: 4, stream: 16 };
 const markMs = 200;
 const batchBytes = 512 * 1024;
 const keptBehindAck = 5_000;
+const retryMs = 1_000;
+/** Events per transaction, so that a long backlog is not written anew from its start each time the disk is full at its end. */
+const maxPerCommit = 500;
+const defaultMemory = 64 * 1024 * 1024;
 const dayMs = 86_400_000;
 
 interface Entry {
@@ -77,14 +93,28 @@ interface Row {
   payload: string;
 }
 
-export function createOutlet(options: { store: Store; clock: Clock; log: Log; newId: () => string; seenDays: number }): Outlet {
-  const { store, clock, log, newId } = options;
+export function createOutlet(options: {
+  store: Store;
+  clock: Clock;
+  log: Log;
+  problems: Problems;
+  /** Watermarks, which are written in the same commits. */
+  marks?: Marks;
+  newId: () => string;
+  seenDays: number;
+  /** How many characters of events wait in memory at most while the disk takes none. */
+  memoryLimit?: number;
+}): Outlet {
+  const { store, clock, log, problems, marks, newId, memoryLimit = defaultMemory } = options;
   const sql = statements(store);
   let waiting: Waiting[] = [];
+  let waitingSize = 0;
+  const missed = new Set<string>();
   let armed = false;
   let committedAt = -Infinity;
   let healthy = true;
   let listener = (): void => undefined;
+  let missedListener = (_sessionIds: readonly string[]): void => undefined;
   const again = new Map<string, number>();
 
   const readAck = (): number => Number(sql.readMeta.get('ackCursor')?.value ?? 0);
@@ -99,7 +129,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     sql.insert.run(newId(), entry.sessionId, entry.epoch, last, entry.type, entry.occurredAt, entry.payload);
   };
 
-  const putAll = store.transaction((entries: readonly Waiting[]): number => {
+  const putAll = store.transaction((entries: readonly Waiting[], withMarks: boolean): number => {
     let added = 0;
     for (const entry of entries) {
       // Live and backfill may both bring a message; the first one counts, and the mark commits with the event.
@@ -107,28 +137,84 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       put(entry);
       added += 1;
     }
+    if (withMarks) marks?.write();
     failPoint('outlet.written');
     return added;
   });
 
-  function commit(): void {
-    if (waiting.length === 0) return;
-    const entries = waiting;
-    waiting = [];
-    committedAt = clock.now();
+  /** Writes `entries` in one commit, or one by one where one of them is at fault. Throws when the store takes no writes at all. */
+  function writeGroup(entries: readonly Waiting[], withMarks: boolean): number {
     try {
-      unread += putAll(entries);
-      healthy = true;
-      failPoint('outlet.committed');
+      return putAll(entries, withMarks);
     } catch (error) {
-      // Nothing of the group was written. It is kept in order and tried again; health tells of it.
-      waiting = [...entries, ...waiting];
-      healthy = false;
-      log.error('Events could not be written to the outlet.', { waiting: waiting.length, ...errorFields(error) });
-      arm(1_000);
-      return;
+      if (isStoreTrouble(error)) throw error;
+      if (entries.length === 1) {
+        setAside(entries[0]!, error);
+        return 0;
+      }
     }
-    listener();
+    // The marks go with the last of them, because they cover all that is before.
+    return entries.reduce((sum, entry, index) => sum + writeGroup([entry], withMarks && index === entries.length - 1), 0);
+  }
+
+  /** The event itself is at fault. Its place in the sequence was never given, so the backend misses nothing. */
+  function setAside({ sessionId, epoch, type, occurredAt, payload }: Waiting, error: unknown): void {
+    problems.note('EVENT_SET_ASIDE', { sessionId, detail: type, error });
+    const park = (kept: string): void =>
+      void sql.park.run(newId(), sessionId, epoch, type, occurredAt, kept, 'NOT_WRITABLE', clock.now());
+    try {
+      park(payload);
+    } catch (failure) {
+      if (isStoreTrouble(failure)) return;
+      log.warn('An event that was set aside could not be kept.', { sessionId, type });
+    }
+  }
+
+  function commit(): void {
+    while (waiting.length > 0 || (marks?.hasUnwritten() ?? false)) {
+      const entries = waiting.slice(0, maxPerCommit);
+      const isLast = entries.length === waiting.length;
+      committedAt = clock.monotonic();
+      try {
+        // The marks cover all that waits, so they go with the last of it.
+        unread += writeGroup(entries, isLast);
+        if (isLast) marks?.written();
+        failPoint('outlet.committed');
+      } catch (error) {
+        // Nothing of the group was written. It is kept in order and tried again.
+        healthy = false;
+        problems.note('STORE_WRITE_FAILED', { detail: 'outlet', error });
+        arm(retryMs);
+        return;
+      }
+      waiting = waiting.slice(entries.length);
+      for (const { payload } of entries) waitingSize -= payload.length;
+      listener();
+      if (isLast) break;
+    }
+    if (!healthy) recovered();
+  }
+
+  function recovered(): void {
+    healthy = true;
+    log.info('Events can be written to the outlet again.', { sessionsWithMissedMessages: missed.size });
+    const sessions = [...missed];
+    missed.clear();
+    if (sessions.length > 0) missedListener(sessions);
+  }
+
+  /** Whether an event may wait. Memory is not endless: what WhatsApp can tell again goes first. */
+  function fits({ sessionId, type, payload }: Waiting): boolean {
+    if (healthy) return true;
+    const size = waitingSize + payload.length;
+    if (type === 'message.observed' && size > memoryLimit / 2) {
+      missed.add(sessionId);
+      marks?.hold(sessionId);
+      return false;
+    }
+    if (size <= memoryLimit) return true;
+    problems.note('EVENTS_DROPPED', { sessionId, detail: type });
+    return false;
   }
 
   function arm(ms: number): void {
@@ -139,6 +225,8 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       commit();
     });
   }
+  const armSoon = (): void => arm(clock.monotonic() - committedAt < groupMs.stream ? groupMs.stream : groupMs.first);
+  marks?.onUnwritten(armSoon);
 
   /** The mark need not be on disk at once: killed before, the worker sends the same events again, and the backend knows their ids. */
   function armMark(): void {
@@ -147,7 +235,7 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
       try {
         saveMark();
       } catch (error) {
-        log.error('How far the backend has read could not be written; it is tried again.', errorFields(error));
+        problems.note('STORE_WRITE_FAILED', { detail: 'acknowledgement', error });
         armMark();
       }
     });
@@ -172,10 +260,19 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
 
   return {
     append(sessionId, epoch, event) {
-      const seenKey = event.event === 'message.observed' ? event.payload.message.key : null;
-      const occurredAt = new Date(clock.now()).toISOString();
-      waiting.push({ sessionId, epoch, type: event.event, occurredAt, payload: JSON.stringify(event.payload), seenKey });
-      arm(clock.now() - committedAt < groupMs.stream ? groupMs.stream : groupMs.first);
+      try {
+        const seenKey = event.event === 'message.observed' ? event.payload.message.key : null;
+        const occurredAt = new Date(clock.now()).toISOString();
+        const { json: payload, shortened } = serialize(event.payload);
+        if (shortened) problems.note('EVENT_SHORTENED', { sessionId, detail: event.event });
+        const entry = { sessionId, epoch, type: event.event, occurredAt, payload, seenKey };
+        if (!fits(entry)) return;
+        waiting.push(entry);
+        waitingSize += payload.length;
+        armSoon();
+      } catch (error) {
+        problems.note('EVENT_SET_ASIDE', { sessionId, detail: event.event, error });
+      }
     },
 
     batch(limit) {
@@ -242,6 +339,9 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     onCommit: (next) => {
       listener = next;
     },
+    onMissed: (next) => {
+      missedListener = next;
+    },
     prune: store.transaction((): void => {
       const oldest = clock.now() - options.seenDays * dayMs;
       sql.pruneSeen.run(oldest);
@@ -249,15 +349,6 @@ export function createOutlet(options: { store: Store; clock: Clock; log: Log; ne
     }),
   };
 }
-
-const barePayload = (type: string, payload: string): string =>
-  isWorkerEventType(type)
-    ? JSON.stringify(withoutContent(type, JSON.parse(payload) as WorkerEventPayload<typeof type>))
-    : payload;
-
-/** The event as a session tells it that keeps metadata alone. */
-export const bareEvent = ({ event, payload }: WorkerEvent): WorkerEvent =>
-  ({ event, payload: withoutContent(event, payload) }) as WorkerEvent;
 
 const eventOf = (row: Row): OutletEvent => ({
   cursor: row.cursor,
@@ -267,9 +358,18 @@ const eventOf = (row: Row): OutletEvent => ({
   sequence: row.sequence,
   type: row.type,
   occurredAt: row.occurred_at,
-  // Our own JSON, written above from a checked payload.
-  payload: JSON.parse(row.payload) as Record<string, unknown>,
+  payload: parsed(row.payload),
 });
+
+/** Our own JSON. A row that the disk has damaged goes out without its payload: the backend refuses that one event, and it is parked. */
+function parsed(payload: string): Record<string, unknown> {
+  try {
+    return JSON.parse(payload) as Record<string, unknown>;
+  } catch (error) {
+    if (error instanceof SyntaxError) return {};
+    throw error;
+  }
+}
 
 function statements(store: Store) {
   return {

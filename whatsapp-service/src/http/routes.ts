@@ -126,11 +126,18 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
         return { output };
       }
       case 'messages.downloadMedia':
-        return sendBytes(res, await session.downloadMedia(String(input['whatsappId']), deadlineMs));
+        return sendBytes(res, await session.downloadMedia(...downloadOf(input, deadlineMs)));
       default:
         return { output: await session.run(operation, input, deadlineMs) };
     }
   });
+}
+
+function downloadOf(input: unknown, deadlineMs: number): [whatsappId: string, deadlineMs: number, maxBytes: number | undefined] {
+  const parsed = internalOperations['messages.downloadMedia'].input.safeParse(input);
+  if (!parsed.success)
+    throw new AppError('VALIDATION_FAILED', {}, 'Give the whatsappId of a message, and maxBytes as a number or not at all.');
+  return [parsed.data.whatsappId, deadlineMs, parsed.data.maxBytes];
 }
 
 const isInternal = (id: string): id is InternalOperationId => Object.hasOwn(internalOperations, id);

@@ -54,7 +54,12 @@ interface Row {
 }
 type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash'>;
 
-export function createSendRecord(store: Store, clock: Clock): SendRecord {
+export function createSendRecord(
+  store: Store,
+  clock: Clock,
+  /** Outcomes could not be written. They are in memory, and it is tried again. */
+  onFailure: (error: unknown) => void = () => undefined,
+): SendRecord {
   const sql = statements(store);
   const accepted = new Map<string, Accepted>();
   /** Outcomes on their way to disk. */
@@ -85,8 +90,9 @@ export function createSendRecord(store: Store, clock: Clock): SendRecord {
       armed = false;
       try {
         flush();
-      } catch {
-        arm(1_000); // A full disk: it is in memory, and on disk it says handed_over. The outlet, on the same disk, tells of it.
+      } catch (error) {
+        onFailure(error); // A full disk: on disk it says handed_over, from which a lookup finds the outcome.
+        arm(1_000);
       }
     });
   }

@@ -120,10 +120,10 @@ export function createSender(deps: SenderDeps): Sender {
         },
         async onHandover() {
           // The last look before anything can leave: a worker that was frozen meanwhile may have lost the session to another one.
-          if (!session.holdsLease()) throw new AppError('STALE_EPOCH', { reason: 'The lease ran out.' });
+          if (!session.lease.holds()) throw new AppError('STALE_EPOCH', { reason: 'The lease ran out.' });
           record.handOver(messageId);
           failPoint('send.handed-over');
-          return session.leasedUntil();
+          return session.lease.endsAt();
         },
       })
       .catch((error: unknown) => {

@@ -6,7 +6,7 @@ import type { SessionReason } from '@chasqui/shared';
  * | fate | then |
  * | --- | --- |
  * | again | a new browser on the same login, counted against MAX_RECONNECT_ATTEMPTS |
- * | again_uncounted | the same, as long as it takes: this machine has no network, which says nothing about the session |
+ * | again_uncounted | the same, as long as it takes: this machine has no network or no room on its disk, which says nothing about the session |
  * | down | `disconnected` until somebody starts it |
  * | unlinked | the same, and the login is deleted: WhatsApp has dropped it |
  * | error | `error` until somebody starts it: another try would end in the same way |
@@ -15,18 +15,19 @@ export type Fate = 'again' | 'again_uncounted' | 'down' | 'unlinked' | 'error';
 
 const special: Partial<Record<SessionReason, Fate>> = {
   NETWORK_UNREACHABLE: 'again_uncounted',
+  DISK_FULL: 'again_uncounted',
   QR_TIMEOUT: 'down',
   CONFLICT: 'down',
   LOGGED_OUT_BY_PHONE: 'unlinked',
   AUTH_FAILURE: 'error',
   PAIRING_REFUSED: 'error',
   BROWSER_NOT_FOUND: 'error',
+  SANDBOX_UNAVAILABLE: 'error',
   WHATSAPP_WEB_CHANGED: 'error',
   PROXY_UNREACHABLE: 'error',
   PROXY_AUTH_FAILED: 'error',
   PROFILE_LOCKED: 'error',
   PROFILE_CORRUPT: 'error',
-  DISK_FULL: 'error',
   ACCOUNT_RESTRICTED: 'error',
   ACCOUNT_BANNED: 'error',
   RECONNECT_EXHAUSTED: 'error',

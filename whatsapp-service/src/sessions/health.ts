@@ -20,7 +20,7 @@ export interface Health {
 }
 
 const deadlineMs = 4_000;
-/** Memory is looked at on every so manieth probe: reading it costs the kernel a walk over the pages. */
+/** Memory is measured with every sixth probe: reading it costs the kernel a walk over the pages. */
 const memoryEvery = 6;
 
 export function createHealth(options: {
@@ -31,14 +31,26 @@ export function createHealth(options: {
   onLost: (reason: SessionReason, detail: string) => void;
   /** Each time that it was measured, in megabytes. */
   onMemory: (mb: number) => void;
+  /** A round threw; probes go on. */
+  onFailure: (error: unknown) => void;
 }): Health {
   const { session, clock } = options;
-  const since = clock.now();
+  const since = clock.monotonic();
   let stopped = false;
   let count = 0;
   let last: { at: Date; ms: number } | null = null;
   let memory: { mb: number | null; processes: number } = { mb: null, processes: 0 };
   let cancel = (): void => undefined;
+
+  /** The next round comes whatever became of this one. */
+  async function rounds(): Promise<void> {
+    try {
+      await round();
+    } catch (error) {
+      options.onFailure(error);
+    }
+    if (!stopped) cancel = clock.after(options.everyMs, () => void rounds());
+  }
 
   async function once(): Promise<{ reason: SessionReason; detail: string } | null> {
     try {
@@ -57,7 +69,11 @@ export function createHealth(options: {
       options.onDoubt(doubt.reason);
       const lost = await once();
       if (stopped) return;
-      if (lost) return options.onLost(lost.reason, lost.detail);
+      if (lost) {
+        // Whoever is told decides what follows; this page is not probed any more.
+        stopped = true;
+        return options.onLost(lost.reason, lost.detail);
+      }
     }
     // The browser may end while it is looked at; its own signal tells that.
     if (count++ % memoryEvery === 0) {
@@ -67,9 +83,8 @@ export function createHealth(options: {
         .catch(() => memory);
       if (!stopped && memory.mb !== null) options.onMemory(memory.mb);
     }
-    if (!stopped) cancel = clock.after(options.everyMs, () => void round());
   }
-  cancel = clock.after(options.everyMs, () => void round());
+  cancel = clock.after(options.everyMs, () => void rounds());
 
   return {
     stop() {
@@ -81,7 +96,7 @@ export function createHealth(options: {
       memoryMb: memory.mb,
       cpuPercent: null,
       processes: memory.processes,
-      browserUptimeSeconds: Math.round((clock.now() - since) / 1000),
+      browserUptimeSeconds: Math.round((clock.monotonic() - since) / 1000),
       roundTripMs: last?.ms ?? null,
     }),
   };

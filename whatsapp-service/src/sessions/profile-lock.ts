@@ -11,8 +11,8 @@ import { sleep } from '../clock.js';
  * Chromium's names a host that may have been renamed with its container.
  *
  * The owner is a process (pid and its start time, so that a reused pid is somebody else) on a host since a boot. An owner on this
- * host is looked at in /proc. One on another host name (a recreated container, a shared disk) cannot be looked at: it counts as
- * living while it keeps touching its file.
+ * host is looked at in /proc. One on another host name (a recreated container, a shared disk) cannot be looked at: it is living when it
+ * touches its file while we watch. Its clock is never compared with ours, which may be hours apart or be set back.
  */
 const owner = z.object({
   pid: z.number().int(),
@@ -24,7 +24,10 @@ const owner = z.object({
 type Owner = z.infer<typeof owner>;
 
 const touchMs = 3_000;
+/** An owner on another host that has not touched its file for so long, measured by our own monotonic clock, is dead. */
 const foreignDeadAfterMs = 10_000;
+/** The same for a file that also looks old, so that a container that was recreated does not wait long. */
+const defaultOldDeadAfterMs = 4_000;
 
 export class LockHeldError extends Error {
   constructor(readonly holder: { pid: number; host: string }) {
@@ -38,7 +41,13 @@ export interface Lock {
 }
 
 /** Takes the lock or throws `LockHeldError`. Waits only for an owner on another host, until it is clear whether it lives. */
-export async function acquireLock(file: string, clock: Clock, signal?: AbortSignal): Promise<Lock> {
+export async function acquireLock(
+  file: string,
+  clock: Clock,
+  signal?: AbortSignal,
+  /** 0 where another lock already excludes owners on other hosts. */
+  oldDeadAfterMs = defaultOldDeadAfterMs,
+): Promise<Lock> {
   await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
   const me: Owner = {
     pid: process.pid,
@@ -47,6 +56,7 @@ export async function acquireLock(file: string, clock: Clock, signal?: AbortSign
     bootId: await bootId(),
     token: randomUUID(),
   };
+  const watch = createWatch(clock, oldDeadAfterMs);
   while (!(await tryCreate(file, me))) {
     const holder = await readOwner(file);
     if (holder === 'gone') continue;
@@ -54,7 +64,7 @@ export async function acquireLock(file: string, clock: Clock, signal?: AbortSign
       await removeDead(file, null);
       continue;
     }
-    const life = await lifeOf(holder, file, me);
+    const life = holder.host === me.host ? await lifeHere(holder, me) : await watch(file, holder.token);
     if (life === 'dead') await removeDead(file, holder.token);
     else if (life === 'living' || signal?.aborted) throw new LockHeldError({ pid: holder.pid, host: holder.host });
     else await sleep(clock, 500, signal);
@@ -106,14 +116,27 @@ async function readOwner(file: string): Promise<Owner | 'gone' | 'unreadable'> {
   }
 }
 
-async function lifeOf(holder: Owner, file: string, me: Owner): Promise<'living' | 'dead' | 'unknown'> {
-  if (holder.host !== me.host) {
-    const touched = await stat(file).then(
+/** Watches the file of an owner on another host, over several looks. */
+function createWatch(
+  clock: Clock,
+  oldDeadAfterMs: number,
+): (file: string, token: string) => Promise<'living' | 'dead' | 'unknown'> {
+  let seen: { token: string; touchedAt: number; since: number } | null = null;
+  return async (file, token) => {
+    const touchedAt = await stat(file).then(
       (found) => found.mtimeMs,
       () => 0,
     );
-    return Date.now() - touched > foreignDeadAfterMs ? 'dead' : 'unknown';
-  }
+    const before = seen;
+    if (before?.token !== token) seen = { token, touchedAt, since: clock.monotonic() };
+    else if (before.touchedAt !== touchedAt) return 'living';
+    const watchedMs = clock.monotonic() - (seen ?? before!).since;
+    const looksOld = clock.now() - touchedAt > foreignDeadAfterMs;
+    return watchedMs >= (looksOld ? oldDeadAfterMs : foreignDeadAfterMs) ? 'dead' : 'unknown';
+  };
+}
+
+async function lifeHere(holder: Owner, me: Owner): Promise<'living' | 'dead'> {
   if (holder.bootId !== me.bootId) return 'dead';
   if (!exists(holder.pid)) return 'dead';
   return holder.startTime === (await startTimeOf(holder.pid)) ? 'living' : 'dead';

@@ -36,7 +36,8 @@ export function createProfiles(options: { dir: string; clock: Clock; log: Log })
 
   async function lock(sessionId: string, signal?: AbortSignal): Promise<Lock> {
     try {
-      return await acquireLock(path.join(locks, `${sessionId}.lock`), clock, signal);
+      // The worker's own lock on the whole DATA_DIR has excluded other hosts: an old lock of one need not be watched.
+      return await acquireLock(path.join(locks, `${sessionId}.lock`), clock, signal, 0);
     } catch (error) {
       if (error instanceof LockHeldError) throw new EngineError('PROFILE_LOCKED', error.message);
       throw asEngineError(error);

@@ -1,5 +1,7 @@
 import { AppError, type HeartbeatReply, type ObservedSession, type WorkerSettings } from '@chasqui/shared';
-import type { Log } from '../log.js';
+import type { Clock } from '../clock.js';
+import { errorFields, type Log } from '../log.js';
+import { instant, type Instant } from './lease.js';
 import { isSessionId } from './profiles.js';
 import type { Session } from './session.js';
 
@@ -24,7 +26,7 @@ export interface Registry {
    * Does what a heartbeat's reply says. `askedAt` is when the heartbeat left: what somebody changed here since then is newer than
    * the reply and stays.
    */
-  obey(reply: HeartbeatReply, askedAt: number): Promise<void>;
+  obey(reply: HeartbeatReply, askedAt: Instant): Promise<void>;
   memoryMb(): number;
   drain(): void;
   isDraining(): boolean;
@@ -35,15 +37,19 @@ export function createRegistry(options: {
   create: (id: string) => Session;
   maxSessions: number;
   memoryLimitMb: number | null;
-  /** How long a lease lasts from the moment that the worker asked for it. Milliseconds. */
+  /** How long a lease holds from the moment at which the worker asked for it, where the backend does not say. Milliseconds. */
   leaseMs: number;
-  now: () => number;
-  /** From now on nothing of this session's content may lie on the disk. */
+  clock: Clock;
+  /** From now on nothing of this session's content may lie on the disk. May throw while the disk takes no writes; it is called again then. */
   onBare: (sessionId: string) => void;
   log: Log;
 }): Registry {
   const sessions = new Map<string, Session>();
   const bare = new Map<string, boolean>();
+  /** Sessions whose stored content is still to be removed. */
+  const unstripped = new Set<string>();
+  /** Sessions that are being brought to what a heartbeat said. A later heartbeat does not do it a second time meanwhile. */
+  const busy = new Set<string>();
   let draining = false;
 
   const running = (): Session[] => [...sessions.values()].filter((session) => session.isRunning());
@@ -65,37 +71,67 @@ export function createRegistry(options: {
   function heed(sessionId: string, settings: WorkerSettings | undefined): void {
     if (settings?.storage === undefined) return;
     const isBare = settings.storage === 'metadata';
-    if (isBare && bare.get(sessionId) !== true) options.onBare(sessionId);
+    if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
+    // First of all: what is written from now on has no content.
     bare.set(sessionId, isBare);
+    if (!isBare || !unstripped.has(sessionId)) return;
+    try {
+      options.onBare(sessionId);
+      unstripped.delete(sessionId);
+    } catch (error) {
+      options.log.error('Stored content could not be removed; the next heartbeat tries again.', {
+        sessionId,
+        ...errorFields(error),
+      });
+    }
   }
 
-  /** The session is not ours any more. The login stays: it is on this disk alone. */
-  async function giveBack(session: Session): Promise<void> {
-    if (session.isRunning()) {
-      options.log.warn('A session is not ours any more; its browser is stopped.', {
-        sessionId: session.id,
-        epoch: session.epoch(),
-      });
-      await session.stop({ logout: false, reason: 'WORKER_LOST' });
+  async function once(sessionId: string, what: () => Promise<void>): Promise<void> {
+    if (busy.has(sessionId)) return;
+    busy.add(sessionId);
+    try {
+      await what();
+    } finally {
+      busy.delete(sessionId);
     }
-    if (!session.isRunning()) sessions.delete(session.id);
+  }
+
+  /** The session belongs to another worker. The login stays: it is on this disk alone. Never rejects. */
+  async function giveBack(session: Session): Promise<void> {
+    const { id: sessionId } = session;
+    try {
+      if (session.isRunning()) {
+        options.log.warn('A session belongs to another worker now; its browser is stopped.', {
+          sessionId,
+          epoch: session.epoch(),
+        });
+        await session.stop({ logout: false, reason: 'WORKER_LOST' });
+      }
+      if (!session.isRunning()) sessions.delete(sessionId);
+    } catch (error) {
+      options.log.error('A session could not be given back; the next heartbeat tries again.', {
+        sessionId,
+        ...errorFields(error),
+      });
+    }
   }
 
   async function follow(
     { sessionId, state, epoch, deviceName, settings }: HeartbeatReply['desired'][number],
-    askedAt: number,
+    askedAt: Instant,
   ): Promise<void> {
     heed(sessionId, settings);
     const session = sessions.get(sessionId);
-    if (session && session.changedAt() >= askedAt) return;
+    if (session && session.changedAt() >= askedAt.monotonic) return;
     try {
       if (state === 'stopped') {
         if (session?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
       } else if (session && !session.isRunning() && !startsByItself(session)) registry.under(sessionId, epoch);
       else registry.init({ sessionId, epoch, deviceName, settings });
     } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      options.log.warn('A session could not be brought to what is desired.', { sessionId, state, code: error.code });
+      // One session's trouble is its own: the next heartbeat names it again.
+      const why = error instanceof AppError ? { code: error.code } : errorFields(error);
+      options.log.warn('A session could not be brought to its desired state.', { sessionId, state, ...why });
     }
   }
 
@@ -105,9 +141,11 @@ export function createRegistry(options: {
       if (draining) throw new AppError('SHUTTING_DOWN');
       heed(sessionId, settings);
       const session = known(sessionId);
+      const isNewEpoch = epoch !== undefined && epoch > session.epoch();
       checkEpoch(session, epoch);
-      // Whoever gives it under an epoch has just leased it to us.
-      if (epoch !== undefined) session.lease(options.now() + options.leaseMs);
+      // A new epoch is a new lease. A repeat under the same one is not: it may have waited for a process that was frozen.
+      if (epoch !== undefined && (isNewEpoch || !session.lease.wasGranted()))
+        session.lease.grant(instant(options.clock), options.leaseMs);
       if (session.isRunning()) return session;
       if (running().length >= options.maxSessions) throw new AppError('WORKER_CAPACITY', { limit: options.maxSessions });
       if (options.memoryLimitMb !== null && memoryMb() >= options.memoryLimitMb)
@@ -132,29 +170,33 @@ export function createRegistry(options: {
       return session.observe();
     },
     all: () => [...sessions.values()],
-    async obey({ leases, desired, revoke }, askedAt) {
+    async obey({ leases, desired, revoke, leaseMs = options.leaseMs }, askedAt) {
       for (const { sessionId, epoch, settings } of leases) {
         heed(sessionId, settings);
         const session = sessions.get(sessionId);
         // From when the heartbeat left: that it was long on its way must not make the lease longer. Two machines' clocks are never compared.
-        if (session?.epoch() === epoch) session.lease(askedAt + options.leaseMs);
+        if (session?.epoch() === epoch) session.lease.grant(askedAt, leaseMs);
       }
       const named = new Set([...leases, ...desired, ...revoke].map(({ sessionId }) => sessionId));
-      const nowhere = [...sessions.values()].filter(({ id, changedAt }) => !named.has(id) && changedAt() < askedAt);
+      const nowhere = [...sessions.values()].filter(({ id, changedAt }) => !named.has(id) && changedAt() < askedAt.monotonic);
       const taken = revoke.flatMap(({ sessionId, epoch }) => {
         const session = sessions.get(sessionId);
         // A revocation of an epoch before ours is old news.
         return session && epoch >= session.epoch() ? [session] : [];
       });
-      await Promise.all([...nowhere, ...taken].map(giveBack));
-      await Promise.all(desired.map((wish) => follow(wish, askedAt)));
+      // The desired ones do not wait for those that end.
+      await Promise.all([
+        ...[...nowhere, ...taken].map((session) => once(session.id, () => giveBack(session))),
+        ...desired.map((wish) => once(wish.sessionId, () => follow(wish, askedAt))),
+      ]);
     },
     memoryMb,
     drain: () => void (draining = true),
     isDraining: () => draining,
     async close() {
       draining = true;
-      await Promise.all(running().map((session) => session.stop({ logout: false, reason: 'WORKER_LOST' })));
+      // Each to its end, whatever becomes of the others.
+      await Promise.allSettled(running().map((session) => session.stop({ logout: false, reason: 'WORKER_LOST' })));
     },
   };
   return registry;

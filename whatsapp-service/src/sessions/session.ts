@@ -20,11 +20,13 @@ import {
 } from '../engine/engine.js';
 import type { WorkerEvent } from '../events/outlet.js';
 import { errorFields, type Log } from '../log.js';
+import type { Problems } from '../problems.js';
 import { createLane } from '../sends/lane.js';
 import { createCatchUp, type CatchUp } from './catch-up.js';
 import { fateOf } from './fates.js';
 import type { Gate } from './gate.js';
 import { createHealth, type Health } from './health.js';
+import { createLease, type Lease } from './lease.js';
 import type { Marks } from './marks.js';
 import type { Profile, Profiles } from './profiles.js';
 
@@ -48,22 +50,22 @@ export interface Session {
   readonly id: string;
   epoch(): number;
   adopt(epoch: number): void;
-  /** Until when the backend has leased it to us; only ever later. Without any word of a lease sends are not fenced. */
-  lease(until: number): void;
-  leasedUntil(): number;
-  holdsLease(): boolean;
+  /** What the backend granted this worker: until then it may send. */
+  readonly lease: Lease;
   /** Starts, or joins the start that is running. */
   start(deviceName: string | null): void;
   /** Stops the browser and keeps the login; `logout` unlinks the device and deletes the login. */
   stop(options: { logout: boolean; reason?: SessionReason }): Promise<void>;
   restart(): Promise<void>;
   isRunning(): boolean;
-  /** When somebody last asked for something else than was: what was decided elsewhere before that is out of date. */
+  /** When a change was last asked for, on the monotonic clock: what was decided elsewhere before that is out of date. */
   changedAt(): number;
   send(send: EngineSend, hooks: { onTurn: () => void; onHandover: () => Promise<number> }): ReturnType<EngineSession['send']>;
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
-  downloadMedia(whatsappId: string, deadlineMs: number): ReturnType<EngineSession['downloadMedia']>;
+  downloadMedia(whatsappId: string, deadlineMs: number, maxBytes?: number): ReturnType<EngineSession['downloadMedia']>;
   backfill(since: Date): void;
+  /** Messages of this session could not be kept; they are scanned for, now or with the next connection. */
+  missed(): void;
   observe(): ObservedSession;
 }
 
@@ -78,8 +80,11 @@ export interface SessionDeps {
   clock: Clock;
   random: () => number;
   log: Log;
+  problems: Problems;
   initTimeoutMs: number;
   probeMs: number;
+  /** After so many codes without a scan the session gives up with QR_TIMEOUT. A pairing code begins the count again. */
+  maxQrCodes: number;
   maxReconnectAttempts: number;
   /** Above so many megabytes the browser is started anew when nothing is to be sent. 0: never. */
   recycleAboveMb: number;
@@ -96,6 +101,8 @@ interface Part {
   catchUp: CatchUp | null;
   ready: boolean;
   proving: boolean;
+  /** QR codes that were shown. */
+  codes: number;
   /** The page was loaded anew for the present trouble: the next step is another browser. */
   reloaded: boolean;
 }
@@ -104,11 +111,18 @@ const probeDeadlineMs = 10_000;
 /** The browser must take the order to load the page anew within the first, and the page be proven within the second. */
 const reloadMs = { order: 4_000, step: 15_000 };
 const sendsFinishMs = 10_000;
-const launchEndsMs = 30_000;
+/** A start that was called off ends by its signal. What does not end in this time is left behind: a stop of the worker has 30 s in all. */
+const launchEndsMs = 12_000;
+/** Closing kills what does not end by itself within 5 s; this is for a close that hangs for a reason unknown. */
+const closeEndsMs = 15_000;
+/** What a send may take beyond its own deadline before the lane goes on without it. */
+const sendGraceMs = 10_000;
 /** Connected for so long, the losses before it are forgotten: a browser that crashes again and again is not started for ever. */
 const steadyMs = 30_000;
 /** After a code has expired the next one must have come. */
 const codeGraceMs = 30_000;
+/** The longest that a code of WhatsApp is shown. */
+const longestCodeMs = 120_000;
 const passkeyMs = 600_000;
 
 export function createSession(id: string, deps: SessionDeps): Session {
@@ -122,7 +136,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
   let attempts = 0;
   let losses = 0;
   let healing: { step: 'reload' | 'restart'; reason: SessionReason } | null = null;
-  let leasedUntil = Infinity;
+  const lease = createLease(clock);
   let changed = 0;
   let deviceName: string | null = null;
   let identity: Identity | null = null;
@@ -151,6 +165,10 @@ export function createSession(id: string, deps: SessionDeps): Session {
       },
     });
   }
+
+  /** Work that nobody awaits. */
+  const background = (detail: string, work: Promise<void>): void =>
+    void work.catch((error: unknown) => deps.problems.note('TASK_FAILED', { sessionId: id, detail, error }));
 
   function move(to: SessionStatus, why: SessionReason | null): void {
     if (to === status && why === reason) return;
@@ -191,6 +209,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       catchUp: null,
       ready: false,
       proving: false,
+      codes: 0,
       reloaded: false,
     };
     current = part;
@@ -227,7 +246,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
     part.abort.abort();
     if (!(await settlesWithin(clock, part.launched, launchEndsMs)))
       log.error('A start that was called off does not end.', { sessionId: id });
-    await part.session?.close();
+    const closing = part.session?.close() ?? Promise.resolve();
+    if (!(await settlesWithin(clock, closing, closeEndsMs))) log.error('A browser does not close.', { sessionId: id });
     await part.profile?.release();
   }
 
@@ -296,7 +316,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
     if (deps.recycleAboveMb === 0 || memoryMb <= deps.recycleAboveMb || status !== 'connected' || lane.depth() > 0) return;
     deps.emit({ event: 'session.recycled', payload: { reason: 'MEMORY_RECYCLED', memoryMb } });
     log.info('A browser has grown too big; it is started anew.', { sessionId: id, memoryMb });
-    void inOrder(async () => {
+    const recycling = inOrder(async () => {
       // Somebody may have sent or stopped meanwhile: the next look at its memory comes.
       if (!wanted || status !== 'connected' || lane.depth() > 0) return;
       await end();
@@ -304,6 +324,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       move('initializing', 'MEMORY_RECYCLED');
       begin();
     });
+    background('recycling', recycling);
   }
 
   function again(why: SessionReason, counted: boolean): void {
@@ -319,6 +340,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
 
   async function wipe(): Promise<void> {
     identity = null;
+    marks.release(id);
     marks.clearWatermark(id);
     await deps.profiles.wipe(id);
   }
@@ -352,14 +374,16 @@ export function createSession(id: string, deps: SessionDeps): Session {
         identity = signal.identity;
         if (current) current.ready = true;
         if (status !== 'connected' && status !== 'connecting') move('connecting', 'SYNCING');
-        return void prove(mine);
+        return background('proof', prove(mine));
       case 'line':
-        if (signal.up) return void (current?.ready && prove(mine));
+        if (signal.up) return current?.ready ? background('proof', prove(mine)) : undefined;
         if (status !== 'connected') return;
         move('connecting', 'RECONNECTING');
         return later(deps.initTimeoutMs, () => lose('NETWORK_UNREACHABLE', 'The line did not come back in time.'));
       case 'gone':
         return lose(signal.reason, signal.detail);
+      case 'unreadable':
+        return deps.problems.note('EVENT_UNREADABLE', { sessionId: id, detail: `${signal.what}: ${signal.detail}` });
       case 'event':
         if (signal.event.startsWith('message.')) failPoint('event.seen');
         deps.emit(signal);
@@ -370,10 +394,14 @@ export function createSession(id: string, deps: SessionDeps): Session {
   function showCode({ text, expiresAt }: { text: string; expiresAt: Date }): void {
     // A code in place of a connected page: whatever became of the login, a new browser shows it.
     if (status === 'connected') return lose('RECONNECTING', 'The page shows a code instead of the chats.');
+    if (current && qr?.text !== text) current.codes += 1;
+    if (current && current.codes > deps.maxQrCodes)
+      return lose('QR_TIMEOUT', 'As many codes were shown as QR_MAX_RETRIES allows.');
     qr = { text, expiresAt };
     move('qr_pending', 'WAITING_FOR_SCAN');
     deps.emit({ event: 'session.qr', payload: { qrText: text, expiresAt: expiresAt.toISOString() } });
-    const patience = Math.max(0, expiresAt.getTime() - clock.now()) + codeGraceMs;
+    // The wall clock may jump between the making of the code and now.
+    const patience = Math.min(longestCodeMs, Math.max(0, expiresAt.getTime() - clock.now())) + codeGraceMs;
     later(patience, () => lose('PAGE_UNRESPONSIVE', 'The code expired and no other came.'));
   }
 
@@ -411,14 +439,16 @@ export function createSession(id: string, deps: SessionDeps): Session {
       clock,
       everyMs: deps.probeMs,
       onLost: (why, detail) => {
-        if (mine === turn) void climb(mine, part, session, why, detail);
+        if (mine === turn) background('reload', climb(mine, part, session, why, detail));
       },
       onMemory: (mb) => {
         if (mine === turn) recycle(mb);
       },
+      onFailure: (error) => deps.problems.note('TASK_FAILED', { sessionId: id, detail: 'health probe', error }),
       onDoubt: (why) => deps.emit({ event: 'session.heal', payload: { step: 'probe', reason: why, ok: false } }),
     });
-    part.catchUp ??= createCatchUp({ sessionId: id, session, marks, emit: deps.emit, clock, log });
+    const { random, problems, emit } = deps;
+    part.catchUp ??= createCatchUp({ sessionId: id, session, marks, emit, clock, random, log, problems });
     void part.catchUp.run(null);
   }
 
@@ -426,6 +456,26 @@ export function createSession(id: string, deps: SessionDeps): Session {
     if (status !== 'connected' || !current?.session)
       throw new AppError('SESSION_NOT_CONNECTED', { status, reason: reasonOf(reason) });
     return current.session;
+  }
+
+  /**
+   * The engine ends every send by its deadline. One that hangs all the same must not stop the lane: it is given up, and can no longer hand
+   * its message over. Rejects then; the record says whether the message was handed over before.
+   */
+  async function bounded(
+    session: EngineSession,
+    send: EngineSend,
+    onHandover: () => Promise<number>,
+  ): ReturnType<EngineSession['send']> {
+    let givenUp = false;
+    const sending = session.send(send, async () => {
+      if (givenUp) throw new AppError('OPERATION_TIMEOUT', { operation: 'send', effect: 'none' });
+      return onHandover();
+    });
+    if (await settlesWithin(clock, sending, send.deadlineMs + sendGraceMs)) return sending;
+    givenUp = true;
+    sending.catch(() => undefined); // Whatever it ends in, its outcome was told.
+    throw new Error('A send did not end by its deadline.');
   }
 
   async function unlink(): Promise<void> {
@@ -444,13 +494,14 @@ export function createSession(id: string, deps: SessionDeps): Session {
     id,
     epoch: () => epoch,
     adopt(next) {
-      epoch = next;
+      // On the disk first: events carry the epoch from there. When that fails nothing has changed, and the next command tries again.
       marks.raiseEpoch(id, next);
+      epoch = next;
       deps.readopt(next);
       if (reason !== 'NOT_STARTED') tell();
     },
     start(name) {
-      changed = clock.now();
+      changed = clock.monotonic();
       if (name !== null) deviceName = name;
       if (wanted) return;
       wanted = true;
@@ -458,12 +509,15 @@ export function createSession(id: string, deps: SessionDeps): Session {
       losses = 0;
       // A stop that still runs would take the new browser for the one it ends.
       if (waitingOrders === 0) return begin();
-      void orders.then(() => {
-        if (wanted && !current) begin();
-      });
+      background(
+        'start',
+        orders.then(() => {
+          if (wanted && !current) begin();
+        }),
+      );
     },
     stop({ logout, reason: why }) {
-      changed = clock.now();
+      changed = clock.monotonic();
       wanted = false;
       return inOrder(async () => {
         if (status === 'connected') await lane.idle(sendsFinishMs);
@@ -482,7 +536,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       });
     },
     restart() {
-      changed = clock.now();
+      changed = clock.monotonic();
       wanted = true;
       return inOrder(async () => {
         await lane.idle(sendsFinishMs);
@@ -495,11 +549,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
         if (wanted) begin();
       });
     },
-    lease(until) {
-      leasedUntil = leasedUntil === Infinity ? until : Math.max(leasedUntil, until);
-    },
-    leasedUntil: () => leasedUntil,
-    holdsLease: () => clock.now() < leasedUntil,
+    lease,
     changedAt: () => changed,
     isRunning: () => wanted,
     async send(send, { onTurn, onHandover }) {
@@ -507,7 +557,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       return lane.run(async () => {
         const session = connected();
         onTurn();
-        return session.send(send, onHandover);
+        return bounded(session, send, onHandover);
       });
     },
     async run(operation, input, deadlineMs) {
@@ -515,15 +565,21 @@ export function createSession(id: string, deps: SessionDeps): Session {
       if (!session) throw new AppError('SESSION_STATE_CONFLICT', { status });
       const output = await session.run(operation, input, deadlineMs);
       if (operation === 'session.pairingCode') {
+        if (current) current.codes = 0;
         const { code, expiresAt } = output as { code: string; expiresAt: string };
         deps.emit({ event: 'session.pairing_code', payload: { code, expiresAt, phoneNumber: String(input['phoneNumber']) } });
       }
       return output;
     },
-    downloadMedia: (whatsappId, deadlineMs) => connected().downloadMedia(whatsappId, deadlineMs),
+    downloadMedia: (whatsappId, deadlineMs, maxBytes) => connected().downloadMedia(whatsappId, deadlineMs, maxBytes),
     backfill(since) {
       connected();
       void current?.catchUp?.run(since);
+    },
+    missed() {
+      if (current?.catchUp) current.catchUp.missed();
+      // The next connection scans from the mark on the disk.
+      else marks.release(id);
     },
     observe: () => ({
       sessionId: id,

@@ -186,8 +186,9 @@ test.each([
   ['net::ERR_PROXY_AUTH_UNSUPPORTED', 'PROXY_AUTH_FAILED'],
   ['Failed to launch the browser process! spawn /no/such ENOENT', 'BROWSER_NOT_FOUND'],
   ['something else', 'BROWSER_CRASHED'],
-])('a start that failed with "%s" is told as %s', (words, reason) => {
-  const config = { path: null, profile: 'lean' } as const;
-  expect(launchError(new Error(words), config).reason).toBe(reason);
-  expect(launchError(words, config).reason).toBe(reason);
+])('a start that failed with "%s" is told as %s', async (words, reason) => {
+  const config = { path: null, profile: 'lean', args: [] } as const;
+  const soundSandbox = async (): Promise<null> => null;
+  expect((await launchError(new Error(words), config, soundSandbox)).reason).toBe(reason);
+  expect((await launchError(words, config, soundSandbox)).reason).toBe(reason);
 });

@@ -11,6 +11,7 @@ let server: Server;
 let browser: Browser;
 let page: Page;
 const heard: unknown[][] = [];
+const failures: string[][] = [];
 
 beforeAll(async () => {
   server = createServer((_req, res) => void res.setHeader('content-type', 'text/html').end('<title>a page</title>'));
@@ -22,7 +23,7 @@ beforeAll(async () => {
     headless: 'shell',
   });
   page = await browser.newPage();
-  const expose = createOneWay(page);
+  const expose = createOneWay(page, (name, error) => void failures.push([name, String(error)]));
   await expose('first', (...args) => void heard.push(['first', ...args]));
   await expose('second', (...args) => void heard.push(['second', ...args]));
 }, 30_000);

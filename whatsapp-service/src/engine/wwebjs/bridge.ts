@@ -72,17 +72,27 @@ function catching(source: string): (...args: unknown[]) => unknown {
   return fn;
 }
 
-/** Rebuilds `_serialized` from the parts of every id that lacks it, in place. Gives whether one did. */
+/**
+ * Rebuilds `_serialized` from the parts of every id that lacks it, in place. Returns whether one did. Without recursion: the data comes from
+ * outside, and its depth must not decide over the stack.
+ */
 export function addSerialized(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
+  // Parents come before their children, so that the reverse order has every id's parts complete before the id itself.
+  const objects: Record<string, unknown>[] = [];
+  const push = (candidate: unknown): void => {
+    if (typeof candidate === 'object' && candidate !== null) objects.push(candidate as Record<string, unknown>);
+  };
+  push(value);
+  for (let index = 0; index < objects.length; index += 1) for (const inner of Object.values(objects[index]!)) push(inner);
   let added = false;
-  for (const inner of Object.values(value)) added = addSerialized(inner) || added;
-  const fields = value as Record<string, unknown>;
-  if (Array.isArray(value) || typeof fields['_serialized'] === 'string') return added;
-  const written = writtenId(fields);
-  if (written === null) return added;
-  fields['_serialized'] = written;
-  return true;
+  for (const fields of objects.reverse()) {
+    if (Array.isArray(fields) || typeof fields['_serialized'] === 'string') continue;
+    const written = writtenId(fields);
+    if (written === null) continue;
+    fields['_serialized'] = written;
+    added = true;
+  }
+  return added;
 }
 
 function writtenId(fields: Record<string, unknown>): string | null {

@@ -39,6 +39,21 @@ const quiet = [
 /** Chromium refuses to run as root with its sandbox: `standard` then goes without it, `hardened` does not start at all. */
 const asRoot = (): boolean => process.getuid?.() === 0;
 
+/**
+ * What a browser needs of our environment. Everything else stays out of it, the service key above all: the environment lies in the memory
+ * of every process of the browser, the one that runs the page included.
+ */
+const passedOn =
+  /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TMP|TEMP|XDG_\w+|FONTCONFIG_\w+|LD_LIBRARY_PATH|DISPLAY|WAYLAND_DISPLAY|SSL_CERT_FILE|SSL_CERT_DIR|NSS_\w+|SystemRoot|windir|APPDATA|LOCALAPPDATA|ProgramFiles|ProgramData|USERPROFILE)$/i;
+
+export const browserEnvironment = (env: NodeJS.ProcessEnv): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(env).flatMap(([name, value]) => (value !== undefined && passedOn.test(name) ? [[name, value]] : [])),
+  );
+
+export const usesSandbox = ({ profile, args }: BrowserConfig): boolean =>
+  profile !== 'lean' && !(profile === 'standard' && asRoot()) && !args.includes('--no-sandbox');
+
 export function launchOptions({ path, profile, args }: BrowserConfig): LaunchOptions {
   const own = profile === 'lean' ? lean : profile === 'standard' && asRoot() ? ['--no-sandbox'] : [];
   const isShell = path !== null && /headless[-_]shell/.test(basename(path));
@@ -51,6 +66,7 @@ export function launchOptions({ path, profile, args }: BrowserConfig): LaunchOpt
     handleSIGINT: false,
     handleSIGTERM: false,
     handleSIGHUP: false,
+    env: browserEnvironment(process.env),
     args: [...quiet, ...own, ...args],
   };
 }

@@ -1,4 +1,4 @@
-import { AppError, phoneOf } from '@chasqui/shared';
+import { phoneOf } from '@chasqui/shared';
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Page } from 'puppeteer';
 import { EngineError, type Engine, type EngineSession, type EngineSignal, type Identity, type LaunchOptions } from '../engine.js';
@@ -7,14 +7,17 @@ import { addSerialized, callPage, installBridge } from './bridge.js';
 import { closeBrowser, currentUserAgent, launchOptions, processTree, type BrowserConfig } from './browser.js';
 import { mends } from './compat/index.js';
 import { within } from './deadline.js';
+import { downloadMedia } from './download.js';
 import { guardHandlers } from './guard.js';
 import { createIdentities } from './identities.js';
 import { launchError, wordsOf } from './launch-error.js';
+import { sandboxTrouble } from './sandbox.js';
 import { library, type AuthStrategy, type LibraryClient } from './library.js';
 import { listen } from './listen.js';
 import { runOperation } from './operations/index.js';
 import type { PageIdentity } from './operations/profile.js';
 import { installCore } from './page/core.js';
+import { installDownload } from './page/download.js';
 import { installRead } from './page/read.js';
 import { installSend } from './page/send.js';
 import { installWatch } from './page/watch.js';
@@ -26,6 +29,8 @@ export interface EngineConfig {
   browser: BrowserConfig;
   /** How long the page may take to load. */
   loadTimeoutMs: number;
+  /** Bytes of a file that a message brings, where a download does not say. */
+  maxFileSize?: number;
   /** Failures that change nothing for the caller but that somebody should know of. Never content, numbers or codes. */
   onOddity?: (sentence: string, fields: Record<string, unknown>) => void;
   /** Off only in tests that show that the mends are needed. */
@@ -36,6 +41,12 @@ export interface EngineConfig {
 export const createEngine = (config: EngineConfig): Engine => ({ launch: (options) => launch(config, options) });
 
 const calledOff = (): EngineError => new EngineError('USER_STOPPED', 'The start was called off.');
+
+/** As MAX_FILE_SIZE. */
+const defaultMaxFileSize = 10 * 1024 * 1024;
+
+/** The kind of an error, without what it may quote of a message. */
+const detailOf = (error: unknown): string => (error instanceof Error ? error.name : typeof error);
 
 type Gone = Extract<EngineSignal, { type: 'gone' }>['reason'];
 
@@ -89,13 +100,17 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
   const identities = createIdentities(page);
   const sending = createSending(page);
   const probe = createProbe(page);
-  const backfill = createBackfill(page, identities);
+  const backfill = createBackfill(page, identities, unreadable);
 
   /** The first reason counts: what follows a crash or a logout is its echo. */
   function lose(reason: Gone, detail: string): void {
     if (gone || closed) return;
     gone = true;
     onSignal({ type: 'gone', reason, detail });
+  }
+
+  function unreadable(what: string, error: unknown): void {
+    onSignal({ type: 'unreadable', what, detail: detailOf(error) });
   }
 
   const fromPage: Record<string, (payload: never) => void> = {
@@ -139,15 +154,18 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       fromPage[kind]?.(payload);
     });
     await current.evaluateOnNewDocument(installCore);
-    for (const install of [installWatch, installRead, installSend]) await current.evaluateOnNewDocument(install);
+    for (const install of [installWatch, installRead, installSend, installDownload]) await current.evaluateOnNewDocument(install);
     if (config.compat === false) return;
     installBridge(current, () => undefined);
     for (const mend of mends) await current.evaluateOnNewDocument(mend.install);
   }
 
   /** Linked, but the library could not hang itself into the page: it would stay silent for ever, so the page is given up. */
-  function onInnerFailure(name: string, error: unknown): void {
+  function onInnerFailure(name: string, error: unknown, args: readonly unknown[]): void {
     if (closed || gone) return;
+    // The library makes an object of each message first. What it cannot make one of is still a message for us.
+    if (name === 'onAddMessageEvent') messageCreated(args[0]);
+    else if (name !== 'onAppStateHasSyncedEvent') unreadable(name, error);
     config.onOddity?.('A handler of the library failed.', { handler: name, error: wordsOf(error) });
     if (name === 'onAppStateHasSyncedEvent') lose('PAGE_CRASHED', `The library could not attach: ${wordsOf(error)}`);
   }
@@ -183,13 +201,14 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     };
     onSignal({ type: 'ready', identity });
   }
-  const { chatChanged } = listen(client, {
+  const { chatChanged, messageCreated } = listen(client, {
     identities,
     onSignal,
     isInFlight: sending.isInFlight,
     isOver: () => closed || gone,
     onReady: () => onReady().catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error))),
     lose,
+    onUnreadable: unreadable,
   });
 
   /** Resolves when the page has loaded. What fails later is told by a signal; signals may come before. */
@@ -208,7 +227,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       // A launch that is still under way ends by `abort`, by its browser's end, or fails: nothing of it is left behind.
       await within(running, 5000, 'The end of the start').catch(() => undefined);
       await close();
-      throw abort.aborted ? calledOff() : launchError(error, config.browser);
+      throw abort.aborted ? calledOff() : await launchError(error, config.browser, sandboxTrouble);
     }
     running.catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error)));
     abort.addEventListener('abort', () => void close());
@@ -233,19 +252,8 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     },
     compat: () => reports.all(),
     pids: async () => (browser && !closed ? processTree(browser) : []),
-    async downloadMedia(whatsappId, deadlineMs) {
-      const found = await callPage<{ whatsappId: string; hasMedia: boolean } | null>(
-        page(),
-        'locate',
-        { whatsappId },
-        deadlineMs,
-      );
-      if (!found?.hasMedia) throw new AppError('MEDIA_NOT_FOUND', { whatsappId });
-      const message = await within(client.getMessageById(found.whatsappId), deadlineMs, 'Finding the message');
-      const media = await within(message?.downloadMedia() ?? Promise.resolve(undefined), deadlineMs, 'The download');
-      if (!media?.data) throw new AppError('MEDIA_EXPIRED', { whatsappId });
-      return { bytes: Buffer.from(media.data, 'base64'), mimetype: media.mimetype, filename: media.filename ?? null };
-    },
+    downloadMedia: (whatsappId, deadlineMs, maxBytes = config.maxFileSize ?? defaultMaxFileSize) =>
+      downloadMedia(page, { whatsappId, maxBytes, deadlineMs }),
     async logout() {
       loggingOut = true;
       await callPage(page(), 'logout', {}, 10_000);

@@ -8,12 +8,15 @@ export type ChatChange = 'archived' | 'unarchived' | 'removed' | 'unread';
 export interface Guarding {
   /** A change of a chat, told by the page itself. */
   onChat: (id: string, change: ChatChange, unreadCount: number | null) => void;
-  /** A handler of the library failed; `name` is the function that the page called. */
-  onFailure: (name: string, error: unknown) => void;
+  /** A handler of the library failed; `name` is the function that the page called, `args` what with. */
+  onFailure: (name: string, error: unknown, args: readonly unknown[]) => void;
 }
 
 /** Whose answer the library's code in the page waits for, or uses: a code for the phone, and the end of a log out. */
 const answered = new Set(['onCodeReceivedEvent', 'onLogoutEvent']);
+
+/** Functions that the page calls with a list. The library's loops end at the first bad item, so each item is handed over alone. */
+const lists = new Set(['onReaction', 'onPollVoteEvent']);
 
 type Handler = (...args: unknown[]) => unknown;
 const fields = (value: unknown): Record<string, unknown> =>
@@ -38,15 +41,22 @@ export function guardHandlers(page: Page, { onChat, onFailure }: Guarding): void
     onRemoveChatEvent: (chat) => tell(chat, 'removed'),
     onArchiveChatEvent: (chat, archived) => tell(chat, archived === true ? 'archived' : 'unarchived'),
   };
-  const exposeOneWay = createOneWay(page);
+  const exposeOneWay = createOneWay(page, (name, error) => onFailure(name, error, []));
   const guarded = (name: string, handler: Handler): Promise<void> => {
-    const told = async (...args: unknown[]): Promise<unknown> => {
+    const guardedCall = async (...args: unknown[]): Promise<unknown> => {
       try {
         return await (own[name] ?? handler)(...args);
       } catch (error) {
-        onFailure(name, error);
+        onFailure(name, error, args);
         throw error; // The page learns of it too: some of its code waits for an answer.
       }
+    };
+    const told = async (...args: unknown[]): Promise<unknown> => {
+      const [items] = args;
+      if (!lists.has(name) || !Array.isArray(items)) return guardedCall(...args);
+      // In order, without waiting in between: the library's handlers of these emit at once.
+      await Promise.allSettled(items.map((item) => guardedCall([item])));
+      return undefined;
     };
     return answered.has(name) ? expose(name, told) : exposeOneWay(name, (...args) => void told(...args).catch(() => undefined));
   };

@@ -1,12 +1,27 @@
 import { parseAddress, phoneOf, type Contact } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import { callPage } from './bridge.js';
+import { DeadlineError } from './deadline.js';
 
 interface Described {
   id: string;
   lid: string | null;
   phone: string | null;
   name: string | null;
+}
+
+const deadlineMs = 5_000;
+const maxName = 256;
+
+function describedOf(answer: unknown): Described[] {
+  if (typeof answer !== 'object' || answer === null) return [];
+  const fields = answer as Record<string, unknown>;
+  const text = (name: string): string | null => {
+    const value = fields[name];
+    return typeof value === 'string' ? value.slice(0, maxName) : null;
+  };
+  const id = text('id');
+  return id === null ? [] : [{ id, lid: text('lid'), phone: text('phone'), name: text('name') }];
 }
 
 /**
@@ -16,13 +31,30 @@ interface Described {
 export function createIdentities(page: () => Page) {
   const known = new Map<string, Described>();
 
+  /** Null when the page did not answer in time. */
+  async function ask(ids: readonly string[]): Promise<unknown[] | null> {
+    try {
+      const answers = await callPage<unknown>(page(), 'describe', { ids }, deadlineMs);
+      return Array.isArray(answers) ? answers : [];
+    } catch (error) {
+      return error instanceof DeadlineError ? null : []; // Anything else: the page cannot tell.
+    }
+  }
+
   return {
-    /** Asks the page for those that are not known yet; afterwards `contact` and `name` answer without waiting. Never rejects. */
-    async learn(ids: readonly (string | null)[]): Promise<void> {
+    /**
+     * Asks the page for those that are not known yet; afterwards `contact` and `name` answer without waiting. Never rejects.
+     * Returns false when the page did not answer in time: then the names stay empty, as they do for whatever else goes wrong.
+     */
+    async learn(ids: readonly (string | null)[]): Promise<boolean> {
       const asked = [...new Set(ids)].filter((id): id is string => id !== null && parseAddress(id) !== null && !known.has(id));
-      if (asked.length === 0) return;
-      const answers = await callPage<Described[]>(page(), 'describe', { ids: asked }, 5000).catch((): Described[] => []);
-      for (const answer of answers) if (answer.lid ?? answer.phone ?? answer.name) known.set(answer.id, answer);
+      if (asked.length === 0) return true;
+      const answers = await ask(asked);
+      if (answers === null) return false;
+      // In the page runs WhatsApp's code, and what else gets in there: only what has the form of an answer is kept.
+      for (const answer of answers.flatMap(describedOf))
+        if (answer.lid ?? answer.phone ?? answer.name) known.set(answer.id, answer);
+      return true;
     },
     contact(id: string): Contact {
       const found = known.get(id);

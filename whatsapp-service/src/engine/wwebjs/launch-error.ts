@@ -20,16 +20,22 @@ const causes: readonly (readonly [RegExp, SessionReason])[] = [
   [/ENOSPC|No space left/, 'DISK_FULL'],
 ];
 
-const noSandbox =
-  'The profile hardened wants Chromium’s sandbox, and it is not possible here: as root there is none, otherwise user namespaces must be allowed. Run as another user, or set BROWSER_PROFILE to standard or lean.';
-
-export function launchError(error: unknown, { path, profile }: Pick<BrowserConfig, 'path' | 'profile'>): EngineError {
+/**
+ * The error of a launch with its reason. A browser that ended while it started may have been killed, which is worth another try, or may
+ * lack its sandbox, which is not: `sandboxTrouble` finds out, and returns null where the sandbox is not the cause. Never rejects.
+ */
+export async function launchError(
+  error: unknown,
+  config: BrowserConfig,
+  sandboxTrouble: (config: BrowserConfig) => Promise<string | null>,
+): Promise<EngineError> {
   if (error instanceof EngineError) return error;
   if (error instanceof DeadlineError) return new EngineError('PAGE_LOAD_TIMEOUT', error.message);
   const words = wordsOf(error);
   const reason = causes.find(([form]) => form.test(words))?.[1] ?? 'BROWSER_CRASHED';
-  // Chromium writes why it will not start to a place that a start over a pipe does not show.
-  if (reason === 'BROWSER_CRASHED' && profile === 'hardened')
-    return new EngineError('BROWSER_NOT_FOUND', `${noSandbox} (${words})`);
-  return new EngineError(reason, reason === 'BROWSER_NOT_FOUND' ? `${words} (BROWSER_PATH: ${path ?? 'not set'})` : words);
+  if (reason === 'BROWSER_CRASHED') {
+    const trouble = await sandboxTrouble(config);
+    if (trouble !== null) return new EngineError('SANDBOX_UNAVAILABLE', trouble);
+  }
+  return new EngineError(reason, reason === 'BROWSER_NOT_FOUND' ? `${words} (BROWSER_PATH: ${config.path ?? 'not set'})` : words);
 }

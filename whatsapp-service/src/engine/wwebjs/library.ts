@@ -56,3 +56,13 @@ const load = createRequire(import.meta.url);
 /** Loaded on first use: it pulls in puppeteer and ffmpeg's wrapper, about 150 ms. */
 export const library = (): Library => load('whatsapp-web.js') as Library;
 export const libraryUtil = (): LibraryUtil => load('whatsapp-web.js/src/util/Util.js') as LibraryUtil;
+
+/** The browser that puppeteer has downloaded, where there is one. */
+export function bundledBrowser(): string | null {
+  const { executablePath } = load('puppeteer') as { executablePath: () => string };
+  try {
+    return executablePath();
+  } catch {
+    return null; // There is none.
+  }
+}

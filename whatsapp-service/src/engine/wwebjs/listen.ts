@@ -1,18 +1,20 @@
 import type { EngineSignal } from '../engine.js';
+import { createEventQueue } from './event-queue.js';
 import type { ChatChange } from './guard.js';
 import type { Identities } from './identities.js';
 import type { LibraryClient } from './library.js';
+import { happenedAt } from './time.js';
 import {
   chatIdOf,
   chatTypeOf,
   idText,
+  idsOf,
   isEdit,
   isFromMe,
   isNotice,
   keyOf,
-  observe,
+  observeAny,
   personOf,
-  timeOf,
   whatsappIdOf,
   type RawMessage,
 } from './translate.js';
@@ -25,7 +27,13 @@ interface Listening {
   isInFlight: (key: string) => boolean;
   onReady: () => Promise<void>;
   lose: (reason: 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE', detail: string) => void;
+  /** An event could not be read, wholly or in part. `what` is its name; those behind it go on. */
+  onUnreadable: (what: string, error: unknown) => void;
 }
+
+/** How long one event waits for the page to say who is behind its ids. */
+const identifyMs = 5_000;
+const maxPeople = 2_000;
 
 /** WhatsApp shows a first code for a minute and the next ones for 20 seconds each; a code is told as good for the shorter time. */
 const codeLifeMs = 20_000;
@@ -36,21 +44,24 @@ const rawOf = (message: unknown): RawMessage => fields(fields(message)['_data'] 
 
 /**
  * The library's events → signals. People behind ids are asked of the page, so that takes a moment; one queue keeps the order in which
- * things happened. Handlers are idempotent: `ready` comes again after a reload, acks repeat.
+ * things happened. Handlers are idempotent: `ready` comes again after a reload, acks repeat. Each event fails alone.
  */
-export function listen(client: LibraryClient, { identities, onSignal, isOver, isInFlight, onReady, lose }: Listening) {
-  let tail: Promise<void> = Promise.resolve();
-  const inOrder = (ids: readonly (string | null)[], tell: () => void): void => {
-    tail = tail.then(async () => {
-      if (isOver()) return;
-      await identities.learn(ids);
-      tell();
-    });
+export function listen(
+  client: LibraryClient,
+  { identities, onSignal, isOver, isInFlight, onReady, lose, onUnreadable }: Listening,
+) {
+  const queue = createEventQueue({ isOver, prepareMs: identifyMs, onSkipped: onUnreadable });
+  const inOrder: InOrder = (what, ids, emit) => queue.push(what, () => identities.learn(ids.slice(0, maxPeople)), emit);
+  const guarded = (what: string, handle: () => void): void => {
+    if (isOver()) return;
+    try {
+      handle();
+    } catch (error) {
+      onUnreadable(what, error);
+    }
   };
   const on = (event: string, handler: (...args: unknown[]) => void): void => {
-    client.on(event, (...args: unknown[]) => {
-      if (!isOver()) handler(...args);
-    });
+    client.on(event, (...args: unknown[]) => guarded(event, () => handler(...args)));
   };
   const chatRef = (id: string) => ({ id, type: chatTypeOf(id), name: identities.name(id) });
   const aboutMessage = (raw: RawMessage) => ({
@@ -72,29 +83,28 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, is
         : undefined,
   );
 
-  on('message_create', (message) => {
-    const raw = rawOf(message);
+  function messageCreated(given: unknown): void {
+    const raw = rawOf(given);
     if (isNotice(raw) || isInFlight(keyOf(raw))) return;
-    inOrder([chatIdOf(raw), personOf(raw)], () =>
-      onSignal({
-        type: 'event',
-        event: 'message.observed',
-        payload: { message: observe(raw, identities.contact, identities.name), origin: 'live' },
-      }),
-    );
-  });
+    inOrder('message_create', [chatIdOf(raw), personOf(raw)], () => {
+      const { message, error } = observeAny(raw, identities.contact, identities.name);
+      if (error !== null || message === null) onUnreadable('message_create', error ?? new Error('The message has no key.'));
+      if (message !== null) onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'live' } });
+    });
+  }
+  on('message_create', messageCreated);
   on('message_ack', (message, ack) => {
     const raw = rawOf(message);
     if (!isFromMe(raw) || typeof ack !== 'number') return;
     const reader = chatTypeOf(chatIdOf(raw)) === 'private' ? chatIdOf(raw) : null;
-    inOrder([chatIdOf(raw)], () =>
+    inOrder('message_ack', [chatIdOf(raw)], () =>
       onSignal({ type: 'event', event: 'message.ack', payload: { ...aboutMessage(raw), ack, participant: contactOf(reader) } }),
     );
   });
   on('message_edit', (message, body, before) => {
     const raw = rawOf(message);
     if (!isEdit(raw, body, before)) return;
-    inOrder([chatIdOf(raw)], () =>
+    inOrder('message_edit', [chatIdOf(raw)], () =>
       onSignal({
         type: 'event',
         event: 'message.edited',
@@ -104,7 +114,9 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, is
   });
   on('message_revoke_everyone', (message) => {
     const raw = rawOf(message);
-    inOrder([chatIdOf(raw)], () => onSignal({ type: 'event', event: 'message.revoked', payload: aboutMessage(raw) }));
+    inOrder('message_revoke_everyone', [chatIdOf(raw)], () =>
+      onSignal({ type: 'event', event: 'message.revoked', payload: aboutMessage(raw) }),
+    );
   });
   on('message_reaction', (given) => {
     const reaction = fields(given);
@@ -112,7 +124,7 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, is
     const sender = idText(reaction['senderId']);
     const raw = { id: parent };
     const emoji = typeof reaction['reaction'] === 'string' && reaction['reaction'] !== '' ? reaction['reaction'] : null;
-    inOrder([chatIdOf(raw), sender], () =>
+    inOrder('message_reaction', [chatIdOf(raw), sender], () =>
       onSignal({
         type: 'event',
         event: 'message.reaction',
@@ -124,10 +136,11 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, is
     const vote = fields(given);
     const raw = { id: fields(vote['parentMsgKey']) };
     const voter = idText(vote['voter']);
-    const options = (Array.isArray(vote['selectedOptions']) ? vote['selectedOptions'] : []).flatMap((option) =>
+    const chosen: unknown[] = Array.isArray(vote['selectedOptions']) ? vote['selectedOptions'].slice(0, 100) : [];
+    const options = chosen.flatMap((option) =>
       typeof fields(option)['name'] === 'string' ? String(fields(option)['name']) : [],
     );
-    inOrder([chatIdOf(raw), voter], () =>
+    inOrder('vote_update', [chatIdOf(raw), voter], () =>
       onSignal({ type: 'event', event: 'poll.vote', payload: { ...aboutMessage(raw), contact: contactOf(voter), options } }),
     );
   });
@@ -135,7 +148,7 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, is
     const call = fields(given);
     if (call['fromMe'] === true) return;
     const caller = idText(call['from']);
-    inOrder([caller], () =>
+    inOrder('call', [caller], () =>
       onSignal({
         type: 'event',
         event: 'call.received',
@@ -153,10 +166,21 @@ export function listen(client: LibraryClient, { identities, onSignal, isOver, is
 
   function chatChanged(id: string, change: ChatChange, unreadCount: number | null): void {
     if (isOver()) return;
-    inOrder([id], () => onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount } }));
+    inOrder('chat', [id], () =>
+      onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount } }),
+    );
   }
-  return { chatChanged };
+  return {
+    chatChanged,
+    /** A message that the library could not make an object of. */
+    messageCreated: (raw: unknown): void => guarded('message_create', () => messageCreated(raw)),
+    /** Resolves when all that was heard so far has been told. */
+    drained: queue.drained,
+  };
 }
+
+/** `what` names the event in reports, `ids` are the people and chats in it. */
+type InOrder = (what: string, ids: readonly (string | null)[], emit: () => void) => void;
 
 const actions: Record<string, 'join' | 'leave' | 'add' | 'remove' | 'promote' | 'demote'> = {
   add: 'add',
@@ -170,19 +194,19 @@ const actions: Record<string, 'join' | 'leave' | 'add' | 'remove' | 'promote' | 
 
 function listenToGroups(
   on: (event: string, handler: (...args: unknown[]) => void) => void,
-  inOrder: (ids: readonly (string | null)[], tell: () => void) => void,
+  inOrder: InOrder,
   { identities, onSignal }: Pick<Listening, 'identities' | 'onSignal'>,
 ): void {
   const read = (given: unknown) => {
     const notice = fields(given);
     const group = idText(notice['chatId']) ?? '';
-    const people = (Array.isArray(notice['recipientIds']) ? notice['recipientIds'] : []).flatMap((id) => idText(id) ?? []);
+    const people = idsOf(notice['recipientIds']);
     return {
       notice,
       group,
       people,
       by: idText(notice['author']),
-      at: timeOf(notice['timestamp']),
+      at: happenedAt(notice['timestamp']),
       subtype: String(notice['type'] ?? ''),
     };
   };
@@ -192,9 +216,9 @@ function listenToGroups(
   for (const event of ['group_join', 'group_leave', 'group_admin_changed']) {
     on(event, (given) => {
       const { group, people, by, at, subtype } = read(given);
-      const action = actions[subtype];
+      const action = Object.hasOwn(actions, subtype) ? actions[subtype] : undefined;
       if (!action) return;
-      inOrder([group, by, ...people], () =>
+      inOrder(event, [group, by, ...people], () =>
         onSignal({
           type: 'event',
           event: 'group.participants',
@@ -206,7 +230,7 @@ function listenToGroups(
   on('group_update', (given) => {
     const { notice, group, by, at, subtype } = read(given);
     const value = typeof notice['body'] === 'string' ? notice['body'] : null;
-    inOrder([group, by], () =>
+    inOrder('group_update', [group, by], () =>
       onSignal({
         type: 'event',
         event: 'group.updated',
@@ -217,7 +241,7 @@ function listenToGroups(
   on('group_membership_request', (given) => {
     const { group, by, at } = read(given);
     if (!by) return;
-    inOrder([group, by], () =>
+    inOrder('group_membership_request', [group, by], () =>
       onSignal({
         type: 'event',
         event: 'group.membership_request',

@@ -4,13 +4,17 @@ type Handler = (...args: unknown[]) => void;
 
 /** What the page calls; each call names its function in the payload. */
 const channel = 'chasquiTell';
+const maxArguments = 10;
 
 /**
  * Functions in the page whose answer nobody waits for: as `exposeFunction` hangs them in, now and after every navigation. Puppeteer's own
  * runs a script in the page for every call, to hand the answer back, and with hundreds of messages a second that is most of what the
- * bridge costs. Here a call is one message from the page, and `handler` must not throw.
+ * bridge costs. Here a call is one message from the page. What a handler throws goes to `onFailure`: thrown on, it would end the process.
  */
-export function createOneWay(page: Page): (name: string, handler: Handler) => Promise<void> {
+export function createOneWay(
+  page: Page,
+  onFailure: (name: string, error: unknown) => void,
+): (name: string, handler: Handler) => Promise<void> {
   const handlers = new Map<string, Handler>();
   let opened: Promise<void> | null = null;
 
@@ -18,7 +22,12 @@ export function createOneWay(page: Page): (name: string, handler: Handler) => Pr
     const session = await page.createCDPSession();
     session.on('Runtime.bindingCalled', ({ name, payload }) => {
       const call = name === channel ? callOf(payload) : null;
-      if (call) handlers.get(call.name)?.(...call.args);
+      if (!call) return;
+      try {
+        handlers.get(call.name)?.(...call.args);
+      } catch (error) {
+        onFailure(call.name, error);
+      }
     });
     // Bindings come back after a change of renderer only where the domain is enabled.
     await session.send('Runtime.enable');
@@ -62,7 +71,8 @@ function install(through: string, name: string): void {
 function callOf(payload: string): { name: string; args: unknown[] } | null {
   try {
     const [name, args] = JSON.parse(payload) as unknown[];
-    return typeof name === 'string' && Array.isArray(args) ? { name, args } : null;
+    // A call with a million arguments would not fit on the stack.
+    return typeof name === 'string' && Array.isArray(args) ? { name, args: args.slice(0, maxArguments) } : null;
   } catch {
     return null;
   }

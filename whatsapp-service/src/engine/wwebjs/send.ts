@@ -4,7 +4,7 @@ import { AppError, messageReasons, parseAddress, retryableReasons, type MessageR
 import type { Page } from 'puppeteer';
 import type { EngineSend, EngineSession } from '../engine.js';
 import { callPage } from './bridge.js';
-import { DeadlineError, sleep } from './deadline.js';
+import { DeadlineError, sleep, within } from './deadline.js';
 import { libraryUtil, type LibraryMedia } from './library.js';
 import type { PageFailure, PageSend, PageSendResult } from './page/send.js';
 
@@ -57,8 +57,8 @@ export function createSending(page: () => Page) {
   }
 
   async function attempt(send: EngineSend, onHandover: () => Promise<number>): Promise<Outcome> {
-    const endsAt = Date.now() + send.deadlineMs;
-    const left = (): number => Math.max(100, endsAt - Date.now());
+    const endsAt = performance.now() + send.deadlineMs;
+    const left = (): number => Math.max(100, endsAt - performance.now());
     let input: PageSend;
     try {
       const chatId = await resolve(send.recipient, left());
@@ -66,16 +66,20 @@ export function createSending(page: () => Page) {
       if (send.typingMs > 0) await type(chatId, Math.min(send.typingMs, left() / 2));
       input = {
         chatId,
-        ...(await compose(send, page())),
+        ...(await within(compose(send, page()), left(), 'Preparing the message')),
         reservedId: send.reservedId,
         quotedMessageId: send.quotedMessageId,
         ignoreQuoteErrors: send.ignoreQuoteErrors,
         isFirst: send.isFirst,
         deadlineMs: left(),
-        notAfter: endsAt,
+        handOverMs: 0,
+        calledAt: 0,
       };
-      input.notAfter = Math.min(endsAt, await onHandover());
-      if (Date.now() > endsAt) return failed('CONNECTION_LOST', 'Its time was up before it could be handed over.');
+      const mayUntil = await onHandover();
+      const calledAt = Date.now();
+      const leftMs = endsAt - performance.now();
+      if (leftMs <= 0) return failed('CONNECTION_LOST', 'Its time was up before it could be handed over.');
+      Object.assign(input, { handOverMs: Math.min(leftMs, mayUntil - calledAt), calledAt });
     } catch (error) {
       if (error instanceof AppError) throw error;
       return failed(

@@ -1,6 +1,7 @@
 import { textOf, type OperationInput, type OperationOutput } from '@chasqui/shared';
 import { callPage } from '../bridge.js';
-import { chatTypeOf, contentOf, isFromMe, timeOf, whatsappIdOf, type RawMessage } from '../translate.js';
+import { isoOf } from '../time.js';
+import { chatTypeOf, contentOf, isFromMe, whatsappIdOf, type RawMessage } from '../translate.js';
 import type { OperationContext } from './context.js';
 
 interface PageChat {
@@ -38,7 +39,7 @@ export async function listChats(
     isPinned: chat.pin,
     mutedUntil: mutedUntil(chat.muteUntil),
     isReadOnly: chat.readOnly,
-    timestamp: chat.t ? timeOf(chat.t) : null,
+    timestamp: chat.t ? isoOf(chat.t) : null,
     lastMessage: chat.last
       ? {
           whatsappId: whatsappIdOf(chat.last),
@@ -51,4 +52,4 @@ export async function listChats(
 }
 
 const mutedUntil = (seconds: number): string | null =>
-  seconds === 0 ? null : seconds < 0 ? '9999-12-31T23:59:59.999Z' : timeOf(seconds);
+  seconds === 0 ? null : seconds < 0 ? '9999-12-31T23:59:59.999Z' : isoOf(seconds);

@@ -85,27 +85,56 @@ export function installRead(): void {
     return { found: false, proven: Socket.hasSynced === true && Socket.state === 'CONNECTED' };
   };
 
-  core.calls['chatsSince'] = ({ since }: { since: number }) =>
-    collections()
-      .Chat.getModelsArray()
-      .filter((chat: any) => (chat.t ?? 0) > since)
-      .sort((a: any, b: any) => a.t - b.t)
-      .map((chat: any) => core.serialized(chat.id));
+  /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
+  const secondsOf = (t: any): number => {
+    if (typeof t !== 'number' || !(t > 0)) return Date.now() / 1000;
+    return t < 1e11 ? t : t < 1e14 ? t / 1e3 : t / 1e6;
+  };
+  /** Leaves out what `make` throws for; gives how many that were. */
+  const eachAlone = <T, R>(items: T[], make: (item: T) => R): { made: R[]; failed: number } => {
+    const made: R[] = [];
+    let failed = 0;
+    for (const item of items) {
+      try {
+        made.push(make(item));
+      } catch (error) {
+        failed += 1;
+        console.warn('chasqui', 'unreadable', error);
+      }
+    }
+    return { made, failed };
+  };
+
+  core.calls['chatsSince'] = ({ since }: { since: number }) => {
+    // A chat without any message has no time and nothing to read.
+    const active = (chat: any): boolean => chat.t !== undefined && chat.t !== null && chat.t !== 0 && secondsOf(chat.t) > since;
+    const chats = collections().Chat.getModelsArray().filter(active);
+    chats.sort((a: any, b: any) => secondsOf(a.t) - secondsOf(b.t));
+    return eachAlone(chats, (chat: any) => core.serialized(chat.id)).made.filter(Boolean);
+  };
 
   core.calls['messagesSince'] = async ({ chatId, since, limit }: { chatId: string; since: number; limit: number }) => {
     const chat = chatOf(chatId);
     if (!chat) return { messages: [], truncated: false };
     const seen = new Map<string, any>();
-    const take = (messages: any[]): void => messages.forEach((msg) => seen.set(core.serialized(msg.id), msg));
+    let oldest = Infinity;
+    const take = (messages: any[]): void => {
+      for (const msg of messages) {
+        if (!msg?.id) continue;
+        seen.set(core.serialized(msg.id), msg);
+        oldest = Math.min(oldest, secondsOf(msg.t));
+      }
+    };
     take(chat.msgs.getModelsArray());
-    const oldest = (): number => Math.min(...[...seen.values()].map((msg) => msg.t));
-    while (seen.size === 0 || (oldest() > since && seen.size <= limit)) {
+    while (seen.size === 0 || (oldest > since && seen.size <= limit)) {
       const before = seen.size;
       take(await earlier(chat));
       if (seen.size === before) break;
     }
-    const newer = [...seen.values()].filter((msg) => msg.t > since && !msg.isNotification).sort((a, b) => a.t - b.t);
-    return { messages: newer.slice(-limit).map(model), truncated: newer.length > limit };
+    const newer = [...seen.values()].filter((msg) => secondsOf(msg.t) > since && !msg.isNotification);
+    newer.sort((a, b) => secondsOf(a.t) - secondsOf(b.t));
+    const { made, failed } = eachAlone(newer.slice(-limit), model);
+    return { messages: made, failed, truncated: newer.length > limit };
   };
 
   core.calls['chats'] = () => {

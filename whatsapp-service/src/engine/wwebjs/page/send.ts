@@ -15,8 +15,12 @@ export interface PageSend {
   /** Only what is in memory is looked through for it; the stored history takes longer to answer than the send itself. */
   isFirst: boolean;
   deadlineMs: number;
-  /** Milliseconds of the clock that page and worker share. A page that was frozen past it hands nothing over any more. */
-  notAfter: number;
+  /**
+   * For how long from `calledAt`, the wall time of the call, the page may still hand the message over. A page that was frozen for longer
+   * hands nothing over any more. Wall time is the only clock that page and worker share; the page's own monotonic clock bounds it as well.
+   */
+  handOverMs: number;
+  calledAt: number;
 }
 
 export interface PageFailure {
@@ -49,7 +53,10 @@ export function installSend(): void {
     idTaken: boolean;
     handed: boolean;
     closed: boolean;
-    notAfter: number;
+    handOverMs: number;
+    calledAt: number;
+    /** On the page's monotonic clock. */
+    receivedAt: number;
     refused: PageFailure | null;
     onAck: (ack: number) => void;
   }
@@ -66,7 +73,12 @@ export function installSend(): void {
   });
   const isOnline = (): boolean => core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
 
-  const isOver = (job: Job): boolean => job.closed || Date.now() > job.notAfter;
+  /** A wall clock that was set back since the call cannot tell how long the page was frozen: then nothing is handed over either. */
+  const isLate = ({ handOverMs, calledAt, receivedAt }: Job): boolean => {
+    const wallMs = Date.now() - calledAt;
+    return wallMs > handOverMs || wallMs < -1_000 || performance.now() - receivedAt > handOverMs;
+  };
+  const isOver = (job: Job): boolean => job.closed || isLate(job);
   const givenUp = (): Error =>
     Object.assign(new Error('This send was given up before it reached WhatsApp.'), { why: 'deadline' });
 
@@ -236,11 +248,13 @@ export function installSend(): void {
   };
 
   const send = async (input: PageSend): Promise<PageSendResult> => {
-    const endsAt = Date.now() + input.deadlineMs;
-    const left = (): number => Math.max(1, endsAt - Date.now());
+    const receivedAt = performance.now();
+    const endsAt = receivedAt + input.deadlineMs;
+    const left = (): number => Math.max(1, endsAt - performance.now());
     const id = input.reservedId;
-    const { notAfter } = input;
-    const job: Job = { id, idTaken: false, handed: false, closed: false, notAfter, refused: null, onAck: () => undefined };
+    const { handOverMs, calledAt } = input;
+    const times = { handOverMs, calledAt, receivedAt };
+    const job: Job = { id, idTaken: false, handed: false, closed: false, ...times, refused: null, onAck: () => undefined };
     listen();
     const there = input.isFirst ? own.get(id) : await find(id, [`true_${input.chatId}_${id}`]);
     jobs.set(id, job);
@@ -269,7 +283,8 @@ export function installSend(): void {
     listen();
     const id = '3EB0000000000000000000';
     const nothing = { refused: null, onAck: () => undefined };
-    const probe: Job = { id, idTaken: false, handed: false, closed: false, notAfter: Infinity, ...nothing };
+    const always = { handOverMs: Infinity, calledAt: 0, receivedAt: 0 };
+    const probe: Job = { id, idTaken: false, handed: false, closed: false, ...always, ...nothing };
     const before = active;
     if (before) return { ok: true, detail: 'a send is running' };
     active = probe;

@@ -1,0 +1,36 @@
+import { isWorkerEventType, withoutContent, type WorkerEventPayload } from '@chasqui/shared';
+import type { WorkerEvent } from './outlet.js';
+
+/** A stored payload without its content, for a session that keeps metadata alone. */
+export const barePayload = (type: string, payload: string): string =>
+  isWorkerEventType(type)
+    ? JSON.stringify(withoutContent(type, JSON.parse(payload) as WorkerEventPayload<typeof type>))
+    : payload;
+
+/** The event of a session that keeps metadata alone. */
+export const bareEvent = ({ event, payload }: WorkerEvent): WorkerEvent =>
+  ({ event, payload: withoutContent(event, payload) }) as WorkerEvent;
+
+/** Characters of JSON. The largest honest event, a message of 65,536 characters in another alphabet, has about a third of it. */
+export const maxPayload = 1_048_576;
+const steps = [100_000, 20_000, 4_000, 500, 50] as const;
+
+/**
+ * The payload as JSON. One that is larger than any honest event is cut until it fits: texts and lists are shortened, step by step, so that
+ * ids and types stay whole. Throws what JSON.stringify throws.
+ */
+export function serialize(payload: unknown): { json: string; shortened: boolean } {
+  let json = JSON.stringify(payload);
+  if (json.length <= maxPayload) return { json, shortened: false };
+  for (const limit of steps) {
+    json = JSON.stringify(payload, (_key, value: unknown) =>
+      typeof value === 'string' && value.length > limit
+        ? value.slice(0, limit)
+        : Array.isArray(value) && value.length > limit
+          ? value.slice(0, limit)
+          : value,
+    );
+    if (json.length <= maxPayload) return { json, shortened: true };
+  }
+  throw new RangeError('The payload has too many fields.');
+}

@@ -1,0 +1,84 @@
+import { workerProblems, type WorkerProblem, type WorkerProblemCode } from '@chasqui/shared';
+import type { Clock } from './clock.js';
+import { errorFields, type Log } from './log.js';
+
+/**
+ * What this worker isolated or could not do. Each occurrence is logged; the list goes to the backend with every heartbeat. In memory and
+ * bounded: one entry for each code and session.
+ */
+export interface Problems {
+  /** Never throws. `detail` holds no message content, numbers or codes. */
+  note(code: WorkerProblemCode, options: { sessionId?: string | null; detail: string; error?: unknown }): void;
+  /** The latest first. */
+  list(): WorkerProblem[];
+  /** Whether a problem that degrades the worker happened within the last five minutes. */
+  isDegraded(): boolean;
+}
+
+const keptMs = 3_600_000;
+const degradedMs = 300_000;
+const maxEntries = 50;
+const maxDetail = 300;
+/** A problem that repeats with every event must not fill the log. */
+const logEveryMs = 10_000;
+
+interface Entry {
+  code: WorkerProblemCode;
+  sessionId: string | null;
+  detail: string;
+  wall: number;
+  lastAt: number;
+  loggedAt: number;
+  count: number;
+}
+
+export function createProblems({ clock, log }: { clock: Clock; log: Log }): Problems {
+  /** In the order in which they last happened, oldest first. */
+  const entries = new Map<string, Entry>();
+
+  function forgetOld(): void {
+    for (const [key, { lastAt }] of entries) if (clock.monotonic() - lastAt > keptMs) entries.delete(key);
+    for (const key of entries.keys()) {
+      if (entries.size <= maxEntries) break;
+      entries.delete(key);
+    }
+  }
+
+  return {
+    note(code, { sessionId = null, detail, error }) {
+      const key = `${code} ${sessionId ?? ''}`;
+      const before = entries.get(key);
+      const now = clock.monotonic();
+      const isDue = !before || now - before.loggedAt >= logEveryMs;
+      const count = (before?.count ?? 0) + 1;
+      entries.delete(key);
+      entries.set(key, {
+        code,
+        sessionId,
+        detail: detail.slice(0, maxDetail),
+        wall: clock.now(),
+        lastAt: now,
+        loggedAt: isDue ? now : before.loggedAt,
+        count,
+      });
+      forgetOld();
+      if (!isDue) return;
+      const line = workerProblems[code].degrades ? log.error : log.warn;
+      line(workerProblems[code].message, {
+        problem: code,
+        sessionId,
+        detail,
+        count,
+        ...(error === undefined ? {} : errorFields(error)),
+      });
+    },
+    list() {
+      forgetOld();
+      return [...entries.values()]
+        .map(({ code, sessionId, detail, wall, count }) => ({ code, sessionId, detail, at: new Date(wall).toISOString(), count }))
+        .reverse();
+    },
+    isDegraded: () =>
+      [...entries.values()].some(({ code, lastAt }) => workerProblems[code].degrades && clock.monotonic() - lastAt < degradedMs),
+  };
+}
