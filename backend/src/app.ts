@@ -290,7 +290,10 @@ export async function startBackend(
     database,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? windows.isShared : null,
-    workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
+    workers: async () => {
+      const [known, alive] = await Promise.all([placement.known(), placement.alive()]);
+      return { known: known.length, alive: alive.length, degraded: alive.filter(({ degraded }) => degraded).length };
+    },
   });
   mountDocuments(http.app, () => http.publicRoutes);
   const panelVerbs = createPanelVerbs({

@@ -79,6 +79,12 @@ export const sessionReasons = {
 } as const;
 export type SessionReason = keyof typeof sessionReasons;
 
+/**
+ * Errors whose cause lies in the worker's machine, not in the session: the session stays desired, and the worker tries it again when it
+ * starts next.
+ */
+export const machineReasons: ReadonlySet<string> = new Set<SessionReason>(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE']);
+
 export const messageStatuses = [
   'scheduled',
   'queued',

@@ -9,8 +9,8 @@ export interface HealthOptions {
   dataDir: string;
   /** Whether Redis answers; null: none is configured. */
   redis: (() => boolean) | null;
-  /** Workers heard of, and how many of them answered lately. */
-  workers: () => Promise<{ known: number; alive: number }>;
+  /** Workers that are known, how many of them answered lately, and how many of those call themselves degraded. */
+  workers: () => Promise<{ known: number; alive: number; degraded: number }>;
 }
 
 const leastFreeBytes = 100 * 1024 * 1024;
@@ -26,7 +26,10 @@ export function mountHealth(app: Express, { database, dataDir, redis, workers }:
         const { bavail, bsize } = await statfs(dataDir);
         return bavail * bsize > leastFreeBytes;
       }, 'degraded'),
-      works(async () => (await workers()).alive > 0, 'degraded'),
+      works(async () => {
+        const { alive, degraded } = await workers();
+        return alive > 0 && degraded === 0;
+      }, 'degraded'),
     ]);
     const found = { database: db, disk, workers: worker };
     return redis ? { ...found, redis: redis() ? 'ok' : 'degraded' } : found;

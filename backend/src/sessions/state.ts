@@ -6,6 +6,7 @@ import {
   type SessionReason,
   type SessionStatus,
   type WorkerEventPayload,
+  machineReasons,
 } from '@chasqui/shared';
 import QRCode from 'qrcode';
 import { EventRow } from '../events/event.entity.js';
@@ -159,10 +160,10 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
         seen.reason?.code === 'USER_LOGGED_OUT' || seen.reason?.code === 'LOGGED_OUT_BY_PHONE'
           ? { phoneNumber: null, lid: null, pushName: null }
           : {};
+      const code = seen.reason?.code ?? '';
+      const isOver = seen.status === 'error' && !machineReasons.has(code);
       const ended =
-        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT'].includes(seen.reason?.code ?? '') || seen.status === 'error'
-          ? { desired: 'stopped' as const }
-          : {};
+        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT'].includes(code) || isOver ? { desired: 'stopped' as const } : {};
       await move(tx, session, seen.status, seen.reason, {
         ...known,
         ...unlinked,

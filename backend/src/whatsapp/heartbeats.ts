@@ -76,7 +76,7 @@ export function createHeartbeats({
       const expiresAt = new Date(now.getTime() + leaseMs);
       await updateRows(tx, Session, { workerId: beat.workerId, deletedAt: IsNull() }, { leaseExpiresAt: expiresAt });
       const seen = new Map(beat.sessions.map((session) => [session.sessionId, session]));
-      const answer: HeartbeatReply = { leases: [], desired: [], revoke: [] };
+      const answer: HeartbeatReply = { leaseMs, leases: [], desired: [], revoke: [] };
       for (const session of mine) {
         const there = seen.get(session.id);
         if (there) await note(tx, session, there, now);
@@ -183,7 +183,8 @@ export function createHeartbeats({
       cpuPercent: beat.cpuPercent === null ? null : Math.round(beat.cpuPercent),
     };
     const sessions = beat.sessions.filter(runs).length;
-    const row = { id, url, bootId, version, draining, capacity, ...memory, sessions, lastHeartbeatAt: now };
+    const degraded = beat.status === 'degraded';
+    const row = { id, url, bootId, version, draining, degraded, capacity, ...memory, sessions, lastHeartbeatAt: now };
     await tx.manager.upsert(Worker, row, ['id']);
   }
 

@@ -9,6 +9,7 @@ export class Worker {
   @Column(column.string(64)) bootId: string;
   @Column(column.string(20)) version: string;
   @Column(column.flag({ default: false })) draining: boolean;
+  @Column(column.flag({ default: false })) degraded: boolean;
   @Column(column.integer()) capacity: number;
   @Column(column.integer({ default: 0 })) sessions: number;
   @Column(orNull(column.integer())) memoryMb: number | null;
