@@ -177,7 +177,15 @@ export async function startBackend(
     urls: config.workerUrls,
     aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
   });
-  const gate = createGate({ client, placement, media, contents, storageOf, sendDeadlineMs: config.SEND_DEADLINE_MS });
+  const gate = createGate({
+    client,
+    placement,
+    media,
+    contents,
+    storageOf,
+    sendDeadlineMs: config.SEND_DEADLINE_MS,
+    leaseMs,
+  });
   const sessionState = createSessionState({ events, clock });
   const sessions = createSessions({
     database,

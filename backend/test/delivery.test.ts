@@ -301,6 +301,7 @@ describe.each(await databases())('delivery on %s', (database) => {
         contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
         storageOf: async () => 'full',
         sendDeadlineMs: 2_000,
+        leaseMs: 60_000,
       }),
       presence,
       options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },

@@ -125,6 +125,8 @@ export const workerRoutes = {
       epoch: epoch.optional(),
       settings: workerSettings.optional(),
       deviceName: z.string().nullable().optional(),
+      /** How long the lease under this epoch holds, in milliseconds; by default the worker's own LEASE_SECONDS. */
+      leaseMs: z.number().int().positive().optional(),
     }),
     reply: observedSession,
     errors: ['STALE_EPOCH', 'WORKER_CAPACITY', 'WORKER_MEMORY', 'SHUTTING_DOWN'],

@@ -1,4 +1,4 @@
-import type { SessionReason } from '@chasqui/shared';
+import { AppError, type SessionReason } from '@chasqui/shared';
 import { systemClock, type Clock } from '../src/clock.js';
 import {
   EngineError,
@@ -126,7 +126,11 @@ export function createMemoryEngine(): MemoryEngine {
       if (operation === 'session.pairingCode') return { code: 'ABCD1234', expiresAt: new Date(0).toISOString() };
       return operation === 'session.lookup' ? engine.answer.lookup() : { ran: operation };
     },
-    downloadMedia: async () => ({ bytes: Buffer.from('<b>bytes</b>'), mimetype: 'text/html', filename: 'a "b"\r\n.html' }),
+    async downloadMedia(_whatsappId, _deadlineMs, maxBytes = Infinity) {
+      const bytes = Buffer.from('<b>bytes</b>');
+      if (bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { size: bytes.length, limit: maxBytes });
+      return { bytes, mimetype: 'text/html', filename: 'a "b"\r\n.html' };
+    },
     probe: () => engine.answer.probe(),
     backfill: ({ since }) => engine.answer.backfill(since),
     async reload() {

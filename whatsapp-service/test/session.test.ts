@@ -442,6 +442,83 @@ describe('losing the browser', () => {
     expect(lease.holds()).toBe(true);
   });
 
+  test('a send that hangs stops its lane no longer than its deadline, and can hand nothing over afterwards', async () => {
+    await it.connect();
+    const late: unknown[] = [];
+    let wake = (): void => undefined;
+    it.engine.answer.send = async (_send, onHandover) => {
+      await new Promise<void>((resolve) => (wake = resolve));
+      await onHandover().catch((error: unknown) => late.push((error as { code: string }).code));
+      return { outcome: 'sent', whatsappId: 'w', ack: 1, at: new Date(0).toISOString() };
+    };
+    let handed = 0;
+    const hooks = { onTurn: () => undefined, onHandover: async () => (handed += 1) };
+    const hanging = it.session.send({ deadlineMs: 5_000 } as never, hooks);
+    const failed = hanging.catch((error: Error) => error.message);
+    await settle();
+    it.engine.answer.send = async (_send, onHandover) => {
+      await onHandover();
+      return { outcome: 'sent', whatsappId: 'next', ack: 1, at: new Date(0).toISOString() };
+    };
+    const next = it.session.send({ deadlineMs: 5_000 } as never, hooks);
+    await it.clock.advance(16_000);
+    expect(await failed).toMatch('did not end');
+    expect([await next, handed]).toMatchObject([{ whatsappId: 'next' }, 1]);
+    wake();
+    await settle();
+    expect([late, handed]).toEqual([['OPERATION_TIMEOUT'], 1]);
+  });
+
+  test('a full disk ends a browser, not the session: it is tried again for as long as it takes', async () => {
+    it.engine.failNext('DISK_FULL', 30);
+    it.session.start(null);
+    for (let n = 0; n < 1_000 && it.engine.open() === 0; n += 1) await it.clock.advance(20_000);
+    expect([it.engine.open(), it.engine.launches]).toEqual([1, 31]);
+    await it.signal({ type: 'ready', identity });
+    expect(it.shown()).toBe('connected');
+  });
+
+  test.each(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE'] as const)(
+    '%s is told, and is not tried again on this machine',
+    async (reason) => {
+      it.engine.failNext(reason, 100);
+      it.session.start(null);
+      await it.clock.advance(3_600_000);
+      expect([it.shown(), it.engine.launches]).toEqual([`error ${reason}`, 1]);
+    },
+  );
+
+  test('a browser that dies while it starts is started again', async () => {
+    it.engine.failNext('BROWSER_CRASHED');
+    it.session.start(null);
+    await it.clock.advance(1_000);
+    expect([it.engine.launches, it.engine.open()]).toEqual([2, 1]);
+  });
+
+  test('after QR_MAX_RETRIES codes without a scan it gives up; a pairing code begins the count again', async () => {
+    it.session.start(null);
+    await settle();
+    const show = (n: number) => it.signal({ type: 'qr', text: `code ${n}`, expiresAt: new Date(it.clock.now() + 20_000) });
+    for (let n = 0; n < 6; n += 1) await show(n);
+    // The same code again is no other one.
+    await show(5);
+    expect(it.shown()).toBe('qr_pending WAITING_FOR_SCAN');
+    await it.session.run('session.pairingCode', { phoneNumber: '5511988887777' }, 1_000);
+    for (let n = 6; n < 12; n += 1) await show(n);
+    expect(it.shown()).toBe('qr_pending WAITING_FOR_SCAN');
+    await show(12);
+    expect(it.shown()).toBe('disconnected QR_TIMEOUT');
+  });
+
+  test('an event that could not be read is reported with its session', async () => {
+    await it.connect();
+    await it.signal({ type: 'unreadable', what: 'message_create', detail: 'TypeError' });
+    expect(it.problems.list()).toMatchObject([
+      { code: 'EVENT_UNREADABLE', sessionId: 's1', detail: 'message_create: TypeError' },
+    ]);
+    expect(it.shown()).toBe('connected');
+  });
+
   test('one failed probe alone changes nothing', async () => {
     await it.connect();
     let calls = 0;

@@ -17,6 +17,8 @@ export interface GateDeps {
   contents: ContentStore;
   storageOf: StorageOf;
   sendDeadlineMs: number;
+  /** How long a lease holds that a start gives to a worker. */
+  leaseMs: number;
 }
 
 /** The domains' ways out, over the worker's HTTP contract. */
@@ -27,6 +29,7 @@ export function createGate({
   contents,
   storageOf,
   sendDeadlineMs,
+  leaseMs,
 }: GateDeps): WorkerGate &
   WayOut & { run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> } {
   const urlOf = (session: Session): Promise<string> => {
@@ -48,6 +51,7 @@ export function createGate({
         ...about(session),
         deviceName: session.deviceName,
         settings: workerSettingsOf(session, await storageOf(session)),
+        leaseMs,
       }),
     status: async (session) => client.status(await urlOf(session), session.id),
     disconnect: async (session, logout) => client.disconnect(await urlOf(session), { ...about(session), logout }),

@@ -13,6 +13,7 @@ export interface Registry {
     epoch?: number | undefined;
     deviceName?: string | null | undefined;
     settings?: WorkerSettings | undefined;
+    leaseMs?: number | undefined;
   }): Session;
   /** Whether nothing of its messages' content may be written here. */
   isBare(sessionId: string): boolean;
@@ -137,7 +138,7 @@ export function createRegistry(options: {
 
   const registry: Registry = {
     isBare: (sessionId) => bare.get(sessionId) ?? false,
-    init({ sessionId, epoch, deviceName, settings }) {
+    init({ sessionId, epoch, deviceName, settings, leaseMs = options.leaseMs }) {
       if (draining) throw new AppError('SHUTTING_DOWN');
       heed(sessionId, settings);
       const session = known(sessionId);
@@ -145,7 +146,7 @@ export function createRegistry(options: {
       checkEpoch(session, epoch);
       // A new epoch is a new lease. A repeat under the same one is not: it may have waited for a process that was frozen.
       if (epoch !== undefined && (isNewEpoch || !session.lease.wasGranted()))
-        session.lease.grant(instant(options.clock), options.leaseMs);
+        session.lease.grant(instant(options.clock), leaseMs);
       if (session.isRunning()) return session;
       if (running().length >= options.maxSessions) throw new AppError('WORKER_CAPACITY', { limit: options.maxSessions });
       if (options.memoryLimitMb !== null && memoryMb() >= options.memoryLimitMb)

@@ -1,0 +1,319 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { heartbeat as heartbeatSchema, type Heartbeat, type HeartbeatReply, type OutletEvent } from '@chasqui/shared';
+import Database from 'better-sqlite3';
+import { startWorker, type Worker } from '../src/app.js';
+import { systemClock } from '../src/clock.js';
+import { readConfig, takeConfig } from '../src/config.js';
+import { until } from './engine/harness.js';
+import { createMemoryEngine, createTestLog, identity, type MemoryBrowser, type MemoryEngine } from './memory-engine.js';
+
+/** The real worker over HTTP with the in-memory engine: trouble with one thing stops only that thing, and ends by itself. */
+
+const key = 'k3Yp7Qx9Zr2Tb5Vn8Wm4Lc6Jd1Hg0Sf-worker-test';
+let dir: string;
+let engine: MemoryEngine;
+let browsers: Map<string, MemoryBrowser>;
+let worker: Worker;
+let backend: Server;
+let events: OutletEvent[];
+let beats: Heartbeat[];
+let reply: (beat: Heartbeat) => Partial<HeartbeatReply>;
+
+const keepAll = ({ sessions }: Heartbeat): Partial<HeartbeatReply> => ({
+  leases: sessions.map(({ sessionId, epoch }) => ({ sessionId, epoch, expiresAt: new Date().toISOString() })),
+});
+
+async function startBackend(): Promise<string> {
+  backend = createServer((req, res) => {
+    const chunks: Buffer[] = [];
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    req.on('end', () => {
+      const body = JSON.parse(Buffer.concat(chunks).toString()) as { events: OutletEvent[] } & Heartbeat;
+      let data: unknown;
+      if (req.url === '/internal/events') {
+        events.push(...body.events);
+        data = { ackCursor: body.events.at(-1)!.cursor, refused: [], resend: [] };
+      } else {
+        beats.push(heartbeatSchema.parse(body));
+        data = { leases: [], desired: [], revoke: [], ...reply(body) };
+      }
+      res.setHeader('content-type', 'application/json').end(JSON.stringify({ success: true, data, requestId: 'r' }));
+    });
+  });
+  await new Promise<void>((resolve) => backend.listen(0, '127.0.0.1', resolve));
+  return `http://127.0.0.1:${(backend.address() as AddressInfo).port}`;
+}
+
+async function start(more: Record<string, string> = {}, clock = systemClock): Promise<void> {
+  const { port } = backend.address() as AddressInfo;
+  const env = {
+    SERVICE_API_KEY: key,
+    DATA_DIR: dir,
+    BACKEND_URL: `http://127.0.0.1:${port}`,
+    HEARTBEAT_SECONDS: '0.2',
+    MAX_SESSIONS: '20',
+    ...more,
+  };
+  worker = await startWorker({ ...readConfig(env, dir), port: 0 }, { engine, log: createTestLog(), clock });
+}
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'chasqui-resilience-'));
+  engine = createMemoryEngine();
+  browsers = new Map();
+  const { launch } = engine;
+  engine.launch = async (options) => {
+    const session = await launch(options);
+    browsers.set(options.sessionId, engine.last());
+    return session;
+  };
+  events = [];
+  beats = [];
+  reply = keepAll;
+  await startBackend();
+});
+afterEach(async () => {
+  await worker.close();
+  backend.closeAllConnections();
+  await new Promise((resolve) => backend.close(resolve));
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function call(
+  method: string,
+  path: string,
+  body?: object,
+): Promise<{ status: number; data: Record<string, unknown>; code?: string }> {
+  const response = await fetch(worker.url + path, {
+    method,
+    headers: { 'X-API-Key': key, ...(body ? { 'content-type': 'application/json' } : {}) },
+    ...(body ? { body: JSON.stringify(body) } : {}),
+  });
+  const answer = (await response.json()) as { data: Record<string, unknown>; error?: { code: string } };
+  return { status: response.status, data: answer.data, ...(answer.error ? { code: answer.error.code } : {}) };
+}
+const statusOf = async (id: string): Promise<unknown> => (await call('GET', `/api/session/status/${id}`)).data['status'];
+async function connect(id: string): Promise<void> {
+  await call('POST', '/api/session/init', { sessionId: id, epoch: 1 });
+  const browser = await until('a browser', () => browsers.get(id));
+  browser.signal({ type: 'authenticated' });
+  browser.signal({ type: 'ready', identity });
+  await until('connected', async () => (await statusOf(id)) === 'connected');
+}
+const observed = (n: number) =>
+  ({
+    type: 'event',
+    event: 'message.observed',
+    payload: { message: { key: `m${n}`, timestamp: new Date().toISOString() }, origin: 'live' },
+  }) as never;
+const acked = (n: number) => ({ type: 'event', event: 'message.ack', payload: { key: `m${n}`, ack: 2 } }) as never;
+const told = (): string[] =>
+  events.flatMap(({ type, payload }) => {
+    const message = (payload['message'] ?? payload) as { key?: string };
+    return message.key === undefined ? [] : [`${type} ${message.key}`];
+  });
+const lockStore = (): (() => void) => {
+  const other = new Database(join(dir, 'worker', 'worker.sqlite'));
+  other.exec('BEGIN IMMEDIATE');
+  return () => other.close();
+};
+
+describe('a worker whose disk takes nothing for a while', () => {
+  test('keeps hearing: messages, acknowledgements and what follows arrive in order, without a restart of the session', async () => {
+    await start();
+    await connect('s1');
+    const unlock = lockStore();
+    for (let n = 0; n < 5; n += 1) {
+      browsers.get('s1')!.signal(observed(n));
+      browsers.get('s1')!.signal(acked(n));
+    }
+    await until('degraded', () => beats.at(-1)?.status === 'degraded', 15_000);
+    expect(beats.at(-1)?.problems).toMatchObject([{ code: 'STORE_WRITE_FAILED', sessionId: null }]);
+    expect([told(), await statusOf('s1')]).toEqual([[], 'connected']);
+    unlock();
+    browsers.get('s1')!.signal(observed(5));
+    await until('all events', () => told().length === 11, 15_000);
+    expect(told()).toEqual([
+      ...[0, 1, 2, 3, 4].flatMap((n) => [`message.observed m${n}`, `message.ack m${n}`]),
+      'message.observed m5',
+    ]);
+    expect([engine.launches, await statusOf('s1')]).toEqual([1, 'connected']);
+  }, 60_000);
+
+  test('goes on after its hourly tasks failed, and says so', async () => {
+    // An hour is over at once; everything else takes its time.
+    await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 3_600_000 ? 30 : ms, what) });
+    const unlock = lockStore();
+    const failed = (): string[] =>
+      (beats.at(-1)?.problems ?? []).flatMap(({ code, detail }) => (code === 'TASK_FAILED' ? [detail] : []));
+    await until('the failed task', () => failed().length > 0, 15_000);
+    const before = beats.at(-1)!.problems!.find(({ code }) => code === 'TASK_FAILED')!.count;
+    await until(
+      'the next one',
+      () => (beats.at(-1)?.problems?.find(({ code }) => code === 'TASK_FAILED')?.count ?? 0) > before + 1,
+      15_000,
+    );
+    unlock();
+    await connect('s1');
+    browsers.get('s1')!.signal(observed(1));
+    await until('the event', () => told().length === 1, 15_000);
+  }, 60_000);
+
+  test('stops in an orderly way all the same', async () => {
+    await start();
+    await connect('s1');
+    const unlock = lockStore();
+    browsers.get('s1')!.signal(observed(1));
+    await worker.close();
+    unlock();
+    expect(engine.open()).toBe(0);
+  }, 60_000);
+});
+
+describe('trouble with one session', () => {
+  test('that takes long to stop costs no other session its heartbeat', async () => {
+    await start();
+    await connect('s1');
+    await connect('s2');
+    let letGo = (): void => undefined;
+    const { send } = engine.answer;
+    engine.answer.send = async (given, onHandover) => {
+      await new Promise<void>((resolve) => (letGo = resolve));
+      return send(given, onHandover);
+    };
+    // A send keeps s1 from stopping at once.
+    const sending = call('PUT', '/api/session/s1/messages/m1', {
+      epoch: 1,
+      reservedId: '3EB0AAAAAAAAAAAAAAAAAA',
+      recipient: '5511999990001@c.us',
+      content: { type: 'text', message: 'x' },
+      options: {},
+      deadlineMs: 5_000,
+    });
+    await until('the send', () => engine.sent.length === 1);
+    reply = (beat) => ({ ...keepAll(beat), revoke: [{ sessionId: 's1', epoch: 1 }] });
+    const before = beats.length;
+    await until('further heartbeats', () => beats.length >= before + 5);
+    expect(await statusOf('s1')).toBe('connected');
+    letGo();
+    await sending;
+    await until('its end', async () => (await call('GET', '/api/session/status/s1')).code === 'SESSION_NOT_FOUND');
+    expect(await statusOf('s2')).toBe('connected');
+  }, 60_000);
+
+  test('that cannot be started leaves the others to start', async () => {
+    await start();
+    const wish = (sessionId: string, epoch: number) => ({
+      sessionId,
+      state: 'running' as const,
+      epoch,
+      settings: {},
+      deviceName: null,
+    });
+    // The disk takes no new epoch for the first one.
+    const other = new Database(join(dir, 'worker', 'worker.sqlite'));
+    other.exec("CREATE TRIGGER bad BEFORE INSERT ON marks WHEN new.session_id = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END");
+    other.close();
+    reply = () => ({ desired: [wish('bad', 2), wish('s1', 2), wish('s2', 2)] });
+    await until('both browsers', () => browsers.has('s1') && browsers.has('s2'));
+    expect(browsers.has('bad')).toBe(false);
+  }, 60_000);
+});
+
+describe('a lease', () => {
+  const send = (id: string) =>
+    call('PUT', `/api/session/s1/messages/${id}`, {
+      epoch: 1,
+      reservedId: '3EB0AAAAAAAAAAAAAAAAAA',
+      recipient: '5511999990001@c.us',
+      content: { type: 'text', message: 'x' },
+      options: {},
+      deadlineMs: 5_000,
+    });
+
+  test('holds for as long as the backend says; a repeat of the start makes it no longer, a heartbeat does', async () => {
+    let leaseMs = 1;
+    reply = (beat) => ({ ...keepAll(beat), leaseMs });
+    await start({ LEASE_SECONDS: '60' });
+    const init = () => call('POST', '/api/session/init', { sessionId: 's1', epoch: 1, leaseMs: 100 });
+    await init();
+    const browser = await until('a browser', () => browsers.get('s1'));
+    browser.signal({ type: 'authenticated' });
+    browser.signal({ type: 'ready', identity });
+    await until('connected', async () => (await statusOf('s1')) === 'connected');
+    let n = 0;
+    await until('the end of the lease', async () => {
+      await init();
+      return (await send(`m${(n += 1)}`)).code === 'STALE_EPOCH';
+    });
+    leaseMs = 60_000;
+    await until('a lease', async () => (await send(`m${(n += 1)}`)).data?.['outcome'] === 'sent');
+  }, 60_000);
+});
+
+describe('a file that a message brings', () => {
+  test('is asked for with the limit of the caller', async () => {
+    await start();
+    await connect('s1');
+    const ask = (input: object) => call('POST', '/api/session/s1/operations/messages.downloadMedia', { input });
+    expect((await ask({ whatsappId: 'w', maxBytes: 3 })).code).toBe('FILE_TOO_LARGE');
+    expect((await ask({ whatsappId: 'w', maxBytes: 'many' })).code).toBe('VALIDATION_FAILED');
+    expect((await ask({ maxBytes: 3 })).code).toBe('VALIDATION_FAILED');
+  }, 60_000);
+});
+
+describe('a stop', () => {
+  const timed = async (): Promise<number> => {
+    const began = performance.now();
+    await worker.close();
+    return performance.now() - began;
+  };
+
+  test('amid ten starts ends all of them', async () => {
+    engine.hold();
+    await start({ START_CONCURRENCY: '3' });
+    await Promise.all(Array.from({ length: 10 }, (_, n) => call('POST', '/api/session/init', { sessionId: `s${n}` })));
+    await until('three starts', () => engine.open() === 3);
+    expect(await timed()).toBeLessThan(15_000);
+    expect([engine.open(), engine.launches]).toEqual([0, 3]);
+  }, 60_000);
+
+  test('while a code is shown ends the browser', async () => {
+    await start();
+    await call('POST', '/api/session/init', { sessionId: 's1' });
+    const browser = await until('a browser', () => browsers.get('s1'));
+    browser.signal({ type: 'qr', text: 'code', expiresAt: new Date(Date.now() + 20_000) });
+    await until('the code', async () => (await statusOf('s1')) === 'qr_pending');
+    expect(await timed()).toBeLessThan(15_000);
+    expect(engine.open()).toBe(0);
+  }, 60_000);
+
+  test('with a browser that neither starts nor ends goes on without it', async () => {
+    const { launch } = engine;
+    engine.launch = async (options) => (options.sessionId === 'hangs' ? new Promise(() => undefined) : launch(options));
+    // Its patience with what hangs is over soon; everything else takes its time.
+    await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 12_000 ? 50 : ms, what) });
+    await call('POST', '/api/session/init', { sessionId: 'hangs' });
+    await call('POST', '/api/session/init', { sessionId: 's1' });
+    await until('a browser', () => engine.open() === 1);
+    expect(await timed()).toBeLessThan(15_000);
+    expect(engine.open()).toBe(0);
+  }, 60_000);
+});
+
+test('reading the configuration takes every secret out of the environment, and nothing else', async () => {
+  await start();
+  const env: Record<string, string | undefined> = {
+    NODE_SERVICE_API_KEY: key,
+    DATABASE_URL: 'postgres://x:y@localhost/z',
+    JWT_SECRET: 'j'.repeat(40),
+    PATH: '/bin',
+  };
+  expect(takeConfig(env, '/base').serviceKey).toBe(key);
+  expect(env).toEqual({ PATH: '/bin' });
+});
