@@ -384,7 +384,7 @@ export const workerProblems = {
 } as const;
 export type WorkerProblemCode = keyof typeof workerProblems;
 
-/** One entry for each code and session. `at` is the last time, `count` how often since the worker started. No message content. */
+/** One entry for each code and session. `at` is the last time, `count` how often since the last heartbeat that was answered. No message content. */
 export const workerProblem = z.object({
   code: z.string(),
   sessionId: z.string().nullable(),
@@ -406,7 +406,7 @@ export const heartbeat = z.object({
   cpuPercent: z.number().nullable(),
   /** What `GET /health` of the worker says. Absent from older workers. */
   status: z.enum(['ok', 'degraded']).optional(),
-  /** The latest first; an entry leaves the list an hour after it last happened. Absent from older workers. */
+  /** What the worker isolated since its last heartbeat that was answered, the latest first. Absent from older workers. */
   problems: z.array(workerProblem).max(50).optional(),
   sessions: z.array(
     observedSession.pick({

@@ -29,16 +29,18 @@ export function createHeartbeat(options: {
     try {
       const askedAt = instant(clock);
       const sessions = registry.all().map((session) => session.observe());
+      const unreported = problems.unreported();
       const body = {
         ...worker,
         draining: registry.isDraining(),
         memoryMb: registry.memoryMb(),
         cpuPercent: null,
         status: options.isHealthy() ? ('ok' as const) : ('degraded' as const),
-        problems: problems.list(),
+        problems: unreported,
         sessions,
       };
       const { data } = await call(backendInternalRoutes.heartbeat, { body }, { timeoutMs: 5_000 });
+      problems.reported(unreported);
       if (silent) log.info('The backend answers again.');
       silent = false;
       // Not awaited: a session that takes long to stop must not cost the others their lease.

@@ -3,14 +3,16 @@ import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 
 /**
- * What this worker isolated or could not do. Each occurrence is logged; the list goes to the backend with every heartbeat. In memory and
- * bounded: one entry for each code and session.
+ * What this worker isolated or could not do. It is logged, and goes to the backend with the next heartbeat. In memory and bounded: one
+ * entry for each code and session.
  */
 export interface Problems {
   /** Never throws. `detail` holds no message content, numbers or codes. */
   note(code: WorkerProblemCode, options: { sessionId?: string | null; detail: string; error?: unknown }): void;
-  /** The latest first. */
-  list(): WorkerProblem[];
+  /** What was not yet reported to the backend, the latest first; `count` is what happened since the last report. */
+  unreported(): WorkerProblem[];
+  /** The backend has answered the heartbeat that carried these. A heartbeat without an answer is carried again, in the next one. */
+  reported(problems: readonly WorkerProblem[]): void;
   /** Whether a problem that degrades the worker happened within the last five minutes. */
   isDegraded(): boolean;
 }
@@ -30,7 +32,10 @@ interface Entry {
   lastAt: number;
   loggedAt: number;
   count: number;
+  reported: number;
 }
+
+const keyOf = ({ code, sessionId }: Pick<WorkerProblem, 'code' | 'sessionId'>): string => `${code} ${sessionId ?? ''}`;
 
 export function createProblems({ clock, log }: { clock: Clock; log: Log }): Problems {
   /** In the order in which they last happened, oldest first. */
@@ -46,7 +51,7 @@ export function createProblems({ clock, log }: { clock: Clock; log: Log }): Prob
 
   return {
     note(code, { sessionId = null, detail, error }) {
-      const key = `${code} ${sessionId ?? ''}`;
+      const key = keyOf({ code, sessionId });
       const before = entries.get(key);
       const now = clock.monotonic();
       const isDue = !before || now - before.loggedAt >= logEveryMs;
@@ -60,6 +65,7 @@ export function createProblems({ clock, log }: { clock: Clock; log: Log }): Prob
         lastAt: now,
         loggedAt: isDue ? now : before.loggedAt,
         count,
+        reported: before?.reported ?? 0,
       });
       forgetOld();
       if (!isDue) return;
@@ -72,11 +78,24 @@ export function createProblems({ clock, log }: { clock: Clock; log: Log }): Prob
         ...(error === undefined ? {} : errorFields(error)),
       });
     },
-    list() {
+    unreported() {
       forgetOld();
       return [...entries.values()]
-        .map(({ code, sessionId, detail, wall, count }) => ({ code, sessionId, detail, at: new Date(wall).toISOString(), count }))
+        .filter(({ count, reported }) => count > reported)
+        .map(({ code, sessionId, detail, wall, count, reported }) => ({
+          code,
+          sessionId,
+          detail,
+          at: new Date(wall).toISOString(),
+          count: count - reported,
+        }))
         .reverse();
+    },
+    reported(problems) {
+      for (const problem of problems) {
+        const entry = entries.get(keyOf(problem));
+        if (entry) entry.reported += problem.count;
+      }
     },
     isDegraded: () =>
       [...entries.values()].some(({ code, lastAt }) => workerProblems[code].degrades && clock.monotonic() - lastAt < degradedMs),

@@ -99,7 +99,7 @@ describe.each(Object.keys(troubles))('a disk that is %s', (name) => {
     }
     await clock.advance(5_000);
     expect([outlet.healthy(), outlet.pending() >= 50]).toEqual([false, true]);
-    expect(problems.list()).toMatchObject([{ code: 'STORE_WRITE_FAILED' }]);
+    expect(problems.unreported()).toMatchObject([{ code: 'STORE_WRITE_FAILED' }]);
     // The mark on the disk is never ahead of what is on the disk.
     const written = lines().filter((line) => line.startsWith('message.observed m')).length;
     expect(markOnDisk('s') ?? 0).toBeLessThanOrEqual(999 + written);
@@ -167,7 +167,7 @@ describe('an event that cannot be written', () => {
         await clock.advance(50);
         expect(lines()).toEqual(Array.from({ length: 7 }, (_, n) => `message.observed m${n}`));
         expect(outlet.batch(100).map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5, 6, 7]);
-        expect(problems.list()).toMatchObject([{ code: 'EVENT_SET_ASIDE', sessionId: 's', count: 1 }]);
+        expect(problems.unreported()).toMatchObject([{ code: 'EVENT_SET_ASIDE', sessionId: 's', count: 1 }]);
         expect([markOnDisk('s'), outlet.healthy(), outlet.pending()]).toEqual([7, true, 7]);
       }),
       { numRuns: 7 },
@@ -190,9 +190,9 @@ describe('memory while the disk takes nothing', () => {
     }
     // Messages go first, and the mark falls back to what is on the disk, so that a scan finds them.
     expect(marks.watermark('s')).toBeNull();
-    expect(problems.list().map(({ code }) => code)).toEqual(['STORE_WRITE_FAILED']);
+    expect(problems.unreported().map(({ code }) => code)).toEqual(['STORE_WRITE_FAILED']);
     for (let n = 0; n < 600; n += 1) outlet.append('s', 1, ack(`late${n}`, 1));
-    const dropped = problems.list().find(({ code }) => code === 'EVENTS_DROPPED')!;
+    const dropped = problems.unreported().find(({ code }) => code === 'EVENTS_DROPPED')!;
     expect(dropped).toMatchObject({ sessionId: 's', detail: 'message.ack' });
     over();
     await clock.advance(1_100);
@@ -296,7 +296,7 @@ describe('the scan for missed messages', () => {
     expect(scans).toBe(5);
     expect(events.at(-1)).toMatchObject({ event: 'session.backfill', payload: { truncated: true } });
     // Entries leave the list an hour after they last happened.
-    expect(problems.list()).toEqual([]);
+    expect(problems.unreported()).toEqual([]);
     catchUp.saw(clock.now());
     expect(marks.watermark('s')).toBe(clock.now());
   });
@@ -396,7 +396,7 @@ describe('the delivery to the backend', () => {
     await until('all but one', () => new Set(got).size === 8 && outlet.pending() === 0, 10_000);
     await delivery.stop(1_000);
     expect(store.prepare('SELECT code FROM parked').all()).toEqual([{ code: 'VALIDATION_FAILED' }]);
-    expect(problems.list().map(({ code }) => code)).toContain('EVENT_REFUSED');
+    expect(problems.unreported().map(({ code }) => code)).toContain('EVENT_REFUSED');
   });
 
   test('a row that the disk has damaged is refused alone', async () => {

@@ -117,6 +117,7 @@ const told = (): string[] =>
     const message = (payload['message'] ?? payload) as { key?: string };
     return message.key === undefined ? [] : [`${type} ${message.key}`];
   });
+const problems = (): string[] => beats.flatMap((beat) => (beat.problems ?? []).map(({ code, detail }) => `${code} ${detail}`));
 const lockStore = (): (() => void) => {
   const other = new Database(join(dir, 'worker', 'worker.sqlite'));
   other.exec('BEGIN IMMEDIATE');
@@ -133,7 +134,7 @@ describe('a worker whose disk takes nothing for a while', () => {
       browsers.get('s1')!.signal(acked(n));
     }
     await until('degraded', () => beats.at(-1)?.status === 'degraded', 15_000);
-    expect(beats.at(-1)?.problems).toMatchObject([{ code: 'STORE_WRITE_FAILED', sessionId: null }]);
+    expect(problems()).toContain('STORE_WRITE_FAILED outlet');
     expect([told(), await statusOf('s1')]).toEqual([[], 'connected']);
     unlock();
     browsers.get('s1')!.signal(observed(5));
@@ -149,15 +150,8 @@ describe('a worker whose disk takes nothing for a while', () => {
     // An hour is over at once; everything else takes its time.
     await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 3_600_000 ? 30 : ms, what) });
     const unlock = lockStore();
-    const failed = (): string[] =>
-      (beats.at(-1)?.problems ?? []).flatMap(({ code, detail }) => (code === 'TASK_FAILED' ? [detail] : []));
-    await until('the failed task', () => failed().length > 0, 15_000);
-    const before = beats.at(-1)!.problems!.find(({ code }) => code === 'TASK_FAILED')!.count;
-    await until(
-      'the next one',
-      () => (beats.at(-1)?.problems?.find(({ code }) => code === 'TASK_FAILED')?.count ?? 0) > before + 1,
-      15_000,
-    );
+    const failed = (): number => problems().filter((line) => line.startsWith('TASK_FAILED prune')).length;
+    await until('a task that failed, and failed again', () => failed() > 2, 15_000);
     unlock();
     await connect('s1');
     browsers.get('s1')!.signal(observed(1));

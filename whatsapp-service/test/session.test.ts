@@ -513,7 +513,7 @@ describe('losing the browser', () => {
   test('an event that could not be read is reported with its session', async () => {
     await it.connect();
     await it.signal({ type: 'unreadable', what: 'message_create', detail: 'TypeError' });
-    expect(it.problems.list()).toMatchObject([
+    expect(it.problems.unreported()).toMatchObject([
       { code: 'EVENT_UNREADABLE', sessionId: 's1', detail: 'message_create: TypeError' },
     ]);
     expect(it.shown()).toBe('connected');

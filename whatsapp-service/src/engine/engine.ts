@@ -95,10 +95,7 @@ export interface EngineSession {
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
   probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
   /** Messages newer than `since` in chats with activity after it, oldest first, at most `perChat` a chat; each goes to `onSignal` as `message.observed` with origin `backfill`. */
-  backfill(options: {
-    since: Date;
-    perChat: number;
-  }): Promise<{
+  backfill(options: { since: Date; perChat: number }): Promise<{
     chats: number;
     messages: number;
     truncated: boolean;

@@ -111,7 +111,10 @@ const garbage = fc.oneof(
   anything,
   fc.record({
     id: fc.oneof(anything, fc.record({ id: anything, remote: anything, fromMe: anything, participant: anything })),
-    type: fc.oneof(anything, fc.constantFrom('vcard', 'multi_vcard', 'location', 'image', 'poll_creation', 'groups_v4_invite', 'chat')),
+    type: fc.oneof(
+      anything,
+      fc.constantFrom('vcard', 'multi_vcard', 'location', 'image', 'poll_creation', 'groups_v4_invite', 'chat'),
+    ),
     t: anything,
     body: anything,
     loc: anything,
@@ -178,7 +181,9 @@ describe('what the library tells of a session', () => {
       },
     });
     it.client.emit('message_create', { _data: raw(1) });
-    it.client.emit('message_create', { _data: raw(2, { id: { fromMe: false, remote: '666@lid', id: key(2), _serialized: `false_666@lid_${key(2)}` } }) });
+    it.client.emit('message_create', {
+      _data: raw(2, { id: { fromMe: false, remote: '666@lid', id: key(2), _serialized: `false_666@lid_${key(2)}` } }),
+    });
     it.client.emit('message_create', { _data: raw(3) });
     await it.drained();
     expect(it.told()).toEqual([1, 2, 3].map((n) => `message.observed ${key(n)}`));
@@ -263,7 +268,11 @@ describe('the scan for missed messages', () => {
             return { messages, truncated: false, failed: parts[index] === 'page leaves one out' ? 1 : 0 };
           },
         });
-        const scan = createBackfill(() => page, identities, () => undefined);
+        const scan = createBackfill(
+          () => page,
+          identities,
+          () => undefined,
+        );
         const result = await scan({ since: new Date(0), perChat: 100 }, (signal) => {
           if (signal.type !== 'event' || !('message' in signal.payload)) return;
           const { key: found } = signal.payload.message;
@@ -294,7 +303,11 @@ describe('the scan for missed messages', () => {
         throw new DeadlineError('messagesSince', 30_000);
       },
     });
-    const scan = createBackfill(() => page, identities, () => undefined);
+    const scan = createBackfill(
+      () => page,
+      identities,
+      () => undefined,
+    );
     await expect(scan({ since: new Date(0), perChat: 1 }, () => undefined)).rejects.toThrow(DeadlineError);
     expect(asked).toBe(1);
   });

@@ -17,7 +17,7 @@ export interface Rig {
   simulator: Simulator;
   dir: string;
   open: { session: EngineSession; signals: EngineSignal[] }[];
-  launch(): Promise<{ session: EngineSession; signals: EngineSignal[] }>;
+  launch(abort?: AbortSignal): Promise<{ session: EngineSession; signals: EngineSignal[] }>;
   close(): Promise<void>;
 }
 
@@ -36,13 +36,13 @@ export async function startRig(build: BuildName, compat = true): Promise<Rig> {
     simulator,
     dir,
     open,
-    async launch() {
+    async launch(abort = new AbortController().signal) {
       const signals: EngineSignal[] = [];
       const session = await engine.launch({
         sessionId: 'test',
         profileDir: dir,
         deviceName: null,
-        abort: new AbortController().signal,
+        abort,
         onSignal: (signal) => signals.push(signal),
       });
       const opened = { session, signals };

@@ -64,7 +64,18 @@ const textFields = [
   't',
   'directPath',
 ] as const;
-const types = ['chat', 'image', 'ptt', 'document', 'location', 'vcard', 'multi_vcard', 'poll_creation', 'groups_v4_invite', 'new'] as const;
+const types = [
+  'chat',
+  'image',
+  'ptt',
+  'document',
+  'location',
+  'vcard',
+  'multi_vcard',
+  'poll_creation',
+  'groups_v4_invite',
+  'new',
+] as const;
 const id = { fromMe: false, remote: '5511999990001@c.us', id: '3A01', _serialized: 'false_5511999990001@c.us_3A01' };
 
 describe('a message of 1 MiB', () => {
@@ -86,7 +97,10 @@ describe('a message of 1 MiB', () => {
 
   test.each<[string, RawMessage]>([
     ['100,000 cards', { type: 'multi_vcard', vcardList: Array.from({ length: 100_000 }, () => ({ vcard: 'TEL\nTEL\n' })) }],
-    ['20 cards of 50 KB', { type: 'multi_vcard', vcardList: Array.from({ length: 20 }, () => ({ vcard: 'TEL\n'.repeat(13_000) })) }],
+    [
+      '20 cards of 50 KB',
+      { type: 'multi_vcard', vcardList: Array.from({ length: 20 }, () => ({ vcard: 'TEL\n'.repeat(13_000) })) },
+    ],
     ['300,000 mentions', { type: 'chat', body: 'x', mentionedJidList: Array.from({ length: 300_000 }, () => 'x') }],
     ['300,000 poll options', { type: 'poll_creation', pollOptions: Array.from({ length: 300_000 }, () => ({ name: 'x' })) }],
   ])('with %s is read within 50 ms and stays small', (_name, raw) => {
@@ -112,7 +126,11 @@ describe('a message of 1 MiB', () => {
 describe('contact cards', () => {
   test.each<[string, string, { name: string | null; phone: string | null }]>([
     ['plain', 'BEGIN:VCARD\nFN:Bruno\nTEL;type=CELL:+55 11 2\nEND:VCARD', { name: 'Bruno', phone: '+55 11 2' }],
-    ['of an iPhone', 'FN:B\r\nitem1.TEL;waid=5511966660002:+55 11 96666-0002\r\nitem1.X-ABLabel:Mobile', { name: 'B', phone: '+55 11 96666-0002' }],
+    [
+      'of an iPhone',
+      'FN:B\r\nitem1.TEL;waid=5511966660002:+55 11 96666-0002\r\nitem1.X-ABLabel:Mobile',
+      { name: 'B', phone: '+55 11 96666-0002' },
+    ],
     ['in lower case', 'fn:B\ntel:+1', { name: 'B', phone: '+1' }],
     ['with a folded number', 'FN:B\nTEL:+55 11\n  96666', { name: 'B', phone: '+55 11 96666' }],
     ['with the number in waid alone', 'FN:B\nTEL;waid=5511966660002:', { name: 'B', phone: '+5511966660002' }],
@@ -142,12 +160,28 @@ describe('times of WhatsApp', () => {
     expect(happenedAt(value, at)).toBe('2026-11-28T12:00:00.000Z');
   });
 
-  test.each([-1, 0, NaN, Infinity, -Infinity, 1e21, 1e300, null, undefined, '', 'soon', [], {}, [at], true])(
-    '%p is no time: what happened then happened now',
-    (value) => {
-      expect(happenedAt(value, at)).toBe('2026-11-28T12:00:00.000Z');
-    },
-  );
+  test.each([
+    -1,
+    0,
+    5,
+    1_000_000_000,
+    253_402_300_800,
+    NaN,
+    Infinity,
+    -Infinity,
+    1e21,
+    1e300,
+    null,
+    undefined,
+    '',
+    'soon',
+    [],
+    {},
+    [at],
+    true,
+  ])('%p is no time: what happened then happened now', (value) => {
+    expect(happenedAt(value, at)).toBe('2026-11-28T12:00:00.000Z');
+  });
 
   test('more than a day ahead happened now; the end of a mute may lie there', () => {
     expect(happenedAt(at / 1e3 + 90_000, at)).toBe('2026-11-28T12:00:00.000Z');

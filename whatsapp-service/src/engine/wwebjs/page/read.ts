@@ -87,8 +87,9 @@ export function installRead(): void {
 
   /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
   const secondsOf = (t: any): number => {
-    if (typeof t !== 'number' || !(t > 0)) return Date.now() / 1000;
-    return t < 1e11 ? t : t < 1e14 ? t / 1e3 : t / 1e6;
+    const seconds = typeof t !== 'number' ? 0 : t < 1e11 ? t : t < 1e14 ? t / 1e3 : t / 1e6;
+    // There was no WhatsApp before 2009.
+    return seconds > 1_230_768_000 ? seconds : Date.now() / 1000;
   };
   /** Leaves out what `make` throws for; gives how many that were. */
   const eachAlone = <T, R>(items: T[], make: (item: T) => R): { made: R[]; failed: number } => {
