@@ -53,7 +53,9 @@ export function runCommand(
         // Nothing of it runs any more.
       }
     };
+    let isEnding = false;
     const end = () => {
+      isEnding = true;
       kill('SIGTERM');
       timers.push(setTimeout(kill, endMs, 'SIGKILL'));
     };
@@ -64,7 +66,7 @@ export function runCommand(
       isSettled = true;
       for (const timer of timers) clearTimeout(timer);
       for (const stream of [child.stdout, child.stderr]) stream?.destroy();
-      if (timedOut) kill('SIGKILL');
+      if (isEnding) kill('SIGKILL');
       running.delete(entry);
       if (running.size === 0) for (const signal of stopSignals) process.off(signal, endAll);
       resolve({ output, timedOut, ...result });
