@@ -2,15 +2,16 @@ import './lib/node-version.mjs';
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { curl, sayFirstAdmin, sayRows } from './lib/banner.mjs';
 import { dataDirOf, readEnvironment } from './lib/environment.mjs';
 import { addressesOf, launch } from './lib/launch.mjs';
+import { readLines } from './lib/lines.mjs';
 import { parseJson } from './lib/log-file.mjs';
 import { programs, root } from './lib/paths.mjs';
 import { environmentsFor, prepare, prepareDataDir } from './lib/prepare.mjs';
-import { endLeftovers } from './lib/run-record.mjs';
+import { claimDataDir } from './lib/run-record.mjs';
+import { makePrivateFolder } from './lib/secrets.mjs';
 import { Problem, bold, dim, green, say, seconds, showProblem } from './lib/terminal.mjs';
 
 /**
@@ -40,15 +41,20 @@ function demoEnvironment() {
   return { env: { ...env, DATA_DIR: dataDir, BROWSER_ARGS: '' }, dataDir };
 }
 
-/** Empties the demo's folder; one that is not marked as a demo's is left alone. */
-function emptyDemo(dataDir) {
+/** A folder with files that is not marked as a demo's is left alone. */
+function demandDemo(dataDir) {
   if (existsSync(dataDir) && readdirSync(dataDir).length > 0 && !existsSync(join(dataDir, marker))) {
     throw new Problem(
       `${dataDir} holds files that are not the demo's.`,
       'Move them away, or choose another DATA_DIR for the demo.',
     );
   }
-  rmSync(dataDir, { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** Empties the demo's folder but for the lock that we hold, and the marker without which nothing is emptied. */
+function emptyDemo(dataDir) {
+  const names = readdirSync(dataDir).filter((name) => name !== marker && !name.startsWith('run.lock'));
+  for (const name of names) rmSync(join(dataDir, name), { recursive: true, force: true, maxRetries: 3 });
 }
 
 /** Starts the simulator; resolves to what it prints: `{controlUrl, phoneUrl, browserArgs}`. */
@@ -59,10 +65,13 @@ function startSimulator(onEnd) {
     detached: process.platform !== 'win32',
   });
   return new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (line) => {
+    readLines(child.stdout, (line) => {
       const addresses = parseJson(line);
       if (addresses?.browserArgs) resolve({ child, addresses });
     });
+    child.once('error', (error) =>
+      reject(new Problem(`The simulator cannot be started: ${error.message}`, 'Run the same command again.')),
+    );
     child.once('exit', (code) => {
       reject(new Problem(`The simulator ended with code ${code}.`, 'Its words are above. Run the same command again.'));
       onEnd();
@@ -74,10 +83,12 @@ let simulator = null;
 try {
   const { env, dataDir } = demoEnvironment();
   const prepared = await prepare({ env });
-  await endLeftovers(dataDir);
+  demandDemo(dataDir);
+  makePrivateFolder(dataDir);
+  writeFileSync(join(dataDir, marker), 'npm run demo empties this folder each time it starts.\n');
+  const claim = await claimDataDir(dataDir);
   emptyDemo(dataDir);
   const { secrets } = prepareDataDir(env, { dataDir, isQuiet: true });
-  writeFileSync(join(dataDir, marker), 'npm run demo empties this folder each time it starts.\n');
 
   simulator = await startSimulator(() => process.emit('SIGTERM', 'the simulator ended'));
   const { addresses } = simulator;
@@ -86,12 +97,12 @@ try {
   const settings = prepared.settings;
   const environments = environmentsFor({ ...prepared, dataDir, secrets });
   for (const name of ['backend', 'worker']) environments[name].BROWSER_ARGS = JSON.stringify(addresses.browserArgs);
-  const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir });
+  const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir, claim });
   if (!wasStopped()) sayDemo({ settings, addresses, firstAdmin });
-  await stopped;
+  const code = await stopped;
   simulator.child.removeAllListeners('exit');
   simulator.child.kill('SIGTERM');
-  process.exit(0);
+  process.exit(code);
 } catch (error) {
   simulator?.child.kill('SIGTERM');
   showProblem(error);

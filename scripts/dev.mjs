@@ -7,7 +7,7 @@ import { launch } from './lib/launch.mjs';
 import { buildPackage, bundlePanel } from './lib/packages.mjs';
 import { root } from './lib/paths.mjs';
 import { environmentsFor, prepare, prepareDataDir, sayBrowser } from './lib/prepare.mjs';
-import { dim, say, seconds, showProblem } from './lib/terminal.mjs';
+import { dim, say, seconds, showProblem, warn } from './lib/terminal.mjs';
 
 /** `npm run dev`: as `npm start`, and every change of a source is built at once and the process concerned started anew. */
 const startedAt = performance.now();
@@ -21,13 +21,12 @@ try {
   sayBrowser(prepared);
   const environments = environmentsFor({ ...prepared, dataDir, secrets });
   const { settings } = prepared;
-  const running = await launch({ settings, environments, dataDir, nodeArgs: ['--enable-source-maps'] });
+  const running = await launch({ settings, environments, dataDir, nodeArgs: ['--enable-source-maps'], isWatched: false });
   if (!running.wasStopped()) {
     sayRunning({ settings, dataDir, firstAdmin: running.firstAdmin, startedAt });
     watchSources(running);
   }
-  await running.stopped;
-  process.exit(0);
+  process.exit(await running.stopped);
 } catch (error) {
   showProblem(error);
   process.exit(1);
@@ -40,12 +39,13 @@ function watchSources({ supervisor, wasStopped }) {
   for (const name of Object.keys(processesOf)) {
     const folder = join(root, name, 'src');
     if (!existsSync(folder)) continue;
-    watch(folder, { recursive: true }, (_event, file) => {
+    const watcher = watch(folder, { recursive: true }, (_event, file) => {
       if (!file || /\.test\.ts$|~$|\.swp$/.test(file)) return;
       changed.set(name, [...(changed.get(name) ?? []), file]);
       clearTimeout(timer);
       timer = setTimeout(() => (working = working.then(react)), settleMs);
     });
+    watcher.on('error', (error) => warn(`${folder} is no longer watched: ${error.message}`));
   }
   say(`  ${dim(`Watching ${Object.keys(processesOf).join(', ')}.`)}`);
 

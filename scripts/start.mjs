@@ -14,8 +14,7 @@ try {
   const { settings } = prepared;
   const { firstAdmin, stopped, wasStopped } = await launch({ settings, environments, dataDir });
   if (!wasStopped()) sayRunning({ settings, dataDir, firstAdmin, startedAt });
-  await stopped;
-  process.exit(0);
+  process.exit(await stopped);
 } catch (error) {
   showProblem(error);
   process.exit(1);

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
 import { listen } from '@chasqui/shared/express';
+import { createStopper, type Stopper } from '@chasqui/shared/process';
 import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
 import { createKeyUsage } from './accounts/key-usage.js';
@@ -30,6 +30,7 @@ import { createAuthentication } from './http/authentication.js';
 import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
 import { mountDocuments } from './http/documents.js';
+import { createDrain } from './http/drain.js';
 import { mountHealth } from './http/health.js';
 import { createRequestLimits } from './http/request-limits.js';
 import { createServer } from './http/server.js';
@@ -84,33 +85,48 @@ export interface Backend {
   log: Log;
   database: Database;
   routes: readonly AnyRoute[];
-  close(): Promise<void>;
+  /** Resolves to the names of the steps that failed or did not end in time. */
+  close(): Promise<readonly string[]>;
 }
 
-/**
- * Builds and starts a backend: the only place that constructs and wires. `over` is for tests, but for the panel and who shows the
- * first password: main.ts hands them in. Importing AdminJS takes seconds, and most tests do without.
- */
-export async function startBackend(
-  config: Config,
-  over: {
-    clock?: Clock;
-    log?: Log;
-    port?: number;
-    /** Hears, at the very first start, what is to be shown once. */
-    tellFirstAdmin?: (first: FirstAdmin) => void;
-    mountPanel?: typeof mountPanel;
-    streamTimes?: Partial<typeof defaultStreamTimes>;
-    /** When what is out of date is looked through for the first time. */
-    firstSweepMs?: number;
-  } = {},
-): Promise<Backend> {
+/** How long running sends and deliveries may delay a stop. What is cut off is looked into by the next start. */
+const workStopMs = 10_000;
+
+/** Replacements for tests, and what main.ts hands in: importing AdminJS takes seconds, and most tests do without. */
+interface Overrides {
+  clock?: Clock;
+  log?: Log;
+  port?: number;
+  /** Hears, at the very first start, what is to be shown once. */
+  tellFirstAdmin?: (first: FirstAdmin) => void;
+  mountPanel?: typeof mountPanel;
+  streamTimes?: Partial<typeof defaultStreamTimes>;
+  /** When what is out of date is looked through for the first time. */
+  firstSweepMs?: number;
+}
+
+/** Starts a backend. A start that fails closes what it had opened. */
+export async function startBackend(config: Config, over: Overrides = {}): Promise<Backend> {
+  const log = over.log ?? createLog(config.LOG_LEVEL);
+  const stopper = createStopper(log);
+  try {
+    return await buildBackend(config, over, log, stopper);
+  } catch (error) {
+    await stopper.stop();
+    throw error;
+  }
+}
+
+/** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
+async function buildBackend(config: Config, over: Overrides, log: Log, stopper: Stopper): Promise<Backend> {
   const clock = over.clock ?? systemClock;
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
-  const log = over.log ?? createLog(config.LOG_LEVEL);
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
+  stopper.add('locks', 'backend lock', letGo);
   const database = await openDatabase(config.database);
+  stopper.add('data', 'database', () => database.close());
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
+  stopper.add('data', 'presence', () => presence.close());
 
   const sealer = createSealer(config.encryptionKeys);
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
@@ -140,11 +156,14 @@ export async function startBackend(
     },
   });
   const keyUsage = createKeyUsage({ database, clock });
+  // A database that is away loses these counts, and nothing else.
+  stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
   const plans = createPlans({ database, clock });
   const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
   const accounts = createAccounts({ database, clock, keys, tokens, timezone: config.QUOTA_TIMEZONE });
   accounts.onChanged(plans.forget);
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
+  stopper.add('connections', 'request limits', () => windows.close());
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   const safeFetch = createSafeFetch(egress);
   const contents = createContents(sealer);
@@ -169,6 +188,7 @@ export async function startBackend(
   const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
+  stopper.add('connections', 'worker client', () => client.close());
   const leaseMs = config.LEASE_SECONDS * 1000;
   const placement = createPlacement({
     database,
@@ -232,6 +252,7 @@ export async function startBackend(
     },
   });
   const { post, close: closePosts } = createPost(egress);
+  stopper.add('connections', 'webhook connections', closePosts);
   const webhookDispatcher = createWebhookDispatcher({
     database,
     deliveries,
@@ -282,6 +303,7 @@ export async function startBackend(
     log,
     options: { ...streamTimes, most: config.MAX_STREAMS_PER_KEY },
   });
+  stopper.add('intake', 'event streams', () => streams.close());
   keys.onChange(streams.askAll);
   const authenticate = limits.around(
     admitTickets(createAuthentication({ accounts, keys, tokens, serviceKey: config.serviceKey }), { tickets, ask: standing.ask }),
@@ -294,6 +316,7 @@ export async function startBackend(
     corsOrigins: config.CORS_ORIGINS,
     log,
   });
+  stopper.add('intake', 'new requests', () => http.shutDown());
   mountHealth(http.app, {
     database,
     dataDir: config.dataDir,
@@ -319,6 +342,7 @@ export async function startBackend(
   });
   const secureCookies = config.SECURE_COOKIES;
   const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, events, clock, log, version, secureCookies });
+  stopper.add('intake', 'panel streams', () => panel?.close());
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await sessions.find(caller, named)).id;
   const presentAccount = createAccountPresenter({ keys, plans });
   mountAccounts(http.mount, { accounts, keys, tokens, present: presentAccount, registration: config.REGISTRATION });
@@ -342,8 +366,10 @@ export async function startBackend(
   http.finish();
 
   const server = listen(http.app, over.port ?? config.PORT, config.HOST);
+  const drain = createDrain(server);
   answerBrokenRequests(server);
   await once(server, 'listening');
+  stopper.add('work', 'running requests', () => drain.stop(), workStopMs);
   const { port } = server.address() as AddressInfo;
   const readingOf = createReadingOf(sessionIdOf);
   const closeSockets = openSocketDoor(server, {
@@ -355,12 +381,21 @@ export async function startBackend(
     log,
     pingMs: streamTimes.pingMs,
   });
+  stopper.add('intake', 'WebSockets', closeSockets);
   const wake = await startWake({ ...location(config.database), database, events, log });
+  // After the last outcomes are told.
+  stopper.add('connections', 'wake-ups', () => wake.stop());
   dispatcher.start();
+  // Callers that wait for an outcome have it, or are told that their message is queued.
+  stopper.add('work', 'message dispatcher', () => dispatcher.stop().finally(messages.endWaiting), workStopMs);
   heartbeats.start();
+  stopper.add('work', 'heartbeats', () => heartbeats.stop());
   fetcher.start();
+  stopper.add('work', 'media fetcher', () => fetcher.stop(), workStopMs);
   privacy.start();
+  stopper.add('work', 'privacy jobs', () => privacy.stop(), workStopMs);
   webhookDispatcher.start();
+  stopper.add('work', 'webhook dispatcher', () => webhookDispatcher.stop(), workStopMs);
   const sweep = startSweep({
     tasks: [
       inbox.prune,
@@ -375,6 +410,7 @@ export async function startBackend(
     log,
     firstMs: over.firstSweepMs,
   });
+  stopper.add('work', 'cleanup tasks', () => sweep.stop());
   await keys.announceEnding();
   log.info('The backend is ready.', { port, database: database.dialect });
 
@@ -384,25 +420,9 @@ export async function startBackend(
     database,
     routes: http.publicRoutes,
     async close() {
-      http.shutDown();
-      panel?.close();
-      await Promise.all([streams.close(), closeSockets()]);
-      await wake.stop();
-      await dispatcher.stop();
-      await fetcher.stop();
-      await privacy.stop();
-      await webhookDispatcher.stop();
-      closePosts();
-      heartbeats.stop();
-      sweep.stop();
-      await shut(server);
-      client.close();
-      await keyUsage.flush().catch(() => undefined); // A database that is away loses these counts, and nothing else.
-      await windows.close();
-      await presence.close();
-      await database.close();
-      letGo();
+      const unfinished = await stopper.stop();
       log.info('The backend has stopped.');
+      return unfinished;
     },
   };
 }
@@ -410,11 +430,3 @@ export async function startBackend(
 /** SQLite has no other backend to wake. */
 const location = (database: DatabaseLocation): { url: string | null; schema?: string | undefined } =>
   'url' in database ? { url: database.url, schema: database.schema } : { url: null };
-
-/** Running requests finish; lines that only wait are cut. */
-const shut = (server: Server): Promise<void> =>
-  new Promise((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-    setTimeout(() => server.closeAllConnections(), 15_000).unref();
-  });

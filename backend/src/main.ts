@@ -1,62 +1,30 @@
 import { SettingsError } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
+import { runProcess } from '@chasqui/shared/process';
 import type { FirstAdmin } from './accounts/accounts.js';
-import { startBackend } from './app.js';
-import { readConfig, type Config } from './config.js';
+import { startBackend, type Backend } from './app.js';
+import { readConfig } from './config.js';
 import { errorFields } from './lib/log.js';
-
-/** How long an orderly stop may take before the process goes all the same. */
-const stopWithinMs = 30_000;
 
 armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 
-function fail(message: string): never {
-  process.stderr.write(`${message}\n`);
-  return process.exit(1);
-}
-
-function configOrExit(): Config {
-  try {
-    return readConfig(process.env, process.cwd());
-  } catch (error) {
-    if (error instanceof SettingsError) return fail(error.message);
-    throw error;
-  }
-}
-
-const config = configOrExit();
-// AdminJS takes longer to load than all the rest.
-const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
 // The start script takes this line off the log and shows it once. Into a pipe it is written before the call returns.
 const tellFirstAdmin = (first: FirstAdmin): void =>
   void process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...first })}\n`);
-const backend = await startBackend(config, { ...panel, tellFirstAdmin }).catch((error: unknown) => {
-  const { code, message, stack } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE') return fail('The port is taken. Stop what uses it, or set PORT to another one.');
-  return fail(message?.startsWith('Another backend') ? message : `The backend cannot start: ${stack ?? String(error)}`);
-});
 
-let stopping = false;
-function stop(why: string, code: number): void {
-  if (stopping) return;
-  stopping = true;
-  backend.log.info('The backend stops.', { why });
-  setTimeout(() => process.exit(code || 1), stopWithinMs).unref();
-  void backend.close().then(
-    () => process.exit(code),
-    (error: unknown) => {
-      backend.log.error('The stop was not orderly.', errorFields(error));
-      process.exit(1);
-    },
-  );
+async function start(): Promise<Backend> {
+  const config = readConfig(process.env, process.cwd());
+  // AdminJS takes longer to load than all the rest.
+  const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
+  return startBackend(config, { ...panel, tellFirstAdmin });
 }
 
-process.on('SIGTERM', () => stop('SIGTERM', 0));
-process.on('SIGINT', () => stop('SIGINT', 0));
-// The start script holds the other end: when it dies, nobody is left to stop us.
-if (process.send) process.on('disconnect', () => stop('the parent is gone', 0));
-process.on('unhandledRejection', (error) => backend.log.error('A rejection that nobody waited for.', errorFields(error)));
-process.on('uncaughtException', (error) => {
-  backend.log.error('An exception that nobody caught.', errorFields(error));
-  stop('an uncaught exception', 1);
-});
+/** What a person can do about an error of the start; null for a bug. */
+function explain(error: unknown): string | null {
+  if (error instanceof SettingsError) return error.message;
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return 'The port is in use. Stop the program that uses it, or set PORT to another port.';
+  return message?.startsWith('Another backend') ? message : null;
+}
+
+await runProcess({ name: 'backend', start, explain, errorFields });

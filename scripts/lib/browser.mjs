@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { aptInstall, findOnPath, isExecutable, mayUseApt, runCommand } from './command.mjs';
 import { root } from './paths.mjs';
+import { withSetupLock } from './setup-lock.mjs';
 import { Problem, say, step, tail } from './terminal.mjs';
 
 export const browserSettings = ['BROWSER_PATH', 'CHROME_PATH', 'PUPPETEER_EXECUTABLE_PATH'];
@@ -117,7 +118,10 @@ export async function findBrowser(env = process.env) {
 /** Finds a browser or gets one: puppeteer's own download, then this system's packages. Needs the packages to be installed. */
 export async function getBrowser(env = process.env) {
   const found = await findBrowser(env);
-  if (found) return found;
+  return found ?? withSetupLock(async () => (await findBrowser(env)) ?? fetchBrowser(env));
+}
+
+async function fetchBrowser(env) {
   const tried = [];
   const ways = [['Downloading the headless browser (about 100 MB, once)', downloadBrowser]];
   if (mayUseApt()) ways.push(["Installing Chromium from this system's packages", installBrowserPackage]);

@@ -2,43 +2,104 @@ import { spawn } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 
+/** A command that says nothing of its own time limit must end within this. */
+const defaultTimeoutMs = 2 * 60_000;
+/** How long a command may take to end after SIGTERM, before SIGKILL. */
+const endMs = 5_000;
+/** How long output is still read after a command's end: a process that it left behind may hold the pipe for ever. */
+const lastOutputMs = 2_000;
+/** Only the end of a long output is of use. */
+const maxOutputChars = 1024 * 1024;
+
+const running = new Set();
+/** Kills what still runs and ends this script as the signal would have. */
+function endAll(signal) {
+  const number = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 }[signal];
+  for (const command of running) command.end();
+  setTimeout(() => process.exit(128 + number), endMs + 1000);
+  const look = () => (running.size === 0 ? process.exit(128 + number) : setTimeout(look, 20));
+  look();
+}
+
 /**
  * Runs a program to its end. Never throws for a non-zero code: the caller knows what it means.
- * `onLine` sees each line as it comes; with `inherit` the output goes straight to the terminal instead.
- * After `timeoutMs` the program is killed, and `timedOut` is true. No shell: arguments are passed as they are.
+ * `onLine` gets each line as it comes; with `inherit` the output goes straight to the terminal instead, and there is no time limit.
+ * After `timeoutMs` the program is ended together with what it has started, and `timedOut` is true. The same happens when this script
+ * is told to stop: an install that goes on by itself would meet the next one. `onSpawn` gets the process id.
+ * No shell: arguments are passed as they are.
  */
-export function runCommand(command, args, { cwd, env = process.env, timeoutMs, onLine, inherit = false } = {}) {
+export function runCommand(
+  command,
+  args,
+  { cwd, env = process.env, inherit = false, timeoutMs = inherit ? null : defaultTimeoutMs, onLine, onSpawn } = {},
+) {
   return new Promise((resolve) => {
+    // A process group of its own reaches grandchildren too (compilers, downloads). Windows has none.
+    const isGroup = !inherit && process.platform !== 'win32';
     const child = spawn(command, args, {
       cwd,
       env,
       stdio: ['ignore', inherit ? 'inherit' : 'pipe', inherit ? 'inherit' : 'pipe'],
+      detached: isGroup,
     });
     let output = '';
     let timedOut = false;
-    const timer = timeoutMs
-      ? setTimeout(() => {
+    const timers = [];
+    const kill = (signal) => {
+      try {
+        if (isGroup && child.pid !== undefined) process.kill(-child.pid, signal);
+        else child.kill(signal);
+      } catch {
+        // Nothing of it runs any more.
+      }
+    };
+    let isEnding = false;
+    const end = () => {
+      isEnding = true;
+      kill('SIGTERM');
+      timers.push(setTimeout(kill, endMs, 'SIGKILL'));
+    };
+    const entry = { end };
+    let isSettled = false;
+    const settle = (result) => {
+      if (isSettled) return;
+      isSettled = true;
+      for (const timer of timers) clearTimeout(timer);
+      for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+      if (isEnding) kill('SIGKILL');
+      running.delete(entry);
+      if (running.size === 0) for (const signal of stopSignals) process.off(signal, endAll);
+      resolve({ output, timedOut, ...result });
+    };
+    if (running.size === 0) for (const signal of stopSignals) process.on(signal, endAll);
+    running.add(entry);
+    if (timeoutMs) {
+      timers.push(
+        setTimeout(() => {
           timedOut = true;
-          child.kill('SIGKILL');
-        }, timeoutMs)
-      : undefined;
+          end();
+        }, timeoutMs),
+      );
+    }
     for (const stream of [child.stdout, child.stderr]) {
+      stream?.on('error', () => undefined);
       stream?.setEncoding('utf8').on('data', (text) => {
-        output += text;
+        output = (output + text).slice(-maxOutputChars);
         const last = text.split('\n').findLast((line) => line.trim());
         if (last && onLine) onLine(last.trim());
       });
     }
     child.on('error', (error) => {
-      clearTimeout(timer);
-      resolve({ code: -1, output: `${output}${error.message}\n`, timedOut });
+      output += `${error.message}\n`;
+      settle({ code: -1 });
     });
-    child.on('close', (code, signal) => {
-      clearTimeout(timer);
-      resolve({ code: code ?? -1, output, timedOut, signal });
-    });
+    child.on('exit', (code, signal) => timers.push(setTimeout(settle, lastOutputMs, { code: code ?? -1, signal })));
+    child.on('close', (code, signal) => settle({ code: code ?? -1, signal }));
+    if (child.pid !== undefined) onSpawn?.(child.pid);
   });
 }
+
+const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 
 /** The path of a program that is on PATH, or null. */
 export function findOnPath(name, { env = process.env, platform = process.platform } = {}) {

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { aptInstall, findOnPath, mayUseApt, npmCommand, runCommand } from './command.mjs';
 import { fingerprint, stamp } from './fingerprint.mjs';
 import { cacheDir, packages, root } from './paths.mjs';
+import { withSetupLock } from './setup-lock.mjs';
 import { Problem, say, step, tail } from './terminal.mjs';
 
 /** What the installed packages depend on. A native module fits one ABI of Node, so another Node means another install. */
@@ -19,12 +20,17 @@ export function installFingerprint(base = root, abi = process.versions.modules) 
 export async function install() {
   const done = stamp(join(cacheDir, 'stamps/install'));
   const value = installFingerprint();
-  if (done.matches(value) && existsSync(join(root, 'node_modules/.modules.yaml'))) return false;
-  done.forget();
-  const pnpm = await getPnpm();
-  await step('Installing packages from the lockfile', (tell) => installPackages(pnpm, tell));
-  done.write(value);
-  return true;
+  const isDone = () => done.matches(value) && existsSync(join(root, 'node_modules/.modules.yaml'));
+  if (isDone()) return false;
+  return withSetupLock(async ({ note }) => {
+    // Another command may have done it meanwhile.
+    if (isDone()) return false;
+    done.forget();
+    const pnpm = await getPnpm();
+    await step('Installing packages from the lockfile', (tell) => installPackages(pnpm, tell, note));
+    done.write(value);
+    return true;
+  });
 }
 
 /** Leaves only what `service` needs at run time. The store that the install filled has everything, so nothing is fetched. */
@@ -71,10 +77,16 @@ async function getPnpm() {
   return [process.execPath, join(home, 'bin/pnpm.cjs')];
 }
 
-async function installPackages(pnpm, tell) {
+async function installPackages(pnpm, tell, note) {
   const [command, ...first] = pnpm;
   const run = (args) =>
-    runCommand(command, [...first, ...args], { cwd: root, env: installEnvironment(), timeoutMs: 20 * 60_000, onLine: tell });
+    runCommand(command, [...first, ...args], {
+      cwd: root,
+      env: installEnvironment(),
+      timeoutMs: 20 * 60_000,
+      onLine: tell,
+      onSpawn: note,
+    });
   const installAll = () => run(['install', '--frozen-lockfile', '--prod=false', '--reporter=append-only']);
 
   let result = await installAll();

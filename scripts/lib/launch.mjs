@@ -1,16 +1,19 @@
 import { join } from 'node:path';
+import { watchHealth } from './health-watch.mjs';
 import { forPeople, openLogFile, parseJson } from './log-file.mjs';
 import { programs, root } from './paths.mjs';
 import { demandPort } from './ports.mjs';
 import { dialled, untilReady } from './readiness.mjs';
-import { endLeftovers, runRecord } from './run-record.mjs';
+import { claimDataDir, runRecord } from './run-record.mjs';
 import { createSupervisor } from './supervisor.mjs';
 import { Problem, dim, red, say, step, warn, yellow } from './terminal.mjs';
 
-/** How long a process may take to end: the worker closes its browsers one after the other. */
-const graceMs = 35_000;
+/** How long all processes together may take to end. Each ends by itself within 20 s (shared/src/process.ts), most often within one. */
+const graceMs = 25_000;
 /** Ctrl-C on `npm start` comes twice: from the terminal, and passed on by npm. */
 const sameKeyMs = 700;
+/** After this long a person should know where to look. */
+const slowStartMs = 30_000;
 
 /** The addresses under which the processes answer on this machine. */
 export const addressesOf = (settings) => ({
@@ -20,11 +23,21 @@ export const addressesOf = (settings) => ({
 
 /**
  * Starts backend and worker, waits until both answer and keeps them running until this process is told to stop.
- * Resolves, once all is ready, to `{firstAdmin, supervisor, stopped, wasStopped}`: `stopped` resolves when everything has ended.
- * Throws a `Problem` when a process cannot be brought up; nothing is left running then.
+ * Resolves, once all is ready, to `{firstAdmin, supervisor, stopped, wasStopped}`: `stopped` resolves when everything has ended, to the
+ * exit code: 0, or 1 when a process did not end in order. Throws a `Problem` when a process cannot be brought up; nothing is left running
+ * then. `claim` is the caller's, when it had to have the folder earlier; `isWatched` false leaves a process alone that does not answer.
  */
-export async function launch({ settings, environments, dataDir, nodeArgs = [] }) {
-  await endLeftovers(dataDir);
+export async function launch({ settings, environments, dataDir, nodeArgs = [], claim, isWatched = true }) {
+  const held = claim ?? (await claimDataDir(dataDir));
+  try {
+    return await launchClaimed({ settings, environments, dataDir, nodeArgs, isWatched, release: held.release });
+  } catch (error) {
+    held.release();
+    throw error;
+  }
+}
+
+async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatched, release }) {
   if (settings.PORT === settings.WORKER_PORT) {
     throw new Problem(`PORT and WORKER_PORT are both ${settings.PORT}.`, 'Give backend and worker a port each in .env.');
   }
@@ -33,7 +46,10 @@ export async function launch({ settings, environments, dataDir, nodeArgs = [] })
 
   const record = runRecord(dataDir);
   const logs = {};
-  const logOf = (name) => (logs[name] ??= openLogFile(join(dataDir, 'logs', `${name}.log`)));
+  const logOf = (name) =>
+    (logs[name] ??= openLogFile(join(dataDir, 'logs', `${name}.log`), {
+      onTrouble: (error) => warn(`The log of the ${name} cannot be written (${error.code}); its lines are dropped until it can.`),
+    }));
   const admin = firstAdmin();
   let failure = null;
   let stopping = null;
@@ -45,27 +61,36 @@ export async function launch({ settings, environments, dataDir, nodeArgs = [] })
       logOf(name).write(line);
       show(name, line, stream, stopping !== null);
     },
-    onRestart: (name, { code, signal, delayMs }) =>
+    onRestart: (name, { code, signal, delayMs, failures }) =>
       warn(
-        `The ${name} ended (${signal ?? `code ${code}`}). Starting it again in ${delayMs / 1000} s. Its log: ${logOf(name).file}`,
+        `The ${name} ended (${reason(code, signal)})${failures > 1 ? `, ${failures} times in a row` : ''}. It is started again in ${delayMs / 1000} s. Its log: ${logOf(name).file}`,
       ),
     onGiveUp(name, { code, signal, lastLines }) {
       failure ??= new Problem(
-        `The ${name} does not start; it ended with ${signal ?? `code ${code}`} each time. Its last lines:\n${lastLines.slice(-8).map(plain).join('\n')}`,
-        `Mend what they say and start again. The whole log: ${logOf(name).file}`,
+        `The ${name} does not start; it ended with ${reason(code, signal)} each time. Its last lines:\n${lastLines.slice(-8).map(plain).join('\n')}`,
+        `Correct what they say and start again. The whole log: ${logOf(name).file}`,
       );
     },
   });
+  const urls = addressesOf(settings);
+  const health = watchHealth({
+    supervisor,
+    urls: { backend: `${urls.backend}/health/live`, worker: `${urls.worker}/health` },
+    onFrozen: (name, ms) => warn(`The ${name} has not answered for ${Math.round(ms / 1000)} s. It is killed and started again.`),
+  });
   const end = async () => {
-    const killed = await supervisor.stop(graceMs);
-    for (const name of killed)
-      warn(`The ${name} did not end within ${graceMs / 1000} s and was killed. Its log: ${logOf(name).file}`);
+    record.noteStopping();
+    health.stop();
+    const unfinished = await supervisor.stop(graceMs);
+    for (const { name, how } of unfinished)
+      warn(`The ${name} did not stop in order: it ${how}. Nothing accepted is lost. Its log: ${logOf(name).file}`);
     record.remove();
     for (const log of Object.values(logs)) log.close();
+    release();
+    return unfinished.length === 0 ? 0 : 1;
   };
-  const stopped = whenTold(supervisor, () => (stopping = end()));
+  const stopped = whenTold(supervisor, () => (stopping ??= end()));
 
-  const urls = addressesOf(settings);
   const isGivenUp = () => failure !== null || stopping !== null;
   await step('Starting backend and worker', async (tell) => {
     // One after the other: a worker that finds no backend says so in its log, and that would be the first thing a person reads.
@@ -76,7 +101,9 @@ export async function launch({ settings, environments, dataDir, nodeArgs = [] })
       if (isGivenUp()) break;
       tell(name);
       supervisor.start({ name, program: programs[name], env: environments[name], cwd: root, nodeArgs });
+      const slow = setTimeout(() => tell(`${name}; no answer yet, its log: ${logOf(name).file}`), slowStartMs);
       if (await untilReady(urls[name] + path, isGivenUp)) supervisor.markReady(name);
+      clearTimeout(slow);
     }
     if (failure) throw new Problem('Chasqui could not be started.');
   }).catch(async (error) => {
@@ -85,8 +112,11 @@ export async function launch({ settings, environments, dataDir, nodeArgs = [] })
     await stopping;
     throw failure;
   });
+  if (isWatched && stopping === null) health.start();
   return { firstAdmin: admin.found(), supervisor, stopped, wasStopped: () => stopping !== null };
 }
+
+const reason = (code, signal) => signal ?? (code === null ? 'it could not be started' : `code ${code}`);
 
 /** The line in which the backend tells the first admin's one-time password. It must not get into any log. */
 export function firstAdmin() {
@@ -101,20 +131,20 @@ export function firstAdmin() {
   };
 }
 
-/** Resolves when a signal has come and everything has ended. A second Ctrl-C says what is still waited for. */
+/** Resolves to the exit code when a signal has come and everything has ended. A second Ctrl-C says what is still waited for. */
 function whenTold(supervisor, stop) {
   return new Promise((resolve) => {
     let since = null;
     const told = (signal) => {
-      const now = Date.now();
+      const now = performance.now();
       if (since === null) {
         since = now;
         say(
           `\n${signal === 'SIGINT' ? '' : `${signal}: `}Stopping ${supervisor.running().join(' and ') || 'nothing that runs'} …`,
         );
-        stop().then(() => {
-          say('Stopped.');
-          resolve();
+        stop().then((code) => {
+          say(code === 0 ? 'Stopped.' : 'Stopped by force.');
+          resolve(code);
         });
       } else if (now - since > sameKeyMs) {
         const left = Math.max(0, Math.ceil((since + graceMs - now) / 1000));

@@ -4,28 +4,76 @@ import { dirname } from 'node:path';
 /**
  * Appends lines to a file; past `maxBytes` the file becomes `.1`, `.1` becomes `.2` …, and the oldest of `keep` is replaced.
  * Written at once, not buffered: what a process said last is what one wants to read after a crash.
+ *
+ * Never throws: a full disk or a folder that went away must not end the process that keeps the others running. Lines that cannot be
+ * written are dropped; `onTrouble` gets the first error of each series, and the file says how many are missing once it can be written again.
  */
-export function openLogFile(file, { maxBytes = 20 * 1024 * 1024, keep = 5 } = {}) {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  let handle = openSync(file, 'a', 0o600);
-  let size = fstatSync(handle).size;
+export function openLogFile(file, { maxBytes = 20 * 1024 * 1024, keep = 5, onTrouble = () => {} } = {}) {
+  let handle = null;
+  let size = 0;
+  let dropped = 0;
+  const open = () => {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    handle = openSync(file, 'a', 0o600);
+    size = fstatSync(handle).size;
+  };
+  const close = () => {
+    if (handle !== null) closeSync(handle);
+    handle = null;
+  };
   const rotate = () => {
-    closeSync(handle);
+    close();
     for (let number = keep - 1; number >= 1; number--) {
       if (existsSync(`${file}.${number}`)) renameSync(`${file}.${number}`, `${file}.${number + 1}`);
     }
     renameSync(file, `${file}.1`);
-    handle = openSync(file, 'a', 0o600);
-    size = 0;
+    open();
+  };
+  const append = (line) => {
+    const bytes = Buffer.from(`${line}\n`);
+    // A disk that is nearly full takes a part: the rest is tried, and fails with the reason.
+    for (let at = 0; at < bytes.length;) {
+      const written = writeSync(handle, bytes, at);
+      at += written;
+      size += written;
+    }
+  };
+  const attempt = (work) => {
+    try {
+      if (handle === null) open();
+      work();
+      return true;
+    } catch (error) {
+      if (dropped === 0) quietly(() => onTrouble(error));
+      return false;
+    }
   };
   return {
     file,
     write(line) {
-      if (size > 0 && size + line.length > maxBytes) rotate();
-      size += writeSync(handle, `${line}\n`);
+      const isWritten = attempt(() => {
+        if (size > 0 && size + Buffer.byteLength(line) > maxBytes) rotate();
+        if (dropped > 0)
+          append(JSON.stringify({ level: 'warn', message: 'Log lines are missing: they could not be written.', dropped }));
+        dropped = 0;
+        append(line);
+      });
+      if (isWritten) return;
+      dropped += 1;
+      // The next line opens the file anew: its folder may have been replaced.
+      quietly(close);
+      handle = null;
     },
-    close: () => closeSync(handle),
+    close: () => quietly(close),
   };
+}
+
+function quietly(work) {
+  try {
+    work();
+  } catch {
+    // The log file is gone; there is nowhere to say so.
+  }
 }
 
 const shown = new Set(['error', 'warn']);

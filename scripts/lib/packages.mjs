@@ -3,6 +3,7 @@ import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fingerprint, listFiles, stamp } from './fingerprint.mjs';
 import { cacheDir, packages, root } from './paths.mjs';
+import { withSetupLock } from './setup-lock.mjs';
 import { Problem, step } from './terminal.mjs';
 
 /**
@@ -37,10 +38,17 @@ function buildFingerprint(name) {
 
 /** Builds the packages that changed, one after the other; the names of those that were built. Packages must be installed. */
 export async function build({ force = false, only = packages } = {}) {
-  const waiting = only
-    .filter((name) => existsSync(join(root, name, 'src')))
-    .map((name) => ({ name, value: buildFingerprint(name) }))
-    .filter(({ name, value }) => force || !stampFile(name).matches(value) || !existsSync(join(root, name, 'dist')));
+  const stale = () =>
+    only
+      .filter((name) => existsSync(join(root, name, 'src')))
+      .map((name) => ({ name, value: buildFingerprint(name) }))
+      .filter(({ name, value }) => force || !stampFile(name).matches(value) || !existsSync(join(root, name, 'dist')));
+  if (stale().length === 0) return [];
+  // Looked at again with the lock: another command may have built meanwhile.
+  return withSetupLock(() => buildAll(stale()));
+}
+
+async function buildAll(waiting) {
   if (waiting.length === 0) return [];
   await step(`Building ${waiting.map(({ name }) => name).join(', ')}`, async (tell) => {
     for (const { name, value } of waiting) {

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { findOnPath, runCommand } from './command.mjs';
+import { commandOf } from './processes.mjs';
 import { Problem } from './terminal.mjs';
 
 /** Null when the port can be listened on; otherwise the error's code, such as EADDRINUSE or EACCES. */
@@ -74,7 +75,8 @@ function holderFromProc(port) {
     const sockets = quietly(() => readdirSync(`/proc/${pid}/fd`), []).map((fd) =>
       quietly(() => readlinkSync(`/proc/${pid}/fd/${fd}`), ''),
     );
-    if (sockets.some((socket) => inodes.has(socket))) return `${commandOf(Number(pid)) ?? 'a program'} (pid ${pid})`;
+    if (sockets.some((socket) => inodes.has(socket)))
+      return `${commandOf(Number(pid))?.slice(0, 120) ?? 'a program'} (pid ${pid})`;
   }
   return null;
 }
@@ -86,10 +88,4 @@ function quietly(read, otherwise) {
   } catch {
     return otherwise;
   }
-}
-
-/** The command line of a process of this machine, shortened; null when there is none or it may not be read. */
-export function commandOf(pid) {
-  const text = quietly(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8'), '');
-  return text ? text.split('\0').filter(Boolean).join(' ').slice(0, 120) : null;
 }

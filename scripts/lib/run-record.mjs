@@ -1,75 +1,126 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { runCommand } from './command.mjs';
-import { commandOf } from './ports.mjs';
+import { takeLock } from './lock-file.mjs';
+import { isAlive, killAndWait, startOf } from './processes.mjs';
 import { Problem, step, warn } from './terminal.mjs';
 
+const starter = /scripts\/(start|demo|dev)\.mjs/;
+const part = /dist\/main\.js/;
+/** Longer than a process may take to stop by itself once its start script is gone. */
+const stopPatienceMs = 25_000;
+/** Longer than an orderly stop of another start may take. */
+const otherPatienceMs = 40_000;
+
 /**
- * `DATA_DIR/run.json` says which processes run on this folder: `{pid, parts: {backend: pid, worker: pid}}`. It is a hint and no lock:
- * whoever is named there is looked at before it counts, since a number may long belong to another program.
+ * `DATA_DIR/run.json` says which processes run on this folder: `{pid, isStopping, parts: {backend: {pid, start}, …}}`. It is a hint and no
+ * lock: a process named there is looked at before it counts, since its number may long belong to another program.
+ * A write that fails (full disk) is ignored: the next start then finds the ports in use and says so.
  */
 export function runRecord(dataDir) {
   const file = join(dataDir, 'run.json');
-  const record = { pid: process.pid, parts: {} };
+  const record = { pid: process.pid, isStopping: false, parts: {} };
+  function save() {
+    const draft = `${file}.${process.pid}.new`;
+    try {
+      writeFileSync(draft, JSON.stringify(record), { mode: 0o600 });
+      renameSync(draft, file);
+    } catch {
+      remove(draft);
+    }
+  }
   return {
     note(name, pid) {
-      record.parts[name] = pid;
-      writeFileSync(file, JSON.stringify(record), { mode: 0o600 });
+      record.parts[name] = { pid, start: startOf(pid) };
+      save();
     },
-    remove: () => rmSync(file, { force: true }),
+    noteStopping() {
+      record.isStopping = true;
+      save();
+    },
+    remove: () => remove(file),
     read() {
       try {
-        return JSON.parse(readFileSync(file, 'utf8'));
+        const found = JSON.parse(readFileSync(file, 'utf8'));
+        return typeof found?.pid === 'number' ? { ...found, parts: partsOf(found) } : null;
       } catch {
-        // Absent, or cut off by a crash: then nobody is known to run.
+        // Absent, or damaged: then nothing is known to run.
         return null;
       }
     },
   };
 }
 
-/** The command line of a living process; null when it does not live or cannot be known. */
-async function commandLine(pid) {
+/** Earlier versions noted a bare number for each process. */
+const partsOf = (found) =>
+  Object.entries(found.parts ?? {})
+    .map(([name, noted]) => (typeof noted === 'number' ? { name, pid: noted, start: null } : { name, ...noted }))
+    .filter(({ pid }) => Number.isInteger(pid) && pid > 1);
+
+function remove(file) {
   try {
-    process.kill(pid, 0);
+    rmSync(file, { force: true });
   } catch {
-    return null;
+    // A folder that cannot be written keeps its file; the next start looks at the processes named there.
   }
-  if (process.platform === 'linux') return commandOf(pid);
-  if (process.platform === 'win32') return null;
-  return (await runCommand('ps', ['-p', String(pid), '-o', 'command='], { timeoutMs: 5000 })).output.trim() || null;
 }
 
-const isOurs = async (pid, script) => script.test(((await commandLine(pid)) ?? '').replaceAll('\\', '/'));
-
 /**
- * Makes sure that nobody else runs on this folder. A living start is an error. Processes whose start was killed stop by themselves
- * (their channel closed); they are waited for, and killed when they hang.
+ * Makes this script the only one that runs on the folder, until `release`. A living start is an error; one that is stopping is waited for.
+ * Processes whose start script was killed stop by themselves, since their channel closed; they are waited for, killed when they hang, and
+ * waited for again, so that their ports are free afterwards.
  */
-export async function endLeftovers(dataDir, { patienceMs = 40_000 } = {}) {
+export async function claimDataDir(dataDir, { patienceMs = stopPatienceMs } = {}) {
+  const lock = await lockDataDir(dataDir);
+  try {
+    await endLeftovers(dataDir, patienceMs);
+    return lock;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function lockDataDir(dataDir) {
+  const attempt = () => takeLock(join(dataDir, 'run.lock'), starter);
+  const first = await attempt();
+  if (!first.holder) return first;
+  if (!runRecord(dataDir).read()?.isStopping) throw alreadyRuns(dataDir, first.holder.pid);
+  return step('Waiting for an earlier start to stop', async () => {
+    for (const until = performance.now() + otherPatienceMs; performance.now() < until; await sleep(200)) {
+      const next = await attempt();
+      if (!next.holder) return next;
+    }
+    throw alreadyRuns(dataDir, first.holder.pid);
+  });
+}
+
+const alreadyRuns = (dataDir, pid) =>
+  new Problem(
+    `Chasqui already runs on ${dataDir} (pid ${pid}).`,
+    `Stop it with Ctrl-C where it runs, or with: kill ${pid}. A second one beside it needs its own DATA_DIR, PORT and WORKER_PORT.`,
+  );
+
+async function endLeftovers(dataDir, patienceMs) {
   const before = runRecord(dataDir).read();
   if (!before) return;
-  if (before.pid !== process.pid && (await isOurs(before.pid, /scripts\/(start|demo|dev)\.mjs/))) {
-    throw new Problem(
-      `Chasqui already runs on ${dataDir} (pid ${before.pid}).`,
-      `Stop it with Ctrl-C where it runs, or with: kill ${before.pid}. A second one beside it needs its own DATA_DIR, PORT and WORKER_PORT.`,
-    );
-  }
+  // A start of a version that had no run.lock.
+  if (before.pid !== process.pid && (await isAlive(before, starter))) throw alreadyRuns(dataDir, before.pid);
   const living = async () => {
-    const checked = await Promise.all(
-      Object.entries(before.parts).map(async ([name, pid]) => ({ name, pid, lives: await isOurs(pid, /dist\/main\.js/) })),
-    );
-    return checked.filter((part) => part.lives);
+    const checked = await Promise.all(before.parts.map(async (one) => ((await isAlive(one, part)) ? one : null)));
+    return checked.filter((one) => one !== null);
   };
   if ((await living()).length === 0) return;
   await step('Waiting for the processes of an earlier start to end', async () => {
-    for (const until = Date.now() + patienceMs; Date.now() < until; await sleep(200)) {
+    for (const until = performance.now() + patienceMs; performance.now() < until; await sleep(200)) {
       if ((await living()).length === 0) return;
     }
-    for (const { name, pid } of await living()) {
-      warn(`The ${name} of an earlier start (pid ${pid}) hangs and is killed.`);
-      process.kill(pid, 'SIGKILL');
-    }
+    const hanging = await living();
+    for (const { name, pid } of hanging) warn(`The ${name} of an earlier start (pid ${pid}) does not stop and is killed.`);
+    if (await killAndWait(hanging, part)) return;
+    throw new Problem(
+      `Processes of an earlier start do not end: ${hanging.map(({ name, pid }) => `${name} (pid ${pid})`).join(', ')}.`,
+      'They wait for the operating system, most often for a disk that does not answer. Check the disk of DATA_DIR, or restart the machine.',
+    );
   });
 }

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
+import { readLines } from './lines.mjs';
 
 /**
  * Keeps a few processes running and stops them together.
@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
  *                      └──stop──► stopping ──exit──► stopped
  *
  * A process that ends by itself is started again after 1 s, 2 s, 4 s … 30 s; one that ran for a minute begins at 1 s again.
- * A process that has never been ready and ends `attempts` times is not started again: `onGiveUp` hears of it.
+ * A process that has never been ready and ends `attempts` times is not started again: `onGiveUp` is called.
  * An IPC channel ties each process to this one: when we are killed, it closes and they stop by themselves.
  */
 export function createSupervisor({
@@ -26,37 +26,63 @@ export function createSupervisor({
   let isStopping = false;
 
   function run(part) {
-    part.startedAt = Date.now();
+    part.startedAt = performance.now();
     part.lastLines = [];
-    const child = spawn(process.execPath, [...(part.nodeArgs ?? []), part.program, ...(part.args ?? [])], {
-      cwd: part.cwd,
-      env: part.env,
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      // A process group of its own: Ctrl-C on the terminal reaches only us, and each process hears of the stop once.
-      detached: process.platform !== 'win32',
-    });
-    part.child = child;
+    part.child = null;
     part.state = 'running';
+    let child;
+    try {
+      child = spawn(process.execPath, [...(part.nodeArgs ?? []), part.program, ...(part.args ?? [])], {
+        cwd: part.cwd,
+        env: part.env,
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+        // A process group of its own: Ctrl-C on the terminal reaches only us, and each process gets the stop once.
+        detached: process.platform !== 'win32',
+      });
+    } catch (error) {
+      // No memory, no process number left: a later attempt may succeed.
+      onLine(part.name, `cannot be started: ${error.message}`, 'stderr');
+      ended(part, null, null);
+      return;
+    }
+    part.child = child;
     for (const stream of ['stdout', 'stderr']) {
-      createInterface({ input: child[stream] }).on('line', (line) => {
+      if (!child[stream]) continue;
+      readLines(child[stream], (line) => {
         part.lastLines = [...part.lastLines.slice(-39), line];
         onLine(part.name, line, stream);
       });
     }
-    child.on('error', (error) => onLine(part.name, `cannot be started: ${error.message}`, 'stderr'));
-    // 'close' and not 'exit': the last lines have been read by then.
-    child.on('close', (code, signal) => ended(part, code, signal));
-    onStart(part.name, child.pid);
+    let isOver = false;
+    const over = (code, signal) => {
+      if (isOver) return;
+      isOver = true;
+      ended(part, code, signal);
+    };
+    child.on('error', (error) => {
+      onLine(part.name, `cannot be started: ${error.message}`, 'stderr');
+      if (child.pid === undefined) over(null, null);
+    });
+    child.on('close', over);
+    // 'close' comes when the last lines have been read. A process of its own that has inherited its output would put that off for ever.
+    child.on('exit', (code, signal) => {
+      const late = () => {
+        for (const stream of [child.stdout, child.stderr]) stream?.destroy();
+        over(code, signal);
+      };
+      setTimeout(late, lastLinesMs).unref();
+    });
+    if (child.pid !== undefined) onStart(part.name, child.pid);
   }
 
   function ended(part, code, signal) {
     part.child = null;
     if (isStopping || part.isHeld) {
       part.state = 'stopped';
-      part.onStopped?.();
+      part.onStopped?.({ code, signal });
       return;
     }
-    if (Date.now() - part.startedAt > settledAfterMs) part.failures = 0;
+    if (performance.now() - part.startedAt > settledAfterMs) part.failures = 0;
     part.failures += 1;
     if (!part.wasReady && part.failures >= attempts) {
       part.state = 'stopped';
@@ -65,30 +91,36 @@ export function createSupervisor({
     }
     const delayMs = Math.min(longestDelayMs, firstDelayMs * 2 ** (part.failures - 1));
     part.state = 'waiting';
-    onRestart(part.name, { code, signal, delayMs });
+    onRestart(part.name, { code, signal, delayMs, failures: part.failures });
     part.timer = setTimeout(() => run(part), delayMs);
   }
 
-  /** Asks one process to end and kills it when it has not after `graceMs`. Windows knows no SIGTERM; the closed channel says the same. */
+  /**
+   * Asks one process to end and kills it when it has not after `graceMs`. Windows knows no SIGTERM; the closed channel says the same.
+   * Resolves to null when it ended in order, otherwise to how it ended. A process that even SIGKILL does not end is left behind.
+   */
   function end(part, graceMs) {
     clearTimeout(part.timer);
     if (!part.child) {
       part.state = 'stopped';
-      return Promise.resolve('ended');
+      return Promise.resolve(null);
     }
     part.state = 'stopping';
     const { child } = part;
     return new Promise((resolve) => {
-      let outcome = 'ended';
-      const timer = setTimeout(() => {
-        outcome = 'killed';
+      let isKilled = false;
+      let timer = setTimeout(() => {
+        isKilled = true;
         child.kill('SIGKILL');
+        timer = setTimeout(finish, killMs, { code: null, signal: null });
       }, graceMs);
-      part.onStopped = () => {
+      function finish({ code, signal }) {
         clearTimeout(timer);
         part.onStopped = null;
-        resolve(outcome);
-      };
+        if (isKilled) resolve('was killed');
+        else resolve(code === 0 || signal === 'SIGTERM' ? null : `ended with ${signal ?? `code ${code}`}`);
+      }
+      part.onStopped = finish;
       if (process.platform === 'win32') child.disconnect();
       else child.kill('SIGTERM');
     });
@@ -108,7 +140,9 @@ export function createSupervisor({
     pid: (name) => parts.get(name)?.child?.pid,
     names: () => [...parts.keys()],
     running: () => [...parts.values()].filter((part) => part.child).map((part) => part.name),
-    /** Ends one process in order and starts it anew, as after a change of its code. */
+    /** Kills one process, which is then started again like one that ended by itself. */
+    kill: (name) => void parts.get(name)?.child?.kill('SIGKILL'),
+    /** Ends one process in order and starts it again, as after a change of its code. */
     async restart(name, graceMs = 10_000) {
       const part = parts.get(name);
       part.isHeld = true;
@@ -117,18 +151,26 @@ export function createSupervisor({
       if (!isStopping) run(part);
     },
     /**
-     * Stops all, the last started first: the worker's last events find the backend still there. `graceMs` is for all together, and 3 s
-     * are left to each in any case. Resolves to the names of those that had to be killed.
+     * Stops all, the last started first: the worker's last events find the backend still there. `graceMs` is for all together; of it
+     * `leastMs` are kept for each process that is still to be stopped. Resolves to `{name, how}` for each that did not end in order.
      */
-    async stop(graceMs = 35_000) {
+    async stop(graceMs = 25_000, leastMs = Math.min(graceMs, 3000)) {
       isStopping = true;
-      const deadline = Date.now() + graceMs;
-      const killed = [];
+      const deadline = performance.now() + graceMs;
+      const unfinished = [];
       for (const part of parts.values()) clearTimeout(part.timer);
-      for (const part of [...parts.values()].reverse()) {
-        if ((await end(part, Math.max(Math.min(graceMs, 3000), deadline - Date.now()))) === 'killed') killed.push(part.name);
+      const waiting = [...parts.values()].reverse();
+      for (const [index, part] of waiting.entries()) {
+        const kept = (waiting.length - index - 1) * leastMs;
+        const how = await end(part, Math.max(leastMs, deadline - performance.now() - kept));
+        if (how) unfinished.push({ name: part.name, how });
       }
-      return killed;
+      return unfinished;
     },
   };
 }
+
+/** How long after a process's end its last lines are waited for. */
+const lastLinesMs = 1000;
+/** A killed process is gone at once, unless it waits for a disk. */
+const killMs = 3000;

@@ -17,8 +17,15 @@ export class Problem extends Error {
   }
 }
 
-export const say = (text = '') => process.stdout.write(`${text}\n`);
-export const warn = (text) => process.stdout.write(`${yellow('!')} ${text}\n`);
+/** What is said must not end or fill the process that says it, when its reader is gone (`| head`, a closed terminal) or stands still. */
+const maxUnreadChars = 1024 * 1024;
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+function put(text, stream = process.stdout) {
+  if (stream.writableLength < maxUnreadChars) stream.write(text);
+}
+
+export const say = (text = '') => put(`${text}\n`);
+export const warn = (text) => put(`${yellow('!')} ${text}\n`);
 export const seconds = (ms) => `${(ms / 1000).toFixed(ms < 9950 ? 1 : 0)} s`;
 
 const isLive = process.stdout.isTTY && !process.env.CI;
@@ -33,13 +40,13 @@ export async function step(title, work) {
   let detail = '';
   const draw = () => {
     const text = `… ${title} ${elapsed()}${detail ? `  ${detail}` : ''}`;
-    process.stdout.write(isLive ? `\r\u001b[2K${text.slice(0, (process.stdout.columns ?? 100) - 1)}` : `${text}\n`);
+    put(isLive ? `\r\u001b[2K${text.slice(0, (process.stdout.columns ?? 100) - 1)}` : `${text}\n`);
   };
   const timer = setInterval(draw, isLive ? 500 : 15_000);
   if (isLive) draw();
   const end = (mark) => {
     clearInterval(timer);
-    process.stdout.write(`${isLive ? '\r\u001b[2K' : ''}${mark} ${title} ${dim(elapsed())}\n`);
+    put(`${isLive ? '\r\u001b[2K' : ''}${mark} ${title} ${dim(elapsed())}\n`);
   };
   try {
     const result = await work((text) => {
@@ -56,8 +63,8 @@ export async function step(title, work) {
 /** Prints an error as a person needs it: what is wrong, then what to do. A bug keeps its stack. */
 export function showProblem(error) {
   const isForPeople = error instanceof Problem || error?.name === 'SettingsError';
-  process.stderr.write(`\n${red('✗')} ${isForPeople ? error.message : (error?.stack ?? String(error))}\n`);
-  if (error?.nextStep) process.stderr.write(`${bold('→')} ${error.nextStep}\n`);
+  put(`\n${red('✗')} ${isForPeople ? error.message : (error?.stack ?? String(error))}\n`, process.stderr);
+  if (error?.nextStep) put(`${bold('→')} ${error.nextStep}\n`, process.stderr);
 }
 
 /** The last lines of a long output: enough to see why something failed. */

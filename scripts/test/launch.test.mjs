@@ -9,7 +9,7 @@ import { firstAdmin } from '../lib/launch.mjs';
 import { forPeople, openLogFile } from '../lib/log-file.mjs';
 import { demandPort } from '../lib/ports.mjs';
 import { environmentsFor } from '../lib/prepare.mjs';
-import { endLeftovers } from '../lib/run-record.mjs';
+import { claimDataDir } from '../lib/run-record.mjs';
 
 let folder;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'chasqui-launch-'))));
@@ -64,14 +64,18 @@ test('a port in use is an error that names the port and the setting', async () =
 });
 
 test('a record that is damaged, or names processes that are gone or not ours, does not stop a start', async () => {
-  await endLeftovers(folder);
-  writeFileSync(join(folder, 'run.json'), '{"pid":');
-  await endLeftovers(folder);
-  writeFileSync(
-    join(folder, 'run.json'),
+  const claim = async () => (await claimDataDir(folder)).release();
+  await claim();
+  for (const text of [
+    '{"pid":',
+    'null',
+    '{"pid":1.5,"parts":7}',
     JSON.stringify({ pid: process.ppid, parts: { backend: 2 ** 22 + 1, worker: process.ppid } }),
-  );
-  await endLeftovers(folder);
+    JSON.stringify({ pid: process.ppid, parts: { backend: { pid: 2 ** 22 + 1, start: '1' }, worker: { pid: -1 }, other: null } }),
+  ]) {
+    writeFileSync(join(folder, 'run.json'), text);
+    await claim();
+  }
 });
 
 const table = {

@@ -115,7 +115,7 @@ test('a process that does not heed the stop is killed after the grace time, and 
   start('worker', `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); console.log('up');`);
   await until(() => events.length === 1);
   const pid = supervisor.pid('worker');
-  expect(await supervisor.stop(100)).toEqual(['worker']);
+  expect(await supervisor.stop(100)).toEqual([{ name: 'worker', how: 'was killed' }]);
   expect(lives(pid)).toBe(false);
 });
 

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
 import { listen } from '@chasqui/shared/express';
+import { createStopper, type Stopper } from '@chasqui/shared/process';
 import { createBackend } from './backend.js';
 import { guardTimers, repeat, systemClock, type Clock } from './clock.js';
 import type { WorkerConfig } from './config.js';
@@ -35,30 +36,51 @@ export interface Worker {
   workerId: string;
   /** An unhandled rejection. The worker calls itself degraded until five minutes have passed without another one. */
   noteTrouble(error?: unknown): void;
-  close(): Promise<void>;
+  /** Resolves to the names of the steps that failed or did not end in time. */
+  close(): Promise<readonly string[]>;
 }
 
 const flushMs = 5_000;
+/** Sends that run finish, and browsers close. What is cut off here is uncertain, and looked up after the next start. */
+const sessionsStopMs = 11_000;
 const hourMs = 3_600_000;
 const minuteMs = 60_000;
 
-/** Builds and starts a worker: the only place that constructs and wires. `engine` and `clock` are replaced in tests. */
-export async function startWorker(
-  config: WorkerConfig,
-  over: { engine?: Engine; clock?: Clock; log?: Log } = {},
-): Promise<Worker> {
+interface Overrides {
+  engine?: Engine;
+  clock?: Clock;
+  log?: Log;
+}
+
+/** Starts a worker. A start that fails closes what it had opened. `engine` and `clock` are replaced in tests. */
+export async function startWorker(config: WorkerConfig, over: Overrides = {}): Promise<Worker> {
   const log = over.log ?? createLog(config.logLevel, { process: 'worker' });
+  const stopper = createStopper(log);
+  try {
+    return await buildWorker(config, over, log, stopper);
+  } catch (error) {
+    await stopper.stop();
+    throw error;
+  }
+}
+
+/** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
+async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stopper: Stopper): Promise<Worker> {
   const bareClock = over.clock ?? systemClock;
   const problems = createProblems({ clock: bareClock, log });
   const clock = guardTimers(bareClock, (error) => problems.note('TASK_FAILED', { detail: 'timer', error }));
   const lock = await acquireLock(join(config.dir, 'worker.lock'), clock);
+  stopper.add('locks', 'worker lock', () => lock.release());
   const uploadDir = join(config.dir, 'tmp');
   await rm(uploadDir, { recursive: true, force: true });
   const store = openStore(join(config.dir, 'worker.sqlite'));
+  stopper.add('data', 'store', () => store.close());
   const worker = { workerId: onceInStore(store, 'workerId', () => `worker-${randomUUID().slice(0, 8)}`), bootId: randomUUID() };
   const marks = createMarks(store);
   const record = createSendRecord(store, clock, (error) => problems.note('STORE_WRITE_FAILED', { detail: 'send record', error }));
+  stopper.add('data', 'send record', () => record.flush());
   const outlet = createOutlet({ store, clock, log, problems, marks, newId: () => newId(clock.now()), seenDays: 30 });
+  stopper.add('data', 'outlet', () => outlet.saveMark());
   const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
   const delivery = createDelivery({
     outlet,
@@ -70,6 +92,7 @@ export async function startWorker(
     log,
     problems,
   });
+  stopper.add('connections', 'event delivery', () => delivery.stop(flushMs).finally(() => backend.close()), flushMs + 1_000);
   const engine =
     over.engine ??
     createEngine({
@@ -106,6 +129,7 @@ export async function startWorker(
         recycleAboveMb: config.recycleAboveMb,
       }),
   });
+  stopper.add('work', 'sessions', () => registry.close(), sessionsStopMs);
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
   const disk = createDisk({ dir: config.dir, warnBelowMb: config.diskWarnMb, pending: outlet.pending, log });
   await disk.look();
@@ -132,6 +156,7 @@ export async function startWorker(
   });
   const server = listen(app, config.port, config.host);
   await once(server, 'listening');
+  stopper.add('connections', 'HTTP server', () => shut(server));
   const { port } = server.address() as AddressInfo;
   const url = config.port === 0 || config.url === null ? `http://127.0.0.1:${port}` : config.url;
   const heartbeat = createHeartbeat({
@@ -146,6 +171,7 @@ export async function startWorker(
   });
   delivery.start();
   heartbeat.start();
+  stopper.add('intake', 'heartbeat', () => heartbeat.stop());
   // Each task alone: a full disk fails the first of them, and ends neither the others nor the process.
   const tasks: readonly (readonly [name: string, everyMs: number, run: () => void | Promise<void>])[] = [
     ['prune sends', hourMs, record.prune],
@@ -155,6 +181,7 @@ export async function startWorker(
   const stopTasks = tasks.map(([detail, everyMs, run]) =>
     repeat(clock, everyMs, run, (error) => problems.note('TASK_FAILED', { detail, error })),
   );
+  stopper.add('intake', 'timers', () => stopTasks.forEach((stop) => stop()));
   log.info('The worker is ready.', { workerId: worker.workerId, port, version, browserProfile: config.browser.profile });
 
   return {
@@ -163,30 +190,11 @@ export async function startWorker(
     workerId: worker.workerId,
     noteTrouble: (error) => problems.note('UNHANDLED_REJECTION', { detail: 'process', error }),
     async close() {
-      heartbeat.stop();
-      for (const stop of stopTasks) stop();
-      // Running sends finish, because a session waits for its lane; then browsers close, and what they told is handed over.
-      await registry.close();
-      await delivery.stop(flushMs);
-      await shut(server);
-      backend.close();
-      lastWrites();
-      store.close();
-      await lock.release();
+      const unfinished = await stopper.stop();
       log.info('The worker has stopped.', { workerId: worker.workerId });
+      return unfinished;
     },
   };
-
-  /** A disk that takes nothing now must not turn an orderly stop into a crash: what is not written is found again by the next start. */
-  function lastWrites(): void {
-    for (const write of [record.flush, outlet.saveMark]) {
-      try {
-        write();
-      } catch (error) {
-        problems.note('STORE_WRITE_FAILED', { detail: 'stop', error });
-      }
-    }
-  }
 }
 
 const shut = (server: Server): Promise<void> =>

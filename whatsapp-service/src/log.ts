@@ -1,3 +1,4 @@
+import { createLogOutput } from '@chasqui/shared/process';
 import { createLogger, format, transports } from 'winston';
 
 type Fields = Record<string, unknown>;
@@ -12,13 +13,13 @@ export interface Log {
   readonly isDebug: boolean;
 }
 
-/** JSON lines to stdout. */
+/** JSON lines to stdout. A reader that is slow, stands still or goes away never blocks or ends the process; its lines are dropped. */
 export function createLog(level: string, always: Fields = {}): Log {
   const logger = createLogger({
     level,
     defaultMeta: always,
     format: format.combine(format.timestamp(), format.json()),
-    transports: [new transports.Console({ stderrLevels: [] })],
+    transports: [new transports.Stream({ stream: createLogOutput() })],
   });
   return {
     error: (sentence, fields = {}) => void logger.error(sentence, fields),

@@ -1,61 +1,26 @@
 import { SettingsError } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
+import { runProcess } from '@chasqui/shared/process';
 import { startWorker } from './app.js';
-import { takeConfig, type WorkerConfig } from './config.js';
+import { takeConfig } from './config.js';
 import { errorFields } from './log.js';
 import { LockHeldError } from './sessions/profile-lock.js';
 
-/** How long an orderly stop may take before the process goes all the same. */
-const stopWithinMs = 30_000;
-
 armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 
-function configOrExit(): WorkerConfig {
-  try {
-    return takeConfig(process.env, process.cwd());
-  } catch (error) {
-    if (!(error instanceof SettingsError)) throw error;
-    process.stderr.write(`${error.message}\n`);
-    return process.exit(1);
-  }
+/** What a person can do about an error of the start; null for a bug. */
+function explain(error: unknown): string | null {
+  if (error instanceof SettingsError) return error.message;
+  if (error instanceof LockHeldError)
+    return `Another worker (process ${error.holder.pid} on ${error.holder.host}) uses this DATA_DIR. Stop it, or give this one a DATA_DIR of its own.`;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE') return 'The port is in use. Stop the program that uses it, or set WORKER_PORT to another port.';
+  return null;
 }
 
-// The worker's timers do not keep a process alive, and until it listens nothing else does.
-const awake = setInterval(() => undefined, 1_000);
-const worker = await startWorker(configOrExit()).catch((error: unknown) => {
-  if (!(error instanceof LockHeldError)) throw error;
-  process.stderr.write(
-    `Another worker (process ${error.holder.pid} on ${error.holder.host}) uses this DATA_DIR. Stop it, or give this one a DATA_DIR of its own.\n`,
-  );
-  return process.exit(1);
-});
-
-clearInterval(awake);
-
-let stopping = false;
-function stop(why: string, code: number): void {
-  if (stopping) return;
-  stopping = true;
-  worker.log.info('The worker stops.', { why });
-  setTimeout(() => process.exit(code || 1), stopWithinMs).unref();
-  void worker.close().then(
-    () => process.exit(code),
-    (error: unknown) => {
-      worker.log.error('The stop was not orderly.', errorFields(error));
-      process.exit(1);
-    },
-  );
-}
-
-process.on('SIGTERM', () => stop('SIGTERM', 0));
-process.on('SIGINT', () => stop('SIGINT', 0));
-// The start script holds the other end: when it dies, nobody is left to stop us.
-if (process.send) process.on('disconnect', () => stop('the parent is gone', 0));
-process.on('unhandledRejection', (error) => {
-  worker.noteTrouble();
-  worker.log.error('A rejection that nobody waited for.', errorFields(error));
-});
-process.on('uncaughtException', (error) => {
-  worker.log.error('An exception that nobody caught.', errorFields(error));
-  stop('an uncaught exception', 1);
+await runProcess({
+  name: 'worker',
+  start: async () => startWorker(takeConfig(process.env, process.cwd())),
+  explain,
+  errorFields,
 });

@@ -59,6 +59,7 @@ export function createMessages({
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: () => clock.now().getTime() });
   const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas });
   const waiting = new Map<string, Set<() => void>>();
+  let isClosing = false;
   events.subscribe((event) => {
     if (event.messageId) for (const wake of waiting.get(event.messageId) ?? []) wake();
   });
@@ -139,6 +140,12 @@ export function createMessages({
       throw new AppError('MESSAGE_NOT_FOUND', { field: 'quotedMessageId' }, messageReasons.QUOTED_MESSAGE_NOT_FOUND);
     },
 
+    /** Answers every caller of `outcome` with the message as it is, now and from now on: for the stop. */
+    endWaiting(): void {
+      isClosing = true;
+      for (const wakes of waiting.values()) for (const wake of wakes) wake();
+    },
+
     /** The message once it is sent, failed or in doubt, or as it is when the time is up. A caller that hangs up changes nothing. */
     async outcome(id: string, waitMs: number): Promise<Message> {
       const until = Date.now() + waitMs;
@@ -151,7 +158,7 @@ export function createMessages({
           const [message] = await readRows(database.reader, Message, 'id = ?', [id]);
           if (!message) throw new AppError('MESSAGE_NOT_FOUND');
           const left = until - Date.now();
-          if (left <= 0 || !['queued', 'sending'].includes(message.status)) return message;
+          if (left <= 0 || isClosing || !['queued', 'sending'].includes(message.status)) return message;
           // Another backend may have sent it, whose events this one does not hear: look again now and then.
           const timer = setTimeout(wake, Math.min(left, 500));
           await woken;

@@ -146,9 +146,10 @@ export async function startRig(
       };
     },
     async close() {
-      await backend.close();
+      const unfinished = await backend.close();
       await own?.drop();
       if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
+      return unfinished;
     },
   };
 }

@@ -1,0 +1,320 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import fc from 'fast-check';
+import { runCommand } from '../lib/command.mjs';
+import { watchHealth } from '../lib/health-watch.mjs';
+import { readLines } from '../lib/lines.mjs';
+import { openLogFile } from '../lib/log-file.mjs';
+import { root } from '../lib/paths.mjs';
+import { commandOf, killAndWait, startOf } from '../lib/processes.mjs';
+import { runRecord } from '../lib/run-record.mjs';
+import { createSupervisor } from '../lib/supervisor.mjs';
+
+/** What the start scripts must survive: full disks, endless lines, commands that hang, others that start at the same time. */
+
+let folder;
+let children;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'chasqui-robust-'));
+  children = [];
+});
+afterEach(async () => {
+  for (const child of children) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const ended = once(child, 'exit');
+    child.kill('SIGKILL');
+    await ended;
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const lib = (name) => JSON.stringify(pathToFileURL(join(root, 'scripts/lib', name)).href);
+/** A script below `scripts/`, as the locks know their owners by. */
+function script(name, code) {
+  mkdirSync(join(folder, 'scripts'), { recursive: true });
+  const file = join(folder, 'scripts', `${name}.mjs`);
+  writeFileSync(file, code);
+  return file;
+}
+function start(file) {
+  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'pipe'] });
+  children.push(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
+  return { child, output: () => output };
+}
+async function until(condition, what, withinMs = 20_000) {
+  for (const end = performance.now() + withinMs; performance.now() < end; await sleep(10)) if (await condition()) return;
+  throw new Error(`Waited in vain for ${what}.`);
+}
+const lives = (pid) => startOf(pid) !== null;
+const contentOf = (name) => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), 'utf8') : '');
+
+test('a log file on a full disk never throws, says so once, and goes on with the number of missing lines', () => {
+  const file = join(folder, 'worker.log');
+  const troubles = [];
+  symlinkSync('/dev/full', file);
+  const log = openLogFile(file, { onTrouble: (error) => troubles.push(error.code) });
+  for (const line of ['lost 1', 'lost 2', 'lost 3']) log.write(line);
+  unlinkSync(file);
+  log.write('kept');
+  log.close();
+  expect(troubles).toEqual(['ENOSPC']);
+  const [note, kept] = readFileSync(file, 'utf8').trim().split('\n');
+  expect(JSON.parse(note)).toMatchObject({ level: 'warn', dropped: 3 });
+  expect(kept).toBe('kept');
+});
+
+test('a log file whose folder goes away, or cannot be rotated, never throws', () => {
+  const file = join(folder, 'logs/worker.log');
+  const log = openLogFile(file, { maxBytes: 20, onTrouble: () => undefined });
+  log.write('the first line');
+  // What is to become `.1` has a folder with a file in its place: renaming fails.
+  mkdirSync(`${file}.1/inside`, { recursive: true });
+  for (let line = 0; line < 5; line += 1) log.write('a line that is too long');
+  rmSync(join(folder, 'logs'), { recursive: true });
+  log.write('again');
+  log.write('again');
+  expect(readFileSync(file, 'utf8')).toContain('again');
+  rmSync(join(folder, 'logs'), { recursive: true });
+  writeFileSync(join(folder, 'logs'), 'a file in the place of the folder');
+  for (let line = 0; line < 5; line += 1) log.write('a line that is too long');
+  log.close();
+  log.close();
+});
+
+test('a run record on a disk that refuses it never throws, and never leaves half a record', () => {
+  const record = runRecord(join(folder, 'absent'));
+  record.note('backend', process.pid);
+  record.noteStopping();
+  record.remove();
+  expect(record.read()).toBeNull();
+  const good = runRecord(folder);
+  good.note('backend', process.pid);
+  expect(good.read()).toMatchObject({ pid: process.pid, parts: [{ name: 'backend', pid: process.pid }] });
+});
+
+test('lines are the same however their bytes are cut, and one that never ends is held up to its limit', () => {
+  const text = fc.array(fc.stringMatching(/^[a-zé✓]{0,12}$/), { minLength: 1, maxLength: 6 });
+  fc.assert(
+    fc.property(text, fc.array(fc.nat(40), { maxLength: 8 }), (lines, cuts) => {
+      const bytes = Buffer.from(lines.map((line) => `${line}\n`).join(''));
+      const seen = [];
+      const stream = new PassThrough();
+      readLines(stream, (line) => seen.push(line), 8);
+      const at = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
+      for (let index = 1; index < at.length; index += 1) stream.emit('data', bytes.subarray(at[index - 1], at[index]));
+      expect(seen).toEqual(lines.map((line) => line.slice(0, 8)));
+    }),
+  );
+});
+
+test('of many scripts that want one lock at once, also where a dead one is left, exactly one has it at any time', async () => {
+  const lock = join(folder, 'one.lock');
+  const file = script(
+    'taker',
+    `import { appendFileSync } from 'node:fs';
+     import { setTimeout as sleep } from 'node:timers/promises';
+     import { takeLock } from ${lib('lock-file.mjs')};
+     const note = (text) => appendFileSync(${JSON.stringify(join(folder, 'order'))}, text + '\\n');
+     for (let times = 0; times < 6; ) {
+       const { release } = await takeLock(${JSON.stringify(lock)});
+       if (!release) { await sleep(2); continue; }
+       times += 1;
+       note('in');
+       await sleep(2);
+       note('out');
+       // Every other time it is left behind as by a kill: with a process that is no more.
+       if (times % 2) release();
+       else { const { writeFileSync, renameSync } = await import('node:fs'); const draft = ${JSON.stringify(lock)} + process.pid; writeFileSync(draft, JSON.stringify({ pid: 2 ** 22 + 1, start: '1', token: 'dead' + Math.random() })); renameSync(draft, ${JSON.stringify(lock)}); }
+     }`,
+  );
+  const takers = Array.from({ length: 5 }, () => start(file));
+  const codes = await Promise.all(takers.map(({ child }) => once(child, 'exit').then(([code]) => code)));
+  expect([codes, takers.map(({ output }) => output()).join('')]).toEqual([[0, 0, 0, 0, 0], '']);
+  expect(contentOf('order').trim().split('\n')).toEqual(Array.from({ length: 30 }, () => ['in', 'out']).flat());
+}, 60_000);
+
+/** Starts a process that ignores SIGTERM and holds the output, and says its number once it does. */
+const grandchild = `const { spawn } = require('child_process');
+  const child = spawn(process.execPath, ['-e', \`process.on('SIGTERM', () => {}); setInterval(() => {}, 1000);
+    const fs = require('fs'); fs.writeFileSync('grandchild.new', String(process.pid)); fs.renameSync('grandchild.new', 'grandchild');\`], { stdio: 'inherit' });`;
+
+test('a command that never ends is ended with all that it started, and reported as timed out', async () => {
+  const code = `${grandchild} setInterval(() => {}, 1000);`;
+  const running = runCommand(process.execPath, ['-e', code], { cwd: folder, timeoutMs: 1500 });
+  await until(() => contentOf('grandchild'), 'the grandchild');
+  const pid = Number(contentOf('grandchild'));
+  expect(await running).toMatchObject({ timedOut: true });
+  await until(() => !lives(pid), 'the grandchild to end');
+});
+
+test('a command that ends is not waited for longer because something it left behind holds its output', async () => {
+  const code = `${grandchild} console.log('done'); child.unref();
+    setInterval(() => require('fs').existsSync('grandchild') && process.exit(3), 10);`;
+  const result = await runCommand(process.execPath, ['-e', code], { cwd: folder });
+  const pid = Number(contentOf('grandchild'));
+  expect(result).toMatchObject({ code: 3, timedOut: false, output: 'done\n' });
+  await killAndWait([{ pid }], /./);
+});
+
+test.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+])(
+  'a script that gets %s while a command runs ends the command with all that it started, and exits with %i',
+  async (signal, code) => {
+    const file = script(
+      'start',
+      `import { runCommand } from ${lib('command.mjs')};
+     await runCommand(process.execPath, ['-e', ${JSON.stringify(`process.on('SIGINT', () => {}); ${grandchild} setInterval(() => {}, 1000);`)}], { cwd: ${JSON.stringify(folder)} });`,
+    );
+    const { child } = start(file);
+    await until(() => contentOf('grandchild'), 'the grandchild');
+    const pid = Number(contentOf('grandchild'));
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    expect((await ended)[0]).toBe(code);
+    // It ignores SIGTERM, and its group is killed when that did not help.
+    await until(() => !lives(pid), 'the grandchild to end');
+  },
+);
+
+test('two set-ups never run at once, and what a killed one left running is ended before the next begins', async () => {
+  const file = (name, work) =>
+    script(
+      name,
+      `import { runCommand } from ${lib('command.mjs')};
+       import { withSetupLock } from ${lib('setup-lock.mjs')};
+       await withSetupLock(async ({ note }) => { ${work} }, { folder: ${JSON.stringify(folder)} });`,
+    );
+  const first = start(
+    file(
+      'first',
+      `await runCommand(process.execPath, ['-e', ${JSON.stringify(`${grandchild} setInterval(() => {}, 1000);`)}], { cwd: ${JSON.stringify(folder)}, onSpawn: note });`,
+    ),
+  );
+  await until(() => contentOf('grandchild'), 'the command of the first');
+  const { pid: left, start: since } = JSON.parse(contentOf('setup-command.json'));
+  const second = start(
+    file(
+      'second',
+      `const { startOf } = await import(${lib('processes.mjs')});
+       console.log(startOf(${left}) === '${since}' ? 'both work' : 'one works');`,
+    ),
+  );
+  await until(() => commandOf(second.child.pid)?.includes('second'), 'the second to run');
+  first.child.kill('SIGKILL');
+  await once(second.child, 'close');
+  expect(second.output()).toContain('one works');
+  await killAndWait([{ pid: Number(contentOf('grandchild')) }], /./);
+}, 60_000);
+
+test('a supervised process whose own process holds its output is started again all the same', async () => {
+  const events = [];
+  const file = script(
+    'worker',
+    `import { createRequire } from 'node:module'; const require = createRequire(import.meta.url); ${grandchild} process.exit(1);`,
+  );
+  const supervisor = createSupervisor({ firstDelayMs: 20, attempts: 1, onGiveUp: (name) => events.push(name) });
+  supervisor.start({ name: 'worker', program: file, env: process.env, cwd: folder });
+  await until(() => events.length === 1, 'the end to be noticed');
+  await supervisor.stop(500);
+  await killAndWait([{ pid: Number(contentOf('grandchild')) }], /./);
+});
+
+test.each([
+  ['cannot be started', { cwd: '/does/not/exist' }],
+  ['cannot even be asked for', { env: { BAD: 'with a \0 in it' } }],
+])('a process that %s counts as one that ended', async (_title, more) => {
+  const events = [];
+  const supervisor = createSupervisor({
+    firstDelayMs: 5,
+    onRestart: () => events.push('again'),
+    onGiveUp: () => events.push('given up'),
+  });
+  supervisor.start({ name: 'worker', program: script('worker', ''), env: process.env, cwd: folder, ...more });
+  await until(() => events.includes('given up'), 'the end of the attempts');
+  expect(events).toEqual(['again', 'again', 'given up']);
+  expect(await supervisor.stop(500)).toEqual([]);
+});
+
+test('an error of a process while it stops is named with its exit code; one that ends in order is not', async () => {
+  const supervisor = createSupervisor();
+  const code = (exit) => `process.on('SIGTERM', () => process.exit(${exit})); setInterval(() => {}, 1000); console.log('up');`;
+  let up = 0;
+  const watched = createSupervisor({ onLine: () => (up += 1) });
+  watched.start({ name: 'backend', program: script('backend', code(0)), env: process.env, cwd: folder });
+  watched.start({ name: 'worker', program: script('worker', code(1)), env: process.env, cwd: folder });
+  await until(() => up === 2, 'both');
+  expect(await watched.stop(5000)).toEqual([{ name: 'worker', how: 'ended with code 1' }]);
+  expect(await supervisor.stop(100)).toEqual([]);
+});
+
+test('a process that stops answering is killed and started again; one that never answered, and one that does, are left alone', async () => {
+  let up = 0;
+  const supervisor = createSupervisor({ firstDelayMs: 20, onLine: () => (up += 1) });
+  for (const name of ['frozen', 'well', 'starting'])
+    supervisor.start({
+      name,
+      program: script(name, `setInterval(() => {}, 1000); console.log('up');`),
+      env: process.env,
+      cwd: folder,
+    });
+  await until(() => up === 3, 'all three');
+  const before = { frozen: supervisor.pid('frozen'), well: supervisor.pid('well'), starting: supervisor.pid('starting') };
+  const asked = { frozen: 0, well: 0, starting: 0 };
+  const frozen = [];
+  const health = watchHealth({
+    supervisor,
+    urls: { frozen: 'frozen', well: 'well', starting: 'starting' },
+    onFrozen: (name) => frozen.push(name),
+    everyMs: 5,
+    missesAllowed: 4,
+    // It answers twice and then never again; the well one misses three in a row now and then.
+    ask: async (name) => {
+      asked[name] += 1;
+      if (name === 'well') return asked[name] % 4 === 1 ? 503 : null;
+      return name === 'frozen' && asked[name] <= 2 ? 200 : null;
+    },
+  });
+  health.start();
+  await until(() => supervisor.pid('frozen') && supervisor.pid('frozen') !== before.frozen, 'another process');
+  await until(() => asked.well > 12 && asked.starting > 12, 'the others to be asked often');
+  health.stop();
+  expect(frozen).toEqual(['frozen']);
+  expect([supervisor.pid('well'), supervisor.pid('starting')]).toEqual([before.well, before.starting]);
+  await supervisor.stop(500);
+});
+
+test('a start script whose reader is gone, or stands still, goes on', async () => {
+  const file = script(
+    'start',
+    `import { appendFileSync } from 'node:fs';
+     import { say, warn, showProblem } from ${lib('terminal.mjs')};
+     let rounds = 0;
+     setInterval(() => { for (let line = 0; line < 100; line += 1) { say('x'.repeat(1000)); warn('x'); } showProblem(new Error('a problem'));
+       appendFileSync(${JSON.stringify(join(folder, 'rounds'))}, (rounds += 1) + ' ' + process.stdout.writableLength + '\\n'); }, 5);`,
+  );
+  const still = start(file);
+  still.child.stdout.pause();
+  const roundsOf = () => contentOf('rounds').trim().split('\n').length;
+  await until(() => roundsOf() > 40, 'a reader that stands still not to matter');
+  still.child.stdout.destroy();
+  still.child.stderr.destroy();
+  const before = roundsOf();
+  await until(() => roundsOf() > before + 20, 'a reader that is gone not to matter');
+  const held = contentOf('rounds')
+    .trim()
+    .split('\n')
+    .map((line) => Number(line.split(' ')[1]));
+  expect(Math.max(...held)).toBeLessThan(2 * 1024 * 1024);
+});

@@ -1,0 +1,173 @@
+import { Writable } from 'node:stream';
+import { createStopper, type StopLog } from './stopper.js';
+
+/**
+ * How both processes start and end: one place for signals, the parent's channel, uncaught errors, the time limit of a stop, exit codes,
+ * and log output that survives a lost reader. One of the entries of `shared` that touch the system: both processes need the same one.
+ *
+ * | what happens | what follows |
+ * | --- | --- |
+ * | SIGTERM, SIGINT, SIGHUP, or the parent closes its channel (it died) | orderly stop, exit code 0 |
+ * | the same while the process is still starting | exit code 0 at once; nothing was accepted yet |
+ * | an uncaught exception | logged, orderly stop, exit code 1 |
+ * | a step of the stop fails or exceeds its time limit | the later steps run, exit code 1 |
+ * | the stop exceeds `stopWithinMs` | logged, exit code 1; SIGKILL to itself when a system call does not return |
+ * | the reader of stdout or stderr goes away, or the disk behind it is full | nothing; lines are lost until it is back |
+ */
+
+export type ProcessLog = StopLog;
+
+/** What `runProcess` needs to know of the running program. */
+export interface Running {
+  log: ProcessLog;
+  /** Resolves to the names of the steps that did not end in order. */
+  close(): Promise<readonly string[]>;
+  /** Runs for each unhandled promise rejection, which is logged and does not end the process. */
+  noteTrouble?: (error: unknown) => void;
+}
+
+export interface ProcessOptions {
+  /** As it is named in log lines: `backend`, `worker`. */
+  name: string;
+  start(): Promise<Running>;
+  /** The sentence for an error of `start`, or null when it is a bug: then its stack is printed. */
+  explain(error: unknown): string | null;
+  errorFields(error: unknown): Record<string, unknown>;
+  stopWithinMs?: number;
+}
+
+/** How long an orderly stop may take in all. The start script waits a little longer before it kills. */
+const defaultStopWithinMs = 20_000;
+/** An exception per turn of the event loop would keep every timer from running. */
+const maxExceptions = 20;
+/** How long the last log lines, or a system call in Node's thread pool (a name lookup, a file on a dead disk), may delay the end. */
+const lastWordsMs = 1_000;
+
+const guarded = new WeakSet<NodeJS.WritableStream>();
+
+/** A stream without an `error` listener turns a lost reader into an uncaught exception, whose log line meets the same error again. */
+function ignoreErrors(stream: NodeJS.WritableStream): void {
+  if (guarded.has(stream)) return;
+  guarded.add(stream);
+  stream.on('error', () => undefined);
+}
+
+/**
+ * A stream for log lines. It never throws, emits no error and never waits for the reader: when more than `maxBufferedBytes` are
+ * waiting because the reader stands still, lines are dropped, and their number is logged once it reads again.
+ */
+export function createLogOutput(target: Writable = process.stdout, maxBufferedBytes = 4 * 1024 * 1024): Writable {
+  ignoreErrors(target);
+  let dropped = 0;
+  return new Writable({
+    decodeStrings: false,
+    write(line: string | Buffer, _encoding, callback) {
+      if (target.writableLength + line.length > maxBufferedBytes) dropped += 1;
+      else {
+        if (dropped > 0) {
+          const message = 'Log lines were dropped because the reader of the log did not keep up.';
+          target.write(`${JSON.stringify({ level: 'warn', message, dropped, timestamp: new Date().toISOString() })}\n`);
+          dropped = 0;
+        }
+        target.write(line);
+      }
+      callback();
+    },
+  });
+}
+
+/** Starts the program and keeps to the table above. Called once, by `main.ts`. Resolves when the program has started. */
+export async function runProcess(options: ProcessOptions): Promise<void> {
+  const { name, errorFields, stopWithinMs = defaultStopWithinMs } = options;
+  for (const stream of [process.stdout, process.stderr]) ignoreErrors(stream);
+  let running: Running | null = null;
+  let deadline: NodeJS.Timeout | null = null;
+  let isStopping = false;
+  let exceptions = 0;
+
+  function tell(level: keyof ProcessLog, sentence: string, fields: Record<string, unknown> = {}): void {
+    try {
+      if (running) running.log[level](sentence, fields);
+      else if (level !== 'info') process.stderr.write(`${sentence} ${String(fields['stack'] ?? fields['error'] ?? '')}\n`);
+    } catch {
+      // What cannot be logged must not keep the process from ending.
+    }
+  }
+
+  /** Must come before the first log line of a stop: whatever happens there, the process ends. */
+  function armDeadline(): void {
+    deadline ??= setTimeout(() => {
+      tell('error', `The ${name} did not stop within ${stopWithinMs / 1000} s; it ends by force.`);
+      exit(1);
+    }, stopWithinMs);
+  }
+
+  function stop(why: string, code: number): void {
+    if (isStopping) return;
+    isStopping = true;
+    armDeadline();
+    if (!running) return exit(code);
+    tell('info', `The ${name} stops.`, { why });
+    const { close } = running;
+    void (async () => close())().then(
+      (unfinished) => {
+        if (unfinished.length > 0) tell('error', `The ${name} did not stop in order.`, { unfinished: unfinished.join(', ') });
+        exit(unfinished.length > 0 ? 1 : code);
+      },
+      (error: unknown) => {
+        tell('error', `The ${name} did not stop in order.`, errorFields(error));
+        exit(1);
+      },
+    );
+  }
+
+  process.on('unhandledRejection', (error) => {
+    tell('error', 'Unhandled promise rejection.', errorFields(error));
+    running?.noteTrouble?.(error);
+  });
+  process.on('uncaughtException', (error) => {
+    exceptions += 1;
+    armDeadline();
+    if (exceptions > maxExceptions) return exit(1);
+    tell('error', 'Uncaught exception; the process stops.', errorFields(error));
+    stop('uncaught exception', 1);
+  });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal, 0));
+  if (process.send) {
+    process.on('disconnect', () => stop('The parent process is gone.', 0));
+    // It may have died before this listener was there.
+    if (!process.connected) stop('The parent process is gone.', 0);
+  }
+  // Timers and sockets of a program that is starting need not keep a process alive.
+  const awake = setInterval(() => undefined, 1_000);
+  try {
+    running = await options.start();
+  } catch (error) {
+    armDeadline();
+    const sentence = options.explain(error);
+    process.stderr.write(`${sentence ?? `The ${name} cannot start: ${String(errorFields(error)['stack'] ?? error)}`}\n`);
+    exit(1);
+  } finally {
+    clearInterval(awake);
+  }
+}
+
+/**
+ * Ends the process once its last log lines are handed over. `process.exit` waits for Node's thread pool, and a system call there may never
+ * return; then the process kills itself. `getActiveResourcesInfo` names such calls (`FSReqCallback`, `GetAddrInfoReqWrap` …).
+ */
+function exit(code: number): void {
+  const until = performance.now() + lastWordsMs;
+  const look = (): void => {
+    const isInSystemCall = process.getActiveResourcesInfo().some((resource) => /^(FSReq|GetAddrInfo|GetNameInfo)/.test(resource));
+    const hasLines = process.stdout.writableLength > 0 || process.stderr.writableLength > 0;
+    const isLate = performance.now() > until;
+    if (isInSystemCall && isLate) process.kill(process.pid, 'SIGKILL');
+    if (!isInSystemCall && (!hasLines || isLate)) process.exit(code);
+    setTimeout(look, 20);
+  };
+  look();
+}
+
+export { createStopper };
+export type { Stopper } from './stopper.js';
