@@ -1,3 +1,4 @@
+import { getCountries, getCountryCallingCode } from 'libphonenumber-js';
 import { z } from 'zod';
 import { storageModes } from './privacy.js';
 
@@ -13,7 +14,10 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
   readonly group: string;
 }
 
-const integer = (min: number, max: number) => z.coerce.number<string | number>().int().min(min).max(max);
+/** A number in digits. `Number()` would also accept blanks (0), `0x10` and `1e3`, and a limit of 0 often means "no limit". */
+const digits = z.union([z.number(), z.string().trim().regex(/^-?\d+(\.\d+)?$/, 'must be a number in digits').transform(Number)]);
+const decimal = (min: number, max: number) => digits.pipe(z.number().min(min).max(max));
+const integer = (min: number, max: number) => digits.pipe(z.number().int().min(min).max(max));
 const port = integer(1, 65_535);
 const flag = z.union([z.boolean(), z.stringbool()]);
 const optional = z.string().min(1).optional();
@@ -31,9 +35,101 @@ const jsonList = z.union([z.array(z.string()), z.string()]).transform((value, co
   }
 });
 
-const commaList = z
-  .union([z.array(z.string()), z.string()])
-  .transform((value) => (Array.isArray(value) ? value : value.split(',')).map((item) => item.trim()).filter(Boolean));
+/** The chosen spelling of a value, or null when the value would have no effect. */
+type Canonical = (text: string) => string | null;
+
+/** A comma-separated list. Every entry must have an effect; duplicates are dropped. `shape` completes "holds X, which is not …". */
+const listOf = (canonical: Canonical, shape: string) =>
+  z.union([z.array(z.string()), z.string()]).transform((value, context): string[] => {
+    const entries = (Array.isArray(value) ? value : value.split(',')).map((entry) => entry.trim()).filter(Boolean);
+    const found = entries.map((entry) => [entry, canonical(entry)] as const);
+    for (const [entry, text] of found)
+      if (text === null) context.addIssue({ code: 'custom', message: `holds ${JSON.stringify(entry)}, which is not ${shape}` });
+    if (entries.length === 0 && !Array.isArray(value))
+      context.addIssue({ code: 'custom', message: 'holds no entry; leave it empty to use the default' });
+    return [...new Set(found.flatMap(([, text]) => text ?? []))];
+  });
+
+/** One value that is stored in its canonical spelling. */
+const one = (canonical: Canonical, message: string) =>
+  z.string().transform((value, context): string => {
+    const text = canonical(value.trim());
+    if (text !== null) return text;
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+
+const parseUrl = (text: string): URL | null => (!/[\s*\\]/.test(text) && URL.canParse(text) ? new URL(text) : null);
+
+/** Nothing but scheme, host, port and, if allowed, a path: everything else would be dropped silently. */
+function httpUrl(text: string, allowPath: boolean): string | null {
+  const url = parseUrl(text);
+  if (!url || !/^https?:\/\//i.test(text) || !/^https?:$/.test(url.protocol) || !isHost(url.hostname)) return null;
+  if (url.username || url.password || url.search || url.hash || /[?#]/.test(text)) return null;
+  if (url.pathname !== '/' && !allowPath) return null;
+  return `${url.origin}${url.pathname}`.replace(/\/+$/, '');
+}
+/** Without a slash at the end, so that a path can be appended. */
+const serviceUrl: Canonical = (text) => httpUrl(text, true);
+const origin: Canonical = (text) => httpUrl(text, false);
+
+const isIp = (text: string): boolean => z.ipv4().safeParse(text).success || z.ipv6().safeParse(text).success;
+const hostName = /^(?!.*\.\d+$)(?!\d+$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i;
+const isHost = (text: string): boolean => isIp(text.replace(/^\[(.*)\]$/, '$1')) || (text.length <= 253 && hostName.test(text));
+const host: Canonical = (text) => (isIp(text) || isHost(text) ? text.replace(/^\[(.*)\]$/, '$1') : null);
+const network: Canonical = (text) =>
+  isIp(text) || z.cidrv4().safeParse(text).success || z.cidrv6().safeParse(text).success ? text : null;
+
+/** Schemes whose pages send an `Origin` header: the web, browser extensions and the usual shells of mobile and desktop apps. */
+const pageSchemes = /^(chrome-extension|moz-extension|safari-web-extension|capacitor|ionic|tauri|app):\/\/[a-z0-9._-]+(:\d{1,5})?$/;
+/** As browsers spell it: lower case, no default port, no slash at the end. `*` is every page. */
+const pageOrigin: Canonical = (text) => {
+  if (text === '*') return text;
+  const bare = text.toLowerCase().replace(/\/$/, '');
+  return pageSchemes.test(bare) ? bare : origin(text);
+};
+
+/** `type/subtype` in lower case, with `*` as wildcard. */
+const fileType: Canonical = (text) => {
+  const type = text === '*' ? '*/*' : text.toLowerCase();
+  return /^(\*|[a-z0-9][a-z0-9!#$&^_.+-]*)\/[a-z0-9*][a-z0-9!#$&^_.+*-]*$/.test(type) ? type : null;
+};
+
+const databaseUrl = z.string().superRefine((value, context) => {
+  const url = parseUrl(value);
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || !/^postgres(ql)?:\/\//i.test(value))
+    context.addIssue({
+      code: 'custom',
+      message:
+        'must be postgres://user:password@host:5432/name, with special characters of the password percent-encoded; leave it empty for SQLite',
+    });
+});
+const redisUrl = z.string().superRefine((value, context) => {
+  const url = parseUrl(value);
+  if (!url || !/^rediss?:$/.test(url.protocol) || !isHost(url.hostname))
+    context.addIssue({ code: 'custom', message: 'must be redis://host:6379 or rediss://host:6379' });
+});
+
+/** `id:base64` entries with 32 bytes each. Of two entries with one id only the last would be used. */
+const encryptionKeys = z.string().superRefine((value, context) => {
+  const entries = value.split(',').map((entry) => /^\s*([\w-]{1,16}):([A-Za-z0-9+/_-]{43})=?\s*$/.exec(entry));
+  const ids = entries.map((entry) => entry?.[1]);
+  if (entries.includes(null))
+    context.addIssue({ code: 'custom', message: 'must be id:base64 entries of 32 bytes each, comma separated' });
+  else if (new Set(ids).size < ids.length) context.addIssue({ code: 'custom', message: 'has two keys with the same id' });
+});
+
+/** Arguments that Chromium would open as a page, and those that the worker must set itself. */
+const browserArgs = jsonList.superRefine((args, context) => {
+  for (const arg of args) {
+    if (!/^--[a-zA-Z0-9]/.test(arg))
+      context.addIssue({ code: 'custom', message: `holds ${JSON.stringify(arg)}, which does not begin with --` });
+    else if (/^--(user-data-dir|remote-debugging-(port|pipe|address))(=|$)/.test(arg))
+      context.addIssue({ code: 'custom', message: `holds ${JSON.stringify(arg)}, which the worker sets itself` });
+  }
+});
+
+const callingCodes = new Set<string>(getCountries().map((country) => getCountryCallingCode(country)));
 
 /** Whether the runtime knows the time zone (IANA). */
 export function isTimezone(name: string): boolean {
@@ -59,28 +155,48 @@ export const settings = {
   PORT: setting('Addresses', port.default(8000), 'Port of the backend: REST API and panel.'),
   HOST: setting(
     'Addresses',
-    z.string().default('127.0.0.1'),
+    one(host, 'must be an IP address or a host name, without scheme and port').default('127.0.0.1'),
     'Address the backend listens on. 0.0.0.0 opens it to the network: put TLS before it.',
   ),
   WORKER_PORT: setting('Addresses', port.default(3000), 'Port of the worker.'),
   WORKER_HOST: setting(
     'Addresses',
-    z.string().default('127.0.0.1'),
+    one(host, 'must be an IP address or a host name, without scheme and port').default('127.0.0.1'),
     'Address the worker listens on. It is internal: never open it to the outside.',
   ),
   WORKER_URLS: setting(
     'Addresses',
-    commaList.default([]),
+    listOf(serviceUrl, 'an address such as http://worker:3000').default([]),
     'Addresses of the workers, comma separated. Default: the one on WORKER_PORT.',
     { aliases: ['NODE_SERVICE_URL'] },
   ),
-  BACKEND_URL: setting('Addresses', z.url().optional(), 'Where the worker reports to. Default: the backend on PORT.'),
-  WORKER_URL: setting('Addresses', z.url().optional(), 'Where backends reach this worker. Default: WORKER_PORT on this machine.'),
-  PUBLIC_URL: setting('Addresses', z.url().optional(), 'Address in links and documents, such as https://wa.example.com.'),
+  BACKEND_URL: setting(
+    'Addresses',
+    one(serviceUrl, 'must be an address such as http://backend:8000').optional(),
+    'Where the worker reports to. Default: the backend on PORT.',
+  ),
+  WORKER_URL: setting(
+    'Addresses',
+    one(serviceUrl, 'must be an address such as http://worker:3000').optional(),
+    'Where backends reach this worker. Default: WORKER_PORT on this machine.',
+  ),
+  PUBLIC_URL: setting(
+    'Addresses',
+    one(origin, 'must be an address without a path, such as https://wa.example.com').optional(),
+    'Public address, such as https://wa.example.com: the start prints it, the OpenAPI document names it as its server, and nginx redirects plain HTTP to it.',
+  ),
   TRUST_PROXY: setting(
     'Addresses',
-    integer(0, 10).default(0),
-    'Number of reverse proxies before the backend whose X-Forwarded-For is believed.',
+    z
+      .union([
+        integer(0, 10),
+        listOf(
+          (text) => (/^-?\d+$/.test(text) ? null : (network(text) ?? host(text))),
+          'a number from 0 to 10, a network such as 10.0.0.0/8, an address or a host name',
+        ),
+      ])
+      .default(0),
+    'Reverse proxies whose X-Forwarded-For is trusted: how many stand before the backend, or which, as a comma-separated list of networks, addresses and host names. 0: none.',
   ),
 
   DATA_DIR: setting(
@@ -90,20 +206,20 @@ export const settings = {
   ),
   DATABASE_URL: setting(
     'Storage',
-    optional,
+    databaseUrl.optional(),
     'postgres://user:password@host:5432/name for PostgreSQL. Unset: an SQLite file in DATA_DIR.',
     { secret: true },
   ),
   REDIS_URL: setting(
     'Storage',
-    optional,
+    redisUrl.optional(),
     'redis://host:6379, optional: with it several backends count their limits together. Nothing true is stored in it.',
     { secret: true },
   ),
   MAX_FILE_SIZE: setting('Storage', integer(1024, 2_147_483_647).default(10_485_760), 'Largest file that is accepted, in bytes.'),
   ALLOWED_FILE_TYPES: setting(
     'Storage',
-    commaList.default([
+    listOf(fileType, 'a type such as image/png or image/*').default([
       'image/*',
       'audio/*',
       'video/*',
@@ -150,9 +266,14 @@ export const settings = {
   }),
   ENCRYPTION_KEYS: setting(
     'Accounts',
-    optional,
+    encryptionKeys.optional(),
     'Keys for secrets at rest, `id:base64` comma separated. The first one writes, and a minute after a start everything is sealed with it: then the others can go. Unset: made once and kept in DATA_DIR.',
     { secret: true },
+  ),
+  SHOW_FIRST_API_KEY: setting(
+    'Accounts',
+    flag.default(true),
+    'Whether the very first start prints an API key beside the one-time password. false where the output is kept, as in the images: make a key in the panel.',
   ),
   JWT_EXPIRES_IN_HOURS: setting('Accounts', integer(1, 720).default(24), 'How long a login token is valid, in hours.'),
 
@@ -167,7 +288,7 @@ export const settings = {
     z.enum(['lean', 'standard', 'hardened']).default('lean'),
     'lean: least memory, no sandbox. standard: Chromium’s own defaults, sandbox where the user may. hardened: sandbox always, or no start.',
   ),
-  BROWSER_ARGS: setting('Browser', jsonList.default([]), 'More arguments for the browser, a JSON array.'),
+  BROWSER_ARGS: setting('Browser', browserArgs.default([]), 'More arguments for the browser, a JSON array.'),
   MAX_SESSIONS: setting('Browser', integer(1, 500).default(50), 'Most sessions on one worker.'),
   START_CONCURRENCY: setting('Browser', integer(1, 20).default(3), 'How many browsers start at once.'),
   WORKER_MEMORY_LIMIT_MB: setting(
@@ -219,7 +340,7 @@ export const settings = {
   ),
   MESSAGE_RETRY_INTERVAL: setting(
     'Messages',
-    z.coerce.number<string | number>().min(0.01).max(1440).default(15),
+    decimal(0.01, 1440).default(15),
     'Minutes until the first of those tries; each further one waits twice as long.',
   ),
   IDEMPOTENCY_HOURS: setting('Messages', integer(1, 720).default(72), 'How long the reply to an Idempotency-Key is kept.'),
@@ -243,7 +364,7 @@ export const settings = {
     'Messages',
     z
       .string()
-      .regex(/^[1-9]\d{0,2}$/, 'must be a calling code such as 55')
+      .refine((code) => callingCodes.has(code), 'must be a calling code such as 55')
       .optional(),
     'Calling code for numbers that begin with 0. Unset: they are refused.',
   ),
@@ -309,7 +430,11 @@ export const settings = {
     'Webhooks',
     z
       .string()
-      .regex(/^\d+(,\d+)*$/, 'must be milliseconds, parted by commas, such as 1000,5000,15000')
+      .regex(/^\d{1,10}(,\d{1,10})*$/, 'must be milliseconds, separated by commas, such as 1000,5000,15000')
+      .refine(
+        (list) => list.split(',').every((delay) => Number(delay) <= 2_592_000_000),
+        'holds a delay of more than 30 days, which no delivery waits for',
+      )
       .optional(),
     'Delays before the retries of a delivery, in milliseconds; the list is the whole schedule. Unset: 5 s, 30 s, 2 min, 15 min, 1 h, 6 h, 12 h, and every 12 h until the window ends.',
   ),
@@ -340,12 +465,12 @@ export const settings = {
   ),
   HEARTBEAT_SECONDS: setting(
     'Timing',
-    z.coerce.number<string | number>().min(0.2).max(60).default(5),
+    decimal(0.2, 60).default(5),
     'How often a worker reports.',
   ),
   PROBE_SECONDS: setting(
     'Timing',
-    z.coerce.number<string | number>().min(0.5).max(300).default(5),
+    decimal(0.5, 300).default(5),
     'How often a session is proven alive.',
   ),
   DISK_WARN_MB: setting(
@@ -364,7 +489,11 @@ export const settings = {
     'Attempts to bring a lost session back before it is an error.',
   ),
 
-  CORS_ORIGINS: setting('Security', commaList.default([]), 'Origins of web pages that may call the API, comma separated.'),
+  CORS_ORIGINS: setting(
+    'Security',
+    listOf(pageOrigin, 'an origin such as https://app.example.com, or *').default([]),
+    'Origins of web pages that may call the API, comma separated. *: every page; credentials are then never sent by browsers on their own.',
+  ),
   MAX_STREAMS_PER_KEY: setting(
     'Security',
     integer(1, 10_000).default(20),
@@ -372,7 +501,7 @@ export const settings = {
   ),
   EGRESS_ALLOW: setting(
     'Security',
-    commaList.default([]),
+    listOf(network, 'a network such as 10.0.0.0/8 or an address').default([]),
     'Networks (CIDR) that media URLs may reach although they are private, comma separated.',
   ),
   SECURE_COOKIES: setting(
@@ -384,7 +513,7 @@ export const settings = {
   NODE_ENV: setting(
     'Logs',
     z.enum(['production', 'development', 'test']).default('production'),
-    'production refuses weak secrets.',
+    'production refuses weak secrets, and webhooks without https.',
   ),
 } as const;
 
@@ -400,16 +529,31 @@ export class SettingsError extends Error {
   }
 }
 
-/** Reads all settings; an empty value counts as unset. Throws `SettingsError` that names every wrong one, never a secret's value. */
+/** Reads all settings; an empty or blank value counts as unset. Throws `SettingsError` that names every wrong one, never a secret's value. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Readonly<Settings> {
   const problems: { name: string; message: string }[] = [];
   const result: Record<string, unknown> = {};
   for (const [name, row] of Object.entries(settings) as [string, Setting][]) {
-    const from = [name, ...(row.aliases ?? [])].find((candidate) => env[candidate] !== undefined && env[candidate] !== '');
+    const from = [name, ...(row.aliases ?? [])].find((candidate) => (env[candidate] ?? '').trim() !== '');
     const parsed = row.schema.safeParse(from === undefined ? undefined : env[from]);
     if (parsed.success) result[name] = parsed.data;
     else problems.push({ name: from ?? name, message: parsed.error.issues.map((issue) => issue.message).join('; ') });
   }
+  if (result['NODE_ENV'] === 'production') problems.push(...weakSecrets(result));
   if (problems.length > 0) throw new SettingsError(problems);
   return Object.freeze(result) as Settings;
 }
+
+/** Secrets that sign or open something and could be guessed: copied from a document, or one character many times. */
+function weakSecrets(values: Readonly<Record<string, unknown>>): { name: string; message: string }[] {
+  return (['SERVICE_API_KEY', 'JWT_SECRET', 'COOKIE_SECRET'] as const).flatMap((name) => {
+    const value = values[name];
+    if (typeof value !== 'string' || !isWeakSecret(value)) return [];
+    return [{ name, message: 'can be guessed: use 32 random bytes (openssl rand -hex 32), or leave it empty and one is made' }];
+  });
+}
+
+export const isWeakSecret = (secret: string): boolean =>
+  secret.length < 32 ||
+  new Set(secret).size < 10 ||
+  /change.?me|example|sample|password|your.?(secret|key)|service.?key/i.test(secret);
