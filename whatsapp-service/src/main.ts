@@ -9,6 +9,8 @@ import { LockHeldError, LockUnavailableError } from './sessions/profile-lock.js'
 const stopWithinMs = 30_000;
 
 armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
+// Every file that this process and its browsers create is for their own user only, also in a folder that others may enter.
+process.umask(0o077);
 
 function configOrExit(): WorkerConfig {
   try {

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import Sqlite from 'better-sqlite3';
-import { StartProblem } from './start-problem.js';
+import { ensurePrivateFile } from './private-files.js';
+import { fileProblem, StartProblem } from './start-problem.js';
 
 /**
  * Makes this process the only backend of a data folder, because SQLite allows exactly one: a second backend would be a second dispatcher.
@@ -19,15 +20,7 @@ import { StartProblem } from './start-problem.js';
 export function holdAlone(file: string): () => void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const lockFile = `${file}.sqlite`;
-  // SQLite would create the file with the rights that the umask leaves.
-  if (!existsSync(lockFile)) writeFileSync(lockFile, '', { flag: 'a', mode: 0o600 });
-  const lock = new Sqlite(lockFile, { timeout: 0 });
-  try {
-    lock.exec('BEGIN EXCLUSIVE');
-  } catch (error) {
-    lock.close();
-    throw problemOf(error, file);
-  }
+  const lock = openLocked(lockFile, file);
   heldLocks.add(lock);
   nameOwner(file);
   return () => {
@@ -39,6 +32,20 @@ export function holdAlone(file: string): () => void {
 
 /** Closes: the caller drops the release function, the garbage collector closes the connection, and the lock is gone. */
 const heldLocks = new Set<unknown>();
+
+function openLocked(lockFile: string, file: string): Sqlite.Database {
+  let lock: Sqlite.Database | null = null;
+  try {
+    // Opening it a second time in this process would give up a lock that this process already holds.
+    if (!existsSync(lockFile)) ensurePrivateFile(lockFile);
+    lock = new Sqlite(lockFile, { timeout: 0 });
+    lock.exec('BEGIN EXCLUSIVE');
+    return lock;
+  } catch (error) {
+    lock?.close();
+    throw fileProblem(problemOf(error, file), 'The lock', lockFile);
+  }
+}
 
 function nameOwner(file: string): void {
   try {
