@@ -15,11 +15,13 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
 }
 
 /** A number in digits. `Number()` would also accept blanks (0), `0x10` and `1e3`, and a limit of 0 often means "no limit". */
-const digits = z.union([z.number(), z.string().trim().regex(/^-?\d+(\.\d+)?$/, 'must be a number in digits').transform(Number)]);
+const digits = z.union([z.number(), z.string().trim().regex(/^-?\d+(\.\d+)?$/).transform(Number)], {
+  error: 'must be a number in digits',
+});
 const decimal = (min: number, max: number) => digits.pipe(z.number().min(min).max(max));
 const integer = (min: number, max: number) => digits.pipe(z.number().int().min(min).max(max));
 const port = integer(1, 65_535);
-const flag = z.union([z.boolean(), z.stringbool()]);
+const flag = z.union([z.boolean(), z.stringbool()], { error: 'must be true or false' });
 const optional = z.string().min(1).optional();
 
 const jsonList = z.union([z.array(z.string()), z.string()]).transform((value, context): string[] => {
@@ -80,8 +82,25 @@ const host: Canonical = (text) => (isIp(text) || isHost(text) ? text.replace(/^\
 const network: Canonical = (text) =>
   isIp(text) || z.cidrv4().safeParse(text).success || z.cidrv6().safeParse(text).success ? text : null;
 
+/** Words that other programs accept here and that no host is called. */
+const noProxy = /^(-?\d+|true|false|yes|no|on|off|all|any|loopback|linklocal|uniquelocal)$/i;
+const proxyList = listOf(
+  (text) => (noProxy.test(text) ? null : (network(text) ?? host(text))),
+  'a number from 0 to 10, a network such as 10.0.0.0/8, an address or a host name',
+);
+/** How many proxies, or which ones. */
+const proxies = z.union([z.number(), z.array(z.string()), z.string()]).transform((value, context): number | string[] => {
+  const parsed = (Array.isArray(value) || !/^\s*\d+\s*$/.test(String(value)) ? proxyList : integer(0, 10)).safeParse(
+    Array.isArray(value) ? value : String(value),
+  );
+  if (parsed.success) return parsed.data;
+  for (const { message } of parsed.error.issues) context.addIssue({ code: 'custom', message });
+  return z.NEVER;
+});
+
 /** Schemes whose pages send an `Origin` header: the web, browser extensions and the usual shells of mobile and desktop apps. */
-const pageSchemes = /^(chrome-extension|moz-extension|safari-web-extension|capacitor|ionic|tauri|app):\/\/[a-z0-9._-]+(:\d{1,5})?$/;
+const pageSchemes =
+  /^(chrome-extension|moz-extension|safari-web-extension|capacitor|ionic|tauri|app):\/\/[a-z0-9._-]+(:\d{1,5})?$/;
 /** As browsers spell it: lower case, no default port, no slash at the end. `*` is every page. */
 const pageOrigin: Canonical = (text) => {
   if (text === '*') return text;
@@ -187,15 +206,7 @@ export const settings = {
   ),
   TRUST_PROXY: setting(
     'Addresses',
-    z
-      .union([
-        integer(0, 10),
-        listOf(
-          (text) => (/^-?\d+$/.test(text) ? null : (network(text) ?? host(text))),
-          'a number from 0 to 10, a network such as 10.0.0.0/8, an address or a host name',
-        ),
-      ])
-      .default(0),
+    proxies.default(0),
     'Reverse proxies whose X-Forwarded-For is trusted: how many stand before the backend, or which, as a comma-separated list of networks, addresses and host names. 0: none.',
   ),
 
@@ -463,16 +474,8 @@ export const settings = {
     integer(5, 600).default(20),
     'How long a worker may run a session without hearing from a backend.',
   ),
-  HEARTBEAT_SECONDS: setting(
-    'Timing',
-    decimal(0.2, 60).default(5),
-    'How often a worker reports.',
-  ),
-  PROBE_SECONDS: setting(
-    'Timing',
-    decimal(0.5, 300).default(5),
-    'How often a session is proven alive.',
-  ),
+  HEARTBEAT_SECONDS: setting('Timing', decimal(0.2, 60).default(5), 'How often a worker reports.'),
+  PROBE_SECONDS: setting('Timing', decimal(0.5, 300).default(5), 'How often a session is proven alive.'),
   DISK_WARN_MB: setting(
     'Timing',
     integer(0, 1_000_000).default(500),
