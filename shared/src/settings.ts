@@ -15,9 +15,19 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
 }
 
 /** A number in digits. `Number()` would also accept blanks (0), `0x10` and `1e3`, and a limit of 0 often means "no limit". */
-const digits = z.union([z.number(), z.string().trim().regex(/^-?\d+(\.\d+)?$/).transform(Number)], {
-  error: 'must be a number in digits',
-});
+const digits = z.union(
+  [
+    z.number(),
+    z
+      .string()
+      .trim()
+      .regex(/^-?\d+(\.\d+)?$/)
+      .transform(Number),
+  ],
+  {
+    error: 'must be a number in digits',
+  },
+);
 const decimal = (min: number, max: number) => digits.pipe(z.number().min(min).max(max));
 const integer = (min: number, max: number) => digits.pipe(z.number().int().min(min).max(max));
 const port = integer(1, 65_535);

@@ -39,6 +39,8 @@ function openLocked(lockFile: string, file: string): Sqlite.Database {
     // Opening it a second time in this process would give up a lock that this process already holds.
     if (!existsSync(lockFile)) ensurePrivateFile(lockFile);
     lock = new Sqlite(lockFile, { timeout: 0 });
+    // In memory: a journal file would need room on the disk.
+    lock.pragma('journal_mode = MEMORY');
     lock.exec('BEGIN EXCLUSIVE');
     return lock;
   } catch (error) {

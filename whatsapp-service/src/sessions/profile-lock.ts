@@ -65,6 +65,8 @@ function openLocked(lockFile: string, file: string): Sqlite.Database {
   let connection: Sqlite.Database | null = null;
   try {
     connection = new Sqlite(lockFile, { timeout: 0 });
+    // In memory: a journal file would need room on the disk.
+    connection.pragma('journal_mode = MEMORY');
     connection.exec('BEGIN EXCLUSIVE');
     return connection;
   } catch (error) {
