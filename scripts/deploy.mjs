@@ -12,7 +12,8 @@ import { Problem, say, showProblem } from './lib/terminal.mjs';
 const [service, target] = process.argv.slice(2);
 
 /** Leaves out what no program reads: source maps and type declarations of packages, and the compiler that comes as a peer of some. */
-const isNeeded = (path) => !/node_modules.*\.(map|d\.[cm]?ts)$/.test(path) && !/node_modules[\\/]\.pnpm[\\/]typescript@/.test(path);
+const isNeeded = (path) =>
+  !/node_modules.*\.(map|d\.[cm]?ts)$/.test(path) && !/node_modules[\\/]\.pnpm[\\/]typescript@/.test(path);
 
 try {
   if (!['backend', 'whatsapp-service'].includes(service) || !target) {

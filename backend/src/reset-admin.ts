@@ -23,6 +23,8 @@ try {
   }
 } catch (error) {
   const isForPeople = error instanceof StartProblem || error instanceof SettingsError;
-  process.stderr.write(`${isForPeople ? error.message : `The password was not changed: ${String((error as Error).stack ?? error)}`}\n`);
+  process.stderr.write(
+    `${isForPeople ? error.message : `The password was not changed: ${String((error as Error).stack ?? error)}`}\n`,
+  );
   process.exitCode = 1;
 }

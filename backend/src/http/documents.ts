@@ -15,7 +15,8 @@ export function mountDocuments(app: Express, routes: () => readonly AnyRoute[], 
   let document: object | null = null;
   app.get(
     '/api/v1/openapi.json',
-    (_req, res) => void res.json((document ??= openapi(routes(), { title: 'Chasqui', version, description, base: `${publicUrl}/api/v1` }))),
+    (_req, res) =>
+      void res.json((document ??= openapi(routes(), { title: 'Chasqui', version, description, base: `${publicUrl}/api/v1` }))),
   );
   const assets = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
   const page = [

@@ -42,11 +42,7 @@ const heldLocks = new Set<unknown>();
 
 /** Takes the lock at once, or throws `LockHeldError` or `LockUnavailableError`. */
 export async function acquireLock(file: string): Promise<Lock> {
-  mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  const lockFile = `${file}.sqlite`;
-  // SQLite would create the file with the rights that the umask leaves.
-  if (!existsSync(lockFile)) writeFileSync(lockFile, '', { flag: 'a', mode: 0o600 });
-  const connection = openLocked(lockFile, file);
+  const connection = openLocked(`${file}.sqlite`, file);
   heldLocks.add(connection);
   nameOwner(file);
   let isReleased = false;
@@ -64,6 +60,9 @@ export async function acquireLock(file: string): Promise<Lock> {
 function openLocked(lockFile: string, file: string): Sqlite.Database {
   let connection: Sqlite.Database | null = null;
   try {
+    mkdirSync(path.dirname(lockFile), { recursive: true, mode: 0o700 });
+    // SQLite would create the file with the rights that the umask leaves. Opening one that exists would give up a lock of this process.
+    if (!existsSync(lockFile)) writeFileSync(lockFile, '', { flag: 'a', mode: 0o600 });
     connection = new Sqlite(lockFile, { timeout: 0 });
     // In memory: a journal file would need room on the disk.
     connection.pragma('journal_mode = MEMORY');
@@ -73,7 +72,8 @@ function openLocked(lockFile: string, file: string): Sqlite.Database {
     connection?.close();
     const code = codeOf(error);
     if (code === 'SQLITE_BUSY') throw new LockHeldError(readOwner(file));
-    if (code && /^SQLITE_(IOERR|CANTOPEN|READONLY|PROTOCOL|PERM)/.test(code)) throw new LockUnavailableError(lockFile, code);
+    if (code && /^(SQLITE_(IOERR|CANTOPEN|READONLY|PROTOCOL|PERM).*|EACCES|EPERM|EROFS|ENOTDIR|EEXIST)$/.test(code))
+      throw new LockUnavailableError(lockFile, code);
     throw error;
   }
 }
