@@ -44,6 +44,7 @@ import { createLog, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
+import { closeDataFolder } from './lib/private-files.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
 import { createMedia } from './media/media.js';
@@ -123,6 +124,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
   stopper.add('locks', 'backend lock', letGo);
+  closeDataFolder(config.dataDir);
   const database = await openDatabase(config.database);
   stopper.add('data', 'database', () => database.close());
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
@@ -326,7 +328,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       return { known: known.length, alive: alive.length, degraded: alive.filter(({ degraded }) => degraded).length };
     },
   });
-  mountDocuments(http.app, () => http.publicRoutes);
+  mountDocuments(http.app, () => http.publicRoutes, config.PUBLIC_URL);
   const panelVerbs = createPanelVerbs({
     database,
     clock,

@@ -5,26 +5,34 @@ import type { FirstAdmin } from './accounts/accounts.js';
 import { startBackend, type Backend } from './app.js';
 import { readConfig } from './config.js';
 import { errorFields } from './lib/log.js';
+import { StartProblem } from './lib/start-problem.js';
 
 armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
+// Every file that this process creates is for its own user only, also in a folder that others may enter.
+process.umask(0o077);
 
-// The start script takes this line off the log and shows it once. Into a pipe it is written before the call returns.
-const tellFirstAdmin = (first: FirstAdmin): void =>
-  void process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...first })}\n`);
+/**
+ * The start script takes this line off the log and shows it once. Into a pipe it is written before the call returns. Where the output is kept,
+ * as a container's is, the one-time password may be in it, because it must be changed at the first login; a permanent key may not.
+ */
+const tellFirstAdmin = ({ apiKey, ...first }: FirstAdmin, showApiKey: boolean): void => {
+  const shown = showApiKey ? { ...first, apiKey } : first;
+  process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...shown })}\n`);
+};
 
 async function start(): Promise<Backend> {
   const config = readConfig(process.env, process.cwd());
   // AdminJS takes longer to load than all the rest.
   const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
-  return startBackend(config, { ...panel, tellFirstAdmin });
+  return startBackend(config, { ...panel, tellFirstAdmin: (first) => tellFirstAdmin(first, config.SHOW_FIRST_API_KEY) });
 }
 
 /** What a person can do about an error of the start; null for a bug. */
 function explain(error: unknown): string | null {
-  if (error instanceof SettingsError) return error.message;
-  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof SettingsError || error instanceof StartProblem) return error.message;
+  const { code } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return 'The port is in use. Stop the program that uses it, or set PORT to another port.';
-  return message?.startsWith('Another backend') ? message : null;
+  return null;
 }
 
 await runProcess({ name: 'backend', start, explain, errorFields });

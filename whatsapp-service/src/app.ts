@@ -69,7 +69,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
   const bareClock = over.clock ?? systemClock;
   const problems = createProblems({ clock: bareClock, log });
   const clock = guardTimers(bareClock, (error) => problems.note('TASK_FAILED', { detail: 'timer', error }));
-  const lock = await acquireLock(join(config.dir, 'worker.lock'), clock);
+  const lock = await acquireLock(join(config.dir, 'worker.lock'));
   stopper.add('locks', 'worker lock', () => lock.release());
   const uploadDir = join(config.dir, 'tmp');
   await rm(uploadDir, { recursive: true, force: true });

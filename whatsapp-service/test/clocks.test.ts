@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newId, type OutletEvent } from '@chasqui/shared';
@@ -10,7 +10,6 @@ import { createDelivery } from '../src/events/delivery.js';
 import { createOutlet } from '../src/events/outlet.js';
 import { createHealth } from '../src/sessions/health.js';
 import { createLease, instant } from '../src/sessions/lease.js';
-import { acquireLock } from '../src/sessions/profile-lock.js';
 import { openStore } from '../src/store.js';
 import { createTestClock, createTestLog, createTestProblems, settle } from './memory-engine.js';
 
@@ -70,118 +69,6 @@ describe('a lease', () => {
     expect(lease.remainingMs()).toBe(1_000);
     await clock.advance(1_000);
     expect(lease.holds()).toBe(false);
-  });
-});
-
-describe('with a wall clock that is set', () => {
-  let dir: string;
-  beforeEach(() => {
-    dir = mkdtempSync(join(tmpdir(), 'chasqui-clocks-'));
-  });
-  afterEach(() => rmSync(dir, { recursive: true, force: true }));
-
-  test.each([-2 * hour, 2 * hour])('by %d ms, events go on to the backend at once', async (jump) => {
-    const clock = createTestClock();
-    const store = openStore(join(dir, 'worker.sqlite'));
-    const problems = createTestProblems(clock);
-    const outlet = createOutlet({ store, clock, log: createTestLog(), problems, newId: () => newId(), seenDays: 30 });
-    const got: OutletEvent[] = [];
-    const call = (async (_route: unknown, { body }: { body: { events: OutletEvent[] } }) => {
-      got.push(...body.events);
-      return { status: 200, data: { ackCursor: body.events.at(-1)!.cursor, refused: [], resend: [] } };
-    }) as unknown as BackendCall;
-    const delivery = createDelivery({
-      outlet,
-      call,
-      worker: { workerId: 'w', bootId: 'b' },
-      epochOf: () => 1,
-      clock,
-      random: () => 0,
-      log: createTestLog(),
-      problems,
-    });
-    delivery.start();
-    const tell = (n: number): void =>
-      outlet.append('s', 1, { event: 'session.heal', payload: { step: 'probe', reason: String(n), ok: true } });
-    tell(1);
-    await clock.advance(100);
-    clock.jump(jump);
-    tell(2);
-    await clock.advance(100);
-    tell(3);
-    await clock.advance(100);
-    expect(got.map(({ payload }) => payload['reason'])).toEqual(['1', '2', '3']);
-    const stopping = delivery.stop(100);
-    await clock.advance(200);
-    await stopping;
-    store.close();
-  });
-
-  test.each([-2 * hour, 2 * hour])('by %d ms, the uptime of a browser is what has passed, and probes go on', async (jump) => {
-    const clock = createTestClock();
-    let probes = 0;
-    const health = createHealth({
-      session: { probe: async () => (++probes, { roundTripMs: 1, canary: true }), pids: async () => [] } as never,
-      clock,
-      everyMs: 5_000,
-      onDoubt: () => undefined,
-      onLost: () => undefined,
-      onMemory: () => undefined,
-      onFailure: () => undefined,
-    });
-    await clock.advance(10_000);
-    clock.jump(jump);
-    await clock.advance(10_000);
-    health.stop();
-    expect([health.metrics().browserUptimeSeconds, probes]).toEqual([20, 4]);
-  });
-
-  /** Everything is over in this file's own clock: waits of the lock are real time otherwise. */
-  const quick = () => {
-    const clock = createTestClock(Date.now());
-    const after = (ms: number, what: () => void): (() => void) => {
-      let cancelled = false;
-      void clock.advance(ms).then(() => {
-        if (!cancelled) what();
-      });
-      return () => void (cancelled = true);
-    };
-    return { ...clock, after };
-  };
-  const foreign = (file: string, touchedAt: number): void => {
-    mkdirSync(join(dir, 'locks'), { recursive: true });
-    writeFileSync(file, JSON.stringify({ pid: 7, startTime: null, host: 'another', bootId: null, token: 't' }));
-    utimesSync(file, new Date(touchedAt), new Date(touchedAt));
-  };
-
-  test.each([
-    ['two hours behind ours', -2 * hour],
-    ['two hours ahead of ours', 2 * hour],
-    ['the same', 0],
-  ])('the lock of a dead owner whose clock is %s is taken over', async (_name, skew) => {
-    const file = join(dir, 'locks', 'a.lock');
-    foreign(file, Date.now() + skew);
-    const lock = await acquireLock(file, quick());
-    await lock.release();
-    expect(existsSync(file)).toBe(false);
-  });
-
-  test.each([
-    ['two hours behind ours', -2 * hour],
-    ['two hours ahead of ours', 2 * hour],
-  ])('the lock of a living owner whose clock is %s is not', async (_name, skew) => {
-    const file = join(dir, 'locks', 'a.lock');
-    foreign(file, Date.now() + skew);
-    const clock = quick();
-    let touched = Date.now() + skew;
-    const touching = {
-      ...clock,
-      after: (ms: number, what: () => void) => {
-        utimesSync(file, new Date((touched += 3_000)), new Date(touched));
-        return clock.after(ms, what);
-      },
-    };
-    await expect(acquireLock(file, touching)).rejects.toMatchObject({ name: 'LockHeldError' });
   });
 });
 
