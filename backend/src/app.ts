@@ -26,6 +26,7 @@ import { openSocketDoor } from './events/socket.js';
 import { createStreams } from './events/streams.js';
 import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
+import { createFailures, describeError } from './failures/failures.js';
 import { createAuthentication } from './http/authentication.js';
 import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
@@ -39,7 +40,7 @@ import { createRetention } from './jobs/retention.js';
 import { startSweep } from './jobs/sweep.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createEgress } from './lib/egress.js';
-import { createLog, type Log } from './lib/log.js';
+import { createLog, errorFields, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
@@ -127,7 +128,16 @@ export async function startBackend(
       httpsOnly: config.NODE_ENV === 'production',
     },
   });
-  const events = createEvents({ clock, deliver: webhooks.deliver });
+  const failures = createFailures({ database, clock, log });
+  const { report } = failures;
+  const events = createEvents({
+    clock,
+    deliver: webhooks.deliver,
+    listenerFailed: (error, { type, accountId, sessionId }) => {
+      log.error('A listener of events failed; the others got the event.', { type, sessionId, ...errorFields(error) });
+      report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
+    },
+  });
   const keys = createApiKeys({
     database,
     clock,
@@ -138,6 +148,7 @@ export async function startBackend(
       autoRotation: config.KEY_AUTO_ROTATION,
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
     },
+    report,
   });
   const keyUsage = createKeyUsage({ database, clock });
   const plans = createPlans({ database, clock });
@@ -164,8 +175,9 @@ export async function startBackend(
     media,
     clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
+    report,
   });
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, log });
+  const reseal = createReseal({ database, sealer, webhooks, contents, media, log, report });
   const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -200,6 +212,7 @@ export async function startBackend(
     media,
     idempotency,
     quotas,
+    report,
     contents,
     storageOf,
     clock,
@@ -215,6 +228,7 @@ export async function startBackend(
     log,
     wayOut: gate,
     presence,
+    report,
     options: {
       pollMs: 500,
       leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
@@ -246,6 +260,7 @@ export async function startBackend(
     log,
     presence,
     dir: join(config.dataDir, 'exports'),
+    report,
   });
   const heartbeats = createHeartbeats({
     database,
@@ -255,8 +270,9 @@ export async function startBackend(
     log,
     leaseMs,
     wipeLeft: sessions.wipeLeft,
+    report,
   });
-  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log });
+  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log, report });
   const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
 
   await accounts.ensureFirstAdmin({
@@ -290,6 +306,7 @@ export async function startBackend(
     database,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? windows.isShared : null,
+    recentFailures: failures.recent,
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
   });
   mountDocuments(http.app, () => http.publicRoutes);
@@ -352,19 +369,28 @@ export async function startBackend(
   webhookDispatcher.start();
   const sweep = startSweep({
     tasks: [
-      inbox.prune,
-      idempotency.prune,
-      keys.announceEnding,
-      retention.run,
-      () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
-      media.sweep,
-      reseal.run,
-      privacy.prune,
+      { name: 'inbox.prune', run: inbox.prune },
+      { name: 'idempotency.prune', run: idempotency.prune },
+      { name: 'keys.announce', run: keys.announceEnding },
+      { name: 'retention.messages', run: retention.ofMessages },
+      { name: 'retention.files', run: retention.ofFiles },
+      { name: 'retention.events', run: retention.ofEvents },
+      {
+        name: 'webhooks.log',
+        run: () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
+      },
+      { name: 'media.sweep', run: () => media.sweep() },
+      { name: 'reseal', run: reseal.run },
+      { name: 'privacy.prune', run: privacy.prune },
+      { name: 'failures.prune', run: failures.prune },
     ],
     log,
-    firstMs: over.firstSweepMs,
+    report,
+    times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs },
   });
-  await keys.announceEnding();
+  await keys.announceEnding().catch((error: unknown) => {
+    log.error('Keys that expire soon could not be announced; it is tried again in a minute.', errorFields(error));
+  });
   log.info('The backend is ready.', { port, database: database.dialect });
 
   return {
@@ -384,6 +410,7 @@ export async function startBackend(
       closePosts();
       heartbeats.stop();
       sweep.stop();
+      await failures.stop();
       await shut(server);
       client.close();
       await keyUsage.flush().catch(() => undefined); // A database that is away loses these counts, and nothing else.
