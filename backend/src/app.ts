@@ -26,7 +26,7 @@ import { openSocketDoor } from './events/socket.js';
 import { createStreams } from './events/streams.js';
 import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
-import { createFailures, describeError } from './failures/failures.js';
+import { createFailures, describeError, type Failures } from './failures/failures.js';
 import { createAuthentication } from './http/authentication.js';
 import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
@@ -84,6 +84,7 @@ export interface Backend {
   url: string;
   log: Log;
   database: Database;
+  failures: Failures;
   routes: readonly AnyRoute[];
   close(): Promise<void>;
 }
@@ -397,6 +398,7 @@ export async function startBackend(
     url: `http://127.0.0.1:${port}`,
     log,
     database,
+    failures,
     routes: http.publicRoutes,
     async close() {
       http.shutDown();

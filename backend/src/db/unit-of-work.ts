@@ -94,7 +94,7 @@ function runCallbacks(callbacks: readonly (() => void)[]): void {
     try {
       callback();
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : String(error), { code: 'CHASQUI_AFTER_COMMIT' });
+      process.emitWarning(`A callback after a commit failed: ${String(error)}`, { code: 'CHASQUI_AFTER_COMMIT' });
     }
 }
 

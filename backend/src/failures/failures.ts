@@ -119,9 +119,11 @@ export function createFailures({ database, clock, log }: { database: Database; c
       if (stopped) return;
       if (pending.length >= maxPending) return void (dropped += 1);
       pending.push(rowOf(report, clock.now()));
-      wake();
+      // While the database is away, the next attempt has its time; a report must not bring it forward.
+      if (timer === undefined) wake();
     },
     async flush() {
+      if (pending.length > 0) wake();
       while (writing) await writing;
     },
     async recent() {
@@ -168,10 +170,7 @@ function merged(rows: readonly Row[]): Row[] {
   for (const row of rows) {
     const key = JSON.stringify([row.kind, row.subject, row.code]);
     const known = byItem.get(key);
-    byItem.set(
-      key,
-      known ? { ...row, at: Math.max(known.at, row.at), count: Math.min(maxCount, known.count + row.count) } : row,
-    );
+    byItem.set(key, known ? { ...row, at: Math.max(known.at, row.at), count: Math.min(maxCount, known.count + row.count) } : row);
   }
   return [...byItem].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row);
 }

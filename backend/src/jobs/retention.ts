@@ -93,7 +93,9 @@ export function createRetention({
   async function removeMessages(tx: Transaction, ids: readonly string[]): Promise<number> {
     const wanted = among(tx.manager, 'id', ids);
     const deleted = (
-      await runStatement(tx.manager, `DELETE FROM messages WHERE ${wanted.condition} AND ${isFinal} RETURNING id`, [wanted.parameter])
+      await runStatement(tx.manager, `DELETE FROM messages WHERE ${wanted.condition} AND ${isFinal} RETURNING id`, [
+        wanted.parameter,
+      ])
     ).rows as { id: string }[];
     const files = among(
       tx.manager,

@@ -53,7 +53,12 @@ export function startSweep({
   async function runOnce({ name, run }: CleanupTask): Promise<boolean> {
     const overdue = setTimeout(() => {
       log.error('A cleanup task has not ended; the other tasks go on.', { task: name, afterMs: overdueMs });
-      report({ kind: 'cleanup', subject: name, code: 'TASK_OVERDUE', detail: `It has run for more than ${overdueMs / 60_000} minutes.` });
+      report({
+        kind: 'cleanup',
+        subject: name,
+        code: 'TASK_OVERDUE',
+        detail: `It has run for more than ${overdueMs / 60_000} minutes.`,
+      });
     }, overdueMs).unref();
     try {
       await run();

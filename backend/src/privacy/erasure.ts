@@ -58,10 +58,15 @@ export function createEraser({
     await forEachAlone(request, ids, left, (id) => comeToRest(caller, id, until));
     let told = await eraseEvents(request, traces, ids, left);
     let files = 0;
-    await forEachAlone(request, [...ids].filter((id) => !left.has(id)), left, async (id) => {
-      failPoint('erasure.half');
-      files += await database.write.run((tx) => eraseOne(tx, traces, id));
-    });
+    await forEachAlone(
+      request,
+      [...ids].filter((id) => !left.has(id)),
+      left,
+      async (id) => {
+        failPoint('erasure.half');
+        files += await database.write.run((tx) => eraseOne(tx, traces, id));
+      },
+    );
     told += await eraseEvents(request, traces, ids, left);
     if (left.size > 0) throw new Error('Some of what is held about the contact could not be erased. Ask for the erasure again.');
     return { messages: ids.size, files, events: told };

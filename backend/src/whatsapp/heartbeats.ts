@@ -105,7 +105,15 @@ export function createHeartbeats({
   /** What the worker itself isolated. Of a worker that reports without end only the first ones are kept. */
   function reportProblems({ workerId, problems = [] }: Heartbeat): void {
     for (const { code, sessionId, detail, at, count } of problems.slice(0, mostProblems))
-      report({ kind: 'worker', subject: [workerId, sessionId ?? ''].join(' ').trim(), sessionId, code, detail, at: new Date(at), count });
+      report({
+        kind: 'worker',
+        subject: [workerId, sessionId ?? ''].join(' ').trim(),
+        sessionId,
+        code,
+        detail,
+        at: new Date(at),
+        count,
+      });
   }
 
   /**
