@@ -7,7 +7,7 @@ import { isDatabaseTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
-import { Failure, type FailureKind } from './failure.entity.js';
+import { type Failure, type FailureKind } from './failure.entity.js';
 
 export interface FailureReport {
   kind: FailureKind;
