@@ -1,4 +1,5 @@
 import { runStatement } from './statement.js';
+import { isDatabaseTrouble } from './trouble.js';
 import type { Transaction } from './unit-of-work.js';
 
 /**
@@ -14,9 +15,14 @@ export async function behindSavepoint<T>(tx: Transaction, name: string, part: (t
   try {
     result = await part({ manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) });
   } catch (error) {
-    // On a connection that is gone this throws as well, and the whole transaction ends.
-    await runStatement(tx.manager, `ROLLBACK TO SAVEPOINT ${name}`, []);
-    await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);
+    try {
+      await runStatement(tx.manager, `ROLLBACK TO SAVEPOINT ${name}`, []);
+      await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);
+    } catch (lost) {
+      // The connection is gone, or SQLite has rolled back by itself because the disk is full. The whole transaction ends, and the caller
+      // must learn the cause, not that there is no savepoint any more.
+      throw isDatabaseTrouble(error) ? error : lost;
+    }
     throw error;
   }
   await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);

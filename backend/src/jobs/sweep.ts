@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -40,6 +41,8 @@ export function startSweep({
   const { firstMs, everyMs, retryMs, overdueMs } = { ...defaultTimes, ...times };
   const stopped = new AbortController();
   const { signal } = stopped;
+  // Every task waits on it; Node takes more than ten for a leak.
+  setMaxListeners(0, signal);
 
   async function loop(task: CleanupTask): Promise<void> {
     let failures = 0;

@@ -112,7 +112,7 @@ async function client(fleet: Fleet, asked: Asked, text: string, session: string,
 async function follow(fleet: Fleet, asked: Asked, seen: Set<string>, signal: AbortSignal, random: () => number): Promise<void> {
   let cursor = '';
   while (!signal.aborted) {
-    const enough = AbortSignal.any([signal, AbortSignal.timeout(5_000 + 20_000 * random())]);
+    const enough = AbortSignal.any([signal, AbortSignal.timeout(Math.round(5_000 + 20_000 * random()))]);
     try {
       const answer = await fetch(`${fleet.url}/api/v1/events/stream`, {
         signal: enough,
