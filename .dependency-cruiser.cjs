@@ -2,7 +2,7 @@
  * Who may import whom (docs/architecture.md). Tests are held to the same rules between the packages, but may use the simulator and bench.
  */
 const test = '\\.test\\.ts$|/test/';
-const domains = 'accounts|sessions|messages|media|events|webhooks|campaigns|statistics|privacy';
+const domains = 'accounts|sessions|messages|media|events|webhooks|campaigns|statistics|privacy|failures';
 
 /** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans are the accounts' second noun, the log is the events'. */
 const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/plans|events/log)\\.ts$|^backend/src/(${domains})/[^/]+\\.entity\\.ts$`;

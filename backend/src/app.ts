@@ -26,6 +26,7 @@ import { openSocketDoor } from './events/socket.js';
 import { createStreams } from './events/streams.js';
 import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
+import { createFailures, describeError, type Failures } from './failures/failures.js';
 import { createAuthentication } from './http/authentication.js';
 import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
@@ -40,7 +41,7 @@ import { createRetention } from './jobs/retention.js';
 import { startSweep } from './jobs/sweep.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createEgress } from './lib/egress.js';
-import { createLog, type Log } from './lib/log.js';
+import { createLog, errorFields, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
@@ -85,6 +86,7 @@ export interface Backend {
   url: string;
   log: Log;
   database: Database;
+  failures: Failures;
   routes: readonly AnyRoute[];
   /** Resolves to the names of the steps that failed or did not end in time. */
   close(): Promise<readonly string[]>;
@@ -145,7 +147,17 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       httpsOnly: config.NODE_ENV === 'production',
     },
   });
-  const events = createEvents({ clock, deliver: webhooks.deliver });
+  const failures = createFailures({ database, clock, log });
+  const { report } = failures;
+  stopper.add('connections', 'failure records', () => failures.stop());
+  const events = createEvents({
+    clock,
+    deliver: webhooks.deliver,
+    listenerFailed: (error, { type, accountId, sessionId }) => {
+      log.error('A listener of events failed; the others got the event.', { type, sessionId, ...errorFields(error) });
+      report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
+    },
+  });
   const keys = createApiKeys({
     database,
     clock,
@@ -156,6 +168,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       autoRotation: config.KEY_AUTO_ROTATION,
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
     },
+    report,
   });
   const keyUsage = createKeyUsage({ database, clock });
   // A database that is away loses these counts, and nothing else.
@@ -185,8 +198,9 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     media,
     clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
+    report,
   });
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, log });
+  const reseal = createReseal({ database, sealer, webhooks, contents, media, log, report });
   const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -230,6 +244,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     media,
     idempotency,
     quotas,
+    report,
     contents,
     storageOf,
     clock,
@@ -245,6 +260,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     wayOut: gate,
     presence,
+    report,
     options: {
       pollMs: 500,
       leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
@@ -277,6 +293,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     presence,
     dir: join(config.dataDir, 'exports'),
+    report,
   });
   const heartbeats = createHeartbeats({
     database,
@@ -286,8 +303,9 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     leaseMs,
     wipeLeft: sessions.wipeLeft,
+    report,
   });
-  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log });
+  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log, report });
   const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
 
   await accounts.ensureFirstAdmin({
@@ -323,6 +341,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     database,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? windows.isShared : null,
+    recentFailures: failures.recent,
     workers: async () => {
       const [known, alive] = await Promise.all([placement.known(), placement.alive()]);
       return { known: known.length, alive: alive.length, degraded: alive.filter(({ degraded }) => degraded).length };
@@ -400,26 +419,36 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('work', 'webhook dispatcher', () => webhookDispatcher.stop(), workStopMs);
   const sweep = startSweep({
     tasks: [
-      inbox.prune,
-      idempotency.prune,
-      keys.announceEnding,
-      retention.run,
-      () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
-      media.sweep,
-      reseal.run,
-      privacy.prune,
+      { name: 'inbox.prune', run: inbox.prune },
+      { name: 'idempotency.prune', run: idempotency.prune },
+      { name: 'keys.announce', run: keys.announceEnding },
+      { name: 'retention.messages', run: retention.ofMessages },
+      { name: 'retention.files', run: retention.ofFiles },
+      { name: 'retention.events', run: retention.ofEvents },
+      {
+        name: 'webhooks.log',
+        run: () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
+      },
+      { name: 'media.sweep', run: () => media.sweep() },
+      { name: 'reseal', run: reseal.run },
+      { name: 'privacy.prune', run: privacy.prune },
+      { name: 'failures.prune', run: failures.prune },
     ],
     log,
-    firstMs: over.firstSweepMs,
+    report,
+    times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs },
+  });
+  await keys.announceEnding().catch((error: unknown) => {
+    log.error('Keys that expire soon could not be announced; it is tried again in a minute.', errorFields(error));
   });
   stopper.add('work', 'cleanup tasks', () => sweep.stop());
-  await keys.announceEnding();
   log.info('The backend is ready.', { port, database: database.dialect });
 
   return {
     url: `http://127.0.0.1:${port}`,
     log,
     database,
+    failures,
     routes: http.publicRoutes,
     async close() {
       const unfinished = await stopper.stop();

@@ -209,6 +209,7 @@ async function play(actions: readonly Action[]): Promise<void> {
   const state = createMessageState({ events, quotas, clock, wipeFile: async () => undefined });
   const sessionId = await newSession();
   const messages = createMessages({
+    report: () => undefined,
     database,
     events,
     eventsOf: createEventLog({ database, clock }).ofMessage,

@@ -455,6 +455,7 @@ describe('a person at the panel', () => {
       ['plans', 'resources/plans'],
       ['keys', 'resources/keys'],
       ['audit', 'resources/audit'],
+      ['failures', 'resources/failures'],
       ['events', 'pages/events'],
       ['workers', 'pages/workers'],
     ]) {
@@ -490,6 +491,7 @@ describe('a person at the panel', () => {
       'resources/plans',
       'resources/keys',
       'resources/audit',
+      'resources/failures',
       'pages/events',
       'pages/workers',
       'resources/sessions/actions/new',

@@ -349,7 +349,7 @@ describe('secrets', () => {
       '/admin/live/choices',
       '/admin/live/workers',
     ];
-    for (const table of ['sessions', 'messages', 'accounts', 'keys', 'audit']) paths.push(list(table));
+    for (const table of ['sessions', 'messages', 'accounts', 'keys', 'audit', 'failures']) paths.push(list(table));
     for (const [table, id] of [
       ['sessions', ids['session']],
       ['messages', ids['message']],

@@ -36,6 +36,7 @@ describe.each(await databases())('retention on %s', (database) => {
       media,
       clock: { now: () => new Date(Date.now() + days * day) },
       days: { messages: 90, media: 30, events: 30, ...kept },
+      report: () => undefined,
     });
   const sessions = async () => ((await core.get('/sessions')).body.data as { counters: Record<string, number> }[])[0]!.counters;
   const events = async (after?: string) => core.get(`/events?limit=200${after === undefined ? '' : `&after=${after}`}`);

@@ -4,6 +4,7 @@ import { eventPages } from './events.js';
 import { keyChecks } from './keys.js';
 import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
+import { soak } from './soak/soak.js';
 import { eventually, startStack, type Stack } from './stack.js';
 import { webhooks } from './webhooks.js';
 
@@ -211,6 +212,10 @@ const parts: Record<string, () => Promise<void>> = {
   fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),
 };
 
+/** Half an hour: only when it is asked for by name. */
+const byName: Record<string, () => Promise<void>> = { soak: () => soak(line) };
+
 const wanted = process.argv.slice(2);
 for (const [name, run] of Object.entries(parts)) if (wanted.length === 0 || wanted.includes(name)) await run();
+for (const [name, run] of Object.entries(byName)) if (wanted.includes(name)) await run();
 if (lines.some(({ ok }) => !ok)) process.exitCode = 1;

@@ -72,6 +72,70 @@ describe('a lease', () => {
   });
 });
 
+describe('with a wall clock that is set', () => {
+  let dir: string;
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'chasqui-clocks-'));
+  });
+  afterEach(() => rmSync(dir, { recursive: true, force: true }));
+
+  test.each([-2 * hour, 2 * hour])('by %d ms, events go on to the backend at once', async (jump) => {
+    const clock = createTestClock();
+    const store = openStore(join(dir, 'worker.sqlite'));
+    const problems = createTestProblems(clock);
+    const outlet = createOutlet({ store, clock, log: createTestLog(), problems, newId: () => newId(), seenDays: 30 });
+    const got: OutletEvent[] = [];
+    const call = (async (_route: unknown, { body }: { body: { events: OutletEvent[] } }) => {
+      got.push(...body.events);
+      return { status: 200, data: { ackCursor: body.events.at(-1)!.cursor, refused: [], resend: [] } };
+    }) as unknown as BackendCall;
+    const delivery = createDelivery({
+      outlet,
+      call,
+      worker: { workerId: 'w', bootId: 'b' },
+      epochOf: () => 1,
+      clock,
+      random: () => 0,
+      log: createTestLog(),
+      problems,
+    });
+    delivery.start();
+    const tell = (n: number): void =>
+      outlet.append('s', 1, { event: 'session.heal', payload: { step: 'probe', reason: String(n), ok: true } });
+    tell(1);
+    await clock.advance(100);
+    clock.jump(jump);
+    tell(2);
+    await clock.advance(100);
+    tell(3);
+    await clock.advance(100);
+    expect(got.map(({ payload }) => payload['reason'])).toEqual(['1', '2', '3']);
+    const stopping = delivery.stop(100);
+    await clock.advance(200);
+    await stopping;
+    store.close();
+  });
+
+  test.each([-2 * hour, 2 * hour])('by %d ms, the uptime of a browser is what has passed, and probes go on', async (jump) => {
+    const clock = createTestClock();
+    let probes = 0;
+    const health = createHealth({
+      session: { probe: async () => (++probes, { roundTripMs: 1, canary: true }), pids: async () => [] } as never,
+      clock,
+      everyMs: 5_000,
+      onDoubt: () => undefined,
+      onLost: () => undefined,
+      onMemory: () => undefined,
+      onFailure: () => undefined,
+    });
+    await clock.advance(10_000);
+    clock.jump(jump);
+    await clock.advance(10_000);
+    health.stop();
+    expect([health.metrics().browserUptimeSeconds, probes]).toEqual([20, 4]);
+  });
+});
+
 describe('timers', () => {
   test('a callback that throws is reported and ends nothing', async () => {
     const bare = createTestClock();

@@ -2,8 +2,10 @@ import { allows, AppError, isPermission, newId, permissionGroups, type Permissio
 import { IsNull, LessThanOrEqual, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readTogether, updateRows } from '../db/rows.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
@@ -65,11 +67,13 @@ export function createApiKeys({
   clock,
   events,
   rules = defaultKeyRules,
+  report = () => undefined,
 }: {
   database: Database;
   clock: Clock;
   events: Events;
   rules?: KeyRules;
+  report?: ReportFailure;
 }) {
   const rows = database.reader.getRepository(ApiKey);
   const cache = new Map<string, { key: ApiKey; until: number }>();
@@ -261,7 +265,15 @@ export function createApiKeys({
         expiresAt: LessThanOrEqual(inDays(rules.noticeDays)),
       });
       let announced = 0;
-      for (const key of ending) announced += (await database.write.run((tx) => announce(tx, key))) ? 1 : 0;
+      for (const key of ending)
+        try {
+          announced += (await database.write.run((tx) => announce(tx, key))) ? 1 : 0;
+        } catch (error) {
+          // One key that cannot be announced keeps neither the others from it nor the backend from starting.
+          if (isDatabaseTrouble(error)) throw error;
+          const { id: subject, accountId, sessionId } = key;
+          report({ kind: 'key_notice', subject, accountId, sessionId, ...describeError(error) });
+        }
       return announced;
     },
     /** A key, or the account behind one, was changed here: believe nothing that was known of any. */

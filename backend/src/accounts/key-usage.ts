@@ -1,4 +1,5 @@
 import type { Database } from '../db/database.js';
+import { attemptInHalves } from '../db/isolate.js';
 import { updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Clock } from '../lib/clock.js';
@@ -24,12 +25,15 @@ export function createKeyUsage({ database, clock }: { database: Database; clock:
     const batch = counted;
     counted = new Map();
     if (batch.size === 0) return;
-    await database.write.run(async (tx) => {
-      for (const [keyId, { successful, failed, at }] of batch) {
-        await runStatement(tx.manager, addSql, [keyId, successful, failed]);
-        await updateRows(tx, ApiKey, { id: keyId }, { lastUsedAt: at });
-      }
-    });
+    const write = (some: readonly [string, { successful: number; failed: number; at: Date }][]): Promise<void> =>
+      database.write.run(async (tx) => {
+        for (const [keyId, { successful, failed, at }] of some) {
+          await runStatement(tx.manager, addSql, [keyId, successful, failed]);
+          await updateRows(tx, ApiKey, { id: keyId }, { lastUsedAt: at });
+        }
+      });
+    // The counts of a key that cannot be written are lost, and those of the other keys are not.
+    await attemptInHalves([...batch], write, () => undefined);
   }
 
   function countsOf(keyId: string): { successful: number; failed: number; at: Date } {

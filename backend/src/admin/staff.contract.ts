@@ -1,5 +1,6 @@
 import { account, auditEntry, defineRoute, paging, plan, session, sessionStatuses } from '@chasqui/shared';
 import { z } from 'zod';
+import { failureKinds } from '../failures/failure.entity.js';
 
 /** What people with the role do over REST; the panel does the same through the same verbs. */
 
@@ -190,4 +191,35 @@ export const auditAll = defineRoute({
   auth: 'stf',
   query: z.object({ ...auditQuery, accountId: z.string().max(64).optional() }),
   reply: z.array(auditEntry),
+});
+
+const failure = z
+  .object({
+    id: z.string(),
+    kind: z.enum(failureKinds),
+    /** What failed: the id of an event, message, session, key or file, or the name of a task. */
+    subject: z.string(),
+    accountId: z.string().nullable(),
+    sessionId: z.string().nullable(),
+    code: z.string(),
+    detail: z.string(),
+    firstAt: z.iso.datetime(),
+    lastAt: z.iso.datetime(),
+    count: z.number().int(),
+  })
+  .meta({ id: 'Failure' });
+export const listFailures = defineRoute({
+  id: 'admin.failures.list',
+  method: 'get',
+  path: '/admin/failures',
+  summary: 'Items that failed by themselves and were isolated, such as worker events that cannot be stored, the latest first',
+  auth: 'stf',
+  query: z.object({
+    ...paging,
+    kind: z.enum(failureKinds).optional(),
+    code: z.string().max(64).optional(),
+    accountId: z.string().max(64).optional(),
+    sessionId: z.string().max(64).optional(),
+  }),
+  reply: z.array(failure),
 });

@@ -7,6 +7,7 @@ import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
 import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
+import { Failure } from '../failures/failure.entity.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import { given } from '../lib/given.js';
@@ -33,6 +34,7 @@ export function mountStaff(mount: Mount, deps: Deps): void {
   mountPlanRoutes(mount, deps);
   mountSessionRoutes(mount, deps);
   mountAuditRoutes(mount, deps);
+  mountFailureRoutes(mount, deps);
 }
 
 function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present }: Deps): void {
@@ -148,6 +150,30 @@ function mountAuditRoutes(mount: Mount, { database }: Deps): void {
   mount(contract.audit, async ({ query }, caller) => list(query, caller.accountId, presentOwnEntry));
   mount(contract.auditAll, async ({ query }) => list(query, query.accountId, presentEntry));
 }
+
+function mountFailureRoutes(mount: Mount, { database }: Deps): void {
+  mount(contract.listFailures, async ({ query }) => {
+    const { kind, code, accountId, sessionId, limit, offset } = query;
+    const where: FindOptionsWhere<Failure> = given({ kind, code, accountId, sessionId });
+    const [found, total] = await database.reader
+      .getRepository(Failure)
+      .findAndCount({ where, order: { lastAt: 'DESC', id: 'DESC' }, take: limit, skip: offset });
+    return new Reply(found.map(presentFailure), { meta: pageMeta({ limit, offset }, total) });
+  });
+}
+
+const presentFailure = (failure: Failure) => ({
+  id: failure.id,
+  kind: failure.kind,
+  subject: failure.subject,
+  accountId: failure.accountId,
+  sessionId: failure.sessionId,
+  code: failure.code,
+  detail: failure.detail,
+  firstAt: failure.firstAt.toISOString(),
+  lastAt: failure.lastAt.toISOString(),
+  count: failure.count,
+});
 
 const presentEntry = (entry: AuditLog) => ({
   id: entry.id,

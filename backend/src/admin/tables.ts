@@ -3,6 +3,7 @@ import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
+import { Failure, failureKinds } from '../failures/failure.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { Webhook } from '../webhooks/webhook.entity.js';
@@ -234,6 +235,29 @@ export const tables: readonly TableView[] = [
       field('accountId', 'Account', 'name', { filter: 'account' }),
       field('requestId', 'Request', 'mono', { filter: 'exact' }),
       field('changes', 'Changes', 'json'),
+    ],
+  },
+  {
+    id: 'failures',
+    entity: Failure,
+    plural: 'Failures',
+    singular: 'Failure',
+    group: 'System',
+    icon: 'AlertTriangle',
+    title: 'code',
+    order: { by: 'lastAt', direction: 'desc' },
+    page: 'FailurePage',
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('lastAt', 'Last', 'time', { ...list, ...sort, filter: 'range' }),
+      field('kind', 'Where', 'strong', { ...list, filter: 'exact', values: failureKinds }),
+      field('code', 'Code', 'mono', { ...list, filter: 'exact' }),
+      field('subject', 'What', 'mono', { ...list, filter: 'contains' }),
+      field('count', 'Times', 'text', list),
+      field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
+      field('accountId', 'Account', 'name', { filter: 'account' }),
+      field('firstAt', 'First', 'time'),
+      field('detail', 'Detail', 'text'),
     ],
   },
 ];

@@ -5,6 +5,7 @@ import { Plan } from '../accounts/plan.entity.js';
 import { AuditLog, PanelSession } from '../admin/panel.entity.js';
 import { EventCounter, EventRow } from '../events/event.entity.js';
 import { StreamTicket } from '../events/ticket.entity.js';
+import { Failure } from '../failures/failure.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
@@ -22,6 +23,7 @@ export const entities = [
   AuditLog,
   EventCounter,
   EventRow,
+  Failure,
   IdempotencyRecord,
   InboxEvent,
   InboxPosition,

@@ -45,7 +45,7 @@ function pooled(source: DataSource, onCommit: () => void): UnitOfWork {
         .transaction((manager) => work({ manager, afterCommit: (callback) => callbacks.push(callback) }))
         .then((result) => {
           onCommit();
-          for (const callback of callbacks) callback();
+          runCallbacks(callbacks);
           return result;
         });
       running.add(done);
@@ -85,6 +85,19 @@ function queued(source: DataSource, onCommit: () => void): UnitOfWork {
   };
 }
 
+/**
+ * Runs the callbacks of a commit. One that throws is a bug, which is told as a warning of the process: thrown here
+ * it would reject transactions that are committed and, on SQLite, stop the queue of all writers for good.
+ */
+function runCallbacks(callbacks: readonly (() => void)[]): void {
+  for (const callback of callbacks)
+    try {
+      callback();
+    } catch (error) {
+      process.emitWarning(`A callback after a commit failed: ${String(error)}`, { code: 'CHASQUI_AFTER_COMMIT' });
+    }
+}
+
 /** Commits a group of jobs. A job that throws is undone alone; a commit that fails fails them all, none of them written. */
 async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void): Promise<void> {
   const runner = source.createQueryRunner();
@@ -111,7 +124,7 @@ async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void
     for (const job of jobs) job.reject(error);
     return;
   }
-  for (const callback of callbacks) callback();
+  runCallbacks(callbacks);
   for (const { job, value } of finished) job.resolve(value);
   for (const { job, error } of refused) job.reject(error);
 }

@@ -37,7 +37,7 @@ export interface Events {
   hold(tx: Transaction): Promise<void>;
   /**
    * Hears every committed event, those of this process in order of commit, those of other backends as wake.ts hears of them, perhaps
-   * twice. Gives back how to stop. Listeners must not throw.
+   * twice. Returns a function that unsubscribes. A listener that throws is reported; the others still get the event.
    */
   subscribe(listener: (event: Heard) => void): () => void;
   /** Tells the listeners of an event that another backend committed. */
@@ -47,12 +47,25 @@ export interface Events {
 export function createEvents({
   clock,
   deliver,
+  listenerFailed = () => undefined,
 }: {
   clock: Clock;
   /** Writes what the events are to be delivered to, in their commit. Absent where nothing is: in tests. */
   deliver?: (tx: Transaction, rows: readonly EventRow[]) => Promise<void>;
+  /** Called with what a listener threw, and the event that it got. */
+  listenerFailed?: (error: unknown, event: Heard) => void;
 }): Events {
   const listeners = new Set<(event: Heard) => void>();
+
+  /** Calls every listener. One that throws must not keep the event from the others, nor fail the commit that has already happened. */
+  function publish(event: Heard): void {
+    for (const listener of listeners)
+      try {
+        listener(event);
+      } catch (error) {
+        listenerFailed(error, event);
+      }
+  }
 
   async function write(tx: Transaction, list: readonly NewEvent[]): Promise<EventRow[]> {
     if (list.length === 0) return [];
@@ -79,7 +92,7 @@ export function createEvents({
     await insertRows(tx, EventRow, rows);
     await deliver?.(tx, rows);
     tx.afterCommit(() => {
-      for (const row of rows) for (const listener of listeners) listener(row);
+      for (const row of rows) publish(row);
     });
     return rows;
   }
@@ -95,9 +108,7 @@ export function createEvents({
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    hear(event) {
-      for (const listener of listeners) listener(event);
-    },
+    hear: publish,
   };
 }
 

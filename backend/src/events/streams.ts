@@ -80,8 +80,18 @@ export function createStreams(parts: {
   let closed = false;
 
   const unsubscribe = parts.events.subscribe(({ accountId, sessionId, type }) => {
-    for (const follower of followers) if (concerns(follower.reading, accountId, sessionId, type)) follower.wake();
+    for (const follower of followers) if (concerns(follower.reading, accountId, sessionId, type)) alone(() => follower.wake());
   });
+
+  /** One reader that fails must not keep an event, or the end of its credential, from the others. */
+  function alone(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      log.error('A stream failed; its reader resumes it.', errorFields(error));
+    }
+  }
+
   let asking: Promise<void> | null = null;
   const timer = setInterval(() => askAll(), options.askMs);
   timer.unref();
@@ -96,6 +106,8 @@ export function createStreams(parts: {
       }
       await Promise.all([...groups.values()].map(askOne));
     });
+    // A chain that was rejected once would never ask again.
+    asking = asking.catch((error: unknown) => log.error('Credentials of streams could not be checked.', errorFields(error)));
   }
 
   async function askOne(group: Follower[]): Promise<void> {
@@ -103,7 +115,7 @@ export function createStreams(parts: {
       const { permissions } = await ask(group[0]!.standing);
       for (const follower of group) follower.reading = { ...follower.reading, permissions };
     } catch (error) {
-      if (error instanceof AppError) for (const follower of group) follower.end(error.code, error.message);
+      if (error instanceof AppError) for (const follower of group) alone(() => follower.end(error.code, error.message));
       else log.warn('A stream’s credential could not be asked after; it is tried again.', errorFields(error));
     }
   }
@@ -250,7 +262,7 @@ export function createStreams(parts: {
       closed = true;
       unsubscribe();
       clearInterval(timer);
-      for (const follower of [...followers]) follower.end('SHUTTING_DOWN');
+      for (const follower of [...followers]) alone(() => follower.end('SHUTTING_DOWN'));
       await asking;
     },
   };

@@ -9,6 +9,8 @@ export interface HealthOptions {
   dataDir: string;
   /** Whether Redis answers; null: none is configured. */
   redis: (() => boolean) | null;
+  /** How many items failed by themselves lately and were isolated; staff see which. */
+  recentFailures: () => Promise<number>;
   /** Workers that are known, how many of them answered lately, and how many of those call themselves degraded. */
   workers: () => Promise<{ known: number; alive: number; degraded: number }>;
 }
@@ -16,11 +18,11 @@ export interface HealthOptions {
 const leastFreeBytes = 100 * 1024 * 1024;
 
 /** Without details of workers: this route is for everybody. 503 only when nothing can be accepted. */
-export function mountHealth(app: Express, { database, dataDir, redis, workers }: HealthOptions): void {
+export function mountHealth(app: Express, { database, dataDir, redis, recentFailures, workers }: HealthOptions): void {
   async function checks(): Promise<Record<string, 'ok' | 'degraded' | 'down'>> {
     const works = async (check: () => Promise<boolean>, otherwise: 'degraded' | 'down'): Promise<'ok' | 'degraded' | 'down'> =>
       (await check().catch(() => false)) ? 'ok' : otherwise;
-    const [db, disk, worker] = await Promise.all([
+    const [db, disk, worker, failures] = await Promise.all([
       works(async () => (await select(database.reader, 'SELECT 1 AS one')).length === 1, 'down'),
       works(async () => {
         const { bavail, bsize } = await statfs(dataDir);
@@ -30,8 +32,9 @@ export function mountHealth(app: Express, { database, dataDir, redis, workers }:
         const { alive, degraded } = await workers();
         return alive > 0 && degraded === 0;
       }, 'degraded'),
+      works(async () => (await recentFailures()) === 0, 'degraded'),
     ]);
-    const found = { database: db, disk, workers: worker };
+    const found = { database: db, disk, workers: worker, failures };
     return redis ? { ...found, redis: redis() ? 'ok' : 'degraded' } : found;
   }
   app.get('/health', async (_req, res) => {

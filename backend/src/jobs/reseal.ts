@@ -1,5 +1,7 @@
 import type { Database } from '../db/database.js';
 import { readRows, updateRows } from '../db/rows.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Sealer } from '../lib/sealer.js';
 import { MediaFile } from '../media/media-file.entity.js';
@@ -24,8 +26,9 @@ export function createReseal(parts: {
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
   log: Log;
+  report: ReportFailure;
 }) {
-  const { database, sealer, webhooks, contents, media, log } = parts;
+  const { database, sealer, webhooks, contents, media, log, report } = parts;
 
   /** Goes through rows by their ids. Gives how many were sealed anew; what cannot be opened is told and passed over. */
   async function each<T extends { id: string }>(
@@ -40,6 +43,8 @@ export function createReseal(parts: {
         try {
           if (await anew(row)) done += 1;
         } catch (error) {
+          if (isDatabaseTrouble(error)) throw error;
+          report({ kind: 'reseal', subject: row.id, ...describeError(error) });
           if (unreadable === 0) log.error('What was sealed with a key that is not there cannot be opened.', errorFields(error));
           unreadable += 1;
         }
@@ -62,12 +67,22 @@ export function createReseal(parts: {
   return {
     async run(): Promise<void> {
       const { reader } = database;
-      const done =
-        (await each(webhooks.reseal.page, webhooks.reseal.one)) +
-        (await each((after) => readRows(reader, Message, waiting, [`${sealer.writing}.%`, after]), message)) +
-        (await each((after) => readRows(reader, MediaFile, files, [after]), media.reseal));
+      const steps = [
+        () => each(webhooks.reseal.page, webhooks.reseal.one),
+        () => each((after) => readRows(reader, Message, waiting, [`${sealer.writing}.%`, after]), message),
+        () => each((after) => readRows(reader, MediaFile, files, [after]), media.reseal),
+      ];
+      let done = 0;
+      let failed: { error: unknown } | null = null;
+      for (const step of steps)
+        try {
+          done += await step();
+        } catch (error) {
+          failed ??= { error };
+        }
       if (done > 0)
         log.info('What another key had sealed is sealed with the first one now.', { count: done, keyId: sealer.writing });
+      if (failed) throw failed.error;
     },
   };
 }

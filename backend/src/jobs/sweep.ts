@@ -1,32 +1,80 @@
+import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
 
-const hourMs = 3_600_000;
-const minuteMs = 60_000;
+/** One cleanup task. May run twice, or on two backends at once, and may die halfway: the next run goes on. */
+export interface CleanupTask {
+  /** For the log and the record of failures, such as `retention.messages`. */
+  name: string;
+  run: () => Promise<unknown>;
+}
+
+export interface SweepTimes {
+  /** After the start, when everything is up. */
+  firstMs: number;
+  everyMs: number;
+  /** After a failure; doubles with each one up to `everyMs`. */
+  retryMs: number;
+  /** A task that runs longer is reported once, and left running. */
+  overdueMs: number;
+}
+
+const defaultTimes: SweepTimes = { firstMs: 60_000, everyMs: 3_600_000, retryMs: 60_000, overdueMs: 15 * 60_000 };
 
 /**
- * What has to be looked through now and then: once a minute after the start, when everything is up, for what a kill left behind and
- * for what became too old while nothing ran; and every hour. One that fails is tried again with the next round, and stops no other.
+ * Runs the cleanup tasks: a minute after the start, for what a kill left behind and what became too old meanwhile, and then every hour.
+ * Each task has a loop of its own. One that fails is retried soon and recorded; one that never ends is reported; neither keeps another
+ * task waiting, and no task overlaps itself.
  */
 export function startSweep({
   tasks,
   log,
-  firstMs = minuteMs,
+  report,
+  times,
 }: {
-  tasks: readonly (() => Promise<unknown>)[];
+  tasks: readonly CleanupTask[];
   log: Log;
-  firstMs?: number | undefined;
+  report: ReportFailure;
+  times?: Partial<SweepTimes> | undefined;
 }): { stop: () => void } {
-  const round = async (): Promise<void> => {
-    for (const result of await Promise.allSettled(tasks.map((task) => task())))
-      if (result.status === 'rejected')
-        log.error('What is out of date could not be removed; it is tried again in an hour.', errorFields(result.reason));
-  };
-  const first = setTimeout(() => void round(), firstMs).unref();
-  const hourly = setInterval(() => void round(), hourMs).unref();
-  return {
-    stop(): void {
-      clearTimeout(first);
-      clearInterval(hourly);
-    },
-  };
+  const { firstMs, everyMs, retryMs, overdueMs } = { ...defaultTimes, ...times };
+  const stopped = new AbortController();
+  const { signal } = stopped;
+  // Every task waits on it; Node takes more than ten for a leak.
+  setMaxListeners(0, signal);
+
+  async function loop(task: CleanupTask): Promise<void> {
+    let failures = 0;
+    for (let waitMs = firstMs; ; waitMs = failures === 0 ? everyMs : Math.min(everyMs, retryMs * 2 ** (failures - 1))) {
+      await sleep(waitMs, undefined, { signal, ref: false });
+      failures = (await runOnce(task)) ? 0 : Math.min(failures + 1, 20);
+      signal.throwIfAborted();
+    }
+  }
+
+  async function runOnce({ name, run }: CleanupTask): Promise<boolean> {
+    const overdue = setTimeout(() => {
+      log.error('A cleanup task has not ended; the other tasks go on.', { task: name, afterMs: overdueMs });
+      report({
+        kind: 'cleanup',
+        subject: name,
+        code: 'TASK_OVERDUE',
+        detail: `It has run for more than ${overdueMs / 60_000} minutes.`,
+      });
+    }, overdueMs).unref();
+    try {
+      await run();
+      return true;
+    } catch (error) {
+      log.error('A cleanup task failed; it is tried again.', { task: name, ...errorFields(error) });
+      report({ kind: 'cleanup', subject: name, ...describeError(error) });
+      return false;
+    } finally {
+      clearTimeout(overdue);
+    }
+  }
+
+  for (const task of tasks) loop(task).catch(() => undefined); // Rejects only when it is stopped.
+  return { stop: () => stopped.abort() };
 }

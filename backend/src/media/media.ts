@@ -237,16 +237,24 @@ export function createMedia({
     async sweep(olderThanMs = 3_600_000): Promise<number> {
       const oldest = Date.now() - olderThanMs;
       let removed = 0;
+      let failed: { error: unknown } | null = null;
       for (const folder of await readdir(dir).catch(() => [])) {
         const names = await readdir(join(dir, folder)).catch(() => []); // Not a folder: not ours.
         const kept = await living(names.map((name) => name.replace(/\.part$/, '')));
         for (const name of names) {
           const path = join(dir, folder, name);
-          if (kept.has(name) || (await stat(path)).mtimeMs > oldest) continue;
-          await rm(path, { force: true });
-          removed += 1;
+          if (kept.has(name)) continue;
+          try {
+            const info = await stat(path).catch(() => null); // Removed meanwhile.
+            if (!info || info.mtimeMs > oldest) continue;
+            await rm(path, { force: true });
+            removed += 1;
+          } catch (error) {
+            failed ??= { error }; // A file that cannot be removed keeps no other one from being removed.
+          }
         }
       }
+      if (failed) throw failed.error;
       return removed;
     },
     find: (accountId: string, id: string): Promise<MediaFile | null> => rows.findOneBy({ accountId, id }),
@@ -301,6 +309,10 @@ const wanted: Partial<Record<MediaType, RegExp>> = {
   sticker: /^image\//,
 };
 
+/** Whether it is the name of a media type (RFC 6838). It is stored and sent as a header: control characters are not for either. */
+const isMediaType = (name: string): boolean =>
+  name.length <= 127 && /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/.test(name);
+
 /** The type as its bytes tell; as declared where they tell nothing. A contradiction is refused, and so is what is not on the list. */
 async function checkType(
   bytes: Buffer,
@@ -313,6 +325,7 @@ async function checkType(
   const mimetype = sniffed ?? plain ?? (looksLikeText(bytes) ? 'text/plain' : 'application/octet-stream');
   const details = { declared: plain, sniffed };
   if (
+    !isMediaType(mimetype) ||
     executables.has(mimetype) ||
     !allowed.some((pattern) => new RegExp(`^${pattern.replace(/[.+]/g, '\\$&').replaceAll('*', '.*')}$`).test(mimetype))
   )

@@ -1,9 +1,12 @@
 import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
+import { attemptInHalves } from '../db/isolate.js';
 import { insertRows, isConflict } from '../db/rows.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Media, StoredFile } from '../media/media.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { Message } from './message.entity.js';
@@ -40,6 +43,7 @@ export function createAcceptance({
   idempotency,
   enterQueue,
   quotas,
+  report,
 }: {
   database: Database;
   events: Events;
@@ -48,6 +52,7 @@ export function createAcceptance({
   /** Throws when the queue of the session is full. */
   enterQueue: (tx: Transaction, sessionId: string) => Promise<void>;
   quotas: Quotas;
+  report: ReportFailure;
 }) {
   const waiting: Waiting[] = [];
   let running = false;
@@ -91,19 +96,27 @@ export function createAcceptance({
   }
 
   async function commit(items: readonly Waiting[]): Promise<void> {
-    try {
-      const refused = await database.write.run((tx) => write(tx, items));
-      if (refused.size < items.length) failPoint('accept.committed');
-      for (const item of items) {
-        const why = refused.get(item);
-        if (why) item.reject(why);
-        else item.resolve();
-      }
-    } catch (error) {
-      // A key that is taken undoes all of them; alone, each gets its own answer.
-      if (isConflict(error) && items.length > 1) for (const item of items) await commit([item]);
+    const refused = await database.write.run((tx) => write(tx, items));
+    if (refused.size < items.length) failPoint('accept.committed');
+    for (const item of items) {
+      const why = refused.get(item);
+      if (why) item.reject(why);
+      else item.resolve();
+    }
+  }
+
+  /** Rejects the messages that cannot be stored, or all messages of a commit that the database did not answer. */
+  function refuse(items: readonly Waiting[], error: unknown): void {
+    for (const item of items) {
       // Of two calls with one key on two backends the second meets the first one's record.
-      else for (const item of items) item.reject(isConflict(error) && item.key ? new AppError('IDEMPOTENCY_IN_PROGRESS') : error);
+      if (isConflict(error) && item.key) {
+        item.reject(new AppError('IDEMPOTENCY_IN_PROGRESS'));
+        continue;
+      }
+      item.reject(error);
+      if (isDatabaseTrouble(error) || error instanceof AppError) continue;
+      const { id: subject, accountId, sessionId } = item.message;
+      report({ kind: 'accept', subject, accountId, sessionId, ...describeError(error) });
     }
   }
 
@@ -118,7 +131,8 @@ export function createAcceptance({
   async function drain(): Promise<void> {
     while (waiting.length > 0) {
       await gather();
-      await commit(waiting.splice(0, together));
+      // What one message cannot do undoes the whole commit; those that can are committed without it.
+      await attemptInHalves(waiting.splice(0, together), commit, refuse);
     }
     running = false;
   }

@@ -8,6 +8,7 @@ import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
+import type { ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
@@ -89,12 +90,14 @@ export function createDispatcher(parts: {
   /** This backend's name on its claims, and which of the others are gone. */
   presence: Presence;
   options: DispatcherOptions;
+  /** Reports messages that fail by themselves. */
+  report?: ReportFailure;
 }): Dispatcher {
   const { database, events, state, pacing, clock, log, wayOut, presence, options } = parts;
   const { owner } = presence;
   const rows = database.reader.getRepository(Message);
   const rests = new Map<string, { until: number; ms: number }>();
-  const doubts = createDoubts({ database, state, clock, lookup: wayOut.lookup, options });
+  const doubts = createDoubts({ database, state, clock, lookup: wayOut.lookup, options, report: parts.report });
   const lanes = createLanes({ drain, log });
   let stopped = false;
   let polling: Promise<void> = Promise.resolve();

@@ -5,6 +5,8 @@ import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { readRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
@@ -15,6 +17,8 @@ export type Found = { found: true; whatsappId: string; ack: number } | { found: 
 /** A lookup that gets no answer at all is asked for so long beyond the grace time before the policy decides. Milliseconds. */
 const silentMs = 10 * 60_000;
 const together = 50;
+/** After a lookup that failed because of the message itself. Milliseconds. */
+const failedAgainMs = 60_000;
 
 /**
  * Messages whose outcome nobody knows, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
@@ -39,17 +43,21 @@ export function createDoubts({
   clock,
   lookup,
   options,
+  report = () => undefined,
 }: {
   database: Database;
   state: MessageState;
   clock: Clock;
   lookup: (session: Session, message: Message) => Promise<Found | null>;
   options: { graceMs: number; maxRetries: number };
+  report?: ReportFailure | undefined;
 }) {
   const rows = database.reader.getRepository(Message);
   const lookEveryMs = Math.max(100, Math.min(2_000, options.graceMs / 2));
   const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
   let polls = 0;
+  /** Until when a message that failed by itself is left alone. */
+  const failedUntil = new Map<string, number>();
 
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
     database.write.run((tx) => state.move(tx, message, to, how));
@@ -58,6 +66,22 @@ export function createDoubts({
     void (await database.write.run((tx) =>
       updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: time(inMs) }),
     ));
+
+  /** A message that fails by itself is reported and tried again later; those behind it go on. Trouble of the database ends the pass. */
+  async function isolate(message: Message, work: () => Promise<unknown>): Promise<void> {
+    if ((failedUntil.get(message.id) ?? 0) > performance.now()) return;
+    failedUntil.delete(message.id);
+    try {
+      await work();
+    } catch (error) {
+      if (isDatabaseTrouble(error)) throw error;
+      failedUntil.set(message.id, performance.now() + failedAgainMs);
+      const { id: subject, accountId, sessionId } = message;
+      report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
+      const later = { nextAttemptAt: time(failedAgainMs) };
+      await database.write.run((tx) => updateRows(tx, Message, { id: message.id, status: 'uncertain' }, later));
+    }
+  }
 
   async function clearOne(session: Session, message: Message): Promise<void> {
     const found = await lookup(session, message);
@@ -125,9 +149,10 @@ export function createDoubts({
         const session = sessions.get(id);
         for (const message of doubts.filter((candidate) => candidate.sessionId === id)) {
           if (isStopped()) return;
-          if (!session || session.deletedAt) await hold(message);
-          else if (session.status === 'connected') await clearOne(session, message);
-          else await lookAgain(message, 1_000);
+          await isolate(message, () => {
+            if (!session || session.deletedAt) return hold(message);
+            return session.status === 'connected' ? clearOne(session, message) : lookAgain(message, 1_000);
+          });
         }
       };
       // A page that is slow to answer holds up the doubts of its own session alone.
@@ -147,7 +172,8 @@ export function createDoubts({
         `status = 'queued' AND "expiresAt" <= ? ORDER BY "expiresAt" LIMIT 200`,
         [time()],
       );
-      for (const message of late) await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
+      for (const message of late)
+        await isolate(message, () => change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' }));
       polls += 1;
       if (polls % 10 !== 1) return;
       const gone = await select<{ id: string }>(
@@ -157,7 +183,8 @@ export function createDoubts({
       );
       for (const { id } of gone) {
         const left = await rows.find({ where: { sessionId: id, status: 'queued' }, take: 500 });
-        for (const message of left) await change(message, 'failed', { from: ['queued'], reason: 'SESSION_DELETED' });
+        for (const message of left)
+          await isolate(message, () => change(message, 'failed', { from: ['queued'], reason: 'SESSION_DELETED' }));
       }
     },
   };

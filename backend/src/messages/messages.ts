@@ -4,6 +4,7 @@ import { readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { EventRow } from '../events/event.entity.js';
+import type { ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
@@ -37,6 +38,7 @@ export function createMessages({
   media,
   idempotency,
   quotas,
+  report,
   contents,
   storageOf,
   clock,
@@ -50,6 +52,7 @@ export function createMessages({
   media: Media;
   idempotency: Idempotency;
   quotas: Quotas;
+  report: ReportFailure;
   contents: ContentStore;
   storageOf: StorageOf;
   clock: Clock;
@@ -57,7 +60,7 @@ export function createMessages({
 }) {
   const rows = database.reader.getRepository(Message);
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: () => clock.now().getTime() });
-  const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas });
+  const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
   let isClosing = false;
   events.subscribe((event) => {

@@ -2,9 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, erased } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
+import { attemptInHalves } from '../db/isolate.js';
 import { updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
@@ -17,7 +20,7 @@ import type { Traces } from './traces.js';
 const wipeAttempts = `UPDATE webhook_attempts SET "requestBody" = NULL, response = NULL
   WHERE "deliveryId" IN (SELECT id FROM webhook_deliveries WHERE "eventCursor" = ?)`;
 
-/** A message to the contact that is in flight ends within a few minutes, whatever becomes of it. */
+/** Messages to the contact that are in flight end within a few minutes, whatever becomes of them. */
 const restMs = 5 * 60_000;
 
 /**
@@ -30,12 +33,14 @@ export function createEraser({
   messages,
   media,
   isStopped,
+  report,
 }: {
   database: Database;
   pages: Pages;
   messages: Messages;
   media: Media;
   isStopped: () => boolean;
+  report: ReportFailure;
 }) {
   /**
    * The order is what a kill needs: the forms of the person are written down first, because rows that are erased tell of none; events before
@@ -48,42 +53,81 @@ export function createEraser({
     for await (const page of pages.linesOf(request.accountId))
       for (const line of page) if (isWith(traces, line)) ids.add(line.id);
     const caller = systemOf(request.accountId);
-    for (const id of ids) await comeToRest(caller, id);
-    let told = await eraseEvents(request, traces, ids);
+    const until = performance.now() + restMs;
+    const left = new Set<string>();
+    await forEachAlone(request, ids, left, (id) => comeToRest(caller, id, until));
+    let told = await eraseEvents(request, traces, ids, left);
     let files = 0;
-    for (const id of ids) {
-      failPoint('erasure.half');
-      files += await database.write.run((tx) => eraseOne(tx, traces, id));
-    }
-    told += await eraseEvents(request, traces, ids);
+    await forEachAlone(
+      request,
+      [...ids].filter((id) => !left.has(id)),
+      left,
+      async (id) => {
+        failPoint('erasure.half');
+        files += await database.write.run((tx) => eraseOne(tx, traces, id));
+      },
+    );
+    told += await eraseEvents(request, traces, ids, left);
+    if (left.size > 0) throw new Error('Some of what is held about the contact could not be erased. Ask for the erasure again.');
     return { messages: ids.size, files, events: told };
   }
 
-  async function eraseEvents({ accountId }: PrivacyRequest, traces: Traces, ids: ReadonlySet<string>): Promise<number> {
+  /**
+   * Works on each message or event alone. What fails by itself is reported and put into `left`; all others are erased, and the request
+   * ends as failed. Trouble of the database ends it at once.
+   */
+  async function forEachAlone<T extends string | number>(
+    { id: requestId, accountId }: PrivacyRequest,
+    items: Iterable<T>,
+    left: Set<string>,
+    work: (item: T) => Promise<unknown>,
+  ): Promise<void> {
+    for (const item of items)
+      try {
+        await work(item);
+      } catch (error) {
+        if (isDatabaseTrouble(error) || isStopped()) throw error;
+        left.add(String(item));
+        report({ kind: 'privacy', subject: `${requestId} ${item}`, accountId, ...describeError(error) });
+      }
+  }
+
+  async function eraseEvents(
+    request: PrivacyRequest,
+    traces: Traces,
+    ids: ReadonlySet<string>,
+    left: Set<string>,
+  ): Promise<number> {
     let told = 0;
-    for await (const page of pages.eventsOf(accountId)) {
+    for await (const page of pages.eventsOf(request.accountId)) {
       const changed = page.flatMap(({ cursor, messageId, text }) => {
         const isAbout = messageId !== null && ids.has(messageId);
         if (!isAbout && !traces.mayBeIn(text)) return [];
-        const without = traces.removeFrom(JSON.parse(text)) as Record<string, unknown>;
+        const without = traces.removeFrom(parsed(text)) as Record<string, unknown>;
         const data = JSON.stringify(isAbout ? withoutWords(without) : without);
         return data === text ? [] : [{ cursor, data }];
       });
       if (changed.length === 0) continue;
-      told += changed.length;
-      await database.write.run(async (tx) => {
-        for (const { cursor, data } of changed) {
-          await runStatement(tx.manager, 'UPDATE events SET data = ? WHERE cursor = ?', [data, cursor]);
-          await runStatement(tx.manager, wipeAttempts, [cursor]);
-        }
-      });
+      const write = async (some: readonly { cursor: number; data: string }[]): Promise<void> => {
+        await database.write.run(async (tx) => {
+          for (const { cursor, data } of some) {
+            await runStatement(tx.manager, 'UPDATE events SET data = ? WHERE cursor = ?', [data, cursor]);
+            await runStatement(tx.manager, wipeAttempts, [cursor]);
+          }
+        });
+        told += some.length;
+      };
+      await attemptInHalves(changed, write, ([first], error) =>
+        forEachAlone(request, [`event ${first!.cursor}`], left, () => Promise.reject(error as Error)),
+      );
     }
     return told;
   }
 
   /** Nothing is to go out to them any more, and nothing may be in flight while its address is taken away. */
-  async function comeToRest(caller: Caller, id: string): Promise<void> {
-    for (const until = Date.now() + restMs; Date.now() < until && !isStopped(); await sleep(200)) {
+  async function comeToRest(caller: Caller, id: string, until: number): Promise<void> {
+    for (let isFirst = true; (isFirst || performance.now() < until) && !isStopped(); await sleep(200)) {
+      isFirst = false;
       const status = (await messages.byId(id))?.status;
       if (status === 'queued' || status === 'scheduled') await messages.cancel(caller, id).catch(ignoreRefusal);
       else if (status === 'uncertain') await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
@@ -132,6 +176,15 @@ export function createEraser({
   }
 
   return { eraseAll };
+}
+
+/** An event whose text is no JSON holds nothing that could be kept. */
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return {};
+  }
 }
 
 /** An event of a message without what was said in it. */

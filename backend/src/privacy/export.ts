@@ -4,7 +4,10 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import type { Database } from '../db/database.js';
+import { attemptInHalves } from '../db/isolate.js';
 import { readAmong } from '../db/rows.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
@@ -19,12 +22,14 @@ export function createExporter({
   messages,
   media,
   dir,
+  report,
 }: {
   database: Database;
   pages: Pages;
   messages: Messages;
   media: Media;
   dir: string;
+  report: ReportFailure;
 }) {
   const pathOf = (id: string): string => join(dir, `${id}.zip`);
 
@@ -32,27 +37,53 @@ export function createExporter({
     const traces = await pages.tracesOf(request);
     await mkdir(dir, { recursive: true, mode: 0o700 });
     const draft = (name: string): string => join(dir, `${request.id}.${name}.part`);
-    const counts = { messages: 0, files: 0, events: 0 };
+    // `unreadable` counts what could not be put into the archive: it is incomplete, and says so.
+    const counts: { messages: number; files: number; events: number; unreadable?: number } = { messages: 0, files: 0, events: 0 };
+    const unreadable = (what: string, error: unknown): void => {
+      if (isDatabaseTrouble(error)) throw error;
+      counts.unreadable = (counts.unreadable ?? 0) + 1;
+      report({ kind: 'privacy', subject: `${request.id} ${what}`, accountId: request.accountId, ...describeError(error) });
+    };
     const files: MediaFile[] = [];
     const ids = new Set<string>();
     await list(draft('messages'), async (add) => {
       for await (const page of pages.linesOf(request.accountId)) {
         const theirs = page.filter((line) => isWith(traces, line)).map(({ id }) => id);
         if (theirs.length === 0) continue;
-        for (const message of await readAmong(database.reader, Message, 'id', theirs)) {
-          ids.add(message.id);
+        for (const id of theirs) ids.add(id);
+        const rows: Message[] = [];
+        await attemptInHalves(
+          theirs,
+          async (some) => void rows.push(...(await readAmong(database.reader, Message, 'id', some))),
+          ([id], error) => unreadable(String(id), error),
+        );
+        for (const message of rows) {
+          let entry: unknown;
+          try {
+            entry = messages.present(message);
+          } catch (error) {
+            unreadable(message.id, error);
+            continue;
+          }
+          await add(entry);
           counts.messages += 1;
-          await add(messages.present(message));
         }
         files.push(...(await readAmong(database.reader, MediaFile, 'messageId', theirs)));
       }
     });
     await list(draft('events'), async (add) => {
       for await (const page of pages.eventsOf(request.accountId))
-        for (const { messageId, type, text, at } of page) {
+        for (const { cursor, messageId, type, text, at } of page) {
           if (!(messageId && ids.has(messageId)) && !traces.mayBeIn(text)) continue;
+          let entry: unknown;
+          try {
+            entry = { type, occurredAt: new Date(at).toISOString(), data: JSON.parse(text) as unknown };
+          } catch (error) {
+            unreadable(`event ${cursor}`, error);
+            continue;
+          }
+          await add(entry);
           counts.events += 1;
-          await add({ type, occurredAt: new Date(at).toISOString(), data: JSON.parse(text) as unknown });
         }
     });
     const zip = new ZipFile();
@@ -68,7 +99,7 @@ export function createExporter({
     await pipeline(zip.outputStream, createWriteStream(draft('zip'), { mode: 0o600 }));
     await rename(draft('zip'), pathOf(request.id));
     await Promise.all([rm(draft('messages'), { force: true }), rm(draft('events'), { force: true })]);
-    return counts;
+    return { ...counts };
   }
 
   return { pathOf, exportAll };

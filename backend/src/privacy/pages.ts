@@ -70,7 +70,7 @@ export function createPages(database: Database) {
       for await (const page of linesOf(accountId))
         for (const line of page) {
           if (!line.contact || !traces.mayBeIn(line.contact)) continue;
-          const { id, phone, lid } = JSON.parse(line.contact) as Contact;
+          const { id, phone, lid } = contactOf(line.contact);
           const forms = [id, lid, phone ? `${phone.replace(/^\+/, '')}@c.us` : null];
           if (forms.some((form) => traces.has(form))) for (const form of forms) grew = traces.add(form) || grew;
         }
@@ -79,6 +79,15 @@ export function createPages(database: Database) {
   }
 
   return { linesOf, eventsOf, tracesOf };
+}
+
+/** A contact that is no JSON tells of no further form; the message is still found by its chat and its sender. */
+function contactOf(text: string): Pick<Contact, 'id' | 'phone' | 'lid'> {
+  try {
+    return JSON.parse(text) as Contact;
+  } catch {
+    return { id: '', phone: null, lid: null };
+  }
 }
 
 /** Whether a message is with them: a chat of theirs, or written by them in a group. */

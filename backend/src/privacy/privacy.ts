@@ -5,6 +5,7 @@ import type { Presence } from '../db/presence.js';
 import { among, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Events } from '../events/events.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
@@ -42,6 +43,7 @@ export function createPrivacy({
   log,
   presence,
   dir,
+  report,
 }: {
   database: Database;
   events: Events;
@@ -52,11 +54,12 @@ export function createPrivacy({
   presence: Presence;
   /** Of the archives. */
   dir: string;
+  report: ReportFailure;
 }) {
   const rows = database.reader.getRepository(PrivacyRequest);
   const pages = createPages(database);
-  const exporter = createExporter({ database, pages, messages, media, dir });
-  const eraser = createEraser({ database, pages, messages, media, isStopped: () => stopped });
+  const exporter = createExporter({ database, pages, messages, media, dir, report });
+  const eraser = createEraser({ database, pages, messages, media, isStopped: () => stopped, report });
   const { pathOf } = exporter;
   let stopped = false;
   let running: Promise<void> | null = null;
@@ -79,6 +82,11 @@ export function createPrivacy({
         [them.parameter],
       ),
     );
+  }
+
+  function failed({ id, accountId, kind }: PrivacyRequest, error: unknown): void {
+    log.error('An export or erasure of a contact failed.', { requestId: id, kind, ...errorFields(error) });
+    if (!stopped) report({ kind: 'privacy', subject: id, accountId, ...describeError(error) });
   }
 
   async function work(request: PrivacyRequest): Promise<void> {
@@ -112,7 +120,7 @@ export function createPrivacy({
         );
       }
     } catch (error) {
-      log.error('An export or erasure of a contact failed.', { requestId: id, kind, ...errorFields(error) });
+      failed(request, error);
       if (!stopped) await settle({ status: 'failed' }, async () => undefined);
     }
   }
@@ -123,7 +131,13 @@ export function createPrivacy({
     const gone = await presence.gone(open.flatMap(({ owner }) => owner ?? []));
     for (const request of open) {
       const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);
-      if (isFree && !stopped) await work(request);
+      if (!isFree || stopped) continue;
+      try {
+        await work(request);
+      } catch (error) {
+        // It was neither claimed nor settled: those behind it are worked on, and the next round tries it again.
+        failed(request, error);
+      }
     }
   }
 
@@ -191,7 +205,9 @@ export function createPrivacy({
     async prune(): Promise<void> {
       const sql = `SELECT id FROM privacy_requests WHERE kind = 'export' AND "expiresAt" <= ?`;
       const over = (await runStatement(database.reader, sql, [clock.now().getTime()])).rows as { id: string }[];
-      for (const { id } of over) await rm(pathOf(id), { force: true });
+      const failures: unknown[] = [];
+      for (const { id } of over) await rm(pathOf(id), { force: true }).catch((error: unknown) => failures.push(error));
+      if (failures.length > 0) throw failures[0];
     },
     start(): void {
       wake();

@@ -227,7 +227,10 @@ export function createSessions({
     },
     /** Logins of deleted sessions that this worker still has on its disk are deleted there. */
     async wipeLeft(workerId: string): Promise<void> {
-      for (const session of await rows.findBy({ workerId, wipePending: true })) await wipe(session);
+      const failed: unknown[] = [];
+      for (const session of await rows.findBy({ workerId, wipePending: true }))
+        await wipe(session).catch((error: unknown) => failed.push(error)); // The others are wiped all the same.
+      if (failed.length > 0) throw failed[0];
     },
     /** Staff: the browser ends, the login stays, and nothing starts or sends until `resume`. */
     async suspend(caller: Caller, session: Session, why: string): Promise<void> {

@@ -1,8 +1,10 @@
 import { AppError, eventTypes, typesNamed } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
+import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, insertRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { select } from '../db/sql.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
 import type { Clock } from '../lib/clock.js';
@@ -162,21 +164,32 @@ export function createWebhookHistory({
     /** Of one endpoint, or all that are older than this; only those that are over. Gives how many. */
     async clear(webhookId: string | null, before: Date): Promise<number> {
       let total = 0;
-      for (;;) {
-        const old = await select<{ id: string }>(
-          database.reader,
-          `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} LIMIT 500`,
-          webhookId ? [before.getTime(), webhookId] : [before.getTime()],
-        );
-        if (old.length === 0) return total;
-        total += old.length;
+      const unwritable: unknown[] = [];
+      const remove = async (some: readonly { id: string }[]): Promise<void> => {
         await database.write.run(async (tx) => {
-          for (const { id } of old) {
+          for (const { id } of some) {
             await deleteRows(tx, WebhookAttempt, { deliveryId: id });
             await deleteRows(tx, WebhookDelivery, { id });
           }
         });
+        total += some.length;
+      };
+      for (let after = ''; ;) {
+        const old = await select<{ id: string }>(
+          database.reader,
+          `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
+          webhookId ? [before.getTime(), webhookId, after] : [before.getTime(), after],
+        );
+        // A row that cannot be deleted stays; all others go, and the caller learns of it at the end.
+        await attemptInHalves(old, remove, (_, error) => {
+          if (isDatabaseTrouble(error)) throw error;
+          unwritable.push(error);
+        });
+        if (old.length === 0) break;
+        after = old.at(-1)!.id;
       }
+      if (unwritable.length > 0) throw unwritable[0];
+      return total;
     },
   };
 

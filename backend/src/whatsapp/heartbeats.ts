@@ -2,8 +2,11 @@ import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared'
 import { In, IsNull, LessThan, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among, holdRows, updateRows } from '../db/rows.js';
+import { behindSavepoint } from '../db/savepoint.js';
 import { runStatement } from '../db/statement.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
@@ -18,6 +21,16 @@ export type Heartbeats = ReturnType<typeof createHeartbeats>;
 
 /** As many beats in a row must a session look different from its row before the beat is believed instead of its events. */
 const beatsToBelieve = 3;
+/** Problems taken from one heartbeat. */
+const mostProblems = 100;
+
+/** Notes what one session failed with. Trouble of the database ends the whole, since nothing else would succeed. */
+const noteIn =
+  (failed: Map<string, unknown>, sessionId: string) =>
+  (error: unknown): void => {
+    if (isDatabaseTrouble(error)) throw error;
+    failed.set(sessionId, error);
+  };
 
 const runs = (seen: Seen | undefined): boolean => seen !== undefined && seen.status !== 'disconnected' && seen.status !== 'error';
 
@@ -45,6 +58,7 @@ export function createHeartbeats({
   log,
   leaseMs,
   wipeLeft,
+  report,
 }: {
   database: Database;
   state: SessionState;
@@ -54,47 +68,114 @@ export function createHeartbeats({
   leaseMs: number;
   /** Deletes what this worker still has of deleted sessions. */
   wipeLeft: (workerId: string) => Promise<void>;
+  report: ReportFailure;
 }) {
   const doubts = new Map<string, { status: string; updatedAt: number; beats: number }>();
   const startedAt = clock.now().getTime();
   let timer: NodeJS.Timeout | undefined;
+  let checking: Promise<void> | null = null;
 
   async function take(beat: Heartbeat): Promise<HeartbeatReply> {
+    reportProblems(beat);
     await adopt(beat);
-    const reply = await database.write.run(async (tx) => {
+    const before = new Map(doubts);
+    let reply: HeartbeatReply;
+    try {
+      reply = await answer(beat, null);
+    } catch (error) {
+      if (isDatabaseTrouble(error)) throw error;
+      // One session failed and undid the whole. The second attempt isolates each, which costs two statements more for each session.
+      doubts.clear();
+      for (const [id, doubt] of before) doubts.set(id, doubt);
+      const failed = new Map<string, unknown>();
+      reply = await answer(beat, failed);
+      for (const [sessionId, why] of failed) failedSession(sessionId, why);
+    }
+    wipeLeft(beat.workerId).catch((error: unknown) =>
+      log.error('A login could not be deleted; the next heartbeat tries again.', errorFields(error)),
+    );
+    return reply;
+  }
+
+  function failedSession(sessionId: string, error: unknown): void {
+    log.error('A session could not be updated by its heartbeat; the other sessions were.', { sessionId, ...errorFields(error) });
+    report({ kind: 'heartbeat', subject: sessionId, sessionId, ...describeError(error) });
+  }
+
+  /** What the worker itself isolated. Of a worker that reports without end only the first ones are kept. */
+  function reportProblems({ workerId, problems = [] }: Heartbeat): void {
+    for (const { code, sessionId, detail, at, count } of problems.slice(0, mostProblems))
+      report({
+        kind: 'worker',
+        subject: [workerId, sessionId ?? ''].join(' ').trim(),
+        sessionId,
+        code,
+        detail,
+        at: new Date(at),
+        count,
+      });
+  }
+
+  /**
+   * Updates the worker and its sessions and says what the worker should run. `failed` null: the first session that fails undoes all.
+   * Otherwise each session is behind a savepoint of its own and those that fail are put into `failed`.
+   */
+  function answer(beat: Heartbeat, failed: Map<string, unknown> | null): Promise<HeartbeatReply> {
+    return database.write.run(async (tx) => {
+      failed?.clear();
       const now = clock.now();
       await remember(tx, beat, now);
       const { workerId } = beat;
-      const ids = await tx.manager.find(Session, { where: { workerId, deletedAt: IsNull() }, select: { id: true } });
+      const ids = await tx.manager.find(Session, {
+        where: { workerId, deletedAt: IsNull() },
+        select: { id: true, leaseEpoch: true },
+      });
       await holdRows(
         tx,
         Session,
         ids.map(({ id }) => id),
       );
       // The order is the order of starting, where many wait for their turn: what has messages waiting first, then what was used last.
-      const mine = await byImportance(tx, await tx.manager.find(Session, { where: { workerId, deletedAt: IsNull() } }));
+      const read = failed
+        ? await readEach(tx, ids, failed)
+        : await tx.manager.find(Session, { where: { workerId, deletedAt: IsNull() } });
+      const mine = await byImportance(tx, read);
       const expiresAt = new Date(now.getTime() + leaseMs);
       await updateRows(tx, Session, { workerId: beat.workerId, deletedAt: IsNull() }, { leaseExpiresAt: expiresAt });
       const seen = new Map(beat.sessions.map((session) => [session.sessionId, session]));
       const answer: HeartbeatReply = { leaseMs, leases: [], desired: [], revoke: [] };
-      for (const session of mine) {
+      const ofSession = async (own: Transaction, session: Session): Promise<void> => {
         const there = seen.get(session.id);
-        if (there) await note(tx, session, there, now);
+        if (there) await note(own, session, there, now);
         const settings = workerSettingsOf(session, await storageOf(session));
         answer.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
         const wanted = session.desired === 'running' && session.status !== 'suspended';
-        if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) continue;
-        if (!wanted && !runs(there)) continue;
+        if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) return;
+        if (!wanted && !runs(there)) return;
         answer.desired.push(wishOf(session, wanted, settings));
-      }
-      const known = new Set(mine.map((session) => session.id));
+      };
+      for (const session of mine)
+        if (failed) await behindSavepoint(tx, 'session', (own) => ofSession(own, session)).catch(noteIn(failed, session.id));
+        else await ofSession(tx, session);
+      // Its lease was renewed as well: the worker keeps it, under the settings that it has.
+      for (const { id: sessionId, leaseEpoch: epoch } of ids)
+        if (failed?.has(sessionId)) answer.leases.push({ sessionId, epoch, expiresAt: expiresAt.toISOString() });
+      const known = new Set(ids.map(({ id }) => id));
       for (const { sessionId, epoch } of beat.sessions) if (!known.has(sessionId)) answer.revoke.push({ sessionId, epoch });
       return answer;
     });
-    wipeLeft(beat.workerId).catch((error: unknown) =>
-      log.error('A login could not be deleted; the next heartbeat tries again.', errorFields(error)),
-    );
-    return reply;
+  }
+
+  /** Reads sessions one by one: a row that cannot be read keeps only itself away. */
+  async function readEach(tx: Transaction, ids: readonly { id: string }[], failed: Map<string, unknown>): Promise<Session[]> {
+    const sessions: Session[] = [];
+    for (const { id } of ids)
+      try {
+        sessions.push(await tx.manager.findOneByOrFail(Session, { id }));
+      } catch (error) {
+        noteIn(failed, id)(error);
+      }
+    return sessions;
   }
 
   async function byImportance(tx: Transaction, sessions: Session[]): Promise<Session[]> {
@@ -139,8 +220,13 @@ export function createHeartbeats({
     for (const { id, workerId, leaseEpoch } of orphans.slice(0, free)) {
       const asRead = { id, leaseEpoch, workerId: workerId ?? IsNull() };
       const lease = { workerId: beat.workerId, leaseEpoch: leaseEpoch + 1, leaseExpiresAt: new Date(now.getTime() + leaseMs) };
-      const taken = await database.write.run((tx) => updateRows(tx, Session, asRead, lease));
-      if (taken === 1) log.info('A session was given to a worker.', { sessionId: id, workerId: beat.workerId, from: workerId });
+      try {
+        const taken = await database.write.run((tx) => updateRows(tx, Session, asRead, lease));
+        if (taken === 1) log.info('A session was given to a worker.', { sessionId: id, workerId: beat.workerId, from: workerId });
+      } catch (error) {
+        if (isDatabaseTrouble(error)) throw error;
+        failedSession(id, error);
+      }
     }
   }
 
@@ -201,22 +287,31 @@ export function createHeartbeats({
       select: { id: true },
     });
     for (const { id } of lost)
-      await database.write.run(async (tx) => {
-        const session = await state.hold(tx, id);
-        const isLost = session.leaseExpiresAt !== null && session.leaseExpiresAt < now;
-        if (isLost && !['disconnected', 'error', 'suspended'].includes(session.status))
-          await state.move(tx, session, 'disconnected', state.named('WORKER_LOST'));
-      });
+      try {
+        await database.write.run(async (tx) => {
+          const session = await state.hold(tx, id);
+          const isLost = session.leaseExpiresAt !== null && session.leaseExpiresAt < now;
+          if (isLost && !['disconnected', 'error', 'suspended'].includes(session.status))
+            await state.move(tx, session, 'disconnected', state.named('WORKER_LOST'));
+        });
+      } catch (error) {
+        if (isDatabaseTrouble(error)) throw error;
+        failedSession(id, error);
+      }
+  }
+
+  /** One pass at a time: on a slow database the next one would only wait behind it. */
+  function checkLeases(): void {
+    checking ??= writeOff()
+      .catch((error: unknown) => log.error('Expired leases could not be checked; it is tried again.', errorFields(error)))
+      .finally(() => (checking = null));
   }
 
   return {
     take,
     writeOff,
     start(): void {
-      timer = setInterval(
-        () => void writeOff().catch((error: unknown) => log.error('Leases could not be looked through.', errorFields(error))),
-        Math.max(500, leaseMs / 4),
-      );
+      timer = setInterval(checkLeases, Math.max(500, leaseMs / 4));
       timer.unref();
     },
     stop: (): void => clearInterval(timer),

@@ -9,10 +9,12 @@ import {
 import { failPoint } from '@chasqui/shared/fail-point';
 import { LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { codeOf, deleteRows, holdRows, insertIfAbsent, insertRow, readAmong, updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
+import { deleteRows, holdRows, insertIfAbsent, insertRow, readAmong, updateRows } from '../db/rows.js';
+import { behindSavepoint } from '../db/savepoint.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
+import type { ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Arrivals } from '../messages/arrivals.js';
@@ -53,7 +55,7 @@ const keptMs = 14 * 86_400_000;
  * | the gap stays, because the worker has nothing left to fill it | it is logged and left behind: what there is, is taken |
  * | a sequence is lower, under a new id | the worker lost its outlet and began anew: taken |
  * | an old epoch | refused, counts as taken, writes nothing |
- * | one event cannot be taken in as it is | undone alone behind its savepoint and refused; the worker keeps it aside |
+ * | one event cannot be stored | undone alone behind its savepoint, refused, and recorded in `failures`; the worker keeps it aside |
  */
 export function createInbox({
   database,
@@ -63,6 +65,7 @@ export function createInbox({
   storageOf,
   clock,
   log,
+  report,
 }: {
   database: Database;
   events: Events;
@@ -71,6 +74,7 @@ export function createInbox({
   storageOf: StorageOf;
   clock: Clock;
   log: Log;
+  report: ReportFailure;
 }) {
   /** How often each gap was asked for. In memory: after a restart it is asked for anew. */
   const asked = new Map<string, number>();
@@ -102,8 +106,9 @@ export function createInbox({
   async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[]): Promise<Desk> {
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
     const ids = batch.map(({ id }) => id);
-    const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
+    // Closes: of two backends that get one batch, the second reads the known ids after the first has committed them.
     await holdRows(tx, Session, sessionIds);
+    const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
     const sessions = await readSessions(tx, sessionIds);
     const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
       (row) => row.workerId === workerId,
@@ -162,18 +167,10 @@ export function createInbox({
 
   /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
   async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
-    const callbacks: (() => void)[] = [];
-    await runStatement(tx.manager, 'SAVEPOINT event', []);
     try {
-      const own: Transaction = { manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) };
-      const code = await handle(own, desk.sessions.get(event.sessionId)!, event);
-      await runStatement(tx.manager, 'RELEASE SAVEPOINT event', []);
-      for (const callback of callbacks) tx.afterCommit(callback);
-      return code;
+      return await behindSavepoint(tx, 'event', (own) => handle(own, desk.sessions.get(event.sessionId)!, event));
     } catch (error) {
-      if (isTrouble(error)) throw error;
-      await runStatement(tx.manager, 'ROLLBACK TO SAVEPOINT event', []);
-      await runStatement(tx.manager, 'RELEASE SAVEPOINT event', []);
+      if (isDatabaseTrouble(error)) throw error;
       log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
         eventId: event.id,
         type: event.type,
@@ -185,9 +182,23 @@ export function createInbox({
     }
   }
 
+  /** After the commit: what was rolled back is sent again, and reported then. */
+  function reportRefused(batch: readonly OutletEvent[], { refused }: Intake): void {
+    const byId = new Map(batch.map((event) => [event.id, event]));
+    for (const { id, code } of refused) {
+      if (expectedRefusals.includes(code)) continue;
+      const { sessionId = null, type = '' } = byId.get(id) ?? {};
+      report({ kind: 'worker_event', subject: id, sessionId, code, detail: `The worker keeps the event ${type} aside.` });
+    }
+  }
+
   async function close(tx: Transaction, desk: Desk, taken: readonly OutletEvent[]): Promise<void> {
     const { workerId } = desk;
-    for (const { id, cursor } of taken) await insertRow(tx, InboxEvent, { id, workerId, cursor, receivedAt: clock.now() });
+    for (const { id, cursor, sessionId } of taken) {
+      const row = { id, workerId, cursor, receivedAt: clock.now() };
+      // Without a session there was no row to lock, so another backend may have refused the same event at the same time.
+      await (desk.sessions.has(sessionId) ? insertRow(tx, InboxEvent, row) : insertIfAbsent(tx, InboxEvent, row));
+    }
     for (const sessionId of new Set(taken.map((event) => event.sessionId))) {
       const position = desk.positions.get(sessionId);
       if (!position) continue;
@@ -199,7 +210,7 @@ export function createInbox({
   return {
     async take(workerId: string, batch: readonly OutletEvent[]): Promise<Intake> {
       const intake = await database.write.run(async (tx) => {
-        const desk = await open(tx, workerId, batch);
+        const desk = await open(tx, workerId, batch.filter(isStorable));
         const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
         const waiting = new Set<string>();
         const taken: OutletEvent[] = [];
@@ -208,6 +219,10 @@ export function createInbox({
           intake.ackCursor = Math.min(intake.ackCursor, cursor - 1);
         };
         for (const event of batch) {
+          if (!isStorable(event)) {
+            intake.refused.push({ id: event.id, code: 'VALIDATION_FAILED' });
+            continue;
+          }
           if (desk.known.has(event.id)) continue;
           if (waiting.has(event.sessionId)) {
             holdBack(event);
@@ -231,6 +246,7 @@ export function createInbox({
         return intake;
       });
       failPoint('inbox.committed');
+      reportRefused(batch, intake);
       return intake;
     },
     /** Forgets ids that no worker will send again. */
@@ -242,14 +258,11 @@ export function createInbox({
   };
 }
 
-/** The database itself, not the event: nothing of the batch is taken, and the worker sends it again. */
-function isTrouble(error: unknown): boolean {
-  const code = codeOf(error);
-  if (code === null) return false;
-  // Data that a column does not take, and keys that are taken, are the event's own fault.
-  return (
-    !code.startsWith('SQLITE_CONSTRAINT') && code !== 'SQLITE_MISMATCH' && !/^2[23]\d{3}$/.test(code) && !code.startsWith('ERR_')
-  );
-}
+/** Refusals that are part of normal operation: the session moved to another worker, or was deleted. */
+const expectedRefusals: readonly string[] = ['STALE_EPOCH', 'SESSION_NOT_FOUND'];
+
+/** Whether the inbox can store the envelope of an event. A batch must not fail because of one id that no column takes. */
+const isStorable = ({ id, sessionId, epoch }: OutletEvent): boolean =>
+  /^[\w-]{1,36}$/.test(id) && /^[\w-]{1,36}$/.test(sessionId) && epoch <= 2_147_483_647;
 
 const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });

@@ -10,7 +10,7 @@ import Pager from './Pager.js';
 
 /** Lists that are looked at while things happen renew themselves, unless somebody searches in texts. Milliseconds. */
 const renewMs = 10_000;
-const lively = ['sessions', 'messages', 'audit'];
+const lively = ['sessions', 'messages', 'audit', 'failures'];
 
 /** A list of any table: search, choices, rows that are links, pages. */
 const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {

@@ -25,6 +25,7 @@ const words: Record<string, [title: string, next: string, link?: [to: string, la
     ['/resources/keys/actions/new', 'New key'],
   ],
   audit: ['Nothing has been changed yet', 'Every change is written down here: who, what, when and from where.'],
+  failures: ['Nothing failed', 'An item that cannot be processed, such as a worker event that cannot be stored, is listed here.'],
 };
 
 /** An empty list says what to do next; one that a filter emptied says that. */

@@ -28,6 +28,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['/pages/events', 'Events', 'Activity'],
       ['/pages/workers', 'Workers', 'Cpu'],
       ['/resources/audit', 'Audit log', 'FileText'],
+      ['/resources/failures', 'Failures', 'AlertTriangle'],
     ],
   },
 ];

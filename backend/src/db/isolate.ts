@@ -1,0 +1,24 @@
+import { isDatabaseTrouble } from './trouble.js';
+
+/**
+ * Attempts all items together. When the attempt fails because of an item, attempts each half alone, and so on, until `failed` has been
+ * called for exactly the items that fail by themselves. One bad item among 64 costs about 12 attempts instead of 64.
+ *
+ * `attempt` must leave nothing behind when it throws. Trouble of the database is nobody's fault: `failed` gets all items of that
+ * attempt at once, because an attempt whose answer was lost may have been committed and must not be repeated here.
+ */
+export async function attemptInHalves<T>(
+  items: readonly T[],
+  attempt: (items: readonly T[]) => Promise<void>,
+  failed: (items: readonly T[], error: unknown) => void | Promise<void>,
+): Promise<void> {
+  if (items.length === 0) return;
+  try {
+    await attempt(items);
+  } catch (error) {
+    if (items.length === 1 || isDatabaseTrouble(error)) return failed(items, error);
+    const middle = Math.ceil(items.length / 2);
+    await attemptInHalves(items.slice(0, middle), attempt, failed);
+    await attemptInHalves(items.slice(middle), attempt, failed);
+  }
+}

@@ -1,0 +1,31 @@
+import { runStatement } from './statement.js';
+import { isDatabaseTrouble } from './trouble.js';
+import type { Transaction } from './unit-of-work.js';
+
+/**
+ * Runs a part of a transaction behind a savepoint. When the part throws, what it wrote is undone, its callbacks are dropped, and the
+ * transaction goes on; without the savepoint PostgreSQL would refuse every later statement. Throws what the part throws.
+ *
+ * `name` is part of the statement's text: a constant, one for each caller.
+ */
+export async function behindSavepoint<T>(tx: Transaction, name: string, part: (tx: Transaction) => Promise<T>): Promise<T> {
+  const callbacks: (() => void)[] = [];
+  await runStatement(tx.manager, `SAVEPOINT ${name}`, []);
+  let result: T;
+  try {
+    result = await part({ manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) });
+  } catch (error) {
+    try {
+      await runStatement(tx.manager, `ROLLBACK TO SAVEPOINT ${name}`, []);
+      await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);
+    } catch (lost) {
+      // The connection is gone, or SQLite has rolled back by itself because the disk is full. The whole transaction ends, and the caller
+      // must learn the cause, not that there is no savepoint any more.
+      throw isDatabaseTrouble(error) ? error : lost;
+    }
+    throw error;
+  }
+  await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);
+  for (const callback of callbacks) tx.afterCommit(callback);
+  return result;
+}

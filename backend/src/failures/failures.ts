@@ -1,0 +1,190 @@
+import { newId } from '@chasqui/shared';
+import { attemptInHalves } from '../db/isolate.js';
+import type { Database } from '../db/database.js';
+import { codeOf } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
+import { isDatabaseTrouble } from '../db/trouble.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Clock } from '../lib/clock.js';
+import { errorFields, type Log } from '../lib/log.js';
+import { type Failure, type FailureKind } from './failure.entity.js';
+
+export interface FailureReport {
+  kind: FailureKind;
+  /** What failed: an id, or the name of a task. At most 120 characters are kept. */
+  subject: string;
+  accountId?: string | null;
+  sessionId?: string | null;
+  /** A code of ours, of a driver, or the name of the error's class. */
+  code: string;
+  /** One line. Must not quote content: text of messages, names, numbers. */
+  detail: string;
+  at?: Date;
+  /** How often it happened since it was last reported. */
+  count?: number;
+}
+
+/** Reports an isolated item. Returns at once and never throws. */
+export type ReportFailure = (report: FailureReport) => void;
+
+export interface Failures {
+  /**
+   * Reports an isolated item. Returns at once and never throws: the row is written later, in a transaction of its own. Reports that
+   * cannot be written because the database is down are kept in memory, up to a limit, and written when it is back.
+   */
+  report: ReportFailure;
+  /** Resolves when all reports so far are written, or cannot be. For tests and for an orderly stop. */
+  flush(): Promise<void>;
+  /** How many items failed within the last quarter of an hour. */
+  recent(): Promise<number>;
+  /** Deletes rows that are too old, and the oldest ones above the limit. */
+  prune(): Promise<void>;
+  /** Stops writing. What is still in memory is lost; it was logged. */
+  stop(): Promise<void>;
+}
+
+/** Rows that are kept at most. The items are events that cannot be stored, so their number is chosen by whoever sends them. */
+const maxRows = 2_000;
+/** Reports kept in memory while the database does not answer. */
+const maxPending = 1_000;
+const retentionMs = 30 * 86_400_000;
+const recentMs = 15 * 60_000;
+const retryMs = 5_000;
+const maxCount = 1_000_000_000;
+
+const upsertSql = `INSERT INTO failures (id, kind, subject, "accountId", "sessionId", code, detail, "firstAt", "lastAt", count)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (kind, subject, code) DO UPDATE SET detail = excluded.detail,
+    "lastAt" = CASE WHEN excluded."lastAt" > failures."lastAt" THEN excluded."lastAt" ELSE failures."lastAt" END,
+    count = CASE WHEN failures.count >= ${maxCount} THEN failures.count ELSE failures.count + excluded.count END`;
+
+const trimSql = `DELETE FROM failures WHERE "lastAt" < (SELECT "lastAt" FROM failures ORDER BY "lastAt" DESC LIMIT 1 OFFSET ${maxRows})`;
+
+/**
+ * The durable record of items that failed by themselves while those behind them went on. Staff read it in the panel and at
+ * `GET /admin/failures`, and `/health` is degraded while one of them is recent.
+ *
+ * | the process dies | then |
+ * | --- | --- |
+ * | after an item was isolated, before its row is written | the row is missing; the log has the line, and an item that fails again is reported again |
+ * | while the row is written | it is there or not; nothing else depends on it |
+ */
+export function createFailures({ database, clock, log }: { database: Database; clock: Clock; log: Log }): Failures {
+  let pending: Row[] = [];
+  let dropped = 0;
+  let writing: Promise<void> | null = null;
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+
+  const write = (rows: readonly Row[]): Promise<void> =>
+    database.write.run(async (tx) => {
+      for (const row of rows) await upsert(tx, row);
+      await runStatement(tx.manager, trimSql, []);
+    });
+
+  /** Writes what is pending. A row that the database refuses is dropped alone. Never rejects. */
+  async function drain(): Promise<void> {
+    while (pending.length > 0) {
+      const batch = merged(pending.splice(0));
+      let isDown = false;
+      await attemptInHalves(batch, write, (rows, error) => {
+        if (isDatabaseTrouble(error)) {
+          isDown = true;
+          pending = [...rows, ...pending].slice(0, maxPending);
+        } else log.error('A failure could not be recorded.', { kind: rows[0]!.kind, ...errorFields(error) });
+      });
+      if (isDown) {
+        if (!stopped) timer ??= setTimeout(wake, retryMs).unref();
+        return;
+      }
+    }
+    if (dropped > 0) log.error('Failures were not recorded because there were too many at once.', { dropped });
+    dropped = 0;
+  }
+
+  function wake(): void {
+    clearTimeout(timer);
+    timer = undefined;
+    if (stopped || writing) return;
+    // In a turn of its own: the transaction that failed has been undone by then, and reports of one batch are written together.
+    writing = new Promise((resolve) => setImmediate(resolve)).then(drain).finally(() => {
+      writing = null;
+      if (pending.length > 0 && timer === undefined) wake();
+    });
+    writing.catch((error: unknown) => log.error('Failures could not be recorded.', errorFields(error)));
+  }
+
+  return {
+    report(report) {
+      if (stopped) return;
+      if (pending.length >= maxPending) return void (dropped += 1);
+      pending.push(rowOf(report, clock.now()));
+      // While the database is away, the next attempt has its time; a report must not bring it forward.
+      if (timer === undefined) wake();
+    },
+    async flush() {
+      if (pending.length > 0) wake();
+      while (writing) await writing;
+    },
+    async recent() {
+      const since = clock.now().getTime() - recentMs;
+      const { rows } = await runStatement(database.reader, 'SELECT COUNT(*) AS n FROM failures WHERE "lastAt" > ?', [since]);
+      return Number((rows[0] as { n: number | string }).n);
+    },
+    async prune() {
+      await database.write.run(async (tx) => {
+        await runStatement(tx.manager, 'DELETE FROM failures WHERE "lastAt" < ?', [clock.now().getTime() - retentionMs]);
+        await runStatement(tx.manager, trimSql, []);
+      });
+    },
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await writing;
+    },
+  };
+}
+
+type Row = Omit<Failure, 'id' | 'firstAt' | 'lastAt'> & { at: number };
+
+/** PostgreSQL refuses NUL and halves of surrogate pairs; a report must not fail because of what it reports. */
+const oneLine = (text: string, length: number): string =>
+  Buffer.from(text.slice(0, length).replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ')).toString();
+const idOrNull = (id: string | null | undefined): string | null => (id && /^[\w-]{1,36}$/.test(id) ? id : null);
+
+const rowOf = (report: FailureReport, now: Date): Row => ({
+  kind: report.kind,
+  subject: oneLine(report.subject, 120),
+  accountId: idOrNull(report.accountId),
+  sessionId: idOrNull(report.sessionId),
+  code: oneLine(report.code, 64),
+  detail: oneLine(report.detail, 200),
+  // A time in the future would outlive the retention and keep health degraded.
+  at: Math.min((report.at ?? now).getTime() || 0, now.getTime()),
+  count: Math.min(maxCount, Math.max(1, Math.trunc(report.count ?? 1) || 1)),
+});
+
+/** Reports of one item become one row, in an order that is the same for all writers, so that two backends never wait in a circle. */
+function merged(rows: readonly Row[]): Row[] {
+  const byItem = new Map<string, Row>();
+  for (const row of rows) {
+    const key = JSON.stringify([row.kind, row.subject, row.code]);
+    const known = byItem.get(key);
+    byItem.set(key, known ? { ...row, at: Math.max(known.at, row.at), count: Math.min(maxCount, known.count + row.count) } : row);
+  }
+  return [...byItem].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row);
+}
+
+async function upsert(tx: Transaction, { kind, subject, accountId, sessionId, code, detail, at, count }: Row): Promise<void> {
+  await runStatement(tx.manager, upsertSql, [newId(), kind, subject, accountId, sessionId, code, detail, at, at, count]);
+}
+
+/**
+ * The code and the line of an error for a report. A driver's message may quote values, and so may a handler's, so the line says what kind
+ * of error it was and nothing of its text.
+ */
+export function describeError(error: unknown): { code: string; detail: string } {
+  const code = codeOf(error);
+  const name = error instanceof Error ? error.name : typeof error;
+  return { code: code ?? name, detail: code && code !== name ? `${name} (${code})` : name };
+}
