@@ -420,18 +420,6 @@ export const heartbeat = z.object({
       whatsappWebVersion: true,
     }),
   ),
-  /** What the worker isolated since its last heartbeat that was answered. */
-  problems: z
-    .array(
-      z.object({
-        code: z.string(),
-        sessionId: z.string().nullable(),
-        detail: z.string(),
-        at: z.iso.datetime(),
-        count: z.number().int(),
-      }),
-    )
-    .optional(),
 });
 export type Heartbeat = z.infer<typeof heartbeat>;
 
