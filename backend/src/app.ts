@@ -267,7 +267,17 @@ export async function startBackend(
     wipeLeft: sessions.wipeLeft,
   });
   const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log });
-  const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
+  const fetcher = createFetcher({
+    database,
+    events,
+    media,
+    arrivals,
+    client,
+    placement,
+    clock,
+    log,
+    maxBytes: config.MAX_INBOUND_FILE_SIZE,
+  });
 
   await accounts.ensureFirstAdmin({
     email: config.ADMIN_EMAIL,

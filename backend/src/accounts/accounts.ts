@@ -229,8 +229,8 @@ export function createAccounts({
           .getOne();
         isRight = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
       } catch (error) {
-        // The database did not answer: nobody judged the password.
-        await attempt.cancelled();
+        // The database did not answer: nobody judged the password. Where the windows are in it too, the attempt stays counted.
+        await attempt.cancelled().catch(() => undefined);
         throw error;
       }
       if (!account || !isRight) {

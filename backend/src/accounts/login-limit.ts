@@ -27,35 +27,36 @@ export interface LoginAttempt {
  * Failures from one address never lock an account for another address: otherwise any stranger could lock its owner out.
  */
 export function createLoginLimit(windows: Windows) {
-  /** Attempts of this process that are not judged yet, by name of the window. */
+  /** Attempts of this process that are being counted or judged, by name of the window. */
   const open = new Map<string, Set<Promise<void>>>();
 
-  async function take(name: string, limit: number): Promise<void> {
-    for (;;) {
-      const judged = [...(open.get(name) ?? [])];
-      const taken = await windows.take(name, limit, windowMs);
-      if (taken.isAllowed) return;
-      if (judged.length === 0) throw refusal(taken);
-      await Promise.race(judged);
-    }
+  function mark(name: string): () => void {
+    let end = (): void => undefined;
+    const ended = new Promise<void>((resolve) => (end = resolve));
+    const attempts = open.get(name) ?? new Set();
+    open.set(name, attempts.add(ended));
+    return () => {
+      attempts.delete(ended);
+      if (attempts.size === 0 && open.get(name) === attempts) open.delete(name);
+      end();
+    };
   }
 
-  /** Marks an attempt on these windows as not judged yet. Returns what ends that. */
-  function begin(names: readonly string[]): () => void {
-    let judge = (): void => undefined;
-    const judged = new Promise<void>((resolve) => (judge = resolve));
-    for (const name of names) {
-      const set = open.get(name) ?? new Set();
-      open.set(name, set.add(judged));
-    }
-    return () => {
-      for (const name of names) {
-        const set = open.get(name);
-        set?.delete(judged);
-        if (set?.size === 0) open.delete(name);
+  /** Counts an attempt; returns what is to be called when it was judged. Throws when the limit is used up by attempts that failed. */
+  async function take(name: string, limit: number): Promise<() => void> {
+    for (;;) {
+      const end = mark(name);
+      let taken: Taken | null = null;
+      try {
+        taken = await windows.take(name, limit, windowMs);
+        if (taken.isAllowed) return end;
+      } finally {
+        if (!taken?.isAllowed) end();
       }
-      judge();
-    };
+      const others = [...(open.get(name) ?? [])];
+      if (others.length === 0) throw refusal(taken);
+      await Promise.race(others);
+    }
   }
 
   return {
@@ -64,14 +65,18 @@ export function createLoginLimit(windows: Windows) {
       const address = ip === null ? 'unknown' : countedAddress(ip);
       const byAddress = nameOf('address', address);
       const byAccount = nameOf('account', `${login.toLowerCase()} ${address}`);
-      await take(byAddress, limits.address);
+      const endAddress = await take(byAddress, limits.address);
+      let endAccount: () => void;
       try {
-        await take(byAccount, limits.account);
+        endAccount = await take(byAccount, limits.account);
       } catch (error) {
-        await windows.giveBack(byAddress);
+        await windows.giveBack(byAddress).finally(endAddress);
         throw error;
       }
-      const end = begin([byAddress, byAccount]);
+      const end = (): void => {
+        endAccount();
+        endAddress();
+      };
       const settle = async (change: () => Promise<void>): Promise<void> => {
         try {
           await windows.giveBack(byAddress);

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.js';
 
-const firstMs = 1_000;
+const firstMs = 100;
 const longestMs = 60_000;
 /** More are not remembered: the one that failed first is tried again early. */
 const maxItems = 10_000;

@@ -307,7 +307,12 @@ export function createDispatcher(parts: {
     });
     failPoint('outcome.heard');
     if (result.outcome !== 'refused') rests.delete(session.id);
-    const write = writeOf(session, message, result, repeated);
+    const outcome = writeOf(session, message, result, repeated);
+    const write = async (tx: Transaction): Promise<void> => {
+      await holdRows(tx, Session, [session.id]);
+      await pacing.ended(tx, session, message.id, steadyMs());
+      await outcome(tx);
+    };
     return { messageId: message.id, joins: result.outcome === 'sent', write };
   }
 

@@ -3,7 +3,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { sharedNow } from '../db/shared-time.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import { addToWindow, pruneWindow, waitForRoom, type WindowState } from '../lib/window-state.js';
+import { addToWindow, pruneWindow, takeBackFromWindow, waitForRoom, type WindowState } from '../lib/window-state.js';
 
 interface Paced {
   id: string;
@@ -132,6 +132,21 @@ export function createPacing(random: () => number) {
       claims += 1;
       if (claims % cleanUpEvery === 1) await runStatement(tx.manager, deleteOldSql, [session.id, now - longestRestMs]);
       return true;
+    },
+
+    /**
+     * Dates the handover that this session claimed last to now, when its outcome is known: what took long reached WhatsApp late, and the
+     * limit and the gap count from then. The transaction must hold the session's row. May run twice.
+     */
+    async ended(tx: Transaction, session: Paced, messageId: string, nowMs: number): Promise<void> {
+      if (session.settings.pacing.perMinute === 0) return;
+      const { now, buckets, updatedAt } = await read(tx.manager, session.id, nowMs);
+      if (updatedAt > now || buckets.length === 0) return;
+      takeBackFromWindow(buckets);
+      const state = pruneWindow(buckets, windowMs, now);
+      addToWindow(state, windowMs, now);
+      await write(tx, session.id, state, now);
+      await runStatement(tx.manager, 'UPDATE paced_sends SET at = ? WHERE "messageId" = ?', [now, messageId]);
     },
 
     /** Moves stored times that are ahead of the clock back by as much as it was set back. The transaction must hold the session's row. */

@@ -83,7 +83,7 @@ export function createEraser({
 
   /** Nothing is to go out to them any more, and nothing may be in flight while its address is taken away. */
   async function comeToRest(caller: Caller, id: string): Promise<void> {
-    for (const until = Date.now() + restMs; Date.now() < until && !isStopped(); await sleep(200)) {
+    for (const until = performance.now() + restMs; performance.now() < until && !isStopped(); await sleep(200)) {
       const status = (await messages.byId(id))?.status;
       if (status === 'queued' || status === 'scheduled') await messages.cancel(caller, id).catch(ignoreRefusal);
       else if (status === 'uncertain') await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);

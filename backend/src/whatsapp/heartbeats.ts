@@ -1,5 +1,5 @@
 import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared';
-import { In, IsNull, LessThan, Not } from 'typeorm';
+import { In, IsNull, LessThan, MoreThan, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among, holdRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
@@ -18,6 +18,8 @@ export type Heartbeats = ReturnType<typeof createHeartbeats>;
 
 /** As many beats in a row must a session look different from its row before the beat is believed instead of its events. */
 const beatsToBelieve = 3;
+/** Two backends' clocks may differ by this much before a stored time counts as wrong. */
+const clockSkewMs = 5_000;
 
 const runs = (seen: Seen | undefined): boolean => seen !== undefined && seen.status !== 'disconnected' && seen.status !== 'error';
 
@@ -56,7 +58,7 @@ export function createHeartbeats({
   wipeLeft: (workerId: string) => Promise<void>;
 }) {
   const doubts = new Map<string, { status: string; updatedAt: number; beats: number }>();
-  const startedAt = clock.now().getTime();
+  const startedAt = clock.monotonic();
   let timer: NodeJS.Timeout | undefined;
 
   async function take(beat: Heartbeat): Promise<HeartbeatReply> {
@@ -187,10 +189,22 @@ export function createHeartbeats({
     await tx.manager.upsert(Worker, row, ['id']);
   }
 
+  /** No lease is longer than ours: one that ends later was written before the clock was set back, and would hold its session for as long. */
+  async function shortenLeases(): Promise<void> {
+    const longest = new Date(clock.now().getTime() + leaseMs + clockSkewMs);
+    const tooLong = { leaseExpiresAt: MoreThan(longest), deletedAt: IsNull() };
+    const found = await database.reader.getRepository(Session).find({ where: tooLong, select: { id: true } });
+    for (const { id } of found) {
+      const leaseExpiresAt = new Date(clock.now().getTime() + leaseMs);
+      await database.write.run((tx) => updateRows(tx, Session, { id, leaseExpiresAt: MoreThan(longest) }, { leaseExpiresAt }));
+    }
+  }
+
   /** Sessions whose worker has not been heard of for a lease. Just after a start nobody could be heard of yet. */
   async function writeOff(): Promise<void> {
+    if (clock.monotonic() < startedAt + leaseMs) return;
+    await shortenLeases();
     const now = clock.now();
-    if (now.getTime() < startedAt + leaseMs) return;
     const lost = await database.reader.getRepository(Session).find({
       where: {
         leaseExpiresAt: LessThan(now),
