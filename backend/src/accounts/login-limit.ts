@@ -17,6 +17,15 @@ export interface LoginAttempt {
   failed(): void;
 }
 
+/** The attempts of this process under one name. */
+interface Gate {
+  /** How many are being counted or judged. */
+  inside: number;
+  waiting: (() => void)[];
+  counting: Set<Promise<Taken>>;
+  judging: Set<Promise<void>>;
+}
+
 /**
  * Limits failed logins: 10 for one account from one address and 30 for one address, in 15 minutes, over all backends that share `windows`.
  *
@@ -27,36 +36,60 @@ export interface LoginAttempt {
  * Failures from one address never lock an account for another address: otherwise any stranger could lock its owner out.
  */
 export function createLoginLimit(windows: Windows) {
-  /** Attempts of this process that are being counted or judged, by name of the window. */
-  const open = new Map<string, Set<Promise<void>>>();
+  const gates = new Map<string, Gate>();
 
-  function mark(name: string): () => void {
-    let end = (): void => undefined;
-    const ended = new Promise<void>((resolve) => (end = resolve));
-    const attempts = open.get(name) ?? new Set();
-    open.set(name, attempts.add(ended));
-    return () => {
-      attempts.delete(ended);
-      if (attempts.size === 0 && open.get(name) === attempts) open.delete(name);
-      end();
+  /** Waits until fewer than `limit` attempts of this process are being counted or judged under this name. Returns what lets the next in. */
+  async function enter(name: string, limit: number): Promise<{ gate: Gate; leave: () => void }> {
+    const gate = gates.get(name) ?? { inside: 0, waiting: [], counting: new Set(), judging: new Set() };
+    gates.set(name, gate);
+    if (gate.inside >= limit) await new Promise<void>((resolve) => gate.waiting.push(resolve));
+    else gate.inside += 1;
+    const leave = (): void => {
+      const next = gate.waiting.shift();
+      if (next) return next(); // It takes over this one's place.
+      gate.inside -= 1;
+      if (gate.inside === 0) gates.delete(name);
     };
+    return { gate, leave };
   }
 
   /** Counts an attempt; returns what is to be called when it was judged. Throws when the limit is used up by attempts that failed. */
   async function take(name: string, limit: number): Promise<() => void> {
-    for (;;) {
-      const end = mark(name);
-      let taken: Taken | null = null;
-      try {
-        taken = await windows.take(name, limit, windowMs);
-        if (taken.isAllowed) return end;
-      } finally {
-        if (!taken?.isAllowed) end();
+    const { gate, leave } = await enter(name, limit);
+    try {
+      for (;;) {
+        const counting = windows.take(name, limit, windowMs);
+        gate.counting.add(counting);
+        let taken: Taken;
+        try {
+          taken = await counting;
+          if (taken.isAllowed) return judging(gate, leave);
+        } finally {
+          gate.counting.delete(counting);
+        }
+        if (gate.judging.size === 0) {
+          // One that was counted before us may not have heard of it yet.
+          await Promise.allSettled(gate.counting);
+          await new Promise(setImmediate);
+        }
+        if (gate.judging.size === 0) throw refusal(taken);
+        await Promise.race(gate.judging);
       }
-      const others = [...(open.get(name) ?? [])];
-      if (others.length === 0) throw refusal(taken);
-      await Promise.race(others);
+    } catch (error) {
+      leave();
+      throw error;
     }
+  }
+
+  function judging(gate: Gate, leave: () => void): () => void {
+    let end = (): void => undefined;
+    const judged = new Promise<void>((resolve) => (end = resolve));
+    gate.judging.add(judged);
+    return () => {
+      gate.judging.delete(judged);
+      end();
+      leave();
+    };
   }
 
   return {

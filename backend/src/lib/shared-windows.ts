@@ -225,7 +225,9 @@ export function createSharedWindows({
 async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`No answer within ${ms} ms.`)), ms);
+    const refuse = (): void => reject(new Error(`No answer within ${ms} ms.`));
+    // Two more turns of the event loop: when this process was late itself, the answer may be here and not be read yet.
+    timer = setTimeout(() => setImmediate(() => setImmediate(refuse)), ms);
     timer.unref();
   });
   promise.catch(() => undefined);
