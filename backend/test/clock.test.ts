@@ -46,7 +46,13 @@ type Step = { do: 'queue'; chats: number[] } | { do: 'jump'; ms: number } | { do
 const jump = fc.record({ do: fc.constant('jump' as const), ms: fc.integer({ min: -2 * hourMs, max: 2 * hourMs }) });
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    { weight: 3, arbitrary: fc.record({ do: fc.constant('queue' as const), chats: fc.array(fc.nat({ max: 2 }), { minLength: 1, maxLength: 3 }) }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({
+        do: fc.constant('queue' as const),
+        chats: fc.array(fc.nat({ max: 2 }), { minLength: 1, maxLength: 3 }),
+      }),
+    },
     { weight: 4, arbitrary: jump },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('restart' as const) }) },
     { weight: 3, arbitrary: fc.record({ do: fc.constant('polls' as const), n: fc.integer({ min: 1, max: 4 }) }) },

@@ -48,7 +48,9 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     const big = await arrives(randomBytes(10), limit + 1);
     expect(await settled(big)).toMatchObject({ state: 'failed', reason: expect.stringContaining('MAX_INBOUND_FILE_SIZE') });
     expect(asked(big)).toBe(0);
-    const told = (await core.events('message.media')).filter(({ data }) => String(data['reason']).includes('MAX_INBOUND_FILE_SIZE'));
+    const told = (await core.events('message.media')).filter(({ data }) =>
+      String(data['reason']).includes('MAX_INBOUND_FILE_SIZE'),
+    );
     expect(told).toHaveLength(1);
   });
 
@@ -86,7 +88,9 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     const untouched = { sessionId: away, state: 'pending' as const, attempts: 0, nextAttemptAt: past };
     expect(await core.rig.database.reader.getRepository(MediaFile).countBy(untouched)).toBe(2_000);
     // Its messages are gone, so each is settled as such as soon as its session is asked.
-    await core.rig.database.write.run((tx) => updateRows(tx, Session, { id: away }, { status: 'connected', workerId: 'worker-a' }));
+    await core.rig.database.write.run((tx) =>
+      updateRows(tx, Session, { id: away }, { status: 'connected', workerId: 'worker-a' }),
+    );
     await eventually('them to be asked for', async () => {
       const left = await core.rig.database.reader.getRepository(MediaFile).countBy({ sessionId: away, state: 'pending' });
       return left < 1_990;

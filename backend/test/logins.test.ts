@@ -66,7 +66,9 @@ test('the part of an address that counts: an IPv4 address in any form, a network
     ['unknown', 'unknown'],
   ];
   for (const [address, counted] of forms) expect([address, countedAddress(address)]).toEqual([address, counted]);
-  fc.assert(fc.property(fc.ipV6(), (address) => /^([0-9a-f:]+::\/64|[\d.]+|::[0-9a-f]*|[0:]+[0-9a-f]*)$/.test(countedAddress(address))));
+  fc.assert(
+    fc.property(fc.ipV6(), (address) => /^([0-9a-f:]+::\/64|[\d.]+|::[0-9a-f]*|[0:]+[0-9a-f]*)$/.test(countedAddress(address))),
+  );
   fc.assert(fc.property(fc.string(), (text) => typeof countedAddress(text) === 'string'));
 });
 
@@ -108,28 +110,32 @@ const stores: [string, Record<string, string>][] = [['the database', {}]];
 if (await hasRedis()) stores.push(['Redis', { REDIS_URL: redisUrl }]);
 
 (isThere ? describe : describe.skip)('two backends on one PostgreSQL', () => {
-  test.each(stores)('of wrong passwords over both at once ten are judged, counted in %s', async (store, settings) => {
-    const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
-    const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
-    try {
-      const isReady = async (rig: Rig): Promise<boolean> => {
-        const { body } = await rig.call('GET', '//health', { key: null });
-        return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
-      };
-      for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
-      // Of its own, because Redis is shared with other runs of this test.
-      const { port } = await freePort();
-      const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
-      const email = one.firstAdmin!.email;
-      const replies = await atOnce(40, (n) => login(n % 2 ? one : other, ip, email, `wrong password in ${store}`));
-      expect([count(replies, 401), replies.filter(refused).length]).toEqual([10, 30]);
-      expect(refused(await login(other, ip, email, password))).toBe(true);
-      expect((await login(other, '198.51.100.7', email, password)).status).toBe(200);
-    } finally {
-      await other.close();
-      await one.close();
-    }
-  }, 40_000);
+  test.each(stores)(
+    'of wrong passwords over both at once ten are judged, counted in %s',
+    async (store, settings) => {
+      const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
+      const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
+      try {
+        const isReady = async (rig: Rig): Promise<boolean> => {
+          const { body } = await rig.call('GET', '//health', { key: null });
+          return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
+        };
+        for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
+        // Of its own, because Redis is shared with other runs of this test.
+        const { port } = await freePort();
+        const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
+        const email = one.firstAdmin!.email;
+        const replies = await atOnce(40, (n) => login(n % 2 ? one : other, ip, email, `wrong password in ${store}`));
+        expect([count(replies, 401), replies.filter(refused).length]).toEqual([10, 30]);
+        expect(refused(await login(other, ip, email, password))).toBe(true);
+        expect((await login(other, '198.51.100.7', email, password)).status).toBe(200);
+      } finally {
+        await other.close();
+        await one.close();
+      }
+    },
+    40_000,
+  );
 });
 
 async function freePort(): Promise<{ port: number }> {

@@ -66,8 +66,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     });
   const leftOf = (sessionId: string): string[] =>
     world.left.filter((one) => one.sessionId === sessionId).map(({ messageId }) => messageId);
-  const update = (sql: string, values: readonly unknown[]) =>
-    database.write.run((tx) => runStatement(tx.manager, sql, values));
+  const update = (sql: string, values: readonly unknown[]) => database.write.run((tx) => runStatement(tx.manager, sql, values));
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'chasqui-outbox-'));
@@ -92,23 +91,27 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
 
   test('transactions that fail before they begin or after their commit: each message leaves once, in order, without waiting for a lease', async () => {
     await fc.assert(
-      fc.asyncProperty(faults, fc.array(fc.constantFrom('sent', 'refused', 'failedForNow', 'lostAfter'), { maxLength: 2 }), async (list, turns) => {
-        world = createWorld();
-        world.turns.push(...turns);
-        const sessionId = await makeSession(database, accountId);
-        const ids = await queue(database, sessionId, [0, 0, 1, 0, 1]);
-        const dispatcher = startDispatcher({ database: faulty(database, list), world, times: { leaseMs: 600_000 } });
-        try {
-          await allAre(sessionId, 'sent');
-        } finally {
-          await dispatcher.stop();
-        }
-        expect([...leftOf(sessionId)].sort()).toEqual([...ids].sort());
-        const ofChat = (chat: number): (string | undefined)[] => (chat === 0 ? [ids[0], ids[1], ids[3]] : [ids[2], ids[4]]);
-        if (!turns.includes('failedForNow'))
-          for (const chat of [0, 1].map(ofChat)) expect(leftOf(sessionId).filter((id) => chat.includes(id))).toEqual(chat);
-        expect(world.mostAtOnce).toBe(1);
-      }),
+      fc.asyncProperty(
+        faults,
+        fc.array(fc.constantFrom('sent', 'refused', 'failedForNow', 'lostAfter'), { maxLength: 2 }),
+        async (list, turns) => {
+          world = createWorld();
+          world.turns.push(...turns);
+          const sessionId = await makeSession(database, accountId);
+          const ids = await queue(database, sessionId, [0, 0, 1, 0, 1]);
+          const dispatcher = startDispatcher({ database: faulty(database, list), world, times: { leaseMs: 600_000 } });
+          try {
+            await allAre(sessionId, 'sent');
+          } finally {
+            await dispatcher.stop();
+          }
+          expect([...leftOf(sessionId)].sort()).toEqual([...ids].sort());
+          const ofChat = (chat: number): (string | undefined)[] => (chat === 0 ? [ids[0], ids[1], ids[3]] : [ids[2], ids[4]]);
+          if (!turns.includes('failedForNow'))
+            for (const chat of [0, 1].map(ofChat)) expect(leftOf(sessionId).filter((id) => chat.includes(id))).toEqual(chat);
+          expect(world.mostAtOnce).toBe(1);
+        },
+      ),
       { numRuns: dialect === 'sqlite' ? 12 : 5, endOnFailure: true },
     );
   }, 60_000);
@@ -221,7 +224,11 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
 
   test('uncertain messages of sessions that are not connected are not asked about, and keep nobody from their turn', async () => {
     const away = await makeSession(database, accountId, {}, { status: 'disconnected' });
-    await queue(database, away, Array.from({ length: 120 }, (_, chat) => chat));
+    await queue(
+      database,
+      away,
+      Array.from({ length: 120 }, (_, chat) => chat),
+    );
     const past = Date.now() - 60_000;
     const doubt = `UPDATE messages SET status = 'uncertain', "nextAttemptAt" = ?, "leaseExpiresAt" = ? WHERE "sessionId" = ?`;
     await update(doubt, [past, past, away]);
@@ -241,7 +248,15 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       const [one, other] = [start(), start()];
       const sessions = await Promise.all([0, 1, 2].map(() => makeSession(database, accountId)));
       const wanted = new Map<string, string[]>();
-      for (const id of sessions) wanted.set(id, await queue(database, id, Array.from({ length: 15 }, (_, n) => n % 3)));
+      for (const id of sessions)
+        wanted.set(
+          id,
+          await queue(
+            database,
+            id,
+            Array.from({ length: 15 }, (_, n) => n % 3),
+          ),
+        );
       for (const id of sessions) {
         one.wake(id);
         other.wake(id);
@@ -253,7 +268,11 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
 
     test('the pace of a session holds over both of them and over a restart, and frees up when the minute is over', async () => {
       const sessionId = await makeSession(database, accountId, { perMinute: 5 });
-      const ids = await queue(database, sessionId, Array.from({ length: 14 }, (_, n) => n));
+      const ids = await queue(
+        database,
+        sessionId,
+        Array.from({ length: 14 }, (_, n) => n),
+      );
       start();
       start();
       const waits = () =>

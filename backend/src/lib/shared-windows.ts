@@ -99,15 +99,7 @@ const giveUpConnectionMs = 10_000;
  *
  * Each change is logged once.
  */
-export function createSharedWindows({
-  url,
-  clock,
-  log,
-}: {
-  url: string;
-  clock: Pick<Clock, 'monotonic'>;
-  log: Log;
-}): Windows {
+export function createSharedWindows({ url, clock, log }: { url: string; clock: Pick<Clock, 'monotonic'>; log: Log }): Windows {
   const local = createLocalWindows(clock);
   let isLost = true;
   let wasFound = false;
@@ -132,7 +124,8 @@ export function createSharedWindows({
   }
 
   function lose(error: unknown): void {
-    if (!isLost && wasFound) log.warn('Redis does not answer; each backend counts its own limits until it does.', errorFields(error));
+    if (!isLost && wasFound)
+      log.warn('Redis does not answer; each backend counts its own limits until it does.', errorFields(error));
     isLost = true;
   }
 

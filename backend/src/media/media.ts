@@ -175,7 +175,14 @@ export function createMedia({
     /** An inbound file that WhatsApp has and we do not, yet. */
     async announce(
       tx: Transaction,
-      about: { accountId: string; sessionId: string; messageId: string; mimetype: string; filename: string | null; size: number | null },
+      about: {
+        accountId: string;
+        sessionId: string;
+        messageId: string;
+        mimetype: string;
+        filename: string | null;
+        size: number | null;
+      },
     ): Promise<string> {
       const id = newId(clock.now().getTime());
       await insertRow(tx, MediaFile, {

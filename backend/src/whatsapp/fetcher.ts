@@ -118,7 +118,10 @@ export function createFetcher({
       setAside.delete(file.id);
     } catch (error) {
       setAside.add(file.id);
-      log.error('The state of a file could not be written; it is tried again later.', { mediaId: file.id, ...errorFields(error) });
+      log.error('The state of a file could not be written; it is tried again later.', {
+        mediaId: file.id,
+        ...errorFields(error),
+      });
     }
   }
 

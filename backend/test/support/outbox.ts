@@ -106,7 +106,12 @@ export interface OutboxOptions {
   times?: Partial<{ pollMs: number; leaseMs: number; graceMs: number; maxRetries: number; retryIntervalMs: number }>;
 }
 
-export function startDispatcher({ database, world, clock = systemClock, ...parts }: OutboxOptions): Dispatcher & { owner: string } {
+export function startDispatcher({
+  database,
+  world,
+  clock = systemClock,
+  ...parts
+}: OutboxOptions): Dispatcher & { owner: string } {
   const events = createEvents({ clock });
   const quotas = createQuotas({ database, events, clock, defaultDaily: 0 });
   const plain = createMessageState({ events, quotas, clock, wipeFile: () => Promise.resolve() });
@@ -184,7 +189,12 @@ export async function makeSession(
 }
 
 /** Queues messages to chats numbered from 0; returns their ids in order. `now` is what the accepting backend takes for the time. */
-export async function queue(database: Database, sessionId: string, chats: readonly number[], now = new Date()): Promise<string[]> {
+export async function queue(
+  database: Database,
+  sessionId: string,
+  chats: readonly number[],
+  now = new Date(),
+): Promise<string[]> {
   const session = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
   const rows = chats.map((chat) => {
     const recipient = parseRecipient(`+5511999${String(chat).padStart(6, '0')}`);
@@ -201,6 +211,4 @@ export async function queue(database: Database, sessionId: string, chats: readon
 }
 
 export const statusesOf = async (database: Database, sessionId: string): Promise<Record<string, string>> =>
-  Object.fromEntries(
-    (await database.reader.getRepository(Message).findBy({ sessionId })).map(({ id, status }) => [id, status]),
-  );
+  Object.fromEntries((await database.reader.getRepository(Message).findBy({ sessionId })).map(({ id, status }) => [id, status]));
