@@ -161,6 +161,7 @@ test('a worker that is lost after the clock was set back is written off when its
       await core.worker.beat();
       return (await core.session()).status === 'connected';
     });
+    await core.worker.die();
     offset = 0;
     await eventually('the loss to be told', async () => (await core.session()).status === 'disconnected', 25_000);
     const { body } = await core.rig.call('GET', '//health', { key: null });
