@@ -215,7 +215,7 @@ export function createDispatcher(parts: {
       return nextDue(session);
     }
     const message = pace.waitMs > 0 ? null : await oldestDue(sessionId, pace.restedChats);
-    if (message) return message;
+    if (message || pace.isFree) return message;
     const held = await oldestDue(sessionId, { condition: '1 = 1', parameters: [] });
     if (!held) return null;
     const waitMs = pace.waitMs > 0 ? pace.waitMs : await pace.firstChatMs();
@@ -309,8 +309,10 @@ export function createDispatcher(parts: {
     if (result.outcome !== 'refused') rests.delete(session.id);
     const outcome = writeOf(session, message, result, repeated);
     const write = async (tx: Transaction): Promise<void> => {
-      await holdRows(tx, Session, [session.id]);
-      await pacing.ended(tx, session, message.id, steadyMs());
+      if (session.settings.pacing.perMinute > 0) {
+        await holdRows(tx, Session, [session.id]);
+        await pacing.ended(tx, session, message.id, steadyMs());
+      }
       await outcome(tx);
     };
     return { messageId: message.id, joins: result.outcome === 'sent', write };

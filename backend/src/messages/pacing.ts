@@ -18,6 +18,8 @@ export interface PaceView {
   restedChats: { condition: string; parameters: readonly unknown[] };
   /** Milliseconds until the first of those chats may get its next message; null when none has to wait. Asks the database. */
   firstChatMs: () => Promise<number | null>;
+  /** Nothing is held back now, neither the session nor any chat. */
+  isFree: boolean;
   /** The stored times are ahead of the clock, which was set back: call `rebase`, then look again. */
   isAhead: boolean;
 }
@@ -34,6 +36,7 @@ const unpaced: PaceView = {
   waitMs: 0,
   restedChats: { condition: '1 = 1', parameters: [] },
   firstChatMs: () => Promise.resolve(null),
+  isFree: true,
   isAhead: false,
 };
 
@@ -106,6 +109,7 @@ export function createPacing(random: () => number) {
         waitMs,
         restedChats: hasGap ? { condition: restedSql, parameters: restsOf(session, now) } : unpaced.restedChats,
         firstChatMs: hasGap ? () => firstChatMs(where, session, now) : unpaced.firstChatMs,
+        isFree: waitMs === 0 && !hasGap,
         isAhead: updatedAt > now,
       };
     },
