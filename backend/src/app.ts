@@ -19,6 +19,7 @@ import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
 import { openPresence } from './db/presence.js';
+import { createStoredWindows } from './db/stored-windows.js';
 import { createEvents } from './events/events.js';
 import { createEventLog } from './events/log.js';
 import { createReadingOf, mountEvents } from './events/routes.js';
@@ -175,10 +176,19 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
   const plans = createPlans({ database, clock });
   const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
-  const accounts = createAccounts({ database, clock, keys, tokens, timezone: config.QUOTA_TIMEZONE });
-  accounts.onChanged(plans.forget);
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   stopper.add('connections', 'request limits', () => windows.close());
+  // Requests are counted by each backend without Redis; failed logins are rare and are shared through the database then.
+  const loginWindows = config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log });
+  const accounts = createAccounts({
+    database,
+    clock,
+    keys,
+    tokens,
+    windows: loginWindows,
+    timezone: config.QUOTA_TIMEZONE,
+  });
+  accounts.onChanged(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   const safeFetch = createSafeFetch(egress);
   const contents = createContents(sealer);
@@ -306,7 +316,17 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     report,
   });
   const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log, report });
-  const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log });
+  const fetcher = createFetcher({
+    database,
+    events,
+    media,
+    arrivals,
+    client,
+    placement,
+    clock,
+    log,
+    maxBytes: config.MAX_INBOUND_FILE_SIZE,
+  });
 
   await accounts.ensureFirstAdmin({
     email: config.ADMIN_EMAIL,

@@ -23,7 +23,7 @@ describe.each(await databases())('keys on %s', (database) => {
   let rig: Rig;
   let sessionId: string;
   let moved = 0;
-  const clock = { now: () => new Date(Date.now() + moved) };
+  const clock = { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() + moved };
   beforeAll(async () => {
     rig = await startRig({
       database,

@@ -97,7 +97,7 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
   await bundlePanel();
   const folder = mkdtempSync(join(tmpdir(), 'panel-'));
   const database = await openDatabase({ file: join(folder, 'panel.sqlite') });
-  const clock = { now: () => new Date() };
+  const clock = { now: () => new Date(), monotonic: () => performance.now() };
   const events = createEvents({ clock });
   const calls: World['calls'] = [];
   const failures = new Map<string, unknown>();

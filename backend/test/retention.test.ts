@@ -34,7 +34,7 @@ describe.each(await databases())('retention on %s', (database) => {
     createRetention({
       database: core.rig.database,
       media,
-      clock: { now: () => new Date(Date.now() + days * day) },
+      clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
       days: { messages: 90, media: 30, events: 30, ...kept },
       report: () => undefined,
     });

@@ -176,7 +176,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
   }, 70_000);
 
   test('a circuit that closes sends on all that waits, the oldest first, however late its next attempt was', async () => {
-    const clock = { now: () => new Date(Date.now() + skipped) };
+    const clock = { now: () => new Date(Date.now() + skipped), monotonic: () => performance.now() + skipped };
     let skipped = 0;
     await start({ clock, settings: { WEBHOOK_RETRY_DELAYS: '3600000,3600000' } });
     const sink = await openSink();
@@ -309,7 +309,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
   test('ten failures in a row open the circuit, and one probe a minute goes through until one succeeds', async () => {
     let moved = 0;
     await start({
-      clock: { now: () => new Date(Date.now() + moved) },
+      clock: { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() + moved },
       settings: { WEBHOOK_RETRY_DELAYS: '100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100' },
     });
     const sink = await openSink();
@@ -333,7 +333,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
 
   test('nothing but failures for five days switches it off, with an event', async () => {
     let moved = 0;
-    await start({ clock: { now: () => new Date(Date.now() + moved) } });
+    await start({ clock: { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() + moved } });
     const sink = await openSink();
     const { id } = await make(sink, { events: ['message.queued'] });
     sink.answer = 500;
@@ -411,7 +411,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
 
   test('while a secret is rotated both sign, afterwards the new one alone', async () => {
     let moved = 0;
-    await start({ clock: { now: () => new Date(Date.now() + moved) } });
+    await start({ clock: { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() + moved } });
     const sink = await openSink();
     const { id, secret: old } = await make(sink, { events: ['message.queued'] });
     const { secret } = (await core.post(`/webhooks/${id}/rotate-secret`, { overlapHours: 1 })).body.data as Hook;

@@ -6,49 +6,95 @@ import fc from 'fast-check';
 import { systemClock } from '../src/lib/clock.js';
 import type { Log } from '../src/lib/log.js';
 import { createSharedWindows } from '../src/lib/shared-windows.js';
-import { createLocalWindows, slotsOf } from '../src/lib/windows.js';
+import { bucketMs, pruneWindow, totalOf } from '../src/lib/window-state.js';
+import { createLocalWindows, type Windows } from '../src/lib/windows.js';
 import { hasRedis, redisUrl } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 
 const quiet = (): void => undefined;
 const silent: Log = { error: quiet, warn: quiet, info: quiet, debug: quiet, isDebug: false };
 
+type Step = { afterMs: number; limit: number; windowMs: number; counts: boolean };
+const steps = fc.array(
+  fc.record({
+    afterMs: fc.oneof({ weight: 6, arbitrary: fc.nat({ max: 400 }) }, fc.nat({ max: 90_000 })),
+    limit: fc.integer({ min: 1, max: 8 }),
+    windowMs: fc.constantFrom(50, 300, 1_000, 3_000, 60_000, 3_600_000),
+    counts: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 120 },
+);
+/** Most sequences keep a setting for a while and then change it, as people do. */
+const changing = steps.map((list): Step[] => {
+  let kept = list[0]!;
+  return list.map((step, index) => {
+    if (index % 7 === 0) kept = step;
+    return { ...step, limit: kept.limit, windowMs: kept.windowMs };
+  });
+});
+
+/**
+ * Runs a sequence of requests and changes of the limit, and checks after each: what passed within the window is not more than the limit, as
+ * far back as the window knew at the last change; no refusal is for requests that are older than window and bucket; no wait is longer
+ * than the window, and after it there is room.
+ */
+async function checkSequence(
+  list: readonly Step[],
+  windows: Windows,
+  clock: { now: () => number; advance: (ms: number) => Promise<void> },
+): Promise<void> {
+  const passed: number[] = [];
+  /** Requests before this moment were forgotten under an earlier, shorter window. */
+  let knownSince = -Infinity;
+  /** The longest bucket so far: what was counted in it under a longer window may count that much longer. */
+  let bucket = 0;
+  const within = (ms: number): number => passed.filter((at) => at > clock.now() - ms && at > knownSince).length;
+  for (const step of list) {
+    await clock.advance(step.afterMs);
+    const { windowMs } = step;
+    bucket = Math.max(bucket, bucketMs(windowMs));
+    const taken = await (step.counts ? windows.take('x', step.limit, windowMs) : windows.peek('x', step.limit, windowMs));
+    expect(taken.resetMs).toBeGreaterThan(0);
+    expect(taken.resetMs).toBeLessThanOrEqual(windowMs + 1);
+    if (taken.isAllowed) {
+      expect(within(windowMs)).toBeLessThan(step.limit);
+      if (step.counts) passed.push(clock.now());
+    } else {
+      expect(passed.filter((at) => at > clock.now() - windowMs - bucket).length).toBeGreaterThanOrEqual(step.limit);
+      expect(taken.remaining).toBe(0);
+      await clock.advance(taken.resetMs);
+      expect((await windows.peek('x', step.limit, windowMs)).isAllowed).toBe(true);
+    }
+    knownSince = Math.max(knownSince, clock.now() - windowMs);
+  }
+}
+
 describe('a window in memory', () => {
-  test('whatever comes when: never more than the limit within the window, and a slot later there is room again', async () => {
-    const gaps = fc.array(fc.nat({ max: 400 }), { minLength: 1, maxLength: 200 });
+  test('whatever comes when, and however limit and window are changed: never too many, and never a wait longer than the window', async () => {
     await fc.assert(
-      fc.asyncProperty(
-        gaps,
-        fc.integer({ min: 1, max: 8 }),
-        fc.integer({ min: 50, max: 3_000 }),
-        async (steps, limit, windowMs) => {
-          let now = 1_700_000_000_000;
-          const windows = createLocalWindows({ now: () => new Date(now) });
-          const { slotMs } = slotsOf(windowMs);
-          const passed: number[] = [];
-          for (const step of steps) {
-            now += step;
-            const within = (ms: number): number => passed.filter((at) => at > now - ms).length;
-            const { isAllowed, remaining, resetMs } = await windows.take('x', limit, windowMs);
-            // Exact to one slot: not one too many within the window, and no refusal for what is older than window and slot.
-            if (isAllowed) expect(within(windowMs)).toBeLessThan(limit);
-            else expect(within(windowMs + 2 * slotMs)).toBeGreaterThanOrEqual(limit);
-            if (isAllowed) passed.push(now);
-            else {
-              expect(remaining).toBe(0);
-              now += resetMs;
-              expect((await windows.peek('x', limit, windowMs)).isAllowed).toBe(true);
-            }
-          }
-        },
-      ),
-      { numRuns: 200 },
+      fc.asyncProperty(fc.oneof(changing, steps), async (list) => {
+        let now = 5_000_000;
+        const windows = createLocalWindows({ monotonic: () => now });
+        await checkSequence(list, windows, { now: () => now, advance: async (ms) => void (now += ms) });
+      }),
+      { numRuns: 300 },
     );
+  });
+
+  test('a window that is made longer or shorter holds from the next request on, and keeps what it has counted', async () => {
+    let now = 0;
+    const windows = createLocalWindows({ monotonic: () => now });
+    for (let i = 0; i < 5; i += 1) await windows.take('x', 5, 1_000);
+    const longer = await windows.take('x', 5, 60_000);
+    expect([longer.isAllowed, longer.resetMs]).toEqual([false, 60_000]);
+    now += 1_500;
+    const shorter = await windows.take('x', 5, 1_000);
+    expect(shorter).toMatchObject({ isAllowed: true, remaining: 4 });
   });
 
   test('a flood of names does not fill the memory, and pushes out the ones that were idle longest', async () => {
     let now = 0;
-    const windows = createLocalWindows({ now: () => new Date(now) }, 1_000);
+    const windows = createLocalWindows({ monotonic: () => now }, 1_000);
     const left = async (name: string): Promise<number> => (await windows.peek(name, 5, 60_000)).remaining;
     for (let i = 0; i < 900; i += 1) await windows.take(`old ${i}`, 5, 60_000);
     await windows.take('old 0', 5, 60_000);
@@ -56,6 +102,23 @@ describe('a window in memory', () => {
     for (let i = 0; i < 150; i += 1) await windows.take(`new ${i}`, 5, 60_000);
     expect([await left('old 1'), await left('old 0'), await left('new 149')]).toEqual([5, 3, 4]);
   });
+});
+
+test('buckets from the future, left by a clock that was set back, count for one window more and not longer', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.nat({ max: 10_000_000 }), { maxLength: 30 }),
+      fc.integer({ min: 60, max: 60_000 }),
+      (ahead, windowMs) => {
+        let now = 10_000_000;
+        const stored = ahead.sort((a, b) => a - b).map((ms) => ({ at: now + ms, count: 1 }));
+        const state = pruneWindow(stored, windowMs, now);
+        expect(totalOf(state)).toBe(ahead.length);
+        now += windowMs;
+        expect(totalOf(pruneWindow(state, windowMs, now))).toBe(0);
+      },
+    ),
+  );
 });
 
 const isThere = await hasRedis();
@@ -82,6 +145,33 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     expect(refused).toMatchObject({ isAllowed: false, remaining: 0 });
     expect(refused.resetMs).toBeGreaterThan(55_000);
     expect(refused.resetMs).toBeLessThanOrEqual(62_000);
+    await Promise.all([one.close(), other.close(), clear(name)]);
+  });
+
+  test('a window that is made longer or shorter holds from the next request on, over both backends', async () => {
+    const name = `test-${randomUUID()}`;
+    const [one, other] = [await open(), await open()];
+    for (let i = 0; i < 3; i += 1) expect((await one.take(name, 3, 300)).isAllowed).toBe(true);
+    const longer = await other.take(name, 3, 60_000);
+    expect([longer.isAllowed, longer.resetMs > 50_000, longer.resetMs <= 60_000]).toEqual([false, true, true]);
+    // Both agree however often it changes, and what was counted under a long window leaves a short one in time.
+    for (const windowMs of [3_600_000, 1_000, 60_000, 200]) {
+      const { resetMs } = await one.peek(name, 3, windowMs);
+      expect(resetMs).toBeLessThanOrEqual(windowMs);
+    }
+    await eventually('room', async () => (await other.take(name, 3, 200)).isAllowed, 3_000);
+    await Promise.all([one.close(), other.close(), clear(name)]);
+  });
+
+  test('what counts neither after all is given back, on whichever backend', async () => {
+    const name = `test-${randomUUID()}`;
+    const [one, other] = [await open(), await open()];
+    for (let i = 0; i < 2; i += 1) await one.take(name, 2, 60_000);
+    expect((await other.take(name, 2, 60_000)).isAllowed).toBe(false);
+    await one.giveBack(name);
+    expect((await other.take(name, 2, 60_000)).isAllowed).toBe(true);
+    await one.forget(name);
+    expect((await one.peek(name, 2, 60_000)).remaining).toBe(2);
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
@@ -120,5 +210,59 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     expect((await windows.peek(name, 4, 60_000)).remaining).toBe(1);
     await Promise.all([windows.close(), other.close(), clear(name)]);
     proxy.close();
+  });
+
+  test('a Redis that stands still is noticed, said once and waited for by a few requests only; thawed, it is found again', async () => {
+    const name = `test-${randomUUID()}`;
+    const lines = new Set<Socket>();
+    const proxy = createServer((socket) => {
+      const inner = connect(6379, '127.0.0.1');
+      for (const line of [socket, inner]) lines.add(line.on('error', () => undefined));
+      socket.pipe(inner).pipe(socket);
+      socket.once('close', () => inner.destroy());
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => proxy.once('listening', resolve));
+    const said: string[] = [];
+    const note = (sentence: string): void => void said.push(sentence);
+    const url = `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`;
+    const windows = createSharedWindows({ url, clock: systemClock, log: { ...silent, warn: note, info: note } });
+    await eventually('Redis to answer', () => Promise.resolve(windows.isShared()));
+    for (const line of lines) line.pause();
+    const waits: number[] = [];
+    for (let i = 0; i < 40; i += 1) {
+      const before = performance.now();
+      expect((await windows.take(name, 100, 60_000)).isAllowed).toBe(true);
+      waits.push(performance.now() - before);
+    }
+    expect(windows.isShared()).toBe(false);
+    expect(waits.filter((ms) => ms > 200).length).toBeLessThanOrEqual(3);
+    expect(said).toEqual([expect.stringMatching(/^Redis answers/), expect.stringMatching(/^Redis does not answer/)]);
+    for (const line of lines) line.resume();
+    await eventually('Redis to be found again', () => Promise.resolve(windows.isShared()), 5_000);
+    expect(said).toHaveLength(3);
+    await Promise.all([windows.close(), clear(name)]);
+    proxy.close();
+    for (const line of lines) line.destroy();
+  }, 20_000);
+
+  test('a Redis that answers with errors only, such as a replica, is not counted as shared', async () => {
+    // Speaks just enough of the protocol: every command gets an error, the handshake included.
+    const lines = new Set<Socket>();
+    const server = createServer((socket) => {
+      lines.add(socket.on('error', () => undefined));
+      socket.on('data', (bytes: Buffer) => {
+        const commands = bytes.toString('latin1').match(/\*\d+\r\n\$\d+\r\n(\w+)/g) ?? [];
+        for (const command of commands)
+          socket.write(/EVAL/i.test(command) ? '-READONLY You cannot write against a read only replica.\r\n' : '+OK\r\n');
+      });
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => server.once('listening', resolve));
+    const url = `redis://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const windows = createSharedWindows({ url, clock: systemClock, log: silent });
+    for (let i = 0; i < 5; i += 1) expect((await windows.take('x', 2, 60_000)).isAllowed).toBe(i < 2);
+    expect(windows.isShared()).toBe(false);
+    await windows.close();
+    for (const line of lines) line.destroy();
+    server.close();
   });
 });

@@ -31,7 +31,7 @@ async function measure(line: Line, dialect: string, location: DatabaseModule.Dat
   const { openDatabase } = (await import(`${backend}/db/database.js`)) as typeof DatabaseModule;
   const { createApiKeys } = (await import(`${backend}/accounts/api-keys.js`)) as typeof ApiKeysModule;
   const { createEvents } = (await import(`${backend}/events/events.js`)) as typeof EventsModule;
-  const clock = { now: () => new Date() };
+  const clock = { now: () => new Date(), monotonic: () => performance.now() };
   const database = await openDatabase(location);
   try {
     const open = (): ApiKeysModule.ApiKeys => createApiKeys({ database, clock, events: createEvents({ clock }) });

@@ -112,6 +112,11 @@ export const settings = {
     { secret: true },
   ),
   MAX_FILE_SIZE: setting('Storage', integer(1024, 2_147_483_647).default(10_485_760), 'Largest file that is accepted, in bytes.'),
+  MAX_INBOUND_FILE_SIZE: setting(
+    'Storage',
+    integer(1024, 2_147_483_647).default(67_108_864),
+    'Largest file of a received message that is fetched and stored, in bytes. Larger ones are reported as failed.',
+  ),
   ALLOWED_FILE_TYPES: setting(
     'Storage',
     listOf(fileType, 'a type such as image/png or image/*').default([

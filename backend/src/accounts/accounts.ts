@@ -8,6 +8,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
+import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { Account, type Role } from './account.entity.js';
 import type { ApiKeys } from './api-keys.js';
 import { createLoginLimit } from './login-limit.js';
@@ -34,16 +35,19 @@ export function createAccounts({
   clock,
   keys,
   tokens,
+  windows = createLocalWindows(clock),
   timezone = 'UTC',
 }: {
   database: Database;
   clock: Clock;
   keys: ApiKeys;
   tokens: Tokens;
+  /** Where failed logins are counted; shared by all backends where there can be several. */
+  windows?: Windows;
   /** Of new accounts. */
   timezone?: string;
 }) {
-  const limit = createLoginLimit(clock);
+  const limit = createLoginLimit(windows);
   const listeners = new Set<(accountId: string) => void>();
   const rows = database.reader.getRepository(Account);
 
@@ -209,22 +213,34 @@ export function createAccounts({
       );
     },
 
-    /** Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password, and `RATE_LIMITED` after too many. */
+    /**
+     * Verifies a password. Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password, and `RATE_LIMITED` after too
+     * many that were wrong. The attempt is counted before the password is verified; see login-limit.ts.
+     */
     async authenticatePassword(email: string, password: string, ip: string | null): Promise<Account> {
-      limit.check(email, ip);
-      const account = await rows
-        .createQueryBuilder('a')
-        .addSelect(['a.passwordHash', 'a.jwtSecret'])
-        .where('a.email = :email', { email: email.toLowerCase() })
-        .getOne();
-      const right = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
-      if (!account || !right) {
-        limit.failed(email, ip);
+      const attempt = await limit.begin(email, ip);
+      let account: Account | null = null;
+      let isRight = false;
+      try {
+        account = await rows
+          .createQueryBuilder('a')
+          .addSelect(['a.passwordHash', 'a.jwtSecret'])
+          .where('a.email = :email', { email: email.toLowerCase() })
+          .getOne();
+        isRight = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
+      } catch (error) {
+        // The database did not answer: nobody judged the password. Where the windows are in it too, the attempt stays counted.
+        await attempt.cancelled().catch(() => undefined);
+        throw error;
+      }
+      if (!account || !isRight) {
+        attempt.failed();
         throw new AppError('INVALID_CREDENTIALS');
       }
+      await attempt.succeeded();
+      const { id } = account;
       if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      limit.succeeded(email);
-      await database.write.run((tx) => updateRows(tx, Account, { id: account.id }, { lastLoginAt: clock.now() }));
+      await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now() }));
       return account;
     },
 

@@ -116,14 +116,14 @@ export function createApiKeys({
   async function find(key: string): Promise<ApiKey | null> {
     const hash = hashOf(key);
     const known = cache.get(hash);
-    if (known && known.until > clock.now().getTime()) return known.key;
+    if (known && known.until > clock.monotonic()) return known.key;
     if (!isKeyForm(key)) return null;
     const before = changes;
     // Asked once a second by all the requests that came with this key in one turn.
     const [row = null] = await readTogether(database, ApiKey, 'hash = ? AND "deletedAt" IS NULL', [hash]);
     if (cache.size > 20_000) cache.clear();
     // An unknown key is not kept: a flood of made-up ones would push out the real ones. Closes: read before a key was revoked, kept after.
-    if (row && before === changes) cache.set(hash, { key: row, until: clock.now().getTime() + cacheMs });
+    if (row && before === changes) cache.set(hash, { key: row, until: clock.monotonic() + cacheMs });
     return row;
   }
 

@@ -1,36 +1,140 @@
+import { createHash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
-import type { Clock } from '../lib/clock.js';
+import { countedAddress } from '../lib/client-address.js';
+import type { Taken, Windows } from '../lib/windows.js';
 
 const windowMs = 15 * 60_000;
-const most = { account: 10, ip: 30 };
-const mostEntries = 50_000;
+/** Failed logins within the window: of one account from one address, and of one address over all accounts. */
+const limits = { account: 10, address: 30 };
 
-/** Failed logins: ten an account, thirty an address, in 15 minutes (LIM-10). In memory: a restart forgives. */
-export function createLoginLimit(clock: Clock) {
-  const failures = new Map<string, number[]>();
-  const recent = (key: string): number[] => (failures.get(key) ?? []).filter((at) => at > clock.now().getTime() - windowMs);
-  const keysOf = (email: string, ip: string | null): [string, number][] => [
-    [`account:${email.toLowerCase()}`, most.account],
-    ...(ip ? [[`ip:${ip}`, most.ip] as [string, number]] : []),
-  ];
+/** One login between the moment it is counted and the moment its outcome is known. */
+export interface LoginAttempt {
+  /** The password was right: it does not count, and the account's failures from this address are forgotten. */
+  succeeded(): Promise<void>;
+  /** Nobody judged the password, because something else failed: it does not count. */
+  cancelled(): Promise<void>;
+  /** The password was wrong: it counts. */
+  failed(): void;
+}
+
+/** The attempts of this process under one name. */
+interface Gate {
+  /** How many are being counted or judged. */
+  inside: number;
+  waiting: (() => void)[];
+  counting: Set<Promise<Taken>>;
+  judging: Set<Promise<void>>;
+}
+
+/**
+ * Limits failed logins: 10 for one account from one address and 30 for one address, in 15 minutes, over all backends that share `windows`.
+ *
+ * An attempt is counted before its password is verified and given back when the password was right. So however many come at once, no more
+ * passwords are judged than the limit allows. When a limit is used up by attempts that are still being judged, the next one waits for
+ * them instead of being refused: many right logins at once all succeed.
+ *
+ * Failures from one address never lock an account for another address: otherwise any stranger could lock its owner out.
+ */
+export function createLoginLimit(windows: Windows) {
+  const gates = new Map<string, Gate>();
+
+  /** Waits until fewer than `limit` attempts of this process are being counted or judged under this name. Returns what lets the next in. */
+  async function enter(name: string, limit: number): Promise<{ gate: Gate; leave: () => void }> {
+    const gate = gates.get(name) ?? { inside: 0, waiting: [], counting: new Set(), judging: new Set() };
+    gates.set(name, gate);
+    if (gate.inside >= limit) await new Promise<void>((resolve) => gate.waiting.push(resolve));
+    else gate.inside += 1;
+    const leave = (): void => {
+      const next = gate.waiting.shift();
+      if (next) return next(); // It takes over this one's place.
+      gate.inside -= 1;
+      if (gate.inside === 0) gates.delete(name);
+    };
+    return { gate, leave };
+  }
+
+  /** Counts an attempt; returns what is to be called when it was judged. Throws when the limit is used up by attempts that failed. */
+  async function take(name: string, limit: number): Promise<() => void> {
+    const { gate, leave } = await enter(name, limit);
+    try {
+      for (;;) {
+        const counting = windows.take(name, limit, windowMs);
+        gate.counting.add(counting);
+        let taken: Taken;
+        try {
+          taken = await counting;
+          if (taken.isAllowed) return judging(gate, leave);
+        } finally {
+          gate.counting.delete(counting);
+        }
+        if (gate.judging.size === 0) {
+          // One that was counted before us may not have heard of it yet.
+          await Promise.allSettled(gate.counting);
+          await new Promise(setImmediate);
+        }
+        if (gate.judging.size === 0) throw refusal(taken);
+        await Promise.race(gate.judging);
+      }
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  function judging(gate: Gate, leave: () => void): () => void {
+    let end = (): void => undefined;
+    const judged = new Promise<void>((resolve) => (end = resolve));
+    gate.judging.add(judged);
+    return () => {
+      gate.judging.delete(judged);
+      end();
+      leave();
+    };
+  }
 
   return {
-    check(email: string, ip: string | null): void {
-      for (const [key, limit] of keysOf(email, ip)) {
-        const times = recent(key);
-        if (times.length < limit) continue;
-        const seconds = Math.ceil((times[0]! + windowMs - clock.now().getTime()) / 1000);
-        throw new AppError(
-          'RATE_LIMITED',
-          { scope: 'login', retryAfterSeconds: seconds },
-          `Too many failed logins. Try again in ${Math.ceil(seconds / 60)} minutes.`,
-        );
+    /** Counts an attempt. Throws `RATE_LIMITED` when too many have failed. Exactly one of the verbs of the result must be called. */
+    async begin(login: string, ip: string | null): Promise<LoginAttempt> {
+      const address = ip === null ? 'unknown' : countedAddress(ip);
+      const byAddress = nameOf('address', address);
+      const byAccount = nameOf('account', `${login.toLowerCase()} ${address}`);
+      const endAddress = await take(byAddress, limits.address);
+      let endAccount: () => void;
+      try {
+        endAccount = await take(byAccount, limits.account);
+      } catch (error) {
+        await windows.giveBack(byAddress).finally(endAddress);
+        throw error;
       }
+      const end = (): void => {
+        endAccount();
+        endAddress();
+      };
+      const settle = async (change: () => Promise<void>): Promise<void> => {
+        try {
+          await windows.giveBack(byAddress);
+          await change();
+        } finally {
+          end();
+        }
+      };
+      return {
+        succeeded: () => settle(() => windows.forget(byAccount)),
+        cancelled: () => settle(() => windows.giveBack(byAccount)),
+        failed: end,
+      };
     },
-    failed(email: string, ip: string | null): void {
-      if (failures.size > mostEntries) failures.clear();
-      for (const [key] of keysOf(email, ip)) failures.set(key, [...recent(key), clock.now().getTime()]);
-    },
-    succeeded: (email: string): void => void failures.delete(`account:${email.toLowerCase()}`),
   };
+}
+
+/** Hashed, because the windows' store must not hold e-mail addresses, and a name may be of any length. */
+const nameOf = (kind: string, value: string): string => `login:${kind}:${createHash('sha256').update(value).digest('base64url')}`;
+
+function refusal({ resetMs }: Taken): AppError {
+  const seconds = Math.max(1, Math.ceil(resetMs / 1000));
+  return new AppError(
+    'RATE_LIMITED',
+    { scope: 'login', retryAfterSeconds: seconds },
+    `Too many failed logins from this address. Try again in ${Math.ceil(seconds / 60)} minutes.`,
+  );
 }

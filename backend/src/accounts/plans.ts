@@ -128,7 +128,7 @@ export function createPlans({ database, clock }: { database: Database; clock: Cl
     },
     /** As `readLimits`, but for at most a second what another backend changed is not seen. */
     async limitsOf(accountId: string): Promise<AccountLimits> {
-      const now = clock.now().getTime();
+      const now = clock.monotonic();
       const found = known.get(accountId);
       if (found && found.until > now) return found.limits;
       const before = changes;

@@ -27,7 +27,7 @@ export function createTokens({
 
   async function accountOf(id: string): Promise<Account | null> {
     const known = secrets.get(id);
-    if (known && known.until > clock.now().getTime()) return known.account;
+    if (known && known.until > clock.monotonic()) return known.account;
     const before = changes;
     const account = await database.reader
       .getRepository(Account)
@@ -36,7 +36,7 @@ export function createTokens({
       .where('a.id = :id', { id })
       .getOne();
     // Closes: read before a logout everywhere, kept after it.
-    if (account && before === changes) secrets.set(id, { account, until: clock.now().getTime() + 1_000 });
+    if (account && before === changes) secrets.set(id, { account, until: clock.monotonic() + 1_000 });
     return account;
   }
 

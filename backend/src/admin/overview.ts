@@ -55,7 +55,7 @@ const chartAgeMs = 15_000;
 export function createOverview({ reader, clock }: { reader: DataSource; clock: Clock }) {
   const fresh = new Map<string, { until: number; value: Promise<unknown> }>();
   const shared = <T>(key: string, ageMs: number, read: () => Promise<T>): Promise<T> => {
-    const now = clock.now().getTime();
+    const now = clock.monotonic();
     const known = fresh.get(key);
     if (known && known.until > now) return known.value as Promise<T>;
     const value = read();

@@ -1,5 +1,6 @@
 import { AppError, type AnyRoute } from '@chasqui/shared';
 import type { Request, Response } from 'express';
+import { countedAddress } from '../lib/client-address.js';
 import type { Windows, Taken } from '../lib/windows.js';
 import type { Caller } from './context.js';
 
@@ -48,7 +49,7 @@ export function createRequestLimits(
     );
   }
 
-  const addressOf = (req: Request): string => req.ip ?? 'unknown';
+  const addressOf = (req: Request): string => countedAddress(req.ip ?? 'unknown');
 
   return {
     /** Authentication, and the limits of whoever it found, or did not. */
@@ -64,7 +65,7 @@ export function createRequestLimits(
         });
         if (route.auth === 'pub') await outside();
         else {
-          await charge(res, 'ip', `ip+:${caller.ip ?? 'unknown'}`, limit * factor, windowMs);
+          await charge(res, 'ip', `ip+:${countedAddress(caller.ip ?? 'unknown')}`, limit * factor, windowMs);
           await chargeKey(caller, res);
         }
         return { ...caller, charge: (scope, name, most, withinMs) => charge(res, scope, name, most, withinMs) };

@@ -1,101 +1,228 @@
 import { createClient, type RedisClientType } from '@redis/client';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
-import { createLocalWindows, slotsOf, type Taken, type Windows } from './windows.js';
+import { bucketMs } from './window-state.js';
+import { createLocalWindows, type Taken, type Windows } from './windows.js';
 
 /**
- * One window in Redis, a hash of slot number to requests. All in one script, so that of fifty callers at once exactly as many pass as
- * there is room for; the time is Redis' own, so that backends whose clocks differ slide together. KEYS: the window. ARGV: slots, slot
- * length in ms, limit, 1 to count or 0 to look.
+ * One window in Redis: a hash of bucket times to numbers of requests, with the rules of window-state.ts. It is one script, so that of fifty
+ * callers at once exactly as many pass as there is room for. The time is that of Redis, so that backends whose clocks differ agree.
+ * KEYS: the window. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
+ * Returns whether there was room, the total, when the oldest bucket leaves, and how long to wait for room.
  */
-const script = `
+const takeScript = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local slots, length, limit, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local slot = math.floor(now / length)
-local total, oldest = 0, slot
+local window, length, limit, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local buckets, total, early = {}, 0, 0
 local flat = redis.call('HGETALL', KEYS[1])
-for at = 1, #flat, 2 do
-  local its = tonumber(flat[at])
-  if its < slot - slots then
-    redis.call('HDEL', KEYS[1], flat[at])
+for index = 1, #flat, 2 do
+  local at, requests = tonumber(flat[index]), tonumber(flat[index + 1])
+  if at > now then
+    early = early + requests
+    redis.call('HDEL', KEYS[1], flat[index])
+  elseif at <= now - window or requests <= 0 then
+    redis.call('HDEL', KEYS[1], flat[index])
   else
-    total = total + tonumber(flat[at + 1])
-    if its < oldest then oldest = its end
+    buckets[#buckets + 1] = { at, requests }
+    total = total + requests
   end
 end
+if early > 0 then
+  redis.call('HINCRBY', KEYS[1], string.format('%.0f', now), early)
+  buckets[#buckets + 1] = { now, early }
+  total = total + early
+end
+table.sort(buckets, function(a, b) return a[1] < b[1] end)
 local allowed = 0
 if total < limit then
   allowed = 1
   if count == 1 then
-    redis.call('HINCRBY', KEYS[1], slot, 1)
-    redis.call('PEXPIRE', KEYS[1], (slots + 2) * length)
+    local last = buckets[#buckets]
+    if last and last[1] ~= now and math.floor(last[1] / length) == math.floor(now / length) then
+      redis.call('HDEL', KEYS[1], string.format('%.0f', last[1]))
+      redis.call('HINCRBY', KEYS[1], string.format('%.0f', now), last[2] + 1)
+      last[1] = now
+      last[2] = last[2] + 1
+    else
+      redis.call('HINCRBY', KEYS[1], string.format('%.0f', now), 1)
+      buckets[#buckets + 1] = { now, 1 }
+    end
     total = total + 1
   end
 end
-return {allowed, total, (oldest + slots + 1) * length - now}
+if total > 0 then redis.call('PEXPIRE', KEYS[1], window + 1000) end
+local oldest = window
+if buckets[1] then oldest = buckets[1][1] + window - now end
+local wait, left = 0, total
+for _, bucket in ipairs(buckets) do
+  if left < limit then break end
+  left = left - bucket[2]
+  wait = bucket[1] + window - now
+end
+if left >= limit then wait = window end
+return { allowed, total, oldest, wait }
 `;
 
-/** A Redis that takes longer is counted as lost for this request: a limit must not be slower than what it guards. */
+/** Takes one request back from the latest bucket. KEYS: the window. */
+const giveBackScript = `
+local flat = redis.call('HGETALL', KEYS[1])
+local latest, field = -1, nil
+for index = 1, #flat, 2 do
+  local at = tonumber(flat[index])
+  if at > latest then
+    latest = at
+    field = flat[index]
+  end
+end
+if field and redis.call('HINCRBY', KEYS[1], field, -1) <= 0 then redis.call('HDEL', KEYS[1], field) end
+return 1
+`;
+
+/** A limit must not be slower than what it guards. */
 const answerWithinMs = 250;
+/** After this many calls in a row without an answer Redis counts as lost, and only the probe asks it. */
+const failuresUntilLost = 3;
+const probeEveryMs = 1_000;
+/** A connection on which a probe got no answer for this long is given up and made again: its other end may have forgotten it. */
+const giveUpConnectionMs = 10_000;
 
 /**
- * Windows that several backends share. Each also counts for itself: what this one alone has let through is never more than the whole, so
- * that its own count may refuse without asking, and goes on when Redis is lost. Nothing true is stored in Redis only (LIM-12).
+ * Windows that several backends share through Redis. Each backend also counts for itself: what it alone has let through is never more than
+ * the whole, so its own count may refuse without asking, and goes on while Redis is lost. Nothing true is stored in Redis only.
+ *
+ * | Redis | what happens |
+ * | --- | --- |
+ * | refuses or drops the connection | lost at once; the client reconnects |
+ * | accepts but does not answer, or answers with errors | lost after three calls; later requests do not wait. A probe a second finds out when it is back |
+ * | answers the probe | shared again |
+ *
+ * Each change is logged once.
  */
-export function createSharedWindows({ url, clock, log }: { url: string; clock: Clock; log: Log }): Windows {
+export function createSharedWindows({ url, clock, log }: { url: string; clock: Pick<Clock, 'monotonic'>; log: Log }): Windows {
   const local = createLocalWindows(clock);
   let isLost = true;
-  const client: RedisClientType = createClient({
-    url,
-    disableOfflineQueue: true,
-    socket: { connectTimeout: 2_000, reconnectStrategy: (tries) => Math.min(5_000, 100 * 2 ** Math.min(tries, 6)) },
-  });
-  client.on('error', (error: unknown) => {
-    if (!isLost) log.warn('Redis is lost; each backend counts its own limits until it is back.', errorFields(error));
+  let wasFound = false;
+  let failures = 0;
+  let isClosed = false;
+  let client = connect();
+  let probe = { since: 0, isRunning: false };
+
+  function connect(): RedisClientType {
+    const made: RedisClientType = createClient({
+      url,
+      disableOfflineQueue: true,
+      socket: { connectTimeout: 2_000, reconnectStrategy: (tries) => Math.min(5_000, 100 * 2 ** Math.min(tries, 6)) },
+    });
+    made.on('error', (error: unknown) => {
+      if (made === client) lose(error);
+    });
+    made.on('ready', () => void runProbe());
+    // Also when Redis is absent at the start: the client goes on trying and reports by its events.
+    made.connect().catch(() => undefined);
+    return made;
+  }
+
+  function lose(error: unknown): void {
+    if (!isLost && wasFound)
+      log.warn('Redis does not answer; each backend counts its own limits until it does.', errorFields(error));
     isLost = true;
-  });
-  client.on('ready', () => {
+  }
+
+  function find(): void {
+    failures = 0;
     if (isLost) log.info('Redis answers; limits are shared between the backends.');
     isLost = false;
-  });
-  // Without Redis at the start too: the client goes on trying, and says so by its events.
-  client.connect().catch(() => undefined);
+    wasFound = true;
+  }
 
-  async function ask(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Taken | null> {
-    if (!client.isReady) return null;
-    const { slots, slotMs } = slotsOf(windowMs);
-    const asked = client.eval(script, {
-      keys: [`chasqui:window:${name}`],
-      arguments: [slots, slotMs, limit, count].map(String),
-    });
-    const answer = await Promise.race([asked, late()]).catch((error: unknown) => {
-      if (!isLost) log.warn('Redis did not answer in time; this request was counted here alone.', errorFields(error));
+  const run = (script: string, name: string, values: readonly number[]): Promise<unknown> =>
+    client.eval(script, { keys: [`chasqui:window:${name}`], arguments: values.map(String) });
+
+  /** A write, because a replica or a full Redis answers pings and refuses every count. Never rejects, and never runs twice at once. */
+  async function runProbe(): Promise<void> {
+    if (isClosed || probe.isRunning || !client.isReady) return;
+    const mine = { since: clock.monotonic(), isRunning: true };
+    probe = mine;
+    try {
+      await run(takeScript, 'probe', [1_000, 100, 1_000_000, 1]);
+      if (mine === probe) find();
+    } catch (error) {
+      if (mine === probe) lose(error);
+    } finally {
+      mine.isRunning = false;
+    }
+  }
+
+  const timer = setInterval(() => {
+    if (!isLost || isClosed) return;
+    if (probe.isRunning && clock.monotonic() - probe.since > giveUpConnectionMs) {
+      const old = client;
+      probe = { since: 0, isRunning: false };
+      client = connect();
+      if (old.isOpen) old.destroy();
+    } else void runProbe();
+  }, probeEveryMs);
+  timer.unref();
+
+  /** Null when Redis has no answer in time: then the backend's own count decides. */
+  async function ask(script: string, name: string, values: readonly number[]): Promise<unknown> {
+    if (isLost || !client.isReady) return null;
+    try {
+      const answer = await within(run(script, name, values), answerWithinMs);
+      failures = 0;
+      return answer;
+    } catch (error) {
+      failures += 1;
+      if (failures >= failuresUntilLost) lose(error);
       return null;
-    });
+    }
+  }
+
+  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Taken | null> {
+    const answer = await ask(takeScript, name, [windowMs, bucketMs(windowMs), limit, count]);
     if (!Array.isArray(answer)) return null;
-    const [allowed, total, resetMs] = answer.map(Number) as [number, number, number];
-    return { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs: Math.max(1, resetMs) };
+    const [allowed, total, untilOldestLeaves, waitMs] = answer.map(Number) as [number, number, number, number];
+    const resetMs = Math.max(1, waitMs > 0 ? waitMs : untilOldestLeaves);
+    return { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs };
   }
 
   return {
     async take(name, limit, windowMs) {
       const own = await local.take(name, limit, windowMs);
       if (!own.isAllowed) return own;
-      const whole = await ask(name, limit, windowMs, 1);
-      if (whole && !whole.isAllowed) local.giveBack(name);
+      const whole = await look(name, limit, windowMs, 1);
+      if (whole && !whole.isAllowed) await local.giveBack(name);
       return whole ?? own;
     },
-    peek: async (name, limit, windowMs) => (await ask(name, limit, windowMs, 0)) ?? local.peek(name, limit, windowMs),
-    isShared: () => client.isReady,
+    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0)) ?? local.peek(name, limit, windowMs),
+    async giveBack(name) {
+      await local.giveBack(name);
+      await ask(giveBackScript, name, []);
+    },
+    async forget(name) {
+      await local.forget(name);
+      await ask(`return redis.call('DEL', KEYS[1])`, name, []);
+    },
+    isShared: () => !isLost && client.isReady,
     async close() {
+      isClosed = true;
+      clearInterval(timer);
       if (client.isOpen) client.destroy();
       await local.close();
     },
   };
 }
 
-const late = (): Promise<never> =>
-  new Promise((_, reject) =>
-    setTimeout(() => reject(new Error(`No answer within ${answerWithinMs} ms.`)), answerWithinMs).unref(),
-  );
+/** The promise, or a rejection after so long. What comes later is ignored, its rejection included. */
+async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const refuse = (): void => reject(new Error(`No answer within ${ms} ms.`));
+    // Two more turns of the event loop: when this process was late itself, the answer may be here and not be read yet.
+    timer = setTimeout(() => setImmediate(() => setImmediate(refuse)), ms);
+    timer.unref();
+  });
+  promise.catch(() => undefined);
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}

@@ -5,10 +5,13 @@ import { column, orNull } from '../db/columns.js';
 @Entity({ name: 'media_files' })
 @Index('media_files_message', ['messageId'])
 @Index('media_files_account', ['accountId', 'createdAt'])
+@Index('media_files_pending', ['state', 'sessionId', 'nextAttemptAt'], { where: `"state" = 'pending'` })
 export class MediaFile {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;
   @Column(orNull(column.id())) messageId: string | null;
+  /** The session that received a file which is still to be fetched. Null for outgoing files. */
+  @Column(orNull(column.id())) sessionId: string | null;
   /** `pending`: announced by WhatsApp and not fetched yet. `failed`: cannot be had, see `reason`. */
   @Column(column.string(8)) state: 'pending' | 'stored' | 'failed';
   @Column(orNull(column.string(160))) reason: string | null;

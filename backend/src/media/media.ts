@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, openAsBlob } from 'node:fs';
+import { createReadStream, createWriteStream, openAsBlob } from 'node:fs';
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { AppError, newId, type MediaType } from '@chasqui/shared';
 import type { Response } from 'express';
-import { fileTypeFromBuffer } from 'file-type';
+import { fileTypeFromBuffer, fileTypeFromFile } from 'file-type';
 import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, insertRow, readAmong, updateRows } from '../db/rows.js';
+import { deleteRows, insertRow, notAmong, readAmong, readRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
@@ -33,6 +36,8 @@ export interface StoredFile {
 }
 
 const urlTimeoutMs = 20_000;
+/** A download is planned at most this far ahead. What is further ahead was planned before the clock was set back, and is due. */
+export const longestRetryMs = 600_000;
 /** Never taken, whatever ALLOWED_FILE_TYPES says: programs for somebody's machine. */
 const executables = new Set([
   'application/x-msdownload',
@@ -155,6 +160,7 @@ export function createMedia({
         ...known,
         isSealed,
         ...owner,
+        sessionId: null,
         state: 'stored',
         reason: null,
         attempts: 0,
@@ -169,7 +175,14 @@ export function createMedia({
     /** An inbound file that WhatsApp has and we do not, yet. */
     async announce(
       tx: Transaction,
-      about: { accountId: string; messageId: string; mimetype: string; filename: string | null; size: number | null },
+      about: {
+        accountId: string;
+        sessionId: string;
+        messageId: string;
+        mimetype: string;
+        filename: string | null;
+        size: number | null;
+      },
     ): Promise<string> {
       const id = newId(clock.now().getTime());
       await insertRow(tx, MediaFile, {
@@ -187,22 +200,69 @@ export function createMedia({
       });
       return id;
     },
-    due: (now: Date, limit: number): Promise<MediaFile[]> =>
-      rows
-        .createQueryBuilder('m')
-        .where('m.state = :state AND m.nextAttemptAt <= :now', { state: 'pending', now: now.getTime() })
-        .orderBy('m.createdAt')
-        .limit(limit)
-        .getMany(),
-    /** The bytes of an inbound file, on disk before any row says so; the caller commits what this gives. */
-    async keep(id: string, bytes: Buffer, declared: string): Promise<Pick<MediaFile, 'mimetype' | 'size' | 'sha256'>> {
-      await write(id, bytes);
-      const sniffed = await fileTypeFromBuffer(bytes);
-      return {
-        mimetype: sniffed?.mime ?? declared,
-        size: bytes.length,
-        sha256: createHash('sha256').update(bytes).digest('hex'),
-      };
+    /**
+     * The file to fetch next of each connected session that has one due, at most `limit`. Sessions in `busy` are left out, and so are the
+     * files in `setAside`. Each session is asked by an index, so that files of sessions that are not connected cost nothing.
+     */
+    async due(now: Date, limit: number, busy: readonly string[], setAside: readonly string[]): Promise<MediaFile[]> {
+      if (limit <= 0) return [];
+      const others = notAmong(database.reader, 'id', setAside);
+      const planned = [now.getTime(), now.getTime() + longestRetryMs];
+      const free = notAmong(database.reader, 'id', busy);
+      const ofSession = `SELECT f.id FROM media_files f WHERE f.state = 'pending' AND f."sessionId" = s.id
+        AND (f."nextAttemptAt" <= ? OR f."nextAttemptAt" > ?) AND ${others.condition.replace('"id"', 'f."id"')}
+        ORDER BY f."nextAttemptAt" LIMIT 1`;
+      const sql = `SELECT s.id, (${ofSession}) AS file FROM sessions s WHERE s.status = 'connected' AND s."deletedAt" IS NULL
+        AND s."workerId" IS NOT NULL AND ${free.condition} AND EXISTS (${ofSession}) LIMIT ${limit}`;
+      const parameters = [...planned, others.parameter, free.parameter, ...planned, others.parameter];
+      const { rows: found } = await runStatement(database.reader, sql, parameters);
+      return readAmong(
+        database.reader,
+        MediaFile,
+        'id',
+        (found as { file: string }[]).map(({ file }) => file),
+      );
+    },
+    /** Pending files that nobody will be able to fetch: their session was deleted, or they have waited since before `oldest`. */
+    async abandoned(oldest: Date, limit: number): Promise<MediaFile[]> {
+      const ofDeleted = `"sessionId" IN (SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL)`;
+      const condition = `state = 'pending' AND (${ofDeleted} OR "sessionId" IS NULL OR "createdAt" < ?) LIMIT ${limit}`;
+      return readRows(database.reader, MediaFile, condition, [oldest]);
+    },
+    /**
+     * Writes the bytes of an inbound file to the disk as they come; the caller commits what this returns. Rejects with `FILE_TOO_LARGE`
+     * at the first byte above `limit`, whatever size was announced, and leaves nothing on the disk when it rejects.
+     */
+    async keepStream(
+      id: string,
+      bytes: Readable,
+      declared: string,
+      limit: number,
+      signal: AbortSignal,
+    ): Promise<Pick<MediaFile, 'mimetype' | 'size' | 'sha256'>> {
+      const path = pathOf(id);
+      const draft = `${path}.part`;
+      const hash = createHash('sha256');
+      let size = 0;
+      async function* measured(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+        for await (const chunk of source) {
+          size += chunk.length;
+          if (size > limit) throw new AppError('FILE_TOO_LARGE', { limit });
+          hash.update(chunk);
+          yield chunk;
+        }
+      }
+      try {
+        await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+        await pipeline(bytes, measured, createWriteStream(draft, { mode: 0o600, flush: true }), { signal });
+        const sniffed = await fileTypeFromFile(draft);
+        await rename(draft, path);
+        return { mimetype: sniffed?.mime ?? storableType(declared), size, sha256: hash.digest('hex') };
+      } catch (error) {
+        bytes.destroy();
+        await rm(draft, { force: true });
+        throw error;
+      }
     },
     settle: (tx: Transaction, id: string, changes: Partial<MediaFile>): Promise<number> =>
       updateRows(tx, MediaFile, { id, state: 'pending' }, changes),
@@ -343,6 +403,12 @@ async function checkType(
     throw new AppError('FILE_TYPE_MISMATCH', details);
   return mimetype;
 }
+
+/** A type as somebody else declared it, where it has the form of one and fits its column. */
+const storableType = (declared: string): string =>
+  declared.length <= 127 && /^[a-z0-9][\w!#$&^.+-]*\/[\w!#$&^.+-]+(\s*;[\x20-\x7e]*)?$/i.test(declared)
+    ? declared
+    : 'application/octet-stream';
 
 const looksLikeText = (bytes: Buffer): boolean =>
   !bytes.subarray(0, 512).includes(0) && /^[\s<{[\w#%;"'(-]/.test(bytes.subarray(0, 64).toString('utf8'));

@@ -64,6 +64,7 @@ export function createArrivals({
     if (file && session.settings.storeMedia) {
       message.mediaId = await media.announce(tx, {
         accountId: session.accountId,
+        sessionId: session.id,
         messageId: message.id,
         mimetype: file.mimetype,
         filename: file.filename,

@@ -1,20 +1,21 @@
 import { type MessageReason, type SendOutcome } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { In, LessThanOrEqual } from 'typeorm';
+import { IsNull } from 'typeorm';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
 import { holdRows, notAmong, readRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
-import type { ReportFailure } from '../failures/failures.js';
-import type { Clock } from '../lib/clock.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
+import { steadyTime, type Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
+import { createSetAside } from '../lib/set-aside.js';
 import { Session } from '../sessions/session.entity.js';
 import { createDoubts, type Found } from './doubts.js';
 import { createLanes } from './lanes.js';
 import { Message } from './message.entity.js';
+import { createOutcomes, type Outcome } from './outcomes.js';
 import type { Pacing } from './pacing.js';
 import type { MessageState, Move } from './state.js';
 
@@ -49,14 +50,34 @@ export interface Dispatcher {
 const restMs = { first: 1_000, longest: 10_000 };
 /** The worker says that an earlier call still runs: asked again after this long. */
 const askAgainMs = 1_000;
-
-/** What is to be written in the next transaction. */
-type Write = (tx: Transaction) => Promise<void>;
+/** A handover that began this recently was counted in the session's pace with its claim. */
+const countedForMs = 60_000;
+/** Two backends' clocks may differ by this much before a stored time counts as wrong. */
+const clockSkewMs = 5_000;
+/** Stored times are compared with the clock, in case it was set back, with every so many polls. */
+const correctEveryPolls = 10;
 
 /** Sessions with something due. Asked of each by itself: looking through all that waits would take as long as the queue is. */
 const dueSql = `SELECT s.id FROM sessions s
   WHERE EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)`;
+
+/** A retry that is further ahead than its schedule allows: the clock was set back since. Parameters: now, interval. */
+const tooFarAhead = `attempts > 0 AND "nextAttemptAt" > CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))`;
+const aheadSql = `SELECT s.id FROM sessions s WHERE EXISTS
+  (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" > ? AND ${tooFarAhead})`;
+const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))
+  WHERE status = 'queued' AND "sessionId" = ? AND ${tooFarAhead}`;
+
+/** All claims: one for each session at most. */
+const claimsSql = `SELECT id, "sessionId", "leaseOwner", "leaseExpiresAt" FROM messages WHERE status = 'sending'`;
+
+interface Claim {
+  id: string;
+  sessionId: string;
+  leaseOwner: string | null;
+  leaseExpiresAt: number | string | null;
+}
 
 /**
  * Drains the outbox: for each connected session the oldest due message, one in flight.
@@ -76,8 +97,15 @@ const dueSql = `SELECT s.id FROM sessions s
  * | an answer that comes after the lease ran out | its condition names the lease's owner: only proof of success is written without it |
  * | two backends, one session | a claim holds the session's row and finds nothing of it in flight, or does not happen |
  *
+ * | the database fails | what happens |
+ * | --- | --- |
+ * | a claim commits and its answer is lost | the message is `sending` under this backend's name and not in `inFlight`: the next poll takes it over |
+ * | the outcome cannot be committed | it stays in memory and is committed before anything else of its session; see outcomes.ts |
+ * | one message cannot be claimed while the database works | its chat is set aside for a while; the session's other chats go on |
+ *
  * The same call is repeated only to the worker that had it (same epoch), whose record is the proof. Another one knows nothing of it:
- * then the message is in doubt (see doubts.ts).
+ * then the message is in doubt (see doubts.ts). Durations in memory are monotonic; stored times that a clock set back has left too far
+ * ahead are corrected.
  */
 export function createDispatcher(parts: {
   database: Database;
@@ -95,14 +123,31 @@ export function createDispatcher(parts: {
 }): Dispatcher {
   const { database, events, state, pacing, clock, log, wayOut, presence, options } = parts;
   const { owner } = presence;
-  const rows = database.reader.getRepository(Message);
+  /** Sessions that rest after a refusal. `until` is monotonic. */
   const rests = new Map<string, { until: number; ms: number }>();
-  const doubts = createDoubts({ database, state, clock, lookup: wayOut.lookup, options, report: parts.report });
+  /** Messages this process works on: from before the claim is sent until the outcome is committed. Nobody takes these over. */
+  const inFlight = new Set<string>();
+  /** Messages whose first call still runs at the worker, and when to ask again. Monotonic milliseconds. */
+  const askAgainAt = new Map<string, number>();
+  /** Chats of a session, as `session chat`, whose first message could not be claimed. */
+  const setAside = createSetAside(clock);
+  const steadyMs = steadyTime(clock);
+  const doubts = createDoubts({ database, state, clock, log, lookup: wayOut.lookup, options, report: parts.report });
   const lanes = createLanes({ drain, log });
+  const outcomes = createOutcomes({
+    database,
+    log,
+    settled: (messageId) => void inFlight.delete(messageId),
+    async uncertain(tx, messageId) {
+      const [message] = await readRows(tx.manager, Message, 'id = ?', [messageId]);
+      if (message) await doubts.raise(tx, message, 'CRASHED_DURING_SEND', { leaseOwner: owner });
+    },
+  });
   let stopped = false;
   let polling: Promise<void> = Promise.resolve();
   let clearing: Promise<unknown> | null = null;
   let pollTimer: NodeJS.Timeout | undefined;
+  let polls = 0;
 
   const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
   const canSend = (session: Session | null): session is Session =>
@@ -110,93 +155,140 @@ export function createDispatcher(parts: {
 
   /** Sends one after the other what is due. What became of each commits together with the claim of the next, which is there at once. */
   async function drain(sessionId: string): Promise<void> {
-    let outcome: Write | null = null;
+    await outcomes.settle(sessionId);
     try {
       while (!stopped) {
         const [session = null] = await readRows(database.reader, Session, 'id = ?', [sessionId]);
         if (!canSend(session)) return;
-        const now = clock.now().getTime();
-        const rest = rests.get(sessionId);
-        if (rest && rest.until > now) return lanes.comeBack(sessionId, rest.until - now);
-        const message = await nextDue(session, now);
+        const restMs = (rests.get(sessionId)?.until ?? 0) - clock.monotonic();
+        if (restMs > 0) return lanes.comeBack(sessionId, restMs);
+        const message = await nextDue(session);
         if (!message) return;
-        if (message.expiresAt && message.expiresAt.getTime() <= now) {
-          await change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' });
+        if (message.expiresAt && message.expiresAt.getTime() <= clock.now().getTime()) {
+          await isolated(message, () => change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' }));
           continue;
         }
-        const claimed = await claim(message, outcome);
-        outcome = null;
+        const claimed = await isolated(message, () => claim(message));
         if (claimed === 'busy') return;
-        if (claimed === 'gone') continue;
+        if (typeof claimed === 'string') continue;
         failPoint('claim.committed');
-        outcome = await handOver(claimed, message, false);
+        const outcome = await handOver(claimed, message, false);
+        outcomes.add(sessionId, outcome);
+        if (!outcome.joins) await outcomes.settle(sessionId);
       }
     } finally {
       // Also after a claim that failed: that the one before has left is known, and known once.
-      await commit(outcome);
+      await outcomes.settle(sessionId);
     }
   }
 
-  async function commit(outcome: Write | null): Promise<void> {
-    if (!outcome) return;
-    await database.write.run(outcome);
-    failPoint('outcome.committed');
+  /**
+   * Runs one step on one message. When it fails although the database works, the message is at fault: its chat is set aside, so that the
+   * session's other chats go on and the order within the chat stays.
+   */
+  async function isolated<T>(message: Message, step: () => Promise<T>): Promise<T | 'failed'> {
+    const name = `${message.sessionId} ${message.chatId}`;
+    try {
+      const result = await step();
+      setAside.delete(name);
+      return result;
+    } catch (error) {
+      await database.write.run((tx) => holdRows(tx, Session, [message.sessionId]));
+      const inMs = setAside.add(name);
+      lanes.comeBack(message.sessionId, inMs);
+      log.error('A message could not be claimed; its chat is tried again later and the others go on.', {
+        messageId: message.id,
+        sessionId: message.sessionId,
+        inMs,
+        ...errorFields(error),
+      });
+      const { id: subject, accountId, sessionId } = message;
+      parts.report?.({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
+      return 'failed';
+    }
   }
 
   /** The oldest due message that the pace lets go now. When it holds all of them back, it says so on the row and comes back in time. */
-  async function nextDue(session: Session, now: number): Promise<Message | null> {
-    const { id: sessionId, settings } = session;
-    const forSession = pacing.waitMs(sessionId, settings.pacing, now);
-    const { chats, soonestMs } = pacing.resting(sessionId, now);
-    const message = forSession > 0 ? null : await oldestDue(sessionId, now, chats);
-    if (message || (forSession === 0 && chats.length === 0)) return message;
-    const held = await oldestDue(sessionId, now, []);
+  async function nextDue(session: Session): Promise<Message | null> {
+    const { id: sessionId } = session;
+    const pace = await pacing.look(database.reader, session, steadyMs());
+    if (pace.isAhead) {
+      await database.write.run(async (tx) => {
+        await holdRows(tx, Session, [sessionId]);
+        await pacing.rebase(tx, sessionId, steadyMs());
+      });
+      return nextDue(session);
+    }
+    const message = pace.waitMs > 0 ? null : await oldestDue(sessionId, pace.restedChats);
+    if (message || pace.isFree) return message;
+    const held = await oldestDue(sessionId, { condition: '1 = 1', parameters: [] });
     if (!held) return null;
+    const waitMs = pace.waitMs > 0 ? pace.waitMs : await pace.firstChatMs();
+    // Not held by the pace any more, or accepted meanwhile: the next look finds it.
+    if (waitMs === null) return pace.waitMs > 0 ? null : held;
     if (held.reasonCode !== 'PACING')
       await database.write.run((tx) =>
         updateRows(tx, Message, { id: held.id, status: 'queued' }, { reasonCode: 'PACING', reasonText: null }),
       );
-    lanes.comeBack(sessionId, forSession > 0 ? forSession : soonestMs);
+    lanes.comeBack(sessionId, waitMs);
     return null;
   }
 
   /** The one accepted first: ids sort in the order of their making. */
-  async function oldestDue(sessionId: string, now: number, except: readonly string[]): Promise<Message | null> {
-    const { condition, parameter } = notAmong(database.reader, 'chatId', except);
+  async function oldestDue(
+    sessionId: string,
+    rested: { condition: string; parameters: readonly unknown[] },
+  ): Promise<Message | null> {
+    const prefix = `${sessionId} `;
+    const apart = setAside.list().flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+    const others = apart.length > 0 ? notAmong(database.reader, 'chatId', apart) : null;
+    const condition = others ? `${rested.condition} AND ${others.condition}` : rested.condition;
+    const parameters = others ? [...rested.parameters, others.parameter] : rested.parameters;
     const oldest = async (due: string, values: readonly unknown[]): Promise<Message | undefined> =>
       (
         await readRows(
           database.reader,
           Message,
           `status = 'queued' AND "sessionId" = ? AND ${due} AND ${condition} ORDER BY "nextAttemptAt", id LIMIT 1`,
-          [sessionId, ...values, parameter],
+          [sessionId, ...values, ...parameters],
         )
       )[0];
     // Two questions, both in the order of the index `messages_due`: one with OR, or by id alone, would look through the queue for every send.
     const fresh = await oldest('"nextAttemptAt" IS NULL', []);
-    const again = await oldest('"nextAttemptAt" <= ?', [now]);
+    const again = await oldest('"nextAttemptAt" <= ?', [clock.now().getTime()]);
     if (again && fresh) return again.id < fresh.id ? again : fresh;
     return again ?? fresh ?? null;
   }
 
   /**
    * One conditional update, committed with its event before anything leaves: from here on a crash leaves a message that is known to
-   * have perhaps left. `gone`: somebody else moved it. `busy`: something of this session is in flight, perhaps from another backend.
+   * have perhaps left. The outcome of the session's previous message, when there is one, commits with it. `gone`: somebody else moved
+   * it. `busy`: something of this session is in flight, perhaps from another backend. `paced`: another backend has used up the pace.
    */
-  async function claim(message: Message, before: Write | null): Promise<Session | 'gone' | 'busy'> {
-    const claimed = await database.write.run(async (tx) => {
-      await holdRows(tx, Session, [message.sessionId]);
-      await before?.(tx);
-      const [session = null] = await readRows(tx.manager, Session, 'id = ?', [message.sessionId]);
-      if (!canSend(session)) return 'busy';
-      if (await isInFlight(tx, session.id)) return 'busy';
-      const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs), epoch: session.leaseEpoch };
-      const more = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
-      const isMine = await state.move(tx, message, 'sending', { from: ['queued'], more });
-      failPoint('claim.written');
-      return isMine ? session : 'gone';
-    });
-    if (before) failPoint('outcome.committed');
+  async function claim(message: Message): Promise<Session | 'gone' | 'busy' | 'paced'> {
+    const { sessionId } = message;
+    const before = outcomes.of(sessionId);
+    // Closes: the commit succeeds, its answer is lost, and a poll takes the claim over while this call still waits for the answer.
+    inFlight.add(message.id);
+    let claimed: Session | 'gone' | 'busy' | 'paced' = 'gone';
+    try {
+      claimed = await database.write.run(async (tx) => {
+        await holdRows(tx, Session, [sessionId]);
+        await before?.write(tx);
+        const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
+        if (!canSend(session)) return 'busy';
+        if (await isInFlight(tx, session.id)) return 'busy';
+        if (!(await pacing.claim(tx, session, message.id, steadyMs()))) return 'paced';
+        const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs), epoch: session.leaseEpoch };
+        const more = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
+        const isMine = await state.move(tx, message, 'sending', { from: ['queued'], more });
+        failPoint('claim.written');
+        return isMine ? session : 'gone';
+      });
+    } finally {
+      if (typeof claimed === 'string') inFlight.delete(message.id);
+    }
+    if (before) outcomes.done(sessionId, before);
     return claimed;
   }
 
@@ -206,125 +298,196 @@ export function createDispatcher(parts: {
   }
 
   /**
-   * Gives what is still to be written, when the message has left; everything else it writes itself. `repeated`: an earlier call for the
-   * same claim may have reached the worker, so that a refusal of this one proves nothing.
+   * Makes the call and returns what is to be written. `repeated`: an earlier call for the same claim may have reached the worker, so that a
+   * refusal of this one proves nothing.
    */
-  async function handOver(session: Session, message: Message, repeated: boolean): Promise<Write | null> {
-    if (!repeated) pacing.note(session.id, message.chatId, session.settings.pacing, clock.now().getTime());
-    const result = await wayOut.deliver(session, message, !repeated && message.attempts === 1);
+  async function handOver(session: Session, message: Message, repeated: boolean): Promise<Outcome> {
+    const isFirst = !repeated && message.attempts === 1;
+    const result = await wayOut.deliver(session, message, isFirst).catch((error: unknown): Delivery => {
+      log.error('A message could not be handed over; it is uncertain and is looked up.', {
+        messageId: message.id,
+        ...errorFields(error),
+      });
+      return { outcome: 'unknown' };
+    });
     failPoint('outcome.heard');
     if (result.outcome !== 'refused') rests.delete(session.id);
+    const outcome = writeOf(session, message, result, repeated);
+    const write = async (tx: Transaction): Promise<void> => {
+      if (session.settings.pacing.perMinute > 0) {
+        await holdRows(tx, Session, [session.id]);
+        await pacing.ended(tx, session, message.id, steadyMs());
+      }
+      await outcome(tx);
+    };
+    return { messageId: message.id, joins: result.outcome === 'sent', write };
+  }
+
+  /** The write of an outcome. It works on a copy of the row each time, because it may run again after a commit that failed. */
+  function writeOf(session: Session, message: Message, result: Delivery, repeated: boolean): Outcome['write'] {
+    const mine = { leaseOwner: owner };
+    const doubt =
+      (reason: MessageReason): Outcome['write'] =>
+      (tx) =>
+        doubts.raise(tx, { ...message }, reason, mine);
+    const moves =
+      (to: Message['status'], how: Move): Outcome['write'] =>
+      async (tx) =>
+        void (await state.move(tx, { ...message }, to, { from: ['sending'], where: mine, ...how }));
     switch (result.outcome) {
-      case 'sent':
-        return (tx) =>
-          state.acknowledge(tx, message, Math.max(1, result.ack), { whatsappId: result.whatsappId, at: new Date(result.at) });
+      case 'sent': {
+        const { whatsappId, ack, at } = result;
+        return (tx) => state.acknowledge(tx, { ...message }, Math.max(1, ack), { whatsappId, at: new Date(at) });
+      }
       case 'failed':
-        await settleFailure(message, result.reason, result.message, result.retryable);
-        break;
+        return moves(...failureOf(message, result));
       case 'uncertain':
-        await doubts.raise(message, result.reason, { leaseOwner: owner });
-        break;
+        return doubt(result.reason);
       case 'unknown':
-        await doubts.raise(message, 'TIMEOUT_AFTER_HANDOVER', { leaseOwner: owner });
-        break;
+        return doubt('TIMEOUT_AFTER_HANDOVER');
       case 'refused':
-        if (repeated) await doubts.raise(message, 'CRASHED_DURING_SEND', { leaseOwner: owner });
-        else await putBack(message, result.reason);
-        break;
+        if (repeated) return doubt('CRASHED_DURING_SEND');
+        rest(session.id);
+        // Nothing left: it keeps its place in its chat and does not count as an attempt.
+        return moves('queued', { reason: result.reason, more: { attempts: message.attempts - 1 } });
       case 'sending':
-        await database.write.run((tx) =>
-          updateRows(tx, Message, { id: message.id, status: 'sending', leaseOwner: owner }, { leaseExpiresAt: time(askAgainMs) }),
-        );
+        askAgainAt.set(message.id, clock.monotonic() + askAgainMs);
+        return async (tx) =>
+          void (await updateRows(
+            tx,
+            Message,
+            { id: message.id, status: 'sending', leaseOwner: owner },
+            { leaseExpiresAt: time(askAgainMs) },
+          ));
     }
-    failPoint('outcome.committed');
-    return null;
   }
 
-  async function settleFailure(message: Message, reason: MessageReason, detail: string, retryable: boolean): Promise<void> {
-    const mine = { from: ['sending'], where: { leaseOwner: owner }, detail } as const;
-    if (!retryable) return void (await change(message, 'failed', { ...mine, reason }));
-    if (message.attempts > options.maxRetries)
-      return void (await change(message, 'failed', { ...mine, reason: 'RETRIES_EXHAUSTED' }));
-    const at = time(options.retryIntervalMs * 2 ** (message.attempts - 1));
-    await change(message, 'queued', { ...mine, reason: 'RETRY_SCHEDULED', more: { nextAttemptAt: at } });
+  function failureOf(message: Message, result: Extract<Delivery, { outcome: 'failed' }>): [Message['status'], Move] {
+    const { reason, message: detail, retryable } = result;
+    if (!retryable) return ['failed', { detail, reason }];
+    if (message.attempts > options.maxRetries) return ['failed', { detail, reason: 'RETRIES_EXHAUSTED' }];
+    const nextAttemptAt = time(options.retryIntervalMs * 2 ** (message.attempts - 1));
+    return ['queued', { detail, reason: 'RETRY_SCHEDULED', more: { nextAttemptAt } }];
   }
 
-  /** Nothing left: it keeps its place in its chat and does not count as an attempt. The session rests, so that a worker that is away is not hammered. */
-  async function putBack(message: Message, reason: MessageReason): Promise<void> {
-    const { sessionId, attempts } = message;
+  /** The session rests, so that a worker that is away is not called again and again. */
+  function rest(sessionId: string): void {
     const ms = Math.min(restMs.longest, (rests.get(sessionId)?.ms ?? restMs.first / 2) * 2);
-    rests.set(sessionId, { until: clock.now().getTime() + ms, ms });
-    await change(message, 'queued', {
-      from: ['sending'],
-      where: { leaseOwner: owner },
-      reason,
-      more: { attempts: attempts - 1 },
-    });
+    rests.set(sessionId, { until: clock.monotonic() + ms, ms });
   }
 
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
     database.write.run((tx) => state.move(tx, message, to, how));
 
-  /** A backend that is gone will not end its claims, however long their leases are. */
-  async function releaseOrphans(): Promise<void> {
-    const claims = await select<{ leaseOwner: string | null }>(
-      database.reader,
-      'SELECT DISTINCT "leaseOwner" FROM messages WHERE status = \'sending\' AND "leaseOwner" <> ?',
-      [owner],
-    );
-    const owners = claims.flatMap(({ leaseOwner }) => leaseOwner ?? []);
-    if (owners.length === 0) return;
-    const gone = await presence.gone(owners);
-    if (gone.length === 0) return;
-    await database.write.run((tx) =>
-      updateRows(tx, Message, { status: 'sending', leaseOwner: In(gone) }, { leaseExpiresAt: time() }),
-    );
-  }
-
-  /** Claims whose lease ran out: their backend died, or the worker said that the first call still runs. */
+  /** Takes over the claims that nobody works on: of backends that are gone, those whose lease ran out, and those of our own that we do not know. */
   async function recover(): Promise<void> {
-    await releaseOrphans();
-    const left = await rows.find({
-      where: { status: 'sending', leaseExpiresAt: LessThanOrEqual(time()) },
-      order: { createdAt: 'ASC' },
-      take: 100,
-    });
-    for (const message of left) lanes.run(message.sessionId, () => takeOver(message));
+    const { rows } = await runStatement(database.reader, claimsSql, []);
+    const claims = rows as Claim[];
+    const others = [...new Set(claims.flatMap(({ leaseOwner }) => (leaseOwner && leaseOwner !== owner ? [leaseOwner] : [])))];
+    const gone = new Set(others.length > 0 ? await presence.gone(others) : []);
+    const now = clock.now().getTime();
+    for (const id of askAgainAt.keys()) if (!claims.some((one) => one.id === id)) askAgainAt.delete(id);
+    for (const { id, sessionId, leaseOwner, leaseExpiresAt } of claims) {
+      const ends = Number(leaseExpiresAt ?? 0);
+      if (leaseOwner === owner) {
+        if (!inFlight.has(id) && (askAgainAt.get(id) ?? 0) <= clock.monotonic())
+          lanes.run(sessionId, () => takeOver(id, sessionId, owner));
+      } else if (leaseOwner === null || gone.has(leaseOwner) || ends <= now)
+        lanes.run(sessionId, () => takeOver(id, sessionId, leaseOwner));
+      else if (ends > now + options.leaseMs + clockSkewMs) await shorten(id, leaseOwner);
+    }
   }
 
-  async function takeOver(message: Message): Promise<void> {
-    const ranOut = { leaseExpiresAt: LessThanOrEqual(time()) };
-    const session = await database.write.run(async (tx) => {
-      const row = await tx.manager.findOneBy(Session, { id: message.sessionId });
-      if (!canSend(row) || row.leaseEpoch !== message.epoch) return null;
-      const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs) };
-      const taken = await updateRows(tx, Message, { id: message.id, status: 'sending', ...ranOut }, lease);
-      return taken === 1 ? row : null;
-    });
-    if (session) await commit(await handOver(session, message, true));
+  /** No lease is longer than this one: a clock was set back since it was written. */
+  async function shorten(id: string, leaseOwner: string): Promise<void> {
+    await database.write.run((tx) =>
+      updateRows(tx, Message, { id, status: 'sending', leaseOwner }, { leaseExpiresAt: time(options.leaseMs) }),
+    );
+  }
+
+  async function takeOver(id: string, sessionId: string, from: string | null): Promise<void> {
+    await outcomes.settle(sessionId);
+    if (stopped || inFlight.has(id)) return;
+    inFlight.add(id);
+    let taken: { session: Session; message: Message } | null = null;
+    try {
+      taken = await database.write.run((tx) => takeLease(tx, id, sessionId, from));
+    } finally {
+      if (!taken) inFlight.delete(id);
+    }
+    if (!taken) return;
+    outcomes.add(sessionId, await handOver(taken.session, taken.message, true));
+    await outcomes.settle(sessionId);
+  }
+
+  /** Null when there is nothing to call: it was moved or taken meanwhile, its pace does not allow it now, or nobody could answer for it. */
+  async function takeLease(
+    tx: Transaction,
+    id: string,
+    sessionId: string,
+    from: string | null,
+  ): Promise<{ session: Session; message: Message } | null> {
+    await holdRows(tx, Session, [sessionId]);
+    const [message] = await readRows(tx.manager, Message, 'id = ?', [id]);
+    if (message?.status !== 'sending' || message.leaseOwner !== from) return null;
+    const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
+    const where = { leaseOwner: from ?? IsNull() };
     // Without a connection, or with another worker, nobody can answer for the first call; the doubt waits for the session.
-    else await doubts.raise(message, 'CRASHED_DURING_SEND', ranOut);
+    if (!canSend(session) || session.leaseEpoch !== message.epoch) {
+      await doubts.raise(tx, message, 'CRASHED_DURING_SEND', where);
+      return null;
+    }
+    // The call may be what hands the message over: it counts, unless its claim was counted within this window.
+    const claimedAgoMs = clock.now().getTime() + options.leaseMs - (message.leaseExpiresAt?.getTime() ?? 0);
+    const isCounted = askAgainAt.has(id) || (claimedAgoMs >= 0 && claimedAgoMs < countedForMs);
+    if (!isCounted && !(await pacing.claim(tx, session, id, steadyMs()))) return null;
+    const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs) };
+    const taken = await updateRows(tx, Message, { id, status: 'sending', ...where }, lease);
+    return taken === 1 ? { session, message: Object.assign(message, lease) } : null;
   }
 
+  /** Brings forward retries that a clock set back has left further ahead than their schedule allows. */
+  async function correctRetries(): Promise<void> {
+    const now = clock.now().getTime();
+    const interval = options.retryIntervalMs;
+    const { rows } = await runStatement(database.reader, aheadSql, [now + interval, now, interval]);
+    for (const { id } of rows as { id: string }[])
+      await database.write.run((tx) => runStatement(tx.manager, correctSql, [now, interval, id, now, interval]));
+  }
+
+  async function wakeDue(): Promise<void> {
+    const { rows } = await runStatement(database.reader, dueSql, [clock.now().getTime()]);
+    for (const { id } of rows as { id: string }[]) lanes.wake(id);
+  }
+
+  /** One look through the outbox. A part that fails does not keep the others from their turn. */
   async function poll(): Promise<void> {
-    await recover();
-    await doubts.end();
+    polls += 1;
+    await attempt('Claims could not be looked through; it is tried again.', recover);
+    await attempt('Messages that ended could not be looked through; it is tried again.', doubts.end);
+    if (polls % correctEveryPolls === 1)
+      await attempt('Retry times could not be compared with the clock; it is tried again.', correctRetries);
     // Lookups wait for pages; nothing else of the outbox waits for them.
-    clearing ??= doubts
-      .clear(() => stopped)
-      .catch((error: unknown) => log.error('Doubts could not be looked into; it is tried again.', errorFields(error)))
-      .finally(() => (clearing = null));
-    const { rows: due } = await runStatement(database.reader, dueSql, [clock.now().getTime()]);
-    for (const { id } of due as { id: string }[]) lanes.wake(id);
+    clearing ??= attempt('Uncertain messages could not be looked up; it is tried again.', () =>
+      doubts.clear(() => stopped),
+    ).finally(() => (clearing = null));
+    for (const sessionId of outcomes.sessions()) lanes.wake(sessionId);
+    await attempt('The outbox could not be looked through; it is tried again.', wakeDue);
+  }
+
+  async function attempt(failure: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      log.error(failure, errorFields(error));
+    }
   }
 
   function schedule(): void {
     pollTimer = setTimeout(() => {
-      polling = poll()
-        .catch((error: unknown) => log.error('The outbox could not be looked through; it is tried again.', errorFields(error)))
-        .finally(() => {
-          if (!stopped) schedule();
-        });
+      polling = poll().finally(() => {
+        if (!stopped) schedule();
+      });
     }, options.pollMs);
   }
 

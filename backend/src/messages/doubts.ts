@@ -1,13 +1,17 @@
 import { doubtReasons, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { In, IsNull, LessThanOrEqual, type FindOptionsWhere } from 'typeorm';
+import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { readRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isDatabaseDown } from '../db/trouble.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
+import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
+import { errorFields, type Log } from '../lib/log.js';
+import { createSetAside } from '../lib/set-aside.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import type { MessageState, Move } from './state.js';
@@ -16,9 +20,17 @@ export type Found = { found: true; whatsappId: string; ack: number } | { found: 
 
 /** A lookup that gets no answer at all is asked for so long beyond the grace time before the policy decides. Milliseconds. */
 const silentMs = 10 * 60_000;
-const together = 50;
-/** After a lookup that failed because of the message itself. Milliseconds. */
-const failedAgainMs = 60_000;
+/** As many of one session are looked up in one round. */
+const perSession = 10;
+/** No lookup is planned further ahead than this. What is, was planned before the clock was set back, and is due. */
+const longestPlanMs = 15_000;
+
+/** Connected sessions with a lookup that is due, and deleted ones with anything left. Others are not asked: their rows wait without cost. */
+const dueSql = `SELECT s.id FROM sessions s WHERE (s.status = 'connected' OR s."deletedAt" IS NOT NULL) AND (
+  EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)
+  OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" > ?))`;
+const dueOfSession = `status = 'uncertain' AND "sessionId" = ? AND ("nextAttemptAt" <= ? OR "nextAttemptAt" > ?)
+  ORDER BY "nextAttemptAt" LIMIT ${perSession}`;
 
 /**
  * Messages whose outcome nobody knows, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
@@ -41,6 +53,7 @@ export function createDoubts({
   database,
   state,
   clock,
+  log,
   lookup,
   options,
   report = () => undefined,
@@ -48,6 +61,7 @@ export function createDoubts({
   database: Database;
   state: MessageState;
   clock: Clock;
+  log: Log;
   lookup: (session: Session, message: Message) => Promise<Found | null>;
   options: { graceMs: number; maxRetries: number };
   report?: ReportFailure | undefined;
@@ -55,9 +69,11 @@ export function createDoubts({
   const rows = database.reader.getRepository(Message);
   const lookEveryMs = Math.max(100, Math.min(2_000, options.graceMs / 2));
   const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
+  /** Sessions whose time of connection is ahead of the clock, and when that was first seen. Monotonic milliseconds. */
+  const connectedAhead = new Map<string, { connectedAt: number; seenAt: number }>();
+  /** Messages whose step failed, which are left alone for a while so that they do not stop the others. */
+  const setAside = createSetAside(clock);
   let polls = 0;
-  /** Until when a message that failed by itself is left alone. */
-  const failedUntil = new Map<string, number>();
 
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
     database.write.run((tx) => state.move(tx, message, to, how));
@@ -67,20 +83,13 @@ export function createDoubts({
       updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: time(inMs) }),
     ));
 
-  /** A message that fails by itself is reported and tried again later; those behind it go on. Trouble of the database ends the pass. */
-  async function isolate(message: Message, work: () => Promise<unknown>): Promise<void> {
-    if ((failedUntil.get(message.id) ?? 0) > performance.now()) return;
-    failedUntil.delete(message.id);
-    try {
-      await work();
-    } catch (error) {
-      if (isDatabaseTrouble(error)) throw error;
-      failedUntil.set(message.id, performance.now() + failedAgainMs);
-      const { id: subject, accountId, sessionId } = message;
-      report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
-      const later = { nextAttemptAt: time(failedAgainMs) };
-      await database.write.run((tx) => updateRows(tx, Message, { id: message.id, status: 'uncertain' }, later));
-    }
+  /** A message that fails by itself is reported and left alone for a while; those behind it go on. Trouble of the database is no message's own. */
+  function leaveAlone(message: Message, error: unknown, sentence: string): void {
+    setAside.add(message.id);
+    log.error(sentence, { messageId: message.id, ...errorFields(error) });
+    if (isDatabaseDown(error)) return;
+    const { id: subject, accountId, sessionId } = message;
+    report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
   }
 
   async function clearOne(session: Session, message: Message): Promise<void> {
@@ -94,11 +103,33 @@ export function createDoubts({
       return lookAgain(message, lookEveryMs);
     }
     const now = clock.now().getTime();
-    const graceEnds = Math.max(message.leaseExpiresAt?.getTime() ?? 0, (session.connectedAt?.getTime() ?? now) + options.graceMs);
+    const graceEnds = Math.max(await graceOf(message, now), now + graceLeftMs(session, now));
     if (now < graceEnds) return lookAgain(message, Math.min(lookEveryMs, graceEnds - now));
     if (found?.proven) return afterProof(message);
     if (found === null && now < graceEnds + silentMs) return lookAgain(message, 10_000);
     await byPolicy(message);
+  }
+
+  /** When the grace time of this message ends. One that is too far ahead is from before the clock was set back: it starts over now. */
+  async function graceOf(message: Message, now: number): Promise<number> {
+    const stored = message.leaseExpiresAt?.getTime() ?? 0;
+    if (stored <= now + options.graceMs) return stored;
+    const leaseExpiresAt = new Date(now + options.graceMs);
+    await database.write.run((tx) => updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { leaseExpiresAt }));
+    return leaseExpiresAt.getTime();
+  }
+
+  /** How much of the grace time is left since the session connected; counted from the first look where the clock was set back since then. */
+  function graceLeftMs(session: Session, now: number): number {
+    const connectedAt = session.connectedAt?.getTime() ?? now;
+    if (connectedAt <= now) {
+      connectedAhead.delete(session.id);
+      return connectedAt + options.graceMs - now;
+    }
+    const monotonic = clock.monotonic();
+    let known = connectedAhead.get(session.id);
+    if (known?.connectedAt !== connectedAt) connectedAhead.set(session.id, (known = { connectedAt, seenAt: monotonic }));
+    return known.seenAt + options.graceMs - monotonic;
   }
 
   /** No attempt left: it is sent again, unless it came to its end in the meantime. */
@@ -130,33 +161,33 @@ export function createDoubts({
   const hold = (message: Message): Promise<boolean> => database.write.run((tx) => state.hold(tx, message, 'HELD_BY_POLICY'));
 
   return {
-    /** From `sending` on, under the conditions of whoever had it in hand. */
-    async raise(message: Message, reason: MessageReason, where: FindOptionsWhere<Message>): Promise<void> {
+    /** Moves a message from `sending` to `uncertain`, under the conditions of whoever was handing it over. */
+    async raise(tx: Transaction, message: Message, reason: MessageReason, where: FindOptionsWhere<Message>): Promise<void> {
       const more = { nextAttemptAt: time(), leaseExpiresAt: time(options.graceMs) };
-      await change(message, 'uncertain', { from: ['sending'], where, reason, more });
+      await state.move(tx, message, 'uncertain', { from: ['sending'], where, reason, more });
     },
-    /** Looks up what is due of connected sessions. */
+    /** Looks up what is due of connected sessions. A session whose page is slow, and a message whose step fails, hold up themselves only. */
     async clear(isStopped: () => boolean): Promise<void> {
-      const doubts = await rows.find({
-        where: { status: 'uncertain', nextAttemptAt: LessThanOrEqual(time()) },
-        order: { nextAttemptAt: 'ASC' },
-        take: together,
-      });
-      if (doubts.length === 0) return;
-      const found = await database.reader.getRepository(Session).findBy({ id: In(doubts.map((message) => message.sessionId)) });
-      const sessions = new Map(found.map((session) => [session.id, session]));
+      const now = clock.now().getTime();
+      const { rows: due } = await runStatement(database.reader, dueSql, [now, now + longestPlanMs]);
       const ofSession = async (id: string): Promise<void> => {
-        const session = sessions.get(id);
-        for (const message of doubts.filter((candidate) => candidate.sessionId === id)) {
+        const [session = null] = await readRows(database.reader, Session, 'id = ?', [id]);
+        for (const message of await readRows(database.reader, Message, dueOfSession, [id, now, now + longestPlanMs])) {
           if (isStopped()) return;
-          await isolate(message, () => {
-            if (!session || session.deletedAt) return hold(message);
-            return session.status === 'connected' ? clearOne(session, message) : lookAgain(message, 1_000);
-          });
+          if (setAside.has(message.id)) continue;
+          try {
+            if (!session || session.deletedAt) await hold(message);
+            else if (session.status === 'connected') await clearOne(session, message);
+            else return;
+            setAside.delete(message.id);
+          } catch (error) {
+            leaveAlone(message, error, 'An uncertain message could not be looked up; it is tried again later.');
+          }
         }
       };
-      // A page that is slow to answer holds up the doubts of its own session alone.
-      await Promise.all([...new Set(doubts.map((message) => message.sessionId))].map(ofSession));
+      const results = await Promise.allSettled((due as { id: string }[]).map(({ id }) => ofSession(id)));
+      const failed = results.find((result) => result.status === 'rejected');
+      if (failed) throw failed.reason;
     },
     /** The session is back: what was held is looked up once more, in the history that it has now. */
     async reopen(sessionId: string): Promise<void> {
@@ -164,16 +195,24 @@ export function createDoubts({
         updateRows(tx, Message, { sessionId, status: 'uncertain', nextAttemptAt: IsNull() }, { nextAttemptAt: time() }),
       );
     },
-    /** What waited too long, and what waits for a session that is deleted. */
+    /** Ends what waited too long, and what waits for a session that is deleted. */
     async end(): Promise<void> {
+      const end = async (message: Message, reason: MessageReason): Promise<void> => {
+        if (setAside.has(message.id)) return;
+        try {
+          await change(message, 'failed', { from: ['queued'], reason });
+          setAside.delete(message.id);
+        } catch (error) {
+          leaveAlone(message, error, 'A message could not be ended; it is tried again later.');
+        }
+      };
       const late = await readRows(
         database.reader,
         Message,
         `status = 'queued' AND "expiresAt" <= ? ORDER BY "expiresAt" LIMIT 200`,
         [time()],
       );
-      for (const message of late)
-        await isolate(message, () => change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' }));
+      for (const message of late) await end(message, 'EXPIRED');
       polls += 1;
       if (polls % 10 !== 1) return;
       const gone = await select<{ id: string }>(
@@ -183,8 +222,7 @@ export function createDoubts({
       );
       for (const { id } of gone) {
         const left = await rows.find({ where: { sessionId: id, status: 'queued' }, take: 500 });
-        for (const message of left)
-          await isolate(message, () => change(message, 'failed', { from: ['queued'], reason: 'SESSION_DELETED' }));
+        for (const message of left) await end(message, 'SESSION_DELETED');
       }
     },
   };

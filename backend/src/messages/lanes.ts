@@ -30,6 +30,7 @@ export function createLanes({ drain, log }: { drain: (sessionId: string) => Prom
     wake,
     /** Wakes the session in so many milliseconds; a later call replaces an earlier one. */
     comeBack(sessionId: string, ms: number): void {
+      if (stopped) return;
       clearTimeout(timers.get(sessionId));
       const timer = setTimeout(() => {
         timers.delete(sessionId);
@@ -37,7 +38,7 @@ export function createLanes({ drain, log }: { drain: (sessionId: string) => Prom
       }, ms);
       timers.set(sessionId, timer);
     },
-    /** Resolves when what runs has ended. */
+    /** Resolves when what runs has ended; nothing starts any more. */
     async stop(): Promise<void> {
       stopped = true;
       for (const timer of timers.values()) clearTimeout(timer);

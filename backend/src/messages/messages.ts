@@ -59,7 +59,7 @@ export function createMessages({
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
-  const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: () => clock.now().getTime() });
+  const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
   const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
   let isClosing = false;
@@ -67,11 +67,15 @@ export function createMessages({
     if (event.messageId) for (const wake of waiting.get(event.messageId) ?? []) wake();
   });
 
+  let lastIdMs = 0;
+  /** The time that a new id carries. It never goes back, so that ids sort in the order of acceptance after the clock was set back. */
+  const idMs = (nowMs: number): number => (lastIdMs = nowMs >= lastIdMs ? nowMs : lastIdMs + 1);
+
   /** Accepts a message: when this resolves, it is on disk, and whatever crashes it ends in one true state. */
   async function accept(session: Session, wish: NewMessage, key: IdempotencyKey | null): Promise<Message> {
     requireConnected(session, wish.options.queueIfOffline);
     const now = clock.now();
-    const message = newRow(newId(now.getTime()), session, wish, now);
+    const message = newRow(newId(idMs(now.getTime())), session, wish, now);
     if ((await storageOf(session)) === 'metadata') contents.hide(message);
     await take({ session, message, key, file: wish.file });
     return message;
@@ -151,7 +155,7 @@ export function createMessages({
 
     /** The message once it is sent, failed or in doubt, or as it is when the time is up. A caller that hangs up changes nothing. */
     async outcome(id: string, waitMs: number): Promise<Message> {
-      const until = Date.now() + waitMs;
+      const until = performance.now() + waitMs;
       for (;;) {
         let wake = (): void => undefined;
         const woken = new Promise<void>((resolve) => (wake = resolve));
@@ -160,7 +164,7 @@ export function createMessages({
         try {
           const [message] = await readRows(database.reader, Message, 'id = ?', [id]);
           if (!message) throw new AppError('MESSAGE_NOT_FOUND');
-          const left = until - Date.now();
+          const left = until - performance.now();
           if (left <= 0 || isClosing || !['queued', 'sending'].includes(message.status)) return message;
           // Another backend may have sent it, whose events this one does not hear: look again now and then.
           const timer = setTimeout(wake, Math.min(left, 500));

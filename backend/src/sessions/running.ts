@@ -116,12 +116,12 @@ export function createRunning({
 
   /** Waits until there is something to show: a code, a connection, or an end. Gives the row as it is then. */
   async function settled(id: string, waitMs: number): Promise<Session> {
-    for (const until = Date.now() + waitMs; ; await sleep(40)) {
+    for (const until = performance.now() + waitMs; ; await sleep(40)) {
       const row = await fresher(id);
       const hasNews =
         presentQrText(row) !== null ||
         ['connected', 'error', 'disconnected', 'passkey_required', 'suspended'].includes(row.status);
-      if (hasNews || Date.now() >= until) return row;
+      if (hasNews || performance.now() >= until) return row;
     }
   }
 
@@ -160,10 +160,10 @@ export function createRunning({
    * down from the answer itself (`confirm` asks once more).
    */
   async function agree(id: string, seen: ObservedSession, confirm?: () => Promise<ObservedSession>): Promise<Session> {
-    for (const until = Date.now() + onTheWayMs; ; await sleep(20)) {
+    for (const until = performance.now() + onTheWayMs; ; await sleep(20)) {
       const row = await fresher(id);
       if (row.status === seen.status || row.status === 'suspended' || row.leaseEpoch !== seen.epoch) return row;
-      if (Date.now() >= until) break;
+      if (performance.now() >= until) break;
     }
     const again = confirm ? await confirm() : seen;
     return again.status === seen.status ? save(id, again) : fresher(id);

@@ -70,12 +70,12 @@ export function createWebhooks({
   /** The endpoints of an account that want anything now. Read in the transaction, and believed for a while. */
   async function activeOf(tx: Transaction, accountId: string): Promise<Webhook[]> {
     const found = known.get(accountId);
-    if (found && found.until > clock.now().getTime()) return found.list;
+    if (found && found.until > clock.monotonic()) return found.list;
     const before = changes;
     const list = await readRows(tx.manager, Webhook, '"accountId" = ? AND "deletedAt" IS NULL', [accountId]);
     const active = list.filter(({ isActive }) => isActive);
     // Closes: read before an endpoint was made, kept after it.
-    if (before === changes) known.set(accountId, { list: active, until: clock.now().getTime() + believedMs[database.dialect] });
+    if (before === changes) known.set(accountId, { list: active, until: clock.monotonic() + believedMs[database.dialect] });
     return active;
   }
   const forget = (accountId: string): void => {

@@ -1,4 +1,5 @@
 import http from 'node:http';
+import type { Readable } from 'node:stream';
 import {
   AppError,
   createClient,
@@ -120,34 +121,62 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
       }
     },
 
+    /**
+     * The file of a message, as a stream of bytes that the caller must read or destroy. Throws `FILE_TOO_LARGE` when the worker says that it
+     * is above `maxBytes`, `MEDIA_EXPIRED` when WhatsApp does not have it any more, `WORKER_UNAVAILABLE` otherwise. `signal` ends the
+     * call and the stream.
+     */
     async download(
       url: string,
       id: string,
-      body: { epoch: number; input: { whatsappId: string }; deadlineMs: number },
-    ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }> {
+      body: { epoch: number; input: { whatsappId: string; maxBytes: number }; deadlineMs: number },
+      signal: AbortSignal,
+    ): Promise<{ bytes: Readable; mimetype: string; filename: string | null }> {
       const path = `/api/session/${id}/operations/messages.downloadMedia`;
       const answer = await to(url)
-        .axios.post<ArrayBuffer>(path, body, { responseType: 'arraybuffer', timeout: body.deadlineMs + 5_000 })
+        .axios.post<Readable>(path, body, { responseType: 'stream', timeout: body.deadlineMs + 5_000, signal })
         .catch((error: { code?: string }) => {
           throw new AppError('WORKER_UNAVAILABLE', { cause: error.code ?? 'TIMEOUT' });
         });
-      const bytes = Buffer.from(answer.data);
       if (answer.status !== 200) {
-        const { error } = JSON.parse(bytes.toString() || '{}') as { error?: { code?: string } };
-        throw new AppError(
-          error?.code === 'MEDIA_EXPIRED' || error?.code === 'MEDIA_NOT_FOUND' ? 'MEDIA_EXPIRED' : 'WORKER_UNAVAILABLE',
-          { code: error?.code },
-        );
+        const code = await errorCodeOf(answer.data);
+        if (code === 'FILE_TOO_LARGE') throw new AppError('FILE_TOO_LARGE', { limit: body.input.maxBytes });
+        const isGone = code === 'MEDIA_EXPIRED' || code === 'MEDIA_NOT_FOUND';
+        throw new AppError(isGone ? 'MEDIA_EXPIRED' : 'WORKER_UNAVAILABLE', { code });
       }
-      const header = (name: string): string => decodeURIComponent(String(answer.headers[name] ?? ''));
+      const header = (name: string): string => {
+        const value = String(answer.headers[name] ?? '');
+        try {
+          return decodeURIComponent(value);
+        } catch {
+          return value; // A worker that does not encode it.
+        }
+      };
       return {
-        bytes,
+        bytes: answer.data,
         mimetype: header('x-media-type') || 'application/octet-stream',
         filename: header('x-media-filename') || null,
       };
     },
     close: (): void => agent.destroy(),
   };
+}
+
+/** The code in an error's body, of which no more than an envelope's length is read; null when there is none. */
+async function errorCodeOf(body: Readable): Promise<string | null> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > 65_536) break;
+    }
+    const { error } = JSON.parse(Buffer.concat(chunks).toString() || '{}') as { error?: { code?: string } };
+    return error?.code ?? null;
+  } catch {
+    return null; // Cut off, or not an envelope: the status says that there is no file.
+  }
 }
 
 /** 4xx and 503 of the worker: it left no record, so nothing was handed over. Everything else may have been. */

@@ -1,5 +1,5 @@
 import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared';
-import { In, IsNull, LessThan, Not } from 'typeorm';
+import { In, IsNull, LessThan, MoreThan, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among, holdRows, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
@@ -31,6 +31,8 @@ const noteIn =
     if (isDatabaseTrouble(error)) throw error;
     failed.set(sessionId, error);
   };
+/** Two backends' clocks may differ by this much before a stored time counts as wrong. */
+const clockSkewMs = 5_000;
 
 const runs = (seen: Seen | undefined): boolean => seen !== undefined && seen.status !== 'disconnected' && seen.status !== 'error';
 
@@ -71,7 +73,7 @@ export function createHeartbeats({
   report: ReportFailure;
 }) {
   const doubts = new Map<string, { status: string; updatedAt: number; beats: number }>();
-  const startedAt = clock.now().getTime();
+  const startedAt = clock.monotonic();
   let timer: NodeJS.Timeout | undefined;
   let checking: Promise<void> | null = null;
 
@@ -274,10 +276,22 @@ export function createHeartbeats({
     await tx.manager.upsert(Worker, row, ['id']);
   }
 
+  /** No lease is longer than ours: one that ends later was written before the clock was set back, and would hold its session for as long. */
+  async function shortenLeases(): Promise<void> {
+    const longest = new Date(clock.now().getTime() + leaseMs + clockSkewMs);
+    const tooLong = { leaseExpiresAt: MoreThan(longest), deletedAt: IsNull() };
+    const found = await database.reader.getRepository(Session).find({ where: tooLong, select: { id: true } });
+    for (const { id } of found) {
+      const leaseExpiresAt = new Date(clock.now().getTime() + leaseMs);
+      await database.write.run((tx) => updateRows(tx, Session, { id, leaseExpiresAt: MoreThan(longest) }, { leaseExpiresAt }));
+    }
+  }
+
   /** Sessions whose worker has not been heard of for a lease. Just after a start nobody could be heard of yet. */
   async function writeOff(): Promise<void> {
+    if (clock.monotonic() < startedAt + leaseMs) return;
+    await shortenLeases();
     const now = clock.now();
-    if (now.getTime() < startedAt + leaseMs) return;
     const lost = await database.reader.getRepository(Session).find({
       where: {
         leaseExpiresAt: LessThan(now),

@@ -25,8 +25,9 @@ export function createPlacement({
   const rows = database.reader.getRepository(Worker);
   const learned = new Map<string, string>();
 
+  /** Workers heard of lately. A heartbeat far ahead of the clock is from before the clock was set back, and says nothing. */
   const alive = async (): Promise<Worker[]> =>
-    (await rows.find()).filter((worker) => worker.lastHeartbeatAt.getTime() > clock.now().getTime() - aliveMs);
+    (await rows.find()).filter((worker) => Math.abs(clock.now().getTime() - worker.lastHeartbeatAt.getTime()) < aliveMs);
 
   async function urlOf(workerId: string): Promise<string> {
     // Past TypeORM's own way: asked for every send.

@@ -5,6 +5,7 @@ import { Limits1763700900000 } from './1763700900000-limits.js';
 import { Privacy1763701000000 } from './1763701000000-privacy.js';
 import { Webhooks1763701100000 } from './1763701100000-webhooks.js';
 import { Queues1763701200000 } from './1763701200000-queues.js';
+import { SharedLimits1763703000000 } from './1763703000000-shared-limits.js';
 import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 
@@ -17,6 +18,7 @@ export const migrations = [
   Privacy1763701000000,
   Webhooks1763701100000,
   Queues1763701200000,
+  SharedLimits1763703000000,
   Failures1763707000000,
   WorkerStatus1763708000000,
 ];

@@ -1,0 +1,65 @@
+/**
+ * The state of one sliding window as a plain value, so that every store (memory, Redis, a table) counts in the same way.
+ *
+ * Requests are kept in buckets of a sixtieth of the window. A bucket is dated by its latest request, and all of its requests count until
+ * that one is a whole window old. So the limit holds within any window, no wait is longer than the window, and room comes at most a
+ * sixtieth late. Buckets carry times instead of slot numbers: a window whose length is changed goes on with what it has counted.
+ */
+export interface Bucket {
+  /** When the latest request of this bucket came. Milliseconds. */
+  at: number;
+  count: number;
+}
+
+/** Oldest first. */
+export type WindowState = Bucket[];
+
+/** Length of a bucket. Milliseconds. */
+export const bucketMs = (windowMs: number): number => Math.max(1, Math.ceil(windowMs / 60));
+
+/**
+ * Removes what has left the window. Buckets from the future, which a clock that was set back leaves behind, are dated to `now`: they
+ * count for one window more and not until the clock has caught up.
+ */
+export function pruneWindow(state: WindowState, windowMs: number, now: number): WindowState {
+  const kept: WindowState = [];
+  for (const { at, count } of state) {
+    const clamped = Math.min(at, now);
+    if (clamped <= now - windowMs || count <= 0) continue;
+    const last = kept.at(-1);
+    if (last && last.at === clamped) last.count += count;
+    else kept.push({ at: clamped, count });
+  }
+  return kept;
+}
+
+/** Counts one request now. Expects a pruned state and changes it. */
+export function addToWindow(state: WindowState, windowMs: number, now: number): void {
+  const length = bucketMs(windowMs);
+  const last = state.at(-1);
+  if (last && Math.floor(last.at / length) === Math.floor(now / length)) {
+    last.at = now;
+    last.count += 1;
+  } else state.push({ at: now, count: 1 });
+}
+
+/** Takes back one request: the latest, because which of them is given back makes no difference to the limit. Changes the state. */
+export function takeBackFromWindow(state: WindowState): void {
+  const last = state.at(-1);
+  if (!last) return;
+  last.count -= 1;
+  if (last.count <= 0) state.pop();
+}
+
+export const totalOf = (state: WindowState): number => state.reduce((sum, { count }) => sum + count, 0);
+
+/** Milliseconds until the number of counted requests is below `limit`; 0 when it is. Expects a pruned state. */
+export function waitForRoom(state: WindowState, limit: number, windowMs: number, now: number): number {
+  let left = totalOf(state);
+  for (const { at, count } of state) {
+    if (left < limit) return 0;
+    left -= count;
+    if (left < limit) return Math.max(1, at + windowMs - now);
+  }
+  return left < limit ? 0 : windowMs;
+}

@@ -1,0 +1,147 @@
+import { createServer } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { createLoginLimit, type LoginAttempt } from '../src/accounts/login-limit.js';
+import { countedAddress } from '../src/lib/client-address.js';
+import { createLocalWindows } from '../src/lib/windows.js';
+import { databases, hasPostgres, hasRedis, password, redisUrl, startRig, type Reply, type Rig } from './support/backend.js';
+import { eventually } from './support/eventually.js';
+
+const refused = (reply: Reply): boolean => reply.status === 429 && reply.body.error?.details['scope'] === 'login';
+const login = (rig: Rig, ip: string, email: string, secret: string): Promise<Reply> =>
+  rig.call('POST', '/auth/login', { key: null, body: { email, password: secret }, headers: { 'x-forwarded-for': ip } });
+const atOnce = <T>(n: number, call: (index: number) => Promise<T>): Promise<T[]> =>
+  Promise.all(Array.from({ length: n }, (_, index) => call(index)));
+const count = (replies: readonly Reply[], status: number): number => replies.filter((reply) => reply.status === status).length;
+
+describe.each(await databases())('failed logins on %s', (database) => {
+  let rig: Rig;
+  let email: string;
+  beforeAll(async () => {
+    rig = await startRig({ database, settings: { TRUST_PROXY: '1' } });
+    email = rig.firstAdmin!.email;
+  });
+  afterAll(() => rig?.close());
+
+  test('of sixty wrong passwords at once ten are judged, and the owner still signs in from elsewhere', async () => {
+    const replies = await atOnce(60, () => login(rig, '192.0.2.1', email, 'wrong password here'));
+    expect([count(replies, 401), replies.filter(refused).length]).toEqual([10, 50]);
+    expect(Number(replies.find(refused)!.headers.get('retry-after'))).toBeLessThanOrEqual(900);
+    // Even the right password is not judged from there, and it is from any other address.
+    expect(refused(await login(rig, '192.0.2.1', email, password))).toBe(true);
+    expect((await login(rig, '192.0.2.2', email, password)).status).toBe(200);
+  }, 30_000);
+
+  test('one address has thirty over all accounts, whichever names it tries', async () => {
+    const replies = await atOnce(45, (n) => login(rig, '192.0.2.3', `nobody${n}@example.com`, 'wrong password here'));
+    expect([count(replies, 401), replies.filter(refused).length]).toEqual([30, 15]);
+  }, 30_000);
+
+  test('right passwords are never refused, however many come at once, and they clear what was mistyped before', async () => {
+    for (let n = 0; n < 9; n += 1) await login(rig, '192.0.2.4', email, 'wrong password here');
+    const replies = await atOnce(40, () => login(rig, '192.0.2.4', email, password));
+    expect(count(replies, 200)).toBe(40);
+    const wrong = await atOnce(12, () => login(rig, '192.0.2.4', email, 'wrong password here'));
+    expect(count(wrong, 401)).toBe(10);
+  }, 30_000);
+
+  test('addresses of one IPv6 network count together', async () => {
+    const replies = await atOnce(20, (n) => login(rig, `2001:db8:1:2::${n + 1}`, email, 'wrong password here'));
+    expect([count(replies, 401), replies.filter(refused).length]).toEqual([10, 10]);
+    expect((await login(rig, '2001:db8:1:3::1', email, password)).status).toBe(200);
+  }, 30_000);
+});
+
+test('the part of an address that counts: an IPv4 address in any form, a network of IPv6, and nothing throws', () => {
+  const forms: [string, string][] = [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::FFFF:c000:201', '192.0.2.1'],
+    ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+    ['2001:db8:1:2::', '2001:db8:1:2::/64'],
+    ['2001:0DB8:0001:0002::9', '2001:db8:1:2::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['::1', '::1'],
+    ['unknown', 'unknown'],
+  ];
+  for (const [address, counted] of forms) expect([address, countedAddress(address)]).toEqual([address, counted]);
+  fc.assert(
+    fc.property(fc.ipV6(), (address) => /^([0-9a-f:]+::\/64|[\d.]+|::[0-9a-f]*|[0:]+[0-9a-f]*)$/.test(countedAddress(address))),
+  );
+  fc.assert(fc.property(fc.string(), (text) => typeof countedAddress(text) === 'string'));
+});
+
+test('whatever attempts come in whatever order: no more are judged than may fail, and nobody waits for ever', async () => {
+  const attempts = fc.array(
+    fc.record({ login: fc.nat({ max: 2 }), ip: fc.nat({ max: 2 }), ends: fc.constantFrom('failed', 'succeeded', 'cancelled') }),
+    { maxLength: 80 },
+  );
+  await fc.assert(
+    fc.asyncProperty(attempts, async (list) => {
+      const limit = createLoginLimit(createLocalWindows({ monotonic: () => 0 }));
+      const failed = new Map<string, number>();
+      const judge = async ({ login: name, ip, ends }: (typeof list)[number]): Promise<void> => {
+        let attempt: LoginAttempt;
+        try {
+          attempt = await limit.begin(`${name}@example.com`, `192.0.2.${ip}`);
+        } catch {
+          return; // Refused: it was not judged.
+        }
+        await new Promise(setImmediate);
+        if (ends === 'failed') {
+          failed.set(`${name} ${ip}`, (failed.get(`${name} ${ip}`) ?? 0) + 1);
+          failed.set(`${ip}`, (failed.get(`${ip}`) ?? 0) + 1);
+          attempt.failed();
+        } else await attempt[ends as 'succeeded' | 'cancelled']();
+        // A right password forgets the failures of its account from its address.
+        if (ends === 'succeeded') failed.set(`${name} ${ip}`, 0);
+      };
+      await Promise.all(list.map(judge));
+      for (const [name, n] of failed) expect([name, n <= (name.includes(' ') ? 10 : 30)]).toEqual([name, true]);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+const isThere = await hasPostgres();
+if (!isThere) process.stderr.write('SKIPPED: logins over two backends, because nothing answers on 127.0.0.1:5432.\n');
+const stores: [string, Record<string, string>][] = [['the database', {}]];
+if (await hasRedis()) stores.push(['Redis', { REDIS_URL: redisUrl }]);
+
+(isThere ? describe : describe.skip)('two backends on one PostgreSQL', () => {
+  test.each(stores)(
+    'of wrong passwords over both at once ten are judged, counted in %s',
+    async (store, settings) => {
+      const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
+      const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
+      try {
+        const isReady = async (rig: Rig): Promise<boolean> => {
+          const { body } = await rig.call('GET', '//health', { key: null });
+          return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
+        };
+        for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
+        // Of its own, because Redis is shared with other runs of this test.
+        const { port } = await freePort();
+        const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
+        const email = one.firstAdmin!.email;
+        const replies = await atOnce(40, (n) => login(n % 2 ? one : other, ip, email, `wrong password in ${store}`));
+        expect([count(replies, 401), replies.filter(refused).length]).toEqual([10, 30]);
+        expect(refused(await login(other, ip, email, password))).toBe(true);
+        expect((await login(other, '198.51.100.7', email, password)).status).toBe(200);
+      } finally {
+        await other.close();
+        await one.close();
+      }
+    },
+    40_000,
+  );
+});
+
+async function freePort(): Promise<{ port: number }> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const address = server.address() as { port: number };
+  await new Promise((resolve) => server.close(resolve));
+  return address;
+}
