@@ -18,6 +18,7 @@ import type { mountPanel } from './admin/panel.js';
 import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
+import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
 import { createEvents } from './events/events.js';
 import { createEventLog } from './events/log.js';
@@ -103,13 +104,15 @@ export async function startBackend(
     streamTimes?: Partial<typeof defaultStreamTimes>;
     /** When what is out of date is looked through for the first time. */
     firstSweepMs?: number;
+    /** What reading through the pool inside a transaction does. */
+    guard?: GuardMode;
   } = {},
 ): Promise<Backend> {
   const clock = over.clock ?? systemClock;
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
   const log = over.log ?? createLog(config.LOG_LEVEL);
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
-  const database = await openDatabase(config.database);
+  const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
 
   const sealer = createSealer(config.encryptionKeys);
@@ -288,6 +291,7 @@ export async function startBackend(
   });
   mountHealth(http.app, {
     database,
+    holdLog: events.hold,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? windows.isShared : null,
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),

@@ -3,6 +3,7 @@ import { armFailPoints } from '@chasqui/shared/fail-point';
 import type { FirstAdmin } from './accounts/accounts.js';
 import { startBackend } from './app.js';
 import { readConfig, type Config } from './config.js';
+import { StartRefused } from './db/migrate.js';
 import { errorFields } from './lib/log.js';
 
 /** How long an orderly stop may take before the process goes all the same. */
@@ -33,7 +34,8 @@ const tellFirstAdmin = (first: FirstAdmin): void =>
 const backend = await startBackend(config, { ...panel, tellFirstAdmin }).catch((error: unknown) => {
   const { code, message, stack } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return fail('The port is taken. Stop what uses it, or set PORT to another one.');
-  return fail(message?.startsWith('Another backend') ? message : `The backend cannot start: ${stack ?? String(error)}`);
+  const isPlain = error instanceof StartRefused || message?.startsWith('Another backend');
+  return fail(isPlain ? message : `The backend cannot start: ${stack ?? String(error)}`);
 });
 
 let stopping = false;

@@ -11,7 +11,10 @@ import {
 import type { Database } from './database.js';
 import { asStored, select } from './sql.js';
 import { runStatement } from './statement.js';
+import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
+
+export { codeOf, isConflict } from './trouble.js';
 
 /** TypeORM's type for values cannot tell a JSON column from a relation; this is the one place that says so. */
 const values = <T>(row: unknown): QueryDeepPartialEntity<T> => row as QueryDeepPartialEntity<T>;
@@ -86,6 +89,32 @@ export async function upsertRows<T extends ObjectLiteral>(
     );
 }
 
+/** Inserts whole rows and leaves out those whose unique key is taken: on PostgreSQL in one statement. */
+export async function insertMissing<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  rows: readonly T[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const { connection } = tx.manager;
+  const { columns, tableName } = connection.getMetadata(entity);
+  const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
+  const into = `INSERT INTO "${tableName}" (${names})`;
+  if (connection.options.type === 'postgres')
+    return void (await runStatement(
+      tx.manager,
+      `${into} ${unnested(columns)} ON CONFLICT DO NOTHING`,
+      columnwise(connection, columns, rows),
+    ));
+  const sql = `${into} VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT DO NOTHING`;
+  for (const row of rows)
+    await runStatement(
+      tx.manager,
+      sql,
+      columns.map((column) => toStored(connection, column, row[column.propertyName]) ?? null),
+    );
+}
+
 const unnested = (columns: readonly Column[]): string =>
   `SELECT * FROM unnest(${columns.map((column) => `?::${arrayTypes[String(column.type)] ?? 'text[]'}`).join(', ')})`;
 
@@ -124,6 +153,8 @@ export async function readTogether<T extends ObjectLiteral>(
   parameters: readonly (string | boolean)[],
   also: readonly (keyof T & string)[] = [],
 ): Promise<T[]> {
+  // Asked here as well: a read that another caller has begun would not be noticed.
+  guardOf(reader)?.mustBeOutside(readerUsed);
   const metadata = reader.getMetadata(entity);
   const columns = columnsToRead(metadata, also);
   const sql = `${selectSql(metadata, columns)} WHERE ${condition}`;
@@ -303,20 +334,6 @@ function inMs<T>(where: FindOptionsWhere<T>): FindOptionsWhere<T> {
       });
   return where;
 }
-
-const conflictCodes: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
-
-/**
- * The driver's code of an error, or null. Looked up in the object alone: better-sqlite3 makes its errors with the `Error` of the realm
- * that loaded it first, so `instanceof` may not know them.
- */
-export function codeOf(error: unknown): string | null {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return null;
-  return typeof error.code === 'string' ? error.code : null;
-}
-
-/** Whether a write met a unique key that is taken. */
-export const isConflict = (error: unknown): boolean => conflictCodes.includes(codeOf(error));
 
 /**
  * Holds rows until the end of the transaction, in the order of their ids. SQLite has one transaction at a time and needs none of it.

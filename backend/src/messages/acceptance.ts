@@ -1,7 +1,8 @@
 import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
-import { insertRows, isConflict } from '../db/rows.js';
+import { insertRows } from '../db/rows.js';
+import { isConflict, isDatabaseDown } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Media, StoredFile } from '../media/media.js';
@@ -100,8 +101,8 @@ export function createAcceptance({
         else item.resolve();
       }
     } catch (error) {
-      // A key that is taken undoes all of them; alone, each gets its own answer.
-      if (isConflict(error) && items.length > 1) for (const item of items) await commit([item]);
+      // One message that cannot be stored, or whose key is taken, has undone all of them; alone, each gets its own answer.
+      if (items.length > 1 && !isDatabaseDown(error)) for (const item of items) await commit([item]);
       // Of two calls with one key on two backends the second meets the first one's record.
       else for (const item of items) item.reject(isConflict(error) && item.key ? new AppError('IDEMPOTENCY_IN_PROGRESS') : error);
     }

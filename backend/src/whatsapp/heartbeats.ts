@@ -80,7 +80,7 @@ export function createHeartbeats({
       for (const session of mine) {
         const there = seen.get(session.id);
         if (there) await note(tx, session, there, now);
-        const settings = workerSettingsOf(session, await storageOf(session));
+        const settings = workerSettingsOf(session, await storageOf(session, tx.manager));
         answer.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
         const wanted = session.desired === 'running' && session.status !== 'suspended';
         if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) continue;

@@ -9,8 +9,9 @@ import {
 import { failPoint } from '@chasqui/shared/fail-point';
 import { LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { codeOf, deleteRows, holdRows, insertIfAbsent, insertRow, readAmong, updateRows } from '../db/rows.js';
+import { deleteRows, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { databaseTrouble, hasDatabaseCode } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
@@ -102,8 +103,9 @@ export function createInbox({
   async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[]): Promise<Desk> {
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
     const ids = batch.map(({ id }) => id);
-    const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
+    // Closes: two backends are given one batch. The second waits here for the first, and then reads what that one has stored.
     await holdRows(tx, Session, sessionIds);
+    const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
     const sessions = await readSessions(tx, sessionIds);
     const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
       (row) => row.workerId === workerId,
@@ -150,7 +152,7 @@ export function createInbox({
       log.error('An event of a worker does not fit its schema.', { eventId: event.id, type: event.type, fields });
       return 'VALIDATION_FAILED';
     }
-    const isBare = (await storageOf(session)) === 'metadata';
+    const isBare = (await storageOf(session, tx.manager)) === 'metadata';
     // The table's row fits the payload that its own schema has just parsed.
     await (handlers[event.type] as (tx: Transaction, session: Session, payload: unknown) => Promise<unknown>)(
       tx,
@@ -171,7 +173,7 @@ export function createInbox({
       for (const callback of callbacks) tx.afterCommit(callback);
       return code;
     } catch (error) {
-      if (isTrouble(error)) throw error;
+      if (!isFaultOfEvent(error)) throw error;
       await runStatement(tx.manager, 'ROLLBACK TO SAVEPOINT event', []);
       await runStatement(tx.manager, 'RELEASE SAVEPOINT event', []);
       log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
@@ -187,7 +189,13 @@ export function createInbox({
 
   async function close(tx: Transaction, desk: Desk, taken: readonly OutletEvent[]): Promise<void> {
     const { workerId } = desk;
-    for (const { id, cursor } of taken) await insertRow(tx, InboxEvent, { id, workerId, cursor, receivedAt: clock.now() });
+    const receivedAt = clock.now();
+    // Events of sessions that do not exist are refused under no lock: another backend may have noted the same ones meanwhile.
+    await insertMissing(
+      tx,
+      InboxEvent,
+      taken.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt })),
+    );
     for (const sessionId of new Set(taken.map((event) => event.sessionId))) {
       const position = desk.positions.get(sessionId);
       if (!position) continue;
@@ -242,14 +250,13 @@ export function createInbox({
   };
 }
 
-/** The database itself, not the event: nothing of the batch is taken, and the worker sends it again. */
-function isTrouble(error: unknown): boolean {
-  const code = codeOf(error);
-  if (code === null) return false;
-  // Data that a column does not take, and keys that are taken, are the event's own fault.
-  return (
-    !code.startsWith('SQLITE_CONSTRAINT') && code !== 'SQLITE_MISMATCH' && !/^2[23]\d{3}$/.test(code) && !code.startsWith('ERR_')
-  );
+/**
+ * Whether only this event is at fault: a value that no column takes, a key that is taken, or an error in our handling of it. Everything else
+ * that has a code of the database would happen to the next event as well: nothing of the batch is stored, and the worker sends it again.
+ */
+function isFaultOfEvent(error: unknown): boolean {
+  const trouble = databaseTrouble(error);
+  return trouble === 'data' || trouble === 'conflict' || (trouble === null && !hasDatabaseCode(error));
 }
 
 const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });
