@@ -5,7 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import type { Log } from '../lib/log.js';
-import { BoundedPool, connectionOptions, defaultLimits, limitSession, migrationLimits, type ConnectionLimits } from './connections.js';
+import {
+  BoundedPool,
+  connectionOptions,
+  defaultLimits,
+  limitSession,
+  migrationLimits,
+  type ConnectionLimits,
+} from './connections.js';
 import { entities } from './entities.js';
 import { migrate, placeOf, waitForDatabase } from './migrate.js';
 import { migrations } from './migrations/index.js';
@@ -53,7 +60,8 @@ const silent: Log = {
 export async function openDatabase(location: DatabaseLocation, options: DatabaseOptions = {}): Promise<Database> {
   const { log = silent, guard: mode = { kind: 'throw' }, limits = defaultLimits } = options;
   const guard = createTransactionGuard(mode);
-  const { writer, reader } = 'file' in location ? await openSqlite(location.file, log) : await openPostgres(location, limits, log);
+  const { writer, reader } =
+    'file' in location ? await openSqlite(location.file, log) : await openPostgres(location, limits, log);
   const dialect = 'file' in location ? 'sqlite' : 'postgres';
   const turn = createTurn();
   const write = createUnitOfWork(writer, dialect, turn.forget, guard);

@@ -29,7 +29,8 @@ export async function migrate(source: DataSource, log: Log): Promise<void> {
     const executor = new MigrationExecutor(source, runner);
     executor.transaction = 'each';
     await executor.executePendingMigrations();
-    if (source.options.type === 'postgres') await runner.query('SELECT pg_advisory_unlock($1, $2)', [...advisoryLocks.migrations]);
+    if (source.options.type === 'postgres')
+      await runner.query('SELECT pg_advisory_unlock($1, $2)', [...advisoryLocks.migrations]);
   } finally {
     await runner.release();
   }
@@ -41,7 +42,9 @@ const sayAgainMs = 10_000;
 async function lockMigrations(runner: QueryRunner, log: Log): Promise<void> {
   let nextLine = 0;
   for (;;) {
-    const [row] = (await runner.query('SELECT pg_try_advisory_lock($1, $2) AS got', [...advisoryLocks.migrations])) as { got: boolean }[];
+    const [row] = (await runner.query('SELECT pg_try_advisory_lock($1, $2) AS got', [...advisoryLocks.migrations])) as {
+      got: boolean;
+    }[];
     if (row?.got) return;
     if (performance.now() >= nextLine) {
       log.info('Another backend is migrating the database. This one waits until it is done.');

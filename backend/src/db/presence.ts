@@ -53,7 +53,10 @@ export async function openPresence(parts: {
 }
 
 /** Holds this backend's lock until it is closed, on one connection after the other. `opened` rejects when the first one fails. */
-function announce({ url, owner, log }: { url: string; owner: string; log: Log }): { opened: Promise<void>; close: () => Promise<void> } {
+function announce({ url, owner, log }: { url: string; owner: string; log: Log }): {
+  opened: Promise<void>;
+  close: () => Promise<void>;
+} {
   let closed = false;
   let client: BoundedClient | null = null;
   let timer: NodeJS.Timeout | undefined;

@@ -1,9 +1,10 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
 import type { DataSource } from 'typeorm';
 import { errorFields, type Log } from '../lib/log.js';
 
 /**
- * Detects code that reads through the pool, or opens a second transaction, while it runs inside a transaction.
+ * Detects code that, inside a transaction, reads through the pool, opens a second transaction, or (in tests and in development) begins an
+ * operation on something else than the database: a file, a request, compression.
  *
  * Closes: a deadlock of the connection pool. A transaction that holds row locks asks for a second connection; all others are taken by
  * transactions that wait for those locks; nobody goes on. On SQLite a transaction inside a transaction waits for itself.
@@ -35,8 +36,45 @@ export const guardFor = (environment: 'production' | 'development' | 'test', log
     ? { kind: 'report', report: (error) => log.error('A programming error. Please report it.', errorFields(error)) }
     : { kind: 'throw' };
 
+interface RunningTransaction {
+  isRunning: boolean;
+  /** The first wait for something else than the database, where those are looked for. */
+  waitedFor: Error | null;
+}
+
+const context = new AsyncLocalStorage<RunningTransaction>();
+
+/** What Node calls the operations that have no business in a transaction: files, compression, names, pipes, processes, requests. */
+const foreignOperations = new Set([
+  'FSREQCALLBACK',
+  'FSREQPROMISE',
+  'ZLIB',
+  'GETADDRINFOREQWRAP',
+  'GETNAMEINFOREQWRAP',
+  'PIPECONNECTWRAP',
+  'PROCESSWRAP',
+  'HTTPCLIENTREQUEST',
+  'WORKER',
+]);
+
+let isWatching = false;
+
+/** Notes every operation on something else than the database that is begun inside a transaction. It costs too much for production. */
+function watchForeignOperations(): void {
+  if (isWatching) return;
+  isWatching = true;
+  createHook({
+    init(_id, type) {
+      if (!foreignOperations.has(type)) return;
+      const transaction = context.getStore();
+      // Throwing here would end the process.
+      if (transaction?.isRunning) transaction.waitedFor ??= new OutsideOfTransactionOnly(`${type} was begun`);
+    },
+  }).enable();
+}
+
 export function createTransactionGuard(mode: GuardMode): TransactionGuard {
-  const context = new AsyncLocalStorage<{ isRunning: boolean }>();
+  if (mode.kind === 'throw') watchForeignOperations();
   const reported = new Set<string>();
 
   function reportOnce(report: (error: Error) => void, error: Error): void {
@@ -49,9 +87,11 @@ export function createTransactionGuard(mode: GuardMode): TransactionGuard {
 
   return {
     async inside(work) {
-      const transaction = { isRunning: true };
+      const transaction: RunningTransaction = { isRunning: true, waitedFor: null };
       try {
-        return await context.run(transaction, work);
+        const result = await context.run(transaction, work);
+        if (transaction.waitedFor) throw transaction.waitedFor;
+        return result;
       } finally {
         transaction.isRunning = false;
       }

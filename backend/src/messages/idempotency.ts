@@ -88,7 +88,13 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
       await insertRows(
         tx,
         IdempotencyRecord,
-        wanted.map(({ key: { accountId, key, requestHash }, messageId }) => ({ accountId, key, requestHash, messageId, ...rest })),
+        wanted.map(({ key: { accountId, key, requestHash }, messageId }) => ({
+          accountId,
+          key,
+          requestHash,
+          messageId,
+          ...rest,
+        })),
       );
     },
     async store(wanted: IdempotencyKey, status: number, body: string): Promise<void> {

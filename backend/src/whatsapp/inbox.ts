@@ -17,6 +17,7 @@ import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Arrivals } from '../messages/arrivals.js';
+import { drawQr } from '../sessions/present.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../messages/storage.js';
@@ -34,6 +35,8 @@ interface Desk {
   known: Set<string>;
   sessions: Map<string, Session>;
   positions: Map<string, { epoch: number; sequence: number }>;
+  /** Pictures of codes to scan, by event. They are ready: nothing inside the transaction waits for the drawing. */
+  drawn: Map<string, Promise<string>>;
 }
 
 export type Inbox = ReturnType<typeof createInbox>;
@@ -78,10 +81,15 @@ export function createInbox({
 
   /** One small function for each kind of event. */
   const handlers: {
-    [T in WorkerEventType]: (tx: Transaction, session: Session, payload: WorkerEventPayload<T>) => Promise<unknown>;
+    [T in WorkerEventType]: (
+      tx: Transaction,
+      session: Session,
+      payload: WorkerEventPayload<T>,
+      drawn: Promise<string> | undefined,
+    ) => Promise<unknown>;
   } = {
     'session.observed': (tx, session, payload) => state.observe(tx, session, payload),
-    'session.qr': (tx, session, payload) => state.showQr(tx, session, payload),
+    'session.qr': async (tx, session, payload, drawn) => state.showQr(tx, session, { ...payload, qrCode: (await drawn) ?? '' }),
     'session.pairing_code': (tx, session, data) => state.showPairingCode(tx, session, data),
     'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
     'session.recycled': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.recycled', data }),
@@ -100,7 +108,7 @@ export function createInbox({
     'call.received': (tx, session, data) => events.append(tx, { ...of(session), type: 'call.received', data }),
   };
 
-  async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[]): Promise<Desk> {
+  async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[], drawn: Desk['drawn']): Promise<Desk> {
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
     const ids = batch.map(({ id }) => id);
     // Closes: two backends are given one batch. The second waits here for the first, and then reads what that one has stored.
@@ -112,6 +120,7 @@ export function createInbox({
     );
     return {
       workerId,
+      drawn,
       known: new Set(seen.map((row) => row.id)),
       sessions: new Map(sessions.map((row) => [row.id, row])),
       positions: new Map(positions.map(({ sessionId, epoch, sequence }) => [sessionId, { epoch, sequence }])),
@@ -144,7 +153,7 @@ export function createInbox({
     return null;
   }
 
-  async function handle(tx: Transaction, session: Session, event: OutletEvent): Promise<string | null> {
+  async function handle(tx: Transaction, desk: Desk, session: Session, event: OutletEvent): Promise<string | null> {
     if (!isWorkerEventType(event.type)) return 'UNKNOWN_EVENT_TYPE';
     const parsed = workerEvents[event.type].safeParse(event.payload);
     if (!parsed.success) {
@@ -154,11 +163,14 @@ export function createInbox({
     }
     const isBare = (await storageOf(session, tx.manager)) === 'metadata';
     // The table's row fits the payload that its own schema has just parsed.
-    await (handlers[event.type] as (tx: Transaction, session: Session, payload: unknown) => Promise<unknown>)(
-      tx,
-      session,
-      isBare ? withoutContent(event.type, parsed.data) : parsed.data,
-    );
+    await (
+      handlers[event.type] as (
+        tx: Transaction,
+        session: Session,
+        payload: unknown,
+        drawn: Promise<string> | undefined,
+      ) => Promise<unknown>
+    )(tx, session, isBare ? withoutContent(event.type, parsed.data) : parsed.data, desk.drawn.get(event.id));
     return null;
   }
 
@@ -168,7 +180,7 @@ export function createInbox({
     await runStatement(tx.manager, 'SAVEPOINT event', []);
     try {
       const own: Transaction = { manager: tx.manager, afterCommit: (callback) => void callbacks.push(callback) };
-      const code = await handle(own, desk.sessions.get(event.sessionId)!, event);
+      const code = await handle(own, desk, desk.sessions.get(event.sessionId)!, event);
       await runStatement(tx.manager, 'RELEASE SAVEPOINT event', []);
       for (const callback of callbacks) tx.afterCommit(callback);
       return code;
@@ -206,8 +218,9 @@ export function createInbox({
 
   return {
     async take(workerId: string, batch: readonly OutletEvent[]): Promise<Intake> {
+      const drawn = await drawCodes(batch);
       const intake = await database.write.run(async (tx) => {
-        const desk = await open(tx, workerId, batch);
+        const desk = await open(tx, workerId, batch, drawn);
         const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
         const waiting = new Set<string>();
         const taken: OutletEvent[] = [];
@@ -248,6 +261,18 @@ export function createInbox({
       );
     },
   };
+}
+
+/** Draws the codes of a batch. One that cannot be drawn rejects again where its event is handled, and is refused alone. */
+async function drawCodes(batch: readonly OutletEvent[]): Promise<Desk['drawn']> {
+  const drawn: Desk['drawn'] = new Map();
+  for (const { id, type, payload } of batch) {
+    if (type !== 'session.qr') continue;
+    const parsed = workerEvents[type].safeParse(payload);
+    if (parsed.success) drawn.set(id, drawQr(parsed.data.qrText));
+  }
+  await Promise.allSettled(drawn.values());
+  return drawn;
 }
 
 /**
