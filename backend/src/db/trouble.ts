@@ -1,4 +1,4 @@
-import { QueryRunnerAlreadyReleasedError } from 'typeorm';
+import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
 /**
  * What an error of the database means for whoever made the call. The one place that knows the drivers' codes.
@@ -35,12 +35,16 @@ export function markConnectionError<T>(error: T): T {
 
 export function databaseTrouble(error: unknown): DatabaseTrouble | null {
   for (const one of chainOf(error)) {
-    if (ofConnections.has(one) || one instanceof QueryRunnerAlreadyReleasedError) return kindOf(codeOf(one)) ?? 'unavailable';
+    if (ofConnections.has(one) || isReleased(one)) return kindOf(codeOf(one)) ?? 'unavailable';
     const kind = kindOf(codeOf(one));
     if (kind) return kind;
   }
   return null;
 }
+
+/** The ORM gives a connection back when it breaks; whoever goes on in its transaction is told this. */
+const isReleased = (error: object): boolean =>
+  error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError;
 
 /** Whether the database itself is in trouble, not the call. */
 export function isDatabaseDown(error: unknown): boolean {
