@@ -103,7 +103,7 @@ async function startUnderLoad(server: PostgresServer, count: number) {
   }
   // At once, on an empty database.
   for (const backend of backends) backend.spawn();
-  for (const backend of backends) await eventually('the backend to be ready', backend.isReady);
+  for (const backend of backends) await eventually('the backend to be ready', backend.isReady, 60_000);
   const firstAdmins = output.filter((line) => line.includes('first-admin'));
   const { apiKey } = JSON.parse(firstAdmins[0]!) as { apiKey: string };
 
@@ -246,10 +246,11 @@ async function startUnderLoad(server: PostgresServer, count: number) {
     const open = (): Promise<{ id: string; status: string }[]> =>
       server.query(
         database,
-        `SELECT id, status FROM messages WHERE direction = 'outbound' AND status NOT IN ('sent', 'delivered', 'read')`,
+        `SELECT id, status, "sessionId", "reasonCode", "leaseOwner", "leaseExpiresAt" - EXTRACT(EPOCH FROM now()) * 1000 AS lease, attempts FROM messages WHERE direction = 'outbound' AND status NOT IN ('sent', 'delivered', 'read')`,
       );
     await eventually('all messages to be sent', async () => (await open()).length === 0, 75_000).catch(() => undefined);
     const stuck = await open();
+    if (stuck.length > 0) process.stderr.write(`${JSON.stringify(stuck.filter((row, at) => at < 4 || row.status !== 'queued'))}\n${JSON.stringify(await server.query(database, 'SELECT id, status, "reasonCode", "leaseEpoch" FROM sessions'))}\n${output.slice(-30).join('\n').slice(-5000)}\n`);
     const rows = await server.query<{ id: string; direction: string; text: string; whatsappKey: string }>(
       database,
       'SELECT id, direction, text, "whatsappKey" FROM messages',
@@ -427,7 +428,7 @@ describeWithServer('PostgreSQL in trouble', () => {
     await a.end('SIGKILL');
     expect(await flows([b])).toBeLessThan(12_000);
     a.spawn();
-    await eventually('the killed backend to be ready', a.isReady);
+    await eventually('the killed backend to be ready', a.isReady, 60_000);
     await flows();
 
     await expectHealed(loaded);

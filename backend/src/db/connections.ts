@@ -3,7 +3,7 @@ import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf } f
 
 /**
  * Connections to PostgreSQL with time limits on both sides, so that neither waits for the other for ever
- * (docs/decisions/070-database-time-limits.md).
+ * (docs/decisions/035-database-time-limits.md).
  *
  * | what happens | who notices | after |
  * | --- | --- | --- |

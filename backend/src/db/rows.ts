@@ -321,6 +321,26 @@ export async function deleteRows<T extends ObjectLiteral>(
   return affected ?? 0;
 }
 
+const deletedTogether = 1_000;
+
+/**
+ * Deletes all rows whose `time` is in the past of `before`, a thousand to a commit: one statement over all that a long pause has left would meet
+ * the statement's time limit, each time anew. `key` is a column that tells rows apart well enough to cut batches.
+ */
+export async function deleteBefore<T extends ObjectLiteral>(
+  database: Pick<Database, 'write'>,
+  entity: EntityTarget<T>,
+  { time, key, before }: { time: keyof T & string; key: keyof T & string; before: Date },
+): Promise<void> {
+  for (let deleted = deletedTogether; deleted >= deletedTogether;)
+    deleted = await database.write.run(async (tx) => {
+      const { tableName } = tx.manager.connection.getMetadata(entity);
+      const oldest = `SELECT "${key}" FROM "${tableName}" WHERE "${time}" <= ? ORDER BY "${time}" LIMIT ${deletedTogether}`;
+      const sql = `DELETE FROM "${tableName}" WHERE "${time}" <= ? AND "${key}" IN (${oldest})`;
+      return (await runStatement(tx.manager, sql, [before.getTime(), before.getTime()])).affected;
+    });
+}
+
 /**
  * TypeORM turns times into milliseconds in the conditions of a find, but not inside the operators (`LessThan`, `In`) of an update or a
  * delete: PostgreSQL refuses those, and SQLite compares a number with a text, which is always the smaller one.

@@ -1,8 +1,7 @@
 import { createHash, type Hash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
-import { LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, insertRows, updateRows } from '../db/rows.js';
+import { deleteBefore, insertRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
@@ -104,7 +103,7 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     },
     /** Forgets replies past their time. */
     async prune(): Promise<void> {
-      await database.write.run((tx) => deleteRows(tx, IdempotencyRecord, { expiresAt: LessThanOrEqual(clock.now()) }));
+      await deleteBefore(database, IdempotencyRecord, { time: 'expiresAt', key: 'key', before: clock.now() });
     },
   };
 

@@ -7,9 +7,8 @@ import {
   type WorkerEventType,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
+import { deleteBefore, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { databaseTrouble, hasDatabaseCode } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -256,9 +255,8 @@ export function createInbox({
     },
     /** Forgets ids that no worker will send again. */
     async prune(): Promise<void> {
-      await database.write.run((tx) =>
-        deleteRows(tx, InboxEvent, { receivedAt: LessThan(new Date(clock.now().getTime() - keptMs)) }),
-      );
+      const before = new Date(clock.now().getTime() - keptMs);
+      await deleteBefore(database, InboxEvent, { time: 'receivedAt', key: 'id', before });
     },
   };
 }
