@@ -18,6 +18,7 @@ import type { mountPanel } from './admin/panel.js';
 import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
+import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
 import { createStoredWindows } from './db/stored-windows.js';
 import { createEvents } from './events/events.js';
@@ -107,6 +108,8 @@ interface Overrides {
   streamTimes?: Partial<typeof defaultStreamTimes>;
   /** When what is out of date is looked through for the first time. */
   firstSweepMs?: number;
+  /** What reading through the pool inside a transaction does. */
+  guard?: GuardMode;
 }
 
 /** Starts a backend. A start that fails closes what it had opened. */
@@ -128,7 +131,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
   stopper.add('locks', 'backend lock', letGo);
   closeDataFolder(config.dataDir);
-  const database = await openDatabase(config.database);
+  const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
   stopper.add('data', 'database', () => database.close());
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
   stopper.add('data', 'presence', () => presence.close());
@@ -359,6 +362,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('intake', 'new requests', () => http.shutDown());
   mountHealth(http.app, {
     database,
+    holdLog: events.hold,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? windows.isShared : null,
     recentFailures: failures.recent,

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { attemptInHalves } from '../src/db/isolate.js';
 import { insertRow, updateRows } from '../src/db/rows.js';
-import { isDatabaseTrouble } from '../src/db/trouble.js';
+import { isSystemTrouble } from '../src/db/trouble.js';
 import { createEvents } from '../src/events/events.js';
 import { EventCounter } from '../src/events/event.entity.js';
 import { Failure, type FailureKind } from '../src/failures/failure.entity.js';
@@ -98,7 +98,7 @@ describe('attempts in halves', () => {
     ['VALIDATION_FAILED', false],
     [undefined, false],
   ])('an error %s is trouble of the database: %s', (code, expected) => {
-    expect(isDatabaseTrouble(Object.assign(new Error('x'), code === undefined ? {} : { code }))).toBe(expected);
+    expect(isSystemTrouble(Object.assign(new Error('x'), code === undefined ? {} : { code }))).toBe(expected);
   });
 });
 
@@ -440,7 +440,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
       createRetention({
         database: core.rig.database,
         media: { remove: async () => undefined, expire: async () => undefined } as never,
-        clock: { now: () => new Date(Date.now() + days * day) },
+        clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
         days: { messages: 90, media: 30, events: 30 },
         report: (report) => void reports.push(report),
       });

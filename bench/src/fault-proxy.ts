@@ -19,6 +19,8 @@ export type Fault =
 export async function openFaultProxy(targetPort: number) {
   let fault: Fault = { kind: 'none' };
   const open = new Set<Socket>();
+  let isSilent = false;
+  const lines = new Set<Line>();
 
   const server = createServer({ allowHalfOpen: false }, (caller) => {
     const own = fault;
@@ -27,6 +29,11 @@ export async function openFaultProxy(targetPort: number) {
     if (own.kind === 'hang') return void caller.resume();
     const target = connect(targetPort, '127.0.0.1');
     track(target);
+    const line = createLine(isSilent, () => {
+      caller.destroy();
+      target.destroy();
+    });
+    lines.add(line);
     const cut = (): void => {
       caller.resetAndDestroy();
       target.destroy();
@@ -35,11 +42,13 @@ export async function openFaultProxy(targetPort: number) {
     caller.on('data', (chunk) => {
       asked += chunk.length;
       if (own.kind === 'cutRequest' && asked > own.afterBytes) return cut();
-      late(own, () => target.writable && target.write(chunk));
+      late(own, () => line.pass(() => target.writable && target.write(chunk)));
     });
-    target.on('data', (chunk) => (own.kind === 'dropReply' ? cut() : late(own, () => caller.writable && caller.write(chunk))));
-    caller.on('close', () => late(own, () => target.destroy()));
-    target.on('close', () => late(own, () => caller.destroy()));
+    target.on('data', (chunk) =>
+      own.kind === 'dropReply' ? cut() : late(own, () => line.pass(() => caller.writable && caller.write(chunk))),
+    );
+    caller.on('close', () => late(own, () => line.pass(() => target.destroy())));
+    target.on('close', () => late(own, () => line.pass(() => caller.destroy())));
   });
 
   function track(socket: Socket): void {
@@ -56,6 +65,20 @@ export async function openFaultProxy(targetPort: number) {
       fault = next;
       for (const socket of open) socket.destroy();
     },
+    /** A black hole: nothing passes and nothing is closed, on lines that are open and on new ones. Gives how to end it; then what was held passes. */
+    silence(): () => void {
+      isSilent = true;
+      for (const line of lines) line.hold();
+      return () => {
+        isSilent = false;
+        for (const line of lines) line.release();
+      };
+    },
+    /** As a firewall that lost its table: lines that are open never pass anything again, not even their end; new ones work. */
+    forget(): void {
+      for (const line of lines) line.forget();
+      lines.clear();
+    },
     close: (): Promise<void> =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -64,6 +87,37 @@ export async function openFaultProxy(targetPort: number) {
   };
 }
 export type FaultProxy = Awaited<ReturnType<typeof openFaultProxy>>;
+
+interface Line {
+  /** Does it now, later, or never. */
+  pass(work: () => unknown): void;
+  hold(): void;
+  release(): void;
+  forget(): void;
+}
+
+function createLine(isHeld: boolean, end: () => void): Line {
+  let state: 'open' | 'held' | 'forgotten' = isHeld ? 'held' : 'open';
+  let held: (() => unknown)[] = [];
+  return {
+    pass(work) {
+      if (state === 'open') work();
+      else if (state === 'held') held.push(work);
+    },
+    hold: () => void (state = state === 'open' ? 'held' : state),
+    release() {
+      if (state !== 'held') return;
+      state = 'open';
+      for (const work of held.splice(0)) work();
+    },
+    forget() {
+      state = 'forgotten';
+      held = [];
+      // Long after both ends have given up.
+      setTimeout(end, 120_000).unref();
+    },
+  };
+}
 
 function late(fault: Fault, work: () => unknown): void {
   if (fault.kind === 'delay') setTimeout(work, fault.ms);

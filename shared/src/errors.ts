@@ -86,7 +86,10 @@ export const errorTable = {
   WORKER_UNAVAILABLE: [503, 'The worker does not answer; nothing was done. Try again in a moment.'],
   WORKER_CAPACITY: [503, 'The workers have no room for one more session.'],
   WORKER_MEMORY: [503, 'The workers have no memory for one more session.'],
-  DATABASE_UNAVAILABLE: [503, 'The database does not answer; nothing was accepted. Try again in a moment.'],
+  DATABASE_UNAVAILABLE: [
+    503,
+    'The database is not available, and it is not certain whether this request was stored. Repeat it in a moment with the same Idempotency-Key.',
+  ],
   STORAGE_FULL: [503, 'The disk is full; nothing was accepted.'],
   BACKEND_UNAVAILABLE: [
     503,

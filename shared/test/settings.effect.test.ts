@@ -63,6 +63,7 @@ const effects: { [N in Name]: Effect<N> } = {
   DATABASE_URL: (value) => /^postgres(ql)?:\/\//i.test(value) && URL.canParse(value),
   REDIS_URL: (value) => /^rediss?:\/\/./i.test(value) && URL.canParse(value),
   MAX_FILE_SIZE: number,
+  MAX_INBOUND_FILE_SIZE: number,
   ALLOWED_FILE_TYPES: everyEntry((entry) => /^[^\s/]+\/[^\s/]+$/.test(entry) && entry === entry.toLowerCase()),
   PANEL_ENABLED: flag,
   REGISTRATION: verbatim,

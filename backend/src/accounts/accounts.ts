@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { AppError, newId } from '@chasqui/shared';
 import { hash, verify } from '@node-rs/argon2';
+import type { DataSource, EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
+import { advisoryLocks, lockStep } from '../db/locks.js';
 import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -63,6 +65,7 @@ export function createAccounts({
       mustChangePassword?: boolean;
     },
     beforeCommit: (made: { account: Account; apiKey: string }) => void = () => undefined,
+    begin: (tx: Transaction) => Promise<void> = async () => undefined,
   ): Promise<{ account: Account; apiKey: string }> {
     if (!isPassword(wish.password))
       throw new AppError(
@@ -73,7 +76,7 @@ export function createAccounts({
     const email = wish.email.toLowerCase();
     const passwordHash = await hash(wish.password);
     return naming({ username: wish.username, email }, null, () =>
-      insertAccount(caller, { ...wish, email, passwordHash }, beforeCommit),
+      insertAccount(caller, { ...wish, email, passwordHash }, beforeCommit, begin),
     );
   }
 
@@ -107,9 +110,11 @@ export function createAccounts({
       mustChangePassword?: boolean;
     },
     beforeCommit: (made: { account: Account; apiKey: string }) => void,
+    begin: (tx: Transaction) => Promise<void>,
   ): Promise<{ account: Account; apiKey: string }> {
     const { email, passwordHash } = wish;
     return database.write.run(async (tx) => {
+      await begin(tx);
       const now = clock.now();
       if (wish.planId) await holdPlan(tx, wish.planId);
       const account: Account = {
@@ -183,7 +188,12 @@ export function createAccounts({
     find: async (id: string): Promise<Account | null> => (await readTogether(database, Account, 'id = ?', [id]))[0] ?? null,
     list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
 
-    /** The first admin, if there is no account yet. */
+    /**
+     * Creates the first admin if there is no account yet.
+     *
+     * Closes: two backends start on one empty database. Both see no account; the second one waits for the first one's lock, looks again and
+     * creates nothing. A first one that freezes there is ended by the server (connections.ts), which is waited for.
+     */
     async ensureFirstAdmin(wish: {
       email: string;
       password: string | undefined;
@@ -195,22 +205,30 @@ export function createAccounts({
        */
       tell: (first: FirstAdmin) => void;
     }): Promise<void> {
-      const [count] = await select<{ n: number | string }>(database.reader, 'SELECT COUNT(*) AS n FROM accounts');
-      if (Number(count!.n) > 0) return;
+      if (await hasAccounts(database.reader)) return;
       const password = wish.password ?? randomBytes(15).toString('base64url');
       const isOneTime = wish.password === undefined;
-      await create(
-        null,
-        {
-          username: 'admin',
-          email: wish.email,
-          password,
-          role: 'admin',
-          mustChangePassword: isOneTime,
-          maxSessions: wish.maxSessions,
-        },
-        ({ account, apiKey }) => wish.tell({ email: account.email, password: isOneTime ? password : null, apiKey }),
-      );
+      const first = {
+        username: 'admin',
+        email: wish.email,
+        password,
+        role: 'admin',
+        mustChangePassword: isOneTime,
+        maxSessions: wish.maxSessions,
+      } as const;
+      try {
+        await create(
+          null,
+          first,
+          ({ account, apiKey }) => wish.tell({ email: account.email, password: isOneTime ? password : null, apiKey }),
+          async (tx) => {
+            await lockStep(tx, advisoryLocks.firstAdmin);
+            if (await hasAccounts(tx.manager)) throw new AccountsExist();
+          },
+        );
+      } catch (error) {
+        if (!(error instanceof AccountsExist)) throw error;
+      }
     },
 
     /**
@@ -307,6 +325,13 @@ export function createAccounts({
     const admins = await tx.manager.findBy(Account, { role: 'admin', isActive: true });
     if (admins.length === 1 && admins[0]!.id === id) throw new AppError('LAST_ADMIN');
   }
+}
+
+/** Another backend has created the first admin meanwhile. */
+class AccountsExist extends Error {}
+
+async function hasAccounts(where: DataSource | EntityManager): Promise<boolean> {
+  return (await select(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).length > 0;
 }
 
 const newSecret = (): string => randomBytes(32).toString('hex');

@@ -2,7 +2,7 @@ import { allows, AppError, isPermission, newId, permissionGroups, type Permissio
 import { IsNull, LessThanOrEqual, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readTogether, updateRows } from '../db/rows.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -270,7 +270,7 @@ export function createApiKeys({
           announced += (await database.write.run((tx) => announce(tx, key))) ? 1 : 0;
         } catch (error) {
           // One key that cannot be announced keeps neither the others from it nor the backend from starting.
-          if (isDatabaseTrouble(error)) throw error;
+          if (isSystemTrouble(error)) throw error;
           const { id: subject, accountId, sessionId } = key;
           report({ kind: 'key_notice', subject, accountId, sessionId, ...describeError(error) });
         }

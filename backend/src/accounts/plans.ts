@@ -126,13 +126,16 @@ export function createPlans({ database, clock }: { database: Database; clock: Cl
         await deleteRows(tx, Plan, { id });
       });
     },
-    /** As `readLimits`, but for at most a second what another backend changed is not seen. */
-    async limitsOf(accountId: string): Promise<AccountLimits> {
+    /**
+     * Returns what `readLimits` returns, from a cache of one second: for so long a change made by another backend is not seen.
+     * Inside a transaction pass its manager.
+     */
+    async limitsOf(accountId: string, where: DataSource | EntityManager = database.reader): Promise<AccountLimits> {
       const now = clock.monotonic();
       const found = known.get(accountId);
       if (found && found.until > now) return found.limits;
       const before = changes;
-      const limits = await readLimits(database.reader, accountId);
+      const limits = await readLimits(where, accountId);
       if (known.size > 10_000) known.clear();
       // Closes: read before a change, kept after it.
       if (before === changes) known.set(accountId, { limits, until: now + believedMs });

@@ -1,10 +1,23 @@
 import 'reflect-metadata';
 import { dirname } from 'node:path';
 import { mkdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
 import { ensurePrivateFile } from '../lib/private-files.js';
+import type { Log } from '../lib/log.js';
+import {
+  BoundedPool,
+  connectionOptions,
+  defaultLimits,
+  limitSession,
+  migrationLimits,
+  type ConnectionLimits,
+} from './connections.js';
 import { entities } from './entities.js';
+import { migrate, placeOf, waitForDatabase } from './migrate.js';
 import { migrations } from './migrations/index.js';
+import { createTransactionGuard, guardReader, type GuardMode } from './transaction-guard.js';
 import { createTurn, type Turn } from './turn.js';
 import { createUnitOfWork, type UnitOfWork } from './unit-of-work.js';
 
@@ -23,23 +36,37 @@ export interface Database {
 /** `{ file }` is SQLite, `{ url }` PostgreSQL. */
 export type DatabaseLocation = { file: string } | { url: string; schema?: string };
 
+export interface DatabaseOptions {
+  /** Absent: nothing is logged. */
+  log?: Log;
+  /** What a read through the pool inside a transaction does. Absent: it throws. */
+  guard?: GuardMode;
+  /** Of PostgreSQL. */
+  limits?: ConnectionLimits;
+}
+
+const silent: Log = {
+  error: () => undefined,
+  warn: () => undefined,
+  info: () => undefined,
+  debug: () => undefined,
+  isDebug: false,
+};
+
 /**
- * Opens the database, migrates it and checks what durability rests on.
+ * Opens the database, migrates it and checks what durability rests on. A PostgreSQL that does not answer yet is waited for, for a minute.
  * SQLite gets two connections: the writer, which `write` queues for, and a read-only one, so that a reader never sees what an
  * open transaction on the same connection may still roll back.
  */
-export async function openDatabase(location: DatabaseLocation): Promise<Database> {
+export async function openDatabase(location: DatabaseLocation, options: DatabaseOptions = {}): Promise<Database> {
+  const { log = silent, guard: mode = { kind: 'throw' }, limits = defaultLimits } = options;
+  const guard = createTransactionGuard(mode);
+  const { writer, reader } =
+    'file' in location ? await openSqlite(location.file, log) : await openPostgres(location, limits, log);
   const dialect = 'file' in location ? 'sqlite' : 'postgres';
-  if ('file' in location) {
-    mkdirSync(dirname(location.file), { recursive: true, mode: 0o700 });
-    ensurePrivateFile(location.file);
-  }
-  const writer = await new DataSource(writerOptions(location)).initialize();
-  await writer.runMigrations({ transaction: 'each' });
-  if (dialect === 'sqlite') await assertDurable(writer);
-  const reader = 'file' in location ? await new DataSource(readerOptions(location.file)).initialize() : writer;
   const turn = createTurn();
-  const write = createUnitOfWork(writer, dialect, turn.forget);
+  const write = createUnitOfWork(writer, dialect, turn.forget, guard);
+  guardReader(reader, guard);
   return {
     dialect,
     reader,
@@ -47,7 +74,7 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
     turn,
     async checkpoint() {
       await write.idle();
-      if (dialect === 'sqlite') await writer.query('PRAGMA wal_checkpoint(TRUNCATE)');
+      if (dialect === 'sqlite') await emptyJournal(writer);
     },
     async close() {
       await write.idle();
@@ -57,6 +84,54 @@ export async function openDatabase(location: DatabaseLocation): Promise<Database
   };
 }
 
+async function openSqlite(file: string, log: Log): Promise<{ writer: DataSource; reader: DataSource }> {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+  ensurePrivateFile(file);
+  const writer = await new DataSource(writerOptions(file)).initialize();
+  try {
+    await migrate(writer, log);
+    await assertDurable(writer);
+    await writer.query(`PRAGMA busy_timeout = ${busyMs.running}`);
+    return { writer, reader: await new DataSource(readerOptions(file)).initialize() };
+  } catch (error) {
+    await writer.destroy();
+    throw error;
+  }
+}
+
+async function openPostgres(
+  location: { url: string; schema?: string },
+  limits: ConnectionLimits,
+  log: Log,
+): Promise<{ writer: DataSource; reader: DataSource }> {
+  const where = { where: placeOf(location.url), log };
+  const migrator = await waitForDatabase(
+    () => new DataSource(postgresOptions(location, 'chasqui migrations', migrationLimits, 1)).initialize(),
+    where,
+  );
+  try {
+    await migrate(migrator, log);
+  } finally {
+    await migrator.destroy();
+  }
+  const source = await waitForDatabase(
+    () => new DataSource(postgresOptions(location, 'chasqui', limits, poolSize)).initialize(),
+    where,
+  );
+  return { writer: source, reader: source };
+}
+
+const emptyForMs = 5_000;
+
+/** Somebody else's reader (a backup) keeps the journal from being emptied; it is waited for without stopping the process. */
+async function emptyJournal(writer: DataSource): Promise<void> {
+  for (const until = performance.now() + emptyForMs; ;) {
+    const [result] = await writer.query<{ busy: number }[]>('PRAGMA wal_checkpoint(TRUNCATE)');
+    if (result?.busy !== 1 || performance.now() > until) return;
+    await sleep(50);
+  }
+}
+
 /** The little of better-sqlite3 that is set up here. */
 interface SqliteConnection {
   pragma(text: string): unknown;
@@ -64,24 +139,41 @@ interface SqliteConnection {
 
 const common = { entities, migrations, migrationsTableName: 'migrations', synchronize: false, logging: false } as const;
 
-function writerOptions(location: DatabaseLocation): DataSourceOptions {
-  if ('url' in location) {
-    return {
-      ...common,
-      type: 'postgres',
-      url: location.url,
-      ...(location.schema ? { schema: location.schema } : {}),
-      installExtensions: false,
-      poolSize: 10,
-    };
-  }
+const poolSize = 10;
+
+function postgresOptions(
+  { url, schema }: { url: string; schema?: string },
+  name: string,
+  limits: ConnectionLimits,
+  size: number,
+): DataSourceOptions {
+  return {
+    ...common,
+    type: 'postgres',
+    url,
+    ...(schema ? { schema } : {}),
+    installExtensions: false,
+    poolSize: size,
+    // TypeORM takes the pool from here; the rest of the module is as it is.
+    driver: { ...pg, Pool: BoundedPool },
+    extra: { ...connectionOptions(url, name, limits), limit: (client: pg.ClientBase) => limitSession(client, url, limits) },
+  };
+}
+
+/**
+ * How long SQLite waits, inside of one call and with the whole process, for a file that somebody else has locked. At the start nothing else is
+ * to be done; afterwards the waiting is done between calls (unit-of-work.ts).
+ */
+const busyMs = { starting: 5_000, running: 5, reading: 250 };
+
+function writerOptions(file: string): DataSourceOptions {
   return {
     ...common,
     type: 'better-sqlite3',
-    database: location.file,
+    database: file,
     enableWAL: true,
     prepareDatabase: (connection: SqliteConnection) => {
-      connection.pragma('busy_timeout = 5000');
+      connection.pragma(`busy_timeout = ${busyMs.starting}`);
       // FULL: a commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
       connection.pragma('synchronous = FULL');
       connection.pragma('foreign_keys = ON');
@@ -102,7 +194,7 @@ function readerOptions(file: string): DataSourceOptions {
     database: file,
     readonly: true,
     prepareDatabase: (connection: SqliteConnection) => {
-      connection.pragma('busy_timeout = 5000');
+      connection.pragma(`busy_timeout = ${busyMs.reading}`);
     },
   };
 }

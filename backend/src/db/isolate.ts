@@ -1,4 +1,4 @@
-import { isDatabaseTrouble } from './trouble.js';
+import { isSystemTrouble } from './trouble.js';
 
 /**
  * Attempts all items together. When the attempt fails because of an item, attempts each half alone, and so on, until `failed` has been
@@ -16,7 +16,7 @@ export async function attemptInHalves<T>(
   try {
     await attempt(items);
   } catch (error) {
-    if (items.length === 1 || isDatabaseTrouble(error)) return failed(items, error);
+    if (items.length === 1 || isSystemTrouble(error)) return failed(items, error);
     const middle = Math.ceil(items.length / 2);
     await attemptInHalves(items.slice(0, middle), attempt, failed);
     await attemptInHalves(items.slice(middle), attempt, failed);

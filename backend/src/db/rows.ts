@@ -11,7 +11,10 @@ import {
 import type { Database } from './database.js';
 import { asStored, select } from './sql.js';
 import { runStatement } from './statement.js';
+import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
+
+export { codeOf, isConflict } from './trouble.js';
 
 /** TypeORM's type for values cannot tell a JSON column from a relation; this is the one place that says so. */
 const values = <T>(row: unknown): QueryDeepPartialEntity<T> => row as QueryDeepPartialEntity<T>;
@@ -86,6 +89,32 @@ export async function upsertRows<T extends ObjectLiteral>(
     );
 }
 
+/** Inserts whole rows and leaves out those whose unique key is taken: on PostgreSQL in one statement. */
+export async function insertMissing<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  rows: readonly T[],
+): Promise<void> {
+  if (rows.length === 0) return;
+  const { connection } = tx.manager;
+  const { columns, tableName } = connection.getMetadata(entity);
+  const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
+  const into = `INSERT INTO "${tableName}" (${names})`;
+  if (connection.options.type === 'postgres')
+    return void (await runStatement(
+      tx.manager,
+      `${into} ${unnested(columns)} ON CONFLICT DO NOTHING`,
+      columnwise(connection, columns, rows),
+    ));
+  const sql = `${into} VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT DO NOTHING`;
+  for (const row of rows)
+    await runStatement(
+      tx.manager,
+      sql,
+      columns.map((column) => toStored(connection, column, row[column.propertyName]) ?? null),
+    );
+}
+
 const unnested = (columns: readonly Column[]): string =>
   `SELECT * FROM unnest(${columns.map((column) => `?::${arrayTypes[String(column.type)] ?? 'text[]'}`).join(', ')})`;
 
@@ -124,6 +153,8 @@ export async function readTogether<T extends ObjectLiteral>(
   parameters: readonly (string | boolean)[],
   also: readonly (keyof T & string)[] = [],
 ): Promise<T[]> {
+  // Asked here as well: a read that another caller has begun would not be noticed.
+  guardOf(reader)?.mustBeOutside(readerUsed);
   const metadata = reader.getMetadata(entity);
   const columns = columnsToRead(metadata, also);
   const sql = `${selectSql(metadata, columns)} WHERE ${condition}`;
@@ -290,6 +321,26 @@ export async function deleteRows<T extends ObjectLiteral>(
   return affected ?? 0;
 }
 
+const deletedTogether = 1_000;
+
+/**
+ * Deletes all rows whose `time` is in the past of `before`, a thousand to a commit: one statement over all that a long pause has left would meet
+ * the statement's time limit, each time anew. `key` is a column that tells rows apart well enough to cut batches.
+ */
+export async function deleteBefore<T extends ObjectLiteral>(
+  database: Pick<Database, 'write'>,
+  entity: EntityTarget<T>,
+  { time, key, before }: { time: keyof T & string; key: keyof T & string; before: Date },
+): Promise<void> {
+  for (let deleted = deletedTogether; deleted >= deletedTogether;)
+    deleted = await database.write.run(async (tx) => {
+      const { tableName } = tx.manager.connection.getMetadata(entity);
+      const oldest = `SELECT "${key}" FROM "${tableName}" WHERE "${time}" <= ? ORDER BY "${time}" LIMIT ${deletedTogether}`;
+      const sql = `DELETE FROM "${tableName}" WHERE "${time}" <= ? AND "${key}" IN (${oldest})`;
+      return (await runStatement(tx.manager, sql, [before.getTime(), before.getTime()])).affected;
+    });
+}
+
 /**
  * TypeORM turns times into milliseconds in the conditions of a find, but not inside the operators (`LessThan`, `In`) of an update or a
  * delete: PostgreSQL refuses those, and SQLite compares a number with a text, which is always the smaller one.
@@ -303,20 +354,6 @@ function inMs<T>(where: FindOptionsWhere<T>): FindOptionsWhere<T> {
       });
   return where;
 }
-
-const conflictCodes: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
-
-/**
- * The driver's code of an error, or null. Looked up in the object alone: better-sqlite3 makes its errors with the `Error` of the realm
- * that loaded it first, so `instanceof` may not know them.
- */
-export function codeOf(error: unknown): string | null {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return null;
-  return typeof error.code === 'string' ? error.code : null;
-}
-
-/** Whether a write met a unique key that is taken. */
-export const isConflict = (error: unknown): boolean => conflictCodes.includes(codeOf(error));
 
 /**
  * Holds rows until the end of the transaction, in the order of their ids. SQLite has one transaction at a time and needs none of it.

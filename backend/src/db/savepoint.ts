@@ -1,5 +1,5 @@
 import { runStatement } from './statement.js';
-import { isDatabaseTrouble } from './trouble.js';
+import { isSystemTrouble } from './trouble.js';
 import type { Transaction } from './unit-of-work.js';
 
 /**
@@ -21,7 +21,7 @@ export async function behindSavepoint<T>(tx: Transaction, name: string, part: (t
     } catch (lost) {
       // The connection is gone, or SQLite has rolled back by itself because the disk is full. The whole transaction ends, and the caller
       // must learn the cause, not that there is no savepoint any more.
-      throw isDatabaseTrouble(error) ? error : lost;
+      throw isSystemTrouble(error) ? error : lost;
     }
     throw error;
   }

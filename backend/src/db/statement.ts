@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { guardOf, readerUsed } from './transaction-guard.js';
 
 /** What a statement gave: the rows of a SELECT or a RETURNING, and how many it wrote. */
 export interface Result {
@@ -34,6 +35,7 @@ interface PostgresConnection {
  */
 export async function runStatement(where: DataSource | EntityManager, sql: string, values: readonly unknown[]): Promise<Result> {
   const source = 'connection' in where ? where.connection : where;
+  if (source === where) guardOf(source)?.mustBeOutside(readerUsed);
   return source.options.type === 'postgres' ? onPostgres(where, source, sql, values) : onSqlite(source, sql, values);
 }
 

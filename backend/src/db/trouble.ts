@@ -1,25 +1,133 @@
-import { codeOf } from './rows.js';
-
-/** SQLite codes that describe the file or the disk, not the row that was being written. */
-const sqliteTrouble =
-  /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CORRUPT|NOTADB|CANTOPEN|NOMEM|INTERRUPT|PROTOCOL|PERM|AUTH|SCHEMA)(_|$)/;
+import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
 /**
- * PostgreSQL classes that describe the connection, the server or other transactions: connection exception, read-only or aborted
- * transaction, rollback by a deadlock, out of resources, lock not available, operator intervention, system error.
+ * What an error of the database means for whoever made the call. The one place that knows the drivers' codes.
+ *
+ * | kind | meaning | what to do |
+ * | --- | --- | --- |
+ * | `unavailable` | the database, or the way to it: nothing is wrong with the call | 503 with Retry-After; try again later |
+ * | `full` | no room on the disk | 503 `STORAGE_FULL`; try again when there is room |
+ * | `conflict` | a unique key is taken | depends on the caller |
+ * | `data` | a value or a constraint does not fit: the call's own fault | refuse this one item, go on with the others |
+ * | null | anything else: a bug, or no error of a database | let it fail |
  */
-const postgresTrouble = /^(08|25|40|53|55|57|58)[0-9A-Z]{3}$/;
+export type DatabaseTrouble = 'unavailable' | 'full' | 'conflict' | 'data';
 
-/** Error codes of Node for a connection or a disk, such as ECONNRESET and ENOSPC. Codes of Node's own argument checks begin with ERR_. */
-const systemTrouble = /^E(?!RR_)[A-Z0-9]{2,}$/;
+/** The code of errors for which the driver has none: the connection is gone, or a limit of ours has ended it. */
+export const connectionLost = 'DATABASE_CONNECTION_LOST';
+
+/** A connection that was closed by a time limit of ours, or could not be had within it. */
+export class DatabaseConnectionLost extends Error {
+  readonly code = connectionLost;
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'DatabaseConnectionLost';
+  }
+}
+
+const ofConnections = new WeakSet<object>();
+
+/** Remembers that an error came from a connection to the database, where its code alone (ECONNRESET) does not say so. Gives the error. */
+export function markConnectionError<T>(error: T): T {
+  if (typeof error === 'object' && error !== null) ofConnections.add(error);
+  return error;
+}
+
+export function databaseTrouble(error: unknown): DatabaseTrouble | null {
+  for (const one of chainOf(error)) {
+    if (ofConnections.has(one) || isReleased(one)) return kindOf(codeOf(one)) ?? 'unavailable';
+    const kind = kindOf(codeOf(one));
+    if (kind) return kind;
+  }
+  return null;
+}
+
+/** The ORM gives a connection back when it breaks; whoever goes on in its transaction is told this. */
+const isReleased = (error: object): boolean =>
+  error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError;
+
+/** Whether the database itself is in trouble, not the call. */
+export function isDatabaseDown(error: unknown): boolean {
+  const kind = databaseTrouble(error);
+  return kind === 'unavailable' || kind === 'full';
+}
+
+/** Codes of Node for a disk, a descriptor or a connection, such as ENOSPC and ECONNRESET. Codes of its argument checks begin with ERR_. */
+const systemCode = /^E(?!RR_)[A-Z0-9]{2,}$/;
 
 /**
- * Whether an error is about the database itself and not about the item that was being written. The caller keeps the item and repeats it.
- * Everything else (a value that a column refuses, a bug in a handler) fails in the same way when it is repeated, so the caller
- * isolates the item.
+ * Whether the next item would fail in the same way: the database is down, or the disk or the network of this machine. The caller keeps the
+ * item and repeats it. Everything else (a value that a column refuses, a bug in a handler) is the item's own fault, so the caller isolates it.
  */
-export function isDatabaseTrouble(error: unknown): boolean {
-  const code = codeOf(error);
-  if (code === null) return false;
-  return sqliteTrouble.test(code) || postgresTrouble.test(code) || systemTrouble.test(code);
+export const isSystemTrouble = (error: unknown): boolean => isDatabaseDown(error) || systemCode.test(codeOf(error) ?? '');
+
+/** Whether a write met a unique key that is taken. */
+export const isConflict = (error: unknown): boolean => databaseTrouble(error) === 'conflict';
+
+/**
+ * The driver's code of an error, or null. Looked up in the object alone: better-sqlite3 makes its errors with the `Error` of the realm
+ * that loaded it first, so `instanceof` may not know them.
+ */
+export function codeOf(error: unknown): string | null {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return null;
+  return typeof error.code === 'string' ? error.code : null;
+}
+
+/** Five characters, of which the first is a digit or a capital; codes of Node (`EPIPE`) look alike but begin with E. */
+const sqlState = /^[0-9A-DF-Z][0-9A-Z]{4}$/;
+
+/** The error, what the ORM wrapped in it, what caused it, and the errors of an `AggregateError` (one for each address that was tried). */
+function* chainOf(error: unknown): Iterable<object> {
+  const open: unknown[] = [error];
+  for (let steps = 0; open.length > 0 && steps < 10; steps += 1) {
+    const one = open.shift();
+    if (typeof one !== 'object' || one === null) continue;
+    yield one;
+    const { driverError, cause, errors } = one as { driverError?: unknown; cause?: unknown; errors?: unknown };
+    open.push(driverError, cause, ...(Array.isArray(errors) ? (errors as unknown[]) : []));
+  }
+}
+
+function kindOf(code: string | null): DatabaseTrouble | null {
+  if (code === null) return null;
+  if (code === connectionLost) return 'unavailable';
+  if (code.startsWith('SQLITE_')) return kindOfSqlite(code);
+  return sqlState.test(code) ? kindOfSqlState(code) : null;
+}
+
+const sqliteUnavailable = /^SQLITE_(BUSY|LOCKED|IOERR|READONLY|CANTOPEN|PROTOCOL|INTERRUPT|NOMEM|CORRUPT|NOTADB|PERM|AUTH)(_|$)/;
+
+function kindOfSqlite(code: string): DatabaseTrouble | null {
+  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_NOSPC') return 'full';
+  if (code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY') return 'conflict';
+  if (code.startsWith('SQLITE_CONSTRAINT') || code === 'SQLITE_MISMATCH' || code === 'SQLITE_TOOBIG') return 'data';
+  return sqliteUnavailable.test(code) ? 'unavailable' : null;
+}
+
+/** Of a SQLSTATE's first two characters, which name its class. */
+const unavailableClasses: readonly string[] = [
+  '08', // connection exceptions
+  '28', // the password or pg_hba.conf were changed while we run
+  '40', // rolled back: serialization failure, deadlock, completion unknown
+  '53', // insufficient resources: too many connections, out of memory
+  '57', // operator intervention: cancelled, shut down, starting up
+  '58', // input and output errors of the server
+];
+const unavailableStates: readonly string[] = [
+  '25006', // read-only: a standby after a failover
+  '25P03', // idle in a transaction for too long
+  '25P04', // the transaction took too long
+  '3D000', // the database is not there (any more)
+  '55006', // in use
+  '55P03', // a lock was not given in time
+  'XX001', // corrupted data
+  'XX002', // a corrupted index
+];
+
+function kindOfSqlState(code: string): DatabaseTrouble | null {
+  if (code === '53100') return 'full';
+  if (code === '23505') return 'conflict';
+  const sqlClass = code.slice(0, 2);
+  if (sqlClass === '22' || sqlClass === '23') return 'data';
+  return unavailableClasses.includes(sqlClass) || unavailableStates.includes(code) ? 'unavailable' : null;
 }

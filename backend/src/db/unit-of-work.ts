@@ -1,5 +1,8 @@
-import type { DataSource, EntityManager } from 'typeorm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { onSqlite } from './statement.js';
+import type { TransactionGuard } from './transaction-guard.js';
+import { codeOf } from './trouble.js';
 
 /** One transaction as its work sees it. */
 export interface Transaction {
@@ -11,7 +14,8 @@ export interface Transaction {
 export interface UnitOfWork {
   /**
    * Runs `work` in a transaction and resolves with its result once that is committed. Throws what `work` throws, with nothing
-   * written. No network call inside: on SQLite everybody else waits.
+   * written. Inside, only `tx.manager` is used and nothing but the database is waited for: the transaction holds locks and a connection.
+   * What else is needed is read before. The reader, or another `run`, inside is an error (transaction-guard.ts).
    */
   run<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Resolves when nothing is queued or running. */
@@ -32,22 +36,34 @@ const groupLimit = 64;
  * its own. Interleaving that this closes: TypeORM has one connection here, and two async transactions on it would end each
  * other's. PostgreSQL: one pooled connection each.
  */
-export function createUnitOfWork(source: DataSource, dialect: 'sqlite' | 'postgres', onCommit: () => void): UnitOfWork {
-  return dialect === 'sqlite' ? queued(source, onCommit) : pooled(source, onCommit);
+export function createUnitOfWork(
+  source: DataSource,
+  dialect: 'sqlite' | 'postgres',
+  onCommit: () => void,
+  guard: TransactionGuard,
+): UnitOfWork {
+  return dialect === 'sqlite' ? queued(source, onCommit, guard) : pooled(source, onCommit, guard);
 }
 
-function pooled(source: DataSource, onCommit: () => void): UnitOfWork {
+const nested = 'another transaction was begun';
+
+function pooled(source: DataSource, onCommit: () => void, guard: TransactionGuard): UnitOfWork {
   const running = new Set<Promise<unknown>>();
+
+  async function runOne<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
+    guard.mustBeOutside(nested);
+    const callbacks: (() => void)[] = [];
+    const result = await inTransaction(source, ({ manager }) =>
+      guard.inside(() => work({ manager, afterCommit: (callback) => callbacks.push(callback) })),
+    );
+    onCommit();
+    runCallbacks(callbacks);
+    return result;
+  }
+
   return {
     run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
-      const callbacks: (() => void)[] = [];
-      const done = source
-        .transaction((manager) => work({ manager, afterCommit: (callback) => callbacks.push(callback) }))
-        .then((result) => {
-          onCommit();
-          runCallbacks(callbacks);
-          return result;
-        });
+      const done = runOne(work);
       running.add(done);
       const forget = (): void => void running.delete(done);
       done.then(forget, forget);
@@ -59,7 +75,27 @@ function pooled(source: DataSource, onCommit: () => void): UnitOfWork {
   };
 }
 
-function queued(source: DataSource, onCommit: () => void): UnitOfWork {
+/**
+ * One transaction on one connection of the pool. When the connection breaks, the pool closes it and the server rolls back. Of a COMMIT without an
+ * answer nobody knows whether it happened; the error says that the database did not answer, and callers repeat under the same ids.
+ */
+async function inTransaction<T>(source: DataSource, work: (runner: QueryRunner) => Promise<T>): Promise<T> {
+  const runner = source.createQueryRunner();
+  try {
+    await runner.startTransaction();
+    const result = await work(runner);
+    await runner.commitTransaction();
+    return result;
+  } catch (error) {
+    // A rollback that fails was on a connection that is broken; it does not go back to the pool.
+    if (runner.isTransactionActive && !runner.isReleased) await runner.rollbackTransaction().catch(() => undefined);
+    throw error;
+  } finally {
+    await runner.release();
+  }
+}
+
+function queued(source: DataSource, onCommit: () => void, guard: TransactionGuard): UnitOfWork {
   const queue: Job[] = [];
   const idlers: (() => void)[] = [];
   let busy = false;
@@ -74,7 +110,10 @@ function queued(source: DataSource, onCommit: () => void): UnitOfWork {
   return {
     run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
       return new Promise<T>((resolve, reject) => {
-        queue.push({ work, resolve: (value) => resolve(value as T), reject });
+        guard.mustBeOutside(nested);
+        // The group runs in the context of whoever came first; each job runs in one of its own.
+        const inside = (tx: Transaction): Promise<T> => guard.inside(() => work(tx));
+        queue.push({ work: inside, resolve: (value) => resolve(value as T), reject });
         if (busy) return;
         busy = true;
         // One turn of the event loop lets all requests that are already read join the same group.
@@ -98,6 +137,25 @@ function runCallbacks(callbacks: readonly (() => void)[]): void {
     }
 }
 
+/** How long a group waits for another process that writes to the file (a backup, a person with a shell), and how often it looks. */
+const lockedAtMostMs = 5_000;
+const lookAgainMs = 25;
+
+/**
+ * Begins the group's transaction. SQLite would wait for a locked file inside of one call, and the whole process with it: it is told to give up
+ * at once, and the waiting is done here.
+ */
+async function begin(source: DataSource): Promise<void> {
+  for (const until = performance.now() + lockedAtMostMs; ;) {
+    try {
+      return void onSqlite(source, 'BEGIN IMMEDIATE');
+    } catch (error) {
+      if (codeOf(error) !== 'SQLITE_BUSY' || performance.now() > until) throw error;
+      await sleep(lookAgainMs);
+    }
+  }
+}
+
 /** Commits a group of jobs. A job that throws is undone alone; a commit that fails fails them all, none of them written. */
 async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void): Promise<void> {
   const runner = source.createQueryRunner();
@@ -105,7 +163,7 @@ async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void
   const finished: { job: Job; value: unknown }[] = [];
   const refused: { job: Job; error: unknown }[] = [];
   try {
-    onSqlite(source, 'BEGIN IMMEDIATE');
+    await begin(source);
     for (const job of jobs) {
       const own: (() => void)[] = [];
       // Alone it needs no savepoint, for which SQLite would copy each page before it writes to it: what throws ends the whole.

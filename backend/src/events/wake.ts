@@ -1,4 +1,4 @@
-import { Client } from 'pg';
+import { BoundedClient, connectionOptions, defaultLimits, limitSession } from '../db/connections.js';
 import type { Database } from '../db/database.js';
 import { select } from '../db/sql.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -27,7 +27,7 @@ const probeEvery = 10;
 /** PostgreSQL takes less than 8,000 bytes. */
 const mostBytes = 7_500;
 const reconnectMs = { first: 100, longest: 5_000 };
-const timeoutMs = 5_000;
+const limits = { ...defaultLimits, answerMs: 5_000 };
 
 type Notice = [cursor: number, accountId: string, sessionId: string | null, messageId: string | null, type: string];
 
@@ -140,7 +140,7 @@ function createKnown(start: number) {
 /** One connection that listens and notifies, made again whenever it breaks. What is to be sent meanwhile is left to the others' polls. */
 function createLine(parts: { url: string; name: string; log: Log; hear: (notices: Notice[]) => void }) {
   const { url, name, log, hear } = parts;
-  let client: Client | null = null;
+  let client: BoundedClient | null = null;
   let stopped = false;
   let wait = reconnectMs.first;
   let timer: NodeJS.Timeout | undefined;
@@ -152,12 +152,7 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
   let own = 0;
 
   async function connect(): Promise<void> {
-    const fresh = new Client({
-      connectionString: url,
-      keepAlive: true,
-      connectionTimeoutMillis: timeoutMs,
-      query_timeout: timeoutMs,
-    });
+    const fresh = new BoundedClient(connectionOptions(url, 'chasqui wake', limits));
     // A line that breaks says so once or twice, in one way or another.
     const lost = (error?: Error): void => {
       if (client === fresh) client = breaks = null;
@@ -177,6 +172,7 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
     });
     try {
       await fresh.connect();
+      await limitSession(fresh, url, limits);
       await fresh.query(`LISTEN ${name}`);
       own = ((await fresh.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0] ?? { pid: 0 }).pid;
       if (stopped) return lost();
@@ -205,7 +201,7 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
   }
 
   /** A line whose other end is gone without a word is found by a question that is not answered in time. What was sent is then lost. */
-  const ask = (line: Client, sql: string, values: string[] = []): Promise<void> =>
+  const ask = (line: BoundedClient, sql: string, values: string[] = []): Promise<void> =>
     line.query(sql, values).then(
       () => undefined,
       (error: unknown) => breaks?.(error instanceof Error ? error : undefined),

@@ -1,11 +1,16 @@
+import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
-import type { Express } from 'express';
+import type { Express, Response } from 'express';
 import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Database } from '../db/database.js';
+import type { Transaction } from '../db/unit-of-work.js';
 import { version } from '../version.js';
 
 export interface HealthOptions {
   database: Database;
+  /** Takes the lock that every accepted message needs. */
+  holdLog: (tx: Transaction) => Promise<void>;
   dataDir: string;
   /** Whether Redis answers; null: none is configured. */
   redis: (() => boolean) | null;
@@ -15,36 +20,98 @@ export interface HealthOptions {
   workers: () => Promise<{ known: number; alive: number; degraded: number }>;
 }
 
-const leastFreeBytes = 100 * 1024 * 1024;
+type State = 'ok' | 'degraded' | 'down';
 
-/** Without details of workers: this route is for everybody. 503 only when nothing can be accepted. */
-export function mountHealth(app: Express, { database, dataDir, redis, recentFailures, workers }: HealthOptions): void {
-  async function checks(): Promise<Record<string, 'ok' | 'degraded' | 'down'>> {
-    const works = async (check: () => Promise<boolean>, otherwise: 'degraded' | 'down'): Promise<'ok' | 'degraded' | 'down'> =>
-      (await check().catch(() => false)) ? 'ok' : otherwise;
-    const [db, disk, worker, failures] = await Promise.all([
-      works(async () => (await select(database.reader, 'SELECT 1 AS one')).length === 1, 'down'),
-      works(async () => {
-        const { bavail, bsize } = await statfs(dataDir);
-        return bavail * bsize > leastFreeBytes;
-      }, 'degraded'),
-      works(async () => {
-        const { alive, degraded } = await workers();
-        return alive > 0 && degraded === 0;
-      }, 'degraded'),
-      works(async () => (await recentFailures()) === 0, 'degraded'),
-    ]);
-    const found = { database: db, disk, workers: worker, failures };
-    return redis ? { ...found, redis: redis() ? 'ok' : 'degraded' } : found;
-  }
+const leastFreeBytes = 100 * 1024 * 1024;
+/** How long a check may take, and for how long its result is given to everybody who asks. */
+const checkMs = 2_500;
+const freshMs = 1_000;
+
+/**
+ * Health for load balancers and people, without details of workers: these routes are for everybody.
+ *
+ * `/health/live`: the process answers. `/health/ready`: a message can be accepted now; 503 takes this backend out of a load balancer. It tries
+ * what it promises: a read, and a commit through the path of every write, under the lock that accepting takes. `/health`: the same, and disk,
+ * workers and Redis, which only degrade it.
+ *
+ * Every check has a time limit. One that hangs is not begun a second time: however many ask, one probe at most waits for the database.
+ */
+export function mountHealth(app: Express, { database, holdLog, dataDir, redis, recentFailures, workers }: HealthOptions): void {
+  const checks = {
+    database: createCheck('down', async () => {
+      await select(database.reader, 'SELECT 1 AS one');
+      await tryWrite(database, holdLog);
+      return true;
+    }),
+    disk: createCheck('degraded', async () => {
+      const { bavail, bsize } = await statfs(dataDir);
+      return bavail * bsize > leastFreeBytes;
+    }),
+    workers: createCheck('degraded', async () => {
+      const { alive, degraded } = await workers();
+      return alive > 0 && degraded === 0;
+    }),
+    failures: createCheck('degraded', async () => (await recentFailures()) === 0),
+  };
+
   app.get('/health', async (_req, res) => {
-    const found = await checks();
-    const status = Object.values(found).includes('down') ? 'down' : Object.values(found).includes('degraded') ? 'degraded' : 'ok';
-    res.status(status === 'down' ? 503 : 200).json({ status, version, checks: found });
+    const [db, disk, worker, failures] = await Promise.all([
+      checks.database(),
+      checks.disk(),
+      checks.workers(),
+      checks.failures(),
+    ]);
+    const found: Record<string, State> = { database: db, disk, workers: worker, failures };
+    if (redis) found['redis'] = redis() ? 'ok' : 'degraded';
+    const states = Object.values(found);
+    const status = states.includes('down') ? 'down' : states.includes('degraded') ? 'degraded' : 'ok';
+    answer(res, status, { status, version, checks: found });
   });
   app.get('/health/live', (_req, res) => void res.json({ status: 'ok' }));
   app.get('/health/ready', async (_req, res) => {
-    const { database: db } = await checks();
-    res.status(db === 'ok' ? 200 : 503).json({ status: db });
+    const status = await checks.database();
+    answer(res, status, { status });
   });
+}
+
+function answer(res: Response, status: State, body: object): void {
+  if (status === 'down') res.set('Retry-After', '5');
+  res.status(status === 'down' ? 503 : 200).json(body);
+}
+
+/** A row that is gone before anybody can see it, so that backends which try at once do not wait for each other. */
+const tryWrite = (database: Database, holdLog: HealthOptions['holdLog']): Promise<void> =>
+  database.write.run(async (tx) => {
+    const scope = `health:${randomUUID().slice(0, 24)}`;
+    await holdLog(tx);
+    await runStatement(tx.manager, 'INSERT INTO event_counters (scope, last) VALUES (?, 0)', [scope]);
+    await runStatement(tx.manager, 'DELETE FROM event_counters WHERE scope = ?', [scope]);
+  });
+
+/** Gives the state of one thing, at the latest after `checkMs`. Never rejects. */
+function createCheck(otherwise: State, works: () => Promise<boolean>): () => Promise<State> {
+  let running: { probe: Promise<State>; since: number } | null = null;
+  let last: { state: State; at: number } | null = null;
+
+  function begin(): { probe: Promise<State>; since: number } {
+    const probe = works()
+      .catch(() => false)
+      .then((isGood): State => (isGood ? 'ok' : otherwise))
+      .then((state) => {
+        last = { state, at: performance.now() };
+        return state;
+      })
+      .finally(() => (running = null));
+    return { probe, since: performance.now() };
+  }
+
+  return async () => {
+    if (last && performance.now() - last.at < freshMs) return last.state;
+    running ??= begin();
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<State>((resolve) => {
+      timer = setTimeout(() => resolve(otherwise), running!.since + checkMs - performance.now());
+    });
+    return Promise.race([running.probe, late]).finally(() => clearTimeout(timer));
+  };
 }

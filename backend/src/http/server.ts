@@ -3,6 +3,7 @@ import { createMount, identify } from '@chasqui/shared/express';
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
+import { databaseTrouble } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller } from './context.js';
 import { trustProxies } from './proxy-trust.js';
@@ -135,20 +136,41 @@ function cors(origins: readonly string[]) {
 export function asAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (error instanceof URIError) return new AppError('MALFORMED_REQUEST');
-  const { code, status, type } = error as { code?: string; status?: number; type?: string };
-  if (code === 'SQLITE_FULL' || code === 'ENOSPC') return new AppError('STORAGE_FULL');
-  if (code === 'SQLITE_BUSY' || code === 'SQLITE_IOERR' || code === 'ECONNREFUSED' || code === '57P01' || code === '57P03')
-    return new AppError('DATABASE_UNAVAILABLE');
+  const { code, status, type } = Object(error) as { code?: string; status?: number; type?: string };
+  const trouble = databaseTrouble(error);
+  if (trouble === 'full' || code === 'ENOSPC' || code === 'EDQUOT') return new AppError('STORAGE_FULL');
+  if (trouble === 'unavailable') return new AppError('DATABASE_UNAVAILABLE');
   if (type?.startsWith('entity.') || type?.startsWith('request.') || (status !== undefined && status >= 400 && status < 500))
     return new AppError(status === 413 ? 'BODY_TOO_LARGE' : 'MALFORMED_REQUEST');
   return new AppError('INTERNAL_ERROR');
 }
 
+/** While the database is away every request fails in the same way; one line in so many milliseconds says so. */
+const troubleLineMs = 10_000;
+
 function answerErrors(log: Log): ErrorRequestHandler {
+  let nextTroubleLine = 0;
+  let unsaid = 0;
+
+  function noteTrouble(known: AppError, requestId: unknown, error: unknown): void {
+    unsaid += 1;
+    if (performance.now() < nextTroubleLine) return;
+    nextTroubleLine = performance.now() + troubleLineMs;
+    const { stack: _stack, ...fields } = errorFields(error);
+    log.warn('Requests are refused because the database is unavailable or the disk is full.', {
+      ...fields,
+      answered: known.code,
+      refused: unsaid,
+      requestId,
+    });
+    unsaid = 0;
+  }
+
   return (error: unknown, _req, res, next) => {
     const requestId: unknown = res.locals['requestId'];
     const known = asAppError(error);
     if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
+    if (known.code === 'DATABASE_UNAVAILABLE' || known.code === 'STORAGE_FULL') noteTrouble(known, requestId, error);
     if (res.headersSent) return next(error);
     const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));

@@ -2,8 +2,8 @@ import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { insertRows, isConflict } from '../db/rows.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { insertRows } from '../db/rows.js';
+import { isConflict, isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -114,7 +114,7 @@ export function createAcceptance({
         continue;
       }
       item.reject(error);
-      if (isDatabaseTrouble(error) || error instanceof AppError) continue;
+      if (isSystemTrouble(error) || error instanceof AppError) continue;
       const { id: subject, accountId, sessionId } = item.message;
       report({ kind: 'accept', subject, accountId, sessionId, ...describeError(error) });
     }

@@ -5,7 +5,7 @@ import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { readRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
-import { isDatabaseDown } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -87,7 +87,7 @@ export function createDoubts({
   function leaveAlone(message: Message, error: unknown, sentence: string): void {
     setAside.add(message.id);
     log.error(sentence, { messageId: message.id, ...errorFields(error) });
-    if (isDatabaseDown(error)) return;
+    if (isSystemTrouble(error)) return;
     const { id: subject, accountId, sessionId } = message;
     report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
   }

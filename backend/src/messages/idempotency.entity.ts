@@ -7,7 +7,7 @@ import { column, orNull } from '../db/columns.js';
 export class IdempotencyRecord {
   @PrimaryColumn(column.id()) accountId: string;
   @PrimaryColumn(column.string(255)) key: string;
-  /** SHA-256 over method, path and body. */
+  /** A version and SHA-256 over method, path and body; see idempotency.ts. */
   @Column(column.string(64)) requestHash: string;
   /** The message the send made: a repeat after a crash answers with the message as it is now. */
   @Column(orNull(column.id())) messageId: string | null;

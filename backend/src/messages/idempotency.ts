@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
-import { LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, insertRows, updateRows } from '../db/rows.js';
+import { deleteBefore, insertRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
@@ -12,7 +11,26 @@ export interface IdempotencyKey {
   accountId: string;
   key: string;
   requestHash: string;
+  /** What earlier versions of this program have stored for the same request. Computed only when the stored hash differs. */
+  earlierHashes: () => string[];
 }
+
+/**
+ * The stored form of a request. It begins with a version, so that it can change without refusing the repeats of calls made before an upgrade:
+ * records live for a day or longer. A new form gets the next number, and the one before it moves into `earlierForms`.
+ */
+const hashOf = (method: string, path: string, body: unknown): string => `v2:${sha256(method, path, body).digest('base64url')}`;
+
+/** The prefix under which the public routes are mounted. The oldest versions hashed the path without it. */
+const apiPrefix = '/api/v1';
+
+const earlierForms: readonly ((method: string, path: string, body: unknown) => string)[] = [
+  (method, path, body) => sha256(method, path, body).digest('hex'),
+  (method, path, body) => sha256(method, path.startsWith(apiPrefix) ? path.slice(apiPrefix.length) : path, body).digest('hex'),
+];
+
+const sha256 = (method: string, path: string, body: unknown): Hash =>
+  createHash('sha256').update(`${method} ${path}\n${JSON.stringify(body)}`);
 
 const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND key = ? AND "expiresAt" <= ?';
 
@@ -39,9 +57,8 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
       return {
         accountId,
         key: header,
-        requestHash: createHash('sha256')
-          .update(`${method} ${path}\n${JSON.stringify(body)}`)
-          .digest('hex'),
+        requestHash: hashOf(method, path, body),
+        earlierHashes: () => earlierForms.map((form) => form(method, path, body)),
       };
     },
     /**
@@ -70,7 +87,13 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
       await insertRows(
         tx,
         IdempotencyRecord,
-        wanted.map(({ key, messageId }) => ({ ...key, messageId, ...rest })),
+        wanted.map(({ key: { accountId, key, requestHash }, messageId }) => ({
+          accountId,
+          key,
+          requestHash,
+          messageId,
+          ...rest,
+        })),
       );
     },
     async store(wanted: IdempotencyKey, status: number, body: string): Promise<void> {
@@ -80,7 +103,7 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     },
     /** Forgets replies past their time. */
     async prune(): Promise<void> {
-      await database.write.run((tx) => deleteRows(tx, IdempotencyRecord, { expiresAt: LessThanOrEqual(clock.now()) }));
+      await deleteBefore(database, IdempotencyRecord, { time: 'expiresAt', key: 'key', before: clock.now() });
     },
   };
 
@@ -88,7 +111,8 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     const { accountId, key } = wanted;
     const record = await database.reader.getRepository(IdempotencyRecord).findOneBy({ accountId, key });
     if (!record || record.expiresAt <= clock.now()) return null;
-    if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
+    const isSame = record.requestHash === wanted.requestHash || wanted.earlierHashes().includes(record.requestHash);
+    if (!isSame) throw new AppError('IDEMPOTENCY_KEY_REUSED');
     if (record.status !== null && record.body !== null) return { status: record.status, body: record.body };
     return record.messageId ? { messageId: record.messageId } : null;
   }

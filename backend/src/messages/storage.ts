@@ -1,19 +1,21 @@
 import type { StorageMode } from '@chasqui/shared';
+import type { EntityManager } from 'typeorm';
 import type { AccountLimits } from '../accounts/plans.js';
 import type { Session } from '../sessions/session.entity.js';
 
-export type StorageOf = (session: Pick<Session, 'accountId' | 'settings'>) => Promise<StorageMode>;
+/** Returns how much of a session's messages is stored. Inside a transaction pass its manager. */
+export type StorageOf = (session: Pick<Session, 'accountId' | 'settings'>, inside?: EntityManager) => Promise<StorageMode>;
 
-/** Of what installation, account and session say the stricter counts (HIS-10). */
+/** Of what the installation, the account and the session ask for, the stricter mode counts. */
 export function createStorageOf({
   installation,
   limitsOf,
 }: {
   installation: StorageMode;
-  limitsOf: (accountId: string) => Promise<Pick<AccountLimits, 'storage'>>;
+  limitsOf: (accountId: string, inside?: EntityManager) => Promise<Pick<AccountLimits, 'storage'>>;
 }): StorageOf {
-  return async ({ accountId, settings }) => {
+  return async ({ accountId, settings }, inside) => {
     if (installation === 'metadata' || settings.storage === 'metadata') return 'metadata';
-    return (await limitsOf(accountId)).storage;
+    return (await limitsOf(accountId, inside)).storage;
   };
 }

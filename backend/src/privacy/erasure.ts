@@ -5,7 +5,7 @@ import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
@@ -86,7 +86,7 @@ export function createEraser({
       try {
         await work(item);
       } catch (error) {
-        if (isDatabaseTrouble(error) || isStopped()) throw error;
+        if (isSystemTrouble(error) || isStopped()) throw error;
         left.add(String(item));
         report({ kind: 'privacy', subject: `${requestId} ${item}`, accountId, ...describeError(error) });
       }

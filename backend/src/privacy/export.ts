@@ -6,7 +6,7 @@ import { ZipFile } from 'yazl';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { readAmong } from '../db/rows.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
@@ -40,7 +40,7 @@ export function createExporter({
     // `unreadable` counts what could not be put into the archive: it is incomplete, and says so.
     const counts: { messages: number; files: number; events: number; unreadable?: number } = { messages: 0, files: 0, events: 0 };
     const unreadable = (what: string, error: unknown): void => {
-      if (isDatabaseTrouble(error)) throw error;
+      if (isSystemTrouble(error)) throw error;
       counts.unreadable = (counts.unreadable ?? 0) + 1;
       report({ kind: 'privacy', subject: `${request.id} ${what}`, accountId: request.accountId, ...describeError(error) });
     };

@@ -37,7 +37,7 @@ export async function presentStatus(session: Session, caller: Caller, stale = fa
   const text = presentQrText(session);
   return {
     ...status,
-    qrCode: text ? await QRCode.toDataURL(text, { margin: 2, width: 320 }) : null,
+    qrCode: text ? await drawQr(text) : null,
     expiresAt: text ? iso(session.qrExpiresAt) : null,
   };
 }
@@ -75,3 +75,6 @@ export function presentSession(session: Session): SessionResource {
     updatedAt: session.updatedAt.toISOString(),
   };
 }
+
+/** The picture of a code to scan, as a data URL. */
+export const drawQr = (text: string): Promise<string> => QRCode.toDataURL(text, { margin: 2, width: 320 });

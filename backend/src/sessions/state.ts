@@ -8,7 +8,6 @@ import {
   type WorkerEventPayload,
   machineReasons,
 } from '@chasqui/shared';
-import QRCode from 'qrcode';
 import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { holdRows, updateRows } from '../db/rows.js';
@@ -173,13 +172,17 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
         ...(seen.attempt === undefined ? {} : { reconnectAttempts: seen.attempt }),
       });
     },
-    async showQr(tx: Transaction, session: Session, { qrText, expiresAt }: { qrText: string; expiresAt: string }): Promise<void> {
+    /** `qrCode` is the picture of the text. Drawing it takes a while, so that it is done before the transaction (`drawQr`). */
+    async showQr(
+      tx: Transaction,
+      session: Session,
+      { qrText, expiresAt, qrCode }: { qrText: string; expiresAt: string; qrCode: string },
+    ): Promise<void> {
       const replaces = session.qrId;
       await wipeCodes(tx, session, ['session.qr']);
       const changes = { qrText, qrId: newId(clock.now().getTime()), qrExpiresAt: new Date(expiresAt), updatedAt: clock.now() };
       await updateRows(tx, Session, { id: session.id }, changes);
       Object.assign(session, changes);
-      const qrCode = await QRCode.toDataURL(qrText, { margin: 2, width: 320 });
       await events.append(tx, {
         accountId: session.accountId,
         sessionId: session.id,

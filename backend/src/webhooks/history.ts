@@ -4,7 +4,7 @@ import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, insertRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { select } from '../db/sql.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
 import type { Clock } from '../lib/clock.js';
@@ -182,7 +182,7 @@ export function createWebhookHistory({
         );
         // A row that cannot be deleted stays; all others go, and the caller learns of it at the end.
         await attemptInHalves(old, remove, (_, error) => {
-          if (isDatabaseTrouble(error)) throw error;
+          if (isSystemTrouble(error)) throw error;
           unwritable.push(error);
         });
         if (old.length === 0) break;

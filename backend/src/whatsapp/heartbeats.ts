@@ -4,7 +4,7 @@ import type { Database } from '../db/database.js';
 import { among, holdRows, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
 import { runStatement } from '../db/statement.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
@@ -28,7 +28,7 @@ const mostProblems = 100;
 const noteIn =
   (failed: Map<string, unknown>, sessionId: string) =>
   (error: unknown): void => {
-    if (isDatabaseTrouble(error)) throw error;
+    if (isSystemTrouble(error)) throw error;
     failed.set(sessionId, error);
   };
 /** Two backends' clocks may differ by this much before a stored time counts as wrong. */
@@ -85,7 +85,7 @@ export function createHeartbeats({
     try {
       reply = await answer(beat, null);
     } catch (error) {
-      if (isDatabaseTrouble(error)) throw error;
+      if (isSystemTrouble(error)) throw error;
       // One session failed and undid the whole. The second attempt isolates each, which costs two statements more for each session.
       doubts.clear();
       for (const [id, doubt] of before) doubts.set(id, doubt);
@@ -149,7 +149,7 @@ export function createHeartbeats({
       const ofSession = async (own: Transaction, session: Session): Promise<void> => {
         const there = seen.get(session.id);
         if (there) await note(own, session, there, now);
-        const settings = workerSettingsOf(session, await storageOf(session));
+        const settings = workerSettingsOf(session, await storageOf(session, own.manager));
         answer.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
         const wanted = session.desired === 'running' && session.status !== 'suspended';
         if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) return;
@@ -226,7 +226,7 @@ export function createHeartbeats({
         const taken = await database.write.run((tx) => updateRows(tx, Session, asRead, lease));
         if (taken === 1) log.info('A session was given to a worker.', { sessionId: id, workerId: beat.workerId, from: workerId });
       } catch (error) {
-        if (isDatabaseTrouble(error)) throw error;
+        if (isSystemTrouble(error)) throw error;
         failedSession(id, error);
       }
     }
@@ -309,7 +309,7 @@ export function createHeartbeats({
             await state.move(tx, session, 'disconnected', state.named('WORKER_LOST'));
         });
       } catch (error) {
-        if (isDatabaseTrouble(error)) throw error;
+        if (isSystemTrouble(error)) throw error;
         failedSession(id, error);
       }
   }

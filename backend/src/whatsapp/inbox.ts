@@ -7,17 +7,17 @@ import {
   type WorkerEventType,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, holdRows, insertIfAbsent, insertRow, readAmong, updateRows } from '../db/rows.js';
+import { deleteBefore, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
-import { isDatabaseTrouble } from '../db/trouble.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Arrivals } from '../messages/arrivals.js';
+import { drawQr } from '../sessions/present.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../messages/storage.js';
@@ -35,6 +35,8 @@ interface Desk {
   known: Set<string>;
   sessions: Map<string, Session>;
   positions: Map<string, { epoch: number; sequence: number }>;
+  /** Pictures of codes to scan, by event. They are ready: nothing inside the transaction waits for the drawing. */
+  drawn: Map<string, Promise<string>>;
 }
 
 export type Inbox = ReturnType<typeof createInbox>;
@@ -81,10 +83,15 @@ export function createInbox({
 
   /** One small function for each kind of event. */
   const handlers: {
-    [T in WorkerEventType]: (tx: Transaction, session: Session, payload: WorkerEventPayload<T>) => Promise<unknown>;
+    [T in WorkerEventType]: (
+      tx: Transaction,
+      session: Session,
+      payload: WorkerEventPayload<T>,
+      drawn: Promise<string> | undefined,
+    ) => Promise<unknown>;
   } = {
     'session.observed': (tx, session, payload) => state.observe(tx, session, payload),
-    'session.qr': (tx, session, payload) => state.showQr(tx, session, payload),
+    'session.qr': async (tx, session, payload, drawn) => state.showQr(tx, session, { ...payload, qrCode: (await drawn) ?? '' }),
     'session.pairing_code': (tx, session, data) => state.showPairingCode(tx, session, data),
     'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
     'session.recycled': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.recycled', data }),
@@ -103,10 +110,10 @@ export function createInbox({
     'call.received': (tx, session, data) => events.append(tx, { ...of(session), type: 'call.received', data }),
   };
 
-  async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[]): Promise<Desk> {
+  async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[], drawn: Desk['drawn']): Promise<Desk> {
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
     const ids = batch.map(({ id }) => id);
-    // Closes: of two backends that get one batch, the second reads the known ids after the first has committed them.
+    // Closes: two backends are given one batch. The second waits here for the first, and then reads what that one has stored.
     await holdRows(tx, Session, sessionIds);
     const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
     const sessions = await readSessions(tx, sessionIds);
@@ -115,6 +122,7 @@ export function createInbox({
     );
     return {
       workerId,
+      drawn,
       known: new Set(seen.map((row) => row.id)),
       sessions: new Map(sessions.map((row) => [row.id, row])),
       positions: new Map(positions.map(({ sessionId, epoch, sequence }) => [sessionId, { epoch, sequence }])),
@@ -147,7 +155,7 @@ export function createInbox({
     return null;
   }
 
-  async function handle(tx: Transaction, session: Session, event: OutletEvent): Promise<string | null> {
+  async function handle(tx: Transaction, desk: Desk, session: Session, event: OutletEvent): Promise<string | null> {
     if (!isWorkerEventType(event.type)) return 'UNKNOWN_EVENT_TYPE';
     const parsed = workerEvents[event.type].safeParse(event.payload);
     if (!parsed.success) {
@@ -155,22 +163,25 @@ export function createInbox({
       log.error('An event of a worker does not fit its schema.', { eventId: event.id, type: event.type, fields });
       return 'VALIDATION_FAILED';
     }
-    const isBare = (await storageOf(session)) === 'metadata';
+    const isBare = (await storageOf(session, tx.manager)) === 'metadata';
     // The table's row fits the payload that its own schema has just parsed.
-    await (handlers[event.type] as (tx: Transaction, session: Session, payload: unknown) => Promise<unknown>)(
-      tx,
-      session,
-      isBare ? withoutContent(event.type, parsed.data) : parsed.data,
-    );
+    await (
+      handlers[event.type] as (
+        tx: Transaction,
+        session: Session,
+        payload: unknown,
+        drawn: Promise<string> | undefined,
+      ) => Promise<unknown>
+    )(tx, session, isBare ? withoutContent(event.type, parsed.data) : parsed.data, desk.drawn.get(event.id));
     return null;
   }
 
   /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
   async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
     try {
-      return await behindSavepoint(tx, 'event', (own) => handle(own, desk.sessions.get(event.sessionId)!, event));
+      return await behindSavepoint(tx, 'event', (own) => handle(own, desk, desk.sessions.get(event.sessionId)!, event));
     } catch (error) {
-      if (isDatabaseTrouble(error)) throw error;
+      if (isSystemTrouble(error)) throw error;
       log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
         eventId: event.id,
         type: event.type,
@@ -194,11 +205,13 @@ export function createInbox({
 
   async function close(tx: Transaction, desk: Desk, taken: readonly OutletEvent[]): Promise<void> {
     const { workerId } = desk;
-    for (const { id, cursor, sessionId } of taken) {
-      const row = { id, workerId, cursor, receivedAt: clock.now() };
-      // Without a session there was no row to lock, so another backend may have refused the same event at the same time.
-      await (desk.sessions.has(sessionId) ? insertRow(tx, InboxEvent, row) : insertIfAbsent(tx, InboxEvent, row));
-    }
+    const receivedAt = clock.now();
+    // Events of sessions that do not exist are refused under no lock: another backend may have noted the same ones meanwhile.
+    await insertMissing(
+      tx,
+      InboxEvent,
+      taken.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt })),
+    );
     for (const sessionId of new Set(taken.map((event) => event.sessionId))) {
       const position = desk.positions.get(sessionId);
       if (!position) continue;
@@ -209,8 +222,9 @@ export function createInbox({
 
   return {
     async take(workerId: string, batch: readonly OutletEvent[]): Promise<Intake> {
+      const drawn = await drawCodes(batch);
       const intake = await database.write.run(async (tx) => {
-        const desk = await open(tx, workerId, batch.filter(isStorable));
+        const desk = await open(tx, workerId, batch.filter(isStorable), drawn);
         const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
         const waiting = new Set<string>();
         const taken: OutletEvent[] = [];
@@ -251,9 +265,8 @@ export function createInbox({
     },
     /** Forgets ids that no worker will send again. */
     async prune(): Promise<void> {
-      await database.write.run((tx) =>
-        deleteRows(tx, InboxEvent, { receivedAt: LessThan(new Date(clock.now().getTime() - keptMs)) }),
-      );
+      const before = new Date(clock.now().getTime() - keptMs);
+      await deleteBefore(database, InboxEvent, { time: 'receivedAt', key: 'id', before });
     },
   };
 }
@@ -264,5 +277,17 @@ const expectedRefusals: readonly string[] = ['STALE_EPOCH', 'SESSION_NOT_FOUND']
 /** Whether the inbox can store the envelope of an event. A batch must not fail because of one id that no column takes. */
 const isStorable = ({ id, sessionId, epoch }: OutletEvent): boolean =>
   /^[\w-]{1,36}$/.test(id) && /^[\w-]{1,36}$/.test(sessionId) && epoch <= 2_147_483_647;
+
+/** Draws the codes of a batch. One that cannot be drawn rejects again where its event is handled, and is refused alone. */
+async function drawCodes(batch: readonly OutletEvent[]): Promise<Desk['drawn']> {
+  const drawn: Desk['drawn'] = new Map();
+  for (const { id, type, payload } of batch) {
+    if (type !== 'session.qr') continue;
+    const parsed = workerEvents[type].safeParse(payload);
+    if (parsed.success) drawn.set(id, drawQr(parsed.data.qrText));
+  }
+  await Promise.allSettled(drawn.values());
+  return drawn;
+}
 
 const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });

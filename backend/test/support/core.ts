@@ -85,7 +85,7 @@ function callsOf(rig: Rig, worker: StandIn): Core {
 }
 
 let keys = 0;
-function observed(text: string, more: Partial<ObservedMessage>): ObservedMessage {
+export function observed(text: string, more: Partial<ObservedMessage>): ObservedMessage {
   const key = more.key ?? `3A${String((keys += 1)).padStart(18, '0')}`;
   const contact = { id: `${ana}@c.us`, phone: `+${ana}`, lid: '184467440737@lid', name: 'Ana' };
   return {

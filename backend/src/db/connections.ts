@@ -1,0 +1,213 @@
+import pg from 'pg';
+import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf } from './trouble.js';
+
+/**
+ * Connections to PostgreSQL with time limits on both sides, so that neither waits for the other for ever
+ * (docs/decisions/035-database-time-limits.md).
+ *
+ * | what happens | who notices | after |
+ * | --- | --- | --- |
+ * | the server cannot be reached, or all connections are in use | this process | `connectMs` |
+ * | a row is locked by somebody else | the server | `lockMs` |
+ * | this process stands still inside a transaction | the server, which rolls back and frees the locks | `idleInTransactionMs` |
+ * | a statement takes too long | the server | `statementMs` |
+ * | the server, or the line to it, is silent | this process, which closes the connection | `answerMs` |
+ * | this process is gone without a word | the server: keepalive, unacknowledged bytes, a check while a statement runs | `peerMs` |
+ *
+ * `lockMs` is shorter than `idleInTransactionMs`: when a backend freezes, its own waiting transactions have given up before the one that they wait
+ * for is ended; otherwise they would be given the locks one after the other and keep them as long again. `answerMs` is longer than
+ * `statementMs`, so that a server that is only slow answers with an error of its own.
+ */
+export interface ConnectionLimits {
+  connectMs: number;
+  lockMs: number;
+  idleInTransactionMs: number;
+  statementMs: number;
+  answerMs: number;
+  peerMs: number;
+}
+
+export const defaultLimits: ConnectionLimits = {
+  connectMs: 5_000,
+  lockMs: 4_000,
+  idleInTransactionMs: 5_000,
+  statementMs: 10_000,
+  answerMs: 12_000,
+  peerMs: 10_000,
+};
+
+/** Migrations rewrite tables and wait for locks: only the ends of the connection are watched. 0: no limit. */
+export const migrationLimits: ConnectionLimits = {
+  ...defaultLimits,
+  lockMs: 0,
+  idleInTransactionMs: 0,
+  statementMs: 0,
+  answerMs: 0,
+};
+
+/** Options of a pool or a client that `limitSession` completes. */
+export function connectionOptions(url: string, name: string, limits: ConnectionLimits): pg.ClientConfig & BoundedConfig {
+  return {
+    connectionString: url,
+    application_name: name,
+    connectionTimeoutMillis: limits.connectMs,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: 5_000,
+    answerMs: limits.answerMs,
+  };
+}
+
+/**
+ * The server's half of the limits. Set by a statement, not in the startup packet, because poolers refuse unknown parameters there; a
+ * setting that this server does not have is left out; one that the operator's URL sets stays as it is.
+ */
+export async function limitSession(client: pg.ClientBase, url: string, limits: ConnectionLimits): Promise<void> {
+  const given = new URL(url).searchParams;
+  const wanted = Object.entries({
+    lock_timeout: limits.lockMs,
+    idle_in_transaction_session_timeout: limits.idleInTransactionMs,
+    statement_timeout: limits.statementMs,
+    tcp_user_timeout: limits.peerMs,
+    tcp_keepalives_idle: Math.ceil(limits.peerMs / 2_000),
+    tcp_keepalives_interval: Math.ceil(limits.peerMs / 8_000),
+    tcp_keepalives_count: 4,
+  }).filter(([name]) => !given.has(name));
+  await client.query(setKnown, [wanted.map(([name]) => name), wanted.map(([, value]) => String(value))]);
+  // Not on every system that PostgreSQL runs on; without it a statement of a client that is gone runs on until its own limit.
+  await client.query(setKnown, [['client_connection_check_interval'], ['2000']]).catch((error: unknown) => {
+    if (codeOf(error) === connectionLost) throw error;
+  });
+}
+
+const setKnown = `SELECT set_config(s.name, v.value, false) FROM unnest($1::text[], $2::text[]) AS v(name, value) JOIN pg_settings s ON s.name = v.name`;
+
+interface BoundedConfig {
+  /** How long one statement may stay without an answer. 0: for ever. */
+  answerMs?: number;
+}
+
+/** The parts of pg's client that its types leave out. */
+interface Internals {
+  connection: { stream: { destroy(error?: Error): void } };
+  _queryable: boolean;
+  _ending: boolean;
+}
+
+const closeMs = 2_000;
+
+/**
+ * pg's client, whose own `query_timeout` gives up a statement and leaves it running on a connection that then goes back to the pool. This
+ * one closes the connection, so that all that waits for it fails at once, and nothing is run behind a statement nobody waits for.
+ */
+export class BoundedClient extends pg.Client {
+  readonly #answerMs: number;
+  /** Called when the connection was closed because nothing came. */
+  onSilence: () => void = () => undefined;
+
+  constructor(config: pg.ClientConfig & BoundedConfig = {}) {
+    super(config);
+    this.#answerMs = config.answerMs ?? 0;
+    // pg declares a dozen overloads. Those that give a promise are bounded; nothing here uses the others.
+    const query = this.query.bind(this) as (...args: unknown[]) => unknown;
+    this.query = ((...args: unknown[]) => {
+      const result = query(...args);
+      return result instanceof Promise ? this.#bounded(result) : result;
+    }) as pg.Client['query'];
+    // Says good-bye; a line that does not take it is cut.
+    const end = this.end.bind(this) as (...args: unknown[]) => unknown;
+    this.end = ((...args: unknown[]) => {
+      const force = setTimeout(() => this.#internals.connection.stream.destroy(), closeMs);
+      force.unref();
+      this.once('end', () => clearTimeout(force));
+      return end(...args);
+    }) as pg.Client['end'];
+  }
+
+  get #internals(): Internals {
+    return this as unknown as Internals;
+  }
+
+  async #bounded(result: Promise<unknown>): Promise<unknown> {
+    const timer = this.#answerMs > 0 ? setTimeout(() => this.#giveUp(), this.#answerMs) : undefined;
+    try {
+      return await result;
+    } catch (error) {
+      throw this.#named(error);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #giveUp(): void {
+    const error = new DatabaseConnectionLost(`PostgreSQL did not answer within ${this.#answerMs} ms. The connection was closed.`);
+    this.#internals.connection.stream.destroy(error);
+    this.onSilence();
+  }
+
+  /** pg has no code for a connection that is gone; what the server itself says has one. */
+  #named(error: unknown): unknown {
+    const { _queryable: isQueryable, _ending: isEnding } = this.#internals;
+    return isQueryable && !isEnding ? error : markConnectionError(error);
+  }
+}
+
+/**
+ * pg's pool with such clients. When one of them hears nothing, those that lie idle are closed too: what made the one silent (a firewall that
+ * forgot its connections, a server that was replaced) has most likely hit all, and each would cost its next user the whole time.
+ */
+export class BoundedPool extends pg.Pool {
+  readonly #idle = new Set<pg.PoolClient>();
+
+  constructor(config: pg.PoolConfig & BoundedConfig & { limit?: (client: pg.ClientBase) => Promise<void> }) {
+    const { limit, ...rest } = config;
+    super({ ...rest, Client: BoundedClient, ...(limit ? { onConnect: limit } : {}) } as pg.PoolConfig);
+    this.on('connect', (client) => {
+      (client as unknown as BoundedClient).onSilence = () => this.#closeIdle();
+    });
+    this.on('acquire', (client) => void this.#idle.delete(client));
+    this.on('release', (error, client) => {
+      if (!error) this.#idle.add(client);
+    });
+    this.on('remove', (client) => void this.#idle.delete(client));
+  }
+
+  override connect(): Promise<pg.PoolClient>;
+  override connect(callback: Connected): void;
+  override connect(callback?: Connected): Promise<pg.PoolClient> | void {
+    if (!callback)
+      return super.connect().catch((error: unknown) => {
+        throw markConnectionError(error);
+      });
+    super.connect((error, client, done) => callback(error && markConnectionError(error), client, done));
+  }
+
+  #closeIdle(): void {
+    for (const client of this.#idle)
+      (client as unknown as Internals).connection.stream.destroy(
+        new DatabaseConnectionLost('Another connection to PostgreSQL heard nothing. This one was idle and is closed as well.'),
+      );
+    this.#idle.clear();
+  }
+}
+
+type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void;
+
+/** A connection of its own, with its limits set. An error after it was opened goes to `onError`; then it cannot be used any more. */
+export async function openConnection(parts: {
+  url: string;
+  name: string;
+  limits?: ConnectionLimits;
+  onError: (error: Error) => void;
+}): Promise<BoundedClient> {
+  const { url, name, limits = defaultLimits, onError } = parts;
+  const client = new BoundedClient(connectionOptions(url, name, limits));
+  client.on('error', onError);
+  try {
+    await client.connect();
+    await limitSession(client, url, limits);
+    return client;
+  } catch (error) {
+    void client.end();
+    throw markConnectionError(error);
+  }
+}

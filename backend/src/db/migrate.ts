@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { MigrationExecutor, type DataSource, type QueryRunner } from 'typeorm';
+import { errorFields, type Log } from '../lib/log.js';
+import { advisoryLocks } from './locks.js';
+import { databaseTrouble } from './trouble.js';
+import { StartProblem } from '../lib/start-problem.js';
+
+/**
+ * Brings the database up to date.
+ *
+ * Closes: two backends start on one empty database; both would create the same tables, and one of them would die. On PostgreSQL the whole of it
+ * runs under an advisory lock on the migrating connection itself: the lock ends with the connection, however that ends. SQLite has one backend.
+ *
+ * Throws `StartProblem` when a newer version of this program has been here: its tables and columns are not known, and what it wrote may be
+ * read wrongly.
+ */
+export async function migrate(source: DataSource, log: Log): Promise<void> {
+  const runner = source.createQueryRunner();
+  try {
+    if (source.options.type === 'postgres') await lockMigrations(runner, log);
+    await refuseNewer(source, runner);
+    const executor = new MigrationExecutor(source, runner);
+    executor.transaction = 'each';
+    await executor.executePendingMigrations();
+    if (source.options.type === 'postgres')
+      await runner.query('SELECT pg_advisory_unlock($1, $2)', [...advisoryLocks.migrations]);
+  } finally {
+    await runner.release();
+  }
+}
+
+const lookAgainMs = 250;
+const sayAgainMs = 10_000;
+
+async function lockMigrations(runner: QueryRunner, log: Log): Promise<void> {
+  let nextLine = 0;
+  for (;;) {
+    const [row] = (await runner.query('SELECT pg_try_advisory_lock($1, $2) AS got', [...advisoryLocks.migrations])) as {
+      got: boolean;
+    }[];
+    if (row?.got) return;
+    if (performance.now() >= nextLine) {
+      log.info('Another backend is migrating the database. This one waits until it is done.');
+      nextLine = performance.now() + sayAgainMs;
+    }
+    await sleep(lookAgainMs);
+  }
+}
+
+async function refuseNewer(source: DataSource, runner: QueryRunner): Promise<void> {
+  const table = source.options.migrationsTableName ?? 'migrations';
+  if (!(await runner.hasTable(table))) return;
+  const rows = (await runner.query(`SELECT name FROM "${table}" ORDER BY timestamp`)) as { name: string }[];
+  const known = new Set(source.migrations.map((migration) => migration.name ?? migration.constructor.name));
+  const unknown = rows.map(({ name }) => name).filter((name) => !known.has(name));
+  if (unknown.length === 0) return;
+  throw new StartProblem(
+    `The database was migrated by a newer version of Chasqui (unknown here: ${unknown.join(', ')}). ` +
+      'Start that version or a later one. To go back to this version, restore the backup that was made before the upgrade.',
+  );
+}
+
+/** For how long the start waits for a database that does not answer, and the pauses between attempts. */
+const waitAtMostMs = 60_000;
+const pausesMs = { first: 500, longest: 5_000 };
+
+/**
+ * Opens a connection that may not be there yet: a database often starts at the same time. Every attempt that fails is logged. After a minute
+ * the error is thrown: whatever supervises the process starts it again.
+ */
+export async function waitForDatabase<T>(open: () => Promise<T>, { where, log }: { where: string; log: Log }): Promise<T> {
+  const until = performance.now() + waitAtMostMs;
+  for (let pause = pausesMs.first; ; pause = Math.min(pause * 2, pausesMs.longest)) {
+    try {
+      return await open();
+    } catch (error) {
+      if (databaseTrouble(error) !== 'unavailable' || isFinal(error) || performance.now() > until) throw refusalOf(error, where);
+      const { stack: _stack, ...fields } = errorFields(error);
+      log.warn('Waiting for the database. Start PostgreSQL, or correct DATABASE_URL.', { where, ...fields });
+      await sleep(pause);
+    }
+  }
+}
+
+/** What time does not heal: the password is wrong, or there is no such database. */
+const isFinal = (error: unknown): boolean => /^(28...|3D000)$/.test((error as { code?: string }).code ?? '');
+
+function refusalOf(error: unknown, where: string): unknown {
+  if (databaseTrouble(error) !== 'unavailable') return error;
+  const { message } = error as Error;
+  return new StartProblem(`The database at ${where} cannot be used: ${message}. Start PostgreSQL, or correct DATABASE_URL.`);
+}
+
+/** Host, port and name of a database, without user and password. */
+export function placeOf(url: string): string {
+  const { hostname, port, pathname } = new URL(url);
+  return `${hostname}:${port || 5432}${pathname}`;
+}

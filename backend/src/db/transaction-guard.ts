@@ -1,0 +1,125 @@
+import { AsyncLocalStorage, createHook } from 'node:async_hooks';
+import type { DataSource } from 'typeorm';
+import { errorFields, type Log } from '../lib/log.js';
+
+/**
+ * Detects code that, inside a transaction, reads through the pool, opens a second transaction, or (in tests and in development) begins an
+ * operation on something else than the database: a file, a request, compression.
+ *
+ * Closes: a deadlock of the connection pool. A transaction that holds row locks asks for a second connection; all others are taken by
+ * transactions that wait for those locks; nobody goes on. On SQLite a transaction inside a transaction waits for itself.
+ *
+ * The guard follows the asynchronous context of the work that `write.run` was given. It ends with that work: callbacks after the commit, and
+ * background work that is still running when the transaction has ended, are outside.
+ */
+export interface TransactionGuard {
+  /** Runs a transaction's work inside its context. */
+  inside<T>(work: () => Promise<T>): Promise<T>;
+  /** Reports a violation when the caller is inside a transaction. `what` says what it is about to do: "the reader was used". */
+  mustBeOutside(what: string): void;
+}
+
+/** What a violation does. Throwing fails the test, or the request in development; reporting writes one log line for each place. */
+export type GuardMode = { kind: 'throw' } | { kind: 'report'; report: (error: Error) => void };
+
+/** A programming error: the transaction's own connection (`tx.manager`) has to be used, or the value has to be read before. */
+export class OutsideOfTransactionOnly extends Error {
+  constructor(what: string) {
+    super(`Inside a transaction ${what}. Use tx.manager, or do it before the transaction begins.`);
+    this.name = 'OutsideOfTransactionOnly';
+  }
+}
+
+/** In development a violation fails at once. In production it is logged, and the connections' time limits bound what it can do. */
+export const guardFor = (environment: 'production' | 'development' | 'test', log: Log): GuardMode =>
+  environment === 'production'
+    ? { kind: 'report', report: (error) => log.error('A programming error. Please report it.', errorFields(error)) }
+    : { kind: 'throw' };
+
+interface RunningTransaction {
+  isRunning: boolean;
+  /** The first wait for something else than the database, where those are looked for. */
+  waitedFor: Error | null;
+}
+
+const context = new AsyncLocalStorage<RunningTransaction>();
+
+/** What Node calls the operations that have no business in a transaction: files, compression, names, pipes, processes, requests. */
+const foreignOperations = new Set([
+  'FSREQCALLBACK',
+  'FSREQPROMISE',
+  'ZLIB',
+  'GETADDRINFOREQWRAP',
+  'GETNAMEINFOREQWRAP',
+  'PIPECONNECTWRAP',
+  'PROCESSWRAP',
+  'HTTPCLIENTREQUEST',
+  'WORKER',
+]);
+
+let isWatching = false;
+
+/** Notes every operation on something else than the database that is begun inside a transaction. It costs too much for production. */
+function watchForeignOperations(): void {
+  if (isWatching) return;
+  isWatching = true;
+  createHook({
+    init(_id, type) {
+      if (!foreignOperations.has(type)) return;
+      const transaction = context.getStore();
+      // Throwing here would end the process.
+      if (transaction?.isRunning) transaction.waitedFor ??= new OutsideOfTransactionOnly(`${type} was begun`);
+    },
+  }).enable();
+}
+
+export function createTransactionGuard(mode: GuardMode): TransactionGuard {
+  if (mode.kind === 'throw') watchForeignOperations();
+  const reported = new Set<string>();
+
+  function reportOnce(report: (error: Error) => void, error: Error): void {
+    // The same place again and again is one finding, not a thousand log lines.
+    const place = error.stack ?? error.message;
+    if (reported.has(place) || reported.size >= 100) return;
+    reported.add(place);
+    report(error);
+  }
+
+  return {
+    async inside(work) {
+      const transaction: RunningTransaction = { isRunning: true, waitedFor: null };
+      try {
+        const result = await context.run(transaction, work);
+        if (transaction.waitedFor) throw transaction.waitedFor;
+        return result;
+      } finally {
+        transaction.isRunning = false;
+      }
+    },
+    mustBeOutside(what) {
+      if (!context.getStore()?.isRunning) return;
+      const error = new OutsideOfTransactionOnly(what);
+      if (mode.kind === 'throw') throw error;
+      reportOnce(mode.report, error);
+    },
+  };
+}
+
+export const readerUsed = 'the reader was used';
+
+const guards = new WeakMap<DataSource, TransactionGuard>();
+
+/**
+ * Guards every way of reading through a data source: repositories, query builders and `query` all ask it for a connection. Statements that
+ * go past it (statement.ts) and reads that several callers share (rows.ts) ask the guard themselves.
+ */
+export function guardReader(reader: DataSource, guard: TransactionGuard): void {
+  guards.set(reader, guard);
+  const createQueryRunner = reader.createQueryRunner.bind(reader);
+  reader.createQueryRunner = (mode) => {
+    guard.mustBeOutside(readerUsed);
+    return createQueryRunner(mode);
+  };
+}
+
+export const guardOf = (source: DataSource): TransactionGuard | undefined => guards.get(source);

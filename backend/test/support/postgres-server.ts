@@ -1,0 +1,124 @@
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client } from 'pg';
+import { freePort } from '../../../bench/src/ports.js';
+import { treeOf } from '../../../bench/src/processes.js';
+import { eventually } from './eventually.js';
+
+/** A PostgreSQL server of the test's own: it may be killed, frozen and filled up without a thought for others. */
+export interface PostgresServer {
+  port: number;
+  /** Of a database on it. */
+  url(database: string): string;
+  query<T = Record<string, unknown>>(database: string, sql: string, values?: unknown[]): Promise<T[]>;
+  /** Stops every process of the server; gives how to let them go on. */
+  freeze(): () => void;
+  /** SIGKILL to every process of the server. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const places = '/usr/lib/postgresql';
+
+/** The folder of the server's programs; null where PostgreSQL is not installed, and then the reason is written to stderr. */
+export function findServerPrograms(): string | null {
+  const versions = existsSync(places) ? readdirSync(places).sort((a, b) => Number(b) - Number(a)) : [];
+  const found = versions.map((version) => join(places, version, 'bin')).find((bin) => existsSync(join(bin, 'initdb')));
+  if (!found)
+    process.stderr.write(
+      `SKIPPED: the tests on a PostgreSQL server of their own, because ${places}/*/bin/initdb does not exist.\n`,
+    );
+  return found ?? null;
+}
+
+/** PostgreSQL refuses to run as root. */
+const asServerUser = (command: string, args: string[]): [string, string[]] =>
+  process.getuid?.() === 0
+    ? ['setpriv', ['--reuid=postgres', '--regid=postgres', '--clear-groups', command, ...args]]
+    : [command, args];
+
+export async function startPostgresServer(bin: string, settings: Record<string, string> = {}): Promise<PostgresServer> {
+  const folder = mkdtempSync(join(tmpdir(), 'chasqui-postgres-'));
+  const data = join(folder, 'data');
+  const port = await freePort();
+  chmodSync(folder, 0o777);
+  const [initdb, initArgs] = asServerUser(join(bin, 'initdb'), [
+    '-D',
+    data,
+    '-U',
+    'postgres',
+    '-A',
+    'trust',
+    '-N',
+    '-E',
+    'UTF8',
+    '--locale=C',
+  ]);
+  execFileSync(initdb, initArgs, { stdio: 'ignore', cwd: folder });
+  const options = Object.entries({
+    listen_addresses: '127.0.0.1',
+    port: String(port),
+    unix_socket_directories: folder,
+    // A killed process loses nothing that it has written; only a killed machine would.
+    fsync: 'off',
+    shared_buffers: '32MB',
+    max_connections: '60',
+    ...settings,
+  }).flatMap(([name, value]) => ['-c', `${name}=${value}`]);
+  let server: ChildProcess | null = null;
+
+  const url = (database: string): string => `postgres://postgres@127.0.0.1:${port}/${database}`;
+  async function query<T>(database: string, sql: string, values: unknown[] = []): Promise<T[]> {
+    const client = new Client({ connectionString: url(database), connectionTimeoutMillis: 3_000 });
+    client.on('error', () => undefined);
+    await client.connect();
+    try {
+      return (await client.query(sql, values)).rows as T[];
+    } finally {
+      await client.end();
+    }
+  }
+  const signalAll = (signal: NodeJS.Signals): void => {
+    for (const pid of server?.pid ? treeOf(server.pid) : [])
+      try {
+        process.kill(pid, signal);
+      } catch {
+        // It has ended meanwhile.
+      }
+  };
+  async function kill(): Promise<void> {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return;
+    const ended = once(server, 'exit');
+    signalAll('SIGKILL');
+    await ended;
+  }
+  async function start(): Promise<void> {
+    const [command, args] = asServerUser(join(bin, 'postgres'), ['-D', data, ...options]);
+    await eventually('the server to accept connections', async () => {
+      if (!server || server.exitCode !== null || server.signalCode !== null)
+        server = spawn(command, args, { stdio: 'ignore', cwd: folder });
+      return query('postgres', 'SELECT 1').catch(() => null);
+    });
+  }
+  await start();
+  return {
+    port,
+    url,
+    query,
+    freeze() {
+      signalAll('SIGSTOP');
+      return () => signalAll('SIGCONT');
+    },
+    kill,
+    start,
+    async close() {
+      signalAll('SIGCONT');
+      await kill();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
