@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { AnyRoute } from '@chasqui/shared';
-import { listen } from '@chasqui/shared/express';
+import { closeWaitingConnections, listen } from '@chasqui/shared/express';
 import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
 import { createKeyUsage } from './accounts/key-usage.js';
@@ -27,7 +27,6 @@ import { createStreams } from './events/streams.js';
 import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
 import { createAuthentication } from './http/authentication.js';
-import { answerBrokenRequests } from './http/broken-requests.js';
 import type { Caller } from './http/context.js';
 import { mountDocuments } from './http/documents.js';
 import { mountHealth } from './http/health.js';
@@ -40,6 +39,7 @@ import { startSweep } from './jobs/sweep.js';
 import { systemClock, type Clock } from './lib/clock.js';
 import { createEgress } from './lib/egress.js';
 import { createLog, type Log } from './lib/log.js';
+import { openFilesLimit } from './lib/open-files.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
@@ -56,7 +56,7 @@ import { createPacing } from './messages/pacing.js';
 import { createQuotas } from './messages/quotas.js';
 import { mountMessages } from './messages/routes.js';
 import { createMessageState } from './messages/state.js';
-import { claimLeaseMs, defaultSettings, defaultStreamTimes, limitFigures, webhookOptions } from './options.js';
+import { claimLeaseMs, connectionLimits, defaultSettings, defaultStreamTimes, limitFigures, webhookOptions } from './options.js';
 import { createPrivacy } from './privacy/privacy.js';
 import { mountPrivacy } from './privacy/routes.js';
 import { createSessions } from './sessions/sessions.js';
@@ -330,8 +330,7 @@ export async function startBackend(
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 
-  const server = listen(http.app, over.port ?? config.PORT, config.HOST);
-  answerBrokenRequests(server);
+  const server = listen(http.app, over.port ?? config.PORT, config.HOST, connectionLimits(config, openFilesLimit()));
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const readingOf = createReadingOf(sessionIdOf);
@@ -404,6 +403,6 @@ const location = (database: DatabaseLocation): { url: string | null; schema?: st
 const shut = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeIdleConnections();
+    closeWaitingConnections(server);
     setTimeout(() => server.closeAllConnections(), 15_000).unref();
   });

@@ -10,12 +10,12 @@ const compose = text('docker-compose.yml');
 /** The lines of one service: from its name to the next name with the same indent. */
 const service = (name) => new RegExp(`^  ${name}:\\n((?:    .*\\n|\\n|  +#.*\\n)*)`, 'm').exec(compose)[1];
 const known = new Set(Object.entries(settings).flatMap(([name, row]) => [name, ...(row.aliases ?? [])]));
-const namesOf = (source) => [...source.matchAll(/^\s+([A-Z][A-Z0-9_]+): /gm)].map((match) => match[1]);
+const namesOf = (source) => [...source.matchAll(/^ +([A-Z][A-Z0-9_]+): /gm)].map((match) => match[1]);
 const ofContainers = new Set(['SERVICE_KEY_DIR', 'HOME']);
 
 test('the worker publishes no port, keeps the sandbox and gets no secret but the service key', () => {
   const worker = service('worker');
-  expect(worker).not.toMatch(/^\s+ports:/m);
+  expect(worker).not.toMatch(/^ +ports:/m);
   expect(worker).not.toMatch(/env_file|SYS_ADMIN|unconfined|privileged: true/);
   expect(worker).toContain('seccomp=./docker/chromium-seccomp.json');
   expect(worker).toContain('BROWSER_PROFILE: ${BROWSER_PROFILE:-hardened}');

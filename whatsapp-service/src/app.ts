@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
-import { listen } from '@chasqui/shared/express';
+import { closeWaitingConnections, listen } from '@chasqui/shared/express';
 import { createBackend } from './backend.js';
 import { systemClock, type Clock } from './clock.js';
 import type { WorkerConfig } from './config.js';
@@ -112,7 +112,11 @@ export async function startWorker(
       diskFreeMb: disk.freeMb,
     },
   });
-  const server = listen(app, config.port, config.host);
+  const server = listen(app, config.port, config.host, {
+    maxConnections: 1_024,
+    // Above the longest deadline that a command may have.
+    idleMs: 660_000,
+  });
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const url = config.port === 0 || config.url === null ? `http://127.0.0.1:${port}` : config.url;
@@ -161,6 +165,6 @@ export async function startWorker(
 const shut = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeIdleConnections();
+    closeWaitingConnections(server);
     setTimeout(() => server.closeAllConnections(), 1_000).unref();
   });
