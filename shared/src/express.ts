@@ -187,7 +187,7 @@ const isStream = (route: AnyRoute): boolean => route.method === 'get' && route.f
 /** From this size on the values in a JSON body are counted before it is parsed. Below it, parsing costs a few milliseconds. */
 const countedFromBytes = 262_144;
 const maxSeparators = 150_000;
-const separators = new Set([0x2c, 0x5b, 0x7b]);
+const [comma, bracket, brace] = [0x2c, 0x5b, 0x7b];
 
 /**
  * Runs on the inflated bytes of a JSON body before they are parsed. A large body is a file as base64, which has no separators; millions
@@ -196,8 +196,13 @@ const separators = new Set([0x2c, 0x5b, 0x7b]);
 function refuseManyValues(_req: unknown, _res: unknown, bytes: Buffer): void {
   if (bytes.length <= countedFromBytes) return;
   let count = 0;
-  for (const byte of bytes) if (separators.has(byte)) count += 1;
-  if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE');
+  // By index: iterating over a Buffer takes several times as long.
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte !== comma && byte !== bracket && byte !== brace) continue;
+    count += 1;
+    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE');
+  }
 }
 
 function bodyError(error: unknown): unknown {
