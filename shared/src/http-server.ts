@@ -148,15 +148,21 @@ const answered = new WeakSet<Socket>();
 const farewellMs = 1_000;
 
 /**
- * Answers what is not HTTP with the error envelope and closes the connection: what follows on it cannot be understood. When an earlier
- * request on the same connection is being answered, the connection is only closed, because the caller would take the refusal for that answer.
+ * Answers what is not HTTP with the error envelope and closes the connection: what follows on it cannot be understood. Earlier requests on
+ * the same connection get their answers first, and then it is closed without a refusal, which the caller would take for one of them.
  */
 function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket, connections: Connections): void {
   if (answered.has(socket)) return;
   const running = [...(connections.get(socket) ?? [])];
-  const wouldMix = running.some((res) => res.headersSent || res.req.complete);
-  if (!socket.writable || error.code === 'ECONNRESET' || wouldMix) return void socket.destroy();
+  const wasAnswered = running.some((res) => res.headersSent && !res.req.complete);
+  if (!socket.writable || error.code === 'ECONNRESET' || wasAnswered) return void socket.destroy();
   answered.add(socket);
+  const earlier = running.filter((res) => res.req.complete);
+  for (const res of earlier)
+    res.once('close', () => {
+      if (connections.get(socket)?.size === 0) socket.destroySoon();
+    });
+  if (earlier.length > 0) return;
   const [status, code, message] = unreadable[error.code ?? ''] ?? [
     '400 Bad Request',
     'MALFORMED_REQUEST' as const,

@@ -268,7 +268,12 @@ export function bodyCases(random: Random, key: string, { method, path, body, typ
     json('20,000 unknown fields', `{${Array.from({ length: 20_000 }, (_, index) => `"a${index}":1`).join()}}`),
     json(
       'a data URL without a comma',
-      JSON.stringify({ recipient: '5511999990001', mediaBase64: `data:${'a'.repeat(5_000_000)}` }),
+      JSON.stringify({
+        type: 'document',
+        recipient: '5511999990001',
+        queueIfOffline: true,
+        mediaBase64: `data:${'a'.repeat(5_000_000)}`,
+      }),
     ),
     {
       name: `${path}: one byte at a time`,
