@@ -36,7 +36,7 @@ module.exports = {
       comment: 'The one entry of shared that may know Express, and the server that it runs in.',
       severity: 'error',
       from: { path: '^shared/src/(express|http-server)\\.ts$' },
-      to: { pathNot: '^shared/src|^(node:)?(http|crypto)$|node_modules/(zod|libphonenumber-js|express|@types/express)/' },
+      to: { pathNot: '^shared/src|^(node:)?(http|crypto|stream)$|node_modules/(zod|libphonenumber-js|express|@types/express)/' },
     },
     {
       name: 'services-stay-apart',

@@ -6,7 +6,7 @@ import { createGuardedServer, type ServerLimits } from './http-server.js';
 import { findUnfit } from './input.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
 
-export { closeWaitingConnections, pathAndQuery } from './http-server.js';
+export { closeWaitingConnections, feed, pathAndQuery } from './http-server.js';
 
 /** A reply that needs more than its data: another of the route's statuses, `meta`, `warnings` or headers. */
 export class Reply<T> {

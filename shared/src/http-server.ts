@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
 import { AppError, type ErrorCode } from './errors.js';
 
 /**
@@ -128,6 +129,40 @@ function originForm(target: string): string | null {
   if (!absolute) return null;
   const rest = target.slice(absolute[0].length);
   return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+/**
+ * Writes the body of a request into a parser, as `pipe` does, but an exception of the parser goes to `fail` instead of ending the process.
+ * Returns how to stop: the rest of the body is read and dropped, so that the caller can read the answer, and the parser is destroyed after
+ * the chunk at hand, because destroying it in one of its own events breaks it.
+ */
+export function feed(req: IncomingMessage, parser: Writable, fail: (error: unknown) => void): () => void {
+  const attempt = (step: () => boolean): void => {
+    try {
+      if (!step()) req.pause();
+    } catch (error) {
+      stop();
+      fail(error);
+    }
+  };
+  const onData = (chunk: Buffer): void => attempt(() => parser.write(chunk));
+  const onEnd = (): void =>
+    attempt(() => {
+      parser.end();
+      return true;
+    });
+  const onDrain = (): void => void req.resume();
+  const stop = (): void => {
+    req.off('data', onData);
+    req.off('end', onEnd);
+    parser.off('drain', onDrain);
+    req.resume();
+    setImmediate(() => parser.destroy());
+  };
+  parser.on('drain', onDrain);
+  req.on('data', onData);
+  req.on('end', onEnd);
+  return stop;
 }
 
 /** Path and query of a request target. Never throws. */

@@ -31,6 +31,16 @@ test('U+0000 is found wherever it stands, and nothing else is refused', () => {
   );
 });
 
+test('U+0000 is found in a name', () => {
+  fc.assert(
+    fc.property(
+      fc.string(),
+      fit,
+      (name, value) => findUnfit({ list: [{ [`${name}${nul}`]: value }] })?.code === 'INVALID_CHARACTER',
+    ),
+  );
+});
+
 test('depth and number of values are bounded, and a reply about them is short', () => {
   const deep = (levels: number): unknown => JSON.parse('['.repeat(levels) + ']'.repeat(levels)) as unknown;
   expect(findUnfit(deep(32))).toBeNull();

@@ -1,4 +1,5 @@
 import { AppError, isMediaType, type AnyRoute } from '@chasqui/shared';
+import { feed } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
@@ -77,10 +78,8 @@ function readParts(
     const refuse = (error: AppError): void => {
       if (isRefused) return;
       isRefused = true;
-      req.unpipe(parser);
       req.off('data', count);
-      parser.destroy();
-      req.resume();
+      stop();
       reject(error);
     };
     const tooMany = (message: string) => (): void => refuse(new AppError('BODY_TOO_LARGE', {}, message));
@@ -98,6 +97,7 @@ function readParts(
     });
     parser.on('file', (name, stream, info) => {
       stream.on('error', broken);
+      if (isRefused) return void stream.resume();
       if (name !== 'file' && !isMediaType(name)) return refuse(unknownFile(name));
       const chunks: Buffer[] = [];
       stream.on('data', (chunk: Buffer) => void (isRefused || chunks.push(chunk)));
@@ -116,7 +116,7 @@ function readParts(
     parser.on('close', () => resolve(parts));
     req.once('close', () => void (req.complete || broken()));
     req.on('data', count);
-    req.pipe(parser);
+    const stop = feed(req, parser, broken);
   });
 }
 

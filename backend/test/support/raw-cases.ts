@@ -223,6 +223,41 @@ export function cutCases(random: Random, key: string, { method, path, body, type
   return cases;
 }
 
+/** Forms that meet each limit, in one piece and in many, so that a limit is met within a chunk and between two. */
+export function largeFormCases(random: Random, key: string, { method, path }: Upload, fileLimit: number): RawCase[] {
+  const part = (name: string, more: string, value: Buffer | string): Buffer =>
+    Buffer.concat([
+      Buffer.from(`--b\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n`),
+      Buffer.from(value),
+      Buffer.from('\r\n'),
+    ]);
+  const file = (size: number): Buffer => part('file', '; filename="a.txt"\r\nContent-Type: text/plain', Buffer.alloc(size, 'a'));
+  const bodies: [string, Buffer[]][] = [
+    ...[-1, 0, 1, 2, 70_000].map((over): [string, Buffer[]] => [`a file of the limit and ${over}`, [file(fileLimit + over)]]),
+    ['two files', [file(10), file(10)]],
+    ['a file too large, then fields', [file(fileLimit + 10), part('caption', '', 'x'), file(10)]],
+    ['a part of another name', [part('other', '; filename="a"', 'x'), part('caption', '', 'x')]],
+    ['100 fields', Array.from({ length: 100 }, (_, index) => part(`a${index}`, '', 'x'))],
+    ['a field too large, then a file', [part('caption', '', Buffer.alloc(fileLimit * 2 + 500_000, 'a')), file(fileLimit + 10)]],
+    ['a field without a name', [Buffer.from('--b\r\nContent-Disposition: form-data\r\n\r\nx\r\n')]],
+    ['headers of a part without end', [Buffer.from(`--b\r\n${'X: y\r\n'.repeat(5_000)}`)]],
+  ];
+  return bodies.flatMap(([name, parts]) => {
+    const body = Buffer.concat([...parts, Buffer.from('--b--\r\n')]);
+    const head = `${method} ${path} HTTP/1.1\r\nHost: x\r\n${key}\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: ${body.length}\r\n\r\n`;
+    const pieces: Buffer[] = [];
+    for (let at = 0; at < body.length;) {
+      const size = 1 + random.below(60_000);
+      pieces.push(body.subarray(at, at + size));
+      at += size;
+    }
+    return [
+      { name: `${path}: ${name}`, pieces: [Buffer.concat([Buffer.from(head), body])] },
+      { name: `${path}: ${name}, in ${pieces.length} pieces`, pieces: [head, ...pieces] },
+    ];
+  });
+}
+
 /** Bodies in forms that cost more than they weigh, or that do not end as they say. */
 export function bodyCases(random: Random, key: string, { method, path, body, type }: Upload): RawCase[] {
   const head = (lines: string[]): string => `${method} ${path} HTTP/1.1\r\nHost: x\r\n${[key, ...lines].join('\r\n')}\r\n\r\n`;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AppError } from '@chasqui/shared';
+import { feed } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import type { SendFile } from '../sends/sender.js';
@@ -96,9 +97,7 @@ function parse(
     const fields = Object.create(null) as Record<string, unknown>;
     const refuse = (error: unknown): void => {
       reject(error);
-      req.unpipe(parser);
-      parser.destroy();
-      req.resume();
+      stop();
     };
     const broken = (): void => refuse(new AppError('MALFORMED_REQUEST'));
     const tooMany = (): void => refuse(new AppError('BODY_TOO_LARGE', {}, `At most ${maxFields} fields and one file.`));
@@ -111,7 +110,7 @@ function parse(
     parser.on('file', (_name, stream, info) => void onFile(stream, info).catch(refuse));
     for (const limit of ['fieldsLimit', 'filesLimit', 'partsLimit'] as const) parser.on(limit, tooMany);
     req.once('close', () => void (req.complete || broken()));
-    req.pipe(parser);
+    const stop = feed(req, parser, broken);
   });
 }
 
