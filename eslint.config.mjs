@@ -1,3 +1,4 @@
+import regexp from 'eslint-plugin-regexp';
 import tseslint from 'typescript-eslint';
 
 /**
@@ -40,7 +41,20 @@ const everywhere = {
   'max-lines': ['warn', { max: 400 }],
 };
 
+/**
+ * A regular expression whose time grows faster than its input stops the process on one long text: nested or adjacent quantifiers that fit
+ * the same characters, and an unanchored one that is tried from every position.
+ */
+const linearExpressions = {
+  plugins: { regexp },
+  rules: {
+    'regexp/no-super-linear-backtracking': ['error', { report: 'potential' }],
+    'regexp/no-super-linear-move': ['error', { report: 'potential', ignoreSticky: false }],
+  },
+};
+
 export default tseslint.config(
+  { files: ['**/*.ts', '**/*.tsx', '**/*.mjs', '**/*.cjs'], ...linearExpressions },
   {
     ignores: [
       '**/dist/**',

@@ -16,6 +16,19 @@ export const limitFigures = (config: Config): LimitFigures => ({
   key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
 });
 
+/**
+ * Connections that are open at once. A connection costs one descriptor and at most one more for the file that it downloads, and the process
+ * needs some for itself. One address may hold half of them, unless it is a proxy's, behind which everybody has the same.
+ */
+export function connectionLimits(
+  config: Pick<Config, 'TRUST_PROXY'>,
+  openFiles: number,
+): { maxConnections: number; maxConnectionsPerAddress: number } {
+  const maxConnections = Math.max(64, Math.min(16_384, Math.floor((openFiles - 128) / 2)));
+  const isBehindProxy = typeof config.TRUST_PROXY === 'number' ? config.TRUST_PROXY > 0 : config.TRUST_PROXY.length > 0;
+  return { maxConnections, maxConnectionsPerAddress: isBehindProxy ? Infinity : Math.ceil(maxConnections / 2) };
+}
+
 const usualDelays = [5_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
 
 export const webhookOptions = (config: Config): WebhookOptions => ({

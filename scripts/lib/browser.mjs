@@ -95,7 +95,9 @@ export function browserFromSettings(env, exists = isExecutable) {
 export async function browserVersion(path) {
   if (process.platform === 'win32') return { version: 'present' };
   const result = await runCommand(path, ['--version'], { timeoutMs: 20_000 });
-  const version = /(?:Chrom|HeadlessShell|headless)[^\n]*\d+\.\d+[^\n]*|^\d+\.\d+\.\d+\.\d+/im.exec(result.output)?.[0]?.trim();
+  const named = /chrom|headless/i;
+  const line = result.output.split('\n').find((text) => named.test(text) && /\d\.\d/.test(text));
+  const version = line ? line.slice(line.search(named)).trim() : /^\d+\.\d+\.\d+\.\d+/m.exec(result.output)?.[0];
   return result.code === 0 && version ? { version } : { version: null, output: result.output };
 }
 

@@ -13,6 +13,7 @@ export function parseEnv(text, fileName = '.env') {
   const values = {};
   const source = text.replace(/^\uFEFF/, '').replace(/\r\n?/g, '\n');
   const line =
+    // eslint-disable-next-line regexp/no-super-linear-backtracking -- It reads the operator's own file.
     /^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(?:'([^']*)'|"((?:\\[^]|[^"\\])*)"|([^'"\n][^\n]*|))?[ \t]*(#[^\n]*)?$/;
   let at = 0;
   let number = 1;
@@ -44,6 +45,7 @@ export function parseEnv(text, fileName = '.env') {
   return values;
 }
 
+// eslint-disable-next-line regexp/no-super-linear-move -- It reads the operator's own file.
 const bareValue = (text) => text.replace(/(^|[ \t]+)#.*$/, '').trim();
 const unescape = (text) =>
   text.replace(/\\([^])/g, (all, mark) => ({ n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\' })[mark] ?? all);

@@ -2,7 +2,11 @@ import { createServer, IncomingMessage, ServerResponse, type Server } from 'node
 import express, { Router, type Express, type Request, type RequestHandler, type Response } from 'express';
 import type { z } from 'zod';
 import { AppError, validationError, type FieldError } from './errors.js';
+import { createGuardedServer, type ServerLimits } from './http-server.js';
+import { findUnfit } from './input.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
+
+export { closeWaitingConnections, feed, pathAndQuery } from './http-server.js';
 
 /** A reply that needs more than its data: another of the route's statuses, `meta`, `warnings` or headers. */
 export class Reply<T> {
@@ -41,6 +45,8 @@ export interface MountOptions<Context> {
     http: { req: Request; res: Response; body: unknown },
     run: () => Promise<unknown>,
   ) => Promise<unknown>;
+  /** Refuses input that the databases cannot store: U+0000, and JSON with too many or too deeply nested values. For routes that callers from outside use. */
+  refusesUnfit?: boolean;
 }
 
 /**
@@ -72,39 +78,72 @@ export function identify(log: {
 }
 
 /**
- * Listens as `app.listen` does, with requests and responses that are made with the prototypes which Express would give them. To give an
- * object another prototype leaves V8 with a hidden class for that object alone, and whatever it keeps by class it never finds again.
+ * Listens as `app.listen` does, on a server whose limits and error handling are those of `createGuardedServer`. Requests and responses are
+ * created with the prototypes that Express would give them: changing the prototype of an object leaves V8 with a hidden class for that
+ * object alone, so that property lookups on it are never cached.
  */
-export function listen(app: Express, port: number, host: string): Server {
+export function listen(app: Express, port: number, host: string, limits: Partial<ServerLimits> = {}): Server {
   class AppRequest extends IncomingMessage {}
   class AppResponse extends ServerResponse {}
   Object.setPrototypeOf(AppRequest.prototype, app.request);
   Object.setPrototypeOf(AppResponse.prototype, app.response);
   app.request = AppRequest.prototype as Request;
   app.response = AppResponse.prototype as Response;
-  return createServer({ IncomingMessage: AppRequest, ServerResponse: AppResponse }, app).listen(port, host);
+  return createGuardedServer(
+    (options, handle) => createServer({ ...options, IncomingMessage: AppRequest, ServerResponse: AppResponse }, handle),
+    app,
+    limits,
+  ).listen(port, host);
 }
 
 /** Express side of `defineRoute`: authenticate, parse by the contract, run, answer with the envelope. */
 export function createMount<Context>(options: MountOptions<Context>) {
   const mounted: AnyRoute[] = [];
   const routers = new Map<string, Router>();
+  const receiving = new Set<(error: AppError) => void>();
 
   function mount<R extends AnyRoute>(route: R, handle: Handle<R, Context>): void {
     mounted.push(route);
     const limit = typeof options.jsonLimit === 'function' ? options.jsonLimit(route) : options.jsonLimit;
-    const readJson = express.json({ limit, strict: true, type: () => true });
+    const readJson = express.json({ limit, strict: true, type: () => true, verify: refuseManyValues });
 
     const handler: RequestHandler = async (req, res) => {
       const context = await options.authenticate(route, req, res);
-      const body = await readBody(route, req, res, readJson);
-      const parse = (): InputOf<R> => parseInput(route, req, body) as InputOf<R>;
+      const body = await whileRunning(req, res, readBody(route, req, res, readJson));
+      const parse = (): InputOf<R> => parseInput(route, req, body, options.refusesUnfit ?? false) as InputOf<R>;
       const run = async (): Promise<unknown> => handle(parse(), context, { req, res });
       const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
       if (result !== handled) send(route, res, result);
     };
     const [, first, rest] = /^(\/[^/:]+)(\/.*)?$/.exec(route.path)!;
-    routerOf(first!)[route.method](rest ?? '/', handler);
+    const router = routerOf(first!);
+    if (isStream(route)) router.head(rest ?? '/', headOfStream(route));
+    router[route.method](rest ?? '/', handler);
+  }
+
+  /** A stream has no end, so a HEAD request would wait for one. It is authenticated and told the media type, and opens nothing. */
+  function headOfStream(route: AnyRoute): RequestHandler {
+    return async (req, res) => {
+      await options.authenticate(route, req, res);
+      res.status(route.status[0]).type(route.files[0]!).set('Cache-Control', 'no-store').end();
+    };
+  }
+
+  /**
+   * Resolves with the body, or rejects when `refuseUnread` is called before the body has arrived. Nothing was accepted yet, so a stop does
+   * not wait for a caller that sends slowly or not at all.
+   */
+  function whileRunning(req: Request, res: Response, body: Promise<unknown>): Promise<unknown> {
+    if (req.complete) return body;
+    return new Promise((resolve, reject) => {
+      const refuse = (error: AppError): void => {
+        if (req.complete) return;
+        res.set('Connection', 'close');
+        reject(error);
+      };
+      receiving.add(refuse);
+      body.then(resolve, reject).finally(() => receiving.delete(refuse));
+    });
   }
 
   /** Express looks at one route after the other: those with the same first part of their path lie in a router of their own. */
@@ -133,12 +172,43 @@ export function createMount<Context>(options: MountOptions<Context>) {
     return req.body ?? {};
   }
 
-  return { mount, mounted };
+  return {
+    mount,
+    mounted,
+    /** Refuses every request whose body has not arrived in full, for shutdown. */
+    refuseUnread(error: AppError): void {
+      for (const refuse of [...receiving]) refuse(error);
+    },
+  };
+}
+
+const isStream = (route: AnyRoute): boolean => route.method === 'get' && route.files.includes('text/event-stream');
+
+/** From this size on the values in a JSON body are counted before it is parsed. Below it, parsing costs a few milliseconds. */
+const countedFromBytes = 262_144;
+const maxSeparators = 150_000;
+const [comma, bracket, brace] = [0x2c, 0x5b, 0x7b];
+
+/**
+ * Runs on the inflated bytes of a JSON body before they are parsed. A large body is a file as base64, which has no separators; millions
+ * of small values would stall the process while they are parsed.
+ */
+function refuseManyValues(_req: unknown, _res: unknown, bytes: Buffer): void {
+  if (bytes.length <= countedFromBytes) return;
+  let count = 0;
+  // By index: iterating over a Buffer takes several times as long.
+  for (let at = 0; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte !== comma && byte !== bracket && byte !== brace) continue;
+    count += 1;
+    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE');
+  }
 }
 
 function bodyError(error: unknown): unknown {
   const { type, limit } = error as { type?: string; limit?: number };
   if (type === 'entity.too.large') return new AppError('BODY_TOO_LARGE', { limit });
+  if (type === 'entity.verify.failed') return new AppError('BODY_TOO_LARGE', {}, 'The JSON body holds too many values.');
   if (typeof type === 'string') return new AppError('MALFORMED_REQUEST', { cause: type });
   return error;
 }
@@ -168,12 +238,17 @@ function answerJson(res: Response, status: number, value: unknown): void {
   res.end(body);
 }
 
-function parseInput(route: AnyRoute, req: Request, body: unknown): unknown {
+/** Errors named in one reply. A body can hold thousands of wrong values, and each error is several times as long as the value. */
+const maxFieldErrors = 50;
+
+function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: boolean): unknown {
   const fields: FieldError[] = [];
   const take = (schema: z.ZodType, value: unknown): unknown => {
+    const unfit = refusesUnfit ? findUnfit(value) : null;
+    if (unfit) return void fields.push(unfit);
     const result = schema.safeParse(value);
     if (result.success) return result.data;
-    fields.push(...fieldErrors(result.error.issues));
+    fields.push(...fieldErrors(result.error.issues.slice(0, maxFieldErrors)).slice(0, maxFieldErrors));
     return undefined;
   };
   const input = {

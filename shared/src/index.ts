@@ -3,6 +3,7 @@ export * from './content.js';
 export * from './errors.js';
 export * from './events.js';
 export * from './ids.js';
+export * from './input.js';
 export * from './openapi.js';
 export * from './operations.js';
 export * from './paging.js';

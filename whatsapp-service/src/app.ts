@@ -5,7 +5,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
-import { listen } from '@chasqui/shared/express';
+import { closeWaitingConnections, listen } from '@chasqui/shared/express';
 import { createStopper, type Stopper } from '@chasqui/shared/process';
 import { createBackend } from './backend.js';
 import { guardTimers, repeat, systemClock, type Clock } from './clock.js';
@@ -154,7 +154,11 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
       diskFreeMb: disk.freeMb,
     },
   });
-  const server = listen(app, config.port, config.host);
+  const server = listen(app, config.port, config.host, {
+    maxConnections: 1_024,
+    // Above the longest deadline that a command may have.
+    idleMs: 660_000,
+  });
   await once(server, 'listening');
   stopper.add('connections', 'HTTP server', () => shut(server));
   const { port } = server.address() as AddressInfo;
@@ -200,6 +204,6 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
 const shut = (server: Server): Promise<void> =>
   new Promise((resolve) => {
     server.close(() => resolve());
-    server.closeIdleConnections();
+    closeWaitingConnections(server);
     setTimeout(() => server.closeAllConnections(), 1_000).unref();
   });

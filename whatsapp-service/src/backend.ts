@@ -10,7 +10,7 @@ export function createBackend(options: { url: string; serviceKey: string; defaul
   const agents = { httpAgent: new http.Agent({ keepAlive: true }), httpsAgent: new https.Agent({ keepAlive: true }) };
   const client = axios.create({
     ...agents,
-    baseURL: options.url.replace(/\/+$/, ''),
+    baseURL: options.url.replace(/(?<!\/)\/+$/, ''),
     headers: { 'X-API-Key': options.serviceKey },
     maxRedirects: 0,
     proxy: false,

@@ -22,7 +22,7 @@ const pageGlobals = {
   name: 'page-globals',
   setup(build) {
     build.onResolve({ filter: /^[^./]/ }, ({ path }) => (globals[path] ? { path, namespace: 'page' } : undefined));
-    build.onLoad({ filter: /.*/, namespace: 'page' }, ({ path }) => ({
+    build.onLoad({ filter: /^/, namespace: 'page' }, ({ path }) => ({
       contents: `module.exports = globalThis[${JSON.stringify(globals[path])}];`,
       loader: 'js',
     }));

@@ -111,6 +111,15 @@ function comesFromHere(req: Request, reads: boolean): boolean {
   return URL.canParse(origin) && new URL(origin).host === req.get('host');
 }
 
+/** PostgreSQL has no U+0000 in a text, and AdminJS hands filters and ids from the URL straight to the database. */
+export const refuseNul: RequestHandler = (req, _res, next) => {
+  next(
+    /%00|\0/.test(req.url)
+      ? new AppError('MALFORMED_REQUEST', {}, 'The URL holds the character U+0000 (%00). Remove it.')
+      : undefined,
+  );
+};
+
 const nonces = new WeakMap<Response, string>();
 export const nonceOf = (res: Response): string => nonces.get(res) ?? '';
 

@@ -26,7 +26,7 @@ export const mendPages: RequestHandler = (req, res, next) => {
 
 function mended(page: string, req: Request, res: Response): string {
   return page
-    .replace(/^(\s*window\.(?:REDUX_STATE|THEME) = )(.*)$/gm, (_, start: string, json: string) => start + inScript(json))
+    .replace(/^([ \t]*window\.(?:REDUX_STATE|THEME) = )(.*)$/gm, (_, start: string, json: string) => start + inScript(json))
     .replace(/<link[^>]+fonts\.googleapis\.com[^>]*>/g, () => head('panel.css'))
     .replace(/<link rel="shortcut icon"[^>]*>/g, '')
     .replace(/<html lang=\w+>/, `<html lang="en" data-theme="${themeOf(req)}">`)

@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, findUnfit } from '@chasqui/shared';
 import express, { type CookieOptions, type NextFunction, type Request, type Response, type Router } from 'express';
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
@@ -57,7 +57,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
   const input = loginForm.safeParse(req.body);
   const login = input.success ? input.data.login.trim() : '';
   const refuse = (status: number, message: string) => void res.status(status).send(loginPage(req, message, login));
-  if (!input.success) return refuse(422, 'Enter your name or e-mail address and your password.');
+  if (!input.success || findUnfit(input.data)) return refuse(422, 'Enter your name or e-mail address and your password.');
   try {
     const { accountId } = await parts.verbs.auth.signIn({
       login,
@@ -101,7 +101,7 @@ async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Req
   const visitor = visitorOf(req)!;
   const input = passwordForm.safeParse(req.body);
   const refuse = (status: number, message: string) => void res.status(status).send(passwordPage(req, message));
-  if (!input.success) return refuse(422, 'Fill in all three fields.');
+  if (!input.success || findUnfit(input.data)) return refuse(422, 'Fill in all three fields.');
   const { current, next, repeat } = input.data;
   if (next !== repeat) return refuse(422, 'The new passwords differ. Type the same one twice.');
   if (next.length < shortest) return refuse(422, `The new password needs at least ${shortest} characters.`);

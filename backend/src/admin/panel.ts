@@ -6,7 +6,7 @@ import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { mountAdminJS } from './adminjs.js';
 import { mountAssets } from './assets.js';
-import { refuseOtherSites, rememberVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
+import { refuseNul, refuseOtherSites, rememberVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
 import { mendPages } from './html.js';
 import { mountLogin } from './login.js';
 import { mountMedia } from './media.js';
@@ -43,7 +43,7 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   const { database, verbs, clock, log } = parts;
   const sessions = createPanelSessions({ database, clock });
   const router = Router();
-  router.use(setHeaders, refuseOtherSites);
+  router.use(setHeaders, refuseOtherSites, refuseNul);
   mountAssets(router);
   router.use(rememberVisitor({ database, sessions }));
   mountLogin(router, { database, sessions, verbs, secureCookies: parts.secureCookies });

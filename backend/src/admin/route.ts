@@ -1,4 +1,4 @@
-import { AppError, newId, validationError } from '@chasqui/shared';
+import { AppError, findUnfit, newId, validationError } from '@chasqui/shared';
 import { json, type NextFunction, type Request, type Response, type Router } from 'express';
 import type { z } from 'zod';
 import { requestIdOf, signedIn, type Visitor } from './guard.js';
@@ -59,6 +59,8 @@ const asked = (req: Request): { visitor: Visitor; id: string } => ({
 });
 
 function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
+  const unfit = findUnfit(value);
+  if (unfit) throw validationError([unfit]);
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   throw validationError(

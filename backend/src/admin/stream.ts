@@ -18,6 +18,10 @@ export interface StreamParts {
 
 /** Events tell at once what this process did; the poll brings what another backend did, and ends streams of who may look no more. */
 const pollMs = 2000;
+/** A comment this often keeps the connection from being closed as idle, by us or by a proxy. */
+const heartbeatMs = 20_000;
+/** Live views of all people at once, on this backend. Each reads its session every `pollMs`. */
+const maxOpen = 200;
 
 /**
  * One session as server-sent events: `session` with all that its page shows, whenever that changes, QR code included; `gone` when it
@@ -27,6 +31,9 @@ export function mountStream(router: Router, parts: StreamParts): () => void {
   const open = new Set<() => void>();
   router.get('/live/sessions/:id/stream', (req, res) => {
     signedIn(req);
+    // A stream has no end, so a HEAD request would wait for one.
+    if (req.method === 'HEAD') return void res.type('text/event-stream').set('Cache-Control', 'no-store').end();
+    if (open.size >= maxOpen) throw new AppError('RATE_LIMITED', { scope: 'streams', limit: maxOpen });
     const close = follow(parts, req, res, String(req.params['id']));
     open.add(close);
     res.on('close', () => {
@@ -49,7 +56,8 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
   let last = '';
   let reading = false;
   let again = false;
-  const tell = (event: string, text: string): void => void res.write(`event: ${event}\ndata: ${text}\n\n`);
+  // A look that was under way when the stream was closed ends behind its end.
+  const tell = (event: string, text: string): void => void (res.writableEnded || res.write(`event: ${event}\ndata: ${text}\n\n`));
 
   // One read at a time; whatever happens meanwhile causes one more after it, so that the last word is always told.
   const look = async (checksVisitor: boolean): Promise<void> => {
@@ -70,11 +78,13 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
     }
   };
   const timer = setInterval(() => void look(true), pollMs);
+  const heartbeat = setInterval(() => void (res.writableEnded || res.write(': open\n\n')), heartbeatMs);
   const unsubscribe = events.subscribe((event) => {
     if (event.sessionId === sessionId) void look(false);
   });
   const close = (): void => {
     clearInterval(timer);
+    clearInterval(heartbeat);
     unsubscribe();
     res.end();
   };

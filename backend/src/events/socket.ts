@@ -1,7 +1,8 @@
 import type { IncomingMessage, Server } from 'node:http';
 import { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { AppError, isErrorCode, type AnyRoute, type EventType } from '@chasqui/shared';
+import { AppError, findUnfit, isErrorCode, validationError, type AnyRoute, type EventType } from '@chasqui/shared';
+import { pathAndQuery } from '@chasqui/shared/express';
 import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
 import type { Caller } from '../http/context.js';
@@ -15,6 +16,8 @@ const path = /^\/api\/v1\/ws\/?$/;
 const mostBytesIn = 64 * 1024;
 /** Frames that may wait for their answer. A reader that says more than it listens is not a reader. */
 const mostFramesIn = 20;
+/** Connections whose caller is not known yet. Each costs a handshake and a look into the database before it can be refused. */
+const maxUnauthenticated = 200;
 /** A reader that was told to go has so long to say good-bye. */
 const goodbyeMs = 1_000;
 
@@ -55,13 +58,25 @@ const closeCodes: Partial<Record<EndCode, number>> = {
 /** Answers WebSocket upgrades of `server`. Gives how to end all, for shutdown. */
 export function openSocketDoor(server: Server, parts: SocketParts): () => Promise<void> {
   const door = new WebSocketServer({ noServer: true, maxPayload: mostBytesIn, perMessageDeflate: false });
-  const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+  let unauthenticated = 0;
+  const open = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (req.headers.upgrade?.toLowerCase() !== 'websocket') return withoutUpgrade(server, req, socket, head);
-    socket.on('error', () => socket.destroy());
-    const url = new URL(req.url ?? '/', 'http://localhost');
-    if (!path.test(url.pathname))
-      return void socket.end('HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-    door.handleUpgrade(req, socket, head, (client) => void welcome(parts, client, req));
+    if (!path.test(pathAndQuery(req.url ?? '').path)) return refuseUpgrade(socket, '404 Not Found');
+    if (unauthenticated >= maxUnauthenticated) return refuseUpgrade(socket, '503 Service Unavailable');
+    door.handleUpgrade(req, socket, head, (client) => {
+      unauthenticated += 1;
+      void welcome(parts, client, req).finally(() => (unauthenticated -= 1));
+    });
+  };
+  /** Runs outside of every request, so whatever is thrown here would end the process. */
+  const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
+    // The server gave the socket its error listener when it was accepted.
+    try {
+      open(req, socket, head);
+    } catch (error) {
+      parts.log.error('An upgrade request failed.', errorFields(error));
+      socket.destroy();
+    }
   };
   server.on('upgrade', onUpgrade);
   return async () => {
@@ -69,6 +84,13 @@ export function openSocketDoor(server: Server, parts: SocketParts): () => Promis
     await Promise.all([...door.clients].map((client) => end(client, 'SHUTTING_DOWN', 'The server is stopping.')));
     door.close();
   };
+}
+
+/** Answers without a body and closes the connection, also when the other side never does. */
+function refuseUpgrade(socket: Duplex, status: string): void {
+  const timer = setTimeout(() => socket.destroy(), goodbyeMs);
+  socket.once('close', () => clearTimeout(timer));
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /**
@@ -110,16 +132,20 @@ async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessa
 /** Frames that come before the caller is known wait. */
 function createQueue(client: WebSocket) {
   const waiting: { text: string }[] = [];
+  let waitingBytes = 0;
   let take: ((text: string) => Promise<void>) | null = null;
   let busy = false;
   async function work(): Promise<void> {
     if (busy || !take) return;
     busy = true;
     for (let next = waiting.shift(); next; next = waiting.shift()) await take(next.text);
+    waitingBytes = 0;
     busy = false;
   }
   client.on('message', (bytes, isBinary) => {
-    if (waiting.length >= mostFramesIn) return void end(client, 'MALFORMED_REQUEST', 'Too many frames at once.');
+    waitingBytes += Buffer.isBuffer(bytes) ? bytes.length : 0;
+    if (waiting.length >= mostFramesIn || waitingBytes > mostBytesIn)
+      return void end(client, 'MALFORMED_REQUEST', 'Too many frames at once.');
     waiting.push({ text: isBinary || !Buffer.isBuffer(bytes) ? '' : bytes.toString('utf8') });
     void work();
   });
@@ -169,6 +195,8 @@ function parseFrame(text: string): SocketFrame {
   } catch {
     throw new AppError('MALFORMED_REQUEST', {}, 'A frame is JSON as text.');
   }
+  const unfit = findUnfit(value);
+  if (unfit) throw validationError([unfit]);
   const frame = socketFrame.safeParse(value);
   if (frame.success) return frame.data;
   const [issue] = frame.error.issues;

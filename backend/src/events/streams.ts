@@ -120,30 +120,33 @@ export function createStreams(parts: {
     }
   }
 
+  /** Room for one more of `what` of this credential; returns how to give it back. Throws `RATE_LIMITED`. */
+  function reserve(what: 'streams' | 'long polls', standing: Standing): () => void {
+    if (closed) throw new AppError('SHUTTING_DOWN');
+    const key = `${what} ${keyOf(standing)}`;
+    const count = open.get(key) ?? 0;
+    if (count >= options.most)
+      throw new AppError(
+        'RATE_LIMITED',
+        { scope: 'streams', limit: options.most },
+        `This credential has ${options.most} ${what} open, which is the most. Close one first.`,
+      );
+    open.set(key, count + 1);
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      const now = open.get(key)! - 1;
+      if (now > 0) open.set(key, now);
+      else open.delete(key);
+    };
+  }
+
   return {
     /** To be called when a key, a password or an account was changed: who may read no more is cut off now. */
     askAll,
     /** Room for one more stream of this credential; gives how to leave it. Throws `RATE_LIMITED`. */
-    enter(standing: Standing): () => void {
-      if (closed) throw new AppError('SHUTTING_DOWN');
-      const key = keyOf(standing);
-      const count = open.get(key) ?? 0;
-      if (count >= options.most)
-        throw new AppError(
-          'RATE_LIMITED',
-          { scope: 'streams', limit: options.most },
-          `This credential has ${options.most} streams open, which is the most. Close one first.`,
-        );
-      open.set(key, count + 1);
-      let left = false;
-      return () => {
-        if (left) return;
-        left = true;
-        const now = open.get(key)! - 1;
-        if (now > 0) open.set(key, now);
-        else open.delete(key);
-      };
-    },
+    enter: (standing: Standing): (() => void) => reserve('streams', standing),
 
     /** Where a stream begins that was given no cursor. Throws `CURSOR_EXPIRED` for one that is too old. */
     async start(accountId: string, after: string | null): Promise<string> {
@@ -237,6 +240,8 @@ export function createStreams(parts: {
         },
       };
       const until = performance.now() + wish.waitMs;
+      // After the stop began, a long poll answers at once and takes no room.
+      const leave = wish.waitMs > 0 && !closed ? reserve('long polls', standing) : () => undefined;
       if (wish.waitMs > 0) followers.add(follower);
       try {
         for (;;) {
@@ -254,6 +259,7 @@ export function createStreams(parts: {
         }
       } finally {
         followers.delete(follower);
+        leave();
       }
     },
 

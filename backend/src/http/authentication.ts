@@ -7,6 +7,7 @@ import type { ApiKeys } from '../accounts/api-keys.js';
 import { isKeyForm } from '../accounts/key-form.js';
 import type { Tokens } from '../accounts/tokens.js';
 import type { Caller } from './context.js';
+import { credentialOf } from './credential.js';
 
 /** The one place that finds out who calls, in every scheme (AUT-05), and whether the route is for them. */
 export function createAuthentication({
@@ -125,19 +126,4 @@ function checkLevel(route: AnyRoute, caller: Caller): void {
       `The key lacks the permission ${route.permission}.`,
     );
   }
-}
-
-/** The one credential of a request, in whatever header; never from the URL, where it would end in logs. */
-function credentialOf(req: Request): string | null {
-  const header = req.get('authorization');
-  const found = [req.get('x-api-key')];
-  if (header !== undefined) {
-    const [, scheme = '', value = ''] = /^(\S+)\s+(\S+)$/.exec(header) ?? [];
-    if (!['apikey', 'bearer'].includes(scheme.toLowerCase()))
-      throw new AppError('UNAUTHENTICATED', {}, 'Use Authorization: ApiKey <key>, or Bearer <token>.');
-    found.push(value);
-  }
-  const given = [...new Set(found.filter((text): text is string => typeof text === 'string' && text !== ''))];
-  if (given.length > 1) throw new AppError('CONFLICTING_CREDENTIALS');
-  return given[0] ?? null;
 }

@@ -27,7 +27,7 @@ export interface HttpServer {
   /** At the server's root, for the routes between our processes. */
   mountInternal: Mount;
   publicRoutes: readonly AnyRoute[];
-  /** Answers 503 to whatever comes from now on. */
+  /** Answers 503 to every new request, and to those whose body has not arrived. */
   shutDown(): void;
   /** Called last: what no route took, and what was thrown. */
   finish(): void;
@@ -73,7 +73,7 @@ export function createServer(options: ServerOptions): HttpServer {
     // A file may come as base64 in JSON, which is a third longer than the file.
     jsonLimit: (route: AnyRoute) => (route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : 262_144),
   };
-  const outside = createMount<Caller>({ ...shared, router });
+  const outside = createMount<Caller>({ ...shared, router, refusesUnfit: true });
   const inside = createMount<Caller>({ ...shared, router: internalRouter, jsonLimit: 16 * 1024 * 1024 });
 
   return {
@@ -81,7 +81,10 @@ export function createServer(options: ServerOptions): HttpServer {
     mount: outside.mount,
     mountInternal: inside.mount,
     publicRoutes: outside.mounted,
-    shutDown: () => void (stopping = true),
+    shutDown() {
+      stopping = true;
+      for (const { refuseUnread } of [outside, inside]) refuseUnread(new AppError('SHUTTING_DOWN'));
+    },
     finish() {
       app.use(internalRouter);
       app.use((req, res) => {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { allows, AppError, type AnyRoute } from '@chasqui/shared';
+import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import { Account } from '../accounts/account.entity.js';
@@ -9,6 +10,7 @@ import type { Standing } from '../events/streams.js';
 import type { Tickets } from '../events/tickets.js';
 import type { Clock } from '../lib/clock.js';
 import type { Caller } from './context.js';
+import { credentialOf } from './credential.js';
 
 const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
 
@@ -27,7 +29,7 @@ export function createStanding({ database, clock }: { database: Database; clock:
       if (credential.type === 'key') return { accountId, type: 'key', id: credential.id ?? '', secret: null, until: null };
       const owner = await account(accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
-      const { exp } = decodeJwt(req.get('authorization')?.split(' ')[1] ?? req.get('x-api-key') ?? '');
+      const { exp } = decodeJwt(credentialOf(req) ?? '');
       const token = { accountId, secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
       // A token that a key was exchanged for stands on that key, and is worth nothing more than it.
       return caller.isPasswordLogin
@@ -61,8 +63,10 @@ export function admitTickets(
 ): (route: AnyRoute, req: Request, res: Response) => Promise<Caller> {
   return async (route, req, res) => {
     if (route.id !== 'events.stream' && route.id !== 'events.socket') return authenticate(route, req, res);
-    const ticket = new URL(req.url, 'http://localhost').searchParams.get('ticket');
-    if (ticket === null || req.get('authorization') || req.get('x-api-key')) return authenticate(route, req, res);
+    const ticket = pathAndQuery(req.url).query.get('ticket');
+    // HEAD opens no stream, so it must not use the ticket up.
+    if (ticket === null || req.method === 'HEAD' || req.get('authorization') || req.get('x-api-key'))
+      return authenticate(route, req, res);
     res.locals['route'] = route.id;
     const grant = await tickets.redeem(ticket);
     const { permissions } = await ask(grant.standing);

@@ -1,8 +1,18 @@
 import { AppError, isMediaType, type AnyRoute } from '@chasqui/shared';
+import { feed } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
+import { z } from 'zod';
 
-/** The file part of a multipart request, in memory until it has been looked at; `MAX_FILE_SIZE` bounds it. */
+/**
+ * Multipart requests: the text fields as the schema of the route expects them, and at most one file.
+ *
+ * Every stream that busboy hands over gets its `error` listener first: a body that ends inside a part makes busboy destroy the stream of
+ * that part, and an `error` event without a listener ends the process. Whatever does not fit is refused with 413 and never cut, because a
+ * part that was cut would be sent as if it were whole.
+ */
+
+/** The file part of a multipart request. It is held in memory until it has been checked; `MAX_FILE_SIZE` bounds it. */
 export interface Upload {
   bytes: Buffer;
   mimetype: string;
@@ -11,65 +21,167 @@ export interface Upload {
 
 export const uploadOf = (res: Response): Upload | null => (res.locals['upload'] as Upload | undefined) ?? null;
 
-/** Reads multipart after authentication. A file part may be called by its type (`image`, `voice` …), which then is the type. */
+const maxFields = 40;
+const maxParts = maxFields + 2;
+/** The longest text message that is allowed has 65,536 characters, each of at most four bytes. */
+const longestText = 262_144;
+
+/** Returns the reader of multipart bodies. It runs after authentication. A file part may be named for its type (`image`, `voice` …), which then is the type. */
 export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
-  return function readUpload(_route: AnyRoute, req: Request, res: Response): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const fields: Record<string, unknown> = {};
-      const refuse = (error: AppError): void => {
-        req.unpipe();
-        req.resume();
-        reject(error);
-      };
-      let parser: busboy.Busboy;
-      try {
-        parser = busboy({
-          headers: req.headers,
-          defParamCharset: 'utf8',
-          limits: { files: 1, fileSize: maxFileSize, fields: 40, fieldSize: 131_072, parts: 50 },
-        });
-      } catch {
-        return reject(new AppError('MALFORMED_REQUEST')); // No boundary, or one that cannot be.
-      }
-      parser.on('field', (name, value) => {
-        if (name !== '__proto__') fields[name] = plain(value);
-      });
-      parser.on('file', (name, stream, info) => {
-        if (name !== 'file' && !isMediaType(name))
-          return void (
-            stream.resume(),
-            refuse(
-              new AppError('VALIDATION_FAILED', {
-                fields: [{ path: name, code: 'UNKNOWN_FIELD', message: 'Call the part of the file `file`.' }],
-              }),
-            )
-          );
-        const chunks: Buffer[] = [];
-        stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-        stream.on('limit', () => refuse(new AppError('FILE_TOO_LARGE', { limit: maxFileSize })));
-        stream.on('end', () => {
-          if (isMediaType(name)) fields['type'] ??= name;
-          const upload: Upload = { bytes: Buffer.concat(chunks), mimetype: info.mimeType, filename: info.filename };
-          res.locals['upload'] = upload;
-        });
-      });
-      parser.on('filesLimit', () => refuse(new AppError('MALFORMED_REQUEST', {}, 'Send one file a message.')));
-      parser.on('error', () => refuse(new AppError('MALFORMED_REQUEST')));
-      parser.on('close', () => resolve(fields));
-      req.on('aborted', () => refuse(new AppError('MALFORMED_REQUEST')));
-      req.pipe(parser);
-    });
+  // A file may also come as base64 in a field, which is a third longer than the file.
+  const fieldSize = Math.max(longestText, Math.ceil(maxFileSize * 1.4) + 65_536);
+  const maxBytes = fieldSize + longestText;
+
+  return async function readUpload(route: AnyRoute, req: Request, res: Response): Promise<unknown> {
+    const fields = new Map<string, string>();
+    const { upload, type } = await readParts(
+      req,
+      createParser(req, { maxFileSize, fieldSize }),
+      { maxFileSize, fieldSize, maxBytes },
+      fields,
+    );
+    if (upload) res.locals['upload'] = upload;
+    if (type && !fields.has('type')) fields.set('type', type);
+    return typedFields(route, fields);
   };
 }
 
-/** A text field as the schema expects it: forms have no booleans and no lists. Numbers stay text, a phone number is one too. */
-function plain(value: string): unknown {
-  if (value === 'true') return true;
-  if (value === 'false') return false;
-  if (!value.startsWith('[')) return value;
+function createParser(req: Request, { maxFileSize, fieldSize }: { maxFileSize: number; fieldSize: number }): busboy.Busboy {
   try {
-    return JSON.parse(value) as unknown;
+    return busboy({
+      headers: req.headers,
+      defParamCharset: 'utf8',
+      limits: { files: 1, fileSize: maxFileSize, fields: maxFields, fieldSize, parts: maxParts },
+    });
   } catch {
-    return value; // A text that begins with a bracket.
+    throw new AppError('MALFORMED_REQUEST', {}, 'The multipart boundary is missing or not valid.');
+  }
+}
+
+interface Parts {
+  upload: Upload | null;
+  /** The type that the name of the file part says. */
+  type: string | null;
+}
+
+/** Resolves when the whole body is parsed. On the first problem the rest is read and dropped, so that the caller can read the refusal. */
+function readParts(
+  req: Request,
+  parser: busboy.Busboy,
+  limits: { maxFileSize: number; fieldSize: number; maxBytes: number },
+  fields: Map<string, string>,
+): Promise<Parts> {
+  return new Promise((resolve, reject) => {
+    const parts: Parts = { upload: null, type: null };
+    let received = 0;
+    let isRefused = false;
+    const refuse = (error: AppError): void => {
+      if (isRefused) return;
+      isRefused = true;
+      req.off('data', count);
+      stop();
+      reject(error);
+    };
+    const tooMany = (message: string) => (): void => refuse(new AppError('BODY_TOO_LARGE', {}, message));
+    const broken = (): void => refuse(new AppError('MALFORMED_REQUEST'));
+    const count = (chunk: Buffer): void => {
+      received += chunk.length;
+      if (received > limits.maxBytes) refuse(new AppError('BODY_TOO_LARGE', { limit: limits.maxBytes }));
+    };
+
+    parser.on('error', broken);
+    parser.on('field', (name, value, { nameTruncated, valueTruncated }) => {
+      if (nameTruncated) return refuse(new AppError('BODY_TOO_LARGE', {}, 'The name of a form field is too long.'));
+      if (valueTruncated) return refuse(new AppError('BODY_TOO_LARGE', { field: name, limit: limits.fieldSize }));
+      fields.set(name, value);
+    });
+    parser.on('file', (name, stream, info) => {
+      stream.on('error', broken);
+      if (isRefused) return void stream.resume();
+      if (name !== 'file' && !isMediaType(name)) return refuse(unknownFile(name));
+      const chunks: Buffer[] = [];
+      stream.on('data', (chunk: Buffer) => void (isRefused || chunks.push(chunk)));
+      stream.on('limit', () => {
+        chunks.length = 0;
+        refuse(new AppError('FILE_TOO_LARGE', { limit: limits.maxFileSize }));
+      });
+      stream.on('end', () => {
+        if (name !== 'file') parts.type = name;
+        parts.upload = { bytes: Buffer.concat(chunks), mimetype: info.mimeType, filename: info.filename };
+      });
+    });
+    parser.on('filesLimit', tooMany('Send one file a message.'));
+    parser.on('fieldsLimit', tooMany(`A form has at most ${maxFields} fields.`));
+    parser.on('partsLimit', tooMany(`A form has at most ${maxFields} fields and one file.`));
+    parser.on('close', () => resolve(parts));
+    req.once('close', () => void (req.complete || broken()));
+    req.on('data', count);
+    const stop = feed(req, parser, broken);
+  });
+}
+
+const unknownFile = (name: string): AppError =>
+  new AppError('VALIDATION_FAILED', {
+    fields: [{ path: name.slice(0, 200), code: 'UNKNOWN_FIELD', message: 'Call the part of the file `file`.' }],
+  });
+
+type JsonSchema = { type?: string | string[]; const?: unknown; properties?: Record<string, JsonSchema> } & Partial<
+  Record<'anyOf' | 'oneOf' | 'allOf', JsonSchema[]>
+>;
+
+/** For each field of a route's body the JSON types that its schema allows. Derived once for each route. */
+const typesOfRoutes = new WeakMap<AnyRoute, Map<string, Set<string>>>();
+
+function typesOf(route: AnyRoute): Map<string, Set<string>> {
+  const known = typesOfRoutes.get(route);
+  if (known) return known;
+  const types = new Map<string, Set<string>>();
+  collect(z.toJSONSchema(route.body, { io: 'input', unrepresentable: 'any' }) as JsonSchema, types);
+  typesOfRoutes.set(route, types);
+  return types;
+}
+
+const branchesOf = (schema: JsonSchema): JsonSchema[] => [
+  ...(schema.anyOf ?? []),
+  ...(schema.oneOf ?? []),
+  ...(schema.allOf ?? []),
+];
+
+function collect(schema: JsonSchema, types: Map<string, Set<string>>): void {
+  for (const [name, property] of Object.entries(schema.properties ?? {})) {
+    const all = types.get(name) ?? new Set();
+    types.set(name, all);
+    collectTypes(property, all);
+  }
+  for (const branch of branchesOf(schema)) collect(branch, types);
+}
+
+function collectTypes(schema: JsonSchema, types: Set<string>): void {
+  for (const type of [schema.type ?? []].flat()) types.add(type);
+  if (schema.type === undefined && schema.const !== undefined) types.add(typeof schema.const);
+  for (const branch of branchesOf(schema)) collectTypes(branch, types);
+}
+
+/**
+ * A form has only texts. A field whose schema allows no text but a flag, a list or an object is read as such; every other text stays as it
+ * is, `true`, `[1]` and phone numbers included. What cannot be read is left for the schema to refuse by name.
+ */
+function typedFields(route: AnyRoute, fields: ReadonlyMap<string, string>): Record<string, unknown> {
+  const types = typesOf(route);
+  // Without a prototype: a field may be called `__proto__`, which the schema then refuses like any other unknown field.
+  const body = Object.create(null) as Record<string, unknown>;
+  for (const [name, text] of fields) body[name] = typed(text, types.get(name));
+  return body;
+}
+
+function typed(text: string, types: ReadonlySet<string> | undefined): unknown {
+  if (!types || types.has('string')) return text;
+  const isFlag = types.has('boolean') && (text === 'true' || text === 'false');
+  const isStructure = (types.has('array') && text.startsWith('[')) || (types.has('object') && text.startsWith('{'));
+  if (!isFlag && !isStructure) return text;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
   }
 }

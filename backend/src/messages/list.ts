@@ -74,8 +74,9 @@ function person(input: string): { id: string; pattern: string } {
 }
 
 function after(query: SelectQueryBuilder<Message>, wish: ListQuery): void {
-  const [at, id] = Buffer.from(wish.cursor!, 'base64url').toString().split(':');
-  if (!at || !id || !isId(id))
+  const [at = '', id = ''] = Buffer.from(wish.cursor!, 'base64url').toString().split(':');
+  // Fifteen digits are the milliseconds of some thirty thousand years, and a number that both databases hold exactly.
+  if (!/^\d{1,15}$/.test(at) || !isId(id))
     throw new AppError('VALIDATION_FAILED', {
       fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
     });

@@ -1,8 +1,8 @@
 import { open } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import { AppError } from '@chasqui/shared';
 import { handled } from '@chasqui/shared/express';
 import type { Mount } from '../http/server.js';
+import { sendFile } from '../lib/send-file.js';
 import * as contract from './contract.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Privacy } from './privacy.js';
@@ -31,7 +31,10 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
     const handle = await open(path).catch(() => {
       throw new AppError('MEDIA_EXPIRED');
     });
-    const { size } = await handle.stat();
+    const { size } = await handle.stat().catch(async (error: unknown) => {
+      await handle.close();
+      throw error;
+    });
     res.set({
       'Content-Type': 'application/zip',
       'Content-Length': String(size),
@@ -39,7 +42,7 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
       'X-Content-Type-Options': 'nosniff',
       'Cache-Control': 'no-store',
     });
-    await pipeline(handle.createReadStream(), res).catch(() => res.destroy()); // The caller hung up.
+    await sendFile(res, handle);
     return handled;
   });
   mount(contract.createErasure, async ({ body }, caller) =>

@@ -48,7 +48,7 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
     let known = clients.get(url);
     if (!known) {
       const instance = axios.create({
-        baseURL: url.replace(/\/+$/, ''),
+        baseURL: url.replace(/(?<!\/)\/+$/, ''),
         httpAgent: agent,
         headers: { 'X-API-Key': serviceKey },
         maxRedirects: 0,

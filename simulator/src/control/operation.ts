@@ -15,7 +15,7 @@ export const operation = <I extends z.ZodType, O>(about: string, input: I, run: 
 
 /** A number in any writing: digits are what counts. */
 export const phone = z.string().transform((text, context) => {
-  const digits = text.replace(/@.*$/, '').replace(/\D/g, '');
+  const digits = text.split('@', 1)[0]!.replace(/\D/g, '');
   if (digits.length < 7 || digits.length > 15) context.addIssue('a number has 7 to 15 digits');
   return digits;
 });

@@ -54,7 +54,7 @@ export function createServer(options: {
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
 
 function keyOf(req: Request): string {
-  const [scheme, value] = (req.get('authorization') ?? '').split(' ');
+  const [scheme, value] = (req.get('authorization') ?? '').trim().split(/[ \t]+/);
   return req.get('x-api-key') ?? (scheme?.toLowerCase() === 'apikey' ? (value ?? '') : '');
 }
 
@@ -65,6 +65,9 @@ function keyCheck(key: string): (given: string) => boolean {
   return (given) => timingSafeEqual(digest(given), right);
 }
 
+const isDiskFull = (error: unknown): boolean =>
+  ['ENOSPC', 'SQLITE_FULL'].includes(String((error as NodeJS.ErrnoException | null)?.code));
+
 function answerErrors(log: Log): ErrorRequestHandler {
   return (error: unknown, _req, res, next) => {
     const requestId: unknown = res.locals['requestId'];
@@ -74,7 +77,7 @@ function answerErrors(log: Log): ErrorRequestHandler {
         ? error
         : error instanceof URIError
           ? new AppError('MALFORMED_REQUEST')
-          : new AppError('INTERNAL_ERROR');
+          : new AppError(isDiskFull(error) ? 'STORAGE_FULL' : 'INTERNAL_ERROR');
     if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
     if (known.code === 'METHOD_NOT_ALLOWED') res.set('Allow', (known.details['allow'] as string[]).join(', '));
     res

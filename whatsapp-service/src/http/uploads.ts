@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AppError } from '@chasqui/shared';
+import { feed } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import type { SendFile } from '../sends/sender.js';
@@ -42,7 +43,7 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
     stream: NodeJS.ReadableStream & { truncated?: boolean },
     info: busboy.FileInfo,
   ): Promise<void> {
-    // Nothing is waited for before the stream has its listeners: one that breaks without them would end the process.
+    // `pipeline` attaches the listeners before anything is awaited: an `error` event without a listener would end the process.
     const path = place(res);
     const hash = createHash('sha256');
     const measure = new Transform({
@@ -58,21 +59,14 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
 
   return {
     async read(req, res) {
-      const fields: Record<string, unknown> = {};
       const parser = multipart(req, maxFileSize);
-      let taken: Promise<void> = Promise.resolve();
-      parser.on('field', (name, value) => (fields[name] = value));
-      parser.on('file', (_name, stream, info) => {
-        taken = take(res, stream, info);
-        // Waited for below, once the rest is read; a rejection before that is nobody's yet.
-        taken.catch(() => undefined);
-      });
+      let written: Promise<void> = Promise.resolve();
       try {
-        await pour(req, parser);
-        await taken;
+        const fields = await parse(req, parser, (stream, info) => (written = take(res, stream, info)));
+        await written;
         return fieldsOf(fields, (res.locals['file'] as SendFile | undefined) ?? null);
       } catch (error) {
-        await taken.catch(() => undefined);
+        await written.catch(() => undefined); // The reason is in `error`.
         await drop(res);
         throw error;
       }
@@ -88,29 +82,47 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
   };
 }
 
-/** Resolves when all of the request is parsed. A caller that hangs up half way ends the parser, and with it the file's stream. */
-function pour(req: Request, parser: busboy.Busboy): Promise<void> {
+/**
+ * Resolves with the text fields when the whole body is parsed. `onFile` consumes the stream of the file part; it must attach its `error`
+ * listener before it returns. On the first problem, its rejection included, the parser and with it that stream are destroyed, and the rest
+ * of the body is read and dropped, so that the caller can read the refusal.
+ */
+function parse(
+  req: Request,
+  parser: busboy.Busboy,
+  onFile: (stream: NodeJS.ReadableStream, info: busboy.FileInfo) => Promise<void>,
+): Promise<Record<string, unknown>> {
   return new Promise((resolve, reject) => {
-    const fail = (): void => {
-      req.unpipe(parser);
-      req.resume(); // The rest is read and thrown away, so that the answer can be.
-      reject(new AppError('MALFORMED_REQUEST'));
+    // Without a prototype: a field may be called `__proto__`.
+    const fields = Object.create(null) as Record<string, unknown>;
+    const refuse = (error: unknown): void => {
+      reject(error);
+      stop();
     };
-    parser.on('close', resolve);
-    parser.on('error', fail);
-    req.once('close', () => {
-      if (!req.complete) parser.destroy(new Error('The caller hung up.'));
+    const broken = (): void => refuse(new AppError('MALFORMED_REQUEST'));
+    const tooMany = (): void => refuse(new AppError('BODY_TOO_LARGE', {}, `At most ${maxFields} fields and one file.`));
+    parser.on('error', broken);
+    parser.on('close', () => resolve(fields));
+    parser.on('field', (name, value, { nameTruncated, valueTruncated }) => {
+      if (nameTruncated || valueTruncated) return refuse(new AppError('BODY_TOO_LARGE', { field: name, limit: maxFieldSize }));
+      fields[name] = value;
     });
-    req.pipe(parser);
+    parser.on('file', (_name, stream, info) => void onFile(stream, info).catch(refuse));
+    for (const limit of ['fieldsLimit', 'filesLimit', 'partsLimit'] as const) parser.on(limit, tooMany);
+    req.once('close', () => void (req.complete || broken()));
+    const stop = feed(req, parser, broken);
   });
 }
+
+const maxFields = 20;
+const maxFieldSize = 1_048_576;
 
 function multipart(req: Request, maxFileSize: number): busboy.Busboy {
   try {
     return busboy({
       headers: req.headers,
       defParamCharset: 'utf8',
-      limits: { files: 1, fileSize: maxFileSize, fields: 20, fieldSize: 262_144 },
+      limits: { files: 1, fileSize: maxFileSize, fields: maxFields, fieldSize: maxFieldSize, parts: maxFields + 2 },
     });
   } catch {
     throw new AppError('MALFORMED_REQUEST'); // No boundary, or one that cannot be.

@@ -1,0 +1,229 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
+import type { Writable } from 'node:stream';
+import { AppError, type ErrorCode } from './errors.js';
+
+/**
+ * The HTTP server of both processes, below Express: what a connection may cost, and what happens to bytes that are not a request.
+ *
+ * - Every socket, request and response has an error listener from its first moment. An `error` event without a listener ends the process.
+ * - Every wait for the other side has an end: headers, the whole request, an idle connection, the rest of a body after its answer.
+ * - Connections are counted, in all and for each address.
+ * - What Node cannot parse, and a target that Express cannot, is answered with the error envelope.
+ */
+
+export interface ServerLimits {
+  /** Open connections. Further ones are closed before a byte is read. */
+  maxConnections: number;
+  /** Open connections of one address. Infinity where the address is a proxy's. */
+  maxConnectionsPerAddress: number;
+  /** Milliseconds for the request line and the headers. */
+  headersMs: number;
+  /** Milliseconds for the whole request, body included. */
+  requestMs: number;
+  /** Milliseconds without a byte in either direction before a connection is closed. Must exceed the longest wait for an answer. */
+  idleMs: number;
+  /** Milliseconds in which the rest of a body may still arrive after its request was answered. */
+  lingerMs: number;
+}
+
+const defaults: ServerLimits = {
+  maxConnections: 4_096,
+  maxConnectionsPerAddress: Infinity,
+  headersMs: 15_000,
+  requestMs: 300_000,
+  idleMs: 180_000,
+  lingerMs: 5_000,
+};
+
+type Socket = IncomingMessage['socket'];
+
+/** The open connections of a server, each with the requests that are not answered yet. */
+type Connections = Map<Socket, Set<ServerResponse>>;
+const connectionsOf = new WeakMap<Server, Connections>();
+
+type Handle = (req: IncomingMessage, res: ServerResponse) => void;
+
+/** `create` calls Node's `createServer` with these options and this handler, and with classes of its own. */
+export function createGuardedServer(
+  create: (options: ServerOptions, handle: Handle) => Server,
+  handle: Handle,
+  limits: Partial<ServerLimits>,
+): Server {
+  const { maxConnections, maxConnectionsPerAddress, headersMs, requestMs, idleMs, lingerMs } = { ...defaults, ...limits };
+  const connections: Connections = new Map();
+  const server = create(
+    {
+      headersTimeout: headersMs,
+      requestTimeout: requestMs,
+      connectionsCheckingInterval: Math.min(5_000, headersMs),
+      maxHeaderSize: 16_384,
+    },
+    (req, res) => {
+      req.on('error', ignore);
+      res.on('error', ignore);
+      const running = connections.get(req.socket);
+      running?.add(res);
+      res.once('close', () => {
+        running?.delete(res);
+        if (!req.complete) limitTheRest(req, lingerMs);
+      });
+      const target = originForm(req.url ?? '');
+      if (target === null) return refuse(res, new AppError('MALFORMED_REQUEST', {}, 'The request target is not a path.'));
+      req.url = target;
+      handle(req, res);
+    },
+  );
+  connectionsOf.set(server, connections);
+  server.maxConnections = maxConnections;
+  server.timeout = idleMs;
+  const perAddress = new Map<string, number>();
+  server.on('connection', (socket) => {
+    // A socket comes a second time when an upgrade that is not taken is put back to be read as a plain request.
+    if (connections.has(socket)) return;
+    socket.on('error', ignore);
+    const address = socket.remoteAddress ?? '';
+    const count = (perAddress.get(address) ?? 0) + 1;
+    if (count > maxConnectionsPerAddress) return void socket.destroy();
+    perAddress.set(address, count);
+    connections.set(socket, new Set());
+    socket.once('close', () => {
+      connections.delete(socket);
+      const left = (perAddress.get(address) ?? 1) - 1;
+      if (left > 0) perAddress.set(address, left);
+      else perAddress.delete(address);
+    });
+  });
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => answerUnreadable(error, socket as Socket, connections));
+  return server;
+}
+
+/** Closes every connection on which no request is being answered, half-received headers included. For shutdown. */
+export function closeWaitingConnections(server: Server): void {
+  for (const [socket, running] of connectionsOf.get(server) ?? []) if (running.size === 0) socket.destroy();
+  server.closeIdleConnections();
+}
+
+/** Node itself closes a connection after its error; the listener is what keeps the process alive. */
+const ignore = (): void => undefined;
+
+/** Ends a connection whose request was answered before its body had arrived, unless the rest arrives soon. */
+function limitTheRest(req: IncomingMessage, lingerMs: number): void {
+  const { socket } = req;
+  if (socket.destroyed) return;
+  const timer = setTimeout(() => void (req.complete || socket.destroy()), lingerMs);
+  timer.unref();
+  const clear = (): void => clearTimeout(timer);
+  req.once('end', clear);
+  socket.once('close', clear);
+}
+
+/**
+ * The target as a path with its query: of the absolute form, which proxies and HTTP/1.1 clients may send, what stands behind the
+ * authority. Null for what is neither. Never throws, unlike `URL`, which reads `//` as an authority without a host.
+ */
+function originForm(target: string): string | null {
+  if (target.startsWith('/')) return target;
+  if (target === '*') return '/*';
+  const absolute = /^https?:\/\/[^/?#]+/i.exec(target);
+  if (!absolute) return null;
+  const rest = target.slice(absolute[0].length);
+  return rest.startsWith('/') ? rest : `/${rest}`;
+}
+
+/**
+ * Writes the body of a request into a parser, as `pipe` does, but an exception of the parser goes to `fail` instead of ending the process.
+ * Returns how to stop: the rest of the body is read and dropped, so that the caller can read the answer, and the parser is destroyed after
+ * the chunk at hand, because destroying it in one of its own events breaks it.
+ */
+export function feed(req: IncomingMessage, parser: Writable, fail: (error: unknown) => void): () => void {
+  const attempt = (step: () => boolean): void => {
+    try {
+      if (!step()) req.pause();
+    } catch (error) {
+      stop();
+      fail(error);
+    }
+  };
+  const onData = (chunk: Buffer): void => attempt(() => parser.write(chunk));
+  const onEnd = (): void =>
+    attempt(() => {
+      parser.end();
+      return true;
+    });
+  const onDrain = (): void => void req.resume();
+  const stop = (): void => {
+    req.off('data', onData);
+    req.off('end', onEnd);
+    parser.off('drain', onDrain);
+    req.resume();
+    setImmediate(() => parser.destroy());
+  };
+  parser.on('drain', onDrain);
+  req.on('data', onData);
+  req.on('end', onEnd);
+  return stop;
+}
+
+/** Path and query of a request target. Never throws. */
+export function pathAndQuery(target: string): { path: string; query: URLSearchParams } {
+  const [path = '', ...query] = (originForm(target) ?? '').split('#', 1)[0]!.split('?');
+  return { path, query: new URLSearchParams(query.join('?')) };
+}
+
+/** What Node refuses before there is a request to answer, by `error.code`. */
+const unreadable: Record<string, [status: string, code: ErrorCode, message: string]> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'MALFORMED_REQUEST', 'The headers are too large. At most 16 KB.'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'MALFORMED_REQUEST', 'The request did not arrive in time.'],
+};
+
+/** Sockets that were told why and are about to be closed. */
+const answered = new WeakSet<Socket>();
+/** How long the caller has to read the refusal before the connection is reset. */
+const farewellMs = 1_000;
+
+/**
+ * Answers what is not HTTP with the error envelope and closes the connection: what follows on it cannot be understood. Earlier requests on
+ * the same connection get their answers first, and then it is closed without a refusal, which the caller would take for one of them.
+ */
+function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket, connections: Connections): void {
+  if (answered.has(socket)) return;
+  const running = [...(connections.get(socket) ?? [])];
+  const wasAnswered = running.some((res) => res.headersSent && !res.req.complete);
+  if (!socket.writable || error.code === 'ECONNRESET' || wasAnswered) return void socket.destroy();
+  answered.add(socket);
+  const earlier = running.filter((res) => res.req.complete);
+  for (const res of earlier)
+    res.once('close', () => {
+      if (connections.get(socket)?.size === 0) socket.destroySoon();
+    });
+  if (earlier.length > 0) return;
+  const [status, code, message] = unreadable[error.code ?? ''] ?? [
+    '400 Bad Request',
+    'MALFORMED_REQUEST' as const,
+    'This is not HTTP.',
+  ];
+  const body = envelopeOf(new AppError(code, {}, message));
+  const head = [
+    'Content-Type: application/json; charset=utf-8',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+    'Connection: close',
+  ];
+  socket.end(`HTTP/1.1 ${status}\r\n${head.join('\r\n')}\r\n\r\n${body}`);
+  const timer = setTimeout(() => socket.destroy(), farewellMs);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
+}
+
+function refuse(res: ServerResponse, error: AppError): void {
+  const body = envelopeOf(error);
+  res.writeHead(error.status, {
+    'Content-Type': 'application/json; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    Connection: 'close',
+  });
+  res.end(body);
+}
+
+const envelopeOf = ({ code, message, details }: AppError): string =>
+  JSON.stringify({ success: false, error: { code, message, details }, requestId: randomUUID() });

@@ -1,0 +1,39 @@
+import type { FieldError } from './errors.js';
+
+/**
+ * Checks that hold for every value from outside, whatever its schema says.
+ *
+ * PostgreSQL has no U+0000 in a text column, so such a string would be accepted by one database and fail in the other. The number of
+ * values and their depth bound what validation and error reporting cost.
+ */
+
+/** More values than any request of the API needs: the longest list that a schema allows holds some hundred items. */
+const maxValues = 20_000;
+const maxDepth = 32;
+
+/** The first problem of a value, or null when it is fit to be validated. Walks iteratively: nesting cannot exhaust the stack. */
+export function findUnfit(value: unknown): FieldError | null {
+  if (typeof value === 'string') return value.includes('\0') ? nulIn('') : null;
+  if (typeof value !== 'object' || value === null) return null;
+  const pending: { value: object; path: string; depth: number }[] = [{ value, path: '', depth: 1 }];
+  let values = 0;
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    if (next.depth > maxDepth) return { path: next.path, code: 'TOO_BIG', message: `Nested deeper than ${maxDepth} levels.` };
+    for (const name in next.value) {
+      if (!Object.hasOwn(next.value, name)) continue;
+      values += 1;
+      if (values > maxValues) return { path: '', code: 'TOO_BIG', message: `More than ${maxValues} values.` };
+      const inner = (next.value as Record<string, unknown>)[name];
+      const path = next.path === '' ? name : `${next.path}.${name}`;
+      if (name.includes('\0') || (typeof inner === 'string' && inner.includes('\0'))) return nulIn(path);
+      if (typeof inner === 'object' && inner !== null) pending.push({ value: inner, path, depth: next.depth + 1 });
+    }
+  }
+  return null;
+}
+
+const nulIn = (path: string): FieldError => ({
+  path: path.replaceAll('\0', '\\u0000').slice(0, 200),
+  code: 'INVALID_CHARACTER',
+  message: 'The character U+0000 is not allowed. Remove it.',
+});

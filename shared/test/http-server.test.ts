@@ -1,0 +1,132 @@
+import { afterEach, expect, test } from '@jest/globals';
+import express from 'express';
+import fc from 'fast-check';
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { closeWaitingConnections, listen, pathAndQuery } from '../src/express.js';
+import type { ServerLimits } from '../src/http-server.js';
+
+let server: Server | undefined;
+const sockets: Socket[] = [];
+/** Answers of `/slow` wait for this. */
+let release = (): void => undefined;
+
+afterEach(async () => {
+  for (const socket of sockets.splice(0)) socket.destroy();
+  server?.closeAllConnections();
+  await new Promise((resolve) => (server ? server.close(resolve) : resolve(null)));
+  server = undefined;
+});
+
+async function start(limits: Partial<ServerLimits>): Promise<void> {
+  const app = express();
+  const held = new Promise<void>((resolve) => (release = resolve));
+  app.get('/', (req, res) => void res.json({ url: req.url }));
+  app.post('/', (_req, res) => void res.status(401).json({}));
+  app.get('/slow', async (_req, res) => {
+    await held;
+    res.json({ slow: true });
+  });
+  server = listen(app, 0, '127.0.0.1', limits);
+  await once(server, 'listening');
+}
+
+/** Resolves with all bytes when the server closes the connection. */
+function open(text: string): Promise<string> {
+  const socket = connect({ port: (server!.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
+  sockets.push(socket);
+  let answer = '';
+  socket.setEncoding('latin1').on('data', (chunk: string) => (answer += chunk));
+  socket.on('error', () => undefined);
+  socket.on('end', () => socket.end());
+  socket.write(text);
+  return new Promise((resolve) => socket.on('close', () => resolve(answer)));
+}
+async function connected(count: number): Promise<void> {
+  const now = (): Promise<number> => new Promise((resolve) => server!.getConnections((_, open) => resolve(open)));
+  while ((await now()) < count) await sleep(10);
+}
+const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
+
+test('a target of any text has a path and a query', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string({ unit: 'binary' }),
+        fc.webUrl().map((url) => url.replace('/', '//')),
+      ),
+      (target) => {
+        const { path, query } = pathAndQuery(target);
+        return typeof path === 'string' && query instanceof URLSearchParams;
+      },
+    ),
+  );
+  const parts = (target: string): string[] => [pathAndQuery(target).path, pathAndQuery(target).query.toString()];
+  expect(parts('//')).toEqual(['//', '']);
+  expect(parts('/api/v1/ws?ticket=a?b&c=%')).toEqual(['/api/v1/ws', 'ticket=a%3Fb&c=%25']);
+  expect(parts('http://x:99999/a?b=c')).toEqual(['/a', 'b=c']);
+});
+
+test('the absolute form is answered like the path in it, and what is no target with the envelope', async () => {
+  await start({});
+  expect(await open('GET http://x/?a=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')).toContain('{"url":"/?a=1"}');
+  expect(await open('GET ftp://x HTTP/1.1\r\nHost: x\r\n\r\n')).toMatch(/^HTTP\/1.1 400 [^]*MALFORMED_REQUEST/);
+});
+
+test('connections of one address are counted, and one that closes makes room', async () => {
+  await start({ maxConnectionsPerAddress: 3 });
+  const kept = [open(get), open(get), open(get)];
+  await connected(3);
+  expect(await open(get)).toBe('');
+  sockets[0]!.destroy();
+  await kept[0];
+  const again = (): Promise<string> => open('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  let answer = '';
+  for (let attempt = 0; attempt < 100 && answer === ''; attempt += 1) answer = await again();
+  expect(answer).toContain('200 OK');
+});
+
+test('headers that do not come are answered with 408, and the connection is closed though the caller keeps it open', async () => {
+  await start({ headersMs: 200 });
+  expect(await open('GET / HTTP/1.1\r\nHost: x\r\nX-Slow')).toMatch(/^HTTP\/1.1 408 /);
+});
+
+test('a connection on which nothing moves is closed', async () => {
+  await start({ idleMs: 200 });
+  expect(await open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')).toBe('');
+});
+
+test('the rest of a body is read for a moment after its answer, and then the connection is closed', async () => {
+  await start({ lingerMs: 200 });
+  const answer = open('POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nhalf');
+  // A caller that goes on sending a little now and then keeps every timeout for idle connections away.
+  const drip = setInterval(() => sockets[0]!.write('x'), 50);
+  expect(await answer.finally(() => clearInterval(drip))).toMatch(/^HTTP\/1.1 401 /);
+});
+
+test('garbage behind a request does not take its answer away, and gets none of its own', async () => {
+  await start({});
+  const answer = open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n\0garbage\r\n\r\n');
+  const started = once(server!, 'clientError');
+  await started;
+  release();
+  const text = await answer;
+  expect(text).toMatch(/^HTTP\/1.1 200 OK/);
+  expect(text.match(/HTTP\/1\.1/g)).toHaveLength(1);
+  expect(text).toContain('{"slow":true}');
+});
+
+test('a stop closes connections without a running request, and leaves the others their answer', async () => {
+  await start({});
+  const running = open('GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  await once(server!, 'request');
+  const halves = open('GET / HTTP/1.1\r\nHo');
+  const nothing = open('');
+  await connected(3);
+  closeWaitingConnections(server!);
+  expect(await Promise.all([halves, nothing])).toEqual(['', '']);
+  release();
+  expect(await running).toContain('{"slow":true}');
+});
