@@ -5,6 +5,7 @@ import { Limits1763700900000 } from './1763700900000-limits.js';
 import { Privacy1763701000000 } from './1763701000000-privacy.js';
 import { Webhooks1763701100000 } from './1763701100000-webhooks.js';
 import { Queues1763701200000 } from './1763701200000-queues.js';
+import { WebhookLanes1763704000000 } from './1763704000000-webhook-lanes.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -15,4 +16,5 @@ export const migrations = [
   Privacy1763701000000,
   Webhooks1763701100000,
   Queues1763701200000,
+  WebhookLanes1763704000000,
 ];
