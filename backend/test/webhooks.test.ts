@@ -410,6 +410,37 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(sink.seen).toHaveLength(1);
   });
 
+  test('what cannot be a header, is too large or too deep is refused when it is tried or saved, never a 500', async () => {
+    await start();
+    const sink = await openSink();
+    const { id } = await make(sink);
+    const deep = (levels: number): string => `${'['.repeat(levels)}1${']'.repeat(levels)}`;
+    const put = (transform: unknown) => core.rig.call('PUT', `/webhooks/${id}`, { body: { transform } });
+    expect(codeOf(await put({ rename: { 'message.queued': 'Nachricht – empfangen' } }))).toEqual([422, 'TRANSFORM_INVALID']);
+    expect(codeOf(await put({ rename: { 'message.queued': 'a\r\nx: 1' } }))).toEqual([422, 'TRANSFORM_INVALID']);
+    for (const header of ['Trailer', 'Expect', 'Upgrade', 'TE', 'Proxy-Authorization'])
+      expect(codeOf(await core.rig.call('PUT', `/webhooks/${id}`, { body: { headers: { [header]: 'x' } } }))).toEqual([
+        422,
+        'VALIDATION_FAILED',
+      ]);
+    const nested = (path: string, body: string) => core.rig.call('POST', path, { body });
+    expect(codeOf(await nested('/webhooks/preview', `{"transform":{"template":${deep(20_000)}}}`))).toEqual([
+      422,
+      'VALIDATION_FAILED',
+    ]);
+    const sample = `{"event":{"type":"message.received","data":{"a":${deep(20_000)}}}}`;
+    expect(codeOf(await nested('/webhooks/preview', sample))).toEqual([422, 'VALIDATION_FAILED']);
+    const template = Array(3_500).fill('{{data}}');
+    const event = { type: 'message.received', data: { text: 'x'.repeat(60_000) } };
+    expect(codeOf(await core.post('/webhooks/preview', { transform: { template }, event }))).toEqual([422, 'TRANSFORM_INVALID']);
+    expect(codeOf(await put({ template }))).toEqual([200, undefined]);
+    await core.send('x'.repeat(4_000), { async: true });
+    await eventually('the failed attempt', async () => (await deliveries(id)).some(({ error }) => error === 'TRANSFORM_INVALID'));
+    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+    sink.answer = (req) => void req.socket.end('HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    expect((await core.post(`/webhooks/${id}/test`, {})).body.data).toMatchObject({ ok: false, error: expect.any(String) });
+  });
+
   test('while a secret is rotated both sign, afterwards the new one alone', async () => {
     let moved = 0;
     await start({ clock: { now: () => new Date(Date.now() + moved) } });
