@@ -430,7 +430,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     ]);
     const sample = `{"event":{"type":"message.received","data":{"a":${deep(20_000)}}}}`;
     expect(codeOf(await nested('/webhooks/preview', sample))).toEqual([422, 'VALIDATION_FAILED']);
-    const template = Array(3_500).fill('{{data}}');
+    const template = Array(2_700).fill('{{data}}');
     const event = { type: 'message.received', data: { text: 'x'.repeat(60_000) } };
     expect(codeOf(await core.post('/webhooks/preview', { transform: { template }, event }))).toEqual([422, 'TRANSFORM_INVALID']);
     expect(codeOf(await put({ template }))).toEqual([200, undefined]);
