@@ -29,7 +29,11 @@ export function connectionLimits(
   return { maxConnections, maxConnectionsPerAddress: isBehindProxy ? Infinity : Math.ceil(maxConnections / 2) };
 }
 
-const usualDelays = [5_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
+/**
+ * The first seven retries follow each other so that a short outage is over for us within seconds of its end, and a receiver that fails now and
+ * then keeps up; together they take half a minute, for which the session's later events wait (docs/decisions/065-webhook-recovery.md).
+ */
+const usualDelays = [200, 500, 1_000, 2_000, 5_000, 8_000, 12_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
 
 export const webhookOptions = (config: Config): WebhookOptions => ({
   timeoutMs: config.WEBHOOK_TIMEOUT,

@@ -166,3 +166,19 @@ test('a network that the operator allows is reached; size, status and redirects 
   await new Promise((resolve) => server.close(resolve));
   expect(connections).toBe(0);
 });
+
+test('a port of another protocol is refused, in whatever spelling, unless the operator allows the address', () => {
+  const { check } = createEgress({ allow: ['10.0.0.0/8'] });
+  for (const port of [1, 22, 25, 110, 143, 465, 587, 2049, 5060, 6000, 6667, 10080])
+    for (const host of ['8.8.8.8', 'example.com', '[2606:4700::1111]', '134744072'])
+      for (const spelling of [String(port), `0${port}`])
+        expect(() => check(`http://${host}:${spelling}/`)).toThrow(/Port \d+ belongs to another protocol/);
+  for (const url of [
+    'http://8.8.8.8/',
+    'https://example.com:443/',
+    'https://example.com:8443/',
+    'http://example.com:8080/',
+    'http://10.1.2.3:25/',
+  ])
+    expect(check(url).href).toBe(url.replace(':443', ''));
+});

@@ -17,7 +17,12 @@ interface Hook {
   secret: string;
   isActive: boolean;
   headers: string[];
-  health: { state: string; failures: number; disabledReason: string | null };
+  health: {
+    state: string;
+    failures: number;
+    disabledReason: string | null;
+    backlog: { waiting: number; oldestAt: string | null };
+  };
 }
 interface Delivery {
   id: string;
@@ -306,29 +311,25 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(headersOf(sink.taken[1]!)).toMatchObject({ 'webhook-id': failed!.eventId, 'x-webhook-attempt': '2' });
   });
 
-  test('ten failures in a row open the circuit, and one probe a minute goes through until one succeeds', async () => {
-    let moved = 0;
-    await start({
-      clock: { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() + moved },
-      settings: { WEBHOOK_RETRY_DELAYS: '100,100,100,100,100,100,100,100,100,100,100,100,100,100,100,100' },
-    });
+  test('ten failures open the circuit; its probes grow from one second, and the first that succeeds closes it', async () => {
+    await start({ settings: { WEBHOOK_RETRY_DELAYS: Array.from({ length: 20 }, () => 100).join(',') } });
     const sink = await openSink();
     const { id } = await make(sink, { events: ['message.queued'] });
     sink.answer = 503;
     for (let n = 0; n < 3; n += 1) await core.send(`m${n}`, { async: true });
     await eventually('the circuit to open', async () => (await read(id)).health.state === 'open');
-    expect(sink.seen).toHaveLength(10);
     await core.send('one more', { async: true });
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
-    expect(sink.seen).toHaveLength(10);
-    moved += 61_000;
-    await eventually('a probe', async () => sink.seen.length === 11);
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
-    expect(sink.seen).toHaveLength(11);
+    await eventually('three probes', async () => sink.seen.length >= 13);
+    const times = sink.seen.slice(9, 13).map(({ at }) => at);
+    const gaps = times.slice(1).map((at, index) => at - times[index]!);
+    expect(gaps[0]).toBeGreaterThan(900);
+    expect(gaps[1]).toBeGreaterThan(1_900);
+    expect(gaps[2]).toBeGreaterThan(3_900);
+    expect(sink.seen).toHaveLength(13);
     sink.answer = 'ok';
-    moved += 61_000;
     await arrived(sink, 4);
-    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+    await eventually('it to be healthy', async () => (await read(id)).health.state === 'healthy');
+    expect((await read(id)).health).toMatchObject({ failures: 0, openUntil: null, backlog: { waiting: 0, oldestAt: null } });
   }, 30_000);
 
   test('nothing but failures for five days switches it off, with an event', async () => {
@@ -407,6 +408,37 @@ describe.each(await databases())('webhooks on %s', (database) => {
     ]);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(sink.seen).toHaveLength(1);
+  });
+
+  test('what cannot be a header, is too large or too deep is refused when it is tried or saved, never a 500', async () => {
+    await start();
+    const sink = await openSink();
+    const { id } = await make(sink);
+    const deep = (levels: number): string => `${'['.repeat(levels)}1${']'.repeat(levels)}`;
+    const put = (transform: unknown) => core.rig.call('PUT', `/webhooks/${id}`, { body: { transform } });
+    expect(codeOf(await put({ rename: { 'message.queued': 'Nachricht – empfangen' } }))).toEqual([422, 'TRANSFORM_INVALID']);
+    expect(codeOf(await put({ rename: { 'message.queued': 'a\r\nx: 1' } }))).toEqual([422, 'TRANSFORM_INVALID']);
+    for (const header of ['Trailer', 'Expect', 'Upgrade', 'TE', 'Proxy-Authorization'])
+      expect(codeOf(await core.rig.call('PUT', `/webhooks/${id}`, { body: { headers: { [header]: 'x' } } }))).toEqual([
+        422,
+        'VALIDATION_FAILED',
+      ]);
+    const nested = (path: string, body: string) => core.rig.call('POST', path, { body });
+    expect(codeOf(await nested('/webhooks/preview', `{"transform":{"template":${deep(20_000)}}}`))).toEqual([
+      422,
+      'VALIDATION_FAILED',
+    ]);
+    const sample = `{"event":{"type":"message.received","data":{"a":${deep(20_000)}}}}`;
+    expect(codeOf(await nested('/webhooks/preview', sample))).toEqual([422, 'VALIDATION_FAILED']);
+    const template = Array(2_700).fill('{{data}}');
+    const event = { type: 'message.received', data: { text: 'x'.repeat(60_000) } };
+    expect(codeOf(await core.post('/webhooks/preview', { transform: { template }, event }))).toEqual([422, 'TRANSFORM_INVALID']);
+    expect(codeOf(await put({ template }))).toEqual([200, undefined]);
+    await core.send('x'.repeat(4_000), { async: true });
+    await eventually('the failed attempt', async () => (await deliveries(id)).some(({ error }) => error === 'TRANSFORM_INVALID'));
+    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+    sink.answer = (req) => void req.socket.end('HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    expect((await core.post(`/webhooks/${id}/test`, {})).body.data).toMatchObject({ ok: false, error: expect.any(String) });
   });
 
   test('while a secret is rotated both sign, afterwards the new one alone', async () => {

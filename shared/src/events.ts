@@ -19,6 +19,15 @@ const webhookSwitch = {
   since: nullableTime,
 };
 
+/** Deliveries to an endpoint have waited for more than a minute (`isBehind`), or do not any more. `waiting` counts what is not settled. */
+const webhookBacklog = {
+  webhookId: z.string(),
+  url: z.string(),
+  isBehind: z.boolean(),
+  waiting: z.number().int(),
+  oldestAt: nullableTime,
+};
+
 const count = z.number().int();
 const bulkJob = z.object({
   id: z.string(),
@@ -170,6 +179,7 @@ export const eventCatalogue = {
   ),
   'webhook.disabled': row('webhook.configure', z.object(webhookSwitch)),
   'webhook.enabled': row('webhook.configure', z.object(webhookSwitch)),
+  'webhook.backlog': row('webhook.configure', z.object(webhookBacklog)),
   'export.ready': row('privacy.manage', z.object({ exportId: z.string(), expiresAt: time })),
 } as const satisfies Record<string, { permission: Permission; data: z.ZodType }>;
 

@@ -336,7 +336,7 @@ export const settings = {
         'holds a delay of more than 30 days, which no delivery waits for',
       )
       .optional(),
-    'Delays before the retries of a delivery, in milliseconds; the list is the whole schedule. Unset: 5 s, 30 s, 2 min, 15 min, 1 h, 6 h, 12 h, and every 12 h until the window ends.',
+    'Delays before the retries of a delivery, in milliseconds; the list is the whole schedule. Unset: 0.2 s, 0.5 s, 1 s, 2 s, 5 s, 8 s, 12 s, 30 s, 2 min, 15 min, 1 h, 6 h, 12 h, and every 12 h until the window ends.',
   ),
   WEBHOOK_RETRY_WINDOW_HOURS: setting('Webhooks', integer(1, 720).default(168), 'For how long a delivery is tried.'),
   WEBHOOK_MAX_RETRIES: setting(
@@ -344,7 +344,11 @@ export const settings = {
     integer(0, 100).optional(),
     'Number of retries: shortens the list, or lengthens it, each further delay three times the one before.',
   ),
-  WEBHOOK_CONCURRENCY: setting('Webhooks', integer(1, 64).default(4), 'Attempts to one endpoint at once, of different sessions.'),
+  WEBHOOK_CONCURRENCY: setting(
+    'Webhooks',
+    integer(1, 64).default(4),
+    'Attempts to one endpoint at once, of different sessions, over all backends.',
+  ),
   WEBHOOK_DISABLE_AFTER_DAYS: setting(
     'Webhooks',
     integer(1, 365).default(5),

@@ -238,10 +238,13 @@ export async function webhookView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
   const newest = { where: { webhookId: id }, order: { eventCursor: 'DESC' }, take: 30 } as const;
-  const [account, session, deliveries, counts] = await Promise.all([
+  const [account, session, deliveries, oldest, counts] = await Promise.all([
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     row.sessionId ? reader.getRepository(Session).findOneBy({ id: row.sessionId }) : null,
     reader.getRepository(WebhookDelivery).find(newest),
+    reader
+      .getRepository(WebhookDelivery)
+      .findOne({ where: { webhookId: id, status: In(['pending', 'sending']) }, order: { eventCursor: 'ASC' } }),
     reader
       .getRepository(WebhookDelivery)
       .createQueryBuilder('d')
@@ -276,6 +279,7 @@ export async function webhookView(reader: DataSource, id: string) {
     failingSince: ms(row.failingSince),
     openUntil: ms(row.openUntil),
     lastDeliveredAt: ms(row.lastDeliveredAt),
+    oldestWaitingAt: ms(oldest?.createdAt ?? null),
     createdAt: ms(row.createdAt),
     counts: {
       delivered: countOf('delivered'),

@@ -46,11 +46,21 @@ export function isPublicAddress(address: string): boolean {
   return family === 6 && globalUnicast.check(address, 'ipv6') && !closed.check(address, 'ipv6');
 }
 
+/**
+ * Ports that belong to other protocols: the "bad ports" of the Fetch standard (https://fetch.spec.whatwg.org/#port-blocking). A POST to
+ * one of them could be read as commands by a mail server or the like.
+ */
+const badPorts: ReadonlySet<string> = new Set(
+  `0 1 7 9 11 13 15 17 19 20 21 22 23 25 37 42 43 53 69 77 79 87 95 101 102 103 104 109 110 111 113 115 117 119 123 135 137 139 143 161
+  179 389 427 465 512 513 514 515 526 530 531 532 540 548 554 556 563 587 601 636 989 990 993 995 1719 1720 1723 2049 3659 4045 4190
+  5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080`.split(/\s+/),
+);
+
 export type Egress = ReturnType<typeof createEgress>;
 
 /**
  * The egress guard: what every request passes that goes to where a caller says. http and https only, no credentials in the URL, no
- * address that is not public, in whatever spelling, as literal, by name or at the moment of connecting: the resolver that the
+ * port of another protocol, no address that is not public, in whatever spelling, as literal, by name or at the moment of connecting: the resolver that the
  * socket itself uses hands out checked addresses alone, so a name that changes its mind between check and connection gains nothing.
  */
 export function createEgress({
@@ -97,6 +107,12 @@ export function createEgress({
       const literal = isIP(host) !== 0;
       if (!['http:', 'https:'].includes(url.protocol) || url.username || url.password || (literal && !permitted(host)))
         throw new AppError('URL_NOT_ALLOWED');
+      if (badPorts.has(url.port) && !isOpened(host))
+        throw new AppError(
+          'URL_NOT_ALLOWED',
+          { port: Number(url.port) },
+          `Port ${url.port} belongs to another protocol. Use another port, or an address whose network the operator allows with EGRESS_ALLOW.`,
+        );
       return url;
     },
     /** Whether the operator allows the network of this literal address. */

@@ -8,13 +8,31 @@ const time = z.iso.datetime();
 const nullable = time.nullable();
 const sessionParams = z.object({ sessionId: z.string().min(1).max(64) });
 
+/** The deepest nesting of a template or a sample event: everything that walks through them is recursive. */
+const maxDepth = 64;
+
+/** JSON from outside, of bounded depth. Checked without recursion, before anything else looks at it. */
+const boundedJson = z.unknown().superRefine((value, context) => {
+  if (value === undefined || isDeeper(value, maxDepth))
+    context.addIssue({ code: 'custom', message: `Use JSON that is nested at most ${maxDepth} levels deep.` });
+});
+
+function isDeeper(value: unknown, levels: number): boolean {
+  let layer: unknown[] = [value];
+  for (let depth = 0; layer.length > 0; depth += 1) {
+    if (depth > levels) return true;
+    layer = layer.flatMap((item) => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return false;
+}
+
 const filter = z.strictObject({
   chats: z.array(z.string().max(80)).min(1).max(1_000).optional(),
   direction: z.enum(['inbound', 'outbound']).optional(),
   messageTypes: z.array(z.string().max(20)).min(1).max(30).optional(),
 });
 const transform = z.strictObject({
-  template: z.json().optional(),
+  template: boundedJson.optional(),
   fields: z.record(z.string().min(1).max(100), z.string().min(1).max(200)).optional(),
   rename: z.record(z.string().max(40), z.string().min(1).max(100)).optional(),
 });
@@ -46,6 +64,8 @@ export const webhook = z
       disabledReason: z.string().nullable(),
       disabledAt: nullable,
       lastDeliveredAt: nullable,
+      /** Deliveries that are not settled, and since when the oldest of them waits. */
+      backlog: z.object({ waiting: z.number().int(), oldestAt: nullable }),
     }),
     oldSecretUntil: nullable,
     createdAt: time,
@@ -134,7 +154,9 @@ export const preview = defineRoute({
     transform: transform.nullable().optional(),
     includeContent: z.boolean().optional(),
     eventId: z.string().max(64).optional(),
-    event: z.strictObject({ type: z.enum(eventTypes as [string, ...string[]]), data: z.record(z.string(), z.json()) }).optional(),
+    event: z
+      .strictObject({ type: z.enum(eventTypes as [string, ...string[]]), data: z.record(z.string(), boundedJson) })
+      .optional(),
   }),
   reply: z.object({ matches: z.boolean(), event: z.string(), body: z.string() }),
   errors: ['EVENT_NOT_FOUND', 'TRANSFORM_INVALID'],

@@ -1,73 +1,135 @@
 import { newId } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
-import { among, insertRows, readRows, updateRows } from '../db/rows.js';
+import { among, insertRows, notAmong, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Told } from './payload.js';
-import { type Webhook, WebhookAttempt, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
+import { Webhook, WebhookAttempt, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
-/** What became of one attempt, to be written. */
+/** The result of one attempt, or of a decision not to make one, as it is written. */
 export interface Outcome {
   delivery: WebhookDelivery;
+  /** How many attempts the row had before this outcome: the update applies only once, also when it is repeated. */
+  attemptsBefore: number;
   attempt: WebhookAttempt | null;
+  /** `sending` keeps the claim: the delivery is tried again at once, within its lane. */
   to: DeliveryStatus;
   nextAttemptAt: Date | null;
+  /** How long `nextAttemptAt` is ahead. */
+  waitMs: number;
+}
+
+export interface ClaimRequest {
+  webhookId: string;
+  now: Date;
+  limit: number;
+  /** Sessions whose deliveries have to wait; '' stands for events of the account. */
+  without: readonly string[];
+}
+
+/** What waits for an endpoint. */
+export interface Backlog {
+  waiting: number;
+  oldestAt: Date | null;
 }
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
 
+/** How long a claim and the lane of an endpoint are this backend's without being renewed. */
+export const leaseMs = 90_000;
+
 // Asked of each endpoint by itself: looking through all that waits would take as long as the queue is.
 const dueSql = `SELECT w.id FROM webhooks w WHERE EXISTS
   (SELECT 1 FROM webhook_deliveries d WHERE d.status = 'pending' AND d."webhookId" = w.id AND d."nextAttemptAt" <= ?)`;
-const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "nextAttemptAt" = ?, "leaseOwner" = NULL, "leaseExpiresAt" = NULL,
-  "statusCode" = ?, error = ?, "finishedAt" = ? WHERE id = ? AND status = 'sending' AND "leaseOwner" = ?`;
+const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "nextAttemptAt" = ?, "waitMs" = ?, "leaseOwner" = ?,
+  "leaseExpiresAt" = CASE WHEN ? = 'sending' THEN "leaseExpiresAt" END, "statusCode" = ?, error = ?, "finishedAt" = ?
+  WHERE id = ? AND status = 'sending' AND "leaseOwner" = ? AND attempts = ?`;
+const repairSql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ? WHERE status = 'pending' AND "nextAttemptAt" > ? + COALESCE("waitMs", 43200000)`;
 
-/** Attempts after which an event is suspected itself. */
-const suspectAfter = 4;
+const waitingSql = `SELECT COUNT(*) AS waiting FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ?`;
+const oldestSql = `SELECT "createdAt" FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ? ORDER BY "eventCursor" LIMIT 1`;
+const oldestOfEachSql = `SELECT w.id, w."behindSince", (SELECT d."createdAt" FROM webhook_deliveries d
+  WHERE d.status = 'pending' AND d."webhookId" = w.id ORDER BY d."eventCursor" LIMIT 1) AS "oldestAt"
+  FROM webhooks w WHERE w."isActive" AND w."deletedAt" IS NULL`;
+
+/** As far into the queue deliveries are looked for when some sessions have to be left out. */
+const scanLimit = 20_000;
+/** As many of the oldest deliveries are looked at for a probe. */
+const probeScan = 200;
+/** After so many failed probes of the oldest events, others are tried as well: perhaps it is the event that cannot be taken. */
+const suspectAfter = 6;
 
 /** The rows of deliveries: written with their events, claimed, settled. */
 export function createDeliveries({ database, owner }: { database: Database; owner: string }) {
   const sessions = new Map<string, string>();
+  const isShared = database.dialect === 'postgres';
+  // Leases are compared by the clock of the database: those of two backends may differ, or be set back.
+  const nowSql = isShared
+    ? '(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint'
+    : `CAST(unixepoch('subsec') * 1000 AS INTEGER)`;
+  const laneSql = `UPDATE webhooks SET "laneOwner" = ?, "laneUntil" = ${nowSql} + ${leaseMs} WHERE id = ? AND "isActive" AND
+    ("laneOwner" IS NULL OR "laneOwner" = ? OR "laneUntil" <= ${nowSql} OR "laneUntil" > ${nowSql} + ${leaseMs + 1_000})`;
 
-  const pending = (which: string, parameters: readonly unknown[], most: number): Promise<WebhookDelivery[]> =>
+  const pending = (which: string, parameters: readonly unknown[], limit: number): Promise<WebhookDelivery[]> =>
     readRows(
       database.reader,
       WebhookDelivery,
-      `status = 'pending' AND "webhookId" = ? AND ${which} ORDER BY "eventCursor" LIMIT ${most}`,
+      `status = 'pending' AND "webhookId" = ? AND ${which} ORDER BY "eventCursor" LIMIT ${limit}`,
       parameters,
     );
 
-  /** Many claimed at once: from here on they are this backend's until their lease runs out. */
-  const claim = async (webhookId: string, now: Date, leaseMs: number, most: number): Promise<WebhookDelivery[]> =>
-    take(await pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], most), now, leaseMs);
-
-  /**
-   * The oldest that waits, so that the others can follow it in order. One that has failed again and again is passed over: where it is
-   * the event that cannot be taken, it would keep the circuit open for ever.
-   */
-  async function claimProbe(webhookId: string, now: Date, leaseMs: number): Promise<WebhookDelivery[]> {
-    const oldest = await pending(`attempts < ${suspectAfter}`, [webhookId], 1);
-    return take(oldest.length > 0 ? oldest : await pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], 1), now, leaseMs);
+  /** The oldest deliveries that are due, without those of sessions that have to wait. */
+  function claimable({ webhookId, now, limit, without }: ClaimRequest): Promise<WebhookDelivery[]> {
+    if (without.length === 0) return pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], limit);
+    const { condition, parameter } = notAmong(database.reader, 'session', without);
+    const which = `id IN (SELECT id FROM (SELECT id, COALESCE("sessionId", '') AS session, "eventCursor" FROM webhook_deliveries
+      WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ? ORDER BY "eventCursor" LIMIT ${scanLimit}) AS oldest
+      WHERE ${condition} ORDER BY "eventCursor" LIMIT ${limit})`;
+    return pending(which, [webhookId, webhookId, now.getTime(), parameter], limit);
   }
 
-  async function take(due: readonly WebhookDelivery[], now: Date, leaseMs: number): Promise<WebhookDelivery[]> {
-    if (due.length === 0) return [];
-    const lease = new Date(now.getTime() + leaseMs);
+  /** Claims many in one commit: from then on they are this backend's until its lease ends. Null: another backend has the lane. */
+  const claim = async (request: ClaimRequest): Promise<WebhookDelivery[] | null> =>
+    take(request.webhookId, await claimable(request));
+
+  /**
+   * Claims one delivery to probe an endpoint with: the oldest of a session, of another session with each probe, so that the others can
+   * follow it in order. After several probes it is every second time the one that was tried least: where it is the event that the
+   * receiver refuses, it would keep the circuit open for ever.
+   */
+  async function claimProbe(webhookId: string, probe: number): Promise<WebhookDelivery[] | null> {
+    const oldest = await pending('1 = 1', [webhookId], probeScan);
+    const heads = oldest.filter(({ sessionId }, index) => oldest.findIndex((other) => other.sessionId === sessionId) === index);
+    const leastTried = [...oldest].sort((one, other) => one.attempts - other.attempts || one.eventCursor - other.eventCursor);
+    const chosen = probe >= suspectAfter && probe % 2 === 1 ? leastTried[0] : heads[probe % heads.length];
+    return take(webhookId, chosen ? [chosen] : []);
+  }
+
+  /** Gives the lane of an endpoint to whichever backend wants it next. */
+  async function leaveLane(tx: Transaction, webhookId: string): Promise<void> {
+    if (isShared) await updateRows(tx, Webhook, { id: webhookId, laneOwner: owner }, { laneOwner: null, laneUntil: null });
+  }
+
+  async function take(webhookId: string, list: readonly WebhookDelivery[]): Promise<WebhookDelivery[] | null> {
+    if (list.length === 0) return [];
     return database.write.run(async (tx) => {
+      // Closes: two backends that send to one endpoint at once, twice as many as allowed and two of one session.
+      if (isShared && (await runStatement(tx.manager, laneSql, [owner, webhookId, owner])).affected === 0) return null;
       const { condition, parameter } = among(
         tx.manager,
         'id',
-        due.map(({ id }) => id),
+        list.map(({ id }) => id),
       );
       // The status in a form that no index has: SQLite would look through all that is pending instead of these few ids.
-      const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ? WHERE ${condition} AND status || '' = 'pending'`;
-      await runStatement(tx.manager, sql, [owner, lease.getTime(), parameter]);
+      const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ${nowSql} + ${leaseMs} WHERE ${condition} AND status || '' = 'pending'`;
+      await runStatement(tx.manager, sql, [owner, parameter]);
       const mine = await readRows(tx.manager, WebhookDelivery, `${condition} AND status = 'sending' AND "leaseOwner" = ?`, [
         parameter,
         owner,
       ]);
+      if (mine.length === 0) await leaveLane(tx, webhookId);
       return mine.sort((one, other) => one.eventCursor - other.eventCursor);
     });
   }
@@ -109,7 +171,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     claimProbe,
     /** The endpoint answers again: what waits for a later attempt goes now, in order. */
     async hasten(tx: Transaction, webhookId: string, now: Date): Promise<void> {
-      const sql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ? WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" > ?`;
+      const sql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ?, "waitMs" = 0 WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" > ?`;
       await runStatement(tx.manager, sql, [now.getTime(), webhookId, now.getTime()]);
     },
     told,
@@ -137,39 +199,118 @@ export function createDeliveries({ database, owner }: { database: Database; owne
       const { rows } = await runStatement(database.reader, dueSql, [now.getTime()]);
       return (rows as { id: string }[]).map(({ id }) => id);
     },
-    /** All that ended meanwhile in one commit: the attempts, what follows of them, and their endpoint. */
+    /**
+     * Writes outcomes that came together in one commit: the attempts, what follows of them, and their endpoint. May be repeated when it is
+     * not known whether the commit was made. An outcome applies only while the claim is still this backend's.
+     */
     async settle(outcomes: readonly Outcome[], also: (tx: Transaction) => Promise<void>): Promise<void> {
       await database.write.run(async (tx) => {
-        for (const { delivery, attempt, to, nextAttemptAt } of outcomes) {
+        const attempts: WebhookAttempt[] = [];
+        for (const { delivery, attemptsBefore, attempt, to, nextAttemptAt, waitMs } of outcomes) {
           const isOver = to === 'delivered' || to === 'failed';
-          await runStatement(tx.manager, settleSql, [
+          const { affected } = await runStatement(tx.manager, settleSql, [
             to,
-            delivery.attempts + (attempt ? 1 : 0),
+            attemptsBefore + (attempt ? 1 : 0),
             nextAttemptAt?.getTime() ?? null,
+            waitMs,
+            to === 'sending' ? owner : null,
+            to,
             attempt?.statusCode ?? delivery.statusCode,
             attempt ? attempt.error : delivery.error,
             isOver ? (attempt?.at.getTime() ?? null) : null,
             delivery.id,
             owner,
+            attemptsBefore,
           ]);
+          if (attempt && affected > 0) attempts.push(attempt);
         }
-        const attempts = outcomes.flatMap(({ attempt }) => (attempt ? [attempt] : []));
         if (attempts.length > 0) await insertRows(tx, WebhookAttempt, attempts);
         await also(tx);
       });
     },
-    /** Claims of backends that are gone, and those whose lease ran out: to be tried again. */
-    async release(now: Date, gone: readonly string[]): Promise<void> {
-      const pending = { status: 'pending' as const, leaseOwner: null, leaseExpiresAt: null };
-      await database.write.run(async (tx) => {
-        const sql = `UPDATE webhook_deliveries SET status = 'pending', "leaseOwner" = NULL, "leaseExpiresAt" = NULL WHERE status = 'sending' AND "leaseExpiresAt" <= ?`;
-        await runStatement(tx.manager, sql, [now.getTime()]);
-        for (const leaseOwner of gone) await updateRows(tx, WebhookDelivery, { status: 'sending', leaseOwner }, pending);
+    leaveLane,
+    /** Whether anything could be claimed now. */
+    hasClaimable: async (request: Omit<ClaimRequest, 'limit'>): Promise<boolean> =>
+      (await claimable({ ...request, limit: 1 })).length > 0,
+    /** Whether lanes are shared with other backends. */
+    isShared,
+    /** Prolongs all claims and lanes of this backend. Returns the endpoints whose lanes it still has; null: lanes are not shared. */
+    async renew(): Promise<ReadonlySet<string> | null> {
+      return database.write.run(async (tx) => {
+        const sql = `UPDATE webhook_deliveries SET "leaseExpiresAt" = ${nowSql} + ${leaseMs} WHERE status = 'sending' AND "leaseOwner" = ?`;
+        await runStatement(tx.manager, sql, [owner]);
+        if (!isShared) return null;
+        const lanes = `UPDATE webhooks SET "laneUntil" = ${nowSql} + ${leaseMs} WHERE "laneOwner" = ? RETURNING id`;
+        const { rows } = await runStatement(tx.manager, lanes, [owner]);
+        return new Set((rows as { id: string }[]).map(({ id }) => id));
       });
     },
-    async owners(): Promise<string[]> {
-      const sql = `SELECT DISTINCT "leaseOwner" AS name FROM webhook_deliveries WHERE status = 'sending' AND "leaseOwner" <> ?`;
+    /** What waits for an endpoint that is switched off is held, and cancelled when it was deleted. */
+    async park(webhookId: string): Promise<void> {
+      await database.write.run(async (tx) => {
+        const [webhook] = await readRows(tx.manager, Webhook, 'id = ?', [webhookId]);
+        if (!webhook || webhook.isActive) return;
+        const to: DeliveryStatus = webhook.deletedAt === null ? 'held' : 'cancelled';
+        await updateRows(tx, WebhookDelivery, { webhookId, status: 'pending' }, { status: to });
+      });
+    },
+    /** Makes claims pending again: of backends that are gone, and those whose lease ran out. */
+    async release(gone: readonly string[]): Promise<void> {
+      const free = { status: 'pending' as const, leaseOwner: null, leaseExpiresAt: null };
+      await database.write.run(async (tx) => {
+        // A lease that ends later than any can was written before the clock went back.
+        const sql = `UPDATE webhook_deliveries SET status = 'pending', "leaseOwner" = NULL, "leaseExpiresAt" = NULL WHERE status = 'sending' AND
+          "leaseOwner" <> ? AND ("leaseExpiresAt" <= ${nowSql} OR "leaseExpiresAt" > ${nowSql} + ${leaseMs + 1_000})`;
+        await runStatement(tx.manager, sql, [owner]);
+        for (const leaseOwner of gone) {
+          await updateRows(tx, WebhookDelivery, { status: 'sending', leaseOwner }, free);
+          if (isShared) await updateRows(tx, Webhook, { laneOwner: leaseOwner }, { laneOwner: null, laneUntil: null });
+        }
+      });
+    },
+    /** All claims under this backend's own name. */
+    async own(): Promise<{ id: string; webhookId: string }[]> {
+      const sql = `SELECT id, "webhookId" FROM webhook_deliveries WHERE status = 'sending' AND "leaseOwner" = ?`;
       const { rows } = await runStatement(database.reader, sql, [owner]);
+      return rows as { id: string; webhookId: string }[];
+    },
+    /** Makes claims under this backend's own name pending again that nothing in this process works on. */
+    async releaseOwn(ids: readonly string[]): Promise<void> {
+      await database.write.run(async (tx) => {
+        const { condition, parameter } = among(tx.manager, 'id', ids);
+        const sql = `UPDATE webhook_deliveries SET status = 'pending', "leaseOwner" = NULL, "leaseExpiresAt" = NULL WHERE ${condition} AND status || '' = 'sending' AND "leaseOwner" = ?`;
+        await runStatement(tx.manager, sql, [parameter, owner]);
+      });
+    },
+    /** Makes due what lies further ahead than it was put: the clock was set back since. Returns how many. */
+    async repairTimes(now: Date): Promise<number> {
+      const time = now.getTime();
+      return database.write.run(async (tx) => (await runStatement(tx.manager, repairSql, [time, time])).affected);
+    },
+    /** How many deliveries of each of these endpoints are not settled, and since when the oldest waits. */
+    async backlogOf(webhookIds: readonly string[]): Promise<Map<string, Backlog>> {
+      const backlogs = new Map<string, Backlog>();
+      for (const id of webhookIds) {
+        const { rows: counts } = await runStatement(database.reader, waitingSql, [id]);
+        const { rows: oldest } = await runStatement(database.reader, oldestSql, [id]);
+        const createdAt = (oldest as { createdAt: number | string }[])[0]?.createdAt;
+        const waiting = Number((counts as { waiting: number | string }[])[0]!.waiting);
+        backlogs.set(id, { waiting, oldestAt: createdAt === undefined ? null : new Date(Number(createdAt)) });
+      }
+      return backlogs;
+    },
+    /** Since when the oldest delivery of each active endpoint waits, beside what was told of it. */
+    async oldest(): Promise<{ id: string; behindSince: Date | null; oldestAt: Date | null }[]> {
+      const { rows } = await runStatement(database.reader, oldestOfEachSql, []);
+      const time = (value: number | string | null): Date | null => (value === null ? null : new Date(Number(value)));
+      return (rows as { id: string; behindSince: number | string | null; oldestAt: number | string | null }[]).map(
+        ({ id, behindSince, oldestAt }) => ({ id, behindSince: time(behindSince), oldestAt: time(oldestAt) }),
+      );
+    },
+    async owners(): Promise<string[]> {
+      const claims = `SELECT DISTINCT "leaseOwner" AS name FROM webhook_deliveries WHERE status = 'sending' AND "leaseOwner" <> ?`;
+      const lanes = ` UNION SELECT "laneOwner" FROM webhooks WHERE "laneOwner" <> ?`;
+      const { rows } = await runStatement(database.reader, claims + (isShared ? lanes : ''), isShared ? [owner, owner] : [owner]);
       return (rows as { name: string | null }[]).flatMap(({ name }) => name ?? []);
     },
   };
@@ -186,6 +327,7 @@ export const newDelivery = (webhook: Pick<Webhook, 'id' | 'accountId'>, event: E
   status: 'pending',
   attempts: 0,
   nextAttemptAt: now,
+  waitMs: 0,
   leaseOwner: null,
   leaseExpiresAt: null,
   statusCode: null,

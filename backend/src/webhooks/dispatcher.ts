@@ -1,344 +1,228 @@
-import { newId } from '@chasqui/shared';
-import { failPoint } from '@chasqui/shared/fail-point';
-import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
-import { readRows, updateRows } from '../db/rows.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Clock } from '../lib/clock.js';
-import { errorFields, type Log } from '../lib/log.js';
-import type { Deliveries, Outcome } from './deliveries.js';
-import { createHolds } from './holds.js';
-import { bodyOf, type Told } from './payload.js';
-import type { Post, Posted } from './post.js';
-import { nextAttempt, scheduleOf, type Schedule } from './schedule.js';
-import { plainSignature, sign } from './signing.js';
-import { Webhook, type WebhookDelivery } from './webhook.entity.js';
+import { errorFields } from '../lib/log.js';
+import { leaseMs, type Backlog } from './deliveries.js';
+import {
+  createLane,
+  createMemory,
+  leaseMarginMs,
+  runLane,
+  type EndpointMemory,
+  type Lane,
+  type LaneParts,
+  type WebhookOptions,
+} from './lane.js';
+import type { Told } from './payload.js';
+import type { Posted } from './post.js';
+import { requestOf } from './request.js';
+import type { Webhook } from './webhook.entity.js';
 
-export interface WebhookOptions {
-  timeoutMs: number;
-  concurrency: number;
-  schedule: Schedule;
-  /** After so long with nothing but failures an endpoint is switched off. */
-  disableAfterMs: number;
-}
+export type { WebhookOptions } from './lane.js';
 
-/** What is secret of an endpoint, opened. */
-export interface Opened {
-  secrets: string[];
-  headers: Record<string, string>;
+export interface WebhookDispatcher {
+  /** There is something to send to this endpoint, or its row has changed. */
+  wake(webhookId: string): void;
+  start(): void;
+  /** Sends one request that is no delivery, for a person who tests an endpoint. Always resolves. */
+  tryOut(webhook: Webhook, told: Told): Promise<Posted>;
+  /**
+   * Ends within a few seconds: attempts under way get a short grace and are then aborted. Their deliveries are pending again, and are
+   * perhaps sent twice under one id.
+   */
+  stop(): Promise<void>;
 }
 
 const pollMs = 1_000;
-const together = 64;
-/** So many failures in a row open the circuit, or few over so long; then one probe in so long. */
-const opensAfter = 10;
-const opensAfterFew = { failures: 3, ms: 30_000 };
-const probeEveryMs = 60_000;
-/** As long as a receiver may ask to be left alone. */
-const longestRestMs = 12 * 3_600_000;
-const excerptLength = 2_048;
-
-/** Headers of ours in the log of an attempt; the values of all others are not shown. */
-const shown = (headers: Record<string, string>, secret: readonly string[]): Record<string, string> =>
-  Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, secret.includes(name) || name.endsWith('signature') ? '…' : value]),
-  );
-
-export type WebhookDispatcher = ReturnType<typeof createWebhookDispatcher>;
+const renewEveryMs = 15_000;
+const backlogEveryMs = 10_000;
+const repairEveryMs = 60_000;
+/** A delivery that waits longer than this puts its endpoint behind. */
+const behindAfterMs = 60_000;
+/** A wall clock that fell behind the monotonic one by more than this was set back. */
+const clockStepMs = 500;
+/** How long a stop waits for answers. */
+const stopGraceMs = 2_000;
 
 /**
- * Sends deliveries. Each endpoint has a lane of its own: a batch is claimed in one commit, the sessions in it are sent side by side and each
- * session's events one after another, so that a session's order holds while the endpoint answers; outcomes are committed in groups. Over a short
- * outage it holds as well (holds.ts), and over a long one the probe is the oldest that waits, and what waits goes on from there.
+ * Sends deliveries: one lane for each endpoint (lane.ts), and a poll each second for what nobody woke it for. With several backends an
+ * endpoint's lane is one backend's at a time, so that concurrency and order hold over all of them.
  *
  * | the process dies | then |
  * | --- | --- |
  * | before the claim's commit | they are pending, and are found |
- * | after it, before or after the POST | the lease runs out, or its backend is known to be gone: pending again, and perhaps sent twice under one id |
- * | after the outcome's commit | it is over |
+ * | after it, before or after the POST | its backend is known to be gone, or the lease runs out: pending again, and perhaps sent twice under one id |
+ * | after the result's commit | it is over |
  */
-export function createWebhookDispatcher(parts: {
-  database: Database;
-  deliveries: Deliveries;
-  presence: Presence;
-  post: Post;
-  /** Opens what is sealed on an endpoint's row. */
-  open: (webhook: Webhook, now: Date) => Opened;
-  /** Switches an endpoint off in this transaction, and tells. */
-  disable: (tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING') => Promise<void>;
-  clock: Clock;
-  log: Log;
-  options: WebhookOptions;
-}) {
-  const { database, deliveries, presence, post, clock, log, options } = parts;
-  const lanes = new Map<string, { again: boolean; done: Promise<void> }>();
-  const holds = createHolds();
+export function createWebhookDispatcher(
+  parts: Omit<LaneParts, 'isStopped' | 'signal' | 'wakeLater' | 'monotonic'> & {
+    presence: Presence;
+    monotonic?: () => number;
+    /** Writes the event that an endpoint is behind, or that it has caught up. */
+    tellBacklog?: (webhookId: string, isBehind: boolean, backlog: Backlog) => Promise<void>;
+    options: WebhookOptions;
+  },
+): WebhookDispatcher {
+  const { deliveries, presence, post, clock, log, options, tellBacklog } = parts;
+  const monotonic = parts.monotonic ?? (() => performance.now());
+  const lanes = new Map<string, Lane>();
+  const running = new Map<string, Promise<void>>();
+  const memories = new Map<string, EndpointMemory>();
+  const timers = new Map<string, { timer: NodeJS.Timeout; at: number }>();
+  const abort = new AbortController();
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let polling: Promise<void> = Promise.resolve();
+  /** Claims that nothing worked on when they were last looked for. */
+  let orphans = new Set<string>();
+  let clockOffset = clock.now().getTime() - monotonic();
+  /** When each was done last, on the monotonic clock. */
+  const last = { renew: monotonic(), backlog: -Infinity, repair: -Infinity };
 
-  const load = async (id: string): Promise<Webhook | null> => {
-    const [row] = await readRows(database.reader, Webhook, 'id = ?', [id], ['secret', 'oldSecret', 'headers']);
-    return row && row.isActive && row.deletedAt === null ? row : null;
-  };
+  const laneParts: LaneParts = { ...parts, monotonic, isStopped: () => stopped, signal: abort.signal, wakeLater };
 
   function wake(webhookId: string): void {
     if (stopped) return;
-    const lane = lanes.get(webhookId);
-    if (lane) return void (lane.again = true);
-    const begun = { again: false, done: Promise.resolve() };
-    lanes.set(webhookId, begun);
-    begun.done = run(webhookId, begun)
-      .catch((error: unknown) =>
-        log.error('Deliveries of a webhook stopped; they are tried again.', { webhookId, ...errorFields(error) }),
-      )
-      .finally(() => lanes.delete(webhookId));
-  }
-
-  async function run(webhookId: string, lane: { again: boolean }): Promise<void> {
-    do {
-      lane.again = false;
-      while (!stopped && (await batch(webhookId)));
-    } while (lane.again && !stopped);
-  }
-
-  /** Gives whether there may be more. */
-  async function batch(webhookId: string): Promise<boolean> {
-    const webhook = await load(webhookId);
-    if (!webhook) return false;
-    const now = clock.now();
-    const isOpen = webhook.openUntil !== null;
-    if (isOpen && webhook.openUntil! > now) return false;
-    const timeoutMs = webhook.retry?.timeoutMs ?? options.timeoutMs;
-    // A closed circuit lets all through, an open one a single probe.
-    const size = isOpen ? 1 : together;
-    const leaseMs = timeoutMs * together + 60_000;
-    const mine = await (isOpen
-      ? deliveries.claimProbe(webhookId, now, leaseMs)
-      : deliveries.claim(webhookId, now, leaseMs, size));
-    if (mine.length === 0) return false;
-    failPoint('webhook.claimed');
-    const told = await deliveries.told(mine);
-    await sendAll(webhook, mine, told, timeoutMs);
-    return mine.length === size;
-  }
-
-  async function sendAll(webhook: Webhook, mine: WebhookDelivery[], told: Map<number, Told>, timeoutMs: number): Promise<void> {
-    const opened = parts.open(webhook, clock.now());
-    const writer = createWriter(webhook);
-    const queues = bySession(mine);
-    const runner = async (): Promise<void> => {
-      for (let queue = queues.shift(); queue; queue = queues.shift())
-        for (const delivery of queue) {
-          const now = clock.now();
-          const later = holds.until(webhook, delivery, now.getTime());
-          // Left as it was: a circuit that opened, or a stop, ends the batch, not the delivery.
-          if (stopped || (webhook.openUntil !== null && !writer.isProbe)) writer.putBack(delivery, webhook.openUntil ?? now);
-          else if (later && !writer.isProbe) writer.putBack(delivery, later);
-          else await sendOne(webhook, delivery, told.get(delivery.eventCursor) ?? null, opened, timeoutMs, writer);
-        }
-    };
-    await Promise.all(Array.from({ length: Math.min(options.concurrency, queues.length) }, runner));
-    await writer.end();
-    failPoint('webhook.settled');
-  }
-
-  async function sendOne(
-    webhook: Webhook,
-    delivery: WebhookDelivery,
-    told: Told | null,
-    opened: Opened,
-    timeoutMs: number,
-    writer: ReturnType<typeof createWriter>,
-  ): Promise<void> {
-    const at = clock.now();
-    // Retention took the event: there is nothing to send any more.
-    if (!told) return writer.expired(delivery);
-    const { headers, body } = requestOf(webhook, delivery, told, opened, at);
-    const result = await post(webhook.url, { headers, body, timeoutMs });
-    failPoint('webhook.answered');
-    writer.sent(delivery, result, at, { headers: shown(headers, Object.keys(opened.headers)), body });
-  }
-
-  /** Collects what became of attempts, and writes what is there in one commit while others are still under way. */
-  function createWriter(webhook: Webhook) {
-    let waiting: Outcome[] = [];
-    let writing: Promise<void> | null = null;
-    let change: Partial<Webhook> = {};
-    let off: 'GONE' | null = null;
-    let isBack = false;
-    const isProbe = webhook.openUntil !== null;
-    const schedule = scheduleOf(options.schedule, webhook.retry);
-
-    function flush(): void {
-      writing ??= (async () => {
-        await new Promise((resolve) => setImmediate(resolve));
-        while (waiting.length > 0 || Object.keys(change).length > 0) {
-          const [outcomes, changes, gone, back] = [waiting, change, off, isBack];
-          [waiting, change, off, isBack] = [[], {}, null, false];
-          await deliveries.settle(outcomes, async (tx) => {
-            if (back) await deliveries.hasten(tx, webhook.id, clock.now());
-            if (Object.keys(changes).length > 0) await updateRows(tx, Webhook, { id: webhook.id }, changes);
-            const since = webhook.failingSince?.getTime() ?? Infinity;
-            const isFailing = clock.now().getTime() - since >= options.disableAfterMs;
-            if (gone || isFailing) await parts.disable(tx, webhook, gone ?? 'FAILING');
-          });
-        }
-      })().finally(() => (writing = null));
+    const present = lanes.get(webhookId);
+    if (present) {
+      present.isWoken = true;
+      return present.notify();
     }
-    const note = (outcome: Outcome): void => {
-      waiting.push(outcome);
-      flush();
-    };
-    const touch = (changes: Partial<Webhook>): void => {
-      Object.assign(webhook, changes);
-      change = { ...change, ...changes };
-    };
-
-    return {
-      isProbe,
-      putBack: (delivery: WebhookDelivery, until: Date): void =>
-        note({ delivery, attempt: null, to: 'pending', nextAttemptAt: until }),
-      expired: (delivery: WebhookDelivery): void => note({ delivery, attempt: null, to: 'failed', nextAttemptAt: null }),
-      sent(
-        delivery: WebhookDelivery,
-        result: Posted,
-        at: Date,
-        request: { headers: Record<string, string>; body: string },
-      ): void {
-        const now = clock.now();
-        const isDelivered = result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300;
-        const attempt = {
-          id: newId(now.getTime()),
-          deliveryId: delivery.id,
-          webhookId: webhook.id,
-          at,
-          durationMs: result.durationMs,
-          statusCode: result.statusCode,
-          error: result.error,
-          requestHeaders: request.headers,
-          requestBody: request.body.slice(0, excerptLength),
-          response: result.response,
-        };
-        if (isDelivered) {
-          holds.settled(webhook.id, delivery);
-          isBack ||= isProbe;
-          touch({
-            lastDeliveredAt: now,
-            ...(webhook.failures > 0 || webhook.openUntil ? { failures: 0, failingSince: null, openUntil: null } : {}),
-          });
-          return note({ delivery, attempt, to: 'delivered', nextAttemptAt: null });
-        }
-        const failures = webhook.failures + 1;
-        const failingSince = webhook.failingSince ?? now;
-        const isFewButLong = failures >= opensAfterFew.failures && now.getTime() - failingSince.getTime() >= opensAfterFew.ms;
-        const opens = isProbe || failures >= opensAfter || isFewButLong;
-        const probeInMs = Math.max(probeEveryMs, Math.min(result.retryAfterMs, longestRestMs));
-        const openUntil = opens ? new Date(now.getTime() + probeInMs) : null;
-        touch({ failures, failingSince, openUntil });
-        if (result.statusCode === 410) {
-          off = 'GONE';
-          return note({ delivery, attempt, to: 'failed', nextAttemptAt: null });
-        }
-        const again = nextAttempt(schedule, {
-          attempts: delivery.attempts + 1,
-          since: delivery.createdAt.getTime(),
-          now: now.getTime(),
-          retryAfterMs: result.retryAfterMs,
-          random: Math.random,
-        });
-        holds.failed(webhook.id, delivery, again, now.getTime());
-        note({
-          delivery,
-          attempt,
-          to: again === null ? 'failed' : 'pending',
-          nextAttemptAt: again === null ? null : new Date(again),
-        });
-      },
-      async end(): Promise<void> {
-        while (writing) await writing;
-      },
-    };
+    const memory = memories.get(webhookId) ?? createMemory(monotonic);
+    memories.set(webhookId, memory);
+    const lane = createLane(laneParts, webhookId, memory);
+    lanes.set(webhookId, lane);
+    const done = runLane(laneParts, lane)
+      .catch((error: unknown) =>
+        log.error('The lane of a webhook ended with an error; it starts again.', { webhookId, ...errorFields(error) }),
+      )
+      .then(() => {
+        lanes.delete(webhookId);
+        running.delete(webhookId);
+        if (memory.holds.isEmpty() && memory.circuit.isEmpty()) memories.delete(webhookId);
+        if (lane.isWoken) wake(webhookId);
+      });
+    running.set(webhookId, done);
   }
 
+  function wakeLater(webhookId: string, ms: number): void {
+    const at = monotonic() + ms;
+    const present = timers.get(webhookId);
+    // Longer than a timer can wait: the poll finds it.
+    if (stopped || ms > 60_000 || (present && present.at <= at)) return;
+    clearTimeout(present?.timer);
+    const next = setTimeout(() => {
+      timers.delete(webhookId);
+      wake(webhookId);
+    }, ms).unref();
+    timers.set(webhookId, { timer: next, at });
+  }
+
+  /** Each part by itself: one that fails must not keep the others from what they do. */
   async function poll(): Promise<void> {
+    const now = monotonic();
+    await step('Claims of backends that are gone could not be released.', async () =>
+      deliveries.release(await presence.gone(await deliveries.owners())),
+    );
+    await step('Webhook claims that nothing works on could not be released.', releaseOrphans);
+    if (lanes.size > 0 && now - last.renew >= renewEveryMs) {
+      await step('Webhook claims could not be renewed.', renew);
+      last.renew = now;
+    }
+    await step('Times of webhook deliveries could not be repaired.', repairTimes);
+    if (tellBacklog && now - last.backlog >= backlogEveryMs) {
+      last.backlog = now;
+      await step('The backlog of webhooks could not be determined.', tellBacklogs);
+    }
+    await step('Webhook deliveries that are due could not be looked for.', async () => {
+      for (const webhookId of await deliveries.due(clock.now())) wake(webhookId);
+    });
+  }
+
+  async function step(failure: string, work: () => Promise<unknown>): Promise<void> {
+    if (stopped) return;
+    try {
+      await work();
+    } catch (error) {
+      log.error(`${failure} This is repeated in a second.`, errorFields(error));
+    }
+  }
+
+  /** A claim whose commit got no answer, or whose result could not be written: seen twice with nothing that works on it. */
+  async function releaseOrphans(): Promise<void> {
+    const found = new Set<string>();
+    for (const { id, webhookId } of await deliveries.own()) {
+      const lane = lanes.get(webhookId);
+      if (!lane?.claims.has(id) && !lane?.isClaiming) found.add(id);
+    }
+    const certain = [...found].filter((id) => orphans.has(id));
+    orphans = found;
+    if (certain.length > 0) await deliveries.releaseOwn(certain);
+  }
+
+  async function renew(): Promise<void> {
+    const began = monotonic();
+    const own = await deliveries.renew();
+    for (const lane of lanes.values())
+      // A lane that was not renewed in time stays lost, even if nobody took it yet.
+      if ((!own || own.has(lane.webhookId)) && monotonic() < lane.validUntil)
+        lane.validUntil = Math.max(lane.validUntil, began + leaseMs - leaseMarginMs);
+  }
+
+  /** A wall clock that was set back would hold everything that it scheduled for as long as it was set back. */
+  async function repairTimes(): Promise<void> {
     const now = clock.now();
-    await deliveries.release(now, await presence.gone(await deliveries.owners()));
-    for (const webhookId of await deliveries.due(now)) wake(webhookId);
+    const offset = now.getTime() - monotonic();
+    const isSetBack = offset < clockOffset - clockStepMs;
+    if (!isSetBack && monotonic() - last.repair < repairEveryMs) return;
+    const repaired = await deliveries.repairTimes(now);
+    clockOffset = offset;
+    last.repair = monotonic();
+    if (repaired > 0) log.warn('The clock was set back; webhook deliveries that it would hold are sent now.', { repaired });
+  }
+
+  async function tellBacklogs(): Promise<void> {
+    const now = clock.now().getTime();
+    for (const { id, behindSince, oldestAt } of await deliveries.oldest()) {
+      const isBehind = oldestAt !== null && now - oldestAt.getTime() > behindAfterMs;
+      if (isBehind === (behindSince !== null)) continue;
+      const backlog = (await deliveries.backlogOf([id])).get(id)!;
+      await tellBacklog!(id, isBehind, backlog);
+    }
   }
 
   function schedulePoll(): void {
     timer = setTimeout(() => {
-      polling = poll()
-        .catch((error: unknown) =>
-          log.error('Webhook deliveries could not be looked through; it is tried again.', errorFields(error)),
-        )
-        .finally(() => {
-          if (!stopped) schedulePoll();
-        });
+      polling = poll().finally(() => {
+        if (!stopped) schedulePoll();
+      });
     }, pollMs);
   }
 
   return {
     wake,
     start(): void {
-      polling = poll().catch((error: unknown) =>
-        log.error('Webhook deliveries could not be looked through; it is tried again.', errorFields(error)),
-      );
+      polling = poll();
       schedulePoll();
     },
-    /** One POST that is no delivery: for a person who tries an endpoint. */
-    async tryOut(webhook: Webhook, told: Told): Promise<Posted> {
+    async tryOut(webhook, told): Promise<Posted> {
       const at = clock.now();
-      const delivery = { id: told.id, attempts: 0 };
-      const { headers, body } = requestOf(webhook, delivery, told, parts.open(webhook, at), at);
-      return post(webhook.url, { headers, body, timeoutMs: webhook.retry?.timeoutMs ?? options.timeoutMs });
+      try {
+        const { headers, body } = requestOf(webhook, { id: told.id, attempts: 0 }, told, parts.open(webhook, at), at);
+        const timeoutMs = webhook.retry?.timeoutMs ?? options.timeoutMs;
+        return await post(webhook.url, { headers, body, timeoutMs, signal: abort.signal });
+      } catch (error) {
+        log.warn('A test request to a webhook could not be built.', { webhookId: webhook.id, ...errorFields(error) });
+        return { statusCode: null, error: 'NOT_BUILT', response: null, retryAfterMs: 0, durationMs: 0 };
+      }
     },
     async stop(): Promise<void> {
       stopped = true;
       clearTimeout(timer);
+      for (const { timer: later } of timers.values()) clearTimeout(later);
+      for (const lane of lanes.values()) lane.notify();
+      const grace = setTimeout(() => abort.abort(), stopGraceMs);
       await polling;
-      await Promise.all([...lanes.values()].map(({ done }) => done));
-    },
-  };
-}
-
-/** One queue for each session, in the order of the log. */
-function bySession(deliveries: readonly WebhookDelivery[]): WebhookDelivery[][] {
-  const queues = new Map<string | null, WebhookDelivery[]>();
-  for (const delivery of deliveries) {
-    const queue = queues.get(delivery.sessionId);
-    if (queue) queue.push(delivery);
-    else queues.set(delivery.sessionId, [delivery]);
-  }
-  return [...queues.values()];
-}
-
-/** The request of one attempt: a new time and new signatures, the same id and the same body. */
-function requestOf(
-  webhook: Webhook,
-  delivery: Pick<WebhookDelivery, 'id' | 'attempts'>,
-  told: Told,
-  { secrets, headers }: Opened,
-  at: Date,
-): { headers: Record<string, string>; body: string } {
-  const { event, body } = bodyOf(told, webhook);
-  const timestamp = Math.floor(at.getTime() / 1000);
-  return {
-    body,
-    headers: {
-      ...headers,
-      'content-type': 'application/json',
-      'user-agent': 'Chasqui-Webhook/1',
-      'webhook-id': told.id,
-      'webhook-timestamp': String(timestamp),
-      'webhook-signature': secrets.map((secret) => sign(secret, told.id, timestamp, body)).join(' '),
-      'x-webhook-event': event,
-      'x-webhook-id': told.id,
-      'x-webhook-delivery': delivery.id,
-      'x-webhook-attempt': String(delivery.attempts + 1),
-      'x-webhook-signature': plainSignature(secrets[0]!, body),
-      ...(told.session ? { 'x-webhook-session': told.session.id, 'x-webhook-instance': told.session.id } : {}),
+      await Promise.all(running.values());
+      clearTimeout(grace);
     },
   };
 }

@@ -54,7 +54,7 @@ export function createWebhookHistory({
   }
 
   /** Tried from now on as if it had just been made; the attempts count on, the id stays. */
-  const again = (now: Date) => ({ status: 'pending' as const, nextAttemptAt: now, createdAt: now, finishedAt: null });
+  const again = (now: Date) => ({ status: 'pending' as const, nextAttemptAt: now, waitMs: 0, createdAt: now, finishedAt: null });
 
   return {
     find,

@@ -36,7 +36,13 @@ const withoutContent = (data: Record<string, unknown>): Record<string, unknown> 
 export const nameFor = (type: string, { types, transform }: Pick<Webhook, 'types' | 'transform'>): string =>
   transform?.rename?.[type] ?? (types as Record<string, string>)[type] ?? type;
 
-/** The body of one event for one endpoint: always the same for the same event and the same form. */
+/** The most bytes that the values of one event may add to a transformed body. */
+export const maxFilledBytes = 1_048_576;
+
+/**
+ * Returns the body of one event for one endpoint: always the same for the same event and the same form. Throws `TRANSFORM_INVALID` when a
+ * transformation would make it larger than `maxFilledBytes`.
+ */
 export function bodyOf(told: Told, webhook: Shape): { event: string; body: string } {
   const event = nameFor(told.type, webhook);
   const whole = {
@@ -50,12 +56,47 @@ export function bodyOf(told: Told, webhook: Shape): { event: string; body: strin
     cursor: cursorText(told.cursor),
   };
   const { template, fields } = webhook.transform ?? {};
-  if (fields)
-    return {
-      event,
-      body: JSON.stringify(Object.fromEntries(Object.entries(fields).map(([name, path]) => [name, at(whole, path)]))),
-    };
-  return { event, body: JSON.stringify(template === undefined ? whole : filled(template, whole)) };
+  if (!fields && template === undefined) return { event, body: JSON.stringify(whole) };
+  const valueAt = boundedReader(whole);
+  const made = fields
+    ? Object.fromEntries(Object.entries(fields).map(([name, path]) => [name, valueAt(path).value]))
+    : filled(template, valueAt);
+  return { event, body: JSON.stringify(made) };
+}
+
+interface Value {
+  value: unknown;
+  /** As it stands inside a longer text. */
+  text: string;
+}
+type ReadValue = (path: string) => Value;
+
+/**
+ * Reads values of the event for a template and counts the bytes that they add. Each path is read and measured once, so that the work as a
+ * whole is bounded by the limit, however many placeholders there are. Throws `TRANSFORM_INVALID` at the limit, before anything is copied.
+ */
+function boundedReader(from: object): ReadValue {
+  const known = new Map<string, Value & { bytes: number }>();
+  let left = maxFilledBytes;
+  return (path) => {
+    let found = known.get(path);
+    if (!found) {
+      const value = at(from, path);
+      const json = JSON.stringify(value);
+      const text = value === null ? '' : typeof value === 'object' ? json : String(value);
+      // Inside a text an object's quotes are escaped once more.
+      const bytes = Math.max(Buffer.byteLength(json), Buffer.byteLength(JSON.stringify(text)));
+      known.set(path, (found = { value, text, bytes }));
+    }
+    left -= found.bytes;
+    if (left < 0)
+      throw new AppError(
+        'TRANSFORM_INVALID',
+        { limit: maxFilledBytes },
+        `The transformed body would be larger than ${maxFilledBytes} bytes. Use fewer placeholders, or paths to smaller values.`,
+      );
+    return found;
+  };
 }
 
 /** Whether an endpoint wants this event. What a filter asks for and the event does not have, it does not match. */
@@ -78,18 +119,15 @@ function passes(data: Record<string, unknown>, { chats, direction, messageTypes 
 const placeholder = /\{\{\s*([A-Za-z0-9_.[\]-]{1,200})\s*\}\}/g;
 
 /** A template with its placeholders filled in. One that is a whole text gives the value as it is, a list or a number too. */
-function filled(template: unknown, from: object): unknown {
+function filled(template: unknown, valueAt: ReadValue): unknown {
   if (typeof template === 'string') {
     const [whole] = [...template.matchAll(placeholder)];
-    if (whole?.[0] === template) return at(from, whole[1]!);
-    return template.replace(placeholder, (_, path: string) => {
-      const value = at(from, path);
-      return value === null || value === undefined ? '' : typeof value === 'object' ? JSON.stringify(value) : String(value);
-    });
+    if (whole?.[0] === template) return valueAt(whole[1]!).value;
+    return template.replace(placeholder, (_, path: string) => valueAt(path).text);
   }
-  if (Array.isArray(template)) return template.map((item) => filled(item, from));
+  if (Array.isArray(template)) return template.map((item) => filled(item, valueAt));
   if (typeof template !== 'object' || template === null) return template;
-  return Object.fromEntries(Object.entries(template).map(([name, value]) => [name, filled(value, from)]));
+  return Object.fromEntries(Object.entries(template).map(([name, value]) => [name, filled(value, valueAt)]));
 }
 
 /** `data.contacts[0].name`; null where there is nothing. */
@@ -102,7 +140,9 @@ function at(from: object, path: string): unknown {
   return value ?? null;
 }
 
-const mostBytes = 32_768;
+const maxTransformBytes = 32_768;
+/** Names of events become the value of a header. */
+const headerText = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/;
 
 /** Throws `TRANSFORM_INVALID`, saying what is wrong with it. */
 export function requireTransform(transform: WebhookTransform | null | undefined): void {
@@ -111,7 +151,13 @@ export function requireTransform(transform: WebhookTransform | null | undefined)
     throw new AppError('TRANSFORM_INVALID', {}, message);
   };
   if (transform.template !== undefined && transform.fields) refuse('Give a template or fields, not both.');
-  if (JSON.stringify(transform).length > mostBytes) refuse(`A transformation has at most ${mostBytes} bytes.`);
+  if (Buffer.byteLength(JSON.stringify(transform)) > maxTransformBytes)
+    refuse(`A transformation has at most ${maxTransformBytes} bytes.`);
   const open = JSON.stringify(transform.template ?? '').replace(placeholder, '');
   if (open.includes('{{') || open.includes('}}')) refuse('A placeholder is a path in double braces, such as {{data.text}}.');
+  const bad = Object.entries(transform.rename ?? {}).find(([, name]) => !headerText.test(name));
+  if (bad)
+    refuse(
+      `The new name of ${bad[0]} is sent in the header X-Webhook-Event, so it may hold printable ASCII characters only, and no blank at its ends.`,
+    );
 }

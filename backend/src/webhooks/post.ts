@@ -14,66 +14,95 @@ export interface Posted {
   retryAfterMs: number;
 }
 
-const excerptBytes = 2_048;
-/** More of an answer is not read: whoever sends more gets its line closed. */
-const mostBytes = 65_536;
+export interface PostRequest {
+  headers: Record<string, string>;
+  body: string;
+  timeoutMs: number;
+  /** Ends the request at once; the result then has the error `ABORTED`. */
+  signal?: AbortSignal | undefined;
+}
 
-export type Post = (
-  url: string,
-  request: { headers: Record<string, string>; body: string; timeoutMs: number },
-) => Promise<Posted>;
+/** Sends one request. Always resolves, within its time limit. */
+export type Post = (url: string, request: PostRequest) => Promise<Posted>;
+
+const excerptBytes = 2_048;
+/** The longest answer that is read. A receiver that sends more gets its connection closed. */
+const maxAnswerBytes = 65_536;
+/** The most interim answers (status 1xx) that one request accepts. */
+const maxInterimAnswers = 20;
 
 /**
- * One POST to a receiver, over kept lines. Passes the egress guard each time; no redirects. The time limit is for all of it, so that an
- * answer that drips does not hold a lane. Never rejects.
+ * Creates the function that posts to receivers, over connections that are kept open. Each request passes the egress guard; redirects are
+ * not followed. The time limit covers the whole exchange, name resolution and the end of the answer included. The promise is settled
+ * by whatever happens first (answer, error, close, upgrade, time limit, abort), never rejects, and its socket is free afterwards unless
+ * the answer was complete and the connection can serve another request.
  */
 export function createPost(egress: Egress): { post: Post; close: () => void } {
-  const options = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: 64, maxFreeSockets: 16, timeout: 60_000 };
+  const options = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: 256, maxFreeSockets: 16, timeout: 60_000 };
   const agents = { 'http:': new http.Agent(options), 'https:': new https.Agent(options) };
 
-  const post: Post = (text, { headers, body, timeoutMs }) =>
+  const post: Post = (text, { headers, body, timeoutMs, signal }) =>
     new Promise((resolve) => {
       const started = performance.now();
-      const done = (statusCode: number | null, error: string | null, response: string | null = null, retryAfterMs = 0): void =>
-        resolve({ statusCode, error, response, retryAfterMs, durationMs: Math.round(performance.now() - started) });
-      let url: URL;
-      try {
-        url = egress.check(text);
-      } catch {
-        return done(null, 'URL_NOT_ALLOWED');
-      }
-      const agent = url.protocol === 'https:' ? agents['https:'] : agents['http:'];
-      const client = url.protocol === 'https:' ? https : http;
-      const bytes = Buffer.from(body);
-      const request = client.request(
-        url,
-        { method: 'POST', agent, lookup: egress.lookup, headers: { ...headers, 'content-length': String(bytes.length) } },
-        (response) => {
-          const chunks: Buffer[] = [];
-          let size = 0;
-          response.on('data', (chunk: Buffer) => {
-            size += chunk.length;
-            if (size <= excerptBytes * 2) chunks.push(chunk);
-            if (size > mostBytes) request.destroy(new Error('ANSWER_TOO_LARGE'));
-          });
-          response.on('end', () => {
-            clearTimeout(timer);
-            const said = Buffer.concat(chunks).subarray(0, excerptBytes).toString('utf8').replaceAll('\0', '');
-            done(response.statusCode ?? null, null, said, retryAfter(response.headers['retry-after']));
-          });
-          response.on('error', fail);
-          response.on('aborted', () => fail(new Error('CLOSED_EARLY')));
-        },
-      );
-      const timer = setTimeout(() => request.destroy(new Error('TIMEOUT')), timeoutMs);
-      function fail(error: unknown): void {
+      let request: http.ClientRequest | null = null;
+      const timer = setTimeout(() => fail(new Error('TIMEOUT')), timeoutMs);
+      let isSettled = false;
+
+      const settle = (
+        statusCode: number | null,
+        error: string | null,
+        response: string | null = null,
+        retryAfterMs = 0,
+      ): void => {
+        if (isSettled) return;
+        isSettled = true;
         clearTimeout(timer);
-        const { code, message } = error as NodeJS.ErrnoException;
-        done(null, error instanceof AppError ? error.code : (code ?? message).slice(0, 200));
+        signal?.removeEventListener('abort', onAbort);
+        resolve({ statusCode, error, response, retryAfterMs, durationMs: Math.round(performance.now() - started) });
+      };
+      const fail = (error: unknown): void => {
+        if (isSettled) return;
+        settle(null, reasonOf(error));
+        request?.destroy();
+      };
+      const succeed = (statusCode: number | null, response: string, retryAfterMs: number): void => {
+        settle(statusCode, null, response, retryAfterMs);
+        // A receiver that answered before it read the whole body would keep the socket.
+        if (!request?.writableFinished) request?.destroy();
+      };
+      const onAbort = (): void => fail(new Error('ABORTED'));
+
+      if (signal?.aborted) return onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      try {
+        const url = egress.check(text);
+        const bytes = Buffer.from(body);
+        request = (url.protocol === 'https:' ? https : http).request(url, {
+          method: 'POST',
+          agent: url.protocol === 'https:' ? agents['https:'] : agents['http:'],
+          lookup: egress.lookup,
+          headers: { ...headers, 'content-length': String(bytes.length) },
+        });
+        let interim = 0;
+        request.on('error', fail);
+        request.on('information', () => {
+          interim += 1;
+          if (interim > maxInterimAnswers) fail(new Error('TOO_MANY_INTERIM_ANSWERS'));
+        });
+        // Node hands the socket over with an upgrade: nobody else closes it.
+        request.on('upgrade', (_response, socket) => {
+          socket.on('error', () => undefined);
+          socket.destroy();
+          fail(new Error('UNEXPECTED_UPGRADE'));
+        });
+        request.on('response', (response) => readAnswer(response, succeed, fail));
+        // Covers what ends a request without an error.
+        request.on('close', () => fail(new Error('CLOSED_EARLY')));
+        egress.watch(request);
+        request.end(bytes);
+      } catch (error) {
+        fail(error);
       }
-      egress.watch(request);
-      request.on('error', fail);
-      request.end(bytes);
     });
 
   return {
@@ -84,7 +113,34 @@ export function createPost(egress: Egress): { post: Post; close: () => void } {
   };
 }
 
-/** Seconds or a date (RFC 9110, 10.2.3). */
+function readAnswer(
+  response: http.IncomingMessage,
+  succeed: (statusCode: number | null, response: string, retryAfterMs: number) => void,
+  fail: (error: unknown) => void,
+): void {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  response.on('error', fail);
+  response.on('aborted', () => fail(new Error('CLOSED_EARLY')));
+  response.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= excerptBytes * 2) chunks.push(chunk);
+    if (size > maxAnswerBytes) fail(new Error('ANSWER_TOO_LARGE'));
+  });
+  response.on('end', () => {
+    const said = Buffer.concat(chunks).subarray(0, excerptBytes).toString('utf8').replaceAll('\0', '');
+    succeed(response.statusCode ?? null, said, retryAfter(response.headers['retry-after']));
+  });
+}
+
+/** Returns the short code that the delivery log shows for an error. */
+function reasonOf(error: unknown): string {
+  if (error instanceof AppError) return error.code;
+  const { code, message } = error as NodeJS.ErrnoException;
+  return String(code ?? message).slice(0, 200);
+}
+
+/** Parses `Retry-After`: seconds or a date (RFC 9110, 10.2.3). Returns milliseconds. */
 function retryAfter(header: string | undefined): number {
   if (!header) return 0;
   const ms = /^\d+$/.test(header.trim()) ? Number(header) * 1000 : Date.parse(header) - Date.now();

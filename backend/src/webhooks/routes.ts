@@ -9,6 +9,7 @@ import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import * as contract from './contract.js';
 import * as ofDeliveries from './deliveries.contract.js';
+import type { Backlog, Deliveries } from './deliveries.js';
 import type { WebhookDispatcher } from './dispatcher.js';
 import type { WebhookHistory } from './history.js';
 import { bodyOf, matches, nameFor, requireTransform, testEvent } from './payload.js';
@@ -19,6 +20,7 @@ interface Deps {
   webhooks: Webhooks;
   history: WebhookHistory;
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
+  deliveries: Pick<Deliveries, 'backlogOf'>;
   sessions: Sessions;
   eventLog: EventLog;
   clock: Clock;
@@ -30,7 +32,12 @@ const healthOf = (webhook: Webhook): 'healthy' | 'failing' | 'open' | 'disabled'
 
 export function mountWebhooks(mount: Mount, deps: Deps): void {
   const { webhooks, history, sessions } = deps;
-  const present = async (webhook: Webhook) => ({
+  const present = async (webhook: Webhook) => (await presentAll([webhook]))[0]!;
+  const presentAll = async (list: readonly Webhook[]) => {
+    const backlogs = await deps.deliveries.backlogOf(list.map(({ id }) => id));
+    return Promise.all(list.map((webhook) => presentWith(webhook, backlogs.get(webhook.id)!)));
+  };
+  const presentWith = async (webhook: Webhook, backlog: Backlog) => ({
     id: webhook.id,
     sessionId: webhook.sessionId,
     url: webhook.url,
@@ -50,6 +57,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
       disabledReason: webhook.disabledReason,
       disabledAt: iso(webhook.disabledAt),
       lastDeliveredAt: iso(webhook.lastDeliveredAt),
+      backlog: { waiting: backlog.waiting, oldestAt: iso(backlog.oldestAt) },
     },
     oldSecretUntil: iso(webhook.oldSecretUntil),
     createdAt: webhook.createdAt.toISOString(),
@@ -94,11 +102,11 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
 
   mount(contract.list, async ({ query }, caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : undefined;
-    return Promise.all((await webhooks.list(caller, { sessionId, active: query.active })).map(present));
+    return presentAll(await webhooks.list(caller, { sessionId, active: query.active }));
   });
   mount(contract.listOfSession, async ({ params }, caller) => {
     const { id } = await sessions.find(caller, params.sessionId);
-    return Promise.all((await webhooks.list(caller, { sessionId: id })).map(present));
+    return presentAll(await webhooks.list(caller, { sessionId: id }));
   });
   mount(contract.create, async ({ body }, caller) => {
     const { sessionId, ...wish } = body;

@@ -1,5 +1,4 @@
 import type { EventType } from '@chasqui/shared';
-import type { z } from 'zod';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -10,7 +9,7 @@ export interface WebhookFilter {
 }
 export interface WebhookTransform {
   /** The body; `{{path}}` stands for a value of the event. */
-  template?: z.core.util.JSONType | undefined;
+  template?: unknown;
   /** Name in the body → path in the event. */
   fields?: Record<string, string> | undefined;
   /** Type → name under which it is told. */
@@ -55,8 +54,15 @@ export class Webhook {
   /** Since when every attempt failed; null while the last one succeeded. */
   @Column(orNull(column.time())) failingSince: Date | null;
   @Column(column.integer({ default: 0 })) failures: number;
-  /** Until then the circuit is open: no attempts but one probe after it. */
+  /** The circuit is open: no attempts until this time, and then one probe. */
   @Column(orNull(column.time())) openUntil: Date | null;
+  /** For how long it was opened the last time, in milliseconds. Bounds `openUntil` when the clock was set back, and grows with each failed probe. */
+  @Column(orNull(column.integer())) openMs: number | null;
+  /** The backend that alone sends to this endpoint, and until when, by the database's clock. PostgreSQL only. */
+  @Column(orNull(column.id())) laneOwner: string | null;
+  @Column(orNull(column.time())) laneUntil: Date | null;
+  /** Since when deliveries wait too long, as the event `webhook.backlog` has told it; null while they do not. */
+  @Column(orNull(column.time())) behindSince: Date | null;
   @Column(orNull(column.time())) lastDeliveredAt: Date | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
@@ -83,6 +89,8 @@ export class WebhookDelivery {
   @Column(column.string(10)) status: DeliveryStatus;
   @Column(column.integer({ default: 0 })) attempts: number;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;
+  /** How long before `nextAttemptAt` it was set, in milliseconds: what lies further ahead than this was set before the clock went back. */
+  @Column(orNull(column.big())) waitMs: number | null;
   @Column(orNull(column.id())) leaseOwner: string | null;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
   @Column(orNull(column.integer())) statusCode: number | null;

@@ -3,6 +3,7 @@ import { In, IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
@@ -11,9 +12,9 @@ import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Egress } from '../lib/egress.js';
 import type { Sealer } from '../lib/sealer.js';
-import type { Deliveries } from './deliveries.js';
-import type { Opened } from './dispatcher.js';
+import type { Backlog, Deliveries } from './deliveries.js';
 import { matches, requireTransform } from './payload.js';
+import type { Opened } from './request.js';
 import { isSecret, makeSecret } from './signing.js';
 import { Webhook, WebhookDelivery, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
 
@@ -37,10 +38,11 @@ export interface WebhookRules {
   httpsOnly: boolean;
 }
 
-/** For how long a change of an endpoint may not be known that was made by another backend; SQLite has no other. */
-const believedMs = { postgres: 1_000, sqlite: 60_000 };
+/** For how long endpoints are cached: a change that another backend made is known after this time. SQLite has no other backend. */
+const cacheTtlMs = { postgres: 1_000, sqlite: 60_000 };
 /** Set by us, or by HTTP itself. */
-const ourHeaders = /^(host|content-length|content-type|connection|transfer-encoding|user-agent|webhook-.*|x-webhook-.*)$/i;
+const ourHeaders =
+  /^(host|content-length|content-type|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|user-agent|proxy-.*|webhook-.*|x-webhook-.*)$/i;
 
 export type Webhooks = ReturnType<typeof createWebhooks>;
 
@@ -61,13 +63,14 @@ export function createWebhooks({
   rules: WebhookRules;
 }) {
   const rows = database.reader.getRepository(Webhook);
+  /** `until` is a time of the monotonic clock. */
   const known = new Map<string, { list: Webhook[]; until: number }>();
   let wake: (webhookId: string) => void = () => undefined;
   let events: Events | null = null;
 
   let changes = 0;
 
-  /** The endpoints of an account that want anything now. Read in the transaction, and believed for a while. */
+  /** The active endpoints of an account. Read in the transaction, and cached for a while. */
   async function activeOf(tx: Transaction, accountId: string): Promise<Webhook[]> {
     const found = known.get(accountId);
     if (found && found.until > clock.monotonic()) return found.list;
@@ -75,7 +78,7 @@ export function createWebhooks({
     const list = await readRows(tx.manager, Webhook, '"accountId" = ? AND "deletedAt" IS NULL', [accountId]);
     const active = list.filter(({ isActive }) => isActive);
     // Closes: read before an endpoint was made, kept after it.
-    if (before === changes) known.set(accountId, { list: active, until: clock.monotonic() + believedMs[database.dialect] });
+    if (before === changes) known.set(accountId, { list: active, until: clock.monotonic() + cacheTtlMs[database.dialect] });
     return active;
   }
   const forget = (accountId: string): void => {
@@ -183,7 +186,15 @@ export function createWebhooks({
 
   async function switchOff(tx: Transaction, webhook: Webhook, reason: string): Promise<boolean> {
     const now = clock.now();
-    const changes = { isActive: false, disabledReason: reason, disabledAt: now, openUntil: null, updatedAt: now };
+    const changes = {
+      isActive: false,
+      disabledReason: reason,
+      disabledAt: now,
+      openUntil: null,
+      openMs: null,
+      behindSince: null,
+      updatedAt: now,
+    };
     if ((await updateRows(tx, Webhook, { id: webhook.id, isActive: true }, changes)) === 0) return false;
     await updateRows(tx, WebhookDelivery, { webhookId: webhook.id, status: 'pending' }, { status: 'held' });
     tx.afterCommit(() => forget(webhook.accountId));
@@ -191,10 +202,10 @@ export function createWebhooks({
   }
   async function switchOn(tx: Transaction, webhook: Webhook): Promise<void> {
     const now = clock.now();
-    const fresh = { disabledReason: null, disabledAt: null, failures: 0, failingSince: null, openUntil: null };
+    const fresh = { disabledReason: null, disabledAt: null, failures: 0, failingSince: null, openUntil: null, openMs: null };
     await updateRows(tx, Webhook, { id: webhook.id }, { isActive: true, ...fresh, updatedAt: now });
     const waiting = { webhookId: webhook.id, status: In(['held', 'pending']) };
-    await updateRows(tx, WebhookDelivery, waiting, { status: 'pending', nextAttemptAt: now });
+    await updateRows(tx, WebhookDelivery, waiting, { status: 'pending', nextAttemptAt: now, waitMs: 0 });
     tx.afterCommit(() => {
       forget(webhook.accountId);
       wake(webhook.id);
@@ -290,6 +301,10 @@ export function createWebhooks({
         failingSince: null,
         failures: 0,
         openUntil: null,
+        openMs: null,
+        laneOwner: null,
+        laneUntil: null,
+        behindSince: null,
         lastDeliveredAt: null,
         createdAt: now,
         updatedAt: now,
@@ -359,6 +374,25 @@ export function createWebhooks({
         await switchOn(tx, webhook);
         if (!webhook.isActive) await events!.append(tx, { ...told(webhook, null), type: 'webhook.enabled' });
       }),
+    /**
+     * Records that an endpoint is behind, or that it has caught up, with the event `webhook.backlog`. Two backends that notice it at
+     * once write one event.
+     */
+    async tellBacklog(id: string, isBehind: boolean, { waiting, oldestAt }: Backlog): Promise<void> {
+      const [webhook] = await readRows(database.reader, Webhook, 'id = ?', [id]);
+      if (!webhook) return;
+      await database.write.run(async (tx) => {
+        const now = clock.now();
+        const sql = `UPDATE webhooks SET "behindSince" = ? WHERE id = ? AND "behindSince" IS ${isBehind ? 'NULL' : 'NOT NULL'}`;
+        if ((await runStatement(tx.manager, sql, [isBehind ? now.getTime() : null, id])).affected === 0) return;
+        await events!.append(tx, {
+          accountId: webhook.accountId,
+          sessionId: webhook.sessionId,
+          type: 'webhook.backlog',
+          data: { webhookId: id, url: webhook.url, isBehind, waiting, oldestAt: oldestAt?.toISOString() ?? null },
+        });
+      });
+    },
     /** By what its receiver answered. */
     async disable(tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING'): Promise<void> {
       if (await switchOff(tx, webhook, reason)) await events!.append(tx, { ...told(webhook, reason), type: 'webhook.disabled' });

@@ -75,6 +75,7 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
               ['Events', webhook.events.join(', ')],
               ['Delivered', count(counts.delivered)],
               ['Waiting', count(counts.pending + counts.held)],
+              ['Oldest waiting', webhook.oldestWaitingAt && <Ago at={webhook.oldestWaitingAt} />],
               ['Failed', count(counts.failed)],
               ['Failures in a row', webhook.failures || null],
               ['Failing since', webhook.failingSince && <Ago at={webhook.failingSince} />],

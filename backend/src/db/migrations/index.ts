@@ -6,6 +6,7 @@ import { Privacy1763701000000 } from './1763701000000-privacy.js';
 import { Webhooks1763701100000 } from './1763701100000-webhooks.js';
 import { Queues1763701200000 } from './1763701200000-queues.js';
 import { SharedLimits1763703000000 } from './1763703000000-shared-limits.js';
+import { WebhookLanes1763704000000 } from './1763704000000-webhook-lanes.js';
 import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 
@@ -19,6 +20,7 @@ export const migrations = [
   Webhooks1763701100000,
   Queues1763701200000,
   SharedLimits1763703000000,
+  WebhookLanes1763704000000,
   Failures1763707000000,
   WorkerStatus1763708000000,
 ];

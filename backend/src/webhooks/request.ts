@@ -1,0 +1,53 @@
+import { bodyOf, type Told } from './payload.js';
+import { plainSignature, sign } from './signing.js';
+import type { Webhook, WebhookDelivery } from './webhook.entity.js';
+
+/** The decrypted secrets and headers of an endpoint. */
+export interface Opened {
+  secrets: string[];
+  headers: Record<string, string>;
+}
+
+/**
+ * Builds the request of one attempt: a new time and new signatures, the same id and the same body. Throws `TRANSFORM_INVALID` when the
+ * body would be too large.
+ */
+export function requestOf(
+  webhook: Webhook,
+  delivery: Pick<WebhookDelivery, 'id' | 'attempts'>,
+  told: Told,
+  { secrets, headers }: Opened,
+  at: Date,
+): { headers: Record<string, string>; body: string } {
+  const { event, body } = bodyOf(told, webhook);
+  const timestamp = Math.floor(at.getTime() / 1000);
+  return {
+    body,
+    headers: {
+      ...headers,
+      'content-type': 'application/json',
+      'user-agent': 'Chasqui-Webhook/1',
+      'webhook-id': told.id,
+      'webhook-timestamp': String(timestamp),
+      'webhook-signature': secrets.map((secret) => sign(secret, told.id, timestamp, body)).join(' '),
+      'x-webhook-event': headerValue(event),
+      'x-webhook-id': told.id,
+      'x-webhook-delivery': delivery.id,
+      'x-webhook-attempt': String(delivery.attempts + 1),
+      'x-webhook-signature': plainSignature(secrets[0]!, body),
+      ...(told.session ? { 'x-webhook-session': told.session.id, 'x-webhook-instance': told.session.id } : {}),
+    },
+  };
+}
+
+/** Percent-encodes what a header cannot carry: names that were saved before they were checked. */
+const headerValue = (text: string): string =>
+  text.replace(/[^\x20-\x7e]+/g, (part) =>
+    [...Buffer.from(part)].map((byte) => `%${byte.toString(16).padStart(2, '0')}`).join(''),
+  );
+
+/** The headers of an attempt as its log shows them: without the values that are secret. */
+export const shownHeaders = (headers: Record<string, string>, secret: readonly string[]): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, secret.includes(name) || name.endsWith('signature') ? '…' : value]),
+  );
