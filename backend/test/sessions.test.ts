@@ -175,6 +175,33 @@ describe.each(await databases())('sessions on %s', (database) => {
     await core.worker.link(core.sessionId);
   });
 
+  test.each(['SANDBOX_UNAVAILABLE', 'BROWSER_NOT_FOUND'])(
+    'an error of the machine, %s, leaves the session desired: a worker that starts anew starts it',
+    async (reason) => {
+      await core.worker.move(core.sessionId, 'error', reason);
+      await eventually('the error', async () => (await core.session()).status === 'error');
+      expect(await core.session()).toMatchObject({ desired: 'running', reason: { code: reason } });
+      const { desired, leaseMs } = await core.worker.beat({ obey: false });
+      expect(desired).toMatchObject([{ sessionId: core.sessionId, state: 'running' }]);
+      expect(leaseMs).toBeGreaterThan(0);
+      await core.post('/sessions/init');
+      await core.worker.link(core.sessionId);
+    },
+  );
+
+  test('a worker that calls itself degraded is seen in health, for as long as it does', async () => {
+    const workers = async (): Promise<unknown> =>
+      (await core.rig.call('GET', '//health', { key: null })).body as unknown as { checks: { workers: string } };
+    await core.worker.beat({ status: 'degraded' });
+    expect(await workers()).toMatchObject({ status: 'degraded', checks: { workers: 'degraded' } });
+    await core.worker.beat({ status: 'ok' });
+    expect(await workers()).toMatchObject({ checks: { workers: 'ok' } });
+    await core.worker.beat({ status: 'degraded' });
+    // An older worker says nothing, and counts as sound.
+    await core.worker.beat();
+    expect(await workers()).toMatchObject({ checks: { workers: 'ok' } });
+  });
+
   test('what has messages waiting is started first', async () => {
     const busy = (await core.get('/sessions/more-0')).body.data as { id: string };
     await core.post('/sessions/more-0/connect', {});

@@ -215,7 +215,9 @@ describe('trouble with one session', () => {
     other.close();
     reply = () => ({ desired: [wish('bad', 2), wish('s1', 2), wish('s2', 2)] });
     await until('both browsers', () => browsers.has('s1') && browsers.has('s2'));
-    expect(browsers.has('bad')).toBe(false);
+    const before = beats.length;
+    await until('further heartbeats', () => beats.length > before + 2);
+    expect([browsers.has('bad'), problems().filter((line) => line.startsWith('TASK_FAILED'))]).toEqual([false, []]);
   }, 60_000);
 });
 

@@ -196,7 +196,9 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     };
 
   /** Tells what runs here and does what the answer wants. */
-  async function beat(more: { obey?: boolean; capacity?: number; draining?: boolean } = {}): Promise<HeartbeatReply> {
+  async function beat(
+    more: { obey?: boolean; capacity?: number; draining?: boolean; status?: 'ok' | 'degraded' } = {},
+  ): Promise<HeartbeatReply> {
     const sessions = [...state.sessions.keys()].map(observe);
     const reply = (await internal('workers/heartbeat', {
       workerId,
@@ -208,6 +210,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       memoryMb: 200,
       memoryLimitMb: null,
       cpuPercent: null,
+      ...(more.status ? { status: more.status } : {}),
       sessions,
     })) as unknown as HeartbeatReply;
     if (more.obey === false) return reply;
