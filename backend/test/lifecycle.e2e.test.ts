@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -25,6 +25,7 @@ let env: NodeJS.ProcessEnv;
 let base: string;
 let key = '';
 const starts = new Set<ChildProcess>();
+let current: Start | null = null;
 
 beforeAll(async () => {
   simulator = await startSimulator({});
@@ -35,19 +36,15 @@ beforeAll(async () => {
   env = environment({ dataDir, port, workerPort, browserArgs: simulator.browserArgs, options: { settings } });
 });
 
-afterEach(async () => {
+afterAll(async () => {
   for (const { pid } of Object.values(record()?.parts ?? {})) resume(pid);
   for (const child of starts) {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
     await endOf(child);
   }
-  starts.clear();
-}, 60_000);
-
-afterAll(async () => {
   await simulator?.close();
   rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
-}, 60_000);
+}, 90_000);
 
 interface Start {
   child: ChildProcess;
@@ -72,12 +69,19 @@ async function up(start: Start): Promise<Start> {
     'everything to run',
     async () => {
       if (start.child.exitCode !== null) throw new Error(`The start ended with ${start.child.exitCode}:\n${start.output()}`);
-      return start.output().includes('Chasqui is running.');
+      // Its last words: the key stands before them.
+      return start.output().includes('Stop with Ctrl-C.');
     },
     90_000,
   );
+  current = start;
   key = /API key\s+(chq_\w+)/.exec(start.output())?.[1] ?? key;
   return start;
+}
+
+/** The start that an earlier test left running, or a new one. */
+async function running(): Promise<Start> {
+  return current && current.child.exitCode === null && current.child.signalCode === null ? current : up(begin());
 }
 
 async function endOf(child: ChildProcess): Promise<number | NodeJS.Signals | null> {
@@ -118,7 +122,7 @@ const answers = () =>
   );
 
 test('a start script that is killed takes both processes with it within seconds, and the next start comes up meanwhile', async () => {
-  const first = await up(begin());
+  const first = await running();
   const parts = [pidOf('backend'), pidOf('worker')];
   const from = performance.now();
   first.child.kill('SIGKILL');
@@ -127,36 +131,34 @@ test('a start script that is killed takes both processes with it within seconds,
   expect(performance.now() - from).toBeLessThan(boundMs);
   await up(second);
   expect(pidOf('backend')).not.toBe(parts[0]);
-  second.child.kill('SIGINT');
-  expect(await endOf(second.child)).toBe(0);
 }, 240_000);
 
 test('processes that a killed start script leaves frozen are killed by the next start, which waits for their ports', async () => {
-  const first = await up(begin());
+  const first = await running();
   const parts = [pidOf('backend'), pidOf('worker')];
   for (const pid of parts) process.kill(pid, 'SIGSTOP');
   first.child.kill('SIGKILL');
   const second = await up(begin());
   expect(parts.filter(lives)).toEqual([]);
   expect(second.output()).toMatch(/The backend of an earlier start \(pid \d+\) does not stop and is killed\./);
-  second.child.kill('SIGTERM');
+  second.child.kill('SIGINT');
   expect(await endOf(second.child)).toBe(0);
 }, 240_000);
 
 test('of two starts at once one runs and the other says so; one that comes while it stops waits, and runs', async () => {
   const both = [begin(), begin()];
   const refused = await eventually('one to be refused', async () => both.find(({ child }) => child.exitCode !== null), 90_000);
-  const running = await up(both.find((one) => one !== refused)!);
+  const first = await up(both.find((one) => one !== refused)!);
   expect([refused.child.exitCode, refused.output()]).toEqual([1, expect.stringContaining(`already runs on ${dataDir}`)]);
   expect(await answers()).toBe(true);
-  running.child.kill('SIGTERM');
-  await eventually('it to stop', async () => running.output().includes('Stopping backend and worker'));
+  first.child.kill('SIGTERM');
+  await eventually('it to stop', async () => first.output().includes('Stopping backend and worker'));
   await up(begin());
-  expect(await endOf(running.child)).toBe(0);
+  expect(await endOf(first.child)).toBe(0);
 }, 240_000);
 
 test('one process that is stopped, killed or crashes is started again, and the other is left alone', async () => {
-  await up(begin());
+  await running();
   for (const [part, signal] of [
     ['backend', 'SIGTERM'],
     ['worker', 'SIGTERM'],
@@ -172,6 +174,8 @@ test('one process that is stopped, killed or crashes is started again, and the o
 }, 240_000);
 
 test('a backend that cannot start is tried three times, and its words are shown with the exit code 1', async () => {
+  current?.child.kill('SIGTERM');
+  if (current) expect(await endOf(current.child)).toBe(0);
   const from = performance.now();
   const start = begin({ DATABASE_URL: `postgres://nobody@127.0.0.1:${await freePort()}/none` });
   expect(await endOf(start.child)).toBe(1);
@@ -182,7 +186,7 @@ test('a backend that cannot start is tried three times, and its words are shown 
 }, 120_000);
 
 test('nothing that is open, half done or frozen keeps a stop from ending in time, and its terminal may be gone', async () => {
-  const start = await up(begin());
+  const start = await running();
   const sink = createServer((req: IncomingMessage) => void req.resume()).listen(0, '127.0.0.1');
   await once(sink, 'listening');
   const url = `http://127.0.0.1:${(sink.address() as AddressInfo).port}/hook`;

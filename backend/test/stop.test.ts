@@ -1,12 +1,15 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readlink, rm } from 'node:fs/promises';
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import { Client } from 'pg';
 import { startBackend } from '../src/app.js';
 import { readConfig } from '../src/config.js';
+import { createDrain } from '../src/http/drain.js';
 import type { Log } from '../src/lib/log.js';
 import { databases, hasPostgres, ownDatabase, serviceKey, startRig } from './support/backend.js';
 import { dataOf, startCore } from './support/core.js';
@@ -75,10 +78,46 @@ test('requests that are cut off at any byte delay a stop by seconds at most', as
     60,
   );
   const open = await Promise.all(cuts.map((text) => standStill(rig.url, text)));
+  // What came before an answered request has been read by the server.
+  for (let turn = 0; turn < 3; turn += 1) expect((await core.get('/messages/list')).status).toBe(200);
   const ended = Promise.all(open.map((socket) => new Promise((resolve) => socket.resume().once('close', resolve))));
   expect(await stopOf(rig)).toBeLessThan(6_000);
   await ended;
   await core.worker.close();
+});
+
+describe('the drain of an HTTP server', () => {
+  const whole = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n';
+  const half = 'POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf';
+  const limits = { partialMs: 1000, requestMs: 3000 };
+  const never = (req: IncomingMessage): void => void req.resume();
+  const much = (req: IncomingMessage, res: ServerResponse): void => void (req.resume(), res.end(Buffer.alloc(64 * 1024 * 1024)));
+  const soon = (req: IncomingMessage, res: ServerResponse): void => void (req.resume(), setTimeout(() => res.end('done'), 1500));
+
+  test.each([
+    ['an idle connection, at once', '', never, [0, 1000]],
+    ['half a request line, at once', 'GET / HT', never, [0, 1000]],
+    ['half the headers, at once', 'GET / HTTP/1.1\r\nHos', never, [0, 1000]],
+    ['half a body, soon', half, never, [950, 3000]],
+    ['a request that is answered in time, then', whole, soon, [1000, 3000]],
+    ['a request that is never answered, at its limit', whole, never, [2900, 9000]],
+    ['an answer that nobody reads, at its limit', whole, much, [2900, 9000]],
+  ] as const)('ends %s', async (_title, text, handle, [least, most]) => {
+    const server = createHttpServer(handle).listen(0, '127.0.0.1');
+    const drain = createDrain(server, limits);
+    await once(server, 'listening');
+    const arrived = text.endsWith('\r\n\r\n') || text === half ? once(server, 'request') : once(server, 'connection');
+    const socket = await standStill(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, text);
+    await arrived;
+    let answer = '';
+    if (handle === soon) socket.on('data', (bytes) => (answer += bytes.toString()));
+    const from = performance.now();
+    await drain.stop();
+    const took = performance.now() - from;
+    expect(took).toBeGreaterThanOrEqual(least);
+    expect(took).toBeLessThan(most);
+    if (handle === soon) await eventually('the answer', async () => answer.endsWith('done'));
+  });
 });
 
 test('streams and sockets whose readers have stopped reading, and answers nobody takes, do not keep a backend', async () => {
@@ -123,6 +162,23 @@ const silent: Log = {
   isDebug: false,
 };
 
+/** The files below a folder that this process holds open. */
+async function openBelow(dir: string): Promise<string[]> {
+  const handles = await readdir('/proc/self/fd');
+  const targets = await Promise.all(handles.map((handle) => readlink(`/proc/self/fd/${handle}`).catch(() => '')));
+  return targets.filter((target) => target.startsWith(dir));
+}
+
+async function connectionsTo(url: string): Promise<number> {
+  const client = new Client({ connectionString: 'postgres://postgres@127.0.0.1:5432/postgres' });
+  await client.connect();
+  const { rows } = await client.query<{ pid: number }>('SELECT pid FROM pg_stat_activity WHERE datname = $1', [
+    new URL(url).pathname.slice(1),
+  ]);
+  await client.end();
+  return rows.length;
+}
+
 describe.each(await databases())('on %s', (kind) => {
   test('a start that fails when all but the port was opened closes what it had opened', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-stop-'));
@@ -133,6 +189,8 @@ describe.each(await databases())('on %s', (kind) => {
     const env = { DATA_DIR: dataDir, SERVICE_API_KEY: serviceKey, WORKER_URLS: 'http://127.0.0.1:9' };
     const config = readConfig({ ...env, ...(own ? { DATABASE_URL: own.url } : {}) }, dataDir);
     await expect(startBackend(config, { log: silent, port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    expect(await openBelow(dataDir)).toEqual([]);
+    if (own) await eventually('every connection to be closed', async () => (await connectionsTo(own.url)) === 0);
     const backend = await startBackend(config, { log: silent, port: 0 });
     expect(await backend.close()).toEqual([]);
     holder.close();

@@ -12,6 +12,8 @@ import { Problem, dim, red, say, step, warn, yellow } from './terminal.mjs';
 const graceMs = 25_000;
 /** Ctrl-C on `npm start` comes twice: from the terminal, and passed on by npm. */
 const sameKeyMs = 700;
+/** How long the system may take to close the sockets of processes of an earlier start. */
+const portPatienceMs = 10_000;
 /** After this long a person should know where to look. */
 const slowStartMs = 30_000;
 
@@ -30,19 +32,20 @@ export const addressesOf = (settings) => ({
 export async function launch({ settings, environments, dataDir, nodeArgs = [], claim, isWatched = true }) {
   const held = claim ?? (await claimDataDir(dataDir));
   try {
-    return await launchClaimed({ settings, environments, dataDir, nodeArgs, isWatched, release: held.release });
+    return await launchClaimed({ settings, environments, dataDir, nodeArgs, isWatched, ...held });
   } catch (error) {
     held.release();
     throw error;
   }
 }
 
-async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatched, release }) {
+async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatched, release, hadLeftovers }) {
   if (settings.PORT === settings.WORKER_PORT) {
     throw new Problem(`PORT and WORKER_PORT are both ${settings.PORT}.`, 'Give backend and worker a port each in .env.');
   }
-  await demandPort({ port: settings.PORT, host: settings.HOST, setting: 'PORT' });
-  await demandPort({ port: settings.WORKER_PORT, host: settings.WORKER_HOST, setting: 'WORKER_PORT' });
+  const patienceMs = hadLeftovers ? portPatienceMs : 0;
+  await demandPort({ port: settings.PORT, host: settings.HOST, setting: 'PORT', patienceMs });
+  await demandPort({ port: settings.WORKER_PORT, host: settings.WORKER_HOST, setting: 'WORKER_PORT', patienceMs });
 
   const record = runRecord(dataDir);
   const logs = {};

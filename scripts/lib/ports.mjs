@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { findOnPath, runCommand } from './command.mjs';
 import { commandOf } from './processes.mjs';
 import { Problem } from './terminal.mjs';
@@ -28,9 +29,17 @@ export function answers(port, host, timeoutMs = 3000) {
   });
 }
 
-/** Throws a `Problem` that names the port, who holds it and the setting to change. */
-export async function demandPort({ port, host, setting }) {
-  const trouble = await portTrouble(port, host);
+/**
+ * Throws a `Problem` that names the port, who holds it and the setting to change. A port that is in use is asked for again for `patienceMs`:
+ * after a process has ended, the system may still be closing its sockets.
+ */
+export async function demandPort({ port, host, setting, patienceMs = 0 }) {
+  const until = performance.now() + patienceMs;
+  let trouble = await portTrouble(port, host);
+  while (trouble === 'EADDRINUSE' && performance.now() < until) {
+    await sleep(100);
+    trouble = await portTrouble(port, host);
+  }
   if (!trouble) return;
   if (trouble === 'EACCES') {
     throw new Problem(

@@ -34,14 +34,20 @@ export function startOf(pid) {
   return fields[0] === 'Z' ? null : (fields[19] ?? null);
 }
 
-/** Whether `pid` lives and is the process meant: its command line fits `pattern`, and its start time is the one that was noted, if any. */
+/**
+ * Whether `pid` lives and is the process meant: its command line fits `pattern`, and its start time is the one that was noted, if any.
+ * A process that is being ended has lost its command line and still has its ports; with a start time it is known all the same.
+ */
 export async function isAlive({ pid, start = null }, pattern) {
   if (start !== null && startOf(pid) !== start) return false;
-  return pattern.test(((await commandLine(pid)) ?? '').replaceAll('\\', '/'));
+  const command = await commandLine(pid);
+  if (command === null) return start !== null;
+  return pattern.test(command.replaceAll('\\', '/'));
 }
 
-/** Kills processes and waits until they are gone; true when they are within `withinMs`. */
-export async function killAndWait(processes, pattern, withinMs = 10_000) {
+/** Kills processes and waits until they are gone, with their ports; true when they are within `withinMs`. */
+export async function killAndWait(named, pattern, withinMs = 10_000) {
+  const processes = named.map(({ pid, start }) => ({ pid, start: start ?? startOf(pid) }));
   for (const { pid } of processes) {
     try {
       process.kill(pid, 'SIGKILL');

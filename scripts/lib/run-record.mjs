@@ -73,8 +73,7 @@ function remove(file) {
 export async function claimDataDir(dataDir, { patienceMs = stopPatienceMs } = {}) {
   const lock = await lockDataDir(dataDir);
   try {
-    await endLeftovers(dataDir, patienceMs);
-    return lock;
+    return { ...lock, hadLeftovers: await endLeftovers(dataDir, patienceMs) };
   } catch (error) {
     lock.release();
     throw error;
@@ -101,16 +100,18 @@ const alreadyRuns = (dataDir, pid) =>
     `Stop it with Ctrl-C where it runs, or with: kill ${pid}. A second one beside it needs its own DATA_DIR, PORT and WORKER_PORT.`,
   );
 
+/** Says whether there were any. */
 async function endLeftovers(dataDir, patienceMs) {
   const before = runRecord(dataDir).read();
-  if (!before) return;
+  if (!before) return false;
   // A start of a version that had no run.lock.
   if (before.pid !== process.pid && (await isAlive(before, starter))) throw alreadyRuns(dataDir, before.pid);
   const living = async () => {
     const checked = await Promise.all(before.parts.map(async (one) => ((await isAlive(one, part)) ? one : null)));
     return checked.filter((one) => one !== null);
   };
-  if ((await living()).length === 0) return;
+  // Even those that have just ended may still have their ports.
+  if ((await living()).length === 0) return true;
   await step('Waiting for the processes of an earlier start to end', async () => {
     for (const until = performance.now() + patienceMs; performance.now() < until; await sleep(200)) {
       if ((await living()).length === 0) return;
@@ -123,4 +124,5 @@ async function endLeftovers(dataDir, patienceMs) {
       'They wait for the operating system, most often for a disk that does not answer. Check the disk of DATA_DIR, or restart the machine.',
     );
   });
+  return true;
 }

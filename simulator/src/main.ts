@@ -25,7 +25,17 @@ const simulator = await startSimulator({
 });
 const { httpsPort, controlUrl, phoneUrl, browserArgs } = simulator;
 console.log(JSON.stringify({ httpsPort, controlUrl, phoneUrl, browserArgs }));
-const stop = (): void => void simulator.close().then(() => process.exit(0));
-process.on('SIGINT', stop);
-process.on('SIGTERM', stop);
-if (process.send) process.on('disconnect', stop);
+/** How long open connections may delay the end. */
+const stopWithinMs = 5_000;
+// Its parent may be gone, and the pipe with it.
+process.stdout.on('error', () => undefined);
+function stop(): void {
+  setTimeout(() => process.exit(1), stopWithinMs);
+  void simulator.close().then(() => process.exit(0));
+}
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+if (process.send) {
+  process.once('disconnect', stop);
+  // It may have died while the simulator started.
+  if (!process.connected) stop();
+}

@@ -1,4 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Server as SocketServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /**
@@ -44,7 +45,8 @@ export function createDrain(server: Server, limits: Partial<typeof defaults> = {
   return {
     async stop() {
       isStopping = true;
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // Not the HTTP server's own `close`: it destroys connections whose answer is written but not sent yet.
+      const closed = new Promise<void>((resolve) => void SocketServer.prototype.close.call(server, () => resolve()));
       cut((requests) => requests.size === 0);
       const timers = [
         setTimeout(() => cut((requests) => ![...requests].some((req) => req.complete)), partialMs),
@@ -52,6 +54,8 @@ export function createDrain(server: Server, limits: Partial<typeof defaults> = {
       ];
       await closed;
       for (const timer of timers) clearTimeout(timer);
+      // Ends the timers that the HTTP server has of its own.
+      server.close();
     },
   };
 }
