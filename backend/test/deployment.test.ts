@@ -211,18 +211,18 @@ describe('the first start', () => {
       return `${(statSync(path).mode & 0o777).toString(8)} ${entry.isDirectory() ? 'folder' : 'file'} ${path.slice(folder.length + 1)}`;
     });
 
-  test('every file of ours is for this user only, also in a folder that was open before and had files of an earlier version', async () => {
+  test.each([
+    ['that an earlier version has filled', ['chasqui.sqlite', 'media/old']],
+    ['that is new', []],
+  ])('every file of ours is for this user only, also in a folder that is open to others and %s', async (_, files) => {
     const dataDir = mkdtempSync(join(dir, 'rights-'));
-    chmodSync(dataDir, 0o755);
+    const foreign = join(dataDir, 'somebody-elses');
     mkdirSync(join(dataDir, 'media'));
-    for (const name of ['chasqui.sqlite', 'media/old']) writeFileSync(join(dataDir, name), '');
-    writeFileSync(join(dataDir, 'somebody-elses'), '');
-    for (const [name, mode] of [
-      ['chasqui.sqlite', 0o644],
-      ['media', 0o755],
-      ['somebody-elses', 0o644],
-    ] as const)
-      chmodSync(join(dataDir, name), mode);
+    for (const path of [foreign, ...files.map((name) => join(dataDir, name))]) {
+      writeFileSync(path, '');
+      chmodSync(path, 0o644);
+    }
+    for (const folder of [dataDir, join(dataDir, 'media')]) chmodSync(folder, 0o755);
     const env = { DATA_DIR: dataDir, PORT: String(await freePort()) };
     const { output, child } = await run(['backend/dist/main.js'], env, /backend is ready/);
     expect(output).toContain('The backend is ready.');
@@ -236,10 +236,8 @@ describe('the first start', () => {
     // A foreign file is left as it is: DATA_DIR may be a folder that others use.
     expect(open).toEqual(['644 file somebody-elses']);
     const second = await run(['backend/dist/main.js'], { ...env, PORT: String(await freePort()) });
-    expect([second.code, second.output]).toEqual([
-      1,
-      expect.stringMatching(new RegExp(`^Another backend \\(process ${child.pid} on .*Stop it first`)),
-    ]);
+    const refused = new RegExp(`^Another backend \\(process ${child.pid} on .*Stop it first`);
+    expect([second.code, second.output]).toEqual([1, expect.stringMatching(refused)]);
   });
 
   test('in a container it prints a one-time password and no key; reset-admin beside it gives another one', async () => {
