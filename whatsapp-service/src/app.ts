@@ -48,7 +48,7 @@ export async function startWorker(
 ): Promise<Worker> {
   const clock = over.clock ?? systemClock;
   const log = over.log ?? createLog(config.logLevel, { process: 'worker' });
-  const lock = await acquireLock(join(config.dir, 'worker.lock'), clock);
+  const lock = await acquireLock(join(config.dir, 'worker.lock'));
   const uploadDir = join(config.dir, 'tmp');
   await rm(uploadDir, { recursive: true, force: true });
   const store = openStore(join(config.dir, 'worker.sqlite'));

@@ -1,36 +1,84 @@
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { ensurePrivateFile } from './private-files.js';
+import { fileProblem, StartProblem } from './start-problem.js';
 
-/** SQLite means exactly one backend: a second one would be a second dispatcher. Throws a sentence that says what to do. */
+/**
+ * Makes this process the only backend of a data folder, because SQLite allows exactly one: a second backend would be a second dispatcher.
+ * Returns the function that releases the lock. Throws a `StartProblem` that names the owner and the next step.
+ *
+ * The lock is the operating system's: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
+ * inode, so that it also holds between containers that share a volume, whatever their host names, process ids and clocks are, and the
+ * system releases it when the process ends, however it ends. The file is empty and is never deleted: a process that waits for the
+ * deleted file and one that creates it again would both hold a lock. Nothing else in this process may open it: closing any descriptor of a
+ * file gives up all POSIX locks that the process has on it.
+ *
+ * `file` itself only says who holds the lock, for the message and for older versions, which lock by it. It decides nothing.
+ */
 export function holdAlone(file: string): () => void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  for (let tries = 0; tries < 3; tries += 1) {
-    try {
-      const handle = openSync(file, 'wx', 0o600);
-      writeSync(handle, JSON.stringify({ pid: process.pid, host: hostname() }));
-      closeSync(handle);
-      return () => rmSync(file, { force: true });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      if (isHeld(file))
-        throw new Error(
-          `Another backend uses this database (see ${file}). Stop it first, or use PostgreSQL (DATABASE_URL) to run several.`,
-        );
-      rmSync(file, { force: true });
-    }
-  }
-  throw new Error(`The lock ${file} cannot be taken. Look which process keeps making it.`);
+  const lockFile = `${file}.sqlite`;
+  const lock = openLocked(lockFile, file);
+  heldLocks.add(lock);
+  nameOwner(file);
+  return () => {
+    rmSync(file, { force: true });
+    heldLocks.delete(lock);
+    lock.close();
+  };
 }
 
-function isHeld(file: string): boolean {
+/** Closes: the caller drops the release function, the garbage collector closes the connection, and the lock is gone. */
+const heldLocks = new Set<unknown>();
+
+function openLocked(lockFile: string, file: string): Sqlite.Database {
+  let lock: Sqlite.Database | null = null;
   try {
-    const { pid, host } = JSON.parse(readFileSync(file, 'utf8')) as { pid: number; host: string };
-    if (host !== hostname() || pid === process.pid) return false;
-    process.kill(pid, 0);
-    // The number may be somebody else's by now; only a Node process can be a backend.
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('node');
+    // Opening it a second time in this process would give up a lock that this process already holds.
+    if (!existsSync(lockFile)) ensurePrivateFile(lockFile);
+    lock = new Sqlite(lockFile, { timeout: 0 });
+    // In memory: a journal file would need room on the disk.
+    lock.pragma('journal_mode = MEMORY');
+    lock.exec('BEGIN EXCLUSIVE');
+    return lock;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    lock?.close();
+    throw fileProblem(problemOf(error, file), 'The lock', lockFile);
+  }
+}
+
+function nameOwner(file: string): void {
+  try {
+    rmSync(file, { force: true });
+    writeFileSync(file, JSON.stringify({ pid: process.pid, host: hostname() }), { mode: 0o600 });
+  } catch {
+    // A full disk, for example. The lock is held all the same; a second backend only cannot say who holds it.
+  }
+}
+
+function problemOf(error: unknown, file: string): unknown {
+  const code = (error as { code?: unknown }).code;
+  if (code === 'SQLITE_BUSY') {
+    return new StartProblem(
+      `Another backend${ownerOf(file)} uses this database (see ${file}). Stop it first, or use PostgreSQL (DATABASE_URL) to run several.`,
+    );
+  }
+  if (typeof code === 'string' && /^SQLITE_(IOERR|CANTOPEN|READONLY|PROTOCOL|PERM)/.test(code)) {
+    return new StartProblem(
+      `${file}.sqlite cannot be locked (${code}). Put DATA_DIR on a local disk that this user may write; a network file system must support POSIX locks.`,
+    );
+  }
+  return error;
+}
+
+/** ` (process 7 on a1b2c3)`, or nothing when the owner has not written it yet. */
+function ownerOf(file: string): string {
+  try {
+    const { pid, host } = JSON.parse(readFileSync(file, 'utf8')) as { pid: unknown; host: unknown };
+    return ` (process ${String(pid)} on ${String(host)})`;
+  } catch {
+    return ''; // The owner holds the lock before it writes its name, and an older version may write it halfway.
   }
 }

@@ -1,144 +1,99 @@
-import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { z } from 'zod';
-import type { Clock } from '../clock.js';
-import { sleep } from '../clock.js';
+import Sqlite from 'better-sqlite3';
 
 /**
- * A lock file that tells a living owner from a dead one. The browser's own locks do not serve: headless shell has none, and full
- * Chromium's names a host that may have been renamed with its container.
+ * Locks of the worker: one per login folder and one for its whole data folder. The browser's own locks do not serve: headless shell has
+ * none, and full Chromium's names a host that may have been renamed with its container.
  *
- * The owner is a process (pid and its start time, so that a reused pid is somebody else) on a host since a boot. An owner on this
- * host is looked at in /proc. One on another host name (a recreated container, a shared disk) cannot be looked at: it counts as
- * living while it keeps touching its file.
+ * A lock is the operating system's: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
+ * inode, so that it also holds between containers that share a volume, whatever their host names, process ids and clocks are, and the
+ * system releases it when the process ends, however it ends. The file is empty and is never deleted: a process that waits for the
+ * deleted file and one that creates it again would both hold a lock. Nothing else in this process may open it: closing any descriptor of a
+ * file gives up all POSIX locks that the process has on it.
+ *
+ * `file` itself only says who holds the lock, for messages and for older versions, which lock by it. It decides nothing.
  */
-const owner = z.object({
-  pid: z.number().int(),
-  startTime: z.string().nullable(),
-  host: z.string(),
-  bootId: z.string().nullable(),
-  token: z.string(),
-});
-type Owner = z.infer<typeof owner>;
+export interface Lock {
+  release(): Promise<void>;
+}
 
-const touchMs = 3_000;
-const foreignDeadAfterMs = 10_000;
-
+/** Another living process holds the lock. `holder` is null when it has not written its name yet. */
 export class LockHeldError extends Error {
-  constructor(readonly holder: { pid: number; host: string }) {
+  constructor(readonly holder: { pid: number; host: string } | null) {
     super('Another living process holds the lock.');
     this.name = 'LockHeldError';
   }
 }
 
-export interface Lock {
-  release(): Promise<void>;
-}
-
-/** Takes the lock or throws `LockHeldError`. Waits only for an owner on another host, until it is clear whether it lives. */
-export async function acquireLock(file: string, clock: Clock, signal?: AbortSignal): Promise<Lock> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  const me: Owner = {
-    pid: process.pid,
-    startTime: await startTimeOf(process.pid),
-    host: os.hostname(),
-    bootId: await bootId(),
-    token: randomUUID(),
-  };
-  while (!(await tryCreate(file, me))) {
-    const holder = await readOwner(file);
-    if (holder === 'gone') continue;
-    if (holder === 'unreadable') {
-      await removeDead(file, null);
-      continue;
-    }
-    const life = await lifeOf(holder, file, me);
-    if (life === 'dead') await removeDead(file, holder.token);
-    else if (life === 'living' || signal?.aborted) throw new LockHeldError({ pid: holder.pid, host: holder.host });
-    else await sleep(clock, 500, signal);
+/** The file system does not lock files. A program that went on would share its logins with others. */
+export class LockUnavailableError extends Error {
+  constructor(file: string, code: string) {
+    super(
+      `${file} cannot be locked (${code}). Put DATA_DIR on a local disk that this user may write; a network file system must support POSIX locks.`,
+    );
+    this.name = 'LockUnavailableError';
   }
-  return heldLock(file, me, clock);
 }
 
-function heldLock(file: string, me: Owner, clock: Clock): Lock {
-  let cancel = (): void => undefined;
-  const touch = (): void => {
-    const now = new Date();
-    // A failed touch only makes the lock look older to other hosts, and the next one comes soon.
-    void utimes(file, now, now).catch(() => undefined);
-    cancel = clock.after(touchMs, touch);
-  };
-  touch();
+/** Closes: the caller drops the lock object, the garbage collector closes the connection, and the lock is gone. */
+const heldLocks = new Set<unknown>();
+
+/** Takes the lock at once, or throws `LockHeldError` or `LockUnavailableError`. */
+export async function acquireLock(file: string): Promise<Lock> {
+  const connection = openLocked(`${file}.sqlite`, file);
+  heldLocks.add(connection);
+  nameOwner(file);
+  let isReleased = false;
   return {
     async release() {
-      cancel();
-      const present = await readOwner(file);
-      if (typeof present === 'object' && present.token === me.token) await rm(file, { force: true });
+      if (isReleased) return;
+      isReleased = true;
+      rmSync(file, { force: true });
+      heldLocks.delete(connection);
+      connection.close();
     },
   };
 }
 
-/** `link` makes the file appear with its content or not at all: nobody can read a lock that is half written. */
-async function tryCreate(file: string, me: Owner): Promise<boolean> {
-  const draft = `${file}.${me.token}`;
-  await writeFile(draft, JSON.stringify(me), { mode: 0o600 });
+function openLocked(lockFile: string, file: string): Sqlite.Database {
+  let connection: Sqlite.Database | null = null;
   try {
-    await link(draft, file);
-    return true;
+    mkdirSync(path.dirname(lockFile), { recursive: true, mode: 0o700 });
+    // SQLite would create the file with the rights that the umask leaves. Opening one that exists would give up a lock of this process.
+    if (!existsSync(lockFile)) writeFileSync(lockFile, '', { flag: 'a', mode: 0o600 });
+    connection = new Sqlite(lockFile, { timeout: 0 });
+    // In memory: a journal file would need room on the disk.
+    connection.pragma('journal_mode = MEMORY');
+    connection.exec('BEGIN EXCLUSIVE');
+    return connection;
   } catch (error) {
-    if (codeOf(error) === 'EEXIST') return false;
-    throw error;
-  } finally {
-    await rm(draft, { force: true });
-  }
-}
-
-async function readOwner(file: string): Promise<Owner | 'gone' | 'unreadable'> {
-  try {
-    const parsed = owner.safeParse(JSON.parse(await readFile(file, 'utf8')));
-    return parsed.success ? parsed.data : 'unreadable';
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return 'gone';
-    if (error instanceof SyntaxError) return 'unreadable';
+    connection?.close();
+    const code = codeOf(error);
+    if (code === 'SQLITE_BUSY') throw new LockHeldError(readOwner(file));
+    if (code && /^(SQLITE_(IOERR|CANTOPEN|READONLY|PROTOCOL|PERM).*|EACCES|EPERM|EROFS|ENOTDIR|EEXIST)$/.test(code))
+      throw new LockUnavailableError(lockFile, code);
     throw error;
   }
 }
 
-async function lifeOf(holder: Owner, file: string, me: Owner): Promise<'living' | 'dead' | 'unknown'> {
-  if (holder.host !== me.host) {
-    const touched = await stat(file).then(
-      (found) => found.mtimeMs,
-      () => 0,
-    );
-    return Date.now() - touched > foreignDeadAfterMs ? 'dead' : 'unknown';
+function nameOwner(file: string): void {
+  try {
+    rmSync(file, { force: true });
+    writeFileSync(file, JSON.stringify({ pid: process.pid, host: os.hostname() }), { mode: 0o600 });
+  } catch {
+    // A full disk, for example. The lock is held all the same; another process only cannot say who holds it.
   }
-  if (holder.bootId !== me.bootId) return 'dead';
-  if (!exists(holder.pid)) return 'dead';
-  return holder.startTime === (await startTimeOf(holder.pid)) ? 'living' : 'dead';
 }
 
-/**
- * Two processes may find the same dead owner: A renames the dead lock away and makes its own; B, late, renames A's living one.
- * B sees by the token that it took the wrong file and puts it back.
- */
-async function removeDead(file: string, deadToken: string | null): Promise<void> {
-  const aside = `${file}.${randomUUID()}`;
+function readOwner(file: string): { pid: number; host: string } | null {
   try {
-    await rename(file, aside);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return;
-    throw error;
+    const { pid, host } = JSON.parse(readFileSync(file, 'utf8')) as { pid: unknown; host: unknown };
+    return typeof pid === 'number' && typeof host === 'string' ? { pid, host } : null;
+  } catch {
+    return null; // The owner holds the lock before it writes its name, and an older version may write it halfway.
   }
-  const taken = await readOwner(aside);
-  const wrong = typeof taken === 'object' && taken.token !== deadToken;
-  if (wrong) {
-    await link(aside, file).catch((error: unknown) => {
-      if (codeOf(error) !== 'EEXIST') throw error;
-    });
-  }
-  await rm(aside, { force: true });
 }
 
 /** By shape, not by class: an error of Node's own need not be an `Error` of the realm that asks. */
@@ -153,13 +108,3 @@ export function exists(pid: number): boolean {
     return codeOf(error) === 'EPERM';
   }
 }
-
-const readOrNull = (file: string): Promise<string | null> => readFile(file, 'utf8').catch(() => null);
-
-/** Field 22 of /proc/<pid>/stat, clock ticks since boot; null where there is no /proc. The second field may hold blanks and brackets. */
-async function startTimeOf(pid: number): Promise<string | null> {
-  const text = await readOrNull(`/proc/${pid}/stat`);
-  return text?.slice(text.lastIndexOf(')') + 2).split(' ')[19] ?? null;
-}
-
-const bootId = async (): Promise<string | null> => (await readOrNull('/proc/sys/kernel/random/boot_id'))?.trim() ?? null;

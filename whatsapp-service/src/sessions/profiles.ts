@@ -5,7 +5,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import { sleep, type Clock } from '../clock.js';
 import { EngineError } from '../engine/engine.js';
 import type { Log } from '../log.js';
-import { acquireLock, codeOf, exists, LockHeldError, type Lock } from './profile-lock.js';
+import { acquireLock, codeOf, exists, LockHeldError, LockUnavailableError, type Lock } from './profile-lock.js';
 
 /** A session's login folder, locked for us. */
 export interface Profile {
@@ -15,7 +15,7 @@ export interface Profile {
 
 export interface Profiles {
   /** Locks the folder, ends browsers that a killed worker left on it and removes their lock files. Throws `EngineError`. */
-  claim(sessionId: string, signal?: AbortSignal): Promise<Profile>;
+  claim(sessionId: string): Promise<Profile>;
   /** Deletes the login. The caller has closed the browser. Throws `EngineError` PROFILE_LOCKED. */
   wipe(sessionId: string): Promise<void>;
 }
@@ -34,19 +34,20 @@ export function createProfiles(options: { dir: string; clock: Clock; log: Log })
     return dir;
   }
 
-  async function lock(sessionId: string, signal?: AbortSignal): Promise<Lock> {
+  async function lock(sessionId: string): Promise<Lock> {
     try {
-      return await acquireLock(path.join(locks, `${sessionId}.lock`), clock, signal);
+      return await acquireLock(path.join(locks, `${sessionId}.lock`));
     } catch (error) {
       if (error instanceof LockHeldError) throw new EngineError('PROFILE_LOCKED', error.message);
+      if (error instanceof LockUnavailableError) throw new EngineError('PROFILE_CORRUPT', error.message);
       throw asEngineError(error);
     }
   }
 
   return {
-    async claim(sessionId, signal) {
+    async claim(sessionId) {
       const dir = dirOf(sessionId);
-      const held = await lock(sessionId, signal);
+      const held = await lock(sessionId);
       try {
         await mkdir(dir, { recursive: true, mode: 0o700 });
         await chmod(dir, 0o700);

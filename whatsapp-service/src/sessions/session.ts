@@ -203,7 +203,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
     try {
       await former;
       leave = await deps.gate.enter(part.abort.signal);
-      part.profile = await deps.profiles.claim(id, part.abort.signal);
+      part.profile = await deps.profiles.claim(id);
       part.session = await deps.engine.launch({
         sessionId: id,
         profileDir: part.profile.dir,
