@@ -88,6 +88,10 @@ export const errorTable = {
   WORKER_MEMORY: [503, 'The workers have no memory for one more session.'],
   DATABASE_UNAVAILABLE: [503, 'The database does not answer; nothing was accepted. Try again in a moment.'],
   STORAGE_FULL: [503, 'The disk is full; nothing was accepted.'],
+  BACKEND_UNAVAILABLE: [
+    503,
+    'No backend answered, and it is not known whether the request was carried out. Repeat it with the same Idempotency-Key.',
+  ],
   SHUTTING_DOWN: [503, 'The server is stopping; nothing was accepted. Try again in a moment.'],
   OPERATION_TIMEOUT: [504, 'WhatsApp Web did not answer in time. See details.effect.'],
 } as const satisfies Record<string, readonly [status: number, message: string]>;

@@ -1,5 +1,26 @@
 import { z } from 'zod';
 import { storageModes } from './privacy.js';
+import {
+  browserArgs,
+  callingCodes,
+  databaseUrl,
+  decimal,
+  encryptionKeys,
+  fileType,
+  flag,
+  host,
+  integer,
+  listOf,
+  network,
+  one,
+  optional,
+  origin,
+  pageOrigin,
+  port,
+  proxies,
+  redisUrl,
+  serviceUrl,
+} from './setting-kinds.js';
 
 /** Every setting of every process: one row each. `.env.example`, the start-up check and both processes' configuration read it. */
 
@@ -12,28 +33,6 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
   readonly secret?: boolean;
   readonly group: string;
 }
-
-const integer = (min: number, max: number) => z.coerce.number<string | number>().int().min(min).max(max);
-const port = integer(1, 65_535);
-const flag = z.union([z.boolean(), z.stringbool()]);
-const optional = z.string().min(1).optional();
-
-const jsonList = z.union([z.array(z.string()), z.string()]).transform((value, context): string[] => {
-  if (Array.isArray(value)) return value;
-  try {
-    return z.array(z.string()).parse(JSON.parse(value || '[]'));
-  } catch {
-    context.addIssue({
-      code: 'custom',
-      message: 'must be a JSON array of strings, such as ["--proxy-server=http://10.0.0.1:3128"]',
-    });
-    return z.NEVER;
-  }
-});
-
-const commaList = z
-  .union([z.array(z.string()), z.string()])
-  .transform((value) => (Array.isArray(value) ? value : value.split(',')).map((item) => item.trim()).filter(Boolean));
 
 /** Whether the runtime knows the time zone (IANA). */
 export function isTimezone(name: string): boolean {
@@ -59,28 +58,40 @@ export const settings = {
   PORT: setting('Addresses', port.default(8000), 'Port of the backend: REST API and panel.'),
   HOST: setting(
     'Addresses',
-    z.string().default('127.0.0.1'),
+    one(host, 'must be an IP address or a host name, without scheme and port').default('127.0.0.1'),
     'Address the backend listens on. 0.0.0.0 opens it to the network: put TLS before it.',
   ),
   WORKER_PORT: setting('Addresses', port.default(3000), 'Port of the worker.'),
   WORKER_HOST: setting(
     'Addresses',
-    z.string().default('127.0.0.1'),
+    one(host, 'must be an IP address or a host name, without scheme and port').default('127.0.0.1'),
     'Address the worker listens on. It is internal: never open it to the outside.',
   ),
   WORKER_URLS: setting(
     'Addresses',
-    commaList.default([]),
+    listOf(serviceUrl, 'an address such as http://worker:3000').default([]),
     'Addresses of the workers, comma separated. Default: the one on WORKER_PORT.',
     { aliases: ['NODE_SERVICE_URL'] },
   ),
-  BACKEND_URL: setting('Addresses', z.url().optional(), 'Where the worker reports to. Default: the backend on PORT.'),
-  WORKER_URL: setting('Addresses', z.url().optional(), 'Where backends reach this worker. Default: WORKER_PORT on this machine.'),
-  PUBLIC_URL: setting('Addresses', z.url().optional(), 'Address in links and documents, such as https://wa.example.com.'),
+  BACKEND_URL: setting(
+    'Addresses',
+    one(serviceUrl, 'must be an address such as http://backend:8000').optional(),
+    'Where the worker reports to. Default: the backend on PORT.',
+  ),
+  WORKER_URL: setting(
+    'Addresses',
+    one(serviceUrl, 'must be an address such as http://worker:3000').optional(),
+    'Where backends reach this worker. Default: WORKER_PORT on this machine.',
+  ),
+  PUBLIC_URL: setting(
+    'Addresses',
+    one(origin, 'must be an address without a path, such as https://wa.example.com').optional(),
+    'Public address, such as https://wa.example.com: the start prints it, the OpenAPI document names it as its server, and nginx redirects plain HTTP to it.',
+  ),
   TRUST_PROXY: setting(
     'Addresses',
-    integer(0, 10).default(0),
-    'Number of reverse proxies before the backend whose X-Forwarded-For is believed.',
+    proxies.default(0),
+    'Reverse proxies whose X-Forwarded-For is trusted: how many stand before the backend, or which, as a comma-separated list of networks, addresses and host names. 0: none.',
   ),
 
   DATA_DIR: setting(
@@ -90,20 +101,20 @@ export const settings = {
   ),
   DATABASE_URL: setting(
     'Storage',
-    optional,
+    databaseUrl.optional(),
     'postgres://user:password@host:5432/name for PostgreSQL. Unset: an SQLite file in DATA_DIR.',
     { secret: true },
   ),
   REDIS_URL: setting(
     'Storage',
-    optional,
+    redisUrl.optional(),
     'redis://host:6379, optional: with it several backends count their limits together. Nothing true is stored in it.',
     { secret: true },
   ),
   MAX_FILE_SIZE: setting('Storage', integer(1024, 2_147_483_647).default(10_485_760), 'Largest file that is accepted, in bytes.'),
   ALLOWED_FILE_TYPES: setting(
     'Storage',
-    commaList.default([
+    listOf(fileType, 'a type such as image/png or image/*').default([
       'image/*',
       'audio/*',
       'video/*',
@@ -150,9 +161,14 @@ export const settings = {
   }),
   ENCRYPTION_KEYS: setting(
     'Accounts',
-    optional,
+    encryptionKeys.optional(),
     'Keys for secrets at rest, `id:base64` comma separated. The first one writes, and a minute after a start everything is sealed with it: then the others can go. Unset: made once and kept in DATA_DIR.',
     { secret: true },
+  ),
+  SHOW_FIRST_API_KEY: setting(
+    'Accounts',
+    flag.default(true),
+    'Whether the very first start prints an API key beside the one-time password. false where the output is kept, as in the images: make a key in the panel.',
   ),
   JWT_EXPIRES_IN_HOURS: setting('Accounts', integer(1, 720).default(24), 'How long a login token is valid, in hours.'),
 
@@ -167,7 +183,7 @@ export const settings = {
     z.enum(['lean', 'standard', 'hardened']).default('lean'),
     'lean: least memory, no sandbox. standard: Chromium’s own defaults, sandbox where the user may. hardened: sandbox always, or no start.',
   ),
-  BROWSER_ARGS: setting('Browser', jsonList.default([]), 'More arguments for the browser, a JSON array.'),
+  BROWSER_ARGS: setting('Browser', browserArgs.default([]), 'More arguments for the browser, a JSON array.'),
   MAX_SESSIONS: setting('Browser', integer(1, 500).default(50), 'Most sessions on one worker.'),
   START_CONCURRENCY: setting('Browser', integer(1, 20).default(3), 'How many browsers start at once.'),
   WORKER_MEMORY_LIMIT_MB: setting(
@@ -219,7 +235,7 @@ export const settings = {
   ),
   MESSAGE_RETRY_INTERVAL: setting(
     'Messages',
-    z.coerce.number<string | number>().min(0.01).max(1440).default(15),
+    decimal(0.01, 1440).default(15),
     'Minutes until the first of those tries; each further one waits twice as long.',
   ),
   IDEMPOTENCY_HOURS: setting('Messages', integer(1, 720).default(72), 'How long the reply to an Idempotency-Key is kept.'),
@@ -243,7 +259,7 @@ export const settings = {
     'Messages',
     z
       .string()
-      .regex(/^[1-9]\d{0,2}$/, 'must be a calling code such as 55')
+      .refine((code) => callingCodes.has(code), 'must be a calling code such as 55')
       .optional(),
     'Calling code for numbers that begin with 0. Unset: they are refused.',
   ),
@@ -309,7 +325,11 @@ export const settings = {
     'Webhooks',
     z
       .string()
-      .regex(/^\d+(,\d+)*$/, 'must be milliseconds, parted by commas, such as 1000,5000,15000')
+      .regex(/^\d{1,10}(,\d{1,10})*$/, 'must be milliseconds, separated by commas, such as 1000,5000,15000')
+      .refine(
+        (list) => list.split(',').every((delay) => Number(delay) <= 2_592_000_000),
+        'holds a delay of more than 30 days, which no delivery waits for',
+      )
       .optional(),
     'Delays before the retries of a delivery, in milliseconds; the list is the whole schedule. Unset: 5 s, 30 s, 2 min, 15 min, 1 h, 6 h, 12 h, and every 12 h until the window ends.',
   ),
@@ -338,16 +358,8 @@ export const settings = {
     integer(5, 600).default(20),
     'How long a worker may run a session without hearing from a backend.',
   ),
-  HEARTBEAT_SECONDS: setting(
-    'Timing',
-    z.coerce.number<string | number>().min(0.2).max(60).default(5),
-    'How often a worker reports.',
-  ),
-  PROBE_SECONDS: setting(
-    'Timing',
-    z.coerce.number<string | number>().min(0.5).max(300).default(5),
-    'How often a session is proven alive.',
-  ),
+  HEARTBEAT_SECONDS: setting('Timing', decimal(0.2, 60).default(5), 'How often a worker reports.'),
+  PROBE_SECONDS: setting('Timing', decimal(0.5, 300).default(5), 'How often a session is proven alive.'),
   DISK_WARN_MB: setting(
     'Timing',
     integer(0, 1_000_000).default(500),
@@ -364,7 +376,11 @@ export const settings = {
     'Attempts to bring a lost session back before it is an error.',
   ),
 
-  CORS_ORIGINS: setting('Security', commaList.default([]), 'Origins of web pages that may call the API, comma separated.'),
+  CORS_ORIGINS: setting(
+    'Security',
+    listOf(pageOrigin, 'an origin such as https://app.example.com, or *').default([]),
+    'Origins of web pages that may call the API, comma separated. *: every page; credentials are then never sent by browsers on their own.',
+  ),
   MAX_STREAMS_PER_KEY: setting(
     'Security',
     integer(1, 10_000).default(20),
@@ -372,7 +388,7 @@ export const settings = {
   ),
   EGRESS_ALLOW: setting(
     'Security',
-    commaList.default([]),
+    listOf(network, 'a network such as 10.0.0.0/8 or an address').default([]),
     'Networks (CIDR) that media URLs may reach although they are private, comma separated.',
   ),
   SECURE_COOKIES: setting(
@@ -384,7 +400,7 @@ export const settings = {
   NODE_ENV: setting(
     'Logs',
     z.enum(['production', 'development', 'test']).default('production'),
-    'production refuses weak secrets.',
+    'production refuses weak secrets, and webhooks without https.',
   ),
 } as const;
 
@@ -400,16 +416,31 @@ export class SettingsError extends Error {
   }
 }
 
-/** Reads all settings; an empty value counts as unset. Throws `SettingsError` that names every wrong one, never a secret's value. */
+/** Reads all settings; an empty or blank value counts as unset. Throws `SettingsError` that names every wrong one, never a secret's value. */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): Readonly<Settings> {
   const problems: { name: string; message: string }[] = [];
   const result: Record<string, unknown> = {};
   for (const [name, row] of Object.entries(settings) as [string, Setting][]) {
-    const from = [name, ...(row.aliases ?? [])].find((candidate) => env[candidate] !== undefined && env[candidate] !== '');
+    const from = [name, ...(row.aliases ?? [])].find((candidate) => (env[candidate] ?? '').trim() !== '');
     const parsed = row.schema.safeParse(from === undefined ? undefined : env[from]);
     if (parsed.success) result[name] = parsed.data;
     else problems.push({ name: from ?? name, message: parsed.error.issues.map((issue) => issue.message).join('; ') });
   }
+  if (result['NODE_ENV'] === 'production') problems.push(...weakSecrets(result));
   if (problems.length > 0) throw new SettingsError(problems);
   return Object.freeze(result) as Settings;
 }
+
+/** Secrets that sign or open something and could be guessed: copied from a document, or one character many times. */
+function weakSecrets(values: Readonly<Record<string, unknown>>): { name: string; message: string }[] {
+  return (['SERVICE_API_KEY', 'JWT_SECRET', 'COOKIE_SECRET'] as const).flatMap((name) => {
+    const value = values[name];
+    if (typeof value !== 'string' || !isWeakSecret(value)) return [];
+    return [{ name, message: 'can be guessed: use 32 random bytes (openssl rand -hex 32), or leave it empty and one is made' }];
+  });
+}
+
+export const isWeakSecret = (secret: string): boolean =>
+  secret.length < 32 ||
+  new Set(secret).size < 10 ||
+  /change.?me|example|sample|password|your.?(secret|key)|service.?key/i.test(secret);
