@@ -7,12 +7,16 @@ import { version } from '../version.js';
 const description =
   'Self-hosted WhatsApp gateway. An accepted message is never lost, never silently doubled, and its state is always told truthfully. Authorize with your API key.';
 
-/** What needs no key: the index, the OpenAPI document and its page, all of it served from here. */
-export function mountDocuments(app: Express, routes: () => readonly AnyRoute[]): void {
+/**
+ * What needs no key: the index, the OpenAPI document and its page, all of it served from here. `publicUrl` (setting PUBLIC_URL) is the server that
+ * the document names; without it the address is relative.
+ */
+export function mountDocuments(app: Express, routes: () => readonly AnyRoute[], publicUrl = ''): void {
   let document: object | null = null;
   app.get(
     '/api/v1/openapi.json',
-    (_req, res) => void res.json((document ??= openapi(routes(), { title: 'Chasqui', version, description, base: '/api/v1' }))),
+    (_req, res) =>
+      void res.json((document ??= openapi(routes(), { title: 'Chasqui', version, description, base: `${publicUrl}/api/v1` }))),
   );
   const assets = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
   const page = [

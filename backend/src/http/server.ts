@@ -5,6 +5,7 @@ import express, { Router, type ErrorRequestHandler, type Express, type Request, 
 import helmet, { type HelmetOptions } from 'helmet';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller } from './context.js';
+import { trustProxies } from './proxy-trust.js';
 
 export type Mount = ReturnType<typeof createMount<Caller>>['mount'];
 
@@ -12,7 +13,8 @@ export interface ServerOptions {
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
   readUpload: (route: AnyRoute, req: Request, res: Response) => Promise<unknown>;
   maxFileSize: number;
-  trustProxy: number;
+  /** See proxy-trust.ts. */
+  trustProxy: number | readonly string[];
   corsOrigins: readonly string[];
   log: Log;
 }
@@ -51,7 +53,7 @@ export function createServer(options: ServerOptions): HttpServer {
   app.disable('x-powered-by');
   // A hash of every reply costs more than it saves: clients of an API ask for what has changed.
   app.disable('etag');
-  app.set('trust proxy', options.trustProxy);
+  app.use(trustProxies(app, options.trustProxy));
   app.use(identify(options.log));
   app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
   app.use(helmet(headersOfData));
@@ -101,21 +103,28 @@ export function createServer(options: ServerOptions): HttpServer {
 
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
 
+/**
+ * Lets pages of the listed origins read replies; `*` lets every page. The API has no cookies and credentials are never allowed, so that a page
+ * can only use a key that it has itself. The panel, which has a cookie, refuses other sites by its own rule (admin/guard.ts).
+ */
 function cors(origins: readonly string[]) {
   const allowed = new Set(origins);
+  const allowsAll = allowed.has('*');
   return (req: Request, res: Response, next: () => void): void => {
     const origin = req.get('origin');
-    if (!origin || !allowed.has(origin)) return next();
+    // A cache must not give the reply for one origin to another.
+    if (allowed.size > 0 && !allowsAll) res.vary('Origin');
+    if (!origin || !(allowsAll || allowed.has(origin))) return next();
     res.set({
-      'Access-Control-Allow-Origin': origin,
-      Vary: 'Origin',
-      'Access-Control-Expose-Headers': 'X-Request-Id, Idempotency-Replayed, Preference-Applied, Retry-After',
+      'Access-Control-Allow-Origin': allowsAll ? '*' : origin,
+      'Access-Control-Expose-Headers':
+        'X-Request-Id, Idempotency-Replayed, Preference-Applied, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset',
     });
     if (req.method !== 'OPTIONS') return next();
     res.set({
       'Access-Control-Allow-Methods': 'GET, POST, PUT, PATCH, DELETE',
       'Access-Control-Allow-Headers':
-        'Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, X-Session-Id, X-Request-Id',
+        'Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, X-Session-Id, X-Request-Id, Last-Event-ID',
       'Access-Control-Max-Age': '600',
     });
     res.status(204).end();
