@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SessionResource, SessionStatusResource } from '@chasqui/shared';
 import { makeAccount } from './support/account.js';
+import { presentSession } from '../src/sessions/present.js';
+import type { Session } from '../src/sessions/session.entity.js';
 import { databases } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -203,10 +205,10 @@ describe.each(await databases())('sessions on %s', (database) => {
     expect([answer.status, answer.body.error?.code]).toEqual([404, 'SESSION_NOT_FOUND']);
   });
 
-  test('a worker that is down: status is the last known and stale, init is 503 and changes nothing', async () => {
+  test('a worker that is down: status is the last known and stale, not connected; init is 503 and changes nothing', async () => {
     await core.worker.die();
     try {
-      expect(await core.session()).toMatchObject({ status: 'connected', stale: true });
+      expect(await core.session()).toMatchObject({ status: 'connected', stale: true, isConnected: false });
       const answer = await core.post('/sessions/second/connect', {});
       expect([answer.status, answer.body.error?.code]).toEqual([503, 'WORKER_UNAVAILABLE']);
       const { status, desired } = (await core.get('/sessions/second')).body.data as SessionResource;
@@ -216,6 +218,20 @@ describe.each(await databases())('sessions on %s', (database) => {
       await core.worker.rise();
     }
   });
+});
+
+test('a list shows a session as stale, and not as connected, once the lease of its worker has run out', () => {
+  const ago = (ms: number): Date => new Date(Date.now() - ms);
+  const row = { status: 'connected', leaseExpiresAt: ago(-5_000), createdAt: ago(9_000), updatedAt: ago(9_000) } as Session;
+  const shown = (more: Partial<Session>): boolean[] => {
+    const { stale, isConnected } = presentSession({ ...row, ...more });
+    return [stale, isConnected];
+  };
+  expect(shown({})).toEqual([false, true]);
+  expect(shown({ leaseExpiresAt: ago(1) })).toEqual([true, false]);
+  expect(shown({ leaseExpiresAt: ago(1), status: 'qr_pending' })).toEqual([true, false]);
+  expect(shown({ leaseExpiresAt: ago(1), status: 'disconnected' })).toEqual([false, false]);
+  expect(shown({ leaseExpiresAt: null, status: 'suspended' })).toEqual([false, false]);
 });
 
 describe.each(await databases())('leases on %s', (database) => {

@@ -13,10 +13,14 @@ export const reasonOf = (session: Session) =>
       }
     : null;
 
+/**
+ * `stale`: the worker was not heard, and `status` is what was known last. `isConnected` is a fact of now, so a stale session does not have it: a
+ * program that looks at it alone must not take the state from before a crash for the present one.
+ */
 const base = (session: Session, stale: boolean) => ({
   name: session.name,
   status: session.status,
-  isConnected: session.status === 'connected',
+  isConnected: session.status === 'connected' && !stale,
   desired: session.desired,
   reason: reasonOf(session),
   phoneNumber: session.phoneNumber,
@@ -47,10 +51,14 @@ function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session,
   return Math.min(100, Math.round(((connectedMs + present) / life) * 1_000) / 10);
 }
 
+/** A worker renews the lease with each heartbeat. One that ran out means that nobody has been heard, not yet that the session is lost. */
+const isUnheard = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
+  !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
+
 export function presentSession(session: Session): SessionResource {
   return {
     id: session.id,
-    ...base(session, false),
+    ...base(session, isUnheard(session, Date.now())),
     isDefault: session.isDefault,
     deviceName: session.deviceName,
     workerId: session.workerId,
