@@ -3,12 +3,12 @@ import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { programs } from './lib/paths.mjs';
 import { statusOf } from './lib/readiness.mjs';
-import { ensureSecrets, readSecrets } from './lib/secrets.mjs';
+import { ensureSecrets, makeMountedFolder, readSecrets } from './lib/secrets.mjs';
 import { Problem, showProblem } from './lib/terminal.mjs';
 
 /**
- * The first program of both images: `container.mjs backend`, `container.mjs worker`, `container.mjs health <url>`.
- * The service key lives in a volume that both containers have, and the backend alone may write; the other secrets live beside
+ * The first program of both images: `container.mjs backend`, `container.mjs worker`, `container.mjs health <url>`, and
+ * `container.mjs reset-admin [e-mail]` beside a running backend, for a new one-time password. The service key lives in a volume that both containers have, and the backend alone may write; the other secrets live beside
  * the backend's data and never reach the container that has the browser.
  */
 const [role, url] = process.argv.slice(2);
@@ -25,11 +25,16 @@ try {
     const status = await statusOf(url, 4000);
     process.exit(status >= 200 && status < 300 ? 0 : 1);
   }
-  if (role === 'backend') {
+  if (role === 'backend' || role === 'reset-admin') {
+    makeMountedFolder(dataDir);
+    makeMountedFolder(keyDir);
+    // The output of a container is kept in logs, where no permanent key may be.
+    process.env.SHOW_FIRST_API_KEY = 'false';
     setMissing(ensureSecrets(keyDir, ['SERVICE_API_KEY']).secrets);
     // The backend reads this file by itself as well, and wants it whole; the service key in it is not used.
     setMissing(ensureSecrets(dataDir).secrets);
   } else if (role === 'worker') {
+    makeMountedFolder(dataDir);
     if (existsSync(keyDir)) setMissing(readSecrets(keyDir) ?? {});
     if (!process.env.SERVICE_API_KEY) {
       throw new Problem(
@@ -38,8 +43,9 @@ try {
       );
     }
   } else {
-    throw new Problem(`container.mjs does not know the role ${role}.`, 'Use backend, worker or health.');
+    throw new Problem(`container.mjs does not know the role ${role}.`, 'Use backend, worker, reset-admin or health.');
   }
+  if (role === 'reset-admin') process.argv.splice(2, 1);
   await import(pathToFileURL(programs[role]).href);
 } catch (error) {
   showProblem(error);

@@ -43,6 +43,7 @@ import { createLog, type Log } from './lib/log.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
+import { closeDataFolder } from './lib/private-files.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
 import { createMedia } from './media/media.js';
@@ -109,6 +110,7 @@ export async function startBackend(
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
   const log = over.log ?? createLog(config.LOG_LEVEL);
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
+  closeDataFolder(config.dataDir);
   const database = await openDatabase(config.database);
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
 
@@ -292,7 +294,7 @@ export async function startBackend(
     redis: config.REDIS_URL ? windows.isShared : null,
     workers: async () => ({ known: (await placement.known()).length, alive: (await placement.alive()).length }),
   });
-  mountDocuments(http.app, () => http.publicRoutes);
+  mountDocuments(http.app, () => http.publicRoutes, config.PUBLIC_URL);
   const panelVerbs = createPanelVerbs({
     database,
     clock,

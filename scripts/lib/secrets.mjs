@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import {
+  accessSync,
   chmodSync,
   closeSync,
+  constants,
   fsyncSync,
   linkSync,
   mkdirSync,
@@ -47,6 +49,24 @@ export function makePrivateFolder(folder) {
   }
 }
 
+/**
+ * Makes sure that this user can write to a folder that somebody else may have made: a volume or a bind mount. Our own folder is closed to others;
+ * one that belongs to another user (a volume with a group for its pods, for example) can only be used as it is.
+ */
+export function makeMountedFolder(folder) {
+  const me = process.getuid?.() ?? -1;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (statSync(folder).uid === me) chmodSync(folder, 0o700);
+    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new Problem(
+      `The folder ${folder} cannot be used by this user (id ${me}): ${error.message}`,
+      `Give it to this user: chown -R ${me}:${process.getgid?.() ?? me} the folder or volume that is mounted there.`,
+    );
+  }
+}
+
 /** The stored secrets, or null when there is no file yet. A file that cannot be understood is never replaced: it may hold the only key. */
 export function readSecrets(folder) {
   const file = secretsFile(folder);
@@ -81,7 +101,7 @@ export function ensureSecrets(folder, wanted = secretNames) {
   const secrets = { ...stored, ...Object.fromEntries(missing.map((name) => [name, recipes[name]()])) };
   const file = secretsFile(folder);
   const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.new`;
-  const handle = openSync(draft, 'wx', 0o600);
+  const handle = openDraft(draft, folder);
   try {
     writeFileSync(handle, `${JSON.stringify(secrets, null, 2)}\n`);
     fsyncSync(handle);
@@ -96,6 +116,18 @@ export function ensureSecrets(folder, wanted = secretNames) {
     rmSync(draft, { force: true });
   }
   return { secrets, made: missing };
+}
+
+/** A folder that was made by another user (a bind mount of a container, for example) is the usual reason for a refusal. */
+function openDraft(draft, folder) {
+  try {
+    return openSync(draft, 'wx', 0o600);
+  } catch (error) {
+    throw new Problem(
+      `The secrets cannot be written to ${folder}: ${error.message}`,
+      `Give this user (id ${process.getuid?.() ?? '?'}) the folder: chown -R ${process.getuid?.() ?? 'USER'} "${folder}"; or name another one with DATA_DIR.`,
+    );
+  }
 }
 
 /** False when somebody else's file was there first. Where the disk knows no hard links, renaming has to do. */

@@ -3,12 +3,14 @@ import { armFailPoints } from '@chasqui/shared/fail-point';
 import { startWorker } from './app.js';
 import { readConfig, type WorkerConfig } from './config.js';
 import { errorFields } from './log.js';
-import { LockHeldError } from './sessions/profile-lock.js';
+import { LockHeldError, LockUnavailableError } from './sessions/profile-lock.js';
 
 /** How long an orderly stop may take before the process goes all the same. */
 const stopWithinMs = 30_000;
 
 armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
+// Every file that this process and its browsers create is for their own user only, also in a folder that others may enter.
+process.umask(0o077);
 
 function configOrExit(): WorkerConfig {
   try {
@@ -23,10 +25,13 @@ function configOrExit(): WorkerConfig {
 // The worker's timers do not keep a process alive, and until it listens nothing else does.
 const awake = setInterval(() => undefined, 1_000);
 const worker = await startWorker(configOrExit()).catch((error: unknown) => {
+  if (error instanceof LockUnavailableError) {
+    process.stderr.write(`${error.message}\n`);
+    return process.exit(1);
+  }
   if (!(error instanceof LockHeldError)) throw error;
-  process.stderr.write(
-    `Another worker (process ${error.holder.pid} on ${error.holder.host}) uses this DATA_DIR. Stop it, or give this one a DATA_DIR of its own.\n`,
-  );
+  const owner = error.holder ? ` (process ${error.holder.pid} on ${error.holder.host})` : '';
+  process.stderr.write(`Another worker${owner} uses this DATA_DIR. Stop it, or give this one a DATA_DIR of its own.\n`);
   return process.exit(1);
 });
 

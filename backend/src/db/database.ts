@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { dirname } from 'node:path';
 import { mkdirSync } from 'node:fs';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { ensurePrivateFile } from '../lib/private-files.js';
 import { entities } from './entities.js';
 import { migrations } from './migrations/index.js';
 import { createTurn, type Turn } from './turn.js';
@@ -29,7 +30,10 @@ export type DatabaseLocation = { file: string } | { url: string; schema?: string
  */
 export async function openDatabase(location: DatabaseLocation): Promise<Database> {
   const dialect = 'file' in location ? 'sqlite' : 'postgres';
-  if ('file' in location) mkdirSync(dirname(location.file), { recursive: true, mode: 0o700 });
+  if ('file' in location) {
+    mkdirSync(dirname(location.file), { recursive: true, mode: 0o700 });
+    ensurePrivateFile(location.file);
+  }
   const writer = await new DataSource(writerOptions(location)).initialize();
   await writer.runMigrations({ transaction: 'each' });
   if (dialect === 'sqlite') await assertDurable(writer);

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { fileProblem, StartProblem } from './start-problem.js';
 
 const secrets = z.object({
   SERVICE_API_KEY: z.string(),
@@ -13,10 +14,24 @@ export type Secrets = z.infer<typeof secrets>;
 
 /**
  * The secrets of this installation, made once under DATA_DIR in the same form as the start script makes them. Linked into place, so
- * that of two processes one wins and both read the same, and a crash leaves a whole file or none.
+ * that of two processes one wins and both read the same, and a crash leaves a whole file or none. Throws a `StartProblem` when the folder or the
+ * file cannot be used.
  */
 export function ensureSecrets(dataDir: string): Secrets {
   const file = join(dataDir, 'secrets.json');
+  try {
+    makeSecrets(dataDir, file);
+    return secrets.parse(JSON.parse(readFileSync(file, 'utf8')));
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof z.ZodError)
+      throw new StartProblem(
+        `${file} is damaged. It holds the keys of what is stored encrypted, so it is not replaced. Restore it from a backup.`,
+      );
+    throw fileProblem(error, 'The data folder', dataDir);
+  }
+}
+
+function makeSecrets(dataDir: string, file: string): void {
   if (!existsSync(file)) {
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     const random = (): string => randomBytes(32).toString('base64url');
@@ -39,5 +54,4 @@ export function ensureSecrets(dataDir: string): Secrets {
       rmSync(draft, { force: true });
     }
   }
-  return secrets.parse(JSON.parse(readFileSync(file, 'utf8')));
 }

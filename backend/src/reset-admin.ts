@@ -1,0 +1,30 @@
+import { SettingsError } from '@chasqui/shared';
+import { resetAdmin } from './accounts/reset-admin.js';
+import { readConfig } from './config.js';
+import { openDatabase } from './db/database.js';
+import { systemClock } from './lib/clock.js';
+import { StartProblem } from './lib/start-problem.js';
+
+/**
+ * `node dist/reset-admin.js [e-mail or user name]`: prints a new one-time password of an admin. Reads the same settings as the backend, which
+ * may run meanwhile. Started by `npm run reset-admin` and by `container.mjs reset-admin`.
+ */
+process.umask(0o077);
+try {
+  const config = readConfig(process.env, process.cwd());
+  const database = await openDatabase(config.database);
+  try {
+    const { email, username, password } = await resetAdmin({ database, clock: systemClock }, process.argv[2] ?? null);
+    process.stdout.write(
+      `New one-time password of ${username} (${email}): ${password}\nSign in to the panel with it and choose another one. Keys are made there, too.\n`,
+    );
+  } finally {
+    await database.close();
+  }
+} catch (error) {
+  const isForPeople = error instanceof StartProblem || error instanceof SettingsError;
+  process.stderr.write(
+    `${isForPeople ? error.message : `The password was not changed: ${String((error as Error).stack ?? error)}`}\n`,
+  );
+  process.exitCode = 1;
+}
