@@ -10,6 +10,11 @@ import { Problem, say, showProblem } from './lib/terminal.mjs';
  * Used by the images. It removes the packages that only building and testing need from this working copy, so run it in one that is thrown away.
  */
 const [service, target] = process.argv.slice(2);
+
+/** Leaves out what no program reads: source maps and type declarations of packages, and the compiler that comes as a peer of some. */
+const isNeeded = (path) =>
+  !/node_modules.*\.(map|d\.[cm]?ts)$/.test(path) && !/node_modules[\\/]\.pnpm[\\/]typescript@/.test(path);
+
 try {
   if (!['backend', 'whatsapp-service'].includes(service) || !target) {
     throw new Problem('Which service, and where to?', 'Example: node scripts/deploy.mjs backend /out');
@@ -25,7 +30,7 @@ try {
   for (const part of parts) {
     // Links stay as they are: pnpm's point from package to package inside the same tree.
     if (existsSync(join(root, part)))
-      cpSync(join(root, part), join(resolve(target), part), { recursive: true, verbatimSymlinks: true });
+      cpSync(join(root, part), join(resolve(target), part), { recursive: true, verbatimSymlinks: true, filter: isNeeded });
   }
   say(`${service} is in ${resolve(target)}.`);
 } catch (error) {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { aptInstall, findOnPath, mayUseApt, npmCommand, runCommand } from './command.mjs';
 import { fingerprint, stamp } from './fingerprint.mjs';
@@ -48,18 +48,22 @@ export async function installForProduction(service) {
 async function getPnpm() {
   const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const version = /^pnpm@([^+]+)/.exec(packageManager)[1];
-  const home = join(cacheDir, 'tools/node_modules/pnpm');
+  const tools = join(cacheDir, 'tools');
+  const home = join(tools, 'node_modules/pnpm');
   const installed = () =>
     existsSync(join(home, 'package.json')) && JSON.parse(readFileSync(join(home, 'package.json'), 'utf8')).version;
   if (installed() !== version) {
     await step(`Getting pnpm ${version}`, async () => {
       const [command, ...npm] = npmCommand();
-      const tools = join(cacheDir, 'tools');
-      const result = await runCommand(
-        command,
-        [...npm, 'install', '--prefix', tools, '--no-save', '--no-audit', '--no-fund', `pnpm@${version}`],
-        { cwd: root, env: withoutNpmSettings(), timeoutMs: 5 * 60_000 },
-      );
+      // A package.json makes it npm's project. `--prefix` would do the same, but would also look for the machine-wide npmrc (its registry,
+      // proxy or CA) below that folder.
+      mkdirSync(tools, { recursive: true });
+      writeFileSync(join(tools, 'package.json'), '{ "private": true }\n');
+      const result = await runCommand(command, [...npm, 'install', '--no-save', '--no-audit', '--no-fund', `pnpm@${version}`], {
+        cwd: tools,
+        env: withoutNpmSettings(),
+        timeoutMs: 5 * 60_000,
+      });
       if (result.code !== 0 || installed() !== version) {
         throw new Problem(
           `pnpm ${version} could not be fetched with npm:\n${tail(result.output)}`,
