@@ -195,12 +195,15 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
     const head = async () => (await core.get('/events?limit=1')).body.meta!['latestCursor'] as string;
 
     test('tells what happens from now on, the same as the log', async () => {
+      const before = await head();
       const stream = await reader();
       const begin = stream.cursor;
-      expect(begin).toBe(await head());
+      // Cursors have one length, so their texts sort as they do. What was committed meanwhile may lie between the two.
+      expect(begin! >= before).toBe(true);
       await core.send('hello');
       await eventually('it to be told', async () => stream.events.some(({ type }) => type === 'message.sent'));
-      expect(stream.events).toEqual(listOf(await core.get(`/events?after=${begin}`)));
+      const told = stream.events.length;
+      expect(stream.events.slice(0, told)).toEqual(listOf(await core.get(`/events?after=${begin}`)).slice(0, told));
     });
 
     test('resumes behind a cursor, and refuses none that it has', async () => {
@@ -499,7 +502,7 @@ describe('the WebSocket', () => {
   let second: Rig;
   beforeAll(async () => {
     first = await startCore({ database: 'postgres' });
-    second = await startRig({ settings: { DATABASE_URL: first.rig.databaseUrl! } });
+    second = await startRig({ settings: { DATABASE_URL: first.rig.databaseUrl!, SEND_WAIT_MS: '20000' } });
   });
   afterAll(async () => {
     await second?.close();
