@@ -52,5 +52,5 @@ export default {
       testMatch: ['**/*.browser.test.ts', '**/*.e2e.test.ts'],
     },
   ],
-  testTimeout: 30_000,
+  testTimeout: 60_000,
 };

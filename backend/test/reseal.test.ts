@@ -52,7 +52,7 @@ test('a new key in front seals anew what the old one has sealed: afterwards the 
   const sealed = async (): Promise<string[]> => {
     const query = async (sql: string): Promise<string[]> =>
       (await rig!.database.reader.query<{ text: string | null }[]>(sql)).flatMap(({ text }) => text ?? []);
-    const files = (await filesUnder(dataDir)).filter((file) => file.includes('/media/'));
+    const files = (await filesUnder(dataDir)).filter((file) => file.includes('/media/') && !file.endsWith('.part'));
     return [
       ...(await query('SELECT secret AS text FROM webhooks')),
       ...(await query('SELECT "oldSecret" AS text FROM webhooks')),

@@ -211,7 +211,7 @@ async function ready(child: ChildProcess, url: string, lastWords: () => string):
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | null | undefined | false>,
-  withinMs = 20_000,
+  withinMs = 40_000,
 ): Promise<T> {
   for (const until = Date.now() + withinMs; Date.now() < until; await sleep(50)) {
     const found = await probe();

@@ -60,7 +60,11 @@ function pass(file: string, name: FailPoint): void {
   counted = { id: order.id, passes: counted.id === order.id ? counted.passes + 1 : 1 };
   if (counted.passes !== order.pass) return;
   // Renamed before the kill: whoever comes back must not find the same order again.
-  renameSync(file, `${file}.hit`);
+  try {
+    renameSync(file, `${file}.hit`);
+  } catch {
+    return; // Another process passed the same point at this moment.
+  }
   for (const victim of order.victims) kill(victim === 'self' ? process.pid : victim);
 }
 

@@ -7,6 +7,7 @@ import { mutants, mutated, type MutantName } from './mutants.js';
 import { type Case, casesOf, ordinary, special, victims, type Victim } from './plan.js';
 import { openRig, type DatabaseKind, type Rig } from './rig.js';
 import { play } from './scenario.js';
+import { killOneOfTwo } from './two-backends.js';
 import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
 /**
@@ -121,6 +122,20 @@ async function specials(
   }
 }
 
+/** Every point in one run, with two backends: whichever passes it dies while the other one goes on. */
+async function twoBackends(points: readonly FailPoint[], seeds: readonly number[], outcome: Outcome): Promise<void> {
+  for (const seed of seeds) {
+    const id = `postgres ${seed}-one_of_two_backends`;
+    const { verdict, notHit } = await killOneOfTwo(points, seed).catch((error: Error) => ({
+      verdict: { ...nothing(), stuck: [error.message] },
+      notHit: [] as FailPoint[],
+    }));
+    say(`${isClean(verdict) ? 'ok  ' : 'FAIL'} ${id}${notHit.length > 0 ? `, not passed: ${notHit.join(', ')}` : ''}`);
+    note(id, verdict, outcome);
+    outcome.runs += 1;
+  }
+}
+
 function list<T extends string>(text: string | undefined, all: readonly T[]): T[] {
   const wanted = text?.split(',') ?? [...all];
   const unknown = wanted.filter((name) => !(all as readonly string[]).includes(name));
@@ -149,6 +164,8 @@ async function main(): Promise<number> {
     const all = seeds.flatMap((seed) => casesOf(seed, points, whom));
     const plans = values.short ? inTurn(all) : all;
     if (plans.length > 0) await matrix(database, plans, outcome, more);
+    if (database === 'postgres' && points.length > 0 && !mutant)
+      await twoBackends(points, values.short ? seeds.slice(0, 1) : seeds, outcome);
     const others = wanted.filter((point) => special.includes(point));
     if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome);
   }

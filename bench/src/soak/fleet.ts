@@ -62,7 +62,12 @@ const settings = {
 };
 
 /** `backends` and `workers` as built processes, on one database, behind a balancer; whatever dies is started again. */
-export async function openFleet(database: DatabaseKind, backends: number, workers: number): Promise<Fleet> {
+export async function openFleet(
+  database: DatabaseKind,
+  backends: number,
+  workers: number,
+  more: Record<string, string> = {},
+): Promise<Fleet> {
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-soak-'));
   const simulator = await startSimulator({});
   const own = database === 'postgres' ? await ownDatabase() : null;
@@ -88,7 +93,7 @@ export async function openFleet(database: DatabaseKind, backends: number, worker
         workerPort: part === 'worker' ? port : ports.worker[0]!,
         browserArgs: simulator.browserArgs,
         options: {
-          settings: { ...settings, WORKER_URLS: workerUrls, BACKEND_URL: balancer.url },
+          settings: { ...settings, ...more, WORKER_URLS: workerUrls, BACKEND_URL: balancer.url },
           ...(own ? { databaseUrl: line ? throughProxy(own.url, line.url) : own.url } : {}),
         },
       }),

@@ -73,7 +73,7 @@ describe('a start that cannot be', () => {
     const args = [`--host-resolver-rules=MAP *.whatsapp.com:443 127.0.0.1:${port}`];
     const before = Date.now();
     expect((await reasonOf(launch({ args, loadTimeoutMs: 1500 }))).reason).toBe('PAGE_LOAD_TIMEOUT');
-    expect(Date.now() - before).toBeLessThan(8000);
+    expect(Date.now() - before).toBeLessThan(20_000);
     expect(left()).toEqual([]);
     silent.close();
   }, 30_000);
@@ -116,7 +116,7 @@ describe('a browser that runs', () => {
     const { session, signals } = await rig.launch();
     await signal(signals, 'qr');
     const ms = performance.now() - before;
-    expect(ms).toBeLessThan(4000); // Machines are noisy: the figure is for reading.
+    expect(ms).toBeLessThan(20_000); // A code expires after 20 s. The usual figure, about a second, is for reading.
     const names = (await session.pids()).map((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0'));
     expect(names.filter(([name]) => !/\bsh$/.test(name!)).length).toBe(2);
     expect((await stat(join(rig.dir, 'session-test'))).isDirectory()).toBe(true);

@@ -1,0 +1,55 @@
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { FailPoint } from '@chasqui/shared/fail-point';
+import { linkPhone, openFleet } from '../soak/fleet.js';
+import { judge } from '../soak/judge.js';
+import { ana, startLoad } from '../soak/load.js';
+import { openSink } from '../soak/sinks.js';
+import { eventually } from '../stack.js';
+import type { Verdict } from './judge.js';
+import { randomOf } from './plan.js';
+
+/** Points that are passed only after a crash of another kind, or by requests that this load does not make. */
+const rare: readonly FailPoint[] = ['lookup.heard'];
+const hitWithinMs = 20_000;
+
+/**
+ * Two backends on one PostgreSQL database and a worker behind them, under load. At each fail point whichever process passes it kills itself,
+ * one point after the other, while the rest goes on. Judged once, when everything has come to rest.
+ */
+export async function killOneOfTwo(
+  points: readonly FailPoint[],
+  seed: number,
+): Promise<{ verdict: Verdict; notHit: FailPoint[] }> {
+  const folder = await mkdtemp(join(tmpdir(), 'chasqui-two-'));
+  const orders = join(folder, 'order.json');
+  const fleet = await openFleet('postgres', 2, 1, { CHASQUI_FAIL_POINTS: orders });
+  const random = randomOf(seed);
+  const sink = await openSink({ failing: 0, random: randomOf(seed + 1) });
+  const notHit: FailPoint[] = [];
+  try {
+    await fleet.simulator.client.createAccount({ phone: ana, name: 'Ana' });
+    const phones = ['5511988887711', '5511988887712'].map((phone, index) => ({ name: `two-${index}`, phone }));
+    for (const { name, phone } of phones) await linkPhone(fleet, name, phone);
+    await fleet.api('POST', '/webhooks', { url: sink.url, events: ['*'] });
+    const load = startLoad(fleet, phones, random, 4);
+    for (const point of points.filter((one) => !rare.includes(one))) {
+      rmSync(`${orders}.hit`, { force: true });
+      const order = { id: `two-${seed}-${point}`, point, pass: 1 + Math.floor(random() * 3), victims: ['self'] };
+      // Whole or not at all: a process that looks meanwhile must not see half of it.
+      writeFileSync(`${orders}.new`, JSON.stringify(order));
+      renameSync(`${orders}.new`, orders);
+      await eventually('the kill', async () => existsSync(`${orders}.hit`), hitWithinMs).catch(() => notHit.push(point));
+      rmSync(orders, { force: true });
+      await eventually('all processes to run again', async () => fleet.members.every((member) => member.isUp()), 60_000);
+    }
+    await load.stop();
+    return { verdict: await judge(fleet, load.asked, [{ name: 'sound', sink }]), notHit };
+  } finally {
+    sink.close();
+    await fleet.close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
