@@ -128,6 +128,23 @@ test.each([
   }
 });
 
+test('an uncertain message whose lookup, grace time and connection lie two hours ahead is looked up within its grace time', async () => {
+  const world = createWorld();
+  const ahead = new Date(Date.now() + 2 * hourMs);
+  const sessionId = await makeSession(database, accountId, {}, { connectedAt: ahead });
+  const [id] = await queue(database, sessionId, [0]);
+  await database.write.run((tx) =>
+    updateRows(tx, Message, { id: id! }, { status: 'uncertain', nextAttemptAt: ahead, leaseExpiresAt: ahead }),
+  );
+  const dispatcher = startDispatcher({ database, world, times: { graceMs: 100 } });
+  try {
+    await eventually('it to be sent', async () => (await statusesOf(database, sessionId))[id!] === 'sent', 8_000);
+    expect(world.left).toHaveLength(1);
+  } finally {
+    await dispatcher.stop();
+  }
+});
+
 test('messages leave in the order of acceptance of a queue that was filled before and after the clock was set back', async () => {
   let offset = 2 * hourMs;
   const core = await startCore({

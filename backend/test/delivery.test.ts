@@ -259,7 +259,7 @@ describe.each(await databases())('delivery on %s', (database) => {
   test('the pace holds a stream, lets a single message go at once, and never holds another chat for one', async () => {
     const pace = (pacing: Record<string, unknown>) =>
       core.rig.call('PUT', '/sessions/current', { body: { settings: { pacing } } });
-    await pace({ perMinute: 3, chatGapMs: 400, jitterMs: 0 });
+    await pace({ perMinute: 3, chatGapMs: 2_500, jitterMs: 0 });
     const [a, b] = ['5511999990011', '5511999990012'];
     expect((await core.send('a1', { recipient: a })).status).toBe(200);
     const second = await sendAsync('a2', { recipient: a });

@@ -246,20 +246,26 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
   }, 20_000);
 
   test('a Redis that answers with errors only, such as a replica, is not counted as shared', async () => {
-    // Speaks just enough of the protocol: every command gets an error, the handshake included.
+    // Speaks just enough of the protocol: every script gets an error, as on a replica; all else works.
+    let scripts = 0;
     const lines = new Set<Socket>();
     const server = createServer((socket) => {
       lines.add(socket.on('error', () => undefined));
       socket.on('data', (bytes: Buffer) => {
         const commands = bytes.toString('latin1').match(/\*\d+\r\n\$\d+\r\n(\w+)/g) ?? [];
-        for (const command of commands)
-          socket.write(/EVAL/i.test(command) ? '-READONLY You cannot write against a read only replica.\r\n' : '+OK\r\n');
+        for (const command of commands) {
+          const isScript = /EVAL/i.test(command);
+          scripts += Number(isScript);
+          socket.write(isScript ? '-READONLY You cannot write against a read only replica.\r\n' : '+OK\r\n');
+        }
       });
     }).listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const url = `redis://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const windows = createSharedWindows({ url, clock: systemClock, log: silent });
     for (let i = 0; i < 5; i += 1) expect((await windows.take('x', 2, 60_000)).isAllowed).toBe(i < 2);
+    const before = scripts;
+    await eventually('two more probes', () => Promise.resolve(scripts >= before + 2));
     expect(windows.isShared()).toBe(false);
     await windows.close();
     for (const line of lines) line.destroy();

@@ -36,6 +36,8 @@ export function createWorld() {
     /** Decides instead of `turns` for this message. */
     only: new Map<string, 'throws'>(),
     lookups: [] as string[],
+    /** How long a handover takes. */
+    takesMs: 0,
     atOnce: new Map<string, number>(),
     mostAtOnce: 0,
     wayOut: {
@@ -44,7 +46,7 @@ export function createWorld() {
         world.atOnce.set(session.id, running);
         world.mostAtOnce = Math.max(world.mostAtOnce, running);
         try {
-          await new Promise(setImmediate);
+          await new Promise((resolve) => setTimeout(resolve, world.takesMs));
           return answer(message);
         } finally {
           world.atOnce.set(session.id, (world.atOnce.get(session.id) ?? 1) - 1);
