@@ -382,7 +382,7 @@ describe.each(await databases())('requests on %s', (database) => {
       await foreign.query('LOCK TABLE event_counters IN ACCESS EXCLUSIVE MODE');
       return async () => void (await foreign.query('ROLLBACK'));
     }
-    const file = new Sqlite(join(core.rig.dataDir, 'backend.sqlite'));
+    const file = new Sqlite(join(core.rig.dataDir, 'chasqui.sqlite'), { fileMustExist: true });
     file.exec('BEGIN IMMEDIATE');
     return async () => {
       file.exec('ROLLBACK');
