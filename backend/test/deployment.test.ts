@@ -295,6 +295,6 @@ describe('the first start', () => {
     const { output, code } = await run([program, role], { SERVICE_API_KEY: randomBytes(32).toString('hex'), ...env });
     expect(code).toBe(1);
     expect(output).toMatch(/cannot be (used|locked)[^]*(chown|Give this user|Put DATA_DIR)/);
-    expect(output).not.toMatch(/\n\s+at /);
+    expect(output).not.toMatch(/\n {4}at /);
   });
 });

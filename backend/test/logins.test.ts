@@ -66,9 +66,7 @@ test('the part of an address that counts: an IPv4 address in any form, a network
     ['unknown', 'unknown'],
   ];
   for (const [address, counted] of forms) expect([address, countedAddress(address)]).toEqual([address, counted]);
-  fc.assert(
-    fc.property(fc.ipV6(), (address) => /^([0-9a-f:]+::\/64|[\d.]+|::[0-9a-f]*|[0:]+[0-9a-f]*)$/.test(countedAddress(address))),
-  );
+  fc.assert(fc.property(fc.ipV6(), (address) => /^([0-9a-f:]+(::\/64)?|[\d.]+)$/.test(countedAddress(address))));
   fc.assert(fc.property(fc.string(), (text) => typeof countedAddress(text) === 'string'));
 });
 

@@ -71,7 +71,9 @@ function httpUrl(text: string, allowPath: boolean): string | null {
   if (!url || !/^https?:\/\//i.test(text) || !/^https?:$/.test(url.protocol) || !isHost(url.hostname)) return null;
   if (url.username || url.password || url.search || url.hash || /[?#]/.test(text)) return null;
   if (url.pathname !== '/' && !allowPath) return null;
-  return `${url.origin}${url.pathname}`.replace(/\/+$/, '');
+  let path = url.pathname;
+  while (path.endsWith('/')) path = path.slice(0, -1);
+  return `${url.origin}${path}`;
 }
 /** Without a slash at the end, so that a path can be appended. */
 export const serviceUrl: Canonical = (text) => httpUrl(text, true);
