@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Presence } from '../db/presence.js';
 import { errorFields } from '../lib/log.js';
 import { leaseMs, type Backlog } from './deliveries.js';
@@ -60,6 +61,8 @@ export function createWebhookDispatcher(
   const memories = new Map<string, EndpointMemory>();
   const timers = new Map<string, { timer: NodeJS.Timeout; at: number }>();
   const abort = new AbortController();
+  // Each attempt listens to it, of all endpoints together.
+  setMaxListeners(0, abort.signal);
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let polling: Promise<void> = Promise.resolve();
