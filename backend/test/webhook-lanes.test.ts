@@ -338,4 +338,149 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect((await told())[1]).toMatchObject({ isBehind: false, waiting: 0, oldestAt: null });
     expect((await lanes.row(id)).behindSince).toBeNull();
   }, 60_000);
+
+  /** Deliveries that wait behind what a test looks at, without events: they must not be sent. */
+  const fill = (id: string, session: string, count: number) => {
+    const now = Date.now();
+    return lanes.database.write.run((tx) =>
+      runStatement(
+        tx.manager,
+        `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count})
+        INSERT INTO webhook_deliveries (id, "webhookId", "accountId", "sessionId", "eventCursor", "eventId", type, status, attempts, "nextAttemptAt", "waitMs", "createdAt")
+        SELECT 'fill-' || i, ?, 'account-1', ?, 1000 + i, 'event-' || i, 'session.recycled', 'pending', 0, ${now}, 0, ${now} FROM n`,
+        [id, session],
+      ),
+    );
+  };
+  const moveCursors = (beyond: number) =>
+    lanes.database.write.run((tx) =>
+      runStatement(
+        tx.manager,
+        database === 'postgres'
+          ? `SELECT setval(pg_get_serial_sequence('events', 'cursor'), ${beyond})`
+          : `UPDATE sqlite_sequence SET seq = ${beyond} WHERE name = 'events'`,
+        [],
+      ),
+    );
+
+  test('a session with a long queue that waits for its receiver neither fills the memory nor holds up another one', async () => {
+    let free = (): void => undefined;
+    const gate = new Promise<void>((resolve) => (free = resolve));
+    lanes = await startLanes({ database, receiver: async ({ session }) => (session === 'long' && (await gate), {}) });
+    await lanes.webhook();
+    const quiet = lanes.backend();
+    await quiet.dispatcher.stop();
+    await lanes.emit(quiet, 'long', numbers(500));
+    await lanes.emit(quiet, 'other', numbers(3));
+    lanes.backend();
+    await eventually('the other session', async () => lanes.taken.get('other')?.length === 3);
+    expect(lanes.taken.get('other')).toEqual(numbers(3));
+    const rows = await lanes.rows();
+    expect(rows.filter(({ status }) => status === 'sending').length).toBeLessThan(300);
+    free();
+    // Beyond what was claimed at first.
+    await eventually('the long queue to go on', async () => (lanes.taken.get('long')?.length ?? 0) > 200);
+    expect(lanes.taken.get('long')!.slice(0, 200)).toEqual(numbers(200));
+  }, 60_000);
+
+  test('more than 20,000 events behind one that fails do not hide the events of another session', async () => {
+    lanes = await startLanes({
+      database,
+      delays: [30_000],
+      receiver: ({ session }) => (session === 'long' ? { statusCode: 500 } : {}),
+    });
+    const id = await lanes.webhook();
+    const backend = lanes.backend();
+    await lanes.emit(backend, 'long', [0]);
+    await eventually('the failure', async () => (await lanes.rows())[0]!.attempts === 1);
+    await fill(id, 'long', 20_500);
+    await moveCursors(50_000);
+    await lanes.emit(backend, 'other', numbers(3));
+    await eventually('the other session', async () => lanes.taken.get('other')?.length === 3);
+  }, 60_000);
+
+  test('a delivery that cannot be built waits for its next attempt, however long that is', async () => {
+    lanes = await startLanes({ database, delays: [100_001, 100_001] });
+    await lanes.webhook();
+    const backend = lanes.backend({
+      open() {
+        throw new Error('no key');
+      },
+    });
+    await lanes.emit(backend, 's1', [0]);
+    const [row] = await eventually('the attempt', async () => {
+      const rows = await lanes.rows();
+      return rows[0]!.status === 'pending' && rows[0]!.attempts > 0 ? rows : null;
+    });
+    expect(row).toMatchObject({ attempts: 1, error: 'NOT_BUILT' });
+    expect(lanes.lines.filter((line) => line.includes('could not be written'))).toEqual([]);
+  });
+
+  test('an endpoint that is changed, switched off or deleted gets no more of what was claimed under its old form', async () => {
+    lanes = await startLanes({ database, receiver: async () => (await sleep(25), {}) });
+    const id = await lanes.webhook();
+    const backend = lanes.backend();
+    const change = (fields: string) =>
+      lanes.database.write.run((tx) => runStatement(tx.manager, `UPDATE webhooks SET ${fields} WHERE id = ?`, [id]));
+    await lanes.emit(backend, 's1', numbers(400));
+    await eventually('some', async () => lanes.arrivals.length > 2);
+    await change(`url = 'https://receiver.example/moved', "updatedAt" = "updatedAt" + 1`);
+    await eventually('the new place', async () => lanes.arrivals.at(-1)!.webhookId === 'moved');
+    await change(`"deletedAt" = "createdAt", "isActive" = false, "updatedAt" = "updatedAt" + 1`);
+    const left = await eventually('the rest to be cancelled', async () => {
+      const rows = await lanes.rows();
+      return rows.every(({ status }) => status === 'delivered' || status === 'cancelled') ? rows : null;
+    });
+    expect(left.some(({ status }) => status === 'cancelled')).toBe(true);
+    expect(lanes.arrivals.filter(({ webhookId }) => webhookId === id).length).toBeLessThan(200);
+  });
+
+  test('a clock that is set forward, or days without the program, neither switch an endpoint off nor give deliveries up', async () => {
+    // Nothing in it depends on the database.
+    if (database === 'postgres') return;
+    let moved = 0;
+    let isDown = true;
+    const clock = { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() };
+    lanes = await startLanes({
+      database,
+      clock,
+      delays: [100, 200, 400, 60_000],
+      receiver: () => (isDown ? { statusCode: 500 } : {}),
+    });
+    const id = await lanes.webhook();
+    const backend = lanes.backend();
+    await lanes.emit(backend, 's1', numbers(3));
+    await eventually('a failure', async () => (await lanes.row(id)).failures > 0);
+    moved = 8 * 86_400_000;
+    const before = (await lanes.row(id)).failures;
+    await lanes.emit(backend, 's2', numbers(2));
+    await eventually('more failures', async () => (await lanes.row(id)).failures >= before + 3);
+    expect(await lanes.row(id)).toMatchObject({ isActive: true, disabledReason: null });
+    expect((await lanes.rows()).filter(({ status }) => status === 'failed')).toEqual([]);
+    isDown = false;
+    // Whatever was put a minute away is due then.
+    moved += 120_000;
+    await settled(5, 20_000);
+  }, 40_000);
+
+  test('long events are sent like short ones, in order', async () => {
+    // Nothing in it depends on the database.
+    if (database === 'postgres') return;
+    lanes = await startLanes({ database });
+    await lanes.webhook();
+    const backend = lanes.backend();
+    await lanes.database.write.run(async (tx) => {
+      await backend.events.appendAll(
+        tx,
+        numbers(12).map((memoryMb) => ({
+          accountId: 'account-1',
+          sessionId: 's1',
+          type: 'session.recycled' as const,
+          data: { reason: memoryMb % 3 ? 'short' : 'long'.repeat(5_000), memoryMb },
+        })),
+      );
+    });
+    await settled(12);
+    expect(lanes.taken.get('s1')).toEqual(numbers(12));
+  });
 });

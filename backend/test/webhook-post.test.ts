@@ -205,3 +205,30 @@ test('an abort settles at once and frees the socket', async () => {
   await noSockets();
   close();
 });
+
+test('a connection that the receiver closes just when it is used again is no failure: the request goes over a new one', async () => {
+  let connections = 0;
+  const closing = createServer((socket) => {
+    connections += 1;
+    const isFirst = connections === 1;
+    let requests = 0;
+    socket.on('error', () => undefined);
+    socket.on('data', (bytes) => {
+      if (!bytes.includes('POST ')) return;
+      requests += 1;
+      if (isFirst && requests === 2) socket.resetAndDestroy();
+      else socket.write(ok);
+    });
+  });
+  await new Promise<void>((resolve) => closing.listen(0, '127.0.0.1', resolve));
+  const { post, close } = createPost(createEgress({ allow: ['127.0.0.1/32'] }));
+  const url = `http://127.0.0.1:${(closing.address() as AddressInfo).port}/`;
+  try {
+    for (let n = 0; n < 3; n += 1)
+      expect(await post(url, { headers: {}, body: `${n}`, timeoutMs: 20_000 })).toMatchObject({ statusCode: 200, error: null });
+    expect(connections).toBeGreaterThan(1);
+  } finally {
+    close();
+    await new Promise((resolve) => closing.close(resolve));
+  }
+});

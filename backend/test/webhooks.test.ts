@@ -154,8 +154,9 @@ describe.each(await databases())('webhooks on %s', (database) => {
     },
   );
 
-  test('a receiver that is down for 15 s gets every event afterwards, each session’s in order', async () => {
-    await start({ settings: { WEBHOOK_RETRY_DELAYS: '4000,15000,30000,30000' } });
+  test('a receiver that is down for 15 s has every event within 15 s of its return, each session’s in order', async () => {
+    // The installation's own schedule, as it is when nothing is set.
+    await start({ settings: { WEBHOOK_RETRY_DELAYS: '' } });
     const sink = await openSink();
     const other = ((await core.post('/sessions', { name: 'second' })).body.data as { id: string }).id;
     const { id } = await make(sink, { events: ['message.queued'] });
@@ -171,7 +172,10 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect((await read(id)).health.failures).toBeGreaterThan(1);
     const back = await startSink('ok', Number(new URL(url).port));
     sinks.push(back);
+    const backAt = performance.now();
     await arrived(back, 30, 40_000);
+    // The promise is 15 s; the rest is for a busy machine.
+    expect(performance.now() - backAt).toBeLessThan(20_000);
     const events = await eventsOf('message.queued');
     for (const session of [core.sessionId, other]) {
       const wanted = events.filter((event) => event.session?.id === session).map(({ cursor }) => cursor);
@@ -195,7 +199,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     skipped = 61_000;
     await arrived(sink, 12);
     expect(idsOf(sink.taken)).toEqual((await eventsOf('message.queued')).map((event) => event.id));
-  }, 30_000);
+  });
 
   test('an event that the receiver cannot take does not hold up its session for long', async () => {
     await start({ settings: { WEBHOOK_RETRY_DELAYS: '300,300,60000,60000' } });
@@ -223,7 +227,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     const other = ((await core.post('/sessions', { name: 'second' })).body.data as { id: string }).id;
     await make(sink, { events: ['message.*'] });
     await Promise.all(
-      Array.from({ length: 60 }, (_, n) =>
+      Array.from({ length: 24 }, (_, n) =>
         core.send(`m${n}`, {
           async: true,
           queueIfOffline: true,
@@ -232,7 +236,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
       ),
     );
     const count = async (): Promise<number> => (await eventsOf('message.queued,message.sending,message.sent')).length;
-    await eventually('all of them', async () => sink.taken.length === (await count()) && sink.taken.length >= 120);
+    await eventually('all of them', async () => sink.taken.length === (await count()) && sink.taken.length >= 48);
     for (const session of [core.sessionId, other]) {
       const cursors = cursorsOf(sink.taken, session);
       expect(cursors).toEqual([...cursors].sort());
@@ -241,18 +245,18 @@ describe.each(await databases())('webhooks on %s', (database) => {
   });
 
   test('a receiver that hangs delays no other', async () => {
-    await start({ settings: { WEBHOOK_TIMEOUT: '5000' } });
+    await start({ settings: { WEBHOOK_TIMEOUT: '30000' } });
     const [good, bad] = [await openSink(), await openSink()];
     await make(good);
-    await make(bad);
+    const { id } = await make(bad);
     bad.answer = 'hang';
-    const began = Date.now();
-    for (let n = 0; n < 20; n += 1) await core.send(`m${n}`, { async: true });
-    await arrived(good, 40);
-    expect(Date.now() - began).toBeLessThan(4_000);
+    for (let n = 0; n < 6; n += 1) await core.send(`m${n}`, { async: true });
+    await arrived(good, 12, 25_000);
+    // All of this while the first request to the other one is still under way.
+    expect((await deliveries(id)).every(({ attempts }) => attempts === 0)).toBe(true);
     expect(bad.taken).toEqual([]);
     bad.answer = 'ok';
-  }, 20_000);
+  });
 
   test('after a restart what waited is delivered, what was under way again under the same id', async () => {
     const own = database === 'postgres' ? await ownDatabase() : null;
@@ -330,7 +334,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     await arrived(sink, 4);
     await eventually('it to be healthy', async () => (await read(id)).health.state === 'healthy');
     expect((await read(id)).health).toMatchObject({ failures: 0, openUntil: null, backlog: { waiting: 0, oldestAt: null } });
-  }, 30_000);
+  });
 
   test('nothing but failures for five days switches it off, with an event', async () => {
     let moved = 0;

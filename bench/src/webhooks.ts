@@ -92,6 +92,8 @@ export async function webhooks(line: Line): Promise<void> {
       `${usual.toFixed(2)} → ${hung.toFixed(2)} ms`,
       hung < usual * 1.05,
     );
+    await stack.api('DELETE', `/webhooks/${second.data.id}`);
+    await flaky(stack, line);
   } finally {
     receiver.close();
     other.close();
@@ -152,4 +154,55 @@ async function latency(
   }
   await eventually('all to have come', async () => receiver.delays.length >= 800, 30_000);
   return [...receiver.delays];
+}
+
+/** A receiver that fails 15 % of the time, at 40 events a second over four sessions: whether it keeps up. */
+async function flaky(stack: Stack, line: Line): Promise<void> {
+  const seconds = 20;
+  const perSecond = 40;
+  const delivered = new Set<string>();
+  let attempts = 0;
+  const server = createServer((req, res) => {
+    req.resume().on('end', () => {
+      attempts += 1;
+      const isFailure = Math.random() < 0.15;
+      if (!isFailure) delivered.add(String(req.headers['webhook-id']));
+      res.writeHead(isFailure ? 500 : 204).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const { body: made } = await stack.api<{ id: string }>('POST', '/webhooks', { url, events: ['message.queued'] });
+  const backlogs: number[] = [];
+  try {
+    const { url: backend, path, headers } = send(stack);
+    const began = performance.now();
+    for (let n = 0; n < seconds * perSecond; n += 1) {
+      const waitMs = began + (n * 1_000) / perSecond - performance.now();
+      if (waitMs > 0) await sleep(waitMs);
+      const message = {
+        sessionId: `hook-${n % 4}`,
+        recipient: '5511999990001',
+        message: `flaky ${n}`,
+        async: true,
+        queueIfOffline: true,
+      };
+      const body = JSON.stringify(message);
+      await fetch(backend + path, { method: 'POST', headers: { ...headers, 'content-type': 'application/json' }, body });
+      backlogs.push(n + 1 - delivered.size);
+    }
+    const endedAt = performance.now();
+    await eventually('all to be delivered', async () => delivered.size >= seconds * perSecond, 60_000);
+    const lateMs = Math.round(performance.now() - endedAt);
+    line(
+      `a receiver that fails 15 % of the time, ${perSecond} events a second over 4 sessions`,
+      'keeps up: the last one < 5 s after its event',
+      `${lateMs} ms, backlog p95 ${percentile(backlogs, 0.95)}, ${attempts} attempts`,
+      lateMs < 5_000,
+    );
+  } finally {
+    await stack.api('DELETE', `/webhooks/${made.data.id}`);
+    server.closeAllConnections();
+    server.close();
+  }
 }

@@ -1,13 +1,7 @@
-import { lookup as dnsLookup, type LookupAddress, type LookupAllOptions } from 'node:dns';
 import type { ClientRequest } from 'node:http';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { AppError } from '@chasqui/shared';
-
-export type Resolve = (
-  hostname: string,
-  options: LookupAllOptions,
-  callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
-) => void;
+import { createResolver, type Resolve } from './resolver.js';
 
 // IANA's special-purpose registries: nothing of these is the public internet.
 const closed = new BlockList();
@@ -65,11 +59,11 @@ export type Egress = ReturnType<typeof createEgress>;
  */
 export function createEgress({
   allow,
-  resolve: resolveName = dnsLookup as Resolve,
+  resolve: resolveName = createResolver(),
 }: {
   /** Networks such as `10.0.0.0/8` that are allowed all the same. Throws for what is no network. */
   allow: readonly string[];
-  /** Who turns names into addresses; tests answer as a hostile name server would. */
+  /** Turns names into addresses; tests answer as a hostile name server would. */
   resolve?: Resolve;
 }) {
   const opened = new BlockList();

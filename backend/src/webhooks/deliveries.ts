@@ -46,7 +46,7 @@ const dueSql = `SELECT w.id FROM webhooks w WHERE EXISTS
 const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "nextAttemptAt" = ?, "waitMs" = ?, "leaseOwner" = ?,
   "leaseExpiresAt" = CASE WHEN ? = 'sending' THEN "leaseExpiresAt" END, "statusCode" = ?, error = ?, "finishedAt" = ?
   WHERE id = ? AND status = 'sending' AND "leaseOwner" = ? AND attempts = ?`;
-const repairSql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ? WHERE status = 'pending' AND "nextAttemptAt" > ? + COALESCE("waitMs", 43200000)`;
+const repairSql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ? WHERE status = 'pending' AND "nextAttemptAt" > ? AND "nextAttemptAt" > ? + COALESCE("waitMs", 43200000)`;
 
 const waitingSql = `SELECT COUNT(*) AS waiting FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ?`;
 const oldestSql = `SELECT "createdAt" FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ? ORDER BY "eventCursor" LIMIT 1`;
@@ -54,8 +54,10 @@ const oldestOfEachSql = `SELECT w.id, w."behindSince", (SELECT d."createdAt" FRO
   WHERE d.status = 'pending' AND d."webhookId" = w.id ORDER BY d."eventCursor" LIMIT 1) AS "oldestAt"
   FROM webhooks w WHERE w."isActive" AND w."deletedAt" IS NULL`;
 
-/** As far into the queue deliveries are looked for when some sessions have to be left out. */
-const scanLimit = 20_000;
+/** So many deliveries are looked at in one query when some sessions have to be left out. */
+const scanLimit = 5_000;
+const partEndSql = `SELECT "eventCursor" FROM webhook_deliveries WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ?
+  AND "eventCursor" > ? ORDER BY "eventCursor" LIMIT 1 OFFSET ${scanLimit - 1}`;
 /** As many of the oldest deliveries are looked at for a probe. */
 const probeScan = 200;
 /** After so many failed probes of the oldest events, others are tried as well: perhaps it is the event that cannot be taken. */
@@ -81,13 +83,30 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     );
 
   /** The oldest deliveries that are due, without those of sessions that have to wait. */
-  function claimable({ webhookId, now, limit, without }: ClaimRequest): Promise<WebhookDelivery[]> {
+  async function claimable({ webhookId, now, limit, without }: ClaimRequest): Promise<WebhookDelivery[]> {
     if (without.length === 0) return pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], limit);
     const { condition, parameter } = notAmong(database.reader, 'session', without);
-    const which = `id IN (SELECT id FROM (SELECT id, COALESCE("sessionId", '') AS session, "eventCursor" FROM webhook_deliveries
-      WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ? ORDER BY "eventCursor" LIMIT ${scanLimit}) AS oldest
-      WHERE ${condition} ORDER BY "eventCursor" LIMIT ${limit})`;
-    return pending(which, [webhookId, webhookId, now.getTime(), parameter], limit);
+    const idsSql = `SELECT id FROM (SELECT id, COALESCE("sessionId", '') AS session, "eventCursor" FROM webhook_deliveries
+      WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ? AND "eventCursor" > ?
+      ORDER BY "eventCursor" LIMIT ${scanLimit}) AS oldest WHERE ${condition} ORDER BY "eventCursor" LIMIT ${limit}`;
+    // Part by part, so that a long queue of sessions that wait neither hides the others nor occupies the process.
+    for (let after = -1; ;) {
+      // The rows in a query of their own: PostgreSQL may join a subquery with every delivery that is pending.
+      const { rows: found } = await runStatement(database.reader, idsSql, [webhookId, now.getTime(), after, parameter]);
+      if (found.length > 0) {
+        const ids = among(
+          database.reader,
+          'id',
+          (found as { id: string }[]).map(({ id }) => id),
+        );
+        return readRows(database.reader, WebhookDelivery, `${ids.condition} ORDER BY "eventCursor"`, [ids.parameter]);
+      }
+      const { rows } = await runStatement(database.reader, partEndSql, [webhookId, now.getTime(), after]);
+      const end = (rows as { eventCursor: number | string }[])[0]?.eventCursor;
+      if (end === undefined) return [];
+      after = Number(end);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   }
 
   /** Claims many in one commit: from then on they are this backend's until its lease ends. Null: another backend has the lane. */
@@ -134,17 +153,18 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     });
   }
 
-  /** What is to be told, by cursor. An event that retention took is not there any more. */
-  async function told(deliveries: readonly WebhookDelivery[]): Promise<Map<number, Told>> {
+  /**
+   * The events of deliveries, by cursor. Those that retention removed are not in it; with `maxLength`, neither are those whose data is
+   * longer than so many characters.
+   */
+  async function told(deliveries: readonly WebhookDelivery[], maxLength?: number): Promise<Map<number, Told>> {
     const { condition, parameter } = among(
       database.reader,
       'cursor',
       deliveries.map(({ eventCursor }) => eventCursor),
     );
-    const found = await readRows(database.reader, EventRow, `${condition} AND "accountId" = ?`, [
-      parameter,
-      deliveries[0]!.accountId,
-    ]);
+    const which = `${condition} AND "accountId" = ?${maxLength === undefined ? '' : ` AND LENGTH(data) <= ${maxLength}`}`;
+    const found = await readRows(database.reader, EventRow, which, [parameter, deliveries[0]!.accountId]);
     await learnNames(found);
     return new Map(found.map((row) => [row.cursor, asTold(row)]));
   }
@@ -285,7 +305,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     /** Makes due what lies further ahead than it was put: the clock was set back since. Returns how many. */
     async repairTimes(now: Date): Promise<number> {
       const time = now.getTime();
-      return database.write.run(async (tx) => (await runStatement(tx.manager, repairSql, [time, time])).affected);
+      return database.write.run(async (tx) => (await runStatement(tx.manager, repairSql, [time, time, time])).affected);
     },
     /** How many deliveries of each of these endpoints are not settled, and since when the oldest waits. */
     async backlogOf(webhookIds: readonly string[]): Promise<Map<string, Backlog>> {

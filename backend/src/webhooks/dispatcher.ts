@@ -1,22 +1,15 @@
+import { setMaxListeners } from 'node:events';
 import type { Presence } from '../db/presence.js';
 import { errorFields } from '../lib/log.js';
 import { leaseMs, type Backlog } from './deliveries.js';
-import {
-  createLane,
-  createMemory,
-  leaseMarginMs,
-  runLane,
-  type EndpointMemory,
-  type Lane,
-  type LaneParts,
-  type WebhookOptions,
-} from './lane.js';
+import { createMemory, type EndpointMemory, type Lane, type LaneParts, type WebhookOptions } from './lane-state.js';
+import { createLane, leaseMarginMs, runLane } from './lane.js';
 import type { Told } from './payload.js';
 import type { Posted } from './post.js';
 import { requestOf } from './request.js';
 import type { Webhook } from './webhook.entity.js';
 
-export type { WebhookOptions } from './lane.js';
+export type { WebhookOptions } from './lane-state.js';
 
 export interface WebhookDispatcher {
   /** There is something to send to this endpoint, or its row has changed. */
@@ -68,6 +61,8 @@ export function createWebhookDispatcher(
   const memories = new Map<string, EndpointMemory>();
   const timers = new Map<string, { timer: NodeJS.Timeout; at: number }>();
   const abort = new AbortController();
+  // Each attempt listens to it, of all endpoints together.
+  setMaxListeners(0, abort.signal);
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let polling: Promise<void> = Promise.resolve();
@@ -97,7 +92,7 @@ export function createWebhookDispatcher(
       .then(() => {
         lanes.delete(webhookId);
         running.delete(webhookId);
-        if (memory.holds.isEmpty() && memory.circuit.isEmpty()) memories.delete(webhookId);
+        if (lane.isOff || (memory.holds.isEmpty() && memory.circuit.isEmpty())) memories.delete(webhookId);
         if (lane.isWoken) wake(webhookId);
       });
     running.set(webhookId, done);
@@ -184,8 +179,10 @@ export function createWebhookDispatcher(
     for (const { id, behindSince, oldestAt } of await deliveries.oldest()) {
       const isBehind = oldestAt !== null && now - oldestAt.getTime() > behindAfterMs;
       if (isBehind === (behindSince !== null)) continue;
-      const backlog = (await deliveries.backlogOf([id])).get(id)!;
-      await tellBacklog!(id, isBehind, backlog);
+      await step('The backlog of a webhook could not be reported.', async () => {
+        const backlog = (await deliveries.backlogOf([id])).get(id)!;
+        await tellBacklog!(id, isBehind, backlog);
+      });
     }
   }
 

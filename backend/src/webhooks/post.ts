@@ -38,13 +38,15 @@ const maxInterimAnswers = 20;
  * the answer was complete and the connection can serve another request.
  */
 export function createPost(egress: Egress): { post: Post; close: () => void } {
-  const options = { keepAlive: true, keepAliveMsecs: 10_000, maxSockets: 256, maxFreeSockets: 16, timeout: 60_000 };
+  // No limit for each host: tenants that share a host would wait for each other's slow requests. Lanes limit each endpoint.
+  const options = { keepAlive: true, keepAliveMsecs: 10_000, maxFreeSockets: 16, timeout: 60_000 };
   const agents = { 'http:': new http.Agent(options), 'https:': new https.Agent(options) };
 
   const post: Post = (text, { headers, body, timeoutMs, signal }) =>
     new Promise((resolve) => {
       const started = performance.now();
       let request: http.ClientRequest | null = null;
+      let isRepeated = false;
       const timer = setTimeout(() => fail(new Error('TIMEOUT')), timeoutMs);
       let isSettled = false;
 
@@ -65,6 +67,9 @@ export function createPost(egress: Egress): { post: Post; close: () => void } {
         settle(null, reasonOf(error));
         request?.destroy();
       };
+      /** A connection that was kept open may be closed by the receiver just when it is used again: that says nothing about the receiver. */
+      const mayRepeat = (error: NodeJS.ErrnoException): boolean =>
+        !isSettled && !isRepeated && request!.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code ?? '');
       const succeed = (statusCode: number | null, response: string, retryAfterMs: number): void => {
         settle(statusCode, null, response, retryAfterMs);
         // A receiver that answered before it read the whole body would keep the socket.
@@ -75,33 +80,53 @@ export function createPost(egress: Egress): { post: Post; close: () => void } {
       if (signal?.aborted) return onAbort();
       signal?.addEventListener('abort', onAbort, { once: true });
       try {
-        const url = egress.check(text);
-        const bytes = Buffer.from(body);
-        request = (url.protocol === 'https:' ? https : http).request(url, {
+        send(egress.check(text), Buffer.from(body));
+      } catch (error) {
+        fail(error);
+      }
+
+      function send(url: URL, bytes: Buffer): void {
+        const sent = (url.protocol === 'https:' ? https : http).request(url, {
           method: 'POST',
-          agent: url.protocol === 'https:' ? agents['https:'] : agents['http:'],
+          // A repeat has a connection of its own.
+          agent: isRepeated ? false : url.protocol === 'https:' ? agents['https:'] : agents['http:'],
           lookup: egress.lookup,
           headers: { ...headers, 'content-length': String(bytes.length) },
         });
+        request = sent;
         let interim = 0;
-        request.on('error', fail);
-        request.on('information', () => {
+        let isAnswered = false;
+        sent.on('error', (error) => {
+          if (sent !== request) return;
+          if (isAnswered || !mayRepeat(error)) return fail(error);
+          isRepeated = true;
+          try {
+            send(url, bytes);
+          } catch (cause) {
+            fail(cause);
+          }
+        });
+        sent.on('information', () => {
+          isAnswered = true;
           interim += 1;
           if (interim > maxInterimAnswers) fail(new Error('TOO_MANY_INTERIM_ANSWERS'));
         });
         // Node hands the socket over with an upgrade: nobody else closes it.
-        request.on('upgrade', (_response, socket) => {
+        sent.on('upgrade', (_response, socket) => {
           socket.on('error', () => undefined);
           socket.destroy();
           fail(new Error('UNEXPECTED_UPGRADE'));
         });
-        request.on('response', (response) => readAnswer(response, succeed, fail));
+        sent.on('response', (response) => {
+          isAnswered = true;
+          readAnswer(response, succeed, fail);
+        });
         // Covers what ends a request without an error.
-        request.on('close', () => fail(new Error('CLOSED_EARLY')));
-        egress.watch(request);
-        request.end(bytes);
-      } catch (error) {
-        fail(error);
+        sent.on('close', () => {
+          if (sent === request) fail(new Error('CLOSED_EARLY'));
+        });
+        egress.watch(sent);
+        sent.end(bytes);
       }
     });
 

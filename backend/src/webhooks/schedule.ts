@@ -43,5 +43,13 @@ export function nextAttempt(
   if (delay === undefined) return null;
   const wait = Math.max(delay * (0.8 + 0.4 * random()), Math.min(retryAfterMs, 12 * 3_600_000));
   const at = now + wait;
-  return at > since + windowMs ? null : at;
+  // The window alone would count a clock that was set, and days in which nothing could be tried: those attempts are made all the same.
+  return at > since + windowMs && attempts >= attemptsIn(windowMs, delays) ? null : at;
+}
+
+/** How many attempts a delivery that fails from its beginning has had when so much time is over, by the list alone. */
+function attemptsIn(windowMs: number, delays: readonly number[]): number {
+  let sum = 0;
+  const index = delays.findIndex((delay) => (sum += delay) > windowMs);
+  return index === -1 ? delays.length : index;
 }

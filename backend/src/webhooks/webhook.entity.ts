@@ -54,6 +54,8 @@ export class Webhook {
   /** Since when every attempt failed; null while the last one succeeded. */
   @Column(orNull(column.time())) failingSince: Date | null;
   @Column(column.integer({ default: 0 })) failures: number;
+  /** The time between failures since `failingSince` that this program saw pass, on the monotonic clock. Milliseconds. */
+  @Column(column.big({ default: 0 })) failingMs: number;
   /** The circuit is open: no attempts until this time, and then one probe. */
   @Column(orNull(column.time())) openUntil: Date | null;
   /** For how long it was opened the last time, in milliseconds. Bounds `openUntil` when the clock was set back, and grows with each failed probe. */

@@ -202,7 +202,15 @@ export function createWebhooks({
   }
   async function switchOn(tx: Transaction, webhook: Webhook): Promise<void> {
     const now = clock.now();
-    const fresh = { disabledReason: null, disabledAt: null, failures: 0, failingSince: null, openUntil: null, openMs: null };
+    const fresh = {
+      disabledReason: null,
+      disabledAt: null,
+      failures: 0,
+      failingSince: null,
+      failingMs: 0,
+      openUntil: null,
+      openMs: null,
+    };
     await updateRows(tx, Webhook, { id: webhook.id }, { isActive: true, ...fresh, updatedAt: now });
     const waiting = { webhookId: webhook.id, status: In(['held', 'pending']) };
     await updateRows(tx, WebhookDelivery, waiting, { status: 'pending', nextAttemptAt: now, waitMs: 0 });
@@ -299,6 +307,7 @@ export function createWebhooks({
         disabledReason: wish.active === false ? 'BY_REQUEST' : null,
         disabledAt: wish.active === false ? now : null,
         failingSince: null,
+        failingMs: 0,
         failures: 0,
         openUntil: null,
         openMs: null,
@@ -351,6 +360,7 @@ export function createWebhooks({
             { webhookId: webhook.id, status },
             { status: 'cancelled', finishedAt: clock.now() },
           );
+        tx.afterCommit(() => wake(webhook.id));
       });
     },
     /** The old secret signs as well for so many hours. */

@@ -10,7 +10,7 @@ import type { Log } from '../../src/lib/log.js';
 import { createSealer } from '../../src/lib/sealer.js';
 import { createDeliveries, type Deliveries } from '../../src/webhooks/deliveries.js';
 import { createWebhookDispatcher, type WebhookDispatcher } from '../../src/webhooks/dispatcher.js';
-import type { LaneParts } from '../../src/webhooks/lane.js';
+import type { LaneParts } from '../../src/webhooks/lane-state.js';
 import type { Post, PostRequest, Posted } from '../../src/webhooks/post.js';
 import { Webhook, WebhookDelivery } from '../../src/webhooks/webhook.entity.js';
 import { createWebhooks } from '../../src/webhooks/webhooks.js';

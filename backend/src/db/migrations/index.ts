@@ -9,6 +9,7 @@ import { SharedLimits1763703000000 } from './1763703000000-shared-limits.js';
 import { WebhookLanes1763704000000 } from './1763704000000-webhook-lanes.js';
 import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
+import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -23,4 +24,5 @@ export const migrations = [
   WebhookLanes1763704000000,
   Failures1763707000000,
   WorkerStatus1763708000000,
+  WebhookFailing1763709030000,
 ];

@@ -1,0 +1,208 @@
+import { AppError, newId } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
+import { isSystemTrouble } from '../db/trouble.js';
+import { errorFields } from '../lib/log.js';
+import { openingMs } from './circuit.js';
+import { insert, note, putBack, type Item, type Lane, type LaneParts } from './lane-state.js';
+import type { Told } from './payload.js';
+import type { Post, Posted } from './post.js';
+import { requestOf, shownHeaders } from './request.js';
+import { nextAttempt, scheduleOf } from './schedule.js';
+import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+
+/** A retry that is at most so far away is made within the lane. */
+const maxInLaneWaitMs = 2_000;
+/** The longest time for which a receiver may ask to be left alone. */
+const maxRestMs = 12 * 3_600_000;
+/** The next attempt of a delivery that could not be built. */
+const rebuildMs = 60_000;
+/** The next look at an event that the database did not give. */
+const rereadMs = 1_000;
+const excerptLength = 2_048;
+
+/** Makes one attempt and records its result. Never rejects. */
+export async function attempt(parts: LaneParts, lane: Lane, item: Item): Promise<void> {
+  const { delivery } = item;
+  const webhook = lane.webhook!;
+  const at = parts.clock.now();
+  try {
+    const told = item.told === undefined ? await readTold(parts, delivery) : item.told;
+    if (told === 'UNREADABLE') return putBack(parts, lane, delivery, rereadMs);
+    // Retention removed the event: there is nothing to send any more.
+    if (told === null) return note(lane, delivery, null, 'failed', null, 0);
+    let request: { headers: Record<string, string>; body: string };
+    let secret: string[];
+    try {
+      if (told instanceof Error) throw told;
+      if (lane.opened instanceof Error) throw lane.opened;
+      secret = Object.keys(lane.opened.headers);
+      request = requestOf(webhook, delivery, told, lane.opened, at);
+    } catch (error) {
+      return notBuilt(parts, lane, item, at, error);
+    }
+    const timeoutMs = webhook.retry?.timeoutMs ?? parts.options.timeoutMs;
+    const result = await postSafely(parts, webhook.url, { ...request, timeoutMs, signal: parts.signal });
+    failPoint('webhook.answered');
+    if (result.error === 'ABORTED') return putBack(parts, lane, delivery);
+    conclude(
+      parts,
+      lane,
+      item,
+      result,
+      attemptOf(delivery, at, parts.clock.now(), result, shownHeaders(request.headers, secret), request.body),
+    );
+  } catch (error) {
+    parts.log.error('A webhook delivery failed for a fault of ours; it is tried again.', {
+      webhookId: lane.webhookId,
+      deliveryId: delivery.id,
+      ...errorFields(error),
+    });
+    putBack(parts, lane, delivery, rebuildMs);
+  }
+}
+
+/** Reads the event of one delivery. `UNREADABLE`: the database does not answer; an error: it is the event that cannot be read. */
+async function readTold(parts: LaneParts, delivery: WebhookDelivery): Promise<Told | null | Error | 'UNREADABLE'> {
+  try {
+    return (await parts.deliveries.told([delivery])).get(delivery.eventCursor) ?? null;
+  } catch (error) {
+    if (isSystemTrouble(error)) return 'UNREADABLE';
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+async function postSafely(parts: LaneParts, url: string, request: Parameters<Post>[1]): Promise<Posted> {
+  const began = parts.monotonic();
+  try {
+    return await parts.post(url, request);
+  } catch (error) {
+    parts.log.error('A webhook request failed for a fault of ours.', errorFields(error));
+    const durationMs = Math.round(parts.monotonic() - began);
+    return { statusCode: null, error: 'NOT_SENT', response: null, retryAfterMs: 0, durationMs };
+  }
+}
+
+const attemptOf = (
+  delivery: WebhookDelivery,
+  at: Date,
+  now: Date,
+  { durationMs, statusCode, error, response }: Pick<Posted, 'durationMs' | 'statusCode' | 'error' | 'response'>,
+  requestHeaders: Record<string, string>,
+  body: string | null,
+): WebhookAttempt => ({
+  id: newId(now.getTime()),
+  deliveryId: delivery.id,
+  webhookId: delivery.webhookId,
+  at,
+  durationMs,
+  statusCode,
+  error,
+  requestHeaders,
+  requestBody: body?.slice(0, excerptLength) ?? null,
+  response,
+});
+
+/** Whether it is delivered, and what follows for the delivery, its session and its endpoint. */
+function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made: WebhookAttempt): void {
+  const { delivery } = item;
+  const now = parts.clock.now();
+  if (result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300) {
+    lane.memory.holds.release(delivery);
+    lane.retryAt.delete(delivery.sessionId ?? '');
+    noteSuccess(lane, now);
+    return note(lane, delivery, made, 'delivered', null, 0);
+  }
+  noteFailure(parts, lane, result, now);
+  if (result.statusCode === 410) return note(lane, delivery, made, 'failed', null, 0);
+  const again = nextAttempt(scheduleOf(parts.options.schedule, lane.webhook!.retry), {
+    attempts: delivery.attempts + 1,
+    since: delivery.createdAt.getTime(),
+    now: now.getTime(),
+    retryAfterMs: result.retryAfterMs,
+    random: Math.random,
+  });
+  const waitMs = again === null ? null : again - now.getTime();
+  const isHeld = lane.memory.holds.failed(delivery, waitMs, now.getTime());
+  const session = delivery.sessionId ?? '';
+  if (waitMs === null) return note(lane, delivery, made, 'failed', null, 0);
+  if (isHeld && waitMs <= maxInLaneWaitMs && lane.webhook!.openUntil === null && !parts.isStopped()) {
+    note(lane, delivery, made, 'sending', now, 0);
+    lane.retryAt.set(session, parts.monotonic() + waitMs);
+    return insert(lane, {
+      ...item,
+      delivery: { ...delivery, attempts: delivery.attempts + 1, statusCode: made.statusCode, error: made.error },
+    });
+  }
+  note(lane, delivery, made, 'pending', new Date(again!), Math.round(waitMs));
+  lane.retryAt.delete(session);
+  if (!isHeld) return;
+  for (const { delivery: later } of lane.queues.get(session) ?? []) putBack(parts, lane, later);
+  lane.queues.delete(session);
+}
+
+function noteSuccess(lane: Lane, now: Date): void {
+  const webhook = lane.webhook!;
+  const hasClosed = webhook.openUntil !== null;
+  lane.memory.circuit.succeeded();
+  lane.memory.failedAt = null;
+  const healthy = { failures: 0, failingSince: null, failingMs: 0, openUntil: null, openMs: null };
+  const fields = { lastDeliveredAt: now, ...(webhook.failures > 0 || hasClosed ? healthy : {}) };
+  Object.assign(webhook, fields);
+  lane.settling.change(fields, hasClosed ? { hasClosed } : {});
+  if (!hasClosed) return;
+  lane.memory.circuit.reset();
+  lane.memory.holds.clear();
+  lane.memory.probes = 0;
+  [lane.isProbe, lane.isWoken, lane.hasClosed] = [false, true, true];
+}
+
+function noteFailure(parts: LaneParts, lane: Lane, result: Posted, now: Date): void {
+  const webhook = lane.webhook!;
+  const at = parts.monotonic();
+  const sinceLastMs = webhook.failingSince === null ? 0 : at - (lane.memory.failedAt ?? at);
+  lane.memory.failedAt = at;
+  const fields: Partial<Webhook> = {
+    failures: webhook.failures + 1,
+    failingSince: webhook.failingSince ?? now,
+    failingMs: webhook.failingMs + Math.round(sinceLastMs),
+  };
+  const isOpening = webhook.openUntil === null ? lane.memory.circuit.failed() : lane.isProbe;
+  if (isOpening) {
+    const openMs = openingMs(webhook.openMs, result.retryAfterMs, maxRestMs);
+    Object.assign(fields, { openUntil: new Date(now.getTime() + openMs), openMs });
+    parts.wakeLater(lane.webhookId, openMs);
+  }
+  lane.isProbe = false;
+  Object.assign(webhook, fields);
+  lane.settling.change(fields, result.statusCode === 410 ? { isGone: true } : {});
+  if (result.statusCode === 410) [webhook.isActive, lane.isOff] = [false, true];
+}
+
+/** A delivery that cannot be built is a failed attempt of its own: the endpoint is not at fault, and the others go on. */
+function notBuilt(parts: LaneParts, lane: Lane, { delivery }: Item, at: Date, error: unknown): void {
+  const reason = error instanceof AppError ? error.code : 'NOT_BUILT';
+  parts.log.warn('A webhook delivery could not be built; it is tried again.', {
+    webhookId: lane.webhookId,
+    deliveryId: delivery.id,
+    reason,
+    errorName: error instanceof Error ? error.name : typeof error,
+  });
+  const now = parts.clock.now();
+  const result = { durationMs: 0, statusCode: null, error: reason, response: null };
+  const again = nextAttempt(scheduleOf(parts.options.schedule, lane.webhook!.retry), {
+    attempts: delivery.attempts + 1,
+    since: delivery.createdAt.getTime(),
+    now: now.getTime(),
+    retryAfterMs: rebuildMs,
+    random: Math.random,
+  });
+  lane.memory.holds.release(delivery);
+  lane.retryAt.delete(delivery.sessionId ?? '');
+  if (lane.isProbe) {
+    // It said nothing about the endpoint: the next delivery is the probe.
+    [lane.isProbe, lane.isWoken] = [false, true];
+  }
+  const made = attemptOf(delivery, at, now, result, {}, null);
+  if (again === null) note(lane, delivery, made, 'failed', null, 0);
+  else note(lane, delivery, made, 'pending', new Date(again), again - now.getTime());
+}

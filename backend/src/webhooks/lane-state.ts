@@ -1,0 +1,130 @@
+import type { Database } from '../db/database.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Clock } from '../lib/clock.js';
+import type { Log } from '../lib/log.js';
+import { createCircuit, type Circuit } from './circuit.js';
+import type { Deliveries } from './deliveries.js';
+import { createHolds, type Holds } from './holds.js';
+import type { Told } from './payload.js';
+import type { Post } from './post.js';
+import type { Opened } from './request.js';
+import type { Schedule } from './schedule.js';
+import type { Settling } from './settling.js';
+import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+
+/** What the lane of an endpoint (lane.ts) and its attempts (attempt.ts) share. */
+
+export interface WebhookOptions {
+  timeoutMs: number;
+  concurrency: number;
+  schedule: Schedule;
+  /** After so long with nothing but failures an endpoint is switched off. */
+  disableAfterMs: number;
+}
+
+/** What lanes need of the process. */
+export interface LaneParts {
+  database: Database;
+  deliveries: Deliveries;
+  post: Post;
+  /** Decrypts what is sealed on an endpoint's row. */
+  open: (webhook: Webhook, now: Date) => Opened;
+  /** Switches an endpoint off in this transaction, with its event. */
+  disable: (tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING') => Promise<void>;
+  clock: Clock;
+  /** Milliseconds that no change of the clock moves. */
+  monotonic: () => number;
+  log: Log;
+  options: WebhookOptions;
+  isStopped: () => boolean;
+  /** Aborted when the process cannot wait any longer for answers. */
+  signal: AbortSignal;
+  wakeLater: (webhookId: string, ms: number) => void;
+}
+
+/** What is remembered of an endpoint between two runs of its lane. */
+export interface EndpointMemory {
+  holds: Holds;
+  circuit: Circuit;
+  /** Probes since the circuit opened. */
+  probes: number;
+  /** `updatedAt` of the row that this belongs to: a change by a person ends all waiting. */
+  updatedAt: number | null;
+  /** When an attempt failed last, on the monotonic clock; null while the last one succeeded, or none is known. */
+  failedAt: number | null;
+}
+
+export const createMemory = (monotonic: () => number): EndpointMemory => ({
+  holds: createHolds(monotonic),
+  circuit: createCircuit(monotonic),
+  probes: 0,
+  updatedAt: null,
+  failedAt: null,
+});
+
+export interface Item {
+  delivery: WebhookDelivery;
+  /** The event; null: retention removed it; an error: it cannot be read; undefined: it is read when its attempt begins. */
+  told: Told | null | undefined | Error;
+}
+
+export interface Lane {
+  readonly webhookId: string;
+  readonly memory: EndpointMemory;
+  readonly settling: Settling;
+  /** Claimed deliveries that are not under way, by session, the oldest first. '' stands for events of the account. */
+  readonly queues: Map<string, Item[]>;
+  /** Sessions whose first delivery is tried again at this time of the monotonic clock. */
+  readonly retryAt: Map<string, number>;
+  readonly running: Map<string, Promise<void>>;
+  /** Ids of all claims that this lane still answers for. */
+  readonly claims: Set<string>;
+  webhook: Webhook | null;
+  opened: Opened | Error;
+  /** The endpoint is switched off or deleted. */
+  isOff: boolean;
+  isProbe: boolean;
+  /** The circuit has closed: what follows is claimed when all that waits has been made due. */
+  hasClosed: boolean;
+  isClaiming: boolean;
+  isWoken: boolean;
+  mayHaveMore: boolean;
+  /** No attempt begins after this time of the monotonic clock: the claims may be another backend's. */
+  validUntil: number;
+  /** When the row was read last, on the monotonic clock. */
+  loadedAt: number;
+  /** Sessions that the last claim left out because enough of theirs is claimed already. */
+  leftOut: ReadonlySet<string>;
+  /** After a search past sessions that wait (`without`): no other one before this time of the monotonic clock. */
+  search: { notBefore: number; without: string } | null;
+  /** Ends the present waiting of the lane. */
+  notify: () => void;
+}
+
+export function insert(lane: Lane, item: Item): void {
+  const key = item.delivery.sessionId ?? '';
+  const queue = lane.queues.get(key) ?? [];
+  const after = queue.findIndex(({ delivery }) => delivery.eventCursor > item.delivery.eventCursor);
+  queue.splice(after === -1 ? queue.length : after, 0, item);
+  lane.queues.set(key, queue);
+}
+
+/** Leaves a claimed delivery as it was; with `waitMs`, for a later attempt. */
+export function putBack(parts: LaneParts, lane: Lane, delivery: WebhookDelivery, waitMs = 0): void {
+  const now = parts.clock.now();
+  const at = waitMs > 0 ? new Date(now.getTime() + waitMs) : (delivery.nextAttemptAt ?? now);
+  note(lane, delivery, null, 'pending', at, waitMs > 0 ? waitMs : (delivery.waitMs ?? 0));
+}
+
+export function note(
+  lane: Lane,
+  delivery: WebhookDelivery,
+  made: WebhookAttempt | null,
+  to: 'pending' | 'sending' | 'delivered' | 'failed',
+  nextAttemptAt: Date | null,
+  waitMs: number,
+): void {
+  const outcome = { delivery, attemptsBefore: delivery.attempts, attempt: made, to, nextAttemptAt };
+  // A column of whole numbers: PostgreSQL refuses others.
+  lane.settling.note({ ...outcome, waitMs: Math.ceil(waitMs) });
+}
