@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,18 +9,21 @@ import fc from 'fast-check';
 import { Client } from 'pg';
 import { QueryFailedError } from 'typeorm';
 import { openFaultProxy } from '../../bench/src/fault-proxy.js';
-import { defaultLimits, openConnection } from '../src/db/connections.js';
+import { defaultLimits, migrationLimits, openConnection } from '../src/db/connections.js';
+import { readConfig } from '../src/config.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../src/db/database.js';
+import { advisoryLocks } from '../src/db/locks.js';
 import { StartProblem } from '../src/lib/start-problem.js';
 import { insertRow, readRows, readTogether } from '../src/db/rows.js';
 import { select } from '../src/db/sql.js';
 import { runStatement } from '../src/db/statement.js';
 import { OutsideOfTransactionOnly } from '../src/db/transaction-guard.js';
-import { databaseTrouble, markConnectionError } from '../src/db/trouble.js';
+import { databaseTrouble, DatabaseConnectionLost, markConnectionError } from '../src/db/trouble.js';
 import type { Transaction } from '../src/db/unit-of-work.js';
 import { EventCounter } from '../src/events/event.entity.js';
 import { asAppError } from '../src/http/server.js';
 import type { Log } from '../src/lib/log.js';
+import { createAcceptance } from '../src/messages/acceptance.js';
 import { IdempotencyRecord } from '../src/messages/idempotency.entity.js';
 import { databases, hasPostgres, ownDatabase, serviceKey, startRig, type Rig } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
@@ -166,6 +170,23 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
       await lenient.write.run(async () => void (await select(lenient.reader, 'SELECT 1 AS one')));
     expect(reports).toHaveLength(1);
   });
+
+  test('in production a transaction inside a transaction does not stop the writers', async () => {
+    const { opened: lenient } = await openOwn(database, { guard: { kind: 'report', report: () => undefined } });
+    const outer = lenient.write.run(async (tx) => {
+      await tx.manager.query('SELECT 1');
+      await lenient.write.run(async (inner) => void (await inner.manager.query('SELECT 1')));
+    });
+    // SQLite has one writer, and the inner one would wait for the outer one for ever.
+    const outcome = await outer.then(
+      () => 'done',
+      (error: unknown) => (error as Error).name,
+    );
+    expect(outcome).toBe(database === 'sqlite' ? 'OutsideOfTransactionOnly' : 'done');
+    const scope = randomUUID();
+    await lenient.write.run((tx) => insertRow(tx, EventCounter, { scope, last: 1 }));
+    expect(await lenient.reader.getRepository(EventCounter).countBy({ scope })).toBe(1);
+  });
 });
 
 describe('what an error of the database means', () => {
@@ -180,14 +201,31 @@ describe('what an error of the database means', () => {
       '25P03',
       '25P04',
       '28P01',
+      '26000',
       '3D000',
+      '3F000',
       '40001',
       '40003',
       '40P01',
       '53000',
       '53200',
     ],
-    ...['53300', '55006', '55P03', '57000', '57014', '57P01', '57P02', '57P03', '57P05', '58000', '58030', 'XX001'],
+    ...[
+      '53300',
+      '55006',
+      '55P03',
+      '57000',
+      '57014',
+      '57P01',
+      '57P02',
+      '57P03',
+      '57P05',
+      '58000',
+      '58030',
+      'XX000',
+      'XX001',
+      '42501',
+    ],
     ...[
       'SQLITE_BUSY',
       'SQLITE_BUSY_SNAPSHOT',
@@ -257,7 +295,28 @@ describeOnPostgres('time limits on PostgreSQL', () => {
       'tcp_user_timeout',
       'tcp_keepalives_idle',
     ];
-    expect(await Promise.all(names.map(shown))).toEqual(['1234ms', '10s', '5s', '10000', '5']);
+    expect(await Promise.all(names.map(shown))).toEqual(['1234ms', '8s', '5s', '10000', '5']);
+  });
+
+  test('every form of address that the settings take is understood: options, and a socket', async () => {
+    const own = await ownDatabase();
+    closers.push(own.drop);
+    const name = new URL(own.url).pathname.slice(1);
+    const forms: Record<string, string> = {
+      [`${own.url}?options=-c%20lock_timeout%3D1234`]: '1234ms',
+    };
+    const sockets = '/var/run/postgresql';
+    if (existsSync(join(sockets, '.s.PGSQL.5432'))) {
+      forms[`postgresql:///${name}?host=${sockets}&user=postgres`] = '4s';
+      forms[`postgresql://postgres@localhost/${name}?host=${sockets}`] = '4s';
+    }
+    for (const [url, lockTimeout] of Object.entries(forms)) {
+      expect(readConfig({ SERVICE_API_KEY: serviceKey, DATABASE_URL: url }, tmpdir()).database).toEqual({ url });
+      const opened = await openDatabase({ url });
+      closers.push(opened.close);
+      const [row] = await opened.reader.query<{ lock_timeout: string }[]>('SHOW lock_timeout');
+      expect([url, row?.lock_timeout]).toEqual([url, lockTimeout]);
+    }
   });
 
   test('a transaction that stands still loses its locks, and others go on', async () => {
@@ -267,12 +326,18 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     await opened.write.run((tx) => insertRow(tx, EventCounter, { scope: 'row', last: 1 }));
     const update = `UPDATE event_counters SET last = last + 1 WHERE scope = 'row'`;
     let goOn = (): void => undefined;
-    const frozen = opened.write.run(async (tx) => {
-      await tx.manager.query(update);
-      await new Promise<void>((resolve) => (goOn = resolve));
-      await tx.manager.query(update);
+    let outcome: Promise<unknown> = Promise.resolve();
+    await new Promise<void>((isStandingStill) => {
+      const frozen = opened.write.run(async (tx) => {
+        await tx.manager.query(update);
+        await new Promise<void>((resolve) => {
+          goOn = resolve;
+          isStandingStill();
+        });
+        await tx.manager.query(update);
+      });
+      outcome = frozen.catch((error: unknown) => error);
     });
-    const outcome = frozen.catch((error: unknown) => error);
     await other.write.run((tx) => tx.manager.query(update));
     goOn();
     expect(databaseTrouble(await outcome)).toBe('unavailable');
@@ -324,6 +389,53 @@ describeOnPostgres('time limits on PostgreSQL', () => {
   });
 });
 
+describeOnPostgres('a server that changes while connections are open', () => {
+  test('a database that was read-only for a while is written to again, without new connections from outside', async () => {
+    const { opened, url } = await openOwn('postgres');
+    const name = new URL(url).pathname.slice(1);
+    const operator = await client(url.replace(`/${name}`, '/postgres'));
+    const write = (): Promise<unknown> => opened.write.run((tx) => insertRow(tx, EventCounter, { scope: randomUUID(), last: 1 }));
+    await write();
+    await operator.query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`);
+    await operator.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`);
+    // Until each connection of the pool is one that was opened meanwhile.
+    await eventually('writes to be refused as read-only', async () => {
+      const errors = await Promise.all(Array.from({ length: 20 }, () => write().catch((error: unknown) => error)));
+      return errors.every((error) => (error as { code?: string } | undefined)?.code === '25006');
+    });
+    await operator.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`);
+    await eventually('writes to be taken again', async () => {
+      const errors = await Promise.all(
+        Array.from({ length: 20 }, () =>
+          write()
+            .then(() => null)
+            .catch((error: unknown) => error),
+        ),
+      );
+      return errors.every((error) => error === null);
+    });
+  });
+
+  test('a prepared statement whose table was changed is prepared again', async () => {
+    const { opened, url } = await openOwn('postgres');
+    const operator = await client(url);
+    await operator.query('CREATE TABLE shapes (id int)');
+    const read = (): Promise<unknown> => runStatement(opened.reader, 'SELECT * FROM shapes', []);
+    await Promise.all(Array.from({ length: 10 }, read));
+    await operator.query('ALTER TABLE shapes ADD COLUMN more text');
+    await eventually('all connections to know the new form', async () => {
+      const errors = await Promise.all(
+        Array.from({ length: 10 }, () =>
+          read()
+            .then(() => null)
+            .catch((error: unknown) => error),
+        ),
+      );
+      return errors.every((error) => error === null);
+    });
+  });
+});
+
 describe.each(await databases())('at the start on %s', (database) => {
   test('a database that a newer version has migrated is refused with a sentence', async () => {
     const { opened, url, file } = await openOwn(database);
@@ -344,6 +456,40 @@ describeOnPostgres('several backends start at once', () => {
     closers.push(() => Promise.all(rigs.map((rig) => rig.close())));
     expect(rigs.filter(({ firstAdmin }) => firstAdmin !== null)).toHaveLength(1);
     for (const rig of rigs) expect((await rig.call('GET', '//health/ready', { key: null })).status).toBe(200);
+  }, 60_000);
+
+  test('a backend that stands still while it migrates does not keep the others from starting', async () => {
+    const own = await ownDatabase();
+    closers.push(own.drop);
+    const limits = { ...migrationLimits, idleMs: 500, idleInTransactionMs: 500 };
+    const frozen = await openConnection({ url: own.url, name: 'frozen', limits, onError: () => undefined });
+    await frozen.query('SELECT pg_advisory_lock($1, $2)', [...advisoryLocks.migrations]);
+    const opened = await openDatabase({ url: own.url });
+    closers.push(opened.close);
+    const shown = (await opened.reader.query('SELECT 1 AS one')) as unknown[];
+    expect(shown).toHaveLength(1);
+    expect([migrationLimits.idleMs, migrationLimits.idleInTransactionMs]).toEqual([expect.any(Number), expect.any(Number)]);
+    expect(Math.min(migrationLimits.idleMs, migrationLimits.idleInTransactionMs)).toBeGreaterThan(0);
+  }, 60_000);
+
+  test('a server that ends the connection amid the migrations is waited for, and they are begun again', async () => {
+    const own = await ownDatabase();
+    closers.push(own.drop);
+    const operator = await client(own.url);
+    let isOpen = false;
+    const opening = openDatabase({ url: own.url }).finally(() => (isOpen = true));
+    let ended = 0;
+    await eventually('the migrating connection to be ended twice', async () => {
+      const { rows } = await operator.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'chasqui migrations' AND query <> ''`,
+      );
+      ended += rows.length;
+      return ended >= 2 || isOpen;
+    });
+    const opened = await opening;
+    closers.push(opened.close);
+    expect(ended).toBeGreaterThan(0);
+    await opened.write.run((tx) => insertRow(tx, EventCounter, { scope: 'row', last: 1 }));
   }, 60_000);
 
   test('a database that is not there yet is waited for, and the log says so; a name that does not exist is not', async () => {
@@ -418,6 +564,47 @@ describe.each(await databases())('requests on %s', (database) => {
       async () => (await core.rig.call('GET', '//health/ready', { key: null })).status === 200,
     );
     expect((await core.send('after the lock', { async: true })).status).toBe(202);
+  }, 60_000);
+
+  test('ready is 503 while any table that accepting needs is locked', async () => {
+    if (!core.rig.databaseUrl) return; // SQLite locks the whole file, see above.
+    const foreign = await client(core.rig.databaseUrl);
+    for (const table of ['sessions', 'messages', 'events', 'idempotency_records', 'quota_usage']) {
+      await foreign.query('BEGIN');
+      await foreign.query(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
+      // A result is good for a second.
+      await eventually(`to be unready while ${table} is locked`, async () => {
+        const { status, headers } = await core.rig.call('GET', '//health/ready', { key: null });
+        return status === 503 && headers.get('retry-after') === '5';
+      });
+      await foreign.query('ROLLBACK');
+      await eventually('to be ready', async () => (await core.rig.call('GET', '//health/ready', { key: null })).status === 200);
+    }
+  }, 60_000);
+
+  test('however many wait to be accepted, they are refused together, not one time limit after the other', async () => {
+    let attempts = 0;
+    const run = async (): Promise<never> => {
+      attempts += 1;
+      await new Promise((resolve) => setTimeout(resolve, 3_000));
+      throw new DatabaseConnectionLost('PostgreSQL did not answer.');
+    };
+    const unused = {} as never;
+    const accept = createAcceptance({
+      database: { write: { run } } as never,
+      events: unused,
+      media: unused,
+      idempotency: unused,
+      quotas: unused,
+      enterQueue: async () => undefined,
+      report: () => undefined,
+    });
+    const waiting = Array.from({ length: 1_000 }, () =>
+      accept({ session: unused, message: {} as never, key: null, file: null }).catch((error: unknown) => databaseTrouble(error)),
+    );
+    expect(new Set(await Promise.all(waiting))).toEqual(new Set(['unavailable']));
+    // A thousand are sixteen commits.
+    expect(attempts).toBeLessThanOrEqual(3);
   }, 60_000);
 
   test('however many ask whether it is ready, one probe at a time tries', async () => {

@@ -1,6 +1,7 @@
 import { AppError, findUnfit, newId, validationError } from '@chasqui/shared';
 import { json, type NextFunction, type Request, type Response, type Router } from 'express';
 import type { z } from 'zod';
+import { databaseRefusal } from '../db/trouble.js';
 import { requestIdOf, signedIn, type Visitor } from './guard.js';
 
 export interface PanelLog {
@@ -86,15 +87,22 @@ export function mountRoutes(router: Router, routes: readonly PanelRoute[]): void
   }
 }
 
-/** The last word on anything that failed in the panel: JSON for programs, a sentence for people; a bug is logged and says nothing. */
+/** The seconds after which a reply that says "not now" may be asked for again. */
+const retryAfterSeconds = 5;
+
+/**
+ * Answers everything that failed in the panel: JSON for programs, a sentence for people. A database in trouble is 503 with Retry-After, as in the
+ * API. A bug is logged and answered without details.
+ */
 export function answerErrors(log: PanelLog) {
   return (error: unknown, req: Request, res: Response, next: NextFunction): void => {
     if (res.headersSent) return next(error);
-    const expected = error instanceof AppError ? error : fromParser(error);
+    const expected = error instanceof AppError ? error : (databaseRefusal(error) ?? fromParser(error));
     const requestId = requestIdOf(res) || newId();
     if (!expected)
       log.error('the panel failed', { requestId, path: req.path, error: error instanceof Error ? error.stack : 'not an error' });
     const { status, code, message, details } = expected ?? new AppError('INTERNAL_ERROR');
+    if (status === 503) res.set('Retry-After', String(retryAfterSeconds));
     res.status(status);
     const wantsPage = req.accepts(['json', 'html']) === 'html';
     if (wantsPage) res.type('text').send(`${message} (${code})`);

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf } from './trouble.js';
+import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf, needsNewConnection } from './trouble.js';
 
 /**
  * Connections to PostgreSQL with time limits on both sides, so that neither waits for the other for ever
@@ -10,18 +10,22 @@ import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf } f
  * | the server cannot be reached, or all connections are in use | this process | `connectMs` |
  * | a row is locked by somebody else | the server | `lockMs` |
  * | this process stands still inside a transaction | the server, which rolls back and frees the locks | `idleInTransactionMs` |
+ * | this process stands still between two statements of a migration | the server, which frees the lock of all migrations | `idleMs` |
  * | a statement takes too long | the server | `statementMs` |
  * | the server, or the line to it, is silent | this process, which closes the connection | `answerMs` |
  * | this process is gone without a word | the server: keepalive, unacknowledged bytes, a check while a statement runs | `peerMs` |
  *
  * `lockMs` is shorter than `idleInTransactionMs`: when a backend freezes, its own waiting transactions have given up before the one that they wait
  * for is ended; otherwise they would be given the locks one after the other and keep them as long again. `answerMs` is longer than
- * `statementMs`, so that a server that is only slow answers with an error of its own.
+ * `statementMs`, so that a server that is only slow answers with an error of its own, and short enough that whoever repeats a request every few
+ * seconds gets through within 15 s after a line was forgotten.
  */
 export interface ConnectionLimits {
   connectMs: number;
   lockMs: number;
   idleInTransactionMs: number;
+  /** Of a connection without a transaction. 0: for ever, as the connections of a pool stay. */
+  idleMs: number;
   statementMs: number;
   answerMs: number;
   peerMs: number;
@@ -31,16 +35,21 @@ export const defaultLimits: ConnectionLimits = {
   connectMs: 5_000,
   lockMs: 4_000,
   idleInTransactionMs: 5_000,
-  statementMs: 10_000,
-  answerMs: 12_000,
+  idleMs: 0,
+  statementMs: 8_000,
+  answerMs: 9_000,
   peerMs: 10_000,
 };
 
-/** Migrations rewrite tables and wait for locks: only the ends of the connection are watched. 0: no limit. */
+/**
+ * Migrations rewrite tables and wait for locks, so their statements have no limit (0). A backend that freezes while it migrates is ended by the
+ * server, so that another one goes on; what it computes between two statements takes far less.
+ */
 export const migrationLimits: ConnectionLimits = {
   ...defaultLimits,
   lockMs: 0,
-  idleInTransactionMs: 0,
+  idleInTransactionMs: 10_000,
+  idleMs: 10_000,
   statementMs: 0,
   answerMs: 0,
 };
@@ -59,19 +68,20 @@ export function connectionOptions(url: string, name: string, limits: ConnectionL
 
 /**
  * The server's half of the limits. Set by a statement, not in the startup packet, because poolers refuse unknown parameters there; a
- * setting that this server does not have is left out; one that the operator's URL sets stays as it is.
+ * setting that this server does not have is left out; one that the operator's URL sets (`?lock_timeout=8000` or `?options=-c lock_timeout=8000`)
+ * stays as it is.
  */
-export async function limitSession(client: pg.ClientBase, url: string, limits: ConnectionLimits): Promise<void> {
-  const given = new URL(url).searchParams;
+export async function limitSession(client: pg.ClientBase, limits: ConnectionLimits): Promise<void> {
   const wanted = Object.entries({
     lock_timeout: limits.lockMs,
     idle_in_transaction_session_timeout: limits.idleInTransactionMs,
+    idle_session_timeout: limits.idleMs,
     statement_timeout: limits.statementMs,
     tcp_user_timeout: limits.peerMs,
     tcp_keepalives_idle: Math.ceil(limits.peerMs / 2_000),
     tcp_keepalives_interval: Math.ceil(limits.peerMs / 8_000),
     tcp_keepalives_count: 4,
-  }).filter(([name]) => !given.has(name));
+  });
   await client.query(setKnown, [wanted.map(([name]) => name), wanted.map(([, value]) => String(value))]);
   // Not on every system that PostgreSQL runs on; without it a statement of a client that is gone runs on until its own limit.
   await client.query(setKnown, [['client_connection_check_interval'], ['2000']]).catch((error: unknown) => {
@@ -79,7 +89,9 @@ export async function limitSession(client: pg.ClientBase, url: string, limits: C
   });
 }
 
-const setKnown = `SELECT set_config(s.name, v.value, false) FROM unnest($1::text[], $2::text[]) AS v(name, value) JOIN pg_settings s ON s.name = v.name`;
+/** `client` is the source of what came with the connection itself. */
+const setKnown = `SELECT set_config(s.name, v.value, false) FROM unnest($1::text[], $2::text[]) AS v(name, value)
+  JOIN pg_settings s ON s.name = v.name WHERE s.source <> 'client'`;
 
 interface BoundedConfig {
   /** How long one statement may stay without an answer. 0: for ever. */
@@ -101,6 +113,8 @@ const closeMs = 2_000;
  */
 export class BoundedClient extends pg.Client {
   readonly #answerMs: number;
+  /** The server answered something that this connection would always answer: it is closed once it is given back. */
+  isUnfit = false;
   /** Called when the connection was closed because nothing came. */
   onSilence: () => void = () => undefined;
 
@@ -132,6 +146,7 @@ export class BoundedClient extends pg.Client {
     try {
       return await result;
     } catch (error) {
+      if (needsNewConnection(error)) this.isUnfit = true;
       throw this.#named(error);
     } finally {
       clearTimeout(timer);
@@ -165,8 +180,10 @@ export class BoundedPool extends pg.Pool {
       (client as unknown as BoundedClient).onSilence = () => this.#closeIdle();
     });
     this.on('acquire', (client) => void this.#idle.delete(client));
+    // The pool looks at the client after this event: one that is ending is not kept.
     this.on('release', (error, client) => {
-      if (!error) this.#idle.add(client);
+      if ((client as unknown as BoundedClient).isUnfit) void (client as unknown as BoundedClient).end();
+      else if (!error) this.#idle.add(client);
     });
     this.on('remove', (client) => void this.#idle.delete(client));
   }
@@ -204,7 +221,7 @@ export async function openConnection(parts: {
   client.on('error', onError);
   try {
     await client.connect();
-    await limitSession(client, url, limits);
+    await limitSession(client, limits);
     return client;
   } catch (error) {
     void client.end();

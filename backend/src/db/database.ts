@@ -105,20 +105,22 @@ async function openPostgres(
   log: Log,
 ): Promise<{ writer: DataSource; reader: DataSource }> {
   const where = { where: placeOf(location.url), log };
-  const migrator = await waitForDatabase(
-    () => new DataSource(postgresOptions(location, 'chasqui migrations', migrationLimits, 1)).initialize(),
-    where,
-  );
-  try {
-    await migrate(migrator, log);
-  } finally {
-    await migrator.destroy();
-  }
+  // A server that is restarted amid a migration has rolled it back; it is begun again on a new connection.
+  await waitForDatabase(() => migrateOnce(location, log), where);
   const source = await waitForDatabase(
     () => new DataSource(postgresOptions(location, 'chasqui', limits, poolSize)).initialize(),
     where,
   );
   return { writer: source, reader: source };
+}
+
+async function migrateOnce(location: { url: string; schema?: string }, log: Log): Promise<void> {
+  const migrator = await new DataSource(postgresOptions(location, 'chasqui migrations', migrationLimits, 1)).initialize();
+  try {
+    await migrate(migrator, log);
+  } finally {
+    await migrator.destroy();
+  }
 }
 
 const emptyForMs = 5_000;
@@ -156,7 +158,7 @@ function postgresOptions(
     poolSize: size,
     // TypeORM takes the pool from here; the rest of the module is as it is.
     driver: { ...pg, Pool: BoundedPool },
-    extra: { ...connectionOptions(url, name, limits), limit: (client: pg.ClientBase) => limitSession(client, url, limits) },
+    extra: { ...connectionOptions(url, name, limits), limit: (client: pg.ClientBase) => limitSession(client, limits) },
   };
 }
 

@@ -82,8 +82,8 @@ export async function waitForDatabase<T>(open: () => Promise<T>, { where, log }:
   }
 }
 
-/** What time does not heal: the password is wrong, or there is no such database. */
-const isFinal = (error: unknown): boolean => /^(28...|3D000)$/.test((error as { code?: string }).code ?? '');
+/** What time does not heal: the password is wrong, there is no such database or schema, or the user has no rights in it. */
+const isFinal = (error: unknown): boolean => /^(28...|3D000|3F000|42501)$/.test((error as { code?: string }).code ?? '');
 
 function refusalOf(error: unknown, where: string): unknown {
   if (databaseTrouble(error) !== 'unavailable') return error;
@@ -93,6 +93,8 @@ function refusalOf(error: unknown, where: string): unknown {
 
 /** Host, port and name of a database, without user and password. */
 export function placeOf(url: string): string {
-  const { hostname, port, pathname } = new URL(url);
-  return `${hostname}:${port || 5432}${pathname}`;
+  const { hostname, port, pathname, searchParams } = new URL(url);
+  const host = searchParams.get('host') ?? decodeURIComponent(hostname);
+  // A folder is that of a Unix socket.
+  return host.startsWith('/') ? `${host}, database ${pathname.slice(1)}` : `${host || 'localhost'}:${port || 5432}${pathname}`;
 }

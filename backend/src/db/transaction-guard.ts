@@ -15,8 +15,11 @@ import { errorFields, type Log } from '../lib/log.js';
 export interface TransactionGuard {
   /** Runs a transaction's work inside its context. */
   inside<T>(work: () => Promise<T>): Promise<T>;
-  /** Reports a violation when the caller is inside a transaction. `what` says what it is about to do: "the reader was used". */
-  mustBeOutside(what: string): void;
+  /**
+   * Reports a violation when the caller is inside a transaction. `what` says what it is about to do: "the reader was used". With `wouldWaitForever`
+   * it throws in every mode, because no time limit would end the wait.
+   */
+  mustBeOutside(what: string, wouldWaitForever?: boolean): void;
 }
 
 /** What a violation does. Throwing fails the test, or the request in development; reporting writes one log line for each place. */
@@ -96,11 +99,11 @@ export function createTransactionGuard(mode: GuardMode): TransactionGuard {
         transaction.isRunning = false;
       }
     },
-    mustBeOutside(what) {
+    mustBeOutside(what, wouldWaitForever = false) {
       if (!context.getStore()?.isRunning) return;
       const error = new OutsideOfTransactionOnly(what);
-      if (mode.kind === 'throw') throw error;
-      reportOnce(mode.report, error);
+      if (mode.kind === 'report') reportOnce(mode.report, error);
+      if (mode.kind === 'throw' || wouldWaitForever) throw error;
     },
   };
 }

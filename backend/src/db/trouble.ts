@@ -1,3 +1,4 @@
+import { AppError } from '@chasqui/shared';
 import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
 /**
@@ -46,6 +47,17 @@ export function databaseTrouble(error: unknown): DatabaseTrouble | null {
 const isReleased = (error: object): boolean =>
   error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError;
 
+/**
+ * What a caller is told when the database, or the disk below it, is in trouble; null for every other error. Each place that answers somebody (the
+ * API, the panel, streams, WebSockets) asks here, so that none of them calls such trouble a bug.
+ */
+export function databaseRefusal(error: unknown): AppError | null {
+  const trouble = databaseTrouble(error);
+  const code = codeOf(error);
+  if (trouble === 'full' || code === 'ENOSPC' || code === 'EDQUOT') return new AppError('STORAGE_FULL');
+  return trouble === 'unavailable' ? new AppError('DATABASE_UNAVAILABLE') : null;
+}
+
 /** Whether the database itself is in trouble, not the call. */
 export function isDatabaseDown(error: unknown): boolean {
   const kind = databaseTrouble(error);
@@ -75,6 +87,15 @@ export function codeOf(error: unknown): string | null {
 
 /** Five characters, of which the first is a digit or a capital; codes of Node (`EPIPE`) look alike but begin with E. */
 const sqlState = /^[0-9A-DF-Z][0-9A-Z]{4}$/;
+
+/**
+ * Errors that a connection would answer to the same statement for ever, while a new connection may not: the session is read-only (it was opened while
+ * the database was, or leads to a server that is a standby now), or what it has prepared is gone or does not fit the tables any more.
+ */
+const connectionIsUnfit: readonly string[] = ['25006', '26000', '0A000'];
+
+/** Whether the connection that gave this error has to be closed instead of being used again. */
+export const needsNewConnection = (error: unknown): boolean => connectionIsUnfit.includes(codeOf(error) ?? '');
 
 /** The error, what the ORM wrapped in it, what caused it, and the errors of an `AggregateError` (one for each address that was tried). */
 function* chainOf(error: unknown): Iterable<object> {
@@ -112,16 +133,18 @@ const unavailableClasses: readonly string[] = [
   '53', // insufficient resources: too many connections, out of memory
   '57', // operator intervention: cancelled, shut down, starting up
   '58', // input and output errors of the server
+  'XX', // internal errors and damage of the server, and what poolers answer for it when they cannot connect to it
 ];
 const unavailableStates: readonly string[] = [
   '25006', // read-only: a standby after a failover
   '25P03', // idle in a transaction for too long
   '25P04', // the transaction took too long
+  '26000', // the prepared statement is gone: the connection was given to another server, or was reset
   '3D000', // the database is not there (any more)
+  '3F000', // nor is the schema
+  '42501', // the rights were taken away, or are not given yet after a failover
   '55006', // in use
   '55P03', // a lock was not given in time
-  'XX001', // corrupted data
-  'XX002', // a corrupted index
 ];
 
 function kindOfSqlState(code: string): DatabaseTrouble | null {

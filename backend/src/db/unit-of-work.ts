@@ -110,7 +110,8 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
   return {
     run<T>(work: (tx: Transaction) => Promise<T>): Promise<T> {
       return new Promise<T>((resolve, reject) => {
-        guard.mustBeOutside(nested);
+        // The outer transaction would wait for the inner one, which is behind it in the queue, and every other writer for both.
+        guard.mustBeOutside(nested, true);
         // The group runs in the context of whoever came first; each job runs in one of its own.
         const inside = (tx: Transaction): Promise<T> => guard.inside(() => work(tx));
         queue.push({ work: inside, resolve: (value) => resolve(value as T), reject });

@@ -5,6 +5,7 @@ import { AppError, findUnfit, isErrorCode, validationError, type AnyRoute, type 
 import { pathAndQuery } from '@chasqui/shared/express';
 import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
+import { databaseRefusal } from '../db/trouble.js';
 import type { Caller } from '../http/context.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { socket as socketRoute, socketFrame, type SocketFrame } from './contract.js';
@@ -52,6 +53,7 @@ const closeCodes: Partial<Record<EndCode, number>> = {
   TOO_SLOW: 1013,
   RATE_LIMITED: 1013,
   DATABASE_UNAVAILABLE: 1013,
+  STORAGE_FULL: 1013,
   MALFORMED_REQUEST: 1008,
 };
 
@@ -226,13 +228,9 @@ function sinkOf(client: WebSocket, pingMs: number): Sink {
 const say = (client: WebSocket, frame: object): void => client.send(JSON.stringify(frame));
 
 async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void> {
-  if (!(error instanceof AppError)) log.error('A WebSocket failed.', errorFields(error));
-  await end(
-    client,
-    error instanceof AppError ? error.code : 'INTERNAL_ERROR',
-    error instanceof AppError ? error.message : '',
-    error,
-  );
+  const known = error instanceof AppError ? error : databaseRefusal(error);
+  if (!known) log.error('A WebSocket failed.', errorFields(error));
+  await end(client, known?.code ?? 'INTERNAL_ERROR', known?.message ?? '', known);
 }
 
 /** Closes with the code, and with the line itself when the other side does not take leave in time. */

@@ -1,4 +1,5 @@
 import { AppError, type ErrorCode, type EventResource } from '@chasqui/shared';
+import { databaseRefusal } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { cursorText, type Events } from './events.js';
 import { readable, type EventLog, type EventPage, type Reading } from './log.js';
@@ -207,11 +208,9 @@ export function createStreams(parts: {
         }
       }
       run().catch((error: unknown) => {
-        if (!(error instanceof AppError)) log.error('A stream failed; its reader resumes it.', errorFields(error));
-        follower.end(
-          error instanceof AppError ? error.code : 'INTERNAL_ERROR',
-          error instanceof AppError ? error.message : undefined,
-        );
+        const known = error instanceof AppError ? error : databaseRefusal(error);
+        if (!known) log.error('A stream failed; its reader resumes it.', errorFields(error));
+        follower.end(known?.code ?? 'INTERNAL_ERROR', known?.message);
       });
       return { close: leave, cursor: () => cursor };
     },

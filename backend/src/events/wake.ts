@@ -172,7 +172,7 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
     });
     try {
       await fresh.connect();
-      await limitSession(fresh, url, limits);
+      await limitSession(fresh, limits);
       await fresh.query(`LISTEN ${name}`);
       own = ((await fresh.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0] ?? { pid: 0 }).pid;
       if (stopped) return lost();

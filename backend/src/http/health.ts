@@ -79,9 +79,22 @@ function answer(res: Response, status: State, body: object): void {
   res.status(status === 'down' ? 503 : 200).json(body);
 }
 
+/**
+ * What accepting a message reads and writes. No row has these keys, so nothing is changed and no row is locked; but each statement waits, as accepting
+ * would, for whoever has locked the table.
+ */
+const acceptStatements = [
+  `SELECT 1 AS one FROM sessions WHERE id = ''`,
+  `DELETE FROM messages WHERE id = ''`,
+  `DELETE FROM events WHERE cursor = -1`,
+  `DELETE FROM idempotency_records WHERE "accountId" = '' AND key = ''`,
+  `DELETE FROM quota_usage WHERE scope = '' AND "ownerId" = '' AND period = ''`,
+];
+
 /** A row that is gone before anybody can see it, so that backends which try at once do not wait for each other. */
 const tryWrite = (database: Database, holdLog: HealthOptions['holdLog']): Promise<void> =>
   database.write.run(async (tx) => {
+    for (const sql of acceptStatements) await runStatement(tx.manager, sql, []);
     const scope = `health:${randomUUID().slice(0, 24)}`;
     await holdLog(tx);
     await runStatement(tx.manager, 'INSERT INTO event_counters (scope, last) VALUES (?, 0)', [scope]);

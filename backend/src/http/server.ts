@@ -3,7 +3,7 @@ import { createMount, identify } from '@chasqui/shared/express';
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
-import { databaseTrouble } from '../db/trouble.js';
+import { databaseRefusal } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller } from './context.js';
 import { trustProxies } from './proxy-trust.js';
@@ -139,10 +139,9 @@ function cors(origins: readonly string[]) {
 export function asAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (error instanceof URIError) return new AppError('MALFORMED_REQUEST');
-  const { code, status, type } = Object(error) as { code?: string; status?: number; type?: string };
-  const trouble = databaseTrouble(error);
-  if (trouble === 'full' || code === 'ENOSPC' || code === 'EDQUOT') return new AppError('STORAGE_FULL');
-  if (trouble === 'unavailable') return new AppError('DATABASE_UNAVAILABLE');
+  const refusal = databaseRefusal(error);
+  if (refusal) return refusal;
+  const { status, type } = Object(error) as { status?: number; type?: string };
   if (type?.startsWith('entity.') || type?.startsWith('request.') || (status !== undefined && status >= 400 && status < 500))
     return new AppError(status === 413 ? 'BODY_TOO_LARGE' : 'MALFORMED_REQUEST');
   return new AppError('INTERNAL_ERROR');

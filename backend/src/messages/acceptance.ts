@@ -3,7 +3,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { insertRows } from '../db/rows.js';
-import { isConflict, isSystemTrouble } from '../db/trouble.js';
+import { isConflict, isDatabaseDown, isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -22,12 +22,17 @@ export interface Acceptance {
   file: StoredFile | null;
 }
 interface Waiting extends Acceptance {
+  /** When it began to wait, by the monotonic clock. */
+  since: number;
   resolve: () => void;
   reject: (error: unknown) => void;
 }
 
 /** As many as join into one commit: the first of them must not wait long for the last. */
 const together = 64;
+
+/** While the database is down, a message that has waited this long is refused: each commit before it may take the whole of a time limit. */
+const patienceMs = 5_000;
 
 /**
  * Accepts messages. When it resolves, the message is on disk, and whatever crashes it ends in one true state. Row, id, file, places
@@ -114,10 +119,20 @@ export function createAcceptance({
         continue;
       }
       item.reject(error);
+      if (isDatabaseDown(error)) refuseLate(error);
       if (isSystemTrouble(error) || error instanceof AppError) continue;
       const { id: subject, accountId, sessionId } = item.message;
       report({ kind: 'accept', subject, accountId, sessionId, ...describeError(error) });
     }
+  }
+
+  /**
+   * Refuses the messages that have waited long behind a commit which the database did not take. They were not attempted. Without this the last of a
+   * thousand callers would get its 503 only after as many time limits as there are commits before it.
+   */
+  function refuseLate(error: unknown): void {
+    const late = performance.now() - patienceMs;
+    while (waiting[0] && waiting[0].since < late) waiting.shift()!.reject(error);
   }
 
   /** Until a turn of the event loop brings no more: what joins now saves a flush to the disk, and waits less than for the next one. */
@@ -140,7 +155,7 @@ export function createAcceptance({
   return async function accept(acceptance: Acceptance): Promise<void> {
     try {
       await new Promise<void>((resolve, reject) => {
-        waiting.push({ ...acceptance, resolve, reject });
+        waiting.push({ ...acceptance, since: performance.now(), resolve, reject });
         if (running) return;
         running = true;
         void drain();

@@ -5,6 +5,7 @@ import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
 import { holdRows, notAmong, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -193,6 +194,8 @@ export function createDispatcher(parts: {
       setAside.delete(name);
       return result;
     } catch (error) {
+      // A connection that broke or a lock that was not given is no fault of the message, even if the database answers again a moment later.
+      if (isSystemTrouble(error)) throw error;
       await database.write.run((tx) => holdRows(tx, Session, [message.sessionId]));
       const inMs = setAside.add(name);
       lanes.comeBack(message.sessionId, inMs);

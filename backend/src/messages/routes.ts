@@ -10,6 +10,7 @@ import {
 import { handled, Reply } from '@chasqui/shared/express';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Request, Response } from 'express';
+import { databaseRefusal } from '../db/trouble.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import type { Media, MediaSource, StoredFile } from '../media/media.js';
@@ -72,7 +73,11 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     if (earlier) return replay(earlier, res);
     try {
       const message = await sendOnce(body, caller, http, compose, key);
-      if (key) await remember(key, message, res);
+      // Without the stored reply a repeat gets the message as it is then.
+      if (key)
+        await remember(key, message, res).catch((error: unknown) => {
+          if (!databaseRefusal(error)) throw error;
+        });
       failPoint('reply.stored');
       return answer(message);
     } finally {
@@ -100,7 +105,12 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     // Who waits is refused above the pace; who can wait is queued and paced (D-46).
     if (wait > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
     const accepted = await messages.accept(session, wish, key);
-    return wait > 0 ? messages.outcome(accepted.id, wait) : accepted;
+    if (wait === 0) return accepted;
+    return messages.outcome(accepted.id, wait).catch((error: unknown) => {
+      // It is on disk and will be sent. Answered with an error, the caller would send it again under another id.
+      if (databaseRefusal(error)) return accepted;
+      throw error;
+    });
   }
 
   async function replay(earlier: { messageId: string } | { status: number; body: string }, res: Response) {

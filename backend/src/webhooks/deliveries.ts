@@ -5,6 +5,7 @@ import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { moveDeliveries } from './move-deliveries.js';
 import type { Told } from './payload.js';
 import { Webhook, WebhookAttempt, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
@@ -271,7 +272,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
         const [webhook] = await readRows(tx.manager, Webhook, 'id = ?', [webhookId]);
         if (!webhook || webhook.isActive) return;
         const to: DeliveryStatus = webhook.deletedAt === null ? 'held' : 'cancelled';
-        await updateRows(tx, WebhookDelivery, { webhookId, status: 'pending' }, { status: to });
+        await moveDeliveries(tx, webhookId, ['pending'], { status: to });
       });
     },
     /** Makes claims pending again: of backends that are gone, and those whose lease ran out. */

@@ -9,6 +9,7 @@ import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
 import type { Clock } from '../lib/clock.js';
 import { newDelivery } from './deliveries.js';
+import { moveDeliveries } from './move-deliveries.js';
 import { matches } from './payload.js';
 import { WebhookAttempt, WebhookDelivery, type DeliveryStatus, type Webhook } from './webhook.entity.js';
 
@@ -84,9 +85,7 @@ export function createWebhookHistory({
       return find(webhook, id);
     },
     async redeliverFailed(webhook: Webhook): Promise<number> {
-      const queued = await database.write.run((tx) =>
-        updateRows(tx, WebhookDelivery, { webhookId: webhook.id, status: 'failed' }, again(clock.now())),
-      );
+      const queued = await database.write.run((tx) => moveDeliveries(tx, webhook.id, ['failed'], again(clock.now())));
       wake(webhook.id);
       return queued;
     },

@@ -1,5 +1,5 @@
 import { allows, AppError, eventCatalogue, eventTypes, isId, newId, typesNamed, type EventType } from '@chasqui/shared';
-import { In, IsNull, type FindOptionsWhere } from 'typeorm';
+import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
@@ -13,10 +13,11 @@ import type { Clock } from '../lib/clock.js';
 import type { Egress } from '../lib/egress.js';
 import type { Sealer } from '../lib/sealer.js';
 import type { Backlog, Deliveries } from './deliveries.js';
+import { moveDeliveries } from './move-deliveries.js';
 import { matches, requireTransform } from './payload.js';
 import type { Opened } from './request.js';
 import { isSecret, makeSecret } from './signing.js';
-import { Webhook, WebhookDelivery, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
+import { Webhook, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
 
 export interface WebhookWish {
   url: string;
@@ -196,7 +197,7 @@ export function createWebhooks({
       updatedAt: now,
     };
     if ((await updateRows(tx, Webhook, { id: webhook.id, isActive: true }, changes)) === 0) return false;
-    await updateRows(tx, WebhookDelivery, { webhookId: webhook.id, status: 'pending' }, { status: 'held' });
+    await moveDeliveries(tx, webhook.id, ['pending'], { status: 'held' });
     tx.afterCommit(() => forget(webhook.accountId));
     return true;
   }
@@ -212,8 +213,7 @@ export function createWebhooks({
       openMs: null,
     };
     await updateRows(tx, Webhook, { id: webhook.id }, { isActive: true, ...fresh, updatedAt: now });
-    const waiting = { webhookId: webhook.id, status: In(['held', 'pending']) };
-    await updateRows(tx, WebhookDelivery, waiting, { status: 'pending', nextAttemptAt: now, waitMs: 0 });
+    await moveDeliveries(tx, webhook.id, ['held', 'pending'], { status: 'pending', nextAttemptAt: now, waitMs: 0 });
     tx.afterCommit(() => {
       forget(webhook.accountId);
       wake(webhook.id);
@@ -353,14 +353,8 @@ export function createWebhooks({
     async remove(caller: Caller, webhook: Webhook): Promise<void> {
       await change(caller, webhook, 'webhook.delete', async (tx) => {
         await updateRows(tx, Webhook, { id: webhook.id }, { deletedAt: clock.now(), isActive: false });
-        for (const status of ['pending', 'held'] as const)
-          await updateRows(
-            tx,
-            WebhookDelivery,
-            { webhookId: webhook.id, status },
-            { status: 'cancelled', finishedAt: clock.now() },
-          );
-        tx.afterCommit(() => wake(webhook.id));
+          await moveDeliveries(tx, webhook.id, ['pending', 'held'], { status: 'cancelled', finishedAt: clock.now() });
+          tx.afterCommit(() => wake(webhook.id));
       });
     },
     /** The old secret signs as well for so many hours. */
