@@ -86,7 +86,7 @@ try {
   const prepared = await prepare({ env });
   demandDemo(dataDir);
   makePrivateFolder(dataDir);
-  writeFileSync(join(dataDir, marker), 'npm run demo empties this folder each time it starts.\n');
+  writeFileSync(join(dataDir, marker), 'npm run demo empties this folder each time it starts.\n', { mode: 0o600 });
   const claim = await claimDataDir(dataDir);
   emptyDemo(dataDir);
   const { secrets } = prepareDataDir(env, { dataDir, isQuiet: true });
