@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isErrorCode } from '@chasqui/shared';
+import { freePort } from '../../bench/src/ports.js';
 import { startRig, type Rig } from './support/backend.js';
 
 /**
@@ -31,14 +32,6 @@ afterEach(async () => {
   closing = [];
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
 
 /** Starts nginx before these ports; resolves to its own port. */
 async function startNginx(backends: readonly number[], readSeconds = 1, http2Port?: number): Promise<number> {
