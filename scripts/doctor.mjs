@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { rows } from './lib/checkup.mjs';
 import { loadSettings, readEnvironment } from './lib/environment.mjs';
 import { root } from './lib/paths.mjs';
+import { demandKnownNames } from './lib/prepare.mjs';
 import { bold, green, red, say, showProblem, yellow } from './lib/terminal.mjs';
 
 /** `npm run doctor`: says what of this machine is ready, and what to mend. Exit code 1 when something essential is not. */
@@ -44,11 +45,13 @@ async function lookSafely(look, context) {
 async function settingsProblem(env) {
   if (!existsSync(join(root, 'shared/dist/index.js'))) return null;
   try {
-    const { readSettings } = await loadSettings();
+    const { readSettings, unknownSettings } = await loadSettings();
+    demandKnownNames(unknownSettings);
     readSettings(env);
     return null;
   } catch (error) {
     if (error.name === 'SettingsError') return error.problems.map(({ name, message }) => `${name} ${message}`).join('; ');
+    if (error.name === 'Problem') return error.message;
     if (error.code === 'ERR_MODULE_NOT_FOUND') return null;
     throw error;
   }

@@ -1,4 +1,4 @@
-import { SettingsError } from '@chasqui/shared';
+import { SettingsError, unknownSettings } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
 import { runProcess } from '@chasqui/shared/process';
 import type { FirstAdmin } from './accounts/accounts.js';
@@ -22,9 +22,17 @@ const tellFirstAdmin = ({ apiKey, ...first }: FirstAdmin, showApiKey: boolean): 
 
 async function start(): Promise<Backend> {
   const config = readConfig(process.env, process.cwd());
+  const misspelled = unknownSettings(Object.keys(process.env)).filter(({ meant }) => meant !== null);
   // AdminJS takes longer to load than all the rest.
   const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
-  return startBackend(config, { ...panel, tellFirstAdmin: (first) => tellFirstAdmin(first, config.SHOW_FIRST_API_KEY) });
+  const backend = await startBackend(config, {
+    ...panel,
+    tellFirstAdmin: (first) => tellFirstAdmin(first, config.SHOW_FIRST_API_KEY),
+  });
+  // Not an error: the variable may belong to another program.
+  for (const { name, meant } of misspelled)
+    backend.log.warn('An environment variable looks like a misspelled setting and has no effect.', { name, meant });
+  return backend;
 }
 
 /** What a person can do about an error of the start; null for a bug. */

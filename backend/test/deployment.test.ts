@@ -3,7 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,7 @@ import express from 'express';
 import fc from 'fast-check';
 import { request as httpRequest } from 'node:http';
 import { trustProxies, type ProxyTrustOptions } from '../src/http/proxy-trust.js';
+import { freePort } from '../../bench/src/ports.js';
 import { startRig, type Rig } from './support/backend.js';
 
 /** What operators meet: pages of other sites, proxies, rights of files, and the first start as containers and supervisors make it. */
@@ -171,14 +172,6 @@ describe('TRUST_PROXY', () => {
 });
 
 describe('the first start', () => {
-  async function freePort(): Promise<number> {
-    const server = createServer().listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const { port } = server.address() as AddressInfo;
-    await new Promise((done) => server.close(done));
-    return port;
-  }
-
   /** Runs a program of ours until `enough` of its output is there or it ends. */
   async function run(
     program: string[],
@@ -250,6 +243,7 @@ describe('the first start', () => {
       SHOW_FIRST_API_KEY: 'true',
     };
     const { output } = await run(['scripts/container.mjs', 'backend'], env, /backend is ready/);
+    expect(output).toContain('The backend is ready.');
     expect(output).not.toMatch(/chq_|apiKey/);
     const first = JSON.parse(/\{"chasqui":"first-admin".*\}/.exec(output)![0]) as { email: string; password: string };
     const login = async (password: string): Promise<number> =>

@@ -3,11 +3,13 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, request, type IncomingMessage, type Server } from 'node:http';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isErrorCode } from '@chasqui/shared';
+import { freePort } from '../../bench/src/ports.js';
 import { startRig, type Rig } from './support/backend.js';
 
 /**
@@ -31,16 +33,8 @@ afterEach(async () => {
 });
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
-
 /** Starts nginx before these ports; resolves to its own port. */
-async function startNginx(backends: readonly number[], readSeconds = 1): Promise<number> {
+async function startNginx(backends: readonly number[], readSeconds = 1, http2Port?: number): Promise<number> {
   const [port, healthPort] = [await freePort(), await freePort()];
   const place = mkdtempSync(join(dir, 'run-'));
   const conf = (name: string): string => readFileSync(join(root, 'docker', name), 'utf8');
@@ -55,7 +49,11 @@ async function startNginx(backends: readonly number[], readSeconds = 1): Promise
     join(place, 'routes.conf'),
     changed(conf('nginx-routes.conf'), /proxy_read_timeout \d+s;/g, `proxy_read_timeout ${readSeconds}s;`),
   );
-  let main = changed(conf('nginx.conf'), /listen 8080;/, `listen 127.0.0.1:${port};`);
+  let main = changed(
+    conf('nginx.conf'),
+    /listen 8080;/,
+    `listen 127.0.0.1:${port};${http2Port ? `listen 127.0.0.1:${http2Port} http2;` : ''}`,
+  );
   main = changed(main, /listen 127\.0\.0\.1:8081;/, `listen 127.0.0.1:${healthPort};`);
   main = changed(main.replaceAll('/tmp/', `${place}/`), /\/etc\/nginx\//g, `${place}/`);
   main = changed(main, /worker_processes auto;/, `daemon off; worker_processes 1; error_log ${place}/error.log;`);
@@ -77,9 +75,10 @@ async function startNginx(backends: readonly number[], readSeconds = 1): Promise
 
 /** A backend that answers 200, or never. Counts what came. */
 async function startBackendLike(
-  kind: 'answers' | 'silent' | 'breaks off',
-): Promise<{ port: number; seen: string[]; server: Server }> {
+  first: 'answers' | 'silent' | 'breaks off',
+): Promise<{ port: number; seen: string[]; server: Server; recover: () => void }> {
   const seen: string[] = [];
+  let kind = first;
   const server = createServer((req, res) => {
     let body = '';
     req.on('data', (piece: Buffer) => (body += piece.toString()));
@@ -94,7 +93,8 @@ async function startBackendLike(
     server.closeAllConnections();
     return new Promise((done) => server.close(done));
   });
-  return { port: (server.address() as AddressInfo).port, seen, server };
+  const recover = (): void => void (kind = 'answers');
+  return { port: (server.address() as AddressInfo).port, seen, server, recover };
 }
 
 interface Answer {
@@ -178,6 +178,22 @@ withNginx.each(['breaks off', 'silent'] as const)('a write to a backend that %s 
   expect(one.seen.length + two.seen.length).toBeLessThanOrEqual(before + 2);
 });
 
+withNginx(
+  'backends that failed all at once are asked again within 15 s of their return',
+  async () => {
+    const backends = [await startBackendLike('breaks off'), await startBackendLike('breaks off')];
+    const port = await startNginx(backends.map((one) => one.port));
+    for (let each = 0; each < 12; each += 1) expectEnvelope(await ask(port, 'GET', '/api/v1/x'), 503, 'BACKEND_UNAVAILABLE');
+    for (const { recover } of backends) recover();
+    const from = performance.now();
+    while ((await ask(port, 'POST', '/api/v1/x', { body: 'b' })).status !== 200) {
+      expect(performance.now() - from).toBeLessThan(15_000);
+      await new Promise((done) => setTimeout(done, 100));
+    }
+  },
+  60_000,
+);
+
 withNginx('a send that could not be begun at a dead backend is passed to the other one', async () => {
   const good = await startBackendLike('answers');
   const port = await startNginx([await freePort(), good.port]);
@@ -206,6 +222,32 @@ withNginx('what nginx answers by itself has the form of the API', async () => {
     `GET / HTTP/1.1\r\nHost: a\r\nX: ${'a'.repeat(40_000)}\r\n\r\n`,
   ])
     expect(await speak(port, raw)).toMatch(/^HTTP\/1\.1 400 [^]*application\/json[^]*"code":"MALFORMED_REQUEST"/);
+  expect(good.seen).toEqual([]);
+});
+
+withNginx('with HTTP/2, too, what nginx answers by itself has the form of the API', async () => {
+  const good = await startBackendLike('answers');
+  const port = await freePort();
+  await startNginx([good.port], 1, port);
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  closing.push(() => session.destroy());
+  const send = async (headers: Record<string, string>, body = ''): Promise<Answer> => {
+    const stream = session.request(headers, { endStream: false });
+    const replied = once(stream, 'response') as Promise<[Record<string, string>]>;
+    stream.end(body);
+    const [found] = await replied;
+    let text = '';
+    for await (const piece of stream) text += String(piece);
+    return { status: Number(found[':status']), headers: { 'content-type': found['content-type'] }, body: text };
+  };
+  for (const method of ['POST', 'PUT', 'GET'])
+    expectEnvelope(
+      await send({ ':method': method, ':path': '/api/v1/x', 'content-length': '120000000' }, 'x'),
+      413,
+      'BODY_TOO_LARGE',
+    );
+  expectEnvelope(await send({ ':method': 'POST', ':path': '/x', 'content-length': '5000' }, 'x'), 400, 'MALFORMED_REQUEST');
+  expectEnvelope(await send({ ':method': 'GET', ':path': '/internal/x' }), 404, 'ROUTE_NOT_FOUND');
   expect(good.seen).toEqual([]);
 });
 

@@ -1,11 +1,23 @@
 import { once } from 'node:events';
-import { createServer, type AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+
+/**
+ * Below the ports that systems give to outgoing connections (32768 and up on Linux): one of those may be taken while the process that was told
+ * it is still starting, which takes seconds on a busy machine.
+ */
+const range = { from: 10_000, to: 32_000 };
 
 /** A port that nobody listens on now, for a process that must be told one. */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
+  for (let tries = 0; ; tries += 1) {
+    const port = range.from + Math.floor(Math.random() * (range.to - range.from));
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+      await new Promise((done) => server.close(done));
+      return port;
+    } catch (error) {
+      if (tries === 50) throw error;
+    }
+  }
 }

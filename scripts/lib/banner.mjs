@@ -1,4 +1,4 @@
-import { addressesOf } from './launch.mjs';
+import { addressesOf } from './readiness.mjs';
 import { bold, dim, green, say, seconds } from './terminal.mjs';
 
 /** The last thing that a start prints: where everything is, who may enter, and what to do next. */

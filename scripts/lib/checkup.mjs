@@ -202,7 +202,9 @@ export const isWeak = (secret) =>
 async function lookAtDatabase(env) {
   if (env.DATABASE_URL) return lookAtAddress(env.DATABASE_URL, 5432, 'DATABASE_URL');
   const dataDir = dataDirOf(env);
-  const files = existsSync(dataDir) ? readdirSync(dataDir).filter((name) => /\.(sqlite3?|db)$/.test(name)) : [];
+  // Not the lock files: a running Chasqui holds them, and a look at them could refuse one that starts.
+  const isDatabase = (name) => /\.(sqlite3?|db)$/.test(name) && !name.endsWith('.lock.sqlite');
+  const files = existsSync(dataDir) ? readdirSync(dataDir).filter(isDatabase) : [];
   if (files.length === 0) return ok('SQLite; the file is made at the first start');
   let Database;
   try {

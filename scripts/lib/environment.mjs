@@ -51,8 +51,26 @@ const unescape = (text) =>
   text.replace(/\\([^])/g, (all, mark) => ({ n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\' })[mark] ?? all);
 
 /** The environment with what `.env` adds to it. What the environment already has, wins; so does an empty value there. */
-export function readEnvironment(env = process.env, file = join(root, '.env')) {
-  return existsSync(file) ? { ...parseEnv(readFileSync(file, 'utf8')), ...env } : { ...env };
+export function readEnvironment(env = process.env, file = envFile) {
+  return { ...readEnvFile(file), ...env };
+}
+
+const envFile = join(root, '.env');
+
+/** The values of `.env`; none when there is no such file. */
+export function readEnvFile(file = envFile) {
+  if (!existsSync(file)) return {};
+  let bytes;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw new Problem(`${file} cannot be read: ${error.message}`, 'Make it a text file that this user may read, or remove it.');
+  }
+  const text = bytes.toString('utf8');
+  // Editors of Windows may save UTF-16. An environment cannot hold U+0000, and a password with U+FFFD in it is another password.
+  if (/[\0\uFFFD]/.test(text))
+    throw new Problem(`${file} is not UTF-8 text.`, 'Save it as UTF-8, then run the same command again.');
+  return parseEnv(text);
 }
 
 /** Where everything lives, as an absolute path: a relative DATA_DIR counts from the repository, not from where the command was typed. */

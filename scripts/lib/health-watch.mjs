@@ -1,11 +1,12 @@
+import { isSuspended } from './processes.mjs';
 import { statusOf } from './readiness.mjs';
 
 /**
  * Finds processes that run and do nothing: an event loop that never turns, a frozen process. Such a process does not end by itself, so it
  * is killed, and the supervisor starts it again. Any HTTP answer counts as life; whether a process is well is not asked here.
  *
- * A process is watched from its first answer on, since a start may take long (migrations). Misses are counted, not time: after the machine
- * was suspended, the next question is answered.
+ * Before its first answer a process is killed only when the system says that it is stopped (SIGSTOP), since a start may take long
+ * (migrations). Misses are counted, not time: after the machine was suspended, the next question is answered.
  */
 export function watchHealth({
   supervisor,
@@ -23,7 +24,8 @@ export function watchHealth({
   async function look(name) {
     const pid = supervisor.pid(name);
     if (pid === undefined || supervisor.state(name) !== 'running') return;
-    const seen = watched.get(name)?.pid === pid ? watched.get(name) : { pid, hasAnswered: false, misses: 0, since: 0 };
+    const seen =
+      watched.get(name)?.pid === pid ? watched.get(name) : { pid, hasAnswered: false, misses: 0, since: performance.now() };
     watched.set(name, seen);
     const status = await ask(urls[name], timeoutMs);
     if (status !== null) {
@@ -32,7 +34,11 @@ export function watchHealth({
       seen.since = performance.now();
       return;
     }
-    if (!seen.hasAnswered || isStopped || supervisor.pid(name) !== pid) return;
+    if (isStopped || supervisor.pid(name) !== pid) return;
+    if (!seen.hasAnswered && !isSuspended(pid)) {
+      seen.misses = 0;
+      return;
+    }
     seen.misses += 1;
     if (seen.misses < missesAllowed) return;
     watched.delete(name);

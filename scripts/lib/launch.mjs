@@ -1,9 +1,10 @@
 import { join } from 'node:path';
+import { sayFirstAdmin } from './banner.mjs';
 import { watchHealth } from './health-watch.mjs';
 import { forPeople, openLogFile, parseJson } from './log-file.mjs';
 import { programs, root } from './paths.mjs';
 import { demandPort } from './ports.mjs';
-import { dialled, untilReady } from './readiness.mjs';
+import { addressesOf, untilReady } from './readiness.mjs';
 import { claimDataDir, runRecord } from './run-record.mjs';
 import { createSupervisor } from './supervisor.mjs';
 import { Problem, dim, red, say, step, warn, yellow } from './terminal.mjs';
@@ -17,16 +18,10 @@ const portPatienceMs = 10_000;
 /** After this long a person should know where to look. */
 const slowStartMs = 30_000;
 
-/** The addresses under which the processes answer on this machine. */
-export const addressesOf = (settings) => ({
-  backend: `http://${dialled(settings.HOST)}:${settings.PORT}`,
-  worker: `http://${dialled(settings.WORKER_HOST)}:${settings.WORKER_PORT}`,
-});
-
 /**
  * Starts backend and worker, waits until both answer and keeps them running until this process is told to stop.
- * Resolves, once all is ready, to `{firstAdmin, supervisor, stopped, wasStopped}`: `stopped` resolves when everything has ended, to the
- * exit code: 0, or 1 when a process did not end in order. Throws a `Problem` when a process cannot be brought up; nothing is left running
+ * Resolves, once all is ready, to `{firstAdmin, supervisor, stopped, wasStopped}`: the caller shows `firstAdmin`, unless the start was stopped
+ * or failed; then it has been shown already. `stopped` resolves when everything has ended, to the exit code: 0, or 1 when a process did not end in order. Throws a `Problem` when a process cannot be brought up; nothing is left running
  * then. `claim` is the caller's, when it had to have the folder earlier; `isWatched` false leaves a process alone that does not answer.
  */
 export async function launch({ settings, environments, dataDir, nodeArgs = [], claim, isWatched = true }) {
@@ -56,6 +51,7 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
   const admin = firstAdmin();
   let failure = null;
   let stopping = null;
+  let isReady = false;
 
   const supervisor = createSupervisor({
     onStart: (name, pid) => record.note(name, pid),
@@ -88,6 +84,8 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
     for (const { name, how } of unfinished)
       warn(`The ${name} did not stop in order: it ${how}. Nothing accepted is lost. Its log: ${logOf(name).file}`);
     record.remove();
+    // The account exists from now on, so no later start prints its password.
+    if (!isReady && admin.found()) sayFirstAdmin(admin.found());
     for (const log of Object.values(logs)) log.close();
     release();
     return unfinished.length === 0 ? 0 : 1;
@@ -95,6 +93,7 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
   const stopped = whenTold(supervisor, () => (stopping ??= end()));
 
   const isGivenUp = () => failure !== null || stopping !== null;
+  if (isWatched) health.start();
   await step('Starting backend and worker', async (tell) => {
     // One after the other: a worker that finds no backend says so in its log, and that would be the first thing a person reads.
     for (const [name, path] of [
@@ -115,7 +114,7 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
     await stopping;
     throw failure;
   });
-  if (isWatched && stopping === null) health.start();
+  isReady = stopping === null;
   return { firstAdmin: admin.found(), supervisor, stopped, wasStopped: () => stopping !== null };
 }
 

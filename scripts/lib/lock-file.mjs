@@ -20,13 +20,13 @@ export async function takeLock(file, pattern = script) {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const me = { pid: process.pid, start: startOf(process.pid), token: randomUUID() };
   while (!create(file, me)) {
-    const holder = read(file);
+    const holder = readOwner(file);
     if (holder && (await isAlive(holder, pattern))) return { holder };
     replaceDead(file, holder?.token ?? null);
   }
   return {
     release() {
-      if (read(file)?.token === me.token) rmSync(file, { force: true });
+      if (readOwner(file)?.token === me.token) rmSync(file, { force: true });
     },
   };
 }
@@ -35,15 +35,20 @@ export async function takeLock(file, pattern = script) {
 function create(file, me) {
   const draft = `${file}.${me.token}`;
   const text = JSON.stringify(me);
-  writeFileSync(draft, text, { mode: 0o600 });
+  try {
+    writeFileSync(draft, text, { mode: 0o600 });
+    return linkOrCreate(draft, file, text);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+function linkOrCreate(draft, file, text) {
   try {
     linkSync(draft, file);
     return true;
   } catch (error) {
-    if (error.code === 'EEXIST') return false;
-    return createExclusively(file, text);
-  } finally {
-    rmSync(draft, { force: true });
+    return error.code === 'EEXIST' ? false : createExclusively(file, text);
   }
 }
 
@@ -57,7 +62,8 @@ function createExclusively(file, text) {
   }
 }
 
-function read(file) {
+/** The owner that a lock file names: `{pid, start, token}`; null when there is none. Whether it lives is not looked at. */
+export function readOwner(file) {
   try {
     const { pid, start = null, token = null } = JSON.parse(readFileSync(file, 'utf8'));
     return Number.isInteger(pid) ? { pid, start, token } : null;
@@ -79,7 +85,7 @@ function replaceDead(file, deadToken) {
     if (error.code === 'ENOENT') return;
     throw error;
   }
-  const taken = read(aside);
+  const taken = readOwner(aside);
   if (taken && taken.token !== deadToken) {
     try {
       linkSync(aside, file);

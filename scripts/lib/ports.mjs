@@ -54,6 +54,13 @@ export async function demandPort({ port, host, setting, patienceMs = 0 }) {
       `Set ${name} to 127.0.0.1, or to 0.0.0.0 for all its addresses.`,
     );
   }
+  if (trouble !== 'EADDRINUSE') {
+    const name = setting === 'PORT' ? 'HOST' : 'WORKER_HOST';
+    throw new Problem(
+      `Port ${port} of ${host} cannot be listened on (${trouble}).`,
+      `Set ${name} to an address of this machine, such as 127.0.0.1; where IPv6 is off, no address of IPv6 can be used.`,
+    );
+  }
   const holder = await holderOf(port);
   throw new Problem(
     `Port ${port} is in use${holder ? ` by ${holder}` : ''}.`,

@@ -1,20 +1,51 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { isRoot } from './command.mjs';
-import { dataDirOf, loadSettings, readEnvironment } from './environment.mjs';
+import { dataDirOf, loadSettings, readEnvFile, readEnvironment } from './environment.mjs';
 import { getBrowser } from './browser.mjs';
 import { install } from './install.mjs';
 import { build } from './packages.mjs';
+import { root } from './paths.mjs';
 import { dialled } from './readiness.mjs';
 import { ensureSecrets, makePrivateFolder } from './secrets.mjs';
-import { bold, say, warn } from './terminal.mjs';
+import { Problem, bold, say, warn } from './terminal.mjs';
 
 /** Everything up to the point where processes can be started. Each part does nothing when it was done before. */
 export async function prepare({ env = readEnvironment() } = {}) {
   await install();
   await build();
-  const { settings: table, readSettings } = await loadSettings();
+  const { settings: table, readSettings, unknownSettings } = await loadSettings();
+  demandKnownNames(unknownSettings);
   const settings = readSettings(env);
   const browser = await getBrowser(env);
   return { env, table, settings, browser };
+}
+
+/** A misspelled setting in `.env` would be accepted and have no effect, so it stops the start. Other programs may have settings there too. */
+export function demandKnownNames(unknownSettings, names = Object.keys(readEnvFile()), foreign = foreignNames()) {
+  const unknown = unknownSettings(names.filter((name) => !foreign.has(name) && !foreignName.test(name)));
+  const misspelled = unknown.filter(({ meant }) => meant !== null);
+  if (misspelled.length > 0)
+    throw new Problem(
+      `.env sets names that are no settings:\n${misspelled.map(({ name, meant }) => `  ${name}: did you mean ${meant}?`).join('\n')}`,
+      'Correct or remove those lines of .env; .env.example has all names.',
+    );
+  if (unknown.length > 0)
+    warn(
+      `.env sets ${unknown.map(({ name }) => name).join(', ')}: no settings of Chasqui (see .env.example). They have no effect on it.`,
+    );
+}
+
+/** What Node, npm and the system read. */
+const foreignName =
+  /^(NODE_|npm_|NPM_|PUPPETEER_|PG|COMPOSE_|DOCKER_|BUILDKIT_|LC_|UV_|SSL_|CHASQUI_)|^(TZ|LANG|PATH|HOME|TMPDIR|DEBUG|CI|NO_COLOR|FORCE_COLOR|(https?|no|all)_proxy)$/i;
+
+/** What only the Compose files read. */
+function foreignNames() {
+  const files = ['docker-compose.yml', 'docker-compose.prod.yml']
+    .map((name) => join(root, name))
+    .filter((file) => existsSync(file));
+  return new Set(files.flatMap((file) => [...readFileSync(file, 'utf8').matchAll(/\$\{(\w+)/g)].map(([, name]) => name)));
 }
 
 /** The folder of the data and the secrets in it; says what it made. */

@@ -34,6 +34,12 @@ export function startOf(pid) {
   return fields[0] === 'Z' ? null : (fields[19] ?? null);
 }
 
+/** Whether a signal has stopped the process (SIGSTOP, a debugger). False where that cannot be known. */
+export function isSuspended(pid) {
+  const text = readOr(`/proc/${pid}/stat`, '');
+  return /^[Tt] /.test(text.slice(text.lastIndexOf(')') + 2));
+}
+
 /**
  * Whether `pid` lives and is the process meant: its command line fits `pattern`, and its start time is the one that was noted, if any.
  * A process that is being ended has lost its command line and still has its ports; with a start time it is known all the same.

@@ -7,6 +7,12 @@ export function dialled(host) {
   return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
 }
 
+/** The addresses under which the processes answer on this machine. */
+export const addressesOf = (settings) => ({
+  backend: `http://${dialled(settings.HOST)}:${settings.PORT}`,
+  worker: `http://${dialled(settings.WORKER_HOST)}:${settings.WORKER_PORT}`,
+});
+
 /** The status of one GET, or null when there is no answer. `http` and not `fetch`: no connection stays open behind us. */
 export function statusOf(url, timeoutMs = 2000) {
   return new Promise((resolve) => {

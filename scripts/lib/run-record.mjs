@@ -1,8 +1,9 @@
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { takeLock } from './lock-file.mjs';
+import { readOwner, takeLock } from './lock-file.mjs';
 import { isAlive, killAndWait, startOf } from './processes.mjs';
+import { takeSystemLock } from './system-lock.mjs';
 import { Problem, step, warn } from './terminal.mjs';
 
 const starter = /scripts\/(start|demo|dev)\.mjs/;
@@ -80,9 +81,41 @@ export async function claimDataDir(dataDir, { patienceMs = stopPatienceMs } = {}
   }
 }
 
+/**
+ * Two locks: the system's decides, also between containers; the file beside it names the owner, and is how versions without the system's lock
+ * lock. `{release}`, or `{holder: {pid}}`, with `pid` null when the owner is not a process of this system.
+ */
+async function lockFolder(file) {
+  const lock = takeSystemLock(`${file}.sqlite`);
+  if (!lock) {
+    const owner = readOwner(file);
+    return { holder: { pid: owner && (await isAlive(owner, starter)) ? owner.pid : null } };
+  }
+  try {
+    const name = await takeLock(file, starter);
+    if (name.holder) lock.release();
+    else
+      return {
+        release() {
+          name.release();
+          lock.release();
+        },
+      };
+    return name;
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
 async function lockDataDir(dataDir) {
-  const attempt = () => takeLock(join(dataDir, 'run.lock'), starter);
-  const first = await attempt();
+  const attempt = () => lockFolder(join(dataDir, 'run.lock'));
+  let first = await attempt();
+  // The owner takes the lock a moment before it writes its name.
+  for (let tries = 0; first.holder?.pid === null && tries < 10; tries += 1) {
+    await sleep(100);
+    first = await attempt();
+  }
   if (!first.holder) return first;
   if (!runRecord(dataDir).read()?.isStopping) throw alreadyRuns(dataDir, first.holder.pid);
   return step('Waiting for an earlier start to stop', async () => {
@@ -96,8 +129,8 @@ async function lockDataDir(dataDir) {
 
 const alreadyRuns = (dataDir, pid) =>
   new Problem(
-    `Chasqui already runs on ${dataDir} (pid ${pid}).`,
-    `Stop it with Ctrl-C where it runs, or with: kill ${pid}. A second one beside it needs its own DATA_DIR, PORT and WORKER_PORT.`,
+    `Chasqui already runs on ${dataDir} (${pid === null ? 'in another container, or on another machine' : `pid ${pid}`}).`,
+    `Stop it ${pid === null ? 'there' : `with Ctrl-C where it runs, or with: kill ${pid}`}. A second one beside it needs its own DATA_DIR, PORT and WORKER_PORT.`,
   );
 
 /** Says whether there were any. */

@@ -103,12 +103,12 @@ export function ensureSecrets(folder, wanted = secretNames) {
   const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}.new`;
   const handle = openDraft(draft, folder);
   try {
-    writeFileSync(handle, `${JSON.stringify(secrets, null, 2)}\n`);
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-  try {
+    try {
+      writeFileSync(handle, `${JSON.stringify(secrets, null, 2)}\n`);
+      fsyncSync(handle);
+    } finally {
+      closeSync(handle);
+    }
     if (stored) renameSync(draft, file);
     else if (!linkOnce(draft, file)) return { secrets: ensureSecrets(folder, wanted).secrets, made: [] };
     syncFolder(dirname(file));

@@ -19,7 +19,11 @@ export class Problem extends Error {
 
 /** What is said must not end or fill the process that says it, when its reader is gone (`| head`, a closed terminal) or stands still. */
 const maxUnreadChars = 1024 * 1024;
-for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', () => undefined);
+  // Node writes to a terminal with blocking calls: one that stands still (Ctrl-S, a broken connection) would keep a stop from being noticed.
+  if (stream.isTTY) stream._handle?.setBlocking?.(false);
+}
 function put(text, stream = process.stdout) {
   if (stream.writableLength < maxUnreadChars) stream.write(text);
 }
@@ -60,8 +64,29 @@ export async function step(title, work) {
   }
 }
 
+const fileTroubles = {
+  ENOSPC: ['The disk is full', 'Free some space'],
+  EDQUOT: ['The disk quota of this user is used up', 'Free some space'],
+  EROFS: ['The file system is read-only', 'Name another folder (DATA_DIR for data), or mount it writable'],
+  EACCES: ['This user may not use a file', 'Give it to this user (chown, chmod)'],
+  EPERM: ['This user may not use a file', 'Give it to this user (chown, chmod)'],
+  EISDIR: ['A folder is in the place of a file', 'Move it away'],
+  ENOTDIR: ['A file is in the place of a folder', 'Move it away'],
+  EIO: ['The disk reports an error', 'Check the disk'],
+  EMFILE: ['This process has too many open files', 'Raise the limit (ulimit -n)'],
+  ENFILE: ['The system has too many open files', 'End other programs, or raise the limit'],
+};
+
+/** The operating system refused a file: that is for the operator to correct, and a stack would not help. Other errors are returned unchanged. */
+function fileProblem(error) {
+  const found = error?.syscall && fileTroubles[error.code];
+  if (!found) return error;
+  return new Problem(`${found[0]}: ${error.message}`, `${found[1]}, then run the same command again.`);
+}
+
 /** Prints an error as a person needs it: what is wrong, then what to do. A bug keeps its stack. */
-export function showProblem(error) {
+export function showProblem(thrown) {
+  const error = fileProblem(thrown);
   const isForPeople = error instanceof Problem || error?.name === 'SettingsError';
   put(`\n${red('✗')} ${isForPeople ? error.message : (error?.stack ?? String(error))}\n`, process.stderr);
   if (error?.nextStep) put(`${bold('→')} ${error.nextStep}\n`, process.stderr);

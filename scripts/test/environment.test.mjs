@@ -1,8 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseEnv, readEnvironment } from '../lib/environment.mjs';
+import { loadSettings, parseEnv, readEnvironment } from '../lib/environment.mjs';
+import { demandKnownNames } from '../lib/prepare.mjs';
 
 test.each([
   ['a plain value', 'PORT=8000', { PORT: '8000' }],
@@ -40,4 +41,31 @@ test('what the environment sets wins over .env, an empty value too', () => {
   expect(readEnvironment({ PORT: '2', REDIS_URL: '' }, file)).toEqual({ PORT: '2', HOST: 'a', REDIS_URL: '' });
   expect(readEnvironment({ PORT: '2' }, join(folder, 'absent'))).toEqual({ PORT: '2' });
   rmSync(folder, { recursive: true });
+});
+
+test('an .env that is a folder, or no UTF-8 text, is an error that says so', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'chasqui-env-'));
+  const file = join(folder, '.env');
+  mkdirSync(file);
+  expect(() => readEnvironment({}, file)).toThrow(/\.env cannot be read: EISDIR/);
+  rmSync(file, { recursive: true });
+  for (const bytes of [
+    Buffer.from('\uFEFFPORT=8001\r\n', 'utf16le'),
+    Buffer.from('ADMIN_PASSWORD="a\0b"'),
+    Buffer.from('ADMIN_PASSWORD=Pa\xDFword-of-mine', 'latin1'),
+  ]) {
+    writeFileSync(file, bytes);
+    expect(() => readEnvironment({}, file)).toThrow(/\.env is not UTF-8 text/);
+  }
+  rmSync(folder, { recursive: true });
+});
+
+test('a misspelled setting in .env stops the start and is named; what other programs read there does not', async () => {
+  const { settings, unknownSettings } = await loadSettings();
+  const demand = (...names) => demandKnownNames(unknownSettings, names);
+  expect(() => demand('PORT', 'SEND_RATE_PER_MINUT', 'loglevel')).toThrow(
+    /SEND_RATE_PER_MINUT: did you mean SEND_RATE_PER_MINUTE\?\n {2}loglevel: did you mean LOG_LEVEL\?/,
+  );
+  demand(...Object.entries(settings).flatMap(([name, { aliases = [] }]) => [name, ...aliases]));
+  demand('POSTGRES_PASSWORD', 'BACKEND_MEMORY', 'HTTPS_BIND', 'NODE_OPTIONS', 'TZ', 'HTTPS_PROXY', 'MY_OTHER_TOOL');
 });

@@ -1,15 +1,19 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { rows } from '../lib/checkup.mjs';
 import { isNodeNewEnough } from '../lib/node-version.mjs';
 import { firstAdmin } from '../lib/launch.mjs';
 import { forPeople, openLogFile } from '../lib/log-file.mjs';
 import { demandPort } from '../lib/ports.mjs';
 import { environmentsFor } from '../lib/prepare.mjs';
+import { root } from '../lib/paths.mjs';
 import { claimDataDir } from '../lib/run-record.mjs';
+import { takeSystemLock } from '../lib/system-lock.mjs';
 
 let folder;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'chasqui-launch-'))));
@@ -76,6 +80,17 @@ test('a record that is damaged, or names processes that are gone or not ours, do
     writeFileSync(join(folder, 'run.json'), text);
     await claim();
   }
+});
+
+test('the doctor finds the database of a running Chasqui whole, and does not touch its locks', async () => {
+  const Sqlite = createRequire(join(root, 'backend/package.json'))('better-sqlite3');
+  const locks = ['run', 'backend'].map((name) => takeSystemLock(join(folder, `${name}.lock.sqlite`)));
+  const database = new Sqlite(join(folder, 'chasqui.sqlite'));
+  database.exec('CREATE TABLE t (a)');
+  const { look } = rows.find(({ name }) => name === 'Database');
+  expect(await look({ env: { DATA_DIR: folder } })).toMatchObject({ ok: true, found: 'SQLite, chasqui.sqlite: whole' });
+  database.close();
+  for (const lock of locks) lock.release();
 });
 
 const table = {

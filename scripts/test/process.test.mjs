@@ -146,6 +146,40 @@ async function loseParent(child) {
   child.disconnect();
 }
 
+test.each(['process', 'start script'])('a terminal that stands still does not freeze a %s', async (kind) => {
+  const terminal = pathToFileURL(join(root, 'scripts/lib/terminal.mjs')).href;
+  const file = join(folder, 'talks.mjs');
+  const line = `const line = 'x'.repeat(1000);`;
+  writeFileSync(
+    file,
+    `import { appendFileSync } from 'node:fs';
+     ${
+       kind === 'process'
+         ? `import { createLogOutput, runProcess } from ${JSON.stringify(entry)};
+            await runProcess({ name: 'program', explain: () => null, errorFields: () => ({}), start: async () => ({ log: { info() {}, warn() {}, error() {} }, close: async () => [] }) });
+            const output = createLogOutput(); const talk = (text) => output.write(text);`
+         : `import { say as talk } from ${JSON.stringify(terminal)};`
+     }
+     ${line} let beats = 0;
+     const note = (text) => appendFileSync(${JSON.stringify(join(folder, 'notes'))}, text + '\\n');
+     note('pid ' + process.pid + ' ' + process.stdout.isTTY);
+     setInterval(() => { talk(line); note('beat ' + (beats += 1)); }, 10);`,
+  );
+  // Gives the program a terminal, and reads nothing from it while it is stopped itself.
+  const reader = spawn('script', ['-qc', `"${process.execPath}" "${file}"`, '/dev/null'], { stdio: 'ignore' });
+  children.push(reader);
+  await until(() => /^pid \d+ true$/m.test(notes()) && beats() > 5, 'the program in its terminal');
+  const pid = Number(/^pid (\d+)/m.exec(notes())[1]);
+  try {
+    reader.kill('SIGSTOP');
+    const before = beats();
+    await until(() => beats() > before + 50, 'a program that goes on');
+  } finally {
+    process.kill(pid, 'SIGKILL');
+    reader.kill('SIGCONT');
+  }
+});
+
 test('a process whose parent is killed stops in order, although nobody reads what it says', async () => {
   const { child, ended } = run({ close: `async () => { log.info('Closing.'); note('closing'); return []; }` });
   await started();

@@ -1,7 +1,18 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -14,7 +25,7 @@ import { readLines } from '../lib/lines.mjs';
 import { openLogFile } from '../lib/log-file.mjs';
 import { root } from '../lib/paths.mjs';
 import { commandOf, killAndWait, startOf } from '../lib/processes.mjs';
-import { runRecord } from '../lib/run-record.mjs';
+import { claimDataDir, runRecord } from '../lib/run-record.mjs';
 import { createSupervisor } from '../lib/supervisor.mjs';
 
 /** What the start scripts must survive: full disks, endless lines, commands that hang, others that start at the same time. */
@@ -259,23 +270,25 @@ test('an error of a process while it stops is named with its exit code; one that
   expect(await supervisor.stop(100)).toEqual([]);
 });
 
-test('a process that stops answering is killed and started again; one that never answered, and one that does, are left alone', async () => {
+test('a process that stops answering, or stands still before its first answer, is killed and started again; others are left alone', async () => {
   let up = 0;
   const supervisor = createSupervisor({ firstDelayMs: 20, onLine: () => (up += 1) });
-  for (const name of ['frozen', 'well', 'starting'])
+  for (const name of ['frozen', 'well', 'starting', 'suspended'])
     supervisor.start({
       name,
       program: script(name, `setInterval(() => {}, 1000); console.log('up');`),
       env: process.env,
       cwd: folder,
     });
-  await until(() => up === 3, 'all three');
-  const before = { frozen: supervisor.pid('frozen'), well: supervisor.pid('well'), starting: supervisor.pid('starting') };
-  const asked = { frozen: 0, well: 0, starting: 0 };
+  await until(() => up === 4, 'all four');
+  const pidOf = supervisor.pid;
+  const before = { well: pidOf('well'), starting: pidOf('starting'), frozen: pidOf('frozen'), suspended: pidOf('suspended') };
+  process.kill(before.suspended, 'SIGSTOP');
+  const asked = { frozen: 0, well: 0, starting: 0, suspended: 0 };
   const frozen = [];
   const health = watchHealth({
     supervisor,
-    urls: { frozen: 'frozen', well: 'well', starting: 'starting' },
+    urls: { frozen: 'frozen', well: 'well', starting: 'starting', suspended: 'suspended' },
     onFrozen: (name) => frozen.push(name),
     everyMs: 5,
     missesAllowed: 4,
@@ -287,11 +300,12 @@ test('a process that stops answering is killed and started again; one that never
     },
   });
   health.start();
-  await until(() => supervisor.pid('frozen') && supervisor.pid('frozen') !== before.frozen, 'another process');
+  for (const name of ['frozen', 'suspended'])
+    await until(() => pidOf(name) && pidOf(name) !== before[name], `another process for the one that is ${name}`);
   await until(() => asked.well > 12 && asked.starting > 12, 'the others to be asked often');
   health.stop();
-  expect(frozen).toEqual(['frozen']);
-  expect([supervisor.pid('well'), supervisor.pid('starting')]).toEqual([before.well, before.starting]);
+  expect(frozen.toSorted()).toEqual(['frozen', 'suspended']);
+  expect([pidOf('well'), pidOf('starting')]).toEqual([before.well, before.starting]);
   await supervisor.stop(500);
 });
 
@@ -317,4 +331,66 @@ test('a start script whose reader is gone, or stands still, goes on', async () =
     .split('\n')
     .map((line) => Number(line.split(' ')[1]));
   expect(Math.max(...held)).toBeLessThan(2 * 1024 * 1024);
+});
+
+test('a file that the system refuses is told in a sentence with a next step, and without a stack', async () => {
+  const file = script(
+    'start',
+    `import { readFileSync, writeFileSync } from 'node:fs';
+     import { showProblem } from ${lib('terminal.mjs')};
+     for (const work of [() => writeFileSync('/dev/full', 'x'), () => readFileSync('/'), () => readFileSync('/dev/null/x'), () => null.x]) {
+       try { work(); } catch (error) { showProblem(error); }
+     }`,
+  );
+  const shown = start(file);
+  await once(shown.child, 'close');
+  const [full, folderInPlace, fileInPlace, bug] = shown.output().trim().split('\n\n');
+  expect(full).toMatch(/The disk is full: ENOSPC.*\n.*Free some space, then run the same command again\./);
+  expect(folderInPlace).toMatch(/A folder is in the place of a file/);
+  expect(fileInPlace).toMatch(/A file is in the place of a folder/);
+  expect(bug).toContain('\n    at ');
+  expect([full, folderInPlace, fileInPlace].join()).not.toContain('\n    at ');
+});
+
+test('a full disk leaves no half lock and no half secrets behind', async () => {
+  const file = script(
+    'start',
+    `import fs from 'node:fs';
+     import { syncBuiltinESMExports } from 'node:module';
+     const write = fs.writeFileSync;
+     fs.writeFileSync = (target, text, options) => {
+       if (typeof target === 'string') fs.closeSync(fs.openSync(target, options.flag ?? 'w'));
+       throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC', syscall: 'write' });
+     };
+     syncBuiltinESMExports();
+     const { takeLock } = await import(${lib('lock-file.mjs')});
+     const { ensureSecrets } = await import(${lib('secrets.mjs')});
+     for (const work of [() => takeLock(${JSON.stringify(join(folder, 'data/run.lock'))}), async () => ensureSecrets(${JSON.stringify(join(folder, 'data'))})])
+       await work().then(() => console.log('done'), (error) => console.log(error.code ?? error.message));`,
+  );
+  const run = start(file);
+  await once(run.child, 'close');
+  expect(run.output()).toBe('ENOSPC\nENOSPC\n');
+  expect(readdirSync(join(folder, 'data'))).toEqual([]);
+});
+
+test('a start on a folder that a start in another container holds is refused, whatever processes are named there', async () => {
+  const file = script(
+    'start',
+    `import { takeSystemLock } from ${lib('system-lock.mjs')};
+     takeSystemLock(${JSON.stringify(join(folder, 'run.lock.sqlite'))});
+     console.log('held'); setInterval(() => {}, 1000);`,
+  );
+  // As its process number looks from here: nobody's, or another program's.
+  for (const pid of [2 ** 22 + 1, process.pid]) {
+    writeFileSync(join(folder, 'run.lock'), JSON.stringify({ pid, start: '1', token: 'theirs' }));
+    const other = start(file);
+    await until(() => other.output() === 'held\n', 'the lock');
+    await expect(claimDataDir(folder)).rejects.toThrow(/already runs on .* \(in another container, or on another machine\)/);
+    expect(readFileSync(join(folder, 'run.lock'), 'utf8')).toContain('theirs');
+    other.child.kill('SIGKILL');
+    await once(other.child, 'close');
+    (await claimDataDir(folder)).release();
+  }
+  expect(statSync(join(folder, 'run.lock.sqlite')).mode & 0o777).toBe(0o600);
 });

@@ -12,7 +12,7 @@ import { createStopper, type StopLog } from './stopper.js';
  * | an uncaught exception | logged, orderly stop, exit code 1 |
  * | a step of the stop fails or exceeds its time limit | the later steps run, exit code 1 |
  * | the stop exceeds `stopWithinMs` | logged, exit code 1; SIGKILL to itself when a system call does not return |
- * | the reader of stdout or stderr goes away, or the disk behind it is full | nothing; lines are lost until it is back |
+ * | the reader of stdout or stderr goes away or stands still, or the disk behind it is full | nothing; lines are lost until it is back |
  */
 
 export type ProcessLog = StopLog;
@@ -46,11 +46,16 @@ const lastWordsMs = 1_000;
 const guarded = new WeakSet<NodeJS.WritableStream>();
 
 /** A stream without an `error` listener turns a lost reader into an uncaught exception, whose log line meets the same error again. */
-function ignoreErrors(stream: NodeJS.WritableStream): void {
+function ignoreErrors(stream: TerminalStream): void {
   if (guarded.has(stream)) return;
   guarded.add(stream);
   stream.on('error', () => undefined);
+  // Node writes to a terminal with blocking calls: one that stands still (Ctrl-S, a broken connection) would freeze the process.
+  if (stream.isTTY) stream._handle?.setBlocking?.(false);
 }
+
+/** Node has no public switch for this, so it may be absent in another version. */
+type TerminalStream = NodeJS.WritableStream & { isTTY?: boolean; _handle?: { setBlocking?: (isBlocking: boolean) => void } };
 
 /**
  * A stream for log lines. It never throws, emits no error and never waits for the reader: when more than `maxBufferedBytes` are

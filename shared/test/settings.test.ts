@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { readSettings, settings, SettingsError } from '../src/index.js';
+import { readSettings, settings, SettingsError, unknownSettings } from '../src/index.js';
 
 const problemsOf = (env: Record<string, string>): string[] => {
   try {
@@ -56,4 +56,39 @@ test('every setting has a sentence and a group', () => {
     expect([name, row.doc]).toEqual([name, expect.stringMatching(/^.{10,}\.$/)]);
     expect(row.group).not.toBe('');
   }
+});
+
+test('a name that looks like a setting is recognised, with the setting that was meant; other names are not', () => {
+  const meant = (name: string): string | null | undefined => unknownSettings([name])[0]?.meant;
+  for (const name of Object.keys(settings)) {
+    expect(meant(name)).toBeUndefined();
+    // Two settings may differ by one letter (WORKER_URL, WORKER_URLS).
+    const variants = [name.toLowerCase(), name.replaceAll('_', '-'), name.replaceAll('_', '')].filter(
+      (variant) => variant !== name,
+    );
+    for (const variant of variants) expect([variant, meant(variant)]).toEqual([variant, name]);
+    if (name.length >= 12) expect([name, meant(`${name.slice(0, 4)}${name.slice(5)}`)]).not.toEqual([name, null]);
+  }
+  expect(unknownSettings(['NODE_SERVICE_URL', 'CHROME_PATH'])).toEqual([]);
+  for (const name of [
+    'PATH',
+    'HOME',
+    'USER',
+    'SORT',
+    'POST',
+    'SHELL',
+    'LANG',
+    'HOSTNAME',
+    'NODE_OPTIONS',
+    'NODE_VERSION',
+    'TERM',
+    'PWD',
+    'MAIL',
+    'EDITOR',
+    'LOGNAME',
+    'XDG_DATA_DIRS',
+    'PGHOST',
+    'POSTGRES_PASSWORD',
+  ])
+    expect([name, meant(name)]).toEqual([name, null]);
 });

@@ -24,7 +24,9 @@ export function closeDataFolder(dataDir: string): void {
 }
 
 function close(path: string, mode: number): void {
-  const found = lstatSync(path);
+  // Closes: another process (`reset-admin`) ends between the listing and here, and SQLite deletes its journal files.
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (!found) return;
   if (process.platform === 'win32' || (found.mode & 0o077) === 0) return;
   // Only the owner may change the rights; a volume with a group of its own (fsGroup) belongs to another user.
   if (process.getuid?.() === found.uid || process.getuid?.() === 0) chmodSync(path, mode);

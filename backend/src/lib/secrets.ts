@@ -1,5 +1,5 @@
-import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, linkSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { fileProblem, StartProblem } from './start-problem.js';
@@ -41,12 +41,16 @@ function makeSecrets(dataDir: string, file: string): void {
       COOKIE_SECRET: random(),
       ENCRYPTION_KEYS: `k1:${randomBytes(32).toString('base64')}`,
     };
-    const draft = `${file}.${process.pid}`;
-    const handle = openSync(draft, 'w', 0o600);
-    writeSync(handle, `${JSON.stringify(made, null, 2)}\n`);
-    fsyncSync(handle);
-    closeSync(handle);
+    // Two containers that share the folder have the same process number.
+    const draft = `${file}.${randomUUID()}.new`;
+    const handle = openSync(draft, 'wx', 0o600);
     try {
+      try {
+        writeFileSync(handle, `${JSON.stringify(made, null, 2)}\n`);
+        fsyncSync(handle);
+      } finally {
+        closeSync(handle);
+      }
       linkSync(draft, file);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
