@@ -20,6 +20,7 @@ import type { Config } from './config.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
 import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
+import { createSharedClock } from './db/shared-clock.js';
 import { createStoredWindows } from './db/stored-windows.js';
 import { createEvents } from './events/events.js';
 import { createEventLog } from './events/log.js';
@@ -100,6 +101,8 @@ const workStopMs = 10_000;
 /** Replacements for tests, and what main.ts hands in: importing AdminJS takes seconds, and most tests do without. */
 interface Overrides {
   clock?: Clock;
+  /** The clock of this machine, from which the backend's own is derived. */
+  machineClock?: Clock;
   log?: Log;
   port?: number;
   /** Hears, at the very first start, what is to be shown once. */
@@ -124,15 +127,24 @@ export async function startBackend(config: Config, over: Overrides = {}): Promis
   }
 }
 
+/** Backends that share a database share its clock; on SQLite there is one backend, and its machine's clock is as good. */
+async function clockFor(database: Database, base: Clock, log: Log, stopper: Stopper): Promise<Clock> {
+  if (database.dialect === 'sqlite') return base;
+  const shared = createSharedClock({ base, database, log });
+  stopper.add('connections', 'shared clock', () => shared.stop());
+  await shared.read();
+  return shared;
+}
+
 /** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
 async function buildBackend(config: Config, over: Overrides, log: Log, stopper: Stopper): Promise<Backend> {
-  const clock = over.clock ?? systemClock;
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
   const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
   stopper.add('locks', 'backend lock', letGo);
   closeDataFolder(config.dataDir);
   const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
   stopper.add('data', 'database', () => database.close());
+  const clock = over.clock ?? (await clockFor(database, over.machineClock ?? systemClock, log, stopper));
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
   stopper.add('data', 'presence', () => presence.close());
 
@@ -330,6 +342,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     log,
     maxBytes: config.MAX_INBOUND_FILE_SIZE,
+    report,
   });
 
   await accounts.ensureFirstAdmin({

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -38,6 +38,26 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     eventually('the file to be settled', async () => {
       const file = await fileOf(whatsappId);
       return file.state === 'pending' ? null : file;
+    });
+  /** A session that is not connected, for which so many files have arrived. */
+  async function withFiles(name: string, n: number): Promise<{ id: string; files: string[] }> {
+    const { body } = await core.post('/sessions', { name });
+    const { id } = body.data as { id: string };
+    await core.rig.database.write.run((tx) => updateRows(tx, Session, { id }, { workerId: 'worker-a', leaseEpoch: 1 }));
+    const files: string[] = [];
+    for (let i = 0; i < n; i += 1) files.push(await arrives(Buffer.from('%PDF-1.4 x'), null, id));
+    for (const file of files) await eventually('the file to be announced', () => fileOf(file).catch(() => null));
+    return { id, files };
+  }
+  /** Connects the session with a worker of its own at this address. */
+  const connectedAt = (id: string, workerId: string, url: string): Promise<void> =>
+    core.rig.database.write.run(async (tx) => {
+      await tx.manager.query(
+        `INSERT INTO workers (id, url, "bootId", version, draining, capacity, sessions, "memoryMb", "lastHeartbeatAt")
+         SELECT '${workerId}', '${url}', "bootId", version, draining, capacity, 0, "memoryMb", "lastHeartbeatAt"
+         FROM workers WHERE id = 'worker-a'`,
+      );
+      await updateRows(tx, Session, { id }, { status: 'connected', workerId });
     });
   const asked = (whatsappId: string): number =>
     core.worker.operations.filter(({ input }) => input['whatsappId'] === whatsappId).length;
@@ -121,25 +141,80 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     expect((await settled(bad)).state).toBe('stored');
   });
 
-  test('a worker that never answers holds up the files of its own sessions only', async () => {
-    const silent: Server = createServer(() => undefined).listen(0, '127.0.0.1');
-    await new Promise((resolve) => silent.once('listening', resolve));
-    const { body } = await core.post('/sessions', { name: `silent-${database}` });
-    const { id } = body.data as { id: string };
-    const { url } = { url: `http://127.0.0.1:${(silent.address() as AddressInfo).port}` };
-    const db = core.rig.database;
-    await db.write.run(async (tx) => {
-      await tx.manager.query(
-        `INSERT INTO workers (id, url, "bootId", version, draining, capacity, sessions, "memoryMb", "lastHeartbeatAt")
-         SELECT 'silent', '${url}', "bootId", version, draining, capacity, 0, "memoryMb", "lastHeartbeatAt" FROM workers LIMIT 1`,
-      );
-      await updateRows(tx, Session, { id }, { status: 'connected', workerId: 'silent', leaseEpoch: 1 });
-    });
+  test('while the disk cannot store a file nothing is counted against it, and it is fetched as soon as there is room', async () => {
+    const media = join(core.rig.dataDir, 'media');
+    const told = (): number => core.rig.lines.filter((line) => line.includes('Files cannot be stored now')).length;
+    await mkdir(media, { recursive: true });
+    await rename(media, `${media}.away`);
+    await writeFile(media, ''); // Whoever makes a folder below it fails.
+    let files: string[];
     try {
-      for (let n = 0; n < 6; n += 1) await arrives(Buffer.from('%PDF-1.4 x'), null, id);
-      for (let n = 0; n < 6; n += 1) expect((await settled(await arrives(Buffer.from('%PDF-1.4 x'), null))).state).toBe('stored');
+      files = [await arrives(Buffer.from('%PDF-1.4 x'), null), await arrives(Buffer.from('%PDF-1.4 y'), null)];
+      await eventually('two failures', () => Promise.resolve(told() >= 2));
+      for (const file of files) expect(await fileOf(file)).toMatchObject({ state: 'pending', attempts: 0 });
     } finally {
-      await db.write.run((tx) => updateRows(tx, Session, { id }, { status: 'disconnected' }));
+      await rm(media);
+      await rename(`${media}.away`, media);
+    }
+    for (const file of files) expect((await settled(file)).state).toBe('stored');
+  }, 60_000);
+
+  test('a worker that is not reached says nothing about a file: it is asked again, and no attempt is counted', async () => {
+    const name = `unreached-${database}`;
+    const { id, files } = await withFiles(name, 1);
+    await connectedAt(id, name, 'http://127.0.0.1:9');
+    const file = await eventually('the next plan', async () => {
+      const now = await fileOf(files[0]!);
+      return now.nextAttemptAt!.getTime() > now.createdAt.getTime() + 5_000 ? now : null;
+    });
+    expect(file).toMatchObject({ state: 'pending', attempts: 0 });
+    await core.rig.database.write.run((tx) => updateRows(tx, Session, { id }, { status: 'disconnected' }));
+  });
+
+  test('sessions take turns, however many files each of them has', async () => {
+    const db = core.rig.database;
+    const sessions: string[] = [];
+    for (let n = 0; n < 8; n += 1) {
+      const { body } = await core.post('/sessions', { name: `turn-${n}-${database}` });
+      const { id } = body.data as { id: string };
+      await db.write.run((tx) => updateRows(tx, Session, { id }, { workerId: 'worker-a', leaseEpoch: 1 }));
+      core.worker.sessions.set(id, { epoch: 1, status: 'connected', reason: null, phoneNumber: null, qrText: null });
+      sessions.push(id);
+    }
+    const ofSession = new Map<string, string>();
+    for (const id of sessions)
+      for (let n = 0; n < 6; n += 1) ofSession.set(await arrives(Buffer.from('%PDF-1.4 x'), null, id), id);
+    const before = core.worker.operations.length;
+    await db.write.run(async (tx) => {
+      for (const id of sessions) await updateRows(tx, Session, { id }, { status: 'connected' });
+    });
+    const order = await eventually('all to be asked for', () => {
+      const asked = core.worker.operations.slice(before).map(({ input }) => ofSession.get(String(input['whatsappId'])));
+      return Promise.resolve(asked.length >= 48 ? asked : null);
+    });
+    for (const id of sessions) core.worker.sessions.delete(id);
+    // Before any session is served a fourth time, each was served once.
+    const counts = new Map<string | undefined, number>();
+    for (const id of order) {
+      counts.set(id, (counts.get(id) ?? 0) + 1);
+      if (counts.get(id) === 4) break;
+    }
+    expect(counts.size).toBe(sessions.length);
+  }, 60_000);
+
+  test('a worker that never answers holds up the files of its own sessions only', async () => {
+    let calls = 0;
+    const silent: Server = createServer(() => void (calls += 1)).listen(0, '127.0.0.1');
+    await new Promise((resolve) => silent.once('listening', resolve));
+    const name = `silent-${database}`;
+    const { id } = await withFiles(name, 6);
+    await connectedAt(id, name, `http://127.0.0.1:${(silent.address() as AddressInfo).port}`);
+    try {
+      await eventually('the first call', () => Promise.resolve(calls > 0));
+      for (let n = 0; n < 6; n += 1) expect((await settled(await arrives(Buffer.from('%PDF-1.4 x'), null))).state).toBe('stored');
+      expect(calls).toBe(1);
+    } finally {
+      await core.rig.database.write.run((tx) => updateRows(tx, Session, { id }, { status: 'disconnected' }));
       silent.closeAllConnections();
       await new Promise((resolve) => silent.close(resolve));
     }

@@ -251,7 +251,7 @@ test('a list shows a session as stale, and not as connected, once the lease of i
   const ago = (ms: number): Date => new Date(Date.now() - ms);
   const row = { status: 'connected', leaseExpiresAt: ago(-5_000), createdAt: ago(9_000), updatedAt: ago(9_000) } as Session;
   const shown = (more: Partial<Session>): boolean[] => {
-    const { stale, isConnected } = presentSession({ ...row, ...more });
+    const { stale, isConnected } = presentSession({ ...row, ...more }, new Date());
     return [stale, isConnected];
   };
   expect(shown({})).toEqual([false, true]);

@@ -238,12 +238,71 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     expect(waits.filter((ms) => ms > 200).length).toBeLessThanOrEqual(3);
     expect(said).toEqual([expect.stringMatching(/^Redis answers/), expect.stringMatching(/^Redis does not answer/)]);
     for (const line of lines) line.resume();
-    await eventually('Redis to be found again', () => Promise.resolve(windows.isShared()), 5_000);
+    await eventually('Redis to be found again', () => Promise.resolve(windows.isShared()), 20_000);
     expect(said).toHaveLength(3);
     await Promise.all([windows.close(), clear(name)]);
     proxy.close();
     for (const line of lines) line.destroy();
   }, 20_000);
+
+  describe('a Redis that is slow', () => {
+    /** Speaks just enough of the protocol; each script is answered after so many milliseconds. */
+    async function slowRedis(delayOf: (script: number) => number) {
+      let scripts = 0;
+      const lines = new Set<Socket>();
+      const server = createServer((socket) => {
+        lines.add(socket.on('error', () => undefined));
+        socket.on('data', (bytes: Buffer) => {
+          const commands = bytes.toString('latin1').match(/\*\d+\r\n\$\d+\r\n(\w+)/g) ?? [];
+          for (const command of commands)
+            if (/EVAL/i.test(command))
+              setTimeout(() => socket.write('*4\r\n:1\r\n:1\r\n:1000\r\n:0\r\n'), delayOf((scripts += 1)));
+            else socket.write('+OK\r\n');
+        });
+      }).listen(0, '127.0.0.1');
+      await new Promise((resolve) => server.once('listening', resolve));
+      const said: string[] = [];
+      const note = (sentence: string): void => void said.push(sentence);
+      const url = `redis://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const windows = createSharedWindows({ url, clock: systemClock, log: { ...silent, warn: note, info: note } });
+      return {
+        windows,
+        said,
+        scripts: () => scripts,
+        async close() {
+          await windows.close();
+          for (const line of lines) line.destroy();
+          server.close();
+        },
+      };
+    }
+
+    test('always slower than a request may wait: it is never counted as shared, and that is said once', async () => {
+      const redis = await slowRedis(() => 600);
+      await eventually('four probes', () => Promise.resolve(redis.scripts() >= 4));
+      expect(redis.windows.isShared()).toBe(false);
+      expect(redis.said).toEqual([expect.stringMatching(/^Redis does not answer/)]);
+      await redis.close();
+    }, 30_000);
+
+    test('every third time: a few requests wait, not every third one, and the state does not flap', async () => {
+      const redis = await slowRedis((script) => (script % 3 === 0 ? 600 : 0));
+      await eventually('Redis to answer', () => Promise.resolve(redis.windows.isShared()));
+      let slow = 0;
+      for (let n = 0; n < 40; n += 1) {
+        const before = performance.now();
+        await redis.windows.take('x', 1_000, 60_000);
+        if (performance.now() - before > 200) slow += 1;
+      }
+      expect(slow).toBeLessThanOrEqual(6);
+      for (const until = performance.now() + 6_000; performance.now() < until;) {
+        await redis.windows.take('x', 1_000_000, 60_000);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      expect(redis.said.length).toBeLessThanOrEqual(5);
+      await redis.close();
+    }, 30_000);
+  });
 
   test('a Redis that answers with errors only, such as a replica, is not counted as shared', async () => {
     // Speaks just enough of the protocol: every script gets an error, as on a replica; all else works.

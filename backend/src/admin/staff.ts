@@ -13,7 +13,6 @@ import type { Mount } from '../http/server.js';
 import { given } from '../lib/given.js';
 import type { Quotas } from '../messages/quotas.js';
 import { Session } from '../sessions/session.entity.js';
-import { presentSession } from '../sessions/present.js';
 import { createStaffSessions, reachSession } from '../sessions/staff.js';
 import type { Sessions } from '../sessions/sessions.js';
 import { AuditLog } from './panel.entity.js';
@@ -90,7 +89,7 @@ function mountPlanRoutes(mount: Mount, { plans }: Deps): void {
 
 function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
   const staff = createStaffSessions({ sessions });
-  const shown = async (caller: Caller, id: string) => presentSession(await reachSession(sessions, caller, id));
+  const shown = async (caller: Caller, id: string) => sessions.present(await reachSession(sessions, caller, id));
 
   mount(contract.listSessions, async ({ query }) => {
     const { accountId, status, workerId, limit, offset } = query;
@@ -106,7 +105,7 @@ function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
       .findBy({ id: In([...new Set(found.map((session) => session.accountId))]) });
     const names = new Map(owners.map((owner) => [owner.id, owner.username]));
     const list = found.map((session) => ({
-      ...presentSession(session),
+      ...sessions.present(session),
       account: { id: session.accountId, username: names.get(session.accountId) ?? '' },
     }));
     return new Reply(list, { meta: pageMeta(query, total) });

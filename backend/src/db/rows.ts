@@ -143,6 +143,31 @@ export async function readRows<T extends ObjectLiteral>(
 }
 
 /**
+ * The same, where a row that cannot be read (a JSON column that is damaged) must not keep the others away: it is given to `broken` as the
+ * database has it, and left out. `broken` should see to it that the next question leaves the row out.
+ */
+export async function readRowsApart<T extends ObjectLiteral>(
+  where: DataSource | EntityManager,
+  entity: EntityTarget<T>,
+  condition: string,
+  parameters: readonly unknown[],
+  broken: (raw: Record<string, unknown>, error: unknown) => void,
+): Promise<T[]> {
+  const source = 'connection' in where ? where.connection : where;
+  const metadata = source.getMetadata(entity);
+  const columns = columnsToRead(metadata, []);
+  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, asStored(source, parameters));
+  return (rows as Record<string, unknown>[]).flatMap((raw) => {
+    try {
+      return [hydrate<T>(metadata, columns, raw)];
+    } catch (error) {
+      broken(raw, error);
+      return [];
+    }
+  });
+}
+
+/**
  * The same of what is committed, for what many requests ask at once: those that ask in one turn of the event loop are given what was
  * read once, each in objects of its own. Nobody is given what was read before a commit of this process.
  */

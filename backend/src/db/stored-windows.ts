@@ -10,8 +10,14 @@ import type { Transaction } from './unit-of-work.js';
 /** Expired rows are deleted with every so many requests. */
 const cleanUpEvery = 100;
 
-const insertSql = `INSERT INTO rate_windows (name, buckets, "expiresAt") VALUES (?, '[]', 0) ON CONFLICT (name) DO NOTHING`;
+/**
+ * Creates the window, or locks it, and returns its state. The time is read after the lock was granted: those that held it before may have
+ * counted later than our statement began.
+ */
+const holdSql = `INSERT INTO rate_windows (name, buckets, "expiresAt") VALUES (?, '[]', 0)
+  ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING buckets`;
 const writeSql = 'UPDATE rate_windows SET buckets = ?, "expiresAt" = ? WHERE name = ?';
+const takeBackSql = 'UPDATE rate_windows SET buckets = ? WHERE name = ?';
 
 /**
  * Windows that several backends share through PostgreSQL, by the server's clock. One transaction with a row lock for each request: for
@@ -22,9 +28,7 @@ export function createStoredWindows({ database, log }: { database: Database; log
 
   /** The window's state under a lock, so that of many at once each sees what the others counted. */
   async function hold(tx: Transaction, name: string): Promise<{ state: WindowState; now: number }> {
-    await runStatement(tx.manager, insertSql, [name]);
-    const { rows } = await runStatement(tx.manager, 'SELECT buckets FROM rate_windows WHERE name = ? FOR UPDATE', [name]);
-    // Read after the lock was granted: those that held it before us may have counted later than our statement began.
+    const { rows } = await runStatement(tx.manager, holdSql, [name]);
     const time = sharedNow(tx.manager, 0);
     const [clock] = (await runStatement(tx.manager, `SELECT ${time.sql} AS now`, time.parameters)).rows as { now: string }[];
     const [row] = rows as { buckets: string }[];
@@ -32,12 +36,12 @@ export function createStoredWindows({ database, log }: { database: Database; log
   }
 
   const write = (tx: Transaction, name: string, state: WindowState, expiresAt: number) =>
-    runStatement(tx.manager, writeSql, [JSON.stringify(state.map(({ at, count }) => [at, count])), expiresAt, name]);
+    runStatement(tx.manager, writeSql, [stored(state), expiresAt, name]);
 
   function look(name: string, limit: number, windowMs: number, counts: boolean): Promise<Taken> {
     return database.write.run(async (tx) => {
-      const { state: stored, now } = await hold(tx, name);
-      const state = pruneWindow(stored, windowMs, now);
+      const { state: before, now } = await hold(tx, name);
+      const state = pruneWindow(before, windowMs, now);
       const isAllowed = totalOf(state) < limit;
       if (counts && isAllowed) addToWindow(state, windowMs, now);
       await write(tx, name, state, now + windowMs);
@@ -67,9 +71,10 @@ export function createStoredWindows({ database, log }: { database: Database; log
     peek: (name, limit, windowMs) => look(name, limit, windowMs, false),
     giveBack: (name) =>
       database.write.run(async (tx) => {
-        const { state, now } = await hold(tx, name);
+        const { state } = await hold(tx, name);
         takeBackFromWindow(state);
-        await write(tx, name, state, state.length === 0 ? now : now + longestWindowMs);
+        // It expires when it would have expired: a row that nothing is counted in must not stay.
+        await runStatement(tx.manager, takeBackSql, [stored(state), name]);
       }),
     forget: (name) =>
       database.write.run(async (tx) => void (await runStatement(tx.manager, 'DELETE FROM rate_windows WHERE name = ?', [name]))),
@@ -78,7 +83,5 @@ export function createStoredWindows({ database, log }: { database: Database; log
   };
 }
 
-/** A window whose length is not known to the call is kept at least this long. */
-const longestWindowMs = 86_400_000;
-
+const stored = (state: WindowState): string => JSON.stringify(state.map(({ at, count }) => [at, count]));
 const parse = (stored: string): WindowState => (JSON.parse(stored) as [number, number][]).map(([at, count]) => ({ at, count }));

@@ -7,6 +7,7 @@ export const failureKinds = [
   'worker',
   'accept',
   'message',
+  'file',
   'heartbeat',
   'listener',
   'cleanup',

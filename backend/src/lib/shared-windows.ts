@@ -81,8 +81,15 @@ return 1
 
 /** A limit must not be slower than what it guards. */
 const answerWithinMs = 250;
-/** After this many calls in a row without an answer Redis counts as lost, and only the probe asks it. */
-const failuresUntilLost = 3;
+/**
+ * A call without an answer in time adds one to a score, and one with an answer takes off a tenth. From this score on Redis counts as lost, and
+ * only the probe asks it: three failures in a row, or more than one in ten over a time, since each of them delayed a request.
+ */
+const lostAtScore = 3;
+const answerTakesOff = 0.1;
+/** Redis that is lost again within `flapMs` needs twice as many good probes in a row to be found, up to `mostProbes`. */
+const flapMs = 60_000;
+const mostProbes = 32;
 const probeEveryMs = 1_000;
 /** A connection on which a probe got no answer for this long is given up and made again: its other end may have forgotten it. */
 const giveUpConnectionMs = 10_000;
@@ -94,16 +101,21 @@ const giveUpConnectionMs = 10_000;
  * | Redis | what happens |
  * | --- | --- |
  * | refuses or drops the connection | lost at once; the client reconnects |
- * | accepts but does not answer, or answers with errors | lost after three calls; later requests do not wait. A probe a second finds out when it is back |
- * | answers the probe | shared again |
+ * | accepts but does not answer in time, or answers with errors | lost after three calls in a row, or when it is more than one call in ten; later requests do not wait. A probe a second finds out when it is back |
+ * | answers the probe in time | shared again; where it was lost several times within a minute, after several such answers in a row |
  *
  * Each change is logged once.
  */
 export function createSharedWindows({ url, clock, log }: { url: string; clock: Pick<Clock, 'monotonic'>; log: Log }): Windows {
   const local = createLocalWindows(clock);
   let isLost = true;
-  let wasFound = false;
-  let failures = 0;
+  /** Whether its state was logged. */
+  let wasTold = false;
+  let score = 0;
+  /** Good probes in a row, how many are needed, and when Redis was found last. */
+  let good = 0;
+  let needed = 1;
+  let foundAt = -Infinity;
   let isClosed = false;
   let client = connect();
   let probe = { since: 0, isRunning: false };
@@ -124,16 +136,21 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   }
 
   function lose(error: unknown): void {
-    if (!isLost && wasFound)
+    good = 0;
+    if (!isLost || !wasTold)
       log.warn('Redis does not answer; each backend counts its own limits until it does.', errorFields(error));
+    if (!isLost) needed = clock.monotonic() - foundAt < flapMs ? Math.min(mostProbes, needed * 2) : 1;
+    wasTold = true;
     isLost = true;
   }
 
   function find(): void {
-    failures = 0;
+    if (isLost && (good += 1) < needed) return;
+    score = 0;
+    foundAt = isLost ? clock.monotonic() : foundAt;
     if (isLost) log.info('Redis answers; limits are shared between the backends.');
     isLost = false;
-    wasFound = true;
+    wasTold = true;
   }
 
   const run = (script: string, name: string, values: readonly number[]): Promise<unknown> =>
@@ -145,8 +162,15 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     const mine = { since: clock.monotonic(), isRunning: true };
     probe = mine;
     try {
-      await run(takeScript, 'probe', [1_000, 100, 1_000_000, 1]);
-      if (mine === probe) find();
+      const answer = run(takeScript, 'probe', [1_000, 100, 1_000_000, 1]);
+      const late = await within(answer, answerWithinMs).then(
+        () => null,
+        (error: unknown) => error,
+      );
+      await answer;
+      if (mine !== probe) return;
+      if (late === null) find();
+      else lose(late);
     } catch (error) {
       if (mine === probe) lose(error);
     } finally {
@@ -170,11 +194,11 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     if (isLost || !client.isReady) return null;
     try {
       const answer = await within(run(script, name, values), answerWithinMs);
-      failures = 0;
+      score = Math.max(0, score - answerTakesOff);
       return answer;
     } catch (error) {
-      failures += 1;
-      if (failures >= failuresUntilLost) lose(error);
+      score += 1;
+      if (score >= lostAtScore) lose(error);
       return null;
     }
   }

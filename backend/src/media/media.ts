@@ -9,7 +9,7 @@ import type { Response } from 'express';
 import { fileTypeFromBuffer, fileTypeFromFile } from 'file-type';
 import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { deleteRows, insertRow, notAmong, readAmong, readRows, updateRows } from '../db/rows.js';
+import { codeOf, deleteRows, insertRow, notAmong, readAmong, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
@@ -50,6 +50,20 @@ const executables = new Set([
 ]);
 /** Shown in place; everything else is a download. */
 const safeImages = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
+
+/** The disk could not take a file. Nothing is wrong with the file. */
+export class StorageFailed extends Error {
+  readonly code: string | null;
+  constructor(cause: unknown) {
+    super('The disk could not store a file.', { cause });
+    this.name = 'StorageFailed';
+    this.code = codeOf(cause);
+  }
+}
+
+/** Errors of the file system name the call that failed; those of a stream of bytes do not. */
+const isOfTheDisk = (error: unknown): boolean =>
+  codeOf(error) !== null && typeof (error as { syscall?: unknown }).syscall === 'string';
 
 export type Media = ReturnType<typeof createMedia>;
 
@@ -202,37 +216,41 @@ export function createMedia({
       return id;
     },
     /**
-     * The file to fetch next of each connected session that has one due, at most `limit`. Sessions in `busy` are left out, and so are the
-     * files in `setAside`. Each session is asked by an index, so that files of sessions that are not connected cost nothing.
+     * The file to fetch next of each connected session that has one due, by session; the caller chooses among the sessions. Sessions in
+     * `busy` are left out, and so are the files in `setAside`. Each session is asked by an index, so that files of sessions that are not
+     * connected cost nothing.
      */
-    async due(now: Date, limit: number, busy: readonly string[], setAside: readonly string[]): Promise<MediaFile[]> {
-      if (limit <= 0) return [];
+    async due(now: Date, busy: readonly string[], setAside: readonly string[]): Promise<Map<string, string>> {
       const others = notAmong(database.reader, 'id', setAside);
       const planned = [now.getTime(), now.getTime() + longestRetryMs];
       const free = notAmong(database.reader, 'id', busy);
       const ofSession = `SELECT f.id FROM media_files f WHERE f.state = 'pending' AND f."sessionId" = s.id
         AND (f."nextAttemptAt" <= ? OR f."nextAttemptAt" > ?) AND ${others.condition.replace('"id"', 'f."id"')}
         ORDER BY f."nextAttemptAt" LIMIT 1`;
-      const sql = `SELECT s.id, (${ofSession}) AS file FROM sessions s WHERE s.status = 'connected' AND s."deletedAt" IS NULL
-        AND s."workerId" IS NOT NULL AND ${free.condition} AND EXISTS (${ofSession}) LIMIT ${limit}`;
-      const parameters = [...planned, others.parameter, free.parameter, ...planned, others.parameter];
+      const sql = `SELECT due.id, due.file FROM (SELECT s.id, (${ofSession}) AS file FROM sessions s
+        WHERE s.status = 'connected' AND s."deletedAt" IS NULL AND s."workerId" IS NOT NULL AND ${free.condition}) due
+        WHERE due.file IS NOT NULL`;
+      const parameters = [...planned, others.parameter, free.parameter];
       const { rows: found } = await runStatement(database.reader, sql, parameters);
-      return readAmong(
-        database.reader,
-        MediaFile,
-        'id',
-        (found as { file: string }[]).map(({ file }) => file),
-      );
+      return new Map((found as { id: string; file: string }[]).map(({ id, file }) => [id, file]));
     },
-    /** Pending files that nobody will be able to fetch: their session was deleted, or they have waited since before `oldest`. */
-    async abandoned(oldest: Date, limit: number): Promise<MediaFile[]> {
+    /** A file that is still to be fetched; null when it is settled or gone. */
+    async pending(id: string): Promise<MediaFile | null> {
+      const [file = null] = await readRows(database.reader, MediaFile, `id = ? AND state = 'pending'`, [id]);
+      return file;
+    },
+    /** Pending files that nobody will be able to fetch, except `setAside`: their session was deleted, or they wait since before `oldest`. */
+    async abandoned(oldest: Date, limit: number, setAside: readonly string[]): Promise<MediaFile[]> {
+      const others = notAmong(database.reader, 'id', setAside);
       const ofDeleted = `"sessionId" IN (SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL)`;
-      const condition = `state = 'pending' AND (${ofDeleted} OR "sessionId" IS NULL OR "createdAt" < ?) LIMIT ${limit}`;
-      return readRows(database.reader, MediaFile, condition, [oldest]);
+      const condition = `state = 'pending' AND (${ofDeleted} OR "sessionId" IS NULL OR "createdAt" < ?)
+        AND ${others.condition} LIMIT ${limit}`;
+      return readRows(database.reader, MediaFile, condition, [oldest, others.parameter]);
     },
     /**
      * Writes the bytes of an inbound file to the disk as they come; the caller commits what this returns. Rejects with `FILE_TOO_LARGE`
-     * at the first byte above `limit`, whatever size was announced, and leaves nothing on the disk when it rejects.
+     * at the first byte above `limit`, whatever size was announced, with `StorageFailed` when the disk is at fault and not the bytes, and
+     * leaves nothing on the disk when it rejects.
      */
     async keepStream(
       id: string,
@@ -253,6 +271,9 @@ export function createMedia({
           yield chunk;
         }
       }
+      // Once the bytes have failed, everything after it is their fault. What else fails is the disk's.
+      let isOurs = true;
+      bytes.once('error', () => (isOurs = false));
       try {
         await mkdir(dirname(path), { recursive: true, mode: 0o700 });
         await pipeline(bytes, measured, createWriteStream(draft, { mode: 0o600, flush: true }), { signal });
@@ -261,7 +282,8 @@ export function createMedia({
         return { mimetype: sniffed?.mime ?? storableType(declared), size, sha256: hash.digest('hex') };
       } catch (error) {
         bytes.destroy();
-        await rm(draft, { force: true });
+        await rm(draft, { force: true }).catch(() => undefined); // Left for the sweep.
+        if (isOurs && !signal.aborted && isOfTheDisk(error)) throw new StorageFailed(error);
         throw error;
       }
     },

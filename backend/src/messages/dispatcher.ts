@@ -1,9 +1,8 @@
 import { type MessageReason, type SendOutcome } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { IsNull } from 'typeorm';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
-import { holdRows, notAmong, readRows, updateRows } from '../db/rows.js';
+import { holdRows, notAmong, readRows, readRowsApart, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -19,6 +18,7 @@ import { Message } from './message.entity.js';
 import { createOutcomes, type Outcome } from './outcomes.js';
 import type { Pacing } from './pacing.js';
 import type { MessageState, Move } from './state.js';
+import { createTakeovers } from './takeovers.js';
 
 /**
  * What the way out answers. `refused`: certainly nothing was handed over by this call. `unknown`: the answer was lost, and only the
@@ -39,6 +39,8 @@ export interface DispatcherOptions {
   graceMs: number;
   maxRetries: number;
   retryIntervalMs: number;
+  /** After a refusal the whole session rests this long, then twice as long, up to `longest`: nothing would get out anyway. */
+  restMs?: { first: number; longest: number };
 }
 
 export interface Dispatcher {
@@ -47,16 +49,14 @@ export interface Dispatcher {
   stop(): Promise<void>;
 }
 
-/** After a refusal the whole session rests this long, then twice as long, up to the second figure: nothing would get out anyway. */
-const restMs = { first: 1_000, longest: 10_000 };
+const defaultRestMs = { first: 1_000, longest: 10_000 };
 /** The worker says that an earlier call still runs: asked again after this long. */
 const askAgainMs = 1_000;
-/** A handover that began this recently was counted in the session's pace with its claim. */
-const countedForMs = 60_000;
-/** Two backends' clocks may differ by this much before a stored time counts as wrong. */
-const clockSkewMs = 5_000;
 /** Stored times are compared with the clock, in case it was set back, with every so many polls. */
 const correctEveryPolls = 10;
+
+const canSend = (session: Session | null): session is Session =>
+  session !== null && session.deletedAt === null && session.status === 'connected';
 
 /** Sessions with something due. Asked of each by itself: looking through all that waits would take as long as the queue is. */
 const dueSql = `SELECT s.id FROM sessions s
@@ -69,16 +69,6 @@ const aheadSql = `SELECT s.id FROM sessions s WHERE EXISTS
   (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" > ? AND ${tooFarAhead})`;
 const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))
   WHERE status = 'queued' AND "sessionId" = ? AND ${tooFarAhead}`;
-
-/** All claims: one for each session at most. */
-const claimsSql = `SELECT id, "sessionId", "leaseOwner", "leaseExpiresAt" FROM messages WHERE status = 'sending'`;
-
-interface Claim {
-  id: string;
-  sessionId: string;
-  leaseOwner: string | null;
-  leaseExpiresAt: number | string | null;
-}
 
 /**
  * Drains the outbox: for each connected session the oldest due message, one in flight.
@@ -122,18 +112,16 @@ export function createDispatcher(parts: {
   /** Reports messages that fail by themselves. */
   report?: ReportFailure;
 }): Dispatcher {
-  const { database, events, state, pacing, clock, log, wayOut, presence, options } = parts;
+  const { database, events, state, pacing, clock, log, wayOut, presence, options, report = () => undefined } = parts;
   const { owner } = presence;
   /** Sessions that rest after a refusal. `until` is monotonic. */
   const rests = new Map<string, { until: number; ms: number }>();
   /** Messages this process works on: from before the claim is sent until the outcome is committed. Nobody takes these over. */
   const inFlight = new Set<string>();
-  /** Messages whose first call still runs at the worker, and when to ask again. Monotonic milliseconds. */
-  const askAgainAt = new Map<string, number>();
   /** Chats of a session, as `session chat`, whose first message could not be claimed. */
   const setAside = createSetAside(clock);
   const steadyMs = steadyTime(clock);
-  const doubts = createDoubts({ database, state, clock, log, lookup: wayOut.lookup, options, report: parts.report });
+  const doubts = createDoubts({ database, state, clock, log, lookup: wayOut.lookup, options, report });
   const lanes = createLanes({ drain, log });
   const outcomes = createOutcomes({
     database,
@@ -144,6 +132,23 @@ export function createDispatcher(parts: {
       if (message) await doubts.raise(tx, message, 'CRASHED_DURING_SEND', { leaseOwner: owner });
     },
   });
+  const takeovers = createTakeovers({
+    database,
+    pacing,
+    clock,
+    log,
+    presence,
+    doubts,
+    lanes,
+    outcomes,
+    inFlight,
+    handOver,
+    canSend,
+    isStopped: () => stopped,
+    leaseMs: options.leaseMs,
+    steadyMs,
+    report,
+  });
   let stopped = false;
   let polling: Promise<void> = Promise.resolve();
   let clearing: Promise<unknown> | null = null;
@@ -151,8 +156,6 @@ export function createDispatcher(parts: {
   let polls = 0;
 
   const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
-  const canSend = (session: Session | null): session is Session =>
-    session !== null && session.deletedAt === null && session.status === 'connected';
 
   /** Sends one after the other what is due. What became of each commits together with the claim of the next, which is there at once. */
   async function drain(sessionId: string): Promise<void> {
@@ -197,18 +200,23 @@ export function createDispatcher(parts: {
       // A connection that broke or a lock that was not given is no fault of the message, even if the database answers again a moment later.
       if (isSystemTrouble(error)) throw error;
       await database.write.run((tx) => holdRows(tx, Session, [message.sessionId]));
-      const inMs = setAside.add(name);
-      lanes.comeBack(message.sessionId, inMs);
-      log.error('A message could not be claimed; its chat is tried again later and the others go on.', {
-        messageId: message.id,
-        sessionId: message.sessionId,
-        inMs,
-        ...errorFields(error),
-      });
-      const { id: subject, accountId, sessionId } = message;
-      parts.report?.({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
+      setApart(message, error);
       return 'failed';
     }
+  }
+
+  /** This message is at fault and cannot leave: its chat is set aside, and staff are told. */
+  function setApart(message: Pick<Message, 'id' | 'accountId' | 'sessionId' | 'chatId'>, error: unknown): void {
+    const { id: subject, accountId, sessionId, chatId } = message;
+    const inMs = setAside.add(`${sessionId} ${chatId}`);
+    lanes.comeBack(sessionId, inMs);
+    log.error('A message could not be claimed; its chat is tried again later and the others go on.', {
+      messageId: subject,
+      sessionId,
+      inMs,
+      ...errorFields(error),
+    });
+    report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
   }
 
   /** The oldest due message that the pace lets go now. When it holds all of them back, it says so on the row and comes back in time. */
@@ -237,28 +245,35 @@ export function createDispatcher(parts: {
     return null;
   }
 
-  /** The one accepted first: ids sort in the order of their making. */
+  /** The one accepted first: ids sort in the order of their making. A row that cannot be read sets its chat aside. */
   async function oldestDue(
     sessionId: string,
     rested: { condition: string; parameters: readonly unknown[] },
   ): Promise<Message | null> {
     const prefix = `${sessionId} `;
     const apart = setAside.list().flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+    apart.push(...takeovers.heldChats(sessionId));
     const others = apart.length > 0 ? notAmong(database.reader, 'chatId', apart) : null;
     const condition = others ? `${rested.condition} AND ${others.condition}` : rested.condition;
     const parameters = others ? [...rested.parameters, others.parameter] : rested.parameters;
+    let broken = 0;
     const oldest = async (due: string, values: readonly unknown[]): Promise<Message | undefined> =>
       (
-        await readRows(
+        await readRowsApart(
           database.reader,
           Message,
           `status = 'queued' AND "sessionId" = ? AND ${due} AND ${condition} ORDER BY "nextAttemptAt", id LIMIT 1`,
           [sessionId, ...values, ...parameters],
+          ({ id, accountId, chatId }, error) => {
+            broken += 1;
+            setApart({ id: String(id), accountId: String(accountId), sessionId, chatId: String(chatId) }, error);
+          },
         )
       )[0];
     // Two questions, both in the order of the index `messages_due`: one with OR, or by id alone, would look through the queue for every send.
     const fresh = await oldest('"nextAttemptAt" IS NULL', []);
     const again = await oldest('"nextAttemptAt" <= ?', [clock.now().getTime()]);
+    if (broken > 0) return oldestDue(sessionId, rested);
     if (again && fresh) return again.id < fresh.id ? again : fresh;
     return again ?? fresh ?? null;
   }
@@ -288,6 +303,9 @@ export function createDispatcher(parts: {
         failPoint('claim.written');
         return isMine ? session : 'gone';
       });
+    } catch (error) {
+      takeovers.neverCalled(message.id);
+      throw error;
     } finally {
       if (typeof claimed === 'string') inFlight.delete(message.id);
     }
@@ -296,8 +314,9 @@ export function createDispatcher(parts: {
   }
 
   async function isInFlight(tx: Transaction, sessionId: string): Promise<boolean> {
-    const sql = `SELECT 1 AS one FROM messages WHERE status = 'sending' AND "sessionId" = ? LIMIT 1`;
-    return (await runStatement(tx.manager, sql, [sessionId])).rows.length > 0;
+    const sql = `SELECT id FROM messages WHERE status = 'sending' AND "sessionId" = ?`;
+    const { rows } = await runStatement(tx.manager, sql, [sessionId]);
+    return (rows as { id: string }[]).some(({ id }) => !takeovers.isSetAside(id));
   }
 
   /**
@@ -354,7 +373,7 @@ export function createDispatcher(parts: {
         // Nothing left: it keeps its place in its chat and does not count as an attempt.
         return moves('queued', { reason: result.reason, more: { attempts: message.attempts - 1 } });
       case 'sending':
-        askAgainAt.set(message.id, clock.monotonic() + askAgainMs);
+        takeovers.askAgain(message.id, askAgainMs);
         return async (tx) =>
           void (await updateRows(
             tx,
@@ -375,79 +394,13 @@ export function createDispatcher(parts: {
 
   /** The session rests, so that a worker that is away is not called again and again. */
   function rest(sessionId: string): void {
-    const ms = Math.min(restMs.longest, (rests.get(sessionId)?.ms ?? restMs.first / 2) * 2);
+    const { first, longest } = options.restMs ?? defaultRestMs;
+    const ms = Math.min(longest, (rests.get(sessionId)?.ms ?? first / 2) * 2);
     rests.set(sessionId, { until: clock.monotonic() + ms, ms });
   }
 
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
     database.write.run((tx) => state.move(tx, message, to, how));
-
-  /** Takes over the claims that nobody works on: of backends that are gone, those whose lease ran out, and those of our own that we do not know. */
-  async function recover(): Promise<void> {
-    const { rows } = await runStatement(database.reader, claimsSql, []);
-    const claims = rows as Claim[];
-    const others = [...new Set(claims.flatMap(({ leaseOwner }) => (leaseOwner && leaseOwner !== owner ? [leaseOwner] : [])))];
-    const gone = new Set(others.length > 0 ? await presence.gone(others) : []);
-    const now = clock.now().getTime();
-    for (const id of askAgainAt.keys()) if (!claims.some((one) => one.id === id)) askAgainAt.delete(id);
-    for (const { id, sessionId, leaseOwner, leaseExpiresAt } of claims) {
-      const ends = Number(leaseExpiresAt ?? 0);
-      if (leaseOwner === owner) {
-        if (!inFlight.has(id) && (askAgainAt.get(id) ?? 0) <= clock.monotonic())
-          lanes.run(sessionId, () => takeOver(id, sessionId, owner));
-      } else if (leaseOwner === null || gone.has(leaseOwner) || ends <= now)
-        lanes.run(sessionId, () => takeOver(id, sessionId, leaseOwner));
-      else if (ends > now + options.leaseMs + clockSkewMs) await shorten(id, leaseOwner);
-    }
-  }
-
-  /** No lease is longer than this one: a clock was set back since it was written. */
-  async function shorten(id: string, leaseOwner: string): Promise<void> {
-    await database.write.run((tx) =>
-      updateRows(tx, Message, { id, status: 'sending', leaseOwner }, { leaseExpiresAt: time(options.leaseMs) }),
-    );
-  }
-
-  async function takeOver(id: string, sessionId: string, from: string | null): Promise<void> {
-    await outcomes.settle(sessionId);
-    if (stopped || inFlight.has(id)) return;
-    inFlight.add(id);
-    let taken: { session: Session; message: Message } | null = null;
-    try {
-      taken = await database.write.run((tx) => takeLease(tx, id, sessionId, from));
-    } finally {
-      if (!taken) inFlight.delete(id);
-    }
-    if (!taken) return;
-    outcomes.add(sessionId, await handOver(taken.session, taken.message, true));
-    await outcomes.settle(sessionId);
-  }
-
-  /** Null when there is nothing to call: it was moved or taken meanwhile, its pace does not allow it now, or nobody could answer for it. */
-  async function takeLease(
-    tx: Transaction,
-    id: string,
-    sessionId: string,
-    from: string | null,
-  ): Promise<{ session: Session; message: Message } | null> {
-    await holdRows(tx, Session, [sessionId]);
-    const [message] = await readRows(tx.manager, Message, 'id = ?', [id]);
-    if (message?.status !== 'sending' || message.leaseOwner !== from) return null;
-    const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
-    const where = { leaseOwner: from ?? IsNull() };
-    // Without a connection, or with another worker, nobody can answer for the first call; the doubt waits for the session.
-    if (!canSend(session) || session.leaseEpoch !== message.epoch) {
-      await doubts.raise(tx, message, 'CRASHED_DURING_SEND', where);
-      return null;
-    }
-    // The call may be what hands the message over: it counts, unless its claim was counted within this window.
-    const claimedAgoMs = clock.now().getTime() + options.leaseMs - (message.leaseExpiresAt?.getTime() ?? 0);
-    const isCounted = askAgainAt.has(id) || (claimedAgoMs >= 0 && claimedAgoMs < countedForMs);
-    if (!isCounted && !(await pacing.claim(tx, session, id, steadyMs()))) return null;
-    const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs) };
-    const taken = await updateRows(tx, Message, { id, status: 'sending', ...where }, lease);
-    return taken === 1 ? { session, message: Object.assign(message, lease) } : null;
-  }
 
   /** Brings forward retries that a clock set back has left further ahead than their schedule allows. */
   async function correctRetries(): Promise<void> {
@@ -466,7 +419,7 @@ export function createDispatcher(parts: {
   /** One look through the outbox. A part that fails does not keep the others from their turn. */
   async function poll(): Promise<void> {
     polls += 1;
-    await attempt('Claims could not be looked through; it is tried again.', recover);
+    await attempt('Claims could not be looked through; it is tried again.', takeovers.poll);
     await attempt('Messages that ended could not be looked through; it is tried again.', doubts.end);
     if (polls % correctEveryPolls === 1)
       await attempt('Retry times could not be compared with the clock; it is tried again.', correctRetries);

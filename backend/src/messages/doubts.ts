@@ -3,7 +3,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
-import { readRows, updateRows } from '../db/rows.js';
+import { notAmong, readRows, readRowsApart, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -29,8 +29,8 @@ const longestPlanMs = 15_000;
 const dueSql = `SELECT s.id FROM sessions s WHERE (s.status = 'connected' OR s."deletedAt" IS NOT NULL) AND (
   EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" > ?))`;
-const dueOfSession = `status = 'uncertain' AND "sessionId" = ? AND ("nextAttemptAt" <= ? OR "nextAttemptAt" > ?)
-  ORDER BY "nextAttemptAt" LIMIT ${perSession}`;
+
+export type Doubts = ReturnType<typeof createDoubts>;
 
 /**
  * Messages whose outcome nobody knows, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
@@ -66,7 +66,6 @@ export function createDoubts({
   options: { graceMs: number; maxRetries: number };
   report?: ReportFailure | undefined;
 }) {
-  const rows = database.reader.getRepository(Message);
   const lookEveryMs = Math.max(100, Math.min(2_000, options.graceMs / 2));
   const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
   /** Sessions whose time of connection is ahead of the clock, and when that was first seen. Monotonic milliseconds. */
@@ -83,8 +82,28 @@ export function createDoubts({
       updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: time(inMs) }),
     ));
 
+  /**
+   * Messages that meet a condition, without those that are left alone now: however many of these there are, they take no one's place. A row
+   * that cannot be read is left alone like one whose step fails.
+   */
+  function readDue(condition: string, parameters: readonly unknown[], rest: string): Promise<Message[]> {
+    const others = notAmong(database.reader, 'id', setAside.list());
+    return readRowsApart(
+      database.reader,
+      Message,
+      `${condition} AND ${others.condition} ${rest}`,
+      [...parameters, others.parameter],
+      ({ id, accountId, sessionId }, error) =>
+        leaveAlone(
+          { id: String(id), accountId: String(accountId), sessionId: String(sessionId) },
+          error,
+          'A message could not be read; it is tried again later.',
+        ),
+    );
+  }
+
   /** A message that fails by itself is reported and left alone for a while; those behind it go on. Trouble of the database is no message's own. */
-  function leaveAlone(message: Message, error: unknown, sentence: string): void {
+  function leaveAlone(message: Pick<Message, 'id' | 'accountId' | 'sessionId'>, error: unknown, sentence: string): void {
     setAside.add(message.id);
     log.error(sentence, { messageId: message.id, ...errorFields(error) });
     if (isSystemTrouble(error)) return;
@@ -172,9 +191,13 @@ export function createDoubts({
       const { rows: due } = await runStatement(database.reader, dueSql, [now, now + longestPlanMs]);
       const ofSession = async (id: string): Promise<void> => {
         const [session = null] = await readRows(database.reader, Session, 'id = ?', [id]);
-        for (const message of await readRows(database.reader, Message, dueOfSession, [id, now, now + longestPlanMs])) {
+        const due = await readDue(
+          `status = 'uncertain' AND "sessionId" = ? AND ("nextAttemptAt" <= ? OR "nextAttemptAt" > ?)`,
+          [id, now, now + longestPlanMs],
+          `ORDER BY "nextAttemptAt" LIMIT ${perSession}`,
+        );
+        for (const message of due) {
           if (isStopped()) return;
-          if (setAside.has(message.id)) continue;
           try {
             if (!session || session.deletedAt) await hold(message);
             else if (session.status === 'connected') await clearOne(session, message);
@@ -198,7 +221,6 @@ export function createDoubts({
     /** Ends what waited too long, and what waits for a session that is deleted. */
     async end(): Promise<void> {
       const end = async (message: Message, reason: MessageReason): Promise<void> => {
-        if (setAside.has(message.id)) return;
         try {
           await change(message, 'failed', { from: ['queued'], reason });
           setAside.delete(message.id);
@@ -206,12 +228,7 @@ export function createDoubts({
           leaveAlone(message, error, 'A message could not be ended; it is tried again later.');
         }
       };
-      const late = await readRows(
-        database.reader,
-        Message,
-        `status = 'queued' AND "expiresAt" <= ? ORDER BY "expiresAt" LIMIT 200`,
-        [time()],
-      );
+      const late = await readDue(`status = 'queued' AND "expiresAt" <= ?`, [time()], 'ORDER BY "expiresAt" LIMIT 200');
       for (const message of late) await end(message, 'EXPIRED');
       polls += 1;
       if (polls % 10 !== 1) return;
@@ -221,7 +238,7 @@ export function createDoubts({
           (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id)`,
       );
       for (const { id } of gone) {
-        const left = await rows.find({ where: { sessionId: id, status: 'queued' }, take: 500 });
+        const left = await readDue(`status = 'queued' AND "sessionId" = ?`, [id], 'LIMIT 500');
         for (const message of left) await end(message, 'SESSION_DELETED');
       }
     },

@@ -1,5 +1,7 @@
 import { errorFields, type Log } from '../lib/log.js';
 
+export type Lanes = ReturnType<typeof createLanes>;
+
 /**
  * One piece of work at a time for each session, and a second look after every one that came too late. Interleaving that this closes:
  * a message that is accepted while its session's queue is just found empty wakes a lane that is about to end; it runs once more.

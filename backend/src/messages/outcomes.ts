@@ -15,6 +15,8 @@ export interface Outcome {
 /** After so many failures of one write the database is asked for less: that the outcome is uncertain. */
 const failuresUntilUncertain = 10;
 
+export type Outcomes = ReturnType<typeof createOutcomes>;
+
 /**
  * The outcomes of handovers between the moment they are known and their commit; one a session, because one message a session is in flight.
  * An outcome whose commit fails stays here and is committed before anything else of its session happens, however long the database is away.

@@ -27,8 +27,8 @@ export interface PaceView {
 const windowMs = 60_000;
 /** Random shares of the jitter are stored in thousandths, so that changing the setting takes effect on chats that already wait. */
 const jitterShares = 1_000;
-/** Rows that no gap needs any more are deleted with every so many claims of this process. */
-const cleanUpEvery = 16;
+/** Rows that no gap needs any more are deleted with a session's first claim in each period of this length. */
+const cleanUpMs = 60_000;
 /** The longest gap and jitter that a session's settings allow. Milliseconds. */
 const longestRestMs = 660_000;
 
@@ -69,8 +69,6 @@ export type Pacing = ReturnType<typeof createPacing>;
  * `nowMs` is the caller's own time, see `steadyTime`; PostgreSQL's clock replaces it where several backends share a database.
  */
 export function createPacing(random: () => number) {
-  let claims = 0;
-
   /** The state of a session's window and the shared time, in one statement. */
   async function read(
     where: DataSource | EntityManager,
@@ -133,8 +131,9 @@ export function createPacing(random: () => number) {
       await write(tx, session.id, state, now);
       if (hasGap)
         await runStatement(tx.manager, upsertSendSql, [messageId, session.id, now, Math.round(random() * jitterShares)]);
-      claims += 1;
-      if (claims % cleanUpEvery === 1) await runStatement(tx.manager, deleteOldSql, [session.id, now - longestRestMs]);
+      // Decided by the session's own times: a count over all sessions could leave one of them out for ever.
+      if (Math.floor(updatedAt / cleanUpMs) !== Math.floor(now / cleanUpMs))
+        await runStatement(tx.manager, deleteOldSql, [session.id, now - longestRestMs]);
       return true;
     },
 

@@ -55,10 +55,11 @@ function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session,
 const isUnheard = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
   !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
 
-export function presentSession(session: Session): SessionResource {
+/** `now` is the backend's clock, by which leases are written. */
+export function presentSession(session: Session, now: Date): SessionResource {
   return {
     id: session.id,
-    ...base(session, isUnheard(session, Date.now())),
+    ...base(session, isUnheard(session, now.getTime())),
     isDefault: session.isDefault,
     deviceName: session.deviceName,
     workerId: session.workerId,
@@ -68,7 +69,7 @@ export function presentSession(session: Session): SessionResource {
     reconnectAttempts: session.reconnectAttempts,
     connectedAt: iso(session.connectedAt),
     disconnectedAt: iso(session.disconnectedAt),
-    uptimePercent: uptimePercent(session, Date.now()),
+    uptimePercent: uptimePercent(session, now.getTime()),
     errorCount: session.errorCount,
     lastError: session.lastError,
     createdAt: session.createdAt.toISOString(),

@@ -4,7 +4,7 @@ import QRCode from 'qrcode';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import * as contract from './contract.js';
-import { presentQrText, presentSession, presentStatus } from './present.js';
+import { presentQrText, presentStatus } from './present.js';
 import type { Session } from './session.entity.js';
 import type { Sessions } from './sessions.js';
 
@@ -37,12 +37,12 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
       .filter(
         (session) => (!statuses || statuses.includes(session.status)) && (!query.search || session.name.includes(query.search)),
       )
-      .map(presentSession);
+      .map(sessions.present);
   });
-  mount(contract.create, async ({ body }, caller) => presentSession(await sessions.create(caller, body)));
-  mount(contract.read, async ({ params }, caller) => presentSession(await sessions.find(caller, params.sessionId)));
+  mount(contract.create, async ({ body }, caller) => sessions.present(await sessions.create(caller, body)));
+  mount(contract.read, async ({ params }, caller) => sessions.present(await sessions.find(caller, params.sessionId)));
   mount(contract.update, async ({ params, body }, caller) =>
-    presentSession(await sessions.update(caller, await sessions.find(caller, params.sessionId), body)),
+    sessions.present(await sessions.update(caller, await sessions.find(caller, params.sessionId), body)),
   );
   mount(contract.remove, async ({ params }, caller) => {
     const session = await sessions.find(caller, params.sessionId);

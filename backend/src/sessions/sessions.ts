@@ -1,4 +1,4 @@
-import { AppError, isId, isSessionName, newId, type SessionSettings } from '@chasqui/shared';
+import { AppError, isId, isSessionName, newId, type SessionSettings, type SessionResource } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
@@ -127,7 +127,7 @@ export function createSessions({
     await insertRow(tx, Session, session);
     await audit(tx, caller, 'session.create', session, { name: session.name });
     const { accountId, id: sessionId } = session;
-    await events.append(tx, { accountId, sessionId, type: 'session.created', data: presentSession(session) });
+    await events.append(tx, { accountId, sessionId, type: 'session.created', data: presentSession(session, clock.now()) });
     return session;
   }
 
@@ -147,6 +147,7 @@ export function createSessions({
     find,
     which,
     create,
+    present: (session: Session): SessionResource => presentSession(session, clock.now()),
     ...running,
     byId: (id: string): Promise<Session | null> => withQr({ id }),
     list: (accountId: string): Promise<Session[]> => rows.find({ where: { accountId, ...live }, order: { createdAt: 'ASC' } }),
@@ -220,7 +221,7 @@ export function createSessions({
         await updateRows(tx, Session, { id: now.id }, { ...gone, wipePending: now.workerId !== null });
         await audit(tx, caller, 'session.delete', now);
         const { accountId, id: sessionId } = now;
-        await events.append(tx, { accountId, sessionId, type: 'session.deleted', data: presentSession(now) });
+        await events.append(tx, { accountId, sessionId, type: 'session.deleted', data: presentSession(now, clock.now()) });
         return now;
       });
       if (row.workerId !== null) await wipe(row);

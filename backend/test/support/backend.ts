@@ -79,6 +79,8 @@ export async function startRig(
     database?: 'sqlite' | 'postgres';
     settings?: Record<string, string>;
     clock?: Clock;
+    /** Of its machine; on PostgreSQL the backend follows the database's. */
+    machineClock?: Clock;
     /** Another rig's, which then goes on living. */
     dataDir?: string;
     databaseUrl?: string;
@@ -113,6 +115,7 @@ export async function startRig(
     guard: { kind: 'throw' },
     tellFirstAdmin: (first) => void (firstAdmin = first),
     ...(options.clock ? { clock: options.clock } : {}),
+    ...(options.machineClock ? { machineClock: options.machineClock } : {}),
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),
     ...(options.firstSweepMs === undefined ? {} : { firstSweepMs: options.firstSweepMs }),
     ...(options.streamTimes ? { streamTimes: options.streamTimes } : {}),

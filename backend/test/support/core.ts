@@ -36,7 +36,7 @@ export const quick = {
 export async function startCore(
   options: Pick<
     NonNullable<Parameters<typeof startRig>[0]>,
-    'database' | 'settings' | 'streamTimes' | 'clock' | 'dataDir' | 'databaseUrl' | 'mountPanel'
+    'database' | 'settings' | 'streamTimes' | 'clock' | 'machineClock' | 'dataDir' | 'databaseUrl' | 'mountPanel'
   > & {
     linked?: boolean;
   } = {},

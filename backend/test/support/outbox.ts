@@ -5,6 +5,7 @@ import type { Database } from '../../src/db/database.js';
 import type { Presence } from '../../src/db/presence.js';
 import { insertRow } from '../../src/db/rows.js';
 import { createEvents } from '../../src/events/events.js';
+import type { ReportFailure } from '../../src/failures/failures.js';
 import { systemClock, type Clock } from '../../src/lib/clock.js';
 import type { Log } from '../../src/lib/log.js';
 import { createDispatcher, type Delivery, type Dispatcher, type WayOut } from '../../src/messages/dispatcher.js';
@@ -103,6 +104,7 @@ export interface OutboxOptions {
   clock?: Clock;
   log?: Log;
   presence?: Presence;
+  report?: ReportFailure;
   /** Wraps the domain's state machine, to inject faults. */
   state?: (state: ReturnType<typeof createMessageState>) => ReturnType<typeof createMessageState>;
   times?: Partial<{ pollMs: number; leaseMs: number; graceMs: number; maxRetries: number; retryIntervalMs: number }>;
@@ -127,7 +129,16 @@ export function startDispatcher({
     log: parts.log ?? recordingLog(),
     wayOut: world.wayOut,
     presence,
-    options: { pollMs: 10, leaseMs: 90_000, graceMs: 20, maxRetries: 3, retryIntervalMs: 20, ...parts.times },
+    ...(parts.report ? { report: parts.report } : {}),
+    options: {
+      pollMs: 10,
+      leaseMs: 90_000,
+      graceMs: 20,
+      maxRetries: 3,
+      retryIntervalMs: 20,
+      restMs: { first: 50, longest: 200 },
+      ...parts.times,
+    },
   });
   dispatcher.start();
   return { ...dispatcher, owner: presence.owner };
