@@ -40,6 +40,10 @@ export interface Outlet {
   batch(limit: number): OutletEvent[];
   acknowledge(cursor: number): void;
   refuse(events: readonly OutletEvent[], code: string): void;
+  /** Takes one event out for good: it was acknowledged, and is not to be sent again when the backend asks for it. */
+  remove(cursor: number): void;
+  /** At most `limit` events behind this one, of other sessions where there are any, and the newest: to see whether the backend takes others. */
+  witnesses(event: OutletEvent, limit: number): OutletEvent[];
   /** Sends what the backend asked for once more; false when it is no longer there. */
   resend(sessionId: string, fromSequence: number): boolean;
   /** The session runs here under a new epoch: what was refused under an older one is queued again. */
@@ -303,6 +307,15 @@ export function createOutlet(options: {
       }
     }),
 
+    remove: (cursor) => void sql.remove.run(cursor),
+    witnesses({ cursor, sessionId }, limit) {
+      const others = sql.ofOthers.all(cursor, sessionId, Math.ceil(limit / 2));
+      const newest = sql.newest
+        .all(cursor, limit - others.length)
+        .filter((row) => !others.some((one) => one.cursor === row.cursor));
+      return [...others, ...newest].map(eventOf);
+    },
+
     resend(sessionId, fromSequence) {
       const first = sql.bySequence.get({ sessionId, from: fromSequence, acked, limit: 1 });
       if (!first) return false;
@@ -395,6 +408,11 @@ function statements(store: Store) {
     highest: store.prepare<[], { cursor: number }>('SELECT coalesce(max(cursor), 0) AS cursor FROM outlet'),
     count: store.prepare<[number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ?'),
     between: store.prepare<[number, number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ? AND cursor <= ?'),
+    remove: store.prepare<[number]>('DELETE FROM outlet WHERE cursor = ?'),
+    ofOthers: store.prepare<[number, string, number], Row>(
+      `SELECT * FROM (SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT 2000) WHERE session_id <> ? LIMIT ?`,
+    ),
+    newest: store.prepare<[number, number], Row>('SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor DESC LIMIT ?'),
     ofSession: store.prepare<[string], Pick<Row, 'cursor' | 'type' | 'payload'>>(
       'SELECT cursor, type, payload FROM outlet WHERE session_id = ?',
     ),
