@@ -193,7 +193,7 @@ test('a worker that is frozen past its lease and thawed sends nothing and writes
   const { body: before } = await stack.api<{ workerId: string }>('GET', '/sessions/s0');
   const journal = (await stack.simulator.client.journal({})).length;
   process.kill(stack.pid('worker'), 'SIGCONT');
-  await eventually('the first one to be told', async () => stack.log('worker').includes('is not ours any more'), 30_000);
+  await eventually('the first one to be told', async () => stack.log('worker').includes('belongs to another worker now'), 30_000);
   await stack.simulator.client.deliver({ from: ana, to: phones[0], type: 'text', text: 'to both of them' });
   await eventually('the arrival', async () => {
     const { body } = await stack.api<MessageBody[]>('GET', '/messages/list?direction=inbound');

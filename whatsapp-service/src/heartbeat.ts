@@ -1,10 +1,13 @@
-import { backendInternalRoutes } from '@chasqui/shared';
+import { backendInternalRoutes, heartbeat as heartbeatSchema, observedSession, type Heartbeat } from '@chasqui/shared';
 import type { BackendCall } from './backend.js';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 import type { Problems } from './problems.js';
 import { instant } from './sessions/lease.js';
 import type { Registry } from './sessions/registry.js';
+import { emptyMetrics as noMetrics, type Session } from './sessions/session.js';
+
+const heartbeatSession = heartbeatSchema.shape.sessions.element;
 
 /**
  * Tells the backend what runs here and does what it wants in return; the one loop that closes every gap after a restart of
@@ -25,10 +28,27 @@ export function createHeartbeat(options: {
   let cancel = (): void => undefined;
   let silent = false;
 
+  /**
+   * What the backend reads of one session. It refuses a heartbeat as a whole, and all sessions would lose their lease: where a value does not
+   * fit the contract, the session is told without the page's part of it.
+   */
+  function observed(session: Session): Heartbeat['sessions'] {
+    try {
+      const full = session.observe();
+      if (observedSession.safeParse(full).success) return [full];
+      problems.note('TASK_FAILED', { sessionId: session.id, detail: 'heartbeat: the session does not fit the contract' });
+      const bare = { ...full, compat: [], whatsappWebVersion: null, lastRoundTripAt: null, metrics: noMetrics };
+      return heartbeatSession.safeParse(bare).success ? [bare] : [];
+    } catch (error) {
+      problems.note('TASK_FAILED', { sessionId: session.id, detail: 'heartbeat: the session cannot be observed', error });
+      return [];
+    }
+  }
+
   async function beat(): Promise<void> {
     try {
       const askedAt = instant(clock);
-      const sessions = registry.all().map((session) => session.observe());
+      const sessions = registry.all().flatMap(observed);
       const unreported = problems.unreported();
       const body = {
         ...worker,

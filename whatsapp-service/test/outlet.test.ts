@@ -249,3 +249,22 @@ describe('the delivery', () => {
     expect(reasons(got)).toEqual(['1', '2', '3', '4']);
   });
 });
+
+test('a long backlog loses its content part by part, parked events too, and what comes meanwhile is kept', () => {
+  const content = { type: 'text', message: 'secret words' };
+  const secret = (key: string): WorkerEvent =>
+    ({ event: 'message.observed', payload: { message: { key, content, chat: { name: null } }, origin: 'live' } }) as never;
+  for (let n = 0; n < 1_000; n += 1) outlet.append(n % 2 ? 's1' : 's2', 1, secret(`m${n}`));
+  outlet.commit();
+  outlet.refuse(outlet.batch(500), 'STALE_EPOCH');
+  let parts = 1;
+  while (!outlet.strip('s1')) {
+    if (parts === 1) outlet.append('s1', 1, heal('meanwhile'));
+    parts += 1;
+  }
+  expect(parts).toBeGreaterThan(1);
+  const left = (table: string): unknown =>
+    store.prepare(`SELECT session_id AS id, count(*) AS n FROM ${table} WHERE payload LIKE '%secret words%' GROUP BY 1`).all();
+  expect([left('outlet'), left('parked')]).toEqual([[{ id: 's2', n: 500 }], [{ id: 's2', n: 250 }]]);
+  expect(outlet.pending()).toBe(1_001);
+});

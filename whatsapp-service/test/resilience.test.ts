@@ -9,7 +9,7 @@ import Database from 'better-sqlite3';
 import { startWorker, type Worker } from '../src/app.js';
 import { systemClock } from '../src/clock.js';
 import { readConfig, takeConfig } from '../src/config.js';
-import { until } from './engine/harness.js';
+import { setPatience, until } from './engine/harness.js';
 import { createMemoryEngine, createTestLog, identity, type MemoryBrowser, type MemoryEngine } from './memory-engine.js';
 
 /** The real worker over HTTP with the in-memory engine: trouble with one thing stops only that thing, and ends by itself. */
@@ -23,6 +23,8 @@ let backend: Server;
 let events: OutletEvent[];
 let beats: Heartbeat[];
 let reply: (beat: Heartbeat) => Partial<HeartbeatReply>;
+
+setPatience(15_000);
 
 const keepAll = ({ sessions }: Heartbeat): Partial<HeartbeatReply> => ({
   leases: sessions.map(({ sessionId, epoch }) => ({ sessionId, epoch, expiresAt: new Date().toISOString() })),
@@ -134,7 +136,7 @@ describe('a worker whose disk takes nothing for a while', () => {
       browsers.get('s1')!.signal(acked(n));
     }
     await until('degraded', () => beats.at(-1)?.status === 'degraded', 15_000);
-    expect(problems()).toContain('STORE_WRITE_FAILED outlet');
+    await until('the problem', () => problems().includes('STORE_WRITE_FAILED outlet'), 15_000);
     expect([told(), await statusOf('s1')]).toEqual([[], 'connected']);
     unlock();
     browsers.get('s1')!.signal(observed(5));
@@ -220,6 +222,82 @@ describe('trouble with one session', () => {
     expect([browsers.has('bad'), problems().filter((line) => line.startsWith('TASK_FAILED'))]).toEqual([false, []]);
   }, 60_000);
 });
+
+describe('what a page says of one session', () => {
+  test.each<[string, object, () => unknown[]]>([
+    ['a version that is no text', { whatsappWebVersion: { a: 1 } }, () => []],
+    ['reports that are none', {}, () => [{ defect: 5, state: 'invented' }]],
+  ])(
+    '%s costs no other session its heartbeat',
+    async (_name, odd, compat) => {
+      await start();
+      await connect('s1');
+      const { launch } = engine;
+      engine.launch = async (options) => ({ ...(await launch(options)), compat: compat as never });
+      await call('POST', '/api/session/init', { sessionId: 'odd', epoch: 1 });
+      const browser = await until('a browser', () => browsers.get('odd'));
+      browser.signal({ type: 'authenticated' });
+      browser.signal({ type: 'ready', identity: { ...identity, ...odd } as never });
+      const before = beats.length;
+      // The backend of this test refuses what does not fit the contract, as the real one does.
+      await until('heartbeats with both', () =>
+        beats
+          .slice(before)
+          .find(({ sessions }) => sessions.length === 2 && sessions.every(({ status }) => status === 'connected')),
+      );
+      expect(problems()).toContain('TASK_FAILED heartbeat: the session does not fit the contract');
+    },
+    30_000,
+  );
+
+  test('a session that cannot be observed costs no other one its heartbeat', async () => {
+    await start();
+    await connect('s1');
+    const { launch } = engine;
+    engine.launch = async (options) => ({
+      ...(await launch(options)),
+      compat: () => {
+        throw new Error('no');
+      },
+    });
+    await call('POST', '/api/session/init', { sessionId: 'odd', epoch: 1 }).catch(() => undefined);
+    const before = beats.length;
+    await until(
+      'further heartbeats',
+      () => beats.slice(before).filter(({ sessions }) => sessions[0]?.sessionId === 's1').length > 2,
+    );
+  }, 30_000);
+});
+
+test('a start that ends only after it was called off leaves neither a browser nor a lock behind', async () => {
+  const { launch } = engine;
+  let letGo = (): void => undefined;
+  engine.launch = async (options) => {
+    if (engine.launches > 0) return launch(options);
+    const session = await launch({ ...options, abort: new AbortController().signal });
+    await new Promise<void>((resolve) => (letGo = resolve));
+    return session;
+  };
+  // Its patience with what hangs is over soon; everything else takes its time.
+  await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 12_000 ? 50 : ms, what) });
+  await call('POST', '/api/session/init', { sessionId: 's1' });
+  await until('the start', () => engine.open() === 1);
+  await call('POST', '/api/session/disconnect', { sessionId: 's1' });
+  expect(engine.open()).toBe(1);
+  letGo();
+  await until('no browser', () => engine.open() === 0);
+  browsers.clear();
+  await connect('s1');
+}, 30_000);
+
+test('a scan since a time that is none is refused', async () => {
+  await start();
+  await connect('s1');
+  const ask = (input: object) => call('POST', '/api/session/s1/operations/session.backfill', { input });
+  expect((await ask({ since: 'yesterday' })).code).toBe('VALIDATION_FAILED');
+  expect((await ask({ since: 5 })).code).toBe('VALIDATION_FAILED');
+  expect((await ask({ since: '2026-11-27T00:00:00Z' })).data).toEqual({ output: { started: true } });
+}, 30_000);
 
 describe('a lease', () => {
   const send = (id: string) =>
@@ -307,7 +385,7 @@ test('reading the configuration takes every secret out of the environment, and n
   const env: Record<string, string | undefined> = {
     NODE_SERVICE_API_KEY: key,
     DATABASE_URL: 'postgres://x:y@localhost/z',
-    JWT_SECRET: 'j'.repeat(40),
+    JWT_SECRET: 'b9K2xW7qLm4Rz8Tn3Vc6Jd1Hg5Sf0PyAeUoQi',
     PATH: '/bin',
   };
   expect(takeConfig(env, '/base').serviceKey).toBe(key);

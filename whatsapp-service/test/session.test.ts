@@ -32,6 +32,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     onUnwritten: () => undefined,
   };
   const problems = createTestProblems(clock);
+  const disk = { isFull: false };
   const session: Session = createSession('s1', {
     engine,
     clock,
@@ -57,6 +58,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
         if (held.has(id)) throw new EngineError('PROFILE_LOCKED', 'Held.');
         wiped.push(id);
       },
+      isFull: () => disk.isFull,
     },
   });
   const statuses = (): SessionStatus[] =>
@@ -88,6 +90,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     clock,
     log,
     problems,
+    disk,
     events,
     wiped,
     session,
@@ -314,6 +317,24 @@ describe('losing the browser', () => {
     expect(it.shown()).toBe('error RECONNECT_EXHAUSTED');
     expect(it.events.at(-2)).toEqual({ event: 'session.heal', payload: { step: 'restart', reason: 'PAGE_CRASHED', ok: false } });
   });
+
+  test.each<SessionReason>(['PAGE_LOAD_TIMEOUT', 'BROWSER_CRASHED', 'PAGE_CRASHED'])(
+    'while the disk is full %s is not counted; once there is room the session comes back by itself',
+    async (reason) => {
+      it.disk.isFull = true;
+      it.engine.failNext(reason, 1_000);
+      it.session.start(null);
+      await settle();
+      await it.clock.advance(3_600_000);
+      expect([it.shown(), it.engine.launches > 30]).toEqual(['disconnected DISK_FULL', true]);
+      it.disk.isFull = false;
+      it.engine.failNext(reason, 0);
+      await it.clock.advance(75_000);
+      await it.signal({ type: 'authenticated' });
+      await it.signal({ type: 'ready', identity });
+      expect(it.shown()).toBe('connected');
+    },
+  );
 
   test('without a network attempts are not counted, and still grow apart', async () => {
     await it.connect();
@@ -622,4 +643,17 @@ describe('whatever happens', () => {
       { numRuns: 150 },
     );
   }, 60_000);
+});
+
+test('first starts go before those of sessions whose browsers fail again and again', async () => {
+  const gate = createGate(1);
+  const signal = new AbortController().signal;
+  const order: string[] = [];
+  const start = (name: string, isRepeat: boolean): Promise<void> =>
+    gate.enter(signal, isRepeat).then((leave) => {
+      order.push(name);
+      setImmediate(leave);
+    });
+  await Promise.all([start('a', true), start('b', true), start('c', true), start('d', false), start('e', false)]);
+  expect(order).toEqual(['a', 'd', 'e', 'b', 'c']);
 });

@@ -40,12 +40,19 @@ export interface Outlet {
   batch(limit: number): OutletEvent[];
   acknowledge(cursor: number): void;
   refuse(events: readonly OutletEvent[], code: string): void;
+  /** Takes one event out for good: it was acknowledged, and is not to be sent again when the backend asks for it. */
+  remove(cursor: number): void;
+  /** At most `limit` events behind this one, of other sessions where there are any, and the newest: to see whether the backend takes others. */
+  witnesses(event: OutletEvent, limit: number): OutletEvent[];
   /** Sends what the backend asked for once more; false when it is no longer there. */
   resend(sessionId: string, fromSequence: number): boolean;
   /** The session runs here under a new epoch: what was refused under an older one is queued again. */
   readopt(sessionId: string, epoch: number): void;
-  /** Takes the content out of all that is kept of a session. */
-  strip(sessionId: string): void;
+  /**
+   * Takes the content out of what is kept of a session, some hundred events with each call, because a backlog may be long and nothing else runs
+   * meanwhile. Returns false while there is more.
+   */
+  strip(sessionId: string): boolean;
   pending(): number;
   /** False while commits fail (full disk). */
   healthy(): boolean;
@@ -67,6 +74,8 @@ const keptBehindAck = 5_000;
 const retryMs = 1_000;
 /** Events per transaction, so that a long backlog is not written anew from its start each time the disk is full at its end. */
 const maxPerCommit = 500;
+/** Events whose content is taken out at once. */
+const maxPerStrip = 300;
 const defaultMemory = 64 * 1024 * 1024;
 const dayMs = 86_400_000;
 
@@ -116,6 +125,8 @@ export function createOutlet(options: {
   let listener = (): void => undefined;
   let missedListener = (_sessionIds: readonly string[]): void => undefined;
   const again = new Map<string, number>();
+  /** How far the content was taken out of a session's events. */
+  const stripped = new Map<string, { cursor: number; parked: string }>();
 
   const readAck = (): number => Number(sql.readMeta.get('ackCursor')?.value ?? 0);
   let acked = readAck();
@@ -303,6 +314,15 @@ export function createOutlet(options: {
       }
     }),
 
+    remove: (cursor) => void sql.remove.run(cursor),
+    witnesses({ cursor, sessionId }, limit) {
+      const others = sql.ofOthers.all(cursor, sessionId, Math.ceil(limit / 2));
+      const newest = sql.newest
+        .all(cursor, limit - others.length)
+        .filter((row) => !others.some((one) => one.cursor === row.cursor));
+      return [...others, ...newest].map(eventOf);
+    },
+
     resend(sessionId, fromSequence) {
       const first = sql.bySequence.get({ sessionId, from: fromSequence, acked, limit: 1 });
       if (!first) return false;
@@ -324,12 +344,21 @@ export function createOutlet(options: {
 
     strip(sessionId) {
       commit();
+      const from = stripped.get(sessionId) ?? { cursor: 0, parked: '' };
+      const rows = sql.ofSession.all(sessionId, from.cursor, maxPerStrip);
+      const parked = sql.parkedOf.all(sessionId, from.parked, maxPerStrip);
       store.transaction((): void => {
-        for (const { cursor, type, payload } of sql.ofSession.all(sessionId)) sql.rewrite.run(barePayload(type, payload), cursor);
-        for (const { id, type, payload } of sql.parkedOf.all(sessionId)) sql.rewriteParked.run(barePayload(type, payload), id);
+        for (const { cursor, type, payload } of rows) sql.rewrite.run(barePayload(type, payload), cursor);
+        for (const { id, type, payload } of parked) sql.rewriteParked.run(barePayload(type, payload), id);
       })();
+      if (rows.length === maxPerStrip || parked.length === maxPerStrip) {
+        stripped.set(sessionId, { cursor: rows.at(-1)?.cursor ?? from.cursor, parked: parked.at(-1)?.id ?? from.parked });
+        return false;
+      }
+      stripped.delete(sessionId);
       // What stood there before still stands in the journal of the database.
       store.pragma('wal_checkpoint(TRUNCATE)');
+      return true;
     },
 
     pending: () => unread + waiting.length,
@@ -395,12 +424,18 @@ function statements(store: Store) {
     highest: store.prepare<[], { cursor: number }>('SELECT coalesce(max(cursor), 0) AS cursor FROM outlet'),
     count: store.prepare<[number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ?'),
     between: store.prepare<[number, number], { n: number }>('SELECT count(*) AS n FROM outlet WHERE cursor > ? AND cursor <= ?'),
-    ofSession: store.prepare<[string], Pick<Row, 'cursor' | 'type' | 'payload'>>(
-      'SELECT cursor, type, payload FROM outlet WHERE session_id = ?',
+    remove: store.prepare<[number]>('DELETE FROM outlet WHERE cursor = ?'),
+    ofOthers: store.prepare<[number, string, number], Row>(
+      `SELECT * FROM (SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT 2000) WHERE session_id <> ? LIMIT ?`,
+    ),
+    newest: store.prepare<[number, number], Row>('SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor DESC LIMIT ?'),
+    /** By cursor, not by the index of sequences: with a limit it stops after the rows that it needs. */
+    ofSession: store.prepare<[string, number, number], Pick<Row, 'cursor' | 'type' | 'payload'>>(
+      'SELECT cursor, type, payload FROM outlet WHERE +session_id = ? AND cursor > ? ORDER BY cursor LIMIT ?',
     ),
     rewrite: store.prepare('UPDATE outlet SET payload = ? WHERE cursor = ?'),
-    parkedOf: store.prepare<[string], Pick<Row, 'id' | 'type' | 'payload'>>(
-      'SELECT id, type, payload FROM parked WHERE session_id = ?',
+    parkedOf: store.prepare<[string, string, number], Pick<Row, 'id' | 'type' | 'payload'>>(
+      'SELECT id, type, payload FROM parked WHERE session_id = ? AND id > ? ORDER BY id LIMIT ?',
     ),
     rewriteParked: store.prepare('UPDATE parked SET payload = ? WHERE id = ?'),
     forget: store.prepare('DELETE FROM outlet WHERE cursor <= ?'),

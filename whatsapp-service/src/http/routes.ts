@@ -113,7 +113,7 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
         await session.stop({ logout: true });
         return { output: { wiped: true } };
       case 'session.backfill':
-        session.backfill(new Date(typeof input['since'] === 'string' ? input['since'] : 0));
+        session.backfill(sinceOf(input));
         return { output: { started: true } };
       case 'session.lookup': {
         const output = internalOperations['session.lookup'].output.parse(await session.run(operation, input, deadlineMs));
@@ -131,6 +131,13 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
         return { output: await session.run(operation, input, deadlineMs) };
     }
   });
+}
+
+/** A time that is none would fail each scan, and with it every later one. */
+function sinceOf(input: unknown): Date {
+  const parsed = internalOperations['session.backfill'].input.safeParse(input);
+  if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Give since as an ISO time, or not at all.');
+  return new Date(parsed.data.since ?? 0);
 }
 
 function downloadOf(input: unknown, deadlineMs: number): [whatsappId: string, deadlineMs: number, maxBytes: number | undefined] {

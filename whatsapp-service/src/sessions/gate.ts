@@ -1,21 +1,26 @@
-/** Lets a fixed number of browsers start at once, in the order of asking. */
+/**
+ * Lets a fixed number of browsers start at once, in the order of asking. First starts go before repeated ones: sessions whose browsers fail
+ * again and again must not keep a sound one from starting.
+ */
 export interface Gate {
   /** Resolves with the way out, which may be called twice. Rejects when `signal` aborts while waiting. */
-  enter(signal: AbortSignal): Promise<() => void>;
+  enter(signal: AbortSignal, isRepeat?: boolean): Promise<() => void>;
 }
 
 export function createGate(places: number): Gate {
   let free = places;
-  const waiting: (() => void)[] = [];
+  const first: (() => void)[] = [];
+  const repeated: (() => void)[] = [];
 
   const leave = (): void => {
     free += 1;
-    waiting.shift()?.();
+    (first.shift() ?? repeated.shift())?.();
   };
 
   return {
-    enter: (signal) =>
+    enter: (signal, isRepeat = false) =>
       new Promise((resolve, reject) => {
+        const waiting = isRepeat ? repeated : first;
         const aborted = (): void => {
           const place = waiting.indexOf(admit);
           if (place >= 0) waiting.splice(place, 1);

@@ -1,4 +1,5 @@
 import { chmod, mkdir, readdir, readFile, readlink, rm } from 'node:fs/promises';
+import { existsSync, statfsSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { failPoint } from '@chasqui/shared/fail-point';
@@ -18,7 +19,12 @@ export interface Profiles {
   claim(sessionId: string): Promise<Profile>;
   /** Deletes the login. The caller has closed the browser. Throws `EngineError` PROFILE_LOCKED. */
   wipe(sessionId: string): Promise<void>;
+  /** Whether a browser could not write its login. Chromium does not say so: it starts, and its page never loads. Never throws. */
+  isFull(): boolean;
 }
+
+/** Below 1 MB no page loads; a login takes some more. */
+const minRoomBytes = 8 * 1_048_576;
 
 export const isSessionId = (id: string): boolean => /^[-_A-Za-z0-9]{1,64}$/.test(id);
 
@@ -45,6 +51,15 @@ export function createProfiles(options: { dir: string; clock: Clock; log: Log })
   }
 
   return {
+    isFull() {
+      try {
+        const { bavail, bsize } = statfsSync(options.dir);
+        return bavail * bsize < minRoomBytes;
+      } catch {
+        return false; // It cannot be told here.
+      }
+    },
+
     async claim(sessionId) {
       const dir = dirOf(sessionId);
       const held = await lock(sessionId);
@@ -53,7 +68,7 @@ export function createProfiles(options: { dir: string; clock: Clock; log: Log })
         await chmod(dir, 0o700);
         const ended = await endOrphans(dir, clock);
         if (ended > 0) log.warn('Browsers left over on a login folder were ended.', { sessionId, processes: ended });
-        await removeStaleSingletons(dir);
+        await removeStaleSingletons(dir, await browsersOn(dir));
         return { dir, release: () => held.release() };
       } catch (error) {
         await held.release();
@@ -115,15 +130,20 @@ export async function browsersOn(dir: string): Promise<number[]> {
   return pids;
 }
 
-/** `SingletonLock` is a link to `<host>-<pid>`. One of another host or of a dead pid stops full Chromium from starting. */
-async function removeStaleSingletons(dir: string): Promise<void> {
+/**
+ * `SingletonLock` is a link to `<host>-<pid>`. A stale one stops full Chromium from starting. The pid alone says nothing: after a restart
+ * of the machine or the container it may be anybody's. Only a browser that uses this folder counts, and `left` are those that did not end.
+ */
+async function removeStaleSingletons(dir: string, left: readonly number[]): Promise<void> {
   const below = await readdir(dir, { withFileTypes: true });
   const folders = [dir, ...below.filter((entry) => entry.isDirectory()).map((entry) => path.join(dir, entry.name))];
   for (const folder of folders) {
     const target = await readlink(path.join(folder, 'SingletonLock')).catch(() => null);
     if (target === null) continue;
     const dash = target.lastIndexOf('-');
-    const living = target.slice(0, dash) === os.hostname() && exists(Number(target.slice(dash + 1)));
+    const pid = Number(target.slice(dash + 1));
+    const isBrowser = existsSync('/proc/self/cmdline') ? left.includes(pid) : exists(pid);
+    const living = target.slice(0, dash) === os.hostname() && isBrowser;
     if (living) throw new EngineError('PROFILE_LOCKED', 'A living browser holds the login folder.');
     for (const name of ['SingletonLock', 'SingletonCookie', 'SingletonSocket']) {
       await rm(path.join(folder, name), { force: true });

@@ -5,6 +5,8 @@ import { instant, type Instant } from './lease.js';
 import { isSessionId } from './profiles.js';
 import type { Session } from './session.js';
 
+const stripPauseMs = 10;
+
 /** The sessions of this worker: the limit, the epochs, and what the backend wants of them. */
 export interface Registry {
   /** Throws `STALE_EPOCH`, `WORKER_CAPACITY`, `WORKER_MEMORY`, `SHUTTING_DOWN`. */
@@ -41,14 +43,19 @@ export function createRegistry(options: {
   /** How long a lease holds from the moment at which the worker asked for it, where the backend does not say. Milliseconds. */
   leaseMs: number;
   clock: Clock;
-  /** From now on nothing of this session's content may lie on the disk. May throw while the disk takes no writes; it is called again then. */
-  onBare: (sessionId: string) => void;
+  /**
+   * From now on nothing of this session's content may lie on the disk. Does a part with each call, and returns false while there is more. May
+   * throw while the disk takes no writes; it is called again then.
+   */
+  onBare: (sessionId: string) => boolean;
   log: Log;
 }): Registry {
   const sessions = new Map<string, Session>();
   const bare = new Map<string, boolean>();
   /** Sessions whose stored content is still to be removed. */
   const unstripped = new Set<string>();
+  /** Of these, the ones whose next part is due. */
+  const stripping = new Set<string>();
   /** Sessions that are being brought to what a heartbeat said. A later heartbeat does not do it a second time meanwhile. */
   const busy = new Set<string>();
   let draining = false;
@@ -75,10 +82,17 @@ export function createRegistry(options: {
     if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
     // First of all: what is written from now on has no content.
     bare.set(sessionId, isBare);
-    if (!isBare || !unstripped.has(sessionId)) return;
+    if (isBare && unstripped.has(sessionId) && !stripping.has(sessionId)) strip(sessionId);
+  }
+
+  /** Everything else goes on between two parts. */
+  function strip(sessionId: string): void {
+    stripping.delete(sessionId);
+    if (bare.get(sessionId) !== true) return;
     try {
-      options.onBare(sessionId);
-      unstripped.delete(sessionId);
+      if (options.onBare(sessionId)) return void unstripped.delete(sessionId);
+      stripping.add(sessionId);
+      options.clock.after(stripPauseMs, () => strip(sessionId));
     } catch (error) {
       options.log.error('Stored content could not be removed; the next heartbeat tries again.', {
         sessionId,

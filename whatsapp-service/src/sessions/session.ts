@@ -105,6 +105,8 @@ interface Part {
   codes: number;
   /** The page was loaded anew for the present trouble: the next step is another browser. */
   reloaded: boolean;
+  /** The session has gone on without it. */
+  abandoned: boolean;
 }
 
 const probeDeadlineMs = 10_000;
@@ -119,6 +121,8 @@ const closeEndsMs = 15_000;
 const sendGraceMs = 10_000;
 /** Connected for so long, the losses before it are forgotten: a browser that crashes again and again is not started for ever. */
 const steadyMs = 30_000;
+/** Room on the disk comes back all at once, and to look again costs one start. */
+const longestWaitForRoomMs = 60_000;
 /** After a code has expired the next one must have come. */
 const codeGraceMs = 30_000;
 /** The longest that a code of WhatsApp is shown. */
@@ -211,6 +215,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       proving: false,
       codes: 0,
       reloaded: false,
+      abandoned: false,
     };
     current = part;
     move('initializing', 'STARTING');
@@ -221,7 +226,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
     let leave = (): void => undefined;
     try {
       await former;
-      leave = await deps.gate.enter(part.abort.signal);
+      leave = await deps.gate.enter(part.abort.signal, losses > 0);
       part.profile = await deps.profiles.claim(id);
       part.session = await deps.engine.launch({
         sessionId: id,
@@ -236,6 +241,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       if (mine === turn) lose(error instanceof EngineError ? error.reason : 'BROWSER_CRASHED', wordsOf(error));
     } finally {
       leave();
+      if (part.abandoned) await putAway(part);
     }
   }
 
@@ -246,6 +252,12 @@ export function createSession(id: string, deps: SessionDeps): Session {
     part.abort.abort();
     if (!(await settlesWithin(clock, part.launched, launchEndsMs)))
       log.error('A start that was called off does not end.', { sessionId: id });
+    // What comes of that start later is put away then: its browser, and the lock on the login, which no other start would get.
+    part.abandoned = true;
+    await putAway(part);
+  }
+
+  async function putAway(part: Part): Promise<void> {
     const closing = part.session?.close() ?? Promise.resolve();
     if (!(await settlesWithin(clock, closing, closeEndsMs))) log.error('A browser does not close.', { sessionId: id });
     await part.profile?.release();
@@ -266,7 +278,9 @@ export function createSession(id: string, deps: SessionDeps): Session {
   }
 
   /** The browser is lost or never came up: what follows stands in the table of fates. */
-  function lose(why: SessionReason, detail: string): void {
+  function lose(seen: SessionReason, detail: string): void {
+    // What a full disk does to a browser looks like any other failure; the attempts must not be used up meanwhile.
+    const why = fateOf(seen) === 'again' && deps.profiles.isFull() ? 'DISK_FULL' : seen;
     log.warn('A session lost its browser.', { sessionId: id, reason: why, detail, attempt: attempts });
     const fate = fateOf(why);
     healed(false);
@@ -334,7 +348,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
     const restarts = status !== 'initializing' && sessionMoves[status].includes('initializing') && status !== 'disconnected';
     move(restarts ? 'initializing' : 'disconnected', why);
     // The first time at once: most losses are a crash that does not come again.
-    const delay = losses <= 1 ? 200 : backoff(losses - 1, 5_000, 300_000, deps.random);
+    const longest = why === 'DISK_FULL' ? longestWaitForRoomMs : 300_000;
+    const delay = losses <= 1 ? 200 : backoff(losses - 1, 5_000, longest, deps.random);
     later(delay, begin);
   }
 
@@ -602,7 +617,14 @@ export function createSession(id: string, deps: SessionDeps): Session {
 
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-const emptyMetrics = { memoryMb: null, cpuPercent: null, processes: 0, browserUptimeSeconds: null, roundTripMs: null };
+export const emptyMetrics = {
+  memoryMb: null,
+  cpuPercent: null,
+  processes: 0,
+  browserUptimeSeconds: null,
+  roundTripMs: null,
+  queueDepth: 0,
+};
 
 const reasonOf = (code: SessionReason | null): { code: string; message: string } | null =>
   code ? { code, message: sessionReasons[code] } : null;

@@ -2,13 +2,29 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { compatReport } from '@chasqui/shared';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { browsersOn } from '../../src/sessions/profiles.js';
-import { ana, heard, link, me, online, sha256, startRig, text, sendContent, until, type Rig } from './harness.js';
+import {
+  ana,
+  heard,
+  link,
+  me,
+  online,
+  setPatience,
+  sha256,
+  signal,
+  startRig,
+  text,
+  sendContent,
+  until,
+  type Rig,
+} from './harness.js';
 
 /** What comes from outside meets the real browser and the real library: nothing of it stops the session, nothing of ours leaks into it. */
 
 const secret = 'k3Yp7Qx9Zr2Tb5Vn8Wm4Lc6Jd1Hg0Sf-must-not-be-in-the-browser';
+setPatience(20_000);
 let rig: Rig;
 let session: EngineSession;
 let signals: EngineSignal[];
@@ -82,6 +98,107 @@ describe('messages that are odd', () => {
     expect(result).toMatchObject({ failedChats: 0, truncated: false });
     expect(result.messages).toBeGreaterThanOrEqual(16);
     expect(signals.length).toBeGreaterThan(before);
+  }, 30_000);
+});
+
+describe('data of the page that the library cannot read', () => {
+  /** Changes the models of messages as they come: `change` runs in the page with each one, before the library hears of it. */
+  const changed = (change: string): Promise<unknown> =>
+    pageOf().evaluate(`(() => {
+      const { Msg } = window.require('WAWebCollections');
+      window.realAdd ??= Msg.add.bind(Msg);
+      Msg.add = (model, ...rest) => { (${change})(model); return window.realAdd(model, ...rest); };
+    })()`);
+  const unchanged = (): Promise<unknown> => changed('() => {}');
+
+  test.each<[string, string]>([
+    ['that throws when it is made an object of', '(m) => { m.serialize = () => { throw new TypeError("x"); }; }'],
+    ['that contains itself', '(m) => { m.own = { self: m.id }; m.own.own = m.own; }'],
+    ['with a number that JSON does not have', '(m) => { m.big = 10n; }'],
+    ['with a field that cannot be read', '(m) => { m.odd = { get x() { throw new Error("x"); } }; }'],
+    ['with a field of 30 MB', '(m) => { m.huge = "x".repeat(30_000_000); }'],
+    [
+      'with 60,000 fields of 100 characters',
+      '(m) => { m.many = Object.fromEntries(Array.from({ length: 60_000 }, (_, n) => ["f" + n, "x".repeat(100)])); }',
+    ],
+    ['with an object in place of its text', '(m) => { m.caption = m.body = { text: "x" }; }'],
+  ])(
+    'a message %s is recorded, live and by a scan, and so is the one after it',
+    async (_name, change) => {
+      await changed(change);
+      const { key } = await deliver({ type: 'text', text: 'odd' });
+      const found = (await message(key)).payload.message;
+      await unchanged();
+      const { key: next } = await deliver({ type: 'text', text: 'after it' });
+      await message(next);
+      expect([found.chat.id, found.fromMe]).toEqual([`${ana}@c.us`, false]);
+      const before = signals.length;
+      expect(await session.backfill({ since: new Date(Date.now() - 3_600_000), perChat: 1_000 })).toMatchObject({
+        failedChats: 0,
+      });
+      const scanned = signals
+        .slice(before)
+        .flatMap((signal) =>
+          signal.type === 'event' && signal.event === 'message.observed' ? [signal.payload.message.key] : [],
+        );
+      expect(scanned).toEqual(expect.arrayContaining([key, next]));
+    },
+    30_000,
+  );
+
+  test.each<[string, string, 'message.reaction' | 'poll.vote']>([
+    ['reactions', 'WAWebAddonReactionTableMode', 'message.reaction'],
+    ['votes', 'WAWebAddonPollVoteTableMode', 'poll.vote'],
+  ])(
+    'a batch of %s with one that cannot be read: the others are told, and WhatsApp’s own function gets all of them',
+    async (_name, module, event) => {
+      const { key } = await deliver({ type: 'text', text: 'parent' });
+      await message(key);
+      const before = signals.length;
+      const passedOn = await pageOf().evaluate(`(async () => {
+        const { Msg } = window.require('WAWebCollections');
+        const parent = Msg.getModelsArray().find((one) => one.id.id === '${key}');
+        const who = window.require('WAWebWidFactory').createWid('${ana}@c.us');
+        const row = (more) => ({
+          id: parent.id, author: who, from: who, t: Date.now(), reactionText: 'ok', reactionTimestamp: Date.now(),
+          reactionParentKey: parent.id, pollUpdateParentKey: parent.id, selectedOptionLocalIds: [], ...more,
+        });
+        const table = Object.values(window.require('${module}'))[0];
+        try {
+          await table.bulkUpsert([row({}), row({ author: undefined, from: undefined }), row({ reactionText: 'then' })]);
+        } catch (error) {
+          return String(error);
+        }
+        return 'done';
+      })()`);
+      expect(typeof passedOn).toBe('string');
+      const told = () => signals.slice(before).filter((signal) => signal.type === 'event' && signal.event === event);
+      await until('both of the others', () => told().length === 2);
+      expect(signals.slice(before)).toContainEqual(expect.objectContaining({ type: 'unreadable', what: module }));
+    },
+    30_000,
+  );
+
+  test('a dialog that the page opens does not stop it', async () => {
+    await pageOf().evaluate(`setTimeout(() => { alert('x'); confirm('y'); prompt('z'); window.wentOn = true; }, 0)`);
+    await until('the page to go on', () => pageOf().evaluate('window.wentOn === true'));
+    expect(await session.probe(4_000)).toMatchObject({ canary: true });
+  }, 30_000);
+
+  test('what the page says of itself goes out in the form of the contract', async () => {
+    await pageOf().evaluate(`(() => {
+      for (const state of [5, null, 'mended', 'invented']) window.chasqui.notify('mend', { mend: 'invented', state, detail: { a: 1 } });
+      window.chasqui.notify('mend', { mend: 'ids', state: 'invented', detail: null });
+      window.chasqui.notify('mend', { mend: 'ids', state: 'mended', detail: 'x'.repeat(100_000) });
+      for (const kind of ['state', 'mend', 'canary', 'toString', '__proto__', 'none'])
+        for (const payload of [null, 5, 'x', [], { state: 5 }]) window.chasqui.notify(kind, payload);
+    })()`);
+    await session.probe(4_000);
+    const reports = session.compat();
+    expect(reports.map(({ defect }) => defect)).not.toContain('invented');
+    for (const report of reports) expect(compatReport.safeParse(report).success).toBe(true);
+    expect(reports.find(({ defect }) => defect === 'ids')!.detail!.length).toBeLessThan(1_000);
+    expect(signals.filter(({ type }) => type === 'gone')).toEqual([]);
   }, 30_000);
 });
 
@@ -168,13 +285,23 @@ test('a browser that is frozen amid a start, and one that is killed amid it, lea
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     abort.abort();
     const began = performance.now();
-    await expect(starting).rejects.toMatchObject({ reason: 'USER_STOPPED' });
+    // On a busy machine the page may have loaded before the signal: then it is closed.
+    const stopped = await starting.then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (stopped !== null) expect(stopped).toMatchObject({ reason: 'USER_STOPPED' });
     expect(performance.now() - began).toBeLessThan(20_000);
     await until('no process', async () => (await browsersOn(other.dir)).length === 0, 15_000);
 
     const killed = other.launch();
     for (const pid of await processes()) process.kill(pid, 'SIGKILL');
-    await expect(killed).rejects.toMatchObject({ reason: 'BROWSER_CRASHED' });
+    // On a busy machine the page may have loaded before the signal: then its end is told.
+    const end = await killed.then(
+      ({ signals: told }) => signal(told, 'gone'),
+      (error: unknown) => error,
+    );
+    expect(end).toMatchObject({ reason: 'BROWSER_CRASHED' });
     await until('no process', async () => (await browsersOn(other.dir)).length === 0, 15_000);
   } finally {
     await other.close();

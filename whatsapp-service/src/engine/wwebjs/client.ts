@@ -1,7 +1,6 @@
-import { phoneOf } from '@chasqui/shared';
 import { mkdir } from 'node:fs/promises';
 import type { Browser, Page } from 'puppeteer';
-import { EngineError, type Engine, type EngineSession, type EngineSignal, type Identity, type LaunchOptions } from '../engine.js';
+import { EngineError, type Engine, type EngineSession, type EngineSignal, type LaunchOptions } from '../engine.js';
 import { createBackfill } from './backfill.js';
 import { addSerialized, callPage, installBridge } from './bridge.js';
 import { closeBrowser, currentUserAgent, launchOptions, processTree, type BrowserConfig } from './browser.js';
@@ -15,9 +14,10 @@ import { sandboxTrouble } from './sandbox.js';
 import { library, type AuthStrategy, type LibraryClient } from './library.js';
 import { listen } from './listen.js';
 import { runOperation } from './operations/index.js';
-import type { PageIdentity } from './operations/profile.js';
+import { readIdentity } from './own-identity.js';
 import { installCore } from './page/core.js';
 import { installDownload } from './page/download.js';
+import { installModels } from './page/models.js';
 import { installRead } from './page/read.js';
 import { installSend } from './page/send.js';
 import { installWatch } from './page/watch.js';
@@ -120,7 +120,9 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     },
     passkey: () => onSignal({ type: 'passkey_required' }),
     canary: ({ nonce }: { nonce: string }) => probe.heard(nonce),
-    mend: ({ mend, state, detail }: { mend: string; state: never; detail: string | null }) => reports.set(mend, state, detail),
+    mend: ({ mend, state, detail }: Record<string, unknown>) => reports.set(mend, state, detail),
+    unreadable: ({ what, detail }: Record<string, unknown>) =>
+      onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
 
   function onState(state: string): void {
@@ -146,6 +148,11 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     child?.once('exit', () => lose('BROWSER_CRASHED', 'The browser’s process ended.'));
     current.on('error', (error) => lose('PAGE_CRASHED', error.message));
     current.on('close', () => lose('PAGE_CRASHED', 'The page was closed.'));
+    // An open dialog stops everything that the page runs, and nobody would ever answer it. A page that is left is left.
+    current.on('dialog', (dialog) => {
+      const answer = dialog.type() === 'beforeunload' ? dialog.accept() : dialog.dismiss();
+      answer.catch(() => undefined); // The page has gone on without an answer.
+    });
     if (abort.aborted) throw calledOff();
     await current.setUserAgent(currentUserAgent(await browser!.userAgent()));
     guardHandlers(current, { onChat: (id, change, unread) => chatChanged(id, change, unread), onFailure: onInnerFailure });
@@ -154,7 +161,8 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       fromPage[kind]?.(payload);
     });
     await current.evaluateOnNewDocument(installCore);
-    for (const install of [installWatch, installRead, installSend, installDownload]) await current.evaluateOnNewDocument(install);
+    for (const install of [installModels, installWatch, installRead, installSend, installDownload])
+      await current.evaluateOnNewDocument(install);
     if (config.compat === false) return;
     installBridge(current, () => undefined);
     for (const mend of mends) await current.evaluateOnNewDocument(mend.install);
@@ -188,17 +196,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
   );
 
   async function onReady(): Promise<void> {
-    const me = await callPage<PageIdentity>(page(), 'identity', {}, 10_000);
+    const identity = readIdentity(await callPage<unknown>(page(), 'identity', {}, 10_000));
     await callPage(page(), 'checkReserved', {}, 10_000);
     wasReady = true;
     identities.forget();
-    const identity: Identity = {
-      phoneNumber: phoneOf(me.phone)?.slice(1) ?? null,
-      lid: me.lid,
-      pushName: me.pushName,
-      platform: me.platform,
-      whatsappWebVersion: me.version,
-    };
     onSignal({ type: 'ready', identity });
   }
   const { chatChanged, messageCreated } = listen(client, {

@@ -40,6 +40,8 @@ export async function downloadMedia(
     case 'ready':
       break;
   }
+  // What the page says of a size may be anything.
+  if (!(found.size <= maxBytes)) throw new AppError('FILE_TOO_LARGE', { size: Number(found.size) || null, limit: maxBytes });
   try {
     const pieces: Buffer[] = [];
     for (let offset = 0; offset < found.size; offset += pieceBytes) {

@@ -12,6 +12,8 @@ interface Described {
 
 const deadlineMs = 5_000;
 const maxName = 256;
+/** People and chats that are remembered. Those that were asked for longest ago are asked for again when they come back. */
+const maxKnown = 20_000;
 
 function describedOf(answer: unknown): Described[] {
   if (typeof answer !== 'object' || answer === null) return [];
@@ -54,6 +56,11 @@ export function createIdentities(page: () => Page) {
       // In the page runs WhatsApp's code, and what else gets in there: only what has the form of an answer is kept.
       for (const answer of answers.flatMap(describedOf))
         if (answer.lid ?? answer.phone ?? answer.name) known.set(answer.id, answer);
+      // What was just asked for is newer than all that goes.
+      for (const oldest of known.keys()) {
+        if (known.size <= maxKnown) break;
+        known.delete(oldest);
+      }
       return true;
     },
     contact(id: string): Contact {

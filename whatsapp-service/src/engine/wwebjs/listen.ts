@@ -37,6 +37,8 @@ const maxPeople = 2_000;
 
 /** WhatsApp shows a first code for a minute and the next ones for 20 seconds each; a code is told as good for the shorter time. */
 const codeLifeMs = 20_000;
+/** Bytes in the largest QR code. */
+const maxCode = 2_953;
 
 type Fields = Record<string, unknown>;
 const fields = (value: unknown): Fields => (typeof value === 'object' && value !== null ? (value as Fields) : {});
@@ -72,7 +74,10 @@ export function listen(
   });
   const contactOf = (id: string | null) => (id ? identities.contact(id) : null);
 
-  on('qr', (text) => onSignal({ type: 'qr', text: String(text), expiresAt: new Date(Date.now() + codeLifeMs) }));
+  on('qr', (text) => {
+    if (typeof text !== 'string' || text.length > maxCode) throw new Error('The page gave no code that can be drawn.');
+    onSignal({ type: 'qr', text, expiresAt: new Date(Date.now() + codeLifeMs) });
+  });
   on('ready', () => void onReady());
   on('auth_failure', (why) => lose('AUTH_FAILURE', String(why)));
   on('disconnected', (why) =>

@@ -62,7 +62,9 @@ function letGo(session: CDPSession): void {
 function install(through: string, name: string): void {
   const win = window as unknown as Record<string, (...args: unknown[]) => unknown>;
   win[name] = (...args) => {
-    win[through]!(JSON.stringify([name, args]));
+    // Thrown on, it would end the loop in which WhatsApp tells its listeners, and what it tells would be lost.
+    const core = (window as unknown as { chasqui?: { plain(value: unknown): unknown } }).chasqui;
+    win[through]!(JSON.stringify([name, core ? core.plain(args) : args]));
     return Promise.resolve();
   };
 }

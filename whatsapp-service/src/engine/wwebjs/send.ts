@@ -29,6 +29,8 @@ const refusalOf = (status: number | null | undefined): MessageReason =>
 
 /** The page is given this much longer than the message, so that it is the page that tells how far a late message came. */
 const graceMs = 2000;
+/** Addresses that are remembered. */
+const maxResolved = 20_000;
 
 /** Sends of one session: numbers are resolved once, then each send is one call into the page. */
 export function createSending(page: () => Page) {
@@ -42,6 +44,7 @@ export function createSending(page: () => Page) {
     const known = resolved.get(recipient);
     if (known) return known;
     const [answer] = await callPage<{ wid: string | null }[]>(page(), 'exists', { ids: [recipient] }, deadlineMs);
+    if (resolved.size >= maxResolved) resolved.clear();
     if (answer?.wid) resolved.set(recipient, answer.wid);
     return answer?.wid ?? null;
   }

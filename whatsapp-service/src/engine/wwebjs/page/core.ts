@@ -88,6 +88,37 @@ export function installCore(): void {
     if (value !== viewRequire) real = value;
   };
 
+  const limits = { json: 4_194_304, text: 100_000, items: 2_048, depth: 12 };
+  /** A copy made field by field: what throws, contains itself or has no form in JSON is left out, what is too long is cut. */
+  const copied = (value: any, above: unknown[], budget: { left: number }): unknown => {
+    budget.left -= typeof value === 'string' ? Math.min(value.length, limits.text) : 8;
+    if (budget.left < 0) return undefined;
+    if (typeof value === 'string') return value.slice(0, limits.text);
+    if (typeof value === 'bigint') return Number(value);
+    if (typeof value !== 'object' || value === null) return typeof value === 'function' ? undefined : value;
+    if (above.length >= limits.depth || above.includes(value) || ArrayBuffer.isView(value)) return undefined;
+    const path = [...above, value];
+    if (Array.isArray(value)) return value.slice(0, limits.items).map((item) => copied(item, path, budget) ?? null);
+    const copy: Record<string, unknown> = {};
+    for (const name of Object.keys(value).slice(0, limits.items)) {
+      try {
+        copy[name] = copied(value[name], path, budget);
+      } catch {
+        // A field that cannot be read. The others can.
+      }
+    }
+    return copy;
+  };
+  const plain = (value: unknown): unknown => {
+    try {
+      const json = JSON.stringify(value);
+      if (json === undefined || json.length <= limits.json) return value;
+    } catch {
+      // It is copied as far as it can be read.
+    }
+    return copied(value, [], { left: limits.json });
+  };
+
   const core: PageCore = {
     calls: {},
     mends: {},
@@ -134,6 +165,7 @@ export function installCore(): void {
         }
       }
     },
+    plain,
     build: () => Number(/^2\.3000\.(\d+)/.exec(win.Debug?.VERSION ?? '')?.[1] ?? 0),
     serialized: (id) => (typeof id === 'string' ? id : (id?._serialized ?? id?.toString() ?? '')),
   };

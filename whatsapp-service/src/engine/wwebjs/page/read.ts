@@ -12,7 +12,7 @@ export function installRead(): void {
   const idOf = (wid: any): string | null => (wid ? core.serialized(wid) : null);
   const chatOf = (id: string): any => collections().Chat.get(widOf(id)) ?? null;
   const nameOf = (model: any): string | null => model?.name || model?.formattedTitle || model?.pushname || null;
-  const model = (msg: any): any => win.WWebJS.getMessageModel(msg);
+  const model = (msg: any): any => core.plain(win.WWebJS.getMessageModel(msg));
 
   const person = async (id: string): Promise<Record<string, unknown>> => {
     const { lid, phone } = await win.WWebJS.enforceLidAndPnRetrieval(id);
@@ -120,11 +120,11 @@ export function installRead(): void {
     const seen = new Map<string, any>();
     let oldest = Infinity;
     const take = (messages: any[]): void => {
-      for (const msg of messages) {
-        if (!msg?.id) continue;
+      eachAlone(messages, (msg) => {
+        if (!msg?.id) return;
         seen.set(core.serialized(msg.id), msg);
         oldest = Math.min(oldest, secondsOf(msg.t));
-      }
+      });
     };
     take(chat.msgs.getModelsArray());
     while (seen.size === 0 || (oldest > since && seen.size <= limit)) {

@@ -34,6 +34,8 @@ export interface PageCore {
   notify(kind: string, payload: unknown): void;
   /** Puts everything in place that the page's own start has replaced. Idempotent. */
   arm(): void;
+  /** The same value if it is JSON of at most 4 MiB; otherwise a copy of what of it is. Never throws. */
+  plain(value: unknown): unknown;
   /** The third number of the build, such as 1047700000; 0 where unknown. */
   build(): number;
   serialized(id: any): string;
