@@ -9,6 +9,7 @@ export const failureKinds = [
   'message',
   'heartbeat',
   'listener',
+  'webhook',
   'cleanup',
   'retention',
   'reseal',
