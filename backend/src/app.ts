@@ -151,8 +151,11 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const sealer = createSealer(config.encryptionKeys);
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
   const deliveries = createDeliveries({ database, owner: presence.owner });
+  const failures = createFailures({ database, clock, log });
+  const { report } = failures;
   const webhooks = createWebhooks({
     database,
+    report,
     deliveries,
     sealer,
     egress,
@@ -163,8 +166,6 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       httpsOnly: config.NODE_ENV === 'production',
     },
   });
-  const failures = createFailures({ database, clock, log });
-  const { report } = failures;
   stopper.add('connections', 'failure records', () => failures.stop());
   const events = createEvents({
     clock,

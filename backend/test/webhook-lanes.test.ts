@@ -483,4 +483,22 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     await settled(12);
     expect(lanes.taken.get('s1')).toEqual(numbers(12));
   });
+
+  test('an endpoint whose row cannot be read stops neither the account’s events nor its other endpoints, and staff see it', async () => {
+    lanes = await startLanes({ database });
+    const [bad, good] = [await lanes.webhook({ id: 'bad' }), await lanes.webhook({ id: 'good' })];
+    const broken = [
+      [`types = 'not JSON'`, bad],
+      [`types = 'null'`, bad],
+      [`types = '{"session.recycled":"x"}', filter = '{"chats":5}'`, bad],
+    ] as const;
+    for (const [index, [fields, id]] of broken.entries()) {
+      await lanes.database.write.run((tx) => runStatement(tx.manager, `UPDATE webhooks SET ${fields} WHERE id = ?`, [id]));
+      // A backend that has cached nothing yet.
+      await lanes.emit(lanes.backend(), 's1', [index]);
+      await eventually('the other endpoint', async () => lanes.taken.get('s1')?.length === index + 1);
+      expect(lanes.reports.splice(0)).toEqual([`webhook ${bad}`]);
+    }
+    expect(lanes.arrivals.every(({ webhookId }) => webhookId === good)).toBe(true);
+  });
 });

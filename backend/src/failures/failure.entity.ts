@@ -10,6 +10,7 @@ export const failureKinds = [
   'file',
   'heartbeat',
   'listener',
+  'webhook',
   'cleanup',
   'retention',
   'reseal',

@@ -52,6 +52,8 @@ export interface EndpointMemory {
   updatedAt: number | null;
   /** When an attempt failed last, on the monotonic clock; null while the last one succeeded, or none is known. */
   failedAt: number | null;
+  /** After a search past sessions that wait (`without`): no other one before this time of the monotonic clock. */
+  search: { notBefore: number; without: string } | null;
 }
 
 export const createMemory = (monotonic: () => number): EndpointMemory => ({
@@ -60,6 +62,7 @@ export const createMemory = (monotonic: () => number): EndpointMemory => ({
   probes: 0,
   updatedAt: null,
   failedAt: null,
+  search: null,
 });
 
 export interface Item {
@@ -95,8 +98,6 @@ export interface Lane {
   loadedAt: number;
   /** Sessions that the last claim left out because enough of theirs is claimed already. */
   leftOut: ReadonlySet<string>;
-  /** After a search past sessions that wait (`without`): no other one before this time of the monotonic clock. */
-  search: { notBefore: number; without: string } | null;
   /** Ends the present waiting of the lane. */
   notify: () => void;
 }

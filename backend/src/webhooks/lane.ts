@@ -61,7 +61,6 @@ export function createLane(parts: LaneParts, webhookId: string, memory: Endpoint
     validUntil: 0,
     loadedAt: -Infinity,
     leftOut: new Set(),
-    search: null,
     notify: () => undefined,
   };
   return lane;
@@ -73,7 +72,7 @@ export async function runLane(parts: LaneParts, lane: Lane): Promise<void> {
   try {
     while (!parts.isStopped() && !isClosed) {
       if (wantsMore(parts, lane)) isClosed = !(await refill(parts, lane));
-      else if (lane.queues.size > 0 && isStale(parts, lane)) isClosed = !(await reload(parts, lane));
+      else if (canStart(parts, lane) && isStale(parts, lane)) isClosed = !(await reload(parts, lane));
       // The circuit opened, or the probe failed.
       if (lane.webhook && (!lane.webhook.isActive || (lane.webhook.openUntil !== null && !lane.isProbe))) isClosed = true;
       if (isClosed || parts.isStopped()) break;
@@ -103,12 +102,15 @@ const waitingSessions = (parts: LaneParts, lane: Lane): string[] => lane.memory.
 const isRunnable = (parts: LaneParts, lane: Lane, session: string): boolean =>
   !lane.running.has(session) && (lane.retryAt.get(session) ?? 0) <= parts.monotonic();
 
+const canStart = (parts: LaneParts, lane: Lane): boolean =>
+  lane.running.size < parts.options.concurrency && [...lane.queues.keys()].some((session) => isRunnable(parts, lane, session));
+
 function wantsMore(parts: LaneParts, lane: Lane): boolean {
   if (!lane.isWoken && !lane.mayHaveMore) return false;
   if (lane.isProbe || lane.settling.isBlocked() || lane.running.size >= parts.options.concurrency) return false;
-  for (const session of lane.queues.keys()) if (isRunnable(parts, lane, session)) return false;
+  if (canStart(parts, lane)) return false;
   if (lane.claims.size >= maxClaims) return false;
-  const { search } = lane;
+  const { search } = lane.memory;
   return !search || parts.monotonic() >= search.notBefore || search.without !== waitingSessions(parts, lane).join();
 }
 
@@ -147,7 +149,8 @@ async function refill(parts: LaneParts, lane: Lane): Promise<boolean> {
     lane.mayHaveMore = !isProbe && claimed.length === batchSize;
     lane.leftOut = new Set(full);
     const tookMs = monotonic() - began;
-    lane.search = request.without.length > 0 ? { notBefore: began + (1 + searchRest) * tookMs, without: held.join() } : null;
+    lane.memory.search =
+      request.without.length > 0 ? { notBefore: began + (1 + searchRest) * tookMs, without: held.join() } : null;
     if (claimed.length === 0) return !isProbe;
     if (isProbe) lane.memory.probes += 1;
     lane.isProbe = isProbe;
@@ -289,8 +292,9 @@ async function nextChange(parts: LaneParts, lane: Lane): Promise<void> {
   const now = parts.monotonic();
   const times = [...lane.retryAt].flatMap(([session, at]) => (lane.queues.has(session) && at > now ? [at - now] : []));
   if (lane.isWoken || lane.mayHaveMore || lane.settling.isBlocked()) times.push(lookEveryMs);
-  if ((lane.isWoken || lane.mayHaveMore) && lane.search && lane.search.notBefore > now) times.push(lane.search.notBefore - now);
-  if (lane.queues.size > 0) times.push(Math.max(lookEveryMs, lane.loadedAt + reloadMs - now));
+  if ((lane.isWoken || lane.mayHaveMore) && lane.memory.search && lane.memory.search.notBefore > now)
+    times.push(lane.memory.search.notBefore - now);
+  if (canStart(parts, lane)) times.push(lookEveryMs);
   // Lost leases are noticed in any case.
   const waitMs = Math.min(...times, leaseMs);
   await new Promise<void>((resolve) => {

@@ -4,9 +4,11 @@ import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
+import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
@@ -55,6 +57,7 @@ export function createWebhooks({
   egress,
   clock,
   rules,
+  report = () => undefined,
 }: {
   database: Database;
   deliveries: Deliveries;
@@ -62,6 +65,8 @@ export function createWebhooks({
   egress: Egress;
   clock: Clock;
   rules: WebhookRules;
+  /** Reports an endpoint that cannot be read. */
+  report?: ReportFailure;
 }) {
   const rows = database.reader.getRepository(Webhook);
   /** `until` is a time of the monotonic clock. */
@@ -76,12 +81,47 @@ export function createWebhooks({
     const found = known.get(accountId);
     if (found && found.until > clock.monotonic()) return found.list;
     const before = changes;
-    const list = await readRows(tx.manager, Webhook, '"accountId" = ? AND "deletedAt" IS NULL', [accountId]);
+    const list = await readEach(tx, accountId);
     const active = list.filter(({ isActive }) => isActive);
     // Closes: read before an endpoint was made, kept after it.
     if (before === changes) known.set(accountId, { list: active, until: clock.monotonic() + cacheTtlMs[database.dialect] });
     return active;
   }
+
+  /** The endpoints of an account. One whose row cannot be read is reported and left out: the events are written all the same. */
+  async function readEach(tx: Transaction, accountId: string): Promise<Webhook[]> {
+    const which = '"accountId" = ? AND "deletedAt" IS NULL';
+    const isWhole = ({ types }: Webhook): boolean => typeof types === 'object' && types !== null;
+    try {
+      const list = await readRows(tx.manager, Webhook, which, [accountId]);
+      if (list.every(isWhole)) return list;
+    } catch (error) {
+      if (isSystemTrouble(error)) throw error;
+    }
+    const { rows: ids } = await runStatement(tx.manager, `SELECT id FROM webhooks WHERE ${which}`, [accountId]);
+    const readable: Webhook[] = [];
+    for (const { id } of ids as { id: string }[])
+      try {
+        const [row] = await readRows(tx.manager, Webhook, 'id = ?', [id]);
+        if (row && !isWhole(row)) throw new TypeError('The event types of the endpoint are not a table.');
+        if (row) readable.push(row);
+      } catch (error) {
+        if (isSystemTrouble(error)) throw error;
+        report({ kind: 'webhook', subject: id, accountId, ...describeError(error) });
+      }
+    return readable;
+  }
+
+  /** Whether an endpoint wants an event. A filter that cannot be applied is reported, and matches nothing. */
+  function wants(event: EventRow, webhook: Webhook): boolean {
+    try {
+      return matches(event, webhook);
+    } catch (error) {
+      report({ kind: 'webhook', subject: webhook.id, accountId: webhook.accountId, ...describeError(error) });
+      return false;
+    }
+  }
+
   const forget = (accountId: string): void => {
     changes += 1;
     known.delete(accountId);
@@ -95,7 +135,7 @@ export function createWebhooks({
       if (active.length === 0) continue;
       for (const event of list)
         if (event.accountId === accountId)
-          for (const webhook of active) if (matches(event, webhook)) wanted.push({ webhook, event });
+          for (const webhook of active) if (wants(event, webhook)) wanted.push({ webhook, event });
     }
     if (wanted.length === 0) return;
     await deliveries.add(tx, wanted, clock.now());

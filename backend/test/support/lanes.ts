@@ -41,6 +41,8 @@ export interface Backend {
 export interface Lanes {
   database: Database;
   lines: string[];
+  /** What is shown to staff: the kind and the subject of isolated items. */
+  reports: string[];
   /** Attempts in the order in which they began. */
   arrivals: Arrival[];
   /** Numbers of delivered events by session, in the order of the answers. */
@@ -68,6 +70,7 @@ export async function startLanes(options: {
   const database = await openDatabase(own ? { url: own.url } : { file: join(dir, 'chasqui.sqlite') });
   const clock = options.clock ?? systemClock;
   const lines: string[] = [];
+  const reports: string[] = [];
   const line = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
   const log: Log = { error: line, warn: line, info: line, debug: line, isDebug: false };
   const arrivals: Arrival[] = [];
@@ -97,6 +100,7 @@ export async function startLanes(options: {
   return {
     database,
     lines,
+    reports,
     arrivals,
     taken,
     backend(over = {}) {
@@ -109,6 +113,7 @@ export async function startLanes(options: {
         egress: createEgress({ allow: [] }),
         clock,
         rules: { mostPerSession: 10, mostPerAccount: 50, httpsOnly: false },
+        report: ({ kind, subject }) => reports.push(`${kind} ${subject}`),
       });
       const events = createEvents({ clock, deliver: webhooks.deliver });
       const dispatcher = createWebhookDispatcher({
