@@ -125,12 +125,17 @@ test('garbage behind a request does not take its answer away, and gets none of i
 
 test('requests beyond those that may wait on one connection are not handled, and it is closed behind the last answer', async () => {
   await start({ maxPipelined: 5 });
-  const answer = open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n' + get.repeat(2_000));
+  const answer = open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n' + get.repeat(500));
   await once(server!, 'request');
   release();
   const text = await answer;
   expect(text).toContain('{"slow":true}');
   expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(5);
+});
+
+test('a connection on which requests do not end is cut', async () => {
+  await start({ maxPipelined: 5 });
+  expect(await open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n' + get.repeat(5_000))).toBe('');
 });
 
 test('a body in tiny chunks ends its connection, and one in a few does not', async () => {
