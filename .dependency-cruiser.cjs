@@ -28,15 +28,18 @@ module.exports = {
       name: 'shared-stands-alone',
       comment: 'The contract does no I/O and knows nobody: zod and libphonenumber-js only, and hashing.',
       severity: 'error',
-      from: { path: '^shared/src', pathNot: `${test}|^shared/src/(express|http-server|fail-point|process|stopper)\\.ts$` },
+      from: { path: '^shared/src', pathNot: `${test}|^shared/src/(body|express|http-server|fail-point|process|stopper)\\.ts$` },
       to: { pathNot: '^shared/src|^crypto$|node_modules/(zod|libphonenumber-js)/' },
     },
     {
       name: 'shared-express-entry',
       comment: 'The one entry of shared that may know Express, and the server that it runs in.',
       severity: 'error',
-      from: { path: '^shared/src/(express|http-server)\\.ts$' },
-      to: { pathNot: '^shared/src|^(node:)?(http|crypto|stream)$|node_modules/(zod|libphonenumber-js|express|@types/express)/' },
+      from: { path: '^shared/src/(body|express|http-server)\\.ts$' },
+      to: {
+        pathNot:
+          '^shared/src|^(node:)?(http|crypto|stream|util|zlib)$|node_modules/(zod|libphonenumber-js|express|@types/express)/',
+      },
     },
     {
       name: 'services-stay-apart',

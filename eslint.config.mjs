@@ -39,6 +39,14 @@ const everywhere = {
   'no-var': 'error',
   'prefer-const': ['error', { destructuring: 'all' }],
   'max-lines': ['warn', { max: 400 }],
+  'no-restricted-syntax': [
+    'error',
+    {
+      // Nobody waits for what a timer calls, so its rejection would end the process.
+      selector: 'CallExpression[callee.name=/^set(Timeout|Interval|Immediate)$/] > :function[async=true]',
+      message: 'Call a function that catches and logs, with void.',
+    },
+  ],
 };
 
 /**

@@ -250,6 +250,43 @@ test('bodies that are compressed, chunked, dripped, pipelined or far too deep: b
   );
 }, 120_000);
 
+test('frames, requests and chunks in floods, none of whose answers is read: both processes stay up and quick', async () => {
+  const upgrade = [
+    `GET /api/v1/ws HTTP/1.1\r\nHost: x\r\n${backend.key}\r\nConnection: Upgrade\r\nUpgrade: websocket`,
+    'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+  ].join('\r\n');
+  const frame = (code: number, text: string): Buffer =>
+    Buffer.concat([Buffer.from([0x80 | code, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)]);
+  const frames = [frame(9, 'x'.repeat(125)), frame(1, '{"type":"ping"}'), frame(1, '{'), frame(1, '{"type":"subscribe"}')];
+  const post = (path: string, key: string, type: string, first: string): Buffer =>
+    Buffer.from(
+      `POST ${path} HTTP/1.1\r\nHost: x\r\n${key}\r\nContent-Type: ${type}\r\nTransfer-Encoding: chunked\r\n\r\n${first}`,
+    );
+  const chunks = '1\r\na\r\n'.repeat(100_000);
+  const long = 'a'.repeat(8_000);
+  const cases: RawCase[] = [
+    ...frames.map((one): RawCase => ({
+      name: 'frames',
+      pieces: [upgrade, Buffer.concat(Array.from({ length: 20_000 }, () => one))],
+      gapMs: 200,
+      waitMs: 500,
+    })),
+    { name: 'requests', pieces: ['GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(5_000)], waitMs: 500 },
+    { name: 'a JSON body', pieces: [post(sendText.path, backend.key, 'application/json', '1\r\n{\r\n'), chunks], waitMs: 500 },
+    {
+      name: 'a long boundary',
+      pieces: [post('/api/v1/messages/send', backend.key, `multipart/form-data; boundary=${long}`, ''), chunks],
+      waitMs: 500,
+    },
+  ];
+  await withstands(backend, cases, 2);
+  await withstands(
+    worker,
+    [{ name: 'JSON', pieces: [post('/api/message/send-media', worker.key, 'application/json', ''), chunks] }],
+    1,
+  );
+}, 120_000);
+
 test('downloads and streams that are broken off leave no descriptor and no place behind', async () => {
   const form = new FormData();
   form.set('recipient', '5511999990001');

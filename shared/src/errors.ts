@@ -95,6 +95,7 @@ export const errorTable = {
     503,
     'No backend answered, and it is not known whether the request was carried out. Repeat it with the same Idempotency-Key.',
   ],
+  OVERLOADED: [503, 'Too many large requests at the same time; this one was not accepted. Try again in a moment.'],
   SHUTTING_DOWN: [503, 'The server is stopping; nothing was accepted. Try again in a moment.'],
   OPERATION_TIMEOUT: [504, 'WhatsApp Web did not answer in time. See details.effect.'],
 } as const satisfies Record<string, readonly [status: number, message: string]>;

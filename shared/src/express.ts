@@ -1,12 +1,14 @@
-import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http';
-import express, { Router, type Express, type Request, type RequestHandler, type Response } from 'express';
+import { createServer, ServerResponse, type Server } from 'node:http';
+import { Router, type Express, type Request, type RequestHandler, type Response } from 'express';
 import type { z } from 'zod';
+import { readJson, type BodyBudget, type Hold } from './body.js';
 import { AppError, validationError, type FieldError } from './errors.js';
-import { createGuardedServer, type ServerLimits } from './http-server.js';
+import { createGuardedServer, createRequestClass, type ServerLimits } from './http-server.js';
 import { findUnfit } from './input.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
 
-export { closeWaitingConnections, feed, pathAndQuery } from './http-server.js';
+export { createBodyBudget, createCollector, type BodyBudget, type BodyBudgetLimits, type Hold } from './body.js';
+export { checkBoundary, closeWaitingConnections, feed, pathAndQuery } from './http-server.js';
 
 /** A reply that needs more than its data: another of the route's statuses, `meta`, `warnings` or headers. */
 export class Reply<T> {
@@ -37,7 +39,9 @@ export interface MountOptions<Context> {
   /** Body limit of JSON requests, in bytes. */
   jsonLimit: number | ((route: AnyRoute) => number);
   /** Reads multipart of `upload` routes and returns the text fields; JSON of those routes is read by us. */
-  readUpload?: (route: AnyRoute, req: Request, res: Response) => Promise<unknown>;
+  readUpload?: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
+  /** Bounds the bodies that are held in memory at the same time, and those of one owner among them. */
+  bodies?: { budget: BodyBudget; ownerOf: (context: Context) => string };
   /** Wraps the handler: idempotency, limits. */
   around?: (
     route: AnyRoute,
@@ -83,12 +87,12 @@ export function identify(log: {
  * object alone, so that property lookups on it are never cached.
  */
 export function listen(app: Express, port: number, host: string, limits: Partial<ServerLimits> = {}): Server {
-  class AppRequest extends IncomingMessage {}
-  class AppResponse extends ServerResponse {}
+  const AppRequest = createRequestClass();
+  class AppResponse extends ServerResponse<InstanceType<typeof AppRequest>> {}
   Object.setPrototypeOf(AppRequest.prototype, app.request);
   Object.setPrototypeOf(AppResponse.prototype, app.response);
-  app.request = AppRequest.prototype as Request;
-  app.response = AppResponse.prototype as Response;
+  app.request = AppRequest.prototype as unknown as Request;
+  app.response = AppResponse.prototype as unknown as Response;
   return createGuardedServer(
     (options, handle) => createServer({ ...options, IncomingMessage: AppRequest, ServerResponse: AppResponse }, handle),
     app,
@@ -105,11 +109,9 @@ export function createMount<Context>(options: MountOptions<Context>) {
   function mount<R extends AnyRoute>(route: R, handle: Handle<R, Context>): void {
     mounted.push(route);
     const limit = typeof options.jsonLimit === 'function' ? options.jsonLimit(route) : options.jsonLimit;
-    const readJson = express.json({ limit, strict: true, type: () => true, verify: refuseManyValues });
-
     const handler: RequestHandler = async (req, res) => {
       const context = await options.authenticate(route, req, res);
-      const body = await whileRunning(req, res, readBody(route, req, res, readJson));
+      const body = await whileRunning(req, res, readBody(route, req, res, limit, context));
       const parse = (): InputOf<R> => parseInput(route, req, body, options.refusesUnfit ?? false) as InputOf<R>;
       const run = async (): Promise<unknown> => handle(parse(), context, { req, res });
       const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
@@ -156,20 +158,18 @@ export function createMount<Context>(options: MountOptions<Context>) {
     return its;
   }
 
-  async function readBody(route: AnyRoute, req: Request, res: Response, readJson: RequestHandler): Promise<unknown> {
+  async function readBody(route: AnyRoute, req: Request, res: Response, limit: number, context: Context): Promise<unknown> {
     if (route.consumes === 'none') return {};
+    const hold = options.bodies?.budget.open(options.bodies.ownerOf(context), res) ?? unlimited;
     if (route.consumes === 'upload' && req.is('multipart/form-data')) {
       if (!options.readUpload) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
-      return options.readUpload(route, req, res);
+      return options.readUpload(route, req, res, hold);
     }
     const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
     if (!hasBody) return {};
     if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json']))
       throw new AppError('UNSUPPORTED_MEDIA_TYPE');
-    await new Promise<void>((resolve, reject) => {
-      void readJson(req, res, (error?: unknown) => (error ? reject(bodyError(error)) : resolve()));
-    });
-    return req.body ?? {};
+    return readJson(req, { limit, hold, verify: refuseManyValues });
   }
 
   return {
@@ -182,6 +182,8 @@ export function createMount<Context>(options: MountOptions<Context>) {
   };
 }
 
+const unlimited: Hold = () => undefined;
+
 const isStream = (route: AnyRoute): boolean => route.method === 'get' && route.files.includes('text/event-stream');
 
 /** From this size on the values in a JSON body are counted before it is parsed. Below it, parsing costs a few milliseconds. */
@@ -193,7 +195,7 @@ const [comma, bracket, brace] = [0x2c, 0x5b, 0x7b];
  * Runs on the inflated bytes of a JSON body before they are parsed. A large body is a file as base64, which has no separators; millions
  * of small values would stall the process while they are parsed.
  */
-function refuseManyValues(_req: unknown, _res: unknown, bytes: Buffer): void {
+function refuseManyValues(bytes: Buffer): void {
   if (bytes.length <= countedFromBytes) return;
   let count = 0;
   // By index: iterating over a Buffer takes several times as long.
@@ -201,16 +203,8 @@ function refuseManyValues(_req: unknown, _res: unknown, bytes: Buffer): void {
     const byte = bytes[at];
     if (byte !== comma && byte !== bracket && byte !== brace) continue;
     count += 1;
-    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE');
+    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE', {}, 'The JSON body holds too many values.');
   }
-}
-
-function bodyError(error: unknown): unknown {
-  const { type, limit } = error as { type?: string; limit?: number };
-  if (type === 'entity.too.large') return new AppError('BODY_TOO_LARGE', { limit });
-  if (type === 'entity.verify.failed') return new AppError('BODY_TOO_LARGE', {}, 'The JSON body holds too many values.');
-  if (typeof type === 'string') return new AppError('MALFORMED_REQUEST', { cause: type });
-  return error;
 }
 
 function send(route: AnyRoute, res: Response, result: unknown): void {

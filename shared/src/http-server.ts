@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, Server, ServerOptions, ServerResponse } from 'node:http';
+import { IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
+import { createCollector, type Collector } from './body.js';
 import { AppError, type ErrorCode } from './errors.js';
 
 /**
@@ -8,7 +9,8 @@ import { AppError, type ErrorCode } from './errors.js';
  *
  * - Every socket, request and response has an error listener from its first moment. An `error` event without a listener ends the process.
  * - Every wait for the other side has an end: headers, the whole request, an idle connection, the rest of a body after its answer.
- * - Connections are counted, in all and for each address.
+ * - Connections are counted, in all and for each address, and so are the requests that wait on one connection.
+ * - A body in many tiny chunks ends its connection: each chunk costs as much as a kilobyte would.
  * - What Node cannot parse, and a target that Express cannot, is answered with the error envelope.
  */
 
@@ -25,6 +27,8 @@ export interface ServerLimits {
   idleMs: number;
   /** Milliseconds in which the rest of a body may still arrive after its request was answered. */
   lingerMs: number;
+  /** Requests of one connection that may wait for their answers. Those behind them are not handled, and the connection is closed. */
+  maxPipelined: number;
 }
 
 const defaults: ServerLimits = {
@@ -34,6 +38,7 @@ const defaults: ServerLimits = {
   requestMs: 300_000,
   idleMs: 180_000,
   lingerMs: 5_000,
+  maxPipelined: 64,
 };
 
 type Socket = IncomingMessage['socket'];
@@ -42,7 +47,38 @@ type Socket = IncomingMessage['socket'];
 type Connections = Map<Socket, Set<ServerResponse>>;
 const connectionsOf = new WeakMap<Server, Connections>();
 
+/** Requests that may follow those that wait before their connection is cut. Parsing costs, also without handling. */
+const maxLeftOut = 1_000;
+
+/** Chunks of a body that may be of any size. */
+const freeChunks = 4_096;
+/** Bytes that chunks must have on average beyond them. */
+const minChunkBytes = 16;
+
+/** Returns a new class of requests that end their connection when their body comes in too many too small chunks. */
+export function createRequestClass() {
+  return class GuardedRequest extends IncomingMessage {
+    chunks = 0;
+    chunkBytes = 0;
+
+    override push(chunk: Buffer | string | null, encoding?: BufferEncoding): boolean {
+      if (chunk === null) return super.push(chunk);
+      this.chunks += 1;
+      this.chunkBytes += chunk.length;
+      if (this.chunks <= freeChunks || this.chunkBytes >= this.chunks * minChunkBytes) return super.push(chunk, encoding);
+      this.socket.destroy();
+      return false;
+    }
+  };
+}
+
 type Handle = (req: IncomingMessage, res: ServerResponse) => void;
+
+/**
+ * How long a connection may wait for its next request. Longer than proxies and clients keep theirs (nginx: 60 s): whoever closes first must be
+ * the side that sends requests, because a request that crosses the close of the server fails, and a POST is not sent again.
+ */
+const keepAliveMs = 75_000;
 
 /** `create` calls Node's `createServer` with these options and this handler, and with classes of its own. */
 export function createGuardedServer(
@@ -50,8 +86,20 @@ export function createGuardedServer(
   handle: Handle,
   limits: Partial<ServerLimits>,
 ): Server {
-  const { maxConnections, maxConnectionsPerAddress, headersMs, requestMs, idleMs, lingerMs } = { ...defaults, ...limits };
+  const { maxConnections, maxConnectionsPerAddress, headersMs, requestMs, idleMs, lingerMs, maxPipelined } = {
+    ...defaults,
+    ...limits,
+  };
   const connections: Connections = new Map();
+  /** Connections with more requests than may wait. They are closed behind the last answer. */
+  const crowded = new WeakMap<Socket, number>();
+  const leaveOut = (socket: Socket): void => {
+    const count = (crowded.get(socket) ?? 0) + 1;
+    crowded.set(socket, count);
+    // Ends what a caller that never stops would cost; the answers that it waits for are lost with it.
+    if (count > maxLeftOut) socket.destroy();
+    else socket.pause();
+  };
   const server = create(
     {
       headersTimeout: headersMs,
@@ -63,9 +111,11 @@ export function createGuardedServer(
       req.on('error', ignore);
       res.on('error', ignore);
       const running = connections.get(req.socket);
+      if (running && (crowded.has(req.socket) || running.size >= maxPipelined)) return leaveOut(req.socket);
       running?.add(res);
       res.once('close', () => {
         running?.delete(res);
+        if (running?.size === 0 && crowded.has(req.socket)) req.socket.destroySoon();
         if (!req.complete) limitTheRest(req, lingerMs);
       });
       const target = originForm(req.url ?? '');
@@ -76,7 +126,10 @@ export function createGuardedServer(
   );
   connectionsOf.set(server, connections);
   server.maxConnections = maxConnections;
+  // `maxHeaderSize` bounds them. A limit by count drops those behind it without a word, Content-Length among them.
+  server.maxHeadersCount = 0;
   server.timeout = idleMs;
+  server.keepAliveTimeout = Math.min(keepAliveMs, idleMs);
   const perAddress = new Map<string, number>();
   server.on('connection', (socket) => {
     // A socket comes a second time when an upgrade that is not taken is put back to be read as a plain request.
@@ -131,12 +184,23 @@ function originForm(target: string): string | null {
   return rest.startsWith('/') ? rest : `/${rest}`;
 }
 
+/** A boundary has at most 70 characters. A parser compares as many bytes as it has for each chunk, so a long one multiplies the cost of small chunks. */
+const maxMultipartHeader = 256;
+
+/** Refuses a multipart request whose boundary is longer than any honest one. */
+export function checkBoundary(req: IncomingMessage): void {
+  if ((req.headers['content-type'] ?? '').length > maxMultipartHeader)
+    throw new AppError('MALFORMED_REQUEST', {}, 'The multipart boundary is too long. At most 70 characters.');
+}
+
 /**
  * Writes the body of a request into a parser, as `pipe` does, but an exception of the parser goes to `fail` instead of ending the process.
  * Returns how to stop: the rest of the body is read and dropped, so that the caller can read the answer, and the parser is destroyed after
  * the chunk at hand, because destroying it in one of its own events breaks it.
  */
 export function feed(req: IncomingMessage, parser: Writable, fail: (error: unknown) => void): () => void {
+  let pending: Collector | null = null;
+  let isStopped = false;
   const attempt = (step: () => boolean): void => {
     try {
       if (!step()) req.pause();
@@ -145,14 +209,33 @@ export function feed(req: IncomingMessage, parser: Writable, fail: (error: unkno
       fail(error);
     }
   };
-  const onData = (chunk: Buffer): void => attempt(() => parser.write(chunk));
-  const onEnd = (): void =>
+  const flush = (): void => {
+    if (!pending) return;
+    const bytes = pending.bytes();
+    pending = null;
+    attempt(() => parser.write(bytes));
+  };
+  // Small chunks that arrive together are written together: a parser has a fixed price for each write.
+  const onData = (chunk: Buffer): void => {
+    if (!pending) {
+      if (chunk.length >= 1_024) return attempt(() => parser.write(chunk));
+      pending = createCollector();
+      setImmediate(flush);
+    }
+    pending.add(chunk);
+  };
+  const onEnd = (): void => {
+    flush();
+    if (isStopped) return;
     attempt(() => {
       parser.end();
       return true;
     });
+  };
   const onDrain = (): void => void req.resume();
   const stop = (): void => {
+    isStopped = true;
+    pending = null;
     req.off('data', onData);
     req.off('end', onEnd);
     parser.off('drain', onDrain);

@@ -25,6 +25,11 @@ async function start(limits: Partial<ServerLimits>): Promise<void> {
   const held = new Promise<void>((resolve) => (release = resolve));
   app.get('/', (req, res) => void res.json({ url: req.url }));
   app.post('/', (_req, res) => void res.status(401).json({}));
+  app.post('/read', async (req, res) => {
+    let read = 0;
+    for await (const chunk of req) read += (chunk as Buffer).length;
+    res.json({ read });
+  });
   app.get('/slow', async (_req, res) => {
     await held;
     res.json({ slow: true });
@@ -116,6 +121,37 @@ test('garbage behind a request does not take its answer away, and gets none of i
   expect(text).toMatch(/^HTTP\/1.1 200 OK/);
   expect(text.match(/HTTP\/1\.1/g)).toHaveLength(1);
   expect(text).toContain('{"slow":true}');
+});
+
+test('requests beyond those that may wait on one connection are not handled, and it is closed behind the last answer', async () => {
+  await start({ maxPipelined: 5 });
+  const answer = open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n' + get.repeat(500));
+  await once(server!, 'request');
+  release();
+  const text = await answer;
+  expect(text).toContain('{"slow":true}');
+  expect(text.match(/HTTP\/1\.1 200/g)).toHaveLength(5);
+});
+
+test('a connection on which requests do not end is cut', async () => {
+  await start({ maxPipelined: 5 });
+  expect(await open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n' + get.repeat(5_000))).toBe('');
+});
+
+test('a body in tiny chunks ends its connection, and one in a few does not', async () => {
+  await start({});
+  const head = 'POST /read HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n';
+  expect(await open(`${head}${'1\r\na\r\n'.repeat(4_000)}0\r\n\r\n`)).toContain('{"read":4000}');
+  expect(await open(`${head}${'1\r\na\r\n'.repeat(200_000)}0\r\n\r\n`)).not.toContain('{"read":');
+});
+
+test('no header is dropped, however many there are', async () => {
+  await start({});
+  const many = 'a:\r\n'.repeat(2_500);
+  const head = `POST /read HTTP/1.1\r\nHost: x\r\n${many}Connection: close\r\nX-Last: 1\r\nContent-Length: 3\r\n\r\nabc`;
+  const seen = once(server!, 'request') as Promise<[{ headers: Record<string, string> }]>;
+  expect(await open(head)).toContain('{"read":3}');
+  expect((await seen)[0].headers).toMatchObject({ 'x-last': '1', 'content-length': '3' });
 });
 
 test('a stop closes connections without a running request, and leaves the others their answer', async () => {

@@ -17,6 +17,8 @@ const path = /^\/api\/v1\/ws\/?$/;
 const mostBytesIn = 64 * 1024;
 /** Frames that may wait for their answer. A reader that says more than it listens is not a reader. */
 const mostFramesIn = 20;
+/** Bytes that may wait for a reader that keeps on asking. Each ping and each frame is answered, whether the answers are read or not. */
+const mostBytesOut = 1024 * 1024;
 /** Connections whose caller is not known yet. Each costs a handshake and a look into the database before it can be refused. */
 const maxUnauthenticated = 200;
 /** A reader that was told to go has so long to say good-bye. */
@@ -113,6 +115,10 @@ function withoutUpgrade(server: Server, req: IncomingMessage, socket: Duplex, he
 /** Who calls is found out behind the handshake: a browser is told a close code, but never the status of a refused handshake. */
 async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessage): Promise<void> {
   client.on('error', () => client.terminate());
+  const endIfUnread = (): void => {
+    if (client.bufferedAmount > mostBytesOut) client.terminate();
+  };
+  client.on('ping', endIfUnread).on('message', endIfUnread);
   const queue = createQueue(client);
   try {
     // As Express makes its own requests; authentication reads headers and the address from them.
@@ -145,9 +151,13 @@ function createQueue(client: WebSocket) {
     busy = false;
   }
   client.on('message', (bytes, isBinary) => {
+    // After the close frame is sent the other side may go on for a moment.
+    if (client.readyState !== client.OPEN) return;
     waitingBytes += Buffer.isBuffer(bytes) ? bytes.length : 0;
-    if (waiting.length >= mostFramesIn || waitingBytes > mostBytesIn)
+    if (waiting.length >= mostFramesIn || waitingBytes > mostBytesIn) {
+      waiting.length = 0;
       return void end(client, 'MALFORMED_REQUEST', 'Too many frames at once.');
+    }
     waiting.push({ text: isBinary || !Buffer.isBuffer(bytes) ? '' : bytes.toString('utf8') });
     void work();
   });
@@ -233,8 +243,17 @@ async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void
   await end(client, known?.code ?? 'INTERNAL_ERROR', known?.message ?? '', known);
 }
 
-/** Closes with the code, and with the line itself when the other side does not take leave in time. */
+/** The ends that have begun. Further reasons to end the same connection must cost nothing. */
+const ending = new WeakMap<WebSocket, Promise<void>>();
+
+/** Closes with the code, and with the line itself when the other side does not take leave in time. Joins an end that has begun. */
 function end(client: WebSocket, code: EndCode, message: string, error?: unknown): Promise<void> {
+  const begun = ending.get(client) ?? close(client, code, message, error);
+  ending.set(client, begun);
+  return begun;
+}
+
+function close(client: WebSocket, code: EndCode, message: string, error?: unknown): Promise<void> {
   return new Promise((resolve) => {
     if (client.readyState === client.CLOSED) return resolve();
     const timer = setTimeout(() => client.terminate(), goodbyeMs);

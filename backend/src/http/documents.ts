@@ -12,11 +12,18 @@ const description =
  * the document names; without it the address is relative.
  */
 export function mountDocuments(app: Express, routes: () => readonly AnyRoute[], publicUrl = ''): void {
-  let document: object | null = null;
+  // Written once: whoever asks without a key must not make the process write half a megabyte each time.
+  let document: string | null = null;
   app.get(
     '/api/v1/openapi.json',
     (_req, res) =>
-      void res.json((document ??= openapi(routes(), { title: 'Chasqui', version, description, base: `${publicUrl}/api/v1` }))),
+      void res
+        .type('json')
+        .send(
+          (document ??= JSON.stringify(
+            openapi(routes(), { title: 'Chasqui', version, description, base: `${publicUrl}/api/v1` }),
+          )),
+        ),
   );
   const assets = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
   const page = [

@@ -1,5 +1,5 @@
 import { AppError, type AnyRoute } from '@chasqui/shared';
-import { createMount, identify } from '@chasqui/shared/express';
+import { createBodyBudget, createMount, identify, type BodyBudgetLimits, type Hold } from '@chasqui/shared/express';
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
@@ -12,7 +12,7 @@ export type Mount = ReturnType<typeof createMount<Caller>>['mount'];
 
 export interface ServerOptions {
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  readUpload: (route: AnyRoute, req: Request, res: Response) => Promise<unknown>;
+  readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
   maxFileSize: number;
   /** See proxy-trust.ts. */
   trustProxy: number | readonly string[];
@@ -48,6 +48,30 @@ const headersOfData: Readonly<HelmetOptions> = {
   xXssProtection: false,
 };
 
+/**
+ * Bytes of bodies that may be in memory at the same time. While a file is read from base64 it takes about four times as much. One account may
+ * have half of it, and in any case one body of the largest size.
+ */
+export function bodyLimits(maxFileSize: number): BodyBudgetLimits {
+  const largest = Math.ceil(maxFileSize * 1.7) + 1_048_576;
+  return { totalBytes: Math.max(268_435_456, 2 * largest), ownerBytes: Math.max(134_217_728, largest) };
+}
+
+/** Compressions at the same time. Each takes a thread of the pool that files, passwords and name lookups need, and half a megabyte. */
+const maxCompressions = 4;
+
+/** Says which replies are compressed: those that shrink, as long as few are under way. The others leave as they are. */
+function createCompressionFilter(): (req: Request, res: Response) => boolean {
+  let running = 0;
+  return (req, res) => {
+    if (String(res.getHeader('content-type')).includes('event-stream') || !compression.filter(req, res)) return false;
+    if (running >= maxCompressions) return false;
+    running += 1;
+    res.once('close', () => (running -= 1));
+    return true;
+  };
+}
+
 export function createServer(options: ServerOptions): HttpServer {
   const app = express();
   let stopping = false;
@@ -58,9 +82,7 @@ export function createServer(options: ServerOptions): HttpServer {
   app.use(identify(options.log));
   app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
   app.use(helmet(headersOfData));
-  const compress = compression({
-    filter: (req, res) => !String(res.getHeader('content-type')).includes('event-stream') && compression.filter(req, res),
-  });
+  const compress = compression({ filter: createCompressionFilter() });
   // Replies to sends are short and many; what is long is read with GET.
   app.use((req, res, next) => (req.method === 'GET' ? compress(req, res, next) : next()));
   app.use(cors(options.corsOrigins));
@@ -73,7 +95,9 @@ export function createServer(options: ServerOptions): HttpServer {
     // A file may come as base64 in JSON, which is a third longer than the file.
     jsonLimit: (route: AnyRoute) => (route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : 262_144),
   };
-  const outside = createMount<Caller>({ ...shared, router, refusesUnfit: true });
+  const budget = createBodyBudget(bodyLimits(options.maxFileSize));
+  const bodies = { budget, ownerOf: ({ accountId, ip }: Caller): string => accountId || `ip:${ip ?? ''}` };
+  const outside = createMount<Caller>({ ...shared, router, refusesUnfit: true, bodies });
   const inside = createMount<Caller>({ ...shared, router: internalRouter, jsonLimit: 16 * 1024 * 1024 });
 
   return {

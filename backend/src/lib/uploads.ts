@@ -1,5 +1,5 @@
 import { AppError, isMediaType, type AnyRoute } from '@chasqui/shared';
-import { feed } from '@chasqui/shared/express';
+import { checkBoundary, createCollector, feed, type Hold } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
@@ -12,7 +12,7 @@ import { z } from 'zod';
  * part that was cut would be sent as if it were whole.
  */
 
-/** The file part of a multipart request. It is held in memory until it has been checked; `MAX_FILE_SIZE` bounds it. */
+/** The file part of a multipart request. It is held in memory until it has been checked; `MAX_FILE_SIZE` bounds it, and a budget all of them together. */
 export interface Upload {
   bytes: Buffer;
   mimetype: string;
@@ -32,13 +32,14 @@ export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
   const fieldSize = Math.max(longestText, Math.ceil(maxFileSize * 1.4) + 65_536);
   const maxBytes = fieldSize + longestText;
 
-  return async function readUpload(route: AnyRoute, req: Request, res: Response): Promise<unknown> {
+  return async function readUpload(route: AnyRoute, req: Request, res: Response, hold: Hold): Promise<unknown> {
     const fields = new Map<string, string>();
     const { upload, type } = await readParts(
       req,
       createParser(req, { maxFileSize, fieldSize }),
       { maxFileSize, fieldSize, maxBytes },
       fields,
+      hold,
     );
     if (upload) res.locals['upload'] = upload;
     if (type && !fields.has('type')) fields.set('type', type);
@@ -47,6 +48,7 @@ export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
 }
 
 function createParser(req: Request, { maxFileSize, fieldSize }: { maxFileSize: number; fieldSize: number }): busboy.Busboy {
+  checkBoundary(req);
   try {
     return busboy({
       headers: req.headers,
@@ -70,6 +72,7 @@ function readParts(
   parser: busboy.Busboy,
   limits: { maxFileSize: number; fieldSize: number; maxBytes: number },
   fields: Map<string, string>,
+  hold: Hold,
 ): Promise<Parts> {
   return new Promise((resolve, reject) => {
     const parts: Parts = { upload: null, type: null };
@@ -86,7 +89,12 @@ function readParts(
     const broken = (): void => refuse(new AppError('MALFORMED_REQUEST'));
     const count = (chunk: Buffer): void => {
       received += chunk.length;
-      if (received > limits.maxBytes) refuse(new AppError('BODY_TOO_LARGE', { limit: limits.maxBytes }));
+      if (received > limits.maxBytes) return refuse(new AppError('BODY_TOO_LARGE', { limit: limits.maxBytes }));
+      try {
+        hold(chunk.length);
+      } catch (error) {
+        refuse(error as AppError);
+      }
     };
 
     parser.on('error', broken);
@@ -99,15 +107,12 @@ function readParts(
       stream.on('error', broken);
       if (isRefused) return void stream.resume();
       if (name !== 'file' && !isMediaType(name)) return refuse(unknownFile(name));
-      const chunks: Buffer[] = [];
-      stream.on('data', (chunk: Buffer) => void (isRefused || chunks.push(chunk)));
-      stream.on('limit', () => {
-        chunks.length = 0;
-        refuse(new AppError('FILE_TOO_LARGE', { limit: limits.maxFileSize }));
-      });
+      const content = createCollector();
+      stream.on('data', (chunk: Buffer) => void (isRefused || content.add(chunk)));
+      stream.on('limit', () => refuse(new AppError('FILE_TOO_LARGE', { limit: limits.maxFileSize })));
       stream.on('end', () => {
         if (name !== 'file') parts.type = name;
-        parts.upload = { bytes: Buffer.concat(chunks), mimetype: info.mimeType, filename: info.filename };
+        parts.upload = { bytes: content.bytes(), mimetype: info.mimeType, filename: info.filename };
       });
     });
     parser.on('filesLimit', tooMany('Send one file a message.'));

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AppError } from '@chasqui/shared';
-import { feed } from '@chasqui/shared/express';
+import { checkBoundary, feed } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import type { SendFile } from '../sends/sender.js';
@@ -118,6 +118,7 @@ const maxFields = 20;
 const maxFieldSize = 1_048_576;
 
 function multipart(req: Request, maxFileSize: number): busboy.Busboy {
+  checkBoundary(req);
   try {
     return busboy({
       headers: req.headers,

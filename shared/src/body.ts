@@ -1,0 +1,216 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { promisify } from 'node:util';
+import { brotliDecompress, gunzip, inflate } from 'node:zlib';
+import { AppError } from './errors.js';
+
+/**
+ * Reading of request bodies: what one may cost, and what all of them together may.
+ *
+ * A body may arrive in chunks of one byte. Each chunk that is kept by itself costs a hundred times its size, so chunks are joined as they
+ * arrive. The bytes of all bodies that are held in memory are counted, because the limit of one body bounds nothing when many arrive at once.
+ */
+
+const slabBytes = 65_536;
+/** Chunks of at least this size are kept as they are. */
+const largeChunk = 8_192;
+
+/** Joins chunks of any size. */
+export interface Collector {
+  add(chunk: Buffer): void;
+  bytes(): Buffer;
+}
+
+export function createCollector(): Collector {
+  const parts: Buffer[] = [];
+  let slab: Buffer | null = null;
+  let used = 0;
+  const flush = (): void => {
+    if (slab && used > 0) parts.push(slab.subarray(0, used));
+    slab = null;
+    used = 0;
+  };
+  return {
+    add(chunk) {
+      if (chunk.length >= largeChunk || (parts.length === 0 && !slab)) {
+        flush();
+        parts.push(chunk);
+        return;
+      }
+      if (!slab || used + chunk.length > slab.length) {
+        flush();
+        slab = Buffer.allocUnsafeSlow(slabBytes);
+      }
+      used += chunk.copy(slab, used);
+    },
+    bytes() {
+      flush();
+      return parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+    },
+  };
+}
+
+/** Counts further bytes of one body. Throws when all bodies together, or those of one owner, hold too much. */
+export type Hold = (bytes: number) => void;
+
+export interface BodyBudget {
+  /** For one request. What it counted is given back when its response is over. */
+  open(owner: string, res: ServerResponse): Hold;
+}
+
+export interface BodyBudgetLimits {
+  /** Bytes of all bodies that are held at the same time. */
+  totalBytes: number;
+  /** Bytes of the bodies of one owner. */
+  ownerBytes: number;
+}
+
+/** Bodies up to this size are not counted: they are the usual ones, and connections are counted. */
+const freeBytes = 65_536;
+
+export function createBodyBudget({ totalBytes, ownerBytes }: BodyBudgetLimits): BodyBudget {
+  let total = 0;
+  const ofOwner = new Map<string, number>();
+  return {
+    open(owner, res) {
+      let read = 0;
+      let counted = 0;
+      const release = (): void => {
+        total -= counted;
+        const left = (ofOwner.get(owner) ?? 0) - counted;
+        if (left > 0) ofOwner.set(owner, left);
+        else ofOwner.delete(owner);
+        counted = 0;
+      };
+      return (bytes) => {
+        read += bytes;
+        if (read <= freeBytes || res.closed) return;
+        const owned = ofOwner.get(owner) ?? 0;
+        const more = read - freeBytes - counted;
+        if (owned + more > ownerBytes)
+          throw new AppError(
+            'RATE_LIMITED',
+            { scope: 'bodies', limit: ownerBytes, retryAfterSeconds: 1 },
+            'Too many large requests of this account at the same time. Send fewer at once.',
+          );
+        if (total + more > totalBytes)
+          throw new AppError(
+            'OVERLOADED',
+            { retryAfterSeconds: 2 },
+            'Too many large requests at the same time. Try again in a moment.',
+          );
+        if (counted === 0) res.once('close', release);
+        counted += more;
+        total += more;
+        ofOwner.set(owner, owned + more);
+      };
+    },
+  };
+}
+
+export interface JsonLimits {
+  /** Bytes of the body, compressed or not. */
+  limit: number;
+  hold: Hold;
+  /** Looks at the inflated bytes before they are parsed. Throws to refuse them. */
+  verify: (bytes: Buffer) => void;
+}
+
+/** Reads and parses a JSON body, which is an object or a list. An empty one is an empty object. Rejects with an `AppError`. */
+export async function readJson(req: IncomingMessage, { limit, hold, verify }: JsonLimits): Promise<unknown> {
+  if (!isUtf8(req.headers['content-type'])) throw malformed('charset.unsupported');
+  const inflated = inflating(req.headers['content-encoding']);
+  const raw = await readBytes(req, limit, hold);
+  const bytes = inflated ? await inflated(raw, limit, hold) : raw;
+  verify(bytes);
+  return parse(bytes);
+}
+
+const malformed = (cause: string): AppError => new AppError('MALFORMED_REQUEST', { cause });
+const tooLarge = (limit: number): AppError => new AppError('BODY_TOO_LARGE', { limit });
+
+const isUtf8 = (contentType = ''): boolean => {
+  const charset = /;[ \t]*charset="?([^";, \t]+)/i.exec(contentType)?.[1];
+  return charset === undefined || /^utf-?8$/i.test(charset);
+};
+
+type Inflate = (raw: Buffer, limit: number, hold: Hold) => Promise<Buffer>;
+
+const inflaters: ReadonlyMap<string, Inflate> = new Map(
+  [
+    ['gzip', promisify(gunzip)] as const,
+    ['deflate', promisify(inflate)] as const,
+    ['br', promisify(brotliDecompress)] as const,
+  ].map(([name, run]) => [
+    name,
+    async (raw: Buffer, limit: number, hold: Hold): Promise<Buffer> => {
+      // How much it becomes is known only afterwards, so the most that it may become is counted.
+      hold(limit);
+      try {
+        return await run(raw, { maxOutputLength: limit });
+      } catch (error) {
+        throw (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? tooLarge(limit) : malformed('encoding.invalid');
+      }
+    },
+  ]),
+);
+
+/** Null where the body is not compressed. One compression at most. */
+function inflating(encoding: string | undefined): Inflate | null {
+  const name = encoding?.trim().toLowerCase() || 'identity';
+  if (name === 'identity') return null;
+  const known = inflaters.get(name);
+  if (!known) throw malformed('encoding.unsupported');
+  return known;
+}
+
+/** Resolves with the body. When it is refused, the rest of it is read and dropped, so that the caller can read the answer. */
+export function readBytes(req: IncomingMessage, limit: number, hold: Hold): Promise<Buffer> {
+  const declared = Number(req.headers['content-length'] ?? 0);
+  if (declared > limit) return Promise.reject(tooLarge(limit));
+  return new Promise((resolve, reject) => {
+    if (req.destroyed && !req.complete) return reject(malformed('request.aborted'));
+    const collector = createCollector();
+    let received = 0;
+    const stop = (): void => {
+      req.off('data', onData);
+      req.off('end', onEnd);
+      req.off('close', onClose);
+    };
+    const refuse = (error: unknown): void => {
+      stop();
+      req.resume();
+      reject(error as Error);
+    };
+    const onData = (chunk: Buffer): void => {
+      received += chunk.length;
+      if (received > limit) return refuse(tooLarge(limit));
+      try {
+        hold(chunk.length);
+      } catch (error) {
+        return refuse(error);
+      }
+      collector.add(chunk);
+    };
+    const onEnd = (): void => {
+      stop();
+      resolve(collector.bytes());
+    };
+    const onClose = (): void => refuse(malformed('request.aborted'));
+    req.on('data', onData);
+    req.on('end', onEnd);
+    req.on('close', onClose);
+  });
+}
+
+function parse(bytes: Buffer): unknown {
+  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  const text = bytes.toString('utf8', hasMark ? 3 : 0);
+  if (text.length === 0) return {};
+  // JSON that is neither an object nor a list is no body of any route.
+  if (!/^[ \t\r\n]*[{[]/.test(text)) throw malformed('entity.parse.failed');
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw malformed('entity.parse.failed');
+  }
+}
