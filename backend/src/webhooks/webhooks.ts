@@ -7,6 +7,7 @@ import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
+import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
@@ -54,6 +55,7 @@ export function createWebhooks({
   egress,
   clock,
   rules,
+  report = () => undefined,
 }: {
   database: Database;
   deliveries: Deliveries;
@@ -61,6 +63,7 @@ export function createWebhooks({
   egress: Egress;
   clock: Clock;
   rules: WebhookRules;
+  report?: ReportFailure;
 }) {
   const rows = database.reader.getRepository(Webhook);
   /** `until` is a time of the monotonic clock. */
@@ -86,6 +89,20 @@ export function createWebhooks({
     known.delete(accountId);
   };
 
+  /**
+   * Whether an event is for an endpoint. One whose row is damaged gets nothing: it must not undo the commit of the event, and with it every
+   * accept and every arrival of the account.
+   */
+  function wants(event: EventRow, webhook: Webhook): boolean {
+    try {
+      return matches(event, webhook);
+    } catch (error) {
+      const { id: subject, accountId, sessionId } = webhook;
+      report({ kind: 'webhook', subject, accountId, sessionId, ...describeError(error) });
+      return false;
+    }
+  }
+
   /** Written in the commit of the events: what matches now is delivered, whatever dies afterwards. */
   async function deliver(tx: Transaction, list: readonly EventRow[]): Promise<void> {
     const wanted: { webhook: Webhook; event: EventRow }[] = [];
@@ -94,7 +111,7 @@ export function createWebhooks({
       if (active.length === 0) continue;
       for (const event of list)
         if (event.accountId === accountId)
-          for (const webhook of active) if (matches(event, webhook)) wanted.push({ webhook, event });
+          for (const webhook of active) if (wants(event, webhook)) wanted.push({ webhook, event });
     }
     if (wanted.length === 0) return;
     await deliveries.add(tx, wanted, clock.now());
@@ -254,7 +271,12 @@ export function createWebhooks({
     /** Names of the headers that are sent along. */
     async headerNames(id: string): Promise<string[]> {
       const { headers } = await this.whole(id);
-      return headers ? Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object) : [];
+      if (headers === null) return [];
+      try {
+        return Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object);
+      } catch {
+        return []; // No key opens them: the endpoint is shown without them, and its deliveries fail with the reason.
+      }
     },
     /** Both depend on each other: who sends is told of new deliveries, events are told of what is switched off. */
     connect(parts: { wake: (webhookId: string) => void; events: Events }): void {
