@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { newId } from '@chasqui/shared';
 import { attemptInHalves } from '../db/isolate.js';
 import type { Database } from '../db/database.js';
@@ -85,6 +86,7 @@ export function createFailures({ database, clock, log }: { database: Database; c
   let writing: Promise<void> | null = null;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
+  const context = new AsyncResource('failures');
 
   const write = (rows: readonly Row[]): Promise<void> =>
     database.write.run(async (tx) => {
@@ -118,11 +120,14 @@ export function createFailures({ database, clock, log }: { database: Database; c
     clearTimeout(timer);
     timer = undefined;
     if (stopped || writing) return;
-    // In a turn of its own: the transaction that failed has been undone by then, and reports of one batch are written together.
-    writing = new Promise((resolve) => setImmediate(resolve)).then(drain).finally(() => {
-      writing = null;
-      if (pending.length > 0 && timer === undefined) wake();
-    });
+    // In a turn of its own, so that reports of one batch are written together, and in a context of its own: a report may come from inside of a
+    // transaction, and the guard would take the writing for a part of it.
+    writing = context
+      .runInAsyncScope(() => new Promise((resolve) => setImmediate(resolve)).then(drain))
+      .finally(() => {
+        writing = null;
+        if (pending.length > 0 && timer === undefined) wake();
+      });
     writing.catch((error: unknown) => log.error('Failures could not be recorded.', errorFields(error)));
   }
 
