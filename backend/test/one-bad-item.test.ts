@@ -385,7 +385,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         await damage(`UPDATE sessions SET settings = '${text}', metadata = '${text}' WHERE id = '${made.id}'`);
         await damage(`UPDATE webhooks SET events = '${text}', types = '${text}', filter = '${text}' WHERE id = '${endpoint.id}'`);
         await damage(`UPDATE api_keys SET permissions = '${text}' WHERE id = '${key.id}'`);
-        await damage(`UPDATE audit_log SET changes = '${text}' WHERE "objectId" = '${key.id}'`);
+        await damage(`UPDATE audit_logs SET changes = '${text}' WHERE "objectId" = '${key.id}'`);
         for (const [index, path] of lists.entries())
           if (index < 5) expect(await idsOf(path)).toEqual(expect.arrayContaining(before[index]!));
           else expect((await idsOf(path)).length).toBeGreaterThan(0);
@@ -426,7 +426,8 @@ describe.each(await databases())('one bad item on %s', (database) => {
       expect([status, body.error]).toEqual([202, undefined]);
       await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('to a bad endpoint'), origin: 'live' });
       expect((await core.get('/messages?search=to%20a%20bad')).body.meta).toMatchObject({ total: 1 });
-      expect(await failures('webhook')).toEqual([bad!.id]);
+      expect(await failures('webhook')).toContain(bad!.id);
+      expect(await failures('webhook')).not.toContain(good!.id);
       const count = async (id: string): Promise<number> =>
         Number(
           (
@@ -449,7 +450,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         await core.worker.link(made.id);
         ids.push(made.id);
       }
-    });
+    }, 240_000);
     const beat = async (memoryMb: Map<string, number>, problems?: unknown): Promise<HeartbeatReply> => {
       const sessions = await Promise.all(
         ids.map(async (sessionId) => ({
