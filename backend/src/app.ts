@@ -148,14 +148,14 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
   stopper.add('data', 'presence', () => presence.close());
 
+  const failures = createFailures({ database, clock, log });
+  const { report } = failures;
+  stopper.add('connections', 'failure records', () => failures.stop());
   const sealer = createSealer(config.encryptionKeys);
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
   const deliveries = createDeliveries({ database, owner: presence.owner });
-  const failures = createFailures({ database, clock, log });
-  const { report } = failures;
   const webhooks = createWebhooks({
     database,
-    report,
     deliveries,
     sealer,
     egress,
@@ -165,8 +165,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       mostPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
       httpsOnly: config.NODE_ENV === 'production',
     },
+    report,
   });
-  stopper.add('connections', 'failure records', () => failures.stop());
   const events = createEvents({
     clock,
     deliver: webhooks.deliver,

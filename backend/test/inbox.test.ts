@@ -155,10 +155,12 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
       expect((await fresh.get('/messages?search=seen%20twice')).body.meta).toMatchObject({ total: 1 });
     });
 
-    test('text with NUL and half a surrogate is taken in; to send it is refused', async () => {
-      await observe(fresh.inbound('a\0b\ud800c'));
-      expect((await fresh.get('/messages/list?direction=inbound')).body.data).not.toEqual([]);
-      expect((await fresh.send('a\0b')).status).toBe(422);
+    test('text with NUL and half a surrogate is taken in, and half a surrogate is sent; a caller is told about NUL', async () => {
+      await observe(fresh.inbound('a\0b\ud800c odd'));
+      expect((await fresh.get('/messages?search=odd')).body.meta).toMatchObject({ total: 1 });
+      expect((await fresh.send('a\ud800b')).status).toBe(200);
+      const { status, body } = await fresh.send('a\0b');
+      expect([status, body.error?.details['fields']]).toEqual([422, [expect.objectContaining({ code: 'INVALID_CHARACTER' })]]);
     });
 
     test('calls, chats and groups are told as they are', async () => {

@@ -123,7 +123,20 @@ describe('listeners', () => {
 });
 
 describe('cleanup tasks', () => {
-  const kinds = ['works', 'throws', 'rejects', 'hangs'] as const;
+  const kinds = ['works', 'throws', 'rejects', 'rejects oddly', 'hangs'] as const;
+  /** What anything could throw: it has no text, and its properties throw. */
+  const codes: Partial<Record<string, string>> = {
+    throws: 'Error',
+    rejects: 'Error',
+    'rejects oddly': 'UNKNOWN',
+    hangs: 'TASK_OVERDUE',
+  };
+  const oddity = (): object =>
+    new Proxy(Object.create(null) as object, {
+      has: () => {
+        throw new Error('odd');
+      },
+    });
 
   test('one that throws, rejects or never ends, at any position, keeps no other from running again and again', async () => {
     await fc.assert(
@@ -138,6 +151,7 @@ describe('cleanup tasks', () => {
             run: () => {
               runs[index]! += 1;
               if (kind === 'throws') throw new Error('bad');
+              if (kind === 'rejects oddly') return Promise.reject(oddity() as Error);
               if (kind === 'rejects') return Promise.reject(new Error('bad'));
               if ((open[index]! += 1) > 1) overlaps += 1;
               return kind === 'hangs' ? new Promise(() => undefined) : Promise.resolve().then(() => (open[index]! -= 1));
@@ -148,9 +162,7 @@ describe('cleanup tasks', () => {
           times: { firstMs: 0, everyMs: 2, retryMs: 1, overdueMs: 5 },
         });
         const reported = (index: number, kind: (typeof kinds)[number]): boolean =>
-          reports.some(
-            ({ subject, code }) => subject === `${index} ${kind}` && code === (kind === 'hangs' ? 'TASK_OVERDUE' : 'Error'),
-          );
+          reports.some(({ subject, code }) => subject === `${index} ${kind}` && code === codes[kind]);
         await eventually('all tasks to be where they should be', async () =>
           chosen.every((kind, index) => (kind === 'hangs' ? reported(index, kind) : runs[index]! >= 3)),
         );
@@ -168,6 +180,8 @@ describe('cleanup tasks', () => {
 
 describe.each(await databases())('one bad item on %s', (database) => {
   let core: Core;
+  let aheadMs = 0;
+  const ahead = { now: clock.now, monotonic: () => clock.monotonic() + aheadMs };
   const failures = async (kind: FailureKind): Promise<string[]> => {
     await core.rig.failures.flush();
     return (await core.rig.database.reader.getRepository(Failure).findBy({ kind })).map(({ subject }) => subject).sort();
@@ -183,7 +197,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
   let serial = 0;
 
   beforeAll(async () => {
-    core = await startCore({ database, settings: { EVENT_RETENTION_DAYS: '30' } });
+    core = await startCore({ database, clock: ahead, settings: { EVENT_RETENTION_DAYS: '30', EGRESS_ALLOW: '127.0.0.1/32' } });
   });
   afterAll(() => core?.close());
   beforeEach(forget);
@@ -283,6 +297,150 @@ describe.each(await databases())('one bad item on %s', (database) => {
     }
   });
 
+  if (database === 'postgres')
+    test('an event during which the database fails each time is set aside in the end, and keeps no session waiting until then', async () => {
+      const other = ((await core.post('/sessions', { name: 'beside' })).body.data as { id: string }).id;
+      await core.post(`/sessions/${other}/connect`, {});
+      await core.worker.link(other);
+      heal = await refuseRows(core.rig.database, 'INSERT', 'messages', `NEW.text LIKE 'SLOW%'`, '57014');
+      const arrival = (sessionId: string, text: string): OutletEvent =>
+        core.worker.queue(sessionId, 'message.observed', { message: core.inbound(text), origin: 'live' });
+      const slow = arrival(core.sessionId, 'SLOW one');
+      const behind = arrival(core.sessionId, 'aside behind');
+      const beside = arrival(other, 'aside beside');
+      const batch = [slow, behind, beside];
+      const texts = async (): Promise<(string | null)[]> =>
+        ((await core.get('/messages?search=aside&order=asc&limit=50')).body.data as MessageResource[]).map(({ text }) => text);
+      const attempt = (): Promise<boolean> =>
+        core.worker.post(batch).then(
+          () => true,
+          () => false,
+        );
+      expect(await attempt()).toBe(false);
+      expect(await attempt()).toBe(false);
+      expect(await texts()).toEqual(['aside beside']);
+      for (let times = 0; times < 4; times += 1) expect(await attempt()).toBe(false);
+      expect(await failures('worker_event')).toEqual([]);
+      aheadMs += 60_000;
+      const { ackCursor, refused } = await core.worker.post(batch);
+      expect([ackCursor, refused]).toEqual([beside.cursor, [{ id: slow.id, code: 'INTERNAL_ERROR' }]]);
+      expect((await texts()).sort()).toEqual(['aside behind', 'aside beside']);
+      expect(await failures('worker_event')).toEqual([slow.id]);
+      await core.worker.flush();
+    });
+
+  if (database === 'postgres')
+    test('a batch that takes long is committed in parts, in order and once, so that accepts go on between them', async () => {
+      const run = (sql: string): Promise<unknown> => core.rig.database.write.run((tx) => tx.manager.query(sql));
+      await run(
+        `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$`,
+      );
+      await run(
+        `CREATE TRIGGER linger BEFORE INSERT ON messages FOR EACH ROW WHEN (NEW.text LIKE 'LINGER%') EXECUTE FUNCTION linger()`,
+      );
+      heal = async () => {
+        await run('DROP TRIGGER linger ON messages');
+        await run('DROP FUNCTION linger()');
+      };
+      const batch = Array.from({ length: 8 }, (_, index) =>
+        core.worker.queue(core.sessionId, 'message.observed', { message: core.inbound(`LINGER ${index}`), origin: 'live' }),
+      );
+      const last = batch.at(-1)!.cursor;
+      let parts = 0;
+      for (let acked = 0; acked < last; parts += 1) {
+        const { ackCursor, refused, resend } = await core.worker.post(batch.filter(({ cursor }) => cursor > acked));
+        expect([ackCursor > acked, refused, resend]).toEqual([true, [], []]);
+        acked = ackCursor;
+      }
+      expect(parts).toBeGreaterThan(1);
+      const stored = (await core.get('/messages?search=LINGER&order=asc&limit=50')).body.data as MessageResource[];
+      expect(stored.map(({ text }) => text)).toEqual(batch.map((_, index) => `LINGER ${index}`));
+      await core.worker.flush();
+    });
+
+  describe('rows that are damaged', () => {
+    const damage = (sql: string): Promise<unknown> => core.rig.database.write.run((tx) => tx.manager.query(sql));
+    const texts = ['{', '', 'null', '5', '"x"', '[1'];
+
+    test('a message, an event, a session, an endpoint or a key that cannot be read takes no other from its list', async () => {
+      const made = (await core.post('/sessions', { name: 'damaged' })).body.data as { id: string };
+      const endpoint = (await core.post('/webhooks', { url: 'http://127.0.0.1:9/damaged', events: ['*'] })).body.data as {
+        id: string;
+      };
+      const key = (await core.post('/keys', { name: 'damaged', permissions: ['messages.send'] })).body.data as { id: string };
+      await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('damaged row'), origin: 'live' });
+      const [message] = (await core.get('/messages?search=damaged%20row')).body.data as MessageResource[];
+      const lists = ['/messages?limit=200', '/events?limit=200&after=0', '/sessions', '/webhooks', '/keys', '/admin/audit'];
+      const idsOf = async (path: string): Promise<string[]> => {
+        const { status, body } = await core.rig.call('GET', path, path.startsWith('/admin') ? await loginOf(core.rig) : {});
+        expect([path, status]).toEqual([path, 200]);
+        return (body.data as { id: string }[]).map(({ id }) => id);
+      };
+      const before = await Promise.all(lists.slice(0, 5).map(idsOf));
+      for (const text of texts) {
+        await damage(
+          `UPDATE messages SET content = '${text}', contact = '${text}', mentions = '${text}' WHERE id = '${message!.id}'`,
+        );
+        await damage(`UPDATE events SET data = '${text}' WHERE "messageId" = '${message!.id}'`);
+        await damage(`UPDATE sessions SET settings = '${text}', metadata = '${text}' WHERE id = '${made.id}'`);
+        await damage(`UPDATE webhooks SET events = '${text}', types = '${text}', filter = '${text}' WHERE id = '${endpoint.id}'`);
+        await damage(`UPDATE api_keys SET permissions = '${text}' WHERE id = '${key.id}'`);
+        await damage(`UPDATE audit_logs SET changes = '${text}' WHERE "objectId" = '${key.id}'`);
+        for (const [index, path] of lists.entries())
+          if (index < 5) expect(await idsOf(path)).toEqual(expect.arrayContaining(before[index]!));
+          else expect((await idsOf(path)).length).toBeGreaterThan(0);
+        expect((await core.get(`/messages/${message!.id}`)).body.data).toMatchObject({
+          id: message!.id,
+          content: null,
+          mentions: [],
+        });
+        expect((await core.get(`/sessions/${made.id}`)).body.data).toMatchObject({
+          lastError: expect.stringMatching(/settings/),
+        });
+      }
+      // What could not be read is kept until somebody replaces it.
+      await core.rig.call('PUT', `/sessions/${made.id}`, { body: { name: 'damaged-still' } });
+      expect((await core.get(`/sessions/${made.id}`)).body.data).toMatchObject({
+        name: 'damaged-still',
+        lastError: expect.stringMatching(/settings/),
+      });
+      await core.rig.call('PUT', `/sessions/${made.id}`, { body: { settings: { autoRead: true } } });
+      expect((await core.get(`/sessions/${made.id}`)).body.data).toMatchObject({
+        lastError: null,
+        settings: { autoRead: true, storeMedia: true },
+      });
+      await core.rig.call('DELETE', `/webhooks/${endpoint.id}`);
+    });
+
+    test('an endpoint whose row cannot be read stops no accept, no arrival and no other endpoint', async () => {
+      const [bad, good] = await Promise.all(
+        ['bad', 'good'].map(
+          async (name) =>
+            (await core.post('/webhooks', { url: `http://127.0.0.1:9/${name}`, events: ['*'] })).body.data as { id: string },
+        ),
+      );
+      await damage(`UPDATE webhooks SET types = '{' WHERE id = '${bad!.id}'`);
+      // The rows are cached for at most a minute.
+      aheadMs += 120_000;
+      const { status, body } = await core.send('beside a bad endpoint', { async: true, queueIfOffline: true });
+      expect([status, body.error]).toEqual([202, undefined]);
+      await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('to a bad endpoint'), origin: 'live' });
+      expect((await core.get('/messages?search=to%20a%20bad')).body.meta).toMatchObject({ total: 1 });
+      expect(await failures('webhook')).toContain(bad!.id);
+      expect(await failures('webhook')).not.toContain(good!.id);
+      const count = async (id: string): Promise<number> =>
+        Number(
+          (
+            (await core.rig.database.reader.query(
+              `SELECT COUNT(*) AS n FROM webhook_deliveries WHERE "webhookId" = '${id}'`,
+            )) as { n: number }[]
+          )[0]!.n,
+        );
+      expect(await count(good!.id)).toBeGreaterThan(0);
+      for (const { id } of [bad!, good!]) await core.rig.call('DELETE', `/webhooks/${id}`);
+    });
+  });
+
   describe('of a worker with several sessions', () => {
     const ids: string[] = [];
     beforeAll(async () => {
@@ -292,7 +450,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         await core.worker.link(made.id);
         ids.push(made.id);
       }
-    });
+    }, 240_000);
     const beat = async (memoryMb: Map<string, number>, problems?: unknown): Promise<HeartbeatReply> => {
       const sessions = await Promise.all(
         ids.map(async (sessionId) => ({
@@ -402,7 +560,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         count: 5,
       });
       const other = rows.find(({ code }) => code.startsWith('xxx'))!;
-      expect([other.code.length, other.sessionId, other.count, other.detail.length <= 200]).toEqual([64, null, 1, true]);
+      expect([other.code.length, other.sessionId, other.count, other.detail.length]).toEqual([64, null, 1, 200]);
       expect(other.lastAt.getTime()).toBeLessThanOrEqual(Date.now());
     });
   });
@@ -571,6 +729,41 @@ describe.each(await databases())('one bad item on %s', (database) => {
       await own.stop();
     });
 
+    test('a tenant whose every item fails pushes out nobody else, not even while the database is away', async () => {
+      let isAway = false;
+      const { write } = core.rig.database;
+      const own = make({
+        ...write,
+        run: (work) => (isAway ? Promise.reject(Object.assign(new Error('away'), { code: 'ECONNREFUSED' })) : write.run(work)),
+      });
+      const at = new Date();
+      const flood = (round: number): void => {
+        for (let index = 0; index < 3_000; index += 1)
+          own.report({ kind: 'accept', subject: `flood ${round} ${index}`, accountId: 'flooder', code: 'X', detail: 'd', at });
+      };
+      own.report({ kind: 'accept', subject: 'other 1', accountId: 'other', code: 'X', detail: 'd', at });
+      await own.flush();
+      for (let round = 0; round < 4; round += 1) {
+        flood(round);
+        await own.flush();
+      }
+      isAway = true;
+      flood(9);
+      own.report({ kind: 'accept', subject: 'other 2', accountId: 'other', code: 'X', detail: 'd', at });
+      await own.flush();
+      isAway = false;
+      await own.flush();
+      const found = await rows();
+      expect(
+        found
+          .filter(({ accountId }) => accountId === 'other')
+          .map(({ subject }) => subject)
+          .sort(),
+      ).toEqual(['other 1', 'other 2']);
+      expect(found.filter(({ accountId }) => accountId === 'flooder')).toHaveLength(200);
+      await own.stop();
+    });
+
     test('one that cannot be written stops no other', async () => {
       await refuse('INSERT', 'failures', `NEW.subject = 'unwritable'`);
       const own = make();
@@ -609,7 +802,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
         ((await (await fetch(`${core.rig.url}/health`)).json()) as { checks: Record<string, string> }).checks;
       await core.rig.failures.flush();
       await forget();
-      expect((await health())['failures']).toBe('ok');
+      await eventually('health to be ok', async () => (await health())['failures'] === 'ok');
       core.rig.failures.report({
         kind: 'worker_event',
         subject: 'e1',
@@ -625,14 +818,16 @@ describe.each(await databases())('one bad item on %s', (database) => {
         at: new Date(Date.now() - 60_000),
       });
       await core.rig.failures.flush();
-      expect((await health())['failures']).toBe('degraded');
+      // A check is made at most once a second.
+      const isSeen = (state: string) => eventually(`health to be ${state}`, async () => (await health())['failures'] === state);
+      await isSeen('degraded');
       const list = (query = '') => core.rig.call('GET', `/admin/failures${query}`, admin);
       expect(((await list()).body.data as { subject: string }[]).map(({ subject }) => subject)).toEqual(['e1', 'media.sweep']);
       expect((await list('?kind=cleanup')).body).toMatchObject({ data: [{ code: 'EACCES', count: 1 }], meta: { total: 1 } });
       expect((await list(`?sessionId=${core.sessionId}`)).body.meta).toMatchObject({ total: 1 });
       expect((await core.get('/admin/failures')).status).toBe(403);
       await core.rig.database.write.run((tx) => tx.manager.query(`UPDATE failures SET "lastAt" = ${Date.now() - 16 * 60_000}`));
-      expect((await health())['failures']).toBe('ok');
+      await isSeen('ok');
     });
   });
 });

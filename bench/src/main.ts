@@ -5,8 +5,10 @@ import { keyChecks } from './keys.js';
 import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
 import { soak } from './soak/soak.js';
-import { eventually, startStack, type Stack } from './stack.js';
+import { endChildrenWithUs, eventually, startStack, type Stack } from './stack.js';
 import { webhooks } from './webhooks.js';
+
+endChildrenWithUs();
 
 /**
  * `npm run bench`: each line is a promise, what was measured on this machine, and whether it was kept. Everything is real (both

@@ -116,6 +116,20 @@ export async function startStack(options: StackOptions = {}) {
   }
 }
 
+const living = new Set<ChildProcess>();
+
+/** Kills all processes that were started here when this one is told to end: nothing is left behind on the machine. Called by main programs. */
+export function endChildrenWithUs(): void {
+  for (const [signal, number] of [
+    ['SIGTERM', 15],
+    ['SIGINT', 2],
+  ] as const)
+    process.once(signal, () => {
+      for (const child of living) child.kill('SIGKILL');
+      process.exit(128 + number);
+    });
+}
+
 /** Starts and ends the two processes, as often as wanted. */
 export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, string>) {
   const children = new Map<Part, ChildProcess>();
@@ -125,6 +139,8 @@ export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, strin
   async function start(part: Part): Promise<void> {
     const child = spawn(process.execPath, [programs[part]], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     children.set(part, child);
+    living.add(child);
+    child.once('exit', () => living.delete(child));
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         output[part].push(text);
@@ -198,13 +214,13 @@ export function environment(parts: {
 }
 
 async function ready(child: ChildProcess, url: string, lastWords: () => string): Promise<void> {
-  for (const until = Date.now() + 60_000; Date.now() < until; await sleep(25)) {
+  for (const until = Date.now() + 120_000; Date.now() < until; await sleep(25)) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error(`${url} ended (${child.signalCode ?? `code ${child.exitCode}`}) before it was ready:\n${lastWords()}`);
     const answer = await fetch(url).catch(() => null);
     if (answer?.ok) return;
   }
-  throw new Error(`${url} was not ready in a minute:\n${lastWords()}`);
+  throw new Error(`${url} was not ready in two minutes:\n${lastWords()}`);
 }
 
 /** Waits for a condition, never for a duration: asks until `probe` gives something, and says what it waited for when it never does. */

@@ -344,16 +344,19 @@ export type WorkerEventType = keyof typeof workerEvents;
 export type WorkerEventPayload<T extends WorkerEventType> = z.infer<(typeof workerEvents)[T]>;
 export const isWorkerEventType = (type: string): type is WorkerEventType => Object.hasOwn(workerEvents, type);
 
-/** One entry of a worker's outlet. `cursor` grows over the outlet, `sequence` counts without gaps within a session and epoch. */
+/**
+ * One entry of a worker's outlet. `cursor` grows over the outlet, `sequence` counts without gaps within a session and epoch. A type or a payload
+ * that does not fit becomes an empty one, which is refused by itself: the batch around it must not be repeated for ever.
+ */
 export const outletEvent = z.object({
   cursor: z.number().int().positive(),
   id: z.string(),
   sessionId: z.string(),
   epoch,
   sequence: z.number().int().positive(),
-  type: z.string(),
-  occurredAt: z.iso.datetime(),
-  payload: z.record(z.string(), z.unknown()),
+  type: z.string().catch(''),
+  occurredAt: z.iso.datetime().catch(() => new Date().toISOString()),
+  payload: z.record(z.string(), z.unknown()).catch({}),
 });
 export type OutletEvent = z.infer<typeof outletEvent>;
 
@@ -384,15 +387,37 @@ export const workerProblems = {
 } as const;
 export type WorkerProblemCode = keyof typeof workerProblems;
 
-/** One entry for each code and session. `at` is the last time, `count` how often since the last heartbeat that was answered. No message content. */
+/**
+ * One entry for each code and session. `at` is the last time, `count` how often since the last heartbeat that was answered. No message content.
+ * A field that does not fit gets a default: a heartbeat renews the leases of all sessions and must not be refused for a remark beside them.
+ */
 export const workerProblem = z.object({
-  code: z.string(),
-  sessionId: z.string().nullable(),
-  detail: z.string().max(300),
-  at: z.iso.datetime(),
-  count: z.number().int().positive(),
+  code: z.string().catch('UNKNOWN'),
+  sessionId: z.string().nullable().catch(null),
+  detail: z.string().catch(''),
+  at: z.iso.datetime().catch(() => new Date().toISOString()),
+  count: z.number().int().positive().catch(1),
 });
 export type WorkerProblem = z.infer<typeof workerProblem>;
+
+const unknownMetrics: SessionMetrics = {
+  memoryMb: null,
+  cpuPercent: null,
+  processes: 0,
+  browserUptimeSeconds: null,
+  queueDepth: 0,
+  roundTripMs: null,
+};
+
+/** A session in a heartbeat. What is only shown gets a default where it does not fit: one odd figure must not cost all sessions their leases. */
+const beatingSession = z.object({
+  ...observedSession.pick({ sessionId: true, epoch: true, status: true }).shape,
+  reason: observedSession.shape.reason.catch(null),
+  lastRoundTripAt: observedSession.shape.lastRoundTripAt.catch(null),
+  metrics: sessionMetrics.catch(unknownMetrics),
+  compat: observedSession.shape.compat.catch([]),
+  whatsappWebVersion: observedSession.shape.whatsappWebVersion.catch(null),
+});
 
 export const heartbeat = z.object({
   workerId: z.string(),
@@ -407,19 +432,8 @@ export const heartbeat = z.object({
   /** What `GET /health` of the worker says. Absent from older workers. */
   status: z.enum(['ok', 'degraded']).optional(),
   /** What the worker isolated since its last heartbeat that was answered, the latest first. Absent from older workers. */
-  problems: z.array(workerProblem).max(50).optional(),
-  sessions: z.array(
-    observedSession.pick({
-      sessionId: true,
-      epoch: true,
-      status: true,
-      reason: true,
-      lastRoundTripAt: true,
-      metrics: true,
-      compat: true,
-      whatsappWebVersion: true,
-    }),
-  ),
+  problems: z.array(workerProblem).optional().catch([]),
+  sessions: z.array(beatingSession),
 });
 export type Heartbeat = z.infer<typeof heartbeat>;
 

@@ -1,3 +1,4 @@
+import { readable } from '../db/unreadable.js';
 import type { Caller } from '../http/context.js';
 import type { RequestLimits } from '../http/request-limits.js';
 import type { Mount } from '../http/server.js';
@@ -43,7 +44,7 @@ export function mountKeys(mount: Mount, { keys, usage, limits, sessionIdOf }: De
     name: key.name,
     prefix: key.prefix,
     lastFour: key.lastFour,
-    permissions: key.permissions,
+    permissions: readable(key.permissions, []),
     rateLimit: limits.limitOf(key),
     isActive: key.isActive,
     isPrimary: key.isPrimary,

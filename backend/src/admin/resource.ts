@@ -2,6 +2,7 @@ import { Resource as TypeOrmResource } from '@adminjs/typeorm';
 import { BaseProperty, BaseRecord, type BaseResource, type Filter, type PropertyType } from 'adminjs';
 import { Brackets, In, type DataSource, type ObjectLiteral, type Repository, type SelectQueryBuilder } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import { readable } from '../db/unreadable.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Field, TableView } from './tables.js';
 
@@ -179,7 +180,8 @@ export class PanelResource extends TypeOrmResource {
     return rows.map((row) => {
       const params: Record<string, unknown> = {};
       for (const { name, look } of this.view.fields)
-        params[name] = look === 'json' ? JSON.stringify(row[name], null, 2) : (row[name] as unknown);
+        params[name] =
+          look === 'json' ? JSON.stringify(readable(row[name], '(cannot be read)'), null, 2) : (row[name] as unknown);
       if (row['accountId']) params['accountName'] = accounts.get(String(row['accountId'])) ?? null;
       if (row['sessionId']) params['sessionName'] = sessions.get(String(row['sessionId'])) ?? null;
       return new BaseRecord(params, this as unknown as BaseResource);

@@ -7,6 +7,7 @@ import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
 import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
+import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
@@ -181,7 +182,7 @@ const presentEntry = (entry: AuditLog) => ({
   actor: { type: entry.actorType, id: entry.actorId, name: entry.actorName },
   action: entry.action,
   object: { type: entry.objectType, id: entry.objectId },
-  changes: entry.changes,
+  changes: readable(entry.changes, {}),
   ip: entry.ip,
   requestId: entry.requestId,
 });

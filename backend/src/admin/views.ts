@@ -6,6 +6,7 @@ import { ApiKey } from '../accounts/api-key.entity.js';
 import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { readLimits } from '../accounts/plans.js';
+import { readable } from '../db/unreadable.js';
 import { EventRow } from '../events/event.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { Message } from '../messages/message.entity.js';
@@ -53,7 +54,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     connectedAt: ms(row.connectedAt),
     createdAt: ms(row.createdAt),
     lastError: row.lastError,
-    compat: (row.compat ?? []).filter((report) => report.state === 'failed'),
+    compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
   };
 }
@@ -218,7 +219,7 @@ export async function keyView(reader: DataSource, id: string) {
     lastFour: row.lastFour,
     isPrimary: row.isPrimary,
     isActive: row.isActive,
-    permissions: row.permissions,
+    permissions: readable(row.permissions, []),
     rateLimit: row.rateLimit,
     autoRotation: row.autoRotation,
     isClaimable: row.isClaimable,
@@ -263,7 +264,7 @@ export async function webhookView(reader: DataSource, id: string) {
     id: row.id,
     url: row.url,
     description: row.description,
-    events: row.events,
+    events: readable(row.events, []),
     account: { id: row.accountId, name: account?.username ?? null },
     session: row.sessionId ? { id: row.sessionId, name: session?.name ?? null } : null,
     isActive: row.isActive,

@@ -1,4 +1,5 @@
 import type { ColumnOptions, ValueTransformer } from 'typeorm';
+import { parseColumn, storedTextOf } from './unreadable.js';
 
 type More = Pick<ColumnOptions, 'select' | 'default'>;
 
@@ -13,8 +14,9 @@ const asDate: ValueTransformer = {
   from: (value: unknown) => (value === null || value === undefined ? value : new Date(Number(value))),
 };
 const asJson: ValueTransformer = {
-  to: (value: unknown) => (value === null || value === undefined ? value : JSON.stringify(value)),
-  from: (value: unknown) => (typeof value === 'string' ? (JSON.parse(value) as unknown) : value),
+  // What could not be read is written back as it was.
+  to: (value: unknown) => (value === null || value === undefined ? value : (storedTextOf(value) ?? JSON.stringify(value))),
+  from: (value: unknown) => (typeof value === 'string' ? parseColumn(value) : value),
 };
 const asNumber: ValueTransformer = {
   to: (value: unknown) => value,

@@ -73,6 +73,22 @@ const systemCode = /^E(?!RR_)[A-Z0-9]{2,}$/;
  */
 export const isSystemTrouble = (error: unknown): boolean => isDatabaseDown(error) || systemCode.test(codeOf(error) ?? '');
 
+/** Codes of a lock that somebody else has, of a full disk, and of a database that cannot be reached: what was asked for is not the cause. */
+const waitedFor =
+  /^(55P03|25006|53100|53300|57P0[1-3]|08\d\d\d|40001|40P01|SQLITE_(BUSY|LOCKED|FULL|READONLY)(_.*)?|SQLITE_IOERR_NOSPC|E(?!RR_)[A-Z0-9]{2,})$/;
+
+/**
+ * Whether trouble of the database is certainly not the doing of the statement that met it. What remains, such as a time limit, a broken
+ * connection or a damaged page, may be met by one statement alone, each time.
+ */
+export const isWaitedFor = (error: unknown): boolean => {
+  for (const one of chainOf(error)) {
+    const code = codeOf(one);
+    if (code !== null) return waitedFor.test(code);
+  }
+  return false;
+};
+
 /** Whether a write met a unique key that is taken. */
 export const isConflict = (error: unknown): boolean => databaseTrouble(error) === 'conflict';
 

@@ -1,6 +1,7 @@
 import { allows, AppError, eventCatalogue, eventTypes, type EventResource, type EventType } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
 import { select } from '../db/sql.js';
+import { parseColumn, storedTextOf } from '../db/unreadable.js';
 import type { Clock } from '../lib/clock.js';
 import { EventRow } from './event.entity.js';
 import { cursorText } from './events.js';
@@ -109,7 +110,7 @@ export function createEventLog({
       session: row.sessionId ? { id: row.sessionId, name: row.name ?? '' } : null,
       sequence: row.sequence === null ? null : Number(row.sequence),
       occurredAt: new Date(Number(row.occurredAt)).toISOString(),
-      data: withoutOldCode(row.type, JSON.parse(row.data) as Record<string, unknown>, now),
+      data: withoutOldCode(row.type, dataOf(row), now),
     }));
   }
 }
@@ -124,6 +125,12 @@ interface RawRow {
   sequence: number | string | null;
   occurredAt: number | string;
   data: string;
+}
+
+/** What an event says. One that cannot be read says nothing: it must not end the page, and with it every stream that comes to it. */
+function dataOf({ data }: Pick<RawRow, 'data'>): Record<string, unknown> {
+  const value = parseColumn(data);
+  return storedTextOf(value) === undefined ? (value as Record<string, unknown>) : {};
 }
 
 /** A code that has run out is of no use to anybody who may read it, even before it is wiped from the row. */

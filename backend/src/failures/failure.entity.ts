@@ -16,6 +16,7 @@ export const failureKinds = [
   'reseal',
   'privacy',
   'key_notice',
+  'webhook',
 ] as const;
 export type FailureKind = (typeof failureKinds)[number];
 

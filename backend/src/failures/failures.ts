@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { newId } from '@chasqui/shared';
 import { attemptInHalves } from '../db/isolate.js';
 import type { Database } from '../db/database.js';
@@ -45,8 +46,14 @@ export interface Failures {
 
 /** Rows that are kept at most. The items are events that cannot be stored, so their number is chosen by whoever sends them. */
 const maxRows = 2_000;
+/** Rows that are kept at most of one account, or of one session where the account is not known. */
+const maxRowsOfOwner = 200;
 /** Reports kept in memory while the database does not answer. */
 const maxPending = 1_000;
+/** Of one owner; the others need room as well. */
+const maxPendingOfOwner = 250;
+/** Rows that are written in one transaction: on SQLite all other writers wait for it. */
+const batchSize = 100;
 const retentionMs = 30 * 86_400_000;
 const recentMs = 15 * 60_000;
 const retryMs = 5_000;
@@ -58,7 +65,11 @@ const upsertSql = `INSERT INTO failures (id, kind, subject, "accountId", "sessio
     "lastAt" = CASE WHEN excluded."lastAt" > failures."lastAt" THEN excluded."lastAt" ELSE failures."lastAt" END,
     count = CASE WHEN failures.count >= ${maxCount} THEN failures.count ELSE failures.count + excluded.count END`;
 
-const trimSql = `DELETE FROM failures WHERE "lastAt" < (SELECT "lastAt" FROM failures ORDER BY "lastAt" DESC LIMIT 1 OFFSET ${maxRows})`;
+/** Whose item it was. One tenant whose every item fails must not push the rows of the others out. */
+const ownerSql = `COALESCE("accountId", "sessionId", '')`;
+const trimSql = `DELETE FROM failures WHERE id NOT IN (SELECT id FROM failures ORDER BY "lastAt" DESC, id DESC LIMIT ${maxRows})`;
+const trimOwnerSql = `DELETE FROM failures WHERE ${ownerSql} = ? AND id NOT IN
+  (SELECT id FROM failures WHERE ${ownerSql} = ? ORDER BY "lastAt" DESC, id DESC LIMIT ${maxRowsOfOwner})`;
 
 /**
  * The durable record of items that failed by themselves while those behind them went on. Staff read it in the panel and at
@@ -75,17 +86,20 @@ export function createFailures({ database, clock, log }: { database: Database; c
   let writing: Promise<void> | null = null;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
+  const context = new AsyncResource('failures');
 
   const write = (rows: readonly Row[]): Promise<void> =>
     database.write.run(async (tx) => {
       for (const row of rows) await upsert(tx, row);
+      for (const owner of new Set(rows.map(ownerOf)))
+        if (owner !== '') await runStatement(tx.manager, trimOwnerSql, [owner, owner]);
       await runStatement(tx.manager, trimSql, []);
     });
 
   /** Writes what is pending. A row that the database refuses is dropped alone. Never rejects. */
   async function drain(): Promise<void> {
     while (pending.length > 0) {
-      const batch = merged(pending.splice(0));
+      const batch = merged(pending.splice(0, batchSize));
       let isDown = false;
       await attemptInHalves(batch, write, (rows, error) => {
         if (isSystemTrouble(error)) {
@@ -106,19 +120,27 @@ export function createFailures({ database, clock, log }: { database: Database; c
     clearTimeout(timer);
     timer = undefined;
     if (stopped || writing) return;
-    // In a turn of its own: the transaction that failed has been undone by then, and reports of one batch are written together.
-    writing = new Promise((resolve) => setImmediate(resolve)).then(drain).finally(() => {
-      writing = null;
-      if (pending.length > 0 && timer === undefined) wake();
-    });
+    // In a turn of its own, so that reports of one batch are written together, and in a context of its own: a report may come from inside of a
+    // transaction, and the guard would take the writing for a part of it.
+    writing = context
+      .runInAsyncScope(() => new Promise((resolve) => setImmediate(resolve)).then(drain))
+      .finally(() => {
+        writing = null;
+        if (pending.length > 0 && timer === undefined) wake();
+      });
     writing.catch((error: unknown) => log.error('Failures could not be recorded.', errorFields(error)));
   }
 
   return {
     report(report) {
       if (stopped) return;
-      if (pending.length >= maxPending) return void (dropped += 1);
-      pending.push(rowOf(report, clock.now()));
+      const row = rowOf(report, clock.now());
+      const owner = ownerOf(row);
+      const isFull =
+        pending.length >= maxPending ||
+        (owner !== '' && pending.filter((one) => ownerOf(one) === owner).length >= maxPendingOfOwner);
+      if (isFull) return void (dropped += 1);
+      pending.push(row);
       // While the database is away, the next attempt has its time; a report must not bring it forward.
       if (timer === undefined) wake();
     },
@@ -146,6 +168,8 @@ export function createFailures({ database, clock, log }: { database: Database; c
 }
 
 type Row = Omit<Failure, 'id' | 'firstAt' | 'lastAt'> & { at: number };
+
+const ownerOf = ({ accountId, sessionId }: Row): string => accountId ?? sessionId ?? '';
 
 /** PostgreSQL refuses NUL and halves of surrogate pairs; a report must not fail because of what it reports. */
 const oneLine = (text: string, length: number): string =>
@@ -184,6 +208,14 @@ async function upsert(tx: Transaction, { kind, subject, accountId, sessionId, co
  * of error it was and nothing of its text.
  */
 export function describeError(error: unknown): { code: string; detail: string } {
+  try {
+    return described(error);
+  } catch {
+    return { code: 'UNKNOWN', detail: typeof error };
+  }
+}
+
+function described(error: unknown): { code: string; detail: string } {
   const code = codeOf(error);
   const name = error instanceof Error ? error.name : typeof error;
   return { code: code ?? name, detail: code && code !== name ? `${name} (${code})` : name };

@@ -32,6 +32,15 @@ export function createLog(level: string): Log {
 
 /** An error as fields; whatever was thrown. A driver's error may quote values of a query: only its code and first line are kept. */
 export function errorFields(error: unknown): Fields {
+  try {
+    return fieldsOf(error);
+  } catch {
+    return { error: 'An error that cannot be described.' };
+  }
+}
+
+/** Throws for what has no text, such as an object without a prototype: anything may be thrown. */
+function fieldsOf(error: unknown): Fields {
   if (!(error instanceof Error)) return { error: String(error) };
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
   return { error: error.message.split('\n')[0], errorName: error.name, stack: error.stack, ...(code ? { code } : {}) };

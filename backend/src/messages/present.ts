@@ -1,4 +1,5 @@
 import { digitsOf, messageReasons, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { readable } from '../db/unreadable.js';
 import type { Message } from './message.entity.js';
 
 const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
@@ -13,7 +14,8 @@ export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
 
 /** The one place that decides which fields of a message leave. */
 export function presentMessage(message: Message): MessageResource {
-  const { type: _, ...content } = message.content ?? { type: null };
+  const stored = readable(message.content, null);
+  const { type: _, ...content } = stored ?? { type: null };
   return {
     id: message.id,
     sessionId: message.sessionId,
@@ -24,17 +26,17 @@ export function presentMessage(message: Message): MessageResource {
     status: message.status,
     reason: reasonOf(message),
     chat: { id: message.chatId, type: message.chatType, name: message.chatName },
-    contact: message.contact,
+    contact: readable(message.contact, null),
     from: message.fromId,
     to: message.toId,
     fromNumber: digitsOf(message.fromId),
     toNumber: digitsOf(message.toId),
     text: message.text,
-    content: message.content ? content : null,
+    content: stored ? content : null,
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
     isForwarded: message.isForwarded,
-    mentions: message.mentions,
+    mentions: readable(message.mentions, []),
     quotedMessageId: message.quotedMessageId,
     bulkJobId: null,
     templateId: null,

@@ -7,6 +7,7 @@ import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { readAmong } from '../db/rows.js';
 import { isSystemTrouble } from '../db/trouble.js';
+import { requireReadable } from '../db/unreadable.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
@@ -60,6 +61,7 @@ export function createExporter({
         for (const message of rows) {
           let entry: unknown;
           try {
+            requireReadable(message);
             entry = messages.present(message);
           } catch (error) {
             unreadable(message.id, error);

@@ -1,6 +1,7 @@
 import { open } from 'node:fs/promises';
 import { AppError } from '@chasqui/shared';
 import { handled } from '@chasqui/shared/express';
+import { readable } from '../db/unreadable.js';
 import type { Mount } from '../http/server.js';
 import { sendFile } from '../lib/send-file.js';
 import * as contract from './contract.js';
@@ -11,7 +12,7 @@ const present = (request: PrivacyRequest) => ({
   id: request.id,
   contact: request.contact,
   status: request.status,
-  counts: request.counts,
+  counts: readable(request.counts, {}),
   createdAt: request.createdAt.toISOString(),
   finishedAt: request.finishedAt?.toISOString() ?? null,
 });

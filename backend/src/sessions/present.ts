@@ -1,5 +1,13 @@
-import { allows, sessionReasons, type SessionReason, type SessionResource, type SessionStatusResource } from '@chasqui/shared';
+import {
+  allows,
+  sessionReasons,
+  type SessionReason,
+  type SessionResource,
+  type SessionSettings,
+  type SessionStatusResource,
+} from '@chasqui/shared';
 import QRCode from 'qrcode';
+import { readable } from '../db/unreadable.js';
 import type { Caller } from '../http/context.js';
 import type { Session } from './session.entity.js';
 
@@ -55,23 +63,36 @@ function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session,
 const isUnheard = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
   !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
 
+/** Shown of a session whose stored settings are damaged. Nothing runs under them: what needs the settings fails until they are saved again. */
+const noSettings: SessionSettings = {
+  autoReconnect: false,
+  autoRead: false,
+  storeMedia: false,
+  countryCode: null,
+  queueIfOffline: false,
+  maxQueueAgeHours: 24,
+  pacing: { perMinute: 0, chatGapMs: 0, jitterMs: 0, typing: false },
+};
+const settingsUnreadable = 'The stored settings of this session cannot be read. Save its settings again.';
+
 /** `now` is the backend's clock, by which leases are written. */
 export function presentSession(session: Session, now: Date): SessionResource {
+  const settings = readable(session.settings, null);
   return {
     id: session.id,
     ...base(session, isUnheard(session, now.getTime())),
     isDefault: session.isDefault,
     deviceName: session.deviceName,
     workerId: session.workerId,
-    settings: { dailyLimit: null, ...session.settings },
-    metadata: session.metadata,
+    settings: { dailyLimit: null, ...(settings ?? noSettings) },
+    metadata: readable(session.metadata, {}),
     counters: { sent: session.sentCount, received: session.receivedCount, failed: session.failedCount },
     reconnectAttempts: session.reconnectAttempts,
     connectedAt: iso(session.connectedAt),
     disconnectedAt: iso(session.disconnectedAt),
     uptimePercent: uptimePercent(session, now.getTime()),
     errorCount: session.errorCount,
-    lastError: session.lastError,
+    lastError: settings ? session.lastError : settingsUnreadable,
     createdAt: session.createdAt.toISOString(),
     updatedAt: session.updatedAt.toISOString(),
   };

@@ -4,6 +4,7 @@ import { Account } from '../accounts/account.entity.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
+import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Caller } from '../http/context.js';
@@ -198,7 +199,7 @@ export function createSessions({
               name,
               liveName: name,
               isDefault: changes.isDefault ?? row.isDefault,
-              settings: merge(row.settings, changes.settings),
+              settings: changes.settings ? merge(readable(row.settings, defaults.settings), changes.settings) : row.settings,
               metadata: changes.metadata ?? row.metadata,
               updatedAt: clock.now(),
             },

@@ -1,5 +1,6 @@
 import { AppError, newId, pageMeta, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
+import { readable } from '../db/unreadable.js';
 import { cursorText } from '../events/events.js';
 import type { EventLog } from '../events/log.js';
 import type { Caller } from '../http/context.js';
@@ -42,13 +43,13 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     sessionId: webhook.sessionId,
     url: webhook.url,
     description: webhook.description,
-    events: webhook.events,
+    events: readable(webhook.events, []),
     headers: await webhooks.headerNames(webhook.id),
     isActive: webhook.isActive,
     includeContent: webhook.includeContent,
-    filter: webhook.filter,
-    transform: webhook.transform,
-    retry: webhook.retry,
+    filter: readable(webhook.filter, null),
+    transform: readable(webhook.transform, null),
+    retry: readable(webhook.retry, null),
     health: {
       state: healthOf(webhook),
       failures: webhook.failures,
@@ -219,6 +220,6 @@ const presentAttempt = (attempt: WebhookAttempt) => ({
   durationMs: attempt.durationMs,
   statusCode: attempt.statusCode,
   error: attempt.error,
-  request: { headers: attempt.requestHeaders, body: attempt.requestBody },
+  request: { headers: readable(attempt.requestHeaders, {}), body: attempt.requestBody },
   response: attempt.response,
 });

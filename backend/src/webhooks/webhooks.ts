@@ -112,20 +112,24 @@ export function createWebhooks({
     return readable;
   }
 
-  /** Whether an endpoint wants an event. A filter that cannot be applied is reported, and matches nothing. */
-  function wants(event: EventRow, webhook: Webhook): boolean {
-    try {
-      return matches(event, webhook);
-    } catch (error) {
-      report({ kind: 'webhook', subject: webhook.id, accountId: webhook.accountId, ...describeError(error) });
-      return false;
-    }
-  }
-
   const forget = (accountId: string): void => {
     changes += 1;
     known.delete(accountId);
   };
+
+  /**
+   * Whether an event is for an endpoint. One whose row is damaged gets nothing: it must not undo the commit of the event, and with it every
+   * accept and every arrival of the account.
+   */
+  function wants(event: EventRow, webhook: Webhook): boolean {
+    try {
+      return matches(event, webhook);
+    } catch (error) {
+      const { id: subject, accountId, sessionId } = webhook;
+      report({ kind: 'webhook', subject, accountId, sessionId, ...describeError(error) });
+      return false;
+    }
+  }
 
   /** Written in the commit of the events: what matches now is delivered, whatever dies afterwards. */
   async function deliver(tx: Transaction, list: readonly EventRow[]): Promise<void> {
@@ -302,7 +306,12 @@ export function createWebhooks({
     /** Names of the headers that are sent along. */
     async headerNames(id: string): Promise<string[]> {
       const { headers } = await this.whole(id);
-      return headers ? Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object) : [];
+      if (headers === null) return [];
+      try {
+        return Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object);
+      } catch {
+        return []; // No key opens them: the endpoint is shown without them, and its deliveries fail with the reason.
+      }
     },
     /** Both depend on each other: who sends is told of new deliveries, events are told of what is switched off. */
     connect(parts: { wake: (webhookId: string) => void; events: Events }): void {

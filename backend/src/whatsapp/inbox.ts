@@ -10,7 +10,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../db/database.js';
 import { deleteBefore, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemTrouble, isWaitedFor } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { ReportFailure } from '../failures/failures.js';
@@ -35,9 +35,32 @@ interface Desk {
   known: Set<string>;
   sessions: Map<string, Session>;
   positions: Map<string, { epoch: number; sequence: number }>;
+  /** An event that is refused without being handled, and one that waits with all that follows in its session. */
+  plan: Plan;
   /** Pictures of codes to scan, by event. They are ready: nothing inside the transaction waits for the drawing. */
   drawn: Map<string, Promise<string>>;
 }
+
+/**
+ * A transaction holds the lock of the event log, which every accept of every backend waits for. After so long it commits what it has; the worker
+ * sends the rest again at once.
+ */
+const maxTransactionMs = 1_000;
+
+interface Plan {
+  refuse?: string;
+  wait?: string;
+}
+
+/** An event during which the database failed. Usually the database is the cause; when only this event fails, again and again, it is the event. */
+interface Suspect {
+  times: number;
+  /** On the monotonic clock. */
+  since: number;
+}
+const suspectTimes = 3;
+const suspectMs = 30_000;
+const maxSuspects = 1_000;
 
 export type Inbox = ReturnType<typeof createInbox>;
 
@@ -53,10 +76,12 @@ const keptMs = 14 * 86_400_000;
  * | --- | --- |
  * | the process dies before the commit | nothing was taken; the worker sends the batch again |
  * | it dies after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
+ * | the batch takes longer than a second | what was handled is committed and acknowledged; the worker sends the rest |
  * | a sequence is higher than the next one | a gap: what follows of this session waits and is asked for again; other sessions go on |
  * | the gap stays, because the worker has nothing left to fill it | it is logged and left behind: what there is, is taken |
  * | a sequence is lower, under a new id | the worker lost its outlet and began anew: taken |
  * | an old epoch | refused, counts as taken, writes nothing |
+ * | the database fails during one event, and not without it | the other sessions go on; after 3 times and 30 seconds the event is refused |
  * | one event cannot be stored | undone alone behind its savepoint, refused, and recorded in `failures`; the worker keeps it aside |
  */
 export function createInbox({
@@ -80,6 +105,7 @@ export function createInbox({
 }) {
   /** How often each gap was asked for. In memory: after a restart it is asked for anew. */
   const asked = new Map<string, number>();
+  const suspects = new Map<string, Suspect>();
 
   /** One small function for each kind of event. */
   const handlers: {
@@ -110,7 +136,13 @@ export function createInbox({
     'call.received': (tx, session, data) => events.append(tx, { ...of(session), type: 'call.received', data }),
   };
 
-  async function open(tx: Transaction, workerId: string, batch: readonly OutletEvent[], drawn: Desk['drawn']): Promise<Desk> {
+  async function open(
+    tx: Transaction,
+    workerId: string,
+    batch: readonly OutletEvent[],
+    drawn: Desk['drawn'],
+    plan: Plan,
+  ): Promise<Desk> {
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
     const ids = batch.map(({ id }) => id);
     // Closes: two backends are given one batch. The second waits here for the first, and then reads what that one has stored.
@@ -122,6 +154,7 @@ export function createInbox({
     );
     return {
       workerId,
+      plan,
       drawn,
       known: new Set(seen.map((row) => row.id)),
       sessions: new Map(sessions.map((row) => [row.id, row])),
@@ -178,10 +211,21 @@ export function createInbox({
 
   /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
   async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
+    if (desk.plan.refuse === event.id) {
+      log.error('An event of a worker was set aside: the database failed each time during it and worked without it.', {
+        eventId: event.id,
+        type: event.type,
+        sessionId: event.sessionId,
+      });
+      return 'INTERNAL_ERROR';
+    }
     try {
       return await behindSavepoint(tx, 'event', (own) => handle(own, desk, desk.sessions.get(event.sessionId)!, event));
     } catch (error) {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemTrouble(error)) {
+        suspect(event, error);
+        throw error;
+      }
       log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
         eventId: event.id,
         type: event.type,
@@ -220,47 +264,77 @@ export function createInbox({
     }
   }
 
+  /** Notes that the database failed during this event. A lock or a full disk is not the event's doing, however often it is met. */
+  function suspect({ id }: OutletEvent, error: unknown): void {
+    if (isWaitedFor(error)) return;
+    const known = suspects.get(id);
+    if (!known && suspects.size >= maxSuspects) suspects.clear();
+    suspects.set(id, { times: (known?.times ?? 0) + 1, since: known?.since ?? clock.monotonic() });
+  }
+
+  /** Takes in a batch in one transaction. Throws when the database fails; nothing is written then. */
+  async function takeIn(workerId: string, batch: readonly OutletEvent[], drawn: Desk['drawn'], plan: Plan): Promise<Intake> {
+    const intake = await database.write.run(async (tx) => {
+      const desk = await open(tx, workerId, batch.filter(isStorable), drawn, plan);
+      const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
+      const until = clock.monotonic() + maxTransactionMs;
+      const waiting = new Set<string>();
+      const taken: OutletEvent[] = [];
+      const holdBack = ({ sessionId, cursor }: OutletEvent): void => {
+        waiting.add(sessionId);
+        intake.ackCursor = Math.min(intake.ackCursor, cursor - 1);
+      };
+      for (const event of batch) {
+        if (!isStorable(event)) {
+          intake.refused.push({ id: event.id, code: 'VALIDATION_FAILED' });
+          continue;
+        }
+        if (desk.known.has(event.id)) continue;
+        if (taken.length > 0 && clock.monotonic() >= until) {
+          holdBack(event);
+          break;
+        }
+        if (waiting.has(event.sessionId) || plan.wait === event.id) {
+          holdBack(event);
+          continue;
+        }
+        const refusal = refusalOf(desk, event);
+        const fromSequence = refusal ? null : missingBefore(desk, event);
+        if (fromSequence !== null) {
+          intake.resend.push({ sessionId: event.sessionId, fromSequence });
+          holdBack(event);
+          continue;
+        }
+        const code = refusal ?? (await handleAlone(tx, desk, event));
+        if (code) intake.refused.push({ id: event.id, code });
+        if (!refusal) desk.positions.set(event.sessionId, { epoch: event.epoch, sequence: event.sequence });
+        desk.known.add(event.id);
+        taken.push(event);
+      }
+      await close(tx, desk, taken);
+      failPoint('inbox.written');
+      return intake;
+    });
+    failPoint('inbox.committed');
+    reportRefused(batch, intake);
+    return intake;
+  }
+
   return {
     async take(workerId: string, batch: readonly OutletEvent[]): Promise<Intake> {
       const drawn = await drawCodes(batch);
-      const intake = await database.write.run(async (tx) => {
-        const desk = await open(tx, workerId, batch.filter(isStorable), drawn);
-        const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
-        const waiting = new Set<string>();
-        const taken: OutletEvent[] = [];
-        const holdBack = ({ sessionId, cursor }: OutletEvent): void => {
-          waiting.add(sessionId);
-          intake.ackCursor = Math.min(intake.ackCursor, cursor - 1);
-        };
-        for (const event of batch) {
-          if (!isStorable(event)) {
-            intake.refused.push({ id: event.id, code: 'VALIDATION_FAILED' });
-            continue;
-          }
-          if (desk.known.has(event.id)) continue;
-          if (waiting.has(event.sessionId)) {
-            holdBack(event);
-            continue;
-          }
-          const refusal = refusalOf(desk, event);
-          const fromSequence = refusal ? null : missingBefore(desk, event);
-          if (fromSequence !== null) {
-            intake.resend.push({ sessionId: event.sessionId, fromSequence });
-            holdBack(event);
-            continue;
-          }
-          const code = refusal ?? (await handleAlone(tx, desk, event));
-          if (code) intake.refused.push({ id: event.id, code });
-          if (!refusal) desk.positions.set(event.sessionId, { epoch: event.epoch, sequence: event.sequence });
-          desk.known.add(event.id);
-          taken.push(event);
-        }
-        await close(tx, desk, taken);
-        failPoint('inbox.written');
-        return intake;
+      const id = suspects.size > 0 ? batch.find((event) => suspects.has(event.id))?.id : undefined;
+      if (id === undefined) return takeIn(workerId, batch, drawn, {});
+      const { times, since } = suspects.get(id)!;
+      // The other sessions first: that this succeeds also shows that the database works.
+      await takeIn(workerId, batch, drawn, { wait: id });
+      const isGuilty = times >= suspectTimes && clock.monotonic() - since >= suspectMs;
+      // Here it may fail once more; the worker then sends the batch again, after its backoff.
+      const intake = await takeIn(workerId, batch, drawn, {}).catch((error: unknown) => {
+        if (!isGuilty || !isSystemTrouble(error) || isWaitedFor(error)) throw error;
+        return takeIn(workerId, batch, drawn, { refuse: id });
       });
-      failPoint('inbox.committed');
-      reportRefused(batch, intake);
+      suspects.delete(id);
       return intake;
     },
     /** Forgets ids that no worker will send again. */

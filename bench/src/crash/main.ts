@@ -8,6 +8,7 @@ import { type Case, casesOf, ordinary, special, victims, type Victim } from './p
 import { openRig, type DatabaseKind, type Rig } from './rig.js';
 import { play } from './scenario.js';
 import { killOneOfTwo } from './two-backends.js';
+import { endChildrenWithUs } from '../stack.js';
 import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
 /**
@@ -126,11 +127,13 @@ async function specials(
 async function twoBackends(points: readonly FailPoint[], seeds: readonly number[], outcome: Outcome): Promise<void> {
   for (const seed of seeds) {
     const id = `postgres ${seed}-one_of_two_backends`;
-    const { verdict, notHit } = await killOneOfTwo(points, seed).catch((error: Error) => ({
+    const { verdict, notHit } = await killOneOfTwo(points, seed, say).catch((error: Error) => ({
       verdict: { ...nothing(), stuck: [error.message] },
       notHit: [] as FailPoint[],
     }));
-    say(`${isClean(verdict) ? 'ok  ' : 'FAIL'} ${id}${notHit.length > 0 ? `, not passed: ${notHit.join(', ')}` : ''}`);
+    // A kill that never came has shown nothing.
+    outcome.notHit.push(...notHit.map((point) => `${id}: ${point}`));
+    say(`${isClean(verdict) ? (notHit.length > 0 ? 'MISS' : 'ok  ') : 'FAIL'} ${id}`);
     note(id, verdict, outcome);
     outcome.runs += 1;
   }
@@ -151,6 +154,7 @@ async function wantedDatabases(): Promise<DatabaseKind[]> {
 }
 
 async function main(): Promise<number> {
+  endChildrenWithUs();
   const started = performance.now();
   const mutant = values.mutant ? mutants[list(values.mutant, Object.keys(mutants) as MutantName[])[0]!] : null;
   const wanted: FailPoint[] = mutant ? [...mutant.points] : list(values.points, [...ordinary, ...special]);
@@ -165,7 +169,11 @@ async function main(): Promise<number> {
     const plans = values.short ? inTurn(all) : all;
     if (plans.length > 0) await matrix(database, plans, outcome, more);
     if (database === 'postgres' && points.length > 0 && !mutant)
-      await twoBackends(points, values.short ? seeds.slice(0, 1) : seeds, outcome);
+      await twoBackends(
+        values.short ? points.filter((_, index) => index % 3 === 0) : points,
+        values.short ? seeds.slice(0, 1) : seeds,
+        outcome,
+      );
     const others = wanted.filter((point) => special.includes(point));
     if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome);
   }

@@ -169,6 +169,9 @@ export async function openFleet(
   }
 }
 
+/** How long a step of linking a phone may take. A browser that starts on a loaded machine takes minutes; nothing is measured here. */
+const linkWithinMs = 240_000;
+
 /** Links one phone to a new session. */
 export async function linkPhone(fleet: Fleet, name: string, phone: string): Promise<void> {
   const { client } = fleet.simulator;
@@ -178,15 +181,15 @@ export async function linkPhone(fleet: Fleet, name: string, phone: string): Prom
     const answer = await fleet.api('POST', path, body).catch(() => null);
     return answer !== null && (answer.status < 300 || answer.body.error?.code === 'ALREADY_EXISTS');
   };
-  await eventually(`${name} to be made`, done('/sessions', { name }), 60_000);
-  await eventually(`${name} to be started`, done(`/sessions/${name}/connect`, {}), 120_000);
+  await eventually(`${name} to be made`, done('/sessions', { name }), linkWithinMs);
+  await eventually(`${name} to be started`, done(`/sessions/${name}/connect`, {}), linkWithinMs);
   const qr = await eventually(
     'a code',
     async () => (await fleet.api<{ qrText: string | null }>('GET', `/sessions/${name}/qr`).catch(() => null))?.body.data?.qrText,
-    60_000,
+    linkWithinMs,
   );
   await client.scan({ qr, phone });
-  await eventually(`${name} to be connected`, () => isConnected(fleet, name), 60_000);
+  await eventually(`${name} to be connected`, () => isConnected(fleet, name), linkWithinMs);
 }
 
 export async function isConnected(fleet: Fleet, name: string): Promise<boolean> {
