@@ -67,7 +67,8 @@ function createCompressionFilter(): (req: Request, res: Response) => boolean {
     if (String(res.getHeader('content-type')).includes('event-stream') || !compression.filter(req, res)) return false;
     if (running >= maxCompressions) return false;
     running += 1;
-    res.once('close', () => (running -= 1));
+    // A download has ten listeners already.
+    res.setMaxListeners(20).once('close', () => (running -= 1));
     return true;
   };
 }
