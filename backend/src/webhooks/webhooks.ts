@@ -402,8 +402,8 @@ export function createWebhooks({
     async remove(caller: Caller, webhook: Webhook): Promise<void> {
       await change(caller, webhook, 'webhook.delete', async (tx) => {
         await updateRows(tx, Webhook, { id: webhook.id }, { deletedAt: clock.now(), isActive: false });
-          await moveDeliveries(tx, webhook.id, ['pending', 'held'], { status: 'cancelled', finishedAt: clock.now() });
-          tx.afterCommit(() => wake(webhook.id));
+        await moveDeliveries(tx, webhook.id, ['pending', 'held'], { status: 'cancelled', finishedAt: clock.now() });
+        tx.afterCommit(() => wake(webhook.id));
       });
     },
     /** The old secret signs as well for so many hours. */
