@@ -32,7 +32,7 @@ export function createGate({
   leaseMs,
 }: GateDeps): WorkerGate &
   WayOut & { run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> } {
-  const urlOf = (session: Session): Promise<string> => {
+  const urlOf = async (session: Session): Promise<string> => {
     if (session.workerId === null) throw new AppError('WORKER_UNAVAILABLE');
     return placement.urlOf(session.workerId);
   };

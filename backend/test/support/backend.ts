@@ -61,7 +61,8 @@ export const hasRedis = (): Promise<boolean> => answers(6379);
 
 let made = 0;
 export async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
-  const name = `chq_test_${process.pid}_${(made += 1)}`;
+  // Random, because a run that was killed leaves its databases behind, and process numbers come again.
+  const name = `chq_test_${process.pid}_${(made += 1)}_${randomBytes(4).toString('hex')}`;
   const run = async (sql: string): Promise<void> => {
     const client = new Client({ connectionString: `${postgres}/postgres` });
     await client.connect();

@@ -151,9 +151,19 @@ export function createSession(id: string, deps: SessionDeps): Session {
   let waitingOrders = 0;
   let cancelTimer = (): void => undefined;
 
+  /** The state of each compatibility patch. A page that cannot say it has none: every session of the worker is read together. */
+  function compatReports(): ObservedSession['compat'] {
+    try {
+      return current?.session?.compat() ?? [];
+    } catch (error) {
+      deps.problems.note('TASK_FAILED', { sessionId: id, detail: 'compatibility reports', error });
+      return [];
+    }
+  }
+
   function tell(): void {
     const { phoneNumber = null, lid = null, pushName = null, platform = null, whatsappWebVersion = null } = identity ?? {};
-    const compat = current?.session?.compat() ?? [];
+    const compat = compatReports();
     deps.emit({
       event: 'session.observed',
       payload: {
@@ -609,7 +619,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       qrText: qr?.text ?? null,
       qrExpiresAt: qr?.expiresAt.toISOString() ?? null,
       lastRoundTripAt: current?.health?.lastRoundTripAt()?.toISOString() ?? null,
-      compat: current?.session?.compat() ?? [],
+      compat: compatReports(),
       metrics: { ...(current?.health?.metrics() ?? emptyMetrics), queueDepth: lane.depth() },
     }),
   };
