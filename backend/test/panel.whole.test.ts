@@ -121,7 +121,9 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
       expect(
         ((await admin.get(`/admin/api/resources/messages/actions/list?${query}`)).json()['meta'] as { total: number }).total,
       ).toBe(1);
-    expect(await data('/admin/live/events?type=message.queued')).toHaveLength(1);
+    // Without a worker the message goes back into the queue, with another event, as often as it is tried.
+    const queued = (await data('/admin/live/events?type=message.queued')) as unknown as { messageId: string }[];
+    expect([...new Set(queued.map(({ messageId }) => messageId))]).toEqual([id]);
     const chart = (await data('/admin/live/chart')) as unknown as { buckets: unknown[] };
     expect(chart.buckets).toHaveLength(24);
     // Figures are shared for a second; those that somebody read before the session was made may still stand.
