@@ -232,6 +232,27 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     expect(leftOf(sessionId).slice(2)).toEqual([ids[0], ids[2]]);
   });
 
+  test('a claim of a session whose settings cannot be read is not called again, and is taken over once they can', async () => {
+    const sessionId = await makeSession(database, accountId);
+    const [id] = await queue(database, sessionId, [0]);
+    const { settings } = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
+    const setSettings = (text: string) => update('UPDATE sessions SET settings = ? WHERE id = ?', [text, sessionId]);
+    await setSettings('{');
+    // So recent that the pace, which reads the settings, is not asked.
+    await update(
+      `UPDATE messages SET status = 'sending', "leaseOwner" = 'dead', "leaseExpiresAt" = ?, epoch = 1, attempts = 1 WHERE id = ?`,
+      [Date.now() + 80_000, id],
+    );
+    const reports: string[] = [];
+    const presence = presenceOf('survivor', (owners) => owners.filter((one) => one === 'dead'));
+    start({ presence, report: ({ subject }) => void reports.push(subject) });
+    await eventually('two attempts', () => Promise.resolve(reports.filter((one) => one === id).length >= 2));
+    expect([leftOf(sessionId), await statusesBy(sessionId)]).toEqual([[], { [id!]: 'sending' }]);
+    await setSettings(JSON.stringify(settings));
+    await allAre(sessionId, 'sent');
+    expect(leftOf(sessionId)).toEqual([id]);
+  });
+
   test('fifty uncertain messages whose lookup fails, and rows that cannot be read, keep no other from being looked up or ended', async () => {
     const past = Date.now() - 60_000;
     const sessionId = await makeSession(database, accountId, {}, { connectedAt: new Date(past) });

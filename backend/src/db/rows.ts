@@ -13,6 +13,7 @@ import { asStored, select } from './sql.js';
 import { runStatement } from './statement.js';
 import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
+import { requireReadable } from './unreadable.js';
 
 export { codeOf, isConflict } from './trouble.js';
 
@@ -159,7 +160,7 @@ export async function readRowsApart<T extends ObjectLiteral>(
   const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, asStored(source, parameters));
   return (rows as Record<string, unknown>[]).flatMap((raw) => {
     try {
-      return [hydrate<T>(metadata, columns, raw)];
+      return [requireReadable(hydrate<T>(metadata, columns, raw))];
     } catch (error) {
       broken(raw, error);
       return [];

@@ -52,7 +52,8 @@ export function parseColumn(stored: string): unknown {
   return unreadable(stored);
 }
 
-/** Throws when a column of the row could not be read. For what must be whole, such as an export. */
-export function requireReadable(row: object): void {
+/** The row. Throws when a column of it could not be read. For what must be whole, such as an export or what is about to be sent. */
+export function requireReadable<T extends object>(row: T): T {
   if (Object.values(row).some((value) => storedTextOf(value) !== undefined)) fail();
+  return row;
 }

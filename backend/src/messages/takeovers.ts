@@ -5,6 +5,7 @@ import { holdRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { requireReadable } from '../db/unreadable.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -150,6 +151,8 @@ export function createTakeovers(parts: {
     await holdRows(tx, Session, [sessionId]);
     const [message] = await readRows(tx.manager, Message, 'id = ?', [id]);
     if (message?.status !== 'sending' || message.leaseOwner !== from) return null;
+    // Nothing is called, and nothing decided, for a message that cannot be read: its claim waits until it can.
+    requireReadable(message);
     const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
     const where = { leaseOwner: from ?? IsNull() };
     // Without a connection, or with another worker, nobody can answer for the first call; the doubt waits for the session.
@@ -157,6 +160,8 @@ export function createTakeovers(parts: {
       await doubts.raise(tx, message, 'CRASHED_DURING_SEND', where);
       return null;
     }
+    // The outcome of the call could not be written without them.
+    requireReadable({ settings: session.settings });
     // The call may be what hands the message over: it counts, unless its claim was counted within this window.
     const claimedAgoMs = clock.now().getTime() + leaseMs - (message.leaseExpiresAt?.getTime() ?? 0);
     const isCounted = askAgainAt.has(id) || (claimedAgoMs >= 0 && claimedAgoMs < countedForMs);
