@@ -48,14 +48,13 @@ const stopGraceMs = 2_000;
 export function createWebhookDispatcher(
   parts: Omit<LaneParts, 'isStopped' | 'signal' | 'wakeLater' | 'monotonic'> & {
     presence: Presence;
-    monotonic?: () => number;
     /** Writes the event that an endpoint is behind, or that it has caught up. */
     tellBacklog?: (webhookId: string, isBehind: boolean, backlog: Backlog) => Promise<void>;
     options: WebhookOptions;
   },
 ): WebhookDispatcher {
   const { deliveries, presence, post, clock, log, options, tellBacklog } = parts;
-  const monotonic = parts.monotonic ?? (() => performance.now());
+  const monotonic = (): number => clock.monotonic();
   const lanes = new Map<string, Lane>();
   const running = new Map<string, Promise<void>>();
   const memories = new Map<string, EndpointMemory>();

@@ -170,12 +170,14 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   }
   let flushing: Promise<void> = Promise.resolve();
   function flush(): Promise<void> {
-    flushing = flushing.then(async () => {
+    const flushed = flushing.then(async () => {
       if (outlet.length === 0 || !backendUrl) return;
       const { ackCursor } = await post(outlet.slice(0, 500));
       while (outlet.length > 0 && outlet[0]!.cursor <= ackCursor) outlet.shift();
     });
-    return flushing;
+    // One that failed is told to its caller alone: what it did not deliver goes with the next one.
+    flushing = flushed.catch(() => undefined);
+    return flushed;
   }
   const internal = async (path: string, body: unknown): Promise<Record<string, unknown>> => {
     const answer = await fetch(`${backendUrl}/internal/${path}`, {
