@@ -17,7 +17,7 @@ import { killInDeletion, killInErasure, killInMigration } from './special.js';
  *
  *   --seeds 10          how many (default 1)   --from 1   the first of them
  *   --databases sqlite,postgres   --points a,b   --victims backend,worker,chromium
- *   --short             every point with one victim, in turn, instead of all three
+ *   --short             every point with one victim, in turn, instead of all three, and without the kill of one of two backends
  *   --mutant reservation|outlet   a run with a defence taken out; it must find fault
  *   --report file       what was found, line by line
  */
@@ -168,12 +168,9 @@ async function main(): Promise<number> {
     const all = seeds.flatMap((seed) => casesOf(seed, points, whom));
     const plans = values.short ? inTurn(all) : all;
     if (plans.length > 0) await matrix(database, plans, outcome, more);
-    if (database === 'postgres' && points.length > 0 && !mutant)
-      await twoBackends(
-        values.short ? points.filter((_, index) => index % 3 === 0) : points,
-        values.short ? seeds.slice(0, 1) : seeds,
-        outcome,
-      );
+    // Not in the short form: it has not been seen to end within a bounded time on a busy machine.
+    if (database === 'postgres' && points.length > 0 && !mutant && !values.short)
+      await twoBackends(points, seeds, outcome);
     const others = wanted.filter((point) => special.includes(point));
     if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome);
   }
