@@ -169,8 +169,7 @@ async function main(): Promise<number> {
     const plans = values.short ? inTurn(all) : all;
     if (plans.length > 0) await matrix(database, plans, outcome, more);
     // Not in the short form: it has not been seen to end within a bounded time on a busy machine.
-    if (database === 'postgres' && points.length > 0 && !mutant && !values.short)
-      await twoBackends(points, seeds, outcome);
+    if (database === 'postgres' && points.length > 0 && !mutant && !values.short) await twoBackends(points, seeds, outcome);
     const others = wanted.filter((point) => special.includes(point));
     if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome);
   }
