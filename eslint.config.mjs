@@ -46,6 +46,11 @@ const everywhere = {
       selector: 'CallExpression[callee.name=/^set(Timeout|Interval|Immediate)$/] > :function[async=true]',
       message: 'Call a function that catches and logs, with void.',
     },
+    {
+      // Node 20's compiled version answers false for letters from U+0080 to U+00FF.
+      selector: "MemberExpression[object.name='URL'][property.name='canParse']",
+      message: 'Use parseUrl of shared.',
+    },
   ],
 };
 

@@ -14,4 +14,5 @@ export * from './route.js';
 export * from './setting-names.js';
 export * from './settings.js';
 export * from './states.js';
+export * from './url.js';
 export * from './worker-api.js';

@@ -1,5 +1,6 @@
 import { getCountries, getCountryCallingCode } from 'libphonenumber-js';
 import { z } from 'zod';
+import { parseUrl } from './url.js';
 
 /**
  * The kinds of values that settings have. Each parser returns the spelling that the programs compare with, or reports a value that would be accepted
@@ -63,11 +64,12 @@ export const one = (canonical: Canonical, message: string) =>
     return z.NEVER;
   });
 
-const parseUrl = (text: string): URL | null => (!/[\s*\\]/.test(text) && URL.canParse(text) ? new URL(text) : null);
+/** An address as operators write it: blanks, wildcards and backslashes would be dropped or turned into something else. */
+const plainUrl = (text: string): URL | null => (/[\s\p{Cc}*\\]/u.test(text) ? null : parseUrl(text));
 
 /** Nothing but scheme, host, port and, if allowed, a path: everything else would be dropped silently. */
 function httpUrl(text: string, allowPath: boolean): string | null {
-  const url = parseUrl(text);
+  const url = plainUrl(text);
   if (!url || !/^https?:\/\//i.test(text) || !/^https?:$/.test(url.protocol) || !isHost(url.hostname)) return null;
   if (url.username || url.password || url.search || url.hash || /[?#]/.test(text)) return null;
   if (url.pathname !== '/' && !allowPath) return null;
@@ -80,8 +82,11 @@ export const serviceUrl: Canonical = (text) => httpUrl(text, true);
 export const origin: Canonical = (text) => httpUrl(text, false);
 
 const isIp = (text: string): boolean => z.ipv4().safeParse(text).success || z.ipv6().safeParse(text).success;
-const hostName = /^(?!.*\.\d+$)(?!\d+$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i;
-const isHost = (text: string): boolean => isIp(text.replace(/^\[(.*)\]$/, '$1')) || (text.length <= 253 && hostName.test(text));
+const hostName = /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*\.?$/i;
+/** A name whose last label is a number, `0x10` included, is read as an IPv4 address: https://url.spec.whatwg.org/#ends-in-a-number-checker */
+const endsInNumber = (name: string): boolean => /^(\d+|0x[0-9a-f]*)$/i.test(name.replace(/\.$/, '').split('.').at(-1) ?? '');
+const isHostName = (text: string): boolean => text.length <= 253 && hostName.test(text) && !endsInNumber(text);
+const isHost = (text: string): boolean => isIp(text.replace(/^\[(.*)\]$/, '$1')) || isHostName(text);
 export const host: Canonical = (text) => (isIp(text) || isHost(text) ? text.replace(/^\[(.*)\]$/, '$1') : null);
 export const network: Canonical = (text) =>
   isIp(text) || z.cidrv4().safeParse(text).success || z.cidrv6().safeParse(text).success ? text : null;
@@ -119,7 +124,7 @@ export const fileType: Canonical = (text) => {
 };
 
 export const databaseUrl = z.string().superRefine((value, context) => {
-  const url = parseUrl(value);
+  const url = plainUrl(value);
   if (!url || !/^postgres(ql)?:$/.test(url.protocol) || !/^postgres(ql)?:\/\//i.test(value))
     context.addIssue({
       code: 'custom',
@@ -128,7 +133,7 @@ export const databaseUrl = z.string().superRefine((value, context) => {
     });
 });
 export const redisUrl = z.string().superRefine((value, context) => {
-  const url = parseUrl(value);
+  const url = plainUrl(value);
   if (!url || !/^rediss?:$/.test(url.protocol) || !isHost(url.hostname))
     context.addIssue({ code: 'custom', message: 'must be redis://host:6379 or rediss://host:6379' });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { readSettings, settings, SettingsError, type Setting, type Settings } from '../src/index.js';
+import { parseUrl, readSettings, settings, SettingsError, type Setting, type Settings } from '../src/index.js';
 
 /**
  * A value is used, or it stops the start with a sentence that names its setting: none is accepted and then has no effect. `effects` says for
@@ -39,7 +39,7 @@ const isNetwork = (entry: string): boolean => {
   const most = address.includes(':') ? 128 : 32;
   return (
     rest.length === 0 &&
-    URL.canParse(`http://${most === 128 ? `[${address}]` : address}`) &&
+    parseUrl(`http://${most === 128 ? `[${address}]` : address}`) !== null &&
     Number(bits) <= most &&
     /^\d+$/.test(bits)
   );
@@ -60,8 +60,8 @@ const effects: { [N in Name]: Effect<N> } = {
       ? number(value, text)
       : everyEntry((entry) => isNetwork(entry) || (!/^-?\d+$/.test(entry) && host(entry, entry)))(value, text),
   DATA_DIR: verbatim,
-  DATABASE_URL: (value) => /^postgres(ql)?:\/\//i.test(value) && URL.canParse(value),
-  REDIS_URL: (value) => /^rediss?:\/\/./i.test(value) && URL.canParse(value),
+  DATABASE_URL: (value) => /^postgres(ql)?:\/\//i.test(value) && parseUrl(value) !== null,
+  REDIS_URL: (value) => /^rediss?:\/\/./i.test(value) && parseUrl(value) !== null,
   MAX_FILE_SIZE: number,
   MAX_INBOUND_FILE_SIZE: number,
   ALLOWED_FILE_TYPES: everyEntry((entry) => /^[^\s/]+\/[^\s/]+$/.test(entry) && entry === entry.toLowerCase()),
@@ -191,6 +191,8 @@ const piece = fc.constantFrom(
     '/33',
     '300.1.1.1',
     '127.1',
+    'a.0x7f',
+    '0x7f000001',
     '999999',
   ],
   ...[
@@ -213,6 +215,9 @@ const text = fc.oneof(
   fc.integer().map(String),
 );
 
+/** What the messages themselves say of addresses is no leak when it was also the wrong value. */
+const fixedTexts = [' postgres://', ' redis://h'];
+
 describe('a value is used or stops the start', () => {
   test.each(Object.keys(settings) as Name[])('%s', (name) => {
     const effect = effects[name] as Effect<Name>;
@@ -226,13 +231,14 @@ describe('a value is used or stops the start', () => {
           if (!(error instanceof SettingsError)) throw error;
           expect(error.problems.map((problem) => problem.name)).toEqual([name]);
           expect(error.problems[0]!.message).toMatch(/\w{3}/);
-          if ((settings[name] as Setting).secret && value.trim().length > 4) expect(error.message).not.toContain(value);
+          if ((settings[name] as Setting).secret && value.trim().length > 4 && !fixedTexts.includes(value))
+            expect(error.message).not.toContain(value);
           return;
         }
         if (value.trim() === '') return expect(read[name]).toEqual(readSettings({})[name]);
         expect([name, value, read[name], effect(read[name] as never, value)]).toEqual([name, value, read[name], true]);
       }),
-      { numRuns: 60 },
+      { numRuns: Number(process.env.PROPERTY_RUNS ?? 60) },
     );
   });
 });

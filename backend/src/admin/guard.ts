@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { AppError, newId } from '@chasqui/shared';
+import { AppError, newId, parseUrl } from '@chasqui/shared';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
@@ -108,7 +108,8 @@ function comesFromHere(req: Request, reads: boolean): boolean {
   if (site) return site === 'same-origin' || (reads && site === 'none');
   const origin = req.get('origin');
   if (!origin) return reads;
-  return URL.canParse(origin) && new URL(origin).host === req.get('host');
+  const url = parseUrl(origin);
+  return url !== null && url.host === req.get('host');
 }
 
 /** PostgreSQL has no U+0000 in a text, and AdminJS hands filters and ids from the URL straight to the database. */
