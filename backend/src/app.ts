@@ -36,7 +36,8 @@ import { mountDocuments } from './http/documents.js';
 import { createDrain } from './http/drain.js';
 import { mountHealth } from './http/health.js';
 import { createRequestLimits } from './http/request-limits.js';
-import { createServer } from './http/server.js';
+import { createIdempotentCalls } from './http/idempotent-calls.js';
+import { createServer, presentError } from './http/server.js';
 import { admitTickets, createStanding } from './http/standing.js';
 import { createReseal } from './jobs/reseal.js';
 import { createRetention } from './jobs/retention.js';
@@ -192,7 +193,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   // A database that is away loses these counts, and nothing else.
   stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
   const plans = createPlans({ database, clock });
-  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
+  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN });
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   stopper.add('connections', 'request limits', () => windows.close());
   // Requests are counted by each backend without Redis; failed logins are rare and are shared through the database then.
@@ -371,6 +372,15 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     authenticate,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
+    around: createIdempotentCalls({
+      database,
+      idempotency,
+      sealer,
+      clock,
+      hours: config.IDEMPOTENCY_HOURS,
+      log,
+      presentError,
+    }),
     trustProxy: config.TRUST_PROXY,
     corsOrigins: config.CORS_ORIGINS,
     log,

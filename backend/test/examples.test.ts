@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHmac, randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { transformSync } from 'esbuild';
+import { socket } from '../src/events/contract.js';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { freePort } from '../../bench/src/ports.js';
@@ -269,16 +270,47 @@ describe('the clients', () => {
   );
 });
 
-test.each(['core', 'messages', 'events', 'keys'])('every request of %s.http goes to a route that there is', async (name) => {
+/** Every text that readers copy from: examples in all languages, and the documents. */
+const copied = [
+  ...readdirSync(examples, { recursive: true, encoding: 'utf8' }).map((name) => join(examples, name)),
+  ...['INTEGRATION_GUIDE.md', 'README.md', 'docs/webhooks.md', 'docs/failure.md'].map((name) => join(examples, '..', name)),
+].filter((path) => /\.(http|mjs|ts|py|php|go|sh|md)$/.test(path));
+
+test('every request of an example or a document goes to a route that there is', async () => {
   const core = await startCore({ linked: false });
-  const text = readFileSync(join(examples, `http/${name}.http`), 'utf8');
-  const lines = [...text.matchAll(/^(GET|POST|PUT|PATCH|DELETE) \{\{base\}\}([^\s?]+)/gm)];
-  const fits = (path: string, pattern: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}$`).test(path);
-  const lost = lines.filter(
-    ([, method, path]) => !core.rig.routes.some((route) => route.method.toUpperCase() === method && fits(path!, route.path)),
-  );
+  const routes = [...core.rig.routes, socket];
   await core.close();
-  expect([lines.length > 3, lost.map(([line]) => line)]).toEqual([true, []]);
+  const firstWords = new Set(routes.map(({ path }) => path.split('/')[1]!));
+  const fits = (path: string, pattern: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
+  const lost: string[] = [];
+  let found = 0;
+  for (const file of copied) {
+    const text = readFileSync(file, 'utf8');
+    const named = text.matchAll(/\b(GET|POST|PUT|PATCH|DELETE) (?:\{\{base\}\})?(?:\/api\/v1)?(\/[^\s?`"'|,;)]+)/g);
+    const quoted = text.matchAll(/["'`](?:\$CHASQUI)?(?:\/api\/v1)?(\/[a-z][-a-z]*(?:\/[^\s?"'`]*)?)[?"'`]/g);
+    const calls = [
+      ...[...named].map(([, method, path]) => [method, path!]),
+      ...[...quoted].map(([, path]) => [undefined, path!]),
+    ];
+    for (const [method, path] of calls as [string | undefined, string][]) {
+      const plain = path.replace(/\.$/, '').replace(/\$?\{[^{}]*\}|%s|<[^<>]*>|…/g, 'x');
+      if (!firstWords.has(plain.split('/')[1]!)) {
+        // Paths outside of the API, and those of other programs; a request file has none.
+        if (file.endsWith('.http')) lost.push(`${file}: ${path}`);
+        continue;
+      }
+      found += 1;
+      const isThere = routes.some(
+        (route) =>
+          (method === undefined || route.method.toUpperCase() === method) &&
+          // A path that ends with a slash is put together with an id.
+          fits(plain.endsWith('/') ? `${plain}x` : plain, route.path),
+      );
+      if (!isThere) lost.push(`${file}: ${method ?? ''} ${path}`);
+    }
+  }
+  expect(found).toBeGreaterThan(60);
+  expect(lost).toEqual([]);
 });
 
 const { missing } = these(languages);

@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { readJson, type BodyBudget, type Hold } from './body.js';
 import { AppError, validationError, type FieldError } from './errors.js';
 import { createGuardedServer, createRequestClass, type ServerLimits } from './http-server.js';
+import type { RequestHeader } from './headers.js';
 import { findUnfit } from './input.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
 
@@ -29,8 +30,23 @@ export const handled = Symbol('handled');
 export type Handle<R extends AnyRoute, Context> = (
   input: InputOf<R>,
   context: Context,
-  http: { req: Request; res: Response },
+  http: RouteHttp,
 ) => Promise<OutputOf<R> | Reply<OutputOf<R>> | typeof handled>;
+
+export interface RouteHttp {
+  req: Request;
+  res: Response;
+  /** The value of a header that the route names in its contract. Throws for any other: OpenAPI would not show it. */
+  header: (name: RequestHeader) => string | undefined;
+}
+
+/** A reply as it is sent, before the headers that belong to every reply. */
+export interface Rendered {
+  status: number;
+  headers: Readonly<Record<string, string>>;
+  /** JSON. */
+  body: string;
+}
 
 export interface MountOptions<Context> {
   router: Router;
@@ -42,13 +58,13 @@ export interface MountOptions<Context> {
   readUpload?: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
   /** Bounds the bodies that are held in memory at the same time, and those of one owner among them. */
   bodies?: { budget: BodyBudget; ownerOf: (context: Context) => string };
-  /** Wraps the handler: idempotency, limits. */
+  /** Wraps the handler, whose reply `run` gives as it will be sent; `handled` where the handler has written it itself. */
   around?: (
     route: AnyRoute,
     context: Context,
-    http: { req: Request; res: Response; body: unknown },
-    run: () => Promise<unknown>,
-  ) => Promise<unknown>;
+    http: RouteHttp & { body: unknown },
+    run: () => Promise<Rendered | typeof handled>,
+  ) => Promise<Rendered | typeof handled>;
   /** Refuses input that the databases cannot store: U+0000, and JSON with too many or too deeply nested values. For routes that callers from outside use. */
   refusesUnfit?: boolean;
 }
@@ -113,9 +129,13 @@ export function createMount<Context>(options: MountOptions<Context>) {
       const context = await options.authenticate(route, req, res);
       const body = await whileRunning(req, res, readBody(route, req, res, limit, context));
       const parse = (): InputOf<R> => parseInput(route, req, body, options.refusesUnfit ?? false) as InputOf<R>;
-      const run = async (): Promise<unknown> => handle(parse(), context, { req, res });
-      const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
-      if (result !== handled) send(route, res, result);
+      const http = { req, res, header: headerOf(route, req) };
+      const run = async (): Promise<Rendered | typeof handled> => {
+        const result = await handle(parse(), context, http);
+        return result === handled ? handled : render(route, res, result);
+      };
+      const reply = options.around ? await options.around(route, context, { ...http, body }, run) : await run();
+      if (reply !== handled) answerJson(res, reply);
     };
     const [, first, rest] = /^(\/[^/:]+)(\/.*)?$/.exec(route.path)!;
     const router = routerOf(first!);
@@ -207,10 +227,16 @@ function refuseManyValues(bytes: Buffer): void {
   }
 }
 
-function send(route: AnyRoute, res: Response, result: unknown): void {
+const headerOf =
+  (route: AnyRoute, req: Request) =>
+  (name: RequestHeader): string | undefined => {
+    if (!route.headers.includes(name)) throw new Error(`The route ${route.id} reads the header ${name} without declaring it.`);
+    return req.get(name);
+  };
+
+function render(route: AnyRoute, res: Response, result: unknown): Rendered {
   const { data, extra } = result instanceof Reply ? result : { data: result, extra: {} as Reply<unknown>['extra'] };
-  const { status = route.status[0], meta, warnings, headers } = extra;
-  if (headers) res.set(headers);
+  const { status = route.status[0], meta, warnings, headers = {} } = extra;
   // The reply goes out as its schema says and no wider: what the schema does not name cannot leak.
   const checked = route.reply.parse(data);
   const requestId = res.locals['requestId'] as unknown;
@@ -221,12 +247,12 @@ function send(route: AnyRoute, res: Response, result: unknown): void {
     ...(warnings?.length ? { warnings } : {}),
     requestId,
   };
-  answerJson(res, status, route.envelope ? envelope : checked);
+  return { status, headers, body: JSON.stringify(route.envelope ? envelope : checked) };
 }
 
 /** As `res.json` does, but as a string to the end: head and body then leave in one write, which a reply of this size gains most from. */
-function answerJson(res: Response, status: number, value: unknown): void {
-  const body = JSON.stringify(value);
+function answerJson(res: Response, { status, headers, body }: Rendered): void {
+  res.set(headers);
   res.status(status).setHeader('Content-Type', 'application/json; charset=utf-8');
   res.setHeader('Content-Length', Buffer.byteLength(body));
   res.end(body);

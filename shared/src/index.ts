@@ -2,6 +2,7 @@ export * from './client.js';
 export * from './content.js';
 export * from './errors.js';
 export * from './events.js';
+export * from './headers.js';
 export * from './ids.js';
 export * from './input.js';
 export * from './openapi.js';

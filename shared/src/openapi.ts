@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { errorTable, type ErrorCode } from './errors.js';
+import { requestHeaders } from './headers.js';
 import type { AnyRoute } from './route.js';
 
 type Json = Record<string, unknown>;
@@ -25,6 +26,7 @@ export function openapi(
     security: [{ ApiKey: [] }, { Bearer: [] }, { XApiKey: [] }],
     paths,
     components: {
+      parameters: headerParameters(),
       schemas,
       securitySchemes: {
         ApiKey: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Authorization: ApiKey <key>`' },
@@ -60,7 +62,7 @@ function operationOf(route: AnyRoute, schemas: Json): Json {
     for (const type of route.files) content[type] = { schema: { type: 'string', format: 'binary' } };
     responses[String(status)] = { description: 'Done', content };
   }
-  for (const [status, codes] of byStatus([...route.errors, ...everywhere, ...(route.auth === 'pub' ? [] : authenticated)])) {
+  for (const [status, codes] of byStatus(errorsOf(route))) {
     responses[String(status)] = {
       description: codes.map((code) => `\`${code}\`: ${errorTable[code][1]}`).join('\n\n'),
       content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
@@ -70,12 +72,48 @@ function operationOf(route: AnyRoute, schemas: Json): Json {
     operationId: route.id,
     summary: route.summary,
     tags: [route.id.split('.')[0]],
-    ...(route.permission ? { description: `Permission: \`${route.permission}\`` } : {}),
+    ...descriptionOf(route),
     ...(route.auth === 'pub' ? { security: [] } : {}),
-    parameters: [...parametersOf(route.params, 'path', schemas), ...parametersOf(route.query, 'query', schemas)],
+    parameters: [
+      ...parametersOf(route.params, 'path', schemas),
+      ...parametersOf(route.query, 'query', schemas),
+      ...route.headers.map((name) => ({ $ref: `#/components/parameters/${name}` })),
+    ],
     ...bodyOf(route, schemas),
     responses,
   };
+}
+
+const idempotencyErrors: ErrorCode[] = ['IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
+
+function errorsOf(route: AnyRoute): ErrorCode[] {
+  return [
+    ...route.errors,
+    ...everywhere,
+    ...(route.auth === 'pub' ? [] : authenticated),
+    ...(route.headers.includes('Idempotency-Key') ? idempotencyErrors : []),
+    ...(route.idempotency === 'replayed' ? (['OPERATION_TIMEOUT'] as const) : []),
+  ];
+}
+
+function descriptionOf({ permission, idempotency }: AnyRoute): Json {
+  const lines = [
+    ...(permission ? [`Permission: \`${permission}\``] : []),
+    ...(idempotency !== null && typeof idempotency === 'object'
+      ? [`\`Idempotency-Key\` has no effect here. ${idempotency.without}`]
+      : []),
+  ];
+  return lines.length > 0 ? { description: lines.join('\n\n') } : {};
+}
+
+/** The headers of `requestHeaders` under their names, for routes to refer to. */
+function headerParameters(): Json {
+  return Object.fromEntries(
+    Object.entries(requestHeaders).map(([name, { schema, doc }]) => [
+      name,
+      { name, in: 'header', required: false, description: doc, schema: schemaOf(schema, 'input', {}) },
+    ]),
+  );
 }
 
 function bodyOf(route: AnyRoute, schemas: Json): Json {

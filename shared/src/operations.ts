@@ -131,6 +131,7 @@ export function operationRoute(row: (typeof operations)[OperationId]) {
     permission: row.permission,
     params: row.params.extend({ sessionId: z.string() }),
     query: row.query,
+    ...(row.effect === 'read' ? { idempotency: { without: 'It has no effect.' } } : {}),
     ...(row.body ? { body: row.body } : {}),
     reply: row.output as z.ZodType,
     errors: [...operationErrors, ...row.errors],

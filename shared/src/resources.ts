@@ -148,7 +148,10 @@ export const account = z
     uncertainPolicy: z.enum(['hold', 'retry']),
     storage: z.enum(storageModes),
     plan: z.object({ id: z.string(), name: z.string() }).nullable(),
-    /** Of the account's own and its plan's figures the tighter ones. 0: no limit. */
+    /**
+     * `maxMessagesPerDay`: the tighter of the account's own figure and its plan's. The others: the plan's, where there is one; without a plan
+     * the account's own number of sessions. 0: no limit.
+     */
     limits: z.object({
       maxMessagesPerDay: z.number().int(),
       maxMessagesPerMonth: z.number().int(),
@@ -198,6 +201,8 @@ export const auditEntry = z
     at: time,
     accountId: z.string().nullable(),
     actor: z.object({ type: z.string(), id: z.string().nullable(), name: z.string().nullable() }),
+    /** With what it was done; null: by the system itself, or by staff of another account. */
+    credential: z.enum(['key', 'token', 'panel']).nullable(),
     action: z.string(),
     object: z.object({ type: z.string(), id: z.string().nullable() }),
     changes: z.record(z.string(), z.unknown()),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ErrorCode } from './errors.js';
+import type { RequestHeader } from './headers.js';
 import type { Permission } from './permissions.js';
 
 export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
@@ -9,6 +10,12 @@ export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
  * password login; `stf` and `adm` the same with the role; `svc` the service key between our own processes.
  */
 export type Auth = 'pub' | 'key' | 'acc' | 'pwd' | 'stf' | 'adm' | 'svc';
+
+/**
+ * What `Idempotency-Key` does on a POST. `replayed`: the first reply is stored and given again. `by_route`: the same, and the route itself stores
+ * it, in the commit of its effect. Otherwise the header has no effect, and `without` says why; OpenAPI shows it.
+ */
+export type IdempotencyRule = 'replayed' | 'by_route' | { readonly without: string };
 
 /**
  * One HTTP route. The parser, the handler's types, the OpenAPI document, the typed client and the tests that loop over every
@@ -35,6 +42,10 @@ export interface Route<In = unknown, Out = unknown, Sent = unknown> {
   /** Media types of replies that are not JSON. */
   readonly files: readonly string[];
   readonly errors: readonly ErrorCode[];
+  /** The request headers that the route reads. */
+  readonly headers: readonly RequestHeader[];
+  /** Null: the method is not POST, and may be repeated as it is. */
+  readonly idempotency: IdempotencyRule | null;
   /** Types only, never set. */
   readonly $?: { in: In; out: Out; sent: Sent };
 }
@@ -55,6 +66,10 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   envelope?: boolean;
   files?: readonly string[];
   errors?: readonly ErrorCode[];
+  /** `Idempotency-Key` need not be named: it follows from `idempotency`. */
+  headers?: readonly RequestHeader[];
+  /** Of a POST; `replayed` unless it says otherwise. A POST that needs no credential has no account to keep a reply for. */
+  idempotency?: IdempotencyRule;
 }
 
 const nothing = z.object({});
@@ -66,7 +81,8 @@ export function defineRoute<
   B extends z.ZodType = Nothing,
   O extends z.ZodType = z.ZodUnknown,
 >(spec: RouteSpec<P, Q, B, O>) {
-  const { status = 200, body, consumes, ...rest } = spec;
+  const { status = 200, body, consumes, headers = [], ...rest } = spec;
+  const idempotency = idempotencyOf(spec);
   const route = {
     params: nothing,
     query: nothing,
@@ -77,6 +93,8 @@ export function defineRoute<
     ...rest,
     body: body ?? nothing,
     consumes: consumes ?? (body ? 'json' : 'none'),
+    idempotency,
+    headers: isRepeatable(idempotency) ? [...headers, 'Idempotency-Key'] : headers,
     status: typeof status === 'number' ? ([status] as const) : status,
   };
   // The one cast: the defaults above make the object whole, and the type parameters carry what the schemas parse to.
@@ -85,6 +103,19 @@ export function defineRoute<
     z.output<O>,
     RouteInput<z.input<P>, z.input<Q>, z.input<B>>
   >;
+}
+
+const noAccount = 'The request has no account to keep a reply for.';
+const isRepeatable = (rule: IdempotencyRule | null): boolean => rule === 'replayed' || rule === 'by_route';
+
+function idempotencyOf({
+  method,
+  auth,
+  idempotency,
+}: Pick<RouteSpec<never, never, never, never>, 'method' | 'auth' | 'idempotency'>) {
+  if (method !== 'post') return null;
+  if (auth === 'pub' || auth === 'svc') return { without: noAccount };
+  return idempotency ?? 'replayed';
 }
 
 /** What a caller of the typed client passes. */

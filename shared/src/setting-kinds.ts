@@ -24,6 +24,19 @@ const digits = z.union(
 export const decimal = (min: number, max: number) => digits.pipe(z.number().min(min).max(max));
 export const integer = (min: number, max: number) => digits.pipe(z.number().int().min(min).max(max));
 export const port = integer(1, 65_535);
+const hoursPerUnit = { m: 1 / 60, h: 1, d: 24 } as const;
+/** A time with its unit, such as 90m, 24h or 7d; as hours. */
+export const hours = (min: number, max: number) =>
+  z
+    .union([z.number(), z.string().trim()])
+    .transform((value, context): number => {
+      if (typeof value === 'number') return value;
+      const [, count, unit] = /^(\d+)([mhd])$/.exec(value) ?? [];
+      if (count !== undefined) return Number(count) * hoursPerUnit[unit as keyof typeof hoursPerUnit];
+      context.addIssue({ code: 'custom', message: 'must be a time with its unit, such as 90m, 24h or 7d' });
+      return z.NEVER;
+    })
+    .pipe(z.number().min(min).max(max));
 export const flag = z.union([z.boolean(), z.stringbool()], { error: 'must be true or false' });
 export const optional = z.string().min(1).optional();
 

@@ -9,6 +9,7 @@ import {
   fileType,
   flag,
   host,
+  hours,
   integer,
   listOf,
   network,
@@ -175,7 +176,7 @@ export const settings = {
     flag.default(true),
     'Whether the very first start prints an API key beside the one-time password. false where the output is kept, as in the images: make a key in the panel.',
   ),
-  JWT_EXPIRES_IN_HOURS: setting('Accounts', integer(1, 720).default(24), 'How long a login token is valid, in hours.'),
+  JWT_EXPIRES_IN: setting('Accounts', hours(0.05, 720).default(24), 'How long a login token is valid, such as 90m, 24h or 7d.'),
 
   BROWSER_PATH: setting(
     'Browser',

@@ -164,11 +164,24 @@ test('the OpenAPI document has every route with its parameters, body, replies an
   });
   const operation = (document['paths'] as Record<string, Record<string, Record<string, unknown>>>)['/echo/{name}']!['post']!;
   expect(operation['operationId']).toBe('test.echo');
-  expect((operation['parameters'] as { name: string; in: string }[]).map((parameter) => [parameter.in, parameter.name])).toEqual([
+  const parameters = operation['parameters'] as { name?: string; in?: string; $ref?: string }[];
+  expect(parameters.map((parameter) => parameter.$ref ?? [parameter.in, parameter.name])).toEqual([
     ['path', 'name'],
     ['query', 'times'],
+    '#/components/parameters/Idempotency-Key',
   ]);
-  expect(Object.keys(operation['responses'] as object).sort()).toEqual(['200', '202', '401', '403', '404', '422', '429', '500']);
+  expect(Object.keys(operation['responses'] as object).sort()).toEqual([
+    '200',
+    '202',
+    '401',
+    '403',
+    '404',
+    '409',
+    '422',
+    '429',
+    '500',
+    '504',
+  ]);
   expect(JSON.stringify(operation['requestBody'])).toContain('"additionalProperties":false');
   const references = [...JSON.stringify(document).matchAll(/"#\/components\/schemas\/(\w+)"/g)].map((match) => match[1]!);
   const schemas = Object.keys((document['components'] as { schemas: object }).schemas);

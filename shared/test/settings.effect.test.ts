@@ -78,7 +78,10 @@ const effects: { [N in Name]: Effect<N> } = {
     return bytes.every((length) => length === 32) && new Set(entries.map(([id]) => id)).size === entries.length;
   },
   SHOW_FIRST_API_KEY: flag,
-  JWT_EXPIRES_IN_HOURS: number,
+  JWT_EXPIRES_IN: (value, text) => {
+    const [, count, unit] = /^\s*(\d+)([mhd])\s*$/.exec(text) ?? [];
+    return count !== undefined && Math.abs(value - Number(count) * { m: 1 / 60, h: 1, d: 24 }[unit as 'm' | 'h' | 'd']) < 1e-9;
+  },
   BROWSER_PATH: verbatim,
   BROWSER_PROFILE: verbatim,
   BROWSER_ARGS: (value) => value.every((argument) => /^--\w/.test(argument)),

@@ -1,5 +1,6 @@
 import { account, defineRoute, isTimezone, storageModes, token } from '@chasqui/shared';
 import { z } from 'zod';
+import { hashedOnly } from './keys.contract.js';
 
 const password = z.string().min(12).max(128);
 export const login = defineRoute({
@@ -37,6 +38,7 @@ export const logout = defineRoute({
   id: 'auth.logout',
   method: 'post',
   path: '/auth/logout',
+  idempotency: { without: 'A repeat has no token any more.' },
   summary: 'Void all tokens of the account',
   auth: 'pwd',
   reply: z.object({ loggedOut: z.literal(true) }),
@@ -54,6 +56,8 @@ export const me = defineRoute({
       id: z.string().nullable(),
       permissions: z.array(z.string()),
       sessionId: z.string().nullable(),
+      /** When the key or token ends; null: never. */
+      expiresAt: z.iso.datetime().nullable(),
     }),
   }),
 });
@@ -77,6 +81,7 @@ export const changePassword = defineRoute({
   id: 'auth.password',
   method: 'post',
   path: '/auth/me/password',
+  idempotency: { without: 'A repeat has no token any more.' },
   summary: 'Change the own password; all tokens are void',
   auth: 'pwd',
   body: z.strictObject({ currentPassword: z.string(), newPassword: password }),
@@ -87,6 +92,7 @@ export const regenerateKey = defineRoute({
   id: 'auth.regenerateKey',
   method: 'post',
   path: '/auth/me/api-key/regenerate',
+  idempotency: hashedOnly,
   summary: 'A new primary key; the old one dies',
   auth: 'pwd',
   reply: z.object({ apiKey: z.string() }),

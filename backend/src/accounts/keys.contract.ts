@@ -1,4 +1,4 @@
-import { defineRoute, type ErrorCode, type Method } from '@chasqui/shared';
+import { defineRoute, type ErrorCode, type IdempotencyRule, type Method } from '@chasqui/shared';
 import { z } from 'zod';
 
 /** Each route twice: below `/keys` for all keys of the account, below a session for those that are bound to it (KEY-01 to KEY-09). */
@@ -54,6 +54,12 @@ const keyParams = z.object({ keyId: z.string().max(64) });
 const sessionParams = z.object({ sessionId: z.string().min(1).max(64) });
 const grantErrors: readonly ErrorCode[] = ['PERMISSION_DENIED', 'UNKNOWN_PERMISSION'];
 
+/** Why a lost reply cannot be given again. */
+export const hashedOnly: IdempotencyRule = {
+  without:
+    'Only a hash of the key is stored, so that its first reply cannot be given again: after a lost reply, list the keys and regenerate it.',
+};
+
 /** Both routes of one verb: `all` of the account, and those `ofSession`. */
 function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType, O extends z.ZodType>(spec: {
   id: string;
@@ -66,6 +72,7 @@ function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType,
   reply: O;
   status?: number;
   errors: readonly ErrorCode[];
+  idempotency?: IdempotencyRule;
 }) {
   const { id, path, params, summary, errors, query, body, ...rest } = spec;
   const more = {
@@ -103,6 +110,7 @@ export const create = both({
   id: 'create',
   method: 'post',
   path: '',
+  idempotency: hashedOnly,
   summary: 'A new key; it is shown in this reply alone',
   params: none,
   body: z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() }),
@@ -142,6 +150,7 @@ export const regenerate = both({
   id: 'regenerate',
   method: 'post',
   path: '/:keyId/regenerate',
+  idempotency: hashedOnly,
   summary: 'A new secret for a key; the old one dies',
   params: keyParams,
   reply: keyWithSecret,
@@ -151,6 +160,7 @@ export const claim = both({
   id: 'claim',
   method: 'post',
   path: '/:keyId/claim',
+  idempotency: hashedOnly,
   summary: 'Collect, once, the secret of a successor that rotation made',
   params: keyParams,
   reply: keyWithSecret,

@@ -14,7 +14,10 @@ export type PlanWish = Pick<
   'name' | 'dailyMessages' | 'monthlyMessages' | 'maxSessions' | 'apiLimit' | 'pricePerMessage' | 'currency'
 >;
 
-/** What an account may use, of its own and its plan's figures the tighter ones. 0: no limit. */
+/**
+ * What an account may use. Messages a day: the tighter of its own figure and its plan's. Everything else: the plan's figure, where there is a plan.
+ * 0: no limit.
+ */
 export interface AccountLimits {
   plan: { id: string; name: string } | null;
   timezone: string;

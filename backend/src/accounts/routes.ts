@@ -1,4 +1,8 @@
 import { AppError, type AccountResource } from '@chasqui/shared';
+import type { Request } from 'express';
+import { decodeJwt } from 'jose';
+import type { Caller } from '../http/context.js';
+import { credentialOf } from '../http/credential.js';
 import type { Mount } from '../http/server.js';
 import type { Account } from './account.entity.js';
 import type { Accounts } from './accounts.js';
@@ -28,6 +32,14 @@ export function mountAccounts(
     return account;
   };
 
+  /** When the credential of this request ends; null: never. Authentication has verified it. */
+  async function endOf({ accountId, credential }: Caller, req: Request): Promise<string | null> {
+    if (credential.type === 'key')
+      return (await keys.list(accountId)).find(({ id }) => id === credential.id)?.expiresAt?.toISOString() ?? null;
+    const { exp } = credential.type === 'token' ? decodeJwt(credentialOf(req) ?? '') : {};
+    return exp === undefined ? null : new Date(exp * 1000).toISOString();
+  }
+
   mount(contract.login, async ({ body }, caller) => {
     const account = await accounts.authenticatePassword(body.email, body.password, caller.ip);
     const { token, expiresAt } = await tokens.issue(account);
@@ -51,13 +63,14 @@ export function mountAccounts(
     await accounts.logoutEverywhere(caller, caller.accountId);
     return { loggedOut: true as const };
   });
-  mount(contract.me, async (_, caller) => {
+  mount(contract.me, async (_, caller, { req }) => {
     const account = await mine(caller.accountId);
     const credential = {
       type: caller.credential.type,
       id: caller.credential.id,
       permissions: [...caller.permissions],
       sessionId: caller.sessionId,
+      expiresAt: await endOf(caller, req),
     };
     const whole = await present(account);
     // A session key learns of the account no more than it needs.

@@ -118,11 +118,10 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
   const { database, messages, sessions } = domains;
   const noted = (caller: Caller, action: string, id: string, accountId: string, changes: Record<string, unknown> = {}) =>
     written(domains, caller, { action, objectType: 'message', objectId: id, accountId, changes });
-  const on = async (caller: Caller, id: string, action: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
+  const on = async (caller: Caller, id: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
     const message = await database.reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
     await run(actingFor(caller, message.accountId));
-    await noted(caller, action, id, message.accountId);
   };
   return {
     async sendText(caller, sessionId, { recipient, message }) {
@@ -141,9 +140,9 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
       await noted(caller, 'message.send', id, session.accountId, { sessionId });
       return { id };
     },
-    retry: (caller, id) => on(caller, id, 'message.retry', (owner) => messages.retry(owner, id)),
-    cancel: (caller, id) => on(caller, id, 'message.cancel', (owner) => messages.cancel(owner, id)),
-    resolve: (caller, id, as) => on(caller, id, `message.resolve_${as}`, (owner) => messages.resolve(owner, id, as)),
+    retry: (caller, id) => on(caller, id, (owner) => messages.retry(owner, id)),
+    cancel: (caller, id) => on(caller, id, (owner) => messages.cancel(owner, id)),
+    resolve: (caller, id, as) => on(caller, id, (owner) => messages.resolve(owner, id, as)),
   };
 }
 

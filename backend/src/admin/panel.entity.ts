@@ -24,6 +24,8 @@ export class AuditLog {
   /** Of the key, or of the account whose login it was. */
   @Column(orNull(column.id())) actorId: string | null;
   @Column(orNull(column.string(100))) actorName: string | null;
+  /** With what it was done. Null: by the system itself, or in an entry of an earlier version. */
+  @Column(orNull(column.string(8))) credential: 'key' | 'token' | 'panel' | null;
   @Column(column.string(64)) action: string;
   @Column(column.string(32)) objectType: string;
   @Column(orNull(column.string(64))) objectId: string | null;

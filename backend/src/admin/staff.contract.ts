@@ -48,6 +48,10 @@ export const listAccounts = defineRoute({
 });
 export const createAccount = defineRoute({
   id: 'admin.accounts.create',
+  idempotency: {
+    without:
+      'Only hashes of key and password are stored, so that the first reply cannot be given again. A second account with this name or address is refused.',
+  },
   method: 'post',
   path: '/admin/accounts',
   summary: 'Make an account; without a password a one-time one is made and shown here',

@@ -180,6 +180,7 @@ const presentEntry = (entry: AuditLog) => ({
   at: entry.at.toISOString(),
   accountId: entry.accountId,
   actor: { type: entry.actorType, id: entry.actorId, name: entry.actorName },
+  credential: entry.credential,
   action: entry.action,
   object: { type: entry.objectType, id: entry.objectId },
   changes: readable(entry.changes, {}),
@@ -190,5 +191,5 @@ const presentEntry = (entry: AuditLog) => ({
 /** As the account itself sees it: that staff did it, not who of them nor from where. */
 const presentOwnEntry = (entry: AuditLog): ReturnType<typeof presentEntry> =>
   entry.actorType === 'staff'
-    ? { ...presentEntry(entry), actor: { type: 'staff', id: null, name: null }, ip: null }
+    ? { ...presentEntry(entry), actor: { type: 'staff', id: null, name: null }, credential: null, ip: null }
     : presentEntry(entry);

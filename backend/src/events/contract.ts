@@ -70,6 +70,7 @@ export const streamEvents = defineRoute({
   path: '/events/stream',
   summary: 'The event log as Server-Sent Events, from `Last-Event-ID` or `after` on, or from now on',
   query: withAliases(z.object({ ...filters, after: cursor.optional(), ticket: z.string().max(100).optional() }), sessionAliases),
+  headers: ['Last-Event-ID'],
   envelope: false,
   files: ['text/event-stream'],
   errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
@@ -81,6 +82,7 @@ export const makeTicket = defineRoute({
   path: '/ws/ticket',
   summary:
     'A ticket for one WebSocket or stream, for browsers, which cannot send the key in a header; good once and for 30 seconds',
+  idempotency: { without: 'A ticket is good once: make another one.' },
   body: withAliases(z.strictObject(filters), sessionAliases),
   reply: z.object({ ticket: z.string(), expiresAt: z.iso.datetime() }),
   errors: ['SESSION_NOT_FOUND'],

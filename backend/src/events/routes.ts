@@ -66,14 +66,14 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   });
 
   // Before /events/:eventId, which would take it for an id.
-  mount(contract.streamEvents, async ({ query }, caller, { req, res }) => {
+  mount(contract.streamEvents, async ({ query }, caller, { req, res, header }) => {
     const reading = await readingOf(caller, query);
     const standing = await standingOf(caller, req);
     const leave = streams.enter(standing);
     res.once('close', leave);
     try {
       // A browser that comes back asks for the URL it began with; what it saw last is the newer word.
-      const resumed = contract.cursor.safeParse(req.get('last-event-id'));
+      const resumed = contract.cursor.safeParse(header('Last-Event-ID'));
       const cursor = await streams.start(caller.accountId, (resumed.data || query.after) ?? null);
       if (res.destroyed) return (leave(), handled);
       beginSse(res);

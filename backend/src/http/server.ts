@@ -1,5 +1,12 @@
-import { AppError, type AnyRoute } from '@chasqui/shared';
-import { createBodyBudget, createMount, identify, type BodyBudgetLimits, type Hold } from '@chasqui/shared/express';
+import { AppError, requestHeaders, type AnyRoute } from '@chasqui/shared';
+import {
+  createBodyBudget,
+  createMount,
+  identify,
+  type BodyBudgetLimits,
+  type Hold,
+  type MountOptions,
+} from '@chasqui/shared/express';
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
@@ -14,6 +21,8 @@ export interface ServerOptions {
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
   readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
   maxFileSize: number;
+  /** Runs around the handlers of the public routes: replays repeats (idempotent-calls.ts). */
+  around: NonNullable<MountOptions<Caller>['around']>;
   /** See proxy-trust.ts. */
   trustProxy: number | readonly string[];
   corsOrigins: readonly string[];
@@ -98,7 +107,7 @@ export function createServer(options: ServerOptions): HttpServer {
   };
   const budget = createBodyBudget(bodyLimits(options.maxFileSize));
   const bodies = { budget, ownerOf: ({ accountId, ip }: Caller): string => accountId || `ip:${ip ?? ''}` };
-  const outside = createMount<Caller>({ ...shared, router, refusesUnfit: true, bodies });
+  const outside = createMount<Caller>({ ...shared, router, refusesUnfit: true, bodies, around: options.around });
   const inside = createMount<Caller>({ ...shared, router: internalRouter, jsonLimit: 16 * 1024 * 1024 });
 
   return {
@@ -132,6 +141,8 @@ export function createServer(options: ServerOptions): HttpServer {
 
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
 
+const allowedHeaders = ['Authorization', 'X-API-Key', 'Content-Type', 'X-Request-Id', ...Object.keys(requestHeaders)].join(', ');
+
 /**
  * Lets pages of the listed origins read replies; `*` lets every page. The API has no cookies and credentials are never allowed, so that a page
  * can only use a key that it has itself. The panel, which has a cookie, refuses other sites by its own rule (admin/guard.ts).
@@ -152,8 +163,7 @@ function cors(origins: readonly string[]) {
     if (req.method !== 'OPTIONS') return next();
     res.set({
       'Access-Control-Allow-Methods': 'GET, POST, PUT, PATCH, DELETE',
-      'Access-Control-Allow-Headers':
-        'Authorization, X-API-Key, Content-Type, Idempotency-Key, Prefer, X-Session-Id, X-Request-Id, Last-Event-ID',
+      'Access-Control-Allow-Headers': allowedHeaders,
       'Access-Control-Max-Age': '600',
     });
     res.status(204).end();
@@ -170,6 +180,11 @@ export function asAppError(error: unknown): AppError {
   if (type?.startsWith('entity.') || type?.startsWith('request.') || (status !== undefined && status >= 400 && status < 500))
     return new AppError(status === 413 ? 'BODY_TOO_LARGE' : 'MALFORMED_REQUEST');
   return new AppError('INTERNAL_ERROR');
+}
+
+/** The reply of an error. */
+export function presentError({ status, code, message, details }: AppError, requestId: unknown): { status: number; body: object } {
+  return { status, body: { success: false, error: { code, message, details }, requestId } };
 }
 
 /** While the database is away every request fails in the same way; one line in so many milliseconds says so. */
@@ -201,8 +216,7 @@ function answerErrors(log: Log): ErrorRequestHandler {
     if (res.headersSent) return next(error);
     const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));
-    res
-      .status(known.status)
-      .json({ success: false, error: { code: known.code, message: known.message, details: known.details }, requestId });
+    const { status, body } = presentError(known, requestId);
+    res.status(status).json(body);
   };
 }

@@ -26,6 +26,7 @@ export async function recordAudit(
     actorType: actorTypeOf(caller, concerned),
     actorId: credential?.id ?? null,
     actorName: credential?.name ?? null,
+    credential: credentialOf(caller),
     action: entry.action,
     objectType: entry.objectType,
     objectId: entry.objectId,
@@ -33,6 +34,11 @@ export async function recordAudit(
     ip,
     requestId,
   });
+}
+
+function credentialOf(caller: Caller | null): AuditLog['credential'] {
+  const { type } = caller?.credential ?? { type: 'none' };
+  return type === 'none' || type === 'service' ? null : type;
 }
 
 /** A key acts on its own account alone; a person may also act on another, and the id of their login is then that of a stranger. */

@@ -105,6 +105,8 @@ const sending = <B extends z.ZodType>(id: string, path: string, summary: string,
     summary,
     auth: 'key',
     permission: 'messages.send',
+    idempotency: 'by_route',
+    headers: ['Prefer', 'X-Session-Id'],
     body,
     consumes: more.upload ? 'upload' : 'json',
     status: [200, 202],
@@ -212,6 +214,7 @@ export const listMessages = listing('messages.list', '/messages/list');
 export const listAll = listing('messages.listAll', '/messages');
 export const quota = defineRoute({
   id: 'messages.quota',
+  headers: ['X-Session-Id'],
   method: 'get',
   path: '/messages/quota',
   summary: 'How much of each quota is left',

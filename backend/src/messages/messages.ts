@@ -6,6 +6,7 @@ import type { Events } from '../events/events.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
+import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
@@ -101,6 +102,7 @@ export function createMessages({
   async function alter(
     caller: Caller,
     ref: string,
+    action: string,
     change: (tx: Transaction, message: Message) => Promise<AppError | null>,
   ): Promise<Message> {
     const { id } = await find(caller, ref);
@@ -108,6 +110,8 @@ export function createMessages({
       const message = await tx.manager.findOneByOrFail(Message, { id });
       const obstacle = await change(tx, message);
       if (obstacle) throw obstacle;
+      const { id: objectId, accountId } = message;
+      await recordAudit(tx, caller, { action, objectType: 'message', objectId, accountId, at: clock.now() });
       return message;
     });
   }
@@ -185,7 +189,7 @@ export function createMessages({
     },
 
     retry: (caller: Caller, ref: string): Promise<Message> =>
-      alter(caller, ref, async (tx, message) => {
+      alter(caller, ref, 'message.retry', async (tx, message) => {
         if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
         const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + age(message)) : null;
         const isOurs = message.direction === 'outbound' && message.origin !== 'device';
@@ -194,13 +198,13 @@ export function createMessages({
         return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
-      alter(caller, ref, async (tx, message) =>
+      alter(caller, ref, 'message.cancel', async (tx, message) =>
         (await state.move(tx, message, 'cancelled', { from: ['queued'] }))
           ? null
           : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status }),
       ),
     resolve: (caller: Caller, ref: string, as: 'sent' | 'failed' | 'retry'): Promise<Message> =>
-      alter(caller, ref, async (tx, message) => {
+      alter(caller, ref, `message.resolve_${as}`, async (tx, message) => {
         const from = ['uncertain'] as const;
         const moved =
           as === 'sent'

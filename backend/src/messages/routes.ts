@@ -7,9 +7,9 @@ import {
   type MessageContent,
   type MessageReason,
 } from '@chasqui/shared';
-import { handled, Reply } from '@chasqui/shared/express';
+import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import { failPoint } from '@chasqui/shared/fail-point';
-import type { Request, Response } from 'express';
+import type { Response } from 'express';
 import { databaseRefusal } from '../db/trouble.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
@@ -45,10 +45,7 @@ interface CommonBody {
   queueIfOffline?: boolean | undefined;
 }
 
-interface Http {
-  req: Request;
-  res: Response;
-}
+type Http = RouteHttp;
 interface Composed {
   content: MessageContent;
   file: StoredFile | null;
@@ -62,15 +59,15 @@ export function mountMessages(mount: Mount, deps: Deps): void {
 
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
-    const { req, res } = http;
-    const named = body.sessionId ?? req.get('x-session-id');
+    const { req, res, header } = http;
+    const named = body.sessionId ?? header('X-Session-Id');
     const session = await sessions.which(caller, named);
     const file = uploadOf(res)?.bytes;
     const digest = file ? createHash('sha256').update(file).digest('hex') : null;
     const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
     const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
     const content = { body, file: digest };
-    const key = idempotency.keyOf(scope, req.get('idempotency-key'), req.method, `${req.baseUrl}${req.path}`, content);
+    const key = idempotency.keyOf(scope, header('Idempotency-Key'), req.method, `${req.baseUrl}${req.path}`, content);
     const earlier = key ? await idempotency.begin(key) : null;
     if (earlier) return replay(earlier, caller, res);
     try {
@@ -91,7 +88,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     body: CommonBody,
     session: Session,
     caller: Caller,
-    { req, res }: Http,
+    { header, res }: Http,
     compose: Compose,
     key: IdempotencyKey | null,
   ) {
@@ -109,7 +106,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
       origin: 'api' as const,
       ...(await compose(session)),
     };
-    const wait = waitOf(req, body.async, deps.sendWaitMs, res);
+    const wait = waitOf(header('Prefer'), body.async, deps.sendWaitMs, res);
     // Who waits is refused above the pace; who can wait is queued and paced (D-46).
     if (wait > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
     const accepted = await messages.accept(session, wish, key);
@@ -193,8 +190,8 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
-  mount(contract.quota, async ({ query }, caller, { req }) => {
-    const session = await sessions.which(caller, query.sessionId ?? req.get('x-session-id'));
+  mount(contract.quota, async ({ query }, caller, { header }) => {
+    const session = await sessions.which(caller, query.sessionId ?? header('X-Session-Id'));
     const limits = (await deps.quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
     return { limits, tightest: limits[0]?.scope ?? null };
   });
@@ -235,8 +232,7 @@ function sendFailed(message: Message): AppError {
 }
 
 /** `Prefer: respond-async` and `wait=N` (seconds), or `async` in the body; the reply names what was honoured (RFC 7240). */
-function waitOf(req: Request, isAsync: boolean | undefined, defaultMs: number, res: Response): number {
-  const prefer = req.get('prefer') ?? '';
+function waitOf(prefer = '', isAsync: boolean | undefined, defaultMs: number, res: Response): number {
   if (/\brespond-async\b/.test(prefer)) return (void res.set('Preference-Applied', 'respond-async'), 0);
   if (isAsync) return 0;
   const seconds = /\bwait=(\d{1,4})\b/.exec(prefer)?.[1];

@@ -19,10 +19,16 @@ const exportParams = z.object({ exportId: z.string().max(64) });
 const erasureParams = z.object({ erasureId: z.string().max(64) });
 const access = { auth: 'acc', permission: 'privacy.manage' } as const;
 
+/** Nothing that names a contact may outlive its erasure, a stored reply neither. */
+const harmless = {
+  without: 'A stored reply would name the contact for longer than its erasure allows. A second request does no harm.',
+};
+
 export const createExport = defineRoute({
   ...access,
   id: 'privacy.exports.create',
   method: 'post',
+  idempotency: harmless,
   path: '/privacy/exports',
   summary: 'Gather everything held about one contact into one archive',
   body: z.strictObject({ contact }),
@@ -54,6 +60,7 @@ export const createErasure = defineRoute({
   ...access,
   id: 'privacy.erasures.create',
   method: 'post',
+  idempotency: harmless,
   path: '/privacy/erasures',
   summary: 'Remove what is held about one contact; `confirm` is the contact once more. It cannot be undone',
   body: z.strictObject({ contact, confirm: z.string().max(128) }),

@@ -29,8 +29,13 @@ const phoneNumber = z
   .pipe(z.string().regex(/^[1-9]\d{6,14}$/, 'A phone number in international form, 7 to 15 digits.'));
 const none = z.strictObject({});
 
+/** A stored reply would show a QR code that has expired. */
+const joins = 'A repeat joins the start that is running, and gets the code of this moment.';
+
 export const init = defineRoute({
   id: 'sessions.init',
+  idempotency: { without: joins },
+  headers: ['X-Session-Id'],
   method: 'post',
   path: '/sessions/init',
   summary: 'Start (or make) the session and get its QR',
@@ -46,6 +51,7 @@ export const init = defineRoute({
 });
 export const status = defineRoute({
   id: 'sessions.status',
+  headers: ['X-Session-Id'],
   method: 'get',
   path: '/sessions/status',
   summary: 'Status of the default or the named session',
@@ -57,6 +63,7 @@ export const status = defineRoute({
 });
 export const disconnect = defineRoute({
   id: 'sessions.disconnect',
+  headers: ['X-Session-Id'],
   method: 'post',
   path: '/sessions/disconnect',
   summary: 'Stop the session; `logout` unlinks it as well',
@@ -135,6 +142,7 @@ export const remove = defineRoute({
 });
 export const connect = defineRoute({
   id: 'sessions.connect',
+  idempotency: { without: joins },
   method: 'post',
   path: '/sessions/:sessionId/connect',
   summary: 'Start the session and get its QR',
@@ -161,6 +169,7 @@ export const qr = defineRoute({
 });
 export const pairingCode = defineRoute({
   id: 'sessions.pairingCode',
+  idempotency: { without: 'A code expires: a repeat gets another one.' },
   method: 'post',
   path: '/sessions/:sessionId/pairing-code',
   summary: 'A code to type on the phone instead of a QR',

@@ -20,15 +20,15 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     return presentStatus(now, caller, stale);
   };
 
-  mount(contract.init, async ({ body }, caller, { req }) =>
-    started(await sessions.init(caller, { ...body, sessionId: body.sessionId ?? req.get('x-session-id') }), caller),
+  mount(contract.init, async ({ body }, caller, { header }) =>
+    started(await sessions.init(caller, { ...body, sessionId: body.sessionId ?? header('X-Session-Id') }), caller),
   );
-  mount(contract.status, async ({ query }, caller, { req }) => {
-    const { session, stale } = await sessions.status(await sessions.which(caller, query.sessionId ?? req.get('x-session-id')));
+  mount(contract.status, async ({ query }, caller, { header }) => {
+    const { session, stale } = await sessions.status(await sessions.which(caller, query.sessionId ?? header('X-Session-Id')));
     return presentStatus(session, caller, stale);
   });
-  mount(contract.disconnect, async ({ body }, caller, { req }) =>
-    stopped(caller, await sessions.which(caller, body.sessionId ?? req.get('x-session-id')), body.logout ?? false),
+  mount(contract.disconnect, async ({ body }, caller, { header }) =>
+    stopped(caller, await sessions.which(caller, body.sessionId ?? header('X-Session-Id')), body.logout ?? false),
   );
   mount(contract.list, async ({ query }, caller) => {
     const statuses = query.status?.split(',');

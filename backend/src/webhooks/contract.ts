@@ -159,6 +159,7 @@ export const createOfSession = defineRoute({
 export const preview = defineRoute({
   ...access,
   id: 'webhooks.preview',
+  idempotency: { without: 'It has no effect.' },
   method: 'post',
   path: '/webhooks/preview',
   summary: 'Try a filter and a transformation on an event, without saving them',

@@ -1,0 +1,200 @@
+import { AppError, type AnyRoute } from '@chasqui/shared';
+import { handled, type Rendered, type RouteHttp } from '@chasqui/shared/express';
+import { z } from 'zod';
+import type { Database } from '../db/database.js';
+import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
+import { databaseRefusal } from '../db/trouble.js';
+import type { Clock } from '../lib/clock.js';
+import type { Log } from '../lib/log.js';
+import type { Sealer } from '../lib/sealer.js';
+import { IdempotencyRecord } from '../messages/idempotency.entity.js';
+import type { Idempotency, IdempotencyKey } from '../messages/idempotency.js';
+import type { Caller } from './context.js';
+
+/** On a shared database another backend may still run the first call for so long. No route that is replayed takes longer. */
+const runsAtMostMs = 120_000;
+
+const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND "sessionId" = ? AND key = ? AND "expiresAt" <= ?';
+
+export interface ErrorReply {
+  status: number;
+  body: object;
+}
+
+/**
+ * `Idempotency-Key` on the routes whose contract says `replayed`. Sends keep their record in the commit of the message
+ * (messages/idempotency.ts); here it is written before the route runs and completed with its reply:
+ *
+ * | the process dies | on disk | a repeat of the call |
+ * | --- | --- | --- |
+ * | before the record | nothing | is the first one |
+ * | while the route runs | a record without a reply | 504 `OPERATION_TIMEOUT` with `effect: "unknown"`: nobody can tell whether it was done |
+ * | after the effect, before the reply is stored | the same | the same |
+ * | after the reply was stored | the reply | the reply, with `Idempotency-Replayed: true` |
+ *
+ * A refusal had no effect: its record is deleted, and the same key may be tried again. `SEND_FAILED` had one (a message was tried), so it is
+ * stored. Replies may show a secret once, so that all of them are stored sealed.
+ */
+export function createIdempotentCalls({
+  database,
+  idempotency,
+  sealer,
+  clock,
+  hours,
+  log,
+  presentError,
+}: {
+  database: Database;
+  idempotency: Pick<Idempotency, 'keyOf'>;
+  sealer: Sealer;
+  clock: Clock;
+  hours: number;
+  log: Log;
+  /** The reply of an error, as the server would send it. */
+  presentError: (error: AppError, requestId: string) => ErrorReply;
+}) {
+  const running = new Set<string>();
+  const rows = database.reader.getRepository(IdempotencyRecord);
+
+  /** What an earlier call left; null: this is the first one. Throws for a call that still runs, and for one whose effect nobody knows. */
+  async function earlierReply(wanted: IdempotencyKey): Promise<Rendered | null> {
+    const record = await rows.findOneBy(whichOf(wanted));
+    if (!record || record.expiresAt <= clock.now()) return null;
+    if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
+    const reply = openReply(record);
+    if (reply) return reply;
+    // Its reply held the content of a message, and was removed with it.
+    if (record.messageId !== null) throw new AppError('CONTENT_WIPED');
+    const age = clock.now().getTime() - record.createdAt.getTime();
+    if (database.dialect === 'postgres' && record.status === null && age >= 0 && age < runsAtMostMs)
+      throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 5 });
+    throw new AppError(
+      'OPERATION_TIMEOUT',
+      { effect: 'unknown' },
+      'The first request with this Idempotency-Key was interrupted, and it is not known whether it was carried out. Look at the object, and repeat the request with a new key if it was not.',
+    );
+  }
+
+  /** Null: there is none, or no key of ENCRYPTION_KEYS opens it any more. */
+  function openReply({ status, body, ...record }: IdempotencyRecord): Rendered | null {
+    if (status === null || body === null) return null;
+    try {
+      return { status, headers: { 'Idempotency-Replayed': 'true' }, body: sealer.open(body, placeOf(record)) };
+    } catch {
+      return null;
+    }
+  }
+
+  async function reserve(wanted: IdempotencyKey): Promise<void> {
+    const now = clock.now();
+    const { requestHash, isDefaultSession } = wanted;
+    try {
+      await database.write.run(async (tx) => {
+        await runStatement(tx.manager, deleteStale, [wanted.accountId, wanted.sessionId, wanted.key, now.getTime()]);
+        await insertRow(tx, IdempotencyRecord, {
+          ...whichOf(wanted),
+          requestHash,
+          isDefaultSession,
+          messageId: null,
+          status: null,
+          body: null,
+          createdAt: now,
+          expiresAt: new Date(now.getTime() + hours * 3_600_000),
+        });
+      });
+    } catch (error) {
+      // Closes: two backends that run one request at the same time. The second insert meets the row of the first.
+      if (isConflict(error)) throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 5 });
+      throw error;
+    }
+  }
+
+  /** `messageId`: the message that the reply shows. When that is erased, so is the reply (privacy/erasure.ts). */
+  async function store(wanted: IdempotencyKey, { status, body }: Rendered, messageId: string | null): Promise<void> {
+    try {
+      const sealed = sealer.seal(body, placeOf(wanted));
+      await database.write.run((tx) => updateRows(tx, IdempotencyRecord, whichOf(wanted), { status, body: sealed, messageId }));
+    } catch (error) {
+      // The effect is there: the caller gets its reply, and a repeat is told that the effect is unknown.
+      if (!databaseRefusal(error)) throw error;
+      log.warn('The reply to an Idempotency-Key could not be stored.', { accountId: wanted.accountId });
+    }
+  }
+
+  async function release(wanted: IdempotencyKey): Promise<void> {
+    await database.write
+      .run((tx) => deleteRows(tx, IdempotencyRecord, whichOf(wanted)))
+      .catch((error: unknown) => {
+        if (!databaseRefusal(error)) throw error;
+      });
+  }
+
+  async function first(
+    wanted: IdempotencyKey,
+    shownMessage: (body: string) => string | null,
+    caller: Caller,
+    run: () => Promise<Rendered | typeof handled>,
+  ) {
+    await reserve(wanted);
+    try {
+      const reply = await run();
+      if (reply !== handled) await store(wanted, reply, shownMessage(reply.body));
+      return reply;
+    } catch (error) {
+      if (error instanceof AppError && hadNoEffect(error)) await release(wanted);
+      if (error instanceof AppError && error.code === 'SEND_FAILED') {
+        const reply = presentError(error, caller.requestId);
+        const body = JSON.stringify(reply.body);
+        await store(wanted, { status: reply.status, headers: {}, body }, shownMessage(body));
+      }
+      throw error;
+    }
+  }
+
+  /** Fits `around` of `createMount`. */
+  return async function around(
+    route: AnyRoute,
+    caller: Caller,
+    http: RouteHttp & { body: unknown },
+    run: () => Promise<Rendered | typeof handled>,
+  ): Promise<Rendered | typeof handled> {
+    if (route.idempotency !== 'replayed') return run();
+    const session = route.headers.includes('X-Session-Id') ? (http.header('X-Session-Id') ?? null) : null;
+    const scope = { accountId: caller.accountId, sessionId: caller.sessionId ?? '', isDefaultSession: false };
+    const { method, originalUrl } = http.req;
+    const wanted = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, { body: http.body, session });
+    if (!wanted) return run();
+    const name = JSON.stringify(whichOf(wanted));
+    if (running.has(name)) throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 1 });
+    running.add(name);
+    try {
+      return (
+        (await earlierReply(wanted)) ??
+        (await first(wanted, route.path.includes('/:messageId') ? messageIdIn : () => null, caller, run))
+      );
+    } finally {
+      running.delete(name);
+    }
+  };
+}
+
+/** The id of the message in a reply or in the details of SEND_FAILED. */
+function messageIdIn(body: string): string | null {
+  const parsed = shownSchema.safeParse(JSON.parse(body));
+  return parsed.success ? (parsed.data.data?.id ?? parsed.data.error?.details.message.id ?? null) : null;
+}
+const withId = z.object({ id: z.string() });
+const shownSchema = z.object({
+  data: withId.optional(),
+  error: z.object({ details: z.object({ message: withId }) }).optional(),
+});
+
+type Which = Pick<IdempotencyKey, 'accountId' | 'sessionId' | 'key'>;
+const whichOf = ({ accountId, sessionId, key }: Which): Which => ({ accountId, sessionId, key });
+const placeOf = ({ accountId, sessionId, key }: Which): string => `idempotency:${accountId}:${sessionId}:${key}`;
+
+/** Refusals, and what failed before anything was done. Everything else that is thrown may have had an effect. */
+function hadNoEffect({ status, code }: AppError): boolean {
+  return status < 500 || ['WORKER_UNAVAILABLE', 'WORKER_CAPACITY', 'WORKER_MEMORY', 'OVERLOADED', 'SHUTTING_DOWN'].includes(code);
+}
