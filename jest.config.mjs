@@ -20,9 +20,12 @@ const transform = {
 };
 
 const common = {
+  globalSetup: '<rootDir>/scripts/jest/setup.mjs',
+  globalTeardown: '<rootDir>/scripts/jest/teardown.mjs',
   testEnvironment: '<rootDir>/scripts/jest/environment.mjs',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
+    '^pngjs$': '<rootDir>/scripts/jest/pngjs.cjs',
     '^fast-check$': '<rootDir>/scripts/jest/fast-check.mjs',
     // Its ES modules import JSON in a way that Jest warns of, five lines a test file.
     '^libphonenumber-js$': '<rootDir>/shared/node_modules/libphonenumber-js/index.cjs',
