@@ -70,16 +70,18 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
     const { req, res } = http;
+    const named = namedOnce(body.sessionId, http.sessionId) ?? req.get('x-session-id');
+    const session = await sessions.which(caller, named);
     const file = uploadOf(res)?.bytes;
     const digest = file ? createHash('sha256').update(file).digest('hex') : null;
-    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, `${req.baseUrl}${req.path}`, {
-      body: http.sessionId === undefined ? body : { ...body, sessionId: http.sessionId },
-      file: digest,
-    });
+    const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
+    const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
+    const content = { body, file: digest };
+    const key = idempotency.keyOf(scope, req.get('idempotency-key'), req.method, `${req.baseUrl}${req.path}`, content);
     const earlier = key ? await idempotency.begin(key) : null;
-    if (earlier) return replay(earlier, res);
+    if (earlier) return replay(earlier, caller, res);
     try {
-      const { message, warnings } = await sendOnce(body, caller, http, compose, key);
+      const { message, warnings } = await sendOnce(body, session, caller, http, compose, key);
       // Without the stored reply a repeat gets the message as it is then.
       if (key)
         await remember(key, message, warnings, res).catch((error: unknown) => {
@@ -94,12 +96,12 @@ export function mountMessages(mount: Mount, deps: Deps): void {
 
   async function sendOnce(
     body: CommonBody,
+    session: Session,
     caller: Caller,
-    { req, res, sessionId }: Http,
+    { req, res }: Http,
     compose: Compose,
     key: IdempotencyKey | null,
   ): Promise<{ message: Message; warnings: Warning[] }> {
-    const session = await sessions.which(caller, namedOnce(body.sessionId, sessionId) ?? req.get('x-session-id'));
     const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
     // A session that cannot send is refused before anything is looked up, read or fetched for it.
     messages.mayAccept(session, queueIfOffline);
@@ -132,12 +134,10 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return { message, warnings };
   }
 
-  async function replay(earlier: { messageId: string } | { status: number; body: string }, res: Response) {
+  async function replay(earlier: { messageId: string } | { status: number; body: string }, caller: Caller, res: Response) {
     res.set('Idempotency-Replayed', 'true');
     if ('status' in earlier) return (void res.status(earlier.status).type('json').send(earlier.body), handled);
-    const message = await messages.byId(earlier.messageId);
-    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
-    return answer(message);
+    return answer(await messages.find(caller, earlier.messageId));
   }
 
   async function remember(

@@ -10,6 +10,9 @@ import { WebhookLanes1763704000000 } from './1763704000000-webhook-lanes.js';
 import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
+import { IdempotencySessions1763715000000 } from './1763715000000-idempotency-sessions.js';
+import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
+import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -25,4 +28,7 @@ export const migrations = [
   Failures1763707000000,
   WorkerStatus1763708000000,
   WebhookFailing1763709030000,
+  IdempotencySessions1763715000000,
+  WebhookNames1763716000000,
+  WorkerDrain1763716010000,
 ];
