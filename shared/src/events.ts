@@ -133,7 +133,10 @@ export const eventCatalogue = {
   'message.received': row('messages.receive', message),
   'message.updated': row(
     'messages.receive',
-    message.extend({ change: z.enum(['edited', 'revoked', 'pinned', 'unpinned']), previousText: z.string().nullable() }),
+    message.extend({
+      change: z.enum(['edited', 'revoked', 'completed', 'pinned', 'unpinned']),
+      previousText: z.string().nullable(),
+    }),
   ),
   'message.media': row(
     'messages.receive',

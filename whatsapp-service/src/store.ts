@@ -55,6 +55,10 @@ const migrations = [
   CREATE INDEX sends_by_reserved ON sends (session_id, reserved_id);
   CREATE INDEX sends_by_time ON sends (updated_at);
   `,
+  `
+  -- What was last told of a message beyond its content: edits, deletion, reactions. Empty: something changed since.
+  ALTER TABLE seen_messages ADD COLUMN state TEXT NOT NULL DEFAULT '';
+  `,
 ];
 
 /**
