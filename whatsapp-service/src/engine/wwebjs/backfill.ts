@@ -47,11 +47,7 @@ export function createBackfill(page: () => Page, identities: Identities, onUnrea
     };
 
     /** Returns whether all of them could be read. */
-    async function tell(
-      chatId: string,
-      given: readonly unknown[],
-      origin: 'backfill' | 'asked' | 'compare',
-    ): Promise<boolean> {
+    async function tell(chatId: string, given: readonly unknown[], origin: 'backfill' | 'asked' | 'compare'): Promise<boolean> {
       let whole = true;
       const found: RawMessage[] = given.map(record);
       await identities.learn([chatId, ...found.flatMap(peopleIn)]);
