@@ -20,9 +20,10 @@ const transform = {
 };
 
 const common = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/scripts/jest/environment.mjs',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
+    '^fast-check$': '<rootDir>/scripts/jest/fast-check.mjs',
     // Its ES modules import JSON in a way that Jest warns of, five lines a test file.
     '^libphonenumber-js$': '<rootDir>/shared/node_modules/libphonenumber-js/index.cjs',
     '^@chasqui/shared$': '<rootDir>/shared/src/index.ts',

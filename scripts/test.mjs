@@ -10,6 +10,7 @@ import { install } from './lib/install.mjs';
 import { build } from './lib/packages.mjs';
 import { cacheDir, root } from './lib/paths.mjs';
 import { createTally } from './lib/tally.mjs';
+import { readSeed } from './lib/test-seed.mjs';
 import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './lib/terminal.mjs';
 
 /**
@@ -23,6 +24,7 @@ import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './
  */
 const filter = process.argv.slice(2);
 const tally = createTally();
+let seed = null;
 
 const bin = (path) => [process.execPath, join(root, 'node_modules', path)];
 const checks = [
@@ -125,13 +127,15 @@ async function testEnvironment() {
   const { settings } = await loadSettings();
   const names = new Set(Object.entries(settings).flatMap(([name, row]) => [name, ...(row.aliases ?? [])]));
   const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !names.has(name)));
-  return { ...clean, BROWSER_PATH: browser.path };
+  return { ...clean, BROWSER_PATH: browser.path, PROPERTY_SEED: String(readSeed(process.env)) };
 }
 
 try {
   await install();
   await build();
   const env = await testEnvironment();
+  seed = env.PROPERTY_SEED;
+  say(`Random choices in tests follow PROPERTY_SEED=${seed}.`);
   const cores = String(Math.max(2, availableParallelism()));
   if (filter.length === 0) await runChecks(env);
   const more = filter.length > 0 ? ['--passWithNoTests'] : [];
@@ -156,6 +160,7 @@ if (tally.total.skipped > 0) {
 if (tally.failedNames.length > 0) {
   say(red(bold('FAILED:')));
   for (const name of tally.failedNames) say(red(`  - ${name}`));
+  if (seed) say(`PROPERTY_SEED=${seed} npm test -- <file> repeats the random choices of this run.`);
 }
 if (filter.length > 0) say('Only tests that fit the filter ran, and no checks.');
 say(tally.line());

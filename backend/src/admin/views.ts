@@ -13,6 +13,7 @@ import { Message } from '../messages/message.entity.js';
 import { dayOf, monthOf } from '../messages/periods.js';
 import { QuotaUsage, type QuotaScope } from '../messages/quota.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { waitingSince } from '../webhooks/deliveries.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
 
 /** What the pages of the panel show, read off the reader. Secrets are in none of these; times are milliseconds since 1970. */
@@ -288,7 +289,7 @@ export async function webhookView(reader: DataSource, id: string) {
     failingSince: ms(row.failingSince),
     openUntil: ms(row.openUntil),
     lastDeliveredAt: ms(row.lastDeliveredAt),
-    oldestWaitingAt: ms(oldest?.createdAt ?? null),
+    oldestWaitingAt: ms(oldest && waitingSince(oldest)),
     createdAt: ms(row.createdAt),
     counts: {
       delivered: countOf('delivered'),

@@ -64,16 +64,18 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
     const { req, res } = http;
+    const named = body.sessionId ?? req.get('x-session-id');
+    const session = await sessions.which(caller, named);
     const file = uploadOf(res)?.bytes;
     const digest = file ? createHash('sha256').update(file).digest('hex') : null;
-    const key = idempotency.keyOf(caller.accountId, req.get('idempotency-key'), req.method, `${req.baseUrl}${req.path}`, {
-      body,
-      file: digest,
-    });
+    const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
+    const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
+    const content = { body, file: digest };
+    const key = idempotency.keyOf(scope, req.get('idempotency-key'), req.method, `${req.baseUrl}${req.path}`, content);
     const earlier = key ? await idempotency.begin(key) : null;
-    if (earlier) return replay(earlier, res);
+    if (earlier) return replay(earlier, caller, res);
     try {
-      const message = await sendOnce(body, caller, http, compose, key);
+      const message = await sendOnce(body, session, caller, http, compose, key);
       // Without the stored reply a repeat gets the message as it is then.
       if (key)
         await remember(key, message, res).catch((error: unknown) => {
@@ -86,8 +88,14 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     }
   }
 
-  async function sendOnce(body: CommonBody, caller: Caller, { req, res }: Http, compose: Compose, key: IdempotencyKey | null) {
-    const session = await sessions.which(caller, body.sessionId ?? req.get('x-session-id'));
+  async function sendOnce(
+    body: CommonBody,
+    session: Session,
+    caller: Caller,
+    { req, res }: Http,
+    compose: Compose,
+    key: IdempotencyKey | null,
+  ) {
     const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
     // A session that cannot send is refused before anything is looked up, read or fetched for it.
     messages.mayAccept(session, queueIfOffline);
@@ -115,12 +123,10 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     });
   }
 
-  async function replay(earlier: { messageId: string } | { status: number; body: string }, res: Response) {
+  async function replay(earlier: { messageId: string } | { status: number; body: string }, caller: Caller, res: Response) {
     res.set('Idempotency-Replayed', 'true');
     if ('status' in earlier) return (void res.status(earlier.status).type('json').send(earlier.body), handled);
-    const message = await messages.byId(earlier.messageId);
-    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
-    return answer(message);
+    return answer(await messages.find(caller, earlier.messageId));
   }
 
   async function remember(key: NonNullable<ReturnType<Idempotency['keyOf']>>, message: Message, res: Response): Promise<void> {

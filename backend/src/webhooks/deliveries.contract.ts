@@ -20,15 +20,20 @@ export const delivery = z
     status: z.enum(deliveryStatuses),
     attempts: z.number().int(),
     nextAttemptAt: nullable,
-    statusCode: z.number().int().nullable(),
-    error: z.string().nullable(),
+    /** Of the last attempt. */
+    lastStatusCode: z.number().int().nullable(),
+    lastError: z.string().nullable(),
     createdAt: time,
-    finishedAt: nullable,
+    /** When it was last asked for again, and the retry window started again; null: never. */
+    redeliveredAt: nullable,
+    deliveredAt: nullable,
   })
   .meta({ id: 'Delivery' });
-const deliveryWithLog = delivery.extend({
+export const deliveryWithLog = delivery.extend({
   attemptLog: z.array(
     z.object({
+      /** Of the attempt, from 1, as in the header `X-Webhook-Attempt`. */
+      number: z.number().int(),
       at: time,
       durationMs: z.number().int(),
       statusCode: z.number().int().nullable(),
@@ -45,7 +50,7 @@ export const stats = z
     pending: z.number().int(),
     held: z.number().int(),
     /** Part of the finished ones that were delivered; null while none is finished. */
-    rate: z.number().nullable(),
+    successRate: z.number().nullable(),
     meanMs: z.number().nullable(),
     p95Ms: z.number().nullable(),
     byEvent: z.record(z.string(), z.object({ delivered: z.number().int(), failed: z.number().int(), pending: z.number().int() })),

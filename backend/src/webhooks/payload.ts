@@ -109,11 +109,11 @@ export function matches(
   return webhook.filter === null || passes(told.data, webhook.filter);
 }
 
-function passes(data: Record<string, unknown>, { chats, direction, messageTypes }: WebhookFilter): boolean {
+function passes(data: Record<string, unknown>, { chats, directions, types }: WebhookFilter): boolean {
   const chat = (data['chat'] as { id?: unknown } | null | undefined)?.id;
   if (chats && !chats.includes(String(chat))) return false;
-  if (direction && data['direction'] !== direction) return false;
-  return !messageTypes || messageTypes.includes(String(data['type']));
+  if (directions && !(directions as string[]).includes(String(data['direction']))) return false;
+  return !types || types.includes(String(data['type']));
 }
 
 const placeholder = /\{\{\s*([A-Za-z0-9_.[\]-]{1,200})\s*\}\}/g;
