@@ -5,7 +5,7 @@ export const whatsappAccount = z.object({ phoneNumber: z.string().nullable(), li
 export type WhatsappAccount = z.infer<typeof whatsappAccount>;
 
 /** Without the server and the device: `123456:7@lid` and `123456@lid` name one account. */
-const userOf = (id: string): string => id.replace(/[:@].*$/, '').replace(/^\+/, '');
+const userOf = (id: string): string => id.split(/[:@]/, 1).join('').replace(/^\+/, '');
 
 /**
  * Whether both are the same WhatsApp account. One that changed its number keeps its LID, and one whose LID is not known yet has its
