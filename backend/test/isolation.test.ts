@@ -68,6 +68,7 @@ const bodies: Record<string, (world: World) => object> = {
   'admin.accounts.change': () => ({ maxMessagesPerDay: 0 }),
   'admin.plans.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
   'admin.plans.change': () => ({ maxSessions: 5 }),
+  'admin.workers.change': () => ({ draining: false }),
   'admin.sessions.suspend': () => ({ reason: 'matrix' }),
   'admin.sessions.resume': () => ({}),
   'admin.sessions.restart': () => ({}),
@@ -81,6 +82,7 @@ const paths: Record<string, (world: World) => string> = {
   eventId: ({ event }) => event,
   accountId: ({ accountId }) => accountId,
   planId: ({ planId }) => planId,
+  workerId: ({ workerId }) => workerId,
   webhookId: ({ webhookId }) => webhookId,
   deliveryId: ({ deliveryId }) => deliveryId,
   exportId: ({ exportId }) => exportId,
@@ -98,6 +100,7 @@ interface World {
   message: string;
   event: string;
   planId: string;
+  workerId: string;
   webhookId: string;
   deliveryId: string;
   exportId: string;
@@ -170,6 +173,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     return login(email);
   };
   const plan = await rig.call('POST', '/admin/plans', { ...asAdmin, body: { name: 'the first' } });
+  const workers = await rig.call('GET', '/admin/workers', asAdmin);
   const exported = await made('/privacy/exports', { contact: ana });
   const erasure = await made('/privacy/erasures', { contact: '5511900000008', confirm: '5511900000008' });
   const me = await core.get('/auth/me');
@@ -184,6 +188,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     exportId: exported.id,
     erasureId: erasure.id,
     planId: (plan.body.data as { id: string }).id,
+    workerId: (workers.body.data as { id: string }[])[0]!.id,
     sessionKeyId: thisSession.id,
     otherSession: other.id,
     keys: {

@@ -150,7 +150,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
     return rows.length > 0 ? named('ACCOUNT_INACTIVE') : seen.reason;
   }
 
-  /** WhatsApp restricts the account or the network, or does so no more. Said once for each change. */
+  /** WhatsApp restricts the account or the network. Said once for each change. */
   async function tellRestriction(tx: Transaction, session: Session, before: string | null): Promise<void> {
     const kind = restrictions[session.reasonCode ?? ''];
     if (!kind || session.reasonCode === before) return;
@@ -196,7 +196,9 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
       const code = seen.reason?.code ?? '';
       const isOver = seen.status === 'error' && !machineReasons.has(code);
       const ended =
-        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT'].includes(code) || isOver ? { desired: 'stopped' as const } : {};
+        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT', 'RECONNECT_OFF'].includes(code) || isOver
+          ? { desired: 'stopped' as const }
+          : {};
       const reasonBefore = session.reasonCode;
       await move(tx, session, seen.status, await reasonSeen(tx, session, seen), {
         ...known,

@@ -13,6 +13,7 @@ import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js'
 import { LinkedAccounts1763712000000 } from './1763712000000-linked-accounts.js';
 import { IdempotencySessions1763715000000 } from './1763715000000-idempotency-sessions.js';
 import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
+import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -31,4 +32,5 @@ export const migrations = [
   LinkedAccounts1763712000000,
   IdempotencySessions1763715000000,
   WebhookNames1763716000000,
+  WorkerDrain1763716010000,
 ];
