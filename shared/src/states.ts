@@ -162,7 +162,6 @@ export const messageReasons = {
   WHATSAPP_REFUSED: 'WhatsApp refused the message.',
   NOT_SUPPORTED_BY_WHATSAPP: 'The present WhatsApp Web cannot send this.',
   REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
-  ACCOUNT_RESTRICTED: 'WhatsApp restricts this account.',
   EXPIRED: 'Was not handed over before it expired.',
   SESSION_DELETED: 'The session was deleted.',
   CONTENT_WIPED: 'The content was removed.',
