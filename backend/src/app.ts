@@ -51,6 +51,7 @@ import { createSharedWindows } from './lib/shared-windows.js';
 import { closeDataFolder } from './lib/private-files.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
+import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
@@ -217,6 +218,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
     safeFetch,
+    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
     sealer,
   });
 
@@ -257,7 +259,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
-    defaults: { settings: defaultSettings(config), initWaitMs: config.INIT_WAIT_MS, leaseMs },
+    defaults: {
+      settings: defaultSettings(config),
+      countryCode: config.DEFAULT_COUNTRY_CODE,
+      initWaitMs: config.INIT_WAIT_MS,
+      leaseMs,
+    },
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
@@ -321,6 +328,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     presence,
     dir: join(config.dataDir, 'exports'),
+    countryCode: config.DEFAULT_COUNTRY_CODE,
     report,
   });
   const heartbeats = createHeartbeats({
@@ -424,7 +432,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, run: gate.run });
+  mountOperations(http.mount, { sessions, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 

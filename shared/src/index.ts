@@ -15,5 +15,6 @@ export * from './setting-names.js';
 export * from './settings.js';
 export * from './states.js';
 export * from './url.js';
+export * from './warnings.js';
 export * from './whatsapp-account.js';
 export * from './worker-api.js';
