@@ -84,6 +84,7 @@ import { createInbox } from './whatsapp/inbox.js';
 import { mountOperations } from './whatsapp/operations.js';
 import { createPlacement } from './whatsapp/placement.js';
 import { mountInternal } from './whatsapp/routes.js';
+import { mountWorkers } from './whatsapp/workers.js';
 import { version } from './version.js';
 
 export interface Backend {
@@ -411,6 +412,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountAccounts(http.mount, { accounts, keys, tokens, present: presentAccount, registration: config.REGISTRATION });
   mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present: presentAccount });
+  mountWorkers(http.mount, { database, clock });
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
   const standingOf = standing.of;

@@ -238,7 +238,7 @@ describe('a value is used or stops the start', () => {
         if (value.trim() === '') return expect(read[name]).toEqual(readSettings({})[name]);
         expect([name, value, read[name], effect(read[name] as never, value)]).toEqual([name, value, read[name], true]);
       }),
-      { numRuns: Number(process.env.PROPERTY_RUNS ?? 60) },
+      { numRuns: 60 },
     );
   });
 });

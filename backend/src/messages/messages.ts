@@ -195,7 +195,7 @@ export function createMessages({
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
       alter(caller, ref, async (tx, message) =>
-        (await state.move(tx, message, 'cancelled', { from: ['scheduled', 'queued'] }))
+        (await state.move(tx, message, 'cancelled', { from: ['queued'] }))
           ? null
           : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status }),
       ),
