@@ -52,6 +52,7 @@ import { createSharedWindows } from './lib/shared-windows.js';
 import { closeDataFolder } from './lib/private-files.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
+import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
@@ -220,6 +221,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
     safeFetch,
+    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
     sealer,
   });
 
@@ -260,7 +262,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
-    defaults: { settings: defaultSettings(config), initWaitMs: config.INIT_WAIT_MS, leaseMs },
+    defaults: {
+      settings: defaultSettings(config),
+      countryCode: config.DEFAULT_COUNTRY_CODE,
+      initWaitMs: config.INIT_WAIT_MS,
+      leaseMs,
+    },
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
@@ -324,6 +331,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     presence,
     dir: join(config.dataDir, 'exports'),
+    countryCode: config.DEFAULT_COUNTRY_CODE,
     report,
   });
   const heartbeats = createHeartbeats({
@@ -427,7 +435,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, run: gate.run });
+  mountOperations(http.mount, { sessions, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 
