@@ -210,7 +210,14 @@ export const auditEntry = z
   .meta({ id: 'AuditEntry' });
 
 export const token = z
-  .object({ token: z.string(), expiresAt: time, permissions: z.array(z.string()), sessionId: z.string().nullable() })
+  .object({
+    token: z.string(),
+    expiresAt: time,
+    permissions: z.array(z.string()),
+    sessionId: z.string().nullable(),
+    /** It came from a one-time password and can only be used to change it. */
+    mustChangePassword: z.boolean(),
+  })
   .meta({ id: 'Token' });
 
 export const chat = z
