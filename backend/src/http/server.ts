@@ -103,7 +103,8 @@ export function createServer(options: ServerOptions): HttpServer {
     },
     readUpload: options.readUpload,
     // A file may come as base64 in JSON, which is a third longer than the file.
-    jsonLimit: (route: AnyRoute) => (route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : longestText + 65_536),
+    jsonLimit: (route: AnyRoute) =>
+      route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : longestText + 65_536,
   };
   const budget = createBodyBudget(bodyLimits(options.maxFileSize));
   const bodies = { budget, ownerOf: ({ accountId, ip }: Caller): string => accountId || `ip:${ip ?? ''}` };
