@@ -72,8 +72,9 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   idempotency?: IdempotencyRule;
 }
 
-const nothing = z.object({});
+const nothing = z.strictObject({});
 type Nothing = typeof nothing;
+const anyParams = z.object({});
 
 export function defineRoute<
   P extends z.ZodType = Nothing,
@@ -84,7 +85,7 @@ export function defineRoute<
   const { status = 200, body, consumes, headers = [], ...rest } = spec;
   const idempotency = idempotencyOf(spec);
   const route = {
-    params: nothing,
+    params: anyParams,
     query: nothing,
     reply: z.unknown(),
     envelope: true,

@@ -1,4 +1,4 @@
-import { defineRoute, session, sessionSettings, sessionStatus } from '@chasqui/shared';
+import { defineRoute, isCallingCode, session, sessionSettings, sessionStatus } from '@chasqui/shared';
 import { withAliases } from '@chasqui/shared';
 import { z } from 'zod';
 
@@ -21,12 +21,19 @@ const start = [
   'WORKER_MEMORY',
   'WORKER_UNAVAILABLE',
 ] as const;
-const settings = sessionSettings.partial().extend({ pacing: sessionSettings.shape.pacing.partial().optional() });
-const phoneNumber = z
-  .string()
-  .max(32)
-  .transform((text) => text.replace(/\D/g, ''))
-  .pipe(z.string().regex(/^[1-9]\d{6,14}$/, 'A phone number in international form, 7 to 15 digits.'));
+const settings = sessionSettings
+  .partial()
+  .strict()
+  .extend({
+    countryCode: z
+      .string()
+      .refine(isCallingCode, 'This is no calling code. Write the digits of one, such as 55.')
+      .nullable()
+      .optional(),
+    pacing: sessionSettings.shape.pacing.partial().strict().optional(),
+  });
+/** Read like a recipient's, with the session's country, once the session is known. */
+const phoneNumber = z.string().min(1).max(80);
 const none = z.strictObject({});
 
 /** A stored reply would show a QR code that has expired. */
@@ -57,7 +64,7 @@ export const status = defineRoute({
   summary: 'Status of the default or the named session',
   auth: 'key',
   permission: 'instance.info',
-  query: withAliases(z.object({ sessionId: sessionRef.optional() }), sessionAliases),
+  query: withAliases(z.strictObject({ sessionId: sessionRef.optional() }), sessionAliases),
   reply: sessionStatus,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });
@@ -80,7 +87,7 @@ export const list = defineRoute({
   summary: 'Sessions of the account',
   auth: 'acc',
   permission: 'instance.info',
-  query: z.object({ status: z.string().max(200).optional(), search: z.string().max(64).optional() }),
+  query: z.strictObject({ status: z.string().max(200).optional(), search: z.string().max(64).optional() }),
   reply: z.array(session),
 });
 export const create = defineRoute({
@@ -162,7 +169,7 @@ export const qr = defineRoute({
   auth: 'key',
   permission: 'session.control',
   params,
-  query: z.object({ format: z.enum(['json', 'png', 'svg']).default('json') }),
+  query: z.strictObject({ format: z.enum(['json', 'png', 'svg']).default('json') }),
   reply: z.object({ qrCode: z.string(), qrText: z.string(), expiresAt: z.iso.datetime() }),
   files: ['image/png', 'image/svg+xml'],
   errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT'],
