@@ -181,7 +181,7 @@ export const audit = defineRoute({
   id: 'audit.list',
   method: 'get',
   path: '/audit',
-  summary: 'Who did what in the own account',
+  summary: 'Who did what in the own account. Sends through the API are listed as messages, not here',
   auth: 'acc',
   permission: 'audit.read',
   query: z.strictObject(auditQuery),
