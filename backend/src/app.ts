@@ -57,6 +57,7 @@ import { createArrivals } from './messages/arrivals.js';
 import { createContents } from './messages/contents.js';
 import { createDispatcher } from './messages/dispatcher.js';
 import { createIdempotency } from './messages/idempotency.js';
+import { createContacts } from './contacts/contacts.js';
 import { createMessages } from './messages/messages.js';
 import { createPacing } from './messages/pacing.js';
 import { createQuotas } from './messages/quotas.js';
@@ -260,11 +261,13 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const messageState = createMessageState({ events, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const contacts = createContacts({ database, events, storageOf, clock });
+  const messageState = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
   const messages = createMessages({
     database,
     events,
+    contacts,
     eventsOf: eventLog.ofMessage,
     state: messageState,
     media,
@@ -276,7 +279,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
-  const arrivals = createArrivals({ events, state: messageState, media, clock });
+  const arrivals = createArrivals({ events, contacts, state: messageState, media, clock });
   const dispatcher = createDispatcher({
     database,
     events,
@@ -309,11 +312,18 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     options: webhookOptions(config),
   });
-  webhooks.connect({ wake: webhookDispatcher.wake, events });
-  const webhookHistory = createWebhookHistory({ database, eventLog, clock, wake: webhookDispatcher.wake });
+  webhooks.connect({ wake: webhookDispatcher.wake, events, formsOf: contacts.formsOf });
+  const webhookHistory = createWebhookHistory({
+    database,
+    eventLog,
+    clock,
+    chatIdsOf: webhooks.chatIdsOf,
+    wake: webhookDispatcher.wake,
+  });
   const privacy = createPrivacy({
     database,
     events,
+    contacts,
     messages,
     media,
     clock,
@@ -332,7 +342,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     wipeLeft: sessions.wipeLeft,
     report,
   });
-  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log, report });
+  const inbox = createInbox({ database, events, state: sessionState, contacts, arrivals, storageOf, clock, log, report });
   const fetcher = createFetcher({
     database,
     events,

@@ -332,6 +332,8 @@ export const workerEvents = {
     at: z.iso.datetime(),
   }),
   'group.membership_request': z.object({ group: chatRef, contact, method: z.string().nullable(), at: z.iso.datetime() }),
+  /** A contact was renamed, renamed itself, or was saved in the phone's address book. */
+  'contact.observed': z.object({ contact }),
   'call.received': z.object({
     callId: z.string(),
     contact: contact.nullable(),

@@ -6,10 +6,12 @@ import {
   textOf,
   type Contact,
   type MessageContent,
+  type MessageResource,
   type MessageType,
   type ObservedMessage,
   type WorkerEventPayload,
 } from '@chasqui/shared';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -18,7 +20,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
-import { plainText, presentMessage } from './present.js';
+import { idsIn, plainText, presentMessage } from './present.js';
 import type { MessageState } from './state.js';
 
 export type Arrivals = ReturnType<typeof createArrivals>;
@@ -26,11 +28,13 @@ export type Arrivals = ReturnType<typeof createArrivals>;
 /** What WhatsApp tells of messages: new ones, and what happens to those we know. Found by key, because a chat may be written in two ways. */
 export function createArrivals({
   events,
+  contacts,
   state,
   media,
   clock,
 }: {
   events: Events;
+  contacts: Contacts;
   state: MessageState;
   media: Media;
   clock: Clock;
@@ -40,6 +44,9 @@ export function createArrivals({
     return message ?? null;
   };
   const about = (message: Message) => ({ accountId: message.accountId, sessionId: message.sessionId, messageId: message.id });
+
+  const present = async (tx: Transaction, message: Message): Promise<MessageResource> =>
+    presentMessage(message, await contacts.people(idsIn(message), tx.manager));
 
   /** A message that we sent ourselves comes back as seen: it proves that it left, and tells who the other side is. */
   async function ours(tx: Transaction, message: Message, seen: ObservedMessage): Promise<void> {
@@ -81,13 +88,14 @@ export function createArrivals({
     await events.append(tx, {
       ...about(message),
       type: seen.fromMe ? 'message.sent' : 'message.received',
-      data: presentMessage(message),
+      data: await present(tx, message),
     });
   }
 
   return {
     async observed(tx: Transaction, session: Session, seen: ObservedMessage, origin: 'live' | 'backfill'): Promise<void> {
       const message = await known(tx, session.id, seen.key);
+      await contacts.learn(tx, session, [sightingIn(seen.contact, message)]);
       if (message && seen.fromMe === (message.direction === 'outbound')) return seen.fromMe ? ours(tx, message, seen) : undefined;
       if (!message) return arrived(tx, session, seen, origin);
       // Whoever writes to us chooses the key: one that is taken from a message of ours must neither settle that one nor be lost.
@@ -104,6 +112,7 @@ export function createArrivals({
       // A refusal that comes after the doubt settles it; one that comes after an acknowledgement is not believed.
       if (ack < 0) return void (await state.move(tx, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
       const who = isErased(message) ? {} : { whatsappId, contact: participant };
+      await contacts.learn(tx, session, [sightingIn(participant, message)]);
       await state.acknowledge(tx, message, ack, { ...who, at: new Date(at) });
     },
     async edited(tx: Transaction, session: Session, { key, text, at }: WorkerEventPayload<'message.edited'>): Promise<void> {
@@ -118,7 +127,7 @@ export function createArrivals({
       await events.append(tx, {
         ...about(message),
         type: 'message.updated',
-        data: { ...presentMessage(Object.assign(message, changes)), change: 'edited', previousText },
+        data: { ...(await present(tx, Object.assign(message, changes))), change: 'edited', previousText },
       });
     },
     async revoked(tx: Transaction, session: Session, { key, at }: WorkerEventPayload<'message.revoked'>): Promise<void> {
@@ -129,7 +138,7 @@ export function createArrivals({
       await events.append(tx, {
         ...about(message),
         type: 'message.updated',
-        data: { ...presentMessage(Object.assign(message, changes)), change: 'revoked', previousText: null },
+        data: { ...(await present(tx, Object.assign(message, changes))), change: 'revoked', previousText: null },
       });
     },
     async reacted(
@@ -143,7 +152,7 @@ export function createArrivals({
         sessionId: session.id,
         messageId: message?.id ?? null,
         type: 'message.reaction',
-        data: { messageId: message?.id ?? null, whatsappId, chat, contact, emoji, at },
+        data: await contacts.observe(tx, session, { messageId: message?.id ?? null, whatsappId, chat, contact, emoji, at }),
       });
     },
     async voted(
@@ -157,7 +166,7 @@ export function createArrivals({
         sessionId: session.id,
         messageId: message?.id ?? null,
         type: 'poll.vote',
-        data: { messageId: message?.id ?? null, whatsappId, chat, contact, options, at },
+        data: await contacts.observe(tx, session, { messageId: message?.id ?? null, whatsappId, chat, contact, options, at }),
       });
     },
     /** The file of an inbound message is there, or cannot be had. */
@@ -183,6 +192,13 @@ export function createArrivals({
 }
 
 const contentOf = ({ content }: ObservedMessage): MessageContent | null => (content.type === 'withheld' ? null : content);
+
+/** The person of a message. A private message of ours may have been addressed by another id than WhatsApp uses: both are theirs. */
+function sightingIn(contact: Contact | null, message: Message | null): Sighting | null {
+  if (!contact || (message && isErased(message))) return null;
+  const isAddressed = message?.direction === 'outbound' && message.chatType === 'private';
+  return { contact, alsoKnownAs: isAddressed ? [message.chatId] : [] };
+}
 
 /** The person was erased on request: nothing of them is learned again. */
 const isErased = ({ chatId, fromId }: Message): boolean => chatId === erased || fromId === erased;

@@ -1,85 +1,63 @@
-import { AppError, isId, parseRecipient, phoneOf } from '@chasqui/shared';
-import type { Repository, SelectQueryBuilder } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { readAmong } from '../db/rows.js';
+import { select } from '../db/sql.js';
+import type { Contacts } from '../contacts/contacts.js';
 import type { ListQuery } from './contract.js';
-import type { Message } from './message.entity.js';
+import { Message } from './message.entity.js';
+import { beyond, selectionOf, union, type Selection } from './selection.js';
 
-/** Totals are exact up to here; counting a million rows for a page of fifty helps nobody. */
-const mostCounted = 10_000;
+/** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
+export const maxCounted = 1_000;
 
-/** A page of the account's messages. With a cursor it costs the same on every page; with an offset it also says how many there are. */
+export interface Place {
+  id: string;
+  createdAt: number;
+}
+
+/** A page of the account's messages. With a cursor it costs the same on every page; with an offset it also returns the total. */
 export async function listMessages(
-  rows: Repository<Message>,
+  { reader, contacts }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'> },
   accountId: string,
   sessionId: string | null,
   query: ListQuery,
 ): Promise<{ messages: Message[]; meta: object }> {
-  const filtered = (): SelectQueryBuilder<Message> =>
-    filter(
-      rows.createQueryBuilder('m').where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId }),
-      sessionId,
-      query,
-    );
+  const selection = await selectionOf({ reader, contacts }, accountId, sessionId, query);
+  const { limit, cursor, offset } = query;
+  const places = await pageOf(reader, selection, query);
+  const messages = await inOrder(reader, places);
+  const last = places.length === limit ? places.at(-1) : undefined;
+  const nextCursor = last ? Buffer.from(`${last.createdAt}:${last.id}`).toString('base64url') : null;
+  if (cursor) return { messages, meta: { limit, nextCursor } };
+  const total = await countUpTo(reader, selection);
+  return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor } };
+}
+
+/** The messages with these ids, in this order. One that was deleted meanwhile is left out. */
+async function inOrder(reader: DataSource, places: readonly Place[]): Promise<Message[]> {
+  if (places.length === 0) return [];
+  const ids = places.map(({ id }) => id);
+  const found = new Map((await readAmong(reader, Message, 'id', ids)).map((message) => [message.id, message]));
+  return ids.flatMap((id) => found.get(id) ?? []);
+}
+
+/** Each branch is read in the order of time no further than the page needs; the few rows of all branches are sorted once more. */
+async function pageOf(reader: DataSource, { all, branches }: Selection, query: ListQuery): Promise<Place[]> {
   const direction = query.order === 'asc' ? 'ASC' : 'DESC';
-  const page = filtered().orderBy('m.createdAt', direction).addOrderBy('m.id', direction).limit(query.limit);
-  if (query.cursor) after(page, query);
-  else page.offset(query.offset);
-  const messages = await page.getMany();
-  const last = messages.length === query.limit ? messages.at(-1) : undefined;
-  const nextCursor = last ? Buffer.from(`${last.createdAt.getTime()}:${last.id}`).toString('base64url') : null;
-  if (query.cursor) return { messages, meta: { limit: query.limit, nextCursor } };
-  const counted = await countUpTo(filtered(), mostCounted);
-  return {
-    messages,
-    meta: { limit: query.limit, offset: query.offset, total: counted, totalExact: counted < mostCounted, nextCursor },
-  };
+  const offset = query.cursor ? 0 : query.offset;
+  const order = `ORDER BY "createdAt" ${direction}, id ${direction}`;
+  const conditions = query.cursor ? [...all, beyond(query.cursor, query.order)] : all;
+  const { sql, parameters } = union(branches, conditions, '"createdAt", id', `${order} LIMIT ${offset + query.limit}`);
+  const page = `${sql} ${order} LIMIT ${query.limit} OFFSET ${offset}`;
+  const rows = await select<{ id: string; createdAt: number | string }>(reader, page, parameters);
+  return rows.map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
 }
 
-async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Promise<number> {
-  const [sql, parameters] = query.select('1', 'one').limit(most).getQueryAndParameters();
-  const [row] = await query.connection.query<{ n: number | string }[]>(`SELECT COUNT(*) AS n FROM (${sql}) counted`, parameters);
-  return Number(row!.n);
-}
-
-function filter(query: SelectQueryBuilder<Message>, sessionId: string | null, wish: ListQuery): SelectQueryBuilder<Message> {
-  if (sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId });
-  if (wish.direction) query.andWhere('m.direction = :direction', { direction: wish.direction });
-  for (const name of ['type', 'status', 'origin'] as const)
-    if (wish[name]) query.andWhere(`m.${name} IN (:...${name})`, { [name]: wish[name] });
-  // A person is found by either form: the chat may be kept under the LID while the caller knows the number.
-  if (wish.chatId) {
-    const { id, pattern } = person(wish.chatId);
-    query.andWhere("(m.chatId = :chatId OR (m.chatType = 'private' AND m.contact LIKE :inChat))", {
-      chatId: id,
-      inChat: pattern,
-    });
-  }
-  if (wish.contact) {
-    const { id, pattern } = person(wish.contact);
-    query.andWhere('(m.chatId = :contactId OR m.contact LIKE :inContact)', { contactId: id, inContact: pattern });
-  }
-  if (wish.from) query.andWhere('m.createdAt >= :from', { from: Date.parse(wish.from) });
-  if (wish.to) query.andWhere('m.createdAt <= :to', { to: Date.parse(wish.to) });
-  if (wish.search)
-    query.andWhere("LOWER(m.text) LIKE :search ESCAPE '!'", {
-      search: `%${wish.search.toLowerCase().replace(/[!%_]/g, '!$&')}%`,
-    });
-  return query;
-}
-
-function person(input: string): { id: string; pattern: string } {
-  const parsed = parseRecipient(input);
-  if (!parsed.ok) throw new AppError('INVALID_RECIPIENT', { input }, parsed.message);
-  const { id } = parsed.address;
-  return { id, pattern: `%"${phoneOf(id) ?? id}"%` };
-}
-
-function after(query: SelectQueryBuilder<Message>, wish: ListQuery): void {
-  const [at = '', id = ''] = Buffer.from(wish.cursor!, 'base64url').toString().split(':');
-  // Fifteen digits are the milliseconds of some thirty thousand years, and a number that both databases hold exactly.
-  if (!/^\d{1,15}$/.test(at) || !isId(id))
-    throw new AppError('VALIDATION_FAILED', {
-      fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
-    });
-  const sign = wish.order === 'asc' ? '>' : '<';
-  query.andWhere(`(m.createdAt ${sign} :at OR (m.createdAt = :at AND m.id ${sign} :id))`, { at: Number(at), id });
+async function countUpTo(reader: DataSource, { all, branches }: Selection): Promise<number> {
+  const { sql, parameters } = union(branches, all, '1 AS one', `LIMIT ${maxCounted}`);
+  const [row] = await select<{ n: number | string }>(
+    reader,
+    `SELECT COUNT(*) AS n FROM (${sql} LIMIT ${maxCounted}) counted`,
+    parameters,
+  );
+  return Number(row?.n ?? 0);
 }

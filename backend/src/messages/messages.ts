@@ -1,4 +1,14 @@
-import { AppError, isId, messageReasons, newId, parseMessageKey, parseRecipient, type Address } from '@chasqui/shared';
+import {
+  AppError,
+  isId,
+  messageReasons,
+  newId,
+  parseMessageKey,
+  parseRecipient,
+  type Address,
+  type MessageResource,
+} from '@chasqui/shared';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -17,7 +27,7 @@ import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
 import { newRow, type NewMessage } from './new-message.js';
-import { presentMessage } from './present.js';
+import { idsIn, presentMessage } from './present.js';
 import { createQueueLimit } from './queue-limit.js';
 import type { Quotas } from './quotas.js';
 import type { MessageState } from './state.js';
@@ -33,6 +43,7 @@ export type Messages = ReturnType<typeof createMessages>;
 export function createMessages({
   database,
   events,
+  contacts,
   eventsOf,
   state,
   media,
@@ -46,6 +57,7 @@ export function createMessages({
 }: {
   database: Database;
   events: Events;
+  contacts: Pick<Contacts, 'people' | 'formsOf'>;
   /** The log's rows of one message, in order. */
   eventsOf: (accountId: string, messageId: string) => Promise<EventRow[]>;
   state: MessageState;
@@ -60,7 +72,7 @@ export function createMessages({
 }) {
   const rows = database.reader.getRepository(Message);
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
-  const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas, report });
+  const take = createAcceptance({ database, events, contacts, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
   let isClosing = false;
   events.subscribe((event) => {
@@ -77,6 +89,8 @@ export function createMessages({
     const now = clock.now();
     const message = newRow(newId(idMs(now.getTime())), session, wish, now);
     if ((await storageOf(session)) === 'metadata') contents.hide(message);
+    // Read here, so that the commit finds them in the cache.
+    await contacts.people(idsIn(message));
     await take({ session, message, key, file: wish.file });
     return message;
   }
@@ -115,7 +129,11 @@ export function createMessages({
   return {
     accept,
     find,
-    present: presentMessage,
+    /** Messages as they leave the API, completed by what is known now of the people in them. In the same order. */
+    async present(list: readonly Message[]): Promise<MessageResource[]> {
+      const people = await contacts.people(list.flatMap(idsIn));
+      return list.map((message) => presentMessage(message, people));
+    },
     storageOf,
     mayAccept: requireConnected,
     byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),
@@ -177,7 +195,8 @@ export function createMessages({
       }
     },
 
-    list: (accountId: string, sessionId: string | null, query: ListQuery) => listMessages(rows, accountId, sessionId, query),
+    list: (accountId: string, sessionId: string | null, query: ListQuery) =>
+      listMessages({ reader: database.reader, contacts }, accountId, sessionId, query),
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);

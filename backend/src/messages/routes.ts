@@ -6,6 +6,7 @@ import {
   type MediaType,
   type MessageContent,
   type MessageReason,
+  type MessageResource,
 } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import { failPoint } from '@chasqui/shared/fail-point';
@@ -21,7 +22,7 @@ import * as contract from './contract.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
-import { presentMessage } from './present.js';
+import { reasonOf } from './present.js';
 import type { Quotas } from './quotas.js';
 
 interface Deps {
@@ -59,6 +60,8 @@ type ContentBody = contract.SendAny | (InputOf<typeof contract.sendMedia>['body'
 
 export function mountMessages(mount: Mount, deps: Deps): void {
   const { messages, sessions, media, idempotency } = deps;
+
+  const present = async (message: Message): Promise<MessageResource> => (await messages.present([message]))[0]!;
 
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
@@ -113,6 +116,11 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     });
   }
 
+  async function answer(message: Message) {
+    if (message.status === 'failed') throw sendFailed(message);
+    return new Reply(await present(message), { status: statusOf(message) });
+  }
+
   async function replay(earlier: { messageId: string } | { status: number; body: string }, res: Response) {
     res.set('Idempotency-Replayed', 'true');
     if ('status' in earlier) return (void res.status(earlier.status).type('json').send(earlier.body), handled);
@@ -131,7 +139,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
         JSON.stringify({ success: false, error: { code, message: words, details }, requestId }),
       );
     }
-    await idempotency.store(key, statusOf(message), JSON.stringify({ success: true, data: presentMessage(message), requestId }));
+    await idempotency.store(key, statusOf(message), JSON.stringify({ success: true, data: await present(message), requestId }));
   }
 
   /** What each type is made of. Files are read, checked and on disk before the message is accepted. */
@@ -183,7 +191,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : caller.sessionId;
     const found = await messages.list(caller.accountId, sessionId, query);
-    return new Reply(found.messages.map(presentMessage), { meta: found.meta });
+    return new Reply(await messages.present(found.messages), { meta: found.meta });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
@@ -192,7 +200,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const limits = (await deps.quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
     return { limits, tightest: limits[0]?.scope ?? null };
   });
-  mount(contract.read, async ({ params }, caller) => presentMessage(await messages.find(caller, params.messageId)));
+  mount(contract.read, async ({ params }, caller) => present(await messages.find(caller, params.messageId)));
   mount(contract.timeline, async ({ params }, caller) => messages.timeline(caller, params.messageId));
   mount(contract.mediaFile, async ({ params }, caller, { res }) => {
     const message = await messages.find(caller, params.messageId);
@@ -205,26 +213,18 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const { id } = await messages.retry(caller, params.messageId);
     return answer(await messages.outcome(id, deps.sendWaitMs));
   });
-  mount(contract.cancel, async ({ params }, caller) => presentMessage(await messages.cancel(caller, params.messageId)));
-  mount(contract.resolve, async ({ params, body }, caller) =>
-    presentMessage(await messages.resolve(caller, params.messageId, body.as)),
-  );
+  mount(contract.cancel, async ({ params }, caller) => present(await messages.cancel(caller, params.messageId)));
+  mount(contract.resolve, async ({ params, body }, caller) => present(await messages.resolve(caller, params.messageId, body.as)));
 }
 
 const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);
 
-function answer(message: Message) {
-  if (message.status === 'failed') throw sendFailed(message);
-  return new Reply(presentMessage(message), { status: statusOf(message) });
-}
-
 function sendFailed(message: Message): AppError {
-  const shown = presentMessage(message);
   const retryable = retryableReasons.has(message.reasonCode as MessageReason);
   return new AppError(
     'SEND_FAILED',
     { reason: message.reasonCode, retryable, message: { id: message.id, status: message.status } },
-    shown.reason?.message,
+    reasonOf(message)?.message,
   );
 }
 

@@ -1,5 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { AppError, newId } from '@chasqui/shared';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
 import { among, insertRow, readRows, updateRows } from '../db/rows.js';
@@ -37,6 +38,7 @@ export type Privacy = ReturnType<typeof createPrivacy>;
 export function createPrivacy({
   database,
   events,
+  contacts,
   messages,
   media,
   clock,
@@ -47,6 +49,7 @@ export function createPrivacy({
 }: {
   database: Database;
   events: Events;
+  contacts: Contacts;
   messages: Messages;
   media: Media;
   clock: Clock;
@@ -57,9 +60,9 @@ export function createPrivacy({
   report: ReportFailure;
 }) {
   const rows = database.reader.getRepository(PrivacyRequest);
-  const pages = createPages(database);
-  const exporter = createExporter({ database, pages, messages, media, dir, report });
-  const eraser = createEraser({ database, pages, messages, media, isStopped: () => stopped, report });
+  const pages = createPages(database, contacts);
+  const exporter = createExporter({ database, pages, contacts, messages, media, dir, report });
+  const eraser = createEraser({ database, pages, contacts, messages, media, isStopped: () => stopped, report });
   const { pathOf } = exporter;
   let stopped = false;
   let running: Promise<void> | null = null;

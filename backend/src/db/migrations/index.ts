@@ -10,6 +10,7 @@ import { WebhookLanes1763704000000 } from './1763704000000-webhook-lanes.js';
 import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
+import { Contacts1763714000000 } from './1763714000000-contacts.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -25,4 +26,5 @@ export const migrations = [
   Failures1763707000000,
   WorkerStatus1763708000000,
   WebhookFailing1763709030000,
+  Contacts1763714000000,
 ];
