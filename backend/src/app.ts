@@ -66,6 +66,7 @@ import { createMessageState } from './messages/state.js';
 import { claimLeaseMs, connectionLimits, defaultSettings, defaultStreamTimes, limitFigures, webhookOptions } from './options.js';
 import { createPrivacy } from './privacy/privacy.js';
 import { mountPrivacy } from './privacy/routes.js';
+import { createMessageSearch } from './search/search.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
@@ -264,6 +265,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const contacts = createContacts({ database, events, storageOf, clock });
   const messageState = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
+  const search = createMessageSearch({ database, log, report });
   const messages = createMessages({
     database,
     events,
@@ -276,6 +278,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     report,
     contents,
     storageOf,
+    search,
     clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
@@ -324,6 +327,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     database,
     events,
     contacts,
+    search,
     messages,
     media,
     clock,
@@ -432,7 +436,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, run: gate.run });
+  mountOperations(http.mount, { sessions, contacts, run: gate.run });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 
@@ -462,6 +466,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('work', 'heartbeats', () => heartbeats.stop());
   fetcher.start();
   stopper.add('work', 'media fetcher', () => fetcher.stop(), workStopMs);
+  await search.start();
+  stopper.add('work', 'search index', () => search.stop());
   privacy.start();
   stopper.add('work', 'privacy jobs', () => privacy.stop(), workStopMs);
   webhookDispatcher.start();

@@ -221,6 +221,7 @@ async function play(actions: readonly Action[]): Promise<void> {
     quotas,
     contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
     storageOf: async () => 'full',
+    search: { find: async () => ({ matches: [], isComplete: true }) },
     clock,
     defaults: { countryCode: undefined, maxQueued: 1_000 },
   });

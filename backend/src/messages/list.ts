@@ -2,9 +2,11 @@ import type { DataSource } from 'typeorm';
 import { readAmong } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Contacts } from '../contacts/contacts.js';
+import type { MessageSearch } from '../search/search.js';
+import { factOf, type Wanted } from '../search/store.js';
 import type { ListQuery } from './contract.js';
 import { Message } from './message.entity.js';
-import { beyond, selectionOf, union, type Selection } from './selection.js';
+import { anyOf, beyond, selectionOf, unindexed, union, type Selection } from './selection.js';
 
 /** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
 export const maxCounted = 1_000;
@@ -16,21 +18,76 @@ export interface Place {
 
 /** A page of the account's messages. With a cursor it costs the same on every page; with an offset it also returns the total. */
 export async function listMessages(
-  { reader, contacts }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'> },
+  { reader, contacts, search }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'>; search: Pick<MessageSearch, 'find'> },
   accountId: string,
   sessionId: string | null,
   query: ListQuery,
 ): Promise<{ messages: Message[]; meta: object }> {
   const selection = await selectionOf({ reader, contacts }, accountId, sessionId, query);
+  if (query.search !== undefined)
+    return searchMessages({ reader, search }, { accountId, sessionId, selection, query, term: query.search });
   const { limit, cursor, offset } = query;
   const places = await pageOf(reader, selection, query);
   const messages = await inOrder(reader, places);
-  const last = places.length === limit ? places.at(-1) : undefined;
-  const nextCursor = last ? Buffer.from(`${last.createdAt}:${last.id}`).toString('base64url') : null;
+  const nextCursor = cursorBehind(places, limit);
   if (cursor) return { messages, meta: { limit, nextCursor } };
   const total = await countUpTo(reader, selection);
   return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor } };
 }
+
+/** A message may carry an id that is a little newer than its time: ids never go back when the clock is set back. */
+const clockSlackMs = 86_400_000;
+
+/** The same for a text search. `meta.searchComplete` is false while earlier messages are being indexed, as after an upgrade. */
+async function searchMessages(
+  { reader, search }: { reader: DataSource; search: Pick<MessageSearch, 'find'> },
+  asked: { accountId: string; sessionId: string | null; selection: Selection; query: ListQuery; term: string },
+): Promise<{ messages: Message[]; meta: object }> {
+  const { selection, query, term } = asked;
+  const { limit, cursor, order } = query;
+  const conditions = [...selection.all, ...(selection.branches.length > 0 ? [anyOf(selection.branches)] : [])];
+  if (cursor) conditions.push(beyond(cursor, order));
+  const offset = cursor ? 0 : query.offset;
+  const { matches, isComplete } = await search.find({
+    term,
+    conditions: conditions.map((condition) => unindexed(reader, condition)),
+    facts: factsOf(asked),
+    order,
+    from: cursor ? idFrom(cursor, order) : null,
+    most: cursor ? limit : Math.max(offset + limit, maxCounted),
+  });
+  const places = matches.slice(offset, offset + limit);
+  const messages = await inOrder(reader, places);
+  const meta = { limit, nextCursor: cursorBehind(places, limit), searchComplete: isComplete };
+  if (cursor) return { messages, meta };
+  return { messages, meta: { ...meta, offset, total: matches.length, totalExact: isComplete && matches.length < maxCounted } };
+}
+
+/** What the index knows of the filters besides the text. Conditions of which it knows nothing are compared with each row. */
+function factsOf({ accountId, sessionId, selection }: Parameters<typeof searchMessages>[1]): Wanted {
+  const all = [factOf.account(accountId), ...(sessionId ? [factOf.session(sessionId)] : [])];
+  const any = selection.facts.map(({ chats, authors, kinds }) => [
+    ...(chats ?? []).map(factOf.chat),
+    ...(authors ?? []).map(factOf.author),
+    ...(kinds ?? []).map(([origin, type]) => factOf.kind(origin, type)),
+  ]);
+  return { all, any };
+}
+
+/** An id of the time from which the index is read for a page behind the cursor. */
+function idFrom(cursor: string, order: 'asc' | 'desc'): string {
+  const [at = '0'] = Buffer.from(cursor, 'base64url').toString().split(':');
+  const ms = Math.max(0, Number(at) + (order === 'asc' ? -clockSlackMs : clockSlackMs));
+  const hex = Math.min(ms, 2 ** 48 - 1)
+    .toString(16)
+    .padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+}
+
+const cursorBehind = (places: readonly Place[], limit: number): string | null => {
+  const last = places.length === limit ? places.at(-1) : undefined;
+  return last ? Buffer.from(`${last.createdAt}:${last.id}`).toString('base64url') : null;
+};
 
 /** The messages with these ids, in this order. One that was deleted meanwhile is left out. */
 async function inOrder(reader: DataSource, places: readonly Place[]): Promise<Message[]> {

@@ -18,6 +18,7 @@ import type { ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
+import type { MessageSearch } from '../search/search.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from './storage.js';
 import type { ListQuery } from './contract.js';
@@ -52,6 +53,7 @@ export function createMessages({
   report,
   contents,
   storageOf,
+  search,
   clock,
   defaults,
 }: {
@@ -67,6 +69,7 @@ export function createMessages({
   report: ReportFailure;
   contents: ContentStore;
   storageOf: StorageOf;
+  search: Pick<MessageSearch, 'find'>;
   clock: Clock;
   defaults: MessageDefaults;
 }) {
@@ -196,7 +199,7 @@ export function createMessages({
     },
 
     list: (accountId: string, sessionId: string | null, query: ListQuery) =>
-      listMessages({ reader: database.reader, contacts }, accountId, sessionId, query),
+      listMessages({ reader: database.reader, contacts, search }, accountId, sessionId, query),
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);

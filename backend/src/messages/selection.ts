@@ -17,9 +17,17 @@ export interface Condition {
 export interface Selection {
   all: Condition[];
   branches: Condition[];
+  /** What the search index knows of the filters: of each entry, at least one holds. */
+  facts: Facts[];
 }
 
-type Filters = Pick<ListQuery, 'direction' | 'type' | 'status' | 'origin' | 'chatId' | 'contact' | 'from' | 'to' | 'search'>;
+export interface Facts {
+  chats?: readonly string[];
+  authors?: readonly string[];
+  kinds?: readonly (readonly [origin: string, type: string])[];
+}
+
+type Filters = Pick<ListQuery, 'direction' | 'type' | 'status' | 'origin' | 'chatId' | 'contact' | 'from' | 'to'>;
 
 /** A session with fewer messages than this is read by time, whatever else is asked for. */
 const smallSession = 2_000;
@@ -39,47 +47,52 @@ export async function selectionOf(
   if (sessionId) all.push(equal('sessionId', sessionId));
   if (filters.from) all.push({ sql: '"createdAt" >= ?', parameters: [Date.parse(filters.from)] });
   if (filters.to) all.push({ sql: '"createdAt" <= ?', parameters: [Date.parse(filters.to)] });
-  if (filters.search)
-    all.push({
-      sql: `LOWER(text) LIKE ? ESCAPE '!'`,
-      parameters: [`%${filters.search.toLowerCase().replace(/[!%_]/g, '!$&')}%`],
-    });
-  const ways = await waysOf(contacts, accountId, filters);
+  const { ways, facts } = await waysOf(contacts, accountId, filters);
   // SQLite keeps no statistics: of a session and another condition it would take the index of the condition.
   const isByTime = sessionId !== null && reader.options.type !== 'postgres' && (await isSmall(reader, sessionId));
   const [branches = [], ...others] = isByTime ? [[], ...ways] : ways;
-  return { all: [...all, ...others.map(anyOf)], branches: [...branches] };
+  return { all: [...all, ...others.map((way) => unindexed(reader, anyOf(way)))], branches: [...branches], facts };
 }
 
 /** The conditions that each have an index, the most selective first; each as its branches. */
-async function waysOf(contacts: Pick<Contacts, 'formsOf'>, accountId: string, filters: Filters): Promise<Condition[][]> {
+async function waysOf(contacts: Pick<Contacts, 'formsOf'>, accountId: string, filters: Filters) {
   const ways: Condition[][] = [];
+  const facts: Facts[] = [];
   if (filters.chatId) {
     const forms = await contacts.formsOf(accountId, addressOf(filters.chatId));
     ways.push(forms.map((form) => equal('chatId', form)));
+    facts.push({ chats: forms });
   }
   if (filters.contact) {
     const forms = await contacts.formsOf(accountId, addressOf(filters.contact));
     const written = (form: string): Condition => ({ sql: `"chatType" <> 'private' AND "fromId" = ?`, parameters: [form] });
     ways.push(forms.flatMap((form) => [equal('chatId', form), written(form)]));
+    facts.push({ chats: forms, authors: forms });
   }
   if (filters.status) ways.push(filters.status.map((status) => equal('status', status)));
   if (filters.type || filters.origin || filters.direction) {
     const { direction, origin = messageOrigins, type = messageTypes } = filters;
     const origins = origin.filter((one) => !direction || (isMade[direction] as readonly string[]).includes(one));
-    const kind = (one: string, other: string): Condition => ({ sql: '"origin" = ? AND "type" = ?', parameters: [one, other] });
-    ways.push(origins.length > 0 ? origins.flatMap((one) => type.map((other) => kind(one, other))) : [nothing]);
+    const kinds = origins.flatMap((one) => type.map((other) => [one, other] as const));
+    ways.push(kinds.length > 0 ? kinds.map((kind) => ({ sql: '"origin" = ? AND "type" = ?', parameters: kind })) : [nothing]);
+    if (kinds.length > 0) facts.push({ kinds });
   }
-  return ways;
+  return { ways, facts };
 }
 
 const equal = (column: string, value: string): Condition => ({ sql: `"${column}" = ?`, parameters: [value] });
 const nothing: Condition = { sql: '1 = 0', parameters: [] };
 
-/** One condition for all branches, which no index of theirs is used for. */
-const anyOf = (branches: readonly Condition[]): Condition => ({
-  sql: `(${branches.map(({ sql }) => sql.replace(/"(chatId|fromId|status|origin)" =/g, '"$1" || \'\' =')).join(' OR ')})`,
+/** One condition for all branches. */
+export const anyOf = (branches: readonly Condition[]): Condition => ({
+  sql: `(${branches.map(({ sql }) => sql).join(' OR ')})`,
   parameters: branches.flatMap(({ parameters }) => parameters),
+});
+
+/** The condition, for which SQLite uses no index: it keeps no statistics, and would prefer it to the one that is meant. */
+export const unindexed = (reader: DataSource, { sql, parameters }: Condition): Condition => ({
+  sql: reader.options.type === 'postgres' ? sql : sql.replace(/"(\w+)" (=|[<>]=)/g, '+"$1" $2'),
+  parameters,
 });
 
 async function isSmall(reader: DataSource, sessionId: string): Promise<boolean> {

@@ -14,6 +14,7 @@ import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { MessageSearch } from '../search/search.js';
 import { createEraser } from './erasure.js';
 import { createExporter } from './export.js';
 import { addressOf, createPages } from './pages.js';
@@ -39,6 +40,7 @@ export function createPrivacy({
   database,
   events,
   contacts,
+  search,
   messages,
   media,
   clock,
@@ -50,6 +52,7 @@ export function createPrivacy({
   database: Database;
   events: Events;
   contacts: Contacts;
+  search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
   media: Media;
   clock: Clock;
@@ -117,6 +120,7 @@ export function createPrivacy({
       } else {
         const counts = await eraser.eraseAll(request);
         await forgetRequests(request);
+        await search.settle();
         await database.checkpoint();
         await settle({ status: 'done', counts }, (tx) =>
           events.append(tx, { accountId, sessionId: null, type: 'contact.erased', data: { contact: contact ?? '' } }),

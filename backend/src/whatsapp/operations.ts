@@ -6,10 +6,13 @@ import {
   operationIds,
   operationRoute,
   operations,
+  parseRecipient,
   type OperationId,
+  type OperationOutput,
 } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { z } from 'zod';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import { reasonOf } from '../sessions/present.js';
@@ -33,14 +36,20 @@ const deadlineMs = 30_000;
 type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
 
 /** Mounts every row of the operations table; nothing here knows one of them by name. */
-export function mountOperations(mount: Mount, { sessions, run }: { sessions: Sessions; run: Run }): void {
+export function mountOperations(
+  mount: Mount,
+  { sessions, contacts, run }: { sessions: Sessions; contacts: Pick<Contacts, 'learnNow'>; run: Run },
+): void {
   for (const id of operationIds) {
     const route = operationRoute(operations[id]);
     mount(route, async ({ params, query, body }, caller) => {
       const { sessionId, ...rest } = params as { sessionId: string };
       const session = await connected(sessions, caller, sessionId);
       const output = await pass(session, id, { ...rest, ...(query as object), ...(body as object) }, run);
-      return operations[id].output.parse(output);
+      const reply = operations[id].output.parse(output);
+      const sightings = id === 'contacts.check' ? sightingsIn(operations['contacts.check'].output.parse(output)) : [];
+      if (sightings.length > 0) await contacts.learnNow(session, sightings);
+      return reply;
     });
   }
   mount(capabilities, async ({ query }, caller) => {
@@ -65,6 +74,13 @@ export function mountOperations(mount: Mount, { sessions, run }: { sessions: Ses
     });
   });
 }
+
+/** WhatsApp's answer says which person each number is, and how WhatsApp spells it. */
+const sightingsIn = (rows: OperationOutput<'contacts.check'>): Sighting[] =>
+  rows.flatMap(({ input, contact }) => {
+    const typed = parseRecipient(input);
+    return contact ? [{ contact, alsoKnownAs: typed.ok ? [typed.address.id] : [] }] : [];
+  });
 
 async function connected(sessions: Sessions, caller: Caller, ref: string): Promise<Session> {
   const session = await sessions.find(caller, ref);

@@ -11,6 +11,7 @@ import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
 import { Contacts1763714000000 } from './1763714000000-contacts.js';
+import { Search1763714010000 } from './1763714010000-search.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -27,4 +28,5 @@ export const migrations = [
   WorkerStatus1763708000000,
   WebhookFailing1763709030000,
   Contacts1763714000000,
+  Search1763714010000,
 ];
