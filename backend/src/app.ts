@@ -415,7 +415,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     dispatcher: webhookDispatcher,
   });
   const secureCookies = config.SECURE_COOKIES;
-  const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, events, clock, log, version, secureCookies });
+  const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, search, events, clock, log, version, secureCookies });
   stopper.add('intake', 'panel streams', () => panel?.close());
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await sessions.find(caller, named)).id;
   const presentAccount = createAccountPresenter({ keys, plans });

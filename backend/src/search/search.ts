@@ -8,7 +8,8 @@ import { runStatement } from '../db/statement.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
-import { foldText, gramsIn } from './fold.js';
+import { foldText } from '../lib/fold.js';
+import { gramsIn } from './grams.js';
 import { createSearchStore, type Wanted } from './store.js';
 import { ensureTriggers } from './triggers.js';
 

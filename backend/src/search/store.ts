@@ -4,7 +4,8 @@ import { among } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import { foldText, gramsOf, hashOf } from './fold.js';
+import { foldText } from '../lib/fold.js';
+import { gramsOf, hashOf } from './grams.js';
 
 /** What the index reads of a message. */
 export interface Indexed {
