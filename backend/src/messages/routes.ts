@@ -82,7 +82,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
           if (!databaseRefusal(error)) throw error;
         });
       failPoint('reply.stored');
-      return answer(message);
+      return await answer(message);
     } finally {
       if (key) idempotency.end(key);
     }
