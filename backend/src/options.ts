@@ -49,7 +49,6 @@ export const webhookOptions = (config: Config): WebhookOptions => ({
 
 export const defaultSettings = (config: Config): SessionSettings => ({
   autoReconnect: true,
-  autoRead: false,
   storeMedia: true,
   countryCode: null,
   queueIfOffline: false,

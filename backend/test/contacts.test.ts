@@ -222,7 +222,7 @@ describe.each(await databases())('contacts on %s', (database) => {
       { chats: ['Kai'] },
       { chats: [who.id, '011 97777'] },
       { chats: ['5511@nowhere'] },
-      { messageTypes: ['txt'] },
+      { types: ['txt'] },
     ]) {
       const reply = await core.post('/webhooks', { url: `${sink.url}/never`, events: ['message.received'], filter });
       expect([filter, reply.status]).toEqual([filter, 422]);

@@ -5,18 +5,16 @@ import { AppError, operationIds } from '@chasqui/shared';
 import { loginOf } from './support/account.js';
 import { databases, serviceKey } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
+import { randomOf, type Random } from './support/raw.js';
 
 /**
  * Requests generated from the OpenAPI document: mostly as it says, with one thing or another wrong. Whatever comes, there is no 5xx, the
  * answer is the envelope, and the process stays up. PostgreSQL refuses values that SQLite stores (U+0000, numbers out of range), so both run.
- * A failure prints the seed and the request; FUZZ_SEED runs the same again, FUZZ_REQUESTS more of them.
+ * A failure prints the seed and the request. `PROPERTY_SEED` repeats a run, `PROPERTY_RUNS` multiplies the requests.
  */
 
-const requestsOn = {
-  sqlite: Number(process.env['FUZZ_REQUESTS'] ?? 14_000),
-  postgres: Number(process.env['FUZZ_REQUESTS'] ?? 4_000),
-};
-const seed = Number(process.env['FUZZ_SEED'] ?? Date.now() % 2 ** 31);
+const requestsOn = { sqlite: 14_000, postgres: 4_000 };
+const seed = Number(process.env['PROPERTY_SEED']);
 const together = 24;
 
 interface Schema {
@@ -47,20 +45,6 @@ interface Document {
 let core: Core;
 /** Objects that are there, by the name of the parameter. */
 const there: Record<string, string> = {};
-/** Mulberry32. */
-function randomOf(start: number) {
-  let state = start >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-  const below = (n: number): number => Math.floor(next() * n);
-  const pick = <T>(list: readonly T[]): T => list[below(list.length)]!;
-  return { chance: (p: number): boolean => next() < p, below, pick };
-}
-type Random = ReturnType<typeof randomOf>;
 
 const nasty: readonly unknown[] = [
   null,
@@ -190,7 +174,7 @@ function makeRequest(random: Random, document: Document, keys: readonly (string 
 }
 
 describe.each(await databases())('on %s', (database) => {
-  const requests = requestsOn[database];
+  const requests = requestsOn[database] * Number(process.env['PROPERTY_RUNS']);
   beforeAll(async () => {
     const settings = { REGISTRATION: 'open', SEND_WAIT_MS: '50', INIT_WAIT_MS: '50', MAX_SESSIONS: '50' };
     core = await startCore({ database, settings });
@@ -211,7 +195,7 @@ describe.each(await databases())('on %s', (database) => {
     there['webhookId'] = await idOf('/webhooks', { url: 'https://hook.invalid/', events: ['message.*'] });
     there['exportId'] = await idOf('/privacy/exports', { contact: '5511999990001' });
     // What the page would say is not what this is about.
-    for (const id of operationIds) core.worker.answer.set(id, new AppError('CHAT_NOT_FOUND'));
+    for (const id of operationIds) core.worker.answer.set(id, new AppError('SESSION_NOT_CONNECTED'));
     const keys = [
       core.rig.apiKey,
       core.rig.apiKey,

@@ -351,7 +351,6 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
 
 const settings: Session['settings'] = {
   autoReconnect: true,
-  autoRead: false,
   storeMedia: true,
   countryCode: null,
   queueIfOffline: true,

@@ -23,10 +23,10 @@ import { randomOf, sendAll, sendRaw, startProbe, type RawCase } from './support/
 /**
  * Both real processes, and bytes on bare connections that no HTTP client would write. Whatever comes: the same process afterwards, nothing
  * uncaught in its log, no 500, other callers as quick as before, and descriptors and memory back where they were. A failure prints the seed;
- * RAW_SEED runs the same again.
+ * `PROPERTY_SEED` repeats the run.
  */
 
-const seed = Number(process.env['RAW_SEED'] ?? Date.now() % 2 ** 31);
+const seed = Number(process.env['PROPERTY_SEED']);
 const together = 24;
 /** Small enough for forms beyond it, and large enough for a download that is broken off. */
 const fileLimit = 7 * 1024 * 1024;

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { EventResource } from '@chasqui/shared';
 import { Webhook as Verifier } from 'standardwebhooks';
+import { version } from '../src/version.js';
 import { makeAccount } from './support/account.js';
-import { databases, ownDatabase, type Reply } from './support/backend.js';
+import { databases, migratedDatabase, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { filesUnder } from './support/files.js';
@@ -15,12 +16,14 @@ import { cursorsOf, startSink, type Sink, type Taken } from './support/sink.js';
 interface Hook {
   id: string;
   secret: string;
-  isActive: boolean;
+  active: boolean;
+  circuit: string;
+  disabledReason: string | null;
+  secretPrefix: string;
+  previousSecretUntil: string | null;
   headers: string[];
   health: {
-    state: string;
     failures: number;
-    disabledReason: string | null;
     backlog: { waiting: number; oldestAt: string | null };
   };
 }
@@ -28,8 +31,11 @@ interface Delivery {
   id: string;
   status: string;
   attempts: number;
-  statusCode: number | null;
-  error: string | null;
+  lastStatusCode: number | null;
+  lastError: string | null;
+  createdAt: string;
+  redeliveredAt: string | null;
+  deliveredAt: string | null;
   eventId: string;
   nextAttemptAt: string | null;
 }
@@ -70,8 +76,9 @@ describe.each(await databases())('webhooks on %s', (database) => {
   test('each event arrives signed, as the Standard Webhooks library and a plain HMAC want it, with ours and the endpoint’s headers', async () => {
     await start();
     const sink = await openSink();
-    const { id, secret, headers } = await make(sink, { headers: { Authorization: 'Bearer receiver-token' } });
+    const { id, secret, headers, secretPrefix } = await make(sink, { headers: { Authorization: 'Bearer receiver-token' } });
     expect([secret, headers]).toEqual([expect.stringMatching(/^whsec_/), ['Authorization']]);
+    expect([secretPrefix, (await read(id)).secretPrefix]).toEqual([secret.slice(0, 10), secret.slice(0, 10)]);
     const message = dataOf(await core.send('Your order has been paid.'));
     await arrived(sink, 2);
     const [event] = await eventsOf();
@@ -94,19 +101,44 @@ describe.each(await databases())('webhooks on %s', (database) => {
       'x-webhook-session': core.sessionId,
       'x-webhook-instance': core.sessionId,
       'x-webhook-attempt': '1',
+      'user-agent': `Chasqui/${version}`,
       authorization: 'Bearer receiver-token',
       'content-type': 'application/json',
     });
+    expect(sent).not.toHaveProperty('x-webhook-signature-previous');
     expect(() => new Verifier(secret).verify(`${taken.body} `, sent)).toThrow();
     await eventually('the log', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
     const [log] = await deliveries(id);
     const { attemptLog } = (await core.get(`/webhooks/${id}/deliveries/${log!.id}`)).body.data as {
-      attemptLog: { statusCode: number; request: { headers: Record<string, string>; body: string } }[];
+      attemptLog: { number: number; statusCode: number; request: { headers: Record<string, string>; body: string } }[];
     };
     expect(attemptLog).toMatchObject([
-      { statusCode: 204, request: { headers: { Authorization: '…', 'webhook-signature': '…' } } },
+      { number: 1, statusCode: 204, request: { headers: { Authorization: '…', 'webhook-signature': '…' } } },
     ]);
     expect(JSON.stringify(attemptLog)).not.toContain('receiver-token');
+  });
+
+  test('an event of the account has empty session headers, and a secret without whsec_ signs with its UTF-8 bytes', async () => {
+    await start();
+    const sink = await openSink();
+    const secret = 'a-secret-of-the-receiver';
+    const { secretPrefix, secret: shown } = await make(sink, { events: ['webhook.disabled'], secret });
+    expect([secretPrefix, shown]).toEqual(['a-se', secret]);
+    const gone = await openSink();
+    gone.answer = 410;
+    await make(gone, { events: ['message.queued'] });
+    await core.send('gone');
+    await arrived(sink, 1);
+    const [taken] = sink.taken as [Taken];
+    const sent = headersOf(taken);
+    expect(sent).toMatchObject({ 'x-webhook-session': '', 'x-webhook-instance': '' });
+    const signed = `${sent['webhook-id']}.${sent['webhook-timestamp']}.${taken.body}`;
+    expect(sent['webhook-signature']).toBe(`v1,${createHmac('sha256', secret).update(signed).digest('base64')}`);
+    for (const bad of ['short', 'whsec_not base64, but long enough', 'blanks are not allowed', 'ñ'.repeat(20)])
+      expect(codeOf(await core.post('/webhooks', { url: sink.url, events: ['*'], secret: bad }))).toEqual([
+        422,
+        'VALIDATION_FAILED',
+      ]);
   });
 
   test('secrets and headers lie sealed, and are shown in no later reply', async () => {
@@ -150,7 +182,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
       expect(idsOf(sink.taken)).toEqual((await eventsOf()).map((event) => event.id));
       await eventually('all to be settled', async () => (await deliveries(id)).every(({ status }) => status === 'delivered'));
       expect((await deliveries(id)).some(({ attempts }) => attempts > 1)).toBe(true);
-      expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+      expect(await read(id)).toMatchObject({ circuit: 'closed', health: { failures: 0 } });
     },
   );
 
@@ -193,7 +225,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     sink.answer = 500;
     // Nothing waits an hour behind another one: each of them is tried, and ten failures are enough.
     for (let n = 0; n < 12; n += 1) await core.send(`m${n}`, { async: true });
-    await eventually('the circuit to be open', async () => (await read(id)).health.state === 'open');
+    await eventually('the circuit to be open', async () => (await read(id)).circuit !== 'closed');
     expect(sink.taken).toEqual([]);
     sink.answer = 'ok';
     skipped = 61_000;
@@ -213,7 +245,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     for (const text of ['before', 'poison', 'after 1', 'after 2']) await core.send(text, { async: true });
     await arrived(sink, 3);
     const [stuck] = (await deliveries(id)).filter(({ status }) => status === 'pending');
-    expect(stuck).toMatchObject({ attempts: 3, statusCode: 500 });
+    expect(stuck).toMatchObject({ attempts: 3, lastStatusCode: 500 });
     expect(sink.taken.map(({ body }) => (JSON.parse(body) as { data: { text: string } }).data.text)).toEqual([
       'before',
       'after 1',
@@ -259,7 +291,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
   });
 
   test('after a restart what waited is delivered, what was under way again under the same id', async () => {
-    const own = database === 'postgres' ? await ownDatabase() : null;
+    const own = database === 'postgres' ? await migratedDatabase() : null;
     const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-webhooks-'));
     const place = { dataDir, ...(own ? { databaseUrl: own.url } : {}) };
     try {
@@ -299,8 +331,8 @@ describe.each(await databases())('webhooks on %s', (database) => {
     const { id } = await make(sink, { events: ['message.queued'] });
     sink.answer = 410;
     await core.send('gone');
-    await eventually('it to be off', async () => !(await read(id)).isActive);
-    expect((await read(id)).health).toMatchObject({ state: 'disabled', disabledReason: 'GONE' });
+    await eventually('it to be off', async () => !(await read(id)).active);
+    expect(await read(id)).toMatchObject({ active: false, disabledReason: 'GONE', disabledAt: expect.any(String) });
     expect((await core.events('webhook.disabled')).map(({ data }) => data)).toMatchObject([{ webhookId: id, reason: 'GONE' }]);
     sink.answer = 'ok';
     await core.send('while it was off');
@@ -309,10 +341,16 @@ describe.each(await databases())('webhooks on %s', (database) => {
     await arrived(sink, 1);
     expect(JSON.parse(sink.taken[0]!.body)).toMatchObject({ data: { text: 'while it was off' } });
     const [failed] = await deliveries(id, '&status=failed');
+    expect(failed).toMatchObject({ lastStatusCode: 410, redeliveredAt: null, deliveredAt: null });
     const again = await core.post(`/webhooks/${id}/deliveries/${failed!.id}/redeliver`, {});
     expect(again.status).toBe(202);
     await arrived(sink, 2);
     expect(headersOf(sink.taken[1]!)).toMatchObject({ 'webhook-id': failed!.eventId, 'x-webhook-attempt': '2' });
+    const settled = await eventually('it to be settled', async () =>
+      (await deliveries(id, '&status=delivered')).find((one) => one.id === failed!.id),
+    );
+    expect(settled).toMatchObject({ createdAt: failed!.createdAt, lastStatusCode: 204 });
+    expect([settled.redeliveredAt, settled.deliveredAt]).toEqual([expect.any(String), expect.any(String)]);
   });
 
   test('ten failures open the circuit; its probes grow from one second, and the first that succeeds closes it', async () => {
@@ -321,7 +359,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     const { id } = await make(sink, { events: ['message.queued'] });
     sink.answer = 503;
     for (let n = 0; n < 3; n += 1) await core.send(`m${n}`, { async: true });
-    await eventually('the circuit to open', async () => (await read(id)).health.state === 'open');
+    await eventually('the circuit to open', async () => (await read(id)).circuit !== 'closed');
     await core.send('one more', { async: true });
     await eventually('three probes', async () => sink.seen.length >= 13);
     const times = sink.seen.slice(9, 13).map(({ at }) => at);
@@ -332,7 +370,10 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(sink.seen).toHaveLength(13);
     sink.answer = 'ok';
     await arrived(sink, 4);
-    await eventually('it to be healthy', async () => (await read(id)).health.state === 'healthy');
+    await eventually(
+      'it to be healthy',
+      async () => (await read(id)).circuit === 'closed' && (await read(id)).health.failures === 0,
+    );
     expect((await read(id)).health).toMatchObject({ failures: 0, openUntil: null, backlog: { waiting: 0, oldestAt: null } });
   });
 
@@ -346,7 +387,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     await eventually('a failure', async () => (await read(id)).health.failures > 0);
     moved += 5 * 86_400_000 + 120_000;
     await core.send('two', { async: true });
-    await eventually('it to be off', async () => (await read(id)).health.disabledReason === 'FAILING');
+    await eventually('it to be off', async () => (await read(id)).disabledReason === 'FAILING');
     expect((await core.events('webhook.disabled')).map(({ data }) => data)).toMatchObject([{ webhookId: id, reason: 'FAILING' }]);
   });
 
@@ -358,7 +399,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     const before = String((await eventsOf('session.status')).at(-1)!.cursor);
     await core.send('one', { async: true });
     await eventually('it to have failed', async () => (await deliveries(id))[0]?.status === 'failed');
-    expect((await deliveries(id))[0]).toMatchObject({ attempts: 3, statusCode: 500, nextAttemptAt: null });
+    expect((await deliveries(id))[0]).toMatchObject({ attempts: 3, lastStatusCode: 500, nextAttemptAt: null });
     sink.answer = 'ok';
     expect((await core.post(`/webhooks/${id}/redeliver`, { failed: true })).body.data).toEqual({ queued: 1 });
     await arrived(sink, 1);
@@ -372,7 +413,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
       delivered: 1,
       failed: 0,
       pending: 0,
-      rate: 1,
+      successRate: 1,
       byEvent: { 'message.queued': { delivered: 1 } },
     });
     expect((await core.rig.call('DELETE', `/webhooks/${id}/deliveries`)).body.data).toEqual({ deleted: 1 });
@@ -391,7 +432,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
       },
       rename: { 'message.queued': 'onQueued' },
     };
-    await make(sink, { events: ['message.queued'], filter: { chats: [`${ana}@c.us`], messageTypes: ['text'] }, transform });
+    await make(sink, { events: ['message.queued'], filter: { chats: [`${ana}@c.us`], types: ['text'] }, transform });
     const message = dataOf(await core.send('hello'));
     await core.send('to somebody else', { recipient: '5511999990099' });
     await arrived(sink, 1);
@@ -404,7 +445,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(JSON.parse(sink.taken[0]!.body)).toEqual(expected);
     expect(headersOf(sink.taken[0]!)['x-webhook-event']).toBe('onQueued');
     const [event] = await eventsOf('message.queued');
-    const preview = await core.post('/webhooks/preview', { transform, filter: { direction: 'inbound' }, eventId: event!.id });
+    const preview = await core.post('/webhooks/preview', { transform, filter: { directions: ['inbound'] }, eventId: event!.id });
     expect(preview.body.data).toEqual({ matches: false, event: 'onQueued', body: JSON.stringify(expected) });
     expect(codeOf(await core.post('/webhooks/preview', { transform: { template: '{{data.text' } }))).toEqual([
       422,
@@ -439,8 +480,10 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(codeOf(await core.post('/webhooks/preview', { transform: { template }, event }))).toEqual([422, 'TRANSFORM_INVALID']);
     expect(codeOf(await put({ template }))).toEqual([200, undefined]);
     await core.send('x'.repeat(4_000), { async: true });
-    await eventually('the failed attempt', async () => (await deliveries(id)).some(({ error }) => error === 'TRANSFORM_INVALID'));
-    expect((await read(id)).health).toMatchObject({ state: 'healthy', failures: 0 });
+    await eventually('the failed attempt', async () =>
+      (await deliveries(id)).some(({ lastError }) => lastError === 'TRANSFORM_INVALID'),
+    );
+    expect(await read(id)).toMatchObject({ circuit: 'closed', health: { failures: 0 } });
     sink.answer = (req) => void req.socket.end('HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
     expect((await core.post(`/webhooks/${id}/test`, {})).body.data).toMatchObject({ ok: false, error: expect.any(String) });
   });
@@ -455,11 +498,16 @@ describe.each(await databases())('webhooks on %s', (database) => {
     await arrived(sink, 1);
     const [both] = sink.taken as [Taken];
     for (const one of [old, secret]) expect(new Verifier(one).verify(both.body, headersOf(both))).toBeTruthy();
+    const plain = (key: string): string => createHmac('sha256', key).update(both.body).digest('hex');
+    expect(headersOf(both)).toMatchObject({ 'x-webhook-signature': plain(secret), 'x-webhook-signature-previous': plain(old) });
+    expect((await read(id)).previousSecretUntil).toEqual(expect.any(String));
     moved += 3_601_000;
     await core.send('new alone');
     await arrived(sink, 2);
     const after = headersOf(sink.taken[1]!);
     expect(after['webhook-signature']!.split(' ')).toHaveLength(1);
+    expect(after).not.toHaveProperty('x-webhook-signature-previous');
+    expect((await read(id)).previousSecretUntil).toBeNull();
     expect(() =>
       new Verifier(old).verify(sink.taken[1]!.body, { ...after, 'webhook-timestamp': String(Math.floor(Date.now() / 1000)) }),
     ).toThrow();

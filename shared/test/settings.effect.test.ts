@@ -65,6 +65,7 @@ const effects: { [N in Name]: Effect<N> } = {
   MAX_FILE_SIZE: number,
   MAX_INBOUND_FILE_SIZE: number,
   ALLOWED_FILE_TYPES: everyEntry((entry) => /^[^\s/]+\/[^\s/]+$/.test(entry) && entry === entry.toLowerCase()),
+  FFMPEG_PATH: verbatim,
   PANEL_ENABLED: flag,
   REGISTRATION: verbatim,
   ADMIN_EMAIL: verbatim,
@@ -238,7 +239,7 @@ describe('a value is used or stops the start', () => {
         if (value.trim() === '') return expect(read[name]).toEqual(readSettings({})[name]);
         expect([name, value, read[name], effect(read[name] as never, value)]).toEqual([name, value, read[name], true]);
       }),
-      { numRuns: Number(process.env.PROPERTY_RUNS ?? 60) },
+      { numRuns: 60 },
     );
   });
 });

@@ -3,6 +3,8 @@ import type { Request, Response, Router } from 'express';
 import type { Database } from '../db/database.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
+import { beginSse, endSse, writeSse } from '../lib/sse.js';
+import { createStreamWriter } from '../lib/stream-writer.js';
 import { signedIn, visit, requestIdOf } from './guard.js';
 import type { PanelSessions } from './panel-sessions.js';
 import type { PanelLog } from './route.js';
@@ -14,12 +16,18 @@ export interface StreamParts {
   events: Pick<Events, 'subscribe'>;
   clock: Clock;
   log: PanelLog;
+  /** Absent: 20 s. */
+  heartbeatMs?: number;
+  /** Absent: 10 s. */
+  stallMs?: number;
 }
 
 /** Events tell at once what this process did; the poll brings what another backend did, and ends streams of who may look no more. */
 const pollMs = 2000;
 /** A comment this often keeps the connection from being closed as idle, by us or by a proxy. */
-const heartbeatMs = 20_000;
+const defaultHeartbeatMs = 20_000;
+/** A browser that takes nothing for so long is cut off. */
+const defaultStallMs = 10_000;
 /** Live views of all people at once, on this backend. Each reads its session every `pollMs`. */
 const maxOpen = 200;
 
@@ -48,16 +56,15 @@ export function mountStream(router: Router, parts: StreamParts): () => void {
 
 function follow(parts: StreamParts, req: Request, res: Response, sessionId: string): () => void {
   const { database, events, clock, log } = parts;
-  res.writeHead(200, {
-    'Content-Type': 'text/event-stream',
-    'Cache-Control': 'no-store, no-transform',
-    'X-Accel-Buffering': 'no',
-  });
+  beginSse(res);
+  const writer = createStreamWriter((text) => writeSse(res, text), { stallMs: parts.stallMs ?? defaultStallMs });
   let last = '';
   let reading = false;
   let again = false;
+  /** Ends the stream of a reader that takes nothing: the browser of one that comes back opens another. */
+  const put = (text: string): void => void (res.writableEnded || writer.put(text) || close());
   // A look that was under way when the stream was closed ends behind its end.
-  const tell = (event: string, text: string): void => void (res.writableEnded || res.write(`event: ${event}\ndata: ${text}\n\n`));
+  const tell = (event: string, text: string): void => put(`event: ${event}\ndata: ${text}\n\n`);
 
   // One read at a time; whatever happens meanwhile causes one more after it, so that the last word is always told.
   const look = async (checksVisitor: boolean): Promise<void> => {
@@ -78,7 +85,7 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
     }
   };
   const timer = setInterval(() => void look(true), pollMs);
-  const heartbeat = setInterval(() => void (res.writableEnded || res.write(': open\n\n')), heartbeatMs);
+  const heartbeat = setInterval(() => put(': open\n\n'), parts.heartbeatMs ?? defaultHeartbeatMs);
   const unsubscribe = events.subscribe((event) => {
     if (event.sessionId === sessionId) void look(false);
   });
@@ -86,7 +93,7 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
     clearInterval(timer);
     clearInterval(heartbeat);
     unsubscribe();
-    res.end();
+    endSse(res);
   };
   const leave = (why: 'out' | 'gone'): void => {
     tell(why, '{}');

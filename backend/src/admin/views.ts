@@ -13,6 +13,7 @@ import { Message } from '../messages/message.entity.js';
 import { dayOf, monthOf } from '../messages/periods.js';
 import { QuotaUsage, type QuotaScope } from '../messages/quota.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { waitingSince } from '../webhooks/deliveries.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
 
 /** What the pages of the panel show, read off the reader. Secrets are in none of these; times are milliseconds since 1970. */
@@ -68,17 +69,7 @@ async function qrOf(row: Session, now: Date): Promise<{ id: string | null; svg: 
   return { id: row.qrId, svg, expiresAt: ms(row.qrExpiresAt) };
 }
 
-const times = [
-  'createdAt',
-  'scheduledAt',
-  'queuedAt',
-  'sentAt',
-  'deliveredAt',
-  'readAt',
-  'playedAt',
-  'failedAt',
-  'cancelledAt',
-] as const;
+const times = ['createdAt', 'queuedAt', 'sentAt', 'deliveredAt', 'readAt', 'playedAt', 'failedAt', 'cancelledAt'] as const;
 
 export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
@@ -280,7 +271,7 @@ export async function webhookView(reader: DataSource, id: string) {
     failingSince: ms(row.failingSince),
     openUntil: ms(row.openUntil),
     lastDeliveredAt: ms(row.lastDeliveredAt),
-    oldestWaitingAt: ms(oldest?.createdAt ?? null),
+    oldestWaitingAt: ms(oldest && waitingSince(oldest)),
     createdAt: ms(row.createdAt),
     counts: {
       delivered: countOf('delivered'),

@@ -102,7 +102,7 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
 
   // The check of the queue and the end of `busy` are one turn: a job that is pushed meanwhile always finds a drain that will see it.
   async function drain(): Promise<void> {
-    while (queue.length > 0) await commitGroup(source, queue.splice(0, groupLimit), onCommit);
+    while (queue.length > 0) await settleGroup(source, queue.splice(0, groupLimit), onCommit);
     busy = false;
     for (const wake of idlers.splice(0)) wake();
   }
@@ -149,6 +149,8 @@ const lookAgainMs = 25;
 async function begin(source: DataSource): Promise<void> {
   for (const until = performance.now() + lockedAtMostMs; ;) {
     try {
+      // Closes: the ROLLBACK of an earlier group failed. What that group wrote must not be committed together with this one.
+      if (isOpen(source)) onSqlite(source, 'ROLLBACK');
       return void onSqlite(source, 'BEGIN IMMEDIATE');
     } catch (error) {
       if (codeOf(error) !== 'SQLITE_BUSY' || performance.now() > until) throw error;
@@ -157,33 +159,49 @@ async function begin(source: DataSource): Promise<void> {
   }
 }
 
-/** Commits a group of jobs. A job that throws is undone alone; a commit that fails fails them all, none of them written. */
-async function commitGroup(source: DataSource, jobs: Job[], onCommit: () => void): Promise<void> {
+/**
+ * Settles every job of the group, whatever happens. Never rejects: a rejection would leave the queue `busy` without a drain, and no
+ * writer would ever get its turn again.
+ */
+async function settleGroup(source: DataSource, jobs: readonly Job[], onCommit: () => void): Promise<void> {
+  try {
+    await commitGroup(source, jobs, onCommit);
+  } catch (error) {
+    rollBack(source);
+    // Without effect on jobs that are settled already.
+    for (const job of jobs) job.reject(error);
+  }
+}
+
+/** Ends what a failed group left open. Does not throw: the next group tries again before it begins. */
+function rollBack(source: DataSource): void {
+  try {
+    if (isOpen(source)) onSqlite(source, 'ROLLBACK');
+  } catch (error) {
+    process.emitWarning(`A rollback failed: ${String(error)}`, { code: 'CHASQUI_ROLLBACK' });
+  }
+}
+
+/** Commits a group of jobs. A job that throws is undone alone. Throws when the whole group failed and nothing of it is written. */
+async function commitGroup(source: DataSource, jobs: readonly Job[], onCommit: () => void): Promise<void> {
   const runner = source.createQueryRunner();
   const callbacks: (() => void)[] = [];
   const finished: { job: Job; value: unknown }[] = [];
   const refused: { job: Job; error: unknown }[] = [];
-  try {
-    await begin(source);
-    for (const job of jobs) {
-      const own: (() => void)[] = [];
-      // Alone it needs no savepoint, for which SQLite would copy each page before it writes to it: what throws ends the whole.
-      const result =
-        jobs.length === 1 ? await runJob(runner.manager, job, own) : await runBehindSavepoint(source, runner.manager, job, own);
-      if ('error' in result) refused.push({ job, error: result.error });
-      else {
-        finished.push({ job, value: result.value });
-        callbacks.push(...own);
-      }
+  await begin(source);
+  for (const job of jobs) {
+    const own: (() => void)[] = [];
+    // Alone it needs no savepoint, for which SQLite would copy each page before it writes to it: what throws ends the whole.
+    const result =
+      jobs.length === 1 ? await runJob(runner.manager, job, own) : await runBehindSavepoint(source, runner.manager, job, own);
+    if ('error' in result) refused.push({ job, error: result.error });
+    else {
+      finished.push({ job, value: result.value });
+      callbacks.push(...own);
     }
-    onSqlite(source, 'COMMIT');
-    onCommit();
-  } catch (error) {
-    if (isOpen(source)) onSqlite(source, 'ROLLBACK');
-    for (const job of jobs) job.reject(error);
-    return;
   }
-  runCallbacks(callbacks);
+  onSqlite(source, 'COMMIT');
+  runCallbacks([onCommit, ...callbacks]);
   for (const { job, value } of finished) job.resolve(value);
   for (const { job, error } of refused) job.reject(error);
 }

@@ -3,6 +3,7 @@ import { handled, Reply } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
+import { beginSse, endSse, writeSse } from '../lib/sse.js';
 import * as contract from './contract.js';
 import type { EventLog, EventPage, Reading } from './log.js';
 import type { Sink, Standing, Streams } from './streams.js';
@@ -75,11 +76,7 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
       const resumed = contract.cursor.safeParse(req.get('last-event-id'));
       const cursor = await streams.start(caller.accountId, (resumed.data || query.after) ?? null);
       if (res.destroyed) return (leave(), handled);
-      res.writeHead(200, {
-        'Content-Type': 'text/event-stream; charset=utf-8',
-        'Cache-Control': 'no-store, no-transform',
-        'X-Accel-Buffering': 'no',
-      });
+      beginSse(res);
       // An id without data is no event, but it is where the reader resumes when it is cut off before the first one.
       res.write(`id: ${cursor}\n\n`);
       const stream = streams.follow(reading, standing, cursor, sinkOf(res, parts.beatMs));
@@ -93,21 +90,14 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   mount(contract.readEvent, async ({ params }, caller) => eventLog.one(await readingOf(caller, {}), params.eventId));
 }
 
-/** A reader that was told to go has so long to take the last of it. */
-const goodbyeMs = 1_000;
-
 /** The framing of Server-Sent Events. */
 function sinkOf(res: Response, beatMs: number): Sink {
   return {
     beatMs,
     frame: (event) => `id: ${event.cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
-    write: (text) => new Promise((resolve) => void res.write(text, () => resolve())),
-    // The id says how far the log was looked through, also when there was nothing in it for this reader.
-    beat: (cursor) => void res.write(`: still here\nid: ${cursor}\n\n`),
-    end(code, message) {
-      res.end(`: closed ${code} ${message}\n\n`);
-      const timer = setTimeout(() => res.destroy(), goodbyeMs);
-      res.once('close', () => clearTimeout(timer));
-    },
+    write: (text) => writeSse(res, text),
+    // The id says how far the log was read, also when there was nothing in it for this reader.
+    beat: (cursor, put) => put(`: still here\nid: ${cursor}\n\n`),
+    end: (code, message) => endSse(res, `: closed ${code} ${message}\n\n`),
   };
 }

@@ -1,6 +1,7 @@
 import { AppError, type ErrorCode, type EventResource } from '@chasqui/shared';
 import { databaseRefusal } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
+import { createStreamWriter } from '../lib/stream-writer.js';
 import { cursorText, type Events } from './events.js';
 import { readable, type EventLog, type EventPage, type Reading } from './log.js';
 
@@ -30,9 +31,9 @@ export type EndCode = ErrorCode | 'TOO_SLOW';
 /** One framing. `write` resolves when the system has taken the bytes, and never rejects: who is gone takes everything. */
 export interface Sink {
   frame(event: EventResource): string;
-  write(text: string): Promise<void>;
-  /** Keeps the line open; `cursor` is how far the log was looked through. */
-  beat(cursor: string): void;
+  write: (text: string) => Promise<void>;
+  /** Keeps the connection open; `cursor` is how far the log was read. Text goes through `put`, which counts what waits for the reader. */
+  beat(cursor: string, put: (text: string) => void): void;
   beatMs: number;
   /** The last word; the line is closed with it. */
   end(code: EndCode, message: string): void;
@@ -53,8 +54,6 @@ export interface StreamOptions {
   stallMs: number;
 }
 
-/** Bytes that may wait for a reader: a page more or less, however much there is to tell. */
-const mostWaiting = 256 * 1024;
 const pageSize = 100;
 /** After a page the next one waits this long, so that a burst of events is a few pages and not one each. */
 const gapMs = 15;
@@ -162,6 +161,7 @@ export function createStreams(parts: {
       let ended = false;
       let wake = (): void => undefined;
       let awake = true;
+      const writer = createStreamWriter(sink.write, options);
       const leave = (): void => {
         ended = true;
         clearInterval(beat);
@@ -185,21 +185,22 @@ export function createStreams(parts: {
       };
       // It looks into the log as well: whatever might swallow a wake-up, an event is late and never missed.
       const beat = setInterval(() => {
-        sink.beat(cursor);
+        sink.beat(cursor, (text) => {
+          if (!writer.put(text)) follower.end('TOO_SLOW');
+        });
         follower.wake();
       }, sink.beatMs);
       followers.add(follower);
       if (closed) follower.end('SHUTTING_DOWN');
 
       async function run(): Promise<void> {
-        const line = createLine(sink, options.stallMs);
         while (!ended) {
           awake = false;
           const page = await eventLog.page(follower.reading, Number(cursor), pageSize);
           for (const event of page.events) {
             if (ended) return;
             cursor = event.cursor;
-            if (!(await line.tell(event))) return follower.end('TOO_SLOW');
+            if (!(await writer.send(sink.frame(event)))) return follower.end('TOO_SLOW');
           }
           cursor = page.next;
           if (page.isFull) continue;
@@ -294,39 +295,6 @@ function concerns(reading: Reading, accountId: string, sessionId: string | null,
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** The bytes on their way to one reader: bounded, and given up when it takes none for too long. */
-function createLine(sink: Sink, stallMs: number) {
-  let waiting = 0;
-  let taken = (): void => undefined;
-
-  return {
-    /** False: the reader takes nothing any more. */
-    async tell(event: EventResource): Promise<boolean> {
-      const text = sink.frame(event);
-      waiting += text.length;
-      void sink.write(text).then(() => {
-        waiting -= text.length;
-        taken();
-      });
-      while (waiting > mostWaiting) {
-        let stalled = false;
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(() => {
-            stalled = true;
-            resolve();
-          }, stallMs);
-          taken = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
-        if (stalled) return false;
-      }
-      return true;
-    },
-  };
-}
 
 function waitFor(hand: (resolve: () => void) => void, ms: number, gone: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

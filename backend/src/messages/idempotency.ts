@@ -7,8 +7,16 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { IdempotencyRecord } from './idempotency.entity.js';
 
-export interface IdempotencyKey {
+/** On whose behalf a request acts. */
+export interface IdempotencyScope {
   accountId: string;
+  /** The session that the request acts on, as it was resolved; empty for a request of the account as a whole. */
+  sessionId: string;
+  /** Nothing named the session: it is the account's default one at this moment. */
+  isDefaultSession: boolean;
+}
+
+export interface IdempotencyKey extends IdempotencyScope {
   key: string;
   requestHash: string;
   /** What earlier versions of this program have stored for the same request. Computed only when the stored hash differs. */
@@ -32,12 +40,13 @@ const earlierForms: readonly ((method: string, path: string, body: unknown) => s
 const sha256 = (method: string, path: string, body: unknown): Hash =>
   createHash('sha256').update(`${method} ${path}\n${JSON.stringify(body)}`);
 
-const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND key = ? AND "expiresAt" <= ?';
+const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND "sessionId" = ? AND key = ? AND "expiresAt" <= ?';
 
 export type Idempotency = ReturnType<typeof createIdempotency>;
 
 /**
- * The first reply to a key, replayed. The record commits with the message, so a crash leaves both or neither:
+ * The first reply to a key, replayed. A record belongs to the resolved session, so that two sessions may use one key, and a credential that is
+ * bound to a session can never be answered with another session's message. The record commits with the message, so a crash leaves both or neither:
  *
  * | the process dies | a repeat of the call |
  * | --- | --- |
@@ -47,15 +56,21 @@ export type Idempotency = ReturnType<typeof createIdempotency>;
  */
 export function createIdempotency({ database, clock, hours }: { database: Database; clock: Clock; hours: number }) {
   const running = new Set<string>();
-  const name = ({ accountId, key }: IdempotencyKey): string => `${accountId}:${key}`;
+  const name = ({ accountId, sessionId, key }: IdempotencyKey): string => `${accountId}:${sessionId}:${key}`;
 
   return {
-    keyOf(accountId: string, header: string | undefined, method: string, path: string, body: unknown): IdempotencyKey | null {
+    keyOf(
+      scope: IdempotencyScope,
+      header: string | undefined,
+      method: string,
+      path: string,
+      body: unknown,
+    ): IdempotencyKey | null {
       if (header === undefined) return null;
       if (header.length < 1 || header.length > 255)
         throw new AppError('MALFORMED_REQUEST', {}, 'An Idempotency-Key has 1 to 255 characters.');
       return {
-        accountId,
+        ...scope,
         key: header,
         requestHash: hashOf(method, path, body),
         earlierHashes: () => earlierForms.map((form) => form(method, path, body)),
@@ -82,13 +97,16 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
     async reserve(tx: Transaction, wanted: readonly { key: IdempotencyKey; messageId: string }[]): Promise<void> {
       const now = clock.now();
       const expiresAt = new Date(now.getTime() + hours * 3_600_000);
-      for (const { key } of wanted) await runStatement(tx.manager, deleteStale, [key.accountId, key.key, now.getTime()]);
+      for (const { key } of wanted)
+        await runStatement(tx.manager, deleteStale, [key.accountId, key.sessionId, key.key, now.getTime()]);
       const rest = { status: null, body: null, createdAt: now, expiresAt };
       await insertRows(
         tx,
         IdempotencyRecord,
-        wanted.map(({ key: { accountId, key, requestHash }, messageId }) => ({
+        wanted.map(({ key: { accountId, sessionId, isDefaultSession, key, requestHash }, messageId }) => ({
           accountId,
+          sessionId,
+          isDefaultSession,
           key,
           requestHash,
           messageId,
@@ -97,9 +115,8 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
       );
     },
     async store(wanted: IdempotencyKey, status: number, body: string): Promise<void> {
-      await database.write.run((tx) =>
-        updateRows(tx, IdempotencyRecord, { accountId: wanted.accountId, key: wanted.key }, { status, body }),
-      );
+      const { accountId, sessionId, key } = wanted;
+      await database.write.run((tx) => updateRows(tx, IdempotencyRecord, { accountId, sessionId, key }, { status, body }));
     },
     /** Forgets replies past their time. */
     async prune(): Promise<void> {
@@ -108,9 +125,15 @@ export function createIdempotency({ database, clock, hours }: { database: Databa
   };
 
   async function find(wanted: IdempotencyKey): Promise<{ messageId: string } | { status: number; body: string } | null> {
-    const { accountId, key } = wanted;
-    const record = await database.reader.getRepository(IdempotencyRecord).findOneBy({ accountId, key });
-    if (!record || record.expiresAt <= clock.now()) return null;
+    const { accountId, sessionId, key } = wanted;
+    const records = database.reader.getRepository(IdempotencyRecord);
+    const living = (record: IdempotencyRecord | null): IdempotencyRecord | null =>
+      record && record.expiresAt > clock.now() ? record : null;
+    const ofSession = living(await records.findOneBy({ accountId, sessionId, key }));
+    // Closes: the default session changes between a call that names none and its repeat, which would then send through the new one.
+    const isElsewhere = !ofSession && wanted.isDefaultSession;
+    const record = isElsewhere ? living(await records.findOneBy({ accountId, key, isDefaultSession: true })) : ofSession;
+    if (!record) return null;
     const isSame = record.requestHash === wanted.requestHash || wanted.earlierHashes().includes(record.requestHash);
     if (!isSame) throw new AppError('IDEMPOTENCY_KEY_REUSED');
     if (record.status !== null && record.body !== null) return { status: record.status, body: record.body };

@@ -16,14 +16,13 @@ export interface Place {
   createdAt: number;
 }
 
-/** A page of the account's messages. With a cursor it costs the same on every page; with an offset it also returns the total. */
+/** A page of the account's messages. `countryCode` is the country of numbers that begin with 0. With a cursor it costs the same on every page; with an offset it also returns the total. */
 export async function listMessages(
   { reader, contacts, search }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'>; search: Pick<MessageSearch, 'find'> },
-  accountId: string,
-  sessionId: string | null,
-  query: ListQuery,
+  asked: { accountId: string; sessionId: string | null; query: ListQuery; countryCode?: string | null | undefined },
 ): Promise<{ messages: Message[]; meta: object }> {
-  const selection = await selectionOf({ reader, contacts }, accountId, sessionId, query);
+  const { accountId, sessionId, query } = asked;
+  const selection = await selectionOf({ reader, contacts }, asked);
   if (query.search !== undefined)
     return searchMessages({ reader, search }, { accountId, sessionId, selection, query, term: query.search });
   const { limit, cursor, offset } = query;

@@ -45,13 +45,10 @@ export function presentMessage(message: Message, people: People = nobodyKnown): 
     isForwarded: message.isForwarded,
     mentions: readable(message.mentions, []),
     quotedMessageId: message.quotedMessageId,
-    bulkJobId: null,
-    templateId: null,
     cost: message.cost,
     timestamp: iso(message.timestamp),
     expiresAt: iso(message.expiresAt),
     createdAt: message.createdAt.toISOString(),
-    scheduledAt: iso(message.scheduledAt),
     queuedAt: iso(message.queuedAt),
     sentAt: iso(message.sentAt),
     deliveredAt: iso(message.deliveredAt),
@@ -61,7 +58,6 @@ export function presentMessage(message: Message, people: People = nobodyKnown): 
     cancelledAt: iso(message.cancelledAt),
     editedAt: iso(message.editedAt),
     revokedAt: iso(message.revokedAt),
-    deletedAt: iso(message.deletedAt),
   };
 }
 

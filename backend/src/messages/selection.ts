@@ -39,15 +39,20 @@ const isMade = { inbound: ['live', 'backfill'], outbound: ['api', 'panel', 'bulk
  */
 export async function selectionOf(
   { reader, contacts }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'> },
-  accountId: string,
-  sessionId: string | null,
-  filters: Filters,
+  {
+    accountId,
+    sessionId,
+    query: filters,
+    countryCode,
+  }: { accountId: string; sessionId: string | null; query: Filters; countryCode?: string | null | undefined },
 ): Promise<Selection> {
   const all: Condition[] = [{ sql: '"accountId" = ? AND "deletedAt" IS NULL', parameters: [accountId] }];
   if (sessionId) all.push(equal('sessionId', sessionId));
   if (filters.from) all.push({ sql: '"createdAt" >= ?', parameters: [Date.parse(filters.from)] });
   if (filters.to) all.push({ sql: '"createdAt" <= ?', parameters: [Date.parse(filters.to)] });
-  const { ways, facts } = await waysOf(contacts, accountId, filters);
+  const { ways, facts } = await waysOf(filters, (field, input) =>
+    contacts.formsOf(accountId, addressOf(field, input, countryCode)),
+  );
   // SQLite keeps no statistics: of a session and another condition it would take the index of the condition.
   const isByTime = sessionId !== null && reader.options.type !== 'postgres' && (await isSmall(reader, sessionId));
   const [branches = [], ...others] = isByTime ? [[], ...ways] : ways;
@@ -55,16 +60,16 @@ export async function selectionOf(
 }
 
 /** The conditions that each have an index, the most selective first; each as its branches. */
-async function waysOf(contacts: Pick<Contacts, 'formsOf'>, accountId: string, filters: Filters) {
+async function waysOf(filters: Filters, formsOf: (field: string, input: string) => Promise<string[]>) {
   const ways: Condition[][] = [];
   const facts: Facts[] = [];
   if (filters.chatId) {
-    const forms = await contacts.formsOf(accountId, addressOf(filters.chatId));
+    const forms = await formsOf('chatId', filters.chatId);
     ways.push(forms.map((form) => equal('chatId', form)));
     facts.push({ chats: forms });
   }
   if (filters.contact) {
-    const forms = await contacts.formsOf(accountId, addressOf(filters.contact));
+    const forms = await formsOf('contact', filters.contact);
     const written = (form: string): Condition => ({ sql: `"chatType" <> 'private' AND "fromId" = ?`, parameters: [form] });
     ways.push(forms.flatMap((form) => [equal('chatId', form), written(form)]));
     facts.push({ chats: forms, authors: forms });
@@ -121,10 +126,11 @@ export function union(
 }
 
 /** The chat or person that a caller names. Throws `INVALID_RECIPIENT`. */
-export function addressOf(input: string): string {
-  const parsed = parseRecipient(input);
-  if (!parsed.ok) throw new AppError('INVALID_RECIPIENT', { input }, parsed.message);
-  return parsed.address.id;
+function addressOf(field: string, input: string, countryCode: string | null | undefined): string {
+  const parsed = parseRecipient(input, countryCode);
+  if (parsed.ok) return parsed.address.id;
+  const fields = [{ path: field, code: 'INVALID_RECIPIENT', message: parsed.message }];
+  throw new AppError('INVALID_RECIPIENT', { input, fields }, parsed.message);
 }
 
 /** What comes behind the cursor of a page. Throws `VALIDATION_FAILED` for a text that no page gave. */

@@ -3,6 +3,7 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import { isSystemTrouble } from '../db/trouble.js';
 import { errorFields } from '../lib/log.js';
 import { openingMs } from './circuit.js';
+import { waitingSince } from './deliveries.js';
 import { insert, note, putBack, type Item, type Lane, type LaneParts } from './lane-state.js';
 import type { Told } from './payload.js';
 import type { Post, Posted } from './post.js';
@@ -116,7 +117,7 @@ function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made
   if (result.statusCode === 410) return note(lane, delivery, made, 'failed', null, 0);
   const again = nextAttempt(scheduleOf(parts.options.schedule, lane.webhook!.retry), {
     attempts: delivery.attempts + 1,
-    since: delivery.createdAt.getTime(),
+    since: waitingSince(delivery).getTime(),
     now: now.getTime(),
     retryAfterMs: result.retryAfterMs,
     random: Math.random,
@@ -191,7 +192,7 @@ function notBuilt(parts: LaneParts, lane: Lane, { delivery }: Item, at: Date, er
   const result = { durationMs: 0, statusCode: null, error: reason, response: null };
   const again = nextAttempt(scheduleOf(parts.options.schedule, lane.webhook!.retry), {
     attempts: delivery.attempts + 1,
-    since: delivery.createdAt.getTime(),
+    since: waitingSince(delivery).getTime(),
     now: now.getTime(),
     retryAfterMs: rebuildMs,
     random: Math.random,

@@ -28,21 +28,28 @@ function isDeeper(value: unknown, levels: number): boolean {
 
 const filter = z.strictObject({
   chats: z.array(z.string().max(80)).min(1).max(1_000).optional(),
-  direction: z.enum(['inbound', 'outbound']).optional(),
-  messageTypes: z.array(z.string().max(20)).min(1).max(30).optional(),
+  directions: z
+    .array(z.enum(['inbound', 'outbound']))
+    .min(1)
+    .max(2)
+    .optional(),
+  types: z.array(z.string().max(20)).min(1).max(30).optional(),
 });
 /** A filter as it may be set: a type that no message has would never match. */
-const filterWish = filter.extend({ messageTypes: z.array(z.enum(messageTypes)).min(1).max(30).optional() });
+const filterWish = filter.extend({ types: z.array(z.enum(messageTypes)).min(1).max(30).optional() });
 const transform = z.strictObject({
   template: boundedJson.optional(),
   fields: z.record(z.string().min(1).max(100), z.string().min(1).max(200)).optional(),
   rename: z.record(z.string().max(40), z.string().min(1).max(100)).optional(),
 });
 const retry = z.strictObject({
-  delays: z.array(z.number().int().min(100).max(604_800_000)).max(100).optional(),
+  /** The whole schedule: milliseconds before each retry. */
+  delaysMs: z.array(z.number().int().min(100).max(604_800_000)).max(100).optional(),
   maxRetries: z.number().int().min(0).max(100).optional(),
   timeoutMs: z.number().int().min(100).max(30_000).optional(),
 });
+
+export const circuits = ['closed', 'open', 'probing'] as const;
 
 export const webhook = z
   .object({
@@ -53,23 +60,29 @@ export const webhook = z
     events: z.array(z.string()),
     /** Names alone; the values are not shown again. */
     headers: z.array(z.string()),
-    isActive: z.boolean(),
+    active: z.boolean(),
     includeContent: z.boolean(),
     filter: filter.nullable(),
     transform: transform.nullable(),
     retry: retry.nullable(),
+    /** `open`: attempts pause until `health.openUntil`. `probing`: the pause is over, and single deliveries are tried. */
+    circuit: z.enum(circuits),
+    disabledAt: nullable,
+    /** `GONE`: the receiver answered 410. `FAILING`: nothing but failures for days. `BY_REQUEST`: switched off by a caller. */
+    disabledReason: z.string().nullable(),
     health: z.object({
-      state: z.enum(['healthy', 'failing', 'open', 'disabled']),
+      /** Attempts that failed in a row. */
       failures: z.number().int(),
       failingSince: nullable,
       openUntil: nullable,
-      disabledReason: z.string().nullable(),
-      disabledAt: nullable,
       lastDeliveredAt: nullable,
       /** Deliveries that are not settled, and since when the oldest of them waits. */
       backlog: z.object({ waiting: z.number().int(), oldestAt: nullable }),
     }),
-    oldSecretUntil: nullable,
+    /** The first characters of the secret, to tell two apart. Null: it cannot be decrypted. */
+    secretPrefix: z.string().nullable(),
+    /** Until when the secret before signs as well; null: it does not. */
+    previousSecretUntil: nullable,
     createdAt: time,
     updatedAt: time,
   })
@@ -113,7 +126,7 @@ export const list = defineRoute({
   method: 'get',
   path: '/webhooks',
   summary: 'Endpoints that the credential can see',
-  query: z.object({ sessionId: z.string().max(64).optional(), active: z.stringbool().optional() }),
+  query: z.strictObject({ sessionId: z.string().max(64).optional(), active: z.stringbool().optional() }),
   reply: z.array(webhook),
   errors: ['SESSION_NOT_FOUND'],
 });

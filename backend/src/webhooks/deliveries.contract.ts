@@ -20,15 +20,20 @@ export const delivery = z
     status: z.enum(deliveryStatuses),
     attempts: z.number().int(),
     nextAttemptAt: nullable,
-    statusCode: z.number().int().nullable(),
-    error: z.string().nullable(),
+    /** Of the last attempt. */
+    lastStatusCode: z.number().int().nullable(),
+    lastError: z.string().nullable(),
     createdAt: time,
-    finishedAt: nullable,
+    /** When it was last asked for again, and the retry window started again; null: never. */
+    redeliveredAt: nullable,
+    deliveredAt: nullable,
   })
   .meta({ id: 'Delivery' });
-const deliveryWithLog = delivery.extend({
+export const deliveryWithLog = delivery.extend({
   attemptLog: z.array(
     z.object({
+      /** Of the attempt, from 1, as in the header `X-Webhook-Attempt`. */
+      number: z.number().int(),
       at: time,
       durationMs: z.number().int(),
       statusCode: z.number().int().nullable(),
@@ -45,25 +50,25 @@ export const stats = z
     pending: z.number().int(),
     held: z.number().int(),
     /** Part of the finished ones that were delivered; null while none is finished. */
-    rate: z.number().nullable(),
+    successRate: z.number().nullable(),
     meanMs: z.number().nullable(),
     p95Ms: z.number().nullable(),
     byEvent: z.record(z.string(), z.object({ delivered: z.number().int(), failed: z.number().int(), pending: z.number().int() })),
   })
   .meta({ id: 'WebhookStats' });
 
-export const listQuery = z.object({
+export const listQuery = z.strictObject({
   ...paging,
   status: z.enum(deliveryStatuses).optional(),
   event: z.enum(eventTypes as [string, ...string[]]).optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
 });
-export const statsQuery = z.object({
+export const statsQuery = z.strictObject({
   startDate: z.iso.datetime({ offset: true }).optional(),
   endDate: z.iso.datetime({ offset: true }).optional(),
 });
-export const clearQuery = z.object({ before: z.iso.datetime({ offset: true }).optional() });
+export const clearQuery = z.strictObject({ before: z.iso.datetime({ offset: true }).optional() });
 export const access = { auth: 'key', permission: 'webhook.configure' } as const;
 export const found: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
 

@@ -50,8 +50,8 @@ const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "next
 const repairSql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ? WHERE status = 'pending' AND "nextAttemptAt" > ? AND "nextAttemptAt" > ? + COALESCE("waitMs", 43200000)`;
 
 const waitingSql = `SELECT COUNT(*) AS waiting FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ?`;
-const oldestSql = `SELECT "createdAt" FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ? ORDER BY "eventCursor" LIMIT 1`;
-const oldestOfEachSql = `SELECT w.id, w."behindSince", (SELECT d."createdAt" FROM webhook_deliveries d
+const oldestSql = `SELECT COALESCE("redeliveredAt", "createdAt") AS since FROM webhook_deliveries WHERE status IN ('pending', 'sending') AND "webhookId" = ? ORDER BY "eventCursor" LIMIT 1`;
+const oldestOfEachSql = `SELECT w.id, w."behindSince", (SELECT COALESCE(d."redeliveredAt", d."createdAt") FROM webhook_deliveries d
   WHERE d.status = 'pending' AND d."webhookId" = w.id ORDER BY d."eventCursor" LIMIT 1) AS "oldestAt"
   FROM webhooks w WHERE w."isActive" AND w."deletedAt" IS NULL`;
 
@@ -314,9 +314,9 @@ export function createDeliveries({ database, owner }: { database: Database; owne
       for (const id of webhookIds) {
         const { rows: counts } = await runStatement(database.reader, waitingSql, [id]);
         const { rows: oldest } = await runStatement(database.reader, oldestSql, [id]);
-        const createdAt = (oldest as { createdAt: number | string }[])[0]?.createdAt;
+        const since = (oldest as { since: number | string }[])[0]?.since;
         const waiting = Number((counts as { waiting: number | string }[])[0]!.waiting);
-        backlogs.set(id, { waiting, oldestAt: createdAt === undefined ? null : new Date(Number(createdAt)) });
+        backlogs.set(id, { waiting, oldestAt: since === undefined ? null : new Date(Number(since)) });
       }
       return backlogs;
     },
@@ -354,5 +354,9 @@ export const newDelivery = (webhook: Pick<Webhook, 'id' | 'accountId'>, event: E
   statusCode: null,
   error: null,
   createdAt: now,
+  redeliveredAt: null,
   finishedAt: null,
 });
+
+/** Since when a delivery is to be made: created, or asked for again. */
+export const waitingSince = ({ createdAt, redeliveredAt }: WebhookDelivery): Date => redeliveredAt ?? createdAt;

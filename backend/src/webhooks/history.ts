@@ -58,7 +58,13 @@ export function createWebhookHistory({
   }
 
   /** Tried from now on as if it had just been made; the attempts count on, the id stays. */
-  const again = (now: Date) => ({ status: 'pending' as const, nextAttemptAt: now, waitMs: 0, createdAt: now, finishedAt: null });
+  const again = (now: Date) => ({
+    status: 'pending' as const,
+    nextAttemptAt: now,
+    waitMs: 0,
+    redeliveredAt: now,
+    finishedAt: null,
+  });
 
   return {
     find,
@@ -155,7 +161,7 @@ export function createWebhookHistory({
         failed,
         pending: sum('pending', 'sending'),
         held: sum('held'),
-        rate: delivered + failed === 0 ? null : delivered / (delivered + failed),
+        successRate: delivered + failed === 0 ? null : delivered / (delivered + failed),
         meanMs: times!.mean === null ? null : Math.round(Number(times!.mean)),
         p95Ms: p95?.durationMs ?? null,
         byEvent,
@@ -178,8 +184,9 @@ export function createWebhookHistory({
       for (let after = ''; ;) {
         const old = await select<{ id: string }>(
           database.reader,
-          `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
-          webhookId ? [before.getTime(), webhookId, after] : [before.getTime(), after],
+          `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND ("redeliveredAt" IS NULL OR "redeliveredAt" < ?)
+            AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
+          [before.getTime(), before.getTime(), ...(webhookId ? [webhookId] : []), after],
         );
         // A row that cannot be deleted stays; all others go, and the caller learns of it at the end.
         await attemptInHalves(old, remove, (_, error) => {

@@ -123,14 +123,10 @@ export function idsOfChat(data: Record<string, unknown>): string[] {
   return [...new Set(ids.filter((id) => typeof id === 'string'))];
 }
 
-function passes(
-  data: Record<string, unknown>,
-  { chats, direction, messageTypes }: WebhookFilter,
-  chatIds: readonly string[],
-): boolean {
+function passes(data: Record<string, unknown>, { chats, directions, types }: WebhookFilter, chatIds: readonly string[]): boolean {
   if (chats && !chats.some((chat) => chatIds.includes(chat))) return false;
-  if (direction && data['direction'] !== direction) return false;
-  return !messageTypes || messageTypes.includes(String(data['type']));
+  if (directions && !(directions as string[]).includes(String(data['direction']))) return false;
+  return !types || types.includes(String(data['type']));
 }
 
 const placeholder = /\{\{\s*([A-Za-z0-9_.[\]-]{1,200})\s*\}\}/g;

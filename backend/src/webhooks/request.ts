@@ -1,8 +1,9 @@
+import { version } from '../version.js';
 import { bodyOf, type Told } from './payload.js';
 import { plainSignature, sign } from './signing.js';
 import type { Webhook, WebhookDelivery } from './webhook.entity.js';
 
-/** The decrypted secrets and headers of an endpoint. */
+/** The decrypted secrets and headers of an endpoint. The second secret is the one before, while both sign. */
 export interface Opened {
   secrets: string[];
   headers: Record<string, string>;
@@ -26,7 +27,7 @@ export function requestOf(
     headers: {
       ...headers,
       'content-type': 'application/json',
-      'user-agent': 'Chasqui-Webhook/1',
+      'user-agent': `Chasqui/${version}`,
       'webhook-id': told.id,
       'webhook-timestamp': String(timestamp),
       'webhook-signature': secrets.map((secret) => sign(secret, told.id, timestamp, body)).join(' '),
@@ -35,7 +36,9 @@ export function requestOf(
       'x-webhook-delivery': delivery.id,
       'x-webhook-attempt': String(delivery.attempts + 1),
       'x-webhook-signature': plainSignature(secrets[0]!, body),
-      ...(told.session ? { 'x-webhook-session': told.session.id, 'x-webhook-instance': told.session.id } : {}),
+      ...(secrets[1] === undefined ? {} : { 'x-webhook-signature-previous': plainSignature(secrets[1], body) }),
+      'x-webhook-session': told.session?.id ?? '',
+      'x-webhook-instance': told.session?.id ?? '',
     },
   };
 }
@@ -49,5 +52,5 @@ const headerValue = (text: string): string =>
 /** The headers of an attempt as its log shows them: without the values that are secret. */
 export const shownHeaders = (headers: Record<string, string>, secret: readonly string[]): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, secret.includes(name) || name.endsWith('signature') ? '…' : value]),
+    Object.entries(headers).map(([name, value]) => [name, secret.includes(name) || name.includes('signature') ? '…' : value]),
   );

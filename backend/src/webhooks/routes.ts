@@ -1,7 +1,5 @@
 import { AppError, newId, pageMeta, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
-import { readable } from '../db/unreadable.js';
-import { cursorText } from '../events/events.js';
 import type { EventLog } from '../events/log.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
@@ -15,7 +13,8 @@ import type { Backlog, Deliveries } from './deliveries.js';
 import type { WebhookDispatcher } from './dispatcher.js';
 import type { WebhookHistory } from './history.js';
 import { bodyOf, matches, nameFor, requireTransform, testEvent } from './payload.js';
-import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+import { presentAttempts, presentDelivery, presentWebhook } from './present.js';
+import type { Webhook } from './webhook.entity.js';
 import type { Webhooks } from './webhooks.js';
 
 interface Deps {
@@ -28,10 +27,6 @@ interface Deps {
   clock: Clock;
 }
 
-const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
-const healthOf = (webhook: Webhook): 'healthy' | 'failing' | 'open' | 'disabled' =>
-  !webhook.isActive ? 'disabled' : webhook.openUntil ? 'open' : webhook.failures > 0 ? 'failing' : 'healthy';
-
 export function mountWebhooks(mount: Mount, deps: Deps): void {
   const { webhooks, history, sessions } = deps;
   const present = async (webhook: Webhook) => (await presentAll([webhook]))[0]!;
@@ -39,32 +34,8 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     const backlogs = await deps.deliveries.backlogOf(list.map(({ id }) => id));
     return Promise.all(list.map((webhook) => presentWith(webhook, backlogs.get(webhook.id)!)));
   };
-  const presentWith = async (webhook: Webhook, backlog: Backlog) => ({
-    id: webhook.id,
-    sessionId: webhook.sessionId,
-    url: webhook.url,
-    description: webhook.description,
-    events: readable(webhook.events, []),
-    headers: await webhooks.headerNames(webhook.id),
-    isActive: webhook.isActive,
-    includeContent: webhook.includeContent,
-    filter: readable(webhook.filter, null),
-    transform: readable(webhook.transform, null),
-    retry: readable(webhook.retry, null),
-    health: {
-      state: healthOf(webhook),
-      failures: webhook.failures,
-      failingSince: iso(webhook.failingSince),
-      openUntil: iso(webhook.openUntil),
-      disabledReason: webhook.disabledReason,
-      disabledAt: iso(webhook.disabledAt),
-      lastDeliveredAt: iso(webhook.lastDeliveredAt),
-      backlog: { waiting: backlog.waiting, oldestAt: iso(backlog.oldestAt) },
-    },
-    oldSecretUntil: iso(webhook.oldSecretUntil),
-    createdAt: webhook.createdAt.toISOString(),
-    updatedAt: webhook.updatedAt.toISOString(),
-  });
+  const presentWith = async (webhook: Webhook, backlog: Backlog) =>
+    presentWebhook(webhook, { ...(await webhooks.shownSecrets(webhook.id)), backlog, now: deps.clock.now() });
   const withSecret = async ({ webhook, secret }: { webhook: Webhook; secret: string }) => ({
     ...(await present(webhook)),
     secret,
@@ -170,7 +141,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   );
   mount(ofDeliveries.readDelivery, async ({ params }, caller) => {
     const delivery = await history.find(await webhooks.find(caller, params.webhookId), params.deliveryId);
-    return { ...presentDelivery(delivery), attemptLog: (await history.attempts(delivery)).map(presentAttempt) };
+    return { ...presentDelivery(delivery), attemptLog: presentAttempts(delivery, await history.attempts(delivery)) };
   });
   mount(ofDeliveries.redeliverOne, async ({ params }, caller) =>
     presentDelivery(await history.redeliver(await webhooks.find(caller, params.webhookId), params.deliveryId)),
@@ -202,27 +173,3 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     queued: await history.redeliverFailed(await firstOrFail(caller, params.sessionId)),
   }));
 }
-
-const presentDelivery = (delivery: WebhookDelivery) => ({
-  id: delivery.id,
-  webhookId: delivery.webhookId,
-  sessionId: delivery.sessionId,
-  eventId: delivery.eventId,
-  cursor: cursorText(delivery.eventCursor),
-  event: delivery.type,
-  status: delivery.status,
-  attempts: delivery.attempts,
-  nextAttemptAt: delivery.status === 'pending' ? iso(delivery.nextAttemptAt) : null,
-  statusCode: delivery.statusCode,
-  error: delivery.error,
-  createdAt: delivery.createdAt.toISOString(),
-  finishedAt: iso(delivery.finishedAt),
-});
-const presentAttempt = (attempt: WebhookAttempt) => ({
-  at: attempt.at.toISOString(),
-  durationMs: attempt.durationMs,
-  statusCode: attempt.statusCode,
-  error: attempt.error,
-  request: { headers: readable(attempt.requestHeaders, {}), body: attempt.requestBody },
-  response: attempt.response,
-});

@@ -18,9 +18,9 @@ const shortened = (list: readonly number[], most: number): number[] => {
 
 /** An endpoint's own list and number count before the installation's. */
 export function scheduleOf(installation: Schedule, own: WebhookRetry | null): Schedule {
-  const delays = own?.delays ?? installation.delays;
-  const repeats = own?.delays ? false : installation.repeats;
-  return { ...installation, delays, repeats, maxRetries: own?.maxRetries ?? (own?.delays ? null : installation.maxRetries) };
+  const delays = own?.delaysMs ?? installation.delays;
+  const repeats = own?.delaysMs ? false : installation.repeats;
+  return { ...installation, delays, repeats, maxRetries: own?.maxRetries ?? (own?.delaysMs ? null : installation.maxRetries) };
 }
 
 /**

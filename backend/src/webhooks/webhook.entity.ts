@@ -4,8 +4,8 @@ import { column, orNull } from '../db/columns.js';
 
 export interface WebhookFilter {
   chats?: string[] | undefined;
-  direction?: 'inbound' | 'outbound' | undefined;
-  messageTypes?: string[] | undefined;
+  directions?: ('inbound' | 'outbound')[] | undefined;
+  types?: string[] | undefined;
 }
 export interface WebhookTransform {
   /** The body; `{{path}}` stands for a value of the event. */
@@ -17,7 +17,7 @@ export interface WebhookTransform {
 }
 export interface WebhookRetry {
   /** Milliseconds. */
-  delays?: number[] | undefined;
+  delaysMs?: number[] | undefined;
   maxRetries?: number | undefined;
   timeoutMs?: number | undefined;
 }
@@ -36,7 +36,7 @@ export class Webhook {
   @Column(column.json()) events: string[];
   /** What those names stand for and the maker may read: type → the name it was asked for by. */
   @Column(column.json()) types: Partial<Record<EventType, string>>;
-  /** `whsec_…`, sealed. */
+  /** `whsec_…` or a text of the caller's own, sealed. */
   @Column({ ...column.text(), select: false }) secret: string;
   /** The one before, sealed, that signs as well until its time is over. */
   @Column({ ...orNull(column.text()), select: false }) oldSecret: string | null;
@@ -97,8 +97,9 @@ export class WebhookDelivery {
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
   @Column(orNull(column.integer())) statusCode: number | null;
   @Column(orNull(column.string(200))) error: string | null;
-  /** From here the retry window counts: made, or asked for again. */
   @Column(column.time()) createdAt: Date;
+  /** When it was last asked for again. The retry window counts from here; null: from `createdAt`. */
+  @Column(orNull(column.time())) redeliveredAt: Date | null;
   @Column(orNull(column.time())) finishedAt: Date | null;
 }
 

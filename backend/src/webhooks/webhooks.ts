@@ -21,7 +21,7 @@ import { moveDeliveries } from './move-deliveries.js';
 import { filterWith } from './filter.js';
 import { idsOfChat, matches, requireTransform } from './payload.js';
 import type { Opened } from './request.js';
-import { isSecret, makeSecret } from './signing.js';
+import { isSecret, makeSecret, secretPrefix } from './signing.js';
 import { Webhook, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
 
 export interface WebhookWish {
@@ -215,7 +215,8 @@ export function createWebhooks({
     if (wish.url !== undefined) requireUrl(wish.url);
     if (wish.headers) requireHeaders(wish.headers);
     if (wish.secret !== undefined && !isSecret(wish.secret)) {
-      const message = 'A secret is whsec_ and 16 to 64 bytes in base64.';
+      const message =
+        'A secret is whsec_ and 16 to 64 bytes in base64, or another text of 16 to 128 printable ASCII characters without blanks.';
       throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'secret', code: 'INVALID_FORMAT', message }] }, message);
     }
     requireTransform(wish.transform);
@@ -324,14 +325,16 @@ export function createWebhooks({
       const [row] = await readRows(database.reader, Webhook, 'id = ?', [id], ['secret', 'oldSecret', 'headers']);
       return row!;
     },
-    /** Names of the headers that are sent along. */
-    async headerNames(id: string): Promise<string[]> {
-      const { headers } = await this.whole(id);
-      if (headers === null) return [];
+    /** What the API shows of the secrets: the names of the headers that are sent along, and the first characters of the signing secret. */
+    async shownSecrets(id: string): Promise<{ headers: string[]; secretPrefix: string | null }> {
+      const { secret, headers } = await this.whole(id);
       try {
-        return Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object);
+        return {
+          headers: headers === null ? [] : Object.keys(JSON.parse(sealer.open(headers, headersPlace(id))) as object),
+          secretPrefix: secretPrefix(sealer.open(secret, secretPlace(id))),
+        };
       } catch {
-        return []; // No key opens them: the endpoint is shown without them, and its deliveries fail with the reason.
+        return { headers: [], secretPrefix: null }; // No key opens them: the deliveries of this endpoint fail with the reason.
       }
     },
     chatIdsOf,

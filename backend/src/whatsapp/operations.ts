@@ -26,7 +26,7 @@ export const capabilities = defineRoute({
   summary: 'What the present WhatsApp Web can do, and what became of each mend (meta.compat)',
   auth: 'key',
   permission: 'instance.info',
-  query: z.object({ sessionId: z.string().max(64).optional() }),
+  query: z.strictObject({ sessionId: z.string().max(64).optional() }),
   reply: z.array(capability),
   errors: ['SESSION_NOT_FOUND'],
 });
@@ -38,16 +38,23 @@ type Run = (session: Session, operation: string, input: Record<string, unknown>,
 /** Mounts every row of the operations table; nothing here knows one of them by name. */
 export function mountOperations(
   mount: Mount,
-  { sessions, contacts, run }: { sessions: Sessions; contacts: Pick<Contacts, 'learnNow'>; run: Run },
+  {
+    sessions,
+    contacts,
+    run,
+    countryCode,
+  }: { sessions: Sessions; contacts: Pick<Contacts, 'learnNow'>; run: Run; countryCode: string | undefined },
 ): void {
   for (const id of operationIds) {
     const route = operationRoute(operations[id]);
     mount(route, async ({ params, query, body }, caller) => {
       const { sessionId, ...rest } = params as { sessionId: string };
       const session = await connected(sessions, caller, sessionId);
-      const output = await pass(session, id, { ...rest, ...(query as object), ...(body as object) }, run);
+      const code = operations[id].takesCountry ? (session.settings.countryCode ?? countryCode) : undefined;
+      const input = { ...rest, ...(query as object), ...(body as object), ...(code ? { countryCode: code } : {}) };
+      const output = await pass(session, id, input, run);
       const reply = operations[id].output.parse(output);
-      const sightings = id === 'contacts.check' ? sightingsIn(operations['contacts.check'].output.parse(output)) : [];
+      const sightings = id === 'contacts.check' ? sightingsIn(operations['contacts.check'].output.parse(output), code) : [];
       if (sightings.length > 0) await contacts.learnNow(session, sightings);
       return reply;
     });
@@ -76,9 +83,9 @@ export function mountOperations(
 }
 
 /** WhatsApp's answer says which person each number is, and how WhatsApp spells it. */
-const sightingsIn = (rows: OperationOutput<'contacts.check'>): Sighting[] =>
+const sightingsIn = (rows: OperationOutput<'contacts.check'>, countryCode: string | undefined): Sighting[] =>
   rows.flatMap(({ input, contact }) => {
-    const typed = parseRecipient(input);
+    const typed = parseRecipient(input, countryCode);
     return contact ? [{ contact, alsoKnownAs: typed.ok ? [typed.address.id] : [] }] : [];
   });
 

@@ -7,11 +7,11 @@ import type { OperationContext } from './context.js';
  * be another spelling than was typed; of a number that is not registered, the one that was typed.
  */
 export async function checkNumbers(
-  { numbers }: OperationInput<'contacts.check'>,
+  { numbers, countryCode }: OperationInput<'contacts.check'>,
   { page, identities, deadlineMs }: OperationContext,
 ): Promise<OperationOutput<'contacts.check'>> {
   const parsed = numbers.map((input) => {
-    const result = parseRecipient(input);
+    const result = parseRecipient(input, countryCode);
     return {
       input,
       id: result.ok && (result.address.kind === 'phone' || result.address.kind === 'lid') ? result.address.id : null,
