@@ -1,4 +1,4 @@
-import { messageReasons, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
 import { completed, nobodyKnown, numberOf, phoneIdOf, type People } from '../contacts/people.js';
 import { readable } from '../db/unreadable.js';
 import type { Message } from './message.entity.js';
@@ -40,6 +40,7 @@ export function presentMessage(message: Message, people: People = nobodyKnown): 
     toNumber: numberOf(message.toId, message.sessionId, people),
     text: message.text,
     content: stored ? content : null,
+    selectedOption: selectedOptionOf(stored),
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
     isForwarded: message.isForwarded,
