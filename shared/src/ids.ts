@@ -1,5 +1,5 @@
 import { hash, randomFillSync } from 'node:crypto';
-import { parsePhoneNumberFromString } from 'libphonenumber-js';
+import { getCountries, getCountryCallingCode, parsePhoneNumberFromString } from 'libphonenumber-js';
 
 /**
  * Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then a count within the millisecond (its section 6.2, method 1),
@@ -43,6 +43,12 @@ export interface Address {
   /** WhatsApp's id as its own library writes it: `…@c.us`, `…@lid`, `…@g.us`, `…@newsletter`, `status@broadcast`. */
   id: string;
 }
+
+/**
+ * Kinds of recipients whose sends take a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
+ * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are no address here at all.
+ */
+export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel']);
 
 /** A map, not an object: `0@constructor` must find nothing. */
 const servers = new Map<string, AddressKind>([
@@ -127,6 +133,9 @@ export function parseRecipient(input: string, countryCode?: string | null): Reci
   const number = parsePhoneNumber(text, countryCode);
   return number.ok ? { ok: true, address: { kind: 'phone', id: addressOf('phone', number.digits) } } : number;
 }
+
+const callingCodes = new Set<string>(getCountries().map((country) => getCountryCallingCode(country)));
+export const isCallingCode = (code: string): boolean => callingCodes.has(code);
 
 export type PhoneNumberResult = { ok: true; digits: string } | { ok: false; message: string };
 
