@@ -335,7 +335,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     const { id } = await sendAsync('for nobody', { sessionId, queueIfOffline: true });
     expect((await core.rig.call('DELETE', `/sessions/${sessionId}`)).status).toBe(200);
     const row = () => core.rig.database.reader.getRepository(Message).findOneByOrFail({ id });
-    await eventually('the end of it', async () => (await row()).status === 'failed', 10_000);
+    await eventually('the end of it', async () => (await row()).status === 'failed');
     expect((await row()).reasonCode).toBe('SESSION_DELETED');
   }, 15_000);
 });

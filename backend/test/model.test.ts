@@ -335,7 +335,7 @@ async function play(actions: readonly Action[]): Promise<void> {
     for (const one of actions) await (steps[one.do] as (action: Action) => Promise<unknown>)(one);
     world.turns.length = 0;
     await setSession({ status: 'connected', connectedAt: new Date() });
-    await eventually('everything to come to rest', async () => (await unsettled(sessionId)) === 0, 4_000);
+    await eventually('everything to come to rest', async () => (await unsettled(sessionId)) === 0);
   } finally {
     live.at(-1)!.isAlive = true;
     await live.at(-1)!.stop();
