@@ -307,7 +307,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     tellBacklog: webhooks.tellBacklog,
     clock,
     log,
-    options: webhookOptions(config),
+    options: webhookOptions(config, openFilesLimit()),
   });
   webhooks.connect({ wake: webhookDispatcher.wake, events });
   const webhookHistory = createWebhookHistory({ database, eventLog, clock, wake: webhookDispatcher.wake });

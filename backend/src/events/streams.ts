@@ -55,6 +55,8 @@ export interface StreamOptions {
 }
 
 const pageSize = 100;
+/** Bytes of events that are read for one stream at once: there may be thousands of streams. */
+const streamPageBytes = 512 * 1024;
 /** After a page the next one waits this long, so that a burst of events is a few pages and not one each. */
 const gapMs = 15;
 
@@ -196,7 +198,7 @@ export function createStreams(parts: {
       async function run(): Promise<void> {
         while (!ended) {
           awake = false;
-          const page = await eventLog.page(follower.reading, Number(cursor), pageSize);
+          const page = await eventLog.page(follower.reading, Number(cursor), pageSize, streamPageBytes);
           for (const event of page.events) {
             if (ended) return;
             cursor = event.cursor;

@@ -1,18 +1,27 @@
 import { AppError, isId, parseRecipient, phoneOf } from '@chasqui/shared';
 import type { Repository, SelectQueryBuilder } from 'typeorm';
+import { pageBytes, readPage } from '../db/page-bytes.js';
 import type { ListQuery } from './contract.js';
 import type { Message } from './message.entity.js';
 
 /** Totals are exact up to here; counting a million rows for a page of fifty helps nobody. */
 const mostCounted = 10_000;
 
-/** A page of the account's messages. With a cursor it costs the same on every page; with an offset it also says how many there are. */
+interface Warning {
+  code: string;
+  message: string;
+}
+
+/**
+ * A page of the account's messages. With a cursor it costs the same on every page; with an offset it also says how many there are. A page of
+ * very long messages has fewer than `limit`; its `nextCursor` goes on behind the last one.
+ */
 export async function listMessages(
   rows: Repository<Message>,
   accountId: string,
   sessionId: string | null,
   query: ListQuery,
-): Promise<{ messages: Message[]; meta: object }> {
+): Promise<{ messages: Message[]; meta: object; warnings: Warning[] }> {
   const filtered = (): SelectQueryBuilder<Message> =>
     filter(
       rows.createQueryBuilder('m').where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId }),
@@ -23,16 +32,23 @@ export async function listMessages(
   const page = filtered().orderBy('m.createdAt', direction).addOrderBy('m.id', direction).limit(query.limit);
   if (query.cursor) after(page, query);
   else page.offset(query.offset);
-  const messages = await page.getMany();
-  const last = messages.length === query.limit ? messages.at(-1) : undefined;
+  const { page: messages, isCut } = await readPage(rows, page, { alias: 'm', long: ['content', 'text', 'sealed', 'contact'] });
+  const last = isCut || messages.length === query.limit ? messages.at(-1) : undefined;
   const nextCursor = last ? Buffer.from(`${last.createdAt.getTime()}:${last.id}`).toString('base64url') : null;
-  if (query.cursor) return { messages, meta: { limit: query.limit, nextCursor } };
+  if (query.cursor) return { messages, meta: { limit: query.limit, nextCursor }, warnings: [] };
   const counted = await countUpTo(filtered(), mostCounted);
   return {
     messages,
     meta: { limit: query.limit, offset: query.offset, total: counted, totalExact: counted < mostCounted, nextCursor },
+    // A reader that adds the limit to its offset would pass the rows that were left out.
+    warnings: isCut ? [cutPage(messages.length)] : [],
   };
 }
+
+const cutPage = (count: number): Warning => ({
+  code: 'PAGE_CUT',
+  message: `The page has ${count} messages because longer ones would exceed ${pageBytes / 1_048_576} MiB. Go on with meta.nextCursor, or add ${count} to offset.`,
+});
 
 async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Promise<number> {
   const [sql, parameters] = query.select('1', 'one').limit(most).getQueryAndParameters();

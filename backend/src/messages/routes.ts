@@ -189,7 +189,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : caller.sessionId;
     const found = await messages.list(caller.accountId, sessionId, query);
-    return new Reply(found.messages.map(presentMessage), { meta: found.meta });
+    return new Reply(found.messages.map(presentMessage), { meta: found.meta, warnings: found.warnings });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
