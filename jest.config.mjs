@@ -1,7 +1,6 @@
 /**
- * Three kinds of test, told apart by their names: `*.test.ts` (units and HTTP scenarios, many at a time),
- * `*.browser.test.ts` and `*.e2e.test.ts` (real Chromium, real processes: one file at a time).
- * `scripts/test.mjs` runs both kinds one after the other; see there for the reasons.
+ * Three kinds of test, told apart by their names: `*.test.ts` (units and HTTP scenarios), `*.browser.test.ts` (a real Chromium) and
+ * `*.e2e.test.ts` (real processes). `scripts/test.mjs` runs them; see there for how many at a time.
  */
 const transform = {
   '^.+\\.tsx?$': [
@@ -20,9 +19,12 @@ const transform = {
 };
 
 const common = {
+  globalSetup: '<rootDir>/scripts/jest/setup.mjs',
+  globalTeardown: '<rootDir>/scripts/jest/teardown.mjs',
   testEnvironment: '<rootDir>/scripts/jest/environment.mjs',
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: {
+    '^pngjs$': '<rootDir>/scripts/jest/pngjs.cjs',
     '^fast-check$': '<rootDir>/scripts/jest/fast-check.mjs',
     // Its ES modules import JSON in a way that Jest warns of, five lines a test file.
     '^libphonenumber-js$': '<rootDir>/shared/node_modules/libphonenumber-js/index.cjs',
@@ -37,21 +39,19 @@ const common = {
   modulePathIgnorePatterns: ['/dist/', '/.cache/'],
 };
 
+const packages = ['shared', 'backend', 'whatsapp-service', 'simulator'].map((name) => `<rootDir>/${name}`);
+
 export default {
   projects: [
     {
       ...common,
       displayName: 'fast',
-      roots: ['<rootDir>/shared', '<rootDir>/backend', '<rootDir>/whatsapp-service', '<rootDir>/simulator', '<rootDir>/scripts'],
+      roots: [...packages, '<rootDir>/scripts'],
       testMatch: ['**/*.test.ts', '**/*.test.mjs'],
       testPathIgnorePatterns: [...common.testPathIgnorePatterns, '\\.browser\\.test\\.ts$', '\\.e2e\\.test\\.ts$'],
     },
-    {
-      ...common,
-      displayName: 'browser',
-      roots: ['<rootDir>/shared', '<rootDir>/backend', '<rootDir>/whatsapp-service', '<rootDir>/simulator'],
-      testMatch: ['**/*.browser.test.ts', '**/*.e2e.test.ts'],
-    },
+    { ...common, displayName: 'browser', roots: packages, testMatch: ['**/*.browser.test.ts'] },
+    { ...common, displayName: 'e2e', roots: packages, testMatch: ['**/*.e2e.test.ts'] },
   ],
   testTimeout: 60_000,
 };

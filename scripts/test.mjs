@@ -19,8 +19,9 @@ import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './
  *
  * Then the kill matrix, short: every fail point once, on both databases, and the two mutations that it must find.
  *
- * Two runs of jest: units and HTTP scenarios, many at a time; then those that start real browsers and processes, one file at a time,
- * since 50 ms deadlines and a dozen Chromiums on two cores do not go together.
+ * Units and HTTP scenarios run first, two files for each core, since they wait for about as long as they compute. Then the tests with real
+ * browsers and those with real processes, side by side, each one file at a time: more Chromiums would only wait for one another, and
+ * a jest that runs its files itself does not end when one of them leaves a timer, process or listener behind.
  */
 const filter = process.argv.slice(2);
 const tally = createTally();
@@ -101,23 +102,31 @@ async function runJest(project, args, env) {
   return tally.jest(project, report, lingers ? 0 : code) ?? 0;
 }
 
-/** Kills at every step of a message (bench/src/crash); the whole of it, ten seeds, is `npm run test:crash -- --seeds 10`. */
+/**
+ * Kills at every step of a message (bench/src/crash); ten seeds of all of it: `npm run test:crash -- --seeds 10`. The mutations run beside the
+ * matrix, since they mostly wait: one counts as found when an event has not arrived for a minute.
+ */
 async function runCrashes(env) {
   say(`\n${bold('Tests: kill matrix')}`);
-  const runs = [
-    ['kill matrix: lost 0, doubled 0, stuck 0', ['--short']],
+  const matrix = [['kill matrix: lost 0, doubled 0, stuck 0', ['--short']]];
+  const mutations = [
     ['kill matrix finds a mutation: no reserved id', ['--mutant', 'reservation', '--databases', 'sqlite', '--seeds', '6']],
     ['kill matrix finds a mutation: events forgotten too soon', ['--mutant', 'outlet', '--databases', 'sqlite', '--seeds', '12']],
   ];
-  for (const [name, args] of runs) {
-    const started = performance.now();
-    const program = join(root, 'bench/dist/crash/main.js');
-    const { code, output } = await runCommand(process.execPath, [program, ...args], { cwd: root, env, timeoutMs: 25 * 60_000 });
-    tally.check(name, code === 0);
-    say(`${code === 0 ? green('✓') : red('✗')} ${name} ${seconds(performance.now() - started)}`);
-    const lines = output.trimEnd().split('\n');
-    say((code === 0 ? lines.slice(-3) : lines).map((line) => `    ${line}`).join('\n'));
-  }
+  const runAll = async (runs) => {
+    for (const [name, args] of runs) await runCrash(name, args, env);
+  };
+  await Promise.all([runAll(matrix), runAll(mutations)]);
+}
+
+async function runCrash(name, args, env) {
+  const started = performance.now();
+  const program = join(root, 'bench/dist/crash/main.js');
+  const { code, output } = await runCommand(process.execPath, [program, ...args], { cwd: root, env, timeoutMs: 25 * 60_000 });
+  tally.check(name, code === 0);
+  say(`${code === 0 ? green('✓') : red('✗')} ${name} ${seconds(performance.now() - started)}`);
+  const lines = output.trimEnd().split('\n');
+  say((code === 0 ? lines.slice(-3) : lines).map((line) => `    ${line}`).join('\n'));
 }
 
 /** The person's own settings must not reach the tests: a DATABASE_URL among them would hand the tests a real database. */
@@ -136,11 +145,13 @@ try {
   const env = await testEnvironment();
   seed = env.PROPERTY_SEED;
   say(`Random choices in tests follow PROPERTY_SEED=${seed}.`);
-  const cores = String(Math.max(2, availableParallelism()));
+  const workers = 2 * Math.max(2, availableParallelism());
   if (filter.length === 0) await runChecks(env);
   const more = filter.length > 0 ? ['--passWithNoTests'] : [];
-  const seen =
-    (await runJest('fast', [`--maxWorkers=${cores}`, ...more], env)) + (await runJest('browser', ['--runInBand', ...more], env));
+  const run = (project, ...args) => runJest(project, [...args, ...more], env);
+  const fast = await run('fast', `--maxWorkers=${workers}`);
+  const others = await Promise.all([run('browser', '--runInBand'), run('e2e', '--runInBand')]);
+  const seen = [fast, ...others].reduce((sum, count) => sum + count);
   if (filter.length === 0) await runCrashes(env);
   if (seen === 0)
     throw new Problem(

@@ -51,6 +51,7 @@ import { createSharedWindows } from './lib/shared-windows.js';
 import { closeDataFolder } from './lib/private-files.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
+import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
@@ -83,6 +84,7 @@ import { createInbox } from './whatsapp/inbox.js';
 import { mountOperations } from './whatsapp/operations.js';
 import { createPlacement } from './whatsapp/placement.js';
 import { mountInternal } from './whatsapp/routes.js';
+import { mountWorkers } from './whatsapp/workers.js';
 import { version } from './version.js';
 
 export interface Backend {
@@ -216,6 +218,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
     safeFetch,
+    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
     sealer,
   });
 
@@ -256,7 +259,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
-    defaults: { settings: defaultSettings(config), initWaitMs: config.INIT_WAIT_MS, leaseMs },
+    defaults: {
+      settings: defaultSettings(config),
+      countryCode: config.DEFAULT_COUNTRY_CODE,
+      initWaitMs: config.INIT_WAIT_MS,
+      leaseMs,
+    },
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
@@ -320,6 +328,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     presence,
     dir: join(config.dataDir, 'exports'),
+    countryCode: config.DEFAULT_COUNTRY_CODE,
     report,
   });
   const heartbeats = createHeartbeats({
@@ -408,6 +417,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountAccounts(http.mount, { accounts, keys, tokens, present: presentAccount, registration: config.REGISTRATION });
   mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present: presentAccount });
+  mountWorkers(http.mount, { database, clock });
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
   const standingOf = standing.of;
@@ -422,7 +432,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, run: gate.run });
+  mountOperations(http.mount, { sessions, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 

@@ -53,7 +53,6 @@ export const webhookOptions = (config: Config, openFiles: number): WebhookOption
 
 export const defaultSettings = (config: Config): SessionSettings => ({
   autoReconnect: true,
-  autoRead: false,
   storeMedia: true,
   countryCode: null,
   queueIfOffline: false,

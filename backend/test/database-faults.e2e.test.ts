@@ -6,7 +6,7 @@ import { databaseTrouble } from '../src/db/trouble.js';
 import { openCommitProxy } from './support/commit-proxy.js';
 import { startUnderLoad, type BackendProcess } from './support/database-load.js';
 import { eventually } from './support/eventually.js';
-import { findServerPrograms, startPostgresServer, type PostgresServer } from './support/postgres-server.js';
+import { findServerPrograms, startPostgresServer, type PostgresServer } from '../../bench/src/postgres-server.js';
 
 /**
  * One and two built backends on a PostgreSQL that is killed, frozen, locked, filled up and cut off while messages are accepted, sent and

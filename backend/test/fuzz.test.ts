@@ -195,7 +195,7 @@ describe.each(await databases())('on %s', (database) => {
     there['webhookId'] = await idOf('/webhooks', { url: 'https://hook.invalid/', events: ['message.*'] });
     there['exportId'] = await idOf('/privacy/exports', { contact: '5511999990001' });
     // What the page would say is not what this is about.
-    for (const id of operationIds) core.worker.answer.set(id, new AppError('CHAT_NOT_FOUND'));
+    for (const id of operationIds) core.worker.answer.set(id, new AppError('SESSION_NOT_CONNECTED'));
     const keys = [
       core.rig.apiKey,
       core.rig.apiKey,

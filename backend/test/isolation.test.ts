@@ -67,6 +67,7 @@ const bodies: Record<string, (world: World) => object> = {
   'admin.accounts.change': () => ({ maxMessagesPerDay: 0 }),
   'admin.plans.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
   'admin.plans.change': () => ({ maxSessions: 5 }),
+  'admin.workers.change': () => ({ draining: false }),
   'admin.sessions.suspend': () => ({ reason: 'matrix' }),
   'admin.sessions.resume': () => ({}),
   'admin.sessions.restart': () => ({}),
@@ -80,6 +81,7 @@ const paths: Record<string, (world: World) => string> = {
   eventId: ({ event }) => event,
   accountId: ({ accountId }) => accountId,
   planId: ({ planId }) => planId,
+  workerId: ({ workerId }) => workerId,
   webhookId: ({ webhookId }) => webhookId,
   deliveryId: ({ deliveryId }) => deliveryId,
   exportId: ({ exportId }) => exportId,
@@ -97,6 +99,7 @@ interface World {
   message: string;
   event: string;
   planId: string;
+  workerId: string;
   webhookId: string;
   deliveryId: string;
   exportId: string;
@@ -169,6 +172,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     return login(email);
   };
   const plan = await rig.call('POST', '/admin/plans', { ...asAdmin, body: { name: 'the first' } });
+  const workers = await rig.call('GET', '/admin/workers', asAdmin);
   const exported = await made('/privacy/exports', { contact: ana });
   const erasure = await made('/privacy/erasures', { contact: '5511900000008', confirm: '5511900000008' });
   const me = await core.get('/auth/me');
@@ -183,6 +187,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     exportId: exported.id,
     erasureId: erasure.id,
     planId: (plan.body.data as { id: string }).id,
+    workerId: (workers.body.data as { id: string }[])[0]!.id,
     sessionKeyId: thisSession.id,
     otherSession: other.id,
     keys: {

@@ -413,7 +413,6 @@ async function newSession(): Promise<string> {
       leaseEpoch: 1,
       settings: {
         autoReconnect: true,
-        autoRead: false,
         storeMedia: false,
         countryCode: null,
         queueIfOffline: true,

@@ -404,10 +404,10 @@ describe.each(await databases())('one bad item on %s', (database) => {
         name: 'damaged-still',
         lastError: expect.stringMatching(/settings/),
       });
-      await core.rig.call('PUT', `/sessions/${made.id}`, { body: { settings: { autoRead: true } } });
+      await core.rig.call('PUT', `/sessions/${made.id}`, { body: { settings: { queueIfOffline: true } } });
       expect((await core.get(`/sessions/${made.id}`)).body.data).toMatchObject({
         lastError: null,
-        settings: { autoRead: true, storeMedia: true },
+        settings: { queueIfOffline: true, storeMedia: true },
       });
       await core.rig.call('DELETE', `/webhooks/${endpoint.id}`);
     });

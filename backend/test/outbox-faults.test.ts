@@ -9,7 +9,7 @@ import type { Dispatcher } from '../src/messages/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
 import { createPacing } from '../src/messages/pacing.js';
 import { Session } from '../src/sessions/session.entity.js';
-import { databases, ownDatabase } from './support/backend.js';
+import { databases, migratedDatabase } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import {
   createWorld,
@@ -76,7 +76,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'chasqui-outbox-'));
     if (dialect === 'postgres') {
-      const own = await ownDatabase();
+      const own = await migratedDatabase();
       drop = own.drop;
       database = await openDatabase({ url: own.url });
     } else database = await openDatabase({ file: join(dir, 'outbox.sqlite') });

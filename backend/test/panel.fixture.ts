@@ -348,7 +348,6 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
 
 const settings: Session['settings'] = {
   autoReconnect: true,
-  autoRead: false,
   storeMedia: true,
   countryCode: null,
   queueIfOffline: true,

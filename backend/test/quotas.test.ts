@@ -11,7 +11,7 @@ import { Message } from '../src/messages/message.entity.js';
 import { createQuotas } from '../src/messages/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { loginOf } from './support/account.js';
-import { databases, ownDatabase, type Reply } from './support/backend.js';
+import { databases, migratedDatabase, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
@@ -65,7 +65,7 @@ describe.each(await databases())('quotas on %s', (database) => {
   });
 
   test('a restart forgives nothing', async () => {
-    const own = database === 'postgres' ? await ownDatabase() : null;
+    const own = database === 'postgres' ? await migratedDatabase() : null;
     const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-restart-'));
     const place = { dataDir, ...(own ? { databaseUrl: own.url } : {}) };
     try {

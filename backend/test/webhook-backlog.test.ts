@@ -8,7 +8,7 @@ import { insertRows } from '../src/db/rows.js';
 import { newDelivery } from '../src/webhooks/deliveries.js';
 import { moveDeliveries } from '../src/webhooks/move-deliveries.js';
 import { WebhookDelivery } from '../src/webhooks/webhook.entity.js';
-import { databases, ownDatabase } from './support/backend.js';
+import { databases, migratedDatabase } from './support/backend.js';
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -19,7 +19,7 @@ describe.each(await databases())('a backlog of an endpoint on %s', (database) =>
   test('is moved in parts, so that no statement grows with it, and what does not belong to it stays', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chasqui-backlog-'));
     closers.push(() => rm(folder, { recursive: true, force: true }));
-    const own = database === 'postgres' ? await ownDatabase() : null;
+    const own = database === 'postgres' ? await migratedDatabase() : null;
     if (own) closers.push(own.drop);
     const opened = await openDatabase(own ? { url: own.url } : { file: join(folder, 'backend.sqlite') });
     closers.push(opened.close);

@@ -7,7 +7,7 @@ import type { EventResource } from '@chasqui/shared';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { version } from '../src/version.js';
 import { makeAccount } from './support/account.js';
-import { databases, ownDatabase, type Reply } from './support/backend.js';
+import { databases, migratedDatabase, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { filesUnder } from './support/files.js';
@@ -291,7 +291,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
   });
 
   test('after a restart what waited is delivered, what was under way again under the same id', async () => {
-    const own = database === 'postgres' ? await ownDatabase() : null;
+    const own = database === 'postgres' ? await migratedDatabase() : null;
     const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-webhooks-'));
     const place = { dataDir, ...(own ? { databaseUrl: own.url } : {}) };
     try {

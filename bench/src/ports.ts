@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
@@ -10,7 +11,8 @@ const range = { from: 10_000, to: 32_000 };
 /** A port that nobody listens on now, for a process that must be told one. */
 export async function freePort(): Promise<number> {
   for (let tries = 0; ; tries += 1) {
-    const port = range.from + Math.floor(Math.random() * (range.to - range.from));
+    // Not Math.random: in tests that follows the seed, and two test files would ask for the same ports at the same time.
+    const port = randomInt(range.from, range.to);
     const server = createServer().listen(port, '127.0.0.1');
     try {
       await once(server, 'listening');

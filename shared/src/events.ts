@@ -10,8 +10,6 @@ const nullableTime = time.nullable();
 
 const aboutMessage = { messageId: z.string().nullable(), whatsappId: z.string(), chat: chatRef, at: time };
 
-const optOut = { contact, source: z.enum(['api', 'keyword', 'panel']), keyword: z.string().nullable() };
-
 const webhookSwitch = {
   webhookId: z.string(),
   url: z.string(),
@@ -27,30 +25,6 @@ const webhookBacklog = {
   waiting: z.number().int(),
   oldestAt: nullableTime,
 };
-
-const count = z.number().int();
-const bulkJob = z.object({
-  id: z.string(),
-  name: z.string().nullable(),
-  sessionId: z.string(),
-  status: z.string(),
-  type: z.string(),
-  counts: z.object({
-    total: count,
-    queued: count,
-    sent: count,
-    delivered: count,
-    read: count,
-    failed: count,
-    uncertain: count,
-    skipped: count,
-    cancelled: count,
-  }),
-  scheduledAt: nullableTime,
-  startedAt: nullableTime,
-  finishedAt: nullableTime,
-  reason: reason.nullable(),
-});
 
 const row = <T extends z.ZodType>(permission: Permission, data: T) => ({ permission, data });
 
@@ -90,16 +64,6 @@ export const eventCatalogue = {
     'instance.info',
     z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
   ),
-  'session.restriction': row(
-    'instance.info',
-    z.object({
-      kind: z.enum(['terms_block', 'temporary_ban', 'reach_out_lock', 'outdated_version', 'proxy_block', 'lifted']),
-      until: nullableTime,
-      message: z.string().nullable(),
-    }),
-  ),
-  'session.throttled': row('instance.info', z.object({ factor: z.number(), reason: z.string().nullable(), until: nullableTime })),
-  'session.device_linked': row('instance.info', z.object({ count: z.number().int(), previousCount: z.number().int() })),
   'session.recycled': row('instance.info', z.object({ reason: z.string(), memoryMb: z.number().int() })),
   'session.backfill': row(
     'instance.info',
@@ -111,7 +75,6 @@ export const eventCatalogue = {
       truncated: z.boolean(),
     }),
   ),
-  'message.scheduled': row('messages.send', message),
   'message.queued': row('messages.send', message),
   'message.sending': row('messages.send', z.object({ id: z.string(), attempt: z.number().int(), reservedId: z.string() })),
   'message.sent': row('messages.receive', message),
@@ -133,7 +96,7 @@ export const eventCatalogue = {
   'message.received': row('messages.receive', message),
   'message.updated': row(
     'messages.receive',
-    message.extend({ change: z.enum(['edited', 'revoked', 'pinned', 'unpinned']), previousText: z.string().nullable() }),
+    message.extend({ change: z.enum(['edited', 'revoked']), previousText: z.string().nullable() }),
   ),
   'message.media': row(
     'messages.receive',
@@ -146,8 +109,6 @@ export const eventCatalogue = {
   'poll.vote': row('messages.receive', z.object({ ...aboutMessage, contact: contact.nullable(), options: z.array(z.string()) })),
   'chat.updated': row('chats.read', z.object({ chat: chatRef, change: z.string(), unreadCount: z.number().int().nullable() })),
   'contact.updated': row('contacts.read', z.object({ contact, previous: contact.nullable() })),
-  'contact.opted_out': row('optouts.read', z.object(optOut)),
-  'contact.opted_in': row('optouts.read', z.object(optOut)),
   'contact.erased': row('privacy.manage', z.object({ contact: z.string() })),
   'group.participants': row(
     'groups.read',
@@ -166,12 +127,8 @@ export const eventCatalogue = {
       isVideo: z.boolean(),
       isGroup: z.boolean(),
       at: time,
-      autoReject: z
-        .object({ attempted: z.boolean(), confirmed: z.boolean().nullable(), messageId: z.string().nullable() })
-        .optional(),
     }),
   ),
-  'bulk.status': row('messages.send', bulkJob),
   'quota.exhausted': row('instance.stats', z.object({ scope: z.string(), limit: z.number().int(), resetAt: time })),
   'key.expiring': row(
     'keys.manage',

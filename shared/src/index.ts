@@ -15,4 +15,5 @@ export * from './setting-names.js';
 export * from './settings.js';
 export * from './states.js';
 export * from './url.js';
+export * from './warnings.js';
 export * from './worker-api.js';

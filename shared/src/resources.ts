@@ -42,8 +42,9 @@ export type SessionStatusResource = z.infer<typeof sessionStatus>;
 
 export const sessionSettings = z
   .object({
-    autoReconnect: z.boolean(),
-    autoRead: z.boolean().describe('Kept for clients that send it; without effect in this version.'),
+    autoReconnect: z
+      .boolean()
+      .describe('Whether a browser that is lost is started again. Off: `disconnected` with `RECONNECT_OFF`.'),
     storeMedia: z.boolean(),
     /** What is kept of messages; left out: as account and installation say. The stricter of the three counts. */
     storage: z.enum(storageModes).optional(),
@@ -87,7 +88,7 @@ export const session = z
   .meta({ id: 'Session' });
 export type SessionResource = z.infer<typeof session>;
 
-export const messageOrigins = ['api', 'panel', 'bulk', 'device', 'live', 'backfill'] as const;
+export const messageOrigins = ['api', 'panel', 'device', 'live', 'backfill'] as const;
 export type MessageOrigin = (typeof messageOrigins)[number];
 
 export const message = z
@@ -113,13 +114,10 @@ export const message = z
     isForwarded: z.boolean(),
     mentions: z.array(z.string()),
     quotedMessageId: z.string().nullable(),
-    bulkJobId: z.string().nullable(),
-    templateId: z.string().nullable(),
     cost: z.string(),
     timestamp: nullableTime,
     expiresAt: nullableTime,
     createdAt: time,
-    scheduledAt: nullableTime,
     queuedAt: nullableTime,
     sentAt: nullableTime,
     deliveredAt: nullableTime,
@@ -129,7 +127,6 @@ export const message = z
     cancelledAt: nullableTime,
     editedAt: nullableTime,
     revokedAt: nullableTime,
-    deletedAt: nullableTime,
   })
   .meta({ id: 'Message' });
 export type MessageResource = z.infer<typeof message>;

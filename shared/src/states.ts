@@ -50,7 +50,6 @@ export const sessionReasons = {
   LOGGED_OUT_BY_PHONE: 'The phone unlinked this device. Start it to link again.',
   CONFLICT: 'WhatsApp Web was opened elsewhere with this login.',
   QR_TIMEOUT: 'The QR code was not scanned in time. Start the session again for a new one.',
-  PAIRING_REFUSED: 'WhatsApp refused to give a pairing code.',
   AUTH_FAILURE: 'WhatsApp refused the stored login. Log out and link again.',
   BROWSER_NOT_FOUND: 'No browser was found. Run npm run doctor.',
   SANDBOX_UNAVAILABLE:
@@ -61,7 +60,6 @@ export const sessionReasons = {
   PAGE_LOAD_TIMEOUT: 'WhatsApp Web did not load in time. Check the network.',
   READY_TIMEOUT: 'Linked, but WhatsApp did not finish its sync in time.',
   EVENT_BRIDGE_BROKEN: 'The page answers but its events do not arrive; it is being restarted.',
-  WHATSAPP_WEB_CHANGED: 'WhatsApp Web changed and lacks something essential. Update Chasqui.',
   NETWORK_UNREACHABLE: 'WhatsApp cannot be reached. Check the network.',
   PROXY_UNREACHABLE: 'The proxy does not answer.',
   PROXY_AUTH_FAILED: 'The proxy refused its credentials.',
@@ -69,6 +67,7 @@ export const sessionReasons = {
   PROFILE_CORRUPT: 'The login folder is damaged. Log out and link again.',
   MEMORY_RECYCLED: 'The browser grew too large and is being restarted.',
   RECONNECT_EXHAUSTED: 'All attempts to reconnect failed. Start the session again.',
+  RECONNECT_OFF: 'The browser was lost, and autoReconnect of this session is off. Start the session again.',
   WORKER_LOST: 'The worker of this session does not answer.',
   WORKER_CAPACITY: 'No worker has room for this session.',
   WORKER_MEMORY: 'No worker has memory for this session.',
@@ -86,7 +85,6 @@ export type SessionReason = keyof typeof sessionReasons;
 export const machineReasons: ReadonlySet<string> = new Set<SessionReason>(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE']);
 
 export const messageStatuses = [
-  'scheduled',
   'queued',
   'sending',
   'sent',
@@ -104,7 +102,6 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
 /**
  * | from | to | on |
  * | --- | --- | --- |
- * | scheduled | queued, cancelled, failed | due; cancelled; `MISSED`, `SESSION_DELETED` |
  * | queued | sending, cancelled, failed | claimed with its id reserved; cancelled; `EXPIRED`, `SESSION_DELETED`, precondition failed |
  * | queued | uncertain | cancelled or ended while an earlier attempt is in doubt |
  * | sending | sent … played, failed, queued, uncertain | acknowledged; proven not sent; refused before hand-over; outcome unknown |
@@ -116,7 +113,6 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  * `played` and `cancelled` are final. The reserved WhatsApp id never changes over all attempts.
  */
 export const messageMoves: Record<MessageStatus, readonly MessageStatus[]> = {
-  scheduled: ['scheduled', 'queued', 'cancelled', 'failed'],
   queued: ['sending', 'cancelled', 'failed', 'uncertain'],
   sending: [...acknowledged, 'failed', 'queued', 'uncertain'],
   uncertain: [...acknowledged, 'queued', 'failed', 'cancelled'],
@@ -158,18 +154,15 @@ export const messageReasons = {
   GROUP_ADMIN_REQUIRED: 'Only admins may write to this group.',
   WHATSAPP_REFUSED: 'WhatsApp refused the message.',
   NOT_SUPPORTED_BY_WHATSAPP: 'The present WhatsApp Web cannot send this.',
-  CODEC_UNAVAILABLE: 'The browser lacks the codec. Send with asDocument.',
   REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
   ACCOUNT_RESTRICTED: 'WhatsApp restricts this account.',
   EXPIRED: 'Was not handed over before it expired.',
-  MISSED: 'Its time passed while the system was down.',
   SESSION_DELETED: 'The session was deleted.',
   CONTENT_WIPED: 'The content was removed.',
   RETRIES_EXHAUSTED: 'All attempts failed.',
   SETTLED_AS_FAILED: 'Settled as failed by a person.',
   TIMEOUT_AFTER_HANDOVER: 'Handed to WhatsApp Web, which did not confirm in time. It is being looked up.',
   CRASHED_DURING_SEND: 'The system was interrupted while sending. The message is being looked up.',
-  LOOKING_UP: 'It is being looked up under its reserved id.',
   HELD_BY_POLICY: 'Nobody can tell whether it left. Settle it with POST /api/v1/messages/:id/resolve.',
   CANCELLED_IN_DOUBT: 'It is not sent again.',
 } as const;
@@ -179,7 +172,6 @@ export type MessageReason = keyof typeof messageReasons;
 export const doubtReasons: ReadonlySet<string> = new Set<MessageReason>([
   'TIMEOUT_AFTER_HANDOVER',
   'CRASHED_DURING_SEND',
-  'LOOKING_UP',
   'HELD_BY_POLICY',
 ]);
 

@@ -12,11 +12,12 @@ import { messageReasons, sessionStatuses, type MessageReason } from './states.js
 const epoch = z.number().int().nonnegative();
 
 /** What the worker is told of a session's settings. */
-export const workerSettings = sessionSettings.pick({ autoRead: true, pacing: true, storage: true }).partial();
+export const workerSettings = sessionSettings.pick({ autoReconnect: true, storage: true }).partial();
 export type WorkerSettings = z.infer<typeof workerSettings>;
 
 export const sessionMetrics = z.object({
   memoryMb: z.number().nullable(),
+  /** Of one processor: two that are busy are 200. Null until it was measured twice. */
   cpuPercent: z.number().nullable(),
   processes: z.number().int(),
   browserUptimeSeconds: z.number().nullable(),
@@ -238,8 +239,6 @@ export const internalOperations = {
     input: z.object({ phoneNumber: z.string().regex(/^\d{7,15}$/) }),
     output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   },
-  'session.wipe': { input: z.object({}), output: z.object({ wiped: z.boolean() }) },
-  'session.probe': { input: z.object({}), output: z.object({ roundTripMs: z.number(), canary: z.boolean() }) },
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
   /** Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. */
   'session.lookup': {
@@ -428,6 +427,7 @@ export const heartbeat = z.object({
   draining: z.boolean(),
   memoryMb: z.number(),
   memoryLimitMb: z.number().nullable(),
+  /** What the browsers and the worker itself use, of all processors of the machine. */
   cpuPercent: z.number().nullable(),
   /** What `GET /health` of the worker says. Absent from older workers. */
   status: z.enum(['ok', 'degraded']).optional(),

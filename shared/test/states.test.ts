@@ -32,7 +32,7 @@ describe('messages', () => {
   test('an acknowledged message can never be sent again', () => {
     for (const status of ['sent', 'delivered', 'read', 'played'] as const) {
       const later = reachable(messageMoves, status);
-      for (const never of ['queued', 'sending', 'failed', 'uncertain', 'cancelled', 'scheduled'] as const)
+      for (const never of ['queued', 'sending', 'failed', 'uncertain', 'cancelled'] as const)
         expect(later.has(never)).toBe(false);
     }
   });
@@ -50,7 +50,7 @@ describe('messages', () => {
   });
 
   test('a message that was handed over cannot be cancelled, until it is proven that it did not leave', () => {
-    expect(messageSources('cancelled').sort()).toEqual(['queued', 'scheduled', 'uncertain']);
+    expect(messageSources('cancelled').sort()).toEqual(['queued', 'uncertain']);
   });
 
   test('nothing but a queued message is claimed', () => {

@@ -126,6 +126,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
         probeMs: config.probeMs,
         maxQrCodes: config.maxQrCodes,
         maxReconnectAttempts: config.maxReconnectAttempts,
+        mayReconnect: () => registry.mayReconnect(id),
         recycleAboveMb: config.recycleAboveMb,
       }),
   });

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { backendInternalRoutes, heartbeat as heartbeatSchema, observedSession, type Heartbeat } from '@chasqui/shared';
 import type { BackendCall } from './backend.js';
 import type { Clock } from './clock.js';
@@ -45,6 +46,18 @@ export function createHeartbeat(options: {
     }
   }
 
+  let usedBefore = { at: clock.monotonic(), usage: process.cpuUsage() };
+
+  /** What the browsers and this process use, in percent of all processors of the machine. */
+  function load(sessions: Heartbeat['sessions']): number {
+    const now = { at: clock.monotonic(), usage: process.cpuUsage() };
+    const usedMs = (now.usage.user + now.usage.system - usedBefore.usage.user - usedBefore.usage.system) / 1000;
+    const own = (usedMs / Math.max(1, now.at - usedBefore.at)) * 100;
+    usedBefore = now;
+    const browsers = sessions.reduce((sum, { metrics }) => sum + (metrics.cpuPercent ?? 0), 0);
+    return Math.round(((own + browsers) / availableParallelism()) * 10) / 10;
+  }
+
   async function beat(): Promise<void> {
     try {
       const askedAt = instant(clock);
@@ -54,7 +67,7 @@ export function createHeartbeat(options: {
         ...worker,
         draining: registry.isDraining(),
         memoryMb: registry.memoryMb(),
-        cpuPercent: null,
+        cpuPercent: load(sessions),
         status: options.isHealthy() ? ('ok' as const) : ('degraded' as const),
         problems: unreported,
         sessions,

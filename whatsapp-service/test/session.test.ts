@@ -32,6 +32,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     onUnwritten: () => undefined,
   };
   const problems = createTestProblems(clock);
+  const reconnects = { allowed: true };
   const disk = { isFull: false };
   const session: Session = createSession('s1', {
     engine,
@@ -47,6 +48,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     initTimeoutMs: 60_000,
     probeMs: 5_000,
     maxReconnectAttempts,
+    mayReconnect: () => reconnects.allowed,
     recycleAboveMb,
     profiles: {
       async claim(id) {
@@ -93,6 +95,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     disk,
     events,
     wiped,
+    reconnects,
     session,
     statuses,
     shown,
@@ -304,6 +307,17 @@ describe('losing the browser', () => {
     }
     expect(times).toEqual([200, 5_000, 10_000]);
     expect(it.shown()).toBe('error RECONNECT_EXHAUSTED');
+  });
+
+  test('with autoReconnect off a lost browser is not started again, and somebody who starts the session gets a new one', async () => {
+    it.reconnects.allowed = false;
+    await it.connect();
+    const { launches } = it.engine;
+    await it.signal(gone('BROWSER_CRASHED'));
+    await it.clock.advance(3_600_000);
+    expect([it.shown(), it.engine.launches]).toEqual(['disconnected RECONNECT_OFF', launches]);
+    await it.connect();
+    expect([it.shown(), it.engine.launches]).toEqual(['connected', launches + 1]);
   });
 
   test('a browser that crashes each time right after it connected is not restarted for ever', async () => {

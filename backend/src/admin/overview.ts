@@ -20,7 +20,7 @@ export interface Overview {
   at: number;
   sessions: { total: number; connected: number; byStatus: Record<string, number>; list: OverviewSession[] };
   today: { sent: number; received: number; failed: number };
-  queue: { queued: number; sending: number; scheduled: number; uncertain: number; oldestQueuedAt: number | null };
+  queue: { queued: number; sending: number; uncertain: number; oldestQueuedAt: number | null };
   workers: {
     id: string;
     sessions: number;
@@ -120,14 +120,13 @@ async function readQueue(reader: DataSource): Promise<Overview['queue']> {
   const rows = await select<{ status: string; n: number | string; oldest: number | string | null }>(
     reader,
     `SELECT status, COUNT(*) AS n, MIN("createdAt") AS oldest FROM messages
-     WHERE status IN ('queued', 'sending', 'scheduled', 'uncertain') GROUP BY status`,
+     WHERE status IN ('queued', 'sending', 'uncertain') GROUP BY status`,
   );
   const of = (status: string): number => Number(rows.find((row) => row.status === status)?.n ?? 0);
   const oldest = rows.find((row) => row.status === 'queued')?.oldest;
   return {
     queued: of('queued'),
     sending: of('sending'),
-    scheduled: of('scheduled'),
     uncertain: of('uncertain'),
     oldestQueuedAt: oldest ? Number(oldest) : null,
   };
@@ -136,7 +135,7 @@ async function readQueue(reader: DataSource): Promise<Overview['queue']> {
 export async function readWorkers(reader: DataSource): Promise<Overview['workers']> {
   const rows = await select<Record<string, unknown>>(
     reader,
-    `SELECT id, sessions, capacity, "memoryMb", "memoryLimitMb", "cpuPercent", draining, "lastHeartbeatAt" FROM workers ORDER BY id`,
+    `SELECT id, sessions, capacity, "memoryMb", "memoryLimitMb", "cpuPercent", draining, "drainRequested", "lastHeartbeatAt" FROM workers ORDER BY id`,
   );
   return rows.map((row) => ({
     id: String(row['id']),
@@ -145,7 +144,7 @@ export async function readWorkers(reader: DataSource): Promise<Overview['workers
     memoryMb: row['memoryMb'] === null ? null : Number(row['memoryMb']),
     memoryLimitMb: row['memoryLimitMb'] === null ? null : Number(row['memoryLimitMb']),
     cpuPercent: row['cpuPercent'] === null ? null : Number(row['cpuPercent']),
-    draining: row['draining'] === true || row['draining'] === 1,
+    draining: [row['draining'], row['drainRequested']].some((flag) => flag === true || flag === 1),
     heartbeatAt: Number(row['lastHeartbeatAt']),
   }));
 }

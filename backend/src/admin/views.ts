@@ -69,17 +69,7 @@ async function qrOf(row: Session, now: Date): Promise<{ id: string | null; svg: 
   return { id: row.qrId, svg, expiresAt: ms(row.qrExpiresAt) };
 }
 
-const times = [
-  'createdAt',
-  'scheduledAt',
-  'queuedAt',
-  'sentAt',
-  'deliveredAt',
-  'readAt',
-  'playedAt',
-  'failedAt',
-  'cancelledAt',
-] as const;
+const times = ['createdAt', 'queuedAt', 'sentAt', 'deliveredAt', 'readAt', 'playedAt', 'failedAt', 'cancelledAt'] as const;
 
 export async function messageView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });

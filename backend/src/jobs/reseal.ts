@@ -11,7 +11,7 @@ import { Message } from '../messages/message.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 
 const together = 200;
-const waiting = `status IN ('scheduled', 'queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND sealed NOT LIKE ? AND id > ? ORDER BY id LIMIT ${together}`;
+const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND sealed NOT LIKE ? AND id > ? ORDER BY id LIMIT ${together}`;
 const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${together}`;
 
 /**

@@ -25,7 +25,7 @@ const firstIdOf = (time: number): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 };
 
-const isFinal = `status NOT IN ('scheduled', 'queued', 'sending', 'uncertain')`;
+const isFinal = `status NOT IN ('queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${together}`;
 const isOver = `state = 'stored' AND NOT "isSealed" AND "deletedAt" IS NULL`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${together}`;

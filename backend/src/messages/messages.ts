@@ -112,6 +112,13 @@ export function createMessages({
     });
   }
 
+  const countryOf = (session: Session): string | undefined => session.settings.countryCode ?? defaults.countryCode;
+  function addressIn(input: string, session: Session, path: string): Address {
+    const result = parseRecipient(input, countryOf(session));
+    if (!result.ok) throw invalidRecipient(input, path, result.message);
+    return result.address;
+  }
+
   return {
     accept,
     find,
@@ -120,15 +127,13 @@ export function createMessages({
     mayAccept: requireConnected,
     byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),
 
-    recipient(input: string, session: Session): Address {
-      const result = parseRecipient(input, session.settings.countryCode ?? defaults.countryCode);
-      if (!result.ok)
-        throw new AppError(
-          'INVALID_RECIPIENT',
-          { input, fields: [{ path: 'recipient', code: 'INVALID_RECIPIENT', message: result.message }] },
-          result.message,
-        );
-      return result.address;
+    countryOf,
+    recipient: (input: string, session: Session): Address => addressIn(input, session, 'recipient'),
+    /** Like `recipient`, and refuses what is no person. */
+    person(input: string, session: Session, path: string): Address {
+      const address = addressIn(input, session, path);
+      if (address.kind === 'phone' || address.kind === 'lid') return address;
+      throw invalidRecipient(input, path, 'This is a chat, not a person. Name a phone number, …@c.us or …@lid.');
     },
 
     /**
@@ -177,7 +182,9 @@ export function createMessages({
       }
     },
 
-    list: (accountId: string, sessionId: string | null, query: ListQuery) => listMessages(rows, accountId, sessionId, query),
+    /** `session` gives the country of numbers that begin with 0; null: the installation's. */
+    list: (accountId: string, sessionId: string | null, query: ListQuery, session: Session | null) =>
+      listMessages(rows, accountId, sessionId, query, session?.settings.countryCode ?? defaults.countryCode),
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);
@@ -195,7 +202,7 @@ export function createMessages({
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
       alter(caller, ref, async (tx, message) =>
-        (await state.move(tx, message, 'cancelled', { from: ['scheduled', 'queued'] }))
+        (await state.move(tx, message, 'cancelled', { from: ['queued'] }))
           ? null
           : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status }),
       ),
@@ -216,6 +223,9 @@ export function createMessages({
       }),
   };
 }
+
+const invalidRecipient = (input: string, path: string, message: string): AppError =>
+  new AppError('INVALID_RECIPIENT', { input, fields: [{ path, code: 'INVALID_RECIPIENT', message }] }, message);
 
 /** A retry gets as long to leave as the first acceptance did. */
 const age = (message: Message): number => (message.expiresAt ? message.expiresAt.getTime() - message.createdAt.getTime() : 0);

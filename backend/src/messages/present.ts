@@ -38,13 +38,10 @@ export function presentMessage(message: Message): MessageResource {
     isForwarded: message.isForwarded,
     mentions: readable(message.mentions, []),
     quotedMessageId: message.quotedMessageId,
-    bulkJobId: null,
-    templateId: null,
     cost: message.cost,
     timestamp: iso(message.timestamp),
     expiresAt: iso(message.expiresAt),
     createdAt: message.createdAt.toISOString(),
-    scheduledAt: iso(message.scheduledAt),
     queuedAt: iso(message.queuedAt),
     sentAt: iso(message.sentAt),
     deliveredAt: iso(message.deliveredAt),
@@ -54,7 +51,6 @@ export function presentMessage(message: Message): MessageResource {
     cancelledAt: iso(message.cancelledAt),
     editedAt: iso(message.editedAt),
     revokedAt: iso(message.revokedAt),
-    deletedAt: iso(message.deletedAt),
   };
 }
 

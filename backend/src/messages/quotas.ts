@@ -195,7 +195,7 @@ export function createQuotas({
   /** Accepted in the period and not sent yet. */
   async function waiting({ scope, ownerId, period }: Place): Promise<number> {
     const column = scope === 'session.daily' ? 'sessionId' : 'accountId';
-    const statement = `SELECT COUNT(*) AS n FROM messages WHERE "${column}" = ? AND status IN ('queued', 'sending', 'uncertain', 'scheduled') AND "quotaDay" >= ? AND "quotaDay" <= ?`;
+    const statement = `SELECT COUNT(*) AS n FROM messages WHERE "${column}" = ? AND status IN ('queued', 'sending', 'uncertain') AND "quotaDay" >= ? AND "quotaDay" <= ?`;
     const { rows } = await runStatement(database.reader, statement, [ownerId, period, `${period}~`]);
     return Number((rows[0] as { n: number | string }).n);
   }

@@ -191,8 +191,6 @@ export function createMessageState({
       case 'uncertain':
       case 'cancelled':
         return void (await events.append(tx, { ...about, type: `message.${to}` satisfies EventType, data: whole }));
-      case 'scheduled':
-        throw new Error('Scheduling is not built yet.');
     }
   }
 
@@ -243,7 +241,7 @@ export function createMessageState({
 }
 
 /** Nothing of it will be sent any more, unless by a new request. */
-const isOver = (status: MessageStatus): boolean => !['scheduled', 'queued', 'sending', 'uncertain'].includes(status);
+const isOver = (status: MessageStatus): boolean => !['queued', 'sending', 'uncertain'].includes(status);
 
 /** Only a person, who says so, or a proof makes a message `failed` or `cancelled` whose earlier attempt may have left. */
 function isInDoubt(

@@ -129,7 +129,7 @@ export function createEraser({
     for (let isFirst = true; (isFirst || performance.now() < until) && !isStopped(); await sleep(200)) {
       isFirst = false;
       const status = (await messages.byId(id))?.status;
-      if (status === 'queued' || status === 'scheduled') await messages.cancel(caller, id).catch(ignoreRefusal);
+      if (status === 'queued') await messages.cancel(caller, id).catch(ignoreRefusal);
       else if (status === 'uncertain') await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
       else if (status !== 'sending') return;
     }

@@ -66,7 +66,6 @@ const isUnheard = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
 /** Shown of a session whose stored settings are damaged. Nothing runs under them: what needs the settings fails until they are saved again. */
 const noSettings: SessionSettings = {
   autoReconnect: false,
-  autoRead: false,
   storeMedia: false,
   countryCode: null,
   queueIfOffline: false,

@@ -1,4 +1,4 @@
-import { AppError, type ObservedSession, type SessionReason } from '@chasqui/shared';
+import { AppError, parsePhoneNumber, validationError, type ObservedSession, type SessionReason } from '@chasqui/shared';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
@@ -47,7 +47,7 @@ export function createRunning({
   state: SessionState;
   clock: Clock;
   gate: WorkerGate;
-  times: { initWaitMs: number; leaseMs: number };
+  times: { initWaitMs: number; leaseMs: number; countryCode: string | undefined };
   /** The session as it is now, with its code. */
   read: (id: string) => Promise<Session | null>;
   audit: Audit;
@@ -177,15 +177,24 @@ export function createRunning({
     return fresher(id);
   }
 
+  /** The number of a pairing code as digits, read like a recipient's. Throws `VALIDATION_FAILED`. */
+  function phoneDigits(session: Session | null, phoneNumber: string): string {
+    const number = parsePhoneNumber(phoneNumber, session?.settings.countryCode ?? times.countryCode);
+    if (number.ok) return number.digits;
+    throw validationError([{ path: 'phoneNumber', code: 'INVALID_PHONE_NUMBER', message: number.message }]);
+  }
+
   return {
     stop,
+    phoneDigits,
     /** Starts it unless it runs, and waits until there is a code, a connection or an end. */
     async connect(caller: Caller, session: Session, phoneNumber?: string): Promise<Session> {
+      const digits = phoneNumber === undefined ? null : phoneDigits(session, phoneNumber);
       // Connected, while it is to be stopped as soon as its worker can be reached: not any more.
       const isThere = session.desired === 'running' && (session.status === 'connected' || presentQrText(session) !== null);
       if (!isThere) await start(caller, session);
       const row = await settled(session.id, times.initWaitMs);
-      if (phoneNumber && row.status === 'qr_pending') await gate.pairingCode(row, phoneNumber);
+      if (digits && row.status === 'qr_pending') await gate.pairingCode(row, digits);
       return row;
     },
     /** Starts without waiting for anything but the worker's word that it does. */
@@ -211,13 +220,14 @@ export function createRunning({
       return fresher(session.id);
     },
     async pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }> {
+      const digits = phoneDigits(session, phoneNumber);
       if (session.status !== 'qr_pending')
         throw new AppError(
           'SESSION_STATE_CONFLICT',
           { status: session.status },
           'A pairing code can be had while the session waits for a scan. Start it with POST /api/v1/sessions/init.',
         );
-      return gate.pairingCode(session, phoneNumber);
+      return gate.pairingCode(session, digits);
     },
   };
 }

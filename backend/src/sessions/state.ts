@@ -162,7 +162,9 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
       const code = seen.reason?.code ?? '';
       const isOver = seen.status === 'error' && !machineReasons.has(code);
       const ended =
-        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT'].includes(code) || isOver ? { desired: 'stopped' as const } : {};
+        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT', 'RECONNECT_OFF'].includes(code) || isOver
+          ? { desired: 'stopped' as const }
+          : {};
       await move(tx, session, seen.status, seen.reason, {
         ...known,
         ...unlinked,

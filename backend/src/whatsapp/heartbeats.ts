@@ -206,10 +206,14 @@ export function createHeartbeats({
     deviceName: session.deviceName,
   });
 
+  /** Whether staff want this worker to take no new sessions. */
+  const isDrained = (id: string): Promise<boolean> =>
+    database.reader.getRepository(Worker).existsBy({ id, drainRequested: true });
+
   /** Sessions that nobody runs and somebody should. The condition of the update is what was read: of two workers one gets it. */
   async function adopt(beat: Heartbeat): Promise<void> {
     const free = beat.draining ? 0 : beat.capacity - beat.sessions.filter(runs).length;
-    if (free <= 0) return;
+    if (free <= 0 || (await isDrained(beat.workerId))) return;
     const now = clock.now();
     const waiting = await database.reader.getRepository(Session).find({
       where: { desired: 'running', deletedAt: IsNull(), status: Not('suspended') },

@@ -23,7 +23,7 @@ export const capabilities = defineRoute({
   summary: 'What the present WhatsApp Web can do, and what became of each mend (meta.compat)',
   auth: 'key',
   permission: 'instance.info',
-  query: z.object({ sessionId: z.string().max(64).optional() }),
+  query: z.strictObject({ sessionId: z.string().max(64).optional() }),
   reply: z.array(capability),
   errors: ['SESSION_NOT_FOUND'],
 });
@@ -33,13 +33,18 @@ const deadlineMs = 30_000;
 type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
 
 /** Mounts every row of the operations table; nothing here knows one of them by name. */
-export function mountOperations(mount: Mount, { sessions, run }: { sessions: Sessions; run: Run }): void {
+export function mountOperations(
+  mount: Mount,
+  { sessions, run, countryCode }: { sessions: Sessions; run: Run; countryCode: string | undefined },
+): void {
   for (const id of operationIds) {
     const route = operationRoute(operations[id]);
     mount(route, async ({ params, query, body }, caller) => {
       const { sessionId, ...rest } = params as { sessionId: string };
       const session = await connected(sessions, caller, sessionId);
-      const output = await pass(session, id, { ...rest, ...(query as object), ...(body as object) }, run);
+      const code = operations[id].takesCountry ? (session.settings.countryCode ?? countryCode) : undefined;
+      const input = { ...rest, ...(query as object), ...(body as object), ...(code ? { countryCode: code } : {}) };
+      const output = await pass(session, id, input, run);
       return operations[id].output.parse(output);
     });
   }

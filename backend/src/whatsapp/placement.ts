@@ -57,13 +57,14 @@ export function createPlacement({
     async place(session: Session): Promise<{ workerId: string }> {
       const living = await alive();
       if (session.workerId && living.some((worker) => worker.id === session.workerId)) return { workerId: session.workerId };
+      const drained = new Set(living.flatMap(({ id, drainRequested }) => (drainRequested ? id : [])));
       const candidates = living
-        .filter((worker) => !worker.draining)
+        .filter((worker) => !worker.draining && !drained.has(worker.id))
         .map((worker) => ({ workerId: worker.id, free: worker.capacity - worker.sessions }));
-      const all = candidates.length > 0 ? candidates : await ask();
+      const all = candidates.length > 0 ? candidates : (await ask()).filter(({ workerId }) => !drained.has(workerId));
       const own = all.find((candidate) => candidate.workerId === session.workerId);
       if (own) return { workerId: own.workerId };
-      if (all.length === 0) throw new AppError('WORKER_UNAVAILABLE');
+      if (all.length === 0) throw new AppError(drained.size > 0 ? 'WORKER_CAPACITY' : 'WORKER_UNAVAILABLE');
       const roomy = all.filter(({ free }) => free > 0).sort((a, b) => b.free - a.free);
       if (roomy.length === 0) throw new AppError('WORKER_CAPACITY');
       for (const { workerId } of roomy) if (await answers(workerId)) return { workerId };

@@ -3,7 +3,6 @@ import type { Session } from '../sessions/session.entity.js';
 
 /** What a worker is told of a session's settings: with the order to start it, and with each heartbeat. */
 export const workerSettingsOf = ({ settings }: Session, storage: StorageMode): WorkerSettings => ({
-  autoRead: settings.autoRead,
-  pacing: settings.pacing,
+  autoReconnect: settings.autoReconnect,
   storage,
 });

@@ -8,7 +8,10 @@ export class Worker {
   @Column(column.string(255)) url: string;
   @Column(column.string(64)) bootId: string;
   @Column(column.string(20)) version: string;
+  /** The worker says that it is stopping. */
   @Column(column.flag({ default: false })) draining: boolean;
+  /** Staff want it to take no new sessions. Stays over restarts of the worker. */
+  @Column(column.flag({ default: false })) drainRequested: boolean;
   @Column(column.flag({ default: false })) degraded: boolean;
   @Column(column.integer()) capacity: number;
   @Column(column.integer({ default: 0 })) sessions: number;

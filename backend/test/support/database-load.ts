@@ -11,7 +11,7 @@ import { freePort } from '../../../bench/src/ports.js';
 import { password, serviceKey } from './backend.js';
 import { ana, observed, quick } from './core.js';
 import { eventually } from './eventually.js';
-import type { PostgresServer } from './postgres-server.js';
+import type { PostgresServer } from '../../../bench/src/postgres-server.js';
 import { startStandIn } from './worker.js';
 
 const program = resolve(import.meta.dirname, '../../dist/main.js');

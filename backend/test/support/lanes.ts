@@ -14,7 +14,7 @@ import type { LaneParts } from '../../src/webhooks/lane-state.js';
 import type { Post, PostRequest, Posted } from '../../src/webhooks/post.js';
 import { Webhook, WebhookDelivery } from '../../src/webhooks/webhook.entity.js';
 import { createWebhooks } from '../../src/webhooks/webhooks.js';
-import { ownDatabase } from './backend.js';
+import { migratedDatabase } from './backend.js';
 
 /** Webhook lanes on a real database, with a receiver that is a function: no HTTP, so that faults and times are a test's to choose. */
 
@@ -67,7 +67,7 @@ export async function startLanes(options: {
   receiver?: Receiver;
   delays?: readonly number[];
 }): Promise<Lanes> {
-  const own = options.database === 'postgres' ? await ownDatabase() : null;
+  const own = options.database === 'postgres' ? await migratedDatabase() : null;
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-lanes-'));
   const database = await openDatabase(own ? { url: own.url } : { file: join(dir, 'chasqui.sqlite') });
   const clock = options.clock ?? systemClock;

@@ -173,7 +173,6 @@ export async function makeSession(
   const now = new Date();
   const settings: SessionSettings = {
     autoReconnect: true,
-    autoRead: false,
     storeMedia: false,
     countryCode: null,
     queueIfOffline: true,

@@ -211,7 +211,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       draining: more.draining ?? false,
       memoryMb: 200,
       memoryLimitMb: null,
-      cpuPercent: null,
+      cpuPercent: 7,
       ...(more.status ? { status: more.status } : {}),
       sessions,
     })) as unknown as HeartbeatReply;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
+import type { FaultProxy } from '../fault-proxy.js';
 import { treesBelow } from '../processes.js';
 import type { Fleet, Member } from './fleet.js';
 import type { Sink } from './sinks.js';
@@ -9,8 +10,6 @@ interface FaultKind {
   name: string;
   run(): Promise<void>;
 }
-
-const server = 'postgres://postgres@127.0.0.1:5432/postgres';
 
 const signal = (pid: number, name: NodeJS.Signals): void => {
   try {
@@ -55,6 +54,11 @@ function kindsOf(fleet: Fleet, sinks: readonly Sink[], random: () => number): Fa
     const browsers = worker.isUp() ? treesBelow(worker.pid()) : [];
     return browsers.length > 0 ? one(browsers) : [];
   };
+  async function silence(line: FaultProxy): Promise<void> {
+    const end = line.silence();
+    await sleep(freezeMs());
+    end();
+  }
   const kill = (pids: readonly number[]): void => {
     for (const pid of pids) signal(pid, 'SIGKILL');
   };
@@ -66,6 +70,17 @@ function kindsOf(fleet: Fleet, sinks: readonly Sink[], random: () => number): Fa
     { name: 'freeze a worker', run: () => freeze([memberOf('worker').pid()]) },
     { name: 'kill a browser', run: async () => kill(browser()) },
     { name: 'freeze a browser', run: () => freeze(browser()) },
+    { name: 'black hole between backends and a worker', run: () => silence(one(fleet.links)) },
+    {
+      name: 'connections between backends and a worker refused',
+      run: async () => {
+        const link = one(fleet.links);
+        link.set({ kind: 'refuse' });
+        await sleep(freezeMs());
+        link.set({ kind: 'none' });
+      },
+    },
+    { name: 'connections between backends and a worker forgotten', run: async () => one(fleet.links).forget() },
     {
       name: 'outage of all webhook receivers',
       run: async () => {
@@ -75,27 +90,36 @@ function kindsOf(fleet: Fleet, sinks: readonly Sink[], random: () => number): Fa
       },
     },
   ];
-  if (fleet.databaseName !== null)
+  const { databaseUrl, server } = fleet;
+  if (databaseUrl !== null)
     kinds.push(
-      { name: 'terminate all PostgreSQL connections', run: () => terminate(fleet.databaseName!) },
+      { name: 'terminate all PostgreSQL connections', run: () => terminate(databaseUrl) },
+      { name: 'black hole between a backend and PostgreSQL', run: () => silence(one(fleet.lines)) },
+      { name: 'connections between a backend and PostgreSQL forgotten', run: async () => one(fleet.lines).forget() },
+    );
+  if (server)
+    kinds.push(
       {
-        name: 'black hole between a backend and PostgreSQL',
+        name: 'freeze PostgreSQL',
         run: async () => {
-          const line = one(fleet.lines);
-          line.set({ kind: 'hang' });
+          const goOn = server.freeze();
           await sleep(freezeMs());
-          line.set({ kind: 'none' });
+          goOn();
         },
       },
+      { name: 'kill PostgreSQL and start it again', run: () => server.kill().then(() => server.start()) },
     );
   return kinds;
 }
 
-async function terminate(databaseName: string): Promise<void> {
-  const client = new Client({ connectionString: server });
+async function terminate(databaseUrl: string): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl });
+  client.on('error', () => undefined);
   await client.connect();
   try {
-    await client.query('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1', [databaseName]);
+    await client.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+    );
   } finally {
     await client.end();
   }

@@ -7,6 +7,7 @@ import { startSimulator } from '@chasqui/simulator';
 import { ownDatabase } from '../database.js';
 import { openFaultProxy, type FaultProxy } from '../fault-proxy.js';
 import { freePort } from '../ports.js';
+import { findServerPrograms, startPostgresServer, type PostgresServer } from '../postgres-server.js';
 import { createProcesses, environment, eventually, type Answer } from '../stack.js';
 
 export type DatabaseKind = 'sqlite' | 'postgres';
@@ -22,11 +23,16 @@ export interface Member {
 
 export interface Fleet {
   database: DatabaseKind;
-  databaseName: string | null;
+  /** Of the PostgreSQL database, for an administrator; null on SQLite. */
+  databaseUrl: string | null;
+  /** The PostgreSQL server of this fleet alone. Null on SQLite, and where PostgreSQL's programs are not installed: then the shared server is used. */
+  server: PostgresServer | null;
   simulator: Awaited<ReturnType<typeof startSimulator>>;
   members: Member[];
   /** Between each backend and PostgreSQL; empty on SQLite. */
   lines: FaultProxy[];
+  /** Between the backends and each worker: one in front of the worker, one in front of the backends for that worker. */
+  links: FaultProxy[];
   /** Where clients call: the first backend that takes the connection, in turn. */
   url: string;
   api<T = Record<string, unknown>>(
@@ -55,7 +61,8 @@ const settings = {
   LEASE_SECONDS: '15',
   LOG_LEVEL: 'info',
   EGRESS_ALLOW: '127.0.0.1/32',
-  WEBHOOK_RETRY_DELAYS: Array.from({ length: 60 }, () => 1_000).join(','),
+  // As by default for the first retry, and then often enough that everything is delivered soon after the last fault.
+  WEBHOOK_RETRY_DELAYS: [200, ...Array.from({ length: 60 }, () => 1_000)].join(','),
   PANEL_ENABLED: 'false',
   ADMIN_EMAIL: admin.email,
   ADMIN_PASSWORD: admin.password,
@@ -70,21 +77,29 @@ export async function openFleet(
 ): Promise<Fleet> {
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-soak-'));
   const simulator = await startSimulator({});
-  const own = database === 'postgres' ? await ownDatabase() : null;
+  const own = database === 'postgres' ? await openDatabase() : null;
   const lines: FaultProxy[] = [];
+  const links: FaultProxy[] = [];
   const closing: (() => Promise<void>)[] = [];
   let ended = false;
   let restarts = 0;
 
   const ports = { backend: await portsOf(backends), worker: await portsOf(workers) };
   const balancer = await openBalancer(ports.backend);
-  const workerUrls = ports.worker.map((port) => `http://127.0.0.1:${port}`).join(',');
+  for (const port of ports.worker) links.push(await openFaultProxy(port));
+  const workerUrls = links.map(({ url }) => url).join(',');
   const made: { member: Member; start: () => Promise<void>; end: () => Promise<void>; key: () => string }[] = [];
 
   async function add(part: Member['part'], index: number): Promise<void> {
     const port = ports[part][index]!;
-    const line = own && part === 'backend' ? await openFaultProxy(5432) : null;
+    const line = own && part === 'backend' ? await openFaultProxy(Number(new URL(own.url).port)) : null;
     if (line) lines.push(line);
+    const toBackends = part === 'worker' ? await openFaultProxy(Number(new URL(balancer.url).port)) : null;
+    if (toBackends) links.push(toBackends);
+    const addresses = {
+      BACKEND_URL: toBackends?.url ?? balancer.url,
+      ...(part === 'worker' ? { WORKER_URL: links[index]!.url } : {}),
+    };
     const env = {
       ...environment({
         // Backends share secrets and files, as replicas do; each worker has a disk of its own.
@@ -93,7 +108,7 @@ export async function openFleet(
         workerPort: part === 'worker' ? port : ports.worker[0]!,
         browserArgs: simulator.browserArgs,
         options: {
-          settings: { ...settings, ...more, WORKER_URLS: workerUrls, BACKEND_URL: balancer.url },
+          settings: { ...settings, ...more, WORKER_URLS: workerUrls, ...addresses },
           ...(own ? { databaseUrl: line ? throughProxy(own.url, line.url) : own.url } : {}),
         },
       }),
@@ -131,9 +146,9 @@ export async function openFleet(
     await Promise.all(made.filter(({ member }) => member.part === 'worker').map(({ end }) => end()));
     await Promise.all(made.map(({ end }) => end()));
     balancer.close();
-    await Promise.all(lines.map((line) => line.close()));
+    await Promise.all([...lines, ...links].map((line) => line.close()));
     await simulator.close();
-    await own?.drop();
+    await own?.close();
     await rm(dataDir, { recursive: true, force: true });
   }
 
@@ -145,10 +160,12 @@ export async function openFleet(
     closing.push(() => watching);
     return {
       database,
-      databaseName: own ? new URL(own.url).pathname.slice(1) : null,
+      databaseUrl: own?.url ?? null,
+      server: own?.server ?? null,
       simulator,
       members: made.map(({ member }) => member),
       lines,
+      links,
       url: balancer.url,
       headers,
       restarts: () => restarts,
@@ -167,6 +184,19 @@ export async function openFleet(
     await close();
     throw error;
   }
+}
+
+const databaseName = 'soak';
+
+async function openDatabase(): Promise<{ url: string; server: PostgresServer | null; close: () => Promise<void> }> {
+  const programs = findServerPrograms();
+  if (!programs) {
+    const shared = await ownDatabase();
+    return { url: shared.url, server: null, close: shared.drop };
+  }
+  const server = await startPostgresServer(programs);
+  await server.query('postgres', `CREATE DATABASE ${databaseName}`);
+  return { url: server.url(databaseName), server, close: () => server.close() };
 }
 
 /** How long a step of linking a phone may take. A browser that starts on a loaded machine takes minutes; nothing is measured here. */

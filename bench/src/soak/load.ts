@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { WebSocket } from 'ws';
 import { admin, clientTimeoutMs, type Fleet } from './fleet.js';
 
 export const ana = '5511999990001';
@@ -79,10 +80,10 @@ export function startLoad(fleet: Fleet, phones: readonly Phone[], random: () => 
     await fleet.api('POST', '/auth/login', admin);
     asked.counts.logins += 1;
   });
-  for (let reader = 0; reader < 3; reader += 1) {
+  for (const read of [readSse, readSse, readSse, readWebSocket, readWebSocket]) {
     const seen = new Set<string>();
     asked.streamed.push(seen);
-    track(follow(fleet, asked, seen, signal, random));
+    track(follow(read, fleet, asked, seen, signal, random));
   }
 
   return {
@@ -108,34 +109,65 @@ async function client(fleet: Fleet, asked: Asked, text: string, session: string,
   asked.unanswered.push(text);
 }
 
-/** Reads the stream of events, and comes back with its cursor after a while or when the line breaks. */
-async function follow(fleet: Fleet, asked: Asked, seen: Set<string>, signal: AbortSignal, random: () => number): Promise<void> {
+/** Reads one stream from `after` and calls `onCursor` for each event, until it ends or breaks (both resolve or reject) or `signal` is aborted. */
+type ReadStream = (fleet: Fleet, after: string, signal: AbortSignal, onCursor: (cursor: string) => void) => Promise<void>;
+
+/** Reads a stream of events; after a while, or when the connection breaks, it connects again and resumes from its cursor. */
+async function follow(
+  read: ReadStream,
+  fleet: Fleet,
+  asked: Asked,
+  seen: Set<string>,
+  signal: AbortSignal,
+  random: () => number,
+): Promise<void> {
   let cursor = '';
   while (!signal.aborted) {
     const enough = AbortSignal.any([signal, AbortSignal.timeout(Math.round(5_000 + 20_000 * random()))]);
-    try {
-      const answer = await fetch(`${fleet.url}/api/v1/events/stream`, {
-        signal: enough,
-        headers: { ...fleet.headers(), accept: 'text/event-stream', ...(cursor ? { 'last-event-id': cursor } : {}) },
-      });
-      if (!answer.ok || !answer.body) throw new Error(`The stream answered ${answer.status}.`);
-      const lines = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-      let rest = '';
-      for (let chunk = await lines.read(); !chunk.done; chunk = await lines.read()) {
-        const frames = (rest + chunk.value).split('\n\n');
-        rest = frames.pop() ?? '';
-        for (const frame of frames) {
-          const id = /^id: ?(.+)$/m.exec(frame)?.[1];
-          if (!id || !/^data:/m.test(frame)) continue;
-          if (id <= cursor) asked.streamFaults.push(`cursor ${id} came after ${cursor}`);
-          cursor = id;
-          seen.add(id);
-        }
-      }
-    } catch {
-      // Cut off by us, by a kill or by a freeze: it resumes from its cursor.
-    }
+    await read(fleet, cursor, enough, (next) => {
+      if (next <= cursor) asked.streamFaults.push(`cursor ${next} came after ${cursor}`);
+      cursor = next;
+      seen.add(next);
+    }).catch(() => undefined); // Ended by us, by a kill or by a freeze.
     asked.counts.reconnects += 1;
     await sleep(Math.min(500, clientTimeoutMs));
   }
 }
+
+const readSse: ReadStream = async (fleet, after, signal, onCursor) => {
+  const answer = await fetch(`${fleet.url}/api/v1/events/stream`, {
+    signal,
+    headers: { ...fleet.headers(), accept: 'text/event-stream', ...(after ? { 'last-event-id': after } : {}) },
+  });
+  if (!answer.ok || !answer.body) throw new Error(`The stream answered ${answer.status}.`);
+  const lines = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  for (let chunk = await lines.read(); !chunk.done; chunk = await lines.read()) {
+    const frames = (rest + chunk.value).split('\n\n');
+    rest = frames.pop() ?? '';
+    for (const frame of frames) {
+      const id = /^id: ?(.+)$/m.exec(frame)?.[1];
+      if (id && /^data:/m.test(frame)) onCursor(id);
+    }
+  }
+};
+
+const readWebSocket: ReadStream = (fleet, after, signal, onCursor) =>
+  new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${fleet.url.replace('http', 'ws')}/api/v1/ws`, {
+      headers: fleet.headers(),
+      handshakeTimeout: clientTimeoutMs,
+    });
+    const end = (): void => socket.terminate();
+    signal.addEventListener('abort', end, { once: true });
+    socket.on('error', reject);
+    socket.on('close', () => {
+      signal.removeEventListener('abort', end);
+      resolve();
+    });
+    socket.on('open', () => socket.send(JSON.stringify({ type: 'subscribe', ...(after ? { after } : {}) })));
+    socket.on('message', (bytes: Buffer) => {
+      const frame = JSON.parse(bytes.toString()) as { type: string; event?: { cursor: string } };
+      if (frame.type === 'event' && frame.event) onCursor(frame.event.cursor);
+    });
+  });

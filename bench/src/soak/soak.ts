@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomOf } from '../crash/plan.js';
 import { hasPostgres } from '../database.js';
+import { findServerPrograms } from '../postgres-server.js';
 import { linkPhone, openFleet, type DatabaseKind, type Fleet } from './fleet.js';
 import { injectFaults } from './faults.js';
 import { isClean, judge, type Verdict } from './judge.js';
@@ -29,8 +30,8 @@ export async function soak(line: Line): Promise<void> {
     faults: option('FAULTS', 'on') !== 'off',
   };
   for (const database of option('DATABASES', 'sqlite,postgres').split(',') as DatabaseKind[]) {
-    if (database === 'postgres' && !(await hasPostgres())) {
-      line('soak, postgres', 'runs', 'nothing answers on 127.0.0.1:5432', false);
+    if (database === 'postgres' && !findServerPrograms() && !(await hasPostgres())) {
+      line('soak, postgres', 'runs', 'PostgreSQL is not installed, and nothing answers on 127.0.0.1:5432', false);
       continue;
     }
     await soakOn(database, options, line);

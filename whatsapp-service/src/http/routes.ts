@@ -109,9 +109,6 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
       case 'session.restart':
         await session.restart();
         return { output: session.observe() };
-      case 'session.wipe':
-        await session.stop({ logout: true });
-        return { output: { wiped: true } };
       case 'session.backfill':
         session.backfill(sinceOf(input));
         return { output: { started: true } };

@@ -5,7 +5,7 @@ import type { SessionReason } from '@chasqui/shared';
  *
  * | fate | then |
  * | --- | --- |
- * | again | a new browser on the same login, counted against MAX_RECONNECT_ATTEMPTS |
+ * | again | a new browser on the same login, counted against MAX_RECONNECT_ATTEMPTS; `down` when the session’s `autoReconnect` is off |
  * | again_uncounted | the same, as long as it takes: this machine has no network or no room on its disk, which says nothing about the session |
  * | down | `disconnected` until somebody starts it |
  * | unlinked | the same, and the login is deleted: WhatsApp has dropped it |
@@ -20,10 +20,8 @@ const special: Partial<Record<SessionReason, Fate>> = {
   CONFLICT: 'down',
   LOGGED_OUT_BY_PHONE: 'unlinked',
   AUTH_FAILURE: 'error',
-  PAIRING_REFUSED: 'error',
   BROWSER_NOT_FOUND: 'error',
   SANDBOX_UNAVAILABLE: 'error',
-  WHATSAPP_WEB_CHANGED: 'error',
   PROXY_UNREACHABLE: 'error',
   PROXY_AUTH_FAILED: 'error',
   PROFILE_LOCKED: 'error',

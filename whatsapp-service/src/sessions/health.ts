@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { SessionReason } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
 import type { EngineSession } from '../engine/engine.js';
+import { createCpuMeter } from './cpu.js';
 
 /**
  * Proves a connected session alive, again and again. A probe that fails is repeated at once; two in a row and the page is in trouble.
@@ -12,6 +13,7 @@ export interface Health {
   lastRoundTripAt(): Date | null;
   metrics(): {
     memoryMb: number | null;
+    /** Of one processor, since the measurement before. */
     cpuPercent: number | null;
     processes: number;
     browserUptimeSeconds: number | null;
@@ -20,7 +22,7 @@ export interface Health {
 }
 
 const deadlineMs = 4_000;
-/** Memory is measured with every sixth probe: reading it costs the kernel a walk over the pages. */
+/** Memory and processor time are measured with every sixth probe: reading it costs the kernel a walk over the pages. */
 const memoryEvery = 6;
 
 export function createHealth(options: {
@@ -40,6 +42,8 @@ export function createHealth(options: {
   let count = 0;
   let last: { at: Date; ms: number } | null = null;
   let memory: { mb: number | null; processes: number } = { mb: null, processes: 0 };
+  let cpuPercent: number | null = null;
+  const cpu = createCpuMeter();
   let cancel = (): void => undefined;
 
   /** The next round comes whatever became of this one. */
@@ -77,10 +81,11 @@ export function createHealth(options: {
     }
     // The browser may end while it is looked at; its own signal tells that.
     if (count++ % memoryEvery === 0) {
-      memory = await session
-        .pids()
-        .then(memoryOf)
-        .catch(() => memory);
+      const pids = await session.pids().catch(() => null);
+      if (pids) {
+        memory = await memoryOf(pids);
+        cpuPercent = await cpu(pids, clock.monotonic());
+      }
       if (!stopped && memory.mb !== null) options.onMemory(memory.mb);
     }
   }
@@ -94,7 +99,7 @@ export function createHealth(options: {
     lastRoundTripAt: () => last?.at ?? null,
     metrics: () => ({
       memoryMb: memory.mb,
-      cpuPercent: null,
+      cpuPercent,
       processes: memory.processes,
       browserUptimeSeconds: Math.round((clock.monotonic() - since) / 1000),
       roundTripMs: last?.ms ?? null,

@@ -19,6 +19,8 @@ export interface Registry {
   }): Session;
   /** Whether nothing of its messages' content may be written here. */
   isBare(sessionId: string): boolean;
+  /** Whether a lost browser of this session is started again. */
+  mayReconnect(sessionId: string): boolean;
   /** Throws `SESSION_NOT_FOUND`. */
   get(sessionId: string): Session;
   /** The session under this epoch, or null when it is not known here; a newer epoch is taken over. Throws `STALE_EPOCH`. */
@@ -52,6 +54,7 @@ export function createRegistry(options: {
 }): Registry {
   const sessions = new Map<string, Session>();
   const bare = new Map<string, boolean>();
+  const withoutReconnect = new Set<string>();
   /** Sessions whose stored content is still to be removed. */
   const unstripped = new Set<string>();
   /** Of these, the ones whose next part is due. */
@@ -77,6 +80,8 @@ export function createRegistry(options: {
   }
 
   function heed(sessionId: string, settings: WorkerSettings | undefined): void {
+    if (settings?.autoReconnect === false) withoutReconnect.add(sessionId);
+    else if (settings?.autoReconnect) withoutReconnect.delete(sessionId);
     if (settings?.storage === undefined) return;
     const isBare = settings.storage === 'metadata';
     if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
@@ -152,6 +157,7 @@ export function createRegistry(options: {
 
   const registry: Registry = {
     isBare: (sessionId) => bare.get(sessionId) ?? false,
+    mayReconnect: (sessionId) => !withoutReconnect.has(sessionId),
     init({ sessionId, epoch, deviceName, settings, leaseMs = options.leaseMs }) {
       if (draining) throw new AppError('SHUTTING_DOWN');
       heed(sessionId, settings);

@@ -86,6 +86,8 @@ export interface SessionDeps {
   /** After so many codes without a scan the session gives up with QR_TIMEOUT. A pairing code begins the count again. */
   maxQrCodes: number;
   maxReconnectAttempts: number;
+  /** Setting `autoReconnect` of the session, as it is now. */
+  mayReconnect: () => boolean;
   /** Above so many megabytes the browser is started anew when nothing is to be sent. 0: never. */
   recycleAboveMb: number;
 }
@@ -354,6 +356,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
   function again(why: SessionReason, counted: boolean): void {
     losses += 1;
     if (counted) attempts += 1;
+    if (!deps.mayReconnect()) return giveUp('disconnected', 'RECONNECT_OFF');
     if (attempts > deps.maxReconnectAttempts) return giveUp('error', 'RECONNECT_EXHAUSTED');
     const restarts = status !== 'initializing' && sessionMoves[status].includes('initializing') && status !== 'disconnected';
     move(restarts ? 'initializing' : 'disconnected', why);

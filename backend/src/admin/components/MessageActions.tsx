@@ -17,7 +17,6 @@ const MessageActions: React.FC<{ message: MessageView; onSaid: (what: Saying) =>
         <Ask label="Try again" path={`${path}/retry`} tone="main" {...told('It is in the queue again, under the same id.')} />
       );
     case 'queued':
-    case 'scheduled':
       return <Ask label="Cancel" path={`${path}/cancel`} tone="danger" sure="Cancel this message?" {...told('Cancelled.')} />;
     case 'uncertain':
       return (

@@ -11,7 +11,6 @@ const sessionWords: Record<string, [string, Tone]> = {
   suspended: ['Suspended', 'warn'],
 };
 const messageWords: Record<string, [string, Tone]> = {
-  scheduled: ['Scheduled', 'info'],
   queued: ['Queued', 'wait'],
   sending: ['Sending', 'info'],
   sent: ['Sent', 'info'],

@@ -12,6 +12,7 @@ import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
 import { IdempotencySessions1763715000000 } from './1763715000000-idempotency-sessions.js';
 import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
+import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -29,4 +30,5 @@ export const migrations = [
   WebhookFailing1763709030000,
   IdempotencySessions1763715000000,
   WebhookNames1763716000000,
+  WorkerDrain1763716010000,
 ];

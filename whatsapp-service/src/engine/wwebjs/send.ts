@@ -163,7 +163,9 @@ async function mediaOf(send: EngineSend): Promise<LibraryMedia> {
   const bytes = await readFile(path).catch((error: Error) => {
     throw new FileUnreadable(error.message);
   });
-  return { mimetype, data: bytes.toString('base64'), filename: filename ?? basename(path) };
+  // Phones play a voice note by its codec, which has to be said.
+  const type = send.content.type === 'voice' && mimetype === 'audio/ogg' ? 'audio/ogg; codecs=opus' : mimetype;
+  return { mimetype: type, data: bytes.toString('base64'), filename: filename ?? basename(path) };
 }
 
 /** The body and options for the library's own `WWebJS.sendMessage`, by kind. */
@@ -216,7 +218,12 @@ async function compose(send: EngineSend, page: Page): Promise<Pick<PageSend, 'bo
       };
     case 'contact':
       return content.contacts.length === 1
-        ? { body: content.contacts[0]!.vcard, options: { ...base, parseVCards: true }, extra: {} }
+        ? {
+            body: content.contacts[0]!.vcard,
+            options: { ...base, parseVCards: true },
+            // The library sends a card that it cannot read as a chat text. Said here, it stays a card.
+            extra: { type: 'vcard', vcardFormattedName: content.contacts[0]!.name },
+          }
         : {
             body: '',
             options: base,

@@ -4,11 +4,11 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
-import { freePort } from '../../../bench/src/ports.js';
-import { treeOf } from '../../../bench/src/processes.js';
-import { eventually } from './eventually.js';
+import { freePort } from './ports.js';
+import { treeOf } from './processes.js';
+import { eventually } from './stack.js';
 
-/** A PostgreSQL server of the test's own: it may be killed, frozen and filled up without a thought for others. */
+/** A PostgreSQL server that one test or soak starts for itself, and may kill, freeze and fill up. */
 export interface PostgresServer {
   port: number;
   /** Of a database on it. */
