@@ -44,6 +44,7 @@ const bodies: Record<string, (world: World) => object> = {
   }),
   'messages.sendPoll': ({ session }) => ({ sessionId: session, recipient: ana, question: 'x', options: ['a', 'b'] }),
   'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
+  'messages.decideHeld': () => ({ decision: 'cancel' }),
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),
   'contacts.check': () => ({ numbers: [ana] }),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Permission } from './permissions.js';
 import { chatRef, contact, message, reason, session } from './resources.js';
 import { messageStatuses, sessionStatuses } from './states.js';
+import { whatsappAccount } from './whatsapp-account.js';
 
 /** The event catalogue: type → payload and the permission that reading it needs besides `events.read`. One row each. */
 
@@ -63,6 +64,22 @@ export const eventCatalogue = {
   'session.heal': row(
     'instance.info',
     z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
+  ),
+  /**
+   * Another WhatsApp account was linked. What was accepted for the one before waits for a decision (`POST /sessions/:sessionId/held-messages`);
+   * each message says so with its own event, reason SESSION_IDENTITY_CHANGED.
+   */
+  'session.identity_changed': row(
+    'instance.info',
+    z.object({ previous: whatsappAccount.nullable(), current: whatsappAccount.nullable() }),
+  ),
+  'session.restriction': row(
+    'instance.info',
+    z.object({
+      kind: z.enum(['terms_block', 'proxy_block']),
+      until: nullableTime,
+      message: z.string().nullable(),
+    }),
   ),
   'session.recycled': row('instance.info', z.object({ reason: z.string(), memoryMb: z.number().int() })),
   'session.backfill': row(

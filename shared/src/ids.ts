@@ -44,6 +44,12 @@ export interface Address {
   id: string;
 }
 
+/**
+ * Kinds of recipients whose sends take a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
+ * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are no address here at all.
+ */
+export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel']);
+
 /** A map, not an object: `0@constructor` must find nothing. */
 const servers = new Map<string, AddressKind>([
   ['c.us', 'phone'],

@@ -16,4 +16,5 @@ export * from './settings.js';
 export * from './states.js';
 export * from './url.js';
 export * from './warnings.js';
+export * from './whatsapp-account.js';
 export * from './worker-api.js';

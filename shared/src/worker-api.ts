@@ -3,6 +3,7 @@ import { messageContent, messageTypes } from './content.js';
 import { chatRef, compatReport, contact, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
+import { whatsappAccount } from './whatsapp-account.js';
 
 /**
  * The contract between the two processes: commands go to the worker, events and heartbeats come back. Everything but `/health`
@@ -60,6 +61,13 @@ export const sendCommand = z.object({
   deadlineMs: z.number().int().min(100).max(600_000),
   /** No attempt was ever made before: the page need not search its history for a message that may have left already. */
   isFirst: z.boolean().default(false),
+  /**
+   * Which attempt this is, from 1 on. A repeat of the same attempt is answered from the worker's record. The backend counts a new attempt only
+   * after it has settled the one before (failed, proven absent, or decided by a person or a policy), so a new one reaches the page.
+   */
+  attempt: z.number().int().positive().default(1),
+  /** The WhatsApp account that the message was accepted for; another one must not send it. Null: not known, not compared. */
+  account: whatsappAccount.nullable().default(null),
 });
 export type SendCommand = z.infer<typeof sendCommand>;
 
@@ -88,6 +96,7 @@ const simpleSend = {
 const sendErrors = [
   'SESSION_NOT_FOUND',
   'SESSION_NOT_CONNECTED',
+  'SESSION_IDENTITY_CHANGED',
   'STALE_EPOCH',
   'IDEMPOTENCY_KEY_REUSED',
   'SHUTTING_DOWN',
@@ -222,6 +231,7 @@ export const workerRoutes = {
       'OPERATION_NOT_FOUND',
       'SESSION_NOT_FOUND',
       'SESSION_NOT_CONNECTED',
+      'SESSION_IDENTITY_CHANGED',
       'STALE_EPOCH',
       'OPERATION_TIMEOUT',
       'WHATSAPP_ERROR',
@@ -240,9 +250,17 @@ export const internalOperations = {
     output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   },
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
-  /** Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. */
+  /**
+   * Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. Only an `ack` of 1 or more
+   * proves that the message left: with 0 WhatsApp Web has it and WhatsApp's server has not confirmed it.
+   */
   'session.lookup': {
-    input: z.object({ reservedId: z.string(), chatId: z.string() }),
+    input: z.object({
+      reservedId: z.string(),
+      chatId: z.string(),
+      /** Whose history is meant. In another account's history nothing proves anything: refused with SESSION_IDENTITY_CHANGED. */
+      account: whatsappAccount.nullable().default(null),
+    }),
     output: z.discriminatedUnion('found', [
       z.object({ found: z.literal(true), whatsappId: z.string(), ack: z.number().int() }),
       z.object({ found: z.literal(false), proven: z.boolean() }),

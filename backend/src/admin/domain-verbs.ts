@@ -143,6 +143,13 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
     },
     retry: (caller, id) => on(caller, id, 'message.retry', (owner) => messages.retry(owner, id)),
     cancel: (caller, id) => on(caller, id, 'message.cancel', (owner) => messages.cancel(owner, id)),
+    async decideHeld(caller, sessionId, decision) {
+      const session = await sessions.byId(sessionId);
+      if (!session) throw new AppError('SESSION_NOT_FOUND');
+      const changes = { ...(await messages.decideHeld(session, decision)) };
+      const entry = { action: `message.held_${decision}`, objectType: 'session', objectId: sessionId };
+      await written(domains, caller, { ...entry, accountId: session.accountId, changes });
+    },
     resolve: (caller, id, as) => on(caller, id, `message.resolve_${as}`, (owner) => messages.resolve(owner, id, as)),
   };
 }

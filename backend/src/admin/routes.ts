@@ -94,6 +94,9 @@ function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
   return [
     change('staff', '/live/messages/:id/retry', nothing, (asked) => messages.retry(asked.visitor.caller, asked.id)),
     change('staff', '/live/messages/:id/cancel', nothing, (asked) => messages.cancel(asked.visitor.caller, asked.id)),
+    change('staff', '/live/sessions/:id/held-messages', z.strictObject({ decision: z.enum(['send', 'cancel']) }), (asked) =>
+      messages.decideHeld(asked.visitor.caller, asked.id, asked.body.decision),
+    ),
     change('staff', '/live/messages/:id/resolve', z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }), (asked) =>
       messages.resolve(asked.visitor.caller, asked.id, asked.body.as),
     ),

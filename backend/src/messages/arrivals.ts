@@ -240,6 +240,7 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     leaseOwner: null,
     leaseExpiresAt: null,
     epoch: null,
+    linkedAccountNumber: session.linkedAccountNumber,
     timestamp: at,
     expiresAt: null,
     createdAt: now,

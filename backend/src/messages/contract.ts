@@ -22,6 +22,7 @@ const send: readonly ErrorCode[] = [
   'SESSION_NOT_CONNECTED',
   'SESSION_SUSPENDED',
   'INVALID_RECIPIENT',
+  'RECIPIENT_NOT_SUPPORTED',
   'MESSAGE_NOT_FOUND',
   'QUEUE_FULL',
   'QUOTA_EXCEEDED',
@@ -286,6 +287,20 @@ export const cancel = defineRoute({
   body: z.strictObject({}),
   reply: message,
   errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_CANCELLABLE'],
+});
+export const decideHeld = defineRoute({
+  id: 'messages.decideHeld',
+  method: 'post',
+  path: '/sessions/:sessionId/held-messages',
+  summary:
+    'Decide on the messages that were accepted for the WhatsApp account before the present one: send them as the present one, or cancel them',
+  auth: 'key',
+  permission: 'messages.send',
+  params: z.object({ sessionId: sessionRef }),
+  body: z.strictObject({ decision: z.enum(['send', 'cancel']) }),
+  /** `messages`: how many the decision was carried out on. `uncertain`: how many may have left already and are to be settled one by one. */
+  reply: z.object({ messages: z.number().int(), uncertain: z.number().int() }),
+  errors: ['SESSION_NOT_FOUND'],
 });
 export const resolve = defineRoute({
   id: 'messages.resolve',

@@ -63,6 +63,8 @@ export class Message {
   @Column(orNull(column.id())) leaseOwner: string | null;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
   @Column(orNull(column.integer())) epoch: number | null;
+  /** Under which of the session's WhatsApp accounts it was accepted. It leaves as no other unless a person decides so; see held.ts. */
+  @Column(column.integer({ default: 1 })) linkedAccountNumber: number;
 
   /** WhatsApp's own time. */
   @Column(orNull(column.time())) timestamp: Date | null;

@@ -28,6 +28,7 @@ import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
 import { presentMessage } from './present.js';
 import type { Quotas } from './quotas.js';
+import { requireReservedId } from './recipients.js';
 
 interface Deps {
   messages: Messages;
@@ -106,6 +107,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     // A session that cannot send is refused before anything is looked up, read or fetched for it.
     messages.mayAccept(session, queueIfOffline);
     const recipient = messages.recipient(body.recipient, session);
+    requireReservedId(recipient);
     const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
     const quotedMessageId = await messages.quoted(caller, body.quotedMessageId, ignoreQuoteErrors);
     const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
@@ -238,6 +240,9 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     await media.send(res, file);
     return handled;
   });
+  mount(contract.decideHeld, async ({ params, body }, caller) =>
+    messages.decideHeld(await sessions.find(caller, params.sessionId), body.decision),
+  );
   mount(contract.retry, async ({ params }, caller) => {
     const { id } = await messages.retry(caller, params.messageId);
     return answer(await messages.outcome(id, deps.sendWaitMs));

@@ -1,5 +1,6 @@
 import { AppError, parsePhoneNumber, validationError, type ObservedSession, type SessionReason } from '@chasqui/shared';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -71,7 +72,9 @@ export function createRunning({
    */
   async function start(caller: Caller, session: Session): Promise<Session> {
     if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
-    const { workerId } = await gate.place(session);
+    const account = await database.reader.getRepository(Account).findOneBy({ id: session.accountId });
+    if (account && !account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+    const { workerId } = await placeWithin(session, times.initWaitMs);
     let before = session.desired;
     const started = await database.write.run(async (tx) => {
       const row = await state.hold(tx, session.id);
@@ -100,6 +103,21 @@ export function createRunning({
       throw error;
     }
     return started;
+  }
+
+  /**
+   * Where the session is to run. Right after a start of the system no worker has registered yet: it is waited for, within the time that the start
+   * of a session may take anyway. Throws `WORKER_UNAVAILABLE` after that, and `WORKER_CAPACITY` at once.
+   */
+  async function placeWithin(session: Session, waitMs: number): Promise<{ workerId: string }> {
+    for (const until = performance.now() + waitMs; ; await sleep(Math.min(250, Math.max(1, until - performance.now())))) {
+      try {
+        return await gate.place(session);
+      } catch (error) {
+        const isMissing = error instanceof AppError && error.code === 'WORKER_UNAVAILABLE';
+        if (!isMissing || performance.now() >= until) throw error;
+      }
+    }
   }
 
   /** The start did not come about. If the worker took it all the same and only its answer was lost, its events will say so. */

@@ -187,6 +187,8 @@ function withoutAnswer(error: unknown): PutResult {
       case 'SESSION_NOT_FOUND':
       case 'STALE_EPOCH':
         return { outcome: 'refused', reason: 'WAITING_FOR_SESSION' };
+      case 'SESSION_IDENTITY_CHANGED':
+        return { outcome: 'refused', reason: 'SESSION_IDENTITY_CHANGED' };
       case 'SHUTTING_DOWN':
       case 'UNAUTHENTICATED':
         return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };

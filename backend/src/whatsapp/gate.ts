@@ -83,6 +83,8 @@ export function createGate({
         },
         deadlineMs: sendDeadlineMs,
         isFirst,
+        attempt: Math.max(1, message.attempts),
+        account: session.linkedAccount,
       };
       return client.send(
         url,
@@ -95,7 +97,12 @@ export function createGate({
     async lookup(session, message): Promise<Found | null> {
       try {
         return internalOperations['session.lookup'].output.parse(
-          await run(session, 'session.lookup', { reservedId: message.whatsappKey, chatId: message.chatId }, 20_000),
+          await run(
+            session,
+            'session.lookup',
+            { reservedId: message.whatsappKey, chatId: message.chatId, account: session.linkedAccount },
+            20_000,
+          ),
         );
       } catch (error) {
         if (error instanceof AppError) return null; // The session or its worker is away: asked again later.

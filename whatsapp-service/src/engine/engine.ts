@@ -46,7 +46,17 @@ export type EngineSignal =
   | { type: 'unreadable'; what: string; detail: string }
   | {
       type: 'gone';
-      reason: Extract<SessionReason, 'BROWSER_CRASHED' | 'PAGE_CRASHED' | 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE'>;
+      reason: Extract<
+        SessionReason,
+        | 'BROWSER_CRASHED'
+        | 'PAGE_CRASHED'
+        | 'LOGGED_OUT_BY_PHONE'
+        | 'CONFLICT'
+        | 'AUTH_FAILURE'
+        | 'NETWORK_BLOCKED'
+        | 'ACCOUNT_RESTRICTED'
+        | 'ACCOUNT_BANNED'
+      >;
       detail: string;
     }
   | { [T in WorkerEventType]: { type: 'event'; event: T; payload: WorkerEventPayload<T> } }[WorkerEventType];

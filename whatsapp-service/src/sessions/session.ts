@@ -7,6 +7,8 @@ import {
   type OperationId,
   type SessionReason,
   type SessionStatus,
+  type WhatsappAccount,
+  isSameAccount,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { backoff, settlesWithin, type Clock } from '../clock.js';
@@ -50,6 +52,8 @@ export interface Session {
   readonly id: string;
   epoch(): number;
   adopt(epoch: number): void;
+  /** Throws SESSION_IDENTITY_CHANGED when the session is linked to another WhatsApp account than this one. Null or unknown: passes. */
+  requireAccount(account: WhatsappAccount | null): void;
   /** What the backend granted this worker: until then it may send. */
   readonly lease: Lease;
   /** Starts, or joins the start that is running. */
@@ -576,6 +580,9 @@ export function createSession(id: string, deps: SessionDeps): Session {
         if (status === 'passkey_required') move('disconnected', 'RECONNECTING');
         if (wanted) begin();
       });
+    },
+    requireAccount(account) {
+      if (account && identity && isSameAccount(account, identity) === false) throw new AppError('SESSION_IDENTITY_CHANGED');
     },
     lease,
     changedAt: () => changed,

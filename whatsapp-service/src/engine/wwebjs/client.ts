@@ -79,9 +79,9 @@ function keepLogin(auth: AuthStrategy): AuthStrategy {
 /** States in which WhatsApp will not have this login as it is. The library closes the browser on them; we say why instead. */
 const refusals: Record<string, { reason: Gone; detail: string }> = {
   CONFLICT: { reason: 'CONFLICT', detail: 'WhatsApp Web was opened elsewhere.' },
-  TOS_BLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
-  SMB_TOS_BLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
-  PROXYBLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
+  TOS_BLOCK: { reason: 'ACCOUNT_BANNED', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
+  SMB_TOS_BLOCK: { reason: 'ACCOUNT_RESTRICTED', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
+  PROXYBLOCK: { reason: 'NETWORK_BLOCKED', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
   DEPRECATED_VERSION: { reason: 'PAGE_CRASHED', detail: 'WhatsApp wants a newer page (DEPRECATED_VERSION); it is loaded anew.' },
 };
 

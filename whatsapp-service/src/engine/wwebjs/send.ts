@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { AppError, messageReasons, parseAddress, retryableReasons, type MessageReason } from '@chasqui/shared';
+import { AppError, messageReasons, parseAddress, reservedIdKinds, retryableReasons, type MessageReason } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend, EngineSession } from '../engine.js';
 import { callPage } from './bridge.js';
@@ -24,8 +24,13 @@ const uncertain = (reason: MessageReason, error?: unknown): Outcome => ({
 const sent = (whatsappId: string, ack: number): Outcome => ({ outcome: 'sent', whatsappId, ack, at: new Date().toISOString() });
 
 /** Status numbers with which WhatsApp's server refuses a message, where the page hands them on: 463 is its lock on new chats. */
-const refusalOf = (status: number | null | undefined): MessageReason =>
-  status === 463 ? 'REACH_OUT_LOCKED' : status === 429 ? 'RATE_REFUSED_BY_WHATSAPP' : 'WHATSAPP_REFUSED';
+function refusalOf(status: number | null | undefined, recipient: string): MessageReason {
+  const isGroup = parseAddress(recipient)?.kind === 'group';
+  if (status === 463) return 'REACH_OUT_LOCKED';
+  if (status === 429) return 'RATE_REFUSED_BY_WHATSAPP';
+  if (isGroup && (status === 401 || status === 403)) return 'GROUP_ADMIN_REQUIRED';
+  return isGroup && status === 404 ? 'CHAT_NOT_FOUND' : 'WHATSAPP_REFUSED';
+}
 
 /** The page is given this much longer than the message, so that it is the page that tells how far a late message came. */
 const graceMs = 2000;
@@ -63,6 +68,9 @@ export function createSending(page: () => Page) {
     const endsAt = performance.now() + send.deadlineMs;
     const left = (): number => Math.max(100, endsAt - performance.now());
     let input: PageSend;
+    const kind = parseAddress(send.recipient)?.kind;
+    if (!kind || !reservedIdKinds.has(kind))
+      return failed('NOT_SUPPORTED_BY_WHATSAPP', 'Its path does not take the reserved id.');
     try {
       const chatId = await resolve(send.recipient, left());
       if (!chatId) return failed('RECIPIENT_NOT_ON_WHATSAPP');
@@ -131,7 +139,7 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
     case 'acked':
       return sent(result.whatsappId, result.ack);
     case 'refused':
-      return failed(refusalOf(result.failure?.status), wordsOf(result.failure));
+      return failed(refusalOf(result.failure?.status, send.recipient), wordsOf(result.failure));
     case 'pending':
       return uncertain('TIMEOUT_AFTER_HANDOVER');
     case 'absent':
@@ -146,6 +154,7 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
 
 function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, send: EngineSend): Outcome {
   if (result.why === 'chat') return failed('CHAT_NOT_FOUND');
+  if (result.why === 'admin') return failed('GROUP_ADMIN_REQUIRED');
   if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
   if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', wordsOf(result.failure));
   return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', wordsOf(result.failure));

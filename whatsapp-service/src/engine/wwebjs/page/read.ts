@@ -66,7 +66,10 @@ export function installRead(): void {
   core.calls['lookup'] = async ({ key, chatIds, pages }: { key: string; chatIds: string[]; pages: number }) => {
     const { Socket } = core.module('WAWebSocketModel');
     const { Msg } = collections();
-    const found = (msg: any): any => ({ found: true, whatsappId: core.serialized(msg.id), ack: msg.ack ?? 0 });
+    const isChannel = chatIds.some((id) => /@newsletter$/.test(id));
+    // The library sets the ack of a message to a channel to 1 whatever became of it; the server's id comes with its answer.
+    const ackOf = (msg: any): number => (isChannel && (msg.ack ?? 0) > 0 && !msg.serverId ? 0 : (msg.ack ?? 0));
+    const found = (msg: any): any => ({ found: true, whatsappId: core.serialized(msg.id), ack: ackOf(msg) });
     const same = (msg: any): boolean => msg?.id?.id === key && msg.id.fromMe;
     const inStore = Msg.getModelsArray().find(same);
     if (inStore) return found(inStore);
@@ -82,7 +85,8 @@ export function installRead(): void {
         if (hit) return found(hit);
       }
     }
-    return { found: false, proven: Socket.hasSynced === true && Socket.state === 'CONNECTED' };
+    // A channel's history is not read here, so that nothing is proven by not finding it.
+    return { found: false, proven: !isChannel && Socket.hasSynced === true && Socket.state === 'CONNECTED' };
   };
 
   /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
