@@ -37,7 +37,8 @@ describe.each(await databases())('pages of long rows on %s', (database) => {
         id,
         whatsappKey: `copy-${n}`,
         whatsappId: null,
-        text: long,
+        // Not in `text`, which would be indexed for searches meanwhile.
+        text: null,
         content: { type: 'text' as const, message: long },
       };
     });
