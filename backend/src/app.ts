@@ -7,6 +7,7 @@ import { listen } from '@chasqui/shared/express';
 import { createStopper, type Stopper } from '@chasqui/shared/process';
 import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
+import { createCredentialChanges } from './accounts/credential-changes.js';
 import { createKeyUsage } from './accounts/key-usage.js';
 import { mountKeys } from './accounts/keys.routes.js';
 import { createPlans } from './accounts/plans.js';
@@ -177,10 +178,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
     },
   });
+  const credentials = createCredentialChanges();
   const keys = createApiKeys({
     database,
     clock,
     events,
+    credentials,
     rules: {
       mostPerSession: config.MAX_KEYS_PER_SESSION,
       expiryDays: config.KEY_EXPIRY_DAYS,
@@ -193,7 +196,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   // A database that is away loses these counts, and nothing else.
   stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
   const plans = createPlans({ database, clock });
-  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
+  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS, credentials });
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   stopper.add('connections', 'request limits', () => windows.close());
   // Requests are counted by each backend without Redis; failed logins are rare and are shared through the database then.
@@ -202,11 +205,11 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     database,
     clock,
     keys,
-    tokens,
+    credentials,
     windows: loginWindows,
     timezone: config.QUOTA_TIMEZONE,
   });
-  accounts.onChanged(plans.forget);
+  credentials.subscribe(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   const safeFetch = createSafeFetch(egress);
   const contents = createContents(sealer);
@@ -361,7 +364,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxSessions: config.MAX_SESSIONS,
     tell: over.tellFirstAdmin ?? (() => undefined),
   });
-  const standing = createStanding({ database, clock });
+  const standing = createStanding({ database, keys, clock });
   const tickets = createTickets({ database, clock });
   const streams = createStreams({
     events,
@@ -371,12 +374,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     options: { ...streamTimes, most: config.MAX_STREAMS_PER_KEY },
   });
   stopper.add('intake', 'event streams', () => streams.close());
-  keys.onChange(streams.askAll);
-  const authenticate = limits.around(
-    admitTickets(createAuthentication({ accounts, keys, tokens, serviceKey: config.serviceKey }), { tickets, ask: standing.ask }),
-  );
+  credentials.subscribe(streams.check);
+  const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const authenticate = limits.around(admitTickets(identify, { tickets, ask: standing.ask }));
   const http = createServer({
     authenticate,
+    identify,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
     trustProxy: config.TRUST_PROXY,
@@ -452,7 +455,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     pingMs: streamTimes.pingMs,
   });
   stopper.add('intake', 'WebSockets', closeSockets);
-  const wake = await startWake({ ...location(config.database), database, events, log });
+  const wake = await startWake({ ...location(config.database), database, events, credentials, log });
   // After the last outcomes are told.
   stopper.add('connections', 'wake-ups', () => wake.stop());
   dispatcher.start();

@@ -8,6 +8,10 @@ export const errorTable = {
   TOKEN_EXPIRED: [401, 'The token has expired. Log in again.'],
   PERMISSION_DENIED: [403, 'The key lacks a permission that this route needs.'],
   ACCOUNT_KEY_REQUIRED: [403, 'A session key cannot do this. Use an account key.'],
+  PASSWORD_CHANGE_REQUIRED: [
+    403,
+    'This is the token of a one-time password. Change the password with POST /api/v1/auth/me/password, then log in again.',
+  ],
   PASSWORD_LOGIN_REQUIRED: [403, 'This needs a token from POST /api/v1/auth/login.'],
   STAFF_REQUIRED: [403, 'Only staff may do this.'],
   ADMIN_REQUIRED: [403, 'Only an admin may do this.'],

@@ -36,6 +36,11 @@ export interface MountOptions<Context> {
   router: Router;
   /** Runs before a byte of the body is read. Throws `AppError` for who may not. */
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Context>;
+  /**
+   * Runs when a body took longer than `confirmAfterMs` to arrive: what authentication found may not hold any more. May change the context; throws
+   * `AppError` for who may not now.
+   */
+  confirm?: (route: AnyRoute, context: Context, http: { req: Request; res: Response }) => Promise<void>;
   /** Body limit of JSON requests, in bytes. */
   jsonLimit: number | ((route: AnyRoute) => number);
   /** Reads multipart of `upload` routes and returns the text fields; JSON of those routes is read by us. */
@@ -114,7 +119,9 @@ export function createMount<Context>(options: MountOptions<Context>) {
     const limit = typeof options.jsonLimit === 'function' ? options.jsonLimit(route) : options.jsonLimit;
     const handler: RequestHandler = async (req, res) => {
       const context = await options.authenticate(route, req, res);
+      const begun = performance.now();
       const body = await whileRunning(req, res, readBody(route, req, res, limit, context));
+      if (options.confirm && performance.now() - begun > confirmAfterMs) await options.confirm(route, context, { req, res });
       const parse = (): InputOf<R> => parseInput(route, req, body, options.refusesUnfit ?? false) as InputOf<R>;
       const run = async (): Promise<unknown> => handle(parse(), context, { req, res });
       const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
@@ -186,6 +193,9 @@ export function createMount<Context>(options: MountOptions<Context>) {
     },
   };
 }
+
+/** A credential that was replaced opens nothing for longer than this, however slowly its holder sends a body that was begun before. */
+const confirmAfterMs = 500;
 
 const unlimited: Hold = () => undefined;
 

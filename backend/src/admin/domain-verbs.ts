@@ -75,11 +75,7 @@ function authVerbs(domains: Domains): PanelVerbs['auth'] {
     },
     signedIn: (caller) => login(caller, 'panel.login'),
     signedOut: (caller) => login(caller, 'panel.logout'),
-    async changePassword(caller, { current, next }) {
-      const account = await database.reader.getRepository(Account).findOneByOrFail({ id: caller.accountId });
-      await accounts.authenticatePassword(account.email, current, caller.ip);
-      await accounts.setPassword(caller, caller.accountId, next, { mustChange: false });
-    },
+    changePassword: (caller, input) => accounts.changePassword(caller, input),
   };
 }
 

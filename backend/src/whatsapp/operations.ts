@@ -28,6 +28,25 @@ export const capabilities = defineRoute({
   errors: ['SESSION_NOT_FOUND'],
 });
 
+export const backfill = defineRoute({
+  id: 'sessions.backfill',
+  method: 'post',
+  path: '/sessions/:sessionId/backfill',
+  summary: 'Look for messages that were missed; ends with the event session.backfill',
+  auth: 'key',
+  permission: 'messages.manage',
+  params: z.object({ sessionId: z.string() }),
+  body: z.strictObject({
+    since: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe('From when on; by default, and at the earliest, 7 days ago. At most 1,000 messages of each chat.'),
+  }),
+  status: [202],
+  reply: z.object({ started: z.literal(true) }),
+  errors: ['SESSION_NOT_FOUND', 'SESSION_NOT_CONNECTED', 'SESSION_SUSPENDED', 'WORKER_UNAVAILABLE'],
+});
+
 const deadlineMs = 30_000;
 
 type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
@@ -48,6 +67,12 @@ export function mountOperations(
       return operations[id].output.parse(output);
     });
   }
+  mount(backfill, async ({ params, body }, caller) => {
+    const session = await connected(sessions, caller, params.sessionId);
+    const since = body.since ? { since: new Date(body.since).toISOString() } : {};
+    await run(session, 'session.backfill', since, deadlineMs);
+    return new Reply({ started: true as const }, { status: 202 });
+  });
   mount(capabilities, async ({ query }, caller) => {
     const session = await sessions.which(caller, query.sessionId).catch((error: unknown) => {
       // Without a session there is nothing to add to what is known beforehand.

@@ -156,7 +156,11 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     });
     if (abort.aborted) throw calledOff();
     await current.setUserAgent(currentUserAgent(await browser!.userAgent()));
-    guardHandlers(current, { onChat: (id, change, unread) => chatChanged(id, change, unread), onFailure: onInnerFailure });
+    guardHandlers(current, {
+      onChat: (id, change, unread) => chatChanged(id, change, unread),
+      onNotice: (raw) => messageCreated(raw),
+      onFailure: onInnerFailure,
+    });
     await current.exposeFunction('chasquiNotify', (kind: string, payload: never) => {
       addSerialized(payload);
       fromPage[kind]?.(payload);
@@ -249,7 +253,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     send: (send, onHandover) => sending.send(send, onHandover),
     run: (operation, input, deadlineMs) => runOperation(operation, input, { page: page(), client, identities, deadlineMs }),
     probe,
-    backfill: async (since) => backfill(since, onSignal),
+    backfill: async (request) => backfill(request, onSignal),
     async reload(deadlineMs) {
       // The navigation ends later and is told by `ready`; here only whether the browser takes the order counts.
       await within(page().reload({ waitUntil: 'domcontentloaded', timeout: deadlineMs }), deadlineMs, 'Loading the page anew');
