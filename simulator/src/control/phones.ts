@@ -25,6 +25,8 @@ const settings = {
   ackDelayMs: z.number().min(0).optional(),
   groupsByInvite: z.boolean().optional(),
   gone: z.boolean().optional(),
+  spellings: z.array(phone).optional(),
+  hidesNumber: z.boolean().optional(),
   passkey: z
     .object({ id: z.string(), publicKey: z.string().nullable().default(null) })
     .nullable()

@@ -122,6 +122,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     passkey: () => onSignal({ type: 'passkey_required' }),
     canary: ({ nonce }: { nonce: string }) => probe.heard(nonce),
     mend: ({ mend, state, detail }: Record<string, unknown>) => reports.set(mend, state, detail),
+    contacts: ({ ids }: Record<string, unknown>) => {
+      // Before, an address book is being synchronised, and nobody has asked for names yet.
+      if (wasReady) contactsChanged(ids);
+    },
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
@@ -207,7 +211,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     identities.forget();
     onSignal({ type: 'ready', identity });
   }
-  const { chatChanged, messageCreated } = listen(client, {
+  const { chatChanged, contactsChanged, messageCreated } = listen(client, {
     identities,
     onSignal,
     isInFlight: sending.isInFlight,

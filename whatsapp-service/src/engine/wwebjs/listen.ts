@@ -1,3 +1,4 @@
+import type { Contact } from '@chasqui/shared';
 import type { EngineSignal } from '../engine.js';
 import { createEventQueue } from './event-queue.js';
 import type { ChatChange } from './guard.js';
@@ -185,8 +186,23 @@ export function listen(
       onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount } }),
     );
   }
+  /** The page reports that the names of these contacts changed. Those that are news go out one by one. */
+  function contactsChanged(ids: readonly string[]): void {
+    let changed: Contact[] = [];
+    queue.push(
+      'contact',
+      async () => {
+        changed = await identities.refresh(ids);
+        return true;
+      },
+      () => {
+        for (const contact of changed) onSignal({ type: 'event', event: 'contact.observed', payload: { contact } });
+      },
+    );
+  }
   return {
     chatChanged,
+    contactsChanged: (ids: unknown): void => guarded('contact', () => contactsChanged(idsOf(ids))),
     /** A message that the library could not make an object of, or makes no message of. */
     messageCreated: (raw: unknown): void => guarded('message_create', () => messageCreated(raw)),
     /** Resolves when all that was heard so far has been told. */
