@@ -19,6 +19,7 @@ import { createPlacement } from '../src/whatsapp/placement.js';
 import { databases, serviceKey } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { noContacts } from './support/contacts.js';
 
 describe.each(await databases())('delivery on %s', (database) => {
   let core: Core;
@@ -287,6 +288,7 @@ describe.each(await databases())('delivery on %s', (database) => {
       events,
       state: createMessageState({
         events,
+        contacts: noContacts,
         quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }),
         clock,
         wipeFile: async () => undefined,

@@ -14,6 +14,7 @@ import { loginOf } from './support/account.js';
 import { databases, migratedDatabase, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { noContacts } from './support/contacts.js';
 
 interface View {
   scope: string;
@@ -144,6 +145,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     const events = createEvents({ clock: systemClock });
     const state = createMessageState({
       events,
+      contacts: noContacts,
       quotas: createQuotas({ database: db, events, clock: systemClock, defaultDaily: 0 }),
       clock: systemClock,
       wipeFile: async () => undefined,
