@@ -46,6 +46,7 @@ const bare: Bare = {
     group: nameless(payload.group),
     contact: nameless(payload.contact),
   }),
+  'contact.observed': ({ contact }) => ({ contact: nameless(contact) }),
   'call.received': (payload) => ({ ...payload, contact: nameless(payload.contact) }),
 };
 

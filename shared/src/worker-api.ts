@@ -358,6 +358,8 @@ export const workerEvents = {
     method: observedText,
     at: observedTime,
   }),
+  /** A contact was renamed, renamed itself, or was saved in the phone's address book. */
+  'contact.observed': z.object({ contact: observedPerson }),
   'call.received': z.object({
     callId: z.string().catch(''),
     contact: observedContact,

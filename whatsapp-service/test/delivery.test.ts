@@ -8,7 +8,7 @@ import { systemClock } from '../src/clock.js';
 import { createDelivery, type Delivery } from '../src/events/delivery.js';
 import { createOutlet, type Outlet } from '../src/events/outlet.js';
 import { openStore, type Store } from '../src/store.js';
-import { setPatience, until } from './engine/harness.js';
+import { until } from './engine/harness.js';
 import { createTestLog, createTestProblems } from './memory-engine.js';
 
 /** The way to a backend that answers in every wrong way. Waits are short here; their order is as in production. */
@@ -26,7 +26,6 @@ let taken: string[];
 let calls: number;
 let answer: (events: OutletEvent[]) => Answer;
 
-setPatience(15_000);
 jest.setTimeout(30_000);
 
 const nameOf = ({ payload }: OutletEvent): string => String((payload['message'] as { key: string }).key);
@@ -111,7 +110,7 @@ describe.each<[string, () => Error]>([
     fill(60);
     answer = poison((name) => name.endsWith('5') && name !== 'm55', error);
     delivery.start();
-    await until('all others', () => outlet.pending() === 0, 15_000);
+    await until('all others', () => outlet.pending() === 0);
     expect(parked()).toHaveLength(5);
     expect(taken).toHaveLength(55);
     // What was tried as a witness goes first; the rest is in order.

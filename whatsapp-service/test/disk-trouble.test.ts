@@ -398,7 +398,7 @@ describe('the delivery to the backend', () => {
         return taken(events);
       },
     );
-    await until('all but one', () => new Set(got).size === 8 && outlet.pending() === 0, 10_000);
+    await until('all but one', () => new Set(got).size === 8 && outlet.pending() === 0);
     await delivery.stop(1_000);
     expect(store.prepare('SELECT code FROM parked').all()).toEqual([{ code: 'VALIDATION_FAILED' }]);
     expect(problems.unreported().map(({ code }) => code)).toContain('EVENT_REFUSED');

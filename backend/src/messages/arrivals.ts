@@ -6,12 +6,14 @@ import {
   newId,
   textOf,
   type Contact,
+  type MessageResource,
   type MessageType,
   type ObservedContent,
   type ObservedMessage,
   type StoredContent,
   type WorkerEventPayload,
 } from '@chasqui/shared';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -22,7 +24,7 @@ import type { Media } from '../media/media.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import { findObserved, type SeenMessage } from './observed-identity.js';
-import { plainText, presentMessage } from './present.js';
+import { idsIn, plainText, presentMessage } from './present.js';
 import type { MessageState } from './state.js';
 
 type ObservedOrigin = WorkerEventPayload<'message.observed'>['origin'];
@@ -36,11 +38,13 @@ export type Arrivals = ReturnType<typeof createArrivals>;
  */
 export function createArrivals({
   events,
+  contacts,
   state,
   media,
   clock,
 }: {
   events: Events;
+  contacts: Contacts;
   state: MessageState;
   media: Media;
   clock: Clock;
@@ -48,6 +52,9 @@ export function createArrivals({
   const known = async (tx: Transaction, sessionId: string, seen: SeenMessage): Promise<Message | null> =>
     (await findObserved(tx, sessionId, seen)).message;
   const about = (message: Message) => ({ accountId: message.accountId, sessionId: message.sessionId, messageId: message.id });
+
+  const present = async (tx: Transaction, message: Message): Promise<MessageResource> =>
+    presentMessage(message, await contacts.people(idsIn(message), tx.manager));
 
   /** A message that we sent ourselves comes back as seen: it proves that it left, and tells who the other side is. */
   async function ours(tx: Transaction, message: Message, seen: ObservedMessage): Promise<void> {
@@ -100,9 +107,9 @@ export function createArrivals({
     await events.append(tx, {
       ...about(message),
       type: seen.fromMe ? 'message.sent' : 'message.received',
-      data: presentMessage(message),
+      data: await present(tx, message),
     });
-    await reactedMeanwhile(tx, message, seen);
+    await reactedMeanwhile(tx, session, message, seen);
   }
 
   async function updated(
@@ -113,7 +120,7 @@ export function createArrivals({
   ): Promise<void> {
     const previousText = change === 'edited' ? message.text : null;
     await updateRows(tx, Message, { id: message.id }, changes);
-    const data = { ...presentMessage(Object.assign(message, changes)), change, previousText };
+    const data = { ...(await present(tx, Object.assign(message, changes))), change, previousText };
     await events.append(tx, { ...about(message), type: 'message.updated', data });
   }
 
@@ -127,7 +134,7 @@ export function createArrivals({
       await updated(tx, message, 'completed', { ...fields, isForwarded, mentions, quotedMessageId });
     } else if (seen.editedAt && (message.editedAt?.getTime() ?? 0) < Date.parse(seen.editedAt))
       await editedTo(tx, message, contentOf(seen) ? textOf(contentOf(seen)!) : null, seen.editedAt);
-    await reactedMeanwhile(tx, message, seen);
+    await reactedMeanwhile(tx, session, message, seen);
   }
 
   async function editedTo(tx: Transaction, message: Message, text: string | null, at: string): Promise<void> {
@@ -139,7 +146,7 @@ export function createArrivals({
   }
 
   /** Tells the reactions that hang on a message and were not told, and those that were told and are gone. */
-  async function reactedMeanwhile(tx: Transaction, message: Message, seen: ObservedMessage): Promise<void> {
+  async function reactedMeanwhile(tx: Transaction, session: Session, message: Message, seen: ObservedMessage): Promise<void> {
     if (!seen.reactions) return;
     const condition = '"messageId" = ? AND type = \'message.reaction\' ORDER BY cursor';
     const rows = await readRows(tx.manager, EventRow, condition, [message.id]);
@@ -150,11 +157,11 @@ export function createArrivals({
     }
     const now = new Map(seen.reactions.map((one) => [personKey(one.contact), one]));
     const { whatsappId, chat } = seen;
-    const tell = ({ contact, emoji, at }: Reaction): Promise<unknown> =>
+    const tell = async ({ contact, emoji, at }: Reaction): Promise<unknown> =>
       events.append(tx, {
         ...about(message),
         type: 'message.reaction',
-        data: { messageId: message.id, whatsappId, chat, contact, emoji, at },
+        data: await contacts.observe(tx, session, { messageId: message.id, whatsappId, chat, contact, emoji, at }),
       });
     for (const [person, one] of now) if (told.get(person)?.emoji !== one.emoji) await tell(one);
     for (const [person, one] of told)
@@ -165,6 +172,7 @@ export function createArrivals({
     /** Records a message, or what is new about one that is known. `compare`: records none. */
     async observed(tx: Transaction, session: Session, seen: ObservedMessage, origin: ObservedOrigin): Promise<void> {
       const { message, freeKey } = await findObserved(tx, session.id, seen);
+      if (!message || !isErased(message)) await contacts.learn(tx, session, [sightingIn(seen.contact, message)]);
       if (!message)
         return origin === 'compare' ? undefined : arrived(tx, session, seen, origin === 'live' ? origin : 'backfill', freeKey);
       if (isErased(message)) return;
@@ -179,6 +187,7 @@ export function createArrivals({
       // A refusal that comes after the doubt settles it; one that comes after an acknowledgement is not believed.
       if (ack < 0) return void (await state.move(tx, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
       const who = isErased(message) ? {} : { whatsappId, contact: participant };
+      await contacts.learn(tx, session, [sightingIn(participant, message)]);
       await state.acknowledge(tx, message, ack, { ...who, at: new Date(at) });
     },
     async edited(tx: Transaction, session: Session, seen: WorkerEventPayload<'message.edited'>): Promise<void> {
@@ -197,7 +206,7 @@ export function createArrivals({
         sessionId: session.id,
         messageId,
         type: 'message.reaction',
-        data: { messageId, whatsappId, chat, contact, emoji, at },
+        data: await contacts.observe(tx, session, { messageId, whatsappId, chat, contact, emoji, at }),
       });
     },
     async voted(tx: Transaction, session: Session, seen: WorkerEventPayload<'poll.vote'>): Promise<void> {
@@ -208,7 +217,7 @@ export function createArrivals({
         sessionId: session.id,
         messageId,
         type: 'poll.vote',
-        data: { messageId, whatsappId, chat, contact, options, at },
+        data: await contacts.observe(tx, session, { messageId, whatsappId, chat, contact, options, at }),
       });
     },
     /** The file of an inbound message is there, or cannot be had. */
@@ -248,6 +257,13 @@ const isPlaceholder = ({ type, content }: Message): boolean =>
 /** Whether an observed message has no content either. */
 const isEmpty = ({ content }: ObservedMessage): boolean =>
   content.type === 'withheld' ? content.of === 'unknown' : content.type === 'unknown' && content.placeholder !== undefined;
+
+/** The person of a message. A private message of ours may have been addressed by another id than WhatsApp uses: both are theirs. */
+function sightingIn(contact: Contact | null, message: Message | null): Sighting | null {
+  if (!contact || (message && isErased(message))) return null;
+  const isAddressed = message?.direction === 'outbound' && message.chatType === 'private';
+  return { contact, alsoKnownAs: isAddressed ? [message.chatId] : [] };
+}
 
 /** The person was erased on request: nothing of them is learned again. */
 const isErased = ({ chatId, fromId }: Message): boolean => chatId === erased || fromId === erased;

@@ -17,7 +17,10 @@ export interface SendOptions {
 @Index('messages_session_key', ['sessionId', 'whatsappKey', 'direction'], { unique: true })
 @Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'id'])
 @Index('messages_waiting', ['status', 'expiresAt'], { where: `"status" = 'queued'` })
-@Index('messages_chat', ['sessionId', 'chatId', 'createdAt'])
+@Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id'])
+@Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id'], { where: `"chatType" <> 'private'` })
+@Index('messages_account_status', ['accountId', 'status', 'createdAt', 'id'])
+@Index('messages_account_kind', ['accountId', 'origin', 'type', 'createdAt', 'id'])
 export class Message {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, erased } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { updateRows } from '../db/rows.js';
@@ -30,6 +31,7 @@ const restMs = 5 * 60_000;
 export function createEraser({
   database,
   pages,
+  contacts,
   messages,
   media,
   isStopped,
@@ -37,6 +39,7 @@ export function createEraser({
 }: {
   database: Database;
   pages: Pages;
+  contacts: Pick<Contacts, 'erase'>;
   messages: Messages;
   media: Media;
   isStopped: () => boolean;
@@ -67,6 +70,7 @@ export function createEraser({
         files += await database.write.run((tx) => eraseOne(tx, traces, id));
       },
     );
+    await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
     told += await eraseEvents(request, traces, ids, left);
     if (left.size > 0) throw new Error('Some of what is held about the contact could not be erased. Ask for the erasure again.');
     return { messages: ids.size, files, events: told };

@@ -12,6 +12,8 @@ import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
 import { ObservedMessages1763711000000 } from './1763711000000-observed-messages.js';
 import { LinkedAccounts1763712000000 } from './1763712000000-linked-accounts.js';
+import { Contacts1763714000000 } from './1763714000000-contacts.js';
+import { Search1763714010000 } from './1763714010000-search.js';
 import { IdempotencySessions1763715000000 } from './1763715000000-idempotency-sessions.js';
 import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
 import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
@@ -32,6 +34,8 @@ export const migrations = [
   WebhookFailing1763709030000,
   ObservedMessages1763711000000,
   LinkedAccounts1763712000000,
+  Contacts1763714000000,
+  Search1763714010000,
   IdempotencySessions1763715000000,
   WebhookNames1763716000000,
   WorkerDrain1763716010000,

@@ -24,6 +24,7 @@ import { installWatch } from './page/watch.js';
 import { createProbe } from './probe.js';
 import { createReports } from './reports.js';
 import { createSending } from './send.js';
+import { idText } from './translate.js';
 
 export interface EngineConfig {
   browser: BrowserConfig;
@@ -121,6 +122,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     passkey: () => onSignal({ type: 'passkey_required' }),
     canary: ({ nonce }: { nonce: string }) => probe.heard(nonce),
     mend: ({ mend, state, detail }: Record<string, unknown>) => reports.set(mend, state, detail),
+    contacts: ({ ids }: Record<string, unknown>) => {
+      // Before, an address book is being synchronised, and nobody has asked for names yet.
+      if (wasReady) contactsChanged(ids);
+    },
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
@@ -206,11 +211,13 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     identities.forget();
     onSignal({ type: 'ready', identity });
   }
-  const { chatChanged, messageCreated } = listen(client, {
+  const { chatChanged, contactsChanged, messageCreated } = listen(client, {
     identities,
     onSignal,
     isInFlight: sending.isInFlight,
     isOver: () => closed || gone,
+    lastReceipt: async (whatsappId, ack) =>
+      idText(await callPage<unknown>(page(), 'lastReceipt', { whatsappId, ack }, 3000).catch(() => null)),
     onReady: () => onReady().catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error))),
     lose,
     onUnreadable: unreadable,

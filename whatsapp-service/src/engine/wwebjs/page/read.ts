@@ -12,18 +12,29 @@ export function installRead(): void {
   const idOf = (wid: any): string | null => (typeof wid === 'string' ? wid : wid ? core.serialized(wid) : null);
   const chatOf = (id: string): any => collections().Chat.get(widOf(id)) ?? null;
   const nameOf = (model: any): string | null => model?.name || model?.formattedTitle || model?.pushname || null;
+  const loadMs = 1_500;
   const model = (msg: any): any => core.plain(win.WWebJS.getMessageModel(msg));
 
   const person = async (id: string): Promise<Record<string, unknown>> => {
     const { lid, phone } = await win.WWebJS.enforceLidAndPnRetrieval(id);
     const { Contact } = collections();
-    const found = Contact.get(widOf(id)) ?? (phone && Contact.get(phone)) ?? (lid && Contact.get(lid));
-    return { id, lid: idOf(lid), phone: idOf(phone), name: found?.name || found?.verifiedName || found?.pushname || null };
+    // The two ids of one person may have a contact each, and the address book's name stands in one of them only.
+    let known = [widOf(id), phone, lid].flatMap((wid) => (wid && Contact.get(wid)) || []);
+    if (known.length === 0) known = [await loaded(widOf(id))].filter(Boolean);
+    const first = (field: string): string | null => known.map((contact: any) => contact[field]).find(Boolean) ?? null;
+    const name = first('name') ?? first('verifiedName') ?? first('pushname');
+    return { id, lid: idOf(lid), phone: idOf(phone), name, isSaved: first('name') !== null };
   };
+  /** A contact that the page has not loaded yet; undefined when it cannot be had soon. */
+  const loaded = (wid: any): Promise<any> =>
+    Promise.race([
+      Promise.resolve(collections().Contact.find(wid)).catch(() => undefined),
+      new Promise((resolve) => setTimeout(resolve, loadMs)),
+    ]);
   core.calls['describe'] = ({ ids }: { ids: string[] }) =>
     Promise.all(
       ids.map(async (id) => {
-        const nobody = { id, lid: null, phone: null, name: null };
+        const nobody = { id, lid: null, phone: null, name: null, isSaved: false };
         try {
           if (/@(c\.us|lid)$/.test(id)) return await person(id);
           const chat = /@newsletter$/.test(id) ? collections().WAWebNewsletterCollection?.get(id) : chatOf(id);
@@ -58,6 +69,16 @@ export function installRead(): void {
   core.calls['locate'] = async ({ whatsappId }: { whatsappId: string }) => {
     const msg = await locate(whatsappId);
     return msg ? { whatsappId: core.serialized(msg.id), hasMedia: Boolean(msg.directPath) } : null;
+  };
+
+  /** Who is the last of a group's participants to have got (ack 2), read (3) or played (4) a message of ours. */
+  core.calls['lastReceipt'] = async ({ whatsappId, ack }: { whatsappId: string; ack: number }) => {
+    const msg = await locate(whatsappId);
+    if (!msg) return null;
+    const info = await core.module('WAWebApiMessageInfoStore').queryMsgInfo(msg.id);
+    const receipts: any[] = (ack >= 4 ? info?.played : ack === 3 ? info?.read : info?.delivery) ?? [];
+    const last = receipts.reduce((newest: any, one: any) => (!newest || one.t >= newest.t ? one : newest), null);
+    return last ? idOf(last.id) : null;
   };
 
   const earlier = async (chat: any): Promise<any[]> =>
