@@ -280,7 +280,10 @@ describe('sessions', () => {
     engine.last().signal({
       type: 'event',
       event: 'message.observed',
-      payload: { message: { key: 'k', timestamp: new Date().toISOString() }, origin: 'live' },
+      payload: {
+        message: { key: 'k', content: { type: 'text' }, timestamp: new Date().toISOString() },
+        origin: 'live',
+      },
     } as never);
     await until('the log line', () => log.lines.some(({ sentence }) => sentence.includes('sessions go on')));
     expect((await put()).body.data['outcome']).toBe('sent');
