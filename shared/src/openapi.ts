@@ -5,7 +5,18 @@ import type { AnyRoute } from './route.js';
 
 type Json = Record<string, unknown>;
 
-const everywhere: ErrorCode[] = ['VALIDATION_FAILED', 'RATE_LIMITED', 'INTERNAL_ERROR'];
+/** Errors that every route may answer with: they come from what all requests pass. */
+const everywhere: ErrorCode[] = [
+  'MALFORMED_REQUEST',
+  'VALIDATION_FAILED',
+  'RATE_LIMITED',
+  'INTERNAL_ERROR',
+  'DATABASE_UNAVAILABLE',
+  'STORAGE_FULL',
+  'SHUTTING_DOWN',
+];
+/** Of routes that read a body. */
+const withBody: ErrorCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'OVERLOADED'];
 const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
 
 /** The OpenAPI 3.1 document of a list of routes. Pure: the same routes give the same document. */
@@ -50,6 +61,16 @@ const errorSchema: Json = {
     requestId: { type: 'string' },
   },
 };
+
+/** Every code that a route may answer with: its own, and those of what its requests pass. */
+export const errorsOf = (route: AnyRoute): ErrorCode[] => [
+  ...new Set([
+    ...route.errors,
+    ...everywhere,
+    ...(route.consumes === 'none' ? [] : withBody),
+    ...(route.auth === 'pub' ? [] : authenticated),
+  ]),
+];
 
 function operationOf(route: AnyRoute, schemas: Json): Json {
   const responses: Json = {};
