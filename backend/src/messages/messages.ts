@@ -85,7 +85,13 @@ export function createMessages({
     return message;
   }
 
+  /**
+   * One message that the caller reaches, by our id or by WhatsApp's. WhatsApp's id begins with the direction, which is part of what it names: two
+   * sessions of one account that write to each other have the same key, once in each direction. Throws `SESSION_REQUIRED` when the id names a
+   * message in more than one session.
+   */
   async function find(caller: Caller, ref: string): Promise<Message> {
+    const parsed = isId(ref) ? null : parseMessageKey(ref);
     const query = rows
       .createQueryBuilder('m')
       .where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId: caller.accountId });
@@ -94,10 +100,12 @@ export function createMessages({
       // By session and key, which is what the index holds.
       query
         .andWhere('m.sessionId IN (SELECT s.id FROM sessions s WHERE s."accountId" = :accountId)')
-        .andWhere('m.whatsappKey = :key', { key: parseMessageKey(ref)?.key ?? ref });
+        .andWhere('m.whatsappKey IN (:...keys)', { keys: parsed ? [parsed.key, otherKeyOf(parsed.key)] : [ref] });
+    if (parsed) query.andWhere('m.direction = :direction', { direction: parsed.fromMe ? 'outbound' : 'inbound' });
     if (caller.sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId: caller.sessionId });
-    const message = await query.orderBy('m.createdAt', 'DESC').getOne();
+    const [message, another] = await query.limit(2).getMany();
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
+    if (another) throw new AppError('SESSION_REQUIRED', {}, severalSessions);
     return message;
   }
 
@@ -235,6 +243,12 @@ export function createMessages({
 
 const invalidRecipient = (input: string, path: string, message: string): AppError =>
   new AppError('INVALID_RECIPIENT', { input, fields: [{ path, code: 'INVALID_RECIPIENT', message }] }, message);
+
+/** The key of the second message under one key in a session, which runs in the other direction (arrivals.ts). */
+const otherKeyOf = (key: string): string => `${key.slice(0, 70)}~other`;
+
+const severalSessions =
+  'Messages of several sessions have this id. Name the session with the header X-Session-Id, or use the id that this API gave.';
 
 /** A retry gets as long to leave as the first acceptance did. */
 const age = (message: Message): number => (message.expiresAt ? message.expiresAt.getTime() - message.createdAt.getTime() : 0);
