@@ -19,9 +19,9 @@ import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './
  *
  * Then the kill matrix, short: every fail point once, on both databases, and the two mutations that it must find.
  *
- * Units and HTTP scenarios run first, two files for each core, since they wait for about as long as they compute. Then the tests with real
- * browsers and those with real processes, side by side, each one file at a time: more Chromiums would only wait for one another, and
- * a jest that runs its files itself does not end when one of them leaves a timer, process or listener behind.
+ * Units and HTTP scenarios run first, two files for each core, since they wait for longer than they compute. Then the tests with real browsers
+ * and, in two halves, those with real processes, side by side. Each of these three runs its files itself, one at a time, and therefore does not
+ * end when one of them leaves a timer, process or listener behind.
  */
 const filter = process.argv.slice(2);
 const tally = createTally();
@@ -74,11 +74,11 @@ async function runChecks(env) {
 /** A jest that has written its report and does not end has a test that left a timer, a process or a listener behind. */
 const lingeringMs = 20_000;
 
-async function runJest(project, args, env) {
-  const reportFile = join(cacheDir, `jest-${project}.json`);
+async function runJest(project, args, env, name = project) {
+  const reportFile = join(cacheDir, `jest-${name}.json`);
   mkdirSync(cacheDir, { recursive: true });
   rmSync(reportFile, { force: true });
-  say(`\n${bold(`Tests: ${project}`)}`);
+  say(`\n${bold(`Tests: ${name}`)}`);
   const [node, jest] = bin('jest/bin/jest.js');
   const child = spawn(node, [jest, '--selectProjects', project, '--json', `--outputFile=${reportFile}`, ...args, ...filter], {
     cwd: root,
@@ -98,8 +98,8 @@ async function runJest(project, args, env) {
   const code = await new Promise((resolve) => child.on('close', (exitCode) => resolve(exitCode ?? -1)));
   clearInterval(watch);
   const report = existsSync(reportFile) ? JSON.parse(readFileSync(reportFile, 'utf8')) : null;
-  if (lingers) tally.check(`${project}: jest did not end; a test left a timer, process or listener behind`, false);
-  return tally.jest(project, report, lingers ? 0 : code) ?? 0;
+  if (lingers) tally.check(`${name}: jest did not end; a test left a timer, process or listener behind`, false);
+  return tally.jest(name, report, lingers ? 0 : code) ?? 0;
 }
 
 /**
@@ -111,6 +111,7 @@ async function runCrashes(env) {
   const matrix = [['kill matrix: lost 0, doubled 0, stuck 0', ['--short']]];
   const mutations = [
     ['kill matrix finds a mutation: no reserved id', ['--mutant', 'reservation', '--databases', 'sqlite', '--seeds', '6']],
+    ['kill matrix finds a mutation: ack 0 counts as sent', ['--mutant', 'ack0', '--databases', 'sqlite', '--seeds', '2']],
     ['kill matrix finds a mutation: events forgotten too soon', ['--mutant', 'outlet', '--databases', 'sqlite', '--seeds', '12']],
   ];
   const runAll = async (runs) => {
@@ -148,9 +149,13 @@ try {
   const workers = 2 * Math.max(2, availableParallelism());
   if (filter.length === 0) await runChecks(env);
   const more = filter.length > 0 ? ['--passWithNoTests'] : [];
-  const run = (project, ...args) => runJest(project, [...args, ...more], env);
-  const fast = await run('fast', `--maxWorkers=${workers}`);
-  const others = await Promise.all([run('browser', '--runInBand'), run('e2e', '--runInBand')]);
+  const fast = await runJest('fast', [`--maxWorkers=${workers}`, ...more], env);
+  const alone = ['--runInBand', ...more];
+  const others = await Promise.all([
+    runJest('browser', alone, env),
+    runJest('e2e', ['--shard=1/2', ...alone], env, 'e2e-1'),
+    runJest('e2e', ['--shard=2/2', ...alone], env, 'e2e-2'),
+  ]);
   const seen = [fast, ...others].reduce((sum, count) => sum + count);
   if (filter.length === 0) await runCrashes(env);
   if (seen === 0)

@@ -59,6 +59,7 @@ import { createArrivals } from './messages/arrivals.js';
 import { createContents } from './messages/contents.js';
 import { createDispatcher } from './messages/dispatcher.js';
 import { createIdempotency } from './messages/idempotency.js';
+import { createContacts } from './contacts/contacts.js';
 import { createMessages } from './messages/messages.js';
 import { createPacing } from './messages/pacing.js';
 import { createQuotas } from './messages/quotas.js';
@@ -67,6 +68,7 @@ import { createMessageState } from './messages/state.js';
 import { claimLeaseMs, connectionLimits, defaultSettings, defaultStreamTimes, limitFigures, webhookOptions } from './options.js';
 import { createPrivacy } from './privacy/privacy.js';
 import { mountPrivacy } from './privacy/routes.js';
+import { createMessageSearch } from './search/search.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
@@ -271,11 +273,14 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const messageState = createMessageState({ events, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const contacts = createContacts({ database, events, storageOf, clock });
+  const messageState = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
+  const search = createMessageSearch({ database, log, report });
   const messages = createMessages({
     database,
     events,
+    contacts,
     eventsOf: eventLog.ofMessage,
     state: messageState,
     media,
@@ -284,10 +289,11 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     report,
     contents,
     storageOf,
+    search,
     clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
-  const arrivals = createArrivals({ events, state: messageState, media, clock });
+  const arrivals = createArrivals({ events, contacts, state: messageState, media, clock });
   const dispatcher = createDispatcher({
     database,
     events,
@@ -320,11 +326,19 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     options: webhookOptions(config),
   });
-  webhooks.connect({ wake: webhookDispatcher.wake, events });
-  const webhookHistory = createWebhookHistory({ database, eventLog, clock, wake: webhookDispatcher.wake });
+  webhooks.connect({ wake: webhookDispatcher.wake, events, formsOf: contacts.formsOf });
+  const webhookHistory = createWebhookHistory({
+    database,
+    eventLog,
+    clock,
+    chatIdsOf: webhooks.chatIdsOf,
+    wake: webhookDispatcher.wake,
+  });
   const privacy = createPrivacy({
     database,
     events,
+    contacts,
+    search,
     messages,
     media,
     clock,
@@ -344,7 +358,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     wipeLeft: sessions.wipeLeft,
     report,
   });
-  const inbox = createInbox({ database, events, state: sessionState, arrivals, storageOf, clock, log, report });
+  const inbox = createInbox({ database, events, state: sessionState, contacts, arrivals, storageOf, clock, log, report });
   const fetcher = createFetcher({
     database,
     events,
@@ -413,7 +427,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     dispatcher: webhookDispatcher,
   });
   const secureCookies = config.SECURE_COOKIES;
-  const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, events, clock, log, version, secureCookies });
+  const panel = over.mountPanel?.(http.app, { database, verbs: panelVerbs, search, events, clock, log, version, secureCookies });
   stopper.add('intake', 'panel streams', () => panel?.close());
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await sessions.find(caller, named)).id;
   const presentAccount = createAccountPresenter({ keys, plans });
@@ -435,7 +449,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
+  mountOperations(http.mount, { sessions, contacts, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 
@@ -465,6 +479,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('work', 'heartbeats', () => heartbeats.stop());
   fetcher.start();
   stopper.add('work', 'media fetcher', () => fetcher.stop(), workStopMs);
+  await search.start();
+  stopper.add('work', 'search index', () => search.stop());
   privacy.start();
   stopper.add('work', 'privacy jobs', () => privacy.stop(), workStopMs);
   webhookDispatcher.start();

@@ -140,7 +140,7 @@ test('an uncertain message whose lookup, grace time and connection lie two hours
   );
   const dispatcher = startDispatcher({ database, world, times: { graceMs: 100 } });
   try {
-    await eventually('it to be sent', async () => (await statusesOf(database, sessionId))[id!] === 'sent', 8_000);
+    await eventually('it to be sent', async () => (await statusesOf(database, sessionId))[id!] === 'sent');
     expect(world.left).toHaveLength(1);
   } finally {
     await dispatcher.stop();
@@ -182,7 +182,7 @@ test('a worker that is lost after the clock was set back is written off when its
     });
     await core.worker.die();
     offset = 0;
-    await eventually('the loss to be told', async () => (await core.session()).status === 'disconnected', 25_000);
+    await eventually('the loss to be told', async () => (await core.session()).status === 'disconnected');
     const { body } = await core.rig.call('GET', '//health', { key: null });
     expect((body as unknown as { checks: Record<string, string> }).checks['workers']).toBe('degraded');
   } finally {

@@ -593,6 +593,7 @@ describe.each(await databases())('requests on %s', (database) => {
     const accept = createAcceptance({
       database: { write: { run } } as never,
       events: unused,
+      contacts: unused,
       media: unused,
       idempotency: unused,
       quotas: unused,

@@ -19,6 +19,7 @@ import { createPlacement } from '../src/whatsapp/placement.js';
 import { databases, serviceKey } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { noContacts } from './support/contacts.js';
 
 describe.each(await databases())('delivery on %s', (database) => {
   let core: Core;
@@ -287,6 +288,7 @@ describe.each(await databases())('delivery on %s', (database) => {
       events,
       state: createMessageState({
         events,
+        contacts: noContacts,
         quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }),
         clock,
         wipeFile: async () => undefined,
@@ -333,7 +335,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     const { id } = await sendAsync('for nobody', { sessionId, queueIfOffline: true });
     expect((await core.rig.call('DELETE', `/sessions/${sessionId}`)).status).toBe(200);
     const row = () => core.rig.database.reader.getRepository(Message).findOneByOrFail({ id });
-    await eventually('the end of it', async () => (await row()).status === 'failed', 10_000);
+    await eventually('the end of it', async () => (await row()).status === 'failed');
     expect((await row()).reasonCode).toBe('SESSION_DELETED');
   }, 15_000);
 });

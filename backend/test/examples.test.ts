@@ -261,7 +261,7 @@ describe('the clients', () => {
       // The second run reads on as well: something must happen while it waits.
       const running = { ended: false };
       const again = run().finally(() => (running.ended = true));
-      await eventually('the second run to end', async () => running.ended || (await core.send('another'), false), 30_000);
+      await eventually('the second run to end', async () => running.ended || (await core.send('another'), false));
       const second = await again;
       expect(second).toContain(id);
       expect(core.worker.left.slice(before).filter(({ messageId }) => messageId === id)).toHaveLength(1);

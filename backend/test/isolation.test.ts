@@ -28,6 +28,7 @@ const bodies: Record<string, (world: World) => object> = {
   'sessions.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
   'sessions.update': () => ({ metadata: { by: 'matrix' } }),
   'sessions.pairingCode': () => ({ phoneNumber: ana }),
+  'sessions.backfill': () => ({}),
   'sessions.stop': () => ({}),
   'sessions.connect': () => ({}),
   'sessions.logout': () => ({}),

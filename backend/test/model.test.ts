@@ -27,6 +27,7 @@ import { createQuotas } from '../src/messages/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { eventually } from './support/eventually.js';
+import { noContacts } from './support/contacts.js';
 
 /**
  * The real dispatcher on a real database, against a worker that answers, refuses, falls silent before and after a message left, and
@@ -206,12 +207,13 @@ async function play(actions: readonly Action[]): Promise<void> {
   const world = createWorld();
   const events = createEvents({ clock });
   const quotas = createQuotas({ database, events, clock, defaultDaily: 6 });
-  const state = createMessageState({ events, quotas, clock, wipeFile: async () => undefined });
+  const state = createMessageState({ events, contacts: noContacts, quotas, clock, wipeFile: async () => undefined });
   const sessionId = await newSession();
   const messages = createMessages({
     report: () => undefined,
     database,
     events,
+    contacts: noContacts,
     eventsOf: createEventLog({ database, clock }).ofMessage,
     state,
     media: { attach: async () => undefined, discard: async () => undefined } as never,
@@ -219,6 +221,7 @@ async function play(actions: readonly Action[]): Promise<void> {
     quotas,
     contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
     storageOf: async () => 'full',
+    search: { find: async () => ({ matches: [], isComplete: true }) },
     clock,
     defaults: { countryCode: undefined, maxQueued: 1_000 },
   });
@@ -332,7 +335,7 @@ async function play(actions: readonly Action[]): Promise<void> {
     for (const one of actions) await (steps[one.do] as (action: Action) => Promise<unknown>)(one);
     world.turns.length = 0;
     await setSession({ status: 'connected', connectedAt: new Date() });
-    await eventually('everything to come to rest', async () => (await unsettled(sessionId)) === 0, 4_000);
+    await eventually('everything to come to rest', async () => (await unsettled(sessionId)) === 0);
   } finally {
     live.at(-1)!.isAlive = true;
     await live.at(-1)!.stop();

@@ -11,6 +11,7 @@ import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { Plan } from '../src/accounts/plan.entity.js';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { AuditLog } from '../src/admin/panel.entity.js';
+import { createMessageSearch } from '../src/search/search.js';
 import { mountPanel } from '../src/admin/panel.js';
 import type { PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
@@ -107,7 +108,9 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
   const log = {
     error: (message: string, fields?: Record<string, unknown>) => process.stderr.write(`${message} ${JSON.stringify(fields)}\n`),
   };
-  const panel = mountPanel(app, { database, verbs, events, clock, log, version: '0.1.0', secureCookies });
+  const quiet = { error: log.error, warn: () => undefined, info: () => undefined, debug: () => undefined, isDebug: false };
+  const search = createMessageSearch({ database, log: quiet, report: () => undefined });
+  const panel = mountPanel(app, { database, verbs, search, events, clock, log, version: '0.1.0', secureCookies });
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {

@@ -181,6 +181,10 @@ describe.each(await databases())('one contact on %s', (database) => {
     expect(messages.map(({ text }) => text).sort()).toEqual(
       [marks.answer, marks.answer, marks.body, `${marks.body} again`, marks.group].sort(),
     );
+    const people = JSON.parse(files.get('contacts.json')!.toString()) as unknown[];
+    expect(people).toMatchObject([
+      { phone: `+${ana}`, lid, name: marks.name, ids: expect.arrayContaining([`${ana}@c.us`, lid]) },
+    ]);
     const events = files.get('events.json')!.toString();
     expect(events).toContain('🎉');
     expect([...files.keys()].filter((name) => name.startsWith('media/'))).toHaveLength(1);

@@ -89,7 +89,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const { child } of [backend, worker].filter(Boolean)) {
     child.kill('SIGTERM');
-    await eventually('the end of a process', async () => child.exitCode !== null || child.signalCode !== null, 30_000).catch(() =>
+    await eventually('the end of a process', async () => child.exitCode !== null || child.signalCode !== null).catch(() =>
       child.kill('SIGKILL'),
     );
   }
@@ -161,7 +161,7 @@ async function withstands(program: Program, cases: readonly RawCase[], lanes = t
     slowest: Math.min(slowest, slowestMs),
     p99: Math.min(p99, Math.max(p99Ms, before * 20)),
   });
-  await eventually(`descriptors back to ${open}`, async () => (await descriptors(program)) <= open + 4, 20_000);
+  await eventually(`descriptors back to ${open}`, async () => (await descriptors(program)) <= open + 4);
   // The heap grows to what V8 allows itself; a leak or a bomb would be several times as much.
   expect(await memoryMb(program)).toBeLessThan(memory + 500);
   return statuses;
@@ -225,7 +225,7 @@ test('bodies that end at every byte: both processes stay up and quick, and nothi
   const json: Upload = { ...workerUploads()[0]!, type: 'application/json', body: Buffer.from(JSON.stringify(command)) };
   const forWorker = [...workerUploads(), json].flatMap((upload) => cutCases(random, worker.key, upload));
   expect((await withstands(worker, forWorker)).get(400)).toBeGreaterThan(200);
-  await eventually('no file of a refused form', async () => (await readdir(join(dataDir, 'worker/tmp'))).length === 0, 20_000);
+  await eventually('no file of a refused form', async () => (await readdir(join(dataDir, 'worker/tmp'))).length === 0);
 }, 120_000);
 
 test('forms that meet a limit in any piece: both processes stay up, and nothing is accepted or left on the disk', async () => {
@@ -235,7 +235,7 @@ test('forms that meet a limit in any piece: both processes stay up, and nothing 
   expect(statuses.get(413)).toBeGreaterThan(10);
   const forWorker = workerUploads().flatMap((upload) => largeFormCases(random, worker.key, upload, fileLimit));
   expect((await withstands(worker, forWorker)).get(413)).toBeGreaterThan(10);
-  await eventually('no file of a refused form', async () => (await readdir(join(dataDir, 'worker/tmp'))).length === 0, 20_000);
+  await eventually('no file of a refused form', async () => (await readdir(join(dataDir, 'worker/tmp'))).length === 0);
 }, 120_000);
 
 test('bodies that are compressed, chunked, dripped, pipelined or far too deep: both processes stay up and quick', async () => {
@@ -330,7 +330,7 @@ test('a stop does not wait for a request that arrives by halves', async () => {
   await new Promise((done) => setTimeout(done, 300));
   const started = performance.now();
   backend.child.kill('SIGTERM');
-  await eventually('the end of the backend', async () => backend.child.exitCode !== null, 30_000);
+  await eventually('the end of the backend', async () => backend.child.exitCode !== null);
   expect(backend.child.exitCode).toBe(0);
   // Without the refusal it takes the fifteen seconds after which connections are cut.
   expect(performance.now() - started).toBeLessThan(12_000);

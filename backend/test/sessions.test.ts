@@ -170,7 +170,7 @@ describe.each(await databases())('sessions on %s', (database) => {
       disconnectedAt: expect.any(String),
     });
     // Down, its share of uptime only falls.
-    await eventually('the share to fall', async () => (await read()).uptimePercent < failed.uptimePercent, 10_000);
+    await eventually('the share to fall', async () => (await read()).uptimePercent < failed.uptimePercent);
     await core.post('/sessions/init');
     await core.worker.link(core.sessionId);
   });

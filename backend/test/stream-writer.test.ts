@@ -113,7 +113,7 @@ describe('a reader that takes nothing', () => {
     sockets.push(socket);
     socket.on('error', () => undefined).pause();
     socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
-    await eventually('the connection to be closed', async () => closed > 0, 15_000);
+    await eventually('the connection to be closed', async () => closed > 0);
     expect(refused).toBe(1);
   });
 });

@@ -187,7 +187,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       const made = await read({ url: core.rig.url, ...withKey(core.rig.apiKey), ...where });
       open.push(made);
       // Both say where they begin before they tell anything.
-      await eventually('the stream to begin', async () => made.cursor, 20_000);
+      await eventually('the stream to begin', async () => made.cursor);
       return made;
     };
     const makeKey = async (permissions: string[], more: object = {}) =>
@@ -254,7 +254,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       const stream = await reader({ headers: { authorization: `Bearer ${token}` } });
       await core.send('not for this one');
       await core.post(`/sessions/${other.id}/connect`, {});
-      await eventually('its own to be told', async () => stream.events.length > 0, 20_000);
+      await eventually('its own to be told', async () => stream.events.length > 0);
       expect(new Set(stream.events.map(({ session }) => session?.id))).toEqual(new Set([other.id]));
       await core.rig.call('DELETE', `/keys/${made.id}`);
       expect((await stream.ended).code).not.toBe(1000);
@@ -290,7 +290,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       if (isSocket) {
         let pings = 0;
         (stream as Awaited<ReturnType<typeof readSocket>>).socket.on('ping', () => (pings += 1));
-        await eventually('pings', async () => pings >= 1, 10_000);
+        await eventually('pings', async () => pings >= 1);
       } else await eventually('comments', async () => stream.others.filter((line) => line === 'still here').length >= 2);
     });
 
@@ -374,14 +374,14 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       const big = 'x'.repeat(200_000);
       for (let number = 0; number < 60; number += 1) await write.heal(mine, core.sessionId, `${number}${big}`);
       const wanted = listOf(await core.get(`/events?after=${begin}&limit=200`)).map(({ cursor }) => cursor);
-      await eventually('the other one to have all', async () => quick.events.length === wanted.length, 15_000);
+      await eventually('the other one to have all', async () => quick.events.length === wanted.length);
       await eventually(
         'the slow one to be let go',
         async () => core.rig.lines.some((line) => line.includes('A stream was cut off') && line.includes('TOO_SLOW')),
         15_000,
       );
       const resumed = await reader({ after: slow.cursor });
-      await eventually('the rest', async () => resumed.events.at(-1)?.cursor === wanted.at(-1), 10_000);
+      await eventually('the rest', async () => resumed.events.at(-1)?.cursor === wanted.at(-1));
       const told = [...slow.events, ...resumed.events].map(({ cursor }) => cursor);
       expect(told).toEqual(wanted);
       slow.cut();

@@ -121,7 +121,7 @@ const within = async <T>(what: string, promise: Promise<T>): Promise<T> => {
 /** A socket that is not read does not notice that the other side has gone: then it is read. */
 const noSockets = () => {
   for (const socket of sockets) socket.resume();
-  return eventually('all sockets to be free', async () => sockets.size === 0, 15_000);
+  return eventually('all sockets to be free', async () => sockets.size === 0);
 };
 const named = (name: string, more: Partial<Misbehaviour> = {}): Misbehaviour => ({
   name,

@@ -123,7 +123,7 @@ async function fill(dataDir: string, databaseUrl: string | null, accountId: stri
   await client.end();
 }
 
-async function startAlone(dataDir: string, databaseUrl: string | null, known = '') {
+export async function startAlone(dataDir: string, databaseUrl: string | null, known = '') {
   const port = await freePort();
   const env = {
     ...unlimited,

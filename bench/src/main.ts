@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { hasPostgres, ownDatabase } from './database.js';
 import { eventPages } from './events.js';
 import { keyChecks } from './keys.js';
+import { lists } from './lists.js';
 import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
 import { soak } from './soak/soak.js';
@@ -209,6 +210,7 @@ const parts: Record<string, () => Promise<void>> = {
   accept: acceptOnSqlite,
   postgres: acceptOnPostgres,
   events: () => eventPages(line),
+  lists: () => lists(line),
   keys: () => keyChecks(line),
   webhooks: () => webhooks(line),
   fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),

@@ -10,6 +10,9 @@ const loadPngjs = () => {
   return createRequire(backend.resolve('qrcode'))('pngjs');
 };
 
+/** A time limit only ends a test that hangs. On a busy machine a test takes many times as long, whatever limit its author chose. */
+const leastTimeoutMs = 180_000;
+
 /**
  * Makes the random choices of tests repeatable (docs/testing.md): `process.env.PROPERTY_SEED` and `process.env.PROPERTY_RUNS` are always
  * set in a test file, `Math.random` follows the seed, and a failure prints it. fast-check follows through `fast-check.mjs`.
@@ -19,6 +22,7 @@ export default class SeededEnvironment extends TestEnvironment {
     await super.setup();
     this.seed = readSeed(process.env);
     this.runs = readRuns(process.env);
+    this.raised = new WeakSet();
     Object.assign(this.global.process.env, { PROPERTY_SEED: String(this.seed), PROPERTY_RUNS: String(this.runs) });
     this.global.Math.random = randomOf(this.seed);
     // In jest's sandbox each use of a global such as Math is a slow look-up: a QR code, which most tests of the backend draw, took a
@@ -28,8 +32,11 @@ export default class SeededEnvironment extends TestEnvironment {
 
   /** More runs take longer, so the time limits of tests and hooks grow with them. */
   handleTestEvent(event, state) {
-    if (event.name === 'test_start') event.test.timeout = (event.test.timeout ?? state.testTimeout) * this.runs;
-    else if (event.name === 'test_fn_failure' && !this.hasFailed) {
+    const limited = event.name === 'test_start' ? event.test : event.name === 'hook_start' ? event.hook : null;
+    if (limited && !this.raised.has(limited)) {
+      this.raised.add(limited);
+      limited.timeout = Math.max(limited.timeout ?? state.testTimeout, leastTimeoutMs) * this.runs;
+    } else if (event.name === 'test_fn_failure' && !this.hasFailed) {
       this.hasFailed = true;
       process.stderr.write(`PROPERTY_SEED=${this.seed} repeats the random choices of this run.\n`);
     }

@@ -73,7 +73,7 @@ function run({
 const notes = () => (existsSync(join(folder, 'notes')) ? readFileSync(join(folder, 'notes'), 'utf8') : '');
 const beats = () => Number(/beat (\d+)\n$/.exec(notes())?.[1] ?? 0);
 async function until(condition, what) {
-  for (const end = performance.now() + 20_000; performance.now() < end; await sleep(10)) if (condition()) return;
+  for (const end = performance.now() + 60_000; performance.now() < end; await sleep(10)) if (condition()) return;
   throw new Error(`Waited in vain for ${what}. Notes: ${notes().slice(-500)}`);
 }
 const started = () => until(() => notes().includes('started\n'), 'the start');

@@ -61,7 +61,7 @@ function start(file) {
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (output += text));
   return { child, output: () => output };
 }
-async function until(condition, what, withinMs = 20_000) {
+async function until(condition, what, withinMs = 60_000) {
   for (const end = performance.now() + withinMs; performance.now() < end; await sleep(10)) if (await condition()) return;
   throw new Error(`Waited in vain for ${what}.`);
 }

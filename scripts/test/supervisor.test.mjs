@@ -39,7 +39,7 @@ const supervise = (options = {}) =>
   });
 const start = (name, code) => supervisor.start({ name, program: program(name, code), env: process.env, cwd: folder });
 async function until(condition) {
-  for (const end = Date.now() + 15_000; Date.now() < end; await sleep(10)) if (condition()) return;
+  for (const end = Date.now() + 60_000; Date.now() < end; await sleep(10)) if (condition()) return;
   throw new Error(`Waited in vain. Seen: ${JSON.stringify(events)}`);
 }
 const lives = (pid) => {

@@ -108,7 +108,7 @@ export function createBodyBudget({ totalBytes, ownerBytes }: BodyBudgetLimits): 
 }
 
 export interface JsonLimits {
-  /** Bytes of the body, compressed or not, with each escape (`\\u0416`, `\\/`) counted as the character that it stands for. */
+  /** Bytes of the body, compressed or not, with each escape (`\u0416`, `\/`) counted as the character that it stands for. */
   limit: number;
   hold: Hold;
   /** Looks at the inflated bytes before they are parsed. Throws to refuse them. */
@@ -127,10 +127,10 @@ export async function readJson(req: IncomingMessage, { limit, hold, verify }: Js
 }
 
 /**
- * Bytes that the escapes of a body may take beside its limit. Many clients write every letter that is not ASCII as `\\uXXXX`, which takes six
- * bytes where UTF-8 takes two or three; the longest text that is allowed has 65,536 letters.
+ * Bytes that the escapes of a body may take beside its limit. Many clients write every character that is not ASCII as `\uXXXX`, and one
+ * outside of the first 65,536 as two of them: up to eight bytes more than in UTF-8. The longest text that is allowed has 65,536 characters.
  */
-const escapeRoom = 6 * 65_536;
+const escapeRoom = 8 * 65_536;
 const [backslash, letterU] = [0x5c, 0x75];
 
 /** The length of JSON in UTF-8 once its escapes are resolved. Broken escapes are left to the parser. */

@@ -113,7 +113,7 @@ export const eventCatalogue = {
   'message.received': row('messages.receive', message),
   'message.updated': row(
     'messages.receive',
-    message.extend({ change: z.enum(['edited', 'revoked']), previousText: z.string().nullable() }),
+    message.extend({ change: z.enum(['edited', 'revoked', 'completed']), previousText: z.string().nullable() }),
   ),
   'message.media': row(
     'messages.receive',

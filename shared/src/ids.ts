@@ -1,5 +1,5 @@
 import { hash, randomFillSync } from 'node:crypto';
-import { parsePhoneNumberFromString } from 'libphonenumber-js';
+import { getCountries, getCountryCallingCode, parsePhoneNumberFromString } from 'libphonenumber-js';
 
 /**
  * Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then a count within the millisecond (its section 6.2, method 1),
@@ -133,6 +133,9 @@ export function parseRecipient(input: string, countryCode?: string | null): Reci
   const number = parsePhoneNumber(text, countryCode);
   return number.ok ? { ok: true, address: { kind: 'phone', id: addressOf('phone', number.digits) } } : number;
 }
+
+const callingCodes = new Set<string>(getCountries().map((country) => getCountryCallingCode(country)));
+export const isCallingCode = (code: string): boolean => callingCodes.has(code);
 
 export type PhoneNumberResult = { ok: true; digits: string } | { ok: false; message: string };
 

@@ -4,6 +4,7 @@ export * from './errors.js';
 export * from './events.js';
 export * from './ids.js';
 export * from './input.js';
+export * from './observed.js';
 export * from './openapi.js';
 export * from './operations.js';
 export * from './paging.js';

@@ -1,4 +1,3 @@
-import { getCountries, getCountryCallingCode } from 'libphonenumber-js';
 import { z } from 'zod';
 import { parseUrl } from './url.js';
 
@@ -156,5 +155,3 @@ export const browserArgs = jsonList.superRefine((args, context) => {
       context.addIssue({ code: 'custom', message: `holds ${JSON.stringify(arg)}, which the worker sets itself` });
   }
 });
-
-export const callingCodes = new Set<string>(getCountries().map((country) => getCountryCallingCode(country)));

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { isCallingCode } from './ids.js';
 import { storageModes } from './privacy.js';
 import {
   browserArgs,
-  callingCodes,
   databaseUrl,
   decimal,
   encryptionKeys,
@@ -268,10 +268,7 @@ export const settings = {
   EVENT_RETENTION_DAYS: setting('Messages', integer(1, 36_500).default(30), 'For how many days events can be read again.'),
   DEFAULT_COUNTRY_CODE: setting(
     'Messages',
-    z
-      .string()
-      .refine((code) => callingCodes.has(code), 'must be a calling code such as 55')
-      .optional(),
+    z.string().refine(isCallingCode, 'must be a calling code such as 55').optional(),
     'Calling code for numbers that begin with 0. Unset: they are refused.',
   ),
 

@@ -41,8 +41,8 @@ function contactFrom(found, asked) {
   learn(found);
   const isLid = String(asked).endsWith('@lid');
   return {
-    id: createWid(isLid ? found.lid : found.phone),
-    ...(isLid ? { phoneNumber: createWid(found.phone) } : {}),
+    id: createWid(isLid ? found.lid : (found.phone ?? asked)),
+    ...(isLid && found.phone ? { phoneNumber: createWid(found.phone) } : {}),
     name: found.name ?? undefined,
     pushname: found.pushname ?? undefined,
     shortName: found.name?.split(' ')[0] ?? undefined,
@@ -64,7 +64,7 @@ const ProfilePicThumb = new Collection(PictureModel, async (wid) => {
 const BusinessProfile = new Collection(Model, async (wid) => ({ id: wid }));
 
 line.on('contact', (found) => {
-  for (const asked of [found.phone, found.lid]) {
+  for (const asked of [found.phone, found.lid].filter(Boolean)) {
     const contact = Contact.get(asked);
     const { id: _, ...changes } = contactFrom(found, asked);
     if (contact) contact.set(changes);
@@ -80,7 +80,12 @@ __d('WAWebQueryExistsJob', () => ({
     const found = await line.request('exists', { id: String(wid) });
     if (!found) return null;
     learn(found);
-    return { wid: createWid(String(wid)), biz: found.isBusiness, bizInfo: undefined };
+    // The number as WhatsApp spells it, whatever was asked for.
+    return {
+      wid: createWid(wid.isLid() ? String(wid) : (found.phone ?? String(wid))),
+      biz: found.isBusiness,
+      bizInfo: undefined,
+    };
   },
 }));
 __d('WAWebApiContact', () => ({

@@ -69,6 +69,8 @@ __d('WAWebPrepRawMedia', () => ({
         filehash: await hashOf(opaque.blob),
         size: opaque.blob.size,
         filename: params.asDocument || kindOf(mimetype, params).type === 'document' ? opaque.blob.name : undefined,
+        // What WhatsApp scales a picture to; a phone does not see it, tests do.
+        maxDimension: params.maxDimension,
         mediaStage: 'PREPARED',
         mediaBlob: opaque,
       });

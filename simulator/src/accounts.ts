@@ -78,6 +78,10 @@ export interface Account {
   groupsByInvite: boolean;
   /** The number is not on WhatsApp. */
   gone: boolean;
+  /** Other spellings that WhatsApp finds the number by, digits only: asked for one of them, it answers with `phone`. */
+  spellings: string[];
+  /** Others learn the LID alone. */
+  hidesNumber: boolean;
   presence: 'available' | 'unavailable' | null;
   devices: Map<string, Device>;
   history: Map<string, WireMessage>;
@@ -110,6 +114,8 @@ export interface AccountOptions {
   ackDelayMs?: number | undefined;
   groupsByInvite?: boolean | undefined;
   gone?: boolean | undefined;
+  spellings?: string[] | undefined;
+  hidesNumber?: boolean | undefined;
   passkey?: { id: string; publicKey: string | null } | null | undefined;
 }
 
@@ -129,6 +135,8 @@ export function newAccount(options: AccountOptions): Account {
     passkey: options.passkey ?? null,
     groupsByInvite: options.groupsByInvite ?? false,
     gone: options.gone ?? false,
+    spellings: options.spellings ?? [],
+    hidesNumber: options.hidesNumber ?? false,
     presence: null,
     devices: new Map(),
     history: new Map(),
@@ -157,10 +165,11 @@ export const lidId = (account: Account): string => `${account.lid}@lid`;
 /** `of` as `viewer` sees it: with the name of the viewer's address book. */
 export function contactOf(of: Account, viewer: Account): WireContact {
   const saved = viewer.contacts.get(of.phone);
+  const phone = of.hidesNumber && of !== viewer ? null : phoneId(of);
   return {
-    id: phoneId(of),
+    id: phone ?? lidId(of),
     lid: lidId(of),
-    phone: phoneId(of),
+    phone,
     name: saved === undefined ? of.name : saved,
     pushname: of.name,
     about: of.about,

@@ -22,6 +22,14 @@ export function createPhones() {
     return Object.assign(known, given);
   }
 
+  /** The account that WhatsApp finds when it is asked for a number: under another spelling too, under which nobody can be written to. */
+  function lookUp(id: string): Account | null {
+    const user = id.split('@')[0]!;
+    return bySpelling(user) ?? find(id);
+  }
+  const bySpelling = (user: string): Account | null =>
+    [...accounts.values()].find(({ spellings }) => spellings.includes(user)) ?? null;
+
   /** The account behind an id in either form; null when the number is not on WhatsApp. */
   function find(id: string): Account | null {
     const [user, server] = id.split('@') as [string, string | undefined];
@@ -29,6 +37,7 @@ export function createPhones() {
     if (server !== undefined && server !== 'c.us' && server !== 's.whatsapp.net') return null;
     const known = accounts.get(user);
     if (known) return known.gone ? null : known;
+    if (bySpelling(user)) return null;
     return /^[1-9]\d{6,14}$/.test(user) && !user.startsWith('999') ? create({ phone: user }) : null;
   }
 
@@ -41,6 +50,6 @@ export function createPhones() {
     }
   }
 
-  return { accounts, add, create, find, announce };
+  return { accounts, add, create, find, lookUp, announce };
 }
 export type Phones = ReturnType<typeof createPhones>;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { BuildName } from '../src/index.js';
 import { features } from './checklist.js';
-import { heard, linked, patience, type Rig } from './stock.js';
+import { heard, linked, patience, usualPatienceMs, type Rig } from './stock.js';
 
 /** The released library works on the page that it was made for, and fails on today's in the ways that its users reported. */
 
@@ -102,7 +102,7 @@ describe.each<[BuildName, string[], number]>([
       for (const feature of failing ? features : []) await feature.run(rig).catch(() => broken.push(feature.name));
       expect(broken.length).toBeGreaterThanOrEqual(failing);
     } finally {
-      patience.ms = 15_000;
+      patience.ms = usualPatienceMs;
       await rig.close();
     }
   }, 120_000);

@@ -18,7 +18,7 @@ const got = async ({ simulator }: Stage, phone: string, key: string) =>
 async function toPhone(stage: Stage, content: unknown, options: Record<string, unknown> = {}, phone = ana, chat = toAna) {
   const sent: any = await stage.client.sendMessage(chat, content as string, { sendSeen: false, ...options });
   assert.ok(sent, 'nothing was sent');
-  return { sent, message: await until('the message on the phone', () => got(stage, phone, sent.id.id), 2000) };
+  return { sent, message: await until('the message on the phone', () => got(stage, phone, sent.id.id)) };
 }
 async function fromAna(stage: Stage, delivery: Record<string, unknown> = {}) {
   const { key } = await stage.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'hello', ...delivery });
@@ -183,7 +183,7 @@ export const features: Feature[] = [
         sealed: 'recoverable',
       });
       await heard(stage, 'message_ciphertext', (one) => one.id.id === key);
-      const [message] = await heard(stage, 'message', (one) => one.id.id === key, 8000);
+      const [message] = await heard(stage, 'message', (one) => one.id.id === key);
       assert.equal(message.body, 'clear at last');
     },
   },

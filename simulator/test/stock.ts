@@ -90,22 +90,22 @@ export function launch(simulator: Simulator, profile: string, more: Record<strin
   return { simulator, client, events };
 }
 
-/** How long anything is waited for at most; shorter where most of it is expected to fail. */
-export const patience = { ms: 15_000 };
+/** How long anything is waited for at most. It only ends a test that fails, so it is generous; shorter where most waits are expected to fail. */
+export const usualPatienceMs = 60_000;
+export const patience = { ms: usualPatienceMs };
 
-/** Waits for a condition, never for a duration. */
-export async function until<T>(what: string, probe: () => T | Promise<T>, ms = 5000): Promise<NonNullable<T>> {
-  const longest = Math.min(ms, patience.ms);
-  for (const end = Date.now() + longest; Date.now() < end; await sleep(10)) {
+/** Waits until `probe` returns something truthy and returns that. */
+export async function until<T>(what: string, probe: () => T | Promise<T>): Promise<NonNullable<T>> {
+  for (const end = Date.now() + patience.ms; Date.now() < end; await sleep(10)) {
     const found = await probe();
     if (found) return found as NonNullable<T>;
   }
-  throw new Error(`Waited ${longest} ms in vain for ${what}`);
+  throw new Error(`Waited ${patience.ms} ms in vain for ${what}`);
 }
 
 /* eslint-disable @typescript-eslint/no-explicit-any -- what the library hands over has no types worth the name */
-export const heard = (stage: Stage, name: string, test: (...given: any[]) => boolean = () => true, ms = 5000): Promise<any[]> =>
-  until(`the event ${name}`, () => stage.events.find((event) => event.name === name && test(...event.given))?.given, ms);
+export const heard = (stage: Stage, name: string, test: (...given: any[]) => boolean = () => true): Promise<any[]> =>
+  until(`the event ${name}`, () => stage.events.find((event) => event.name === name && test(...event.given))?.given);
 /* eslint-enable @typescript-eslint/no-explicit-any */
 
 export interface Rig extends Stage {
@@ -120,9 +120,9 @@ export async function linked(options: SimulatorOptions, more: Record<string, unk
   await simulator.client.createAccount({ phone: me, name: 'Shop' });
   await simulator.client.createAccount({ phone: ana, name: 'Ana' });
   const stage = launch(simulator, profile, more);
-  const [qr] = await heard(stage, 'qr', () => true, 15_000);
+  const [qr] = await heard(stage, 'qr');
   await simulator.client.scan({ qr: String(qr), phone: me });
-  await heard(stage, 'ready', () => true, 15_000);
+  await heard(stage, 'ready');
   return {
     ...stage,
     profile,

@@ -60,6 +60,10 @@ const migrations = [
   ALTER TABLE sends ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
   ALTER TABLE sends DROP COLUMN looked_up;
   `,
+  `
+  -- What was last told of a message beyond its content: edits, deletion, reactions. Empty: something changed since.
+  ALTER TABLE seen_messages ADD COLUMN state TEXT NOT NULL DEFAULT '';
+  `,
 ];
 
 /**

@@ -8,7 +8,7 @@ import { systemClock } from '../src/clock.js';
 import { createDelivery, type Delivery } from '../src/events/delivery.js';
 import { createOutlet, type Outlet } from '../src/events/outlet.js';
 import { openStore, type Store } from '../src/store.js';
-import { setPatience, until } from './engine/harness.js';
+import { until } from './engine/harness.js';
 import { createTestLog, createTestProblems } from './memory-engine.js';
 
 /** The way to a backend that answers in every wrong way. Waits are short here; their order is as in production. */
@@ -26,7 +26,6 @@ let taken: string[];
 let calls: number;
 let answer: (events: OutletEvent[]) => Answer;
 
-setPatience(15_000);
 jest.setTimeout(30_000);
 
 const nameOf = ({ payload }: OutletEvent): string => String((payload['message'] as { key: string }).key);
@@ -70,7 +69,10 @@ afterEach(async () => {
 const names = (count: number): string[] => Array.from({ length: count }, (_, n) => `m${n}`);
 function fill(count: number, sessionOf: (n: number) => string = () => 's1'): void {
   for (const [n, key] of names(count).entries())
-    outlet.append(sessionOf(n), 1, { event: 'message.observed', payload: { message: { key }, origin: 'live' } } as never);
+    outlet.append(sessionOf(n), 1, {
+      event: 'message.observed',
+      payload: { message: { key, content: { type: 'text' } }, origin: 'live' },
+    } as never);
   outlet.commit();
 }
 const parked = (): string[] =>
@@ -108,7 +110,7 @@ describe.each<[string, () => Error]>([
     fill(60);
     answer = poison((name) => name.endsWith('5') && name !== 'm55', error);
     delivery.start();
-    await until('all others', () => outlet.pending() === 0, 15_000);
+    await until('all others', () => outlet.pending() === 0);
     expect(parked()).toHaveLength(5);
     expect(taken).toHaveLength(55);
     // What was tried as a witness goes first; the rest is in order.
@@ -142,7 +144,10 @@ test('an event that fails at the end of the queue waits; once another one is tak
   delivery.start();
   await until('many tries', () => calls > 10);
   expect(parked()).toEqual([]);
-  outlet.append('s2', 1, { event: 'message.observed', payload: { message: { key: 'm1' }, origin: 'live' } } as never);
+  outlet.append('s2', 1, {
+    event: 'message.observed',
+    payload: { message: { key: 'm1', content: { type: 'text' } }, origin: 'live' },
+  } as never);
   await until('the next one', () => outlet.pending() === 0);
   expect([taken, parked()]).toEqual([['m1'], ['INTERNAL_ERROR']]);
 });
@@ -167,7 +172,10 @@ test('a backend that asks for the same events without end gets all others as wel
   });
   expect(taken).toEqual(names(1_200));
   fill(0);
-  outlet.append('s1', 1, { event: 'message.observed', payload: { message: { key: 'last' }, origin: 'live' } } as never);
+  outlet.append('s1', 1, {
+    event: 'message.observed',
+    payload: { message: { key: 'last', content: { type: 'text' } }, origin: 'live' },
+  } as never);
   await until('the last one', () => taken.includes('last'));
 });
 

@@ -18,6 +18,8 @@ import { createTestClock, createTestLog, createTestProblems, settle } from './me
 
 /** The disk is full or locked, or one event cannot be written: nothing is lost, and everything resumes by itself. */
 
+const nothingInherited = { phoneNumber: () => null, inherited: () => null, watched: () => [] };
+
 let dir: string;
 let store: Store;
 let problems: Problems;
@@ -54,7 +56,7 @@ afterEach(() => {
 });
 
 const message = (key: string, text = 'x'): WorkerEvent =>
-  ({ event: 'message.observed', payload: { message: { key, text }, origin: 'live' } }) as never;
+  ({ event: 'message.observed', payload: { message: { key, text, content: { type: 'text' } }, origin: 'live' } }) as never;
 const ack = (key: string, n: number): WorkerEvent => ({ event: 'message.ack', payload: { key, ack: n } }) as never;
 const lines = (): string[] =>
   outlet
@@ -223,6 +225,7 @@ describe('memory while the disk takes nothing', () => {
       session,
       marks,
       emit: () => undefined,
+      ...nothingInherited,
       clock,
       random: () => 0.5,
       log: createTestLog(),
@@ -258,6 +261,7 @@ describe('the scan for missed messages', () => {
       session: { backfill: ({ since }: { since: Date }) => backfill(since) } as never,
       marks,
       emit: (event) => void events.push(event),
+      ...nothingInherited,
       clock,
       random: () => 0.5,
       log: createTestLog(),
@@ -394,7 +398,7 @@ describe('the delivery to the backend', () => {
         return taken(events);
       },
     );
-    await until('all but one', () => new Set(got).size === 8 && outlet.pending() === 0, 10_000);
+    await until('all but one', () => new Set(got).size === 8 && outlet.pending() === 0);
     await delivery.stop(1_000);
     expect(store.prepare('SELECT code FROM parked').all()).toEqual([{ code: 'VALIDATION_FAILED' }]);
     expect(problems.unreported().map(({ code }) => code)).toContain('EVENT_REFUSED');

@@ -9,7 +9,7 @@ import Database from 'better-sqlite3';
 import { startWorker, type Worker } from '../src/app.js';
 import { systemClock } from '../src/clock.js';
 import { readConfig, takeConfig } from '../src/config.js';
-import { setPatience, until } from './engine/harness.js';
+import { until } from './engine/harness.js';
 import { createMemoryEngine, createTestLog, identity, type MemoryBrowser, type MemoryEngine } from './memory-engine.js';
 
 /** The real worker over HTTP with the in-memory engine: trouble with one thing stops only that thing, and ends by itself. */
@@ -23,8 +23,6 @@ let backend: Server;
 let events: OutletEvent[];
 let beats: Heartbeat[];
 let reply: (beat: Heartbeat) => Partial<HeartbeatReply>;
-
-setPatience(15_000);
 
 const keepAll = ({ sessions }: Heartbeat): Partial<HeartbeatReply> => ({
   leases: sessions.map(({ sessionId, epoch }) => ({ sessionId, epoch, expiresAt: new Date().toISOString() })),
@@ -135,12 +133,12 @@ describe('a worker whose disk takes nothing for a while', () => {
       browsers.get('s1')!.signal(observed(n));
       browsers.get('s1')!.signal(acked(n));
     }
-    await until('degraded', () => beats.at(-1)?.status === 'degraded', 15_000);
-    await until('the problem', () => problems().includes('STORE_WRITE_FAILED outlet'), 15_000);
+    await until('degraded', () => beats.at(-1)?.status === 'degraded');
+    await until('the problem', () => problems().includes('STORE_WRITE_FAILED outlet'));
     expect([told(), await statusOf('s1')]).toEqual([[], 'connected']);
     unlock();
     browsers.get('s1')!.signal(observed(5));
-    await until('all events', () => told().length === 11, 15_000);
+    await until('all events', () => told().length === 11);
     expect(told()).toEqual([
       ...[0, 1, 2, 3, 4].flatMap((n) => [`message.observed m${n}`, `message.ack m${n}`]),
       'message.observed m5',
@@ -153,11 +151,11 @@ describe('a worker whose disk takes nothing for a while', () => {
     await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 3_600_000 ? 30 : ms, what) });
     const unlock = lockStore();
     const failed = (): number => problems().filter((line) => line.startsWith('TASK_FAILED prune')).length;
-    await until('a task that failed, and failed again', () => failed() > 2, 15_000);
+    await until('a task that failed, and failed again', () => failed() > 2);
     unlock();
     await connect('s1');
     browsers.get('s1')!.signal(observed(1));
-    await until('the event', () => told().length === 1, 15_000);
+    await until('the event', () => told().length === 1);
   }, 60_000);
 
   test('stops in an orderly way all the same', async () => {

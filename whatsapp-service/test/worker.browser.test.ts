@@ -81,7 +81,7 @@ async function call(method: string, path: string, body?: object): Promise<Record
 }
 const init = () => call('POST', '/api/session/init', { sessionId, epoch: 1 });
 const status = async (): Promise<unknown> => (await call('GET', `/api/session/status/${sessionId}`))['status'];
-const connected = () => until('connected', async () => (await status()) === 'connected', 30_000);
+const connected = () => until('connected', async () => (await status()) === 'connected');
 const profile = (): string => join(dir, 'worker', 'profiles', sessionId);
 const codes = (): number => events.filter(({ type }) => type === 'session.qr').length;
 const received = async (match: (got: { key: string; text?: string | null }) => boolean): Promise<number> =>
@@ -136,7 +136,7 @@ describe('the worker', () => {
     const before = codes();
     const [root] = await parentless(await browsersOn(profile()));
     process.kill(root!, 'SIGKILL');
-    await until('the loss', async () => (await status()) !== 'connected', 15_000);
+    await until('the loss', async () => (await status()) !== 'connected');
     const { key: sent } = await simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'meanwhile' });
     await connected();
     expect(codes()).toBe(before);
@@ -164,9 +164,9 @@ describe('the worker', () => {
 
   test('a logout by the phone ends it and deletes the login', async () => {
     await simulator.client.phoneLogout({ phone: me });
-    await until('the end', async () => (await status()) === 'disconnected', 30_000);
+    await until('the end', async () => (await status()) === 'disconnected');
     expect(await call('GET', `/api/session/status/${sessionId}`)).toMatchObject({ reason: { code: 'LOGGED_OUT_BY_PHONE' } });
-    await until('no browser', async () => (await browsersOn(profile())).length === 0, 15_000);
+    await until('no browser', async () => (await browsersOn(profile())).length === 0);
   }, 60_000);
 });
 

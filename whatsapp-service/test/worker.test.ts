@@ -267,7 +267,7 @@ describe('sessions', () => {
     expect(refused.body.error.code).toBe('STALE_EPOCH');
     const before = engine.sent.length;
     isHeard = true;
-    await until('the lease to be renewed', async () => (await put('m-late')).status === 200, 8_000);
+    await until('the lease to be renewed', async () => (await put('m-late')).status === 200);
     expect(engine.sent.length).toBeGreaterThan(before);
     expect((await put('m-late')).body.data).toMatchObject({ outcome: 'sent' });
   }, 30_000);
@@ -289,7 +289,7 @@ describe('sessions', () => {
       await new Promise((resolve) => backend.close(resolve));
       await new Promise<void>((resolve) => backend.listen(port, '127.0.0.1', resolve));
     });
-    await until('the message', () => events.some(({ type }) => type === 'message.observed'), 10_000);
+    await until('the message', () => events.some(({ type }) => type === 'message.observed'));
     expect((await status())['status']).toBe('connected');
     expect(engine.launches).toBe(1);
   });

@@ -6,6 +6,7 @@ import { root, themeOf, visitorOf, type Theme } from './guard.js';
 import { PanelResource } from './resource.js';
 import { tables, type TableView } from './tables.js';
 import { themeOverrides } from './themes.js';
+import type { MessageSearch } from '../search/search.js';
 
 /** Who AdminJS takes to be signed in. It reaches the page's state, so it holds nothing that the person may not read. */
 interface Admin {
@@ -76,7 +77,7 @@ function words(): AdminJSOptions['locale'] {
   } as AdminJSOptions['locale'];
 }
 
-function buildAdmin(reader: DataSource, version: string): AdminJS {
+function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, version: string): AdminJS {
   return new AdminJS({
     rootPath: root,
     loginPath: `${root}/login`,
@@ -93,7 +94,7 @@ function buildAdmin(reader: DataSource, version: string): AdminJS {
     locale: words(),
     dashboard: { component: 'Dashboard' },
     pages: { events: { component: 'EventsPage', icon: 'Activity' }, workers: { component: 'WorkersPage', icon: 'Cpu' } },
-    resources: tables.map((view) => ({ resource: new PanelResource(view, reader), options: optionsOf(view) })),
+    resources: tables.map((view) => ({ resource: new PanelResource(view, reader, search), options: optionsOf(view) })),
   });
 }
 
@@ -102,8 +103,8 @@ function buildAdmin(reader: DataSource, version: string): AdminJS {
  * is known and write whatever is posted. `AdminJS.initialize()` is never called, so nothing is bundled while the server runs, in no
  * environment; the bundle is made by bundle.mjs when the product is built.
  */
-export function mountAdminJS(router: Router, reader: DataSource, version: string): void {
-  const admin = buildAdmin(reader, version);
+export function mountAdminJS(router: Router, reader: DataSource, search: Pick<MessageSearch, 'find'>, version: string): void {
+  const admin = buildAdmin(reader, search, version);
   router.use(onlyKnown, nameAdmin);
   const routes = AdminRouter.routes.filter((route) => route.method === 'GET' && route.action !== 'bundleComponents');
   buildRoutes({ admin, routes, router: router as Parameters<typeof buildRoutes>[0]['router'] });

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Database } from '../db/database.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
+import type { MessageSearch } from '../search/search.js';
 import { mountAdminJS } from './adminjs.js';
 import { mountAssets } from './assets.js';
 import { refuseNul, refuseOtherSites, rememberVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
@@ -20,6 +21,7 @@ import type { PanelVerbs } from './verbs.js';
 export interface PanelParts {
   database: Database;
   verbs: PanelVerbs;
+  search: Pick<MessageSearch, 'find'>;
   events: Pick<Events, 'subscribe'>;
   clock: Clock;
   log: PanelLog;
@@ -55,7 +57,7 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   mountMedia(router, { reader: database.reader, media: verbs.media });
   mountRoutes(router, [...readRoutes({ reader: database.reader, overview, clock }), ...changeRoutes(verbs)]);
   const adminjs = Router();
-  mountAdminJS(adminjs, database.reader, parts.version);
+  mountAdminJS(adminjs, database.reader, parts.search, parts.version);
   router.use(mendPages, adminjs);
   router.use(unknown);
   router.use(answerErrors(log));

@@ -1,8 +1,11 @@
 import { Resource as TypeOrmResource } from '@adminjs/typeorm';
 import { BaseProperty, BaseRecord, type BaseResource, type Filter, type PropertyType } from 'adminjs';
-import { Brackets, In, type DataSource, type ObjectLiteral, type Repository, type SelectQueryBuilder } from 'typeorm';
+import { In, type DataSource, type ObjectLiteral, type Repository, type SelectQueryBuilder } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
+import { foldText } from '../lib/fold.js';
+import type { MessageSearch } from '../search/search.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Field, TableView } from './tables.js';
 
@@ -27,6 +30,8 @@ class PanelProperty extends BaseProperty {
 }
 
 const countLimit = 10_000;
+/** Of a text search, as many of the newest matches are listed. */
+const searchLimit = 1_000;
 
 interface Page {
   limit?: number;
@@ -55,6 +60,7 @@ export class PanelResource extends TypeOrmResource {
   constructor(
     private readonly view: TableView,
     private readonly reader: DataSource,
+    private readonly search: Pick<MessageSearch, 'find'>,
   ) {
     // The adapter's type wants the class; see modelOf for what it uses of it.
     super(modelOf(view, reader) as unknown as ConstructorParameters<typeof TypeOrmResource>[0]);
@@ -152,7 +158,8 @@ export class PanelResource extends TypeOrmResource {
     const text = String(value);
     if (kind === 'exact') query.andWhere(`${column} = :${name}`, { [name]: text });
     else if (kind === 'flag') query.andWhere(`${column} = :${name}`, { [name]: this.flag(text === 'true') });
-    else if (kind === 'contains') query.andWhere(contains(column, name, text));
+    else if (kind === 'contains') query.andWhere(...this.contains(column, name, text));
+    else if (kind === 'text') query.andWhere({ id: In(await this.idsWithText(text)) });
     else query.andWhere({ [name]: In([text, ...(await this.idsNamed(kind, text))]) });
   }
 
@@ -161,13 +168,27 @@ export class PanelResource extends TypeOrmResource {
     return this.reader.options.type === 'postgres' ? value : Number(value);
   }
 
+  /** Part of a text, without regard to case. */
+  private contains(column: string, name: string, text: string): [sql: string, parameters: Record<string, string>] {
+    const { sql, value } = containsText(this.reader, column, `:${name}`, text);
+    return [sql, { [name]: value }];
+  }
+
+  /** The newest messages with a text, of all accounts. */
+  private async idsWithText(text: string): Promise<string[]> {
+    if (foldText(text) === '') return [];
+    const everything = { conditions: [], facts: { all: [], any: [] }, order: 'desc' as const, from: null };
+    const { matches } = await this.search.find({ ...everything, term: text, most: searchLimit });
+    return matches.map(({ id }) => id);
+  }
+
   private async idsNamed(kind: 'account' | 'session', text: string): Promise<string[]> {
     const [entity, column] = kind === 'account' ? ([Account, 'username'] as const) : ([Session, 'name'] as const);
     const found = await this.reader
       .getRepository<ObjectLiteral>(entity)
       .createQueryBuilder('owner')
       .select('owner.id')
-      .where(contains(`owner.${column}`, 'owner', text))
+      .where(...this.contains(`owner.${column}`, 'owner', text))
       .take(200)
       .getMany();
     return found.map((row) => String(row['id']));
@@ -187,12 +208,6 @@ export class PanelResource extends TypeOrmResource {
       return new BaseRecord(params, this as unknown as BaseResource);
     });
   }
-}
-
-/** Part of a text, without regard to case; `%` and `_` stand for themselves. */
-function contains(column: string, name: string, text: string): Brackets {
-  const pattern = `%${text.toLowerCase().replace(/[\\%_]/g, (letter) => `\\${letter}`)}%`;
-  return new Brackets((where) => where.where(`LOWER(${column}) LIKE :${name} ESCAPE '\\'`, { [name]: pattern }));
 }
 
 async function namesOf(

@@ -7,6 +7,7 @@ import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
 import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
+import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Caller } from '../http/context.js';
@@ -51,8 +52,9 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
     if (role) asked.andWhere('a.role = :role', { role });
     if (active !== undefined) asked.andWhere('a.isActive = :active', { active });
     if (search) {
-      const like = `%${search.toLowerCase().replace(/[\\%_]/g, '\\$&')}%`;
-      asked.andWhere("(LOWER(a.username) LIKE :like ESCAPE '\\' OR a.email LIKE :like ESCAPE '\\')", { like });
+      const { sql: inName, value } = containsText(database.reader, 'a.username', ':part', search);
+      const { sql: inEmail } = containsText(database.reader, 'a.email', ':part', search);
+      asked.andWhere(`(${inName} OR ${inEmail})`, { part: value });
     }
     const [found, total] = await asked.getManyAndCount();
     return new Reply(await Promise.all(found.map(present)), { meta: pageMeta(query, total) });

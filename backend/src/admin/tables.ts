@@ -36,7 +36,7 @@ export interface Field {
   look: Look;
   inList?: true;
   /** `contains`: part of the text, without regard to case. `owner`: an id, or part of the name it stands for. */
-  filter?: 'exact' | 'contains' | 'range' | 'flag' | 'account' | 'session';
+  filter?: 'exact' | 'contains' | 'text' | 'range' | 'flag' | 'account' | 'session';
   /** Only where an index or a small table makes it cheap. */
   sort?: true;
   values?: readonly string[];
@@ -107,7 +107,7 @@ export const tables: readonly TableView[] = [
       field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
       field('chatName', 'Chat', 'strong', { ...list, filter: 'contains' }),
       field('direction', 'Way', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
-      field('text', 'Text', 'body', { ...list, filter: 'contains' }),
+      field('text', 'Text', 'body', { ...list, filter: 'text' }),
       field('status', 'Status', 'message', { ...list, filter: 'exact', values: messageStatuses }),
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
       field('createdAt', 'When', 'time', { ...list, filter: 'range' }),

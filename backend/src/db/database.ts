@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { foldText } from '../lib/fold.js';
 import { ensurePrivateFile } from '../lib/private-files.js';
 import type { Log } from '../lib/log.js';
 import {
@@ -17,6 +18,7 @@ import {
 import { entities } from './entities.js';
 import { migrate, placeOf, waitForDatabase } from './migrate.js';
 import { migrations } from './migrations/index.js';
+import { foldFunction } from './sql.js';
 import { createTransactionGuard, guardReader, type GuardMode } from './transaction-guard.js';
 import { createTurn, type Turn } from './turn.js';
 import { createUnitOfWork, type UnitOfWork } from './unit-of-work.js';
@@ -137,7 +139,12 @@ async function emptyJournal(writer: DataSource): Promise<void> {
 /** The little of better-sqlite3 that is set up here. */
 interface SqliteConnection {
   pragma(text: string): unknown;
+  function(name: string, options: { deterministic: boolean }, run: (value: unknown) => unknown): unknown;
 }
+
+/** Gives SQLite the folding of texts that searches compare by. */
+const addFolding = (connection: SqliteConnection): unknown =>
+  connection.function(foldFunction, { deterministic: true }, (value) => (typeof value === 'string' ? foldText(value) : null));
 
 const common = { entities, migrations, migrationsTableName: 'migrations', synchronize: false, logging: false } as const;
 
@@ -175,6 +182,7 @@ function writerOptions(file: string): DataSourceOptions {
     database: file,
     enableWAL: true,
     prepareDatabase: (connection: SqliteConnection) => {
+      addFolding(connection);
       connection.pragma(`busy_timeout = ${busyMs.starting}`);
       // FULL: a commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
       connection.pragma('synchronous = FULL');
@@ -196,6 +204,7 @@ function readerOptions(file: string): DataSourceOptions {
     database: file,
     readonly: true,
     prepareDatabase: (connection: SqliteConnection) => {
+      addFolding(connection);
       connection.pragma(`busy_timeout = ${busyMs.reading}`);
     },
   };

@@ -3,6 +3,7 @@ import { ApiKey } from '../accounts/api-key.entity.js';
 import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { AuditLog, PanelSession } from '../admin/panel.entity.js';
+import { ContactForm, ContactRow } from '../contacts/contact.entity.js';
 import { EventCounter, EventRow } from '../events/event.entity.js';
 import { StreamTicket } from '../events/ticket.entity.js';
 import { Failure } from '../failures/failure.entity.js';
@@ -21,6 +22,8 @@ export const entities = [
   ApiKey,
   ApiKeyUsage,
   AuditLog,
+  ContactForm,
+  ContactRow,
   EventCounter,
   EventRow,
   Failure,

@@ -11,6 +11,7 @@ const stepLockClass = 0x63687173;
 export const advisoryLocks = {
   migrations: [stepLockClass, 1],
   firstAdmin: [stepLockClass, 2],
+  search: [stepLockClass, 3],
 } as const satisfies Record<string, readonly [number, number]>;
 
 const lookAgainMs = 100;
@@ -26,4 +27,11 @@ export async function lockStep(tx: Transaction, lock: readonly [number, number])
     if (row?.got) return;
     await sleep(lookAgainMs);
   }
+}
+
+/** Takes a lock of a step until the end of the transaction, if nobody has it. Returns whether it was taken. */
+export async function tryStep(tx: Transaction, lock: readonly [number, number]): Promise<boolean> {
+  if (tx.manager.connection.options.type !== 'postgres') return true;
+  const [row] = await select<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);
+  return row?.got === true;
 }

@@ -1,4 +1,5 @@
 import type { DataSource, EntityManager } from 'typeorm';
+import { foldText } from '../lib/fold.js';
 import { runStatement } from './statement.js';
 
 /**
@@ -14,6 +15,24 @@ export async function select<T>(
   let number = 0;
   const text = source.options.type === 'postgres' ? sql.replace(/\?/g, () => `$${++number}`) : sql;
   return where.query(text, asStored(source, parameters));
+}
+
+/** The name of `foldText` in SQLite, where every connection has it. */
+export const foldFunction = 'chq_fold';
+
+/**
+ * The condition that a text column contains a part, without regard to case, and what its parameter is for that part. Reads every row: for small tables,
+ * and not for messages, which have an index. On PostgreSQL the database's locale says what a capital is.
+ */
+export function containsText(
+  source: DataSource,
+  column: string,
+  parameter: string,
+  part: string,
+): { sql: string; value: string } {
+  return source.options.type === 'postgres'
+    ? { sql: `strpos(lower(normalize(${column}, NFKC)), ${parameter}) > 0`, value: part.normalize('NFKC').toLowerCase() }
+    : { sql: `instr(${foldFunction}(${column}), ${parameter}) > 0`, value: foldText(part) };
 }
 
 /** Values of a condition as columns store them. */

@@ -13,6 +13,7 @@ export const failureKinds = [
   'webhook',
   'cleanup',
   'retention',
+  'search',
   'reseal',
   'privacy',
   'key_notice',

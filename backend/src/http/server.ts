@@ -59,6 +59,9 @@ export function bodyLimits(maxFileSize: number): BodyBudgetLimits {
   return { totalBytes: Math.max(268_435_456, 2 * largest), ownerBytes: Math.max(134_217_728, largest) };
 }
 
+/** The longest text message that is allowed has 65,536 characters, each of at most four bytes. */
+const longestText = 262_144;
+
 /** Compressions at the same time. Each takes a thread of the pool that files, passwords and name lookups need, and half a megabyte. */
 const maxCompressions = 4;
 
@@ -100,7 +103,8 @@ export function createServer(options: ServerOptions): HttpServer {
     },
     readUpload: options.readUpload,
     // A file may come as base64 in JSON, which is a third longer than the file.
-    jsonLimit: (route: AnyRoute) => (route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : 262_144),
+    jsonLimit: (route: AnyRoute) =>
+      route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : longestText + 65_536,
   };
   const budget = createBodyBudget(bodyLimits(options.maxFileSize));
   const bodies = { budget, ownerOf: ({ accountId, ip }: Caller): string => accountId || `ip:${ip ?? ''}` };

@@ -171,7 +171,11 @@ export function createMedia({
     mimetype: string,
     mayUseDisk: boolean,
   ): Promise<{ bytes: Buffer; mimetype: string; warnings: Warning[] }> {
-    const asItIs = { bytes, mimetype, warnings: [] as Warning[] };
+    const asItIs = {
+      bytes,
+      mimetype: kind === 'audio' || kind === 'voice' ? soundOf(mimetype) : mimetype,
+      warnings: [] as Warning[],
+    };
     if (kind === 'sticker' && isAnimated(bytes, mimetype)) return { ...asItIs, warnings: [warning('STICKER_NOT_ANIMATED')] };
     if (kind !== 'voice') return asItIs;
     if (isOggOpus(bytes)) return { ...asItIs, mimetype: 'audio/ogg' };
@@ -439,6 +443,15 @@ const storableType = (declared: string): string =>
   declared.length <= 127 && /^[a-z0-9][\w!#$&^.+-]*\/[\w!#$&^.+-]+(\s*;[\x20-\x7e]*)?$/i.test(declared)
     ? declared
     : 'application/octet-stream';
+
+/**
+ * Containers such as WebM hold sound or film, and their bytes say film for both. WhatsApp goes by the type, and would send it as a video
+ * where sound was asked for.
+ */
+const soundOf = (mimetype: string): string =>
+  mimetype === 'video/quicktime'
+    ? 'audio/mp4'
+    : mimetype.replace(/^video\/(x-)?matroska$/, 'audio/webm').replace(/^video\//, 'audio/');
 
 /** Several pictures in one file, of the types that become a still sticker. Animated WebP stays animated. */
 const isAnimated = (bytes: Buffer, mimetype: string): boolean =>

@@ -1,5 +1,6 @@
 import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { insertRows } from '../db/rows.js';
@@ -11,7 +12,7 @@ import type { Media, StoredFile } from '../media/media.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import { Message } from './message.entity.js';
 import type { Session } from '../sessions/session.entity.js';
-import { presentMessage } from './present.js';
+import { idsIn, presentMessage } from './present.js';
 import type { Quotas } from './quotas.js';
 
 /** What becomes one commit: the row, and with it the file and the idempotency record. */
@@ -44,6 +45,7 @@ const patienceMs = 5_000;
 export function createAcceptance({
   database,
   events,
+  contacts,
   media,
   idempotency,
   enterQueue,
@@ -52,6 +54,7 @@ export function createAcceptance({
 }: {
   database: Database;
   events: Events;
+  contacts: Pick<Contacts, 'people'>;
   media: Media;
   idempotency: Idempotency;
   /** Throws when the queue of the session is full. */
@@ -86,6 +89,10 @@ export function createAcceptance({
       Message,
       taken.map(({ message }) => message),
     );
+    const people = await contacts.people(
+      taken.flatMap(({ message }) => idsIn(message)),
+      tx.manager,
+    );
     await events.appendAll(
       tx,
       taken.map(({ message }) => ({
@@ -93,7 +100,7 @@ export function createAcceptance({
         sessionId: message.sessionId,
         messageId: message.id,
         type: 'message.queued' as const,
-        data: presentMessage(message),
+        data: presentMessage(message, people),
       })),
     );
     failPoint('accept.written');

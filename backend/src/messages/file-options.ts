@@ -7,7 +7,8 @@ import { mediaTypes, validationError, type FieldError, type MediaType } from '@c
 export const fileOptions = {
   caption: ['image', 'video', 'document'],
   viewOnce: ['image', 'video'],
-  hd: ['image', 'video'],
+  /** whatsapp-web.js 1.34 prepares images alone in HD and ignores the wish for videos (`processMediaData` in Utils.js). */
+  hd: ['image'],
   gif: ['video'],
   /** Sends a file of these types as a document. */
   asDocument: ['image', 'video', 'audio', 'document'],

@@ -1,97 +1,119 @@
-import { AppError, isId, parseRecipient, phoneOf } from '@chasqui/shared';
-import type { Repository, SelectQueryBuilder } from 'typeorm';
+import type { DataSource } from 'typeorm';
+import { readAmong } from '../db/rows.js';
+import { select } from '../db/sql.js';
+import type { Contacts } from '../contacts/contacts.js';
+import type { MessageSearch } from '../search/search.js';
+import { factOf, type Wanted } from '../search/store.js';
 import type { ListQuery } from './contract.js';
-import type { Message } from './message.entity.js';
+import { Message } from './message.entity.js';
+import { anyOf, beyond, selectionOf, unindexed, union, type Selection } from './selection.js';
 
-/** Totals are exact up to here; counting a million rows for a page of fifty helps nobody. */
-const mostCounted = 10_000;
+/** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
+export const maxCounted = 1_000;
 
-/** A page of the account's messages. With a cursor it costs the same on every page; with an offset it also says how many there are. */
+export interface Place {
+  id: string;
+  createdAt: number;
+}
+
+/** A page of the account's messages. `countryCode` is the country of numbers that begin with 0. With a cursor it costs the same on every page; with an offset it also returns the total. */
 export async function listMessages(
-  rows: Repository<Message>,
-  accountId: string,
-  sessionId: string | null,
-  query: ListQuery,
-  countryCode?: string | null,
+  { reader, contacts, search }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'>; search: Pick<MessageSearch, 'find'> },
+  asked: { accountId: string; sessionId: string | null; query: ListQuery; countryCode?: string | null | undefined },
 ): Promise<{ messages: Message[]; meta: object }> {
-  const filtered = (): SelectQueryBuilder<Message> =>
-    filter(
-      rows.createQueryBuilder('m').where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId }),
-      sessionId,
-      query,
-      countryCode,
-    );
+  const { accountId, sessionId, query } = asked;
+  const selection = await selectionOf({ reader, contacts }, asked);
+  if (query.search !== undefined)
+    return searchMessages({ reader, search }, { accountId, sessionId, selection, query, term: query.search });
+  const { limit, cursor, offset } = query;
+  const places = await pageOf(reader, selection, query);
+  const messages = await inOrder(reader, places);
+  const nextCursor = cursorBehind(places, limit);
+  if (cursor) return { messages, meta: { limit, nextCursor } };
+  const total = await countUpTo(reader, selection);
+  return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor } };
+}
+
+/** A message may carry an id that is a little newer than its time: ids never go back when the clock is set back. */
+const clockSlackMs = 86_400_000;
+
+/** The same for a text search. `meta.searchComplete` is false while earlier messages are being indexed, as after an upgrade. */
+async function searchMessages(
+  { reader, search }: { reader: DataSource; search: Pick<MessageSearch, 'find'> },
+  asked: { accountId: string; sessionId: string | null; selection: Selection; query: ListQuery; term: string },
+): Promise<{ messages: Message[]; meta: object }> {
+  const { selection, query, term } = asked;
+  const { limit, cursor, order } = query;
+  const conditions = [...selection.all, ...(selection.branches.length > 0 ? [anyOf(selection.branches)] : [])];
+  if (cursor) conditions.push(beyond(cursor, order));
+  const offset = cursor ? 0 : query.offset;
+  const { matches, isComplete } = await search.find({
+    term,
+    conditions: conditions.map((condition) => unindexed(reader, condition)),
+    facts: factsOf(asked),
+    order,
+    from: cursor ? idFrom(cursor, order) : null,
+    most: cursor ? limit : Math.max(offset + limit, maxCounted),
+  });
+  const places = matches.slice(offset, offset + limit);
+  const messages = await inOrder(reader, places);
+  const meta = { limit, nextCursor: cursorBehind(places, limit), searchComplete: isComplete };
+  if (cursor) return { messages, meta };
+  return { messages, meta: { ...meta, offset, total: matches.length, totalExact: isComplete && matches.length < maxCounted } };
+}
+
+/** What the index knows of the filters besides the text. Conditions of which it knows nothing are compared with each row. */
+function factsOf({ accountId, sessionId, selection }: Parameters<typeof searchMessages>[1]): Wanted {
+  const all = [factOf.account(accountId), ...(sessionId ? [factOf.session(sessionId)] : [])];
+  const any = selection.facts.map(({ chats, authors, kinds }) => [
+    ...(chats ?? []).map(factOf.chat),
+    ...(authors ?? []).map(factOf.author),
+    ...(kinds ?? []).map(([origin, type]) => factOf.kind(origin, type)),
+  ]);
+  return { all, any };
+}
+
+/** An id of the time from which the index is read for a page behind the cursor. */
+function idFrom(cursor: string, order: 'asc' | 'desc'): string {
+  const [at = '0'] = Buffer.from(cursor, 'base64url').toString().split(':');
+  const ms = Math.max(0, Number(at) + (order === 'asc' ? -clockSlackMs : clockSlackMs));
+  const hex = Math.min(ms, 2 ** 48 - 1)
+    .toString(16)
+    .padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+}
+
+const cursorBehind = (places: readonly Place[], limit: number): string | null => {
+  const last = places.length === limit ? places.at(-1) : undefined;
+  return last ? Buffer.from(`${last.createdAt}:${last.id}`).toString('base64url') : null;
+};
+
+/** The messages with these ids, in this order. One that was deleted meanwhile is left out. */
+async function inOrder(reader: DataSource, places: readonly Place[]): Promise<Message[]> {
+  if (places.length === 0) return [];
+  const ids = places.map(({ id }) => id);
+  const found = new Map((await readAmong(reader, Message, 'id', ids)).map((message) => [message.id, message]));
+  return ids.flatMap((id) => found.get(id) ?? []);
+}
+
+/** Each branch is read in the order of time no further than the page needs; the few rows of all branches are sorted once more. */
+async function pageOf(reader: DataSource, { all, branches }: Selection, query: ListQuery): Promise<Place[]> {
   const direction = query.order === 'asc' ? 'ASC' : 'DESC';
-  const page = filtered().orderBy('m.createdAt', direction).addOrderBy('m.id', direction).limit(query.limit);
-  if (query.cursor) after(page, query);
-  else page.offset(query.offset);
-  const messages = await page.getMany();
-  const last = messages.length === query.limit ? messages.at(-1) : undefined;
-  const nextCursor = last ? Buffer.from(`${last.createdAt.getTime()}:${last.id}`).toString('base64url') : null;
-  if (query.cursor) return { messages, meta: { limit: query.limit, nextCursor } };
-  const counted = await countUpTo(filtered(), mostCounted);
-  return {
-    messages,
-    meta: { limit: query.limit, offset: query.offset, total: counted, totalExact: counted < mostCounted, nextCursor },
-  };
+  const offset = query.cursor ? 0 : query.offset;
+  const order = `ORDER BY "createdAt" ${direction}, id ${direction}`;
+  const conditions = query.cursor ? [...all, beyond(query.cursor, query.order)] : all;
+  const { sql, parameters } = union(branches, conditions, '"createdAt", id', `${order} LIMIT ${offset + query.limit}`);
+  const page = `${sql} ${order} LIMIT ${query.limit} OFFSET ${offset}`;
+  const rows = await select<{ id: string; createdAt: number | string }>(reader, page, parameters);
+  return rows.map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
 }
 
-async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Promise<number> {
-  const [sql, parameters] = query.select('1', 'one').limit(most).getQueryAndParameters();
-  const [row] = await query.connection.query<{ n: number | string }[]>(`SELECT COUNT(*) AS n FROM (${sql}) counted`, parameters);
-  return Number(row!.n);
-}
-
-function filter(
-  query: SelectQueryBuilder<Message>,
-  sessionId: string | null,
-  wish: ListQuery,
-  countryCode: string | null | undefined,
-): SelectQueryBuilder<Message> {
-  if (sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId });
-  if (wish.direction) query.andWhere('m.direction = :direction', { direction: wish.direction });
-  for (const name of ['type', 'status', 'origin'] as const)
-    if (wish[name]) query.andWhere(`m.${name} IN (:...${name})`, { [name]: wish[name] });
-  // A person is found by either form: the chat may be kept under the LID while the caller knows the number.
-  if (wish.chatId) {
-    const { id, pattern } = person('chatId', wish.chatId, countryCode);
-    query.andWhere("(m.chatId = :chatId OR (m.chatType = 'private' AND m.contact LIKE :inChat))", {
-      chatId: id,
-      inChat: pattern,
-    });
-  }
-  if (wish.contact) {
-    const { id, pattern } = person('contact', wish.contact, countryCode);
-    query.andWhere('(m.chatId = :contactId OR m.contact LIKE :inContact)', { contactId: id, inContact: pattern });
-  }
-  if (wish.from) query.andWhere('m.createdAt >= :from', { from: Date.parse(wish.from) });
-  if (wish.to) query.andWhere('m.createdAt <= :to', { to: Date.parse(wish.to) });
-  if (wish.search)
-    query.andWhere("LOWER(m.text) LIKE :search ESCAPE '!'", {
-      search: `%${wish.search.toLowerCase().replace(/[!%_]/g, '!$&')}%`,
-    });
-  return query;
-}
-
-function person(field: string, input: string, countryCode: string | null | undefined): { id: string; pattern: string } {
-  const parsed = parseRecipient(input, countryCode);
-  if (!parsed.ok)
-    throw new AppError(
-      'INVALID_RECIPIENT',
-      { input, fields: [{ path: field, code: 'INVALID_RECIPIENT', message: parsed.message }] },
-      parsed.message,
-    );
-  const { id } = parsed.address;
-  return { id, pattern: `%"${phoneOf(id) ?? id}"%` };
-}
-
-function after(query: SelectQueryBuilder<Message>, wish: ListQuery): void {
-  const [at = '', id = ''] = Buffer.from(wish.cursor!, 'base64url').toString().split(':');
-  // Fifteen digits are the milliseconds of some thirty thousand years, and a number that both databases hold exactly.
-  if (!/^\d{1,15}$/.test(at) || !isId(id))
-    throw new AppError('VALIDATION_FAILED', {
-      fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
-    });
-  const sign = wish.order === 'asc' ? '>' : '<';
-  query.andWhere(`(m.createdAt ${sign} :at OR (m.createdAt = :at AND m.id ${sign} :id))`, { at: Number(at), id });
+async function countUpTo(reader: DataSource, { all, branches }: Selection): Promise<number> {
+  const { sql, parameters } = union(branches, all, '1 AS one', `LIMIT ${maxCounted}`);
+  const [row] = await select<{ n: number | string }>(
+    reader,
+    `SELECT COUNT(*) AS n FROM (${sql} LIMIT ${maxCounted}) counted`,
+    parameters,
+  );
+  return Number(row?.n ?? 0);
 }

@@ -1,4 +1,14 @@
-import { AppError, isId, messageReasons, newId, parseMessageKey, parseRecipient, type Address } from '@chasqui/shared';
+import {
+  AppError,
+  isId,
+  messageReasons,
+  newId,
+  parseMessageKey,
+  parseRecipient,
+  type Address,
+  type MessageResource,
+} from '@chasqui/shared';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { readRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -8,6 +18,7 @@ import type { ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
+import type { MessageSearch } from '../search/search.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from './storage.js';
 import type { ListQuery } from './contract.js';
@@ -18,7 +29,7 @@ import { createHeld, type HeldDecision } from './held.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
 import { newRow, type NewMessage } from './new-message.js';
-import { presentMessage } from './present.js';
+import { idsIn, presentMessage } from './present.js';
 import { createQueueLimit } from './queue-limit.js';
 import type { Quotas } from './quotas.js';
 import { requireReservedId } from './recipients.js';
@@ -35,6 +46,7 @@ export type Messages = ReturnType<typeof createMessages>;
 export function createMessages({
   database,
   events,
+  contacts,
   eventsOf,
   state,
   media,
@@ -43,11 +55,13 @@ export function createMessages({
   report,
   contents,
   storageOf,
+  search,
   clock,
   defaults,
 }: {
   database: Database;
   events: Events;
+  contacts: Pick<Contacts, 'people' | 'formsOf'>;
   /** The log's rows of one message, in order. */
   eventsOf: (accountId: string, messageId: string) => Promise<EventRow[]>;
   state: MessageState;
@@ -57,13 +71,14 @@ export function createMessages({
   report: ReportFailure;
   contents: ContentStore;
   storageOf: StorageOf;
+  search: Pick<MessageSearch, 'find'>;
   clock: Clock;
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
   const held = createHeld({ database, state });
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
-  const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas, report });
+  const take = createAcceptance({ database, events, contacts, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
   let isClosing = false;
   events.subscribe((event) => {
@@ -81,6 +96,8 @@ export function createMessages({
     const now = clock.now();
     const message = newRow(newId(idMs(now.getTime())), session, wish, now);
     if ((await storageOf(session)) === 'metadata') contents.hide(message);
+    // Read here, so that the commit finds them in the cache.
+    await contacts.people(idsIn(message));
     await take({ session, message, key, file: wish.file });
     return message;
   }
@@ -139,7 +156,11 @@ export function createMessages({
      */
     decideHeld: (session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision> => held.decide(session.id, decision),
     find,
-    present: presentMessage,
+    /** Messages as they leave the API, completed by what is known now of the people in them. In the same order. */
+    async present(list: readonly Message[]): Promise<MessageResource[]> {
+      const people = await contacts.people(list.flatMap(idsIn));
+      return list.map((message) => presentMessage(message, people));
+    },
     storageOf,
     mayAccept: requireConnected,
     byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),
@@ -201,7 +222,10 @@ export function createMessages({
 
     /** `session` gives the country of numbers that begin with 0; null: the installation's. */
     list: (accountId: string, sessionId: string | null, query: ListQuery, session: Session | null) =>
-      listMessages(rows, accountId, sessionId, query, session?.settings.countryCode ?? defaults.countryCode),
+      listMessages(
+        { reader: database.reader, contacts, search },
+        { accountId, sessionId, query, countryCode: session?.settings.countryCode ?? defaults.countryCode },
+      ),
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);

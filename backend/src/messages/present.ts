@@ -1,4 +1,5 @@
-import { digitsOf, messageReasons, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { completed, nobodyKnown, numberOf, phoneIdOf, type People } from '../contacts/people.js';
 import { readable } from '../db/unreadable.js';
 import type { Message } from './message.entity.js';
 
@@ -12,8 +13,14 @@ export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
       }
     : null;
 
-/** The one place that decides which fields of a message leave. */
-export function presentMessage(message: Message): MessageResource {
+/** The ids in a message behind which a person may be: what `Contacts.people` is asked for before a message is presented. */
+export const idsIn = ({ sessionId, fromId, toId, contact }: Message): { sessionId: string; waId: string | null }[] => {
+  const { id = null, phone = null, lid = null } = readable(contact, null) ?? {};
+  return [fromId, toId, id, lid, phoneIdOf(phone)].map((waId) => ({ sessionId, waId }));
+};
+
+/** The one place that decides which fields of a message leave. `people` completes whom the row names by what is known of them now. */
+export function presentMessage(message: Message, people: People = nobodyKnown): MessageResource {
   const stored = readable(message.content, null);
   const { type: _, ...content } = stored ?? { type: null };
   return {
@@ -26,13 +33,14 @@ export function presentMessage(message: Message): MessageResource {
     status: message.status,
     reason: reasonOf(message),
     chat: { id: message.chatId, type: message.chatType, name: message.chatName },
-    contact: readable(message.contact, null),
+    contact: completed(readable(message.contact, null), message.sessionId, people),
     from: message.fromId,
     to: message.toId,
-    fromNumber: digitsOf(message.fromId),
-    toNumber: digitsOf(message.toId),
+    fromNumber: numberOf(message.fromId, message.sessionId, people),
+    toNumber: numberOf(message.toId, message.sessionId, people),
     text: message.text,
     content: stored ? content : null,
+    selectedOption: selectedOptionOf(stored),
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
     isForwarded: message.isForwarded,

@@ -8,6 +8,7 @@ import {
   type MediaType,
   type MessageContent,
   type MessageReason,
+  type MessageResource,
   type Warning,
 } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
@@ -26,7 +27,7 @@ import { checkFileOptions } from './file-options.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
-import { presentMessage } from './present.js';
+import { reasonOf } from './present.js';
 import type { Quotas } from './quotas.js';
 import { requireReservedId } from './recipients.js';
 
@@ -68,6 +69,8 @@ type ContentBody = contract.SendAny | (InputOf<typeof contract.sendMedia>['body'
 export function mountMessages(mount: Mount, deps: Deps): void {
   const { messages, sessions, media, idempotency } = deps;
 
+  const present = async (message: Message): Promise<MessageResource> => (await messages.present([message]))[0]!;
+
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
     const { req, res } = http;
@@ -89,7 +92,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
           if (!databaseRefusal(error)) throw error;
         });
       failPoint('reply.stored');
-      return answer(message, warnings);
+      return await answer(message, warnings);
     } finally {
       if (key) idempotency.end(key);
     }
@@ -136,6 +139,11 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return { message, warnings };
   }
 
+  async function answer(message: Message, warnings: Warning[] = []) {
+    if (message.status === 'failed') throw sendFailed(message);
+    return new Reply(await present(message), { status: statusOf(message), warnings });
+  }
+
   async function replay(earlier: { messageId: string } | { status: number; body: string }, caller: Caller, res: Response) {
     res.set('Idempotency-Replayed', 'true');
     if ('status' in earlier) return (void res.status(earlier.status).type('json').send(earlier.body), handled);
@@ -160,7 +168,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     await idempotency.store(
       key,
       statusOf(message),
-      JSON.stringify({ success: true, data: presentMessage(message), ...(warnings.length > 0 ? { warnings } : {}), requestId }),
+      JSON.stringify({ success: true, data: await present(message), ...(warnings.length > 0 ? { warnings } : {}), requestId }),
     );
   }
 
@@ -222,7 +230,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const named = query.sessionId ? await sessions.find(caller, query.sessionId) : null;
     const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
     const found = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
-    return new Reply(found.messages.map(presentMessage), { meta: found.meta });
+    return new Reply(await messages.present(found.messages), { meta: found.meta });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
@@ -237,7 +245,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return named ? { ...caller, sessionId: (await sessions.which(caller, named)).id } : caller;
   };
   mount(contract.read, async ({ params }, caller, http) =>
-    presentMessage(await messages.find(await within(caller, http), params.messageId)),
+    present(await messages.find(await within(caller, http), params.messageId)),
   );
   mount(contract.timeline, async ({ params }, caller, http) => messages.timeline(await within(caller, http), params.messageId));
   mount(contract.mediaFile, async ({ params }, caller, http) => {
@@ -256,27 +264,21 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return answer(await messages.outcome(id, deps.sendWaitMs));
   });
   mount(contract.cancel, async ({ params }, caller, http) =>
-    presentMessage(await messages.cancel(await within(caller, http), params.messageId)),
+    present(await messages.cancel(await within(caller, http), params.messageId)),
   );
   mount(contract.resolve, async ({ params, body }, caller, http) =>
-    presentMessage(await messages.resolve(await within(caller, http), params.messageId, body.as)),
+    present(await messages.resolve(await within(caller, http), params.messageId, body.as)),
   );
 }
 
 const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);
 
-function answer(message: Message, warnings: Warning[] = []) {
-  if (message.status === 'failed') throw sendFailed(message);
-  return new Reply(presentMessage(message), { status: statusOf(message), warnings });
-}
-
 function sendFailed(message: Message): AppError {
-  const shown = presentMessage(message);
   const retryable = retryableReasons.has(message.reasonCode as MessageReason);
   return new AppError(
     'SEND_FAILED',
     { reason: message.reasonCode, retryable, message: { id: message.id, status: message.status } },
-    shown.reason?.message,
+    reasonOf(message)?.message,
   );
 }
 

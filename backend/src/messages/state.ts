@@ -11,6 +11,8 @@ import {
   type MessageStatus,
 } from '@chasqui/shared';
 import type { FindOptionsWhere } from 'typeorm';
+import type { Contacts } from '../contacts/contacts.js';
+import { completed } from '../contacts/people.js';
 import { holdRows, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -18,7 +20,7 @@ import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
-import { presentMessage } from './present.js';
+import { idsIn, presentMessage } from './present.js';
 import type { Quotas } from './quotas.js';
 
 export type MessageState = ReturnType<typeof createMessageState>;
@@ -55,11 +57,13 @@ export interface Move {
  */
 export function createMessageState({
   events,
+  contacts,
   quotas,
   clock,
   wipeFile,
 }: {
   events: Events;
+  contacts: Pick<Contacts, 'people'>;
   quotas: Quotas;
   clock: Clock;
   /** Removes the sealed file of a message that is final (HIS-10). */
@@ -152,7 +156,8 @@ export function createMessageState({
     willRetryAt: Date | null,
   ): Promise<void> {
     const about = { accountId: message.accountId, sessionId: message.sessionId, messageId: message.id };
-    const whole = presentMessage(message);
+    const people = await contacts.people(idsIn(message), tx.manager);
+    const whole = presentMessage(message, people);
     switch (to) {
       case 'sending':
         return void (await events.append(tx, {
@@ -171,7 +176,7 @@ export function createMessageState({
             whatsappId: message.whatsappId,
             status: to,
             ack: ackOfStatus(to),
-            contact: contact ?? message.contact,
+            contact: contact ? completed(contact, message.sessionId, people) : whole.contact,
             at: at.toISOString(),
             chat: whole.chat,
           },

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, erased } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { deleteRows, updateRows } from '../db/rows.js';
@@ -35,6 +36,7 @@ const restMs = 5 * 60_000;
 export function createEraser({
   database,
   pages,
+  contacts,
   messages,
   media,
   isStopped,
@@ -42,6 +44,7 @@ export function createEraser({
 }: {
   database: Database;
   pages: Pages;
+  contacts: Pick<Contacts, 'erase'>;
   messages: Messages;
   media: Media;
   isStopped: () => boolean;
@@ -83,6 +86,7 @@ export function createEraser({
       left,
       (id) => database.write.run((tx) => eraseNames(tx, traces, id)),
     );
+    await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
     told += await eraseEvents(request, traces, ids, left);
     await eraseAttempts(request.accountId, traces);
     await eraseFailures(request.accountId, traces);

@@ -3,6 +3,7 @@ import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { readAmong } from '../db/rows.js';
@@ -20,6 +21,7 @@ import type { PrivacyRequest } from './privacy-request.entity.js';
 export function createExporter({
   database,
   pages,
+  contacts,
   messages,
   media,
   dir,
@@ -27,6 +29,7 @@ export function createExporter({
 }: {
   database: Database;
   pages: Pages;
+  contacts: Pick<Contacts, 'stored'>;
   messages: Messages;
   media: Media;
   dir: string;
@@ -62,7 +65,7 @@ export function createExporter({
           let entry: unknown;
           try {
             requireReadable(message);
-            entry = messages.present(message);
+            [entry] = await messages.present([message]);
           } catch (error) {
             unreadable(message.id, error);
             continue;
@@ -88,9 +91,13 @@ export function createExporter({
           counts.events += 1;
         }
     });
+    await list(draft('contacts'), async (add) => {
+      for (const contact of await contacts.stored(request.accountId, traces.all())) await add(contact);
+    });
     const zip = new ZipFile();
     zip.addFile(draft('messages'), 'messages.json');
     zip.addFile(draft('events'), 'events.json');
+    zip.addFile(draft('contacts'), 'contacts.json');
     for (const file of files) {
       const path = media.pathOf(file.id);
       if (file.isSealed || !(await stat(path).catch(() => null))) continue;
@@ -100,7 +107,7 @@ export function createExporter({
     zip.end();
     await pipeline(zip.outputStream, createWriteStream(draft('zip'), { mode: 0o600 }));
     await rename(draft('zip'), pathOf(request.id));
-    await Promise.all([rm(draft('messages'), { force: true }), rm(draft('events'), { force: true })]);
+    await Promise.all(['messages', 'events', 'contacts'].map((name) => rm(draft(name), { force: true })));
     return { ...counts };
   }
 

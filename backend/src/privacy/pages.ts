@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, parseRecipient, type Contact } from '@chasqui/shared';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { runStatement } from '../db/statement.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -28,7 +29,7 @@ const eventsSql = `SELECT cursor, "messageId", type, data, "occurredAt" FROM eve
 export type Pages = ReturnType<typeof createPages>;
 
 /** An account's messages and events page by page, oldest first. Between two pages whatever came meanwhile goes first. */
-export function createPages(database: Database) {
+export function createPages(database: Database, contacts: Pick<Contacts, 'stored'>) {
   async function* linesOf(accountId: string): AsyncGenerator<Line[]> {
     let last: [number, string] = [-1, ''];
     for (;;) {
@@ -66,11 +67,12 @@ export function createPages(database: Database) {
     }
   }
 
-  /** Every form that the account knows of this person: a number and its hidden id (`@lid`) are told of together in messages. */
+  /** Every form that the account knows of this person: a number and its hidden id (`@lid`) are named together in messages and in contacts. */
   async function tracesOf({ accountId, contact, forms }: PrivacyRequest): Promise<Traces> {
     const traces = new Traces([addressOf(contact ?? ''), ...(forms ?? [])]);
     for (let grew = true; grew;) {
       grew = false;
+      for (const { ids } of await contacts.stored(accountId, traces.all())) for (const id of ids) grew = traces.add(id) || grew;
       for await (const page of linesOf(accountId))
         for (const line of page) {
           if (!line.contact || !traces.mayBeIn(line.contact)) continue;

@@ -1,5 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { AppError, newId, parseRecipient } from '@chasqui/shared';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
 import { among, insertRow, readRows, updateRows } from '../db/rows.js';
@@ -13,6 +14,7 @@ import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { MessageSearch } from '../search/search.js';
 import { createEraser } from './erasure.js';
 import { createExporter } from './export.js';
 import { addressOf, createPages } from './pages.js';
@@ -37,6 +39,8 @@ export type Privacy = ReturnType<typeof createPrivacy>;
 export function createPrivacy({
   database,
   events,
+  contacts,
+  search,
   messages,
   media,
   clock,
@@ -48,6 +52,8 @@ export function createPrivacy({
 }: {
   database: Database;
   events: Events;
+  contacts: Contacts;
+  search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
   media: Media;
   clock: Clock;
@@ -60,9 +66,9 @@ export function createPrivacy({
   report: ReportFailure;
 }) {
   const rows = database.reader.getRepository(PrivacyRequest);
-  const pages = createPages(database);
-  const exporter = createExporter({ database, pages, messages, media, dir, report });
-  const eraser = createEraser({ database, pages, messages, media, isStopped: () => stopped, report });
+  const pages = createPages(database, contacts);
+  const exporter = createExporter({ database, pages, contacts, messages, media, dir, report });
+  const eraser = createEraser({ database, pages, contacts, messages, media, isStopped: () => stopped, report });
   const { pathOf } = exporter;
   let stopped = false;
   let running: Promise<void> | null = null;
@@ -118,6 +124,7 @@ export function createPrivacy({
       } else {
         const counts = await eraser.eraseAll(request);
         await forgetRequests(request);
+        await search.settle();
         await database.checkpoint();
         await settle({ status: 'done', counts }, (tx) =>
           events.append(tx, { accountId, sessionId: null, type: 'contact.erased', data: { contact: contact ?? '' } }),

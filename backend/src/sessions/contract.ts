@@ -1,4 +1,4 @@
-import { defineRoute, session, sessionSettings, sessionStatus } from '@chasqui/shared';
+import { defineRoute, isCallingCode, session, sessionSettings, sessionStatus } from '@chasqui/shared';
 import { withAliases } from '@chasqui/shared';
 import { z } from 'zod';
 
@@ -21,7 +21,17 @@ const start = [
   'WORKER_MEMORY',
   'WORKER_UNAVAILABLE',
 ] as const;
-const settings = sessionSettings.partial().extend({ pacing: sessionSettings.shape.pacing.partial().optional() });
+const settings = sessionSettings
+  .partial()
+  .strict()
+  .extend({
+    countryCode: z
+      .string()
+      .refine(isCallingCode, 'This is no calling code. Write the digits of one, such as 55.')
+      .nullable()
+      .optional(),
+    pacing: sessionSettings.shape.pacing.partial().strict().optional(),
+  });
 /** Read like a recipient's, with the session's country, once the session is known. */
 const phoneNumber = z.string().min(1).max(80);
 const none = z.strictObject({});

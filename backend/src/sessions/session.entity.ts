@@ -48,6 +48,10 @@ export class Session {
   @Column(column.integer({ default: 0 })) leaseEpoch: number;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
 
+  /** All messages up to this time are recorded of the WhatsApp account with this number. Null until a session was first connected. */
+  @Column(orNull(column.time())) caughtUpAt: Date | null;
+  @Column(orNull(column.string(20))) caughtUpNumber: string | null;
+
   @Column(orNull(column.time())) lastSeen: Date | null;
   @Column(orNull(column.time())) connectedAt: Date | null;
   @Column(orNull(column.time())) disconnectedAt: Date | null;

@@ -1,4 +1,4 @@
-import { defineRoute, eventTypes, type ErrorCode } from '@chasqui/shared';
+import { defineRoute, eventTypes, messageTypes, type ErrorCode } from '@chasqui/shared';
 import { z } from 'zod';
 import { access, clearQuery, delivery, found, listQuery, stats, statsQuery, webhookParams } from './deliveries.contract.js';
 
@@ -35,6 +35,8 @@ const filter = z.strictObject({
     .optional(),
   types: z.array(z.string().max(20)).min(1).max(30).optional(),
 });
+/** A filter as it may be set: a type that no message has would never match. */
+const filterWish = filter.extend({ types: z.array(z.enum(messageTypes)).min(1).max(30).optional() });
 const transform = z.strictObject({
   template: boundedJson.optional(),
   fields: z.record(z.string().min(1).max(100), z.string().min(1).max(200)).optional(),
@@ -102,13 +104,19 @@ const fields = {
   active: z.boolean().optional(),
   description: z.string().max(200).nullable().optional(),
   includeContent: z.boolean().optional(),
-  filter: filter.nullable().optional(),
+  filter: filterWish.nullable().optional(),
   transform: transform.nullable().optional(),
   retry: retry.nullable().optional(),
 };
 const newWebhook = z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() });
 const change = z.strictObject(fields).partial();
-const wrong: readonly ErrorCode[] = ['URL_NOT_ALLOWED', 'UNKNOWN_EVENT_TYPE', 'TRANSFORM_INVALID', 'PERMISSION_DENIED'];
+const wrong: readonly ErrorCode[] = [
+  'INVALID_RECIPIENT',
+  'URL_NOT_ALLOWED',
+  'UNKNOWN_EVENT_TYPE',
+  'TRANSFORM_INVALID',
+  'PERMISSION_DENIED',
+];
 const tryBody = z.strictObject({ event: z.enum(eventTypes as [string, ...string[]]).optional() });
 const ofSession: readonly ErrorCode[] = ['SESSION_NOT_FOUND', 'WEBHOOK_NOT_FOUND'];
 
@@ -163,7 +171,7 @@ export const preview = defineRoute({
   path: '/webhooks/preview',
   summary: 'Try a filter and a transformation on an event, without saving them',
   body: z.strictObject({
-    filter: filter.nullable().optional(),
+    filter: filterWish.nullable().optional(),
     transform: transform.nullable().optional(),
     includeContent: z.boolean().optional(),
     eventId: z.string().max(64).optional(),
@@ -172,7 +180,7 @@ export const preview = defineRoute({
       .optional(),
   }),
   reply: z.object({ matches: z.boolean(), event: z.string(), body: z.string() }),
-  errors: ['EVENT_NOT_FOUND', 'TRANSFORM_INVALID'],
+  errors: ['EVENT_NOT_FOUND', 'TRANSFORM_INVALID', 'INVALID_RECIPIENT'],
 });
 export const read = defineRoute({
   ...access,

@@ -11,6 +11,7 @@ import type { Clock } from '../lib/clock.js';
 import { newDelivery } from './deliveries.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { matches } from './payload.js';
+import type { Webhooks } from './webhooks.js';
 import { WebhookAttempt, WebhookDelivery, type DeliveryStatus, type Webhook } from './webhook.entity.js';
 
 export interface DeliveryQuery {
@@ -39,11 +40,13 @@ export function createWebhookHistory({
   database,
   eventLog,
   clock,
+  chatIdsOf,
   wake,
 }: {
   database: Database;
   eventLog: Pick<EventLog, 'requireKept'>;
   clock: Clock;
+  chatIdsOf: Webhooks['chatIdsOf'];
   wake: (webhookId: string) => void;
 }) {
   const rows = database.reader.getRepository(WebhookDelivery);
@@ -114,13 +117,12 @@ export function createWebhookHistory({
         if (cursors.length === 0) break;
         cursor = cursors.at(-1)!;
         const { condition, parameter } = among(database.reader, 'cursor', cursors);
-        const found = (await readRows(database.reader, EventRow, condition, [parameter])).filter(
-          (row) =>
-            row.occurredAt.getTime() >= begin &&
-            row.occurredAt.getTime() <= end &&
-            (!wanted || wanted.has(row.type)) &&
-            matches(row, webhook),
-        );
+        const found: EventRow[] = [];
+        for (const row of await readRows(database.reader, EventRow, condition, [parameter])) {
+          const at = row.occurredAt.getTime();
+          if (at < begin || at > end || (wanted && !wanted.has(row.type))) continue;
+          if (matches(row, webhook, await chatIdsOf(webhook, row.data))) found.push(row);
+        }
         queued += await queue(webhook, found, onlyMissing);
         if (cursors.length < pageSize) break;
       }

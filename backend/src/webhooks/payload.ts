@@ -1,4 +1,5 @@
-import { AppError, newId } from '@chasqui/shared';
+import { AppError, newId, type Contact } from '@chasqui/shared';
+import { phoneIdOf } from '../contacts/people.js';
 import { cursorText } from '../events/events.js';
 import type { Webhook, WebhookFilter, WebhookTransform } from './webhook.entity.js';
 
@@ -99,19 +100,31 @@ function boundedReader(from: object): ReadValue {
   };
 }
 
-/** Whether an endpoint wants this event. What a filter asks for and the event does not have, it does not match. */
+/**
+ * Whether an endpoint wants this event. What a filter asks for and the event does not have, it does not match. `chatIds` are the ids of the event's
+ * chat: a private chat has every id that its person is known under, see `chatIdsOf`.
+ */
 export function matches(
   told: Pick<Told, 'type' | 'data'> & { sessionId: string | null },
   webhook: Pick<Webhook, 'sessionId' | 'types' | 'filter'>,
+  chatIds: readonly string[] = idsOfChat(told.data),
 ): boolean {
   if (!Object.hasOwn(webhook.types, told.type)) return false;
   if (webhook.sessionId !== null && webhook.sessionId !== told.sessionId) return false;
-  return webhook.filter === null || passes(told.data, webhook.filter);
+  return webhook.filter === null || passes(told.data, webhook.filter, chatIds);
 }
 
-function passes(data: Record<string, unknown>, { chats, directions, types }: WebhookFilter): boolean {
-  const chat = (data['chat'] as { id?: unknown } | null | undefined)?.id;
-  if (chats && !chats.includes(String(chat))) return false;
+/** The ids of an event's chat that the event itself names: in a private chat also those of its contact. */
+export function idsOfChat(data: Record<string, unknown>): string[] {
+  const chat = data['chat'] as { id?: unknown; type?: unknown } | null | undefined;
+  if (typeof chat?.id !== 'string') return [];
+  const contact = chat.type === 'private' ? (data['contact'] as Partial<Contact> | null | undefined) : null;
+  const ids = [chat.id, contact?.id, contact?.lid, phoneIdOf(contact?.phone)];
+  return [...new Set(ids.filter((id) => typeof id === 'string'))];
+}
+
+function passes(data: Record<string, unknown>, { chats, directions, types }: WebhookFilter, chatIds: readonly string[]): boolean {
+  if (chats && !chats.some((chat) => chatIds.includes(chat))) return false;
   if (directions && !(directions as string[]).includes(String(data['direction']))) return false;
   return !types || types.includes(String(data['type']));
 }

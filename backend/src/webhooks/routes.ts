@@ -7,6 +7,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import * as contract from './contract.js';
+import { filterWith } from './filter.js';
 import * as ofDeliveries from './deliveries.contract.js';
 import type { Backlog, Deliveries } from './deliveries.js';
 import type { WebhookDispatcher } from './dispatcher.js';
@@ -94,6 +95,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   );
   mount(contract.preview, async ({ body }, caller) => {
     requireTransform(body.transform);
+    const filter = body.filter ? filterWith(body.filter) : null;
     const reading = { accountId: caller.accountId, permissions: caller.permissions, sessionId: caller.sessionId, types: null };
     const event = body.eventId ? await deps.eventLog.one(reading, body.eventId) : null;
     const told = {
@@ -107,12 +109,13 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     const form = {
       sessionId: null,
       types: { [told.type]: told.type },
-      filter: body.filter ?? null,
+      filter,
       transform: (body.transform ?? null) as Webhook['transform'],
       includeContent: body.includeContent ?? true,
     };
+    const chatIds = await webhooks.chatIdsOf({ accountId: caller.accountId, filter }, told.data);
     return {
-      matches: matches({ ...told, sessionId: told.session?.id ?? null }, form),
+      matches: matches({ ...told, sessionId: told.session?.id ?? null }, form, chatIds),
       event: nameFor(told.type, form),
       body: bodyOf(told, form).body,
     };

@@ -9,13 +9,15 @@ import {
   type EventType,
   type Permission,
 } from '@chasqui/shared';
-import { IsNull, type FindOptionsWhere } from 'typeorm';
+import { IsNull, type EntityManager, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemTrouble } from '../db/trouble.js';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -26,7 +28,8 @@ import type { Egress } from '../lib/egress.js';
 import type { Sealer } from '../lib/sealer.js';
 import type { Backlog, Deliveries } from './deliveries.js';
 import { moveDeliveries } from './move-deliveries.js';
-import { matches, requireTransform } from './payload.js';
+import { filterWith } from './filter.js';
+import { idsOfChat, matches, requireTransform } from './payload.js';
 import type { Opened } from './request.js';
 import { isSecret, makeSecret, secretPrefix } from './signing.js';
 import { Webhook, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
@@ -83,6 +86,7 @@ export function createWebhooks({
   const known = new Map<string, { list: Webhook[]; until: number }>();
   let wake: (webhookId: string) => void = () => undefined;
   let events: Events | null = null;
+  let formsOf: Contacts['formsOf'] = (_accountId, waId) => Promise.resolve([waId]);
 
   let changes = 0;
 
@@ -131,14 +135,28 @@ export function createWebhooks({
    * Whether an event is for an endpoint. One whose row is damaged gets nothing: it must not undo the commit of the event, and with it every
    * accept and every arrival of the account.
    */
-  function wants(event: EventRow, webhook: Webhook): boolean {
+  function wants(event: EventRow, webhook: Webhook, chatIds: readonly string[]): boolean {
     try {
-      return matches(event, webhook);
+      return matches(event, webhook, chatIds);
     } catch (error) {
       const { id: subject, accountId, sessionId } = webhook;
       report({ kind: 'webhook', subject, accountId, sessionId, ...describeError(error) });
       return false;
     }
+  }
+
+  /**
+   * The ids of an event's chat that a filter is compared with: a private chat has every id of its person. Asks the database only for a filter that
+   * names chats. Inside a transaction pass its manager.
+   */
+  async function chatIdsOf(
+    { accountId, filter }: Pick<Webhook, 'accountId' | 'filter'>,
+    data: Record<string, unknown>,
+    inside?: EntityManager,
+  ): Promise<string[]> {
+    const named = idsOfChat(data);
+    if (!filter?.chats || named[0] === undefined) return named;
+    return [...new Set([...named, ...(await formsOf(accountId, named[0], inside))])];
   }
 
   /** Written in the commit of the events: what matches now is delivered, whatever dies afterwards. */
@@ -147,9 +165,12 @@ export function createWebhooks({
     for (const accountId of new Set(list.map((event) => event.accountId))) {
       const active = await activeOf(tx, accountId);
       if (active.length === 0) continue;
-      for (const event of list)
-        if (event.accountId === accountId)
-          for (const webhook of active) if (wants(event, webhook)) wanted.push({ webhook, event });
+      for (const event of list) {
+        if (event.accountId !== accountId) continue;
+        const isByChat = active.find((webhook) => readable(webhook.filter, null)?.chats);
+        const chatIds = await chatIdsOf(isByChat ?? { accountId, filter: null }, event.data, tx.manager);
+        for (const webhook of active) if (wants(event, webhook, chatIds)) wanted.push({ webhook, event });
+      }
     }
     if (wanted.length === 0) return;
     await deliveries.add(tx, wanted, clock.now());
@@ -238,7 +259,7 @@ export function createWebhooks({
         : { secret: sealer.seal(wish.secret, secretPlace(id)), oldSecret: null, oldSecretUntil: null }),
       ...(wish.headers ? { headers: sealedHeaders(id, wish.headers) } : {}),
     };
-    const plain = { url, description, includeContent, filter, transform, retry };
+    const plain = { url, description, includeContent, filter: filter && filterWith(filter), transform, retry };
     for (const [name, value] of Object.entries(plain)) if (value !== undefined) Object.assign(fields, { [name]: value });
     return fields;
   }
@@ -349,9 +370,10 @@ export function createWebhooks({
         return { headers: [], secretPrefix: null }; // No key opens them: the deliveries of this endpoint fail with the reason.
       }
     },
-    /** Both depend on each other: who sends is told of new deliveries, events are told of what is switched off. */
-    connect(parts: { wake: (webhookId: string) => void; events: Events }): void {
-      ({ wake, events } = parts);
+    chatIdsOf,
+    /** They depend on each other: the sender hears of new deliveries, the log of what is switched off, and contacts are published in the log. */
+    connect(parts: { wake: (webhookId: string) => void; events: Events; formsOf: Contacts['formsOf'] }): void {
+      ({ wake, events, formsOf } = parts);
     },
     list: (
       caller: Caller,

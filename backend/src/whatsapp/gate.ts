@@ -8,7 +8,7 @@ import type { StorageOf } from '../messages/storage.js';
 import type { WorkerGate } from '../sessions/running.js';
 import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
-import { workerSettingsOf } from './worker-settings.js';
+import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
 export interface GateDeps {
   client: WorkerClient;
@@ -52,6 +52,7 @@ export function createGate({
         deviceName: session.deviceName,
         settings: workerSettingsOf(session, await storageOf(session)),
         leaseMs,
+        caughtUp: caughtUpOf(session),
       }),
     status: async (session) => client.status(await urlOf(session), session.id),
     disconnect: async (session, logout) => client.disconnect(await urlOf(session), { ...about(session), logout }),

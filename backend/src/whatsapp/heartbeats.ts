@@ -13,7 +13,7 @@ import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../messages/storage.js';
 import { Worker } from './worker.entity.js';
-import { workerSettingsOf } from './worker-settings.js';
+import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
 type Seen = Heartbeat['sessions'][number];
 
@@ -217,6 +217,7 @@ export function createHeartbeats({
     epoch: session.leaseEpoch,
     settings,
     deviceName: session.deviceName,
+    caughtUp: caughtUpOf(session),
   });
 
   /** Whether staff want this worker to take no new sessions. */

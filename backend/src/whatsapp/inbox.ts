@@ -7,6 +7,7 @@ import {
   type WorkerEventType,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { deleteBefore, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
@@ -88,6 +89,7 @@ export function createInbox({
   database,
   events,
   state,
+  contacts,
   arrivals,
   storageOf,
   clock,
@@ -97,6 +99,7 @@ export function createInbox({
   database: Database;
   events: Events;
   state: SessionState;
+  contacts: Contacts;
   arrivals: Arrivals;
   storageOf: StorageOf;
   clock: Clock;
@@ -116,12 +119,17 @@ export function createInbox({
       drawn: Promise<string> | undefined,
     ) => Promise<unknown>;
   } = {
-    'session.observed': (tx, session, payload) => state.observe(tx, session, payload),
+    'session.observed': async (tx, session, payload) => {
+      await state.observe(tx, session, payload);
+      await contacts.learn(tx, session, [ownSighting(payload)]);
+    },
+    'contact.observed': (tx, session, { contact }) => contacts.learn(tx, session, [{ contact, isNews: true }]),
     'session.qr': async (tx, session, payload, drawn) => state.showQr(tx, session, { ...payload, qrCode: (await drawn) ?? '' }),
     'session.pairing_code': (tx, session, data) => state.showPairingCode(tx, session, data),
     'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
     'session.recycled': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.recycled', data }),
     'session.backfill': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.backfill', data }),
+    'session.caught_up': (tx, session, data) => noteCaughtUp(tx, session, data),
     'message.observed': (tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
     'message.ack': (tx, session, payload) => arrivals.acknowledged(tx, session, payload),
     'message.edited': (tx, session, payload) => arrivals.edited(tx, session, payload),
@@ -129,11 +137,14 @@ export function createInbox({
     'message.reaction': (tx, session, payload) => arrivals.reacted(tx, session, payload),
     'poll.vote': (tx, session, payload) => arrivals.voted(tx, session, payload),
     'chat.updated': (tx, session, data) => events.append(tx, { ...of(session), type: 'chat.updated', data }),
-    'group.participants': (tx, session, data) => events.append(tx, { ...of(session), type: 'group.participants', data }),
-    'group.updated': (tx, session, data) => events.append(tx, { ...of(session), type: 'group.updated', data }),
-    'group.membership_request': (tx, session, data) =>
-      events.append(tx, { ...of(session), type: 'group.membership_request', data }),
-    'call.received': (tx, session, data) => events.append(tx, { ...of(session), type: 'call.received', data }),
+    'group.participants': async (tx, session, data) =>
+      events.append(tx, { ...of(session), type: 'group.participants', data: await contacts.observe(tx, session, data) }),
+    'group.updated': async (tx, session, data) =>
+      events.append(tx, { ...of(session), type: 'group.updated', data: await contacts.observe(tx, session, data) }),
+    'group.membership_request': async (tx, session, data) =>
+      events.append(tx, { ...of(session), type: 'group.membership_request', data: await contacts.observe(tx, session, data) }),
+    'call.received': async (tx, session, data) =>
+      events.append(tx, { ...of(session), type: 'call.received', data: await contacts.observe(tx, session, data) }),
   };
 
   async function open(
@@ -364,4 +375,19 @@ async function drawCodes(batch: readonly OutletEvent[]): Promise<Desk['drawn']> 
   return drawn;
 }
 
+/** The session's own number and LID are one person too. Its name is the session's `pushName`. */
+const ownSighting = ({ phoneNumber, lid }: WorkerEventPayload<'session.observed'>): Sighting | null =>
+  phoneNumber && lid ? { contact: { id: lid, phone: `+${phoneNumber.replace(/^\+/, '')}`, lid, name: null } } : null;
+
 const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });
+
+/** How far the messages of a session are recorded: for the worker that runs it next, which may have nothing of it on its disk. */
+async function noteCaughtUp(
+  tx: Transaction,
+  session: Session,
+  { phoneNumber, at }: WorkerEventPayload<'session.caught_up'>,
+): Promise<void> {
+  const changes = { caughtUpAt: new Date(at), caughtUpNumber: phoneNumber };
+  await updateRows(tx, Session, { id: session.id }, changes);
+  Object.assign(session, changes);
+}

@@ -6,10 +6,13 @@ import {
   operationIds,
   operationRoute,
   operations,
+  parseRecipient,
   type OperationId,
+  type OperationOutput,
 } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { z } from 'zod';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Caller } from '../http/context.js';
 import type { Mount } from '../http/server.js';
 import { reasonOf } from '../sessions/present.js';
@@ -28,6 +31,25 @@ export const capabilities = defineRoute({
   errors: ['SESSION_NOT_FOUND'],
 });
 
+export const backfill = defineRoute({
+  id: 'sessions.backfill',
+  method: 'post',
+  path: '/sessions/:sessionId/backfill',
+  summary: 'Look for messages that were missed; ends with the event session.backfill',
+  auth: 'key',
+  permission: 'messages.manage',
+  params: z.object({ sessionId: z.string() }),
+  body: z.strictObject({
+    since: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe('From when on; by default, and at the earliest, 7 days ago. At most 1,000 messages of each chat.'),
+  }),
+  status: [202],
+  reply: z.object({ started: z.literal(true) }),
+  errors: ['SESSION_NOT_FOUND', 'SESSION_NOT_CONNECTED', 'SESSION_SUSPENDED', 'WORKER_UNAVAILABLE'],
+});
+
 const deadlineMs = 30_000;
 
 type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
@@ -35,7 +57,12 @@ type Run = (session: Session, operation: string, input: Record<string, unknown>,
 /** Mounts every row of the operations table; nothing here knows one of them by name. */
 export function mountOperations(
   mount: Mount,
-  { sessions, run, countryCode }: { sessions: Sessions; run: Run; countryCode: string | undefined },
+  {
+    sessions,
+    contacts,
+    run,
+    countryCode,
+  }: { sessions: Sessions; contacts: Pick<Contacts, 'learnNow'>; run: Run; countryCode: string | undefined },
 ): void {
   for (const id of operationIds) {
     const route = operationRoute(operations[id]);
@@ -45,9 +72,18 @@ export function mountOperations(
       const code = operations[id].takesCountry ? (session.settings.countryCode ?? countryCode) : undefined;
       const input = { ...rest, ...(query as object), ...(body as object), ...(code ? { countryCode: code } : {}) };
       const output = await pass(session, id, input, run);
-      return operations[id].output.parse(output);
+      const reply = operations[id].output.parse(output);
+      const sightings = id === 'contacts.check' ? sightingsIn(operations['contacts.check'].output.parse(output), code) : [];
+      if (sightings.length > 0) await contacts.learnNow(session, sightings);
+      return reply;
     });
   }
+  mount(backfill, async ({ params, body }, caller) => {
+    const session = await connected(sessions, caller, params.sessionId);
+    const since = body.since ? { since: new Date(body.since).toISOString() } : {};
+    await run(session, 'session.backfill', since, deadlineMs);
+    return new Reply({ started: true as const }, { status: 202 });
+  });
   mount(capabilities, async ({ query }, caller) => {
     const session = await sessions.which(caller, query.sessionId).catch((error: unknown) => {
       // Without a session there is nothing to add to what is known beforehand.
@@ -70,6 +106,13 @@ export function mountOperations(
     });
   });
 }
+
+/** WhatsApp's answer says which person each number is, and how WhatsApp spells it. */
+const sightingsIn = (rows: OperationOutput<'contacts.check'>, countryCode: string | undefined): Sighting[] =>
+  rows.flatMap(({ input, contact }) => {
+    const typed = parseRecipient(input, countryCode);
+    return contact ? [{ contact, alsoKnownAs: typed.ok ? [typed.address.id] : [] }] : [];
+  });
 
 async function connected(sessions: Sessions, caller: Caller, ref: string): Promise<Session> {
   const session = await sessions.find(caller, ref);

@@ -15,6 +15,7 @@ import type { Post, PostRequest, Posted } from '../../src/webhooks/post.js';
 import { Webhook, WebhookDelivery } from '../../src/webhooks/webhook.entity.js';
 import { createWebhooks } from '../../src/webhooks/webhooks.js';
 import { migratedDatabase } from './backend.js';
+import { noContacts } from './contacts.js';
 
 /** Webhook lanes on a real database, with a receiver that is a function: no HTTP, so that faults and times are a test's to choose. */
 
@@ -134,7 +135,7 @@ export async function startLanes(options: {
         },
         ...parts,
       });
-      webhooks.connect({ wake: dispatcher.wake, events });
+      webhooks.connect({ wake: dispatcher.wake, events, formsOf: noContacts.formsOf });
       const backend = { deliveries, dispatcher, events };
       backends.push(backend);
       dispatcher.start();

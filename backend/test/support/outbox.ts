@@ -15,6 +15,7 @@ import { createPacing } from '../../src/messages/pacing.js';
 import { createQuotas } from '../../src/messages/quotas.js';
 import { createMessageState } from '../../src/messages/state.js';
 import { Session } from '../../src/sessions/session.entity.js';
+import { noContacts } from './contacts.js';
 
 /** The outbox without HTTP: dispatchers on a database of the test's own, and a worker that remembers what it was given. */
 
@@ -118,7 +119,7 @@ export function startDispatcher({
 }: OutboxOptions): Dispatcher & { owner: string } {
   const events = createEvents({ clock });
   const quotas = createQuotas({ database, events, clock, defaultDaily: 0 });
-  const plain = createMessageState({ events, quotas, clock, wipeFile: () => Promise.resolve() });
+  const plain = createMessageState({ events, contacts: noContacts, quotas, clock, wipeFile: () => Promise.resolve() });
   const presence = parts.presence ?? presenceOf(randomUUID());
   const dispatcher = createDispatcher({
     database,

@@ -68,6 +68,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     left: [] as Left[],
     puts: [] as string[],
     starts: [] as string[],
+    /** How far the backend says that a session's messages are recorded, with its last start. */
+    caughtUp: new Map<string, unknown>(),
     /** Sends that ran at once, and the most there ever were. */
     atOnce: { now: 0, most: 0 },
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
@@ -251,6 +253,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     compat: {},
   }));
   mount(workerRoutes.init, async ({ body }) => {
+    state.caughtUp.set(body.sessionId, body.caughtUp ?? null);
     if (state.sessions.has(body.sessionId)) under(body.sessionId, body.epoch);
     // Its backend may be closed amid it.
     start(body.sessionId, body.epoch ?? 1).catch(() => undefined);
@@ -340,6 +343,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       if (!found) return { found: false, proven: state.proves };
       return { found: true, whatsappId: `true_${found.command.recipient}_${found.command.reservedId}`, ack: 1 };
     }
+    if (operation === 'session.backfill') return { started: true };
     if (operation === 'session.restart') return observe(sessionId);
     if (operation === 'session.pairingCode')
       return internalOperations['session.pairingCode'].output.parse({ code: 'ABCD1234', expiresAt: new Date().toISOString() });

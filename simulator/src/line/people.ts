@@ -12,7 +12,7 @@ export function peopleOps({ world, me, device }: OnLine): Ops {
   };
   return {
     exists(d: { id: string }) {
-      const found = phones.find(d.id);
+      const found = phones.lookUp(d.id);
       return found ? contactOf(found, me()) : null;
     },
     contact_save(d: { phone: string; name: string | null }) {

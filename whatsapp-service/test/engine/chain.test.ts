@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { describe, expect, test } from '@jest/globals';
+import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { Contact } from '@chasqui/shared';
 import fc from 'fast-check';
 import type { Page } from 'puppeteer';
@@ -87,10 +87,18 @@ function rig(identities: Partial<Identities> = {}) {
   const signals: EngineSignal[] = [];
   const unreadable: string[] = [];
   const heard = listen(client as unknown as LibraryClient, {
-    identities: { learn: async () => true, contact: bare, name: () => null, forget: () => undefined, ...identities },
+    identities: {
+      learn: async () => true,
+      refresh: async () => [],
+      contact: bare,
+      name: () => null,
+      forget: () => undefined,
+      ...identities,
+    },
     onSignal: (signal) => void signals.push(signal),
     isOver: () => false,
     isInFlight: () => false,
+    lastReceipt: async () => null,
     onReady: async () => undefined,
     lose: () => undefined,
     onUnreadable: (what) => void unreadable.push(what),
@@ -191,19 +199,26 @@ describe('what the library tells of a session', () => {
     expect(it.signals[1]).toMatchObject({ payload: { message: { content: { type: 'unknown', whatsappType: 'unreadable' } } } });
   });
 
-  test('a message without any key is reported and not recorded: it could not be told from another', async () => {
+  test('a message without any key is told from others by all that is known of it', async () => {
     const it = rig();
     it.client.emit('message_create', { _data: { type: 'chat', body: 'x' } });
     it.client.emit('message_create', { _data: raw(1) });
     await it.drained();
-    expect([it.told(), it.unreadable]).toEqual([[`message.observed ${key(1)}`], ['message_create']]);
+    expect(it.told()).toEqual([expect.stringMatching(/^message.observed ~[0-9a-f]{40}$/), `message.observed ${key(1)}`]);
+    expect(it.unreadable).toEqual([]);
   });
 
   test('a receiver that throws for one event gets the next one', async () => {
     const got: string[] = [];
     const client = new EventEmitter();
     const { drained } = listen(client as unknown as LibraryClient, {
-      identities: { learn: async () => true, contact: bare, name: () => null, forget: () => undefined },
+      identities: {
+        learn: async () => true,
+        refresh: async () => [],
+        contact: bare,
+        name: () => null,
+        forget: () => undefined,
+      },
       onSignal: (signal) => {
         const message = signal.type === 'event' && 'message' in signal.payload ? signal.payload.message : null;
         if (message?.key === key(1)) throw new Error('SQLITE_FULL');
@@ -211,6 +226,7 @@ describe('what the library tells of a session', () => {
       },
       isOver: () => false,
       isInFlight: () => false,
+      lastReceipt: async () => null,
       onReady: async () => undefined,
       lose: () => undefined,
       onUnreadable: () => undefined,
@@ -243,6 +259,59 @@ describe('who is behind an id', () => {
     await expect(identities.learn([ana])).resolves.toBe(true);
   });
 
+  describe('what changes later', () => {
+    const bea = '5511999990002@c.us';
+    const lid = '184467440738@lid';
+    let answers: Record<string, unknown>;
+    let asked: string[];
+    const people = (now: () => number = () => 0) =>
+      createIdentities(
+        () =>
+          pageOf({
+            describe: ({ ids }: { ids: string[] }) => {
+              asked.push(...ids);
+              return ids.map((id) => ({ id, lid: null, phone: null, name: null, isSaved: false, ...(answers[id] as object) }));
+            },
+          }),
+        now,
+      );
+    beforeEach(() => {
+      answers = { [bea]: { lid, phone: bea, name: 'Bea One' } };
+      asked = [];
+    });
+
+    test('a name is asked for again after ten minutes, and not before', async () => {
+      let now = 0;
+      const identities = people(() => now);
+      await identities.learn([bea]);
+      answers = { [bea]: { lid, phone: bea, name: 'Bea Two' } };
+      now = 599_000;
+      await identities.learn([bea]);
+      expect([asked.length, identities.name(bea)]).toEqual([1, 'Bea One']);
+      now = 601_000;
+      await identities.learn([bea]);
+      expect([asked.length, identities.name(bea)]).toEqual([2, 'Bea Two']);
+    });
+
+    test('a change that the page reports is news once, and a stranger’s name is none', async () => {
+      const identities = people();
+      await identities.learn([bea]);
+      expect(await identities.refresh([bea])).toEqual([]);
+      answers = { [bea]: { lid, phone: bea, name: 'Bea Two' } };
+      expect(await identities.refresh([bea])).toEqual([{ id: bea, phone: '+5511999990002', lid, name: 'Bea Two' }]);
+      expect(await identities.refresh([bea])).toEqual([]);
+      expect(identities.name(bea)).toBe('Bea Two');
+      answers = { [ana]: { phone: ana, name: 'Ana', isSaved: false } };
+      expect(await identities.refresh([ana])).toEqual([]);
+      const cem = '5511999990003@c.us';
+      answers = { [cem]: { phone: cem, name: 'Cem', isSaved: true } };
+      expect(await identities.refresh([cem, '120363000000000001@g.us'])).toEqual([
+        { id: cem, phone: '+5511999990003', lid: null, name: 'Cem' },
+      ]);
+      expect(asked).not.toContain('120363000000000001@g.us');
+    });
+  });
+
   test('a page that does not answer is told as such', async () => {
     const identities = createIdentities(() => pageOf({ describe: () => Promise.reject(new DeadlineError('describe', 5)) }));
     await expect(identities.learn([ana])).resolves.toBe(false);
@@ -250,10 +319,23 @@ describe('who is behind an id', () => {
 });
 
 describe('the scan for missed messages', () => {
-  const identities: Identities = { learn: async () => true, contact: bare, name: () => null, forget: () => undefined };
+  const identities: Identities = {
+    learn: async () => true,
+    contact: bare,
+    name: () => null,
+    forget: () => undefined,
+    refresh: async () => [],
+  };
 
   test('a chat or a message that fails, at any position, stops only itself and is counted', async () => {
-    const part = fc.constantFrom('fine', 'chat fails', 'message fails', 'receiver fails', 'page leaves one out', 'nonsense');
+    const part = fc.constantFrom(
+      'fine',
+      'chat fails',
+      'message without a key',
+      'receiver fails',
+      'page leaves one out',
+      'nonsense',
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(part, { minLength: 1, maxLength: 8 }), async (parts) => {
         const got: string[] = [];
@@ -264,7 +346,7 @@ describe('the scan for missed messages', () => {
             if (parts[index] === 'chat fails') throw new Error('r: r');
             if (parts[index] === 'nonsense') return null;
             const messages = [raw(index * 10), raw(index * 10 + 1), raw(index * 10 + 2)] as unknown[];
-            if (parts[index] === 'message fails') messages[1] = { type: 'chat' };
+            if (parts[index] === 'message without a key') messages[1] = { type: 'chat', from: `${index}@g.us` };
             return { messages, truncated: false, failed: parts[index] === 'page leaves one out' ? 1 : 0 };
           },
         });
@@ -282,7 +364,8 @@ describe('the scan for missed messages', () => {
         });
         const expected = parts.flatMap((kind, index) => {
           if (kind === 'chat fails' || kind === 'nonsense') return [];
-          const middle = kind === 'message fails' || kind === 'receiver fails' ? [] : [key(index * 10 + 1)];
+          const without: unknown = expect.stringMatching(/^~[0-9a-f]{40}$/);
+          const middle = kind === 'receiver fails' ? [] : [kind === 'message without a key' ? without : key(index * 10 + 1)];
           return [key(index * 10), ...middle, key(index * 10 + 2)];
         });
         expect(got).toEqual(expected);

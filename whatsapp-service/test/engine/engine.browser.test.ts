@@ -77,7 +77,7 @@ describe.each<[BuildName, string[]]>([
   ['2026-07', hearing],
   ['2026-09', [...hearing, ...files, 'send text with a link']],
 ])('build %s with the mends off', (build, names) => {
-  afterAll(() => setPatience(5000));
+  afterAll(() => setPatience());
 
   test('fails at what its defects break, and only then are the mends worth something', async () => {
     const rig = await startRig(build, false);
@@ -197,7 +197,7 @@ describe('when things go wrong', () => {
     const { session, signals } = await link(rig);
     const pids = await session.pids();
     for (const pid of pids) process.kill(pid, 'SIGKILL');
-    const { reason } = await until('gone', () => signals.find((candidate) => candidate.type === 'gone'), 2000);
+    const { reason } = await until('gone', () => signals.find((candidate) => candidate.type === 'gone'));
     expect(['BROWSER_CRASHED', 'PAGE_CRASHED']).toContain(reason);
   }, 30_000);
 
@@ -208,7 +208,7 @@ describe('when things go wrong', () => {
       readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer'),
     );
     process.kill(renderer!, 'SIGKILL');
-    const { reason } = await until('gone', () => signals.find((candidate) => candidate.type === 'gone'), 2000);
+    const { reason } = await until('gone', () => signals.find((candidate) => candidate.type === 'gone'));
     expect(reason).toBe('PAGE_CRASHED');
   }, 30_000);
 

@@ -5,26 +5,11 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { compatReport } from '@chasqui/shared';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { browsersOn } from '../../src/sessions/profiles.js';
-import {
-  ana,
-  heard,
-  link,
-  me,
-  online,
-  setPatience,
-  sha256,
-  signal,
-  startRig,
-  text,
-  sendContent,
-  until,
-  type Rig,
-} from './harness.js';
+import { ana, heard, link, me, online, sha256, signal, startRig, text, sendContent, until, type Rig } from './harness.js';
 
 /** What comes from outside meets the real browser and the real library: nothing of it stops the session, nothing of ours leaks into it. */
 
 const secret = 'k3Yp7Qx9Zr2Tb5Vn8Wm4Lc6Jd1Hg0Sf-must-not-be-in-the-browser';
-setPatience(20_000);
 let rig: Rig;
 let session: EngineSession;
 let signals: EngineSignal[];
@@ -292,7 +277,7 @@ test('a browser that is frozen amid a start, and one that is killed amid it, lea
     );
     if (stopped !== null) expect(stopped).toMatchObject({ reason: 'USER_STOPPED' });
     expect(performance.now() - began).toBeLessThan(20_000);
-    await until('no process', async () => (await browsersOn(other.dir)).length === 0, 15_000);
+    await until('no process', async () => (await browsersOn(other.dir)).length === 0);
 
     const killed = other.launch();
     for (const pid of await processes()) process.kill(pid, 'SIGKILL');
@@ -302,7 +287,7 @@ test('a browser that is frozen amid a start, and one that is killed amid it, lea
       (error: unknown) => error,
     );
     expect(end).toMatchObject({ reason: 'BROWSER_CRASHED' });
-    await until('no process', async () => (await browsersOn(other.dir)).length === 0, 15_000);
+    await until('no process', async () => (await browsersOn(other.dir)).length === 0);
   } finally {
     await other.close();
   }

@@ -57,13 +57,14 @@ export async function startRig(build: BuildName, compat = true): Promise<Rig> {
   };
 }
 
-let patienceMs = 5000;
-/** For tests that wait in vain on purpose. */
-export const setPatience = (ms: number): void => {
+const usualPatienceMs = 60_000;
+let patienceMs = usualPatienceMs;
+/** Shortens the limit of `until`, for tests in which most waits are expected to fail. Without an argument it is the usual one again. */
+export const setPatience = (ms = usualPatienceMs): void => {
   patienceMs = ms;
 };
 
-/** Waits for a condition, never for a duration. */
+/** Waits until `probe` returns something truthy and returns that. The limit is generous, since it only ends a test that fails. */
 export async function until<T>(what: string, probe: () => T | Promise<T>, ms = patienceMs): Promise<NonNullable<T>> {
   for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) {
     const found = await probe();
@@ -73,10 +74,8 @@ export async function until<T>(what: string, probe: () => T | Promise<T>, ms = p
 }
 
 export const signal = <T extends EngineSignal['type']>(signals: EngineSignal[], type: T) =>
-  until(
-    `the signal ${type}`,
-    () => signals.find((candidate): candidate is Extract<EngineSignal, { type: T }> => candidate.type === type),
-    15_000,
+  until(`the signal ${type}`, () =>
+    signals.find((candidate): candidate is Extract<EngineSignal, { type: T }> => candidate.type === type),
   );
 
 export async function link(rig: Rig): Promise<{ session: EngineSession; signals: EngineSignal[] }> {

@@ -24,6 +24,7 @@ import { installWatch } from './page/watch.js';
 import { createProbe } from './probe.js';
 import { createReports } from './reports.js';
 import { createSending } from './send.js';
+import { idText } from './translate.js';
 
 export interface EngineConfig {
   browser: BrowserConfig;
@@ -121,6 +122,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     passkey: () => onSignal({ type: 'passkey_required' }),
     canary: ({ nonce }: { nonce: string }) => probe.heard(nonce),
     mend: ({ mend, state, detail }: Record<string, unknown>) => reports.set(mend, state, detail),
+    contacts: ({ ids }: Record<string, unknown>) => {
+      // Before, an address book is being synchronised, and nobody has asked for names yet.
+      if (wasReady) contactsChanged(ids);
+    },
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
@@ -155,7 +160,11 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     });
     if (abort.aborted) throw calledOff();
     await current.setUserAgent(currentUserAgent(await browser!.userAgent()));
-    guardHandlers(current, { onChat: (id, change, unread) => chatChanged(id, change, unread), onFailure: onInnerFailure });
+    guardHandlers(current, {
+      onChat: (id, change, unread) => chatChanged(id, change, unread),
+      onNotice: (raw) => messageCreated(raw),
+      onFailure: onInnerFailure,
+    });
     await current.exposeFunction('chasquiNotify', (kind: string, payload: never) => {
       addSerialized(payload);
       fromPage[kind]?.(payload);
@@ -202,11 +211,13 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     identities.forget();
     onSignal({ type: 'ready', identity });
   }
-  const { chatChanged, messageCreated } = listen(client, {
+  const { chatChanged, contactsChanged, messageCreated } = listen(client, {
     identities,
     onSignal,
     isInFlight: sending.isInFlight,
     isOver: () => closed || gone,
+    lastReceipt: async (whatsappId, ack) =>
+      idText(await callPage<unknown>(page(), 'lastReceipt', { whatsappId, ack }, 3000).catch(() => null)),
     onReady: () => onReady().catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error))),
     lose,
     onUnreadable: unreadable,
@@ -246,7 +257,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     send: (send, onHandover) => sending.send(send, onHandover),
     run: (operation, input, deadlineMs) => runOperation(operation, input, { page: page(), client, identities, deadlineMs }),
     probe,
-    backfill: async (since) => backfill(since, onSignal),
+    backfill: async (request) => backfill(request, onSignal),
     async reload(deadlineMs) {
       // The navigation ends later and is told by `ready`; here only whether the browser takes the order counts.
       await within(page().reload({ waitUntil: 'domcontentloaded', timeout: deadlineMs }), deadlineMs, 'Loading the page anew');

@@ -1,3 +1,4 @@
+import type { Contact } from '@chasqui/shared';
 import type { EngineSignal } from '../engine.js';
 import { createEventQueue } from './event-queue.js';
 import type { ChatChange } from './guard.js';
@@ -11,7 +12,6 @@ import {
   idsOf,
   isEdit,
   isFromMe,
-  isNotice,
   keyOf,
   observeAny,
   personOf,
@@ -25,6 +25,8 @@ interface Listening {
   isOver: () => boolean;
   /** Whether this is the key of a send that runs now. */
   isInFlight: (key: string) => boolean;
+  /** The participant of a group whose receipt for this message is the newest at this level: the one that raised its ack. Null: not known. */
+  lastReceipt: (whatsappId: string, ack: number) => Promise<string | null>;
   onReady: () => Promise<void>;
   lose: (reason: 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE', detail: string) => void;
   /** An event could not be read, wholly or in part. `what` is its name; those behind it go on. */
@@ -50,7 +52,7 @@ const rawOf = (message: unknown): RawMessage => fields(fields(message)['_data'] 
  */
 export function listen(
   client: LibraryClient,
-  { identities, onSignal, isOver, isInFlight, onReady, lose, onUnreadable }: Listening,
+  { identities, onSignal, isOver, isInFlight, lastReceipt, onReady, lose, onUnreadable }: Listening,
 ) {
   const queue = createEventQueue({ isOver, prepareMs: identifyMs, onSkipped: onUnreadable });
   const inOrder: InOrder = (what, ids, emit) => queue.push(what, () => identities.learn(ids.slice(0, maxPeople)), emit);
@@ -69,6 +71,7 @@ export function listen(
   const aboutMessage = (raw: RawMessage) => ({
     whatsappId: whatsappIdOf(raw),
     key: keyOf(raw),
+    fromMe: isFromMe(raw),
     chat: chatRef(chatIdOf(raw)),
     at: new Date().toISOString(),
   });
@@ -88,21 +91,29 @@ export function listen(
         : undefined,
   );
 
+  /** Whatever the page shows in a chat. A placeholder comes again under the same key once its content is there. */
   function messageCreated(given: unknown): void {
     const raw = rawOf(given);
-    if (isNotice(raw) || isInFlight(keyOf(raw))) return;
+    if (isInFlight(keyOf(raw))) return;
     inOrder('message_create', [chatIdOf(raw), personOf(raw)], () => {
       const { message, error } = observeAny(raw, identities.contact, identities.name);
-      if (error !== null || message === null) onUnreadable('message_create', error ?? new Error('The message has no key.'));
-      if (message !== null) onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'live' } });
+      if (error !== null) onUnreadable('message_create', error);
+      onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'live' } });
     });
   }
   on('message_create', messageCreated);
+  on('message_ciphertext', messageCreated);
   on('message_ack', (message, ack) => {
     const raw = rawOf(message);
     if (!isFromMe(raw) || typeof ack !== 'number') return;
-    const reader = chatTypeOf(chatIdOf(raw)) === 'private' ? chatIdOf(raw) : null;
-    inOrder('message_ack', [chatIdOf(raw)], () =>
+    const chat = chatIdOf(raw);
+    const kind = chatTypeOf(chat);
+    let reader = kind === 'private' ? chat : null;
+    const prepare = async (): Promise<boolean> => {
+      if (kind === 'group' && ack >= 2) reader = await lastReceipt(whatsappIdOf(raw), ack);
+      return identities.learn([chat, reader]);
+    };
+    queue.push('message_ack', prepare, () =>
       onSignal({ type: 'event', event: 'message.ack', payload: { ...aboutMessage(raw), ack, participant: contactOf(reader) } }),
     );
   });
@@ -175,9 +186,24 @@ export function listen(
       onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount } }),
     );
   }
+  /** The page reports that the names of these contacts changed. Those that are news go out one by one. */
+  function contactsChanged(ids: readonly string[]): void {
+    let changed: Contact[] = [];
+    queue.push(
+      'contact',
+      async () => {
+        changed = await identities.refresh(ids);
+        return true;
+      },
+      () => {
+        for (const contact of changed) onSignal({ type: 'event', event: 'contact.observed', payload: { contact } });
+      },
+    );
+  }
   return {
     chatChanged,
-    /** A message that the library could not make an object of. */
+    contactsChanged: (ids: unknown): void => guarded('contact', () => contactsChanged(idsOf(ids))),
+    /** A message that the library could not make an object of, or makes no message of. */
     messageCreated: (raw: unknown): void => guarded('message_create', () => messageCreated(raw)),
     /** Resolves when all that was heard so far has been told. */
     drained: queue.drained,

@@ -2,7 +2,10 @@ import { parseRecipient, type OperationInput, type OperationOutput } from '@chas
 import { callPage } from '../bridge.js';
 import type { OperationContext } from './context.js';
 
-/** Asks WhatsApp itself; an input that is no number is not registered, and is not asked. */
+/**
+ * Asks WhatsApp itself; an input that is no number is not registered, and is not asked. `normalised` is the number as WhatsApp spells it, which may
+ * be another spelling than was typed; of a number that is not registered, the one that was typed.
+ */
 export async function checkNumbers(
   { numbers, countryCode }: OperationInput<'contacts.check'>,
   { page, identities, deadlineMs }: OperationContext,
@@ -16,10 +19,12 @@ export async function checkNumbers(
   });
   const ids = [...new Set(parsed.flatMap(({ id }) => id ?? []))];
   const answers = ids.length > 0 ? await callPage<{ id: string; wid: string | null }[]>(page, 'exists', { ids }, deadlineMs) : [];
-  const registered = new Set(answers.filter((answer) => answer.wid !== null).map((answer) => answer.id));
-  await identities.learn([...registered]);
+  const registered = new Map(answers.flatMap(({ id, wid }) => (wid === null ? [] : [[id, wid] as const])));
+  await identities.learn([...registered.values()]);
   return parsed.map(({ input, id }) => {
-    const isRegistered = id !== null && registered.has(id);
-    return { input, normalised: id, registered: isRegistered, contact: isRegistered ? identities.contact(id) : null };
+    const wid = id === null ? undefined : registered.get(id);
+    if (wid === undefined) return { input, normalised: id, registered: false, contact: null };
+    const contact = identities.contact(wid);
+    return { input, normalised: contact.phone ? contact.id : id, registered: true, contact };
   });
 }

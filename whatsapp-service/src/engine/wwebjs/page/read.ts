@@ -9,21 +9,32 @@ export function installRead(): void {
 
   const collections = (): any => core.module('WAWebCollections');
   const widOf = (id: string): any => core.module('WAWebWidFactory').createWid(id);
-  const idOf = (wid: any): string | null => (wid ? core.serialized(wid) : null);
+  const idOf = (wid: any): string | null => (typeof wid === 'string' ? wid : wid ? core.serialized(wid) : null);
   const chatOf = (id: string): any => collections().Chat.get(widOf(id)) ?? null;
   const nameOf = (model: any): string | null => model?.name || model?.formattedTitle || model?.pushname || null;
+  const loadMs = 1_500;
   const model = (msg: any): any => core.plain(win.WWebJS.getMessageModel(msg));
 
   const person = async (id: string): Promise<Record<string, unknown>> => {
     const { lid, phone } = await win.WWebJS.enforceLidAndPnRetrieval(id);
     const { Contact } = collections();
-    const found = Contact.get(widOf(id)) ?? (phone && Contact.get(phone)) ?? (lid && Contact.get(lid));
-    return { id, lid: idOf(lid), phone: idOf(phone), name: found?.name || found?.verifiedName || found?.pushname || null };
+    // The two ids of one person may have a contact each, and the address book's name stands in one of them only.
+    let known = [widOf(id), phone, lid].flatMap((wid) => (wid && Contact.get(wid)) || []);
+    if (known.length === 0) known = [await loaded(widOf(id))].filter(Boolean);
+    const first = (field: string): string | null => known.map((contact: any) => contact[field]).find(Boolean) ?? null;
+    const name = first('name') ?? first('verifiedName') ?? first('pushname');
+    return { id, lid: idOf(lid), phone: idOf(phone), name, isSaved: first('name') !== null };
   };
+  /** A contact that the page has not loaded yet; undefined when it cannot be had soon. */
+  const loaded = (wid: any): Promise<any> =>
+    Promise.race([
+      Promise.resolve(collections().Contact.find(wid)).catch(() => undefined),
+      new Promise((resolve) => setTimeout(resolve, loadMs)),
+    ]);
   core.calls['describe'] = ({ ids }: { ids: string[] }) =>
     Promise.all(
       ids.map(async (id) => {
-        const nobody = { id, lid: null, phone: null, name: null };
+        const nobody = { id, lid: null, phone: null, name: null, isSaved: false };
         try {
           if (/@(c\.us|lid)$/.test(id)) return await person(id);
           const chat = /@newsletter$/.test(id) ? collections().WAWebNewsletterCollection?.get(id) : chatOf(id);
@@ -58,6 +69,16 @@ export function installRead(): void {
   core.calls['locate'] = async ({ whatsappId }: { whatsappId: string }) => {
     const msg = await locate(whatsappId);
     return msg ? { whatsappId: core.serialized(msg.id), hasMedia: Boolean(msg.directPath) } : null;
+  };
+
+  /** Who is the last of a group's participants to have got (ack 2), read (3) or played (4) a message of ours. */
+  core.calls['lastReceipt'] = async ({ whatsappId, ack }: { whatsappId: string; ack: number }) => {
+    const msg = await locate(whatsappId);
+    if (!msg) return null;
+    const info = await core.module('WAWebApiMessageInfoStore').queryMsgInfo(msg.id);
+    const receipts: any[] = (ack >= 4 ? info?.played : ack === 3 ? info?.read : info?.delivery) ?? [];
+    const last = receipts.reduce((newest: any, one: any) => (!newest || one.t >= newest.t ? one : newest), null);
+    return last ? idOf(last.id) : null;
   };
 
   const earlier = async (chat: any): Promise<any[]> =>
@@ -118,28 +139,65 @@ export function installRead(): void {
     return eachAlone(chats, (chat: any) => core.serialized(chat.id)).made.filter(Boolean);
   };
 
-  core.calls['messagesSince'] = async ({ chatId, since, limit }: { chatId: string; since: number; limit: number }) => {
+  /** What hangs on a message: who reacted with what. Null where the page does not say it. */
+  const reactionsOf = async (msg: any): Promise<unknown[] | null> => {
+    if (!msg.hasReaction) return [];
+    try {
+      const found = await collections().Reactions.find(core.serialized(msg.id));
+      const groups: any[] = found?.reactions?.serialize?.() ?? [];
+      return groups.flatMap(({ senders }: any) =>
+        [...senders].map((one: any) => ({ sender: idOf(one.senderUserJid), emoji: one.reactionText, t: one.timestamp })),
+      );
+    } catch {
+      return null;
+    }
+  };
+  const modelsOf = async (messages: any[]): Promise<{ made: any[]; failed: number }> => {
+    const reactions = new Map<any, unknown[] | null>();
+    for (const msg of messages) reactions.set(msg, await reactionsOf(msg));
+    return eachAlone(messages, (msg) => ({ ...model(msg), chasquiReactions: reactions.get(msg) }));
+  };
+
+  interface Wanted {
+    chatId: string;
+    since: number;
+    compareSince: number;
+    limit: number;
+    compareLimit: number;
+    watched: string[];
+  }
+  core.calls['messagesSince'] = async ({ chatId, since, compareSince, limit, compareLimit, watched }: Wanted) => {
     const chat = chatOf(chatId);
     if (!chat) return { messages: [], truncated: false };
     const seen = new Map<string, any>();
     let oldest = Infinity;
+    let newer = 0;
     const take = (messages: any[]): void => {
       eachAlone(messages, (msg) => {
-        if (!msg?.id) return;
+        if (!msg?.id || seen.has(core.serialized(msg.id))) return;
         seen.set(core.serialized(msg.id), msg);
-        oldest = Math.min(oldest, secondsOf(msg.t));
+        const t = secondsOf(msg.t);
+        if (t > since) newer += 1;
+        oldest = Math.min(oldest, t);
       });
     };
+    const isEnough = (): boolean =>
+      oldest > since ? newer > limit : oldest <= compareSince || seen.size - newer >= compareLimit;
     take(chat.msgs.getModelsArray());
-    while (seen.size === 0 || (oldest > since && seen.size <= limit)) {
+    while (seen.size === 0 || !isEnough()) {
       const before = seen.size;
       take(await earlier(chat));
       if (seen.size === before) break;
     }
-    const newer = [...seen.values()].filter((msg) => secondsOf(msg.t) > since && !msg.isNotification);
-    newer.sort((a, b) => secondsOf(a.t) - secondsOf(b.t));
-    const { made, failed } = eachAlone(newer.slice(-limit), model);
-    return { messages: made, failed, truncated: newer.length > limit };
+    const sorted = [...seen.values()].sort((a, b) => secondsOf(a.t) - secondsOf(b.t));
+    const missed = sorted.filter((msg) => secondsOf(msg.t) > since);
+    const keys = new Set(watched);
+    const hangsOn = (msg: any): boolean =>
+      msg.type === 'revoked' || Boolean(msg.latestEditSenderTimestampMs) || Boolean(msg.hasReaction) || keys.has(msg.id.id);
+    const older = sorted.filter((msg) => secondsOf(msg.t) <= since && secondsOf(msg.t) > compareSince && hangsOn(msg));
+    const compared = await modelsOf(older.slice(-compareLimit));
+    const { made, failed } = await modelsOf(missed.slice(-limit));
+    return { messages: made, older: compared.made, failed: failed + compared.failed, truncated: missed.length > limit };
   };
 
   core.calls['chats'] = () => {

@@ -18,6 +18,24 @@ export function installWatch(): void {
     for (const name of ['logout', 'logout_from_bridge']) Cmd.on(name, () => core.notify('logout', {}));
   });
 
+  /** Contacts whose name changed. Reported together: an address book that is synchronised changes thousands at once. */
+  let renamed = new Set<string>();
+  const gatherMs = 300;
+  const maxReported = 500;
+  const report = (): void => {
+    const ids = [...renamed].slice(0, maxReported);
+    renamed = new Set();
+    core.notify('contacts', { ids });
+  };
+  core.onModules('watch', () => {
+    const contacts = core.moduleIfAny('WAWebCollections')?.Contact;
+    contacts?.on?.('change:name change:pushname change:verifiedName', (contact: any) => {
+      if (!contact?.id) return;
+      if (renamed.size === 0) setTimeout(report, gatherMs);
+      renamed.add(core.serialized(contact.id));
+    });
+  });
+
   const credentials: any = navigator.credentials;
   if (credentials) {
     const get = credentials.get.bind(credentials);

@@ -1,0 +1,31 @@
+import { digitsOf, erased, type Contact } from '@chasqui/shared';
+
+/** What is known of the person behind an id of a session; null where nothing is. */
+export type People = (sessionId: string, waId: string | null) => Contact | null;
+
+export const nobodyKnown: People = () => null;
+
+/**
+ * A contact as a payload carries it, completed by what the contacts table knows: number and LID whichever form the message used, and the name as
+ * it is now. `id` is the number's id where the number is known. An erased person stays erased.
+ */
+export function completed(contact: Contact | null, sessionId: string, people: People): Contact | null {
+  if (!contact || contact.id === erased) return contact;
+  const known = people(sessionId, contact.id) ?? people(sessionId, contact.lid) ?? people(sessionId, phoneIdOf(contact.phone));
+  if (!known) return contact;
+  const phone = known.phone ?? contact.phone;
+  return {
+    id: phoneIdOf(phone) ?? contact.id,
+    phone,
+    lid: known.lid ?? contact.lid,
+    name: known.name ?? contact.name,
+  };
+}
+
+/** The digits of the number behind an id in either form; null where it is not known. */
+export function numberOf(waId: string | null, sessionId: string, people: People): string | null {
+  return digitsOf(waId) ?? people(sessionId, waId)?.phone?.replace(/^\+/, '') ?? null;
+}
+
+/** `+5511…` → `5511…@c.us`. */
+export const phoneIdOf = (phone: string | null | undefined): string | null => (phone ? `${phone.replace(/^\+/, '')}@c.us` : null);

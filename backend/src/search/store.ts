@@ -1,0 +1,164 @@
+import type { DataSource } from 'typeorm';
+import type { Database } from '../db/database.js';
+import { among } from '../db/rows.js';
+import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import { foldText } from '../lib/fold.js';
+import { gramsOf, hashOf } from './grams.js';
+
+/** What the index reads of a message. */
+export interface Indexed {
+  id: string;
+  accountId: string;
+  sessionId: string;
+  chatId: string;
+  chatType: string;
+  fromId: string | null;
+  type: string;
+  origin: string;
+  text: string | null;
+}
+const columns = 'id, "accountId", "sessionId", "chatId", "chatType", "fromId", type, origin, text';
+
+/** Facts of a message that a search can be narrowed by, as the index writes them. */
+export const factOf = {
+  account: (id: string): number => hashOf(`A:${id}`),
+  session: (id: string): number => hashOf(`S:${id}`),
+  chat: (id: string): number => hashOf(`C:${id}`),
+  /** Who wrote a message in a group, a channel or a story. */
+  author: (id: string): number => hashOf(`P:${id}`),
+  kind: (origin: string, type: string): number => hashOf(`K:${origin}:${type}`),
+};
+
+/** Messages that have all of `all` and, of each list in `any`, at least one. */
+export interface Wanted {
+  all: number[];
+  any: number[][];
+}
+
+export interface SearchStore {
+  /** Writes what the index holds of these messages as they are now; of those without a text, nothing. */
+  refresh(tx: Transaction, messageIds: readonly string[]): Promise<void>;
+  /**
+   * The next places where wanted messages may be, in the order of time from `after` on. Each must be looked at: the index knows grams, not texts, and
+   * the database may have several messages at one place.
+   */
+  places(wanted: Wanted, order: 'asc' | 'desc', after: string | null, limit: number): Promise<string[]>;
+  /** A FROM clause that yields the messages at these places, and its parameter. */
+  at(places: readonly string[]): { from: string; parameter: unknown };
+  /** Where a message with this id would be. */
+  placeOf(messageId: string): string;
+}
+
+function tokensOf(message: Indexed): Set<number> {
+  const tokens = gramsOf(message.text ?? '');
+  tokens.add(factOf.account(message.accountId));
+  tokens.add(factOf.session(message.sessionId));
+  tokens.add(factOf.chat(message.chatId));
+  tokens.add(factOf.kind(message.origin, message.type));
+  if (message.chatType !== 'private' && message.fromId) tokens.add(factOf.author(message.fromId));
+  return tokens;
+}
+
+/** Whether there is anything to find in a text. */
+const isSearchable = ({ text }: Indexed): boolean => text !== null && foldText(text) !== '';
+
+export const createSearchStore = (database: Pick<Database, 'dialect' | 'reader'>): SearchStore =>
+  database.dialect === 'sqlite' ? onSqlite(database.reader) : onPostgres(database.reader);
+
+/**
+ * SQLite: a full-text table (FTS5) without content, which holds for each number the sorted list of places. A place is the millisecond that begins a
+ * message's id, as the 12 digits that it is written with; messages of one millisecond share it.
+ */
+function onSqlite(reader: DataSource): SearchStore {
+  const token = (hash: number): string => `x${(hash >>> 0).toString(36)}`;
+  /** A bigint: the driver binds other large numbers as floating point, which the index does not take for a row number. */
+  const msOf = (place: string): bigint => BigInt(`0x${place.replace('-', '')}`);
+  const placeAt = (ms: number): string => {
+    const hex = ms.toString(16).padStart(12, '0');
+    return `${hex.slice(0, 8)}-${hex.slice(8)}`;
+  };
+  const at: SearchStore['at'] = (places) => ({
+    from: `(SELECT value AS place FROM json_each(?)) p CROSS JOIN messages ON id >= p.place || '-' AND id < p.place || '.'`,
+    parameter: JSON.stringify(places),
+  });
+  const placeOf = (id: string): string => id.slice(0, 13);
+  return {
+    at,
+    placeOf,
+    async refresh(tx, messageIds) {
+      const places = [...new Set(messageIds.map(placeOf))];
+      const { from, parameter } = at(places);
+      const { rows } = await runStatement(tx.manager, `SELECT ${columns} FROM ${from}`, [parameter]);
+      const tokens = new Map<string, Set<number>>();
+      for (const row of (rows as Indexed[]).filter(isSearchable)) {
+        const place = placeOf(row.id);
+        const known = tokens.get(place);
+        if (!known) tokens.set(place, tokensOf(row));
+        else for (const hash of tokensOf(row)) known.add(hash);
+      }
+      for (const place of places) {
+        await runStatement(tx.manager, 'DELETE FROM message_grams WHERE rowid = ?', [msOf(place)]);
+        const words = [...(tokens.get(place) ?? [])].map(token).join(' ');
+        if (words) await runStatement(tx.manager, 'INSERT INTO message_grams (rowid, grams) VALUES (?, ?)', [msOf(place), words]);
+      }
+    },
+    async places({ all, any }, order, after, limit) {
+      const either = any.map((list) => `(${list.map(token).join(' OR ')})`);
+      const match = [...all.map(token), ...either].join(' AND ');
+      const edge = after === null ? (order === 'asc' ? -1n : 2n ** 52n) : msOf(after);
+      const sql = `SELECT rowid AS ms FROM message_grams WHERE message_grams MATCH ? AND rowid ${order === 'asc' ? '>' : '<'} ?
+        ORDER BY rowid ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ?`;
+      const { rows } = await runStatement(reader, sql, [match, edge, limit]);
+      return (rows as { ms: number }[]).map(({ ms }) => placeAt(ms));
+    },
+  };
+}
+
+/** PostgreSQL: a row for each message with its numbers in a list, and an inverted index (GIN) over the lists. A place is a message's id. */
+function onPostgres(reader: DataSource): SearchStore {
+  return {
+    at: (places) => ({ from: 'messages JOIN unnest(?::text[]) AS p(place) ON id = p.place', parameter: places }),
+    placeOf: (id) => id,
+    async refresh(tx, messageIds) {
+      const wanted = among(tx.manager, 'id', messageIds);
+      const { rows } = await runStatement(tx.manager, `SELECT ${columns} FROM messages WHERE ${wanted.condition}`, [
+        wanted.parameter,
+      ]);
+      const found = (rows as Indexed[]).filter(isSearchable);
+      const there = new Set(found.map(({ id }) => id));
+      const gone = among(
+        tx.manager,
+        'id',
+        messageIds.filter((id) => !there.has(id)),
+      );
+      await runStatement(tx.manager, `DELETE FROM message_grams WHERE ${gone.condition}`, [gone.parameter]);
+      // One statement for all of them: each number beside the id of its message.
+      const ids: string[] = [];
+      const grams: number[] = [];
+      for (const row of found)
+        for (const hash of tokensOf(row)) {
+          ids.push(row.id);
+          grams.push(hash);
+        }
+      await runStatement(
+        tx.manager,
+        `INSERT INTO message_grams (id, grams) SELECT id, array_agg(gram) FROM unnest(?::text[], ?::int[]) AS t(id, gram) GROUP BY id
+          ON CONFLICT (id) DO UPDATE SET grams = excluded.grams`,
+        [ids, grams],
+      );
+    },
+    async places({ all, any }, order, after, limit) {
+      const either = any.map(() => 'AND grams && ?::int[]').join(' ');
+      const beyond = after === null ? '' : `AND id ${order === 'asc' ? '>' : '<'} ?`;
+      // Not prepared: the plan must fit how frequent these grams are.
+      const rows = await select<{ id: string }>(
+        reader,
+        `SELECT id FROM message_grams WHERE grams @> ?::int[] ${either} ${beyond} ORDER BY id ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ${limit}`,
+        [all, ...any, ...(after === null ? [] : [after])],
+      );
+      return rows.map(({ id }) => id);
+    },
+  };
+}

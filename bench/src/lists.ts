@@ -1,0 +1,222 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import Sqlite from 'better-sqlite3';
+import { Client } from 'pg';
+import { hasPostgres, ownDatabase } from './database.js';
+import { startAlone, type Line } from './events.js';
+
+/**
+ * The message list with each of its filters, and the text search, at a million messages over HTTP from a built backend without a worker. Rows have the
+ * mixture that traffic has: most are delivered texts, some types and statuses are one in thousands, one chat has ten thousand messages.
+ */
+
+/** `ROWS=20000` for a quick look. */
+const total = Number(process.env['ROWS'] ?? 1_000_000);
+const sessions = 5;
+const chats = 5_000;
+const limitMs = { list: 10, search: 50 };
+/** Rows that are written together. */
+const batch = 5_000;
+
+export async function lists(line: Line): Promise<void> {
+  const wanted = process.env['DATABASES']?.split(',') ?? ['SQLite', 'PostgreSQL'];
+  for (const dialect of ['SQLite', 'PostgreSQL']) {
+    if (!wanted.includes(dialect) || (dialect === 'PostgreSQL' && !(await hasPostgres()))) continue;
+    const own = dialect === 'PostgreSQL' ? await ownDatabase() : null;
+    const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-lists-'));
+    try {
+      await measure(line, dialect, dataDir, own?.url ?? null);
+    } finally {
+      await own?.drop();
+      await rm(dataDir, { recursive: true, force: true });
+    }
+  }
+}
+
+const phoneOf = (chat: number): string => `55119${String(10_000_000 + chat)}`;
+
+/** What is asked for, each for another chat, session and word in each round. */
+const queries: Record<string, { path: (round: number, sessionId: string) => string; isSearch?: true }> = {
+  'no filter': { path: () => '' },
+  'one session': { path: (_, sessionId) => `sessionId=${sessionId}` },
+  direction: { path: (round) => `direction=${round % 2 ? 'inbound' : 'outbound'}` },
+  'a frequent type': { path: () => 'type=text' },
+  'a rare type': { path: () => 'type=sticker' },
+  'a type that never was': { path: () => 'type=calendar_event' },
+  'a frequent status': { path: () => 'status=delivered' },
+  'a rare status': { path: () => 'status=failed,uncertain' },
+  'a status that is nowhere': { path: () => 'status=pending' },
+  origin: { path: (round) => `origin=${['device', 'panel', 'live'][round % 3]}` },
+  'a rare type of one session': { path: (_, sessionId) => `sessionId=${sessionId}&type=sticker` },
+  'one chat': { path: (round) => `chatId=${phoneOf((round * 37) % chats)}` },
+  'the largest chat': { path: () => `chatId=${phoneOf(0)}` },
+  'one contact, groups too': { path: (round) => `contact=${phoneOf((round * 37) % chats)}` },
+  'a contact of whom nothing is known': { path: () => 'contact=4917012345678' },
+  'a range of time': {
+    path: (round) =>
+      `from=${new Date(timeOf(round * 4_000)).toISOString()}&to=${new Date(timeOf(round * 4_000 + 5_000)).toISOString()}`,
+  },
+  'search, a frequent word': { isSearch: true, path: (round) => `search=${words[round % 10]}` },
+  'search, a rare word': { isSearch: true, path: (round) => `search=${encodeURIComponent(`Nº ${(round * 4_519) % total} `)}` },
+  'search, nothing found': { isSearch: true, path: (round) => `search=payments%20paymentless%20${round}` },
+  'search, two letters': { isSearch: true, path: (round) => `search=${['or', 'qz', 'th', 'xx'][round % 4]}` },
+  'search, Chinese and Cyrillic': {
+    isSearch: true,
+    path: (round) => `search=${encodeURIComponent(['你好', 'ПРИВЕТ', '明天'][round % 3]!)}`,
+  },
+  'search in one chat': { isSearch: true, path: (round) => `search=order&chatId=${phoneOf((round * 37) % chats)}` },
+  'search in a rare type': { isSearch: true, path: () => 'search=order&type=sticker' },
+  'search in one session': { isSearch: true, path: (_, sessionId) => `search=invoice&sessionId=${sessionId}` },
+};
+
+async function measure(line: Line, dialect: string, dataDir: string, databaseUrl: string | null): Promise<void> {
+  // Started once to have tables and an account, and again when they are full.
+  const first = await startAlone(dataDir, databaseUrl);
+  const { id } = await first.call<{ id: string }>('GET', '/auth/me');
+  const sessionIds: string[] = [];
+  for (let number = 0; number < sessions; number += 1)
+    sessionIds.push((await first.call<{ id: string }>('POST', '/sessions', { name: `lists-${number}` })).id);
+  await first.end();
+  await fill(dataDir, databaseUrl, (number) => rowOf(number, id, sessionIds));
+  const filledAt = performance.now();
+  const backend = await startAlone(dataDir, databaseUrl, first.key());
+  try {
+    while (!(await isIndexed(dataDir, databaseUrl))) await sleep(2_000);
+    const perSecond = Math.round(total / ((performance.now() - filledAt) / 1000));
+    console.log(`      ${dialect}: ${total} messages were indexed for the search, ${perSecond} a second.`);
+    if (databaseUrl) await vacuum(databaseUrl);
+    for (const [what, { path, isSearch }] of Object.entries(queries)) {
+      const times: number[] = [];
+      for (let round = 0; round < 220; round += 1) {
+        const started = performance.now();
+        await backend.call('GET', `/messages/list?${path(round, sessionIds[round % sessions]!)}`);
+        if (round >= 20) times.push(performance.now() - started);
+      }
+      times.sort((a, b) => a - b);
+      const most = isSearch ? limitMs.search : limitMs.list;
+      const p95 = times[190]!;
+      line(
+        `message list of ${dialect}, ${total.toLocaleString('en')} messages, ${what}, p95`,
+        `< ${most} ms`,
+        `${p95.toFixed(1)} ms, median ${times[100]!.toFixed(1)}`,
+        p95 < most,
+      );
+    }
+  } finally {
+    await backend.end();
+  }
+}
+
+const words =
+  'order invoice payment thanks please delivery tomorrow address number confirm received customer price question answer hello good evening package tracking problem help wait photo document contract meeting friday bank transfer'.split(
+    ' ',
+  );
+const rare = ['你好明天见', 'Привет, спасибо', 'ação café', 'สวัสดีครับ'];
+const timeOf = (number: number): number => 1_760_000_000_000 + number * 1_000;
+
+/** A number that looks random and is always the same. */
+const mixed = (number: number, salt: number): number => {
+  let hash = Math.imul(number + 1, 0x9e3779b1) ^ Math.imul(salt + 1, 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return (hash ^ (hash >>> 13)) >>> 0;
+};
+
+function rowOf(number: number, accountId: string, sessionIds: readonly string[]): Record<string, string | number> {
+  const pick = mixed(number, 0);
+  const chat = pick % 100 === 0 ? 0 : mixed(number, 1) % chats;
+  const person = `${phoneOf(chat)}@c.us`;
+  const isGroup = pick % 5 === 4;
+  const isInbound = pick % 2 === 0;
+  const createdAt = timeOf(number);
+  const hex = createdAt.toString(16).padStart(12, '0');
+  const chosen = Array.from(
+    { length: 8 + (pick % 8) },
+    (_, index) => words[(mixed(number, index) % words.length) ** 2 % words.length],
+  );
+  const other = pick % 50 === 0 ? ` ${rare[pick % rare.length]}` : '';
+  const contact = { id: person, phone: `+${phoneOf(chat)}`, lid: null, name: 'Somebody' };
+  const text = `${chosen.join(' ')}${other} Nº ${number} `;
+  return {
+    id: `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-${String(number).padStart(12, '0')}`,
+    accountId,
+    sessionId: sessionIds[number % sessions]!,
+    whatsappKey: `3EB0${String(number).padStart(18, '0')}`,
+    direction: isInbound ? 'inbound' : 'outbound',
+    origin: isInbound ? 'live' : pick % 1_000 === 1 ? 'panel' : pick % 20 === 1 ? 'device' : 'api',
+    type: pick % 5_000 === 0 ? 'sticker' : pick % 10 === 0 ? 'image' : 'text',
+    status: isInbound
+      ? 'delivered'
+      : pick % 2_001 === 1
+        ? 'failed'
+        : pick % 20_011 === 3
+          ? 'uncertain'
+          : pick % 3
+            ? 'read'
+            : 'delivered',
+    chatId: isGroup ? `120363${String(100_000 + (pick % 300))}@g.us` : person,
+    chatType: isGroup ? 'group' : 'private',
+    contact: JSON.stringify(contact),
+    fromId: isInbound ? person : '5511988880000@c.us',
+    toId: isInbound ? '5511988880000@c.us' : person,
+    content: JSON.stringify({ type: 'text', message: text }),
+    text,
+    mentions: '[]',
+    timestamp: createdAt,
+    createdAt,
+  };
+}
+
+async function fill(
+  dataDir: string,
+  databaseUrl: string | null,
+  rowAt: (number: number) => Record<string, string | number>,
+): Promise<void> {
+  const names = Object.keys(rowAt(0));
+  const columns = names.map((name) => `"${name}"`).join(', ');
+  if (databaseUrl === null) {
+    const file = new Sqlite(join(dataDir, 'chasqui.sqlite'));
+    file.pragma('synchronous = OFF');
+    const insert = file.prepare(`INSERT INTO messages (${columns}) VALUES (${names.map(() => '?').join(', ')})`);
+    const some = file.transaction((start: number) => {
+      for (let number = start; number < Math.min(start + batch, total); number += 1) insert.run(...Object.values(rowAt(number)));
+    });
+    for (let start = 0; start < total; start += batch) some(start);
+    file.close();
+    return;
+  }
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  const types = names.map((name, index) => `$${index + 1}::${['timestamp', 'createdAt'].includes(name) ? 'bigint' : 'text'}[]`);
+  for (let start = 0; start < total; start += batch) {
+    const rows = Array.from({ length: Math.min(batch, total - start) }, (_, index) => rowAt(start + index));
+    const values = names.map((name) => rows.map((row) => row[name]));
+    await client.query(`INSERT INTO messages (${columns}) SELECT * FROM unnest(${types.join(', ')})`, values);
+  }
+  await client.query('VACUUM ANALYZE messages');
+  await client.end();
+}
+
+async function isIndexed(dataDir: string, databaseUrl: string | null): Promise<boolean> {
+  const sql = 'SELECT COUNT(*) AS n FROM (SELECT 1 FROM search_queue LIMIT 1) waiting';
+  if (databaseUrl === null) {
+    const file = new Sqlite(join(dataDir, 'chasqui.sqlite'), { readonly: true });
+    const { n } = file.prepare(sql).get() as { n: number };
+    file.close();
+    return n === 0;
+  }
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  const { rows } = await client.query<{ n: string }>(sql);
+  await client.end();
+  return Number(rows[0]!.n) === 0;
+}
+
+/** As autovacuum would have done long before a million. */
+async function vacuum(databaseUrl: string): Promise<void> {
+  const client = new Client({ connectionString: databaseUrl });
+  await client.connect();
+  await client.query('VACUUM ANALYZE message_grams');
+  await client.end();
+}
