@@ -234,7 +234,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const named = query.sessionId ? await sessions.find(caller, query.sessionId) : null;
     const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
     const found = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
-    return new Reply(await messages.present(found.messages), { meta: found.meta });
+    return new Reply(await messages.present(found.messages), { meta: found.meta, warnings: found.warnings });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
