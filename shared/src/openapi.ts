@@ -62,6 +62,8 @@ const errorSchema: Json = {
   },
 };
 
+const idempotencyErrors: ErrorCode[] = ['IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
+
 /** Every code that a route may answer with: its own, and those of what its requests pass. */
 export const errorsOf = (route: AnyRoute): ErrorCode[] => [
   ...new Set([
@@ -69,6 +71,8 @@ export const errorsOf = (route: AnyRoute): ErrorCode[] => [
     ...everywhere,
     ...(route.consumes === 'none' ? [] : withBody),
     ...(route.auth === 'pub' ? [] : authenticated),
+    ...(route.headers.includes('Idempotency-Key') ? idempotencyErrors : []),
+    ...(route.idempotency === 'replayed' ? (['OPERATION_TIMEOUT'] as const) : []),
   ]),
 ];
 
@@ -103,18 +107,6 @@ function operationOf(route: AnyRoute, schemas: Json): Json {
     ...bodyOf(route, schemas),
     responses,
   };
-}
-
-const idempotencyErrors: ErrorCode[] = ['IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
-
-function errorsOf(route: AnyRoute): ErrorCode[] {
-  return [
-    ...route.errors,
-    ...everywhere,
-    ...(route.auth === 'pub' ? [] : authenticated),
-    ...(route.headers.includes('Idempotency-Key') ? idempotencyErrors : []),
-    ...(route.idempotency === 'replayed' ? (['OPERATION_TIMEOUT'] as const) : []),
-  ];
 }
 
 function descriptionOf({ permission, idempotency }: AnyRoute): Json {
