@@ -16,14 +16,15 @@ describe('contacts in the page', () => {
   afterAll(async () => rig?.close());
 
   test('a number that is registered under another spelling is told and sent to as WhatsApp spells it', async () => {
-    const [registered, typed] = ['551199887701', '5511999887701'];
+    const [registered, typed, gone] = ['551199887701', '5511999887701', '5511977660000'];
+    await rig.simulator.client.createAccount({ phone: gone, gone: true });
     await rig.simulator.client.createAccount({ phone: registered, name: 'Nina', spellings: [typed] });
-    const rows = await session.run('contacts.check', { numbers: [`+${typed}`, `+${registered}`, '9991234567'] }, 20_000);
+    const rows = await session.run('contacts.check', { numbers: [`+${typed}`, `+${registered}`, `+${gone}`] }, 20_000);
     const contact = { id: `${registered}@c.us`, phone: `+${registered}`, name: 'Nina' };
     expect(rows).toMatchObject([
       { input: `+${typed}`, normalised: `${registered}@c.us`, registered: true, contact },
       { input: `+${registered}`, normalised: `${registered}@c.us`, registered: true, contact },
-      { input: '9991234567', normalised: '9991234567@c.us', registered: false, contact: null },
+      { input: `+${gone}`, normalised: `${gone}@c.us`, registered: false, contact: null },
     ]);
     const { outcome } = await sendContent(session, { type: 'text', message: 'hello Nina' }, { recipient: `${typed}@c.us` });
     expect(outcome).toMatchObject({ outcome: 'sent' });
