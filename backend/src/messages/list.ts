@@ -9,7 +9,9 @@ import { Message } from './message.entity.js';
 import { anyOf, beyond, selectionOf, unindexed, union, type Selection } from './selection.js';
 
 /** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
-export const maxCounted = 1_000;
+const maxCounted = 1_000;
+/** The same of a text search, where each message that counts is read. */
+const maxCountedBySearch = 250;
 
 export interface Place {
   id: string;
@@ -53,13 +55,21 @@ async function searchMessages(
     facts: factsOf(asked),
     order,
     from: cursor ? idFrom(cursor, order) : null,
-    most: cursor ? limit : Math.max(offset + limit, maxCounted),
+    most: cursor ? limit : Math.max(offset + limit, maxCountedBySearch),
   });
   const places = matches.slice(offset, offset + limit);
   const messages = await inOrder(reader, places);
   const meta = { limit, nextCursor: cursorBehind(places, limit), searchComplete: isComplete };
   if (cursor) return { messages, meta };
-  return { messages, meta: { ...meta, offset, total: matches.length, totalExact: isComplete && matches.length < maxCounted } };
+  return {
+    messages,
+    meta: {
+      ...meta,
+      offset,
+      total: matches.length,
+      totalExact: isComplete && matches.length < Math.max(offset + limit, maxCountedBySearch),
+    },
+  };
 }
 
 /** What the index knows of the filters besides the text. Conditions of which it knows nothing are compared with each row. */
