@@ -111,6 +111,7 @@ async function runCrashes(env) {
   const matrix = [['kill matrix: lost 0, doubled 0, stuck 0', ['--short']]];
   const mutations = [
     ['kill matrix finds a mutation: no reserved id', ['--mutant', 'reservation', '--databases', 'sqlite', '--seeds', '6']],
+    ['kill matrix finds a mutation: ack 0 counts as sent', ['--mutant', 'ack0', '--databases', 'sqlite', '--seeds', '2']],
     ['kill matrix finds a mutation: events forgotten too soon', ['--mutant', 'outlet', '--databases', 'sqlite', '--seeds', '12']],
   ];
   const runAll = async (runs) => {

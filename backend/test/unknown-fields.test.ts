@@ -147,6 +147,58 @@ test('the same text is accepted plain and escaped, up to the same length', async
   }
 });
 
+test('what a channel cannot have is refused before anything is stored', async () => {
+  const recipient = '120363041234567890@newsletter';
+  const before = core.worker.left.length;
+  for (const [path, body, field] of [
+    ['send-location', { latitude: 1, longitude: 1 }, 'recipient'],
+    ['send-contact', { contacts: [{ name: 'Jo', phone: ana }] }, 'recipient'],
+    ['send', { type: 'location', latitude: 1, longitude: 1 }, 'recipient'],
+    ['send-media', { type: 'image', mediaBase64: 'x', viewOnce: true }, 'viewOnce'],
+    ['send-text', { message: 'hi', quotedMessageId: 'false_1@c.us_3EB0AA' }, 'quotedMessageId'],
+  ] as const) {
+    const reply = await core.post(`/messages/${path}`, { recipient, ...body });
+    expect([path, reply.status, reply.body.error?.details['fields']]).toEqual([
+      path,
+      422,
+      [expect.objectContaining({ path: field, code: 'NOT_FOR_CHANNEL' })],
+    ]);
+  }
+  expect(core.worker.left.length).toBe(before);
+  expect((await core.post('/messages/send-text', { recipient, message: 'hi' })).status).toBe(200);
+});
+
+test('init: a number that no code is asked for is told, a name counts before the header, and two sessions are refused', async () => {
+  const linked = await core.post('/sessions/init', { phoneNumber: '+5511988887777' });
+  expect([linked.status, (linked.body as { warnings?: unknown }).warnings]).toMatchObject([
+    200,
+    [{ code: 'PAIRING_CODE_NOT_REQUESTED' }],
+  ]);
+  const named = await core.post('/sessions/init', { name: 'default' }, { 'X-Session-Id': 'other' });
+  expect(named.body.data).toMatchObject({ name: 'default' });
+  expect((await core.post('/sessions/init', { sessionId: core.sessionId, name: 'other' })).status).toBe(422);
+});
+
+test('an expiry beyond the session’s limit is told, and a wait is told as long as it is', async () => {
+  const expiresAt = new Date(Date.now() + 48 * 3_600_000).toISOString();
+  const sent = await core.send('hi', { expiresAt }, { Prefer: 'wait=60' });
+  expect([sent.status, (sent.body as { warnings?: unknown }).warnings]).toMatchObject([200, [{ code: 'EXPIRES_EARLIER' }]]);
+  // The rig waits two seconds at most.
+  expect(sent.headers.get('preference-applied')).toBe('wait=2');
+});
+
+test('filters and settings that would match or change nothing are refused', async () => {
+  for (const query of ['status=conected', 'status=connected,foo'])
+    expect([query, (await core.get(`/sessions?${query}`)).status]).toEqual([query, 422]);
+  expect((await core.get('/sessions?status=connected,error')).status).toBe(200);
+  for (const settings of [{ countryCode: '999' }, { countryCode: '+55' }, { pacing: { perMinit: 1 } }, { autoreply: true }])
+    expect([settings, (await core.rig.call('PUT', '/sessions/current', { body: { settings } })).status]).toEqual([settings, 422]);
+});
+
+test('a poll whose options have the same text is refused', async () => {
+  expect((await core.post('/messages/send-poll', { recipient: ana, question: 'q', options: ['a', 'a'] })).status).toBe(422);
+});
+
 test.each(['application/json; charset=utf8', 'application/json;charset="UTF-8"', 'text/json', 'application/vnd.api+json'])(
   'a body of %s is read',
   async (type) => {

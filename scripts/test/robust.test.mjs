@@ -22,6 +22,7 @@ import fc from 'fast-check';
 import { runCommand } from '../lib/command.mjs';
 import { watchHealth } from '../lib/health-watch.mjs';
 import { readLines } from '../lib/lines.mjs';
+import { readOwner, takeLock } from '../lib/lock-file.mjs';
 import { openLogFile } from '../lib/log-file.mjs';
 import { root } from '../lib/paths.mjs';
 import { commandOf, killAndWait, startOf } from '../lib/processes.mjs';
@@ -128,30 +129,62 @@ test('lines are the same however their bytes are cut, and one that never ends is
 });
 
 test('of many scripts that want one lock at once, also where a dead one is left, exactly one has it at any time', async () => {
-  const lock = join(folder, 'one.lock');
+  const places = join(folder, 'locks');
+  mkdirSync(places);
+  const lock = join(places, 'one.lock');
+  const rounds = 25;
   const file = script(
     'taker',
-    `import { appendFileSync } from 'node:fs';
+    `import { appendFileSync, renameSync, writeFileSync } from 'node:fs';
      import { setTimeout as sleep } from 'node:timers/promises';
      import { takeLock } from ${lib('lock-file.mjs')};
+     const lock = ${JSON.stringify(lock)};
      const note = (text) => appendFileSync(${JSON.stringify(join(folder, 'order'))}, text + '\\n');
-     for (let times = 0; times < 6; ) {
-       const { release } = await takeLock(${JSON.stringify(lock)});
-       if (!release) { await sleep(2); continue; }
+     for (let times = 0; times < ${rounds}; ) {
+       const { release } = await takeLock(lock);
+       if (!release) { await sleep(Math.random() * 2); continue; }
        times += 1;
        note('in');
-       await sleep(2);
+       await sleep(Math.random() * 2);
        note('out');
-       // Every other time it is left behind as by a kill: with a process that is no more.
-       if (times % 2) release();
-       else { const { writeFileSync, renameSync } = await import('node:fs'); const draft = ${JSON.stringify(lock)} + process.pid; writeFileSync(draft, JSON.stringify({ pid: 2 ** 22 + 1, start: '1', token: 'dead' + Math.random() })); renameSync(draft, ${JSON.stringify(lock)}); }
+       // Three times of four it is left behind as by a kill: with a process that is no more.
+       if (times % 4 === 0) { release(); continue; }
+       const draft = lock + process.pid;
+       writeFileSync(draft, JSON.stringify({ pid: 2 ** 22 + 1, start: '1', token: 'dead' + Math.random() }));
+       renameSync(draft, lock);
      }`,
   );
-  const takers = Array.from({ length: 5 }, () => start(file));
+  const takers = Array.from({ length: 6 }, () => start(file));
   const codes = await Promise.all(takers.map(({ child }) => once(child, 'exit').then(([code]) => code)));
-  expect([codes, takers.map(({ output }) => output()).join('')]).toEqual([[0, 0, 0, 0, 0], '']);
-  expect(contentOf('order').trim().split('\n')).toEqual(Array.from({ length: 30 }, () => ['in', 'out']).flat());
-}, 60_000);
+  expect([codes, takers.map(({ output }) => output()).join('')]).toEqual([Array(6).fill(0), '']);
+  expect(contentOf('order').trim().split('\n')).toEqual(Array.from({ length: 6 * rounds }, () => ['in', 'out']).flat());
+  expect(readdirSync(places)).toEqual(['one.lock']);
+}, 120_000);
+
+test('a lock whose owner and successors died, or whose files are damaged, is taken over, and nothing is left of them', async () => {
+  const places = join(folder, 'chain');
+  mkdirSync(places);
+  const lock = join(places, 'one.lock');
+  const dead = (token) => JSON.stringify({ pid: 2 ** 22 + 1, start: '1', token });
+  for (const files of [
+    { 'one.lock': dead('a') },
+    { 'one.lock': dead('a'), 'one.lock.a.next': dead('b'), 'one.lock.b.next': dead('c') },
+    { 'one.lock': '{' },
+    { 'one.lock': '', 'one.lock.damaged.next': '{"pid":', 'one.lock.damaged.next.damaged.next': dead('b') },
+  ]) {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(places, name), text);
+    const { release } = await takeLock(lock);
+    expect(readOwner(lock)).toMatchObject({ pid: process.pid });
+    expect(readdirSync(places)).toEqual(['one.lock']);
+    release();
+    expect(readdirSync(places)).toEqual([]);
+  }
+  // A successor that lives has as good as taken it.
+  const living = { pid: process.pid, start: startOf(process.pid), token: 'b' };
+  writeFileSync(lock, dead('a'));
+  writeFileSync(`${lock}.a.next`, JSON.stringify(living));
+  expect(await takeLock(lock, /node/)).toEqual({ holder: living });
+});
 
 /** Starts a process that ignores SIGTERM and holds the output, and says its number once it does. */
 const grandchild = `const { spawn } = require('child_process');

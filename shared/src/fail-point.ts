@@ -16,6 +16,7 @@ export const failPoints = {
   'lookup.heard': 'backend: a lookup of an uncertain message has answered, nothing is written',
   'identity.written': 'backend: a session is linked to another WhatsApp account, which is written and not committed',
   'identity.held': 'backend: a message of the earlier account is held back on disk, the next message was not looked for',
+  'lookup.unacknowledged': 'backend: a lookup has found an uncertain message with ack 0, nothing is written',
   'inbox.written': 'backend: a batch of a worker’s events is written, its commit is not made',
   'inbox.committed': 'backend: the batch is on disk, the worker was not told',
   'send.accepted': 'worker: the send record knows the message, the page does not',

@@ -52,3 +52,18 @@ export const whole = (min: number, max: number) =>
 
 const numberFrom = (form: RegExp, message: string, range: z.ZodNumber) =>
   z.union([range, z.string().trim().regex(form, message).transform(Number).pipe(range)]);
+
+/** Several values of a query parameter, separated by commas. `extra`: names that stand for several. An unknown value is refused by name. */
+export const commaList = <T extends string>(values: readonly T[], extra: Record<string, readonly T[]> = {}) =>
+  z
+    .string()
+    .max(200)
+    .transform((given, context): T[] =>
+      given.split(',').flatMap((item) => {
+        if ((values as readonly string[]).includes(item)) return [item as T];
+        if (extra[item]) return [...extra[item]];
+        context.addIssue({ code: 'custom', message: `${item} is none of ${values.join(', ')}.` });
+        return [];
+      }),
+    )
+    .optional();

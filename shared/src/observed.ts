@@ -347,7 +347,9 @@ const keyFor = (message: z.infer<typeof messageFields>): string => {
 export const observedMessage = z
   .any()
   .optional()
-  .transform((given: unknown) => messageFields.parse(typeof given === 'object' && given !== null ? given : {}))
+  .transform((given: unknown) =>
+    messageFields.parse(typeof given === 'object' && given !== null && !Array.isArray(given) ? given : {}),
+  )
   .transform((message) => (message.key === '' ? { ...message, key: keyFor(message) } : message));
 export type ObservedMessage = z.infer<typeof observedMessage>;
 

@@ -104,6 +104,10 @@ line.on('pair_success', async ({ creds: given, me: identity }) => {
   await sync();
 });
 line.on('logged_out', () => void forget());
+line.on('state', ({ state }) => {
+  retired = true;
+  Socket.set({ state });
+});
 line.on('conflict', () => {
   retired = true;
   Socket.set({ state: 'CONFLICT' });

@@ -109,7 +109,10 @@ const observed = (n: number) =>
   ({
     type: 'event',
     event: 'message.observed',
-    payload: { message: { key: `m${n}`, timestamp: new Date().toISOString() }, origin: 'live' },
+    payload: {
+      message: { key: `m${n}`, content: { type: 'text' }, timestamp: new Date().toISOString() },
+      origin: 'live',
+    },
   }) as never;
 const acked = (n: number) => ({ type: 'event', event: 'message.ack', payload: { key: `m${n}`, ack: 2 } }) as never;
 const told = (): string[] =>

@@ -593,6 +593,22 @@ describe('taking in what was missed', () => {
     ]);
   });
 
+  test('a login without a past on this worker begins where the backend has its messages, if it is the same number', async () => {
+    const asked: Date[] = [];
+    it.engine.answer.backfill = async (since) => {
+      asked.push(since);
+      return { chats: 0, messages: 0, truncated: false };
+    };
+    const at = new Date(it.clock.now() - 7_200_000).toISOString();
+    it.session.inherit({ phoneNumber: '5511900000000', at });
+    await it.connect();
+    expect(asked).toEqual([]);
+    await it.session.stop({ logout: true });
+    it.session.inherit({ phoneNumber: `+${identity.phoneNumber}`, at });
+    await it.connect();
+    expect(asked).toEqual([new Date(Date.parse(at) - 600_000)]);
+  });
+
   test('a message that comes while the past is still missing does not move the mark', async () => {
     await it.connect();
     const before = it.mark();

@@ -1,4 +1,5 @@
 import {
+  commaList,
   decimal,
   defineRoute,
   mediaTypes,
@@ -171,20 +172,6 @@ export const sendAny = sending(
   { upload: true },
 );
 export type SendAny = InputOf<typeof sendAny>['body'];
-
-const commaList = <T extends string>(values: readonly T[], extra: Record<string, readonly T[]> = {}) =>
-  z
-    .string()
-    .max(200)
-    .transform((given, context): T[] =>
-      given.split(',').flatMap((item) => {
-        if ((values as readonly string[]).includes(item)) return [item as T];
-        if (extra[item]) return [...extra[item]];
-        context.addIssue({ code: 'custom', message: `${item} is none of ${values.join(', ')}.` });
-        return [];
-      }),
-    )
-    .optional();
 
 const listQuery = z.strictObject({
   sessionId: sessionRef.optional(),

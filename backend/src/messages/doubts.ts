@@ -122,6 +122,7 @@ export function createDoubts({
       if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
       const more = { doubted: false };
       if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', more }));
+      failPoint('lookup.unacknowledged');
     }
     const now = clock.now().getTime();
     const graceEnds = Math.max(await graceOf(message, now), now + graceLeftMs(session, now));

@@ -1,4 +1,4 @@
-import { mediaTypes, validationError, type FieldError, type MediaType } from '@chasqui/shared';
+import { mediaTypes, validationError, type Address, type FieldError, type MediaType, type MessageType } from '@chasqui/shared';
 
 /**
  * Options of messages with a file, by the types that can have them. One rule for all: an option that its type cannot have is refused with 422
@@ -35,6 +35,25 @@ export function checkFileOptions(type: MediaType | null, given: FileOptions): vo
     if (sentAs === null || canHave(sentAs, option)) return [];
     return [{ path: option, code: 'NOT_FOR_TYPE', message: sentence(option, sentAs) }];
   });
+  if (fields.length > 0) throw validationError(fields);
+}
+
+/**
+ * Refuses what a channel cannot have. whatsapp-web.js 1.34 posts everything but text and files to a channel as a poll, and a post there is
+ * never seen once and never an answer. Throws `VALIDATION_FAILED`.
+ */
+export function checkChannel(recipient: Address, type: MessageType, asked: { viewOnce: boolean; quotes: boolean }): void {
+  if (recipient.kind !== 'channel') return;
+  const refuse = (path: string, what: string): FieldError => ({
+    path,
+    code: 'NOT_FOR_CHANNEL',
+    message: `A channel cannot have ${what}. Send it to a person or a group.`,
+  });
+  const fields = [
+    ...(type === 'contact' || type === 'location' ? [refuse('recipient', `a message of type ${type}`)] : []),
+    ...(asked.viewOnce ? [refuse('viewOnce', 'a message that is seen once')] : []),
+    ...(asked.quotes ? [refuse('quotedMessageId', 'an answer to a message')] : []),
+  ];
   if (fields.length > 0) throw validationError(fields);
 }
 

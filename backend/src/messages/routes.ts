@@ -23,7 +23,7 @@ import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import { cardsOf } from './cards.js';
 import * as contract from './contract.js';
-import { checkFileOptions } from './file-options.js';
+import { checkChannel, checkFileOptions } from './file-options.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
@@ -174,6 +174,10 @@ export function mountMessages(mount: Mount, deps: Deps): void {
 
   /** What each type is made of. Files are read, checked and on disk before the message is accepted. */
   async function compose(session: Session, body: ContentBody, caller: Caller, { res }: Http): Promise<Composed> {
+    checkChannel(messages.recipient(body.recipient, session), body.type ?? 'document', {
+      viewOnce: 'viewOnce' in body && body.viewOnce === true,
+      quotes: body.quotedMessageId !== undefined,
+    });
     switch (body.type) {
       case 'text': {
         const linkPreview = body.linkPreview === false ? { linkPreview: false } : {};
@@ -230,7 +234,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const named = query.sessionId ? await sessions.find(caller, query.sessionId) : null;
     const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
     const found = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
-    return new Reply(await messages.present(found.messages), { meta: found.meta });
+    return new Reply(await messages.present(found.messages), { meta: found.meta, warnings: found.warnings });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);

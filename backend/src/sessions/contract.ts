@@ -1,4 +1,4 @@
-import { defineRoute, isCallingCode, session, sessionSettings, sessionStatus } from '@chasqui/shared';
+import { commaList, defineRoute, isCallingCode, session, sessionSettings, sessionStatus, sessionStatuses } from '@chasqui/shared';
 import { withAliases } from '@chasqui/shared';
 import { z } from 'zod';
 
@@ -80,7 +80,7 @@ export const list = defineRoute({
   summary: 'Sessions of the account',
   auth: 'acc',
   permission: 'instance.info',
-  query: z.strictObject({ status: z.string().max(200).optional(), search: z.string().max(64).optional() }),
+  query: z.strictObject({ status: commaList(sessionStatuses), search: z.string().max(64).optional() }),
   reply: z.array(session),
 });
 export const create = defineRoute({

@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, warning } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import QRCode from 'qrcode';
 import type { Caller } from '../http/context.js';
@@ -10,9 +10,10 @@ import type { Sessions } from './sessions.js';
 
 export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }): void {
   /** 202 as long as there is neither a code nor an end. */
-  const started = async (session: Session, caller: Caller) =>
+  const started = async (session: Session, caller: Caller, phoneNumber?: string) =>
     new Reply(await presentStatus(session, caller), {
       status: session.status === 'initializing' || session.status === 'connecting' ? 202 : 200,
+      warnings: phoneNumber && session.status !== 'qr_pending' ? [warning('PAIRING_CODE_NOT_REQUESTED')] : [],
     });
 
   const stopped = async (caller: Caller, session: Session, logout: boolean) => {
@@ -21,7 +22,12 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
   };
 
   mount(contract.init, async ({ body }, caller, { req }) =>
-    started(await sessions.init(caller, { ...body, sessionId: body.sessionId ?? req.get('x-session-id') }), caller),
+    started(
+      // A name in the body counts before the header.
+      await sessions.init(caller, { ...body, sessionId: body.sessionId ?? (body.name ? undefined : req.get('x-session-id')) }),
+      caller,
+      body.phoneNumber,
+    ),
   );
   mount(contract.status, async ({ query }, caller, { req }) => {
     const { session, stale } = await sessions.status(await sessions.which(caller, query.sessionId ?? req.get('x-session-id')));
@@ -31,7 +37,7 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     stopped(caller, await sessions.which(caller, body.sessionId ?? req.get('x-session-id')), body.logout ?? false),
   );
   mount(contract.list, async ({ query }, caller) => {
-    const statuses = query.status?.split(',');
+    const statuses = query.status;
     const found = await sessions.list(caller.accountId);
     return found
       .filter(

@@ -1,4 +1,12 @@
-import { AppError, isId, isSessionName, newId, type SessionSettings, type SessionResource } from '@chasqui/shared';
+import {
+  AppError,
+  isId,
+  isSessionName,
+  newId,
+  type SessionSettings,
+  type SessionResource,
+  validationError,
+} from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
@@ -167,6 +175,10 @@ export function createSessions({
         if (isNone && caller.sessionId === null && !wish.sessionId) return null;
         throw error;
       });
+      if (known && wish.sessionId && wish.name && known.name !== wish.name)
+        throw validationError([
+          { path: 'name', code: 'AMBIGUOUS', message: 'sessionId and name are two sessions. Send one of them.' },
+        ]);
       // Before anything is created: a number that is refused leaves nothing behind.
       if (wish.phoneNumber) running.phoneDigits(known, wish.phoneNumber);
       // Two calls at once may both find none; the second one's create says so, and then the first one's is the session.

@@ -9,6 +9,7 @@ import { openRig, type DatabaseKind, type Rig } from './rig.js';
 import { play } from './scenario.js';
 import { killOneOfTwo } from './two-backends.js';
 import { endChildrenWithUs } from '../stack.js';
+import { killInLookup, killInRelink } from './identity.js';
 import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
 /**
@@ -18,7 +19,7 @@ import { killInDeletion, killInErasure, killInMigration } from './special.js';
  *   --seeds 10          how many (default 1)   --from 1   the first of them
  *   --databases sqlite,postgres   --points a,b   --victims backend,worker,chromium
  *   --short             every point with one victim, in turn, instead of all three, and without the kill of one of two backends
- *   --mutant reservation|outlet   a run with a defence taken out; it must find fault
+ *   --mutant reservation|outlet|ack0   a run with a defence taken out; it must find fault
  *   --report file       what was found, line by line
  */
 const { values } = parseArgs({
@@ -100,12 +101,13 @@ async function specials(
   seeds: number[],
   whom: readonly Victim[],
   outcome: Outcome,
+  more: Record<string, string>,
 ): Promise<void> {
   for (const seed of points.includes('migration.half') ? seeds : []) {
     note(`${database} ${seed}-migration`, await killInMigration(database, 1 + (seed % 9)), outcome);
     outcome.runs += 1;
   }
-  const rig = await openRig(database);
+  const rig = await openRig(database, more);
   const run = async (id: string, kill: () => Promise<Verdict>): Promise<void> => {
     const verdict = await kill().catch((error: Error) => ({ ...nothing(), stuck: [error.message] }));
     say(`${isClean(verdict) ? 'ok  ' : 'FAIL'} ${id}`);
@@ -117,6 +119,11 @@ async function specials(
       if (points.includes('erasure.half')) await run(`${database} ${seed}-erasure_half-backend`, () => killInErasure(rig, seed));
       for (const victim of points.includes('profile.deleting') ? whom : [])
         await run(`${database} ${seed}-profile_deleting-${victim}`, () => killInDeletion(rig, victim, seed));
+      for (const victim of points.includes('lookup.unacknowledged') ? whom : [])
+        await run(`${database} ${seed}-lookup_unacknowledged-${victim}`, () => killInLookup(rig, victim, seed));
+      for (const point of ['identity.written', 'identity.held'] as const)
+        for (const victim of points.includes(point) ? whom : [])
+          await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInRelink(rig, point, victim, seed));
     }
   } finally {
     await rig.close();
@@ -171,7 +178,7 @@ async function main(): Promise<number> {
     // Not in the short form: it has not been seen to end within a bounded time on a busy machine.
     if (database === 'postgres' && points.length > 0 && !mutant && !values.short) await twoBackends(points, seeds, outcome);
     const others = wanted.filter((point) => special.includes(point));
-    if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome);
+    if (others.length > 0) await specials(database, others, seeds, values.short ? victims.slice(0, 1) : whom, outcome, more);
   }
   return report(outcome, {
     minutes: (performance.now() - started) / 60_000,

@@ -53,6 +53,18 @@ export const mutants = {
     points: ['inbox.written'],
     victims: ['backend'],
   },
+  ack0: {
+    what: 'a lookup that finds a message with ack 0 counts as proof that it was sent',
+    changes: [
+      {
+        file: 'whatsapp-service/dist/http/routes.js',
+        find: 'if (output.found && output.ack >= 1)',
+        become: 'if (output.found)',
+      },
+    ],
+    points: ['lookup.unacknowledged'],
+    victims: ['chromium'],
+  },
 } as const satisfies Record<string, Mutant>;
 export type MutantName = keyof typeof mutants;
 

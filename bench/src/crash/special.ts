@@ -115,7 +115,7 @@ export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
   return verdict;
 }
 
-function victimsOf(rig: Rig, victim: Victim, seed: number): number[] {
+export function victimsOf(rig: Rig, victim: Victim, seed: number): number[] {
   if (victim !== 'chromium') return [rig.stack.pid(victim)];
   const browsers = treesBelow(rig.stack.pid('worker'));
   return browsers[Math.floor(randomOf(seed)() * browsers.length)] ?? [];

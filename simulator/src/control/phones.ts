@@ -83,6 +83,13 @@ export function phoneOperations({ world, linking }: { world: World; linking: Lin
         device.line?.send({ ev: 'logged_out', d: null });
       }
     }),
+    keepOut: operation(
+      'WhatsApp keeps the account, or the network it comes from, out of WhatsApp Web',
+      z.object({ phone, state: z.enum(['TOS_BLOCK', 'SMB_TOS_BLOCK', 'PROXYBLOCK']) }),
+      (d) => {
+        for (const device of account(d.phone).devices.values()) device.line?.send({ ev: 'state', d: { state: d.state } });
+      },
+    ),
     conflict: operation('WhatsApp Web is opened elsewhere with the same login', z.object({ phone }), (d) => {
       for (const device of account(d.phone).devices.values()) device.line?.replace();
     }),

@@ -24,6 +24,7 @@ import { installWatch } from './page/watch.js';
 import { createProbe } from './probe.js';
 import { createReports } from './reports.js';
 import { createSending } from './send.js';
+import { idText } from './translate.js';
 
 export interface EngineConfig {
   browser: BrowserConfig;
@@ -215,6 +216,8 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     onSignal,
     isInFlight: sending.isInFlight,
     isOver: () => closed || gone,
+    lastReceipt: async (whatsappId, ack) =>
+      idText(await callPage<unknown>(page(), 'lastReceipt', { whatsappId, ack }, 3000).catch(() => null)),
     onReady: () => onReady().catch((error: unknown) => lose('PAGE_CRASHED', wordsOf(error))),
     lose,
     onUnreadable: unreadable,

@@ -25,6 +25,8 @@ interface Listening {
   isOver: () => boolean;
   /** Whether this is the key of a send that runs now. */
   isInFlight: (key: string) => boolean;
+  /** The participant of a group whose receipt for this message is the newest at this level: the one that raised its ack. Null: not known. */
+  lastReceipt: (whatsappId: string, ack: number) => Promise<string | null>;
   onReady: () => Promise<void>;
   lose: (reason: 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE', detail: string) => void;
   /** An event could not be read, wholly or in part. `what` is its name; those behind it go on. */
@@ -50,7 +52,7 @@ const rawOf = (message: unknown): RawMessage => fields(fields(message)['_data'] 
  */
 export function listen(
   client: LibraryClient,
-  { identities, onSignal, isOver, isInFlight, onReady, lose, onUnreadable }: Listening,
+  { identities, onSignal, isOver, isInFlight, lastReceipt, onReady, lose, onUnreadable }: Listening,
 ) {
   const queue = createEventQueue({ isOver, prepareMs: identifyMs, onSkipped: onUnreadable });
   const inOrder: InOrder = (what, ids, emit) => queue.push(what, () => identities.learn(ids.slice(0, maxPeople)), emit);
@@ -104,8 +106,14 @@ export function listen(
   on('message_ack', (message, ack) => {
     const raw = rawOf(message);
     if (!isFromMe(raw) || typeof ack !== 'number') return;
-    const reader = chatTypeOf(chatIdOf(raw)) === 'private' ? chatIdOf(raw) : null;
-    inOrder('message_ack', [chatIdOf(raw)], () =>
+    const chat = chatIdOf(raw);
+    const kind = chatTypeOf(chat);
+    let reader = kind === 'private' ? chat : null;
+    const prepare = async (): Promise<boolean> => {
+      if (kind === 'group' && ack >= 2) reader = await lastReceipt(whatsappIdOf(raw), ack);
+      return identities.learn([chat, reader]);
+    };
+    queue.push('message_ack', prepare, () =>
       onSignal({ type: 'event', event: 'message.ack', payload: { ...aboutMessage(raw), ack, participant: contactOf(reader) } }),
     );
   });

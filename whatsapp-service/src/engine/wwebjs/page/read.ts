@@ -71,6 +71,16 @@ export function installRead(): void {
     return msg ? { whatsappId: core.serialized(msg.id), hasMedia: Boolean(msg.directPath) } : null;
   };
 
+  /** Who is the last of a group's participants to have got (ack 2), read (3) or played (4) a message of ours. */
+  core.calls['lastReceipt'] = async ({ whatsappId, ack }: { whatsappId: string; ack: number }) => {
+    const msg = await locate(whatsappId);
+    if (!msg) return null;
+    const info = await core.module('WAWebApiMessageInfoStore').queryMsgInfo(msg.id);
+    const receipts: any[] = (ack >= 4 ? info?.played : ack === 3 ? info?.read : info?.delivery) ?? [];
+    const last = receipts.reduce((newest: any, one: any) => (!newest || one.t >= newest.t ? one : newest), null);
+    return last ? idOf(last.id) : null;
+  };
+
   const earlier = async (chat: any): Promise<any[]> =>
     (await core.module('WAWebChatLoadMessages').loadEarlierMsgs(core.build() >= 1042401057 ? { chat } : chat)) ?? [];
 

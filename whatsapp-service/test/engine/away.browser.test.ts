@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
+import { ana, heard, link, me, online, setPatience, signal, startRig, until, type Rig } from './harness.js';
+
+/** What is not there yet when it comes, and what changes while the session is away, on the real library. */
+
+setPatience(30_000);
+let rig: Rig;
+let session: EngineSession;
+let signals: EngineSignal[];
+beforeAll(async () => {
+  rig = await startRig('2026-09');
+  ({ session, signals } = await link(rig));
+  await online(rig);
+}, 60_000);
+afterAll(() => rig?.close());
+
+const deliver = (more: object) => rig.simulator.client.deliver({ from: ana, to: me, ...more } as never);
+const messagesOf = (key: string) =>
+  signals.flatMap((one) =>
+    one.type === 'event' && one.event === 'message.observed' && one.payload.message.key === key ? [one.payload] : [],
+  );
+
+test('a message that is not decrypted is told at once, and again when its content is there', async () => {
+  const { key } = await deliver({ type: 'text', text: 'readable in the end', sealed: 'recoverable' });
+  const told = await until('both', () => (messagesOf(key).length > 1 ? messagesOf(key) : null));
+  expect(told.map(({ message }) => message.content)).toMatchObject([
+    { type: 'unknown', placeholder: 'undecrypted' },
+    { type: 'text', message: 'readable in the end' },
+  ]);
+  expect(told[0]!.message).toMatchObject({ chat: { type: 'private' }, contact: { phone: `+${ana}` }, fromMe: false });
+}, 60_000);
+
+test('a video note, a product and a list’s answer come with what they say', async () => {
+  const raw = async (type: string, data: object) => {
+    const { key } = await deliver({ type: 'raw', raw: { type, data } });
+    return (await heard(signals, 'message.observed', ({ message }) => message.key === key)).payload.message.content;
+  };
+  expect(await raw('ptv', { body: '/9j/4AAQ', directPath: '/x', mimetype: 'video/mp4' })).toMatchObject({
+    type: 'video',
+    videoNote: true,
+  });
+  expect(await raw('product', { body: '/9j/4AAQ', title: 'Shoes', productId: '1' })).toMatchObject({
+    type: 'product',
+    title: 'Shoes',
+  });
+  const answer = { body: 'Row', listResponse: { title: 'Row', singleSelectReply: { selectedRowId: 'r1' } } };
+  expect(await raw('list_response', answer)).toMatchObject({ type: 'text', selectedOption: { id: 'r1' } });
+}, 60_000);
+
+test('edits, deletions and reactions of the time away are found by the scan at the return', async () => {
+  const { client } = rig.simulator;
+  const keys: Record<string, string> = {};
+  for (const name of ['edited', 'revoked', 'liked', 'unliked', 'untouched']) {
+    keys[name] = (await deliver({ type: 'text', text: name, t: Math.floor(Date.now() / 1_000) - 7_200 })).key;
+    await heard(signals, 'message.observed', ({ message }) => message.key === keys[name]);
+  }
+  await client.react({ phone: me, key: keys['unliked']!, emoji: '👍' });
+  await session.close();
+  await client.edit({ phone: ana, key: keys['edited']!, text: 'edited meanwhile' });
+  await client.revoke({ phone: ana, key: keys['revoked']! });
+  await client.react({ phone: ana, key: keys['liked']!, emoji: '❤️' });
+  await client.react({ phone: me, key: keys['unliked']!, emoji: '' });
+  const { key: missed } = await deliver({ type: 'text', text: 'missed' });
+
+  ({ session, signals } = await rig.launch());
+  await signal(signals, 'ready');
+  const since = new Date(Date.now() - 3_600_000);
+  const compareSince = new Date(Date.now() - 86_400_000);
+  await session.backfill({ since, compareSince, perChat: 1_000, watched: [keys['unliked']!] });
+  const compared = (name: string) =>
+    messagesOf(keys[name]!)
+      .filter(({ origin }) => origin === 'compare')
+      .map(({ message }) => message);
+  expect(compared('edited')).toMatchObject([{ content: { message: 'edited meanwhile' }, editedAt: expect.any(String) }]);
+  expect(compared('revoked')).toMatchObject([{ revokedAt: expect.any(String) }]);
+  expect(compared('liked')).toMatchObject([{ reactions: [{ emoji: '❤️', contact: { phone: `+${ana}` } }] }]);
+  expect(compared('unliked')).toMatchObject([{ reactions: [] }]);
+  expect(compared('untouched')).toEqual([]);
+  expect(messagesOf(missed).map(({ origin }) => origin)).toContain('backfill');
+}, 90_000);

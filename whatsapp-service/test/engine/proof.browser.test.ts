@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
+import { ana, heard, link, me, online, reserve, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
+
+/** What the page proves of a send, and the true reasons of refusals, in a real browser against the simulator. */
+
+const bob = '5511977770121';
+const eve = '5511977770122';
+let rig: Rig;
+let session: EngineSession;
+let signals: EngineSignal[];
+
+beforeAll(async () => {
+  rig = await startRig('2026-09');
+  ({ session, signals } = await link(rig));
+  await online(rig);
+  for (const phone of [bob, eve]) await rig.simulator.client.createAccount({ phone, name: phone });
+}, 90_000);
+afterAll(async () => rig?.close());
+
+const lookUp = (reservedId: string, chatId = `${ana}@c.us`) =>
+  session.run('session.lookup', { reservedId, chatId }, 10_000) as Promise<{ found: boolean; ack: number }>;
+const handed = async (key: string) => (await rig.simulator.client.journal({})).filter((line) => line.key === key);
+
+test('groups refuse by name: only admins, not a member, no such group', async () => {
+  const { client } = rig.simulator;
+  const announce = (await client.createGroup({ by: bob, subject: 'Shop', participants: [me], announce: true })).id;
+  const open = (await client.createGroup({ by: bob, subject: 'Open', participants: [me] })).id;
+  const left = (await client.createGroup({ by: bob, subject: 'Left', participants: [me] })).id;
+  const sendTo = async (recipient: string) => (await sendContent(session, text('hello'), { recipient })).outcome;
+  expect(await sendTo(open)).toMatchObject({ outcome: 'sent' });
+  expect(await sendTo(left)).toMatchObject({ outcome: 'sent' });
+  expect(await sendTo(announce)).toMatchObject({ outcome: 'failed', reason: 'GROUP_ADMIN_REQUIRED', retryable: false });
+  await client.changeGroup({ id: left, by: bob, how: 'remove', participants: [me] });
+  const before = (await client.journal({})).length;
+  await until('the page to know', async () => (await sendTo(left)).outcome === 'failed');
+  expect(await sendTo(left)).toMatchObject({ outcome: 'failed', reason: 'CHAT_NOT_FOUND' });
+  expect(await sendTo('120363999999999999@g.us')).toMatchObject({ outcome: 'failed', reason: 'CHAT_NOT_FOUND' });
+  expect(await sendTo('status@broadcast')).toMatchObject({ outcome: 'failed', reason: 'NOT_SUPPORTED_BY_WHATSAPP' });
+  expect(await client.journal({})).toHaveLength(before);
+  // An admin may write.
+  await client.changeGroup({ id: announce, by: bob, how: 'promote', participants: [me] });
+  await until('the promotion', async () => (await sendTo(announce)).outcome === 'sent');
+}, 60_000);
+
+test('what WhatsApp refused is sent under the same id by another attempt', async () => {
+  await rig.simulator.client.fault({ op: 'send', mode: 'fail', count: 1 });
+  const reservedId = reserve();
+  const refused = await sendContent(session, text('refused once'), { reservedId, isFirst: true });
+  expect(refused.outcome).toMatchObject({ outcome: 'failed', reason: 'WHATSAPP_REFUSED' });
+  expect((await sendContent(session, text('refused once'), { reservedId })).outcome).toMatchObject({ outcome: 'sent' });
+  expect(await handed(reservedId)).toHaveLength(1);
+}, 30_000);
+
+test('what is in the page with ack 0 is found as that, and another attempt hands nothing over beside it', async () => {
+  await rig.simulator.client.fault({ op: 'send', mode: 'delay', delayMs: 3_000, count: 1 });
+  const reservedId = reserve();
+  const slow = await sendContent(session, text('slow'), { reservedId, isFirst: true, deadlineMs: 700 });
+  expect(slow.outcome).toMatchObject({ outcome: 'uncertain' });
+  expect(await lookUp(reservedId)).toMatchObject({ found: true, ack: 0 });
+  expect((await sendContent(session, text('slow'), { reservedId })).outcome).toMatchObject({ outcome: 'sent' });
+  expect((await handed(reservedId)).map(({ repeat }) => repeat)).toEqual([false]);
+  expect(await lookUp(reservedId)).toMatchObject({ found: true });
+}, 30_000);
+
+test('an ack in a group says whose receipt raised it', async () => {
+  const { client } = rig.simulator;
+  const group = (await client.createGroup({ by: bob, subject: 'Two', participants: [me] })).id;
+  await until(
+    'the group',
+    async () => (await sendContent(session, text('here'), { recipient: group })).outcome.outcome === 'sent',
+  );
+  const { payload } = await heard(signals, 'message.ack', (one) => one.chat.id === group && one.ack >= 2);
+  expect(payload.participant?.phone).toBe(`+${bob}`);
+}, 30_000);
+
+// The last one ends the session.
+test('an account that WhatsApp keeps out is told as that', async () => {
+  const { client } = rig.simulator;
+  await client.keepOut({ phone: me, state: 'TOS_BLOCK' });
+  expect((await signal(signals, 'gone')).reason).toBe('ACCOUNT_BANNED');
+  await session.close();
+  for (const [state, reason] of [
+    ['SMB_TOS_BLOCK', 'ACCOUNT_RESTRICTED'],
+    ['PROXYBLOCK', 'NETWORK_BLOCKED'],
+  ] as const) {
+    const next = await rig.launch();
+    await signal(next.signals, 'ready');
+    await online(rig);
+    await client.keepOut({ phone: me, state });
+    expect((await signal(next.signals, 'gone')).reason).toBe(reason);
+    await next.session.close();
+  }
+}, 90_000);

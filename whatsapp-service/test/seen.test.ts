@@ -1,0 +1,103 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { newId, observedMessage, type ObservedMessage, type WorkerEventPayload } from '@chasqui/shared';
+import { systemClock } from '../src/clock.js';
+import { createOutlet, type Outlet } from '../src/events/outlet.js';
+import { openStore, type Store } from '../src/store.js';
+import { createTestLog, createTestProblems } from './memory-engine.js';
+
+/** What a worker tells of a message that it has told before. */
+
+let dir: string;
+let store: Store;
+let outlet: Outlet;
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'chasqui-seen-'));
+  store = openStore(join(dir, 'worker.sqlite'));
+  const problems = createTestProblems();
+  outlet = createOutlet({ store, clock: systemClock, log: createTestLog(), problems, newId: () => newId(), seenDays: 30 });
+});
+afterEach(() => {
+  store.close();
+  rmSync(dir, { recursive: true });
+});
+
+const chat = '5511999990001@c.us';
+const message = (more: Partial<ObservedMessage> = {}): ObservedMessage =>
+  observedMessage.parse({
+    whatsappId: `false_${chat}_K`,
+    key: 'K',
+    fromMe: false,
+    chat: { id: chat, name: null },
+    content: { type: 'text', message: 'x' },
+    ...more,
+  });
+type Origin = WorkerEventPayload<'message.observed'>['origin'];
+/** Whether the event goes to the backend. */
+function told(observed: ObservedMessage, origin: Origin): boolean {
+  const before = outlet.pending();
+  outlet.append('s', 1, { event: 'message.observed', payload: { message: observed, origin } });
+  outlet.commit();
+  return outlet.pending() > before;
+}
+const { whatsappId, key, fromMe, chat: inChat } = message();
+const about = { whatsappId, key, fromMe, chat: inChat, at: new Date().toISOString() };
+const like = [{ contact: { id: chat, phone: null, lid: null, name: null }, emoji: '👍', at: about.at }];
+
+test('live and by backfill it is told once; asked for by hand it is told again', () => {
+  expect([told(message(), 'live'), told(message({ reactions: [] }), 'backfill'), told(message(), 'asked')]).toEqual([
+    true,
+    false,
+    true,
+  ]);
+});
+
+test('a second message under its key, from another writer or in the other direction, is told as well', () => {
+  told(message(), 'live');
+  expect(told(message({ whatsappId: 'false_5511999990002@c.us_K' }), 'live')).toBe(true);
+  expect(told(message({ whatsappId: `true_${chat}_K`, fromMe: true }), 'live')).toBe(true);
+});
+
+test.each<[string, Partial<ObservedMessage>]>([
+  ['edited', { editedAt: about.at }],
+  ['deleted', { revokedAt: about.at }],
+  ['reacted to', { reactions: like }],
+])('%s meanwhile, it is told again, once', (_name, more) => {
+  told(message(), 'live');
+  expect([told(message(more), 'compare'), told(message(more), 'compare'), told(message(more), 'backfill')]).toEqual([
+    true,
+    false,
+    false,
+  ]);
+});
+
+test('a placeholder and its content are told', () => {
+  const empty = message({ content: { type: 'unknown', whatsappType: 'ciphertext', message: null, placeholder: 'undecrypted' } });
+  expect([told(empty, 'live'), told(empty, 'backfill'), told(message(), 'live'), told(message(), 'backfill')]).toEqual([
+    true,
+    false,
+    true,
+    false,
+  ]);
+});
+
+test('an older message of which nothing is known is compared only when something hangs on it', () => {
+  expect([told(message(), 'compare'), told(message({ reactions: like }), 'compare')]).toEqual([false, true]);
+});
+
+test('a reaction that was told is watched, so that its end is noticed', () => {
+  told(message(), 'live');
+  expect(outlet.watched('s', 0)).toEqual([]);
+  outlet.append('s', 1, { event: 'message.reaction', payload: { ...about, contact: like[0]!.contact, emoji: '👍' } });
+  outlet.commit();
+  expect([outlet.watched('s', 0), outlet.watched('other', 0)]).toEqual([['K'], []]);
+  expect(told(message({ reactions: [] }), 'compare')).toBe(true);
+  expect([told(message({ reactions: [] }), 'compare'), outlet.watched('s', 0)]).toEqual([false, []]);
+});
+
+test('what is kept of it names no chat', () => {
+  told(message({ reactions: like }), 'live');
+  expect(JSON.stringify(store.prepare('SELECT * FROM seen_messages').all())).not.toContain('5511999990001');
+});
