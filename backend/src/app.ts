@@ -324,7 +324,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     tellBacklog: webhooks.tellBacklog,
     clock,
     log,
-    options: webhookOptions(config),
+    options: webhookOptions(config, openFilesLimit()),
   });
   webhooks.connect({ wake: webhookDispatcher.wake, events, formsOf: contacts.formsOf });
   const webhookHistory = createWebhookHistory({

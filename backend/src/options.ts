@@ -16,15 +16,18 @@ export const limitFigures = (config: Config): LimitFigures => ({
   key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
 });
 
+/** Webhook requests under way at once: each has a descriptor. In units of body size, see webhooks/request-slots.ts. */
+const maxWebhookRequests = (openFiles: number): number => Math.max(32, Math.min(512, Math.floor(openFiles / 8)));
+
 /**
  * Connections that are open at once. A connection costs one descriptor and at most one more for the file that it downloads, and the process
- * needs some for itself. One address may hold half of them, unless it is a proxy's, behind which everybody has the same.
+ * needs some for itself and for webhooks. One address may hold half of them, unless it is a proxy's, behind which everybody has the same.
  */
 export function connectionLimits(
   config: Pick<Config, 'TRUST_PROXY'>,
   openFiles: number,
 ): { maxConnections: number; maxConnectionsPerAddress: number } {
-  const maxConnections = Math.max(64, Math.min(16_384, Math.floor((openFiles - 128) / 2)));
+  const maxConnections = Math.max(64, Math.min(16_384, Math.floor((openFiles - 128 - maxWebhookRequests(openFiles)) / 2)));
   const isBehindProxy = typeof config.TRUST_PROXY === 'number' ? config.TRUST_PROXY > 0 : config.TRUST_PROXY.length > 0;
   return { maxConnections, maxConnectionsPerAddress: isBehindProxy ? Infinity : Math.ceil(maxConnections / 2) };
 }
@@ -35,7 +38,8 @@ export function connectionLimits(
  */
 const usualDelays = [200, 500, 1_000, 2_000, 5_000, 8_000, 12_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
 
-export const webhookOptions = (config: Config): WebhookOptions => ({
+export const webhookOptions = (config: Config, openFiles: number): WebhookOptions => ({
+  maxRequests: maxWebhookRequests(openFiles),
   timeoutMs: config.WEBHOOK_TIMEOUT,
   concurrency: config.WEBHOOK_CONCURRENCY,
   disableAfterMs: config.WEBHOOK_DISABLE_AFTER_DAYS * 86_400_000,

@@ -266,7 +266,7 @@ describe('what an error of the database means', () => {
         expect([code, asAppError(wrap(withCode(code))).code]).toEqual([code, 'INTERNAL_ERROR']);
       }
     }
-    for (const code of ['42601', '42P01', '22001', '23502', 'SQLITE_ERROR', 'SQLITE_CONSTRAINT_NOTNULL'])
+    for (const code of ['42601', '22001', '23502', 'SQLITE_ERROR', 'SQLITE_CONSTRAINT_NOTNULL'])
       expect([code, asAppError(withCode(code)).code]).toEqual([code, 'INTERNAL_ERROR']);
   });
 
@@ -446,6 +446,36 @@ describe.each(await databases())('at the start on %s', (database) => {
     await expect(again).rejects.toThrow(StartProblem);
     await expect(again).rejects.toThrow(/newer version of Chasqui \(unknown here: Future9999999999999\).*restore the backup/);
   });
+});
+
+describe.each(await databases())('a schema that does not fit, on %s', (database) => {
+  test('is named at the start, although the migrations are recorded', async () => {
+    const { opened, url, file } = await openOwn(database);
+    await opened.write.run((tx) => tx.manager.query('ALTER TABLE webhooks DROP COLUMN "behindSince"'));
+    await opened.write.run((tx) => tx.manager.query('DROP TABLE failures'));
+    const again = openDatabase(database === 'sqlite' ? { file } : { url });
+    await expect(again).rejects.toThrow(StartProblem);
+    await expect(again).rejects.toThrow(/lacks tables or columns .*webhooks\.behindSince.*Restore a complete backup/);
+    await expect(again).rejects.toThrow(/\(failures,|, failures\)/);
+  });
+});
+
+describeOnPostgres('a schema that is gone while the program runs', () => {
+  test('is 503 with Retry-After and a line that says what to do, not 500', async () => {
+    const own = await ownDatabase();
+    closers.push(own.drop);
+    const rig = await startRig({ databaseUrl: own.url });
+    closers.push(() => rig.close());
+    await rig.database.write.run((tx) => tx.manager.query('ALTER TABLE webhooks RENAME COLUMN url TO gone'));
+    const column = await rig.call('GET', '/webhooks');
+    await rig.database.write.run((tx) => tx.manager.query('ALTER TABLE webhooks RENAME TO elsewhere'));
+    const table = await rig.call('GET', '/webhooks');
+    for (const { status, headers, body } of [column, table]) {
+      expect([status, body.error?.code]).toEqual([503, 'DATABASE_UNAVAILABLE']);
+      expect(headers.get('retry-after')).not.toBeNull();
+    }
+    expect(rig.lines.join()).toContain('Restart the backend, which migrates it');
+  }, 60_000);
 });
 
 describeOnPostgres('several backends start at once', () => {

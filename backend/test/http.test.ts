@@ -26,6 +26,22 @@ describe('every route', () => {
         expect.arrayContaining([route.method]),
       ]);
   });
+
+  test('declares the errors of what all requests pass, and those of bodies where it reads one', async () => {
+    const { body } = await rig.call('GET', '/openapi.json', { key: null });
+    const { paths } = body as unknown as {
+      paths: Record<string, Record<string, { responses: Record<string, { description: string }> }>>;
+    };
+    for (const route of rig.routes) {
+      const { responses } = paths[route.path.replace(/:(\w+)/g, '{$1}')]![route.method]!;
+      const declared = Object.values(responses)
+        .map(({ description }) => description)
+        .join();
+      const wanted = ['DATABASE_UNAVAILABLE', 'STORAGE_FULL', 'SHUTTING_DOWN', 'MALFORMED_REQUEST'];
+      if (route.consumes !== 'none') wanted.push('OVERLOADED', 'BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
+      expect([route.id, wanted.filter((code) => !declared.includes(`\`${code}\``))]).toEqual([route.id, []]);
+    }
+  });
 });
 
 describe('every refusal has the one envelope', () => {

@@ -108,8 +108,8 @@ interface World {
   erasureId: string;
   sessionKeyId: string;
   otherSession: string;
-  keys: Record<'own' | 'revoked' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
-  tokens: Record<'admin' | 'staff' | 'user', string>;
+  keys: Record<'own' | 'revoked' | 'regenerated' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
+  tokens: Record<'admin' | 'staff' | 'user' | 'oneTime' | 'regenerated', string>;
 }
 
 const wordsOf = (text: string): string[] => [...text.matchAll(/:(\w+)/g)].map(([, name]) => name!);
@@ -146,6 +146,9 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   const all = { permissions: ['*'] };
   const revoked = await made('/keys', { name: 'revoked', ...all });
   await rig.call('DELETE', `/keys/${revoked.id}`);
+  const regenerated = await made('/keys', { name: 'regenerated', ...all });
+  const exchanged = await rig.call('POST', '/auth/api-key', { key: null, body: { apiKey: regenerated.key } });
+  await made(`/keys/${regenerated.id}/regenerate`, {});
   const expired = await made('/keys', { name: 'expired', ...all });
   await rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: expired.id }, { expiresAt: new Date(Date.now() - 1_000) }));
   const thisSession = await made(`/sessions/${session}/keys`, { name: 'this session', ...all });
@@ -164,14 +167,19 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     async () => ((await core.get(`/webhooks/${hook.id}/deliveries`)).body.data as { id: string }[])[0]?.id,
   );
 
-  const login = async (email: string): Promise<string> =>
-    ((await rig.call('POST', '/auth/login', { key: null, body: { email, password } })).body.data as { token: string }).token;
+  const login = async (email: string, secret = password): Promise<string> =>
+    ((await rig.call('POST', '/auth/login', { key: null, body: { email, password: secret } })).body.data as { token: string })
+      .token;
   const admin = await login('admin@localhost.localdomain');
   const asAdmin = { key: null, headers: bearer(admin) };
   const person = async (role: string): Promise<string> => {
     const email = `${role}@example.com`;
     await rig.call('POST', '/admin/accounts', { ...asAdmin, body: { username: role, email, password, role } });
     return login(email);
+  };
+  const oneTimer = { username: 'one-timer', email: 'one-timer@example.com', role: 'admin' };
+  const { oneTimePassword } = (await rig.call('POST', '/admin/accounts', { ...asAdmin, body: oneTimer })).body.data as {
+    oneTimePassword: string;
   };
   const plan = await rig.call('POST', '/admin/plans', { ...asAdmin, body: { name: 'the first' } });
   const workers = await rig.call('GET', '/admin/workers', asAdmin);
@@ -195,12 +203,19 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     keys: {
       own: rig.apiKey,
       revoked: revoked.key,
+      regenerated: regenerated.key,
       expired: expired.key,
       otherAccount: (await makeAccount(rig)).key,
       thisSession: thisSession.key,
       otherSession: otherSession.key,
     },
-    tokens: { admin, staff: await person('staff'), user: await person('user') },
+    tokens: {
+      admin,
+      staff: await person('staff'),
+      user: await person('user'),
+      oneTime: await login(oneTimer.email, oneTimePassword),
+      regenerated: (exchanged.body.data as { token: string }).token,
+    },
   };
 }
 
@@ -224,7 +239,14 @@ describe.each(dbs)('who reaches what on %s', (database) => {
   });
 
   it('admits nobody without a credential that is good now, and says which is wrong with it', async () => {
-    const wrong = { none: {}, madeUp: key(`chq_${'0'.repeat(49)}`), nonsense: key('nonsense'), revoked: key(world.keys.revoked) };
+    const wrong = {
+      none: {},
+      madeUp: key(`chq_${'0'.repeat(49)}`),
+      nonsense: key('nonsense'),
+      revoked: key(world.keys.revoked),
+      regenerated: key(world.keys.regenerated),
+      tokenOfRegenerated: bearer(world.tokens.regenerated),
+    };
     for (const route of routes.filter(({ auth }) => auth !== 'pub')) {
       for (const [what, credential] of Object.entries({ ...wrong, service: { 'x-api-key': serviceKey } }))
         expect([route.id, what, ...codeOf(await ask(world, route, credential))]).toEqual([
@@ -237,6 +259,17 @@ describe.each(dbs)('who reaches what on %s', (database) => {
     }
     for (const route of routes.filter(({ auth }) => auth === 'pub'))
       expect([route.id, (await ask(world, route, {})).status]).not.toEqual([route.id, 401]);
+  });
+
+  it('lets the token of a one-time password change the password, and nothing else', async () => {
+    for (const route of routes.filter(({ auth }) => auth !== 'pub')) {
+      const answer = await ask(world, route, bearer(world.tokens.oneTime));
+      const isAllowed = route.id === 'auth.password';
+      expect([route.id, ...codeOf(answer)]).toEqual(
+        // What the matrix gives as the present password is wrong.
+        isAllowed ? [route.id, 401, 'INVALID_CREDENTIALS'] : [route.id, 403, 'PASSWORD_CHANGE_REQUIRED'],
+      );
+    }
   });
 
   it('denies a key that lacks one permission, and names it', async () => {

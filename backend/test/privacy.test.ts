@@ -2,7 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { promisify } from 'node:util';
 import { fromBuffer, type Entry, type ZipFile } from 'yauzl';
-import type { MessageResource, ObservedMessage } from '@chasqui/shared';
+import { newId, type MessageResource, type ObservedMessage } from '@chasqui/shared';
+import { insertRow } from '../src/db/rows.js';
+import { Failure } from '../src/failures/failure.entity.js';
 import { databases, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -78,6 +80,35 @@ describe.each(await databases())('one contact on %s', (database) => {
         },
         marks.group,
       ),
+    );
+    // Others speak of her: in a mention, in an answer to her message, and with her card.
+    const byBen = (key: string, more: Partial<ObservedMessage>): Partial<ObservedMessage> => ({
+      chat: { id: group, type: 'group', name: 'The street' },
+      contact: { id: `${ben}@c.us`, phone: `+${ben}`, lid: null, name: 'Ben' },
+      from: `${ben}@c.us`,
+      whatsappId: `false_${group}_${key}_${ben}@c.us`,
+      key,
+      ...more,
+    });
+    const quotedWhatsappId = `false_${group}_3AGROUP_${ana}@c.us`;
+    const mentions = [`${ana}@c.us`, `${ben}@c.us`];
+    await tell(seen(byBen('3ABEN', { mentions, quotedWhatsappId }), `Ask @${ana}, or @${lid.split('@')[0]}`));
+    const vcard = `BEGIN:VCARD\nVERSION:3.0\nFN:${marks.name}\nTEL;waid=${ana}:+${ana}\nEND:VCARD`;
+    const card = { type: 'contact' as const, contacts: [{ name: marks.name, phone: `+${ana}`, vcard }] };
+    await tell(seen(byBen('3ACARD', { content: card }), ''));
+    await core.rig.database.write.run((tx) =>
+      insertRow(tx, Failure, {
+        id: newId(Date.now()),
+        kind: 'message',
+        subject: `chat ${ana}@c.us`,
+        accountId: null,
+        sessionId: core.sessionId,
+        code: 'INTERNAL_ERROR',
+        detail: 'x',
+        firstAt: new Date(),
+        lastAt: new Date(),
+        count: 1,
+      }),
     );
     const sent = dataOf(await core.send(marks.answer, {}, { 'Idempotency-Key': 'to-ana' }));
     ids['sent'] = sent.id;
@@ -169,6 +200,13 @@ describe.each(await databases())('one contact on %s', (database) => {
       return list.length === 0 && sink.taken.length > 5;
     });
     expect((await foundIn(marks.body)).some((place) => place.startsWith('webhook_attempts'))).toBe(true);
+    // Retention took an event whose delivery is still in the log of its webhook.
+    const { write } = core.rig.database;
+    const [old] = await core.rig.database.reader.query<{ cursor: number }[]>(
+      `SELECT MIN(cursor) AS cursor FROM events WHERE data LIKE '%Ask @%'`,
+    );
+    await write.run((tx) => tx.manager.query(`DELETE FROM events WHERE cursor = ${Number(old!.cursor)}`));
+    await core.post('/privacy/exports', { contact: lid });
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
     const waiting = dataOf(await core.send(marks.answer, { async: true, queueIfOffline: true }));
     const counters = async () => ((await core.get('/sessions')).body.data as { counters: object }[])[0]!.counters;
@@ -188,6 +226,13 @@ describe.each(await databases())('one contact on %s', (database) => {
       contact: null,
       chat: { id: 'erased' },
     });
+    const ofBen = ((await core.get(`/messages?chatId=${group}`)).body.data as MessageResource[]).filter(
+      ({ contact }) => contact?.name === 'Ben',
+    );
+    expect(ofBen.map(({ text, mentions, quotedMessageId }) => ({ text, mentions, quotedMessageId }))).toEqual([
+      { text: null, mentions: [], quotedMessageId: null },
+      { text: 'Ask @erased, or @erased', mentions: [`${ben}@c.us`], quotedMessageId: null },
+    ]);
     expect((await core.message(waiting.id)).status).toBe('cancelled');
     expect((await core.get(`/messages/${ids['image']}/media`)).status).toBe(404);
     expect((await core.message(ids['ben']!)).text).toBe(marks.ben);

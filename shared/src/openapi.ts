@@ -4,7 +4,18 @@ import type { AnyRoute } from './route.js';
 
 type Json = Record<string, unknown>;
 
-const everywhere: ErrorCode[] = ['VALIDATION_FAILED', 'RATE_LIMITED', 'INTERNAL_ERROR'];
+/** Errors that every route may answer with: they come from what all requests pass. */
+const everywhere: ErrorCode[] = [
+  'MALFORMED_REQUEST',
+  'VALIDATION_FAILED',
+  'RATE_LIMITED',
+  'INTERNAL_ERROR',
+  'DATABASE_UNAVAILABLE',
+  'STORAGE_FULL',
+  'SHUTTING_DOWN',
+];
+/** Of routes that read a body. */
+const withBody: ErrorCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'OVERLOADED'];
 const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
 
 /** The OpenAPI 3.1 document of a list of routes. Pure: the same routes give the same document. */
@@ -49,6 +60,16 @@ const errorSchema: Json = {
   },
 };
 
+/** Every code that a route may answer with: its own, and those of what its requests pass. */
+export const errorsOf = (route: AnyRoute): ErrorCode[] => [
+  ...new Set([
+    ...route.errors,
+    ...everywhere,
+    ...(route.consumes === 'none' ? [] : withBody),
+    ...(route.auth === 'pub' ? [] : authenticated),
+  ]),
+];
+
 function operationOf(route: AnyRoute, schemas: Json): Json {
   const responses: Json = {};
   for (const status of route.status) {
@@ -60,7 +81,7 @@ function operationOf(route: AnyRoute, schemas: Json): Json {
     for (const type of route.files) content[type] = { schema: { type: 'string', format: 'binary' } };
     responses[String(status)] = { description: 'Done', content };
   }
-  for (const [status, codes] of byStatus([...route.errors, ...everywhere, ...(route.auth === 'pub' ? [] : authenticated)])) {
+  for (const [status, codes] of byStatus(errorsOf(route))) {
     responses[String(status)] = {
       description: codes.map((code) => `\`${code}\`: ${errorTable[code][1]}`).join('\n\n'),
       content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },

@@ -67,10 +67,33 @@ const migrations = [
 ];
 
 /**
- * The worker's own SQLite file. Everything in it is there because it must survive a kill, so each commit is on the disk
- * before it returns (`synchronous=FULL`).
+ * Opens the worker's own SQLite file. Everything in it is there because it must survive a kill, so each commit is on the disk
+ * before it returns (`synchronous=FULL`). Throws `DamagedStoreError`.
  */
 export function openStore(file: string): Store {
+  try {
+    return openFile(file);
+  } catch (error) {
+    const code = String((error as { code?: unknown } | null)?.code ?? '');
+    if (/^SQLITE_(NOTADB|CORRUPT)/.test(code)) throw new DamagedStoreError(file, code);
+    throw error;
+  }
+}
+
+/** The file is damaged, or is no database. The message says what to do. */
+export class DamagedStoreError extends Error {
+  constructor(file: string, code: string) {
+    super(
+      `The worker's database ${file} cannot be read: the file is damaged or is not an SQLite database (${code}). ` +
+        'It holds events that the backend has not received yet and the record of sends. Stop the worker, keep a copy of the file and of those beside it ' +
+        '(-wal, -shm), and put a backup in its place; without one, move it away and start the worker: it makes an empty one, the sessions stay linked, and ' +
+        'messages that were being sent become uncertain.',
+    );
+    this.name = 'DamagedStoreError';
+  }
+}
+
+function openFile(file: string): Store {
   mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   const store = new Database(file);
   chmodSync(file, 0o600);

@@ -31,6 +31,8 @@ export interface MemoryEngine extends Engine {
   answer: {
     send: (send: EngineSend, onHandover: () => Promise<number>) => ReturnType<EngineSession['send']>;
     lookup: () => unknown;
+    /** The type that the page says a file has. */
+    mimetype: () => string;
     probe: () => Promise<{ roundTripMs: number; canary: boolean }>;
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
     reload: () => Promise<void>;
@@ -83,6 +85,7 @@ export function createMemoryEngine(): MemoryEngine {
         return { outcome: 'sent', whatsappId: `true_${send.recipient}_${send.reservedId}`, ack: 1, at: new Date().toISOString() };
       },
       lookup: () => ({ found: false, proven: false }),
+      mimetype: () => 'text/html',
       probe: async () => ({ roundTripMs: 1, canary: true }),
       backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
       reload: async () => Promise.reject(new Error('The browser takes no orders.')),
@@ -129,7 +132,7 @@ export function createMemoryEngine(): MemoryEngine {
     async downloadMedia(_whatsappId, _deadlineMs, maxBytes = Infinity) {
       const bytes = Buffer.from('<b>bytes</b>');
       if (bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { size: bytes.length, limit: maxBytes });
-      return { bytes, mimetype: 'text/html', filename: 'a "b"\r\n.html' };
+      return { bytes, mimetype: engine.answer.mimetype(), filename: 'a "b"\r\n.html' };
     },
     probe: () => engine.answer.probe(),
     backfill: ({ since }) => engine.answer.backfill(since),

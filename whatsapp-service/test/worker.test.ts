@@ -537,6 +537,20 @@ describe('files', () => {
     expect(decodeURIComponent(response.headers.get('x-media-type')!)).toBe('text/html');
     expect(await response.text()).toBe('<b>bytes</b>');
   });
+
+  test.each(['x'.repeat(100_000), '\ud83d', 'a\ud83d\r\nX: y', '\0', '\u20ac'.repeat(5_000)])(
+    'a file whose type is odd is handed on all the same (%#)',
+    async (mimetype) => {
+      engine.answer.mimetype = () => mimetype;
+      const response = await fetch(`${worker.url}/api/session/s1/operations/messages.downloadMedia`, {
+        method: 'POST',
+        headers: { 'X-API-Key': key, 'content-type': 'application/json' },
+        body: JSON.stringify({ input: { whatsappId: 'w' } }),
+      });
+      expect([response.status, await response.text()]).toEqual([200, '<b>bytes</b>']);
+      expect(response.headers.get('x-media-type')!.length).toBeLessThanOrEqual(2_000);
+    },
+  );
 });
 
 describe('the end', () => {

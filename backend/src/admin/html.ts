@@ -27,7 +27,7 @@ export const mendPages: RequestHandler = (req, res, next) => {
 function mended(page: string, req: Request, res: Response): string {
   return page
     .replace(/^([ \t]*window\.(?:REDUX_STATE|THEME) = )(.*)$/gm, (_, start: string, json: string) => start + inScript(json))
-    .replace(/<link[^>]+fonts\.googleapis\.com[^>]*>/g, () => head('panel.css'))
+    .replace(/<link[^<>]+fonts\.googleapis\.com[^<>]*>/g, () => head('panel.css'))
     .replace(/<link rel="shortcut icon"[^>]*>/g, '')
     .replace(/<html lang=\w+>/, `<html lang="en" data-theme="${themeOf(req)}">`)
     .replaceAll('<script', `<script nonce="${nonceOf(res)}"`);

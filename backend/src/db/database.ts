@@ -7,6 +7,7 @@ import { DataSource, type DataSourceOptions } from 'typeorm';
 import { foldText } from '../lib/fold.js';
 import { ensurePrivateFile } from '../lib/private-files.js';
 import type { Log } from '../lib/log.js';
+import { damagedProblem } from '../lib/start-problem.js';
 import {
   BoundedPool,
   connectionOptions,
@@ -89,6 +90,14 @@ export async function openDatabase(location: DatabaseLocation, options: Database
 async function openSqlite(file: string, log: Log): Promise<{ writer: DataSource; reader: DataSource }> {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   ensurePrivateFile(file);
+  try {
+    return await openSqliteFile(file, log);
+  } catch (error) {
+    throw damagedProblem(error, file);
+  }
+}
+
+async function openSqliteFile(file: string, log: Log): Promise<{ writer: DataSource; reader: DataSource }> {
   const writer = await new DataSource(writerOptions(file)).initialize();
   try {
     await migrate(writer, log);

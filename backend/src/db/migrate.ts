@@ -22,6 +22,7 @@ export async function migrate(source: DataSource, log: Log): Promise<void> {
     const executor = new MigrationExecutor(source, runner);
     executor.transaction = 'each';
     await executor.executePendingMigrations();
+    await requireSchema(source, runner);
     if (source.options.type === 'postgres')
       await runner.query('SELECT pg_advisory_unlock($1, $2)', [...advisoryLocks.migrations]);
   } finally {
@@ -57,6 +58,33 @@ async function refuseNewer(source: DataSource, runner: QueryRunner): Promise<voi
   throw new StartProblem(
     `The database was migrated by a newer version of Chasqui (unknown here: ${unknown.join(', ')}). ` +
       'Start that version or a later one. To go back to this version, restore the backup that was made before the upgrade.',
+  );
+}
+
+/**
+ * Throws `StartProblem` when tables or columns are missing although every migration is recorded: somebody changed the database by hand, or
+ * restored a part of it. The program would start, and fail at the first request that needs them.
+ */
+async function requireSchema(source: DataSource, runner: QueryRunner): Promise<void> {
+  const { options } = source;
+  const schema = options.type === 'postgres' ? (options.schema ?? null) : null;
+  const sql =
+    options.type === 'postgres'
+      ? `SELECT table_name AS "table", column_name AS "column" FROM information_schema.columns WHERE table_schema = COALESCE($1, current_schema())`
+      : `SELECT m.name AS "table", c.name AS "column" FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table'`;
+  const rows = (await runner.query(sql, options.type === 'postgres' ? [schema] : [])) as { table: string; column: string }[];
+  const present = new Set(rows.map(({ table, column }) => `${table}.${column}`));
+  const tables = new Set(rows.map(({ table }) => table));
+  const missing = source.entityMetadatas.flatMap(({ tableName, columns }) =>
+    tables.has(tableName)
+      ? columns.map(({ databaseName }) => `${tableName}.${databaseName}`).filter((name) => !present.has(name))
+      : [tableName],
+  );
+  if (missing.length === 0) return;
+  const shown = missing.length > 5 ? `${missing.slice(0, 5).join(', ')} and ${missing.length - 5} more` : missing.join(', ');
+  throw new StartProblem(
+    `The database lacks tables or columns of this version (${shown}), although its migrations are recorded as done. ` +
+      'Restore a complete backup, or name an empty database to start with.',
   );
 }
 

@@ -89,6 +89,12 @@ export const isWaitedFor = (error: unknown): boolean => {
   return false;
 };
 
+/** Whether tables or columns are missing: only a restart, which migrates the database, makes it fit this program again. */
+export const isSchemaMissing = (error: unknown): boolean => {
+  for (const one of chainOf(error)) if (['42P01', '42703'].includes(codeOf(one) ?? '')) return true;
+  return false;
+};
+
 /** Whether a write met a unique key that is taken. */
 export const isConflict = (error: unknown): boolean => databaseTrouble(error) === 'conflict';
 
@@ -158,6 +164,8 @@ const unavailableStates: readonly string[] = [
   '26000', // the prepared statement is gone: the connection was given to another server, or was reset
   '3D000', // the database is not there (any more)
   '3F000', // nor is the schema
+  '42P01', // nor is a table: the database was replaced by an older one, or by an empty one, while this program ran
+  '42703', // nor is a column
   '42501', // the rights were taken away, or are not given yet after a failover
   '55006', // in use
   '55P03', // a lock was not given in time

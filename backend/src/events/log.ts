@@ -1,12 +1,17 @@
 import { allows, AppError, eventCatalogue, eventTypes, type EventResource, type EventType } from '@chasqui/shared';
+import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { select } from '../db/sql.js';
 import { parseColumn, storedTextOf } from '../db/unreadable.js';
 import type { Clock } from '../lib/clock.js';
 import { EventRow } from './event.entity.js';
+import { countThatFit, pageBytes } from '../db/page-bytes.js';
 import { cursorText } from './events.js';
 
 export type EventLog = ReturnType<typeof createEventLog>;
+
+/** Events of one message that its timeline reads. */
+const maxOfMessage = 1_000;
 
 /** Who reads, and what of it: the permissions are those of the credential as it is now. */
 export interface Reading {
@@ -65,18 +70,22 @@ export function createEventLog({
      * The next events behind a cursor; null begins with the oldest kept. The head is read first and the log is written in the order
      * of its cursors, so that a page that is not full has looked at everything up to that head, and the next one goes on from there:
      * a reader of something rare does not look through the same events again, and its cursor does not grow old.
+     *
+     * At most `limit` events, and fewer when their data would be longer than `maxBytes`; then the page is full, and the next one goes on. One
+     * event is always in it.
      */
-    async page(reading: Reading, after: number | null, limit: number): Promise<EventPage> {
+    async page(reading: Reading, after: number | null, limit: number, maxBytes = pageBytes): Promise<EventPage> {
       const { accountId } = reading;
       const from = after ?? 0;
       const latest = await head(accountId);
       const types = readable(reading.permissions, reading.types);
       const next = latest > from ? nextCursors(database.dialect, { ...reading, types }, from, limit) : null;
-      const events = next ? await read(accountId, `e.cursor IN (${next.sql})`, next.parameters) : [];
+      const { cursors, isCut } = next ? await fitting(next, maxBytes) : { cursors: [], isCut: false };
+      const events = cursors.length > 0 ? await readAt(accountId, cursors) : [];
       // Afterwards: what retention takes while this reads would otherwise be a silent gap.
       if (after !== null) await requireKept(accountId, after);
       const last = Number(events.at(-1)?.cursor ?? from);
-      const isFull = events.length === limit;
+      const isFull = isCut || events.length === limit;
       return { events, next: cursorText(isFull ? last : Math.max(last, latest)), latest: cursorText(latest), isFull };
     },
 
@@ -89,9 +98,35 @@ export function createEventLog({
       return event;
     },
 
-    ofMessage: (accountId: string, messageId: string): Promise<EventRow[]> =>
-      rows.find({ where: { accountId, messageId }, order: { cursor: 'ASC' } }),
+    /** The newest events of one message, oldest first: at most 1,000, and fewer when they are long. Others may add as many as they like. */
+    async ofMessage(accountId: string, messageId: string): Promise<EventRow[]> {
+      const found = await select<{ cursor: number | string; bytes: number }>(
+        database.reader,
+        `SELECT cursor, octet_length(data) AS bytes FROM events WHERE "accountId" = ? AND "messageId" = ? ORDER BY cursor DESC LIMIT ${maxOfMessage}`,
+        [accountId, messageId],
+      );
+      const cursors = found.slice(0, countThatFit(found, pageBytes)).map(({ cursor }) => Number(cursor));
+      return rows.find({ where: { accountId, cursor: In(cursors) }, order: { cursor: 'ASC' } });
+    },
   };
+
+  /** As many of the next cursors as fit into `maxBytes` of data. The lengths alone are read for it: SQLite and PostgreSQL have them without the text. */
+  async function fitting(
+    { sql, parameters }: { sql: string; parameters: readonly unknown[] },
+    maxBytes: number,
+  ): Promise<{ cursors: number[]; isCut: boolean }> {
+    const found = await select<{ cursor: number | string; bytes: number }>(
+      database.reader,
+      `SELECT e.cursor, octet_length(e.data) AS bytes FROM events e WHERE e.cursor IN (${sql}) ORDER BY e.cursor`,
+      parameters,
+    );
+    const count = countThatFit(found, maxBytes);
+    return { cursors: found.slice(0, count).map(({ cursor }) => Number(cursor)), isCut: count < found.length };
+  }
+
+  function readAt(accountId: string, cursors: readonly number[]): Promise<EventResource[]> {
+    return read(accountId, `e.cursor IN (${cursors.map(() => '?').join(', ')})`, cursors);
+  }
 
   /** Rows as they leave the API. Read past the entities: turning a page of rows into objects of classes took longer than reading it. */
   async function read(accountId: string, where: string, parameters: readonly unknown[]): Promise<EventResource[]> {

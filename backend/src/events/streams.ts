@@ -57,6 +57,8 @@ export interface StreamOptions {
 }
 
 const pageSize = 100;
+/** Bytes of events that are read for one stream at once: there may be thousands of streams. */
+const streamPageBytes = 512 * 1024;
 /** After a page the next one waits this long, so that a burst of events is a few pages and not one each. */
 const gapMs = 15;
 
@@ -238,7 +240,7 @@ export function createStreams(parts: {
           // Closes: an event is committed right after a credential was changed, and is read with what the credential was worth before.
           await checked();
           if (ended) return;
-          const page = await eventLog.page(follower.reading, Number(cursor), pageSize);
+          const page = await eventLog.page(follower.reading, Number(cursor), pageSize, streamPageBytes);
           for (const event of page.events) {
             if (ended) return;
             cursor = event.cursor;

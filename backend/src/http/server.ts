@@ -3,7 +3,7 @@ import { createBodyBudget, createMount, identify, type BodyBudgetLimits, type Ho
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal, isSchemaMissing } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller } from './context.js';
 import { trustProxies } from './proxy-trust.js';
@@ -194,7 +194,10 @@ function answerErrors(log: Log): ErrorRequestHandler {
     if (performance.now() < nextTroubleLine) return;
     nextTroubleLine = performance.now() + troubleLineMs;
     const { stack: _stack, ...fields } = errorFields(error);
-    log.warn('Requests are refused because the database is unavailable or the disk is full.', {
+    const sentence = isSchemaMissing(error)
+      ? 'Requests are refused because tables or columns of the database are missing. Restart the backend, which migrates it, or restore the right backup.'
+      : 'Requests are refused because the database is unavailable or the disk is full.';
+    log.warn(sentence, {
       ...fields,
       answered: known.code,
       refused: unsaid,

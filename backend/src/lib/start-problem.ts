@@ -25,3 +25,13 @@ const reasons: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
 };
+
+/** SQLite says that a file is no database, or is damaged: turns its error into a `StartProblem`. Other errors are returned unchanged. */
+export function damagedProblem(error: unknown, path: string): unknown {
+  const code = String((error as { code?: unknown } | null)?.code ?? '');
+  if (!/^SQLITE_(NOTADB|CORRUPT)/.test(code)) return error;
+  return new StartProblem(
+    `The database ${path} cannot be read: the file is damaged or is not an SQLite database (${code}). ` +
+      'Stop all programs that use it, keep a copy of the file and of those beside it (-wal, -shm), and put the latest backup in its place.',
+  );
+}

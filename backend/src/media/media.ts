@@ -28,6 +28,12 @@ export type MediaSource =
   | { base64: string }
   | { mediaId: string };
 
+/** Whose files can be sent again by their id. `sessionId` null: those of all sessions of the account. */
+export interface MediaOwner {
+  accountId: string;
+  sessionId: string | null;
+}
+
 /** A file that lies on disk and has no row yet: `attach` gives it one in the transaction of its message. */
 export interface StoredFile {
   id: string;
@@ -123,14 +129,26 @@ export function createMedia({
     return new Set(found.filter(({ deletedAt }) => deletedAt === null).map(({ id }) => id));
   }
 
-  async function read(source: MediaSource, accountId: string): Promise<FoundFile> {
+  /** A stored file of the account, by its id; of a message of one session where the caller reaches no other. */
+  async function storedFile({ accountId, sessionId }: MediaOwner, id: string): Promise<MediaFile | null> {
+    const which = `id = ? AND "accountId" = ? AND state = 'stored' AND NOT "isSealed"`;
+    const ofSession = `EXISTS (SELECT 1 FROM messages m
+      WHERE m.id = media_files."messageId" AND m."sessionId" = ? AND m."deletedAt" IS NULL)`;
+    const [file = null] =
+      sessionId === null
+        ? await readRows(database.reader, MediaFile, which, [id, accountId])
+        : await readRows(database.reader, MediaFile, `${which} AND ${ofSession}`, [id, accountId, sessionId]);
+    return file;
+  }
+
+  async function read(source: MediaSource, owner: MediaOwner): Promise<FoundFile> {
     if ('bytes' in source) return { bytes: source.bytes, mimetype: source.mimetype ?? null, filename: source.filename ?? null };
     if ('url' in source) {
       const { bytes, mimetype, filename } = await safeFetch(source.url, { maxBytes, timeoutMs: urlTimeoutMs });
       return { bytes, mimetype: null, served: mimetype, filename };
     }
     if ('mediaId' in source) {
-      const file = await rows.findOneBy({ id: source.mediaId, accountId, state: 'stored', isSealed: false });
+      const file = await storedFile(owner, source.mediaId);
       if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId: source.mediaId });
       const handle = await open(pathOf(file.id)).catch(() => {
         throw new AppError('MEDIA_EXPIRED', { mediaId: file.id });
@@ -170,11 +188,11 @@ export function createMedia({
     pathOf,
     /** Reads, checks and stores an outgoing file, sealed when the disk may not hold it otherwise. `hints` are what the caller said of it. */
     async receive(
-      accountId: string,
+      owner: MediaOwner,
       source: MediaSource,
       hints: { mimetype?: string | undefined; filename?: string | undefined; type?: MediaType | undefined; isSealed: boolean },
     ): Promise<StoredFile> {
-      const found = await read(source, accountId);
+      const found = await read(source, owner);
       if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
       if (found.bytes.length === 0)
         throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });

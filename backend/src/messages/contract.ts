@@ -216,6 +216,8 @@ export const quota = defineRoute({
   reply: quotaResource,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });
+/** A message that is named by WhatsApp's id, in the session that X-Session-Id names. */
+const named: readonly ErrorCode[] = ['MESSAGE_NOT_FOUND', 'SESSION_NOT_FOUND', 'SESSION_REQUIRED'];
 export const read = defineRoute({
   id: 'messages.read',
   method: 'get',
@@ -225,7 +227,7 @@ export const read = defineRoute({
   permission: 'messages.receive',
   params,
   reply: message,
-  errors: ['MESSAGE_NOT_FOUND'],
+  errors: named,
 });
 export const timeline = defineRoute({
   id: 'messages.timeline',
@@ -236,7 +238,7 @@ export const timeline = defineRoute({
   permission: 'messages.receive',
   params,
   reply: z.array(timelineEntry),
-  errors: ['MESSAGE_NOT_FOUND'],
+  errors: named,
 });
 export const mediaFile = defineRoute({
   id: 'messages.media',
@@ -248,7 +250,7 @@ export const mediaFile = defineRoute({
   params,
   files: ['application/octet-stream'],
   envelope: false,
-  errors: ['MESSAGE_NOT_FOUND', 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
+  errors: [...named, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
 });
 export const retry = defineRoute({
   id: 'messages.retry',
@@ -261,7 +263,7 @@ export const retry = defineRoute({
   body: z.strictObject({}),
   status: [200, 202],
   reply: message,
-  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_RETRYABLE', 'CONTENT_WIPED', 'SEND_FAILED'],
+  errors: [...named, 'MESSAGE_NOT_RETRYABLE', 'CONTENT_WIPED', 'SEND_FAILED'],
 });
 export const cancel = defineRoute({
   id: 'messages.cancel',
@@ -273,7 +275,7 @@ export const cancel = defineRoute({
   params,
   body: z.strictObject({}),
   reply: message,
-  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_CANCELLABLE'],
+  errors: [...named, 'MESSAGE_NOT_CANCELLABLE'],
 });
 export const decideHeld = defineRoute({
   id: 'messages.decideHeld',
@@ -299,5 +301,5 @@ export const resolve = defineRoute({
   params,
   body: z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }),
   reply: message,
-  errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_UNCERTAIN'],
+  errors: [...named, 'MESSAGE_NOT_UNCERTAIN'],
 });

@@ -1,4 +1,5 @@
 import type { DataSource } from 'typeorm';
+import { countOfFitting, pageBytes } from '../db/page-bytes.js';
 import { readAmong } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Contacts } from '../contacts/contacts.js';
@@ -11,6 +12,11 @@ import { anyOf, beyond, selectionOf, unindexed, union, type Selection } from './
 /** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
 export const maxCounted = 1_000;
 
+interface Warning {
+  code: string;
+  message: string;
+}
+
 export interface Place {
   id: string;
   createdAt: number;
@@ -20,18 +26,17 @@ export interface Place {
 export async function listMessages(
   { reader, contacts, search }: { reader: DataSource; contacts: Pick<Contacts, 'formsOf'>; search: Pick<MessageSearch, 'find'> },
   asked: { accountId: string; sessionId: string | null; query: ListQuery; countryCode?: string | null | undefined },
-): Promise<{ messages: Message[]; meta: object }> {
+): Promise<{ messages: Message[]; meta: object; warnings: Warning[] }> {
   const { accountId, sessionId, query } = asked;
   const selection = await selectionOf({ reader, contacts }, asked);
   if (query.search !== undefined)
     return searchMessages({ reader, search }, { accountId, sessionId, selection, query, term: query.search });
   const { limit, cursor, offset } = query;
   const places = await pageOf(reader, selection, query);
-  const messages = await inOrder(reader, places);
-  const nextCursor = cursorBehind(places, limit);
-  if (cursor) return { messages, meta: { limit, nextCursor } };
+  const { messages, nextCursor, warnings } = await pageAt(reader, places, limit);
+  if (cursor) return { messages, meta: { limit, nextCursor }, warnings: [] };
   const total = await countUpTo(reader, selection);
-  return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor } };
+  return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor }, warnings };
 }
 
 /** A message may carry an id that is a little newer than its time: ids never go back when the clock is set back. */
@@ -41,7 +46,7 @@ const clockSlackMs = 86_400_000;
 async function searchMessages(
   { reader, search }: { reader: DataSource; search: Pick<MessageSearch, 'find'> },
   asked: { accountId: string; sessionId: string | null; selection: Selection; query: ListQuery; term: string },
-): Promise<{ messages: Message[]; meta: object }> {
+): Promise<{ messages: Message[]; meta: object; warnings: Warning[] }> {
   const { selection, query, term } = asked;
   const { limit, cursor, order } = query;
   const conditions = [...selection.all, ...(selection.branches.length > 0 ? [anyOf(selection.branches)] : [])];
@@ -56,10 +61,11 @@ async function searchMessages(
     most: cursor ? limit : Math.max(offset + limit, maxCounted),
   });
   const places = matches.slice(offset, offset + limit);
-  const messages = await inOrder(reader, places);
-  const meta = { limit, nextCursor: cursorBehind(places, limit), searchComplete: isComplete };
-  if (cursor) return { messages, meta };
-  return { messages, meta: { ...meta, offset, total: matches.length, totalExact: isComplete && matches.length < maxCounted } };
+  const { messages, nextCursor, warnings } = await pageAt(reader, places, limit);
+  const meta = { limit, nextCursor, searchComplete: isComplete };
+  if (cursor) return { messages, meta, warnings: [] };
+  const total = { offset, total: matches.length, totalExact: isComplete && matches.length < maxCounted };
+  return { messages, meta: { ...meta, ...total }, warnings };
 }
 
 /** What the index knows of the filters besides the text. Conditions of which it knows nothing are compared with each row. */
@@ -83,10 +89,34 @@ function idFrom(cursor: string, order: 'asc' | 'desc'): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
 }
 
-const cursorBehind = (places: readonly Place[], limit: number): string | null => {
-  const last = places.length === limit ? places.at(-1) : undefined;
-  return last ? Buffer.from(`${last.createdAt}:${last.id}`).toString('base64url') : null;
-};
+const cursorBehind = ({ createdAt, id }: Place): string => Buffer.from(`${createdAt}:${id}`).toString('base64url');
+
+/** What of a message may be long. */
+const longColumns = ['content', 'text', 'sealed', 'contact'];
+
+/**
+ * Reads the messages of a page: as many of the places as fit into `pageBytes`, at least one. The cursor goes on behind the last one. The
+ * warning is for readers by offset, who would pass the rows that were left out.
+ */
+async function pageAt(
+  reader: DataSource,
+  places: readonly Place[],
+  limit: number,
+): Promise<{ messages: Message[]; nextCursor: string | null; warnings: Warning[] }> {
+  const ids = places.map(({ id }) => id);
+  const fitting = places.slice(0, await countOfFitting(reader, { table: 'messages', long: longColumns, ids }));
+  const isCut = fitting.length < places.length;
+  const last = isCut || places.length === limit ? fitting.at(-1) : undefined;
+  const warning = {
+    code: 'PAGE_CUT',
+    message: `The page has ${fitting.length} messages, because more would exceed ${pageBytes / 1_048_576} MiB. Go on with meta.nextCursor, or add ${fitting.length} to offset.`,
+  };
+  return {
+    messages: await inOrder(reader, fitting),
+    nextCursor: last ? cursorBehind(last) : null,
+    warnings: isCut ? [warning] : [],
+  };
+}
 
 /** The messages with these ids, in this order. One that was deleted meanwhile is left out. */
 async function inOrder(reader: DataSource, places: readonly Place[]): Promise<Message[]> {

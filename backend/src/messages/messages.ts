@@ -29,6 +29,7 @@ import { createHeld, type HeldDecision } from './held.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
 import { newRow, type NewMessage } from './new-message.js';
+import { otherKeyOf } from './observed-identity.js';
 import { idsIn, presentMessage } from './present.js';
 import { createQueueLimit } from './queue-limit.js';
 import type { Quotas } from './quotas.js';
@@ -102,7 +103,13 @@ export function createMessages({
     return message;
   }
 
+  /**
+   * One message that the caller reaches, by our id or by WhatsApp's. WhatsApp's id begins with the direction, which is part of what it names: two
+   * sessions of one account that write to each other have the same key, once in each direction. Throws `SESSION_REQUIRED` when the id names a
+   * message in more than one session.
+   */
   async function find(caller: Caller, ref: string): Promise<Message> {
+    const parsed = isId(ref) ? null : parseMessageKey(ref);
     const query = rows
       .createQueryBuilder('m')
       .where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId: caller.accountId });
@@ -111,10 +118,14 @@ export function createMessages({
       // By session and key, which is what the index holds.
       query
         .andWhere('m.sessionId IN (SELECT s.id FROM sessions s WHERE s."accountId" = :accountId)')
-        .andWhere('m.whatsappKey = :key', { key: parseMessageKey(ref)?.key ?? ref });
+        .andWhere('m.whatsappKey IN (:...keys)', { keys: parsed ? keysOf(parsed) : [ref] });
+    if (parsed) query.andWhere('m.direction = :direction', { direction: parsed.fromMe ? 'outbound' : 'inbound' });
     if (caller.sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId: caller.sessionId });
-    const message = await query.orderBy('m.createdAt', 'DESC').getOne();
+    const found = await query.limit(4).getMany();
+    const exact = found.filter(({ whatsappId }) => whatsappId === ref);
+    const [message, another] = exact.length > 0 ? exact : found;
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
+    if (another) throw new AppError('SESSION_REQUIRED', {}, severalSessions);
     return message;
   }
 
@@ -259,6 +270,16 @@ export function createMessages({
 
 const invalidRecipient = (input: string, path: string, message: string): AppError =>
   new AppError('INVALID_RECIPIENT', { input, fields: [{ path, code: 'INVALID_RECIPIENT', message }] }, message);
+
+/** The keys under which a message that WhatsApp names so may be stored: its own, and another where somebody else had taken that. */
+function keysOf({ fromMe, chatId, key, participant }: NonNullable<ReturnType<typeof parseMessageKey>>): string[] {
+  const isPrivate = /@(c\.us|lid|s\.whatsapp\.net)$/.test(chatId);
+  const writer = isPrivate ? chatId : participant;
+  return fromMe || writer === null ? [key] : [key, otherKeyOf(key, isPrivate ? '' : chatId, writer)];
+}
+
+const severalSessions =
+  'Messages of several sessions have this id. Name the session with the header X-Session-Id, or use the id that this API gave.';
 
 /** A retry gets as long to leave as the first acceptance did. */
 const age = (message: Message): number => (message.expiresAt ? message.expiresAt.getTime() - message.createdAt.getTime() : 0);

@@ -53,14 +53,17 @@ function isAnother(row: Message, seen: SeenMessage): boolean {
   return areDifferent(writer, writerOf(seen));
 }
 
+/** The key of a message whose own key is taken by another writer's. `place` is the chat, empty for a private one. */
+export function otherKeyOf(key: string, place: string, writer: string): string {
+  const digest = createHash('sha256').update(`${place} ${writer}`).digest('hex').slice(0, 16);
+  return `${key.slice(0, 63)}~${digest}`;
+}
+
 /** Keys of a message whose own key is taken: one for each form of its writer. */
 function otherKeys(seen: SeenMessage): string[] {
   const place = seen.chat.type === 'private' ? '' : seen.chat.id;
   const writers = writerOf(seen);
-  return (writers.length > 0 ? writers : [seen.chat.id]).slice(0, 3).map((writer) => {
-    const digest = createHash('sha256').update(`${place} ${writer}`).digest('hex').slice(0, 16);
-    return `${seen.key.slice(0, 63)}~${digest}`;
-  });
+  return (writers.length > 0 ? writers : [seen.chat.id]).slice(0, 3).map((writer) => otherKeyOf(seen.key, place, writer));
 }
 
 async function rowsOf(tx: Transaction, sessionId: string, seen: SeenMessage): Promise<Message[]> {

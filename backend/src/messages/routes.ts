@@ -112,7 +112,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const recipient = messages.recipient(body.recipient, session);
     requireReservedId(recipient);
     const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
-    const quotedMessageId = await messages.quoted(caller, body.quotedMessageId, ignoreQuoteErrors);
+    const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
     const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
     const { content, file } = await compose(session);
     const wish = {
@@ -198,7 +198,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
         const type = body.asDocument ? 'document' : body.type;
         const { mimetype, filename } = body;
         const isSealed = (await messages.storageOf(session)) === 'metadata';
-        const file = await media.receive(caller.accountId, sourceOf(body, res), { mimetype, filename, type, isSealed });
+        const file = await media.receive(caller, sourceOf(body, res), { mimetype, filename, type, isSealed });
         try {
           // What the bytes say the type is may not have an option either.
           if (type === undefined) checkFileOptions(file.kind, body);
@@ -234,7 +234,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const named = query.sessionId ? await sessions.find(caller, query.sessionId) : null;
     const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
     const found = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
-    return new Reply(await messages.present(found.messages), { meta: found.meta });
+    return new Reply(await messages.present(found.messages), { meta: found.meta, warnings: found.warnings });
   };
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
@@ -243,10 +243,18 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const limits = (await deps.quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
     return { limits, tightest: limits[0]?.scope ?? null };
   });
-  mount(contract.read, async ({ params }, caller) => present(await messages.find(caller, params.messageId)));
-  mount(contract.timeline, async ({ params }, caller) => messages.timeline(caller, params.messageId));
-  mount(contract.mediaFile, async ({ params }, caller, { res }) => {
-    const message = await messages.find(caller, params.messageId);
+  /** The caller as it reaches one message: in the session that the request names, when it names one. */
+  const within = async (caller: Caller, { req }: Http): Promise<Caller> => {
+    const named = req.get('x-session-id');
+    return named ? { ...caller, sessionId: (await sessions.which(caller, named)).id } : caller;
+  };
+  mount(contract.read, async ({ params }, caller, http) =>
+    present(await messages.find(await within(caller, http), params.messageId)),
+  );
+  mount(contract.timeline, async ({ params }, caller, http) => messages.timeline(await within(caller, http), params.messageId));
+  mount(contract.mediaFile, async ({ params }, caller, http) => {
+    const { res } = http;
+    const message = await messages.find(await within(caller, http), params.messageId);
     const file = message.mediaId ? await media.find(message.accountId, message.mediaId) : null;
     if (!file) throw new AppError('MEDIA_NOT_FOUND');
     await media.send(res, file);
@@ -255,12 +263,16 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   mount(contract.decideHeld, async ({ params, body }, caller) =>
     messages.decideHeld(await sessions.find(caller, params.sessionId), body.decision),
   );
-  mount(contract.retry, async ({ params }, caller) => {
-    const { id } = await messages.retry(caller, params.messageId);
+  mount(contract.retry, async ({ params }, caller, http) => {
+    const { id } = await messages.retry(await within(caller, http), params.messageId);
     return answer(await messages.outcome(id, deps.sendWaitMs));
   });
-  mount(contract.cancel, async ({ params }, caller) => present(await messages.cancel(caller, params.messageId)));
-  mount(contract.resolve, async ({ params, body }, caller) => present(await messages.resolve(caller, params.messageId, body.as)));
+  mount(contract.cancel, async ({ params }, caller, http) =>
+    present(await messages.cancel(await within(caller, http), params.messageId)),
+  );
+  mount(contract.resolve, async ({ params, body }, caller, http) =>
+    present(await messages.resolve(await within(caller, http), params.messageId, body.as)),
+  );
 }
 
 const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);

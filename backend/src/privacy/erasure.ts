@@ -4,22 +4,27 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { updateRows } from '../db/rows.js';
+import { deleteRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { Failure } from '../failures/failure.entity.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Caller } from '../http/context.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
-import { isWith, type Pages } from './pages.js';
+import { WebhookAttempt } from '../webhooks/webhook.entity.js';
+import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
 
 /** What was sent of an event to webhooks, as their log has it. */
 const wipeAttempts = `UPDATE webhook_attempts SET "requestBody" = NULL, response = NULL
   WHERE "deliveryId" IN (SELECT id FROM webhook_deliveries WHERE "eventCursor" = ?)`;
+
+/** A repeated request is then answered with the message as it is. */
+const forgetReply = 'UPDATE idempotency_records SET status = NULL, body = NULL WHERE "messageId" = ?';
 
 /** Messages to the contact that are in flight end within a few minutes, whatever becomes of them. */
 const restMs = 5 * 60_000;
@@ -53,12 +58,17 @@ export function createEraser({
     const traces = await pages.tracesOf(request);
     await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
     const ids = new Set<string>();
+    /** Messages with others that name the person. */
+    const naming = new Set<string>();
     for await (const page of pages.linesOf(request.accountId))
-      for (const line of page) if (isWith(traces, line)) ids.add(line.id);
+      for (const line of page)
+        if (isWith(traces, line)) ids.add(line.id);
+        else if (isNaming(traces, line)) naming.add(line.id);
     const caller = systemOf(request.accountId);
     const until = performance.now() + restMs;
     const left = new Set<string>();
-    await forEachAlone(request, ids, left, (id) => comeToRest(caller, id, until));
+    await forEachAlone(request, ids, left, (id) => comeToRest(caller, id, until, true));
+    await forEachAlone(request, naming, left, (id) => comeToRest(caller, id, until, false));
     let told = await eraseEvents(request, traces, ids, left);
     let files = 0;
     await forEachAlone(
@@ -70,10 +80,18 @@ export function createEraser({
         files += await database.write.run((tx) => eraseOne(tx, traces, id));
       },
     );
+    await forEachAlone(
+      request,
+      [...naming].filter((id) => !left.has(id)),
+      left,
+      (id) => database.write.run((tx) => eraseNames(tx, traces, id)),
+    );
     await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
     told += await eraseEvents(request, traces, ids, left);
+    await eraseAttempts(request.accountId, traces);
+    await eraseFailures(request.accountId, traces);
     if (left.size > 0) throw new Error('Some of what is held about the contact could not be erased. Ask for the erasure again.');
-    return { messages: ids.size, files, events: told };
+    return { messages: ids.size, files, events: told, mentions: naming.size };
   }
 
   /**
@@ -108,6 +126,8 @@ export function createEraser({
         const isAbout = messageId !== null && ids.has(messageId);
         if (!isAbout && !traces.mayBeIn(text)) return [];
         const without = traces.removeFrom(parsed(text)) as Record<string, unknown>;
+        // The text of contact cards is made of their names.
+        if (without['type'] === 'contact') without['text'] = null;
         const data = JSON.stringify(isAbout ? withoutWords(without) : without);
         return data === text ? [] : [{ cursor, data }];
       });
@@ -128,13 +148,16 @@ export function createEraser({
     return told;
   }
 
-  /** Nothing is to go out to them any more, and nothing may be in flight while its address is taken away. */
-  async function comeToRest(caller: Caller, id: string, until: number): Promise<void> {
+  /**
+   * Nothing is to go out to them any more, or with their name, and nothing may be in flight while what it holds is taken away. `settles`: an
+   * uncertain message is settled as failed. One to others that names them stays uncertain, and its look-up goes on.
+   */
+  async function comeToRest(caller: Caller, id: string, until: number, settles: boolean): Promise<void> {
     for (let isFirst = true; (isFirst || performance.now() < until) && !isStopped(); await sleep(200)) {
       isFirst = false;
       const status = (await messages.byId(id))?.status;
       if (status === 'queued') await messages.cancel(caller, id).catch(ignoreRefusal);
-      else if (status === 'uncertain') await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
+      else if (status === 'uncertain' && settles) await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
       else if (status !== 'sending') return;
     }
     throw new Error('A message to the contact is still being sent.');
@@ -168,7 +191,7 @@ export function createEraser({
       },
     );
     // A repeated request is answered with the message as it is now.
-    await runStatement(tx.manager, 'UPDATE idempotency_records SET status = NULL, body = NULL WHERE "messageId" = ?', [id]);
+    await runStatement(tx.manager, forgetReply, [id]);
     const files = (await runStatement(tx.manager, 'SELECT id FROM media_files WHERE "messageId" = ?', [id])).rows as {
       id: string;
     }[];
@@ -177,6 +200,61 @@ export function createEraser({
       files.map((file) => file.id),
     );
     return files.length;
+  }
+
+  /** Takes the person out of a message with others; the rest of it stays. */
+  async function eraseNames(tx: Transaction, traces: Traces, id: string): Promise<void> {
+    const row = await tx.manager.findOneBy(Message, { id });
+    if (!row) return;
+    const others = (people: readonly string[]): string[] => people.filter((one) => !traces.has(one));
+    const kept = (quoted: string | null): string | null => (traces.removeFrom(quoted) === quoted ? quoted : null);
+    const { options, content } = row;
+    const without = traces.removeFrom(content) as Message['content'];
+    await updateRows(
+      tx,
+      Message,
+      { id },
+      {
+        mentions: others(row.mentions),
+        quotedMessageId: kept(row.quotedMessageId),
+        options: options && { ...options, mentions: others(options.mentions), quotedMessageId: kept(options.quotedMessageId) },
+        content: without,
+        // The text of contact cards is made of their names.
+        text: without?.type === 'contact' ? null : row.text && traces.withoutMentions(row.text),
+      },
+    );
+    await runStatement(tx.manager, forgetReply, [id]);
+  }
+
+  /** What was sent to webhooks of events that the log does not hold any more. */
+  async function eraseAttempts(accountId: string, traces: Traces): Promise<void> {
+    const sql = `SELECT a.id, a."requestBody", a.response FROM webhook_attempts a JOIN webhooks w ON w.id = a."webhookId"
+      WHERE w."accountId" = ? AND a.id > ? ORDER BY a.id LIMIT 200`;
+    for (let after = ''; ; await sleep(0)) {
+      const { rows } = await runStatement(database.reader, sql, [accountId, after]);
+      const page = rows as { id: string; requestBody: string | null; response: string | null }[];
+      if (page.length === 0) return;
+      const found = page.filter(({ requestBody, response }) => traces.mayBeIn(`${requestBody ?? ''} ${response ?? ''}`));
+      if (found.length > 0)
+        await database.write.run(async (tx) => {
+          for (const { id } of found) await updateRows(tx, WebhookAttempt, { id }, { requestBody: null, response: null });
+        });
+      after = page.at(-1)!.id;
+    }
+  }
+
+  /** Records of failures hold no content, but may name whom something failed for. */
+  async function eraseFailures(accountId: string, traces: Traces): Promise<void> {
+    const sql = `SELECT id, subject, detail FROM failures
+      WHERE "accountId" = ? OR "sessionId" IN (SELECT s.id FROM sessions s WHERE s."accountId" = ?)`;
+    const { rows } = await runStatement(database.reader, sql, [accountId, accountId]);
+    const found = (rows as Pick<Failure, 'id' | 'subject' | 'detail'>[]).filter(({ subject, detail }) =>
+      traces.mayBeIn(`${subject} ${detail}`),
+    );
+    if (found.length === 0) return;
+    await database.write.run(async (tx) => {
+      for (const { id } of found) await deleteRows(tx, Failure, { id });
+    });
   }
 
   return { eraseAll };

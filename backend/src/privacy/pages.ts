@@ -15,10 +15,14 @@ export interface Line {
   fromId: string | null;
   toId: string | null;
   contact: string | null;
+  mentions: string | null;
+  quotedMessageId: string | null;
+  options: string | null;
+  content: string | null;
   createdAt: number | string;
 }
 
-const linesSql = `SELECT id, "chatId", "fromId", "toId", contact, "createdAt" FROM messages
+const linesSql = `SELECT id, "chatId", "fromId", "toId", contact, mentions, "quotedMessageId", options, content, "createdAt" FROM messages
   WHERE "accountId" = ? AND ("createdAt", id) > (?, ?) ORDER BY "createdAt", id LIMIT ${pageSize}`;
 const eventsSql = `SELECT cursor, "messageId", type, data, "occurredAt" FROM events WHERE "accountId" = ? AND cursor > ? ORDER BY cursor LIMIT ${pageSize}`;
 
@@ -94,6 +98,10 @@ function contactOf(text: string): Pick<Contact, 'id' | 'phone' | 'lid'> {
 
 /** Whether a message is with them: a chat of theirs, or written by them in a group. */
 export const isWith = (traces: Traces, line: Line): boolean => [line.chatId, line.fromId, line.toId].some((id) => traces.has(id));
+
+/** Whether a message with others names them: in a mention, as the writer of a quoted message, or on a contact card. */
+export const isNaming = (traces: Traces, { mentions, quotedMessageId, options, content }: Line): boolean =>
+  [mentions, quotedMessageId, options, content].some((text) => text !== null && traces.mayBeIn(text));
 
 /** The chat id of a person. Throws `INVALID_RECIPIENT`. */
 export function addressOf(contact: string, countryCode?: string): string {

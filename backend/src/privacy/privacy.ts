@@ -75,9 +75,10 @@ export function createPrivacy({
   let timer: NodeJS.Timeout | undefined;
 
   /** Earlier exports of the same person, and whom the requests named. */
-  async function forgetRequests({ accountId, contact }: PrivacyRequest): Promise<void> {
-    const address = addressOf(contact ?? '');
-    const same = (await rows.findBy({ accountId })).filter((one) => one.contact !== null && addressOf(one.contact) === address);
+  async function forgetRequests({ id: own, accountId, contact }: PrivacyRequest): Promise<void> {
+    const { forms } = await rows.findOneByOrFail({ id: own });
+    const theirs = new Set([addressOf(contact ?? ''), ...(forms ?? [])]);
+    const same = (await rows.findBy({ accountId })).filter((one) => one.contact !== null && theirs.has(addressOf(one.contact)));
     for (const { id, kind } of same) if (kind === 'export') await rm(pathOf(id), { force: true });
     const them = among(
       database.reader,

@@ -38,16 +38,28 @@ export class Traces {
    * WhatsApp's that holds one, is removed. Texts of other people that only mention a number stay theirs.
    */
   removeFrom(value: unknown): unknown {
-    if (typeof value === 'string') return this.isForm(value) ? erased : value;
+    if (typeof value === 'string') return this.isForm(value) ? erased : this.withoutMentions(value);
     if (Array.isArray(value)) return value.map((item) => this.removeFrom(item));
     if (typeof value !== 'object' || value === null) return value;
-    const isThem = this.isForm((value as { id?: unknown }).id) || this.isForm((value as { phone?: unknown }).phone);
+    const { id, phone, vcard } = value as { id?: unknown; phone?: unknown; vcard?: unknown };
+    const isThem = this.isForm(id) || this.isForm(phone) || (typeof vcard === 'string' && this.mayBeIn(vcard));
     return Object.fromEntries(
       Object.entries(value).map(([name, part]) => [
         name,
         isThem && personal.has(name) ? (name === 'id' ? erased : null) : this.removeFrom(part),
       ]),
     );
+  }
+
+  /** A text with each mention of the person (`@5511…`, as WhatsApp writes it) replaced. What else others wrote of them stays. */
+  withoutMentions(text: string): string {
+    if (!text.includes('@')) return text;
+    let result = text;
+    for (const id of this.ids) {
+      const [, user] = /^(\d+)@/.exec(id) ?? [];
+      if (user) result = result.replace(new RegExp(`@\\+?${user}(?!\\d)`, 'g'), `@${erased}`);
+    }
+    return result;
   }
 
   private isForm(value: unknown): boolean {
@@ -58,4 +70,4 @@ export class Traces {
   }
 }
 
-const personal = new Set(['id', 'phone', 'lid', 'name', 'pushName', 'number']);
+const personal = new Set(['id', 'phone', 'lid', 'name', 'pushName', 'number', 'vcard']);

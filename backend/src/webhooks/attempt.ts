@@ -7,6 +7,7 @@ import { waitingSince } from './deliveries.js';
 import { insert, note, putBack, type Item, type Lane, type LaneParts } from './lane-state.js';
 import type { Told } from './payload.js';
 import type { Post, Posted } from './post.js';
+import { weightOf, type Slot } from './request-slots.js';
 import { requestOf, shownHeaders } from './request.js';
 import { nextAttempt, scheduleOf } from './schedule.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
@@ -21,8 +22,8 @@ const rebuildMs = 60_000;
 const rereadMs = 1_000;
 const excerptLength = 2_048;
 
-/** Makes one attempt and records its result. Never rejects. */
-export async function attempt(parts: LaneParts, lane: Lane, item: Item): Promise<void> {
+/** Makes one attempt and records its result. Keeps of `slot` what the body needs. Never rejects. */
+export async function attempt(parts: LaneParts, lane: Lane, item: Item, slot: Slot): Promise<void> {
   const { delivery } = item;
   const webhook = lane.webhook!;
   const at = parts.clock.now();
@@ -41,6 +42,7 @@ export async function attempt(parts: LaneParts, lane: Lane, item: Item): Promise
     } catch (error) {
       return notBuilt(parts, lane, item, at, error);
     }
+    slot.shrinkTo(weightOf(Buffer.byteLength(request.body)));
     const timeoutMs = webhook.retry?.timeoutMs ?? parts.options.timeoutMs;
     const result = await postSafely(parts, webhook.url, { ...request, timeoutMs, signal: parts.signal });
     failPoint('webhook.answered');

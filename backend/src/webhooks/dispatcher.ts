@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { AppError } from '@chasqui/shared';
 import type { Presence } from '../db/presence.js';
 import { errorFields } from '../lib/log.js';
 import { leaseMs, type Backlog } from './deliveries.js';
@@ -6,6 +7,7 @@ import { createMemory, type EndpointMemory, type Lane, type LaneParts, type Webh
 import { createLane, leaseMarginMs, runLane } from './lane.js';
 import type { Told } from './payload.js';
 import type { Posted } from './post.js';
+import { createRequestSlots } from './request-slots.js';
 import { requestOf } from './request.js';
 import type { Webhook } from './webhook.entity.js';
 
@@ -15,7 +17,10 @@ export interface WebhookDispatcher {
   /** There is something to send to this endpoint, or its row has changed. */
   wake(webhookId: string): void;
   start(): void;
-  /** Sends one request that is no delivery, for a person who tests an endpoint. Always resolves. */
+  /**
+   * Sends one request that is no delivery, for a person who tests an endpoint. Rejects with `RATE_LIMITED` or `OVERLOADED` when too many
+   * tests of this account, or of all, are under way.
+   */
   tryOut(webhook: Webhook, told: Told): Promise<Posted>;
   /**
    * Ends within a few seconds: attempts under way get a short grace and are then aborted. Their deliveries are pending again, and are
@@ -32,6 +37,8 @@ const repairEveryMs = 60_000;
 const behindAfterMs = 60_000;
 /** A wall clock that fell behind the monotonic one by more than this was set back. */
 const clockStepMs = 500;
+/** Tests of endpoints under way at the same time: of one account, and of all. */
+const maxTests = { account: 4, all: 32 };
 /** How long a stop waits for answers. */
 const stopGraceMs = 2_000;
 
@@ -46,7 +53,7 @@ const stopGraceMs = 2_000;
  * | after the result's commit | it is over |
  */
 export function createWebhookDispatcher(
-  parts: Omit<LaneParts, 'isStopped' | 'signal' | 'wakeLater' | 'monotonic'> & {
+  parts: Omit<LaneParts, 'isStopped' | 'signal' | 'wakeLater' | 'monotonic' | 'slots'> & {
     presence: Presence;
     /** Writes the event that an endpoint is behind, or that it has caught up. */
     tellBacklog?: (webhookId: string, isBehind: boolean, backlog: Backlog) => Promise<void>;
@@ -71,7 +78,9 @@ export function createWebhookDispatcher(
   /** When each was done last, on the monotonic clock. */
   const last = { renew: monotonic(), backlog: -Infinity, repair: -Infinity };
 
-  const laneParts: LaneParts = { ...parts, monotonic, isStopped: () => stopped, signal: abort.signal, wakeLater };
+  const slots = createRequestSlots(options.maxRequests);
+  const laneParts: LaneParts = { ...parts, monotonic, slots, isStopped: () => stopped, signal: abort.signal, wakeLater };
+  const tests = createTestLimit();
 
   function wake(webhookId: string): void {
     if (stopped) return;
@@ -200,6 +209,7 @@ export function createWebhookDispatcher(
       schedulePoll();
     },
     async tryOut(webhook, told): Promise<Posted> {
+      const leave = tests.enter(webhook.accountId);
       const at = clock.now();
       try {
         const { headers, body } = requestOf(webhook, { id: told.id, attempts: 0 }, told, parts.open(webhook, at), at);
@@ -208,10 +218,13 @@ export function createWebhookDispatcher(
       } catch (error) {
         log.warn('A test request to a webhook could not be built.', { webhookId: webhook.id, ...errorFields(error) });
         return { statusCode: null, error: 'NOT_BUILT', response: null, retryAfterMs: 0, durationMs: 0 };
+      } finally {
+        leave();
       }
     },
     async stop(): Promise<void> {
       stopped = true;
+      slots.close();
       clearTimeout(timer);
       for (const { timer: later } of timers.values()) clearTimeout(later);
       for (const lane of lanes.values()) lane.notify();
@@ -219,6 +232,38 @@ export function createWebhookDispatcher(
       await polling;
       await Promise.all(running.values());
       clearTimeout(grace);
+    },
+  };
+}
+
+/** Bounds tests of endpoints: each holds a connection for as long as its receiver takes. */
+function createTestLimit() {
+  const running = new Map<string, number>();
+  let total = 0;
+  return {
+    /** Returns what ends the test. Throws `RATE_LIMITED` or `OVERLOADED`. */
+    enter(accountId: string): () => void {
+      const own = running.get(accountId) ?? 0;
+      if (own >= maxTests.account)
+        throw new AppError(
+          'RATE_LIMITED',
+          { scope: 'webhook tests', limit: maxTests.account, retryAfterSeconds: 5 },
+          `This account has ${maxTests.account} webhook tests under way, which is the most. Wait until one has ended.`,
+        );
+      if (total >= maxTests.all)
+        throw new AppError(
+          'OVERLOADED',
+          { retryAfterSeconds: 5 },
+          'Too many webhook tests at the same time. Try again in a moment.',
+        );
+      running.set(accountId, own + 1);
+      total += 1;
+      return () => {
+        total -= 1;
+        const left = running.get(accountId)! - 1;
+        if (left > 0) running.set(accountId, left);
+        else running.delete(accountId);
+      };
     },
   };
 }

@@ -7,6 +7,7 @@ import type { Deliveries } from './deliveries.js';
 import { createHolds, type Holds } from './holds.js';
 import type { Told } from './payload.js';
 import type { Post } from './post.js';
+import type { RequestSlots } from './request-slots.js';
 import type { Opened } from './request.js';
 import type { Schedule } from './schedule.js';
 import type { Settling } from './settling.js';
@@ -20,6 +21,8 @@ export interface WebhookOptions {
   schedule: Schedule;
   /** After so long with nothing but failures an endpoint is switched off. */
   disableAfterMs: number;
+  /** Requests under way over all endpoints of this process, in units of 64 KiB of body (request-slots.ts). */
+  maxRequests: number;
 }
 
 /** What lanes need of the process. */
@@ -36,6 +39,8 @@ export interface LaneParts {
   monotonic: () => number;
   log: Log;
   options: WebhookOptions;
+  /** Room for requests, over all endpoints. */
+  slots: RequestSlots;
   isStopped: () => boolean;
   /** Aborted when the process cannot wait any longer for answers. */
   signal: AbortSignal;

@@ -7,6 +7,7 @@ import { attempt } from './attempt.js';
 import { leaseMs } from './deliveries.js';
 import { insert, putBack, type EndpointMemory, type Item, type Lane, type LaneParts } from './lane-state.js';
 import type { Told } from './payload.js';
+import { unknownWeight } from './request-slots.js';
 import { createSettling, type EndpointChange } from './settling.js';
 import { Webhook, type WebhookDelivery } from './webhook.entity.js';
 
@@ -264,10 +265,29 @@ function startAttempts(parts: LaneParts, lane: Lane): void {
 
 /** Makes one attempt for a session, and starts what can go in its place. Never rejects. */
 async function runSession(parts: LaneParts, lane: Lane, session: string, item: Item): Promise<void> {
-  await attempt(parts, lane, item);
+  const { accountId, transform } = lane.webhook!;
+  // An event that is not read yet is long; what a transformation makes of a short one may be.
+  const slot = await parts.slots.enter(accountId, item.told === undefined || transform ? unknownWeight : 1);
+  try {
+    if (await mayStillGo(parts, lane)) await attempt(parts, lane, item, slot);
+    else {
+      putBack(parts, lane, item.delivery);
+      lane.isWoken = true;
+    }
+  } finally {
+    slot.leave();
+  }
   lane.running.delete(session);
   startAttempts(parts, lane);
   lane.notify();
+}
+
+/** Whether the endpoint may still be sent to after the wait for room: meanwhile a person may have changed it, or its circuit may have opened. */
+async function mayStillGo(parts: LaneParts, lane: Lane): Promise<boolean> {
+  if (!parts.isStopped() && !lane.isProbe && isStale(parts, lane) && !(await reload(parts, lane))) return false;
+  const { webhook } = lane;
+  const isOpen = !webhook?.isActive || (webhook.openUntil !== null && !lane.isProbe);
+  return !isOpen && !parts.isStopped() && parts.monotonic() < lane.validUntil;
 }
 
 /** Forgets claims that may be another backend's by now: this process stood still, or could not renew them. */

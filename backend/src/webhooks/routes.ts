@@ -40,6 +40,9 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     ...(await present(webhook)),
     secret,
   });
+  /** Endpoints whose events the caller may not read are left out, as they cannot be read alone. */
+  const listed = async (caller: Caller, which: Parameters<Webhooks['list']>[1]): Promise<Webhook[]> =>
+    (await webhooks.list(caller, which)).filter((webhook) => webhooks.mayAccess(caller, webhook));
   const firstOf = async (caller: Caller, named: string): Promise<{ session: Session; webhook: Webhook | null }> => {
     const session = await sessions.find(caller, named);
     const [webhook = null] = await webhooks.list(caller, { sessionId: session.id });
@@ -48,6 +51,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   const firstOrFail = async (caller: Caller, named: string): Promise<Webhook> => {
     const { webhook } = await firstOf(caller, named);
     if (!webhook) throw new AppError('WEBHOOK_NOT_FOUND');
+    webhooks.requireAccess(caller, webhook);
     return webhook;
   };
   const deliveriesOf = async (webhook: Webhook, query: InputOf<typeof ofDeliveries.listDeliveries>['query']) => {
@@ -75,11 +79,11 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
 
   mount(contract.list, async ({ query }, caller) => {
     const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : undefined;
-    return presentAll(await webhooks.list(caller, { sessionId, active: query.active }));
+    return presentAll(await listed(caller, { sessionId, active: query.active }));
   });
   mount(contract.listOfSession, async ({ params }, caller) => {
     const { id } = await sessions.find(caller, params.sessionId);
-    return presentAll(await webhooks.list(caller, { sessionId: id }));
+    return presentAll(await listed(caller, { sessionId: id }));
   });
   mount(contract.create, async ({ body }, caller) => {
     const { sessionId, ...wish } = body;

@@ -1,4 +1,14 @@
-import { allows, AppError, eventCatalogue, eventTypes, isId, newId, typesNamed, type EventType } from '@chasqui/shared';
+import {
+  allows,
+  AppError,
+  eventCatalogue,
+  eventTypes,
+  isId,
+  newId,
+  typesNamed,
+  type EventType,
+  type Permission,
+} from '@chasqui/shared';
 import { IsNull, type EntityManager, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
@@ -174,7 +184,28 @@ export function createWebhooks({
     if (caller.sessionId !== null) where.sessionId = caller.sessionId;
     const webhook = isId(id) ? await rows.findOneBy(where) : null;
     if (!webhook) throw new AppError('WEBHOOK_NOT_FOUND');
+    requireAccess(caller, webhook);
     return webhook;
+  }
+
+  /** The permissions of the events that an endpoint gets. Those of all events for one whose list cannot be read. */
+  const permissionsOf = ({ types }: Webhook): Permission[] => {
+    const known =
+      typeof types === 'object' && types !== null ? eventTypes.filter((type) => Object.hasOwn(types, type)) : eventTypes;
+    return [...new Set(known.map((type) => eventCatalogue[type].permission))];
+  };
+  const missingPermission = (caller: Caller, webhook: Webhook): Permission | undefined =>
+    permissionsOf(webhook).find((permission) => !allows(caller.permissions, permission));
+
+  /**
+   * Reading or changing an endpoint, its deliveries and its secret gives access to its events: whoever moves its URL receives them. Throws
+   * `PERMISSION_DENIED` unless the caller holds the permission of each of them.
+   */
+  function requireAccess(caller: Caller, webhook: Webhook): void {
+    const permission = missingPermission(caller, webhook);
+    if (permission === undefined) return;
+    const message = `This webhook gets events that need the permission ${permission}. Use a key that holds it.`;
+    throw new AppError('PERMISSION_DENIED', { permission }, message);
   }
 
   /** What names stand for, without what the caller may not read. A type that is asked for by its own name and is not theirs is refused. */
@@ -294,6 +325,8 @@ export function createWebhooks({
   return {
     deliver,
     find,
+    requireAccess,
+    mayAccess: (caller: Caller, webhook: Webhook): boolean => missingPermission(caller, webhook) === undefined,
     forget,
     /** What is secret of an endpoint: the present one first, and the one before while both sign. */
     open({ id, secret, oldSecret, oldSecretUntil, headers }: Webhook, now: Date): Opened {

@@ -139,7 +139,7 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
       id: string,
       body: { epoch: number; input: { whatsappId: string; maxBytes: number }; deadlineMs: number },
       signal: AbortSignal,
-    ): Promise<{ bytes: Readable; mimetype: string; filename: string | null }> {
+    ): Promise<{ bytes: Readable; mimetype: string }> {
       const path = `/api/session/${id}/operations/messages.downloadMedia`;
       const answer = await to(url)
         .axios.post<Readable>(path, body, { responseType: 'stream', timeout: body.deadlineMs + 5_000, signal })
@@ -160,11 +160,7 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
           return value; // A worker that does not encode it.
         }
       };
-      return {
-        bytes: answer.data,
-        mimetype: header('x-media-type') || 'application/octet-stream',
-        filename: header('x-media-filename') || null,
-      };
+      return { bytes: answer.data, mimetype: header('x-media-type') || 'application/octet-stream' };
     },
     close: (): void => agent.destroy(),
   };

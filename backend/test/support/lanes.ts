@@ -49,7 +49,9 @@ export interface Lanes {
   /** Numbers of delivered events by session, in the order of the answers. */
   taken: Map<string, number[]>;
   /** Starts one more backend on this database. */
-  backend(over?: Partial<LaneParts> & { owner?: string; concurrency?: number; receiver?: Receiver }): Backend;
+  backend(
+    over?: Partial<LaneParts> & { owner?: string; concurrency?: number; receiver?: Receiver; maxRequests?: number },
+  ): Backend;
   webhook(over?: Partial<Webhook>): Promise<string>;
   /** Writes so many events of a session, with their deliveries. */
   emit(backend: Backend, session: string, numbers: readonly number[]): Promise<void>;
@@ -105,7 +107,13 @@ export async function startLanes(options: {
     arrivals,
     taken,
     backend(over = {}) {
-      const { owner = `backend-${(made += 1)}`, concurrency = 4, receiver = options.receiver ?? (() => ({})), ...parts } = over;
+      const {
+        owner = `backend-${(made += 1)}`,
+        concurrency = 4,
+        maxRequests = 512,
+        receiver = options.receiver ?? (() => ({})),
+        ...parts
+      } = over;
       const deliveries = createDeliveries({ database, owner });
       const webhooks = createWebhooks({
         database,
@@ -130,6 +138,7 @@ export async function startLanes(options: {
         options: {
           timeoutMs: 15_000,
           concurrency,
+          maxRequests,
           disableAfterMs: 5 * 86_400_000,
           schedule: { delays: options.delays ?? delays, repeats: true, maxRetries: null, windowMs: 168 * 3_600_000 },
         },

@@ -155,10 +155,7 @@ function downloadOf(input: unknown, deadlineMs: number): [whatsappId: string, de
 
 const isInternal = (id: string): id is InternalOperationId => Object.hasOwn(internalOperations, id);
 
-function sendBytes(
-  res: Response,
-  { bytes, mimetype, filename }: { bytes: Buffer; mimetype: string; filename: string | null },
-): typeof handled {
+function sendBytes(res: Response, { bytes, mimetype }: { bytes: Buffer; mimetype: string }): typeof handled {
   res
     .status(200)
     .set({
@@ -166,9 +163,16 @@ function sendBytes(
       'Content-Type': 'application/octet-stream',
       'Content-Disposition': 'attachment',
       'X-Content-Type-Options': 'nosniff',
-      'X-Media-Type': encodeURIComponent(mimetype),
-      'X-Media-Filename': encodeURIComponent(filename ?? ''),
+      'X-Media-Type': encodeHeader(mimetype),
     })
     .end(bytes);
   return handled;
+}
+
+/** The longest header value that is taken from a message; the whole of all headers of a reply may have 16 KiB. */
+const maxHeaderLength = 200;
+
+/** Percent-encodes text of a sender for a header: cut, and with U+FFFD for half of a surrogate pair, on which `encodeURIComponent` throws. */
+function encodeHeader(text: string): string {
+  return encodeURIComponent(Buffer.from(text.slice(0, maxHeaderLength), 'utf8').toString('utf8'));
 }
