@@ -10,7 +10,9 @@ import { Message } from './message.entity.js';
 import { anyOf, beyond, selectionOf, unindexed, union, type Selection } from './selection.js';
 
 /** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
-export const maxCounted = 1_000;
+const maxCounted = 1_000;
+/** The same of a text search, where each message that counts is read. */
+const maxCountedBySearch = 250;
 
 interface Warning {
   code: string;
@@ -58,13 +60,14 @@ async function searchMessages(
     facts: factsOf(asked),
     order,
     from: cursor ? idFrom(cursor, order) : null,
-    most: cursor ? limit : Math.max(offset + limit, maxCounted),
+    most: cursor ? limit : Math.max(offset + limit, maxCountedBySearch),
   });
   const places = matches.slice(offset, offset + limit);
   const { messages, nextCursor, warnings } = await pageAt(reader, places, limit);
   const meta = { limit, nextCursor, searchComplete: isComplete };
   if (cursor) return { messages, meta, warnings: [] };
-  const total = { offset, total: matches.length, totalExact: isComplete && matches.length < maxCounted };
+  const most = Math.max(offset + limit, maxCountedBySearch);
+  const total = { offset, total: matches.length, totalExact: isComplete && matches.length < most };
   return { messages, meta: { ...meta, ...total }, warnings };
 }
 

@@ -51,7 +51,7 @@ export async function downloadMedia(
     }
     const bytes = Buffer.concat(pieces);
     if (bytes.length !== found.size) throw new Error('The page gave another number of bytes than it announced.');
-    return { bytes, mimetype: found.mimetype ?? 'application/octet-stream', filename: found.filename };
+    return { bytes, mimetype: found.mimetype || 'application/octet-stream', filename: found.filename };
   } finally {
     // Where this fails the page is gone, and the file with it; otherwise the page forgets it by itself.
     Promise.resolve()

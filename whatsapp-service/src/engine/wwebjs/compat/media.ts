@@ -56,7 +56,7 @@ export const download: Mend = {
             core.report('download', core.build() >= 1045000000 ? 'mended' : 'not_needed');
             return manager.downloadAndMaybeDecrypt({
               ...request,
-              mimetype: msg?.mimetype ?? byType[request.type] ?? 'application/octet-stream',
+              mimetype: msg?.mimetype || byType[request.type] || 'application/octet-stream',
             });
           };
         },
