@@ -173,13 +173,17 @@ test('the OpenAPI document has every route with its parameters, body, replies an
   expect(Object.keys(operation['responses'] as object).sort()).toEqual([
     '200',
     '202',
+    '400',
     '401',
     '403',
     '404',
     '409',
+    '413',
+    '415',
     '422',
     '429',
     '500',
+    '503',
     '504',
   ]);
   expect(JSON.stringify(operation['requestBody'])).toContain('"additionalProperties":false');

@@ -223,6 +223,7 @@ export const quota = defineRoute({
 const named: readonly ErrorCode[] = ['MESSAGE_NOT_FOUND', 'SESSION_NOT_FOUND', 'SESSION_REQUIRED'];
 export const read = defineRoute({
   id: 'messages.read',
+  headers: ['X-Session-Id'],
   method: 'get',
   path: '/messages/:messageId',
   summary: 'One message, by our id or WhatsApp’s',
@@ -234,6 +235,7 @@ export const read = defineRoute({
 });
 export const timeline = defineRoute({
   id: 'messages.timeline',
+  headers: ['X-Session-Id'],
   method: 'get',
   path: '/messages/:messageId/timeline',
   summary: 'Every change of its state',
@@ -245,6 +247,7 @@ export const timeline = defineRoute({
 });
 export const mediaFile = defineRoute({
   id: 'messages.media',
+  headers: ['X-Session-Id'],
   method: 'get',
   path: '/messages/:messageId/media',
   summary: 'Its file',
@@ -257,6 +260,7 @@ export const mediaFile = defineRoute({
 });
 export const retry = defineRoute({
   id: 'messages.retry',
+  headers: ['X-Session-Id'],
   method: 'post',
   path: '/messages/:messageId/retry',
   summary: 'Send a failed message again, under the same WhatsApp id',
@@ -270,6 +274,7 @@ export const retry = defineRoute({
 });
 export const cancel = defineRoute({
   id: 'messages.cancel',
+  headers: ['X-Session-Id'],
   method: 'post',
   path: '/messages/:messageId/cancel',
   summary: 'Cancel a message that still waits',
@@ -296,6 +301,7 @@ export const decideHeld = defineRoute({
 });
 export const resolve = defineRoute({
   id: 'messages.resolve',
+  headers: ['X-Session-Id'],
   method: 'post',
   path: '/messages/:messageId/resolve',
   summary: 'Settle an uncertain message by hand',

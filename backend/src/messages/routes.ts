@@ -242,8 +242,8 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return { limits, tightest: limits[0]?.scope ?? null };
   });
   /** The caller as it reaches one message: in the session that the request names, when it names one. */
-  const within = async (caller: Caller, { req }: Http): Promise<Caller> => {
-    const named = req.get('x-session-id');
+  const within = async (caller: Caller, { header }: Http): Promise<Caller> => {
+    const named = header('X-Session-Id');
     return named ? { ...caller, sessionId: (await sessions.which(caller, named)).id } : caller;
   };
   mount(contract.read, async ({ params }, caller, http) =>
