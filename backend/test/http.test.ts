@@ -62,7 +62,7 @@ describe('every refusal has the one envelope', () => {
       'a body that is too large',
       'POST',
       '/messages/send-text',
-      { body: { recipient: '5511999990001', message: 'x'.repeat(300_000) } },
+      { body: { recipient: '5511999990001', message: 'x'.repeat(1_000_000) } },
       413,
       'BODY_TOO_LARGE',
     ],

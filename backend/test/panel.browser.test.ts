@@ -54,7 +54,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
   ids['shop'] = await addSession(write, {
     ...up,
     name: 'shop',
-    phoneNumber: '447700900101',
+    phoneNumber: '447400123101',
     pushName: 'Harbour Bakery',
     platform: 'android',
     lastSeen: new Date(),
@@ -66,7 +66,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
   ids['orders'] = await addSession(write, {
     ...up,
     name: 'orders',
-    phoneNumber: '447700900102',
+    phoneNumber: '447400123102',
     pushName: 'Harbour Orders',
     lastSeen: new Date(),
     connectedAt: new Date(now - 30 * hour),
@@ -74,7 +74,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
   await addSession(write, {
     ...up,
     name: 'support',
-    phoneNumber: '447700900103',
+    phoneNumber: '447400123103',
     pushName: 'Harbour Help',
     lastSeen: new Date(),
     connectedAt: new Date(now - 2 * hour),
@@ -247,7 +247,7 @@ describe('a person at the panel', () => {
     expect(await text(page)).toMatch(/A new code in \d+ s/);
     await shoot(page, 'session-qr-light');
     await page.click('.cq-details summary');
-    await page.type('input[type=tel]', '+44 7700 900123');
+    await page.type('input[type=tel]', '+44 7400 123123');
     await page.click('.cq-details button');
     await waitText(page, 'K7Q2-M9XA');
 
@@ -261,7 +261,7 @@ describe('a person at the panel', () => {
           qrText: null,
           reasonCode: null,
           reasonText: null,
-          phoneNumber: '447700900144',
+          phoneNumber: '447400123144',
           pushName: 'Front Desk',
           connectedAt: new Date(),
         },
@@ -271,13 +271,13 @@ describe('a person at the panel', () => {
     expect(await text(page)).toContain('Front Desk is connected.');
     expect(await page.$('.cq-qr')).toBeNull();
 
-    await page.type('[data-testid=send] input', '+44 7700 900199');
+    await page.type('[data-testid=send] input', '+44 7400 123199');
     await page.type('[data-testid=send] textarea', 'Hello from the panel');
     await page.click('[data-testid=send] button');
     await page.waitForSelector('[data-testid=send] .cq-note a');
     expect(world.calls.find((call) => call.verb === 'messages.sendText')?.args).toEqual([
       ids['desk'],
-      { recipient: '+44 7700 900199', message: 'Hello from the panel' },
+      { recipient: '+44 7400 123199', message: 'Hello from the panel' },
     ]);
     await page.click('[data-testid=send] .cq-note a');
     await page.waitForSelector('[data-testid=message]');

@@ -399,7 +399,7 @@ export async function addMessage(database: Database, events: Events, asked: NewM
       status,
       reasonCode: reason?.[0] ?? null,
       reasonText: reason?.[1] ?? null,
-      chatId: '447700900123@c.us',
+      chatId: '447400123123@c.us',
       chatType: 'private',
       chatName: asked.chatName ?? 'Ines Okafor',
       content,

@@ -272,7 +272,7 @@ describe('what can be posted', () => {
       ['/admin/live/accounts', { ...account, mustChangePassword: false }],
       [`/admin/live/accounts/${world.accounts.user}/role`, { role: 'staff', isActive: true }],
       [`/admin/live/accounts/${world.accounts.user}/activate`, { role: 'admin' }],
-      [`/admin/live/sessions/${ids['session']}/send`, { recipient: '+447700900123', message: 'x', origin: 'device' }],
+      [`/admin/live/sessions/${ids['session']}/send`, { recipient: '+447400123123', message: 'x', origin: 'device' }],
       ['/admin/live/keys', { accountId: world.accounts.user, name: 'x', permissions: ['*'], hash: 'x' }],
     ] as const)
       expect([path, (await person.post(path, body)).status]).toEqual([path, 422]);
@@ -281,14 +281,14 @@ describe('what can be posted', () => {
   it('reaches the verb with the person who asked', async () => {
     const person = await signedIn('staff');
     const reply = await person.post(`/admin/live/sessions/${ids['session']}/send`, {
-      recipient: '+447700900123',
+      recipient: '+447400123123',
       message: 'Hello',
     });
     expect(reply.status).toBe(200);
     const call = world.calls.at(-1)!;
     expect([call.verb, call.args]).toEqual([
       'messages.sendText',
-      [ids['session'], { recipient: '+447700900123', message: 'Hello' }],
+      [ids['session'], { recipient: '+447400123123', message: 'Hello' }],
     ]);
     expect(call.caller).toMatchObject({
       accountId: world.accounts.staff,

@@ -87,7 +87,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect(await data(`/admin/live/sessions/${id}`)).toMatchObject({ status: 'suspended', reason: { message: 'Unpaid' } });
     await data(`/admin/live/sessions/${id}/resume`, {});
     expect(await data(`/admin/live/sessions/${id}`)).toMatchObject({ status: 'disconnected' });
-    expect((await admin.post(`/admin/live/sessions/${id}/pairing-code`, { phoneNumber: '+44 7700 900123' })).status).toBe(409);
+    expect((await admin.post(`/admin/live/sessions/${id}/pairing-code`, { phoneNumber: '+44 7400 123123' })).status).toBe(409);
     const list = (
       await admin.get('/admin/api/resources/sessions/actions/list?filters.status=disconnected&filters.name=SHO')
     ).json();
@@ -102,7 +102,7 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     const wrong = await admin.post(`/admin/live/sessions/${session.id}/send`, { recipient: 'not a number', message: 'x' });
     expect([wrong.status, wrong.text]).toEqual([422, expect.stringContaining('INVALID_RECIPIENT')]);
     const { id } = await data(`/admin/live/sessions/${session.id}/send`, {
-      recipient: '+44 7700 900123',
+      recipient: '+44 7400 123123',
       message: '<b>Hello</b>',
     });
     const view = await data(`/admin/live/messages/${id}`);

@@ -34,7 +34,7 @@ export const mutants = {
         become:
           'reservedId: `3EB0${[...Array(18)].map(() => Math.floor(Math.random() * 16).toString(16).toUpperCase()).join("")}`',
       },
-      { file: sender, find: 'record.accept({ ...id, reservedId });', become: '' },
+      { file: sender, find: 'record.accept({ ...id, reservedId, attempt: number });', become: '' },
       { file: sender, find: 'record.handOver(messageId);', become: '' },
       { file: sender, find: 'record.settle(messageId, outcome);', become: 'return outcome;' },
     ],

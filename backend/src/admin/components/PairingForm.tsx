@@ -33,7 +33,7 @@ const PairingForm: React.FC<{ sessionId: string; onSaid: (what: Saying) => void 
             type="tel"
             value={phoneNumber}
             onChange={(event) => setPhoneNumber(event.target.value)}
-            placeholder="+44 7700 900123"
+            placeholder="+44 7400 123123"
             aria-label="Phone number in international form"
             required
           />

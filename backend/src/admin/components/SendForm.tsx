@@ -32,7 +32,7 @@ const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
         <input
           value={recipient}
           onChange={(event) => setRecipient(event.target.value)}
-          placeholder="+44 7700 900123, or an id of WhatsApp"
+          placeholder="+44 7400 123123, or an id of WhatsApp"
           required
           autoComplete="off"
         />
