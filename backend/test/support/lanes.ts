@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Account } from '../../src/accounts/account.entity.js';
 import { openDatabase, type Database } from '../../src/db/database.js';
 import { insertRow, readRows } from '../../src/db/rows.js';
 import { createEvents, type Events } from '../../src/events/events.js';
@@ -72,6 +73,20 @@ export async function startLanes(options: {
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-lanes-'));
   const database = await openDatabase(own ? { url: own.url } : { file: join(dir, 'chasqui.sqlite') });
   const clock = options.clock ?? systemClock;
+  // Nothing is sent for an account that does not exist or is deactivated.
+  const now = clock.now();
+  await database.write.run((tx) =>
+    insertRow(tx, Account, {
+      id: account,
+      username: account,
+      email: `${account}@example.com`,
+      passwordHash: '',
+      jwtSecret: '',
+      role: 'user',
+      createdAt: now,
+      updatedAt: now,
+    }),
+  );
   const lines: string[] = [];
   const reports: string[] = [];
   const line = (sentence: string, fields: object = {}): void => void lines.push(JSON.stringify({ sentence, ...fields }));
