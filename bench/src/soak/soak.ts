@@ -1,3 +1,6 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomOf } from '../crash/plan.js';
 import { hasPostgres } from '../database.js';
@@ -83,11 +86,25 @@ async function soakOn(database: DatabaseKind, options: Options, line: Line): Pro
       `      ${asked.accepted.size} sends, ${asked.arrived.size} arrivals, ${counts.edits} edits, ${counts.lists} lists, ${counts.logins} logins, ${counts.reconnects} stream reconnects, ${fleet.restarts()} restarts`,
     );
     console.log(`      faults: ${[...faults].map(([name, times]) => `${times} × ${name}`).join(', ') || 'none'}`);
-    report(database, sampling.trends(quietFrom), await judge(fleet, asked, sinks), line);
+    const verdict = await judge(fleet, asked, sinks);
+    report(database, sampling.trends(quietFrom), verdict, line);
+    if (!isClean(verdict)) await saveEvidence(fleet);
   } finally {
     for (const { sink } of sinks) sink.close();
     await fleet.close();
   }
+}
+
+/** Prints the state of each session, and writes the logs of all processes where they can be read after the fleet is gone. */
+async function saveEvidence(fleet: Fleet): Promise<void> {
+  const { body } = await fleet
+    .api<{ name: string; status: string; reason: unknown }[]>('GET', '/sessions')
+    .catch(() => ({ body: null }));
+  for (const { name, status, reason } of body?.data ?? [])
+    console.log(`      session ${name}: ${status} ${JSON.stringify(reason)}`);
+  const folder = await mkdtemp(join(tmpdir(), 'chasqui-soak-logs-'));
+  for (const { name, log } of fleet.members) await writeFile(join(folder, `${name}.log`), log());
+  console.log(`      logs: ${folder}`);
 }
 
 async function setUp(fleet: Fleet, count: number): Promise<Phone[]> {
