@@ -7,6 +7,7 @@ import { listen } from '@chasqui/shared/express';
 import { createStopper, type Stopper } from '@chasqui/shared/process';
 import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
+import { createCredentialChanges } from './accounts/credential-changes.js';
 import { createKeyUsage } from './accounts/key-usage.js';
 import { mountKeys } from './accounts/keys.routes.js';
 import { createPlans } from './accounts/plans.js';
@@ -51,6 +52,7 @@ import { createSharedWindows } from './lib/shared-windows.js';
 import { closeDataFolder } from './lib/private-files.js';
 import { holdAlone } from './lib/single.js';
 import { createLocalWindows } from './lib/windows.js';
+import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/arrivals.js';
@@ -176,10 +178,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
     },
   });
+  const credentials = createCredentialChanges();
   const keys = createApiKeys({
     database,
     clock,
     events,
+    credentials,
     rules: {
       mostPerSession: config.MAX_KEYS_PER_SESSION,
       expiryDays: config.KEY_EXPIRY_DAYS,
@@ -192,7 +196,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   // A database that is away loses these counts, and nothing else.
   stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
   const plans = createPlans({ database, clock });
-  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS });
+  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN_HOURS, credentials });
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   stopper.add('connections', 'request limits', () => windows.close());
   // Requests are counted by each backend without Redis; failed logins are rare and are shared through the database then.
@@ -201,11 +205,11 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     database,
     clock,
     keys,
-    tokens,
+    credentials,
     windows: loginWindows,
     timezone: config.QUOTA_TIMEZONE,
   });
-  accounts.onChanged(plans.forget);
+  credentials.subscribe(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   const safeFetch = createSafeFetch(egress);
   const contents = createContents(sealer);
@@ -217,6 +221,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
     safeFetch,
+    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
     sealer,
   });
 
@@ -257,7 +262,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
-    defaults: { settings: defaultSettings(config), initWaitMs: config.INIT_WAIT_MS, leaseMs },
+    defaults: {
+      settings: defaultSettings(config),
+      countryCode: config.DEFAULT_COUNTRY_CODE,
+      initWaitMs: config.INIT_WAIT_MS,
+      leaseMs,
+    },
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
@@ -321,6 +331,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     log,
     presence,
     dir: join(config.dataDir, 'exports'),
+    countryCode: config.DEFAULT_COUNTRY_CODE,
     report,
   });
   const heartbeats = createHeartbeats({
@@ -353,7 +364,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxSessions: config.MAX_SESSIONS,
     tell: over.tellFirstAdmin ?? (() => undefined),
   });
-  const standing = createStanding({ database, clock });
+  const standing = createStanding({ database, keys, clock });
   const tickets = createTickets({ database, clock });
   const streams = createStreams({
     events,
@@ -363,12 +374,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     options: { ...streamTimes, most: config.MAX_STREAMS_PER_KEY },
   });
   stopper.add('intake', 'event streams', () => streams.close());
-  keys.onChange(streams.askAll);
-  const authenticate = limits.around(
-    admitTickets(createAuthentication({ accounts, keys, tokens, serviceKey: config.serviceKey }), { tickets, ask: standing.ask }),
-  );
+  credentials.subscribe(streams.check);
+  const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const authenticate = limits.around(admitTickets(identify, { tickets, ask: standing.ask }));
   const http = createServer({
     authenticate,
+    identify,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
     trustProxy: config.TRUST_PROXY,
@@ -424,7 +435,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, run: gate.run });
+  mountOperations(http.mount, { sessions, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 
@@ -444,7 +455,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     pingMs: streamTimes.pingMs,
   });
   stopper.add('intake', 'WebSockets', closeSockets);
-  const wake = await startWake({ ...location(config.database), database, events, log });
+  const wake = await startWake({ ...location(config.database), database, events, credentials, log });
   // After the last outcomes are told.
   stopper.add('connections', 'wake-ups', () => wake.stop());
   dispatcher.start();

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createAccounts, type FirstAdmin } from '../src/accounts/accounts.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
-import type { Tokens } from '../src/accounts/tokens.js';
 import { openDatabase } from '../src/db/database.js';
 import { createEvents } from '../src/events/events.js';
 import { systemClock as clock } from '../src/lib/clock.js';
@@ -72,7 +71,7 @@ test('a process that dies while it shows the first password leaves no account be
   const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
   const rules = { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 };
   const keys = createApiKeys({ database, clock, events: createEvents({ clock }), rules });
-  const accounts = createAccounts({ database, clock, keys, tokens: {} as Tokens });
+  const accounts = createAccounts({ database, clock, keys });
   const shown: FirstAdmin[] = [];
   const start = (tell: (first: FirstAdmin) => void): Promise<void> =>
     accounts.ensureFirstAdmin({ email: 'a@example.com', password: undefined, maxSessions: 1, tell });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { createEgress, isPublicAddress } from '../src/lib/egress.js';
@@ -145,26 +145,99 @@ test('a name that changes its mind gains nothing: it is asked once, by the conne
   expect(connections).toBe(0);
 });
 
-test('a network that the operator allows is reached; size, status and redirects are held to', async () => {
-  const server = createServer((req, res) => {
-    if (req.url === '/big') return void res.end(Buffer.alloc(5000));
-    if (req.url === '/gone') return void res.writeHead(404).end();
-    if (req.url === '/away') return void res.writeHead(302, { location: `http://127.0.0.1:${port}/` }).end();
-    res.writeHead(200, { 'content-type': 'image/png; charset=x' }).end('hello');
+describe('a network that the operator allows', () => {
+  const allowed = '127.0.0.1';
+  let server: Server;
+  let at: string;
+  let asked: string[];
+  const fetch = createSafeFetch(createEgress({ allow: [`${allowed}/32`] }));
+
+  beforeEach(async () => {
+    asked = [];
+    server = createServer((req, res) => {
+      asked.push(req.url!);
+      const url = new URL(req.url!, at);
+      const headers = Object.fromEntries(url.searchParams.entries());
+      const [, kind = '', first = ''] = url.pathname.split('/');
+      if (kind === 'big') return void res.end(Buffer.alloc(5000));
+      if (kind === 'status') return void res.writeHead(Number(first), headers).end('hello');
+      // `/hops/3` redirects to `/hops/2` and so on.
+      if (kind === 'hops' && first !== '0') return void res.writeHead(302, { location: `/hops/${Number(first) - 1}` }).end();
+      if (kind === 'raw') res.setHeader('content-disposition', Buffer.from('attachment; filename="Ação.pdf"').toString('latin1'));
+      res.writeHead(200, { 'content-type': 'image/png; charset=x', ...headers }).end('hello');
+    });
+    await new Promise<void>((resolve) => server.listen(0, allowed, resolve));
+    at = `http://${allowed}:${(server.address() as AddressInfo).port}`;
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const fetch = createSafeFetch(createEgress({ allow: ['127.0.0.0/8'] }));
-  expect(await fetch(`${at}/a%20b.png`, limits)).toEqual({
-    bytes: Buffer.from('hello'),
-    mimetype: 'image/png',
-    filename: 'a b.png',
+  afterEach(() => new Promise((resolve) => server.close(resolve)));
+
+  test('is reached; size and status are held to', async () => {
+    expect(await fetch(`${at}/a%20b.png`, limits)).toEqual({
+      bytes: Buffer.from('hello'),
+      mimetype: 'image/png',
+      filename: 'a b.png',
+    });
+    await expect(fetch(`${at}/big`, limits)).rejects.toMatchObject({ code: 'FILE_TOO_LARGE' });
+    await expect(fetch(`${at}/status/404`, limits)).rejects.toMatchObject({
+      code: 'MEDIA_URL_FAILED',
+      details: { statusCode: 404 },
+    });
+    await expect(fetch(`${at}/x?content-encoding=gzip`, limits)).rejects.toMatchObject({ details: { cause: 'CONTENT_ENCODED' } });
   });
-  await expect(fetch(`${at}/big`, limits)).rejects.toMatchObject({ code: 'FILE_TOO_LARGE' });
-  await expect(fetch(`${at}/gone`, limits)).rejects.toMatchObject({ code: 'MEDIA_URL_FAILED', details: { statusCode: 404 } });
-  await expect(fetch(`${at}/away`, limits)).rejects.toMatchObject({ code: 'MEDIA_URL_FAILED', details: { statusCode: 302 } });
-  await new Promise((resolve) => server.close(resolve));
-  expect(connections).toBe(0);
+
+  test.each([301, 302, 303, 307, 308])(
+    'a redirect with %d is followed, and the file has the name of the last address',
+    async (status) => {
+      const found = await fetch(`${at}/status/${status}?location=${encodeURIComponent('/there/report.pdf')}`, limits);
+      expect([found.bytes.toString(), found.filename]).toEqual(['hello', 'report.pdf']);
+    },
+  );
+
+  test('five redirects are followed, a sixth is not', async () => {
+    expect((await fetch(`${at}/hops/5`, limits)).bytes.toString()).toBe('hello');
+    await expect(fetch(`${at}/hops/6`, limits)).rejects.toMatchObject({ details: { cause: 'TOO_MANY_REDIRECTS' } });
+  });
+
+  test('each redirect passes the guard like the first address', async () => {
+    for (const location of [
+      `http://127.0.0.2:${port}/`,
+      `http://[::1]:${port}/`,
+      'http://169.254.169.254/latest/',
+      'http://2130706434/',
+      'http://user:secret@8.8.8.8/',
+      'http://8.8.8.8:25/',
+      'file:///etc/passwd',
+      'data:text/plain,x',
+      'http://',
+    ])
+      await expect(
+        [location, fetch(`${at}/status/302?location=${encodeURIComponent(location)}`, limits)][1],
+      ).rejects.toMatchObject({
+        code: expect.stringMatching(/^(URL_NOT_ALLOWED|MEDIA_URL_FAILED)$/),
+      });
+    expect(connections).toBe(0);
+    expect(asked.every((url) => url.startsWith('/status/302'))).toBe(true);
+  });
+
+  test('the limit of time holds for all redirects together', async () => {
+    await expect(fetch(`${at}/hops/5`, { ...limits, timeoutMs: 0 })).rejects.toMatchObject({ details: { cause: 'TIMEOUT' } });
+  });
+
+  test.each([
+    ['attachment; filename="Invoice 7.pdf"', 'Invoice 7.pdf'],
+    [`attachment; filename="a.pdf"; filename*=UTF-8''Rechnung%20%C3%BC7.pdf`, 'Rechnung ü7.pdf'],
+    ['attachment; filename=plain.pdf', 'plain.pdf'],
+    ['inline', 'download'],
+    ['attachment; filename="', 'download'],
+    ['nonsense;;=', 'download'],
+  ])('the name in %s is %s', async (disposition, name) => {
+    const query = `content-disposition=${encodeURIComponent(disposition)}`;
+    expect((await fetch(`${at}/download?${query}`, limits)).filename).toBe(name);
+  });
+
+  test('a name in bare UTF-8 is read as such', async () => {
+    expect((await fetch(`${at}/raw`, limits)).filename).toBe('Ação.pdf');
+  });
 });
 
 test('a port of another protocol is refused, in whatever spelling, unless the operator allows the address', () => {

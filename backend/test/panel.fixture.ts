@@ -265,6 +265,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
       retry: marked('message.retried', { status: 'queued' }),
       cancel: marked('message.cancelled', { status: 'cancelled' }),
+      decideHeld: (caller, id, decision) => audit(caller, `message.held_${decision}`, 'session', id),
       resolve: (caller, id, as) => marked('message.resolved', { status: as === 'retry' ? 'queued' : as })(caller, id),
     },
     accounts: {

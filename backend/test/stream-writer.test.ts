@@ -76,7 +76,7 @@ describe('a reader that takes nothing', () => {
     let ended: EndCode | null = null;
     streams.follow(
       { accountId: 'a', permissions: ['*'], sessionId: null, types: null },
-      { accountId: 'a', type: 'key', id: 'k', secret: null, until: null },
+      { accountId: 'a', type: 'key', id: 'k', keyFingerprint: null, secret: null, until: null },
       '0',
       {
         beatMs: 20,

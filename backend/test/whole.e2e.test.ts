@@ -146,7 +146,10 @@ describe('sending', () => {
   });
 
   test('what WhatsApp refuses is failed, with a reason, and never a success', async () => {
-    const answer = await stack.api<MessageBody>('POST', '/messages/send-text', { recipient: '99900000001', message: 'nobody' });
+    const answer = await stack.api<MessageBody>('POST', '/messages/send-text', {
+      recipient: '99900000001@c.us',
+      message: 'nobody',
+    });
     expect([answer.status, answer.body.error?.details]).toMatchObject([
       502,
       { reason: 'RECIPIENT_NOT_ON_WHATSAPP', retryable: false },

@@ -108,7 +108,7 @@ export function createBodyBudget({ totalBytes, ownerBytes }: BodyBudgetLimits): 
 }
 
 export interface JsonLimits {
-  /** Bytes of the body, compressed or not. */
+  /** Bytes of the body, compressed or not, with each escape (`\\u0416`, `\\/`) counted as the character that it stands for. */
   limit: number;
   hold: Hold;
   /** Looks at the inflated bytes before they are parsed. Throws to refuse them. */
@@ -119,10 +119,36 @@ export interface JsonLimits {
 export async function readJson(req: IncomingMessage, { limit, hold, verify }: JsonLimits): Promise<unknown> {
   if (!isUtf8(req.headers['content-type'])) throw malformed('charset.unsupported');
   const inflated = inflating(req.headers['content-encoding']);
-  const raw = await readBytes(req, limit, hold);
-  const bytes = inflated ? await inflated(raw, limit, hold) : raw;
+  const raw = await readBytes(req, limit + escapeRoom, hold);
+  const bytes = inflated ? await inflated(raw, limit + escapeRoom, hold) : raw;
+  if (bytes.length > limit && unescapedLength(bytes) > limit) throw tooLarge(limit);
   verify(bytes);
   return parse(bytes);
+}
+
+/**
+ * Bytes that the escapes of a body may take beside its limit. Many clients write every letter that is not ASCII as `\\uXXXX`, which takes six
+ * bytes where UTF-8 takes two or three; the longest text that is allowed has 65,536 letters.
+ */
+const escapeRoom = 6 * 65_536;
+const [backslash, letterU] = [0x5c, 0x75];
+
+/** The length of JSON in UTF-8 once its escapes are resolved. Broken escapes are left to the parser. */
+function unescapedLength(bytes: Buffer): number {
+  let length = bytes.length;
+  for (let at = bytes.indexOf(backslash); at >= 0; at = bytes.indexOf(backslash, at)) {
+    if (bytes[at + 1] !== letterU) {
+      length -= 1;
+      at += 2;
+      continue;
+    }
+    const code = parseInt(bytes.toString('latin1', at + 2, at + 6), 16);
+    // Half of a surrogate pair, which takes four bytes as a whole.
+    const isSurrogate = code >= 0xd800 && code <= 0xdfff;
+    length -= 6 - (code < 0x80 ? 1 : code < 0x800 || isSurrogate ? 2 : 3);
+    at += 6;
+  }
+  return length;
 }
 
 const malformed = (cause: string): AppError => new AppError('MALFORMED_REQUEST', { cause });

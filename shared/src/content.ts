@@ -85,40 +85,7 @@ export const messageContent = z.discriminatedUnion('type', [
   unknownContent,
 ]);
 export type MessageContent = z.infer<typeof messageContent>;
-export type MessageType = MessageContent['type'];
-
-export const messageTypes = messageContent.options.map((option) => option.shape.type.value) as [MessageType, ...MessageType[]];
 
 export const mediaTypes = ['image', 'video', 'audio', 'voice', 'document', 'sticker'] as const;
 export type MediaType = (typeof mediaTypes)[number];
 export const isMediaType = (type: string): type is MediaType => (mediaTypes as readonly string[]).includes(type);
-
-/** The file of a message, where its type has one. */
-export function mediaOf(content: MessageContent): MediaRef | null {
-  return 'media' in content ? content.media : null;
-}
-
-/** What a person would read of it: the body, the caption, the question; null where there is nothing to read. */
-export function textOf(content: MessageContent): string | null {
-  switch (content.type) {
-    case 'text':
-      return content.message;
-    case 'image':
-    case 'video':
-    case 'document':
-      return content.caption ?? null;
-    case 'poll':
-      return content.question;
-    case 'location':
-      return content.name ?? content.address ?? null;
-    case 'contact':
-      return content.contacts.map((card) => card.name).join(', ');
-    case 'group_invite':
-    case 'unknown':
-      return content.message ?? null;
-    case 'audio':
-    case 'voice':
-    case 'sticker':
-      return null;
-  }
-}

@@ -8,6 +8,10 @@ export const errorTable = {
   TOKEN_EXPIRED: [401, 'The token has expired. Log in again.'],
   PERMISSION_DENIED: [403, 'The key lacks a permission that this route needs.'],
   ACCOUNT_KEY_REQUIRED: [403, 'A session key cannot do this. Use an account key.'],
+  PASSWORD_CHANGE_REQUIRED: [
+    403,
+    'This is the token of a one-time password. Change the password with POST /api/v1/auth/me/password, then log in again.',
+  ],
   PASSWORD_LOGIN_REQUIRED: [403, 'This needs a token from POST /api/v1/auth/login.'],
   STAFF_REQUIRED: [403, 'Only staff may do this.'],
   ADMIN_REQUIRED: [403, 'Only an admin may do this.'],
@@ -37,6 +41,10 @@ export const errorTable = {
   LAST_ADMIN: [409, 'This is the last admin. Make another one first.'],
   SESSION_REQUIRED: [409, 'There are several sessions and no default. Name one with sessionId.'],
   SESSION_NOT_CONNECTED: [409, 'The session is not connected. Connect it first, or send with queueIfOffline.'],
+  SESSION_IDENTITY_CHANGED: [
+    409,
+    'The session is linked to another WhatsApp account than the one the message was accepted for. Decide with POST /api/v1/sessions/:sessionId/held-messages.',
+  ],
   SESSION_SUSPENDED: [409, 'The session was suspended by staff.'],
   SESSION_STATE_CONFLICT: [409, 'That is not possible in the present status of the session.'],
   SESSION_LIMIT_REACHED: [409, 'The account has as many sessions as its plan allows. Delete one first.'],
@@ -54,6 +62,10 @@ export const errorTable = {
   UNSUPPORTED_MEDIA_TYPE: [415, 'Send application/json or, for files, multipart/form-data.'],
   VALIDATION_FAILED: [422, 'Some fields are not valid. See details.fields.'],
   INVALID_RECIPIENT: [422, 'The recipient is neither a phone number in international form nor a WhatsApp id.'],
+  RECIPIENT_NOT_SUPPORTED: [
+    422,
+    'Messages cannot be sent to this kind of recipient: WhatsApp Web does not let its sends be looked up, so one could be lost or doubled unnoticed.',
+  ],
   FILE_TYPE_NOT_ALLOWED: [422, 'Files of this type are not allowed here. The setting ALLOWED_FILE_TYPES has the list.'],
   FILE_TYPE_MISMATCH: [422, 'The file is not what its declared type says.'],
   URL_NOT_ALLOWED: [

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Permission } from './permissions.js';
 import { chatRef, contact, message, reason, session } from './resources.js';
 import { messageStatuses, sessionStatuses } from './states.js';
+import { whatsappAccount } from './whatsapp-account.js';
 
 /** The event catalogue: type → payload and the permission that reading it needs besides `events.read`. One row each. */
 
@@ -64,6 +65,22 @@ export const eventCatalogue = {
     'instance.info',
     z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
   ),
+  /**
+   * Another WhatsApp account was linked. What was accepted for the one before waits for a decision (`POST /sessions/:sessionId/held-messages`);
+   * each message says so with its own event, reason SESSION_IDENTITY_CHANGED.
+   */
+  'session.identity_changed': row(
+    'instance.info',
+    z.object({ previous: whatsappAccount.nullable(), current: whatsappAccount.nullable() }),
+  ),
+  'session.restriction': row(
+    'instance.info',
+    z.object({
+      kind: z.enum(['terms_block', 'proxy_block']),
+      until: nullableTime,
+      message: z.string().nullable(),
+    }),
+  ),
   'session.recycled': row('instance.info', z.object({ reason: z.string(), memoryMb: z.number().int() })),
   'session.backfill': row(
     'instance.info',
@@ -96,7 +113,7 @@ export const eventCatalogue = {
   'message.received': row('messages.receive', message),
   'message.updated': row(
     'messages.receive',
-    message.extend({ change: z.enum(['edited', 'revoked']), previousText: z.string().nullable() }),
+    message.extend({ change: z.enum(['edited', 'revoked', 'completed']), previousText: z.string().nullable() }),
   ),
   'message.media': row(
     'messages.receive',

@@ -36,6 +36,11 @@ export interface MountOptions<Context> {
   router: Router;
   /** Runs before a byte of the body is read. Throws `AppError` for who may not. */
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Context>;
+  /**
+   * Runs when a body took longer than `confirmAfterMs` to arrive: what authentication found may not hold any more. May change the context; throws
+   * `AppError` for who may not now.
+   */
+  confirm?: (route: AnyRoute, context: Context, http: { req: Request; res: Response }) => Promise<void>;
   /** Body limit of JSON requests, in bytes. */
   jsonLimit: number | ((route: AnyRoute) => number);
   /** Reads multipart of `upload` routes and returns the text fields; JSON of those routes is read by us. */
@@ -49,7 +54,10 @@ export interface MountOptions<Context> {
     http: { req: Request; res: Response; body: unknown },
     run: () => Promise<unknown>,
   ) => Promise<unknown>;
-  /** Refuses input that the databases cannot store: U+0000, and JSON with too many or too deeply nested values. For routes that callers from outside use. */
+  /**
+   * For routes that callers from outside use. Refuses what the databases cannot store: U+0000, and JSON with too many or too deeply nested
+   * values. Refuses what would be ignored: a query parameter that is given twice, and a body where the route has none.
+   */
   refusesUnfit?: boolean;
 }
 
@@ -111,7 +119,9 @@ export function createMount<Context>(options: MountOptions<Context>) {
     const limit = typeof options.jsonLimit === 'function' ? options.jsonLimit(route) : options.jsonLimit;
     const handler: RequestHandler = async (req, res) => {
       const context = await options.authenticate(route, req, res);
+      const begun = performance.now();
       const body = await whileRunning(req, res, readBody(route, req, res, limit, context));
+      if (options.confirm && performance.now() - begun > confirmAfterMs) await options.confirm(route, context, { req, res });
       const parse = (): InputOf<R> => parseInput(route, req, body, options.refusesUnfit ?? false) as InputOf<R>;
       const run = async (): Promise<unknown> => handle(parse(), context, { req, res });
       const result = options.around ? await options.around(route, context, { req, res, body }, run) : await run();
@@ -159,7 +169,9 @@ export function createMount<Context>(options: MountOptions<Context>) {
   }
 
   async function readBody(route: AnyRoute, req: Request, res: Response, limit: number, context: Context): Promise<unknown> {
-    if (route.consumes === 'none') return {};
+    const { refusesUnfit = false } = options;
+    // A body of a GET request means nothing (RFC 9110, section 9.3.1).
+    if (route.consumes === 'none' && (!refusesUnfit || route.method === 'get')) return {};
     const hold = options.bodies?.budget.open(options.bodies.ownerOf(context), res) ?? unlimited;
     if (route.consumes === 'upload' && req.is('multipart/form-data')) {
       if (!options.readUpload) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
@@ -167,7 +179,7 @@ export function createMount<Context>(options: MountOptions<Context>) {
     }
     const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
     if (!hasBody) return {};
-    if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json']))
+    if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json', 'text/json']))
       throw new AppError('UNSUPPORTED_MEDIA_TYPE');
     return readJson(req, { limit, hold, verify: refuseManyValues });
   }
@@ -181,6 +193,9 @@ export function createMount<Context>(options: MountOptions<Context>) {
     },
   };
 }
+
+/** A credential that was replaced opens nothing for longer than this, however slowly its holder sends a body that was begun before. */
+const confirmAfterMs = 500;
 
 const unlimited: Hold = () => undefined;
 
@@ -250,11 +265,21 @@ function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: 
     query: take(route.query, firstOfEach(req.query)),
     body: take(route.body, body),
   };
+  if (refusesUnfit) fields.push(...repeated(req.query));
   if (fields.length > 0) throw validationError(fields);
   return input;
 }
 
-/** A query parameter that is given twice is not a list: the first counts. */
+const repeated = (query: Request['query']): FieldError[] =>
+  Object.keys(query)
+    .filter((name) => Array.isArray(query[name]))
+    .map((name) => ({
+      path: name,
+      code: 'REPEATED',
+      message: 'Given more than once. Send it once; where several values are allowed, separate them by commas.',
+    }));
+
+/** A query parameter that is given twice is not a list: the first counts, where it is not refused. */
 const firstOfEach = (query: Request['query']): Record<string, unknown> =>
   Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]));
 

@@ -44,6 +44,12 @@ export interface Address {
   id: string;
 }
 
+/**
+ * Kinds of recipients whose sends take a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
+ * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are no address here at all.
+ */
+export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel']);
+
 /** A map, not an object: `0@constructor` must find nothing. */
 const servers = new Map<string, AddressKind>([
   ['c.us', 'phone'],
@@ -98,23 +104,45 @@ export const userOf = (id: string): string => id.slice(0, id.indexOf('@'));
 
 export type RecipientResult = { ok: true; address: Address } | { ok: false; message: string };
 
+/** Format characters (Unicode category Cf): direction marks, zero-width spaces and the like, which come along when a number is copied. */
+const invisibleMarks = /\p{Cf}/gu;
+
 /**
- * A recipient as people write it (MSG-13, IDN-02): any WhatsApp id, or a phone number in international form, with `+`, blanks,
- * dashes, dots, brackets or `00`. A number that begins with a single 0 is national: it is taken only with a country calling
- * code, by libphonenumber's rules for that country, so that nobody gets another country's message (D-30).
+ * Numbers that WhatsApp keeps under a form that is not valid any more: Mexico with the former mobile prefix 1, Ivory Coast with the eight
+ * digits of the time before 2021. libphonenumber knows the present forms only.
  */
-export function parseRecipient(input: string, countryCode?: string): RecipientResult {
-  const text = input.normalize('NFKC').trim();
+const formerForms = /^(521\d{10}|225\d{8})$/;
+
+/**
+ * A recipient as people write it: any WhatsApp id, or a phone number in international form, with `+`, blanks, dashes, dots, brackets or
+ * `00`. Invisible marks are ignored.
+ *
+ * - A number that begins with a single 0 is national. It is accepted only with a country calling code, by that country's rules.
+ * - A national 0 behind the country code (`+49 (0) 170 …`) is removed where that country's rules say so; Italy keeps it.
+ * - A number that is valid in no country is refused. Most of these are national numbers without their country code, and as international
+ *   numbers they would reach a stranger. `…@c.us` is accepted without this check: the rules of numbers change, and WhatsApp decides.
+ */
+export function parseRecipient(input: string, countryCode?: string | null): RecipientResult {
+  const text = input.normalize('NFKC').replace(invisibleMarks, '').trim();
   if (text.includes('@')) {
     const address = parseAddress(text);
     return address
       ? { ok: true, address }
       : { ok: false, message: 'This is not an id of WhatsApp: …@c.us, …@lid, …@g.us, …@newsletter.' };
   }
-  if (!/^\+?[\d\s().\-/\u00ad\u2010-\u2015]+$/.test(text))
+  const number = parsePhoneNumber(text, countryCode);
+  return number.ok ? { ok: true, address: { kind: 'phone', id: addressOf('phone', number.digits) } } : number;
+}
+
+export type PhoneNumberResult = { ok: true; digits: string } | { ok: false; message: string };
+
+/** A phone number as people write it, by the rules of `parseRecipient`. Returns the digits of its international form, without `+`. */
+export function parsePhoneNumber(input: string, countryCode?: string | null): PhoneNumberResult {
+  const text = input.normalize('NFKC').replace(invisibleMarks, '').trim();
+  if (!/^\(?\+?[\d\s().\-/\u2010-\u2015]+$/.test(text))
     return { ok: false, message: 'A number holds digits, blanks, dashes and brackets only.' };
   let digits = text.replace(/\D/g, '');
-  if (!text.startsWith('+')) {
+  if (!text.includes('+')) {
     if (digits.startsWith('00')) digits = digits.slice(2);
     else if (digits.startsWith('0')) {
       const national = countryCode ? parsePhoneNumberFromString(digits, { defaultCallingCode: countryCode }) : undefined;
@@ -122,9 +150,17 @@ export function parseRecipient(input: string, countryCode?: string): RecipientRe
       digits = national.number.slice(1);
     }
   }
-  if (!userForms.phone.test(digits))
+  // One digit more than a number has: a national 0 may stand behind the country code.
+  if (!/^[1-9]\d{6,15}$/.test(digits))
     return { ok: false, message: 'An international number has 7 to 15 digits and does not begin with 0.' };
-  return { ok: true, address: { kind: 'phone', id: addressOf('phone', digits) } };
+  const known = parsePhoneNumberFromString(`+${digits}`);
+  if (known?.isValid() && known.nationalNumber.length < digits.length - known.countryCallingCode.length)
+    digits = known.number.slice(1);
+  if ((known?.isValid() || formerForms.test(digits)) && userForms.phone.test(digits)) return { ok: true, digits };
+  return {
+    ok: false,
+    message: `This number is valid in no country. Add the country code, such as +55 11 99999-0001. If the number is right, send it as ${digits}@c.us.`,
+  };
 }
 
 /**

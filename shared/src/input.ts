@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { FieldError } from './errors.js';
 
 /**
@@ -37,3 +38,17 @@ const nulIn = (path: string): FieldError => ({
   code: 'INVALID_CHARACTER',
   message: 'The character U+0000 is not allowed. Remove it.',
 });
+
+/**
+ * A number from `min` to `max`, given as a number or as decimal text (query strings and forms have only text). Nothing else becomes a
+ * number: `null`, an empty text, `true` or `0x10` would otherwise be read as 0, 1 or 16.
+ */
+export const decimal = (min: number, max: number) =>
+  numberFrom(/^[+-]?(\d+(\.\d*)?|\.\d+)$/, 'Write a decimal number such as -23.55.', z.number().min(min).max(max));
+
+/** A whole number, by the rules of `decimal`. */
+export const whole = (min: number, max: number) =>
+  numberFrom(/^[+-]?\d+$/, 'Write a whole number.', z.number().int().min(min).max(max));
+
+const numberFrom = (form: RegExp, message: string, range: z.ZodNumber) =>
+  z.union([range, z.string().trim().regex(form, message).transform(Number).pipe(range)]);

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Permission } from './permissions.js';
+import { paging } from './paging.js';
 import { chat, numberCheck, profile } from './resources.js';
 import { defineRoute, type Method } from './route.js';
 import type { ErrorCode } from './errors.js';
@@ -21,6 +22,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly query: z.ZodObject;
   readonly body: z.ZodObject | null;
   readonly input: In;
+  /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
+  readonly takesCountry: boolean;
   readonly output: Out;
   /** `read` may be repeated by us; `write` is sent once, and a timeout after hand-over is an unknown effect. */
   readonly effect: 'read' | 'write';
@@ -30,8 +33,10 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly errors: readonly ErrorCode[];
 }
 
-const none = z.object({});
+const none = z.strictObject({});
 type NoFields = Record<never, never>;
+/** Not a field of any public request. */
+const country = { countryCode: z.string().max(3).optional() };
 
 function defineOperation<
   P extends z.ZodRawShape = NoFields,
@@ -47,19 +52,22 @@ function defineOperation<
   params?: P;
   query?: Q;
   body?: B;
+  /** The backend adds the calling code of the session or the installation to the input: for operations that read numbers. */
+  takesCountry?: true;
   output: O;
   effect: 'read' | 'write';
   support?: 'degraded' | 'unsupported';
   supportReason?: string;
   errors?: readonly ErrorCode[];
 }) {
-  const input = z.object({ ...row.params, ...row.query, ...row.body } as P & Q & B);
+  const input = z.object({ ...row.params, ...row.query, ...row.body, ...country } as P & Q & B & typeof country);
   return {
     ...row,
     params: row.params ? z.object(row.params) : none,
-    query: row.query ? z.object(row.query) : none,
+    query: row.query ? z.strictObject(row.query) : none,
     body: row.body ? z.strictObject(row.body) : null,
     input,
+    takesCountry: row.takesCountry ?? false,
     support: row.support ?? 'supported',
     supportReason: row.supportReason ?? null,
     errors: row.errors ?? [],
@@ -73,7 +81,8 @@ export const operations = {
     path: '/contacts/check',
     summary: 'Which numbers are registered on WhatsApp',
     permission: 'contacts.check',
-    body: { numbers: z.array(z.string().min(1).max(64)).min(1).max(100) },
+    body: { numbers: z.array(z.string().min(1).max(80)).min(1).max(100) },
+    takesCountry: true,
     output: z.array(numberCheck),
     effect: 'read',
   }),
@@ -86,8 +95,7 @@ export const operations = {
     query: {
       type: z.enum(['private', 'group', 'channel']).optional(),
       archived: z.stringbool().optional(),
-      limit: z.coerce.number().int().min(1).max(200).default(50),
-      offset: z.coerce.number().int().min(0).default(0),
+      ...paging,
     },
     output: z.array(chat),
     effect: 'read',

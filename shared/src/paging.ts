@@ -1,9 +1,9 @@
-import { z } from 'zod';
+import { whole } from './input.js';
 
 /** `limit` and `offset` of a list, from a query string. */
 export const paging = {
-  limit: z.coerce.number<string | number>().int().min(1).max(200).default(50),
-  offset: z.coerce.number<string | number>().int().min(0).max(1_000_000).default(0),
+  limit: whole(1, 200).default(50),
+  offset: whole(0, 1_000_000).default(0),
 };
 
 /** What a list says of itself besides its rows. */

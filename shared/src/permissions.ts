@@ -2,6 +2,7 @@
 export const permissions = [
   'messages.send',
   'messages.receive',
+  'messages.manage',
   'instance.info',
   'instance.stats',
   'session.control',

@@ -1,5 +1,6 @@
+import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
-import type { ObservedMessage, WorkerEventPayload, WorkerEventType } from './worker-api.js';
+import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
 /** What a session keeps of its messages: everything, or who wrote when to whom and what became of it (HIS-10). */
 export const storageModes = ['full', 'metadata'] as const;
@@ -18,6 +19,7 @@ const bareMessage = (message: ObservedMessage): ObservedMessage => ({
   ...named(message),
   content: message.content.type === 'withheld' ? message.content : { type: 'withheld', of: message.content.type },
   mentions: [],
+  ...(message.reactions ? { reactions: message.reactions.map((one) => ({ ...one, contact: nameless(one.contact) })) } : {}),
 });
 
 /**

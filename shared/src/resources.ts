@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { mediaRef, messageTypes } from './content.js';
+import { mediaRef } from './content.js';
+import { messageTypes, selectedOption } from './observed.js';
 import { storageModes } from './privacy.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 
@@ -109,6 +110,8 @@ export const message = z
     toNumber: z.string().nullable(),
     text: z.string().nullable(),
     content: z.record(z.string(), z.unknown()).nullable(),
+    /** Which option an answer to buttons, a list or a template chose. */
+    selectedOption: selectedOption.nullable(),
     attempts: z.number().int(),
     isGroup: z.boolean(),
     isForwarded: z.boolean(),
@@ -207,7 +210,14 @@ export const auditEntry = z
   .meta({ id: 'AuditEntry' });
 
 export const token = z
-  .object({ token: z.string(), expiresAt: time, permissions: z.array(z.string()), sessionId: z.string().nullable() })
+  .object({
+    token: z.string(),
+    expiresAt: time,
+    permissions: z.array(z.string()),
+    sessionId: z.string().nullable(),
+    /** It came from a one-time password and can only be used to change it. */
+    mustChangePassword: z.boolean(),
+  })
   .meta({ id: 'Token' });
 
 export const chat = z

@@ -57,8 +57,9 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   errors?: readonly ErrorCode[];
 }
 
-const nothing = z.object({});
+const nothing = z.strictObject({});
 type Nothing = typeof nothing;
+const anyParams = z.object({});
 
 export function defineRoute<
   P extends z.ZodType = Nothing,
@@ -68,7 +69,7 @@ export function defineRoute<
 >(spec: RouteSpec<P, Q, B, O>) {
   const { status = 200, body, consumes, ...rest } = spec;
   const route = {
-    params: nothing,
+    params: anyParams,
     query: nothing,
     reply: z.unknown(),
     envelope: true,

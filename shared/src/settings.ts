@@ -135,6 +135,12 @@ export const settings = {
     'Types of files that are accepted, comma separated, with * as wildcard.',
   ),
 
+  FFMPEG_PATH: setting(
+    'Storage',
+    z.string().min(1).default('ffmpeg'),
+    'Name or path of ffmpeg, which turns sound into voice notes. Without it they are sent as they are, with a warning.',
+  ),
+
   PANEL_ENABLED: setting(
     'Accounts',
     flag.default(true),

@@ -72,8 +72,13 @@ export const sessionReasons = {
   WORKER_CAPACITY: 'No worker has room for this session.',
   WORKER_MEMORY: 'No worker has memory for this session.',
   DISK_FULL: 'The disk is full.',
-  ACCOUNT_RESTRICTED: 'WhatsApp restricts this account.',
-  ACCOUNT_BANNED: 'WhatsApp banned this account.',
+  NETWORK_BLOCKED:
+    'WhatsApp refuses connections from this network or proxy. Use another network or proxy, then start the session again.',
+  ACCOUNT_RESTRICTED:
+    'WhatsApp restricts this business account for breaking its terms. Open WhatsApp on the phone, follow what it says there, then start the session again.',
+  ACCOUNT_BANNED:
+    'WhatsApp banned this account for breaking its terms. Open WhatsApp on the phone and ask for a review there; logging in again does not help.',
+  ACCOUNT_INACTIVE: 'The account was deactivated. The session starts again when an admin activates the account.',
   SUSPENDED_BY_STAFF: 'Suspended by staff.',
 } as const;
 export type SessionReason = keyof typeof sessionReasons;
@@ -144,6 +149,8 @@ export const messageReasons = {
   POLICY_RETRY: 'Sent again under the same id, as the account’s policy says.',
   SETTLED_AS_RETRY: 'Sent again on request.',
   WORKER_UNAVAILABLE: 'The worker did not answer; nothing was handed over.',
+  SESSION_IDENTITY_CHANGED:
+    'The session is linked to another WhatsApp account than the one this message was accepted for. Decide with POST /api/v1/sessions/:sessionId/held-messages.',
   MEDIA_UPLOAD_FAILED: 'WhatsApp did not take the file.',
   CONNECTION_LOST: 'The line to WhatsApp was lost before the message left.',
   RATE_REFUSED_BY_WHATSAPP: 'WhatsApp asks for a slower pace.',
@@ -155,7 +162,6 @@ export const messageReasons = {
   WHATSAPP_REFUSED: 'WhatsApp refused the message.',
   NOT_SUPPORTED_BY_WHATSAPP: 'The present WhatsApp Web cannot send this.',
   REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
-  ACCOUNT_RESTRICTED: 'WhatsApp restricts this account.',
   EXPIRED: 'Was not handed over before it expired.',
   SESSION_DELETED: 'The session was deleted.',
   CONTENT_WIPED: 'The content was removed.',
@@ -163,6 +169,8 @@ export const messageReasons = {
   SETTLED_AS_FAILED: 'Settled as failed by a person.',
   TIMEOUT_AFTER_HANDOVER: 'Handed to WhatsApp Web, which did not confirm in time. It is being looked up.',
   CRASHED_DURING_SEND: 'The system was interrupted while sending. The message is being looked up.',
+  NOT_ACKNOWLEDGED:
+    'WhatsApp Web has the message, and WhatsApp’s server has not confirmed it. Restart the session to have it looked up again, or settle it with POST /api/v1/messages/:id/resolve.',
   HELD_BY_POLICY: 'Nobody can tell whether it left. Settle it with POST /api/v1/messages/:id/resolve.',
   CANCELLED_IN_DOUBT: 'It is not sent again.',
 } as const;
@@ -172,6 +180,8 @@ export type MessageReason = keyof typeof messageReasons;
 export const doubtReasons: ReadonlySet<string> = new Set<MessageReason>([
   'TIMEOUT_AFTER_HANDOVER',
   'CRASHED_DURING_SEND',
+  'NOT_ACKNOWLEDGED',
+  'SESSION_IDENTITY_CHANGED',
   'HELD_BY_POLICY',
 ]);
 

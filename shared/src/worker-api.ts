@@ -1,8 +1,20 @@
 import { z } from 'zod';
-import { messageContent, messageTypes } from './content.js';
-import { chatRef, compatReport, contact, reason, sessionSettings } from './resources.js';
+import { messageContent } from './content.js';
+import {
+  aboutObserved,
+  observedChat,
+  observedContact,
+  observedContacts,
+  observedMessage,
+  observedPerson,
+  observedText,
+  observedTexts,
+  observedTime,
+} from './observed.js';
+import { compatReport, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
+import { whatsappAccount } from './whatsapp-account.js';
 
 /**
  * The contract between the two processes: commands go to the worker, events and heartbeats come back. Everything but `/health`
@@ -10,6 +22,10 @@ import { messageReasons, sessionStatuses, type MessageReason } from './states.js
  */
 
 const epoch = z.number().int().nonnegative();
+
+/** All messages of the WhatsApp account with this number are recorded up to this time. It says nothing about another number. */
+export const caughtUp = z.object({ phoneNumber: z.string(), at: z.iso.datetime() });
+export type CaughtUp = z.infer<typeof caughtUp>;
 
 /** What the worker is told of a session's settings. */
 export const workerSettings = sessionSettings.pick({ autoReconnect: true, storage: true }).partial();
@@ -60,6 +76,13 @@ export const sendCommand = z.object({
   deadlineMs: z.number().int().min(100).max(600_000),
   /** No attempt was ever made before: the page need not search its history for a message that may have left already. */
   isFirst: z.boolean().default(false),
+  /**
+   * Which attempt this is, from 1 on. A repeat of the same attempt is answered from the worker's record. The backend counts a new attempt only
+   * after it has settled the one before (failed, proven absent, or decided by a person or a policy), so a new one reaches the page.
+   */
+  attempt: z.number().int().positive().default(1),
+  /** The WhatsApp account that the message was accepted for; another one must not send it. Null: not known, not compared. */
+  account: whatsappAccount.nullable().default(null),
 });
 export type SendCommand = z.infer<typeof sendCommand>;
 
@@ -88,6 +111,7 @@ const simpleSend = {
 const sendErrors = [
   'SESSION_NOT_FOUND',
   'SESSION_NOT_CONNECTED',
+  'SESSION_IDENTITY_CHANGED',
   'STALE_EPOCH',
   'IDEMPOTENCY_KEY_REUSED',
   'SHUTTING_DOWN',
@@ -128,6 +152,7 @@ export const workerRoutes = {
       deviceName: z.string().nullable().optional(),
       /** How long the lease under this epoch holds, in milliseconds; by default the worker's own LEASE_SECONDS. */
       leaseMs: z.number().int().positive().optional(),
+      caughtUp: caughtUp.nullable().optional(),
     }),
     reply: observedSession,
     errors: ['STALE_EPOCH', 'WORKER_CAPACITY', 'WORKER_MEMORY', 'SHUTTING_DOWN'],
@@ -222,6 +247,7 @@ export const workerRoutes = {
       'OPERATION_NOT_FOUND',
       'SESSION_NOT_FOUND',
       'SESSION_NOT_CONNECTED',
+      'SESSION_IDENTITY_CHANGED',
       'STALE_EPOCH',
       'OPERATION_TIMEOUT',
       'WHATSAPP_ERROR',
@@ -240,9 +266,17 @@ export const internalOperations = {
     output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   },
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
-  /** Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. */
+  /**
+   * Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. Only an `ack` of 1 or more
+   * proves that the message left: with 0 WhatsApp Web has it and WhatsApp's server has not confirmed it.
+   */
   'session.lookup': {
-    input: z.object({ reservedId: z.string(), chatId: z.string() }),
+    input: z.object({
+      reservedId: z.string(),
+      chatId: z.string(),
+      /** Whose history is meant. In another account's history nothing proves anything: refused with SESSION_IDENTITY_CHANGED. */
+      account: whatsappAccount.nullable().default(null),
+    }),
     output: z.discriminatedUnion('found', [
       z.object({ found: z.literal(true), whatsappId: z.string(), ack: z.number().int() }),
       z.object({ found: z.literal(false), proven: z.boolean() }),
@@ -255,30 +289,6 @@ export const internalOperations = {
   },
 } as const;
 export type InternalOperationId = keyof typeof internalOperations;
-
-/** One message as the page shows it, in our words. `key` is the part of WhatsApp's id that does not depend on how the chat is written. */
-/** Of a session that keeps metadata alone: there is content of this type, and nobody here has it. */
-const withheldContent = z.object({ type: z.literal('withheld'), of: z.enum(messageTypes) });
-
-export const observedMessage = z.object({
-  whatsappId: z.string(),
-  key: z.string(),
-  fromMe: z.boolean(),
-  chat: chatRef,
-  /** Who wrote it: the other side in a private chat, the participant in a group; null when it is ours. */
-  contact: contact.nullable(),
-  from: z.string().nullable(),
-  to: z.string().nullable(),
-  content: z.union([messageContent, withheldContent]),
-  ack: z.number().int(),
-  timestamp: z.iso.datetime(),
-  isForwarded: z.boolean(),
-  mentions: z.array(z.string()),
-  quotedWhatsappId: z.string().nullable(),
-});
-export type ObservedMessage = z.infer<typeof observedMessage>;
-
-const aboutMessage = { whatsappId: z.string(), key: z.string(), chat: chatRef, at: z.iso.datetime() };
 
 /** What the worker tells, by type. The backend's inbox turns each into rows and public events. */
 export const workerEvents = {
@@ -304,39 +314,56 @@ export const workerEvents = {
     to: z.iso.datetime().nullable(),
     truncated: z.boolean(),
   }),
-  /** Inbound, or sent from the phone or another device. A message that the backend sent itself is recognised by its key. */
-  'message.observed': z.object({ message: observedMessage, origin: z.enum(['live', 'backfill']) }),
-  'message.ack': z.object({ ...aboutMessage, ack: z.number().int(), participant: contact.nullable() }),
-  'message.edited': z.object({ ...aboutMessage, text: z.string().nullable() }),
-  'message.revoked': z.object(aboutMessage),
-  'message.reaction': z.object({ ...aboutMessage, contact: contact.nullable(), emoji: z.string().nullable() }),
-  'poll.vote': z.object({ ...aboutMessage, contact: contact.nullable(), options: z.array(z.string()) }),
+  /**
+   * All messages of this WhatsApp account up to this time are recorded, or lie before this event in the outlet. Told after each complete
+   * scan, and now and then while messages come.
+   */
+  'session.caught_up': z.object({ phoneNumber: z.string().max(20), at: observedTime }),
+  /**
+   * Inbound, or sent from the phone or another device. A message that the backend sent itself is recognised by its key. `asked`: a
+   * backfill that somebody asked for. `compare`: it is older than what was missed, and is only told for what has become of it; the
+   * backend records no row for it.
+   */
+  'message.observed': z.object({
+    message: observedMessage,
+    origin: z.enum(['live', 'backfill', 'asked', 'compare']).catch('live'),
+  }),
+  'message.ack': z.object({ ...aboutObserved, ack: z.number().int().min(-1).max(4).catch(0), participant: observedContact }),
+  'message.edited': z.object({ ...aboutObserved, text: observedText }),
+  'message.revoked': z.object(aboutObserved),
+  'message.reaction': z.object({ ...aboutObserved, contact: observedContact, emoji: observedText }),
+  'poll.vote': z.object({ ...aboutObserved, contact: observedContact, options: observedTexts }),
   'chat.updated': z.object({
-    chat: chatRef,
+    chat: observedChat,
     change: z.enum(['archived', 'unarchived', 'removed', 'unread']),
-    unreadCount: z.number().int().nullable(),
+    unreadCount: z.number().int().nullable().catch(null),
   }),
   'group.participants': z.object({
-    group: chatRef,
+    group: observedChat,
     action: z.enum(['join', 'leave', 'add', 'remove', 'promote', 'demote']),
-    participants: z.array(contact),
-    by: contact.nullable(),
-    at: z.iso.datetime(),
+    participants: observedContacts,
+    by: observedContact,
+    at: observedTime,
   }),
   'group.updated': z.object({
-    group: chatRef,
-    change: z.string(),
-    value: z.string().nullable(),
-    by: contact.nullable(),
-    at: z.iso.datetime(),
+    group: observedChat,
+    change: z.string().catch('unknown'),
+    value: observedText,
+    by: observedContact,
+    at: observedTime,
   }),
-  'group.membership_request': z.object({ group: chatRef, contact, method: z.string().nullable(), at: z.iso.datetime() }),
+  'group.membership_request': z.object({
+    group: observedChat,
+    contact: observedPerson,
+    method: observedText,
+    at: observedTime,
+  }),
   'call.received': z.object({
-    callId: z.string(),
-    contact: contact.nullable(),
-    isVideo: z.boolean(),
-    isGroup: z.boolean(),
-    at: z.iso.datetime(),
+    callId: z.string().catch(''),
+    contact: observedContact,
+    isVideo: z.boolean().catch(false),
+    isGroup: z.boolean().catch(false),
+    at: observedTime,
   }),
 } as const;
 export type WorkerEventType = keyof typeof workerEvents;
@@ -449,6 +476,7 @@ export const heartbeatReply = z.object({
       epoch,
       settings: workerSettings,
       deviceName: z.string().nullable(),
+      caughtUp: caughtUp.nullable().optional(),
     }),
   ),
   revoke: z.array(z.object({ sessionId: z.string(), epoch })),

@@ -1,5 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { getCountries, getExampleNumber } from 'libphonenumber-js';
+import examples from 'libphonenumber-js/examples.mobile.json' with { type: 'json' };
 import {
   digitsOf,
   isId,
@@ -42,6 +44,21 @@ describe('recipients', () => {
     ['4917012345678-1612345678@g.us', '4917012345678-1612345678@g.us'],
     ['120363041234567890@newsletter', '120363041234567890@newsletter'],
     ['status@broadcast', 'status@broadcast'],
+    ['+49 (0) 170 1234567', '491701234567@c.us'],
+    ['(+49) 170 1234567', '491701234567@c.us'],
+    ['0049 (0)170/1234567', '491701234567@c.us'],
+    ['+44 (0)20 7946 0958', '442079460958@c.us'],
+    ['+39 06 1234 5678', '390612345678@c.us'],
+    ['+39 (0)6 1234 5678', '390612345678@c.us'],
+    ['+1 1 202 555 0123', '12025550123@c.us'],
+    ['\u202a+55 11 99999-0001\u202c', '5511999990001@c.us'],
+    ['+55 11 99999-0001\u200b', '5511999990001@c.us'],
+    ['\u200e5511999990001@c.us\ufeff', '5511999990001@c.us'],
+    // Spellings that WhatsApp keeps although the country has changed its numbers.
+    ['+52 1 55 1234 5678', '5215512345678@c.us'],
+    ['+225 07 12 34 56', '22507123456@c.us'],
+    // An id is WhatsApp's word for itself.
+    ['99912345678@c.us', '99912345678@c.us'],
   ])('%s is taken as %s', (input, id) => {
     expect(parseRecipient(input)).toMatchObject({ ok: true, address: { id } });
   });
@@ -69,6 +86,46 @@ describe('recipients', () => {
     // Italy keeps the zero of its landlines.
     expect(parseRecipient('06 6982', '39')).toMatchObject({ address: { id: '39066982@c.us' } });
     expect(parseRecipient('0811 2345 678')).toMatchObject({ ok: false });
+  });
+
+  test.each(['11999990001', '+11999990001', '99912345678', '55119999900012', '+491'])(
+    '%s, valid in no country, is refused and the sentence says what to do',
+    (input) => {
+      const result = parseRecipient(input, '55');
+      expect(result).toMatchObject({ ok: false });
+      if (!result.ok && input.length > 6) expect(result.message).toMatch(/Add the country code.*send it as \d+@c\.us/);
+    },
+  );
+
+  test('a number of any country is the same number in each way in which people write it', () => {
+    const marks = fc.constantFrom('', '\u202a', '\u200e', '\ufeff', '\u2060', '\u00ad');
+    const separators = fc.constantFrom('', ' ', '-', '.', ' / ', '\u00a0', '\u2011');
+    fc.assert(
+      fc.property(fc.constantFrom(...getCountries()), marks, separators, fc.boolean(), (country, mark, separator, isPlus) => {
+        const example = getExampleNumber(country, examples)!;
+        const { countryCallingCode: code, nationalNumber } = example;
+        const digits = example.number.slice(1);
+        const groups = nationalNumber.match(/.{1,3}/g)!.join(separator);
+        const international = `${mark}${isPlus ? '+' : '00'}${code}${separator}${groups}${mark}`;
+        expect([country, parseRecipient(international)]).toMatchObject([country, { address: { id: `${digits}@c.us` } }]);
+        // As each country writes it at home, which is where a leading 0 comes from.
+        const national = example.formatNational();
+        if (/^\(?0/.test(national))
+          expect([country, parseRecipient(`${mark}${national}`, code)]).toMatchObject([
+            country,
+            { address: { id: `${digits}@c.us` } },
+          ]);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
+  test('a national 0 behind the country code of Germany, Britain, France, Turkey or Indonesia is not part of the number', () => {
+    for (const country of ['DE', 'GB', 'FR', 'TR', 'ID', 'NL', 'CH', 'ZA', 'IN', 'JP', 'AU'] as const) {
+      const { countryCallingCode: code, nationalNumber, number } = getExampleNumber(country, examples)!;
+      expect(parseRecipient(`+${code} (0) ${nationalNumber}`)).toMatchObject({ address: { id: `${number.slice(1)}@c.us` } });
+      expect(parseRecipient(`00${code}0${nationalNumber}`)).toMatchObject({ address: { id: `${number.slice(1)}@c.us` } });
+    }
   });
 
   test('whatever is put in, the answer is an address that parses to itself, or a refusal', () => {

@@ -121,6 +121,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
         log,
         problems,
         readopt: (epoch) => outlet.readopt(id, epoch),
+        watched: (since) => outlet.watched(id, since),
         emit: (event) => outlet.append(id, marks.epoch(id), registry.isBare(id) ? bareEvent(event) : event),
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,

@@ -55,6 +55,15 @@ const migrations = [
   CREATE INDEX sends_by_reserved ON sends (session_id, reserved_id);
   CREATE INDEX sends_by_time ON sends (updated_at);
   `,
+  // Which attempt the record is of. What looked_up said follows from it: the backend counts a new attempt after it has settled the last one.
+  `
+  ALTER TABLE sends ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE sends DROP COLUMN looked_up;
+  `,
+  `
+  -- What was last told of a message beyond its content: edits, deletion, reactions. Empty: something changed since.
+  ALTER TABLE seen_messages ADD COLUMN state TEXT NOT NULL DEFAULT '';
+  `,
 ];
 
 /**

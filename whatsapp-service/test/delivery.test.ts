@@ -70,7 +70,10 @@ afterEach(async () => {
 const names = (count: number): string[] => Array.from({ length: count }, (_, n) => `m${n}`);
 function fill(count: number, sessionOf: (n: number) => string = () => 's1'): void {
   for (const [n, key] of names(count).entries())
-    outlet.append(sessionOf(n), 1, { event: 'message.observed', payload: { message: { key }, origin: 'live' } } as never);
+    outlet.append(sessionOf(n), 1, {
+      event: 'message.observed',
+      payload: { message: { key, content: { type: 'text' } }, origin: 'live' },
+    } as never);
   outlet.commit();
 }
 const parked = (): string[] =>
@@ -142,7 +145,10 @@ test('an event that fails at the end of the queue waits; once another one is tak
   delivery.start();
   await until('many tries', () => calls > 10);
   expect(parked()).toEqual([]);
-  outlet.append('s2', 1, { event: 'message.observed', payload: { message: { key: 'm1' }, origin: 'live' } } as never);
+  outlet.append('s2', 1, {
+    event: 'message.observed',
+    payload: { message: { key: 'm1', content: { type: 'text' } }, origin: 'live' },
+  } as never);
   await until('the next one', () => outlet.pending() === 0);
   expect([taken, parked()]).toEqual([['m1'], ['INTERNAL_ERROR']]);
 });
@@ -167,7 +173,10 @@ test('a backend that asks for the same events without end gets all others as wel
   });
   expect(taken).toEqual(names(1_200));
   fill(0);
-  outlet.append('s1', 1, { event: 'message.observed', payload: { message: { key: 'last' }, origin: 'live' } } as never);
+  outlet.append('s1', 1, {
+    event: 'message.observed',
+    payload: { message: { key: 'last', content: { type: 'text' } }, origin: 'live' },
+  } as never);
   await until('the last one', () => taken.includes('last'));
 });
 

@@ -18,6 +18,8 @@ import { createTestClock, createTestLog, createTestProblems, settle } from './me
 
 /** The disk is full or locked, or one event cannot be written: nothing is lost, and everything resumes by itself. */
 
+const nothingInherited = { phoneNumber: () => null, inherited: () => null, watched: () => [] };
+
 let dir: string;
 let store: Store;
 let problems: Problems;
@@ -54,7 +56,7 @@ afterEach(() => {
 });
 
 const message = (key: string, text = 'x'): WorkerEvent =>
-  ({ event: 'message.observed', payload: { message: { key, text }, origin: 'live' } }) as never;
+  ({ event: 'message.observed', payload: { message: { key, text, content: { type: 'text' } }, origin: 'live' } }) as never;
 const ack = (key: string, n: number): WorkerEvent => ({ event: 'message.ack', payload: { key, ack: n } }) as never;
 const lines = (): string[] =>
   outlet
@@ -223,6 +225,7 @@ describe('memory while the disk takes nothing', () => {
       session,
       marks,
       emit: () => undefined,
+      ...nothingInherited,
       clock,
       random: () => 0.5,
       log: createTestLog(),
@@ -258,6 +261,7 @@ describe('the scan for missed messages', () => {
       session: { backfill: ({ since }: { since: Date }) => backfill(since) } as never,
       marks,
       emit: (event) => void events.push(event),
+      ...nothingInherited,
       clock,
       random: () => 0.5,
       log: createTestLog(),

@@ -40,7 +40,7 @@ afterEach(async () => {
 
 const heal = (reason: string): WorkerEvent => ({ event: 'session.heal', payload: { step: 'probe', reason, ok: true } });
 const message = (key: string): WorkerEvent =>
-  ({ event: 'message.observed', payload: { message: { key }, origin: 'live' } }) as never;
+  ({ event: 'message.observed', payload: { message: { key, content: { type: 'text' } }, origin: 'live' } }) as never;
 const reasons = (events: readonly OutletEvent[]): unknown[] => events.map(({ payload }) => payload['reason']);
 
 /** A backend that commits what it is sent, or does what the test wants. */

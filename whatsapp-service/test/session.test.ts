@@ -44,6 +44,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     gate: createGate(3),
     random: () => 0.5,
     emit: (event) => void events.push(event),
+    watched: () => [],
     readopt: () => undefined,
     initTimeoutMs: 60_000,
     probeMs: 5_000,
@@ -586,7 +587,10 @@ describe('taking in what was missed', () => {
     await settle();
     await it.signal({ type: 'ready', identity });
     expect(asked).toEqual([new Date(mark - 600_000)]);
-    expect(it.events.at(-1)).toMatchObject({ event: 'session.backfill', payload: { messages: 2 } });
+    expect(it.events.slice(-2)).toMatchObject([
+      { event: 'session.backfill', payload: { messages: 2 } },
+      { event: 'session.caught_up', payload: { phoneNumber: identity.phoneNumber, at: new Date(mark).toISOString() } },
+    ]);
   });
 
   test('a message that comes while the past is still missing does not move the mark', async () => {

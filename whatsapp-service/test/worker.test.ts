@@ -346,23 +346,79 @@ describe('sends', () => {
     expect(engine.sent).toHaveLength(3);
   });
 
-  test('doubt is answered from the record until a lookup proves that it did not leave', async () => {
+  const lookUp = (more: object = {}) =>
+    call('POST', '/api/session/s1/operations/session.lookup', { input: { reservedId, chatId: 'c', ...more } });
+
+  test.each([
+    ['doubt', { outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: '' }],
+    ['a final failure', { outcome: 'failed', reason: 'RECIPIENT_NOT_ON_WHATSAPP', message: '', retryable: false }],
+    ['doubt over a restart', { outcome: 'uncertain', reason: 'CRASHED_DURING_SEND', message: '' }],
+  ] as const)('%s is answered from the record, and a new attempt reaches the page under the same id', async (what, outcome) => {
+    engine.answer.send = async (_send, onHandover) => (await onHandover(), outcome);
+    await put();
+    if (what.endsWith('restart')) {
+      await worker.close();
+      await start(`http://127.0.0.1:${(backend.address() as AddressInfo).port}`);
+      await connect();
+    }
+    expect((await put()).body.data).toEqual(outcome);
+    expect(engine.sent).toHaveLength(1);
+    await put('m1', command({ attempt: 2 }));
+    expect(engine.sent.map((send) => send.reservedId)).toEqual([reservedId, reservedId]);
+    await put('m1', command({ attempt: 2 }));
+    expect(engine.sent).toHaveLength(2);
+  });
+
+  test('what was sent is never sent again, whatever the attempt', async () => {
+    const first = (await put()).body.data;
+    expect((await put('m1', command({ attempt: 5 }))).body.data).toEqual(first);
+    expect(engine.sent).toHaveLength(1);
+  });
+
+  test('a lookup that finds the message with ack 0 proves nothing, one with an ack of the server does', async () => {
     engine.answer.send = async () => ({ outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: '' });
     await put();
-    await put();
-    expect(engine.sent).toHaveLength(1);
-    engine.answer.lookup = () => ({ found: false, proven: true });
-    await call('POST', '/api/session/s1/operations/session.lookup', { input: { reservedId, chatId: 'c' } });
-    await put();
-    expect(engine.sent.map((send) => send.reservedId)).toEqual([reservedId, reservedId]);
-    engine.answer.lookup = () => ({ found: true, whatsappId: 'w', ack: 2 });
-    await call('POST', '/api/session/s1/operations/session.lookup', { input: { reservedId, chatId: 'c' } });
-    expect((await put()).body.data).toMatchObject({ outcome: 'sent', whatsappId: 'w', ack: 2 });
+    for (const ack of [0, -1]) {
+      engine.answer.lookup = () => ({ found: true, whatsappId: 'w', ack });
+      await lookUp();
+      expect((await put()).body.data['outcome']).toBe('uncertain');
+    }
+    await put('m1', command({ attempt: 2 }));
     expect(engine.sent).toHaveLength(2);
+    engine.answer.lookup = () => ({ found: true, whatsappId: 'w', ack: 2 });
+    await lookUp();
+    expect((await put('m1', command({ attempt: 3 }))).body.data).toMatchObject({ outcome: 'sent', whatsappId: 'w', ack: 2 });
+    expect(engine.sent).toHaveLength(2);
+  });
+
+  const other = { phoneNumber: '5511977776666', lid: null };
+  test('a session that is linked to another WhatsApp account neither sends nor looks up what was accepted for the one before', async () => {
+    const refused = await put('m1', command({ account: other }));
+    expect([refused.status, refused.body.error.code]).toEqual([409, 'SESSION_IDENTITY_CHANGED']);
+    expect((await lookUp({ account: other })).body.error.code).toBe('SESSION_IDENTITY_CHANGED');
+    expect([engine.sent.length, engine.lookups]).toEqual([0, 0]);
+    const own = { phoneNumber: identity.phoneNumber, lid: null };
+    expect((await put('m1', command({ account: own }))).body.data['outcome']).toBe('sent');
+  });
+
+  test('an account that changes while a message waits for its hand-over or a lookup runs is noticed', async () => {
+    const own = { phoneNumber: identity.phoneNumber, lid: null };
+    const relink = (): void => engine.last().signal({ type: 'ready', identity: { ...identity, ...other } });
+    engine.answer.send = async (_send, onHandover) => {
+      relink();
+      await onHandover();
+      throw new Error('It was handed over as the other account.');
+    };
+    expect((await put('m1', command({ account: own }))).body.error.code).toBe('SESSION_IDENTITY_CHANGED');
+    engine.last().signal({ type: 'ready', identity });
+    engine.answer.lookup = () => (relink(), { found: true, whatsappId: 'w', ack: 3 });
+    expect((await lookUp({ account: own })).body.error.code).toBe('SESSION_IDENTITY_CHANGED');
   });
 
   test.each([
     ['found', { found: true, whatsappId: 'w', ack: 1 }, { outcome: 'sent', whatsappId: 'w' }, 1],
+    ['found with ack 0', { found: true, whatsappId: 'w', ack: 0 }, { outcome: 'uncertain', reason: 'CRASHED_DURING_SEND' }, 1],
+    ['refused', { found: true, whatsappId: 'w', ack: -1 }, { outcome: 'failed', reason: 'WHATSAPP_REFUSED' }, 1],
     ['proven absent', { found: false, proven: true }, { outcome: 'sent' }, 2],
     ['neither', { found: false, proven: false }, { outcome: 'uncertain', reason: 'CRASHED_DURING_SEND' }, 1],
   ])(

@@ -13,9 +13,9 @@ import type { Clock } from '../lib/clock.js';
 import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { Account, type Role } from './account.entity.js';
 import type { ApiKeys } from './api-keys.js';
+import { createCredentialChanges, type CredentialChanges } from './credential-changes.js';
 import { createLoginLimit } from './login-limit.js';
 import { Plan } from './plan.entity.js';
-import type { Tokens } from './tokens.js';
 
 /** Of nobody's password: an unknown address takes as long to refuse as a wrong password. */
 const nobody = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
@@ -36,14 +36,14 @@ export function createAccounts({
   database,
   clock,
   keys,
-  tokens,
+  credentials = createCredentialChanges(),
   windows = createLocalWindows(clock),
   timezone = 'UTC',
 }: {
   database: Database;
   clock: Clock;
   keys: ApiKeys;
-  tokens: Tokens;
+  credentials?: CredentialChanges;
   /** Where failed logins are counted; shared by all backends where there can be several. */
   windows?: Windows;
   /** Of new accounts. */
@@ -67,12 +67,7 @@ export function createAccounts({
     beforeCommit: (made: { account: Account; apiKey: string }) => void = () => undefined,
     begin: (tx: Transaction) => Promise<void> = async () => undefined,
   ): Promise<{ account: Account; apiKey: string }> {
-    if (!isPassword(wish.password))
-      throw new AppError(
-        'VALIDATION_FAILED',
-        { fields: [{ path: 'password', code: 'TOO_SMALL', message: passwordProblem }] },
-        passwordProblem,
-      );
+    if (!isPassword(wish.password)) throw invalidPassword('password', 'TOO_SMALL', passwordProblem);
     const email = wish.email.toLowerCase();
     const passwordHash = await hash(wish.password);
     return naming({ username: wish.username, email }, null, () =>
@@ -158,12 +153,13 @@ export function createAccounts({
     action: string,
     changes: Partial<Account>,
     shown: Record<string, unknown>,
+    condition: Pick<Account, 'passwordHash'> | Record<never, never> = {},
   ): Promise<void> {
     await database.write.run(async (tx) => {
       if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await keepAnAdmin(tx, id);
       if (changes.planId) await holdPlan(tx, changes.planId);
-      const affected = await updateRows(tx, Account, { id }, { ...changes, updatedAt: clock.now() });
-      if (affected === 0) throw new AppError('ACCOUNT_NOT_FOUND');
+      const affected = await updateRows(tx, Account, { id, ...condition }, { ...changes, updatedAt: clock.now() });
+      if (affected === 0) throw new AppError('passwordHash' in condition ? 'INVALID_CREDENTIALS' : 'ACCOUNT_NOT_FOUND');
       await recordAudit(tx, caller, {
         action,
         objectType: 'account',
@@ -172,10 +168,49 @@ export function createAccounts({
         changes: shown,
         at: clock.now(),
       });
+      tx.afterCommit(() => credentials.publish(id));
     });
-    tokens.forget(id);
-    keys.forget();
     for (const listener of listeners) listener(id);
+  }
+
+  async function authenticatePassword(email: string, password: string, ip: string | null): Promise<Account> {
+    const attempt = await limit.begin(email, ip);
+    let account: Account | null = null;
+    let isRight = false;
+    try {
+      account = await rows
+        .createQueryBuilder('a')
+        .addSelect(['a.passwordHash', 'a.jwtSecret'])
+        .where('a.email = :email', { email: email.toLowerCase() })
+        .getOne();
+      isRight = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
+    } catch (error) {
+      // The database did not answer: nobody judged the password. Where the windows are in it too, the attempt stays counted.
+      await attempt.cancelled().catch(() => undefined);
+      throw error;
+    }
+    if (!account || !isRight) {
+      attempt.failed();
+      throw new AppError('INVALID_CREDENTIALS');
+    }
+    await attempt.succeeded();
+    const { id } = account;
+    if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+    await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now() }));
+    return account;
+  }
+
+  /** A password and, with it, a new secret of the account: every token, stream and panel session of it ends. */
+  async function setPassword(
+    caller: Caller,
+    id: string,
+    password: string,
+    { mustChange }: { mustChange: boolean },
+    condition: Pick<Account, 'passwordHash'> | Record<never, never> = {},
+  ): Promise<void> {
+    if (!isPassword(password)) throw invalidPassword('newPassword', 'TOO_SMALL', passwordProblem);
+    const changes = { passwordHash: await hash(password), jwtSecret: newSecret(), mustChangePassword: mustChange };
+    await change(caller, id, 'account.password', changes, {}, condition);
   }
 
   return {
@@ -235,49 +270,25 @@ export function createAccounts({
      * Verifies a password. Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password, and `RATE_LIMITED` after too
      * many that were wrong. The attempt is counted before the password is verified; see login-limit.ts.
      */
-    async authenticatePassword(email: string, password: string, ip: string | null): Promise<Account> {
-      const attempt = await limit.begin(email, ip);
-      let account: Account | null = null;
-      let isRight = false;
-      try {
-        account = await rows
-          .createQueryBuilder('a')
-          .addSelect(['a.passwordHash', 'a.jwtSecret'])
-          .where('a.email = :email', { email: email.toLowerCase() })
-          .getOne();
-        isRight = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
-      } catch (error) {
-        // The database did not answer: nobody judged the password. Where the windows are in it too, the attempt stays counted.
-        await attempt.cancelled().catch(() => undefined);
-        throw error;
-      }
-      if (!account || !isRight) {
-        attempt.failed();
-        throw new AppError('INVALID_CREDENTIALS');
-      }
-      await attempt.succeeded();
-      const { id } = account;
-      if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now() }));
-      return account;
-    },
+    authenticatePassword,
 
-    /** A password and, with it, a new secret: every token of the account is void. */
-    async setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> {
-      if (!isPassword(password))
-        throw new AppError(
-          'VALIDATION_FAILED',
-          { fields: [{ path: 'newPassword', code: 'TOO_SMALL', message: passwordProblem }] },
-          passwordProblem,
-        );
-      await change(
-        caller,
-        id,
-        'account.password',
-        { passwordHash: await hash(password), jwtSecret: newSecret(), mustChangePassword: options.mustChange },
-        {},
-      );
+    /**
+     * Changes the caller's own password, which ends all tokens, streams and panel sessions of the account. Throws `INVALID_CREDENTIALS` and
+     * `RATE_LIMITED` as a login does, and `VALIDATION_FAILED` for a new password that is too short or the same as the present one: otherwise
+     * a one-time password would stay.
+     */
+    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
+      const { email } = await rows.findOneByOrFail({ id: caller.accountId });
+      const { id, passwordHash } = await authenticatePassword(email, current, caller.ip);
+      // Closes: the address was given to another account between the two reads.
+      if (id !== caller.accountId) throw new AppError('INVALID_CREDENTIALS');
+      if (next === current)
+        throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the present one.');
+      // Closes: of two that know the present password and change it at once, one is refused.
+      await setPassword(caller, id, next, { mustChange: false }, { passwordHash });
     },
+    setPassword: (caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> =>
+      setPassword(caller, id, password, options),
     logoutEverywhere: (caller: Caller, id: string) => change(caller, id, 'account.logout', { jwtSecret: newSecret() }, {}),
     async setRole(caller: Caller, id: string, role: Role): Promise<void> {
       await change(caller, id, 'account.role', { role }, { role });
@@ -326,6 +337,9 @@ export function createAccounts({
     if (admins.length === 1 && admins[0]!.id === id) throw new AppError('LAST_ADMIN');
   }
 }
+
+const invalidPassword = (path: string, code: string, message: string): AppError =>
+  new AppError('VALIDATION_FAILED', { fields: [{ path, code, message }] }, message);
 
 /** Another backend has created the first admin meanwhile. */
 class AccountsExist extends Error {}

@@ -1,7 +1,7 @@
 import { allows, AppError, isPermission, newId, permissionGroups, type Permission } from '@chasqui/shared';
 import { IsNull, LessThanOrEqual, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { holdRows, insertRow, readTogether, updateRows } from '../db/rows.js';
+import { holdRows, insertRow, readRows, readTogether, updateRows } from '../db/rows.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -11,9 +11,10 @@ import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
 import { ApiKey } from './api-key.entity.js';
-import { hashOf, isKeyForm, makeKey } from './key-form.js';
+import { createCredentialChanges, type CredentialChanges } from './credential-changes.js';
+import { fingerprintOf, hashOf, isKeyForm, makeKey } from './key-form.js';
 
-/** How long another backend may go on believing in a key that was changed elsewhere. */
+/** For how long a key is cached. A change by another backend is usually heard of within milliseconds; when its notice is lost, after this time. */
 const cacheMs = 1_000;
 const dayMs = 86_400_000;
 
@@ -45,6 +46,8 @@ export interface KeyRef {
 
 export const defaultKeyRules: KeyRules = { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 14 };
 
+const idSql = 'id = ? AND "accountId" = ? AND "deletedAt" IS NULL';
+
 export type ApiKeys = ReturnType<typeof createApiKeys>;
 
 /** Whether who holds these grants may hand on this one: never more than it holds itself (KEY-11). */
@@ -68,22 +71,23 @@ export function createApiKeys({
   events,
   rules = defaultKeyRules,
   report = () => undefined,
+  credentials = createCredentialChanges(),
 }: {
   database: Database;
   clock: Clock;
   events: Events;
   rules?: KeyRules;
   report?: ReportFailure;
+  credentials?: CredentialChanges;
 }) {
   const rows = database.reader.getRepository(ApiKey);
   const cache = new Map<string, { key: ApiKey; until: number }>();
-  const listeners = new Set<() => void>();
   let changes = 0;
-  const forget = (): void => {
+  credentials.subscribe((accountId) => {
     changes += 1;
-    cache.clear();
-    for (const listener of listeners) listener();
-  };
+    if (accountId === null) cache.clear();
+    else for (const [hash, { key }] of cache) if (key.accountId === accountId) cache.delete(hash);
+  });
   const inDays = (days: number): Date => new Date(clock.now().getTime() + days * dayMs);
 
   async function insert(
@@ -120,7 +124,7 @@ export function createApiKeys({
     if (!isKeyForm(key)) return null;
     const before = changes;
     // Asked once a second by all the requests that came with this key in one turn.
-    const [row = null] = await readTogether(database, ApiKey, 'hash = ? AND "deletedAt" IS NULL', [hash]);
+    const [row = null] = await readTogether(database, ApiKey, 'hash = ? AND "deletedAt" IS NULL', [hash], ['hash']);
     if (cache.size > 20_000) cache.clear();
     // An unknown key is not kept: a flood of made-up ones would push out the real ones. Closes: read before a key was revoked, kept after.
     if (row && before === changes) cache.set(hash, { key: row, until: clock.monotonic() + cacheMs });
@@ -141,43 +145,63 @@ export function createApiKeys({
     return key;
   }
 
-  /** Changes one key in a transaction, with its line in the audit log; what was known of keys is forgotten with the commit. */
+  /**
+   * Changes one key in a transaction, with its entry in the audit log. `changesOf` gets the key as it is in that transaction, which nobody else
+   * can change until the commit, and throws for what may not be done to it.
+   */
   async function change(
     caller: Caller,
     accountId: string,
     ref: KeyRef,
     action: string,
-    changed: Partial<ApiKey>,
+    changesOf: (key: ApiKey) => Partial<ApiKey>,
     shown: Record<string, unknown> = {},
   ): Promise<void> {
     const { id } = await get(accountId, ref);
     await database.write.run(async (tx) => {
-      if ((await updateRows(tx, ApiKey, { id, accountId }, changed)) === 0) throw new AppError('KEY_NOT_FOUND');
+      await holdRows(tx, ApiKey, [id]);
+      const key = await tx.manager.findOneBy(ApiKey, { id, accountId, deletedAt: IsNull() });
+      if (!key) throw new AppError('KEY_NOT_FOUND');
+      await updateRows(tx, ApiKey, { id, accountId }, changesOf(key));
       await recordAudit(tx, caller, { action, objectType: 'key', objectId: id, accountId, changes: shown, at: clock.now() });
-      tx.afterCommit(forget);
+      tx.afterCommit(() => credentials.publish(accountId));
     });
   }
 
-  /** A new secret for a key; id and settings stay, the old secret ends with the commit. The caller must hold what the key holds. */
-  async function regenerate(caller: Caller, accountId: string, ref: KeyRef): Promise<{ row: ApiKey; key: string }> {
-    const before = await get(accountId, ref);
-    requireHeld(caller, before.permissions);
+  /** A new secret for a key; the old secret ends with the commit, and with it tokens and streams. The caller must hold what the key holds. */
+  async function regenerate(
+    caller: Caller,
+    accountId: string,
+    ref: KeyRef,
+    more: Partial<ApiKey> = {},
+  ): Promise<{ row: ApiKey; key: string }> {
     const key = makeKey();
-    await change(caller, accountId, ref, 'key.regenerate', { ...secretOf(key), isClaimable: false });
+    await change(caller, accountId, ref, 'key.regenerate', ({ permissions }) => {
+      requireHeld(caller, permissions);
+      return { ...secretOf(key), isClaimable: false, ...more };
+    });
     return { row: await get(accountId, ref), key };
   }
 
   return {
     insert,
-    regenerate,
+    /** A new secret for a key; id and settings stay. The caller must hold what the key holds. */
+    regenerate: (caller: Caller, accountId: string, ref: KeyRef) => regenerate(caller, accountId, ref),
     find: get,
     /** The key behind what the caller showed; throws 401 in its different words. */
     async authenticate(text: string): Promise<ApiKey> {
       return requireLiving(await find(text));
     },
-    /** The key that a token was exchanged for; read afresh, so that the token ends with it. Throws 401. */
-    authenticateId: async (accountId: string, id: string): Promise<ApiKey> =>
-      requireLiving(await rows.findOneBy({ id, accountId, deletedAt: IsNull() })),
+    /**
+     * The key on which a token or stream stands, read from the database, so that both end with it. `fingerprint` is that of the secret that was
+     * shown then. Throws 401, also when the key has got another secret since.
+     */
+    async authenticateId(accountId: string, id: string, fingerprint: string | null): Promise<ApiKey> {
+      const [row = null] = await readRows(database.reader, ApiKey, idSql, [id, accountId], ['hash']);
+      const key = requireLiving(row);
+      if (fingerprintOf(key) === fingerprint) return key;
+      throw new AppError('UNAUTHENTICATED', {}, 'The API key has a new secret, which ended this token. Use the new secret.');
+    },
     /** Newest first; of one session, or only those that are switched on or off, when asked. */
     list: (accountId: string, { sessionId, isActive }: { sessionId?: string; isActive?: boolean } = {}): Promise<ApiKey[]> =>
       rows.find({
@@ -212,24 +236,22 @@ export function createApiKeys({
     },
     /** Holds from the next request on. A key that grants more than the caller holds is not the caller's to change. */
     async update(caller: Caller, accountId: string, ref: KeyRef, changed: KeyChange): Promise<ApiKey> {
-      const before = await get(accountId, ref);
-      requireKnown(changed.permissions ?? []);
-      requireHeld(caller, [...before.permissions, ...(changed.permissions ?? [])]);
-      // One that ends at another time is announced anew.
-      const more = changed.expiresAt === undefined ? {} : { noticedAt: null };
       const { permissions, isActive, name } = changed;
-      await change(caller, accountId, ref, 'key.update', { ...changed, ...more }, { name, permissions, isActive });
+      requireKnown(permissions ?? []);
+      const changesOf = (key: ApiKey): Partial<ApiKey> => {
+        requireHeld(caller, [...key.permissions, ...(permissions ?? [])]);
+        // A key that ends at another time is announced again.
+        return { ...changed, ...(changed.expiresAt === undefined ? {} : { noticedAt: null }) };
+      };
+      await change(caller, accountId, ref, 'key.update', changesOf, { name, permissions, isActive });
       return get(accountId, ref);
     },
     revoke: (caller: Caller, accountId: string, ref: KeyRef): Promise<void> =>
-      change(caller, accountId, ref, 'key.revoke', { isActive: false, deletedAt: clock.now() }),
-    /** A new primary key; the old one dies with the commit. */
+      change(caller, accountId, ref, 'key.revoke', () => ({ isActive: false, deletedAt: clock.now() })),
+    /** A new primary key, active and without an end; the old secret ends with the same commit, also that of one that was deactivated. */
     async regeneratePrimary(caller: Caller, accountId: string): Promise<string> {
       const primary = await rows.findOneBy({ accountId, isPrimary: true, deletedAt: IsNull() });
-      if (primary) {
-        await change(caller, accountId, { id: primary.id }, 'key.update', { isActive: true, expiresAt: null });
-        return (await regenerate(caller, accountId, { id: primary.id })).key;
-      }
+      if (primary) return (await regenerate(caller, accountId, { id: primary.id }, { isActive: true, expiresAt: null })).key;
       return database.write.run(async (tx) => {
         const { key, row } = await insert(tx, { accountId, name: 'Primary key', permissions: ['*'], isPrimary: true });
         const about = { objectType: 'key', objectId: row.id, accountId, at: clock.now() };
@@ -249,7 +271,7 @@ export function createApiKeys({
         const claimed = await updateRows(tx, ApiKey, { id, isClaimable: true }, { ...secretOf(key), isClaimable: false });
         if (claimed === 0) throw new AppError('KEY_ALREADY_CLAIMED');
         await recordAudit(tx, caller, { action: 'key.claim', objectType: 'key', objectId: id, accountId, at: clock.now() });
-        tx.afterCommit(forget);
+        tx.afterCommit(() => credentials.publish(accountId));
       });
       return { row: await get(accountId, ref), key };
     },
@@ -276,10 +298,6 @@ export function createApiKeys({
         }
       return announced;
     },
-    /** A key, or the account behind one, was changed here: believe nothing that was known of any. */
-    forget,
-    /** Hears of every such change of this process; other backends find out by asking. */
-    onChange: (listener: () => void): void => void listeners.add(listener),
   };
 
   async function announce(tx: Transaction, key: ApiKey): Promise<boolean> {
@@ -315,7 +333,7 @@ export function createApiKeys({
       type: 'key.expiring',
       data: { keyId: key.id, name, expiresAt: expiresAt.toISOString(), successorId },
     });
-    tx.afterCommit(forget);
+    tx.afterCommit(() => credentials.publish(accountId));
     return true;
   }
 }

@@ -15,6 +15,12 @@ const checksum = (body: string): string =>
 /** What is stored of a key. */
 export const hashOf = (key: string): string => hash('sha256', key);
 
+/**
+ * Names one secret of a key, made from its stored hash, without telling anything of either. A token or stream that carries it ends as soon as
+ * the key has another secret.
+ */
+export const fingerprintOf = ({ hash: stored }: { hash: string }): string => hash('sha256', `chq secret:${stored}`).slice(0, 32);
+
 /** `chq_`, 32 random bytes in base 62 (43 characters), six of checksum: a mistyped key is refused without a look into the database. */
 export function makeKey(): string {
   const body = base62(randomBytes(32), 43);

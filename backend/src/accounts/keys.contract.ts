@@ -88,14 +88,14 @@ function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType,
   };
 }
 
-const none = z.object({});
+const none = z.strictObject({});
 export const list = both({
   id: 'list',
   method: 'get',
   path: '',
   summary: 'Keys',
   params: none,
-  query: z.object({ active: z.stringbool().optional() }),
+  query: z.strictObject({ active: z.stringbool().optional() }),
   reply: z.array(key),
   errors: [],
 });

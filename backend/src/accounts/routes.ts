@@ -31,7 +31,10 @@ export function mountAccounts(
   mount(contract.login, async ({ body }, caller) => {
     const account = await accounts.authenticatePassword(body.email, body.password, caller.ip);
     const { token, expiresAt } = await tokens.issue(account);
-    return { token, expiresAt: expiresAt.toISOString(), permissions: ['*'], sessionId: null };
+    const { mustChangePassword } = account;
+    // With a one-time password nothing is allowed but to change it.
+    const permissions = mustChangePassword ? [] : ['*'];
+    return { token, expiresAt: expiresAt.toISOString(), permissions, sessionId: null, mustChangePassword };
   });
   mount(contract.register, async ({ body }) => {
     if (registration === 'closed') throw new AppError('REGISTRATION_CLOSED');
@@ -45,7 +48,13 @@ export function mountAccounts(
     const account = await mine(key.accountId);
     if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
     const { token, expiresAt } = await tokens.issueForKey(key);
-    return { token, expiresAt: expiresAt.toISOString(), permissions: key.permissions, sessionId: key.sessionId };
+    return {
+      token,
+      expiresAt: expiresAt.toISOString(),
+      permissions: key.permissions,
+      sessionId: key.sessionId,
+      mustChangePassword: false,
+    };
   });
   mount(contract.logout, async (_, caller) => {
     await accounts.logoutEverywhere(caller, caller.accountId);
@@ -65,9 +74,7 @@ export function mountAccounts(
   });
   mount(contract.updateMe, async ({ body }, caller) => present(await accounts.update(caller, caller.accountId, body)));
   mount(contract.changePassword, async ({ body }, caller) => {
-    const account = await mine(caller.accountId);
-    await accounts.authenticatePassword(account.email, body.currentPassword, caller.ip);
-    await accounts.setPassword(caller, account.id, body.newPassword, { mustChange: false });
+    await accounts.changePassword(caller, { current: body.currentPassword, next: body.newPassword });
     return { changed: true as const };
   });
   mount(contract.regenerateKey, async (_, caller) => ({ apiKey: await keys.regeneratePrimary(caller, caller.accountId) }));

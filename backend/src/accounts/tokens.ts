@@ -5,6 +5,15 @@ import type { Database } from '../db/database.js';
 import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
 import type { ApiKey } from './api-key.entity.js';
+import { createCredentialChanges, type CredentialChanges } from './credential-changes.js';
+import { fingerprintOf } from './key-form.js';
+
+/** The key for which a token was exchanged, and which of its secrets was shown then. */
+export interface TokenKey {
+  id: string;
+  /** Null in tokens of earlier versions, which open nothing any more. */
+  fingerprint: string | null;
+}
 
 export type Tokens = ReturnType<typeof createTokens>;
 
@@ -14,14 +23,21 @@ export function createTokens({
   clock,
   secret,
   hours,
+  credentials = createCredentialChanges(),
 }: {
   database: Database;
   clock: Clock;
   secret: string;
   hours: number;
+  credentials?: CredentialChanges;
 }) {
   const secrets = new Map<string, { account: Account; until: number }>();
   let changes = 0;
+  credentials.subscribe((accountId) => {
+    changes += 1;
+    if (accountId === null) secrets.clear();
+    else secrets.delete(accountId);
+  });
   const keyOf = (account: Account): Uint8Array =>
     new Uint8Array(hkdfSync('sha256', secret, account.jwtSecret, 'chasqui token', 32));
 
@@ -40,10 +56,10 @@ export function createTokens({
     return account;
   }
 
-  async function sign(account: Account, keyId: string | null, latest: Date | null): Promise<{ token: string; expiresAt: Date }> {
+  async function sign(account: Account, key: ApiKey | null): Promise<{ token: string; expiresAt: Date }> {
     const issuedAt = Math.floor(clock.now().getTime() / 1000);
-    const end = Math.min(issuedAt + hours * 3600, latest ? Math.floor(latest.getTime() / 1000) : Infinity);
-    const token = await new SignJWT(keyId ? { key: keyId } : {})
+    const end = Math.min(issuedAt + hours * 3600, key?.expiresAt ? Math.floor(key.expiresAt.getTime() / 1000) : Infinity);
+    const token = await new SignJWT(key ? { key: key.id, secret: fingerprintOf(key) } : {})
       .setProtectedHeader({ alg: 'HS256' })
       .setSubject(account.id)
       .setIssuedAt(issuedAt)
@@ -53,14 +69,17 @@ export function createTokens({
   }
 
   return {
-    issue: (account: Account) => sign(account, null, null),
-    /** Names the key, whose row is asked at each use: the token never outlives the key nor holds more than it. */
+    issue: (account: Account) => sign(account, null),
+    /**
+     * Names the key and its present secret. The key's row is read at each use: the token never outlives that secret, and never holds more than
+     * the key does then. `key` has its hash.
+     */
     async issueForKey(key: ApiKey): Promise<{ token: string; expiresAt: Date }> {
       const account = await accountOf(key.accountId);
       if (!account) throw new AppError('UNAUTHENTICATED');
-      return sign(account, key.id, key.expiresAt);
+      return sign(account, key);
     },
-    async verify(token: string): Promise<{ account: Account; keyId: string | null }> {
+    async verify(token: string): Promise<{ account: Account; key: TokenKey | null }> {
       try {
         const { sub } = decodeJwt(token);
         const account = sub ? await accountOf(sub) : null;
@@ -69,16 +88,14 @@ export function createTokens({
         // A login's token has no such claim. One of another form is nobody's, never a login's.
         const named = payload['key'];
         if (named !== undefined && typeof named !== 'string') throw new AppError('UNAUTHENTICATED');
-        return { account, keyId: named ?? null };
+        const fingerprint = payload['secret'];
+        const key = named === undefined ? null : { id: named, fingerprint: typeof fingerprint === 'string' ? fingerprint : null };
+        return { account, key };
       } catch (error) {
         if (error instanceof errors.JWTExpired) throw new AppError('TOKEN_EXPIRED');
         if (error instanceof errors.JOSEError) throw new AppError('UNAUTHENTICATED');
         throw error;
       }
-    },
-    forget(accountId: string): void {
-      changes += 1;
-      secrets.delete(accountId);
     },
   };
 }

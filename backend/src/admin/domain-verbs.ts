@@ -75,11 +75,7 @@ function authVerbs(domains: Domains): PanelVerbs['auth'] {
     },
     signedIn: (caller) => login(caller, 'panel.login'),
     signedOut: (caller) => login(caller, 'panel.logout'),
-    async changePassword(caller, { current, next }) {
-      const account = await database.reader.getRepository(Account).findOneByOrFail({ id: caller.accountId });
-      await accounts.authenticatePassword(account.email, current, caller.ip);
-      await accounts.setPassword(caller, caller.accountId, next, { mustChange: false });
-    },
+    changePassword: (caller, input) => accounts.changePassword(caller, input),
   };
 }
 
@@ -143,6 +139,13 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
     },
     retry: (caller, id) => on(caller, id, 'message.retry', (owner) => messages.retry(owner, id)),
     cancel: (caller, id) => on(caller, id, 'message.cancel', (owner) => messages.cancel(owner, id)),
+    async decideHeld(caller, sessionId, decision) {
+      const session = await sessions.byId(sessionId);
+      if (!session) throw new AppError('SESSION_NOT_FOUND');
+      const changes = { ...(await messages.decideHeld(session, decision)) };
+      const entry = { action: `message.held_${decision}`, objectType: 'session', objectId: sessionId };
+      await written(domains, caller, { ...entry, accountId: session.accountId, changes });
+    },
     resolve: (caller, id, as) => on(caller, id, `message.resolve_${as}`, (owner) => messages.resolve(owner, id, as)),
   };
 }

@@ -36,16 +36,16 @@ export function cookieOf(req: Request, name: string): string | null {
 }
 export const themeOf = (req: Request): Theme => (cookieOf(req, themeCookie) === 'dark' ? 'dark' : 'light');
 
-/** Ends up in the panel session and in no reply: changes whenever the password does. */
-export const fingerprintOf = (passwordHash: string): string =>
-  createHash('sha256').update(passwordHash).digest('hex').slice(0, 16);
+/** Kept with the panel session and shown in no reply: changes with the password, and whenever the account is logged out everywhere. */
+export const fingerprintOf = ({ passwordHash, jwtSecret }: Pick<Account, 'passwordHash' | 'jwtSecret'>): string =>
+  createHash('sha256').update(`${passwordHash} ${jwtSecret}`).digest('hex').slice(0, 32);
 
 /** The account with what only the guard may see. */
 export async function readAccount(database: Database, accountId: string): Promise<Account | null> {
   return database.reader
     .getRepository(Account)
     .createQueryBuilder('account')
-    .addSelect('account.passwordHash')
+    .addSelect(['account.passwordHash', 'account.jwtSecret'])
     .where({ id: accountId })
     .getOne();
 }
@@ -60,7 +60,7 @@ export async function visit(
   const session = token ? await sessions.find(token) : null;
   if (!session) return null;
   const account = await readAccount(database, session.accountId);
-  if (!account?.isActive || account.role === 'user' || fingerprintOf(account.passwordHash) !== session.fingerprint) return null;
+  if (!account?.isActive || account.role === 'user' || fingerprintOf(account) !== session.fingerprint) return null;
   return { sessionId: session.id, account, caller: callerOf(account, req, requestId) };
 }
 

@@ -71,7 +71,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
       return refuse(403, 'This panel is for staff. Your account works with the API; ask an admin if you need more.');
     const previous = visitorOf(req);
     if (previous) await parts.sessions.close(previous.sessionId);
-    const token = await parts.sessions.open(account.id, fingerprintOf(account.passwordHash));
+    const token = await parts.sessions.open(account.id, fingerprintOf(account));
     await parts.verbs.auth.signedIn(callerOf(account, req, requestIdOf(res)));
     res.cookie(cookieName, token, cookie).redirect(303, account.mustChangePassword ? `${root}/password` : root);
   } catch (error) {
@@ -114,7 +114,7 @@ async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Req
   }
   await parts.sessions.closeAll(visitor.account.id);
   const account = await readAccount(parts.database, visitor.account.id);
-  const token = await parts.sessions.open(visitor.account.id, fingerprintOf(account!.passwordHash));
+  const token = await parts.sessions.open(visitor.account.id, fingerprintOf(account!));
   res.cookie(cookieName, token, cookie).redirect(303, root);
 }
 

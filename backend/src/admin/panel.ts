@@ -71,7 +71,7 @@ const wall: RequestHandler = (req, res, next) => {
   if (isPage) return res.redirect(302, visitor ? `${root}/password` : `${root}/login`);
   next(
     visitor
-      ? new AppError('PASSWORD_LOGIN_REQUIRED', {}, 'Change your one-time password first.')
+      ? new AppError('PASSWORD_CHANGE_REQUIRED', {}, 'Change your one-time password first.')
       : new AppError('UNAUTHENTICATED', {}, 'Sign in to the panel.'),
   );
 };

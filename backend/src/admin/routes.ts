@@ -1,4 +1,4 @@
-import { permissions, storageModes } from '@chasqui/shared';
+import { permissions, storageModes, whole } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
@@ -11,7 +11,7 @@ import type { PanelVerbs } from './verbs.js';
 import { accountView, choicesView, eventsView, keyView, messageView, planView, sessionView, webhookView } from './views.js';
 
 const nothing = z.strictObject({});
-const cursor = z.coerce.number<string>().int().min(0).optional();
+const cursor = whole(0, Number.MAX_SAFE_INTEGER).optional();
 const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
 const figure = z.number().int().min(0).max(1_000_000_000);
@@ -57,10 +57,6 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     name: z.string().regex(/^[-_A-Za-z0-9]{1,64}$/, 'Letters, digits, dashes and underscores, at most 64.'),
     deviceName: z.string().max(64).nullable().default(null),
   });
-  const phone = z
-    .string()
-    .transform((text) => text.replace(/[\s().+-]/g, ''))
-    .pipe(z.string().regex(/^[1-9]\d{6,14}$/, 'The number in international form, such as +44 20 7946 0000.'));
   const simple = (['start', 'stop', 'logout', 'restart', 'resume'] as const).map((verb) =>
     change('staff', `/live/sessions/:id/${verb}`, nothing, (asked) => sessions[verb](asked.visitor.caller, asked.id)),
   );
@@ -70,10 +66,15 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     change('staff', '/live/sessions/:id/suspend', z.strictObject({ reason: z.string().trim().min(1).max(500) }), (asked) =>
       sessions.suspend(asked.visitor.caller, asked.id, asked.body.reason),
     ),
-    change('staff', '/live/sessions/:id/pairing-code', z.strictObject({ phoneNumber: phone }), async (asked) => {
-      const given = await sessions.pairingCode(asked.visitor.caller, asked.id, asked.body.phoneNumber);
-      return { code: given.code, expiresAt: given.expiresAt.getTime() };
-    }),
+    change(
+      'staff',
+      '/live/sessions/:id/pairing-code',
+      z.strictObject({ phoneNumber: z.string().min(1).max(80) }),
+      async (asked) => {
+        const given = await sessions.pairingCode(asked.visitor.caller, asked.id, asked.body.phoneNumber);
+        return { code: given.code, expiresAt: given.expiresAt.getTime() };
+      },
+    ),
     change(
       'staff',
       '/live/sessions/:id/limits',
@@ -93,6 +94,9 @@ function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
   return [
     change('staff', '/live/messages/:id/retry', nothing, (asked) => messages.retry(asked.visitor.caller, asked.id)),
     change('staff', '/live/messages/:id/cancel', nothing, (asked) => messages.cancel(asked.visitor.caller, asked.id)),
+    change('staff', '/live/sessions/:id/held-messages', z.strictObject({ decision: z.enum(['send', 'cancel']) }), (asked) =>
+      messages.decideHeld(asked.visitor.caller, asked.id, asked.body.decision),
+    ),
     change('staff', '/live/messages/:id/resolve', z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }), (asked) =>
       messages.resolve(asked.visitor.caller, asked.id, asked.body.as),
     ),

@@ -38,7 +38,7 @@ export const listAccounts = defineRoute({
   path: '/admin/accounts',
   summary: 'All accounts',
   auth: 'stf',
-  query: z.object({
+  query: z.strictObject({
     ...paging,
     search: z.string().max(254).optional(),
     role: role.optional(),
@@ -139,7 +139,7 @@ export const listSessions = defineRoute({
   path: '/admin/sessions',
   summary: 'Sessions of all accounts',
   auth: 'stf',
-  query: z.object({
+  query: z.strictObject({
     ...paging,
     accountId: z.string().max(64).optional(),
     status: z.enum(sessionStatuses).optional(),
@@ -180,7 +180,7 @@ export const audit = defineRoute({
   summary: 'Who did what in the own account',
   auth: 'acc',
   permission: 'audit.read',
-  query: z.object(auditQuery),
+  query: z.strictObject(auditQuery),
   reply: z.array(auditEntry),
 });
 export const auditAll = defineRoute({
@@ -189,7 +189,7 @@ export const auditAll = defineRoute({
   path: '/admin/audit',
   summary: 'Who did what in all accounts',
   auth: 'stf',
-  query: z.object({ ...auditQuery, accountId: z.string().max(64).optional() }),
+  query: z.strictObject({ ...auditQuery, accountId: z.string().max(64).optional() }),
   reply: z.array(auditEntry),
 });
 
@@ -214,7 +214,7 @@ export const listFailures = defineRoute({
   path: '/admin/failures',
   summary: 'Items that failed by themselves and were isolated, such as worker events that cannot be stored, the latest first',
   auth: 'stf',
-  query: z.object({
+  query: z.strictObject({
     ...paging,
     kind: z.enum(failureKinds).optional(),
     code: z.string().max(64).optional(),

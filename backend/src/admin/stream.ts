@@ -22,7 +22,7 @@ export interface StreamParts {
   stallMs?: number;
 }
 
-/** Events tell at once what this process did; the poll brings what another backend did, and ends streams of who may look no more. */
+/** Events tell at once what this process did; the poll brings what another backend did, and ends streams of people who may look no more. */
 const pollMs = 2000;
 /** A comment this often keeps the connection from being closed as idle, by us or by a proxy. */
 const defaultHeartbeatMs = 20_000;
@@ -67,13 +67,13 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
   const tell = (event: string, text: string): void => put(`event: ${event}\ndata: ${text}\n\n`);
 
   // One read at a time; whatever happens meanwhile causes one more after it, so that the last word is always told.
-  const look = async (checksVisitor: boolean): Promise<void> => {
+  const look = async (): Promise<void> => {
     if (reading) return void (again = true);
     reading = true;
     try {
       do {
         again = false;
-        if (checksVisitor && !(await visit(parts, req, requestIdOf(res)))) return leave('out');
+        if (!(await visit(parts, req, requestIdOf(res)))) return leave('out');
         const text = JSON.stringify(await sessionView(database.reader, sessionId, clock.now()));
         if (text !== last) tell('session', (last = text));
       } while (again);
@@ -84,10 +84,10 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
       reading = false;
     }
   };
-  const timer = setInterval(() => void look(true), pollMs);
+  const timer = setInterval(() => void look(), pollMs);
   const heartbeat = setInterval(() => put(': open\n\n'), parts.heartbeatMs ?? defaultHeartbeatMs);
   const unsubscribe = events.subscribe((event) => {
-    if (event.sessionId === sessionId) void look(false);
+    if (event.sessionId === sessionId) void look();
   });
   const close = (): void => {
     clearInterval(timer);
@@ -99,6 +99,6 @@ function follow(parts: StreamParts, req: Request, res: Response, sessionId: stri
     tell(why, '{}');
     close();
   };
-  void look(false);
+  void look();
   return close;
 }

@@ -54,6 +54,8 @@ export interface PanelVerbs {
     retry(caller: Caller, messageId: string): Promise<void>;
     cancel(caller: Caller, messageId: string): Promise<void>;
     resolve(caller: Caller, messageId: string, as: 'sent' | 'failed' | 'retry'): Promise<void>;
+    /** All messages of a session that wait because another WhatsApp account is linked now. */
+    decideHeld(caller: Caller, sessionId: string, decision: 'send' | 'cancel'): Promise<void>;
   };
   accounts: {
     /** `secret` is the one-time password. */

@@ -1,6 +1,6 @@
 import { AppError } from '@chasqui/shared';
 import QRCode from 'qrcode';
-import { In, IsNull, LessThan, MoreThan, type DataSource, type FindOptionsWhere } from 'typeorm';
+import { In, IsNull, LessThan, MoreThan, Not, type DataSource, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
 import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
@@ -57,7 +57,15 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     lastError: row.lastError,
     compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
+    heldMessages: await heldMessages(reader, row),
   };
+}
+
+/** Messages that wait for a decision because another WhatsApp account is linked now. */
+async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Session): Promise<number> {
+  if (linkedAccountNumber === 1) return 0;
+  const where = { sessionId: id, status: 'queued' as const, linkedAccountNumber: Not(linkedAccountNumber) };
+  return reader.getRepository(Message).countBy(where);
 }
 export type SessionView = Awaited<ReturnType<typeof sessionView>>;
 

@@ -1,4 +1,4 @@
-import { defineRoute, event, eventTypes, typesNamed, withAliases, type EventType } from '@chasqui/shared';
+import { decimal, defineRoute, event, eventTypes, paging, typesNamed, withAliases, type EventType } from '@chasqui/shared';
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
 
@@ -27,8 +27,8 @@ const filters = { types: typeNames.optional(), sessionId: sessionRef.optional() 
 const page = {
   after: cursor.optional(),
   types: typeNames.optional(),
-  limit: z.coerce.number().int().min(1).max(200).default(50),
-  wait: z.coerce.number().min(0).max(30).default(0).describe('Seconds to wait for an event when there is none yet'),
+  limit: paging.limit,
+  wait: decimal(0, 30).default(0).describe('Seconds to wait for an event when there is none yet'),
 };
 const common = { auth: 'key', permission: 'events.read' } as const;
 
@@ -38,7 +38,7 @@ export const listEvents = defineRoute({
   method: 'get',
   path: '/events',
   summary: 'The event log from a cursor on, oldest first; `meta.nextCursor` is the next `after`',
-  query: withAliases(z.object({ ...page, sessionId: sessionRef.optional() }), sessionAliases),
+  query: withAliases(z.strictObject({ ...page, sessionId: sessionRef.optional() }), sessionAliases),
   reply: z.array(event),
   errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
 });
@@ -49,7 +49,7 @@ export const listSessionEvents = defineRoute({
   path: '/sessions/:sessionId/events',
   summary: 'The event log of one session',
   params: z.object({ sessionId: sessionRef }),
-  query: z.object(page),
+  query: z.strictObject(page),
   reply: z.array(event),
   errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
 });
@@ -69,7 +69,10 @@ export const streamEvents = defineRoute({
   method: 'get',
   path: '/events/stream',
   summary: 'The event log as Server-Sent Events, from `Last-Event-ID` or `after` on, or from now on',
-  query: withAliases(z.object({ ...filters, after: cursor.optional(), ticket: z.string().max(100).optional() }), sessionAliases),
+  query: withAliases(
+    z.strictObject({ ...filters, after: cursor.optional(), ticket: z.string().max(100).optional() }),
+    sessionAliases,
+  ),
   envelope: false,
   files: ['text/event-stream'],
   errors: ['SESSION_NOT_FOUND', 'CURSOR_EXPIRED'],
@@ -96,8 +99,8 @@ export const socket = defineRoute({
 
 /** What the other side of a WebSocket says. */
 export const socketFrame = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('subscribe'), ...filters, after: cursor.nullish() }),
-  z.object({ type: z.literal('unsubscribe') }),
-  z.object({ type: z.literal('ping') }),
+  z.strictObject({ type: z.literal('subscribe'), ...filters, after: cursor.nullish() }),
+  z.strictObject({ type: z.literal('unsubscribe') }),
+  z.strictObject({ type: z.literal('ping') }),
 ]);
 export type SocketFrame = z.output<typeof socketFrame>;

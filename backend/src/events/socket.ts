@@ -49,6 +49,7 @@ const closeCodes: Partial<Record<EndCode, number>> = {
   CONFLICTING_CREDENTIALS: 4401,
   PERMISSION_DENIED: 4403,
   ACCOUNT_INACTIVE: 4403,
+  PASSWORD_CHANGE_REQUIRED: 4403,
   SESSION_NOT_FOUND: 4403,
   CURSOR_EXPIRED: 4410,
   SHUTTING_DOWN: 1001,
@@ -128,7 +129,7 @@ async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessa
     Object.assign(res, { req, locals: {} });
     const caller = await parts.authenticate(socketRoute, req, res);
     const standing = await parts.standingOf(caller, req);
-    const leave = parts.streams.enter(standing);
+    const leave = parts.streams.enter(standing, (code, message = '') => void end(client, code, message));
     client.once('close', leave);
     if (client.readyState !== client.OPEN) return leave();
     converse(parts, client, { caller, standing }, queue);

@@ -16,6 +16,8 @@ export interface Standing {
   accountId: string;
   type: 'key' | 'token';
   id: string;
+  /** Which secret of the key was shown: with another one the key is another credential. Null for password logins. */
+  keyFingerprint: string | null;
   /** Digest of the account's own secret: another one voids every token. Null for keys. */
   secret: string | null;
   /** Milliseconds; when a token ends. */
@@ -58,11 +60,14 @@ const pageSize = 100;
 /** After a page the next one waits this long, so that a burst of events is a few pages and not one each. */
 const gapMs = 15;
 
-interface Follower {
-  reading: Reading;
+/** A connection that stands on a credential. It is told to end when that is worth nothing any more. */
+interface Holder {
   standing: Standing;
-  wake(): void;
   end(code: EndCode, message?: string): void;
+}
+interface Follower extends Holder {
+  reading: Reading;
+  wake(): void;
 }
 
 export type Streams = ReturnType<typeof createStreams>;
@@ -76,6 +81,8 @@ export function createStreams(parts: {
 }) {
   const { eventLog, ask, log, options } = parts;
   const followers = new Set<Follower>();
+  /** Connections that may follow nothing for a while, such as an idle WebSocket. */
+  const idle = new Set<Holder>();
   const open = new Map<string, number>();
   let closed = false;
 
@@ -92,28 +99,43 @@ export function createStreams(parts: {
     }
   }
 
-  let asking: Promise<void> | null = null;
-  const timer = setInterval(() => askAll(), options.askMs);
+  let asking: Promise<void> = Promise.resolve();
+  /** Whose credentials the next round checks: those of all accounts, or of some. Null while none is planned. */
+  let planned: 'all' | Set<string> | null = null;
+  const timer = setInterval(() => check(null), options.askMs);
   timer.unref();
 
-  /** Asks after every credential once, however many streams stand on it; one round at a time, and one more for what came meanwhile. */
-  function askAll(): void {
-    asking = (asking ?? Promise.resolve()).then(async () => {
-      const groups = new Map<string, Follower[]>();
-      for (const follower of followers) {
-        const key = keyOf(follower.standing);
-        groups.set(key, [...(groups.get(key) ?? []), follower]);
-      }
-      await Promise.all([...groups.values()].map(askOne));
-    });
-    // A chain that was rejected once would never ask again.
-    asking = asking.catch((error: unknown) => log.error('Credentials of streams could not be checked.', errorFields(error)));
+  /**
+   * Checks every credential of the account, or of all accounts, once, however many connections stand on it. One round runs at a time; whatever
+   * changes meanwhile is checked by one more round.
+   */
+  function check(accountId: string | null): void {
+    const isPlanned = planned !== null;
+    if (accountId === null) planned = 'all';
+    else if (planned !== 'all') planned = (planned ?? new Set()).add(accountId);
+    if (!isPlanned) asking = asking.then(checkPlanned);
   }
 
-  async function askOne(group: Follower[]): Promise<void> {
+  /** Resolves when every round that was planned by now has ended. */
+  const checked = (): Promise<void> => asking;
+
+  async function checkPlanned(): Promise<void> {
+    const whose = planned;
+    planned = null;
+    const groups = new Map<string, Holder[]>();
+    for (const holder of [...followers, ...idle]) {
+      if (whose !== 'all' && !whose?.has(holder.standing.accountId)) continue;
+      const key = keyOf(holder.standing);
+      groups.set(key, [...(groups.get(key) ?? []), holder]);
+    }
+    await Promise.all([...groups.values()].map(askOne));
+  }
+
+  /** Never rejects: a chain of rounds that was rejected once would never check again. */
+  async function askOne(group: Holder[]): Promise<void> {
     try {
       const { permissions } = await ask(group[0]!.standing);
-      for (const follower of group) follower.reading = { ...follower.reading, permissions };
+      for (const holder of group) if (isFollower(holder)) holder.reading = { ...holder.reading, permissions };
     } catch (error) {
       if (error instanceof AppError) for (const follower of group) alone(() => follower.end(error.code, error.message));
       else log.warn('A stream’s credential could not be asked after; it is tried again.', errorFields(error));
@@ -143,10 +165,24 @@ export function createStreams(parts: {
   }
 
   return {
-    /** To be called when a key, a password or an account was changed: who may read no more is cut off now. */
-    askAll,
-    /** Room for one more stream of this credential; gives how to leave it. Throws `RATE_LIMITED`. */
-    enter: (standing: Standing): (() => void) => reserve('streams', standing),
+    /** To be called when a credential of an account (null: of any) was changed: who may read no more is cut off now. */
+    check,
+    /**
+     * Reserves room for one more stream of this credential. Returns how to leave it. `end` is for a connection that outlives what it follows: it is
+     * called once the credential is worth nothing any more. Throws `RATE_LIMITED`.
+     */
+    enter(standing: Standing, end?: (code: EndCode, message?: string) => void): () => void {
+      const leave = reserve('streams', standing);
+      if (!end) return leave;
+      const holder: Holder = { standing, end };
+      idle.add(holder);
+      // Closes: the credential was changed after it was authenticated and before this.
+      void askOne([holder]);
+      return () => {
+        idle.delete(holder);
+        leave();
+      };
+    },
 
     /** Where a stream begins that was given no cursor. Throws `CURSOR_EXPIRED` for one that is too old. */
     async start(accountId: string, after: string | null): Promise<string> {
@@ -194,8 +230,14 @@ export function createStreams(parts: {
       if (closed) follower.end('SHUTTING_DOWN');
 
       async function run(): Promise<void> {
+        // Closes: the credential was changed after the caller was authenticated, and the round that it caused did not know of this stream yet.
+        const { permissions } = await ask(standing);
+        follower.reading = { ...follower.reading, permissions };
         while (!ended) {
           awake = false;
+          // Closes: an event is committed right after a credential was changed, and is read with what the credential was worth before.
+          await checked();
+          if (ended) return;
           const page = await eventLog.page(follower.reading, Number(cursor), pageSize);
           for (const event of page.events) {
             if (ended) return;
@@ -280,7 +322,9 @@ const endings: Partial<Record<EndCode, string>> = {
   INTERNAL_ERROR: 'This is a bug. Resume from your cursor.',
 };
 
-const keyOf = ({ type, id, secret }: Standing): string => `${type} ${id} ${secret ?? ''}`;
+const keyOf = ({ type, id, secret, keyFingerprint }: Standing): string => `${type} ${id} ${secret ?? ''} ${keyFingerprint ?? ''}`;
+
+const isFollower = (holder: Holder): holder is Follower => 'reading' in holder;
 
 /** Made once for each reading, and not for each event that passes by. */
 const heard = new WeakMap<Reading, ReadonlySet<string> | null>();

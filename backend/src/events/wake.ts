@@ -1,3 +1,4 @@
+import type { CredentialChanges } from '../accounts/credential-changes.js';
 import { BoundedClient, connectionOptions, defaultLimits, limitSession } from '../db/connections.js';
 import type { Database } from '../db/database.js';
 import { select } from '../db/sql.js';
@@ -17,9 +18,13 @@ import type { Events, Heard } from './events.js';
  * | the line | the same poll, until a new line listens; then whatever came meanwhile, by the poll again |
  *
  * Hearing of an event twice is possible and harmless: who is woken looks into the log, or into its table.
+ *
+ * Changes of credentials travel on a second channel of the same connection, as the ids of the accounts. They have no log to be read from: after a
+ * connection was made again, every cached credential is forgotten and every stream is checked.
  */
 
 const channel = 'chasqui_events';
+const credentialsChannel = 'chasqui_credentials';
 /** How late an event can be that nobody told us of. */
 const pollMs = 1_000;
 /** Polls from one question whether the line is still there to the next. */
@@ -41,17 +46,20 @@ export async function startWake({
   schema = 'public',
   database,
   events,
+  credentials,
   log,
 }: {
   url: string | null;
   schema?: string | undefined;
   database: Database;
   events: Events;
+  credentials: CredentialChanges;
   log: Log;
 }): Promise<Wake> {
   if (url === null) return { stop: async () => undefined };
   const known = createKnown(await headOf(database));
-  const name = schema === 'public' ? channel : `${channel}_${schema}`;
+  const nameOf = (base: string): string => (schema === 'public' ? base : `${base}_${schema}`);
+  const names = { events: nameOf(channel), credentials: nameOf(credentialsChannel) };
   let passingOn = false;
   let stopped = false;
 
@@ -61,7 +69,8 @@ export async function startWake({
       if (known.add(cursor)) events.hear({ cursor, accountId, sessionId, messageId, type, data: null });
     passingOn = false;
   }
-  const line = createLine({ url, name, log, hear: tell });
+  const line = createLine({ url, names, log, hear: tell, hearCredentials: credentials.hear });
+  const unsubscribeCredentials = credentials.subscribeOwn(line.sendCredentials);
   const unsubscribe = events.subscribe((event) => {
     // What we heard from elsewhere is not ours to tell.
     if (passingOn) return;
@@ -99,6 +108,7 @@ export async function startWake({
     async stop() {
       stopped = true;
       unsubscribe();
+      unsubscribeCredentials();
       clearTimeout(timer);
       await polling;
       await line.stop();
@@ -138,13 +148,21 @@ function createKnown(start: number) {
 }
 
 /** One connection that listens and notifies, made again whenever it breaks. What is to be sent meanwhile is left to the others' polls. */
-function createLine(parts: { url: string; name: string; log: Log; hear: (notices: Notice[]) => void }) {
-  const { url, name, log, hear } = parts;
+function createLine(parts: {
+  url: string;
+  names: { events: string; credentials: string };
+  log: Log;
+  hear: (notices: Notice[]) => void;
+  hearCredentials: (accountId: string | null) => void;
+}) {
+  const { url, names, log, hear, hearCredentials } = parts;
   let client: BoundedClient | null = null;
   let stopped = false;
   let wait = reconnectMs.first;
   let timer: NodeJS.Timeout | undefined;
   let queue: Notice[] = [];
+  /** Accounts whose credentials were changed here. */
+  const changed = new Set<string>();
   let sending = false;
   let connecting: Promise<void> = Promise.resolve();
   let breaks: ((error?: Error) => void) | null = null;
@@ -166,19 +184,23 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
     };
     fresh.on('error', lost);
     fresh.on('end', () => lost());
-    fresh.on('notification', ({ processId, payload }) => {
+    fresh.on('notification', ({ processId, channel: heardOn, payload }) => {
       // Our own come back as well.
-      if (processId !== own) hear(parse(payload));
+      if (processId === own) return;
+      if (heardOn === names.events) hear(parse(payload));
+      else for (const accountId of parseIds(payload)) hearCredentials(accountId);
     });
     try {
       await fresh.connect();
       await limitSession(fresh, limits);
-      await fresh.query(`LISTEN ${name}`);
+      await fresh.query(`LISTEN ${names.events}`);
+      await fresh.query(`LISTEN ${names.credentials}`);
       own = ((await fresh.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0] ?? { pid: 0 }).pid;
       if (stopped) return lost();
       client = fresh;
       breaks = lost;
       wait = reconnectMs.first;
+      hearCredentials(null);
       void flush();
     } catch (error) {
       lost(error instanceof Error ? error : undefined);
@@ -193,9 +215,14 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
   async function flush(): Promise<void> {
     if (sending || !client) return;
     sending = true;
-    while (queue.length > 0 && client) {
-      const text = takeUpTo(mostBytes);
-      await ask(client, 'SELECT pg_notify($1, $2)', [name, text]);
+    while ((queue.length > 0 || changed.size > 0) && client) {
+      // A secret that is dead goes before news.
+      if (changed.size > 0) {
+        const ids = takeChanged();
+        await ask(client, 'SELECT pg_notify($1, $2)', [names.credentials, JSON.stringify(ids)]);
+        // The connection broke: they are sent by the next one.
+        if (!client) for (const id of ids) changed.add(id);
+      } else await ask(client, 'SELECT pg_notify($1, $2)', [names.events, takeUpTo(mostBytes)]);
     }
     sending = false;
   }
@@ -206,6 +233,12 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
       () => undefined,
       (error: unknown) => breaks?.(error instanceof Error ? error : undefined),
     );
+
+  function takeChanged(): string[] {
+    const some = [...changed].slice(0, mostIds);
+    for (const accountId of some) changed.delete(accountId);
+    return some;
+  }
 
   function takeUpTo(bytes: number): string {
     let text = '[';
@@ -228,6 +261,11 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
       queue.push([cursor, accountId, sessionId, messageId, type]);
       if (queue.length === 1) setImmediate(() => void flush());
     },
+    /** Kept while there is no connection, and sent once there is one again. */
+    sendCredentials(accountId: string): void {
+      changed.add(accountId);
+      setImmediate(() => void flush());
+    },
     async probe(): Promise<void> {
       if (client && !sending) await ask(client, 'SELECT 1');
     },
@@ -240,6 +278,18 @@ function createLine(parts: { url: string; name: string; log: Log; hear: (notices
       await last?.end();
     },
   };
+}
+
+/** Ids of accounts in one notice, so that it stays below `mostBytes`. */
+const mostIds = 150;
+
+function parseIds(payload: string | undefined): string[] {
+  try {
+    const list: unknown = JSON.parse(payload ?? '[]');
+    return Array.isArray(list) ? list.filter((id) => typeof id === 'string') : [];
+  } catch {
+    return []; // Somebody tried the channel by hand.
+  }
 }
 
 function parse(payload: string | undefined): Notice[] {

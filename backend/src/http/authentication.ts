@@ -4,75 +4,62 @@ import type { Request, Response } from 'express';
 import type { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
-import { isKeyForm } from '../accounts/key-form.js';
+import { changePassword } from '../accounts/contract.js';
+import type { ApiKey } from '../accounts/api-key.entity.js';
+import type { CredentialChanges } from '../accounts/credential-changes.js';
+import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
 import type { Tokens } from '../accounts/tokens.js';
 import type { Caller } from './context.js';
 import { credentialOf } from './credential.js';
 
-/** The one place that finds out who calls, in every scheme (AUT-05), and whether the route is for them. */
+/** The one place that finds out who calls, in every scheme, and whether the route is for them. */
 export function createAuthentication({
   accounts,
   keys,
   tokens,
+  credentials,
   serviceKey,
 }: {
   accounts: Accounts;
   keys: ApiKeys;
   tokens: Tokens;
+  credentials: CredentialChanges;
   serviceKey: string;
 }) {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   const serviceDigest = digest(serviceKey);
   const isServiceKey = (text: string): boolean => timingSafeEqual(digest(text), serviceDigest);
-  const active = new Map<string, { isActive: boolean; role: Account['role']; until: number }>();
+  const active = new Map<string, Known & { until: number }>();
   let changes = 0;
-  accounts.onChanged((id) => {
+  credentials.subscribe((id) => {
     changes += 1;
-    active.delete(id);
+    if (id === null) active.clear();
+    else active.delete(id);
   });
 
-  /** Whether the account may still act; at once for changes made here, within a second for those of another backend. */
-  async function standing(accountId: string): Promise<{ isActive: boolean; role: Account['role'] }> {
+  /** Whether the account may still act. Cached for a second; a change ends the cache. */
+  async function standing(accountId: string): Promise<Known> {
     const known = active.get(accountId);
     if (known && known.until > performance.now()) return known;
     const before = changes;
     const account = await accounts.find(accountId);
     if (!account) throw new AppError('UNAUTHENTICATED');
-    const now = { isActive: account.isActive, role: account.role, until: performance.now() + 1_000 };
+    const { isActive, role, mustChangePassword } = account;
+    const now = { isActive, role, mustChangePassword, until: performance.now() + 1_000 };
     // Closes: read while active, switched off meanwhile, then kept as active for a second.
     if (before === changes) active.set(accountId, now);
     return now;
   }
 
-  async function identify(text: string): Promise<Omit<Caller, 'requestId' | 'ip'>> {
+  async function identify(text: string): Promise<Identity> {
     if (text.startsWith('chq_') || isKeyForm(text)) {
       const key = await keys.authenticate(text);
-      const { role } = await mayAct(key.accountId);
-      return {
-        accountId: key.accountId,
-        role,
-        credential: { type: 'key', id: key.id, name: key.name },
-        permissions: key.permissions,
-        sessionId: key.sessionId,
-        isPasswordLogin: false,
-        keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
-      };
+      return ofKey('key', key, (await mayAct(key.accountId)).role);
     }
     if (text.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
-    const { account, keyId } = await tokens.verify(text);
-    const { role } = await mayAct(account.id);
-    if (keyId) {
-      const key = await keys.authenticateId(account.id, keyId);
-      return {
-        accountId: account.id,
-        role,
-        credential: { type: 'token', id: key.id, name: key.name },
-        permissions: key.permissions,
-        sessionId: key.sessionId,
-        isPasswordLogin: false,
-        keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
-      };
-    }
+    const { account, key: named } = await tokens.verify(text);
+    const { role, mustChangePassword } = await mayAct(account.id);
+    if (named) return ofKey('token', await keys.authenticateId(account.id, named.id, named.fingerprint), role);
     return {
       accountId: account.id,
       role,
@@ -80,13 +67,14 @@ export function createAuthentication({
       permissions: ['*'],
       sessionId: null,
       isPasswordLogin: true,
+      isOneTime: mustChangePassword,
     };
   }
 
-  async function mayAct(accountId: string): Promise<{ role: Account['role'] }> {
-    const { isActive, role } = await standing(accountId);
-    if (!isActive) throw new AppError('ACCOUNT_INACTIVE');
-    return { role };
+  async function mayAct(accountId: string): Promise<Known> {
+    const known = await standing(accountId);
+    if (!known.isActive) throw new AppError('ACCOUNT_INACTIVE');
+    return known;
   }
 
   return async function authenticate(route: AnyRoute, req: Request, res: Response): Promise<Caller> {
@@ -108,11 +96,32 @@ export function createAuthentication({
       if (!isServiceKey(text)) throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
       return { ...nobody, credential: { type: 'service', id: null, name: 'worker' } };
     }
-    const caller: Caller = Object.assign(await identify(text), about);
+    const { isOneTime, ...identity } = await identify(text);
+    if (isOneTime && route.id !== changePassword.id) throw new AppError('PASSWORD_CHANGE_REQUIRED');
+    const caller: Caller = Object.assign(identity, about);
     checkLevel(route, caller);
     return caller;
   };
 }
+
+/** What of an account every request needs to know. */
+type Known = Pick<Account, 'isActive' | 'role' | 'mustChangePassword'>;
+
+/** Who calls. `isOneTime`: by a login with a one-time password. */
+type Identity = Omit<Caller, 'requestId' | 'ip'> & { isOneTime: boolean };
+
+/** `key` has its hash. */
+const ofKey = (type: 'key' | 'token', key: ApiKey, role: Account['role']): Identity => ({
+  accountId: key.accountId,
+  role,
+  credential: { type, id: key.id, name: key.name },
+  permissions: key.permissions,
+  sessionId: key.sessionId,
+  isPasswordLogin: false,
+  isOneTime: false,
+  keyFingerprint: fingerprintOf(key),
+  keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
+});
 
 function checkLevel(route: AnyRoute, caller: Caller): void {
   if (route.auth === 'acc' && caller.sessionId !== null) throw new AppError('ACCOUNT_KEY_REQUIRED');

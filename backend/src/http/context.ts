@@ -14,6 +14,8 @@ export interface Caller {
   sessionId: string | null;
   /** The token came from a password login, or the caller sits at the panel. */
   isPasswordLogin: boolean;
+  /** Of the key, or the key behind the token: which of its secrets was shown (accounts/key-form.ts). Absent for password logins. */
+  keyFingerprint?: string;
   /** Of the key, or the key behind the token: what it says of its own limit. */
   keyLimit?: KeyLimit;
   /** Counts against one more limit of this request; throws `RATE_LIMITED`. Absent where nothing is limited, as at the panel. */

@@ -12,6 +12,8 @@ export type Mount = ReturnType<typeof createMount<Caller>>['mount'];
 
 export interface ServerOptions {
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
+  /** Authentication alone, without counting the request against a limit once more. Asked again after a body that came slowly. */
+  identify: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
   readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
   maxFileSize: number;
   /** See proxy-trust.ts. */
@@ -92,6 +94,10 @@ export function createServer(options: ServerOptions): HttpServer {
   const internalRouter = Router();
   const shared = {
     authenticate: options.authenticate,
+    confirm: async (route: AnyRoute, caller: Caller, { req, res }: { req: Request; res: Response }): Promise<void> => {
+      const { role, permissions } = await options.identify(route, req, res);
+      Object.assign(caller, { role, permissions });
+    },
     readUpload: options.readUpload,
     // A file may come as base64 in JSON, which is a third longer than the file.
     jsonLimit: (route: AnyRoute) => (route.consumes === 'upload' ? Math.ceil(options.maxFileSize * 1.4) + 65_536 : 262_144),

@@ -4,7 +4,7 @@ import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import { Account } from '../accounts/account.entity.js';
-import { ApiKey } from '../accounts/api-key.entity.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Database } from '../db/database.js';
 import type { Standing } from '../events/streams.js';
 import type { Tickets } from '../events/tickets.js';
@@ -15,26 +15,33 @@ import { credentialOf } from './credential.js';
 const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
 
 /**
- * For lines that outlive their request: on what the caller stands, without the credential itself, and whether that still holds.
- * It is read from the database each time: another backend may have revoked it.
+ * For connections that outlive their request: on what the caller stands, without the credential itself, and whether that is still good. It is
+ * read from the database each time, because another backend may have changed it.
  */
-export function createStanding({ database, clock }: { database: Database; clock: Clock }) {
+export function createStanding({
+  database,
+  keys,
+  clock,
+}: {
+  database: Database;
+  keys: Pick<ApiKeys, 'authenticateId'>;
+  clock: Clock;
+}) {
   const account = (id: string): Promise<Account | null> =>
     database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
 
   return {
     async of(caller: Caller, req: Request): Promise<Standing> {
       if (caller.ticket) return caller.ticket.standing;
-      const { accountId, credential } = caller;
-      if (credential.type === 'key') return { accountId, type: 'key', id: credential.id ?? '', secret: null, until: null };
+      const { accountId, credential, keyFingerprint = null } = caller;
+      const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
+      if (credential.type === 'key') return { ...key, secret: null, until: null };
       const owner = await account(accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
       const { exp } = decodeJwt(credentialOf(req) ?? '');
-      const token = { accountId, secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
+      const token = { secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
       // A token that a key was exchanged for stands on that key, and is worth nothing more than it.
-      return caller.isPasswordLogin
-        ? { ...token, type: 'token', id: accountId }
-        : { ...token, type: 'key', id: credential.id ?? '' };
+      return caller.isPasswordLogin ? { ...key, ...token, type: 'token', id: accountId } : { ...key, ...token };
     },
 
     /** Throws what a request with this credential would be refused with now. */
@@ -42,14 +49,14 @@ export function createStanding({ database, clock }: { database: Database; clock:
       const owner = await account(standing.accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
       if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      const now = clock.now();
       if (standing.secret !== null && standing.secret !== digest(owner.jwtSecret))
         throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
-      if (standing.until !== null && standing.until <= now.getTime()) throw new AppError('TOKEN_EXPIRED');
-      if (standing.type === 'token') return { permissions: ['*'], sessionId: null };
-      const key = await database.reader.getRepository(ApiKey).findOneBy({ id: standing.id, accountId: standing.accountId });
-      if (!key?.isActive) throw new AppError('UNAUTHENTICATED', {}, 'The API key was revoked.');
-      if (key.expiresAt && key.expiresAt <= now) throw new AppError('KEY_EXPIRED', { expiredAt: key.expiresAt.toISOString() });
+      if (standing.until !== null && standing.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
+      if (standing.type === 'token') {
+        if (owner.mustChangePassword) throw new AppError('PASSWORD_CHANGE_REQUIRED');
+        return { permissions: ['*'], sessionId: null };
+      }
+      const key = await keys.authenticateId(standing.accountId, standing.id, standing.keyFingerprint);
       if (!allows(key.permissions, 'events.read')) throw new AppError('PERMISSION_DENIED', { permission: 'events.read' });
       return { permissions: key.permissions, sessionId: key.sessionId };
     },

@@ -1,80 +1,141 @@
 import http from 'node:http';
 import https from 'node:https';
 import { AppError } from '@chasqui/shared';
+import { parse as parseDisposition } from 'content-disposition';
 import type { Egress } from './egress.js';
 
-/** Fetches a file that a caller names, through the egress guard. No redirects; caps of time and bytes hold while it streams. */
+/**
+ * Fetches a file that a caller names. At most `maxRedirects` redirects are followed, each through the egress guard like the first address;
+ * no header of the caller is sent along. The limits of time and bytes hold for all of it, while it streams.
+ */
 export interface SafeFetch {
   /** Throws `URL_NOT_ALLOWED`, `MEDIA_URL_FAILED` (`details.statusCode` or `details.cause`), `FILE_TOO_LARGE`. */
-  (
-    url: string,
-    limits: { maxBytes: number; timeoutMs: number },
-  ): Promise<{ bytes: Buffer; mimetype: string | null; filename: string | null }>;
+  (url: string, limits: { maxBytes: number; timeoutMs: number }): Promise<FetchedFile>;
+}
+
+export interface FetchedFile {
+  bytes: Buffer;
+  /** As the server calls it, without parameters. */
+  mimetype: string | null;
+  /** From `Content-Disposition`, otherwise the last part of the path. */
+  filename: string | null;
 }
 
 const maxInterimAnswers = 20;
+const maxRedirects = 5;
+const redirects = new Set([301, 302, 303, 307, 308]);
+
+/** Creates the fetcher. */
+export function createSafeFetch(egress: Egress): SafeFetch {
+  return async (text, { maxBytes, timeoutMs }) => {
+    const endsAt = performance.now() + timeoutMs;
+    let url = egress.check(text);
+    for (let hops = 0; ; hops += 1) {
+      const answer = await fetchOnce(egress, url, maxBytes, Math.max(1, endsAt - performance.now()));
+      if (!('location' in answer)) return answer;
+      if (hops === maxRedirects) throw failure('TOO_MANY_REDIRECTS');
+      url = egress.check(resolved(answer.location, url));
+    }
+  };
+}
+
+function resolved(location: string, from: URL): string {
+  try {
+    return new URL(location, from).href;
+  } catch {
+    throw failure('INVALID_REDIRECT');
+  }
+}
 
 /**
- * Creates the fetcher. Its promise is settled by whatever happens first: the end of the file, an error, the close of the connection, an
+ * One request. Its promise is settled by whatever happens first: the end of the file, a redirect, an error, the close of the connection, an
  * upgrade, the time limit. The connection is closed in each of these cases.
  */
-export function createSafeFetch(egress: Egress): SafeFetch {
-  return (text, { maxBytes, timeoutMs }) =>
-    new Promise((resolve, reject) => {
-      const url = egress.check(text);
-      const request = (url.protocol === 'https:' ? https : http).request(url, {
-        lookup: egress.lookup,
-        agent: false,
-        headers: { 'user-agent': 'Chasqui', accept: '*/*' },
-      });
-      const timer = setTimeout(() => fail(failure('TIMEOUT')), timeoutMs);
-      const end = (): void => {
-        clearTimeout(timer);
-        request.destroy();
-      };
-      function fail(error: unknown): void {
-        reject(error instanceof AppError ? error : failure((error as NodeJS.ErrnoException).code ?? 'FAILED'));
-        end();
-      }
-      let interim = 0;
-      request.on('error', fail);
-      request.on('information', () => {
-        interim += 1;
-        if (interim > maxInterimAnswers) fail(failure('TOO_MANY_INTERIM_ANSWERS'));
-      });
-      // Node hands the socket over with an upgrade: nobody else closes it.
-      request.on('upgrade', (_response, socket) => {
-        socket.on('error', () => undefined);
-        socket.destroy();
-        fail(failure('UNEXPECTED_UPGRADE'));
-      });
-      // Covers what ends a request without an error.
-      request.on('close', () => fail(failure('CLOSED_EARLY')));
-      request.on('response', (response) => {
-        const { statusCode = 0, headers } = response;
-        response.on('error', fail);
-        response.on('aborted', () => fail(failure('CLOSED_EARLY')));
-        if (statusCode !== 200) return fail(new AppError('MEDIA_URL_FAILED', { statusCode }));
-        if (Number(headers['content-length'] ?? 0) > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
-        const chunks: Buffer[] = [];
-        let size = 0;
-        response.on('data', (chunk: Buffer) => {
-          size += chunk.length;
-          if (size > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
-          chunks.push(chunk);
-        });
-        response.on('end', () => {
-          resolve({
-            bytes: Buffer.concat(chunks),
-            mimetype: headers['content-type']?.split(';')[0]?.trim() ?? null,
-            filename: decodeURIComponentOr(url.pathname.split('/').at(-1) ?? '') || null,
-          });
-          end();
-        });
-      });
-      egress.watch(request);
-      request.end();
+function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number): Promise<FetchedFile | { location: string }> {
+  return new Promise((resolve, reject) => {
+    const request = (url.protocol === 'https:' ? https : http).request(url, {
+      lookup: egress.lookup,
+      agent: false,
+      headers: { 'user-agent': 'Chasqui', accept: '*/*', 'accept-encoding': 'identity' },
     });
+    const timer = setTimeout(() => fail(failure('TIMEOUT')), timeoutMs);
+    const end = (): void => {
+      clearTimeout(timer);
+      request.destroy();
+    };
+    function fail(error: unknown): void {
+      reject(error instanceof AppError ? error : failure((error as NodeJS.ErrnoException).code ?? 'FAILED'));
+      end();
+    }
+    let interim = 0;
+    request.on('error', fail);
+    request.on('information', () => {
+      interim += 1;
+      if (interim > maxInterimAnswers) fail(failure('TOO_MANY_INTERIM_ANSWERS'));
+    });
+    // Node hands the socket over with an upgrade: nobody else closes it.
+    request.on('upgrade', (_response, socket) => {
+      socket.on('error', () => undefined);
+      socket.destroy();
+      fail(failure('UNEXPECTED_UPGRADE'));
+    });
+    // Covers what ends a request without an error.
+    request.on('close', () => fail(failure('CLOSED_EARLY')));
+    request.on('response', (response) => {
+      const { statusCode = 0, headers } = response;
+      response.on('error', fail);
+      response.on('aborted', () => fail(failure('CLOSED_EARLY')));
+      if (redirects.has(statusCode) && headers.location !== undefined) {
+        resolve({ location: headers.location });
+        return end();
+      }
+      if (statusCode !== 200) return fail(new AppError('MEDIA_URL_FAILED', { statusCode }));
+      // Bytes that are still compressed are not the file.
+      if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') return fail(failure('CONTENT_ENCODED'));
+      if (Number(headers['content-length'] ?? 0) > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
+      const chunks: Buffer[] = [];
+      let size = 0;
+      response.on('data', (chunk: Buffer) => {
+        size += chunk.length;
+        if (size > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
+        chunks.push(chunk);
+      });
+      response.on('end', () => {
+        const mimetype = headers['content-type']?.split(';')[0]?.trim() || null;
+        resolve({ bytes: Buffer.concat(chunks), mimetype, filename: nameOf(headers['content-disposition'], url) });
+        end();
+      });
+    });
+    egress.watch(request);
+    request.end();
+  });
+}
+
+/**
+ * The name that a browser would save the file under: `filename*` before `filename` (RFC 6266, RFC 5987), then the path. Servers also write the
+ * bytes of UTF-8 into the header as they are, which Node reads as Latin-1.
+ */
+function nameOf(disposition: string | undefined, url: URL): string | null {
+  const { filename } = parametersOf(disposition);
+  if (filename) return /[^\0-\u00ff]/.test(filename) ? filename : fromLatin1(filename);
+  const last = url.pathname.split('/').at(-1) ?? '';
+  return decodeURIComponentOr(last) || null;
+}
+
+function parametersOf(disposition: string | undefined): Partial<Record<string, string>> {
+  try {
+    return disposition ? parseDisposition(disposition).parameters : {};
+  } catch {
+    return {};
+  }
+}
+
+function fromLatin1(text: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(text, 'latin1'));
+  } catch {
+    return text;
+  }
 }
 
 const failure = (cause: string): AppError => new AppError('MEDIA_URL_FAILED', { cause });

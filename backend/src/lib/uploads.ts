@@ -1,4 +1,4 @@
-import { AppError, isMediaType, type AnyRoute } from '@chasqui/shared';
+import { AppError, isMediaType, validationError, type AnyRoute, type FieldError } from '@chasqui/shared';
 import { checkBoundary, createCollector, feed, type Hold } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
@@ -33,7 +33,7 @@ export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
   const maxBytes = fieldSize + longestText;
 
   return async function readUpload(route: AnyRoute, req: Request, res: Response, hold: Hold): Promise<unknown> {
-    const fields = new Map<string, string>();
+    const fields = new Map<string, string[]>();
     const { upload, type } = await readParts(
       req,
       createParser(req, { maxFileSize, fieldSize }),
@@ -42,7 +42,7 @@ export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
       hold,
     );
     if (upload) res.locals['upload'] = upload;
-    if (type && !fields.has('type')) fields.set('type', type);
+    if (type) nameType(fields, type);
     return typedFields(route, fields);
   };
 }
@@ -53,6 +53,8 @@ function createParser(req: Request, { maxFileSize, fieldSize }: { maxFileSize: n
     return busboy({
       headers: req.headers,
       defParamCharset: 'utf8',
+      // A slash inside a name is no path; `safeName` tells the two apart.
+      preservePath: true,
       limits: { files: 1, fileSize: maxFileSize, fields: maxFields, fieldSize, parts: maxParts },
     });
   } catch {
@@ -71,7 +73,7 @@ function readParts(
   req: Request,
   parser: busboy.Busboy,
   limits: { maxFileSize: number; fieldSize: number; maxBytes: number },
-  fields: Map<string, string>,
+  fields: Map<string, string[]>,
   hold: Hold,
 ): Promise<Parts> {
   return new Promise((resolve, reject) => {
@@ -101,7 +103,7 @@ function readParts(
     parser.on('field', (name, value, { nameTruncated, valueTruncated }) => {
       if (nameTruncated) return refuse(new AppError('BODY_TOO_LARGE', {}, 'The name of a form field is too long.'));
       if (valueTruncated) return refuse(new AppError('BODY_TOO_LARGE', { field: name, limit: limits.fieldSize }));
-      fields.set(name, value);
+      fields.set(name, [...(fields.get(name) ?? []), value]);
     });
     parser.on('file', (name, stream, info) => {
       stream.on('error', broken);
@@ -123,6 +125,20 @@ function readParts(
     req.on('data', count);
     const stop = feed(req, parser, broken);
   });
+}
+
+/** The type that the name of the file part says must not contradict the field `type`. */
+function nameType(fields: Map<string, string[]>, type: string): void {
+  const given = fields.get('type') ?? [];
+  if (given.some((one) => one !== type))
+    throw validationError([
+      {
+        path: 'type',
+        code: 'AMBIGUOUS',
+        message: `The file part is called ${type}, and the field type says otherwise. Call the part file.`,
+      },
+    ]);
+  fields.set('type', [type]);
 }
 
 const unknownFile = (name: string): AppError =>
@@ -171,17 +187,32 @@ function collectTypes(schema: JsonSchema, types: Set<string>): void {
  * A form has only texts. A field whose schema allows no text but a flag, a list or an object is read as such; every other text stays as it
  * is, `true`, `[1]` and phone numbers included. What cannot be read is left for the schema to refuse by name.
  */
-function typedFields(route: AnyRoute, fields: ReadonlyMap<string, string>): Record<string, unknown> {
+function typedFields(route: AnyRoute, fields: ReadonlyMap<string, string[]>): Record<string, unknown> {
   const types = typesOf(route);
   // Without a prototype: a field may be called `__proto__`, which the schema then refuses like any other unknown field.
   const body = Object.create(null) as Record<string, unknown>;
-  for (const [name, text] of fields) body[name] = typed(text, types.get(name));
+  const twice: FieldError[] = [];
+  for (const [name, texts] of fields) {
+    const allowed = types.get(name);
+    if (texts.length === 1) body[name] = typed(texts[0]!, allowed);
+    // Repeating a field is how forms write a list.
+    else if (allowed?.has('array')) body[name] = texts;
+    else
+      twice.push({
+        path: name.slice(0, 200),
+        code: 'REPEATED',
+        message: 'This form field is given more than once. Send it once.',
+      });
+  }
+  if (twice.length > 0) throw validationError(twice);
   return body;
 }
 
 function typed(text: string, types: ReadonlySet<string> | undefined): unknown {
   if (!types || types.has('string')) return text;
   const isFlag = types.has('boolean') && (text === 'true' || text === 'false');
+  // One item of a list that could be repeated.
+  if (types.size === 1 && types.has('array') && !text.startsWith('[')) return [text];
   const isStructure = (types.has('array') && text.startsWith('[')) || (types.has('object') && text.startsWith('{'));
   if (!isFlag && !isStructure) return text;
   try {

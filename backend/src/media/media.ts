@@ -4,9 +4,9 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, type FileHandle } fro
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { AppError, newId, type MediaType } from '@chasqui/shared';
+import { AppError, newId, warning, type MediaType, type Warning } from '@chasqui/shared';
 import type { Response } from 'express';
-import { fileTypeFromBuffer, fileTypeFromFile } from 'file-type';
+import { fileTypeFromFile } from 'file-type';
 import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { codeOf, deleteRows, insertRow, notAmong, readAmong, readRows, updateRows } from '../db/rows.js';
@@ -16,7 +16,10 @@ import type { Clock } from '../lib/clock.js';
 import type { SafeFetch } from '../lib/safe-fetch.js';
 import { sendFile } from '../lib/send-file.js';
 import type { Sealer } from '../lib/sealer.js';
+import { documentName, safeName } from './file-names.js';
+import { kindOf, resolveType } from './file-types.js';
 import { MediaFile } from './media-file.entity.js';
+import { isOggOpus, type ConvertVoice } from './voice.js';
 
 /** Where the bytes of an outgoing file come from; one normaliser for all. */
 export type MediaSource =
@@ -34,20 +37,23 @@ export interface StoredFile {
   sha256: string;
   kind: MediaType;
   isSealed: boolean;
+  /** What was changed about it, for the reply. */
+  warnings: Warning[];
+}
+
+/** The bytes of a file before they are checked, with what is said of them. */
+interface FoundFile {
+  bytes: Buffer;
+  /** As the caller declares it. */
+  mimetype: string | null;
+  /** As the server of a URL calls it. */
+  served?: string | null;
+  filename: string | null;
 }
 
 const urlTimeoutMs = 20_000;
 /** A download is planned at most this far ahead. What is further ahead was planned before the clock was set back, and is due. */
 export const longestRetryMs = 600_000;
-/** Never taken, whatever ALLOWED_FILE_TYPES says: programs for somebody's machine. */
-const executables = new Set([
-  'application/x-msdownload',
-  'application/x-elf',
-  'application/x-mach-binary',
-  'application/x-sh',
-  'application/x-msi',
-  'application/vnd.microsoft.portable-executable',
-]);
 /** Shown in place; everything else is a download. */
 const safeImages = new Set(['image/png', 'image/jpeg', 'image/gif', 'image/webp']);
 
@@ -74,6 +80,7 @@ export function createMedia({
   maxBytes,
   allowed,
   safeFetch,
+  convertVoice,
   sealer,
 }: {
   database: Database;
@@ -82,6 +89,7 @@ export function createMedia({
   maxBytes: number;
   allowed: readonly string[];
   safeFetch: SafeFetch;
+  convertVoice: ConvertVoice;
   /** Of files that may lie on the disk only sealed. */
   sealer: Sealer;
 }) {
@@ -115,12 +123,12 @@ export function createMedia({
     return new Set(found.filter(({ deletedAt }) => deletedAt === null).map(({ id }) => id));
   }
 
-  async function read(
-    source: MediaSource,
-    accountId: string,
-  ): Promise<{ bytes: Buffer; mimetype: string | null; filename: string | null }> {
+  async function read(source: MediaSource, accountId: string): Promise<FoundFile> {
     if ('bytes' in source) return { bytes: source.bytes, mimetype: source.mimetype ?? null, filename: source.filename ?? null };
-    if ('url' in source) return safeFetch(source.url, { maxBytes, timeoutMs: urlTimeoutMs });
+    if ('url' in source) {
+      const { bytes, mimetype, filename } = await safeFetch(source.url, { maxBytes, timeoutMs: urlTimeoutMs });
+      return { bytes, mimetype: null, served: mimetype, filename };
+    }
     if ('mediaId' in source) {
       const file = await rows.findOneBy({ id: source.mediaId, accountId, state: 'stored', isSealed: false });
       if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId: source.mediaId });
@@ -138,6 +146,22 @@ export function createMedia({
     return { bytes: Buffer.from(text, 'base64'), mimetype: declared, filename: null };
   }
 
+  /** The bytes as WhatsApp needs them for this kind of message. */
+  async function prepared(
+    kind: MediaType,
+    bytes: Buffer,
+    mimetype: string,
+    mayUseDisk: boolean,
+  ): Promise<{ bytes: Buffer; mimetype: string; warnings: Warning[] }> {
+    const asItIs = { bytes, mimetype, warnings: [] as Warning[] };
+    if (kind === 'sticker' && isAnimated(bytes, mimetype)) return { ...asItIs, warnings: [warning('STICKER_NOT_ANIMATED')] };
+    if (kind !== 'voice') return asItIs;
+    if (isOggOpus(bytes)) return { ...asItIs, mimetype: 'audio/ogg' };
+    const converted = await convertVoice(bytes, mimetype, mayUseDisk);
+    if ('bytes' in converted) return { bytes: converted.bytes, mimetype: 'audio/ogg', warnings: [] };
+    return { ...asItIs, warnings: [warning('VOICE_NOT_CONVERTED', converted.reason)] };
+  }
+
   return {
     pathOf,
     /** Reads, checks and stores an outgoing file, sealed when the disk may not hold it otherwise. `hints` are what the caller said of it. */
@@ -150,19 +174,21 @@ export function createMedia({
       if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
       if (found.bytes.length === 0)
         throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
-      const mimetype = await checkType(found.bytes, hints.mimetype ?? found.mimetype, hints.type, allowed);
-      const id = newId(clock.now().getTime());
       const { isSealed } = hints;
-      await write(id, isSealed ? sealer.sealFile(found.bytes, placeOf(id)) : found.bytes);
-      return {
-        id,
-        mimetype,
-        size: found.bytes.length,
-        filename: safeName(hints.filename ?? found.filename),
-        sha256: createHash('sha256').update(found.bytes).digest('hex'),
-        kind: hints.type ?? kindOf(mimetype),
-        isSealed,
-      };
+      const given = hints.filename ?? found.filename;
+      const declared = hints.mimetype ?? found.mimetype;
+      const about = { declared, served: found.served ?? null, filename: given, type: hints.type };
+      const sniffed = await resolveType(found.bytes, about, allowed);
+      const kind = hints.type ?? kindOf(sniffed);
+      const { bytes, mimetype, warnings } = await prepared(kind, found.bytes, sniffed, !isSealed);
+      const filename = kind === 'document' ? documentName(given, mimetype) : safeName(given);
+      // Only of a document the receiver sees the name.
+      if (kind === 'document' && given !== null && filename !== given.normalize('NFC'))
+        warnings.push(warning('FILENAME_CHANGED', `The receiver sees ${filename}.`));
+      const id = newId(clock.now().getTime());
+      await write(id, isSealed ? sealer.sealFile(bytes, placeOf(id)) : bytes);
+      const sha256 = createHash('sha256').update(bytes).digest('hex');
+      return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, warnings };
     },
     async attach(tx: Transaction, file: StoredFile, owner: { accountId: string; messageId: string | null }): Promise<void> {
       const { id, mimetype, size, filename, sha256, isSealed } = file;
@@ -390,67 +416,12 @@ async function openIfThere(path: string): Promise<FileHandle | null> {
   }
 }
 
-/** No paths, no control characters, no dots in front; null when nothing is left. */
-export function safeName(name: string | null | undefined): string | null {
-  const last = (name ?? '').normalize('NFC').split(/[/\\]/).at(-1) ?? '';
-
-  const clean = last
-    .replace(/[\u0000-\u001f\u007f<>:"|?*\u202a-\u202e\u2066-\u2069]/g, '')
-    .replace(/^\.+/, '')
-    .trim();
-  return clean ? clean.slice(-200) : null;
-}
-
-const kindOf = (mimetype: string): MediaType =>
-  /^image\//.test(mimetype) ? 'image' : /^video\//.test(mimetype) ? 'video' : /^audio\//.test(mimetype) ? 'audio' : 'document';
-const wanted: Partial<Record<MediaType, RegExp>> = {
-  image: /^image\//,
-  video: /^video\//,
-  audio: /^(audio|video)\//,
-  voice: /^(audio|video)\//,
-  sticker: /^image\//,
-};
-
-/** Whether it is the name of a media type (RFC 6838). It is stored and sent as a header: control characters are not for either. */
-const isMediaType = (name: string): boolean =>
-  name.length <= 127 && /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/.test(name);
-
-/** The type as its bytes tell; as declared where they tell nothing. A contradiction is refused, and so is what is not on the list. */
-async function checkType(
-  bytes: Buffer,
-  declared: string | null,
-  type: MediaType | undefined,
-  allowed: readonly string[],
-): Promise<string> {
-  const sniffed = (await fileTypeFromBuffer(bytes))?.mime.split(';')[0] ?? null;
-  const plain = declared?.split(';')[0]?.trim().toLowerCase() || null;
-  const mimetype = sniffed ?? plain ?? (looksLikeText(bytes) ? 'text/plain' : 'application/octet-stream');
-  const details = { declared: plain, sniffed };
-  if (
-    !isMediaType(mimetype) ||
-    executables.has(mimetype) ||
-    !allowed.some((pattern) => new RegExp(`^${pattern.replace(/[.+]/g, '\\$&').replaceAll('*', '.*')}$`).test(mimetype))
-  )
-    throw new AppError('FILE_TYPE_NOT_ALLOWED', details);
-  const family = (name: string): string => name.split('/')[0]!;
-  const sameFamily =
-    !sniffed ||
-    !plain ||
-    plain === 'application/octet-stream' ||
-    family(sniffed) === family(plain) ||
-    (['audio', 'video'].includes(family(sniffed)) && ['audio', 'video', 'application'].includes(family(plain))) ||
-    family(plain) === 'application';
-  const pretends = !sniffed && plain !== null && /^(image|video|audio)\//.test(plain) && looksLikeText(bytes);
-  if (!sameFamily || pretends || (type && wanted[type] && !wanted[type].test(mimetype)))
-    throw new AppError('FILE_TYPE_MISMATCH', details);
-  return mimetype;
-}
-
 /** A type as somebody else declared it, where it has the form of one and fits its column. */
 const storableType = (declared: string): string =>
   declared.length <= 127 && /^[a-z0-9][\w!#$&^.+-]*\/[\w!#$&^.+-]+(\s*;[\x20-\x7e]*)?$/i.test(declared)
     ? declared
     : 'application/octet-stream';
 
-const looksLikeText = (bytes: Buffer): boolean =>
-  !bytes.subarray(0, 512).includes(0) && /^[\s<{[\w#%;"'(-]/.test(bytes.subarray(0, 64).toString('utf8'));
+/** Several pictures in one file, of the types that become a still sticker. Animated WebP stays animated. */
+const isAnimated = (bytes: Buffer, mimetype: string): boolean =>
+  (mimetype === 'image/gif' && bytes.includes('NETSCAPE2.0')) || mimetype === 'image/apng';

@@ -21,7 +21,7 @@ export function createContents(sealer: Sealer) {
     hide(message: Message): void {
       const { content, mentions, text } = message;
       if (!content) return;
-      const contents: Contents = { content, mentions, text };
+      const contents: Contents = { content: content as MessageContent, mentions, text };
       const options = message.options && { ...message.options, mentions: [] };
       const sealed = sealer.seal(JSON.stringify(contents), placeOf(message));
       Object.assign(message, { sealed, content: null, text: null, mentions: [], options } satisfies Partial<Message>);
@@ -33,7 +33,8 @@ export function createContents(sealer: Sealer) {
     open(message: Message): Contents | null {
       if (message.sealed !== null) return JSON.parse(sealer.open(message.sealed, placeOf(message))) as Contents;
       const { content, mentions, text } = message;
-      return content && { content, mentions, text };
+      // Only messages that are to be sent are opened, and what they hold was accepted for sending.
+      return content && { content: content as MessageContent, mentions, text };
     },
   };
 }

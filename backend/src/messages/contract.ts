@@ -1,10 +1,12 @@
 import {
+  decimal,
   defineRoute,
   mediaTypes,
   message,
   messageOrigins,
   messageStatuses,
   messageTypes,
+  paging,
   quota as quotaResource,
   timelineEntry,
   withAliases,
@@ -20,6 +22,7 @@ const send: readonly ErrorCode[] = [
   'SESSION_NOT_CONNECTED',
   'SESSION_SUSPENDED',
   'INVALID_RECIPIENT',
+  'RECIPIENT_NOT_SUPPORTED',
   'MESSAGE_NOT_FOUND',
   'QUEUE_FULL',
   'QUOTA_EXCEEDED',
@@ -50,10 +53,10 @@ const common = {
 };
 const aliases = { ...sessionAliases, to: 'recipient' };
 
-const text = { message: z.string().min(1).max(65_536), linkPreview: z.literal(false).optional() };
+const text = { message: z.string().min(1).max(65_536), linkPreview: z.boolean().optional() };
 const location = {
-  latitude: z.coerce.number<string | number>().min(-90).max(90),
-  longitude: z.coerce.number<string | number>().min(-180).max(180),
+  latitude: decimal(-90, 90),
+  longitude: decimal(-180, 180),
   name: z.string().max(256).optional(),
   address: z.string().max(512).optional(),
 };
@@ -61,8 +64,8 @@ const contacts = {
   contacts: z
     .array(
       z.union([
-        z.strictObject({ name: z.string().min(1).max(128), phone: z.string().min(5).max(32) }),
-        z.strictObject({ vcard: z.string().startsWith('BEGIN:VCARD').max(20_000) }),
+        z.strictObject({ name: z.string().min(1).max(128), phone: z.string().min(1).max(80) }),
+        z.strictObject({ vcard: z.string().min(1).max(20_000) }),
       ]),
     )
     .min(1)
@@ -70,7 +73,12 @@ const contacts = {
 };
 const poll = {
   question: z.string().min(1).max(255),
-  options: z.array(z.string().min(1).max(100)).min(2).max(12),
+  /** WhatsApp counts the votes of an option by its text. */
+  options: z
+    .array(z.string().min(1).max(100))
+    .min(2)
+    .max(12)
+    .refine((options) => new Set(options).size === options.length, 'Two options have the same text.'),
   multiple: z.boolean().optional(),
 };
 const media = {
@@ -105,6 +113,7 @@ const sending = <B extends z.ZodType>(id: string, path: string, summary: string,
     summary,
     auth: 'key',
     permission: 'messages.send',
+    query: withAliases(z.strictObject({ sessionId: sessionRef.optional() }), sessionAliases),
     body,
     consumes: more.upload ? 'upload' : 'json',
     status: [200, 202],
@@ -177,7 +186,7 @@ const commaList = <T extends string>(values: readonly T[], extra: Record<string,
     )
     .optional();
 
-const listQuery = z.object({
+const listQuery = z.strictObject({
   sessionId: sessionRef.optional(),
   direction: z.enum(['inbound', 'outbound']).optional(),
   type: commaList(messageTypes),
@@ -189,8 +198,7 @@ const listQuery = z.object({
   to: z.iso.datetime({ offset: true }).optional(),
   search: z.string().min(1).max(200).optional(),
   order: z.enum(['asc', 'desc']).default('desc'),
-  limit: z.coerce.number().int().min(1).max(200).default(50),
-  offset: z.coerce.number().int().min(0).max(1_000_000).default(0),
+  ...paging,
   cursor: z.string().max(200).optional(),
 });
 export type ListQuery = z.output<typeof listQuery>;
@@ -217,7 +225,7 @@ export const quota = defineRoute({
   summary: 'How much of each quota is left',
   auth: 'key',
   permission: 'instance.stats',
-  query: withAliases(z.object({ sessionId: sessionRef.optional() }), sessionAliases),
+  query: withAliases(z.strictObject({ sessionId: sessionRef.optional() }), sessionAliases),
   reply: quotaResource,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });
@@ -279,6 +287,20 @@ export const cancel = defineRoute({
   body: z.strictObject({}),
   reply: message,
   errors: ['MESSAGE_NOT_FOUND', 'MESSAGE_NOT_CANCELLABLE'],
+});
+export const decideHeld = defineRoute({
+  id: 'messages.decideHeld',
+  method: 'post',
+  path: '/sessions/:sessionId/held-messages',
+  summary:
+    'Decide on the messages that were accepted for the WhatsApp account before the present one: send them as the present one, or cancel them',
+  auth: 'key',
+  permission: 'messages.send',
+  params: z.object({ sessionId: sessionRef }),
+  body: z.strictObject({ decision: z.enum(['send', 'cancel']) }),
+  /** `messages`: how many the decision was carried out on. `uncertain`: how many may have left already and are to be settled one by one. */
+  reply: z.object({ messages: z.number().int(), uncertain: z.number().int() }),
+  errors: ['SESSION_NOT_FOUND'],
 });
 export const resolve = defineRoute({
   id: 'messages.resolve',

@@ -11,8 +11,10 @@ import { describeError, type ReportFailure } from '../failures/failures.js';
 import { steadyTime, type Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
+import { isForAnotherAccount } from '../sessions/linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import { createDoubts, type Found } from './doubts.js';
+import { createHeld, heldUntil } from './held.js';
 import { createLanes } from './lanes.js';
 import { Message } from './message.entity.js';
 import { createOutcomes, type Outcome } from './outcomes.js';
@@ -59,12 +61,12 @@ const canSend = (session: Session | null): session is Session =>
   session !== null && session.deletedAt === null && session.status === 'connected';
 
 /** Sessions with something due. Asked of each by itself: looking through all that waits would take as long as the queue is. */
-const dueSql = `SELECT s.id FROM sessions s
-  WHERE EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
-  OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)`;
+const dueSql = `SELECT s.id FROM sessions s JOIN accounts a ON a.id = s."accountId" WHERE a."isActive" AND (
+  EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
+  OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?))`;
 
-/** A retry that is further ahead than its schedule allows: the clock was set back since. Parameters: now, interval. */
-const tooFarAhead = `attempts > 0 AND "nextAttemptAt" > CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))`;
+/** A retry that is further ahead than its schedule allows: the clock was set back since. Parameters: now, interval. Held messages have no schedule. */
+const tooFarAhead = `attempts > 0 AND "nextAttemptAt" < ${heldUntil.getTime()} AND "nextAttemptAt" > CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))`;
 const aheadSql = `SELECT s.id FROM sessions s WHERE EXISTS
   (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" > ? AND ${tooFarAhead})`;
 const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))
@@ -87,6 +89,7 @@ const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CA
  * | an ack and the answer of the call | both move it upwards from `sending`; whoever is second finds it moved |
  * | an answer that comes after the lease ran out | its condition names the lease's owner: only proof of success is written without it |
  * | two backends, one session | a claim holds the session's row and finds nothing of it in flight, or does not happen |
+ * | a claim and a session that is linked to another WhatsApp account | the claim compares the two under the lock of the session's row; see held.ts |
  *
  * | the database fails | what happens |
  * | --- | --- |
@@ -122,6 +125,7 @@ export function createDispatcher(parts: {
   const setAside = createSetAside(clock);
   const steadyMs = steadyTime(clock);
   const doubts = createDoubts({ database, state, clock, log, lookup: wayOut.lookup, options, report });
+  const held = createHeld({ database, state });
   const lanes = createLanes({ drain, log });
   const outcomes = createOutcomes({
     database,
@@ -168,6 +172,11 @@ export function createDispatcher(parts: {
         if (restMs > 0) return lanes.comeBack(sessionId, restMs);
         const message = await nextDue(session);
         if (!message) return;
+        if (isForAnotherAccount(message, session)) {
+          await isolated(message, () => held.hold(message));
+          failPoint('identity.held');
+          continue;
+        }
         if (message.expiresAt && message.expiresAt.getTime() <= clock.now().getTime()) {
           await isolated(message, () => change(message, 'failed', { from: ['queued'], reason: 'EXPIRED' }));
           continue;
@@ -295,6 +304,9 @@ export function createDispatcher(parts: {
         await before?.write(tx);
         const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
         if (!canSend(session)) return 'busy';
+        if (!(await isAccountActive(tx, session.accountId))) return 'busy';
+        // Closes: another WhatsApp account was linked since the message was picked. The next look holds it back.
+        if (isForAnotherAccount(message, session)) return 'gone';
         if (await isInFlight(tx, session.id)) return 'busy';
         if (!(await pacing.claim(tx, session, message.id, steadyMs()))) return 'paced';
         const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs), epoch: session.leaseEpoch };
@@ -311,6 +323,12 @@ export function createDispatcher(parts: {
     }
     if (before) outcomes.done(sessionId, before);
     return claimed;
+  }
+
+  /** A deactivated account sends nothing: its messages wait until it is activated, or expire. */
+  async function isAccountActive(tx: Transaction, accountId: string): Promise<boolean> {
+    const { rows } = await runStatement(tx.manager, 'SELECT 1 AS found FROM accounts WHERE id = ? AND "isActive"', [accountId]);
+    return rows.length > 0;
   }
 
   async function isInFlight(tx: Transaction, sessionId: string): Promise<boolean> {

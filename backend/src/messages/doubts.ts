@@ -12,6 +12,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
+import { isForAnotherAccount } from '../sessions/linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import type { MessageState, Move } from './state.js';
@@ -39,12 +40,13 @@ export type Doubts = ReturnType<typeof createDoubts>;
  * | the lookup says | then |
  * | --- | --- |
  * | found, acknowledged | it takes that status |
- * | found, not acknowledged yet | WhatsApp Web is still sending it: looked at again |
+ * | found, not acknowledged yet | it proves nothing: looked at again within the grace time, then as the policy says (the page only waits for it) |
  * | found, refused | `failed` |
  * | absent, within the grace time (of the doubt, and of the session's return) | looked for again: history may not be synced |
  * | absent and proven | `queued` under the same reserved id, or how it ended otherwise: `failed`, `cancelled` |
  * | absent, unprovable | the account's policy: held for a person, or sent again under the same id, as often as a retry |
  * | no answer | asked again |
+ * | (the session is linked to another WhatsApp account) | not looked up: another history proves nothing. Held for a person |
  *
  * Each is one conditional update from `uncertain`: an ack that comes at the same moment wins or loses as a whole. Killed anywhere, the
  * row is still `uncertain` and is looked up again.
@@ -112,6 +114,7 @@ export function createDoubts({
   }
 
   async function clearOne(session: Session, message: Message): Promise<void> {
+    if (isForAnotherAccount(message, session)) return void (await hold(message, 'SESSION_IDENTITY_CHANGED'));
     const found = await lookup(session, message);
     failPoint('lookup.heard');
     if (found?.found) {
@@ -119,14 +122,14 @@ export function createDoubts({
       if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
       const more = { doubted: false };
       if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', more }));
-      return lookAgain(message, lookEveryMs);
     }
     const now = clock.now().getTime();
     const graceEnds = Math.max(await graceOf(message, now), now + graceLeftMs(session, now));
     if (now < graceEnds) return lookAgain(message, Math.min(lookEveryMs, graceEnds - now));
+    if (found?.found) return byPolicy(message, 'NOT_ACKNOWLEDGED');
     if (found?.proven) return afterProof(message);
     if (found === null && now < graceEnds + silentMs) return lookAgain(message, 10_000);
-    await byPolicy(message);
+    await byPolicy(message, 'HELD_BY_POLICY');
   }
 
   /** When the grace time of this message ends. One that is too far ahead is from before the clock was set back: it starts over now. */
@@ -169,15 +172,17 @@ export function createDoubts({
     return isLate(message) ? 'EXPIRED' : null;
   }
 
-  async function byPolicy(message: Message): Promise<void> {
+  /** `reason`: why it is held, where the policy does not send it again. */
+  async function byPolicy(message: Message, reason: MessageReason): Promise<void> {
     const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
     const mayRetry = account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries && endOf(message) === null;
-    if (!mayRetry) return void (await hold(message));
+    if (!mayRetry) return void (await hold(message, reason));
     const more = { nextAttemptAt: null, doubted: true };
     await change(message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', more });
   }
 
-  const hold = (message: Message): Promise<boolean> => database.write.run((tx) => state.hold(tx, message, 'HELD_BY_POLICY'));
+  const hold = (message: Message, reason: MessageReason): Promise<boolean> =>
+    database.write.run((tx) => state.hold(tx, message, reason));
 
   return {
     /** Moves a message from `sending` to `uncertain`, under the conditions of whoever was handing it over. */
@@ -199,7 +204,7 @@ export function createDoubts({
         for (const message of due) {
           if (isStopped()) return;
           try {
-            if (!session || session.deletedAt) await hold(message);
+            if (!session || session.deletedAt) await hold(message, 'HELD_BY_POLICY');
             else if (session.status === 'connected') await clearOne(session, message);
             else return;
             setAside.delete(message.id);

@@ -12,12 +12,14 @@ export async function listMessages(
   accountId: string,
   sessionId: string | null,
   query: ListQuery,
+  countryCode?: string | null,
 ): Promise<{ messages: Message[]; meta: object }> {
   const filtered = (): SelectQueryBuilder<Message> =>
     filter(
       rows.createQueryBuilder('m').where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId }),
       sessionId,
       query,
+      countryCode,
     );
   const direction = query.order === 'asc' ? 'ASC' : 'DESC';
   const page = filtered().orderBy('m.createdAt', direction).addOrderBy('m.id', direction).limit(query.limit);
@@ -40,21 +42,26 @@ async function countUpTo(query: SelectQueryBuilder<Message>, most: number): Prom
   return Number(row!.n);
 }
 
-function filter(query: SelectQueryBuilder<Message>, sessionId: string | null, wish: ListQuery): SelectQueryBuilder<Message> {
+function filter(
+  query: SelectQueryBuilder<Message>,
+  sessionId: string | null,
+  wish: ListQuery,
+  countryCode: string | null | undefined,
+): SelectQueryBuilder<Message> {
   if (sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId });
   if (wish.direction) query.andWhere('m.direction = :direction', { direction: wish.direction });
   for (const name of ['type', 'status', 'origin'] as const)
     if (wish[name]) query.andWhere(`m.${name} IN (:...${name})`, { [name]: wish[name] });
   // A person is found by either form: the chat may be kept under the LID while the caller knows the number.
   if (wish.chatId) {
-    const { id, pattern } = person(wish.chatId);
+    const { id, pattern } = person('chatId', wish.chatId, countryCode);
     query.andWhere("(m.chatId = :chatId OR (m.chatType = 'private' AND m.contact LIKE :inChat))", {
       chatId: id,
       inChat: pattern,
     });
   }
   if (wish.contact) {
-    const { id, pattern } = person(wish.contact);
+    const { id, pattern } = person('contact', wish.contact, countryCode);
     query.andWhere('(m.chatId = :contactId OR m.contact LIKE :inContact)', { contactId: id, inContact: pattern });
   }
   if (wish.from) query.andWhere('m.createdAt >= :from', { from: Date.parse(wish.from) });
@@ -66,9 +73,14 @@ function filter(query: SelectQueryBuilder<Message>, sessionId: string | null, wi
   return query;
 }
 
-function person(input: string): { id: string; pattern: string } {
-  const parsed = parseRecipient(input);
-  if (!parsed.ok) throw new AppError('INVALID_RECIPIENT', { input }, parsed.message);
+function person(field: string, input: string, countryCode: string | null | undefined): { id: string; pattern: string } {
+  const parsed = parseRecipient(input, countryCode);
+  if (!parsed.ok)
+    throw new AppError(
+      'INVALID_RECIPIENT',
+      { input, fields: [{ path: field, code: 'INVALID_RECIPIENT', message: parsed.message }] },
+      parsed.message,
+    );
   const { id } = parsed.address;
   return { id, pattern: `%"${phoneOf(id) ?? id}"%` };
 }

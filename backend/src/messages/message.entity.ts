@@ -1,4 +1,4 @@
-import type { Contact, MessageContent, MessageOrigin, MessageStatus, MessageType } from '@chasqui/shared';
+import type { Contact, MessageOrigin, MessageStatus, MessageType, StoredContent } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -14,7 +14,7 @@ export interface SendOptions {
 @Entity({ name: 'messages' })
 @Index('messages_account_time', ['accountId', 'createdAt', 'id'])
 @Index('messages_session_time', ['sessionId', 'createdAt', 'id'])
-@Index('messages_session_key', ['sessionId', 'whatsappKey'], { unique: true })
+@Index('messages_session_key', ['sessionId', 'whatsappKey', 'direction'], { unique: true })
 @Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'id'])
 @Index('messages_waiting', ['status', 'expiresAt'], { where: `"status" = 'queued'` })
 @Index('messages_chat', ['sessionId', 'chatId', 'createdAt'])
@@ -24,7 +24,7 @@ export class Message {
   @Column(column.id()) sessionId: string;
   /** WhatsApp's serialized id, once known. */
   @Column(orNull(column.string(160))) whatsappId: string | null;
-  /** The part of it that does not depend on how the chat is written: the reserved id of ours, or WhatsApp's own. */
+  /** The part of it that does not depend on how the chat is written: the reserved id of ours, or WhatsApp's own; see observed-identity.ts. */
   @Column(column.string(80)) whatsappKey: string;
   @Column(column.string(8)) direction: 'inbound' | 'outbound';
   @Column(column.string(10)) origin: MessageOrigin;
@@ -41,7 +41,7 @@ export class Message {
   @Column(orNull(column.string(80))) fromId: string | null;
   @Column(orNull(column.string(80))) toId: string | null;
 
-  @Column(orNull(column.json())) content: MessageContent | null;
+  @Column(orNull(column.json())) content: StoredContent | null;
   /** In the storage mode `metadata`, until the message is final: its content, sealed; see contents.ts. */
   @Column(orNull(column.text())) sealed: string | null;
   /** What a person would read of it; what searches look in. */
@@ -63,6 +63,8 @@ export class Message {
   @Column(orNull(column.id())) leaseOwner: string | null;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
   @Column(orNull(column.integer())) epoch: number | null;
+  /** Under which of the session's WhatsApp accounts it was accepted. It leaves as no other unless a person decides so; see held.ts. */
+  @Column(column.integer({ default: 1 })) linkedAccountNumber: number;
 
   /** WhatsApp's own time. */
   @Column(orNull(column.time())) timestamp: Date | null;

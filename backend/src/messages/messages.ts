@@ -14,12 +14,14 @@ import type { ListQuery } from './contract.js';
 import { createAcceptance } from './acceptance.js';
 import type { ContentStore } from './contents.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
+import { createHeld, type HeldDecision } from './held.js';
 import { listMessages } from './list.js';
 import { Message } from './message.entity.js';
 import { newRow, type NewMessage } from './new-message.js';
 import { presentMessage } from './present.js';
 import { createQueueLimit } from './queue-limit.js';
 import type { Quotas } from './quotas.js';
+import { requireReservedId } from './recipients.js';
 import type { MessageState } from './state.js';
 import { timelineEntry } from './timeline.js';
 
@@ -59,6 +61,7 @@ export function createMessages({
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
+  const held = createHeld({ database, state });
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
   const take = createAcceptance({ database, events, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
@@ -73,6 +76,7 @@ export function createMessages({
 
   /** Accepts a message: when this resolves, it is on disk, and whatever crashes it ends in one true state. */
   async function accept(session: Session, wish: NewMessage, key: IdempotencyKey | null): Promise<Message> {
+    requireReservedId(wish.recipient);
     requireConnected(session, wish.options.queueIfOffline);
     const now = clock.now();
     const message = newRow(newId(idMs(now.getTime())), session, wish, now);
@@ -112,23 +116,33 @@ export function createMessages({
     });
   }
 
+  const countryOf = (session: Session): string | undefined => session.settings.countryCode ?? defaults.countryCode;
+  function addressIn(input: string, session: Session, path: string): Address {
+    const result = parseRecipient(input, countryOf(session));
+    if (!result.ok) throw invalidRecipient(input, path, result.message);
+    return result.address;
+  }
+
   return {
     accept,
+    /**
+     * Decides on all messages of a session that were accepted for the WhatsApp account before the present one: `send` them as the present one, or
+     * `cancel` them. What may have left already is not touched by `send`.
+     */
+    decideHeld: (session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision> => held.decide(session.id, decision),
     find,
     present: presentMessage,
     storageOf,
     mayAccept: requireConnected,
     byId: (id: string): Promise<Message | null> => rows.findOneBy({ id }),
 
-    recipient(input: string, session: Session): Address {
-      const result = parseRecipient(input, session.settings.countryCode ?? defaults.countryCode);
-      if (!result.ok)
-        throw new AppError(
-          'INVALID_RECIPIENT',
-          { input, fields: [{ path: 'recipient', code: 'INVALID_RECIPIENT', message: result.message }] },
-          result.message,
-        );
-      return result.address;
+    countryOf,
+    recipient: (input: string, session: Session): Address => addressIn(input, session, 'recipient'),
+    /** Like `recipient`, and refuses what is no person. */
+    person(input: string, session: Session, path: string): Address {
+      const address = addressIn(input, session, path);
+      if (address.kind === 'phone' || address.kind === 'lid') return address;
+      throw invalidRecipient(input, path, 'This is a chat, not a person. Name a phone number, …@c.us or …@lid.');
     },
 
     /**
@@ -177,7 +191,9 @@ export function createMessages({
       }
     },
 
-    list: (accountId: string, sessionId: string | null, query: ListQuery) => listMessages(rows, accountId, sessionId, query),
+    /** `session` gives the country of numbers that begin with 0; null: the installation's. */
+    list: (accountId: string, sessionId: string | null, query: ListQuery, session: Session | null) =>
+      listMessages(rows, accountId, sessionId, query, session?.settings.countryCode ?? defaults.countryCode),
 
     async timeline(caller: Caller, ref: string) {
       const message = await find(caller, ref);
@@ -189,8 +205,8 @@ export function createMessages({
         if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
         const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + age(message)) : null;
         const isOurs = message.direction === 'outbound' && message.origin !== 'device';
-        const moved =
-          isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], more: { nextAttemptAt: null, expiresAt } }));
+        const more = { nextAttemptAt: null, expiresAt, ...(await held.acceptedNow(tx, message.sessionId)) };
+        const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], more }));
         return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
@@ -210,12 +226,15 @@ export function createMessages({
               : await state.move(tx, message, 'queued', {
                   from,
                   reason: 'SETTLED_AS_RETRY',
-                  more: { nextAttemptAt: null, doubted: true },
+                  more: { nextAttemptAt: null, doubted: true, ...(await held.acceptedNow(tx, message.sessionId)) },
                 });
         return moved ? null : new AppError('MESSAGE_NOT_UNCERTAIN', { status: message.status });
       }),
   };
 }
+
+const invalidRecipient = (input: string, path: string, message: string): AppError =>
+  new AppError('INVALID_RECIPIENT', { input, fields: [{ path, code: 'INVALID_RECIPIENT', message }] }, message);
 
 /** A retry gets as long to leave as the first acceptance did. */
 const age = (message: Message): number => (message.expiresAt ? message.expiresAt.getTime() - message.createdAt.getTime() : 0);

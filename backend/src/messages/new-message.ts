@@ -73,6 +73,7 @@ export function newRow(
     leaseOwner: null,
     leaseExpiresAt: null,
     epoch: null,
+    linkedAccountNumber: session.linkedAccountNumber,
     timestamp: null,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     createdAt: now,

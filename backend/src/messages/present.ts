@@ -1,4 +1,4 @@
-import { digitsOf, messageReasons, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { digitsOf, messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
 import { readable } from '../db/unreadable.js';
 import type { Message } from './message.entity.js';
 
@@ -33,6 +33,7 @@ export function presentMessage(message: Message): MessageResource {
     toNumber: digitsOf(message.toId),
     text: message.text,
     content: stored ? content : null,
+    selectedOption: selectedOptionOf(stored),
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
     isForwarded: message.isForwarded,

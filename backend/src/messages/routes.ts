@@ -2,10 +2,13 @@ import { createHash } from 'node:crypto';
 import {
   AppError,
   retryableReasons,
+  validationError,
+  warning,
   type InputOf,
   type MediaType,
   type MessageContent,
   type MessageReason,
+  type Warning,
 } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import { failPoint } from '@chasqui/shared/fail-point';
@@ -17,12 +20,15 @@ import type { Media, MediaSource, StoredFile } from '../media/media.js';
 import { uploadOf } from '../lib/uploads.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import { cardsOf } from './cards.js';
 import * as contract from './contract.js';
+import { checkFileOptions } from './file-options.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
 import { presentMessage } from './present.js';
 import type { Quotas } from './quotas.js';
+import { requireReservedId } from './recipients.js';
 
 interface Deps {
   messages: Messages;
@@ -48,6 +54,8 @@ interface CommonBody {
 interface Http {
   req: Request;
   res: Response;
+  /** Of the session, when it is named in the query. */
+  sessionId?: string | undefined;
 }
 interface Composed {
   content: MessageContent;
@@ -63,7 +71,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   /** The way of every send: whose session, to whom, what, accepted, and then the wait for what becomes of it. */
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
     const { req, res } = http;
-    const named = body.sessionId ?? req.get('x-session-id');
+    const named = namedOnce(body.sessionId, http.sessionId) ?? req.get('x-session-id');
     const session = await sessions.which(caller, named);
     const file = uploadOf(res)?.bytes;
     const digest = file ? createHash('sha256').update(file).digest('hex') : null;
@@ -74,14 +82,14 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const earlier = key ? await idempotency.begin(key) : null;
     if (earlier) return replay(earlier, caller, res);
     try {
-      const message = await sendOnce(body, session, caller, http, compose, key);
+      const { message, warnings } = await sendOnce(body, session, caller, http, compose, key);
       // Without the stored reply a repeat gets the message as it is then.
       if (key)
-        await remember(key, message, res).catch((error: unknown) => {
+        await remember(key, message, warnings, res).catch((error: unknown) => {
           if (!databaseRefusal(error)) throw error;
         });
       failPoint('reply.stored');
-      return answer(message);
+      return answer(message, warnings);
     } finally {
       if (key) idempotency.end(key);
     }
@@ -94,31 +102,38 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     { req, res }: Http,
     compose: Compose,
     key: IdempotencyKey | null,
-  ) {
+  ): Promise<{ message: Message; warnings: Warning[] }> {
     const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
     // A session that cannot send is refused before anything is looked up, read or fetched for it.
     messages.mayAccept(session, queueIfOffline);
     const recipient = messages.recipient(body.recipient, session);
-    const mentions = (body.mentions ?? []).map((mention) => messages.recipient(mention, session).id);
+    requireReservedId(recipient);
+    const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
     const quotedMessageId = await messages.quoted(caller, body.quotedMessageId, ignoreQuoteErrors);
+    const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
+    const { content, file } = await compose(session);
     const wish = {
       recipient,
       options: { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline },
       quotedMessageId,
-      expiresAt: body.expiresAt ? new Date(body.expiresAt) : null,
+      expiresAt,
       origin: 'api' as const,
-      ...(await compose(session)),
+      content,
+      file,
     };
     const wait = waitOf(req, body.async, deps.sendWaitMs, res);
     // Who waits is refused above the pace; who can wait is queued and paced (D-46).
     if (wait > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
     const accepted = await messages.accept(session, wish, key);
-    if (wait === 0) return accepted;
-    return messages.outcome(accepted.id, wait).catch((error: unknown) => {
+    const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;
+    const warnings = [...(file?.warnings ?? []), ...(isEarlier ? [warning('EXPIRES_EARLIER')] : [])];
+    if (wait === 0) return { message: accepted, warnings };
+    const message = await messages.outcome(accepted.id, wait).catch((error: unknown) => {
       // It is on disk and will be sent. Answered with an error, the caller would send it again under another id.
       if (databaseRefusal(error)) return accepted;
       throw error;
     });
+    return { message, warnings };
   }
 
   async function replay(earlier: { messageId: string } | { status: number; body: string }, caller: Caller, res: Response) {
@@ -127,7 +142,12 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return answer(await messages.find(caller, earlier.messageId));
   }
 
-  async function remember(key: NonNullable<ReturnType<Idempotency['keyOf']>>, message: Message, res: Response): Promise<void> {
+  async function remember(
+    key: NonNullable<ReturnType<Idempotency['keyOf']>>,
+    message: Message,
+    warnings: Warning[],
+    res: Response,
+  ): Promise<void> {
     const requestId: unknown = res.locals['requestId'];
     if (message.status === 'failed') {
       const { code, details, message: words, status } = sendFailed(message);
@@ -137,7 +157,11 @@ export function mountMessages(mount: Mount, deps: Deps): void {
         JSON.stringify({ success: false, error: { code, message: words, details }, requestId }),
       );
     }
-    await idempotency.store(key, statusOf(message), JSON.stringify({ success: true, data: presentMessage(message), requestId }));
+    await idempotency.store(
+      key,
+      statusOf(message),
+      JSON.stringify({ success: true, data: presentMessage(message), ...(warnings.length > 0 ? { warnings } : {}), requestId }),
+    );
   }
 
   /** What each type is made of. Files are read, checked and on disk before the message is accepted. */
@@ -152,43 +176,52 @@ export function mountMessages(mount: Mount, deps: Deps): void {
         return { content: { type: 'location', latitude, longitude, name, address }, file: null };
       }
       case 'contact':
-        return { content: { type: 'contact', contacts: body.contacts.map(card) }, file: null };
+        return { content: { type: 'contact', contacts: cardsOf(body.contacts, messages.countryOf(session)) }, file: null };
       case 'poll': {
         const { question, options, multiple = false } = body;
         return { content: { type: 'poll', question, options, multiple }, file: null };
       }
       default: {
+        checkFileOptions(body.type ?? null, body);
         const type = body.asDocument ? 'document' : body.type;
         const { mimetype, filename } = body;
         const isSealed = (await messages.storageOf(session)) === 'metadata';
         const file = await media.receive(caller.accountId, sourceOf(body, res), { mimetype, filename, type, isSealed });
-        return { content: mediaContent(type ?? file.kind, file, body), file };
+        try {
+          // What the bytes say the type is may not have an option either.
+          if (type === undefined) checkFileOptions(file.kind, body);
+          return { content: mediaContent(type ?? file.kind, file, body), file };
+        } catch (error) {
+          await media.discard(file);
+          throw error;
+        }
       }
     }
   }
 
-  mount(contract.sendText, ({ body }, caller, http) =>
-    send(body, caller, http, (session) => compose(session, { type: 'text', ...body }, caller, http)),
+  mount(contract.sendText, ({ body, query }, caller, http) =>
+    send(body, caller, { ...http, ...query }, (session) => compose(session, { type: 'text', ...body }, caller, http)),
   );
-  mount(contract.sendLocation, ({ body }, caller, http) =>
-    send(body, caller, http, (session) => compose(session, { type: 'location', ...body }, caller, http)),
+  mount(contract.sendLocation, ({ body, query }, caller, http) =>
+    send(body, caller, { ...http, ...query }, (session) => compose(session, { type: 'location', ...body }, caller, http)),
   );
-  mount(contract.sendContact, ({ body }, caller, http) =>
-    send(body, caller, http, (session) => compose(session, { type: 'contact', ...body }, caller, http)),
+  mount(contract.sendContact, ({ body, query }, caller, http) =>
+    send(body, caller, { ...http, ...query }, (session) => compose(session, { type: 'contact', ...body }, caller, http)),
   );
-  mount(contract.sendPoll, ({ body }, caller, http) =>
-    send(body, caller, http, (session) => compose(session, { type: 'poll', ...body }, caller, http)),
+  mount(contract.sendPoll, ({ body, query }, caller, http) =>
+    send(body, caller, { ...http, ...query }, (session) => compose(session, { type: 'poll', ...body }, caller, http)),
   );
-  mount(contract.sendMedia, ({ body }, caller, http) =>
-    send(body, caller, http, (session) => compose(session, body, caller, http)),
+  mount(contract.sendMedia, ({ body, query }, caller, http) =>
+    send(body, caller, { ...http, ...query }, (session) => compose(session, body, caller, http)),
   );
-  mount(contract.sendAny, ({ body }, caller, http) =>
-    send(body, caller, http, (session) => compose(session, body, caller, http)),
+  mount(contract.sendAny, ({ body, query }, caller, http) =>
+    send(body, caller, { ...http, ...query }, (session) => compose(session, body, caller, http)),
   );
 
   const list = async ({ query }: { query: contract.ListQuery }, caller: Caller) => {
-    const sessionId = query.sessionId ? (await sessions.find(caller, query.sessionId)).id : caller.sessionId;
-    const found = await messages.list(caller.accountId, sessionId, query);
+    const named = query.sessionId ? await sessions.find(caller, query.sessionId) : null;
+    const own = caller.sessionId ? await sessions.byId(caller.sessionId) : null;
+    const found = await messages.list(caller.accountId, named?.id ?? caller.sessionId, query, named ?? own);
     return new Reply(found.messages.map(presentMessage), { meta: found.meta });
   };
   mount(contract.listMessages, list);
@@ -207,6 +240,9 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     await media.send(res, file);
     return handled;
   });
+  mount(contract.decideHeld, async ({ params, body }, caller) =>
+    messages.decideHeld(await sessions.find(caller, params.sessionId), body.decision),
+  );
   mount(contract.retry, async ({ params }, caller) => {
     const { id } = await messages.retry(caller, params.messageId);
     return answer(await messages.outcome(id, deps.sendWaitMs));
@@ -219,9 +255,9 @@ export function mountMessages(mount: Mount, deps: Deps): void {
 
 const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);
 
-function answer(message: Message) {
+function answer(message: Message, warnings: Warning[] = []) {
   if (message.status === 'failed') throw sendFailed(message);
-  return new Reply(presentMessage(message), { status: statusOf(message) });
+  return new Reply(presentMessage(message), { status: statusOf(message), warnings });
 }
 
 function sendFailed(message: Message): AppError {
@@ -241,8 +277,17 @@ function waitOf(req: Request, isAsync: boolean | undefined, defaultMs: number, r
   if (isAsync) return 0;
   const seconds = /\bwait=(\d{1,4})\b/.exec(prefer)?.[1];
   if (seconds === undefined) return defaultMs;
-  res.set('Preference-Applied', `wait=${seconds}`);
-  return Math.min(Number(seconds) * 1000, defaultMs);
+  const waitMs = Math.min(Number(seconds) * 1000, defaultMs);
+  // What is honoured, which may be less than what was preferred.
+  res.set('Preference-Applied', `wait=${Math.floor(waitMs / 1000)}`);
+  return waitMs;
+}
+
+/** The session that body and query name. Throws when they name two. */
+function namedOnce(inBody: string | undefined, inQuery: string | undefined): string | undefined {
+  if (inBody === undefined || inQuery === undefined || inBody === inQuery) return inBody ?? inQuery;
+  const message = 'Body and query name different sessions. Send one of the two.';
+  throw validationError([{ path: 'sessionId', code: 'AMBIGUOUS', message }]);
 }
 
 function sourceOf(
@@ -296,17 +341,4 @@ function mediaContent(
     case 'voice':
       return { type, media };
   }
-}
-
-/** A card as WhatsApp shows it; a line break in a name must not become a line of the card. */
-function card(given: { name: string; phone: string } | { vcard: string }): { name: string; phone: string | null; vcard: string } {
-  if ('vcard' in given)
-    return { name: /^FN:(.+)$/m.exec(given.vcard)?.[1]?.trim() ?? 'Contact', phone: null, vcard: given.vcard };
-  const name = given.name.replace(/[\r\n]+/g, ' ').replace(/([,;\\])/g, '\\$1');
-  const digits = given.phone.replace(/\D/g, '');
-  return {
-    name: given.name,
-    phone: `+${digits}`,
-    vcard: `BEGIN:VCARD\nVERSION:3.0\nFN:${name}\nTEL;type=CELL;waid=${digits}:+${digits}\nEND:VCARD`,
-  };
 }

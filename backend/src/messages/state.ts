@@ -204,6 +204,13 @@ export function createMessageState({
 
   return {
     move,
+    /** Changes a message that stays `queued`, and says so. Returns false when it is not queued any more. */
+    async requeue(tx: Transaction, message: Message, changes: Partial<Message>): Promise<boolean> {
+      if ((await updateRows(tx, Message, { id: message.id, status: 'queued' }, changes)) === 0) return false;
+      Object.assign(message, changes);
+      await tell(tx, message, 'queued', clock.now(), null, null, null);
+      return true;
+    },
     /**
      * An ack of WhatsApp's: 1 sent … 4 played, whatever came before. Statuses may be skipped; none is taken back. It proves that the
      * message left: one that was put back into the queue meanwhile is taken out of it before it can leave twice, and whoever

@@ -10,6 +10,7 @@ import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
+import { isForAnotherAccount } from '../sessions/linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Doubts } from './doubts.js';
 import type { Lanes } from './lanes.js';
@@ -156,7 +157,8 @@ export function createTakeovers(parts: {
     const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
     const where = { leaseOwner: from ?? IsNull() };
     // Without a connection, or with another worker, nobody can answer for the first call; the doubt waits for the session.
-    if (!parts.canSend(session) || session.leaseEpoch !== message.epoch) {
+    // Another WhatsApp account's page neither sends it nor knows of it.
+    if (!parts.canSend(session) || session.leaseEpoch !== message.epoch || isForAnotherAccount(message, session)) {
       await doubts.raise(tx, message, 'CRASHED_DURING_SEND', where);
       return null;
     }

@@ -94,8 +94,8 @@ function contactOf(text: string): Pick<Contact, 'id' | 'phone' | 'lid'> {
 export const isWith = (traces: Traces, line: Line): boolean => [line.chatId, line.fromId, line.toId].some((id) => traces.has(id));
 
 /** The chat id of a person. Throws `INVALID_RECIPIENT`. */
-export function addressOf(contact: string): string {
-  const result = parseRecipient(contact);
+export function addressOf(contact: string, countryCode?: string): string {
+  const result = parseRecipient(contact, countryCode);
   const isPerson = result.ok && (result.address.kind === 'phone' || result.address.kind === 'lid');
   if (isPerson) return result.address.id;
   const message = result.ok ? 'This is a chat, not a person.' : result.message;

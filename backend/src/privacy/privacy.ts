@@ -1,5 +1,5 @@
 import { rm, stat } from 'node:fs/promises';
-import { AppError, newId } from '@chasqui/shared';
+import { AppError, newId, parseRecipient } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
 import type { Presence } from '../db/presence.js';
 import { among, insertRow, readRows, updateRows } from '../db/rows.js';
@@ -43,6 +43,7 @@ export function createPrivacy({
   log,
   presence,
   dir,
+  countryCode,
   report,
 }: {
   database: Database;
@@ -54,6 +55,8 @@ export function createPrivacy({
   presence: Presence;
   /** Of the archives. */
   dir: string;
+  /** The installation's, for numbers that begin with 0: a request concerns all sessions of the account. */
+  countryCode: string | undefined;
   report: ReportFailure;
 }) {
   const rows = database.reader.getRepository(PrivacyRequest);
@@ -151,7 +154,7 @@ export function createPrivacy({
   }
 
   async function ask(caller: Caller, kind: PrivacyRequest['kind'], contact: string): Promise<PrivacyRequest> {
-    addressOf(contact);
+    const address = addressOf(contact, countryCode);
     const now = clock.now();
     const request: PrivacyRequest = {
       id: newId(now.getTime()),
@@ -159,7 +162,8 @@ export function createPrivacy({
       kind,
       status: 'queued',
       owner: null,
-      contact,
+      // A national number is stored with its country: the setting may change before the request is worked on.
+      contact: parseRecipient(contact).ok ? contact : address,
       forms: null,
       counts: {},
       createdAt: now,

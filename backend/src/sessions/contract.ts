@@ -22,11 +22,8 @@ const start = [
   'WORKER_UNAVAILABLE',
 ] as const;
 const settings = sessionSettings.partial().extend({ pacing: sessionSettings.shape.pacing.partial().optional() });
-const phoneNumber = z
-  .string()
-  .max(32)
-  .transform((text) => text.replace(/\D/g, ''))
-  .pipe(z.string().regex(/^[1-9]\d{6,14}$/, 'A phone number in international form, 7 to 15 digits.'));
+/** Read like a recipient's, with the session's country, once the session is known. */
+const phoneNumber = z.string().min(1).max(80);
 const none = z.strictObject({});
 
 export const init = defineRoute({
@@ -51,7 +48,7 @@ export const status = defineRoute({
   summary: 'Status of the default or the named session',
   auth: 'key',
   permission: 'instance.info',
-  query: withAliases(z.object({ sessionId: sessionRef.optional() }), sessionAliases),
+  query: withAliases(z.strictObject({ sessionId: sessionRef.optional() }), sessionAliases),
   reply: sessionStatus,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });
@@ -73,7 +70,7 @@ export const list = defineRoute({
   summary: 'Sessions of the account',
   auth: 'acc',
   permission: 'instance.info',
-  query: z.object({ status: z.string().max(200).optional(), search: z.string().max(64).optional() }),
+  query: z.strictObject({ status: z.string().max(200).optional(), search: z.string().max(64).optional() }),
   reply: z.array(session),
 });
 export const create = defineRoute({
@@ -154,7 +151,7 @@ export const qr = defineRoute({
   auth: 'key',
   permission: 'session.control',
   params,
-  query: z.object({ format: z.enum(['json', 'png', 'svg']).default('json') }),
+  query: z.strictObject({ format: z.enum(['json', 'png', 'svg']).default('json') }),
   reply: z.object({ qrCode: z.string(), qrText: z.string(), expiresAt: z.iso.datetime() }),
   files: ['image/png', 'image/svg+xml'],
   errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT'],

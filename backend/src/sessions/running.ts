@@ -1,5 +1,6 @@
-import { AppError, type ObservedSession, type SessionReason } from '@chasqui/shared';
+import { AppError, parsePhoneNumber, validationError, type ObservedSession, type SessionReason } from '@chasqui/shared';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -47,7 +48,7 @@ export function createRunning({
   state: SessionState;
   clock: Clock;
   gate: WorkerGate;
-  times: { initWaitMs: number; leaseMs: number };
+  times: { initWaitMs: number; leaseMs: number; countryCode: string | undefined };
   /** The session as it is now, with its code. */
   read: (id: string) => Promise<Session | null>;
   audit: Audit;
@@ -71,7 +72,9 @@ export function createRunning({
    */
   async function start(caller: Caller, session: Session): Promise<Session> {
     if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
-    const { workerId } = await gate.place(session);
+    const account = await database.reader.getRepository(Account).findOneBy({ id: session.accountId });
+    if (account && !account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+    const { workerId } = await placeWithin(session, times.initWaitMs);
     let before = session.desired;
     const started = await database.write.run(async (tx) => {
       const row = await state.hold(tx, session.id);
@@ -100,6 +103,21 @@ export function createRunning({
       throw error;
     }
     return started;
+  }
+
+  /**
+   * Where the session is to run. Right after a start of the system no worker has registered yet: it is waited for, within the time that the start
+   * of a session may take anyway. Throws `WORKER_UNAVAILABLE` after that, and `WORKER_CAPACITY` at once.
+   */
+  async function placeWithin(session: Session, waitMs: number): Promise<{ workerId: string }> {
+    for (const until = performance.now() + waitMs; ; await sleep(Math.min(250, Math.max(1, until - performance.now())))) {
+      try {
+        return await gate.place(session);
+      } catch (error) {
+        const isMissing = error instanceof AppError && error.code === 'WORKER_UNAVAILABLE';
+        if (!isMissing || performance.now() >= until) throw error;
+      }
+    }
   }
 
   /** The start did not come about. If the worker took it all the same and only its answer was lost, its events will say so. */
@@ -177,15 +195,24 @@ export function createRunning({
     return fresher(id);
   }
 
+  /** The number of a pairing code as digits, read like a recipient's. Throws `VALIDATION_FAILED`. */
+  function phoneDigits(session: Session | null, phoneNumber: string): string {
+    const number = parsePhoneNumber(phoneNumber, session?.settings.countryCode ?? times.countryCode);
+    if (number.ok) return number.digits;
+    throw validationError([{ path: 'phoneNumber', code: 'INVALID_PHONE_NUMBER', message: number.message }]);
+  }
+
   return {
     stop,
+    phoneDigits,
     /** Starts it unless it runs, and waits until there is a code, a connection or an end. */
     async connect(caller: Caller, session: Session, phoneNumber?: string): Promise<Session> {
+      const digits = phoneNumber === undefined ? null : phoneDigits(session, phoneNumber);
       // Connected, while it is to be stopped as soon as its worker can be reached: not any more.
       const isThere = session.desired === 'running' && (session.status === 'connected' || presentQrText(session) !== null);
       if (!isThere) await start(caller, session);
       const row = await settled(session.id, times.initWaitMs);
-      if (phoneNumber && row.status === 'qr_pending') await gate.pairingCode(row, phoneNumber);
+      if (digits && row.status === 'qr_pending') await gate.pairingCode(row, digits);
       return row;
     },
     /** Starts without waiting for anything but the worker's word that it does. */
@@ -211,13 +238,14 @@ export function createRunning({
       return fresher(session.id);
     },
     async pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }> {
+      const digits = phoneDigits(session, phoneNumber);
       if (session.status !== 'qr_pending')
         throw new AppError(
           'SESSION_STATE_CONFLICT',
           { status: session.status },
           'A pairing code can be had while the session waits for a scan. Start it with POST /api/v1/sessions/init.',
         );
-      return gate.pairingCode(session, phoneNumber);
+      return gate.pairingCode(session, digits);
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { CompatReport, SessionSettings, SessionStatus } from '@chasqui/shared';
+import type { CompatReport, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -21,6 +21,9 @@ export class Session {
   @Column(orNull(column.text())) reasonText: string | null;
   @Column(orNull(column.string(20))) phoneNumber: string | null;
   @Column(orNull(column.string(40))) lid: string | null;
+  /** The WhatsApp account that it was last linked to, also after a logout; see linked-account.ts. */
+  @Column(orNull(column.json())) linkedAccount: WhatsappAccount | null;
+  @Column(column.integer({ default: 1 })) linkedAccountNumber: number;
   @Column(orNull(column.string(128))) pushName: string | null;
   @Column(orNull(column.string(40))) platform: string | null;
   @Column(orNull(column.string(40))) whatsappWebVersion: string | null;
@@ -44,6 +47,10 @@ export class Session {
   @Column(orNull(column.string(64))) workerId: string | null;
   @Column(column.integer({ default: 0 })) leaseEpoch: number;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
+
+  /** All messages up to this time are recorded of the WhatsApp account with this number. Null until a session was first connected. */
+  @Column(orNull(column.time())) caughtUpAt: Date | null;
+  @Column(orNull(column.string(20))) caughtUpNumber: string | null;
 
   @Column(orNull(column.time())) lastSeen: Date | null;
   @Column(orNull(column.time())) connectedAt: Date | null;

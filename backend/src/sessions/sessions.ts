@@ -17,6 +17,8 @@ import type { SessionState } from './state.js';
 
 export interface SessionDefaults {
   settings: SessionSettings;
+  /** Calling code of the installation, for sessions that set none. */
+  countryCode: string | undefined;
   initWaitMs: number;
   leaseMs: number;
 }
@@ -165,6 +167,8 @@ export function createSessions({
         if (isNone && caller.sessionId === null && !wish.sessionId) return null;
         throw error;
       });
+      // Before anything is created: a number that is refused leaves nothing behind.
+      if (wish.phoneNumber) running.phoneDigits(known, wish.phoneNumber);
       // Two calls at once may both find none; the second one's create says so, and then the first one's is the session.
       const session =
         known ??

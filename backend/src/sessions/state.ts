@@ -8,8 +8,11 @@ import {
   type WorkerEventPayload,
   machineReasons,
 } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
+import { linkOf } from './linked-account.js';
+import { runStatement } from '../db/statement.js';
 import { holdRows, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
@@ -26,6 +29,13 @@ const passing: Partial<Record<SessionStatus, SessionReason>> = {
   qr_pending: 'WAITING_FOR_SCAN',
   connecting: 'SYNCING',
   disconnected: 'WORKER_LOST',
+};
+
+/** Reasons with which WhatsApp keeps the account or the network out, as `session.restriction` names them. */
+const restrictions: Partial<Record<string, EventData<'session.restriction'>['kind']>> = {
+  ACCOUNT_BANNED: 'terms_block',
+  ACCOUNT_RESTRICTED: 'terms_block',
+  NETWORK_BLOCKED: 'proxy_block',
 };
 
 /** Codes of a session that may lie unwiped: each is wiped when it is replaced or used, so that one would do. */
@@ -126,6 +136,28 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
     }
   }
 
+  /** The account's deactivation stopped the browser: the worker only knows that it was told to. */
+  async function reasonSeen(
+    tx: Transaction,
+    session: Session,
+    seen: Pick<WorkerEventPayload<'session.observed'>, 'status' | 'reason'>,
+  ): Promise<{ code: string; message: string } | null> {
+    const isStop = seen.status === 'disconnected' && seen.reason?.code === 'USER_STOPPED' && session.desired === 'running';
+    if (!isStop) return seen.reason;
+    const { rows } = await runStatement(tx.manager, 'SELECT 1 AS found FROM accounts WHERE id = ? AND NOT "isActive"', [
+      session.accountId,
+    ]);
+    return rows.length > 0 ? named('ACCOUNT_INACTIVE') : seen.reason;
+  }
+
+  /** WhatsApp restricts the account or the network. Said once for each change. */
+  async function tellRestriction(tx: Transaction, session: Session, before: string | null): Promise<void> {
+    const kind = restrictions[session.reasonCode ?? ''];
+    if (!kind || session.reasonCode === before) return;
+    const data = { kind, until: null, message: session.reasonText };
+    await events.append(tx, { accountId: session.accountId, sessionId: session.id, type: 'session.restriction', data });
+  }
+
   return {
     move,
     named,
@@ -155,6 +187,8 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
             platform: seen.platform ?? null,
           }
         : {};
+      const link = linkOf(session, { phoneNumber: seen.phoneNumber ?? null, lid: seen.lid ?? null });
+      const previous = session.linkedAccount;
       const unlinked =
         seen.reason?.code === 'USER_LOGGED_OUT' || seen.reason?.code === 'LOGGED_OUT_BY_PHONE'
           ? { phoneNumber: null, lid: null, pushName: null }
@@ -165,14 +199,22 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
         ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT', 'RECONNECT_OFF'].includes(code) || isOver
           ? { desired: 'stopped' as const }
           : {};
-      await move(tx, session, seen.status, seen.reason, {
+      const reasonBefore = session.reasonCode;
+      await move(tx, session, seen.status, await reasonSeen(tx, session, seen), {
         ...known,
         ...unlinked,
+        ...link?.changes,
         ...ended,
         ...(seen.compat.length > 0 ? { compat: seen.compat } : {}),
         ...(seen.whatsappWebVersion ? { whatsappWebVersion: seen.whatsappWebVersion } : {}),
         ...(seen.attempt === undefined ? {} : { reconnectAttempts: seen.attempt }),
       });
+      await tellRestriction(tx, session, reasonBefore);
+      if (!link?.isOther) return;
+      const { accountId, id: sessionId } = session;
+      const data = { previous, current: link.changes.linkedAccount };
+      await events.append(tx, { accountId, sessionId, type: 'session.identity_changed', data });
+      failPoint('identity.written');
     },
     /** `qrCode` is the picture of the text. Drawing it takes a while, so that it is done before the transaction (`drawQr`). */
     async showQr(

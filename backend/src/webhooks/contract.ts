@@ -118,7 +118,7 @@ export const list = defineRoute({
   method: 'get',
   path: '/webhooks',
   summary: 'Endpoints that the credential can see',
-  query: z.object({ sessionId: z.string().max(64).optional(), active: z.stringbool().optional() }),
+  query: z.strictObject({ sessionId: z.string().max(64).optional(), active: z.stringbool().optional() }),
   reply: z.array(webhook),
   errors: ['SESSION_NOT_FOUND'],
 });

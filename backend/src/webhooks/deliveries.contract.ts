@@ -57,18 +57,18 @@ export const stats = z
   })
   .meta({ id: 'WebhookStats' });
 
-export const listQuery = z.object({
+export const listQuery = z.strictObject({
   ...paging,
   status: z.enum(deliveryStatuses).optional(),
   event: z.enum(eventTypes as [string, ...string[]]).optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
 });
-export const statsQuery = z.object({
+export const statsQuery = z.strictObject({
   startDate: z.iso.datetime({ offset: true }).optional(),
   endDate: z.iso.datetime({ offset: true }).optional(),
 });
-export const clearQuery = z.object({ before: z.iso.datetime({ offset: true }).optional() });
+export const clearQuery = z.strictObject({ before: z.iso.datetime({ offset: true }).optional() });
 export const access = { auth: 'key', permission: 'webhook.configure' } as const;
 export const found: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
 

@@ -42,7 +42,8 @@ export type Deliveries = ReturnType<typeof createDeliveries>;
 export const leaseMs = 90_000;
 
 // Asked of each endpoint by itself: looking through all that waits would take as long as the queue is.
-const dueSql = `SELECT w.id FROM webhooks w WHERE EXISTS
+// The deliveries of a deactivated account wait until it is activated.
+const dueSql = `SELECT w.id FROM webhooks w JOIN accounts a ON a.id = w."accountId" WHERE a."isActive" AND EXISTS
   (SELECT 1 FROM webhook_deliveries d WHERE d.status = 'pending' AND d."webhookId" = w.id AND d."nextAttemptAt" <= ?)`;
 const settleSql = `UPDATE webhook_deliveries SET status = ?, attempts = ?, "nextAttemptAt" = ?, "waitMs" = ?, "leaseOwner" = ?,
   "leaseExpiresAt" = CASE WHEN ? = 'sending' THEN "leaseExpiresAt" END, "statusCode" = ?, error = ?, "finishedAt" = ?

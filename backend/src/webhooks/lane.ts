@@ -1,5 +1,6 @@
 import { failPoint } from '@chasqui/shared/fail-point';
 import { readRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { errorFields } from '../lib/log.js';
 import { attempt } from './attempt.js';
@@ -178,11 +179,18 @@ async function reload(parts: LaneParts, lane: Lane): Promise<boolean> {
   return !lane.isOff;
 }
 
-/** Reads the endpoint's row, with what is newer in memory. Null: it is switched off or deleted. */
+async function isAccountActive({ database }: LaneParts, accountId: string): Promise<boolean> {
+  const { rows } = await runStatement(database.reader, 'SELECT 1 AS found FROM accounts WHERE id = ? AND "isActive"', [
+    accountId,
+  ]);
+  return rows.length > 0;
+}
+
+/** Reads the endpoint's row, with what is newer in memory. Null: it is switched off or deleted, or its account is deactivated. */
 async function load(parts: LaneParts, lane: Lane): Promise<Webhook | null> {
   const unsaved = lane.settling.unsaved();
   const [row] = await readRows(parts.database.reader, Webhook, 'id = ?', [lane.webhookId], ['secret', 'oldSecret', 'headers']);
-  if (!row?.isActive || row.deletedAt !== null) return null;
+  if (!row?.isActive || row.deletedAt !== null || !(await isAccountActive(parts, row.accountId))) return null;
   const { memory } = lane;
   if (memory.updatedAt !== null && memory.updatedAt !== row.updatedAt.getTime()) {
     memory.holds.clear();

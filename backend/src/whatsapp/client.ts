@@ -4,6 +4,7 @@ import {
   AppError,
   createClient,
   workerRoutes,
+  type CaughtUp,
   type MessageReason,
   type ObservedSession,
   type SendCommand,
@@ -92,7 +93,14 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }) {
     health: (url: string) => calling(to(url).call(workerRoutes.health, {}, { timeoutMs: 2_000 })),
     init: (
       url: string,
-      body: { sessionId: string; epoch: number; deviceName: string | null; settings: WorkerSettings; leaseMs: number },
+      body: {
+        sessionId: string;
+        epoch: number;
+        deviceName: string | null;
+        settings: WorkerSettings;
+        leaseMs: number;
+        caughtUp: CaughtUp | null;
+      },
     ): Promise<ObservedSession> => calling(to(url).call(workerRoutes.init, { body }, { timeoutMs: 10_000 })),
     status: (url: string, id: string): Promise<ObservedSession> =>
       calling(to(url).call(workerRoutes.status, { params: { id } }, { timeoutMs: 2_000 })),
@@ -187,6 +195,8 @@ function withoutAnswer(error: unknown): PutResult {
       case 'SESSION_NOT_FOUND':
       case 'STALE_EPOCH':
         return { outcome: 'refused', reason: 'WAITING_FOR_SESSION' };
+      case 'SESSION_IDENTITY_CHANGED':
+        return { outcome: 'refused', reason: 'SESSION_IDENTITY_CHANGED' };
       case 'SHUTTING_DOWN':
       case 'UNAUTHENTICATED':
         return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };

@@ -8,7 +8,7 @@ import type { StorageOf } from '../messages/storage.js';
 import type { WorkerGate } from '../sessions/running.js';
 import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
-import { workerSettingsOf } from './worker-settings.js';
+import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
 export interface GateDeps {
   client: WorkerClient;
@@ -52,6 +52,7 @@ export function createGate({
         deviceName: session.deviceName,
         settings: workerSettingsOf(session, await storageOf(session)),
         leaseMs,
+        caughtUp: caughtUpOf(session),
       }),
     status: async (session) => client.status(await urlOf(session), session.id),
     disconnect: async (session, logout) => client.disconnect(await urlOf(session), { ...about(session), logout }),
@@ -83,6 +84,8 @@ export function createGate({
         },
         deadlineMs: sendDeadlineMs,
         isFirst,
+        attempt: Math.max(1, message.attempts),
+        account: session.linkedAccount,
       };
       return client.send(
         url,
@@ -95,7 +98,12 @@ export function createGate({
     async lookup(session, message): Promise<Found | null> {
       try {
         return internalOperations['session.lookup'].output.parse(
-          await run(session, 'session.lookup', { reservedId: message.whatsappKey, chatId: message.chatId }, 20_000),
+          await run(
+            session,
+            'session.lookup',
+            { reservedId: message.whatsappKey, chatId: message.chatId, account: session.linkedAccount },
+            20_000,
+          ),
         );
       } catch (error) {
         if (error instanceof AppError) return null; // The session or its worker is away: asked again later.

@@ -1,5 +1,5 @@
 import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared';
-import { In, IsNull, LessThan, MoreThan, Not } from 'typeorm';
+import { In, IsNull, LessThan, MoreThan, Not, type DataSource, type EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among, holdRows, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
@@ -13,7 +13,7 @@ import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../messages/storage.js';
 import { Worker } from './worker.entity.js';
-import { workerSettingsOf } from './worker-settings.js';
+import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
 type Seen = Heartbeat['sessions'][number];
 
@@ -43,7 +43,7 @@ const runs = (seen: Seen | undefined): boolean => seen !== undefined && seen.sta
  * | --- | --- |
  * | a session of this worker | its lease is renewed |
  * | desired `running`, not running there | it is told to start it |
- * | desired `stopped` or suspended, running there | it is told to stop it |
+ * | desired `stopped`, suspended, or of a deactivated account, running there | it is told to stop it |
  * | desired `running`, leased to nobody | leased to this worker under the next epoch |
  * | the same, with a worker that is gone, and no phone linked yet | likewise: there is no login that would be left behind |
  * | the same, with a phone linked | waits for its worker, which has the login on its disk; `connect` moves it by hand |
@@ -142,6 +142,7 @@ export function createHeartbeats({
         ? await readEach(tx, ids, failed)
         : await tx.manager.find(Session, { where: { workerId, deletedAt: IsNull() } });
       const mine = await byImportance(tx, read);
+      const switchedOff = await inactiveAccounts(tx.manager, read);
       const expiresAt = new Date(now.getTime() + leaseMs);
       await updateRows(tx, Session, { workerId: beat.workerId, deletedAt: IsNull() }, { leaseExpiresAt: expiresAt });
       const seen = new Map(beat.sessions.map((session) => [session.sessionId, session]));
@@ -151,7 +152,7 @@ export function createHeartbeats({
         if (there) await note(own, session, there, now);
         const settings = workerSettingsOf(session, await storageOf(session, own.manager));
         answer.leases.push({ sessionId: session.id, epoch: session.leaseEpoch, expiresAt: expiresAt.toISOString(), settings });
-        const wanted = session.desired === 'running' && session.status !== 'suspended';
+        const wanted = session.desired === 'running' && session.status !== 'suspended' && !switchedOff.has(session.accountId);
         if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) return;
         if (!wanted && !runs(there)) return;
         answer.desired.push(wishOf(session, wanted, settings));
@@ -180,6 +181,18 @@ export function createHeartbeats({
     return sessions;
   }
 
+  /** The deactivated accounts among those of the sessions. Their sessions do not run; what is desired of them stays as it is. */
+  async function inactiveAccounts(
+    source: DataSource | EntityManager,
+    sessions: readonly { accountId: string }[],
+  ): Promise<Set<string>> {
+    const ids = [...new Set(sessions.map(({ accountId }) => accountId))];
+    if (ids.length === 0) return new Set();
+    const { condition, parameter } = among(source, 'id', ids);
+    const { rows } = await runStatement(source, `SELECT id FROM accounts WHERE ${condition} AND NOT "isActive"`, [parameter]);
+    return new Set((rows as { id: string }[]).map(({ id }) => id));
+  }
+
   async function byImportance(tx: Transaction, sessions: Session[]): Promise<Session[]> {
     if (sessions.length < 2) return sessions;
     const { condition, parameter } = among(
@@ -204,6 +217,7 @@ export function createHeartbeats({
     epoch: session.leaseEpoch,
     settings,
     deviceName: session.deviceName,
+    caughtUp: caughtUpOf(session),
   });
 
   /** Whether staff want this worker to take no new sessions. */
@@ -217,12 +231,14 @@ export function createHeartbeats({
     const now = clock.now();
     const waiting = await database.reader.getRepository(Session).find({
       where: { desired: 'running', deletedAt: IsNull(), status: Not('suspended') },
-      select: { id: true, workerId: true, phoneNumber: true, leaseEpoch: true, leaseExpiresAt: true },
+      select: { id: true, accountId: true, workerId: true, phoneNumber: true, leaseEpoch: true, leaseExpiresAt: true },
       order: { createdAt: 'ASC' },
     });
     const isLeftBehind = ({ workerId, phoneNumber, leaseExpiresAt }: Session): boolean =>
       workerId !== beat.workerId && phoneNumber === null && leaseExpiresAt !== null && leaseExpiresAt <= now;
-    const orphans = waiting.filter((session) => session.workerId === null || isLeftBehind(session));
+    const candidates = waiting.filter((session) => session.workerId === null || isLeftBehind(session));
+    const switchedOff = await inactiveAccounts(database.reader, candidates);
+    const orphans = candidates.filter(({ accountId }) => !switchedOff.has(accountId));
     for (const { id, workerId, leaseEpoch } of orphans.slice(0, free)) {
       const asRead = { id, leaseEpoch, workerId: workerId ?? IsNull() };
       const lease = { workerId: beat.workerId, leaseEpoch: leaseEpoch + 1, leaseExpiresAt: new Date(now.getTime() + leaseMs) };

@@ -122,6 +122,7 @@ export function createInbox({
     'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
     'session.recycled': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.recycled', data }),
     'session.backfill': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.backfill', data }),
+    'session.caught_up': (tx, session, data) => noteCaughtUp(tx, session, data),
     'message.observed': (tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
     'message.ack': (tx, session, payload) => arrivals.acknowledged(tx, session, payload),
     'message.edited': (tx, session, payload) => arrivals.edited(tx, session, payload),
@@ -365,3 +366,14 @@ async function drawCodes(batch: readonly OutletEvent[]): Promise<Desk['drawn']> 
 }
 
 const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });
+
+/** How far the messages of a session are recorded: for the worker that runs it next, which may have nothing of it on its disk. */
+async function noteCaughtUp(
+  tx: Transaction,
+  session: Session,
+  { phoneNumber, at }: WorkerEventPayload<'session.caught_up'>,
+): Promise<void> {
+  const changes = { caughtUpAt: new Date(at), caughtUpNumber: phoneNumber };
+  await updateRows(tx, Session, { id: session.id }, changes);
+  Object.assign(session, changes);
+}

@@ -23,9 +23,28 @@ export const capabilities = defineRoute({
   summary: 'What the present WhatsApp Web can do, and what became of each mend (meta.compat)',
   auth: 'key',
   permission: 'instance.info',
-  query: z.object({ sessionId: z.string().max(64).optional() }),
+  query: z.strictObject({ sessionId: z.string().max(64).optional() }),
   reply: z.array(capability),
   errors: ['SESSION_NOT_FOUND'],
+});
+
+export const backfill = defineRoute({
+  id: 'sessions.backfill',
+  method: 'post',
+  path: '/sessions/:sessionId/backfill',
+  summary: 'Look for messages that were missed; ends with the event session.backfill',
+  auth: 'key',
+  permission: 'messages.manage',
+  params: z.object({ sessionId: z.string() }),
+  body: z.strictObject({
+    since: z.iso
+      .datetime({ offset: true })
+      .optional()
+      .describe('From when on; by default, and at the earliest, 7 days ago. At most 1,000 messages of each chat.'),
+  }),
+  status: [202],
+  reply: z.object({ started: z.literal(true) }),
+  errors: ['SESSION_NOT_FOUND', 'SESSION_NOT_CONNECTED', 'SESSION_SUSPENDED', 'WORKER_UNAVAILABLE'],
 });
 
 const deadlineMs = 30_000;
@@ -33,16 +52,27 @@ const deadlineMs = 30_000;
 type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
 
 /** Mounts every row of the operations table; nothing here knows one of them by name. */
-export function mountOperations(mount: Mount, { sessions, run }: { sessions: Sessions; run: Run }): void {
+export function mountOperations(
+  mount: Mount,
+  { sessions, run, countryCode }: { sessions: Sessions; run: Run; countryCode: string | undefined },
+): void {
   for (const id of operationIds) {
     const route = operationRoute(operations[id]);
     mount(route, async ({ params, query, body }, caller) => {
       const { sessionId, ...rest } = params as { sessionId: string };
       const session = await connected(sessions, caller, sessionId);
-      const output = await pass(session, id, { ...rest, ...(query as object), ...(body as object) }, run);
+      const code = operations[id].takesCountry ? (session.settings.countryCode ?? countryCode) : undefined;
+      const input = { ...rest, ...(query as object), ...(body as object), ...(code ? { countryCode: code } : {}) };
+      const output = await pass(session, id, input, run);
       return operations[id].output.parse(output);
     });
   }
+  mount(backfill, async ({ params, body }, caller) => {
+    const session = await connected(sessions, caller, params.sessionId);
+    const since = body.since ? { since: new Date(body.since).toISOString() } : {};
+    await run(session, 'session.backfill', since, deadlineMs);
+    return new Reply({ started: true as const }, { status: 202 });
+  });
   mount(capabilities, async ({ query }, caller) => {
     const session = await sessions.which(caller, query.sessionId).catch((error: unknown) => {
       // Without a session there is nothing to add to what is known beforehand.

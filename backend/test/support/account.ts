@@ -2,16 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { createAccounts } from '../../src/accounts/accounts.js';
 import { createApiKeys } from '../../src/accounts/api-keys.js';
 import { createEvents } from '../../src/events/events.js';
-import { createTokens } from '../../src/accounts/tokens.js';
 import { systemClock as clock } from '../../src/lib/clock.js';
 import { password, type Rig } from './backend.js';
 
 /** One more tenant of a running backend; gives its id and account key. */
 export async function makeAccount({ database }: Rig): Promise<{ id: string; key: string }> {
   const keys = createApiKeys({ database, clock, events: createEvents({ clock }) });
-  const tokens = createTokens({ database, clock, secret: randomUUID(), hours: 1 });
   const name = `other-${randomUUID().slice(0, 8)}`;
-  const { account, apiKey } = await createAccounts({ database, clock, keys, tokens }).create(null, {
+  const { account, apiKey } = await createAccounts({ database, clock, keys }).create(null, {
     username: name,
     email: `${name}@example.com`,
     password,

@@ -52,6 +52,7 @@ export async function startCore(
   const core = callsOf(rig, worker);
   if (linked) {
     const { body } = await core.post('/sessions/init');
+    if (!body.data) throw new Error(`The session could not be started: ${JSON.stringify(body)}`);
     core.sessionId = (body.data as SessionStatusResource).sessionId;
     await worker.link(core.sessionId);
   }

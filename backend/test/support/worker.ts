@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import {
   AppError,
   internalOperations,
+  isSameAccount,
   newId,
   operations,
   workerRoutes,
@@ -12,6 +13,7 @@ import {
   type OutletEvent,
   type SendCommand,
   type SendOutcome,
+  type WhatsappAccount,
   type WorkerEventPayload,
   type WorkerEventType,
 } from '@chasqui/shared';
@@ -57,11 +59,17 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     sessions: new Map<string, Running>(),
     /** Run amid a command, before it is answered. */
     hooks: { disconnect: async (): Promise<void> => undefined },
-    record: new Map<string, SendOutcome>(),
+    record: new Map<string, SendOutcome & { attempt?: number }>(),
+    /** Whose page runs a session, where it is not the number that its row has: the worker learned of another account first. */
+    pageOf: new Map<string, string>(),
+    /** What a lookup says of a message that is not in `left`. */
+    found: new Map<string, { whatsappId: string; ack: number }>(),
     scripts: [] as Script[],
     left: [] as Left[],
     puts: [] as string[],
     starts: [] as string[],
+    /** How far the backend says that a session's messages are recorded, with its last start. */
+    caughtUp: new Map<string, unknown>(),
     /** Sends that ran at once, and the most there ever were. */
     atOnce: { now: 0, most: 0 },
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
@@ -245,6 +253,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     compat: {},
   }));
   mount(workerRoutes.init, async ({ body }) => {
+    state.caughtUp.set(body.sessionId, body.caughtUp ?? null);
     if (state.sessions.has(body.sessionId)) under(body.sessionId, body.epoch);
     // Its backend may be closed amid it.
     start(body.sessionId, body.epoch ?? 1).catch(() => undefined);
@@ -273,11 +282,21 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     return new Reply(outcome, { status: outcome.outcome === 'sending' ? 202 : 200 });
   });
 
+  const outcomeOf = ({ attempt: _, ...outcome }: SendOutcome & { attempt?: number }): SendOutcome => outcome;
+
+  function requireAccount(sessionId: string, account: WhatsappAccount | null | undefined): void {
+    const phoneNumber = state.pageOf.get(sessionId) ?? state.sessions.get(sessionId)?.phoneNumber ?? null;
+    if (account && isSameAccount(account, { phoneNumber, lid: null }) === false) throw new AppError('SESSION_IDENTITY_CHANGED');
+  }
+
   async function put(sessionId: string, messageId: string, command: SendCommand, res: Response): Promise<SendOutcome | 'cut'> {
     state.puts.push(messageId);
     const running = under(sessionId, command.epoch);
     const known = state.record.get(messageId);
-    if (known && !(known.outcome === 'failed' && known.retryable)) return known;
+    const isNew = known !== undefined && command.attempt > (known.attempt ?? 1) && known.outcome !== 'sending';
+    if (known && known.outcome !== 'sent' && isNew) state.record.delete(messageId);
+    else if (known && !(known.outcome === 'failed' && known.retryable)) return outcomeOf(known);
+    requireAccount(sessionId, command.account);
     const script = state.scripts.shift() ?? { do: 'send' };
     if (running.status !== 'connected') throw new AppError('SESSION_NOT_CONNECTED');
     if (script.do === 'refuse') throw new AppError(script.code);
@@ -289,7 +308,10 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     return hand(sessionId, messageId, command, script, res);
   }
   function hand(sessionId: string, messageId: string, command: SendCommand, script: Script, res: Response): SendOutcome | 'cut' {
-    const settle = (outcome: SendOutcome): SendOutcome => (state.record.set(messageId, outcome), outcome);
+    const settle = (outcome: SendOutcome): SendOutcome => (
+      state.record.set(messageId, { ...outcome, attempt: command.attempt }),
+      outcome
+    );
     if (script.do === 'fail')
       return settle({
         outcome: 'failed',
@@ -313,10 +335,15 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   });
   function operate(sessionId: string, operation: string, input: Record<string, unknown>): unknown {
     if (operation === 'session.lookup') {
-      const found = state.left.find(({ command }) => command.reservedId === input['reservedId']);
+      const { account, reservedId } = internalOperations['session.lookup'].input.parse(input);
+      requireAccount(sessionId, account);
+      const other = state.found.get(reservedId);
+      if (other) return { found: true, ...other };
+      const found = state.left.find(({ command }) => command.reservedId === reservedId);
       if (!found) return { found: false, proven: state.proves };
       return { found: true, whatsappId: `true_${found.command.recipient}_${found.command.reservedId}`, ack: 1 };
     }
+    if (operation === 'session.backfill') return { started: true };
     if (operation === 'session.restart') return observe(sessionId);
     if (operation === 'session.pairingCode')
       return internalOperations['session.pairingCode'].output.parse({ code: 'ABCD1234', expiresAt: new Date().toISOString() });

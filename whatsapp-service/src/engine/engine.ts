@@ -46,7 +46,17 @@ export type EngineSignal =
   | { type: 'unreadable'; what: string; detail: string }
   | {
       type: 'gone';
-      reason: Extract<SessionReason, 'BROWSER_CRASHED' | 'PAGE_CRASHED' | 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE'>;
+      reason: Extract<
+        SessionReason,
+        | 'BROWSER_CRASHED'
+        | 'PAGE_CRASHED'
+        | 'LOGGED_OUT_BY_PHONE'
+        | 'CONFLICT'
+        | 'AUTH_FAILURE'
+        | 'NETWORK_BLOCKED'
+        | 'ACCOUNT_RESTRICTED'
+        | 'ACCOUNT_BANNED'
+      >;
       detail: string;
     }
   | { [T in WorkerEventType]: { type: 'event'; event: T; payload: WorkerEventPayload<T> } }[WorkerEventType];
@@ -76,6 +86,18 @@ export interface EngineSend {
   isFirst: boolean;
 }
 
+export interface BackfillRequest {
+  /** Messages newer than this, in chats with activity after it, oldest first. Told with origin `backfill`, or `asked`. */
+  since: Date;
+  /** At most so many newer messages of a chat. */
+  perChat: number;
+  isAsked?: boolean;
+  /** Messages between this and `since` are looked at for edits, deletions and reactions, and told with origin `compare`. */
+  compareSince?: Date;
+  /** Keys of messages that had a reaction or a change: told with `compare` even when nothing hangs on them any more. */
+  watched?: readonly string[];
+}
+
 export interface EngineSession {
   /**
    * Hands one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. Never rejects:
@@ -94,12 +116,13 @@ export interface EngineSession {
   ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
   probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
-  /** Messages newer than `since` in chats with activity after it, oldest first, at most `perChat` a chat; each goes to `onSignal` as `message.observed` with origin `backfill`. */
-  backfill(options: { since: Date; perChat: number }): Promise<{
+  /** Reads the chats for what was missed; see `BackfillRequest`. Each message goes to `onSignal` as `message.observed`. */
+  backfill(request: BackfillRequest): Promise<{
     chats: number;
     messages: number;
     truncated: boolean;
-    /** Chats that could not be read; the others were. */ failedChats?: number;
+    /** Chats that could not be read; the others were. */
+    failedChats?: number;
   }>;
   /** Loads the page anew; `ready` comes again when that worked. Rejects when the browser does not take the order within `deadlineMs`. */
   reload(deadlineMs: number): Promise<void>;

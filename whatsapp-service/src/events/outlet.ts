@@ -6,6 +6,7 @@ import type { Problems } from '../problems.js';
 import type { Marks } from '../sessions/marks.js';
 import { isStoreTrouble, type Store } from '../store.js';
 import { barePayload, serialize } from './payload.js';
+import { createSeenMessages, seenIn, type SeenMessage } from './seen.js';
 
 export { bareEvent } from './payload.js';
 
@@ -53,6 +54,8 @@ export interface Outlet {
    * meanwhile. Returns false while there is more.
    */
   strip(sessionId: string): boolean;
+  /** Keys of a session's messages that had a reaction or a change since `since` (milliseconds). */
+  watched(sessionId: string, since: number): string[];
   pending(): number;
   /** False while commits fail (full disk). */
   healthy(): boolean;
@@ -87,8 +90,8 @@ interface Entry {
   payload: string;
 }
 interface Waiting extends Entry {
-  /** The key under which the backend must see this only once. */
-  seenKey: string | null;
+  /** The message that it is about. */
+  seen: SeenMessage | null;
 }
 
 interface Row {
@@ -116,6 +119,7 @@ export function createOutlet(options: {
 }): Outlet {
   const { store, clock, log, problems, marks, newId, memoryLimit = defaultMemory } = options;
   const sql = statements(store);
+  const seenMessages = createSeenMessages(store);
   let waiting: Waiting[] = [];
   let waitingSize = 0;
   const missed = new Set<string>();
@@ -143,8 +147,8 @@ export function createOutlet(options: {
   const putAll = store.transaction((entries: readonly Waiting[], withMarks: boolean): number => {
     let added = 0;
     for (const entry of entries) {
-      // Live and backfill may both bring a message; the first one counts, and the mark commits with the event.
-      if (entry.seenKey && sql.see.run(entry.sessionId, entry.seenKey, clock.now()).changes === 0) continue;
+      // Live and backfill may both bring a message; the first one counts, and what is noted of it commits with the event.
+      if (entry.seen && !seenMessages.note(entry.sessionId, entry.seen, clock.now())) continue;
       put(entry);
       added += 1;
     }
@@ -272,11 +276,11 @@ export function createOutlet(options: {
   return {
     append(sessionId, epoch, event) {
       try {
-        const seenKey = event.event === 'message.observed' ? event.payload.message.key : null;
+        const seen = seenIn(event);
         const occurredAt = new Date(clock.now()).toISOString();
         const { json: payload, shortened } = serialize(event.payload);
         if (shortened) problems.note('EVENT_SHORTENED', { sessionId, detail: event.event });
-        const entry = { sessionId, epoch, type: event.event, occurredAt, payload, seenKey };
+        const entry = { sessionId, epoch, type: event.event, occurredAt, payload, seen };
         if (!fits(entry)) return;
         waiting.push(entry);
         waitingSize += payload.length;
@@ -361,6 +365,7 @@ export function createOutlet(options: {
       return true;
     },
 
+    watched: seenMessages.watched,
     pending: () => unread + waiting.length,
     healthy: () => healthy,
     commit,
@@ -413,7 +418,6 @@ function statements(store: Store) {
     insert: store.prepare(
       'INSERT INTO outlet (id, session_id, epoch, sequence, type, occurred_at, payload) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
-    see: store.prepare('INSERT OR IGNORE INTO seen_messages (session_id, key, seen_at) VALUES (?, ?, ?)'),
     after: store.prepare<[number, number], Row>('SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT ?'),
     /** Rows behind the mark, of the newest epoch that has the sequence asked for. */
     bySequence: store.prepare<[{ sessionId: string; from: number; acked: number; limit: number }], Row>(

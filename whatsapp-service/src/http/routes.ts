@@ -85,6 +85,8 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
       options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0 },
       deadlineMs: sendDeadlineMs,
       isFirst: false,
+      attempt: 1,
+      account: null,
     };
     return send(body.sessionId, messageId, command, file);
   };
@@ -113,13 +115,14 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
         session.backfill(sinceOf(input));
         return { output: { started: true } };
       case 'session.lookup': {
-        const output = internalOperations['session.lookup'].output.parse(await session.run(operation, input, deadlineMs));
-        if (output.found || output.proven)
-          record.lookedUp(
-            id,
-            String(input['reservedId']),
-            output.found ? { whatsappId: output.whatsappId, ack: output.ack } : null,
-          );
+        const { account, ...wanted } = lookupOf(input);
+        session.requireAccount(account);
+        const output = internalOperations['session.lookup'].output.parse(await session.run(operation, wanted, deadlineMs));
+        // Closes: the session is linked to another account while the page looks.
+        session.requireAccount(account);
+        // Found with ack 0 it may still be in the page's own queue: only WhatsApp's server proves that it left.
+        if (output.found && output.ack >= 1)
+          record.prove(id, wanted.reservedId, { whatsappId: output.whatsappId, ack: output.ack });
         return { output };
       }
       case 'messages.downloadMedia':
@@ -135,6 +138,12 @@ function sinceOf(input: unknown): Date {
   const parsed = internalOperations['session.backfill'].input.safeParse(input);
   if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Give since as an ISO time, or not at all.');
   return new Date(parsed.data.since ?? 0);
+}
+
+function lookupOf(input: unknown) {
+  const parsed = internalOperations['session.lookup'].input.safeParse(input);
+  if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Give reservedId and chatId.');
+  return parsed.data;
 }
 
 function downloadOf(input: unknown, deadlineMs: number): [whatsappId: string, deadlineMs: number, maxBytes: number | undefined] {

@@ -23,17 +23,17 @@ export interface SendEntry {
   hash: string;
   state: 'accepted' | 'handed_over' | 'settled';
   outcome: FinalOutcome | null;
-  /** A lookup after the outcome did not find the message: a repeat that comes now is on purpose. */
-  lookedUp: boolean;
+  /** The backend's number of the attempt that the record is of, from 1 on. */
+  attempt: number;
 }
 
 export interface SendRecord {
   find(messageId: string): SendEntry | null;
-  accept(entry: Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash'>): void;
+  accept(entry: Accepted): void;
   handOver(messageId: string): void;
   settle(messageId: string, outcome: FinalOutcome): void;
-  /** What a lookup by the reserved id said of a message whose outcome was in doubt. */
-  lookedUp(sessionId: string, reservedId: string, found: { whatsappId: string; ack: number } | null): void;
+  /** A lookup found the message acknowledged by WhatsApp's server (ack 1 or more). A record whose outcome is unknown becomes `sent`. */
+  prove(sessionId: string, reservedId: string, found: { whatsappId: string; ack: number }): void;
   /** Writes what is still on its way to disk: before the store is closed. */
   flush(): void;
   prune(): void;
@@ -50,9 +50,9 @@ interface Row {
   hash: string;
   state: SendEntry['state'];
   outcome: string | null;
-  looked_up: number;
+  attempt: number;
 }
-type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash'>;
+type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash' | 'attempt'>;
 
 export function createSendRecord(
   store: Store,
@@ -108,8 +108,8 @@ export function createSendRecord(
     accepted.delete(messageId);
     // Once found, a message stays sent: the call that waited for it may still end in doubt.
     if (unsaved.get(messageId)?.outcome.outcome === 'sent') return;
-    const { sessionId, reservedId, hash } = entry;
-    unsaved.set(messageId, { entry: { messageId, sessionId, reservedId, hash }, outcome });
+    const { sessionId, reservedId, hash, attempt } = entry;
+    unsaved.set(messageId, { entry: { messageId, sessionId, reservedId, hash, attempt }, outcome });
     arm(groupMs);
   }
 
@@ -117,11 +117,10 @@ export function createSendRecord(
     find(messageId) {
       const turn = accepted.get(messageId);
       const known = saved(messageId);
-      if (turn)
-        return { ...turn, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null, lookedUp: false };
+      if (turn) return { ...turn, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null };
       const late = unsaved.get(messageId);
       const isSent = known?.outcome?.outcome === 'sent';
-      return late && !isSent ? { ...late.entry, state: 'settled', outcome: late.outcome, lookedUp: false } : known;
+      return late && !isSent ? { ...late.entry, state: 'settled', outcome: late.outcome } : known;
     },
     accept(entry) {
       // An earlier outcome of the very same message must not be written over what comes now.
@@ -135,12 +134,10 @@ export function createSendRecord(
       unsaved.clear();
     },
     settle,
-    lookedUp(sessionId, reservedId, found) {
+    prove(sessionId, reservedId, found) {
       flush();
-      for (const { message_id: id } of sql.doubtful.all(sessionId, reservedId)) {
-        if (found) settle(id, { outcome: 'sent', ...found, at: new Date(clock.now()).toISOString() });
-        else sql.markLookedUp.run(clock.now(), id);
-      }
+      for (const { message_id: id } of sql.doubtful.all(sessionId, reservedId))
+        settle(id, { outcome: 'sent', ...found, at: new Date(clock.now()).toISOString() });
     },
     flush,
     prune: () => void sql.prune.run(clock.now() - keptMs),
@@ -151,21 +148,22 @@ function statements(store: Store) {
   return {
     find: store.prepare<[string], Row>('SELECT * FROM sends WHERE message_id = ?'),
     handOver: store.prepare<[Accepted & { now: number }]>(
-      `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, looked_up, updated_at)
-       VALUES (@messageId, @sessionId, @reservedId, @hash, 'handed_over', NULL, 0, @now)
-       ON CONFLICT (message_id) DO UPDATE SET state = 'handed_over', outcome = NULL, looked_up = 0, updated_at = excluded.updated_at`,
+      `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, attempt, updated_at)
+       VALUES (@messageId, @sessionId, @reservedId, @hash, 'handed_over', NULL, @attempt, @now)
+       ON CONFLICT (message_id) DO UPDATE SET state = 'handed_over', outcome = NULL, attempt = excluded.attempt,
+         updated_at = excluded.updated_at`,
     ),
     settle: store.prepare<[Accepted & { outcome: string; now: number }]>(
-      `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, looked_up, updated_at)
-       VALUES (@messageId, @sessionId, @reservedId, @hash, 'settled', @outcome, 0, @now)
-       ON CONFLICT (message_id) DO UPDATE SET state = 'settled', outcome = excluded.outcome, looked_up = 0, updated_at = excluded.updated_at
+      `INSERT INTO sends (message_id, session_id, reserved_id, hash, state, outcome, attempt, updated_at)
+       VALUES (@messageId, @sessionId, @reservedId, @hash, 'settled', @outcome, @attempt, @now)
+       ON CONFLICT (message_id) DO UPDATE SET state = 'settled', outcome = excluded.outcome, attempt = excluded.attempt,
+         updated_at = excluded.updated_at
        WHERE NOT (state = 'settled' AND json_extract(outcome, '$.outcome') = 'sent')`,
     ),
     doubtful: store.prepare<[string, string], Row>(
       `SELECT * FROM sends WHERE session_id = ? AND reserved_id = ?
          AND (state = 'handed_over' OR (state = 'settled' AND json_extract(outcome, '$.outcome') = 'uncertain'))`,
     ),
-    markLookedUp: store.prepare<[number, string]>('UPDATE sends SET looked_up = 1, updated_at = ? WHERE message_id = ?'),
     prune: store.prepare<[number]>('DELETE FROM sends WHERE updated_at < ?'),
   };
 }
@@ -179,6 +177,6 @@ function entryOf(row: Row): SendEntry {
     hash: row.hash,
     state: row.state,
     outcome: parsed?.outcome === 'sending' ? null : parsed,
-    lookedUp: row.looked_up === 1,
+    attempt: row.attempt,
   };
 }

@@ -26,9 +26,9 @@ export interface SendFile {
 
 export interface Sender {
   /**
-   * Hands a message to WhatsApp once per message id. Never touches the page for what the record can answer.
-   * Throws `AppError` SESSION_NOT_FOUND, SESSION_NOT_CONNECTED, STALE_EPOCH, IDEMPOTENCY_KEY_REUSED, SHUTTING_DOWN; then the
-   * record is as it was before.
+   * Hands a message to WhatsApp once per message id and attempt. Never touches the page for what the record can answer.
+   * Throws `AppError` SESSION_NOT_FOUND, SESSION_NOT_CONNECTED, SESSION_IDENTITY_CHANGED, STALE_EPOCH, IDEMPOTENCY_KEY_REUSED,
+   * SHUTTING_DOWN; then the record is as it was before.
    */
   send(sessionId: string, messageId: string, command: SendCommand, file: SendFile | null): Promise<SendOutcome>;
 }
@@ -56,7 +56,7 @@ export function createSender(deps: SenderDeps): Sender {
     const known = running.get(messageId) ?? entry?.hash;
     if (known !== undefined && known !== hash) throw new AppError('IDEMPOTENCY_KEY_REUSED', { messageId });
     if (running.has(messageId)) return { outcome: 'sending' };
-    if (entry?.outcome && !reopens(entry)) return entry.outcome;
+    if (entry?.outcome && !reopens(entry, command.attempt)) return entry.outcome;
 
     if (deps.draining()) throw new AppError('SHUTTING_DOWN');
     if (!session) throw new AppError('SESSION_NOT_FOUND', { sessionId });
@@ -71,16 +71,25 @@ export function createSender(deps: SenderDeps): Sender {
   }
 
   /**
-   * A record that says `handed_over` while nothing runs was left by a killed worker. Found under the reserved id: it left.
-   * Provably absent, or absent by a lookup of the backend's: null, and it is sent under the same id. Otherwise in doubt.
+   * A record that says `handed_over` while nothing runs was left by a killed worker. Null: it is sent, under the same id.
+   *
+   * | the lookup under the reserved id says | the same attempt | a new attempt, which the backend has decided on |
+   * | --- | --- | --- |
+   * | acknowledged by the server | `sent` | `sent` |
+   * | refused by the server | `failed` | sent again |
+   * | provably absent | sent again | sent again |
+   * | not acknowledged yet, not found, or no answer | `uncertain` | sent again |
    */
   async function afterCrash(session: Session, entry: SendEntry, command: SendCommand): Promise<FinalOutcome | null> {
-    if (entry.state !== 'handed_over' || entry.lookedUp) return null;
-    const found = await lookUp(session, entry.reservedId, command.recipient);
-    if (found === 'absent') return null;
-    const outcome: FinalOutcome = found
+    if (entry.state !== 'handed_over') return null;
+    const found = await lookUp(session, entry.reservedId, command);
+    const isProof = found !== null && found !== 'absent' && found.ack >= 1;
+    if (found === 'absent' || (command.attempt > entry.attempt && !isProof)) return null;
+    const outcome: FinalOutcome = isProof
       ? { outcome: 'sent', ...found, at: new Date().toISOString() }
-      : uncertain('CRASHED_DURING_SEND');
+      : found && found.ack < 0
+        ? failed('WHATSAPP_REFUSED')
+        : uncertain('CRASHED_DURING_SEND');
     record.settle(entry.messageId, outcome);
     return outcome;
   }
@@ -88,14 +97,16 @@ export function createSender(deps: SenderDeps): Sender {
   async function lookUp(
     session: Session,
     reservedId: string,
-    chatId: string,
+    { recipient: chatId, account }: SendCommand,
   ): Promise<{ whatsappId: string; ack: number } | 'absent' | null> {
     try {
       const answer = await session.run('session.lookup', { reservedId, chatId }, lookupDeadlineMs);
+      session.requireAccount(account);
       const result = internalOperations['session.lookup'].output.parse(answer);
       if (result.found) return { whatsappId: result.whatsappId, ack: result.ack };
       return result.proven ? 'absent' : null;
     } catch (error) {
+      if (error instanceof AppError && error.code === 'SESSION_IDENTITY_CHANGED') throw error;
       log.warn('A message could not be looked up.', { sessionId: session.id, ...errorFields(error) });
       return null;
     }
@@ -109,18 +120,21 @@ export function createSender(deps: SenderDeps): Sender {
     file: SendFile | null,
   ): Promise<SendOutcome> {
     const { messageId } = id;
-    const { reservedId, recipient, content, options, deadlineMs, isFirst } = command;
+    const { reservedId, recipient, content, options, deadlineMs, isFirst, attempt: number, account } = command;
     const send = { reservedId, recipient, content, file, ...options, deadlineMs, isFirst };
     const outcome = await session
       .send(send, {
         onTurn() {
           if (deps.draining()) throw new AppError('SHUTTING_DOWN');
-          record.accept({ ...id, reservedId });
+          session.requireAccount(account);
+          record.accept({ ...id, reservedId, attempt: number });
           failPoint('send.accepted');
         },
         async onHandover() {
           // The last look before anything can leave: a worker that was frozen meanwhile may have lost the session to another one.
           if (!session.lease.holds()) throw new AppError('STALE_EPOCH', { reason: 'The lease ran out.' });
+          failPoint('send.identity');
+          session.requireAccount(account);
           record.handOver(messageId);
           failPoint('send.handed-over');
           return session.lease.endsAt();
@@ -147,13 +161,13 @@ export function createSender(deps: SenderDeps): Sender {
   return { send };
 }
 
-/** Repeats that are on purpose: what certainly did not leave and may be tried again, and doubt after a lookup that found nothing. */
-function reopens(entry: SendEntry): boolean {
-  switch (entry.outcome?.outcome) {
+/** Whether a call may reach the page again. What is proven to have left never does; anything else does with a new attempt. */
+function reopens({ outcome, attempt: recorded }: SendEntry, attempt: number): boolean {
+  switch (outcome?.outcome) {
     case 'failed':
-      return entry.outcome.retryable;
+      return outcome.retryable || attempt > recorded;
     case 'uncertain':
-      return entry.lookedUp;
+      return attempt > recorded;
     case 'sent':
       return false;
     case undefined:

@@ -15,7 +15,10 @@ import type { Marks } from './marks.js';
  * | cannot read some chats | likewise, at most `maxAttempts` times; then it counts as complete, is told as `truncated`, and staff see it |
  */
 export interface CatchUp {
-  /** Since the watermark, or since `asked`. The first time there is no past of ours: it begins now. Never rejects. */
+  /**
+   * Since the watermark, or since `asked`. Where this worker has no watermark, since `inherited`; where there is none either, there is no
+   * past of ours and it begins now. Never rejects.
+   */
   run(asked: Date | null): Promise<void>;
   /** A message was observed; milliseconds as WhatsApp tells them. Never throws. */
   saw(at: number): void;
@@ -30,12 +33,22 @@ const longestMs = 7 * 86_400_000;
 const overlapMs = 600_000;
 const retryMs = { first: 10_000, longest: 300_000 };
 const maxAttempts = 5;
+/** Messages that are so much older than the gap are looked at for changes. WhatsApp lets people delete for everyone for two days. */
+const compareMs = 3 * 86_400_000;
+/** How often the backend is told how far the messages are recorded, at most. */
+const tellEveryMs = 60_000;
 
 export function createCatchUp(options: {
   sessionId: string;
   session: EngineSession;
   marks: Marks;
   emit: (event: WorkerEvent) => void;
+  /** The number of the linked account. */
+  phoneNumber: () => string | null;
+  /** How far the backend has the messages of this account, where another worker or login recorded them. Milliseconds. */
+  inherited: () => number | null;
+  /** Keys of messages that had a reaction or a change since a time. */
+  watched: (since: number) => string[];
   clock: Clock;
   random: () => number;
   log: Log;
@@ -48,19 +61,32 @@ export function createCatchUp(options: {
   /** A scan that began before messages were missed says nothing about them. */
   let generation = 0;
   let attempts = 0;
+  let toldAt = -Infinity;
   let cancelRetry = (): void => undefined;
   let tail: Promise<void> = Promise.resolve();
 
   /** Returns how many chats could not be read. */
-  async function scan(since: Date, startedAt: number): Promise<number> {
+  async function scan(since: Date, startedAt: number, isAsked: boolean): Promise<number> {
     const oldest = startedAt - longestMs;
     const from = new Date(Math.max(since.getTime(), oldest));
-    const { failedChats = 0, ...found } = await options.session.backfill({ since: from, perChat });
+    const compareSince = new Date(from.getTime() - compareMs);
+    const watched = options.watched(compareSince.getTime());
+    const request = { since: from, perChat, isAsked, compareSince, watched };
+    const { failedChats = 0, ...found } = await options.session.backfill(request);
     if (stopped) return 0;
     const truncated = found.truncated || failedChats > 0 || since.getTime() < oldest;
     const payload = { ...found, truncated, from: from.toISOString(), to: new Date(startedAt).toISOString() };
     options.emit({ event: 'session.backfill', payload });
     return failedChats;
+  }
+
+  /** From the mark, not from the newest message: the mark waits while messages cannot be kept. */
+  function tellCaughtUp(): void {
+    const phoneNumber = options.phoneNumber();
+    const at = marks.watermark(sessionId);
+    if (phoneNumber === null || at === null) return;
+    toldAt = clock.monotonic();
+    options.emit({ event: 'session.caught_up', payload: { phoneNumber, at: new Date(at).toISOString() } });
   }
 
   /** While the past is incomplete, a scan that somebody asked for covers it too: it takes the place of the one that is due. */
@@ -82,9 +108,9 @@ export function createCatchUp(options: {
     const startedAt = clock.now();
     attempts += 1;
     try {
-      const mark = marks.watermark(sessionId);
+      const mark = marks.watermark(sessionId) ?? options.inherited();
       const since = sinceWhen(asked, mark, startedAt);
-      const failedChats = since ? await scan(since, startedAt) : 0;
+      const failedChats = since ? await scan(since, startedAt, asked !== null) : 0;
       if (stopped || mine !== generation) return;
       if (failedChats > 0) {
         problems.note('BACKFILL_INCOMPLETE', { sessionId, detail: `${failedChats} chats, attempt ${attempts}` });
@@ -93,6 +119,7 @@ export function createCatchUp(options: {
       attempts = 0;
       complete = true;
       marks.raiseWatermark(sessionId, Math.max(newest, mark ?? startedAt));
+      tellCaughtUp();
     } catch (error) {
       if (stopped || mine !== generation) return;
       log.warn('The scan for missed messages failed; it is repeated.', { sessionId, attempt: attempts, ...errorFields(error) });
@@ -114,7 +141,9 @@ export function createCatchUp(options: {
       const time = Math.min(at, clock.now());
       if (!(time > newest)) return;
       newest = time;
-      if (complete) marks.raiseWatermark(sessionId, time);
+      if (!complete) return;
+      marks.raiseWatermark(sessionId, time);
+      if (clock.monotonic() - toldAt >= tellEveryMs) tellCaughtUp();
     },
     missed() {
       generation += 1;

@@ -26,6 +26,7 @@ const special: Partial<Record<SessionReason, Fate>> = {
   PROXY_AUTH_FAILED: 'error',
   PROFILE_LOCKED: 'error',
   PROFILE_CORRUPT: 'error',
+  NETWORK_BLOCKED: 'error',
   ACCOUNT_RESTRICTED: 'error',
   ACCOUNT_BANNED: 'error',
   RECONNECT_EXHAUSTED: 'error',

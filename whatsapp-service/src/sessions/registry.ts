@@ -1,4 +1,4 @@
-import { AppError, type HeartbeatReply, type ObservedSession, type WorkerSettings } from '@chasqui/shared';
+import { AppError, type CaughtUp, type HeartbeatReply, type ObservedSession, type WorkerSettings } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
 import { errorFields, type Log } from '../log.js';
 import { instant, type Instant } from './lease.js';
@@ -16,6 +16,7 @@ export interface Registry {
     deviceName?: string | null | undefined;
     settings?: WorkerSettings | undefined;
     leaseMs?: number | undefined;
+    caughtUp?: CaughtUp | null | undefined;
   }): Session;
   /** Whether nothing of its messages' content may be written here. */
   isBare(sessionId: string): boolean;
@@ -137,7 +138,7 @@ export function createRegistry(options: {
   }
 
   async function follow(
-    { sessionId, state, epoch, deviceName, settings }: HeartbeatReply['desired'][number],
+    { sessionId, state, epoch, deviceName, settings, caughtUp }: HeartbeatReply['desired'][number],
     askedAt: Instant,
   ): Promise<void> {
     heed(sessionId, settings);
@@ -147,7 +148,7 @@ export function createRegistry(options: {
       if (state === 'stopped') {
         if (session?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
       } else if (session && !session.isRunning() && !startsByItself(session)) registry.under(sessionId, epoch);
-      else registry.init({ sessionId, epoch, deviceName, settings });
+      else registry.init({ sessionId, epoch, deviceName, settings, caughtUp });
     } catch (error) {
       // One session's trouble is its own: the next heartbeat names it again.
       const why = error instanceof AppError ? { code: error.code } : errorFields(error);
@@ -158,12 +159,13 @@ export function createRegistry(options: {
   const registry: Registry = {
     isBare: (sessionId) => bare.get(sessionId) ?? false,
     mayReconnect: (sessionId) => !withoutReconnect.has(sessionId),
-    init({ sessionId, epoch, deviceName, settings, leaseMs = options.leaseMs }) {
+    init({ sessionId, epoch, deviceName, settings, leaseMs = options.leaseMs, caughtUp }) {
       if (draining) throw new AppError('SHUTTING_DOWN');
       heed(sessionId, settings);
       const session = known(sessionId);
       const isNewEpoch = epoch !== undefined && epoch > session.epoch();
       checkEpoch(session, epoch);
+      if (caughtUp) session.inherit(caughtUp);
       // A new epoch is a new lease. A repeat under the same one is not: it may have waited for a process that was frozen.
       if (epoch !== undefined && (isNewEpoch || !session.lease.wasGranted()))
         session.lease.grant(instant(options.clock), leaseMs);

@@ -2,11 +2,14 @@ import {
   AppError,
   sessionMoves,
   sessionReasons,
+  type CaughtUp,
   type InternalOperationId,
   type ObservedSession,
   type OperationId,
   type SessionReason,
   type SessionStatus,
+  type WhatsappAccount,
+  isSameAccount,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { backoff, settlesWithin, type Clock } from '../clock.js';
@@ -50,8 +53,12 @@ export interface Session {
   readonly id: string;
   epoch(): number;
   adopt(epoch: number): void;
+  /** Throws SESSION_IDENTITY_CHANGED when the session is linked to another WhatsApp account than this one. Null or unknown: passes. */
+  requireAccount(account: WhatsappAccount | null): void;
   /** What the backend granted this worker: until then it may send. */
   readonly lease: Lease;
+  /** How far the backend has the messages of an account. It counts for a login that has no past on this worker. */
+  inherit(caughtUp: CaughtUp): void;
   /** Starts, or joins the start that is running. */
   start(deviceName: string | null): void;
   /** Stops the browser and keeps the login; `logout` unlinks the device and deletes the login. */
@@ -75,6 +82,8 @@ export interface SessionDeps {
   gate: Gate;
   marks: Marks;
   emit: (event: WorkerEvent) => void;
+  /** Keys of messages that had a reaction or a change since a time (milliseconds). */
+  watched: (since: number) => string[];
   /** The session runs here under a newer epoch: events that were refused under an older one may go again. */
   readopt: (epoch: number) => void;
   clock: Clock;
@@ -145,6 +154,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
   const lease = createLease(clock);
   let changed = 0;
   let deviceName: string | null = null;
+  let inherited: CaughtUp | null = null;
   let identity: Identity | null = null;
   let qr: { text: string; expiresAt: Date } | null = null;
   let current: Part | null = null;
@@ -475,8 +485,21 @@ export function createSession(id: string, deps: SessionDeps): Session {
       onFailure: (error) => deps.problems.note('TASK_FAILED', { sessionId: id, detail: 'health probe', error }),
       onDoubt: (why) => deps.emit({ event: 'session.heal', payload: { step: 'probe', reason: why, ok: false } }),
     });
-    const { random, problems, emit } = deps;
-    part.catchUp ??= createCatchUp({ sessionId: id, session, marks, emit, clock, random, log, problems });
+    const { random, problems, emit, watched } = deps;
+    part.catchUp ??= createCatchUp({
+      sessionId: id,
+      session,
+      marks,
+      emit,
+      phoneNumber: () => identity?.phoneNumber ?? null,
+      inherited: () =>
+        inherited !== null && sameNumber(inherited.phoneNumber, identity?.phoneNumber) ? Date.parse(inherited.at) : null,
+      watched,
+      clock,
+      random,
+      log,
+      problems,
+    });
     void part.catchUp.run(null);
   }
 
@@ -528,6 +551,9 @@ export function createSession(id: string, deps: SessionDeps): Session {
       deps.readopt(next);
       if (reason !== 'NOT_STARTED') tell();
     },
+    inherit(caughtUp) {
+      inherited = caughtUp;
+    },
     start(name) {
       changed = clock.monotonic();
       if (name !== null) deviceName = name;
@@ -576,6 +602,9 @@ export function createSession(id: string, deps: SessionDeps): Session {
         if (status === 'passkey_required') move('disconnected', 'RECONNECTING');
         if (wanted) begin();
       });
+    },
+    requireAccount(account) {
+      if (account && identity && isSameAccount(account, identity) === false) throw new AppError('SESSION_IDENTITY_CHANGED');
     },
     lease,
     changedAt: () => changed,
@@ -627,6 +656,9 @@ export function createSession(id: string, deps: SessionDeps): Session {
     }),
   };
 }
+
+const sameNumber = (one: string, other: string | null | undefined): boolean =>
+  one.replace(/\D/g, '') === (other ?? '').replace(/\D/g, '');
 
 const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 

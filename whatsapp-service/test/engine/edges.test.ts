@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { observedMessage, type Contact, type MessageContent } from '@chasqui/shared';
+import { observedMessage, type Contact, type ObservedContent } from '@chasqui/shared';
 import { addSerialized } from '../../src/engine/wwebjs/bridge.js';
 import { launchError } from '../../src/engine/wwebjs/launch-error.js';
-import { chatIdOf, contentOf, isEdit, isNotice, keyOf, observe, personOf } from '../../src/engine/wwebjs/translate.js';
+import { chatIdOf, contentOf, isEdit, keyOf, observe, personOf } from '../../src/engine/wwebjs/translate.js';
 
 const ana = '5511999990001@c.us';
 const lid = '77305512345@lid';
@@ -39,7 +39,7 @@ const media = (more: object = {}) => ({
 });
 
 describe('what WhatsApp calls a message and what we call it', () => {
-  test.each<[string, Record<string, unknown>, MessageContent]>([
+  test.each<[string, Record<string, unknown>, ObservedContent]>([
     ['text', { type: 'chat', body: 'hello' }, { type: 'text', message: 'hello' }],
     [
       'image with a caption',
@@ -103,8 +103,8 @@ describe('what WhatsApp calls a message and what we call it', () => {
     expect(observedMessage.parse(observe(message(raw), identify, nameOf)).content).toMatchObject({ type: content.type });
   });
 
-  test.each(['e2e_notification', 'gp2', 'protocol', 'call_log', 'ciphertext'])('%s is a notice, not a message', (type) => {
-    expect(isNotice(message({ type }))).toBe(true);
+  test.each(['e2e_notification', 'gp2', 'protocol', 'call_log'])('%s is a notice of WhatsApp itself', (type) => {
+    expect(contentOf(message({ type }))).toMatchObject({ type: 'notice', whatsappType: type });
   });
 });
 

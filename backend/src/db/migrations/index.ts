@@ -10,6 +10,8 @@ import { WebhookLanes1763704000000 } from './1763704000000-webhook-lanes.js';
 import { Failures1763707000000 } from './1763707000000-failures.js';
 import { WorkerStatus1763708000000 } from './1763708000000-worker-status.js';
 import { WebhookFailing1763709030000 } from './1763709030000-webhook-failing.js';
+import { ObservedMessages1763711000000 } from './1763711000000-observed-messages.js';
+import { LinkedAccounts1763712000000 } from './1763712000000-linked-accounts.js';
 import { IdempotencySessions1763715000000 } from './1763715000000-idempotency-sessions.js';
 import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
 import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
@@ -28,6 +30,8 @@ export const migrations = [
   Failures1763707000000,
   WorkerStatus1763708000000,
   WebhookFailing1763709030000,
+  ObservedMessages1763711000000,
+  LinkedAccounts1763712000000,
   IdempotencySessions1763715000000,
   WebhookNames1763716000000,
   WorkerDrain1763716010000,

@@ -1,14 +1,19 @@
 import type { Page } from 'puppeteer';
-import type { EngineSignal } from '../engine.js';
+import type { BackfillRequest, EngineSignal } from '../engine.js';
 import { callPage } from './bridge.js';
 import { DeadlineError } from './deadline.js';
 import type { Identities } from './identities.js';
-import { chatIdOf, isNotice, observeAny, personOf, type RawMessage } from './translate.js';
+import { record } from './raw.js';
+import { chatIdOf, observeAny, peopleIn, type RawMessage } from './translate.js';
 
 const deadlineMs = 30_000;
+/** Messages of a chat, older than what was missed, that are looked at for changes. */
+const comparedPerChat = 200;
 
 interface Part {
   messages: RawMessage[];
+  /** Older messages on which something hangs. */
+  older?: RawMessage[];
   /** Messages that the page could not hand over. */
   failed?: number;
   truncated: boolean;
@@ -22,34 +27,37 @@ export interface BackfillResult {
   failedChats: number;
 }
 
+const secondsOf = (date: Date): number => Math.floor(date.getTime() / 1000) - 1;
+
 /**
- * Scans the chats that were active after `since` for messages newer than it, oldest first. A chat or a message that cannot be read stops
- * only itself; it is reported through `onUnreadable` and counted. Rejects when the list of chats cannot be had, or the page hangs.
+ * Scans the chats that were active after `since` for messages newer than it, oldest first, and for changes of older ones. A chat or a
+ * message that cannot be read stops only itself; it is reported through `onUnreadable` and counted. Rejects when the list of chats cannot
+ * be had, or the page hangs.
  */
 export function createBackfill(page: () => Page, identities: Identities, onUnreadable: (what: string, error: unknown) => void) {
-  return async (
-    { since, perChat }: { since: Date; perChat: number },
-    onSignal: (signal: EngineSignal) => void,
-  ): Promise<BackfillResult> => {
-    const from = Math.floor(since.getTime() / 1000) - 1;
+  return async (request: BackfillRequest, onSignal: (signal: EngineSignal) => void): Promise<BackfillResult> => {
+    const { since, compareSince = since, perChat, isAsked = false, watched = [] } = request;
     const result: BackfillResult = { chats: 0, messages: 0, truncated: false, failedChats: 0 };
+    const input = {
+      since: secondsOf(since),
+      compareSince: secondsOf(compareSince),
+      limit: perChat,
+      compareLimit: comparedPerChat,
+      watched,
+    };
 
-    /** Returns whether the whole chat could be read. */
-    async function readChat(chatId: string): Promise<boolean> {
-      const input = { chatId, since: from, limit: perChat };
-      const part = await callPage<Part>(page(), 'messagesSince', input, deadlineMs);
-      result.truncated ||= part.truncated;
-      let whole = (part.failed ?? 0) === 0;
-      const found = part.messages.filter((raw) => !isNotice(raw));
-      await identities.learn([chatId, ...found.map(personOf)]);
-      const nameOf = (raw: RawMessage) => (id: string) => identities.name(id) ?? (id === chatIdOf(raw) ? null : id);
+    /** Returns whether all of them could be read. */
+    async function tell(chatId: string, given: readonly unknown[], origin: 'backfill' | 'asked' | 'compare'): Promise<boolean> {
+      let whole = true;
+      const found: RawMessage[] = given.map(record);
+      await identities.learn([chatId, ...found.flatMap(peopleIn)]);
       for (const raw of found) {
         try {
-          const { message, error } = observeAny(raw, identities.contact, nameOf(raw));
-          if (error !== null || message === null) onUnreadable('backfill', error ?? new Error('The message has no key.'));
-          if (message === null) continue;
-          result.messages += 1;
-          onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'backfill' } });
+          const nameOf = (id: string): string | null => identities.name(id) ?? (id === chatIdOf(raw) ? null : id);
+          const { message, error } = observeAny(raw, identities.contact, nameOf);
+          if (error !== null) onUnreadable('backfill', error);
+          if (origin !== 'compare') result.messages += 1;
+          onSignal({ type: 'event', event: 'message.observed', payload: { message, origin } });
         } catch (error) {
           whole = false;
           onUnreadable('backfill', error);
@@ -58,7 +66,16 @@ export function createBackfill(page: () => Page, identities: Identities, onUnrea
       return whole;
     }
 
-    for (const chatId of await callPage<string[]>(page(), 'chatsSince', { since: from }, deadlineMs)) {
+    /** Returns whether the whole chat could be read. */
+    async function readChat(chatId: string): Promise<boolean> {
+      const part = await callPage<Part>(page(), 'messagesSince', { ...input, chatId }, deadlineMs);
+      result.truncated ||= part.truncated;
+      const compared = await tell(chatId, part.older ?? [], 'compare');
+      const read = await tell(chatId, part.messages, isAsked ? 'asked' : 'backfill');
+      return read && compared && (part.failed ?? 0) === 0;
+    }
+
+    for (const chatId of await callPage<string[]>(page(), 'chatsSince', { since: input.compareSince }, deadlineMs)) {
       result.chats += 1;
       try {
         if (!(await readChat(chatId))) result.failedChats += 1;

@@ -79,9 +79,9 @@ function keepLogin(auth: AuthStrategy): AuthStrategy {
 /** States in which WhatsApp will not have this login as it is. The library closes the browser on them; we say why instead. */
 const refusals: Record<string, { reason: Gone; detail: string }> = {
   CONFLICT: { reason: 'CONFLICT', detail: 'WhatsApp Web was opened elsewhere.' },
-  TOS_BLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
-  SMB_TOS_BLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
-  PROXYBLOCK: { reason: 'AUTH_FAILURE', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
+  TOS_BLOCK: { reason: 'ACCOUNT_BANNED', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
+  SMB_TOS_BLOCK: { reason: 'ACCOUNT_RESTRICTED', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
+  PROXYBLOCK: { reason: 'NETWORK_BLOCKED', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
   DEPRECATED_VERSION: { reason: 'PAGE_CRASHED', detail: 'WhatsApp wants a newer page (DEPRECATED_VERSION); it is loaded anew.' },
 };
 
@@ -155,7 +155,11 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     });
     if (abort.aborted) throw calledOff();
     await current.setUserAgent(currentUserAgent(await browser!.userAgent()));
-    guardHandlers(current, { onChat: (id, change, unread) => chatChanged(id, change, unread), onFailure: onInnerFailure });
+    guardHandlers(current, {
+      onChat: (id, change, unread) => chatChanged(id, change, unread),
+      onNotice: (raw) => messageCreated(raw),
+      onFailure: onInnerFailure,
+    });
     await current.exposeFunction('chasquiNotify', (kind: string, payload: never) => {
       addSerialized(payload);
       fromPage[kind]?.(payload);
@@ -246,7 +250,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
     send: (send, onHandover) => sending.send(send, onHandover),
     run: (operation, input, deadlineMs) => runOperation(operation, input, { page: page(), client, identities, deadlineMs }),
     probe,
-    backfill: async (since) => backfill(since, onSignal),
+    backfill: async (request) => backfill(request, onSignal),
     async reload(deadlineMs) {
       // The navigation ends later and is told by `ready`; here only whether the browser takes the order counts.
       await within(page().reload({ waitUntil: 'domcontentloaded', timeout: deadlineMs }), deadlineMs, 'Loading the page anew');

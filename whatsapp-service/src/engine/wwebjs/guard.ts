@@ -8,6 +8,8 @@ export type ChatChange = 'archived' | 'unarchived' | 'removed' | 'unread';
 export interface Guarding {
   /** A change of a chat, told by the page itself. */
   onChat: (id: string, change: ChatChange, unreadCount: number | null) => void;
+  /** A notice of a group, of which the library makes other events and no message. */
+  onNotice: (raw: unknown) => void;
   /** A handler of the library failed; `name` is the function that the page called, `args` what with. */
   onFailure: (name: string, error: unknown, args: readonly unknown[]) => void;
 }
@@ -27,7 +29,7 @@ const fields = (value: unknown): Record<string, unknown> =>
  * nobody's: it is told here. Three are replaced: for every change of a chat the library asks the page for that chat again, which
  * queries a group's members at WhatsApp's server with each message, and makes a removed chat anew.
  */
-export function guardHandlers(page: Page, { onChat, onFailure }: Guarding): void {
+export function guardHandlers(page: Page, { onChat, onNotice, onFailure }: Guarding): void {
   const expose = page.exposeFunction.bind(page) as (name: string, handler: Handler) => Promise<void>;
   const tell = (given: unknown, change: ChatChange): void => {
     addSerialized(given);
@@ -44,6 +46,7 @@ export function guardHandlers(page: Page, { onChat, onFailure }: Guarding): void
   const exposeOneWay = createOneWay(page, (name, error) => onFailure(name, error, []));
   const guarded = (name: string, handler: Handler): Promise<void> => {
     const guardedCall = async (...args: unknown[]): Promise<unknown> => {
+      if (name === 'onAddMessageEvent' && fields(args[0])['type'] === 'gp2') onNotice(args[0]);
       try {
         return await (own[name] ?? handler)(...args);
       } catch (error) {

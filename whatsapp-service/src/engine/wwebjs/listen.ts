@@ -11,7 +11,6 @@ import {
   idsOf,
   isEdit,
   isFromMe,
-  isNotice,
   keyOf,
   observeAny,
   personOf,
@@ -69,6 +68,7 @@ export function listen(
   const aboutMessage = (raw: RawMessage) => ({
     whatsappId: whatsappIdOf(raw),
     key: keyOf(raw),
+    fromMe: isFromMe(raw),
     chat: chatRef(chatIdOf(raw)),
     at: new Date().toISOString(),
   });
@@ -88,16 +88,18 @@ export function listen(
         : undefined,
   );
 
+  /** Whatever the page shows in a chat. A placeholder comes again under the same key once its content is there. */
   function messageCreated(given: unknown): void {
     const raw = rawOf(given);
-    if (isNotice(raw) || isInFlight(keyOf(raw))) return;
+    if (isInFlight(keyOf(raw))) return;
     inOrder('message_create', [chatIdOf(raw), personOf(raw)], () => {
       const { message, error } = observeAny(raw, identities.contact, identities.name);
-      if (error !== null || message === null) onUnreadable('message_create', error ?? new Error('The message has no key.'));
-      if (message !== null) onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'live' } });
+      if (error !== null) onUnreadable('message_create', error);
+      onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'live' } });
     });
   }
   on('message_create', messageCreated);
+  on('message_ciphertext', messageCreated);
   on('message_ack', (message, ack) => {
     const raw = rawOf(message);
     if (!isFromMe(raw) || typeof ack !== 'number') return;
@@ -177,7 +179,7 @@ export function listen(
   }
   return {
     chatChanged,
-    /** A message that the library could not make an object of. */
+    /** A message that the library could not make an object of, or makes no message of. */
     messageCreated: (raw: unknown): void => guarded('message_create', () => messageCreated(raw)),
     /** Resolves when all that was heard so far has been told. */
     drained: queue.drained,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { AppError, messageReasons, parseAddress, retryableReasons, type MessageReason } from '@chasqui/shared';
+import { AppError, messageReasons, parseAddress, reservedIdKinds, retryableReasons, type MessageReason } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend, EngineSession } from '../engine.js';
 import { callPage } from './bridge.js';
@@ -24,8 +24,13 @@ const uncertain = (reason: MessageReason, error?: unknown): Outcome => ({
 const sent = (whatsappId: string, ack: number): Outcome => ({ outcome: 'sent', whatsappId, ack, at: new Date().toISOString() });
 
 /** Status numbers with which WhatsApp's server refuses a message, where the page hands them on: 463 is its lock on new chats. */
-const refusalOf = (status: number | null | undefined): MessageReason =>
-  status === 463 ? 'REACH_OUT_LOCKED' : status === 429 ? 'RATE_REFUSED_BY_WHATSAPP' : 'WHATSAPP_REFUSED';
+function refusalOf(status: number | null | undefined, recipient: string): MessageReason {
+  const isGroup = parseAddress(recipient)?.kind === 'group';
+  if (status === 463) return 'REACH_OUT_LOCKED';
+  if (status === 429) return 'RATE_REFUSED_BY_WHATSAPP';
+  if (isGroup && (status === 401 || status === 403)) return 'GROUP_ADMIN_REQUIRED';
+  return isGroup && status === 404 ? 'CHAT_NOT_FOUND' : 'WHATSAPP_REFUSED';
+}
 
 /** The page is given this much longer than the message, so that it is the page that tells how far a late message came. */
 const graceMs = 2000;
@@ -63,6 +68,9 @@ export function createSending(page: () => Page) {
     const endsAt = performance.now() + send.deadlineMs;
     const left = (): number => Math.max(100, endsAt - performance.now());
     let input: PageSend;
+    const kind = parseAddress(send.recipient)?.kind;
+    if (!kind || !reservedIdKinds.has(kind))
+      return failed('NOT_SUPPORTED_BY_WHATSAPP', 'Its path does not take the reserved id.');
     try {
       const chatId = await resolve(send.recipient, left());
       if (!chatId) return failed('RECIPIENT_NOT_ON_WHATSAPP');
@@ -131,7 +139,7 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
     case 'acked':
       return sent(result.whatsappId, result.ack);
     case 'refused':
-      return failed(refusalOf(result.failure?.status), wordsOf(result.failure));
+      return failed(refusalOf(result.failure?.status, send.recipient), wordsOf(result.failure));
     case 'pending':
       return uncertain('TIMEOUT_AFTER_HANDOVER');
     case 'absent':
@@ -146,6 +154,7 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
 
 function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, send: EngineSend): Outcome {
   if (result.why === 'chat') return failed('CHAT_NOT_FOUND');
+  if (result.why === 'admin') return failed('GROUP_ADMIN_REQUIRED');
   if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
   if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', wordsOf(result.failure));
   return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', wordsOf(result.failure));
@@ -163,7 +172,9 @@ async function mediaOf(send: EngineSend): Promise<LibraryMedia> {
   const bytes = await readFile(path).catch((error: Error) => {
     throw new FileUnreadable(error.message);
   });
-  return { mimetype, data: bytes.toString('base64'), filename: filename ?? basename(path) };
+  // Phones play a voice note by its codec, which has to be said.
+  const type = send.content.type === 'voice' && mimetype === 'audio/ogg' ? 'audio/ogg; codecs=opus' : mimetype;
+  return { mimetype: type, data: bytes.toString('base64'), filename: filename ?? basename(path) };
 }
 
 /** The body and options for the library's own `WWebJS.sendMessage`, by kind. */
@@ -216,7 +227,12 @@ async function compose(send: EngineSend, page: Page): Promise<Pick<PageSend, 'bo
       };
     case 'contact':
       return content.contacts.length === 1
-        ? { body: content.contacts[0]!.vcard, options: { ...base, parseVCards: true }, extra: {} }
+        ? {
+            body: content.contacts[0]!.vcard,
+            options: { ...base, parseVCards: true },
+            // The library sends a card that it cannot read as a chat text. Said here, it stays a card.
+            extra: { type: 'vcard', vcardFormattedName: content.contacts[0]!.name },
+          }
         : {
             body: '',
             options: base,

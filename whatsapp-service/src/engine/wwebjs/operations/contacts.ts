@@ -4,11 +4,11 @@ import type { OperationContext } from './context.js';
 
 /** Asks WhatsApp itself; an input that is no number is not registered, and is not asked. */
 export async function checkNumbers(
-  { numbers }: OperationInput<'contacts.check'>,
+  { numbers, countryCode }: OperationInput<'contacts.check'>,
   { page, identities, deadlineMs }: OperationContext,
 ): Promise<OperationOutput<'contacts.check'>> {
   const parsed = numbers.map((input) => {
-    const result = parseRecipient(input);
+    const result = parseRecipient(input, countryCode);
     return {
       input,
       id: result.ok && (result.address.kind === 'phone' || result.address.kind === 'lid') ? result.address.id : null,

@@ -9,7 +9,7 @@ export function installRead(): void {
 
   const collections = (): any => core.module('WAWebCollections');
   const widOf = (id: string): any => core.module('WAWebWidFactory').createWid(id);
-  const idOf = (wid: any): string | null => (wid ? core.serialized(wid) : null);
+  const idOf = (wid: any): string | null => (typeof wid === 'string' ? wid : wid ? core.serialized(wid) : null);
   const chatOf = (id: string): any => collections().Chat.get(widOf(id)) ?? null;
   const nameOf = (model: any): string | null => model?.name || model?.formattedTitle || model?.pushname || null;
   const model = (msg: any): any => core.plain(win.WWebJS.getMessageModel(msg));
@@ -66,7 +66,10 @@ export function installRead(): void {
   core.calls['lookup'] = async ({ key, chatIds, pages }: { key: string; chatIds: string[]; pages: number }) => {
     const { Socket } = core.module('WAWebSocketModel');
     const { Msg } = collections();
-    const found = (msg: any): any => ({ found: true, whatsappId: core.serialized(msg.id), ack: msg.ack ?? 0 });
+    const isChannel = chatIds.some((id) => /@newsletter$/.test(id));
+    // The library sets the ack of a message to a channel to 1 whatever became of it; the server's id comes with its answer.
+    const ackOf = (msg: any): number => (isChannel && (msg.ack ?? 0) > 0 && !msg.serverId ? 0 : (msg.ack ?? 0));
+    const found = (msg: any): any => ({ found: true, whatsappId: core.serialized(msg.id), ack: ackOf(msg) });
     const same = (msg: any): boolean => msg?.id?.id === key && msg.id.fromMe;
     const inStore = Msg.getModelsArray().find(same);
     if (inStore) return found(inStore);
@@ -82,7 +85,8 @@ export function installRead(): void {
         if (hit) return found(hit);
       }
     }
-    return { found: false, proven: Socket.hasSynced === true && Socket.state === 'CONNECTED' };
+    // A channel's history is not read here, so that nothing is proven by not finding it.
+    return { found: false, proven: !isChannel && Socket.hasSynced === true && Socket.state === 'CONNECTED' };
   };
 
   /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
@@ -114,28 +118,65 @@ export function installRead(): void {
     return eachAlone(chats, (chat: any) => core.serialized(chat.id)).made.filter(Boolean);
   };
 
-  core.calls['messagesSince'] = async ({ chatId, since, limit }: { chatId: string; since: number; limit: number }) => {
+  /** What hangs on a message: who reacted with what. Null where the page does not say it. */
+  const reactionsOf = async (msg: any): Promise<unknown[] | null> => {
+    if (!msg.hasReaction) return [];
+    try {
+      const found = await collections().Reactions.find(core.serialized(msg.id));
+      const groups: any[] = found?.reactions?.serialize?.() ?? [];
+      return groups.flatMap(({ senders }: any) =>
+        [...senders].map((one: any) => ({ sender: idOf(one.senderUserJid), emoji: one.reactionText, t: one.timestamp })),
+      );
+    } catch {
+      return null;
+    }
+  };
+  const modelsOf = async (messages: any[]): Promise<{ made: any[]; failed: number }> => {
+    const reactions = new Map<any, unknown[] | null>();
+    for (const msg of messages) reactions.set(msg, await reactionsOf(msg));
+    return eachAlone(messages, (msg) => ({ ...model(msg), chasquiReactions: reactions.get(msg) }));
+  };
+
+  interface Wanted {
+    chatId: string;
+    since: number;
+    compareSince: number;
+    limit: number;
+    compareLimit: number;
+    watched: string[];
+  }
+  core.calls['messagesSince'] = async ({ chatId, since, compareSince, limit, compareLimit, watched }: Wanted) => {
     const chat = chatOf(chatId);
     if (!chat) return { messages: [], truncated: false };
     const seen = new Map<string, any>();
     let oldest = Infinity;
+    let newer = 0;
     const take = (messages: any[]): void => {
       eachAlone(messages, (msg) => {
-        if (!msg?.id) return;
+        if (!msg?.id || seen.has(core.serialized(msg.id))) return;
         seen.set(core.serialized(msg.id), msg);
-        oldest = Math.min(oldest, secondsOf(msg.t));
+        const t = secondsOf(msg.t);
+        if (t > since) newer += 1;
+        oldest = Math.min(oldest, t);
       });
     };
+    const isEnough = (): boolean =>
+      oldest > since ? newer > limit : oldest <= compareSince || seen.size - newer >= compareLimit;
     take(chat.msgs.getModelsArray());
-    while (seen.size === 0 || (oldest > since && seen.size <= limit)) {
+    while (seen.size === 0 || !isEnough()) {
       const before = seen.size;
       take(await earlier(chat));
       if (seen.size === before) break;
     }
-    const newer = [...seen.values()].filter((msg) => secondsOf(msg.t) > since && !msg.isNotification);
-    newer.sort((a, b) => secondsOf(a.t) - secondsOf(b.t));
-    const { made, failed } = eachAlone(newer.slice(-limit), model);
-    return { messages: made, failed, truncated: newer.length > limit };
+    const sorted = [...seen.values()].sort((a, b) => secondsOf(a.t) - secondsOf(b.t));
+    const missed = sorted.filter((msg) => secondsOf(msg.t) > since);
+    const keys = new Set(watched);
+    const hangsOn = (msg: any): boolean =>
+      msg.type === 'revoked' || Boolean(msg.latestEditSenderTimestampMs) || Boolean(msg.hasReaction) || keys.has(msg.id.id);
+    const older = sorted.filter((msg) => secondsOf(msg.t) <= since && secondsOf(msg.t) > compareSince && hangsOn(msg));
+    const compared = await modelsOf(older.slice(-compareLimit));
+    const { made, failed } = await modelsOf(missed.slice(-limit));
+    return { messages: made, older: compared.made, failed: failed + compared.failed, truncated: missed.length > limit };
   };
 
   core.calls['chats'] = () => {

@@ -29,13 +29,16 @@ export interface PageFailure {
   status: number | null;
 }
 
+/** `chat`: there is no such chat, or we are not in it. `admin`: only admins write to this group. */
+export type NotHanded = 'deadline' | 'chat' | 'admin' | 'quote' | 'error';
+
 /**
  * `acked`: the server has it. `refused`: the server or the page said no to it for good. `not_handed`: WhatsApp's own send was
  * never called. `absent`: it was called, threw, and the message is not in the store. `pending`: in the store, no word yet.
  */
 export type PageSendResult =
   | { stage: 'acked' | 'refused' | 'pending'; whatsappId: string; ack: number; failure: PageFailure | null }
-  | { stage: 'not_handed'; why: 'deadline' | 'chat' | 'quote' | 'error'; online: boolean; failure: PageFailure | null }
+  | { stage: 'not_handed'; why: NotHanded; online: boolean; failure: PageFailure | null }
   | { stage: 'absent'; online: boolean; failure: PageFailure | null };
 
 /**
@@ -50,6 +53,7 @@ export function installSend(): void {
 
   interface Job {
     id: string;
+    chatId: string;
     idTaken: boolean;
     handed: boolean;
     closed: boolean;
@@ -133,6 +137,9 @@ export function installSend(): void {
   core.view('reserved-id', 'WAWebNewsletterSendMessageJob', (module) => ({
     sendNewsletterMessageJob: async (request: any) => {
       const job = jobs.get(request?.msg?.id?.id);
+      // Closes: somebody else took the reserved id, and this send got one under which nobody could look it up.
+      if (!job && active?.chatId === core.serialized(request?.msg?.id?.remote))
+        throw new Error('The send to the channel did not get its reserved id.');
       if (job && isOver(job)) throw givenUp();
       if (job) job.handed = true;
       const answer = await module.sendNewsletterMessageJob(request);
@@ -163,10 +170,37 @@ export function installSend(): void {
     return same ? core.serialized(same.id) : null;
   };
 
-  const stop = (why: 'chat' | 'quote'): Error => Object.assign(new Error(why), { why });
-  const hand = async (input: PageSend): Promise<void> => {
-    const chat = await win.WWebJS.getChat(input.chatId, { getAsModel: false });
+  const stop = (why: NotHanded): Error => Object.assign(new Error(why), { why });
+
+  /** The chat to write to. A group or channel that WhatsApp does not know, or that we are not in, is refused before anything is handed over. */
+  const openChat = async (chatId: string): Promise<any> => {
+    const isShared = /@(g\.us|newsletter)$/.test(chatId);
+    const chat = await win.WWebJS.getChat(chatId, { getAsModel: false }).catch((error: unknown) => {
+      // WhatsApp's own errors for an unknown group have no words. While the line is down they say nothing about the group.
+      if (isShared && isOnline()) throw stop('chat');
+      throw error;
+    });
     if (!chat) throw stop('chat');
+    if (!/@g\.us$/.test(chatId)) return chat;
+    const { Me, metadata } = { Me: core.module('WAWebUserPrefsMeUser'), metadata: chat.groupMetadata };
+    const members = metadata?.participants;
+    // Metadata that is not loaded says nothing: then WhatsApp's server decides.
+    if (!members || (members.getModelsArray?.() ?? []).length === 0) return chat;
+    const mine = [Me.getMaybeMePnUser(), Me.getMaybeMeLidUser()].flatMap((id) => (id ? [members.get(id)] : [])).find(Boolean);
+    if (!mine) throw stop('chat');
+    if (metadata.announce && !mine.isAdmin && !mine.isSuperAdmin) throw stop('admin');
+    return chat;
+  };
+
+  /** A message that WhatsApp refused stays in the page. It is taken out, so that a new attempt is sent under the same id. */
+  const forgetRefused = (msg: any): void => {
+    const { Msg, Chat } = core.module('WAWebCollections');
+    own.delete(msg.id.id);
+    Chat.get(msg.id.remote)?.msgs?.remove?.(msg);
+    Msg.remove(msg);
+  };
+  const hand = async (input: PageSend): Promise<void> => {
+    const chat = await openChat(input.chatId);
     const options: Record<string, unknown> = { ...input.options };
     if (input.quotedMessageId) {
       const id = await quoted(input.quotedMessageId);
@@ -178,7 +212,7 @@ export function installSend(): void {
     await win.WWebJS.sendMessage(chat, input.body, options);
   };
 
-  const notHanded = (why: 'deadline' | 'chat' | 'quote' | 'error', failure: PageFailure | null): PageSendResult => ({
+  const notHanded = (why: NotHanded, failure: PageFailure | null): PageSendResult => ({
     stage: 'not_handed',
     why,
     online: isOnline(),
@@ -254,10 +288,23 @@ export function installSend(): void {
     const id = input.reservedId;
     const { handOverMs, calledAt } = input;
     const times = { handOverMs, calledAt, receivedAt };
-    const job: Job = { id, idTaken: false, handed: false, closed: false, ...times, refused: null, onAck: () => undefined };
+    const { chatId } = input;
+    const job: Job = {
+      id,
+      chatId,
+      idTaken: false,
+      handed: false,
+      closed: false,
+      ...times,
+      refused: null,
+      onAck: () => undefined,
+    };
     listen();
-    const there = input.isFirst ? own.get(id) : await find(id, [`true_${input.chatId}_${id}`]);
+    const known = input.isFirst ? own.get(id) : await find(id, [`true_${chatId}_${id}`]);
+    const there = known && known.ack < 0 ? null : known;
+    if (known && !there) forgetRefused(known);
     jobs.set(id, job);
+    // With ack 0 it is in the page's own queue: it is waited for. A second one under this id could leave beside it.
     if (there) {
       remember(there);
       job.handed = true;
@@ -284,7 +331,7 @@ export function installSend(): void {
     const id = '3EB0000000000000000000';
     const nothing = { refused: null, onAck: () => undefined };
     const always = { handOverMs: Infinity, calledAt: 0, receivedAt: 0 };
-    const probe: Job = { id, idTaken: false, handed: false, closed: false, ...always, ...nothing };
+    const probe: Job = { id, chatId: '', idTaken: false, handed: false, closed: false, ...always, ...nothing };
     const before = active;
     if (before) return { ok: true, detail: 'a send is running' };
     active = probe;

@@ -1,0 +1,70 @@
+import { extension } from 'mime-types';
+
+/**
+ * Names of files. A name comes from whoever sends the file and is shown to whoever receives it, so it must be one that any system can store:
+ * no path, no reserved or invisible characters, an ending that fits the type, and at most `maxLength` UTF-16 code units.
+ */
+
+const maxLength = 200;
+
+/** Format characters that no name needs. Joiners and tags are kept: emoji and some scripts are written with them. */
+const hidden = /(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
+const loneSurrogates = /\p{Cs}/gu;
+const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+/** Reserved in names on Windows or macOS. Those that separate something leave a dash. */
+const separators = / ?[/\\:|] ?/g;
+const reserved = /[<>"?*]/g;
+/** What programs send as the name of a file when they mean its path. */
+const isPath = (name: string): boolean => /^([a-z]:[/\\]|[/\\]|~[/\\]|\.{1,2}[/\\])/i.test(name);
+
+/**
+ * A name that can be stored and shown; null when nothing is left of it. Of a path the last part remains; a slash inside a name
+ * (`Invoice 10/2026.pdf`) becomes a dash. A name that is too long is cut before its ending and between characters.
+ */
+export function safeName(name: string | null | undefined): string | null {
+  const given = (name ?? '').replace(loneSurrogates, '').normalize('NFC');
+  const last = isPath(given)
+    ? (given
+        .split(/[/\\]/)
+        .filter((part) => part !== '')
+        .at(-1) ?? '')
+    : given;
+  const clean = last
+    .replace(controls, '')
+    .replace(hidden, '')
+    .replace(separators, '-')
+    .replace(reserved, '')
+    .replace(/^[.\s]+/, '');
+  return /^[-\s.]*$/.test(clean) ? null : cut(withoutTrailing(clean));
+}
+
+/** Windows drops dots and blanks at the end of a name. */
+function withoutTrailing(name: string): string {
+  let end = name.length;
+  while (end > 0 && /[.\s]/.test(name[end - 1]!)) end -= 1;
+  return name.slice(0, end);
+}
+
+/** A usual ending: up to eight letters and digits with a letter among them. */
+const ending = /\.(?=[a-z0-9]*[a-z])[a-z0-9]{1,8}$/i;
+
+/** The name under which a document is sent: a safe one, with an ending that programs can open; `document` where there is none. */
+export function documentName(name: string | null | undefined, mimetype: string): string {
+  const safe = safeName(name) ?? 'document';
+  if (ending.test(safe)) return safe;
+  const known = extension(mimetype);
+  return known ? cut(`${safe}.${known}`) : safe;
+}
+
+const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
+
+function cut(name: string): string {
+  if (name.length <= maxLength) return name;
+  const end = ending.exec(name)?.[0] ?? '';
+  let stem = '';
+  for (const { segment } of graphemes.segment(name.slice(0, name.length - end.length))) {
+    if (stem.length + segment.length > maxLength - end.length) break;
+    stem += segment;
+  }
+  return `${stem.trimEnd()}${end}`;
+}

@@ -1,0 +1,135 @@
+import { AppError, type MediaType } from '@chasqui/shared';
+import { fileTypeFromBuffer } from 'file-type';
+import { lookup } from 'mime-types';
+
+/**
+ * The type of an outgoing file. Its bytes decide. Where bytes cannot tell one type from another (texts; Office files, which share a
+ * container), the declared type and the name tell the rest.
+ */
+
+/** Never accepted, whatever ALLOWED_FILE_TYPES says: programs for somebody's machine. */
+const executables = new Set([
+  'application/x-msdownload',
+  'application/x-elf',
+  'application/x-mach-binary',
+  'application/x-sh',
+  'application/x-msi',
+  'application/vnd.microsoft.portable-executable',
+]);
+
+/** What servers and clients say when they do not know the type. */
+const unspecific = new Set([
+  'application/octet-stream',
+  'binary/octet-stream',
+  'application/x-download',
+  'application/download',
+  'application/force-download',
+  'application/unknown',
+]);
+
+/** Types whose files are of one container, by the type that their bytes show. */
+const containers: ReadonlyMap<string, RegExp> = new Map([
+  [
+    'application/x-cfb',
+    /^application\/(msword|vnd\.ms-(excel|powerpoint|outlook|project|works)|vnd\.visio|vnd\.ms-(word|excel|powerpoint)\..+)$/,
+  ],
+  ['application/zip', /^application\/(vnd\.openxmlformats-officedocument\..+|vnd\.oasis\.opendocument\..+|epub\+zip)$/],
+  ['application/xml', /^(text\/xml|[^/+]+\/[^/+]+\+xml)$/],
+  ['application/ogg', /^(audio|video)\/ogg$/],
+]);
+/** What a container is called when nothing says more. */
+const containerNames: ReadonlyMap<string, string> = new Map([['application/xml', 'text/xml']]);
+
+const wanted: Partial<Record<MediaType, RegExp>> = {
+  image: /^image\/(?!svg\+xml$)/,
+  video: /^video\//,
+  audio: /^(audio|video)\//,
+  voice: /^(audio|video)\//,
+  sticker: /^image\/(?!svg\+xml$)/,
+};
+
+/** The type that a file is sent as when the caller names none. WhatsApp shows no SVG as a picture. */
+export function kindOf(mimetype: string): MediaType {
+  if (wanted.image?.test(mimetype)) return 'image';
+  if (/^video\//.test(mimetype)) return 'video';
+  return /^audio\//.test(mimetype) ? 'audio' : 'document';
+}
+
+export interface TypeHints {
+  /** As the caller declares it. It must not contradict the bytes. */
+  declared: string | null;
+  /** As the server of a URL calls it. Servers are often wrong, so it counts only where the bytes tell nothing. */
+  served?: string | null;
+  filename: string | null;
+  /** What the file is to be sent as. */
+  type: MediaType | undefined;
+}
+
+/** The hints that say something, without parameters. */
+interface Hinted {
+  declared: string | null;
+  served: string | null;
+  byName: string | null;
+}
+
+/** Returns the media type (lower case, without parameters). Throws `FILE_TYPE_NOT_ALLOWED` and `FILE_TYPE_MISMATCH`. */
+export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: readonly string[]): Promise<string> {
+  const sniffed = plain((await fileTypeFromBuffer(bytes))?.mime);
+  const declared = specific(plain(hints.declared));
+  const byName = specific(plain(lookup(hints.filename ?? '') || null));
+  const isText = sniffed === null && looksLikeText(bytes);
+  const hinted = { declared, served: specific(plain(hints.served)), byName };
+  const mimetype = sniffed === null ? unsniffed(hinted, isText) : refined(sniffed, hinted);
+  const details = { declared: plain(hints.declared), sniffed };
+  if (!isMediaTypeName(mimetype) || executables.has(mimetype) || !isAllowed(mimetype, allowed))
+    throw new AppError('FILE_TYPE_NOT_ALLOWED', { ...details, type: mimetype });
+  const pretends = isText && declared !== null && /^(image|video|audio)\/(?!svg\+xml$)/.test(declared);
+  const contradicts = sniffed !== null && declared !== null && !agree(mimetype, declared);
+  if (contradicts || pretends || (hints.type && wanted[hints.type] && !wanted[hints.type]!.test(mimetype)))
+    throw new AppError('FILE_TYPE_MISMATCH', details);
+  return mimetype;
+}
+
+/** The bytes show a type. Of a container the first hint that can be in it says which. */
+function refined(sniffed: string, { declared, served, byName }: Hinted): string {
+  const inside = containers.get(sniffed);
+  const told = inside && [declared, served, byName].find((hint) => hint !== null && inside.test(hint));
+  return told ?? containerNames.get(sniffed) ?? sniffed;
+}
+
+/** The bytes show no type. A text of which nobody says more is `text/plain`; a name alone makes no program and no picture of it. */
+function unsniffed({ declared, served, byName }: Hinted, isText: boolean): string {
+  if (!isText) {
+    const told = [served, byName].find((hint) => hint !== null && /^application\//.test(hint));
+    return declared ?? told ?? 'application/octet-stream';
+  }
+  const told = [declared, served].find((hint) => hint !== null && hint !== 'text/plain');
+  return told ?? (byName !== null && /^(text\/|image\/svg\+xml$)/.test(byName) ? byName : 'text/plain');
+}
+
+/** Whether a declared type may be said of a file of this type. */
+function agree(mimetype: string, declared: string): boolean {
+  const family = (name: string): string => name.split('/')[0]!;
+  const isSound = (name: string): boolean => ['audio', 'video'].includes(family(name));
+  if (family(mimetype) === family(declared)) return true;
+  if (isSound(mimetype)) return isSound(declared) || /^application\/(ogg|mp4|x-matroska)$/.test(declared);
+  return mimetype === 'text/xml' && declared === 'application/xml';
+}
+
+const plain = (type: string | null | undefined): string | null => type?.split(';')[0]?.trim().toLowerCase() || null;
+const specific = (type: string | null): string | null => (type !== null && unspecific.has(type) ? null : type);
+
+const isAllowed = (mimetype: string, allowed: readonly string[]): boolean =>
+  allowed.some((pattern) => new RegExp(`^${pattern.replace(/[.+]/g, '\\$&').replaceAll('*', '.*')}$`).test(mimetype));
+
+/** Whether it is the name of a media type (RFC 6838). It is stored and sent as a header: control characters are not for either. */
+const isMediaTypeName = (name: string): boolean =>
+  name.length <= 127 && /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/.test(name);
+
+/** Text in UTF-8, UTF-16 with its mark, or an older encoding: the start holds no control characters but those that texts have. */
+export function looksLikeText(bytes: Buffer): boolean {
+  const start = bytes.subarray(0, 4096);
+  const isUtf16 = (start[0] === 0xff && start[1] === 0xfe) || (start[0] === 0xfe && start[1] === 0xff);
+  if (isUtf16) return true;
+  return start.every((byte) => byte >= 0x20 || byte === 0x09 || byte === 0x0a || byte === 0x0c || byte === 0x0d || byte === 0x1b);
+}

@@ -1,0 +1,127 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { settings } from '@chasqui/shared';
+import { documentName, safeName } from '../src/media/file-names.js';
+import { resolveType } from '../src/media/file-types.js';
+
+/** The types and names of files that are sent. */
+
+const allowed = settings.ALLOWED_FILE_TYPES.schema.parse(undefined) as string[];
+const png = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+);
+const pdf = Buffer.from('%PDF-1.4\n%%EOF');
+const cfb = Buffer.concat([Buffer.from('d0cf11e0a1b11ae1', 'hex'), Buffer.alloc(2_040)]);
+const zip = Buffer.concat([Buffer.from('504b0506', 'hex'), Buffer.alloc(18)]);
+const xml = Buffer.from('<?xml version="1.0" encoding="UTF-8"?>\n<invoice number="1"/>\n');
+const csv = Buffer.from('a;b\n1;2\n');
+const cyrillic = Buffer.from('Имя;Телефон\nАна;1\n');
+const latin1 = Buffer.from('Não;1\n', 'latin1');
+const unknown = Buffer.from([1, 2, 3, 4]);
+
+const typeOf = (bytes: Buffer, hints: Partial<Parameters<typeof resolveType>[1]> = {}) =>
+  resolveType(bytes, { declared: null, filename: null, type: undefined, ...hints }, allowed);
+
+describe('the type of a file', () => {
+  test.each([
+    ['bytes alone', png, {}, 'image/png'],
+    ['bytes before the declared type of the same family', png, { declared: 'image/jpeg' }, 'image/png'],
+    ['bytes before what a server says', png, { served: 'text/plain' }, 'image/png'],
+    ['bytes before the name', pdf, { filename: 'report.doc' }, 'application/pdf'],
+    ['a Word file by its declared type', cfb, { declared: 'application/msword' }, 'application/msword'],
+    [
+      'an Excel file by its name',
+      cfb,
+      { filename: 'table.xls', declared: 'application/octet-stream' },
+      'application/vnd.ms-excel',
+    ],
+    [
+      'a PowerPoint file by what the server says',
+      cfb,
+      { served: 'application/vnd.ms-powerpoint' },
+      'application/vnd.ms-powerpoint',
+    ],
+    ['an OpenDocument file by its name', zip, { filename: 'a.odt' }, 'application/vnd.oasis.opendocument.text'],
+    ['a bare archive', zip, { filename: 'a.zip' }, 'application/zip'],
+    ['XML', xml, { declared: 'text/xml' }, 'text/xml'],
+    ['XML that is called application/xml', xml, { declared: 'application/xml' }, 'text/xml'],
+    ['a vector image', xml, { declared: 'image/svg+xml' }, 'image/svg+xml'],
+    ['a table by its name', csv, { filename: 'table.csv', declared: 'application/octet-stream' }, 'text/csv'],
+    ['a table that is declared as plain text', csv, { filename: 'table.csv', declared: 'text/plain' }, 'text/csv'],
+    ['Markdown by its name', csv, { filename: 'notes.md', served: 'binary/octet-stream' }, 'text/markdown'],
+    ['a text in another alphabet', cyrillic, { filename: 'people.csv' }, 'text/csv'],
+    ['a text in an old encoding', latin1, {}, 'text/plain'],
+    ['a text with the name of a video', csv, { filename: 'main.ts' }, 'text/plain'],
+    ['a text with the name of a picture', csv, { filename: 'a.png' }, 'text/plain'],
+  ])('%s', async (_what, bytes, hints, type) => {
+    expect(await typeOf(bytes, hints)).toBe(type);
+  });
+
+  test.each([
+    ['a text that is declared as a picture', csv, { declared: 'image/png' }, 'FILE_TYPE_MISMATCH'],
+    ['a picture that is declared as a text', png, { declared: 'text/plain' }, 'FILE_TYPE_MISMATCH'],
+    ['a picture that is declared as a PDF', png, { declared: 'application/pdf' }, 'FILE_TYPE_MISMATCH'],
+    ['a PDF that is to be a picture', pdf, { type: 'image' as const }, 'FILE_TYPE_MISMATCH'],
+    ['a vector image that is to be a picture', xml, { declared: 'image/svg+xml', type: 'image' as const }, 'FILE_TYPE_MISMATCH'],
+    ['a container that nobody names', cfb, {}, 'FILE_TYPE_NOT_ALLOWED'],
+    ['a mail in a container', cfb, { filename: 'mail.msg' }, 'FILE_TYPE_NOT_ALLOWED'],
+    ['unknown bytes with the name of a picture', unknown, { filename: 'a.png' }, 'FILE_TYPE_NOT_ALLOWED'],
+    ['unknown bytes', unknown, {}, 'FILE_TYPE_NOT_ALLOWED'],
+    ['a shell script', csv, { declared: 'application/x-sh', filename: 'a.sh' }, 'FILE_TYPE_NOT_ALLOWED'],
+    ['a type that is none', unknown, { declared: 'text/a b' }, 'FILE_TYPE_NOT_ALLOWED'],
+  ])('%s is refused', async (_what, bytes, hints, code) => {
+    await expect(typeOf(bytes, hints)).rejects.toMatchObject({ code });
+  });
+});
+
+describe('the name of a document', () => {
+  test.each([
+    [null, 'application/pdf', 'document.pdf'],
+    ['', 'application/pdf', 'document.pdf'],
+    ['...', 'application/pdf', 'document.pdf'],
+    ['/', 'text/csv', 'document.csv'],
+    ['Invoice 10/2026.pdf', 'application/pdf', 'Invoice 10-2026.pdf'],
+    ['10:30 | plan?.pdf', 'application/pdf', '10-30-plan.pdf'],
+    ['C:\\fakepath\\a.pdf', 'application/pdf', 'a.pdf'],
+    ['/home/ana/a.pdf', 'application/pdf', 'a.pdf'],
+    ['../../etc/passwd', 'text/plain', 'passwd.txt'],
+    ['contract', 'application/pdf', 'contract.pdf'],
+    ['contract v1.2', 'application/pdf', 'contract v1.2.pdf'],
+    ['contract.', 'application/pdf', 'contract.pdf'],
+    ['table.XLSX', 'application/vnd.openxmlformats-officedocument.spreadsheetml.sheet', 'table.XLSX'],
+    ['Ação 😀 100%.pdf', 'application/pdf', 'Ação 😀 100%.pdf'],
+    ['família 👨‍👩‍👧.pdf', 'application/pdf', 'família 👨‍👩‍👧.pdf'],
+    ['report\u202efdp.exe', 'application/pdf', 'reportfdp.exe'],
+    ['a\u200bb\u0007.pdf', 'application/pdf', 'ab.pdf'],
+    ['a\ud83d.pdf', 'application/pdf', 'a.pdf'],
+  ])('%p of type %s is %s', (given, type, name) => {
+    expect(documentName(given, type)).toBe(name);
+  });
+
+  test('a long name is cut before its ending and between characters', () => {
+    for (const unit of ['😀', '👨‍👩‍👧', 'e\u0301', 'x']) {
+      const name = documentName(`${unit.repeat(250)}.pdf`, 'application/pdf');
+      expect(name.length).toBeLessThanOrEqual(200);
+      expect(name.slice(0, -4).split(unit.normalize('NFC')).join('')).toBe('');
+      expect(name.endsWith('.pdf')).toBe(true);
+    }
+  });
+
+  test('whatever is given, the name is safe, has an ending, and stays the same when it is made safe again', () => {
+    const part = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.constantFrom('/', '\\', '..', ':', '\ud83d', '\u202e', '😀', ' ', '.'),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 300 }), (parts) => {
+        const name = documentName(parts.join(''), 'application/pdf');
+        expect(name).toMatch(/^[^.\s].*\.[a-z0-9]{1,8}$/isu);
+        expect(name).not.toMatch(/[\u0000-\u001f<>:"/\\|?*\p{Cs}\u202a-\u202e]/u);
+        expect(name.length).toBeLessThanOrEqual(204);
+        expect(safeName(name)).toBe(name);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});

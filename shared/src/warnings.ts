@@ -1,0 +1,23 @@
+/**
+ * Warnings of successful replies (`warnings` of the envelope): what was accepted and is not done exactly as it was asked. Whatever is not
+ * done as asked is either refused with 422 or named here; nothing is changed silently.
+ */
+export const warnings = {
+  VOICE_NOT_CONVERTED: 'The sound was not converted to Ogg/Opus and is sent as it is. Some phones may not play it.',
+  FILENAME_CHANGED: 'The file name was changed so that every system can store and open the file.',
+  STICKER_NOT_ANIMATED: 'Only the first picture of an animated image becomes a sticker. Send an animated WebP instead.',
+  EXPIRES_EARLIER: 'expiresAt lies beyond the setting maxQueueAgeHours of the session, which counts.',
+  PAIRING_CODE_NOT_REQUESTED: 'No pairing code was requested, because the session does not wait for a scan.',
+} as const;
+
+export type WarningCode = keyof typeof warnings;
+export interface Warning {
+  code: WarningCode;
+  message: string;
+}
+
+/** A warning with its usual sentence, and what is particular to this case after it. */
+export const warning = (code: WarningCode, detail?: string): Warning => ({
+  code,
+  message: detail ? `${warnings[code]} ${detail}` : warnings[code],
+});
