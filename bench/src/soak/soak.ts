@@ -1,3 +1,6 @@
+import { mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomOf } from '../crash/plan.js';
 import { hasPostgres } from '../database.js';
@@ -62,6 +65,7 @@ async function soakOn(database: DatabaseKind, options: Options, line: Line): Pro
       Number((await fleet.api('GET', '/messages/list?status=queued&limit=1')).body.meta?.['total'] ?? 0);
     const sampling = startSampling(fleet, sinks, waiting);
     const say = (what: string): void => console.log(`      ${(sampling.elapsed() / 60_000).toFixed(1)} min: ${what}`);
+    const watching = watchSessions(fleet, say);
     const started = performance.now();
     const faults = options.faults
       ? await injectFaults(
@@ -76,6 +80,7 @@ async function soakOn(database: DatabaseKind, options: Options, line: Line): Pro
     const quietFrom = sampling.elapsed();
     await sleep(Math.max(0, started + totalMs - performance.now()));
     sampling.stop();
+    clearInterval(watching);
     await load.stop();
     const { asked } = load;
     const { counts } = asked;
@@ -83,11 +88,42 @@ async function soakOn(database: DatabaseKind, options: Options, line: Line): Pro
       `      ${asked.accepted.size} sends, ${asked.arrived.size} arrivals, ${counts.edits} edits, ${counts.lists} lists, ${counts.logins} logins, ${counts.reconnects} stream reconnects, ${fleet.restarts()} restarts`,
     );
     console.log(`      faults: ${[...faults].map(([name, times]) => `${times} × ${name}`).join(', ') || 'none'}`);
-    report(database, sampling.trends(quietFrom), await judge(fleet, asked, sinks), line);
+    const verdict = await judge(fleet, asked, sinks);
+    const trends = sampling.trends(quietFrom);
+    report(database, trends, verdict, line);
+    if (!isClean(verdict) || trends.some(({ isFlat }) => !isFlat)) await saveEvidence(fleet);
   } finally {
     for (const { sink } of sinks) sink.close();
     await fleet.close();
   }
+}
+
+interface SessionState {
+  name: string;
+  status: string;
+  reason: { code: string } | null;
+}
+
+/** Prints what each session becomes, so that a backlog can be told from a session that does not come back. */
+function watchSessions(fleet: Fleet, say: (what: string) => void): NodeJS.Timeout {
+  const before = new Map<string, string>();
+  const look = async (): Promise<void> => {
+    const { body } = await fleet.api<SessionState[]>('GET', '/sessions');
+    for (const { name, status, reason } of body.data) {
+      const state = reason ? `${status}, ${reason.code}` : status;
+      if (before.get(name) !== state) say(`${name}: ${state}`);
+      before.set(name, state);
+    }
+  };
+  // While the system is down nothing is known; the next look is soon.
+  return setInterval(() => void look().catch(() => undefined), 2_000);
+}
+
+/** Writes the logs of all processes to a folder that stays after the fleet is gone, and prints its path. */
+async function saveEvidence(fleet: Fleet): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'chasqui-soak-logs-'));
+  for (const { name, log } of fleet.members) await writeFile(join(folder, `${name}.log`), log());
+  console.log(`      logs: ${folder}`);
 }
 
 async function setUp(fleet: Fleet, count: number): Promise<Phone[]> {
