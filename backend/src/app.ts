@@ -7,7 +7,7 @@ import { listen } from '@chasqui/shared/express';
 import { createStopper, type Stopper } from '@chasqui/shared/process';
 import { createAccounts, type FirstAdmin } from './accounts/accounts.js';
 import { createApiKeys } from './accounts/api-keys.js';
-import { createCredentialChanges } from './accounts/credential-changes.js';
+import { createCredentialChanges } from './lib/credential-changes.js';
 import { createKeyUsage } from './accounts/key-usage.js';
 import { mountKeys } from './accounts/keys.routes.js';
 import { createPlans } from './accounts/plans.js';

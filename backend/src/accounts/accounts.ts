@@ -13,7 +13,7 @@ import type { Clock } from '../lib/clock.js';
 import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { Account, type Role } from './account.entity.js';
 import type { ApiKeys } from './api-keys.js';
-import { createCredentialChanges, type CredentialChanges } from './credential-changes.js';
+import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
 import { createLoginLimit } from './login-limit.js';
 import { Plan } from './plan.entity.js';
 

@@ -11,7 +11,7 @@ import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
 import { ApiKey } from './api-key.entity.js';
-import { createCredentialChanges, type CredentialChanges } from './credential-changes.js';
+import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
 import { fingerprintOf, hashOf, isKeyForm, makeKey } from './key-form.js';
 
 /** For how long a key is cached. A change by another backend is usually heard of within milliseconds; when its notice is lost, after this time. */

@@ -2,7 +2,7 @@ import { AppError, type AccountResource } from '@chasqui/shared';
 import type { Request } from 'express';
 import { decodeJwt } from 'jose';
 import type { Caller } from '../http/context.js';
-import { credentialOf } from '../http/credential.js';
+import { credentialOf } from './credential.js';
 import type { Mount } from '../http/server.js';
 import type { Account } from './account.entity.js';
 import type { Accounts } from './accounts.js';

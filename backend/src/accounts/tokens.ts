@@ -5,7 +5,7 @@ import type { Database } from '../db/database.js';
 import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
 import type { ApiKey } from './api-key.entity.js';
-import { createCredentialChanges, type CredentialChanges } from './credential-changes.js';
+import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
 import { fingerprintOf } from './key-form.js';
 
 /** The key for which a token was exchanged, and which of its secrets was shown then. */

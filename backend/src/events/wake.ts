@@ -1,4 +1,4 @@
-import type { CredentialChanges } from '../accounts/credential-changes.js';
+import type { CredentialChanges } from '../lib/credential-changes.js';
 import { BoundedClient, connectionOptions, defaultLimits, limitSession } from '../db/connections.js';
 import type { Database } from '../db/database.js';
 import { select } from '../db/sql.js';

@@ -6,11 +6,11 @@ import type { Accounts } from '../accounts/accounts.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import { changePassword } from '../accounts/contract.js';
 import type { ApiKey } from '../accounts/api-key.entity.js';
-import type { CredentialChanges } from '../accounts/credential-changes.js';
+import type { CredentialChanges } from '../lib/credential-changes.js';
 import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
 import type { Tokens } from '../accounts/tokens.js';
 import type { Caller } from './context.js';
-import { credentialOf } from './credential.js';
+import { credentialOf } from '../accounts/credential.js';
 
 /** The one place that finds out who calls, in every scheme, and whether the route is for them. */
 export function createAuthentication({

@@ -10,7 +10,7 @@ import type { Standing } from '../events/streams.js';
 import type { Tickets } from '../events/tickets.js';
 import type { Clock } from '../lib/clock.js';
 import type { Caller } from './context.js';
-import { credentialOf } from './credential.js';
+import { credentialOf } from '../accounts/credential.js';
 
 const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
 

@@ -11,7 +11,7 @@ import { describeError, type ReportFailure } from '../failures/failures.js';
 import { steadyTime, type Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
-import { isForAnotherAccount } from '../sessions/linked-account.js';
+import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import { createDoubts, type Found } from './doubts.js';
 import { createHeld, heldUntil } from './held.js';

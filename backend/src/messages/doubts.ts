@@ -12,7 +12,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
-import { isForAnotherAccount } from '../sessions/linked-account.js';
+import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import type { MessageState, Move } from './state.js';

@@ -3,7 +3,7 @@ import type { Database } from '../db/database.js';
 import { holdRows, readRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import { isForAnotherAccount } from '../sessions/linked-account.js';
+import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import type { MessageState } from './state.js';

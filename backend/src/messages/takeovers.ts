@@ -10,7 +10,7 @@ import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
-import { isForAnotherAccount } from '../sessions/linked-account.js';
+import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../sessions/session.entity.js';
 import type { Doubts } from './doubts.js';
 import type { Lanes } from './lanes.js';

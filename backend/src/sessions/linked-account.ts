@@ -18,9 +18,3 @@ export function linkOf(
   if (before?.phoneNumber === linkedAccount.phoneNumber && before.lid === linkedAccount.lid) return null;
   return { changes: { linkedAccount, linkedAccountNumber: number }, isOther: false };
 }
-
-/** Whether a message was accepted for another WhatsApp account than the one the session was last linked to. */
-export const isForAnotherAccount = (
-  message: { linkedAccountNumber: number },
-  session: { linkedAccountNumber: number },
-): boolean => message.linkedAccountNumber !== session.linkedAccountNumber;

@@ -10,9 +10,9 @@ import {
 } from '@chasqui/shared';
 import fc from 'fast-check';
 import { observeAny } from '../../whatsapp-service/src/engine/wwebjs/translate.js';
-import { Message } from '../src/messages/message.entity.js';
-import { databases } from './support/backend.js';
-import { ana, startCore, type Core } from './support/core.js';
+import { Message } from '../../backend/src/messages/message.entity.js';
+import { databases } from '../../backend/test/support/backend.js';
+import { ana, startCore, type Core } from '../../backend/test/support/core.js';
 
 /** What WhatsApp delivers is recorded, once, whatever it is: through the worker's translation and the inbox, on both databases. */
 
