@@ -190,8 +190,9 @@ export function createWebhooks({
 
   /** The permissions of the events that an endpoint gets. Those of all events for one whose list cannot be read. */
   const permissionsOf = ({ types }: Webhook): Permission[] => {
+    const table = readable(types, null);
     const known =
-      typeof types === 'object' && types !== null ? eventTypes.filter((type) => Object.hasOwn(types, type)) : eventTypes;
+      typeof table === 'object' && table !== null ? eventTypes.filter((type) => Object.hasOwn(table, type)) : eventTypes;
     return [...new Set(known.map((type) => eventCatalogue[type].permission))];
   };
   const missingPermission = (caller: Caller, webhook: Webhook): Permission | undefined =>
