@@ -124,9 +124,6 @@ const raw = fc
   }));
 const bare = (id: string) => ({ id, phone: null, lid: null, name: null });
 const translated = (given: Record<string, unknown>): ObservedMessage => observeAny(given, bare, () => null).message;
-const identityOf = ({ key, fromMe, chat, from, whatsappId }: ObservedMessage): string =>
-  JSON.stringify([key, fromMe, chat.id, chat.type === 'private' ? null : [from, whatsappId]]);
-
 describe('the schema of what is observed', () => {
   test('takes whatever there is, and what it gives it takes unchanged', () => {
     fc.assert(
@@ -176,13 +173,14 @@ describe.each(await databases())('arbitrary observed messages on %s', (database)
   const rows = () => core.rig.database.reader.getRepository(Message).countBy({ sessionId: core.sessionId });
 
   test('each is a row, once, also beside events that are broken and when the batch comes twice', async () => {
-    const seen = new Set<string>();
+    // Two messages under one key may be one (arrivals.test.ts has those cases); here each has a key of its own.
+    const keys = new Set<string>();
+    const isFirst = ({ key }: ObservedMessage): boolean => keys.size < keys.add(key).size;
     await fc.assert(
       fc.asyncProperty(fc.array(raw, { minLength: 1, maxLength: 20 }), fc.infiniteStream(fc.nat(5)), async (raws, broken) => {
         const before = await rows();
-        const messages = raws.map(translated);
-        const fresh = new Set(messages.map(identityOf).filter((one) => !seen.has(one)));
-        for (const one of fresh) seen.add(one);
+        const messages = raws.map(translated).filter(isFirst);
+        if (messages.length === 0) return;
         const batch: OutletEvent[] = messages.flatMap((message) => {
           const event = core.worker.queue(core.sessionId, 'message.observed', { message, origin: 'live' });
           if (broken.next().value !== 0) return [event];
@@ -193,7 +191,7 @@ describe.each(await databases())('arbitrary observed messages on %s', (database)
         await core.worker.post(batch);
         const bad = batch.filter(({ type }) => type === 'session.recycled').map(({ id }) => ({ id, code: 'VALIDATION_FAILED' }));
         expect([refused, ackCursor]).toEqual([bad, batch.at(-1)!.cursor]);
-        expect((await rows()) - before).toBe(fresh.size);
+        expect((await rows()) - before).toBe(messages.length);
       }),
       { numRuns: 15, interruptAfterTimeLimit: 60_000 },
     );
