@@ -190,8 +190,8 @@ export function createWebhooks({
 
   /** The permissions of the events that an endpoint gets. Those of all events for one whose list cannot be read. */
   const permissionsOf = ({ types }: Webhook): Permission[] => {
-    const known =
-      typeof types === 'object' && types !== null ? eventTypes.filter((type) => Object.hasOwn(types, type)) : eventTypes;
+    const stored = readable(types, null);
+    const known = stored === null ? eventTypes : eventTypes.filter((type) => Object.hasOwn(stored, type));
     return [...new Set(known.map((type) => eventCatalogue[type].permission))];
   };
   const missingPermission = (caller: Caller, webhook: Webhook): Permission | undefined =>
