@@ -267,6 +267,10 @@ export function createWebhooks({
   const audit = (tx: Transaction, caller: Caller, action: string, { id, accountId }: Webhook, changes: object = {}) =>
     recordAudit(tx, caller, { action, objectType: 'webhook', objectId: id, accountId, changes: { ...changes }, at: clock.now() });
 
+  /**
+   * Changes one endpoint in a transaction, with its entry in the audit log. Throws `WEBHOOK_NOT_FOUND` for one that another request has deleted
+   * since it was looked up.
+   */
   async function change(
     caller: Caller,
     webhook: Webhook,
@@ -275,6 +279,8 @@ export function createWebhooks({
     shown: object = {},
   ): Promise<Webhook> {
     await database.write.run(async (tx) => {
+      await holdRows(tx, Webhook, [webhook.id]);
+      if (!(await tx.manager.existsBy(Webhook, { id: webhook.id, deletedAt: IsNull() }))) throw new AppError('WEBHOOK_NOT_FOUND');
       await work(tx);
       await audit(tx, caller, action, webhook, shown);
       tx.afterCommit(() => forget(webhook.accountId));
