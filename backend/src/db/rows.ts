@@ -288,13 +288,14 @@ export async function insertIfAbsent<T extends ObjectLiteral>(
   await tx.manager.createQueryBuilder().insert().into(entity).values(values<T>(row)).orIgnore().updateEntity(false).execute();
 }
 
-/** A conditional update: gives the number of rows that met the condition. Zero means that somebody else was first; mean it. */
+/** A conditional update: returns the number of rows that met the condition; zero means that another writer was first. Sets nothing without a value. */
 export async function updateRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
   where: FindOptionsWhere<T>,
   changes: Partial<{ [K in keyof T]: T[K] | (() => string) }>,
 ): Promise<number> {
+  if (Object.values(changes).every((value) => value === undefined)) return tx.manager.countBy(entity, inMs(where));
   const plain = plainUpdate(tx, entity, where, changes);
   if (plain) return (await runStatement(tx.manager, plain.sql, plain.parameters)).affected;
   const { affected } = await tx.manager.createQueryBuilder().update(entity).set(values<T>(changes)).where(inMs(where)).execute();

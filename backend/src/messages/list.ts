@@ -7,7 +7,7 @@ import type { MessageSearch } from '../search/search.js';
 import { factOf, type Wanted } from '../search/store.js';
 import type { ListQuery } from './contract.js';
 import { Message } from './message.entity.js';
-import { anyOf, beyond, selectionOf, unindexed, union, type Selection } from './selection.js';
+import { anyOf, beyond, idBeyond, idOfCursor, selectionOf, unindexed, union, type Selection } from './selection.js';
 
 /** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */
 const maxCounted = 1_000;
@@ -41,10 +41,10 @@ export async function listMessages(
   return { messages, meta: { limit, offset, total, totalExact: total < maxCounted, nextCursor }, warnings };
 }
 
-/** A message may carry an id that is a little newer than its time: ids never go back when the clock is set back. */
-const clockSlackMs = 86_400_000;
-
-/** The same for a text search. `meta.searchComplete` is false while earlier messages are being indexed, as after an upgrade. */
+/**
+ * The same for a text search, in the order of the ids: the index is read in this order. It differs from the order of time only for messages that were
+ * accepted after the clock was set back. `meta.searchComplete` is false while earlier messages are being indexed, as after an upgrade.
+ */
 async function searchMessages(
   { reader, search }: { reader: DataSource; search: Pick<MessageSearch, 'find'> },
   asked: { accountId: string; sessionId: string | null; selection: Selection; query: ListQuery; term: string },
@@ -52,7 +52,7 @@ async function searchMessages(
   const { selection, query, term } = asked;
   const { limit, cursor, order } = query;
   const conditions = [...selection.all, ...(selection.branches.length > 0 ? [anyOf(selection.branches)] : [])];
-  if (cursor) conditions.push(beyond(cursor, order));
+  if (cursor) conditions.push(idBeyond(cursor, order));
   const offset = cursor ? 0 : query.offset;
   const { matches, isComplete } = await search.find({
     term,
@@ -82,11 +82,13 @@ function factsOf({ accountId, sessionId, selection }: Parameters<typeof searchMe
   return { all, any };
 }
 
-/** An id of the time from which the index is read for a page behind the cursor. */
+/**
+ * An id from which the index is read for the page behind the cursor. It is one millisecond before the cursor's, because several messages can share one
+ * place of the index; those that the page before had are left out by a condition.
+ */
 function idFrom(cursor: string, order: 'asc' | 'desc'): string {
-  const [at = '0'] = Buffer.from(cursor, 'base64url').toString().split(':');
-  const ms = Math.max(0, Number(at) + (order === 'asc' ? -clockSlackMs : clockSlackMs));
-  const hex = Math.min(ms, 2 ** 48 - 1)
+  const ms = Number.parseInt(idOfCursor(cursor).slice(0, 13).replace('-', ''), 16) + (order === 'asc' ? -1 : 1);
+  const hex = Math.max(0, Math.min(ms, 2 ** 48 - 1))
     .toString(16)
     .padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;

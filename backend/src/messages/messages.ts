@@ -139,7 +139,9 @@ export function createMessages({
   ): Promise<Message> {
     const { id } = await find(caller, ref);
     return database.write.run(async (tx) => {
-      const message = await tx.manager.findOneByOrFail(Message, { id });
+      // Retention or an erasure may have deleted it since it was looked up.
+      const message = await tx.manager.findOneBy(Message, { id });
+      if (!message) throw new AppError('MESSAGE_NOT_FOUND');
       const obstacle = await change(tx, message);
       if (obstacle) throw obstacle;
       const { id: objectId, accountId } = message;

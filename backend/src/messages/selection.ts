@@ -133,13 +133,28 @@ function addressOf(field: string, input: string, countryCode: string | null | un
   throw new AppError('INVALID_RECIPIENT', { input, fields }, parsed.message);
 }
 
-/** What comes behind the cursor of a page. Throws `VALIDATION_FAILED` for a text that no page gave. */
+/** What comes behind the cursor of a page, in the order of time. Throws `VALIDATION_FAILED` for a text that no page gave. */
 export function beyond(cursor: string, order: 'asc' | 'desc'): Condition {
+  const { at, id } = readCursor(cursor);
+  return { sql: `("createdAt", id) ${order === 'asc' ? '>' : '<'} (?, ?)`, parameters: [at, id] };
+}
+
+/** The same in the order of ids. */
+export const idBeyond = (cursor: string, order: 'asc' | 'desc'): Condition => ({
+  sql: `id ${order === 'asc' ? '>' : '<'} ?`,
+  parameters: [idOfCursor(cursor)],
+});
+
+/** The id of the last message of the page that gave the cursor. Throws like `beyond`. */
+export const idOfCursor = (cursor: string): string => readCursor(cursor).id;
+
+function readCursor(cursor: string): { at: number; id: string } {
   const [at = '', id = ''] = Buffer.from(cursor, 'base64url').toString().split(':');
   // Fifteen digits are the milliseconds of some thirty thousand years, and a number that both databases hold exactly.
   if (!/^\d{1,15}$/.test(at) || !isId(id))
     throw new AppError('VALIDATION_FAILED', {
       fields: [{ path: 'cursor', code: 'INVALID_CURSOR', message: 'Take the cursor from meta.nextCursor.' }],
     });
-  return { sql: `("createdAt", id) ${order === 'asc' ? '>' : '<'} (?, ?)`, parameters: [Number(at), id] };
+  // Upper-case digits are valid in an id, and sort differently in a database.
+  return { at: Number(at), id: id.toLowerCase() };
 }

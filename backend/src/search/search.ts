@@ -39,7 +39,7 @@ export interface Match {
 
 export interface MessageSearch {
   /**
-   * The first matches in the order of time. `isComplete` is false while so many messages wait to be indexed, as after an upgrade, that only the newest
+   * The first matches in the order of their ids, which is the order in which messages were accepted. `isComplete` is false while so many messages wait to be indexed, as after an upgrade, that only the newest
    * of them were looked at. Throws `VALIDATION_FAILED` for a term without any character that can be found.
    */
   find(query: Query): Promise<{ matches: Match[]; isComplete: boolean }>;
@@ -206,10 +206,9 @@ export function createMessageSearch({
       const waiting = await amongWaiting(query.conditions, folded);
       const indexed = await amongIndexed(query, folded);
       const all = new Map([...waiting.matches, ...indexed].map((match) => [match.id, match]));
+      // By id, like the places of the index: by another order, a match on a later place could belong before those that were cut.
       const sign = query.order === 'asc' ? 1 : -1;
-      const matches = [...all.values()].sort(
-        (a, b) => sign * (a.createdAt - b.createdAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)),
-      );
+      const matches = [...all.values()].sort((a, b) => sign * (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
       return { matches: matches.slice(0, query.most), isComplete: waiting.isAll };
     },
     async settle() {

@@ -78,7 +78,6 @@ export function createRunning({
     let before = session.desired;
     const started = await database.write.run(async (tx) => {
       const row = await state.hold(tx, session.id);
-      if (row.deletedAt) throw new AppError('SESSION_NOT_FOUND');
       before = row.desired;
       const isHeld = row.workerId !== null && row.leaseExpiresAt !== null && row.leaseExpiresAt > clock.now();
       const chosen = isHeld ? row.workerId : workerId;

@@ -202,6 +202,7 @@ export function createSessions({
     ): Promise<Session> {
       await onFreeName(() =>
         database.write.run(async (tx) => {
+          if (changes.isDefault) await lockDefault(tx, session);
           const row = await state.hold(tx, session.id);
           const { name = row.name } = changes;
           if (name !== row.name) requireName(name);
@@ -223,7 +224,9 @@ export function createSessions({
           await audit(tx, caller, 'session.update', row, { fields: Object.keys(changes) });
         }),
       );
-      return (await withQr({ id: session.id }))!;
+      const updated = await withQr({ id: session.id });
+      if (!updated) throw new AppError('SESSION_NOT_FOUND');
+      return updated;
     },
     /**
      * Softly: hidden, its name free again, its history kept. That the login is still to be deleted commits with it; the worker does so
@@ -232,7 +235,6 @@ export function createSessions({
     async remove(caller: Caller, session: Session): Promise<void> {
       const row = await database.write.run(async (tx) => {
         const now = await state.hold(tx, session.id);
-        if (now.deletedAt) throw new AppError('SESSION_NOT_FOUND');
         if (now.status !== 'disconnected') await state.move(tx, now, 'disconnected', state.named('USER_LOGGED_OUT'));
         const gone = { desired: 'stopped' as const, deletedAt: clock.now(), liveName: now.id, isDefault: false };
         await updateRows(tx, Session, { id: now.id }, { ...gone, wipePending: now.workerId !== null });
@@ -275,6 +277,18 @@ export function createSessions({
     if (isWiped)
       await database.write.run((tx) => updateRows(tx, Session, { id: session.id, wipePending: true }, { wipePending: false }));
   }
+}
+
+/**
+ * Locks what a change of the default session writes: the account, then this session and the present default in the order of their ids.
+ *
+ * Closes: two sessions become the default at once, each transaction clearing only the default that it could see.
+ */
+async function lockDefault(tx: Transaction, { id, accountId }: Session): Promise<void> {
+  await holdRows(tx, Account, [accountId]);
+  const present = await tx.manager.find(Session, { where: { accountId, isDefault: true }, select: { id: true } });
+  const ids = [id, ...present.map((session) => session.id)];
+  await holdRows(tx, Session, ids);
 }
 
 /** What a worker that is away learns with its next heartbeat. Gives whether it heard it now. */

@@ -1,4 +1,5 @@
 import {
+  AppError,
   newId,
   sessionMoves,
   sessionReasons,
@@ -9,6 +10,7 @@ import {
   machineReasons,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
+import { IsNull } from 'typeorm';
 import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { linkOf } from './linked-account.js';
@@ -161,10 +163,15 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
   return {
     move,
     named,
-    /** The row as it is now, held until the end of the transaction. */
+    /**
+     * Locks the row until the end of the transaction and returns it as it is then, so that no caller changes a session that another request has
+     * deleted since it was looked up. Throws `SESSION_NOT_FOUND` for a deleted one.
+     */
     async hold(tx: Transaction, id: string): Promise<Session> {
       await holdRows(tx, Session, [id]);
-      return tx.manager.findOneByOrFail(Session, { id });
+      const session = await tx.manager.findOneBy(Session, { id, deletedAt: IsNull() });
+      if (!session) throw new AppError('SESSION_NOT_FOUND');
+      return session;
     },
     /** A pairing code was given; what was to be typed before it is nobody's business any more. */
     async showPairingCode(tx: Transaction, session: Session, data: EventData<'session.pairing_code'>): Promise<void> {

@@ -190,9 +190,8 @@ export function createWebhooks({
 
   /** The permissions of the events that an endpoint gets. Those of all events for one whose list cannot be read. */
   const permissionsOf = ({ types }: Webhook): Permission[] => {
-    const table = readable(types, null);
-    const known =
-      typeof table === 'object' && table !== null ? eventTypes.filter((type) => Object.hasOwn(table, type)) : eventTypes;
+    const stored = readable(types, null);
+    const known = stored === null ? eventTypes : eventTypes.filter((type) => Object.hasOwn(stored, type));
     return [...new Set(known.map((type) => eventCatalogue[type].permission))];
   };
   const missingPermission = (caller: Caller, webhook: Webhook): Permission | undefined =>
@@ -268,6 +267,10 @@ export function createWebhooks({
   const audit = (tx: Transaction, caller: Caller, action: string, { id, accountId }: Webhook, changes: object = {}) =>
     recordAudit(tx, caller, { action, objectType: 'webhook', objectId: id, accountId, changes: { ...changes }, at: clock.now() });
 
+  /**
+   * Changes one endpoint in a transaction, with its entry in the audit log. Throws `WEBHOOK_NOT_FOUND` for one that another request has deleted
+   * since it was looked up.
+   */
   async function change(
     caller: Caller,
     webhook: Webhook,
@@ -276,6 +279,8 @@ export function createWebhooks({
     shown: object = {},
   ): Promise<Webhook> {
     await database.write.run(async (tx) => {
+      await holdRows(tx, Webhook, [webhook.id]);
+      if (!(await tx.manager.existsBy(Webhook, { id: webhook.id, deletedAt: IsNull() }))) throw new AppError('WEBHOOK_NOT_FOUND');
       await work(tx);
       await audit(tx, caller, action, webhook, shown);
       tx.afterCommit(() => forget(webhook.accountId));

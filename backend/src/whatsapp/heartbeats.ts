@@ -1,4 +1,4 @@
-import type { Heartbeat, HeartbeatReply, WorkerSettings } from '@chasqui/shared';
+import { AppError, type Heartbeat, type HeartbeatReply, type WorkerSettings } from '@chasqui/shared';
 import { In, IsNull, LessThan, MoreThan, Not, type DataSource, type EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among, holdRows, updateRows } from '../db/rows.js';
@@ -329,6 +329,8 @@ export function createHeartbeats({
             await state.move(tx, session, 'disconnected', state.named('WORKER_LOST'));
         });
       } catch (error) {
+        // Deleted since it was looked up: it has no lease any more.
+        if (error instanceof AppError && error.code === 'SESSION_NOT_FOUND') continue;
         if (isSystemTrouble(error)) throw error;
         failedSession(id, error);
       }
