@@ -291,7 +291,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     moved = -3_600_000;
     isDown = false;
     await lanes.emit(backend, 's2', [0]);
-    await settled(3, 9_000);
+    await settled(3, 60_000);
     isDown = true;
     await lanes.emit(backend, 's1', numbers(1, 2));
     for (let n = 0; n < 12; n += 1) await lanes.emit(backend, `t${n}`, [0]);

@@ -32,8 +32,8 @@ test('groups refuse by name: only admins, not a member, no such group', async ()
   expect(await sendTo(left)).toMatchObject({ outcome: 'sent' });
   expect(await sendTo(announce)).toMatchObject({ outcome: 'failed', reason: 'GROUP_ADMIN_REQUIRED', retryable: false });
   await client.changeGroup({ id: left, by: bob, how: 'remove', participants: [me] });
-  const before = (await client.journal({})).length;
   await until('the page to know', async () => (await sendTo(left)).outcome === 'failed');
+  const before = (await client.journal({})).length;
   expect(await sendTo(left)).toMatchObject({ outcome: 'failed', reason: 'CHAT_NOT_FOUND' });
   expect(await sendTo('120363999999999999@g.us')).toMatchObject({ outcome: 'failed', reason: 'CHAT_NOT_FOUND' });
   expect(await sendTo('status@broadcast')).toMatchObject({ outcome: 'failed', reason: 'NOT_SUPPORTED_BY_WHATSAPP' });
