@@ -11,14 +11,17 @@ import { eventually } from './support/eventually.js';
 
 /** Text search finds what it is given: in every alphabet, in either case and normal form, before and after a message is indexed. */
 
-const texts = fc.string({
-  unit: fc.oneof(fc.constantFrom(...'aAéÉßẞİıIiΣσςйЙñÑÇ你好ไทย한ㄱ𝐀ﬁ🎉\u0301\u0307 '), {
-    weight: 1,
-    arbitrary: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 1 }),
-  }),
-  minLength: 1,
-  maxLength: 30,
-});
+const texts = fc
+  .string({
+    unit: fc.oneof(fc.constantFrom(...'aAéÉßẞİıIiΣσςйЙñÑÇ你好ไทย한ㄱ𝐀ﬁ🎉\u0301\u0307 '), {
+      weight: 1,
+      arbitrary: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 1 }),
+    }),
+    minLength: 1,
+    maxLength: 30,
+  })
+  // The iota below a Greek letter becomes a letter of its own in capitals, and takes an accent that follows it: `ᾄ` with one more accent is another text then.
+  .filter((text) => !text.normalize('NFD').includes('\u0345'));
 
 describe('folding', () => {
   const contains = (text: string, term: string): boolean => foldText(text).includes(foldText(term));
@@ -54,6 +57,7 @@ describe('folding', () => {
 
 const samples: [text: string, ...terms: string[]][] = [
   ['Привет, ÉCOLE Ñandú', 'Привет', 'привет', 'ПРИВЕТ', 'ÉCOLE', 'école', 'Ñandú', 'ñ', 'привет, éco'],
+  ['τῷ ᾄδω', 'ᾄδω', 'ᾄδω'.toUpperCase(), 'τῷ'.toUpperCase()],
   ['AÇÃO Über ΑΘΗΝΑΣ', 'ação', 'AÇÃO', 'über', 'Über', 'αθηνας', 'ΑΘΗΝΑΣ', 'αθηνα'],
   ['ŞİŞLİ Isparta ırmak', 'şişli', 'ŞİŞLİ', 'ŞIŞLI', 'ISPARTA', 'ırmak', 'IRMAK'],
   ['Die Straße ist GROẞ', 'straße', 'STRASSE', 'strasse', 'groß', 'GROSS'],
