@@ -98,6 +98,39 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect(lanes.arrivals).toHaveLength(240);
   }, 60_000);
 
+  test('a lane is not left while the events of what was claimed for it are read', async () => {
+    if (database === 'sqlite') return;
+    let all = 0;
+    let most = 0;
+    const receiver = async ({ session }: Arrival): Promise<object> => {
+      most = Math.max(most, (all += 1));
+      await sleep(session === 's1' ? 300 : 1_500);
+      all -= 1;
+      return {};
+    };
+    lanes = await startLanes({ database, receiver });
+    await lanes.webhook();
+    const [one, two] = [lanes.backend({ concurrency: 2 }), lanes.backend({ concurrency: 2 })];
+    const told = one.deliveries.told;
+    await lanes.emit(one, 's1', [0]);
+    await eventually('the first attempt', async () => lanes.arrivals.length === 1);
+    let isReading = false;
+    one.deliveries.told = async (...args) => {
+      isReading = true;
+      await sleep(1_000);
+      return told(...args);
+    };
+    await lanes.emit(one, 's2', [0]);
+    await eventually('the second claim', async () => isReading);
+    await eventually('the first one to be settled', async () =>
+      (await lanes.rows()).some(({ status }) => status === 'delivered'),
+    );
+    await lanes.emit(two, 's3', [0]);
+    await lanes.emit(two, 's4', [0]);
+    await settled(4, 60_000);
+    expect(most).toBe(2);
+  }, 120_000);
+
   test('what another backend was about to send is sent when its lane is free, or its lease has ended', async () => {
     if (database === 'sqlite') return;
     lanes = await startLanes({ database });

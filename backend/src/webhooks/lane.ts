@@ -140,11 +140,11 @@ async function refill(parts: LaneParts, lane: Lane): Promise<boolean> {
     // Closes: a session with a long queue fills the memory with claims while it waits for its receiver, and the others wait behind it.
     const full = [...lane.queues].flatMap(([session, queue]) => (queue.length >= batchSize ? [session] : []));
     const began = monotonic();
+    // Until the claims are in the queues. Closes: the last attempt settles meanwhile and leaves the lane to another backend.
     lane.isClaiming = true;
     const request = { webhookId: lane.webhookId, now, limit: batchSize, without: [...new Set([...held, ...full])] };
     const claimed = await (isProbe ? deliveries.claimProbe(lane.webhookId, lane.memory.probes) : deliveries.claim(request));
     for (const { id } of claimed ?? []) lane.claims.add(id);
-    lane.isClaiming = false;
     // Another backend sends to this endpoint.
     if (claimed === null) return false;
     lane.validUntil = began + leaseMs - leaseMarginMs;
