@@ -1,4 +1,5 @@
 import { AppError } from '@chasqui/shared';
+import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, tryStep } from '../db/locks.js';
@@ -51,10 +52,10 @@ export interface MessageSearch {
 
 /** Messages that are indexed in one transaction: what is sent meanwhile waits no longer than for these. */
 const batchSize = 32;
-/** The pause after a batch, as a multiple of its time: indexing takes a quarter of a busy process at most, and most of an idle one. */
-const restFactor = { busy: 3, idle: 0.2 };
-/** A timer that fires later than this says that the process is busy. */
-const lateMs = 5;
+/** The pause after a batch, as a multiple of its time: indexing takes a twentieth of a busy process, and most of an idle one. */
+const restFactor = { busy: 19, idle: 0.2 };
+/** The process is busy when its event loop was for more than this part of the last pause. */
+const busyAbove = 0.5;
 const pollMs = 500;
 /** Of the messages that wait to be indexed, as many are looked at one by one. */
 const maxWaiting = 10_000;
@@ -141,13 +142,14 @@ export function createMessageSearch({
         return null;
       });
       const pause = Math.max(1, done ? (performance.now() - started) * factor : pollMs);
-      const due = performance.now() + pause;
+      const before = performance.eventLoopUtilization();
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, pause);
         timer.unref();
         wake = () => (clearTimeout(timer), resolve());
       });
-      factor = performance.now() - due > lateMs ? restFactor.busy : restFactor.idle;
+      const { utilization } = performance.eventLoopUtilization(before);
+      factor = utilization > busyAbove ? restFactor.busy : restFactor.idle;
     }
   }
 
