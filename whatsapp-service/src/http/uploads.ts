@@ -52,7 +52,10 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
         done(null, chunk);
       },
     });
-    await pipeline(stream, measure, createWriteStream(path, { mode: 0o600 }));
+    const file = createWriteStream(path, { mode: 0o600 });
+    // Closes: the pipeline fails while the file is still being opened; it would be created after it was removed.
+    const closed = new Promise<void>((resolve) => file.once('close', resolve));
+    await pipeline(stream, measure, file).finally(() => closed);
     if (stream.truncated) throw new AppError('FILE_TOO_LARGE', { limit: maxFileSize });
     remember(res, { path, mimetype: info.mimeType, filename: info.filename ?? null, sha256: hash.digest('hex') });
   }
@@ -61,11 +64,18 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
     async read(req, res) {
       const parser = multipart(req, maxFileSize);
       let written: Promise<void> = Promise.resolve();
+      let isRefused = false;
+      const onFile = async (stream: NodeJS.ReadableStream, info: busboy.FileInfo): Promise<void> => {
+        // Closes: the parser comes to the file after the request was refused and its files were removed.
+        if (isRefused) return void stream.on('error', () => undefined).resume();
+        await (written = take(res, stream, info));
+      };
       try {
-        const fields = await parse(req, parser, (stream, info) => (written = take(res, stream, info)));
+        const fields = await parse(req, parser, onFile);
         await written;
         return fieldsOf(fields, (res.locals['file'] as SendFile | undefined) ?? null);
       } catch (error) {
+        isRefused = true;
         await written.catch(() => undefined); // The reason is in `error`.
         await drop(res);
         throw error;
