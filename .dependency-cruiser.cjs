@@ -50,7 +50,7 @@ module.exports = {
     },
     {
       name: 'no-simulator-in-production',
-      comment: 'Production code contains no stand-in (D-44).',
+      comment: 'Production code contains no stand-in.',
       severity: 'error',
       from: { path: '^(shared|backend|whatsapp-service)/src', pathNot: test },
       to: { path: '^(simulator|bench)/|node_modules/@chasqui/simulator/' },

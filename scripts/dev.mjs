@@ -9,7 +9,7 @@ import { root } from './lib/paths.mjs';
 import { environmentsFor, prepare, prepareDataDir, sayBrowser } from './lib/prepare.mjs';
 import { dim, say, seconds, showProblem, warn } from './lib/terminal.mjs';
 
-/** `npm run dev`: as `npm start`, and every change of a source is built at once and the process concerned started anew. */
+/** `npm run dev`: as `npm start`, and every change of a source is built at once and the process concerned started again. */
 const startedAt = performance.now();
 const processesOf = { shared: ['backend', 'worker'], backend: ['backend'], 'whatsapp-service': ['worker'] };
 /** An editor writes several files for one save. */

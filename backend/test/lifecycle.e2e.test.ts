@@ -211,7 +211,7 @@ test('nothing that is open, half done or frozen keeps a stop from ending in time
   expect((await api('POST', '/webhooks', { url, events: ['*'] })).status).toBe(201);
   const asked = once(sink, 'request');
 
-  // One session shows its code, in a browser that is then frozen; ten more are amid their start.
+  // One session shows its code, in a browser that is then frozen; ten more are during their start.
   await api('POST', '/sessions', { name: 'frozen' });
   await api('POST', '/sessions/frozen/connect');
   const shown = await api<{ id: string }>('GET', '/sessions/frozen');

@@ -60,7 +60,7 @@ export function openLogFile(file, { maxBytes = 20 * 1024 * 1024, keep = 5, onTro
       });
       if (isWritten) return;
       dropped += 1;
-      // The next line opens the file anew: its folder may have been replaced.
+      // The next line opens the file again: its folder may have been replaced.
       quietly(close);
       handle = null;
     },

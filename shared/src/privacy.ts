@@ -2,7 +2,7 @@ import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
 import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
-/** What a session keeps of its messages: everything, or who wrote when to whom and what became of it (HIS-10). */
+/** What a session keeps of its messages: everything, or who wrote when to whom and what became of it. */
 export const storageModes = ['full', 'metadata'] as const;
 export type StorageMode = (typeof storageModes)[number];
 
@@ -55,5 +55,5 @@ export function withoutContent<T extends WorkerEventType>(type: T, payload: Work
   return strip ? strip(payload) : payload;
 }
 
-/** What stands where a person was who was erased on request (PRV-02). */
+/** What stands where a person was who was erased on request. */
 export const erased = 'erased';

@@ -133,7 +133,7 @@ export type InputOf<R extends AnyRoute> = NonNullable<R['$']>['in'];
 export type OutputOf<R extends AnyRoute> = NonNullable<R['$']>['out'];
 export type SentOf<R extends AnyRoute> = NonNullable<R['$']>['sent'];
 
-/** Fields a request may also carry under another name (D-01, D-08). Both given and different is refused by the schema behind it. */
+/** Fields a request may also carry under another name. Both given and different is refused by the schema behind it. */
 export function withAliases<S extends z.ZodType>(schema: S, aliases: Record<string, string>) {
   return z.preprocess((value, context) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;

@@ -185,7 +185,7 @@ export const doubtReasons: ReadonlySet<string> = new Set<MessageReason>([
   'HELD_BY_POLICY',
 ]);
 
-/** Failures after which nothing left and trying again may help (MSG-16, D-35). */
+/** Failures after which nothing left and trying again may help. */
 export const retryableReasons: ReadonlySet<MessageReason> = new Set<MessageReason>([
   'WORKER_UNAVAILABLE',
   'MEDIA_UPLOAD_FAILED',

@@ -25,7 +25,7 @@ export interface MemoryEngine extends Engine {
   letGo(): void;
   sent: EngineSend[];
   lookups: number;
-  /** How often pages were loaded anew, and what that does. */
+  /** How often pages were loaded again, and what that does. */
   reloads: number;
   /** What the next sends and lookups end in. */
   answer: {

@@ -13,7 +13,7 @@ export class Account {
   @Index('accounts_email', { unique: true }) @Column(column.string(254)) email: string;
   /** argon2id, PHC string. */
   @Column(column.string(255, { select: false })) passwordHash: string;
-  /** A one-time password must be changed at the first login (AUT-11). */
+  /** A one-time password must be changed at the first login. */
   @Column(column.flag({ default: false })) mustChangePassword: boolean;
   /** Goes into the account's signing key: a new one voids every token of this account and of no other. */
   @Column(column.string(64, { select: false })) jwtSecret: string;

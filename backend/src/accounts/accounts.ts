@@ -17,8 +17,8 @@ import { createCredentialChanges, type CredentialChanges } from '../lib/credenti
 import { createLoginLimit } from './login-limit.js';
 import { Plan } from './plan.entity.js';
 
-/** Of nobody's password: an unknown address takes as long to refuse as a wrong password. */
-const nobody = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
+/** The hash of a password that nobody has: a login to an unknown account takes as long to refuse as one with a wrong password. */
+const unknownAccountHash = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
 
 const passwordProblem = 'A password has 12 to 128 characters.';
 const isPassword = (text: string): boolean => text.length >= 12 && text.length <= 128;
@@ -183,7 +183,7 @@ export function createAccounts({
         .addSelect(['a.passwordHash', 'a.jwtSecret'])
         .where('a.email = :email', { email: email.toLowerCase() })
         .getOne();
-      isRight = await verify(account?.passwordHash ?? nobody, password).catch(() => false); // Not a hash that it knows: nobody's password.
+      isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false); // Not a hash that it knows: nobody's password.
     } catch (error) {
       // The database did not answer: nobody judged the password. Where the windows are in it too, the attempt stays counted.
       await attempt.cancelled().catch(() => undefined);

@@ -9,7 +9,7 @@ export class ApiKey {
   @Column(column.id()) accountId: string;
   /** Null: an account key, for all sessions. */
   @Column(orNull(column.id())) sessionId: string | null;
-  /** The account's primary key, which holds every permission and is made anew by regenerate. */
+  /** The account's primary key, which holds every permission and is made again by regenerate. */
   @Column(column.flag({ default: false })) isPrimary: boolean;
   @Column(column.string(100)) name: string;
   @Index('api_keys_hash', { unique: true }) @Column(column.string(64, { select: false })) hash: string;

@@ -50,7 +50,7 @@ const idSql = 'id = ? AND "accountId" = ? AND "deletedAt" IS NULL';
 
 export type ApiKeys = ReturnType<typeof createApiKeys>;
 
-/** Whether who holds these grants may hand on this one: never more than it holds itself (KEY-11). */
+/** Whether who holds these grants may hand on this one: never more than it holds itself. */
 const holds = (own: readonly string[], grant: string): boolean =>
   own.includes('*') || own.includes(grant) || (isPermission(grant) && allows(own, grant as Permission));
 

@@ -1,7 +1,7 @@
 import { defineRoute, type ErrorCode, type IdempotencyRule, type Method } from '@chasqui/shared';
 import { z } from 'zod';
 
-/** Each route twice: below `/keys` for all keys of the account, below a session for those that are bound to it (KEY-01 to KEY-09). */
+/** Each route twice: below `/keys` for all keys of the account, below a session for those that are bound to it. */
 
 const time = z.iso.datetime();
 const key = z

@@ -48,7 +48,7 @@ interface LimitsRow {
   price: string | null;
 }
 
-/** Read from the tables each time: a plan that was changed holds for the next request (AUT-10). Throws `ACCOUNT_NOT_FOUND`. */
+/** Read from the tables each time: a plan that was changed holds for the next request. Throws `ACCOUNT_NOT_FOUND`. */
 export async function readLimits(where: DataSource | EntityManager, accountId: string): Promise<AccountLimits> {
   const [row] = (await runStatement(where, limitsSql, [accountId])).rows as LimitsRow[];
   if (!row) throw new AppError('ACCOUNT_NOT_FOUND');

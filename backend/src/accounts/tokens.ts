@@ -17,7 +17,7 @@ export interface TokenKey {
 
 export type Tokens = ReturnType<typeof createTokens>;
 
-/** JWTs (HS256). The key of an account is derived from the installation's secret and its own (D-29): a new one of its own voids its tokens. */
+/** JWTs (HS256). The key of an account is derived from the installation's secret and its own: a new one of its own voids its tokens. */
 export function createTokens({
   database,
   clock,

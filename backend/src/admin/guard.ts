@@ -12,7 +12,7 @@ export const cookieName = 'chasqui_panel';
 export const themeCookie = 'chasqui_theme';
 export type Theme = 'light' | 'dark';
 
-/** Who sits at the panel, read anew for each request. */
+/** Who sits at the panel, read again for each request. */
 export interface Visitor {
   sessionId: string;
   account: Pick<Account, 'id' | 'username' | 'email' | 'role' | 'timezone' | 'mustChangePassword'>;

@@ -29,7 +29,7 @@ interface Deps {
   present: (account: Account) => Promise<AccountResource>;
 }
 
-/** Routes for staff, across accounts: the one place of REST where a role counts (AUT-08). */
+/** Routes for staff, across accounts: the one place of REST where a role counts. */
 export function mountStaff(mount: Mount, deps: Deps): void {
   mountAccountRoutes(mount, deps);
   mountPlanRoutes(mount, deps);

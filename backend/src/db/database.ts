@@ -116,7 +116,7 @@ async function openPostgres(
   log: Log,
 ): Promise<{ writer: DataSource; reader: DataSource }> {
   const where = { where: placeOf(location.url), log };
-  // A server that is restarted amid a migration has rolled it back; it is begun again on a new connection.
+  // A server that is restarted during a migration has rolled it back; it is begun again on a new connection.
   await waitForDatabase(() => migrateOnce(location, log), where);
   const source = await waitForDatabase(
     () => new DataSource(postgresOptions(location, 'chasqui', limits, poolSize)).initialize(),

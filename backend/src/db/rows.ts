@@ -352,7 +352,7 @@ const deletedTogether = 1_000;
 
 /**
  * Deletes all rows whose `time` is in the past of `before`, a thousand to a commit: one statement over all that a long pause has left would meet
- * the statement's time limit, each time anew. `key` is a column that tells rows apart well enough to cut batches.
+ * the statement's time limit, each time again. `key` is a column that tells rows apart well enough to cut batches.
  */
 export async function deleteBefore<T extends ObjectLiteral>(
   database: Pick<Database, 'write'>,

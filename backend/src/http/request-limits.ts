@@ -24,7 +24,7 @@ const sentences: Record<LimitScope, string> = {
 type Authenticate = (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
 
 /**
- * Limits of requests, in their layers (D-12): the address, the key's sliding window, the session's. 0 is no limit. The tightest that a
+ * Limits of requests, in their layers: the address, the key's sliding window, the session's. 0 is no limit. The tightest that a
  * request met is told in its headers; the one that refuses is named, with the time after which to come back.
  *
  * Who shows no valid credential is counted by address, and refused there without being told whether the credential was right. A valid
@@ -101,7 +101,7 @@ export interface KeyLimit {
 
 export type RequestLimits = ReturnType<typeof createRequestLimits>;
 
-/** The tightest of the limits that a request met, in both forms that clients read (LIM-11). */
+/** The tightest of the limits that a request met, in both forms that clients read. */
 function tell(res: Response, { limit, remaining, resetMs }: Taken): void {
   const told = res.locals['tightest'] as number | undefined;
   if (told !== undefined && told <= remaining) return;

@@ -15,7 +15,7 @@ const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT 
 const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${together}`;
 
 /**
- * Seals anew what another key than the first of ENCRYPTION_KEYS has sealed, so that the old one can be taken out of the list: secrets and
+ * Seals again what another key than the first of ENCRYPTION_KEYS has sealed, so that the old one can be taken out of the list: secrets and
  * headers of webhooks, and messages and files that wait in the storage mode `metadata`. Killed anywhere, the next run goes on: all of
  * the keys still open all of it. What no key opens is left as it is, and the log names how many.
  */
@@ -30,7 +30,7 @@ export function createReseal(parts: {
 }) {
   const { database, sealer, webhooks, contents, media, log, report } = parts;
 
-  /** Goes through rows by their ids. Gives how many were sealed anew; what cannot be opened is told and passed over. */
+  /** Goes through rows by their ids. Gives how many were sealed again; what cannot be opened is told and passed over. */
   async function each<T extends { id: string }>(
     page: (after: string) => Promise<T[]>,
     anew: (row: T) => Promise<boolean>,

@@ -49,7 +49,7 @@ export function createSealer(keys: string) {
         'utf8',
       );
     },
-    /** Whether the text should be sealed anew: another key writes now. */
+    /** Whether the text should be sealed again: another key writes now. */
     isStale: (sealed: string | Buffer): boolean => sealed.indexOf(`${writing}.`) !== 0,
   };
 }

@@ -14,7 +14,7 @@ const placeOf = (message: Pick<Message, 'id'>): string => `messages.content:${me
 
 export type ContentStore = ReturnType<typeof createContents>;
 
-/** The content of messages in the storage mode `metadata` (HIS-10): on the row only sealed, and only until the message is final. */
+/** The content of messages in the storage mode `metadata`: on the row only sealed, and only until the message is final. */
 export function createContents(sealer: Sealer) {
   return {
     /** The row as it may be written: its content sealed, and none of it in the open. */

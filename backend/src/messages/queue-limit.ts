@@ -7,7 +7,7 @@ const believedMs = 1_000;
 
 /**
  * The queue of a session is bounded. Counting it for every accept would make a long queue slow to grow, so a count is believed for a
- * second with what was accepted since added to it; close to the limit every accept counts anew.
+ * second with what was accepted since added to it; close to the limit every accept counts again.
  */
 export function createQueueLimit({ most, now }: { most: number; now: () => number }) {
   const counts = new Map<string, { n: number; until: number }>();

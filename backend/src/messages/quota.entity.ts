@@ -5,7 +5,7 @@ export const quotaScopes = ['session.daily', 'account.daily', 'plan.monthly'] as
 export type QuotaScope = (typeof quotaScopes)[number];
 
 /**
- * How many messages of a day or a month hold a place in it. The period is part of the key, so that a new day begins at nought by itself:
+ * How many messages of a day or a month hold a place in it. The period is part of the key, so that a new day begins at zero by itself:
  * no job has to reset anything. Written only by who holds the event log (see quotas.ts).
  */
 @Entity({ name: 'quota_usage' })

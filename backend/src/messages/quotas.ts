@@ -35,15 +35,15 @@ export type Quotas = ReturnType<typeof createQuotas>;
 /**
  * Daily and monthly quotas. A message takes its places when it is accepted and gives them back when it definitely did not leave; the
  * counters are written in the same commit, by whoever holds the event log, so that parallel sends never take more than there is and
- * transactions do not wait for each other in a circle. The period is part of a counter's key: at midnight the next one begins at nought,
+ * transactions do not wait for each other in a circle. The period is part of a counter's key: at midnight the next one begins at zero,
  * whether a job ran or not.
  *
  * | change of the message | its places |
  * | --- | --- |
  * | accepted | taken, or the whole refused |
  * | `failed`, `cancelled` | given back, of the day that they were taken from |
- * | `failed` → `queued` (retry) | taken anew, of today, or refused |
- * | `failed` → `sent` and above (it left after all) | taken anew, beyond the limit if need be: a count is the truth |
+ * | `failed` → `queued` (retry) | taken again, of today, or refused |
+ * | `failed` → `sent` and above (it left after all) | taken again, beyond the limit if need be: a count is the truth |
  */
 export function createQuotas({
   database,

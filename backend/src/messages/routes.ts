@@ -123,7 +123,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
       file,
     };
     const wait = waitOf(header('Prefer'), body.async, deps.sendWaitMs, res);
-    // Who waits is refused above the pace; who can wait is queued and paced (D-46).
+    // Who waits is refused above the pace; who can wait is queued and paced.
     if (wait > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
     const accepted = await messages.accept(session, wish, key);
     const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;

@@ -66,7 +66,7 @@ export function createMessageState({
   contacts: Pick<Contacts, 'people'>;
   quotas: Quotas;
   clock: Clock;
-  /** Removes the sealed file of a message that is final (HIS-10). */
+  /** Removes the sealed file of a message that is final. */
   wipeFile: (tx: Transaction, mediaId: string) => Promise<void>;
 }) {
   async function move(

@@ -1,7 +1,7 @@
 import { defineRoute } from '@chasqui/shared';
 import { z } from 'zod';
 
-/** What is held about one contact: to hand it out, or to remove it (PRV-01, PRV-02). */
+/** What is held about one contact: to hand it out, or to remove it. */
 
 const time = z.iso.datetime();
 const request = {

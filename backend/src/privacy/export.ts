@@ -17,7 +17,7 @@ import type { Messages } from '../messages/messages.js';
 import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 
-/** Writes everything that is held about a contact into one archive; gives how much of what. Killed amid it, it is begun again. */
+/** Writes everything that is held about a contact into one archive; gives how much of what. Killed during it, it is begun again. */
 export function createExporter({
   database,
   pages,

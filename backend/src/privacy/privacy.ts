@@ -31,7 +31,7 @@ export type Privacy = ReturnType<typeof createPrivacy>;
 /**
  * Hands out, or removes, all that is held about one contact of an account. Both go through the account's messages and events page by page,
  * so that nothing else waits for them, and both may be begun again: an export is written aside and renamed, an erasure finds only what is
- * still there. A row in `privacy_requests` is the job; killed amid it, it is begun again.
+ * still there. A row in `privacy_requests` is the job; killed during it, it is begun again.
  *
  * Beyond the reach of an erasure: WhatsApp itself, the session's browser profile, and the
  * last few thousand events in a worker's journal, which newer ones push out.
@@ -138,7 +138,7 @@ export function createPrivacy({
 
   async function round(): Promise<void> {
     const open = await readRows(database.reader, PrivacyRequest, openSql, []);
-    // Who died amid one will not end it; nothing of our own is running now.
+    // Who died during one will not end it; nothing of our own is running now.
     const gone = await presence.gone(open.flatMap(({ owner }) => owner ?? []));
     for (const request of open) {
       const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);

@@ -2,7 +2,7 @@ import { commaList, defineRoute, isCallingCode, session, sessionSettings, sessio
 import { withAliases } from '@chasqui/shared';
 import { z } from 'zod';
 
-/** Other names under which a request may name its session (D-01). */
+/** Other names under which a request may name its session. */
 export const sessionAliases = {
   session_id: 'sessionId',
   instanceId: 'sessionId',

@@ -38,7 +38,7 @@ const base = (session: Session, stale: boolean) => ({
   stale,
 });
 
-/** With the QR, drawn anew, for callers who may control the session; it is in no other reply. */
+/** With the QR, drawn again, for callers who may control the session; it is in no other reply. */
 export async function presentStatus(session: Session, caller: Caller, stale = false): Promise<SessionStatusResource> {
   const status = { sessionId: session.id, ...base(session, stale) };
   if (!allows(caller.permissions, 'session.control')) return status;

@@ -82,7 +82,7 @@ export function createSessions({
     return session;
   }
 
-  /** One request counts once against the plan's limit of its session, however often the session is looked up for it (LIM-09). */
+  /** One request counts once against the plan's limit of its session, however often the session is looked up for it. */
   async function charge(caller: Caller, session: Session): Promise<void> {
     if (!caller.charge || charged.has(caller)) return;
     charged.add(caller);
@@ -90,7 +90,7 @@ export function createSessions({
     await caller.charge('session_api', `session:${session.id}`, apiLimit, 3_600_000);
   }
 
-  /** Which session a request means: the key's own, the one it names, the account's default (D-03). */
+  /** Which session a request means: the key's own, the one it names, the account's default. */
   async function which(caller: Caller, named: string | null | undefined): Promise<Session> {
     if (named && named !== 'current') return find(caller, named);
     if (caller.sessionId !== null) return find(caller, caller.sessionId);

@@ -2,7 +2,7 @@ import { defineRoute, eventTypes, messageTypes, type ErrorCode } from '@chasqui/
 import { z } from 'zod';
 import { access, clearQuery, delivery, found, listQuery, stats, statsQuery, webhookParams } from './deliveries.contract.js';
 
-/** Endpoints (WHK-01 to WHK-16; their deliveries: deliveries.contract.ts). `S/webhook` acts on the first endpoint of a session. */
+/** Endpoints (their deliveries: deliveries.contract.ts). `S/webhook` acts on the first endpoint of a session. */
 
 const time = z.iso.datetime();
 const nullable = time.nullable();

@@ -342,7 +342,7 @@ export function createWebhooks({
         headers: headers ? (JSON.parse(sealer.open(headers, headersPlace(id))) as Record<string, string>) : {},
       };
     },
-    /** Page by page, for the job that seals anew what another key has sealed. */
+    /** Page by page, for the job that seals again what another key has sealed. */
     reseal: {
       page: (after: string): Promise<Webhook[]> =>
         readRows(database.reader, Webhook, 'id > ? ORDER BY id LIMIT 200', [after], ['secret', 'oldSecret', 'headers']),

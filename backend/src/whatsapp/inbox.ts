@@ -80,7 +80,7 @@ const keptMs = 14 * 86_400_000;
  * | the batch takes longer than a second | what was handled is committed and acknowledged; the worker sends the rest |
  * | a sequence is higher than the next one | a gap: what follows of this session waits and is asked for again; other sessions go on |
  * | the gap stays, because the worker has nothing left to fill it | it is logged and left behind: what there is, is taken |
- * | a sequence is lower, under a new id | the worker lost its outlet and began anew: taken |
+ * | a sequence is lower, under a new id | the worker lost its outlet and began again: taken |
  * | an old epoch | refused, counts as taken, writes nothing |
  * | the database fails during one event, and not without it | the other sessions go on; after 3 times and 30 seconds the event is refused |
  * | one event cannot be stored | undone alone behind its savepoint, refused, and recorded in `failures`; the worker keeps it aside |
@@ -106,7 +106,7 @@ export function createInbox({
   log: Log;
   report: ReportFailure;
 }) {
-  /** How often each gap was asked for. In memory: after a restart it is asked for anew. */
+  /** How often each gap was asked for. In memory: after a restart it is asked for again. */
   const asked = new Map<string, number>();
   const suspects = new Map<string, Suspect>();
 

@@ -51,7 +51,7 @@ export function createPlacement({
     alive,
     known: (): Promise<Worker[]> => rows.find(),
     /**
-     * A session stays with a worker that lives: its login lies on that one's disk, and elsewhere it would have to be linked anew. A
+     * A session stays with a worker that lives: its login lies on that one's disk, and elsewhere it would have to be linked again. A
      * new one goes to the least loaded that answers now: one that died a moment ago still looks alive by its heartbeats.
      */
     async place(session: Session): Promise<{ workerId: string }> {

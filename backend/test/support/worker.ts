@@ -57,7 +57,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   const workerId = options.workerId ?? 'worker-a';
   const state = {
     sessions: new Map<string, Running>(),
-    /** Run amid a command, before it is answered. */
+    /** Run during a command, before it is answered. */
     hooks: { disconnect: async (): Promise<void> => undefined },
     record: new Map<string, SendOutcome & { attempt?: number }>(),
     /** Whose page runs a session, where it is not the number that its row has: the worker learned of another account first. */
@@ -255,7 +255,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   mount(workerRoutes.init, async ({ body }) => {
     state.caughtUp.set(body.sessionId, body.caughtUp ?? null);
     if (state.sessions.has(body.sessionId)) under(body.sessionId, body.epoch);
-    // Its backend may be closed amid it.
+    // Its backend may be closed during it.
     start(body.sessionId, body.epoch ?? 1).catch(() => undefined);
     return observe(body.sessionId);
   });

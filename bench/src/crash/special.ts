@@ -78,7 +78,7 @@ export async function killInDeletion(rig: Rig, victim: Victim, seed: number): Pr
   return verdict;
 }
 
-/** The backend dies amid the erasure of a contact, and is started again: nothing of the person is left in any table or file of it. */
+/** The backend dies during the erasure of a contact, and is started again: nothing of the person is left in any table or file of it. */
 export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
   const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
   const { stack, database } = rig;

@@ -124,7 +124,7 @@ export interface EngineSession {
     /** Chats that could not be read; the others were. */
     failedChats?: number;
   }>;
-  /** Loads the page anew; `ready` comes again when that worked. Rejects when the browser does not take the order within `deadlineMs`. */
+  /** Loads the page again; `ready` comes again when that worked. Rejects when the browser does not take the order within `deadlineMs`. */
   reload(deadlineMs: number): Promise<void>;
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */

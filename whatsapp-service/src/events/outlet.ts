@@ -23,7 +23,7 @@ export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerE
  * | `refuse` | STALE_EPOCH and unreadable ones are parked, never dropped |
  *
  * A kill between `append` and its commit loses what happened in those milliseconds. Messages are then found by the next backfill,
- * because their keys are not yet marked as seen and the watermark commits together with them; states are told anew by the next start.
+ * because their keys are not yet marked as seen and the watermark commits together with them; states are told again by the next start.
  *
  * | the disk | what happens |
  * | --- | --- |
@@ -75,7 +75,7 @@ const markMs = 200;
 const batchBytes = 512 * 1024;
 const keptBehindAck = 5_000;
 const retryMs = 1_000;
-/** Events per transaction, so that a long backlog is not written anew from its start each time the disk is full at its end. */
+/** Events per transaction, so that a long backlog is not written again from its start each time the disk is full at its end. */
 const maxPerCommit = 500;
 /** Events whose content is taken out at once. */
 const maxPerStrip = 300;

@@ -194,7 +194,7 @@ function requireFile(command: SendCommand, file: SendFile | null): void {
   }
 }
 
-/** Two commands are the same when the other side would see the same. A file counts by its bytes; its address may be signed anew each time. */
+/** Two commands are the same when the other side would see the same. A file counts by its bytes; its address may be signed again each time. */
 export function hashOf(sessionId: string, command: SendCommand, file: SendFile | null): string {
   const media = mediaOf(command.content);
   const content = media ? { ...command.content, media: { mimetype: media.mimetype, filename: media.filename } } : command.content;

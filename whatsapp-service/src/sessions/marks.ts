@@ -15,7 +15,7 @@ export interface Marks {
   /** Messages were not kept: the watermark goes back to what is on the disk and stays there until `release`, so that they are scanned for. */
   hold(sessionId: string): void;
   release(sessionId: string): void;
-  /** The login is gone: the next one begins anew and takes no old messages in. Never throws; written with the next commit at the latest. */
+  /** The login is gone: the next one begins again and takes no old messages in. Never throws; written with the next commit at the latest. */
   clearWatermark(sessionId: string): void;
   /** For the outlet: writes what waits, inside its transaction; `written` follows once that has committed. */
   hasUnwritten(): boolean;

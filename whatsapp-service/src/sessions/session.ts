@@ -97,7 +97,7 @@ export interface SessionDeps {
   maxReconnectAttempts: number;
   /** Setting `autoReconnect` of the session, as it is now. */
   mayReconnect: () => boolean;
-  /** Above so many megabytes the browser is started anew when nothing is to be sent. 0: never. */
+  /** Above so many megabytes the browser is started again when nothing is to be sent. 0: never. */
   recycleAboveMb: number;
 }
 
@@ -114,14 +114,14 @@ interface Part {
   proving: boolean;
   /** QR codes that were shown. */
   codes: number;
-  /** The page was loaded anew for the present trouble: the next step is another browser. */
+  /** The page was loaded again for the present trouble: the next step is another browser. */
   reloaded: boolean;
   /** The session has gone on without it. */
   abandoned: boolean;
 }
 
 const probeDeadlineMs = 10_000;
-/** The browser must take the order to load the page anew within the first, and the page be proven within the second. */
+/** The browser must take the order to load the page again within the first, and the page be proven within the second. */
 const reloadMs = { order: 4_000, step: 15_000 };
 const sendsFinishMs = 10_000;
 /** A start that was called off ends by its signal. What does not end in this time is left behind: a stop of the worker has 30 s in all. */
@@ -327,7 +327,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
   }
 
   /**
-   * A connected page that does not prove itself: it is loaded anew, once, where the browser still takes orders; what that does not mend
+   * A connected page that does not prove itself: it is loaded again, once, where the browser still takes orders; what that does not mend
    * within its time needs another browser. A frozen or dead browser takes none, and is replaced at once.
    */
   async function climb(mine: number, part: Part, session: EngineSession, why: SessionReason, detail: string): Promise<void> {

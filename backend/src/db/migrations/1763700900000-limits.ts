@@ -13,7 +13,7 @@ const string = (name: string, length: number, more: Partial<TableColumnOptions> 
   ...more,
 });
 
-/** Plans, quotas that begin anew by themselves, limits and rotation of keys, and how much each key is used. */
+/** Plans, quotas that begin again by themselves, limits and rotation of keys, and how much each key is used. */
 export class Limits1763700900000 implements MigrationInterface {
   name = 'Limits1763700900000';
 
@@ -83,7 +83,7 @@ export class Limits1763700900000 implements MigrationInterface {
     await runner.addColumn('audit_logs', new TableColumn(id('actorId', { isNullable: true })));
     // A key that is not active could only be one that was revoked, which was for good.
     await runner.query(`UPDATE api_keys SET "deletedAt" = "createdAt" WHERE NOT "isActive"`);
-    // Not by addColumn: on SQLite that would write the whole history anew.
+    // Not by addColumn: on SQLite that would write the whole history again.
     await runner.query(`ALTER TABLE messages ADD COLUMN "quotaDay" varchar(10)`);
     await runner.query(`ALTER TABLE messages ADD COLUMN "sealed" text`);
     await runner.query(`ALTER TABLE accounts ADD COLUMN "storage" varchar(8) NOT NULL DEFAULT 'full'`);

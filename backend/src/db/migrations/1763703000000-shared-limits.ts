@@ -41,7 +41,7 @@ export class SharedLimits1763703000000 implements MigrationInterface {
         indices: [{ name: 'rate_windows_expiry', columnNames: ['expiresAt'] }],
       }),
     );
-    // Not by addColumn: on SQLite that would write the whole table anew.
+    // Not by addColumn: on SQLite that would write the whole table again.
     await runner.query(`ALTER TABLE media_files ADD COLUMN "sessionId" varchar(36)`);
     await runner.query(
       `UPDATE media_files SET "sessionId" = (SELECT m."sessionId" FROM messages m WHERE m.id = media_files."messageId")

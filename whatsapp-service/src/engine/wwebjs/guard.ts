@@ -27,7 +27,7 @@ const fields = (value: unknown): Record<string, unknown> =>
 /**
  * The functions that the library hangs into the page. Nobody waits for what they return, so a failure in one of them would be
  * nobody's: it is told here. Three are replaced: for every change of a chat the library asks the page for that chat again, which
- * queries a group's members at WhatsApp's server with each message, and makes a removed chat anew.
+ * queries a group's members at WhatsApp's server with each message, and makes a removed chat again.
  */
 export function guardHandlers(page: Page, { onChat, onNotice, onFailure }: Guarding): void {
   const expose = page.exposeFunction.bind(page) as (name: string, handler: Handler) => Promise<void>;
