@@ -412,8 +412,12 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       await queue(database, other, [1]);
       await allAre(other, 'sent');
       expect(leftOf(sessionId)).toHaveLength(5);
-      // A minute later, as the stored times tell it.
+      // A minute later, as the stored times tell it. Waits until the outcomes of all that left are written: each dates its handover to now.
       const age = async (): Promise<void> => {
+        await eventually('the outcome of each that left', async () => {
+          const statuses = Object.values(await statusesOf(database, sessionId));
+          return statuses.filter((status) => status === 'sent').length === leftOf(sessionId).length && !statuses.includes('sending');
+        });
         const [row] = (await runStatement(database.reader, 'SELECT buckets FROM session_pace WHERE "sessionId" = ?', [sessionId]))
           .rows as { buckets: string }[];
         const older = (JSON.parse(row!.buckets) as [number, number][]).map(([at, count]) => [at - 61_000, count]);

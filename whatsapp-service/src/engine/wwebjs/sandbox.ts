@@ -9,6 +9,8 @@ import { bundledBrowser } from './library.js';
 const noSandbox = /No usable sandbox|Running as root without --no-sandbox|Failed to move to new namespace/;
 const maxOutput = 65_536;
 const deadlineMs = 10_000;
+/** How long the process and its children may take to end after they were killed. */
+const giveUpMs = 2_000;
 
 /**
  * Whether this machine refuses Chromium its sandbox: the browser is started once more, without a page, and its standard error is read,
@@ -33,7 +35,7 @@ export async function sandboxTrouble(config: BrowserConfig): Promise<string | nu
   }
 }
 
-/** In a process group of its own, so that its children end with it. Never rejects. */
+/** In a process group of its own, so that its children end with it. Resolves when the process has ended. Never rejects. */
 function standardErrorOf(executable: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve) => {
     const child = spawn(executable, args, {
@@ -42,25 +44,29 @@ function standardErrorOf(executable: string, args: readonly string[]): Promise<s
       detached: true,
     });
     let said = '';
-    let settled = false;
+    let giveUp: NodeJS.Timeout | undefined;
     const end = (): void => {
-      if (settled) return;
-      settled = true;
-      clearTimeout(timer);
+      clearTimeout(deadline);
+      clearTimeout(giveUp);
+      resolve(said);
+    };
+    const kill = (): void => {
+      // A process that the kernel cannot end now, or a child that keeps the pipe open, must not hold up the answer.
+      giveUp ??= setTimeout(end, giveUpMs);
       try {
         if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
       } catch {
         // It has ended already.
       }
-      resolve(said);
     };
-    const timer = setTimeout(end, deadlineMs);
+    const deadline = setTimeout(kill, deadlineMs);
     child.on('error', end);
+    child.on('exit', kill);
     child.on('close', end);
-    child.stderr.on('error', end);
+    child.stderr.on('error', kill);
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       if (said.length < maxOutput) said += text.slice(0, maxOutput);
-      if (noSandbox.test(said)) end();
+      if (noSandbox.test(said)) kill();
     });
   });
 }
