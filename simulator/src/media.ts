@@ -1,10 +1,28 @@
 import { createHash, randomBytes } from 'node:crypto';
 
+/** A file that is made while it is downloaded, so that it may be of any size. */
+export interface MadeFile {
+  size: number;
+  /** Whether the server announces the size before it sends. */
+  announced: boolean;
+  /** Bytes that were handed to connections so far. */
+  sent: number;
+}
+
 /** Files by their path. Nothing is encrypted; hashes are of the bytes themselves. */
 export function createMedia() {
   const files = new Map<string, Buffer>();
+  const made = new Map<string, MadeFile>();
   return {
     files,
+    made,
+    /** Keeps a file of zeros, and gives its place. */
+    make(size: number, announced: boolean): { directPath: string; filehash: string } {
+      const name = randomBytes(12);
+      const directPath = `/mms/${name.toString('hex')}`;
+      made.set(directPath, { size, announced, sent: 0 });
+      return { directPath, filehash: createHash('sha256').update(name).digest('base64') };
+    },
     get: (path: string): Buffer | undefined => files.get(path),
     /** Keeps bytes and gives their place, as WhatsApp's upload does. */
     put(bytes: Buffer): { directPath: string; filehash: string; handle: string } {

@@ -1,9 +1,10 @@
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { bodyOf } from './body.js';
 import type { Faults } from './faults.js';
-import type { Media } from './media.js';
+import type { MadeFile, Media } from './media.js';
 import type { PageOptions } from './wire.js';
 
 /** The same from `src` and from `dist`. */
@@ -36,9 +37,12 @@ export function createWeb({ page, media, faults }: { page: PageOptions; media: M
     if (fault?.mode === 'delay') await new Promise((done) => setTimeout(done, fault.delayMs ?? 1000));
     if (fault?.mode === 'fail') return void res.writeHead(fault.status ?? 500).end();
     if (req.method === 'GET') {
+      const made = media.made.get(path);
+      if (made) return sendMade(res, made);
       const bytes = media.get(path);
       if (!bytes) return void res.writeHead(404).end();
-      return void res.writeHead(200, { 'content-type': 'application/octet-stream' }).end(bytes);
+      const headers = { 'content-type': 'application/octet-stream', 'content-length': bytes.length };
+      return void res.writeHead(200, headers).end(bytes);
     }
     const body = await bodyOf(req);
     if (!body) return;
@@ -46,4 +50,19 @@ export function createWeb({ page, media, faults }: { page: PageOptions; media: M
     if (fault?.mode === 'dropReply') return;
     res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(kept));
   }
+}
+
+/** Zeros until the file's end or the connection's. */
+async function sendMade(res: ServerResponse, file: MadeFile): Promise<void> {
+  const piece = Buffer.alloc(262_144);
+  res.writeHead(200, {
+    'content-type': 'application/octet-stream',
+    ...(file.announced ? { 'content-length': file.size } : {}),
+  });
+  for (let left = file.size; left > 0 && !res.destroyed; left -= piece.length) {
+    const bytes = piece.subarray(0, Math.min(left, piece.length));
+    file.sent += bytes.length;
+    if (!res.write(bytes)) await Promise.race([once(res, 'drain'), once(res, 'close')]);
+  }
+  res.end();
 }

@@ -105,7 +105,7 @@ function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, ver
  */
 export function mountAdminJS(router: Router, reader: DataSource, search: Pick<MessageSearch, 'find'>, version: string): void {
   const admin = buildAdmin(reader, search, version);
-  router.use(onlyKnown, nameAdmin);
+  router.use(onlyKnown, plainQuery, nameAdmin);
   const routes = AdminRouter.routes.filter((route) => route.method === 'GET' && route.action !== 'bundleComponents');
   buildRoutes({ admin, routes, router: router as Parameters<typeof buildRoutes>[0]['router'] });
 }
@@ -124,6 +124,34 @@ const known = [
 ].map((path) => new RegExp(`^${path}/?$`));
 
 const onlyKnown: RequestHandler = (req, _res, next) => next(known.some((path) => path.test(req.path)) ? undefined : 'router');
+
+/** The parameters of a list, by name. A whole number has so few digits that the database can skip as many rows. */
+const parameters: Record<string, RegExp> = {
+  page: /^[1-9]\d{0,6}$/,
+  perPage: /^(100|[1-9]\d?)$/,
+  sortBy: /^[A-Za-z]{1,64}$/,
+  direction: /^(asc|desc)$/,
+  ...Object.fromEntries(
+    tables
+      .flatMap((view) => view.fields)
+      .flatMap(({ name, filter }) => (filter === 'range' ? [`${name}~~from`, `${name}~~to`] : filter ? [name] : []))
+      .map((name) => [`filters.${name}`, /./]),
+  ),
+};
+
+/**
+ * Leaves of the query what a list of the panel sends. AdminJS makes objects and lists of names with dots, of any depth and length, takes any
+ * number, and hands to the database what it makes of them.
+ */
+const plainQuery: RequestHandler = (req, _res, next) => {
+  const query: Record<string, string> = {};
+  for (const [name, form] of Object.entries(parameters)) {
+    const [value] = [req.query[name]].flat();
+    if (typeof value === 'string' && form.test(value)) query[name] = value;
+  }
+  Object.defineProperty(req, 'query', { value: query });
+  next();
+};
 
 /** AdminJS looks for who is signed in on `req.session`, which is there for this request alone and stored nowhere. */
 const nameAdmin: RequestHandler = (req, _res, next) => {

@@ -3,7 +3,7 @@ import { phoneId } from '../accounts.js';
 import { newKey } from '../messages.js';
 import { Refusal } from '../refusal.js';
 import type { World } from '../world.js';
-import { operation, phone } from './operation.js';
+import { nothing, operation, phone } from './operation.js';
 import { accountIn } from './phones.js';
 
 /** Our short names → WhatsApp's types. */
@@ -32,6 +32,10 @@ const delivery = z.object({
   base64: z.string().optional(),
   mimetype: z.string().optional(),
   filename: z.string().optional(),
+  /** What the message says of its file's size, where that is not true. */
+  size: z.number().optional(),
+  /** In place of `base64`: a file of so many zeros, made while it is downloaded. The server announces its size, or does not. */
+  made: z.object({ size: z.number().int().positive(), announced: z.boolean().default(true) }).optional(),
   latitude: z.number().optional(),
   longitude: z.number().optional(),
   vcard: z.string().optional(),
@@ -67,13 +71,13 @@ export function messageOperations({ world }: { world: World }) {
       return d.raw;
     }
     const bytes = d.base64 === undefined ? null : Buffer.from(d.base64, 'base64');
-    const file = bytes ? world.media.put(bytes) : null;
+    const file = d.made ? world.media.make(d.made.size, d.made.announced) : bytes ? world.media.put(bytes) : null;
     const data: Record<string, unknown> = {
       body: d.type === 'contact' ? d.vcard : d.text,
       caption: d.caption,
       mimetype: d.mimetype,
       filename: d.filename,
-      size: bytes?.length,
+      size: d.size ?? d.made?.size ?? bytes?.length,
       ...(file
         ? { directPath: file.directPath, filehash: file.filehash, encFilehash: file.filehash, mediaKey: 'simulated' }
         : {}),
@@ -114,6 +118,9 @@ export function messageOperations({ world }: { world: World }) {
       const { asLid, sealed, t, key } = d;
       return { key: world.messages.fromPhone(account(d.from), target(d.to), { ...contentOf(d), asLid, sealed, t, key }) };
     }),
+    madeFiles: operation('Files made while they are downloaded, with the bytes that were sent so far', nothing, () => [
+      ...world.media.made.values(),
+    ]),
     received: operation('What the phone got, in order', z.object({ phone }), (d) => account(d.phone).received),
     typingSeen: operation('Typing that the phone saw', z.object({ phone }), (d) => account(d.phone).typing),
     history: operation(

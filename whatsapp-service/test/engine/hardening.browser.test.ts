@@ -234,6 +234,36 @@ describe('files that messages bring', () => {
     });
   }, 60_000);
 
+  test.each<[string, boolean]>([
+    ['whose server announces its size', true],
+    ['whose server announces nothing', false],
+  ])(
+    'of 2 GB that declares 10 bytes, %s: refused before the page has it, and the page works on',
+    async (_name, announced) => {
+      const limit = 2_000_000;
+      const { key } = await deliver({
+        type: 'document',
+        made: { size: 2 * 1024 ** 3, announced },
+        size: 10,
+        mimetype: 'application/octet-stream',
+        filename: 'small.bin',
+      });
+      const { message: huge } = (await message(key)).payload;
+      const sent = async () => (await rig.simulator.client.madeFiles()).at(-1)!.sent;
+      await expect(session.downloadMedia(huge.whatsappId, 30_000, limit)).rejects.toMatchObject({
+        code: 'FILE_TOO_LARGE',
+        details: { limit },
+      });
+      // The browser reads ahead of the page, and the machine's socket buffers hold some megabytes.
+      const after = await sent();
+      expect(after).toBeLessThan(limit + 200_000_000);
+      expect((await session.downloadMedia(whatsappId, 30_000)).bytes.length).toBe(bytes.length);
+      expect(await sent()).toBe(after);
+      expect(await session.probe(4_000)).toMatchObject({ canary: true });
+    },
+    60_000,
+  );
+
   test('of messages that are not there are MEDIA_NOT_FOUND', async () => {
     await expect(session.downloadMedia(`false_${ana}@c.us_3AFFFFFFFFFFFFFFFF`, 5_000)).rejects.toMatchObject({
       code: 'MEDIA_NOT_FOUND',

@@ -277,7 +277,7 @@ function listenToGroups(
       onSignal({
         type: 'event',
         event: 'group.membership_request',
-        payload: { group: groupRef(group), contact: identities.contact(by), method: null, at },
+        payload: { group: groupRef(group), contact: identities.contact(by), at },
       }),
     );
   });

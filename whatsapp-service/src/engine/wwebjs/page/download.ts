@@ -1,15 +1,20 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
 import type { PageWindow } from './world.js';
 
+export type PageFile =
+  { stage: 'found'; path: string } | { stage: 'missing' } | { stage: 'expired' } | { stage: 'too_large'; size: number };
+
 export type PageDownload =
   | { stage: 'ready'; token: string; size: number; mimetype: string | null; filename: string | null }
   | { stage: 'missing' }
   | { stage: 'expired' }
+  | { stage: 'aborted' }
   | { stage: 'too_large'; size: number };
 
 /**
- * Files of messages. The declared size is checked before the page downloads anything, the true one before anything leaves the page. The
- * bytes leave in pieces: a whole file as base64 would block the page for seconds, and take its memory three times.
+ * Files of messages. The declared size is checked before the page downloads anything, and the true one before anything leaves the page;
+ * while the page downloads, the worker counts (see `../transfer-limit.ts`) and calls `downloadAbort`. The bytes leave in pieces: a whole
+ * file as base64 would block the page for seconds, and take its memory three times.
  */
 export function installDownload(): void {
   const win = window as unknown as PageWindow;
@@ -18,6 +23,7 @@ export function installDownload(): void {
 
   const keptMs = 120_000;
   const files = new Map<string, { bytes: Uint8Array; timer: ReturnType<typeof setTimeout> }>();
+  const downloads = new Map<string, AbortController>();
   const forget = (token: string): void => {
     clearTimeout(files.get(token)?.timer);
     files.delete(token);
@@ -51,6 +57,29 @@ export function installDownload(): void {
     return new Uint8Array(await downloadManager.downloadAndMaybeDecrypt(request));
   };
 
+  /** Where the file lies, unless there is none or it says of itself that it is too large. */
+  core.calls['downloadFind'] = async ({ whatsappId, maxBytes }: { whatsappId: string; maxBytes: number }): Promise<PageFile> => {
+    const msg = await find(whatsappId);
+    if (typeof msg?.directPath !== 'string' || msg.directPath === '' || !msg.mediaData) return { stage: 'missing' };
+    const declared = Number(msg.size);
+    if (declared > maxBytes) return { stage: 'too_large', size: declared };
+    if (msg.mediaData.mediaStage === 'REUPLOADING') return { stage: 'expired' };
+    return { stage: 'found', path: msg.directPath };
+  };
+
+  const fetchFile = async (msg: any, maxBytes: number, token: string, signal: AbortSignal): Promise<PageDownload> => {
+    if (msg.mediaData.mediaStage !== 'RESOLVED') await msg.downloadMedia({ downloadEvenIfExpensive: true, rmrReason: 1 });
+    const stage = String(msg.mediaData.mediaStage);
+    if (stage.includes('ERROR') || stage === 'FETCHING') return { stage: 'expired' };
+    // The first step takes no signal: it may have gone on to its end.
+    if (signal.aborted) return { stage: 'aborted' };
+    const bytes = await bytesOf(msg, signal);
+    if (bytes.length > maxBytes) return { stage: 'too_large', size: bytes.length };
+    if (signal.aborted) return { stage: 'aborted' };
+    keep(token, bytes);
+    return { stage: 'ready', token, size: bytes.length, mimetype: msg.mimetype ?? null, filename: msg.filename ?? null };
+  };
+
   core.calls['download'] = async ({
     whatsappId,
     maxBytes,
@@ -64,25 +93,26 @@ export function installDownload(): void {
   }): Promise<PageDownload> => {
     const msg = await find(whatsappId);
     if (!msg?.directPath || !msg.mediaData) return { stage: 'missing' };
-    const declared = Number(msg.size);
-    if (declared > maxBytes) return { stage: 'too_large', size: declared };
-    if (msg.mediaData.mediaStage === 'REUPLOADING') return { stage: 'expired' };
-    if (msg.mediaData.mediaStage !== 'RESOLVED') await msg.downloadMedia({ downloadEvenIfExpensive: true, rmrReason: 1 });
-    const stage = String(msg.mediaData.mediaStage);
-    if (stage.includes('ERROR') || stage === 'FETCHING') return { stage: 'expired' };
     const abort = new AbortController();
+    downloads.set(token, abort);
+    const aborted = new Promise<PageDownload>((resolve) => {
+      abort.signal.addEventListener('abort', () => resolve({ stage: 'aborted' }));
+    });
     const timer = setTimeout(() => abort.abort(), deadlineMs);
     try {
-      const bytes = await bytesOf(msg, abort.signal);
-      if (bytes.length > maxBytes) return { stage: 'too_large', size: bytes.length };
-      keep(token, bytes);
-      return { stage: 'ready', token, size: bytes.length, mimetype: msg.mimetype ?? null, filename: msg.filename ?? null };
+      return await Promise.race([fetchFile(msg, maxBytes, token, abort.signal), aborted]);
     } catch (error: any) {
       if (error?.status === 404) return { stage: 'expired' };
       throw error;
     } finally {
       clearTimeout(timer);
+      downloads.delete(token);
     }
+  };
+
+  core.calls['downloadAbort'] = ({ token }: { token: string }): boolean => {
+    downloads.get(token)?.abort();
+    return true;
   };
 
   /** Base64 of one piece; null when the file was forgotten meanwhile. */
