@@ -99,12 +99,17 @@ describe('what the routes publish has an effect', () => {
   });
 
   test('every field that may be null is sometimes not', () => {
-    const fields = [
-      ...rig.routes.flatMap(({ reply }) => nullableFields(reply)),
-      ...Object.values(eventCatalogue).flatMap(({ data }) => nullableFields(data)),
-    ];
+    const shapes = [...rig.routes.map(({ reply }) => reply), ...Object.values(eventCatalogue).map(({ data }) => data)].flatMap(
+      shapesOf,
+    );
     const written = writtenFields(product);
-    expect(missingFrom(written, [...new Set(fields)])).toEqual([]);
+    const literals = objectLiterals(code);
+    const unused = shapes.flatMap(({ names, nullable }) =>
+      nullable
+        .filter((name) => !written.has(name) || isAlwaysNull(literals, names, name))
+        .map((name) => `${name} of {${names.join(', ')}}`),
+    );
+    expect([...new Set(unused)]).toEqual([]);
   });
 
   test('a handler reads headers by the contract alone', () => {
@@ -119,23 +124,56 @@ type JsonSchema = {
   properties?: Record<string, JsonSchema>;
   anyOf?: JsonSchema[];
   items?: JsonSchema;
-  type?: string;
+  type?: string | string[];
   $defs?: Record<string, JsonSchema>;
 };
 
-/** Names of the fields that may be null, at every depth. */
-function nullableFields(schema: z.ZodType): string[] {
-  const names: string[] = [];
+/** Zod writes `anyOf`, or for plain types a list of them. */
+const isNullable = ({ type, anyOf }: JsonSchema): boolean =>
+  type === 'null' || (Array.isArray(type) && type.includes('null')) || (anyOf ?? []).some(isNullable);
+
+interface Shape {
+  names: string[];
+  nullable: string[];
+}
+
+/** The objects of a schema, at every depth, with their fields that may be null. */
+function shapesOf(schema: z.ZodType): Shape[] {
+  const shapes: Shape[] = [];
   const walk = (node: JsonSchema): void => {
-    for (const [name, field] of Object.entries(node.properties ?? {})) {
-      if (field.anyOf?.some(({ type }) => type === 'null')) names.push(name);
-      walk(field);
-    }
+    const fields = Object.entries(node.properties ?? {});
+    const nullable = fields.filter(([, field]) => isNullable(field)).map(([name]) => name);
+    if (nullable.length > 0) shapes.push({ names: fields.map(([name]) => name), nullable });
+    for (const [, field] of fields) walk(field);
     for (const inner of [...(node.anyOf ?? []), ...(node.items ? [node.items] : []), ...Object.values(node.$defs ?? {})])
       walk(inner);
   };
   walk(z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' }) as JsonSchema);
-  return names;
+  return shapes;
+}
+
+/** The properties of each object literal in the sources, and whether they are written as `null`. A spread is `...`. */
+function objectLiterals(sources: readonly Source[]): Map<string, boolean>[] {
+  const found: Map<string, boolean>[] = [];
+  for (const { tree } of sources)
+    visit(tree, (node) => {
+      if (!ts.isObjectLiteralExpression(node)) return;
+      const properties = node.properties.map((property): [string, boolean] => [
+        property.name?.getText().replaceAll(/['"]/g, '') ?? '...',
+        ts.isPropertyAssignment(property) && property.initializer.kind === ts.SyntaxKind.NullKeyword,
+      ]);
+      found.push(new Map(properties));
+    });
+  return found;
+}
+
+/**
+ * Whether each literal that makes an object of this shape writes `null` into the field. A field of the same name in another object does not
+ * count. A literal makes the object when it names exactly its fields.
+ */
+function isAlwaysNull(literals: readonly Map<string, boolean>[], names: readonly string[], field: string): boolean {
+  const made = literals.filter((one) => one.size === names.length && names.every((name) => one.has(name)));
+  return made.length > 0 && made.every((one) => one.get(field));
 }
 
 /** Names of properties that get a value somewhere which is neither `null` nor only handed on from a field of the same name. */

@@ -77,7 +77,6 @@ export const eventCatalogue = {
     'instance.info',
     z.object({
       kind: z.enum(['terms_block', 'proxy_block']),
-      until: nullableTime,
       message: z.string().nullable(),
     }),
   ),
@@ -135,7 +134,7 @@ export const eventCatalogue = {
     'groups.read',
     z.object({ group: chatRef, change: z.string(), value: z.string().nullable(), by: contact.nullable(), at: time }),
   ),
-  'group.membership_request': row('groups.read', z.object({ group: chatRef, contact, method: z.string().nullable(), at: time })),
+  'group.membership_request': row('groups.read', z.object({ group: chatRef, contact, at: time })),
   'call.received': row(
     'messages.receive',
     z.object({

@@ -355,7 +355,6 @@ export const workerEvents = {
   'group.membership_request': z.object({
     group: observedChat,
     contact: observedPerson,
-    method: observedText,
     at: observedTime,
   }),
   /** A contact was renamed, renamed itself, or was saved in the phone's address book. */

@@ -31,7 +31,7 @@ type Filters = Pick<ListQuery, 'direction' | 'type' | 'status' | 'origin' | 'cha
 
 /** A session with fewer messages than this is read by time, whatever else is asked for. */
 const smallSession = 2_000;
-const isMade = { inbound: ['live', 'backfill'], outbound: ['api', 'panel', 'bulk', 'device'] } as const;
+const isMade = { inbound: ['live', 'backfill'], outbound: ['api', 'panel', 'device'] } as const;
 
 /**
  * The conditions of a list. A person is found by every id that the account knows of them, in structured columns only: the name that somebody gives

@@ -156,7 +156,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
   async function tellRestriction(tx: Transaction, session: Session, before: string | null): Promise<void> {
     const kind = restrictions[session.reasonCode ?? ''];
     if (!kind || session.reasonCode === before) return;
-    const data = { kind, until: null, message: session.reasonText };
+    const data = { kind, message: session.reasonText };
     await events.append(tx, { accountId: session.accountId, sessionId: session.id, type: 'session.restriction', data });
   }
 

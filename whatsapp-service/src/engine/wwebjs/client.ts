@@ -127,6 +127,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       // Before, an address book is being synchronised, and nobody has asked for names yet.
       if (wasReady) contactsChanged(ids);
     },
+    message: ({ message }: Record<string, unknown>) => {
+      // Before, all that came is found by the scan.
+      if (wasReady) messageCreated(message);
+    },
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
