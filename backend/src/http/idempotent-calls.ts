@@ -163,7 +163,9 @@ export function createIdempotentCalls({
     const session = route.headers.includes('X-Session-Id') ? (http.header('X-Session-Id') ?? null) : null;
     const scope = { accountId: caller.accountId, sessionId: caller.sessionId ?? '', isDefaultSession: false };
     const { method, originalUrl } = http.req;
-    const wanted = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, { body: http.body, session });
+    // A reply may hold what only its caller may read, such as the secret of a webhook: with other permissions it is another request.
+    const request = { body: http.body, session, permissions: [...caller.permissions].sort() };
+    const wanted = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, request);
     if (!wanted) return run();
     const name = JSON.stringify(whichOf(wanted));
     if (running.has(name)) throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 1 });

@@ -18,6 +18,7 @@ import { readIdentity } from './own-identity.js';
 import { installCore } from './page/core.js';
 import { installDownload } from './page/download.js';
 import { installModels } from './page/models.js';
+import { installQuiet } from './page/quiet.js';
 import { installRead } from './page/read.js';
 import { installSend } from './page/send.js';
 import { installWatch } from './page/watch.js';
@@ -173,6 +174,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       addSerialized(payload);
       fromPage[kind]?.(payload);
     });
+    await current.evaluateOnNewDocument(installQuiet);
     await current.evaluateOnNewDocument(installCore);
     for (const install of [installModels, installWatch, installRead, installSend, installDownload])
       await current.evaluateOnNewDocument(install);
