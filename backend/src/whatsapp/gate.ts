@@ -2,6 +2,7 @@ import { AppError, internalOperations, mediaOf, observedSession, type MessageCon
 import type { Delivery, WayOut } from '../messages/dispatcher.js';
 import type { Found } from '../messages/doubts.js';
 import type { ContentStore } from '../messages/contents.js';
+import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../messages/storage.js';
