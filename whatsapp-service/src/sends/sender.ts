@@ -97,10 +97,10 @@ export function createSender(deps: SenderDeps): Sender {
   async function lookUp(
     session: Session,
     reservedId: string,
-    { recipient: chatId, account, acceptedAt: since }: SendCommand,
+    { recipient: chatId, account }: SendCommand,
   ): Promise<{ whatsappId: string; ack: number } | 'absent' | null> {
     try {
-      const answer = await session.run('session.lookup', { reservedId, chatId, since }, lookupDeadlineMs);
+      const answer = await session.run('session.lookup', { reservedId, chatId }, lookupDeadlineMs);
       session.requireAccount(account);
       const result = internalOperations['session.lookup'].output.parse(answer);
       if (result.found) return { whatsappId: result.whatsappId, ack: result.ack };
