@@ -66,8 +66,8 @@ export const eventCatalogue = {
     z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
   ),
   /**
-   * Another WhatsApp account was linked. What was accepted for the one before waits for a decision (`POST /sessions/:sessionId/held-messages`);
-   * each message says so with its own event, reason SESSION_IDENTITY_CHANGED.
+   * Another WhatsApp account was linked. Messages accepted for the earlier one wait for a decision (`POST /sessions/:sessionId/held-messages`);
+   * each of them gets an event with the reason SESSION_IDENTITY_CHANGED.
    */
   'session.identity_changed': row(
     'instance.info',
@@ -177,7 +177,7 @@ export const alternativeNames: Readonly<Record<string, EventType>> = {
 
 /**
  * The types that a name stands for: a type, one of its alternative names, `message.*` for a family, `*` for all. Null: no such name,
- * which is never the same as a name that stands for nothing.
+ * which differs from a name that matches no type.
  */
 export function typesNamed(name: string): readonly EventType[] | null {
   if (name === '*') return eventTypes;

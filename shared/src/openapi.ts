@@ -5,7 +5,7 @@ import type { AnyRoute } from './route.js';
 
 type Json = Record<string, unknown>;
 
-/** Errors that every route may answer with: they come from what all requests pass. */
+/** Errors that every route may answer with, because every request passes the same checks. */
 const everywhere: ErrorCode[] = [
   'MALFORMED_REQUEST',
   'VALIDATION_FAILED',
@@ -19,7 +19,7 @@ const everywhere: ErrorCode[] = [
 const withBody: ErrorCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'OVERLOADED'];
 const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
 
-/** The OpenAPI 3.1 document of a list of routes. Pure: the same routes give the same document. */
+/** The OpenAPI 3.1 document of a list of routes. Pure: the same routes produce the same document. */
 export function openapi(
   routes: readonly AnyRoute[],
   about: { title: string; version: string; description: string; base: string },
@@ -64,7 +64,7 @@ const errorSchema: Json = {
 
 const idempotencyErrors: ErrorCode[] = ['IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
 
-/** Every code that a route may answer with: its own, and those of what its requests pass. */
+/** Every error code that a route may answer with: its own, and those of the common checks. */
 export const errorsOf = (route: AnyRoute): ErrorCode[] => [
   ...new Set([
     ...route.errors,

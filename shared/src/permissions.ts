@@ -1,4 +1,4 @@
-/** Permissions deny by default; `*` is all, `chats.*` a whole group. */
+/** Permissions deny by default; `*` grants all of them, `chats.*` a whole group. */
 export const permissions = [
   'messages.send',
   'messages.receive',
