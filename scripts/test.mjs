@@ -47,6 +47,7 @@ const checks = [
   ['lint (eslint)', [...bin('eslint/bin/eslint.js'), '.', '--max-warnings=-1']],
   ['.env.example drift', [process.execPath, 'scripts/env-example.mjs', '--check']],
   ['docs/reference drift', [process.execPath, 'scripts/docs.mjs', '--check']],
+  ['language (docs/glossary.md)', [process.execPath, 'scripts/language.mjs']],
 ];
 
 /** Two at a time: more would not be faster on the two cores that are promised. */
