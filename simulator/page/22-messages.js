@@ -147,7 +147,8 @@ async function loadMessage(serialized) {
   const [, , key] = serialized.split('_');
   if (!key) return null;
   const wire = await line.request('message', { key });
-  return wire ? take(wire, false) : null;
+  // Stored under its whole id: in a group the writer belongs to it.
+  return wire && String(shownKeyOf(wire)) === serialized ? take(wire, false) : null;
 }
 
 line.on('msg', (wire) => {
