@@ -59,7 +59,7 @@ const words = [
 const declared = String.raw`\b(?:const|let|function|interface|type|class)\s+`;
 const names = [
   { pattern: new RegExp(`${declared}(?:told|Told)\\b`), hint: 'name what it holds: event, reported' },
-  { pattern: new RegExp(`${declared}its\\b|\\blet its\\b`), hint: 'name what it holds' },
+  { pattern: new RegExp(`${declared}its\\s*[=:;(]`), hint: 'name what it holds' },
   { pattern: new RegExp(`${declared}together\\b`), hint: 'batchSize' },
   { pattern: new RegExp(`${declared}believed\\w*`), hint: 'cacheTtlMs' },
   { pattern: new RegExp(`${declared}most[A-Z]\\w*`), hint: 'max…' },
