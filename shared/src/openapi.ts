@@ -148,7 +148,7 @@ function webhookOf(type: EventType, schemas: Json): Json {
     },
     responses: {
       '2XX': { description: 'Received. Any other status is retried.' },
-      '410': { description: 'Nobody receives here any more. The endpoint is switched off.' },
+      '410': { description: 'The receiver no longer exists. The endpoint is switched off.' },
     },
   };
 }
