@@ -10,7 +10,7 @@ import type { Log } from '../lib/log.js';
 import type { Sealer } from '../lib/sealer.js';
 import { IdempotencyRecord } from '../messages/idempotency.entity.js';
 import type { Idempotency, IdempotencyKey } from '../messages/idempotency.js';
-import type { Caller } from './context.js';
+import type { Caller } from '../accounts/caller.js';
 
 /** On a shared database another backend may still run the first call for so long. No route that is replayed takes longer. */
 const runsAtMostMs = 120_000;
