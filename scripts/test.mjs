@@ -46,6 +46,7 @@ const checks = [
   ['types (tsc)', [...bin('typescript/bin/tsc'), '-p', 'tsconfig.json']],
   ['lint (eslint)', [...bin('eslint/bin/eslint.js'), '.', '--max-warnings=-1']],
   ['.env.example drift', [process.execPath, 'scripts/env-example.mjs', '--check']],
+  ['language (docs/glossary.md)', [process.execPath, 'scripts/language.mjs']],
 ];
 
 /** Two at a time: more would not be faster on the two cores that are promised. */

@@ -74,6 +74,7 @@ import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
 import { createStorageOf } from './sessions/storage-mode.js';
+import { createStoredReplies } from './messages/stored-replies.js';
 import { createDeliveries } from './webhooks/deliveries.js';
 import { createWebhookDispatcher } from './webhooks/dispatcher.js';
 import { createWebhookHistory } from './webhooks/history.js';
@@ -235,7 +236,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
     report,
   });
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, log, report });
+  const replies = createStoredReplies({ database, sealer });
+  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
   const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -342,6 +344,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     search,
     messages,
     media,
+    replies,
+    webhooks,
     clock,
     log,
     presence,
@@ -400,7 +404,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     around: createIdempotentCalls({
       database,
       idempotency,
-      sealer,
+      replies,
       clock,
       hours: config.IDEMPOTENCY_HOURS,
       log,

@@ -102,6 +102,28 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     expect((theirs.body.data as { id: string }).id).not.toBe((ours.body.data as { id: string }).id);
   });
 
+  test('a reply that holds a secret is not replayed to a key with other permissions', async () => {
+    core = await startCore({ database });
+    const { key } = (await core.post('/keys', { name: 'low', permissions: ['webhook.configure'] })).body.data as { key: string };
+    const hook = { url: 'https://example.com/', events: ['message.received'] };
+    const made = await post('/webhooks', hook, 'create');
+    const { id } = made.body.data as { id: string };
+    const rotated = await post(`/webhooks/${id}/rotate-secret`, {}, 'rotate');
+    for (const [path, body, name, first] of [
+      ['/webhooks', hook, 'create', made],
+      [`/webhooks/${id}/rotate-secret`, {}, 'rotate', rotated],
+    ] as const) {
+      const reply = await post(path, body, name, { key });
+      expect([path, ...codeOf(reply), reply.headers.get('idempotency-replayed')]).toEqual([
+        path,
+        422,
+        'IDEMPOTENCY_KEY_REUSED',
+        null,
+      ]);
+      expect((await post(path, body, name)).body).toEqual(first.body);
+    }
+  });
+
   test('every POST with a credential takes the header or says in OpenAPI why it does not; secrets that are only hashed are never replayed', async () => {
     core = await startCore({ database, linked: false });
     const document = (await core.rig.call('GET', '/openapi.json')).body as unknown as {

@@ -207,6 +207,19 @@ describe.each(await databases())('one contact on %s', (database) => {
     );
     await write.run((tx) => tx.manager.query(`DELETE FROM events WHERE cursor = ${Number(old!.cursor)}`));
     await core.post('/privacy/exports', { contact: lid });
+    // A replayed reply that names the contact, and one that does not.
+    const make = (filter: object, key: string) =>
+      core.rig.call('POST', '/webhooks', {
+        body: { url: sink.url, events: ['message.sent'], filter },
+        headers: { 'Idempotency-Key': key },
+      });
+    const [filtered, other] = [{ chats: [`+${ana}`, group] }, { chats: [group] }];
+    const named = await make(filtered, 'filter-ana');
+    const onlyAna = await make({ chats: [`${ana}@c.us`] }, 'filter-only-ana');
+    const unnamed = await make(other, 'filter-group');
+    expect([named.status, onlyAna.status, unnamed.status]).toEqual([201, 201, 201]);
+    const hookOf = ({ body }: Reply): string => `/webhooks/${(body.data as { id: string }).id}`;
+    expect((await core.rig.call('PUT', hookOf(named), { body: { filter: { chats: [lid, ana, group] } } })).status).toBe(200);
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
     const waiting = dataOf(await core.send(marks.answer, { async: true, queueIfOffline: true }));
     const counters = async () => ((await core.get('/sessions')).body.data as { counters: object }[])[0]!.counters;
@@ -233,6 +246,16 @@ describe.each(await databases())('one contact on %s', (database) => {
       { text: null, mentions: [], quotedMessageId: null },
       { text: 'Ask @erased, or @erased', mentions: [`${ben}@c.us`], quotedMessageId: null },
     ]);
+    for (const [filter, key] of [
+      [filtered, 'filter-ana'],
+      [{ chats: [`${ana}@c.us`] }, 'filter-only-ana'],
+    ] as const)
+      expect(codeOf(await make(filter, key))).toEqual([410, 'CONTENT_WIPED']);
+    expect((await make(other, 'filter-group')).body).toEqual(unnamed.body);
+    const filterOf = async (reply: Reply) => ((await core.get(hookOf(reply))).body.data as { filter: object }).filter;
+    expect(await filterOf(named)).toEqual({ chats: [group] });
+    // A filter without a chat would let the events of every chat pass.
+    expect(await filterOf(onlyAna)).toEqual({ chats: ['erased'] });
     expect((await core.message(waiting.id)).status).toBe('cancelled');
     expect((await core.get(`/messages/${ids['image']}/media`)).status).toBe(404);
     expect((await core.message(ids['ben']!)).text).toBe(marks.ben);

@@ -3,6 +3,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { percentile } from '../../bench/src/load.js';
@@ -323,6 +324,58 @@ test('downloads and streams that are broken off leave no descriptor and no place
   expect(stream.statuses).toEqual([200]);
   expect((await Promise.all(asking)).map(({ statuses }) => statuses)).toEqual(asking.map(() => [200]));
 }, 120_000);
+
+/** A caller that opens a connection of its own for each request. */
+async function askOnNewConnection(port: number, path: string): Promise<number> {
+  const began = performance.now();
+  const raw = { name: 'ask', pieces: [`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`], waitMs: 10_000 };
+  const { statuses } = await sendRaw(port, raw);
+  return statuses[0] === 200 ? performance.now() - began : Infinity;
+}
+
+test.each([
+  ['headers', (_program: Program, _path: string) => 'GET / HTTP/1.1\r\nHost: x\r\n', 'X-A: b\r\n'],
+  [
+    'bodies',
+    ({ key }: Program, path: string) =>
+      `POST ${path} HTTP/1.1\r\nHost: x\r\n${key}\r\nContent-Type: application/json\r\nContent-Length: 10000\r\n\r\n{`,
+    ' ',
+  ],
+  ['nothing after an answer', () => 'GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n', ''],
+  ['nothing at all', () => '', ''],
+])(
+  '2,000 connections on which %s arrive slowly keep nobody from new ones, and leave no descriptor behind',
+  async (_name, first, then) => {
+    for (const [program, path, health] of [
+      [backend, '/api/v1/messages/send-text', '/health/live'],
+      [worker, '/api/message/send-media', '/health'],
+    ] as const) {
+      const open = await descriptors(program);
+      const slow = Array.from({ length: 2_000 }, () => connect({ port: program.port, host: '127.0.0.1' }));
+      for (const socket of slow)
+        socket
+          .on('error', () => undefined)
+          .on('connect', () => socket.write(first(program, path)))
+          .resume();
+      const drip = setInterval(() => {
+        if (then) for (const socket of slow) if (socket.writable) socket.write(then);
+      }, 500);
+      try {
+        await eventually('most of them', async () => (await descriptors(program)) >= open + 600);
+        const times: number[] = [];
+        const end = performance.now() + 4_000;
+        while (performance.now() < end) times.push(await askOnNewConnection(program.port, health));
+        expect(times.length).toBeGreaterThan(5);
+        expect(Math.max(...times)).toBeLessThan(slowestMs);
+      } finally {
+        clearInterval(drip);
+        for (const socket of slow) socket.destroy();
+      }
+      await eventually(`descriptors back to ${open}`, async () => (await descriptors(program)) <= open + 4);
+    }
+  },
+  120_000,
+);
 
 test('a stop does not wait for a request that arrives by halves', async () => {
   const head = `POST /api/v1/messages/send-text HTTP/1.1\r\nHost: x\r\n${backend.key}\r\nContent-Type: application/json\r\n`;

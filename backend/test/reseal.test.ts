@@ -26,80 +26,99 @@ const picture = Buffer.from(
   'base64',
 );
 
-test('a new key in front seals anew what the old one has sealed: afterwards the old one can go, and everything still works', async () => {
-  const [old, fresh] = [key('k1'), key('k2')];
-  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-reseal-'));
-  const worker = await startStandIn({ serviceKey });
-  const sink = await startSink(503);
-  let apiKey = '';
-  let rig: Rig | null = null;
-  const start = async (keys: string): Promise<Rig> => {
-    await rig?.close();
-    const settings = {
-      ...quick,
-      WORKER_URLS: worker.url,
-      EGRESS_ALLOW: '127.0.0.1/32',
-      ENCRYPTION_KEYS: keys,
-      WEBHOOK_RETRY_DELAYS: '200',
+// Ids that differ only in case, or by a sign that SQL patterns give a meaning.
+test.each([
+  ['k1', 'k2'],
+  ['k1', 'K1'],
+  ['kx', 'k_'],
+])(
+  'a key %s gives way to %s: what it sealed is sealed again, it can be removed, and everything still works',
+  async (was, is) => {
+    const [old, fresh] = [key(was), key(is)];
+    const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-reseal-'));
+    const worker = await startStandIn({ serviceKey });
+    const sink = await startSink(503);
+    let apiKey = '';
+    let rig: Rig | null = null;
+    const start = async (keys: string): Promise<Rig> => {
+      await rig?.close();
+      const settings = {
+        ...quick,
+        WORKER_URLS: worker.url,
+        EGRESS_ALLOW: '127.0.0.1/32',
+        ENCRYPTION_KEYS: keys,
+        WEBHOOK_RETRY_DELAYS: '200',
+      };
+      rig = await startRig({ dataDir, settings, firstSweepMs: 0 });
+      apiKey ||= rig.apiKey;
+      worker.report(rig.url);
+      await worker.beat();
+      return rig;
     };
-    rig = await startRig({ dataDir, settings, firstSweepMs: 0 });
-    apiKey ||= rig.apiKey;
-    worker.report(rig.url);
-    await worker.beat();
-    return rig;
-  };
-  const call = (method: string, path: string, body?: unknown) => rig!.call(method, path, { key: apiKey, body });
-  const sealed = async (): Promise<string[]> => {
-    const query = async (sql: string): Promise<string[]> =>
-      (await rig!.database.reader.query<{ text: string | null }[]>(sql)).flatMap(({ text }) => text ?? []);
-    const files = (await filesUnder(dataDir)).filter((file) => file.includes('/media/') && !file.endsWith('.part'));
-    return [
-      ...(await query('SELECT secret AS text FROM webhooks')),
-      ...(await query('SELECT "oldSecret" AS text FROM webhooks')),
-      ...(await query('SELECT headers AS text FROM webhooks')),
-      ...(await query('SELECT sealed AS text FROM messages')),
-      ...(await Promise.all(files.map(async (file) => (await readFile(file)).toString('latin1')))),
-    ].map((text) => text.slice(0, 3));
-  };
-  try {
-    await start(old);
-    const { sessionId } = (await call('POST', '/sessions/init')).body.data as SessionStatusResource;
-    await worker.link(sessionId);
-    await call('PUT', '/sessions/current', { settings: { storage: 'metadata' } });
-    const hook = { url: sink.url, events: ['message.sent'], headers: { 'x-own': 'still here' } };
-    const { id: hookId, secret: first } = (await call('POST', '/webhooks', hook)).body.data as { id: string; secret: string };
-    const rotated = (await call('POST', `/webhooks/${hookId}/rotate-secret`, {})).body.data as { secret: string };
-    await worker.move(sessionId, 'connecting', 'RECONNECTING');
-    const later = { recipient: ana, async: true, queueIfOffline: true };
-    const text = dataOf(await call('POST', '/messages/send-text', { ...later, message: 'under two keys' }));
-    const image = { ...later, type: 'image', mediaBase64: picture.toString('base64') };
-    const file = dataOf(await call('POST', '/messages/send-media', image));
-    expect(await sealed()).toEqual(Array.from({ length: 6 }, () => 'k1.'));
+    const call = (method: string, path: string, body?: unknown) => rig!.call(method, path, { key: apiKey, body });
+    const sealed = async (): Promise<string[]> => {
+      const query = async (sql: string): Promise<string[]> =>
+        (await rig!.database.reader.query<{ text: string | null }[]>(sql)).flatMap(({ text }) => text ?? []);
+      const files = (await filesUnder(dataDir)).filter((file) => file.includes('/media/') && !file.endsWith('.part'));
+      return [
+        ...(await query('SELECT secret AS text FROM webhooks')),
+        ...(await query('SELECT "oldSecret" AS text FROM webhooks')),
+        ...(await query('SELECT headers AS text FROM webhooks')),
+        ...(await query('SELECT sealed AS text FROM messages')),
+        ...(await query('SELECT body AS text FROM idempotency_records')),
+        ...(await Promise.all(files.map(async (file) => (await readFile(file)).toString('latin1')))),
+      ].map((text) => text.slice(0, 3));
+    };
+    try {
+      await start(old);
+      const { sessionId } = (await call('POST', '/sessions/init')).body.data as SessionStatusResource;
+      await worker.link(sessionId);
+      await call('PUT', '/sessions/current', { settings: { storage: 'metadata' } });
+      const hook = { url: sink.url, events: ['message.sent'], headers: { 'x-own': 'still here' } };
+      const { id: hookId, secret: first } = (await call('POST', '/webhooks', hook)).body.data as { id: string; secret: string };
+      const rotate = () =>
+        rig!.call('POST', `/webhooks/${hookId}/rotate-secret`, {
+          key: apiKey,
+          body: {},
+          headers: { 'Idempotency-Key': 'rotate' },
+        });
+      const reply = await rotate();
+      const rotated = reply.body.data as { secret: string };
+      await worker.move(sessionId, 'connecting', 'RECONNECTING');
+      const later = { recipient: ana, async: true, queueIfOffline: true };
+      const text = dataOf(await call('POST', '/messages/send-text', { ...later, message: 'under two keys' }));
+      const image = { ...later, type: 'image', mediaBase64: picture.toString('base64') };
+      const file = dataOf(await call('POST', '/messages/send-media', image));
+      expect(await sealed()).toEqual(Array.from({ length: 7 }, () => `${was}.`));
 
-    await start(`${fresh},${old}`);
-    await eventually('all to be sealed anew', async () => (await sealed()).every((start) => start === 'k2.'));
-    expect(await sealed()).toHaveLength(6);
-    expect(rig!.lines.filter((line) => line.includes('sealed with the first one now'))).toHaveLength(1);
+      await start(`${fresh},${old}`);
+      await eventually('all to be sealed anew', async () => (await sealed()).every((start) => start === `${is}.`));
+      expect(await sealed()).toHaveLength(7);
+      expect(rig!.lines.filter((line) => line.includes('sealed with the first one now'))).toHaveLength(1);
 
-    await start(fresh);
-    sink.answer = 'ok';
-    await worker.move(sessionId, 'connected', null);
-    await eventually('both to be sent', async () => worker.left.length === 2);
-    const commandOf = (id: string) => worker.left.find(({ messageId }) => messageId === id)!;
-    expect(commandOf(text.id).command.content).toMatchObject({ type: 'text', message: 'under two keys' });
-    expect(commandOf(file.id).file?.bytes.equals(picture)).toBe(true);
-    await eventually('both to be told', async () => sink.taken.length >= 2);
-    const { headers, body } = sink.taken[0]!;
-    expect(headers['x-own']).toBe('still here');
-    for (const secret of [first, rotated.secret])
-      expect(() => new Webhook(secret).verify(body, headers as Record<string, string>)).not.toThrow();
-  } finally {
-    await (rig as Rig | null)?.close();
-    await worker.close();
-    await sink.close();
-    await rm(dataDir, { recursive: true, force: true });
-  }
-}, 60_000);
+      await start(fresh);
+      const repeated = await rotate();
+      expect([repeated.body, repeated.headers.get('idempotency-replayed')]).toEqual([reply.body, 'true']);
+      sink.answer = 'ok';
+      await worker.move(sessionId, 'connected', null);
+      await eventually('both to be sent', async () => worker.left.length === 2);
+      const commandOf = (id: string) => worker.left.find(({ messageId }) => messageId === id)!;
+      expect(commandOf(text.id).command.content).toMatchObject({ type: 'text', message: 'under two keys' });
+      expect(commandOf(file.id).file?.bytes.equals(picture)).toBe(true);
+      await eventually('both to be told', async () => sink.taken.length >= 2);
+      const { headers, body } = sink.taken[0]!;
+      expect(headers['x-own']).toBe('still here');
+      for (const secret of [first, rotated.secret])
+        expect(() => new Webhook(secret).verify(body, headers as Record<string, string>)).not.toThrow();
+    } finally {
+      await (rig as Rig | null)?.close();
+      await worker.close();
+      await sink.close();
+      await rm(dataDir, { recursive: true, force: true });
+    }
+  },
+  60_000,
+);
 
 test('what somebody changed in the same moment is not written over with what was there before', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-reseal-'));

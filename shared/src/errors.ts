@@ -57,6 +57,7 @@ export const errorTable = {
   CONTENT_WIPED: [410, 'The content was removed.'],
   MEDIA_EXPIRED: [410, 'The file was removed.'],
   CURSOR_EXPIRED: [410, 'The cursor is older than what is kept. Start at details.oldestCursor and know that there is a gap.'],
+  RANGE_NOT_SATISFIABLE: [416, 'The range begins behind the end of the file. `Content-Range` of the reply has its size.'],
   BODY_TOO_LARGE: [413, 'The request body is too large.'],
   FILE_TOO_LARGE: [413, 'The file is too large.'],
   UNSUPPORTED_MEDIA_TYPE: [415, 'Send application/json or, for files, multipart/form-data.'],

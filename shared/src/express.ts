@@ -9,7 +9,7 @@ import { findUnfit } from './input.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
 
 export { createBodyBudget, createCollector, type BodyBudget, type BodyBudgetLimits, type Hold } from './body.js';
-export { checkBoundary, closeWaitingConnections, feed, pathAndQuery } from './http-server.js';
+export { checkBoundary, closeWaitingConnections, feed, keepConnection, pathAndQuery } from './http-server.js';
 
 /** A reply that needs more than its data: another of the route's statuses, `meta`, `warnings` or headers. */
 export class Reply<T> {

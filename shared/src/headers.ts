@@ -17,6 +17,10 @@ export const requestHeaders = {
     schema: z.string().max(200),
     doc: '`respond-async`: no wait for the outcome. `wait=N`: at most N seconds. `Preference-Applied` of the reply names what was honoured.',
   },
+  Range: {
+    schema: z.string().max(200),
+    doc: 'One range of bytes, such as `bytes=0-1023`: the reply is then 206 with that part. Anything else gets the whole file.',
+  },
   'X-Session-Id': {
     schema: z.string().max(64),
     doc: 'Id or name of the session, where neither body nor query names one.',

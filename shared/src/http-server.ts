@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import type { Writable } from 'node:stream';
 import { createCollector, type Collector } from './body.js';
+import { createConnectionRoom, type ConnectionRoom } from './connection-room.js';
 import { AppError, type ErrorCode } from './errors.js';
 
 /**
@@ -15,7 +16,7 @@ import { AppError, type ErrorCode } from './errors.js';
  */
 
 export interface ServerLimits {
-  /** Open connections. Further ones are closed before a byte is read. */
+  /** Open connections. A further one takes the place of one that waits (see connection-room.ts), or is closed before a byte is read. */
   maxConnections: number;
   /** Open connections of one address. Infinity where the address is a proxy's. */
   maxConnectionsPerAddress: number;
@@ -46,6 +47,9 @@ type Socket = IncomingMessage['socket'];
 /** The open connections of a server, each with the requests that are not answered yet. */
 type Connections = Map<Socket, Set<ServerResponse>>;
 const connectionsOf = new WeakMap<Server, Connections>();
+const roomOf = new WeakMap<Server, ConnectionRoom>();
+/** Connections above the limit that the system may hand over at once; each of them closes another or is closed. */
+const surplus = 256;
 
 /** Requests that may follow those that wait before their connection is cut. Parsing costs, also without handling. */
 const maxLeftOut = 1_000;
@@ -91,6 +95,7 @@ export function createGuardedServer(
     ...limits,
   };
   const connections: Connections = new Map();
+  const room = createConnectionRoom();
   /** Connections with more requests than may wait. They are closed behind the last answer. */
   const crowded = new WeakMap<Socket, number>();
   const leaveOut = (socket: Socket): void => {
@@ -113,8 +118,10 @@ export function createGuardedServer(
       const running = connections.get(req.socket);
       if (running && (crowded.has(req.socket) || running.size >= maxPipelined)) return leaveOut(req.socket);
       running?.add(res);
+      room.began(req);
       res.once('close', () => {
         running?.delete(res);
+        room.ended(req, running?.size === 0);
         if (running?.size === 0 && crowded.has(req.socket)) req.socket.destroySoon();
         if (!req.complete) limitTheRest(req, lingerMs);
       });
@@ -125,7 +132,8 @@ export function createGuardedServer(
     },
   );
   connectionsOf.set(server, connections);
-  server.maxConnections = maxConnections;
+  roomOf.set(server, room);
+  server.maxConnections = maxConnections + surplus;
   // `maxHeaderSize` bounds them. A limit by count drops those behind it without a word, Content-Length among them.
   server.maxHeadersCount = 0;
   server.timeout = idleMs;
@@ -138,10 +146,17 @@ export function createGuardedServer(
     const address = socket.remoteAddress ?? '';
     const count = (perAddress.get(address) ?? 0) + 1;
     if (count > maxConnectionsPerAddress) return void socket.destroy();
+    if (connections.size >= maxConnections) {
+      const closed = room.make();
+      if (!closed) return void socket.destroy();
+      connections.delete(closed);
+    }
+    room.opened(socket);
     perAddress.set(address, count);
     connections.set(socket, new Set());
     socket.once('close', () => {
       connections.delete(socket);
+      room.forget(socket);
       const left = (perAddress.get(address) ?? 1) - 1;
       if (left > 0) perAddress.set(address, left);
       else perAddress.delete(address);
@@ -155,6 +170,11 @@ export function createGuardedServer(
 export function closeWaitingConnections(server: Server): void {
   for (const [socket, running] of connectionsOf.get(server) ?? []) if (running.size === 0) socket.destroy();
   server.closeIdleConnections();
+}
+
+/** For a connection that an upgrade takes over: it is not closed when the server is full. */
+export function keepConnection(server: Server, socket: unknown): void {
+  roomOf.get(server)?.forget(socket as Socket);
 }
 
 /** Node itself closes a connection after its error; the listener is what keeps the process alive. */

@@ -83,6 +83,8 @@ export const sendCommand = z.object({
   attempt: z.number().int().positive().default(1),
   /** The WhatsApp account that the message was accepted for; another one must not send it. Null: not known, not compared. */
   account: whatsappAccount.nullable().default(null),
+  /** When the message was accepted for sending: no attempt is older. It bounds how far back the history is read for one that may have left. */
+  acceptedAt: z.iso.datetime().nullable().default(null),
 });
 export type SendCommand = z.infer<typeof sendCommand>;
 
@@ -276,6 +278,8 @@ export const internalOperations = {
       chatId: z.string(),
       /** Whose history is meant. In another account's history nothing proves anything: refused with SESSION_IDENTITY_CHANGED. */
       account: whatsappAccount.nullable().default(null),
+      /** No attempt is older than this. Absence is proven once the history was read back to here; null: to its beginning. */
+      since: z.iso.datetime().nullable().default(null),
     }),
     output: z.discriminatedUnion('found', [
       z.object({ found: z.literal(true), whatsappId: z.string(), ack: z.number().int() }),

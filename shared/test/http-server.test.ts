@@ -1,11 +1,11 @@
-import { afterEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import express from 'express';
 import fc from 'fast-check';
 import { once } from 'node:events';
 import type { Server } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeWaitingConnections, listen, pathAndQuery } from '../src/express.js';
+import { closeWaitingConnections, keepConnection, listen, pathAndQuery } from '../src/express.js';
 import type { ServerLimits } from '../src/http-server.js';
 
 let server: Server | undefined;
@@ -31,6 +31,11 @@ async function start(limits: Partial<ServerLimits>): Promise<void> {
     res.json({ read });
   });
   app.get('/slow', async (_req, res) => {
+    await held;
+    res.json({ slow: true });
+  });
+  app.post('/slow-body', async (req, res) => {
+    req.resume();
     await held;
     res.json({ slow: true });
   });
@@ -91,6 +96,81 @@ test('connections of one address are counted, and one that closes makes room', a
   let answer = '';
   for (let attempt = 0; attempt < 100 && answer === ''; attempt += 1) answer = await again();
   expect(answer).toContain('200 OK');
+});
+
+describe('a full server', () => {
+  const closing = 'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+  /** Numbers of connections in the order in which the server closed them. */
+  let closed: number[] = [];
+  const keep = (text: string): void => {
+    const [index, closings] = [sockets.length, closed];
+    void open(text).then(() => closings.push(index));
+  };
+  beforeEach(() => void (closed = []));
+
+  test.each([
+    ['nothing', ''],
+    ['half the headers', 'GET / HTTP/1.1\r\nHost'],
+  ])('closes connections that sent %s, the oldest first, and a new caller is answered', async (_name, text) => {
+    await start({ maxConnections: 3 });
+    for (let count = 1; count <= 3; count += 1) {
+      keep(text);
+      await connected(count);
+    }
+    expect(await open(closing)).toContain('200 OK');
+    while (closed.length < 1) await sleep(10);
+    keep(text);
+    await connected(3);
+    expect(await open(closing)).toContain('200 OK');
+    while (closed.length < 2) await sleep(10);
+    expect(closed).toEqual([0, 1]);
+  });
+
+  test('closes those that wait for their next request before it refuses anybody, those with a request never', async () => {
+    await start({ maxConnections: 3 });
+    const slow = open('GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    await once(server!, 'request');
+    keep(get);
+    await once(server!, 'request');
+    keep(get);
+    await once(server!, 'request');
+    expect(await open(closing)).toContain('200 OK');
+    while (closed.length < 1) await sleep(10);
+    expect(closed).toEqual([1]);
+    const others = [open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n'), open('GET /slow HTTP/1.1\r\nHost: x\r\n\r\n')];
+    while (closed.length < 2) await sleep(10);
+    expect(await open(closing)).toBe('');
+    release();
+    expect(await slow).toContain('{"slow":true}');
+    for (const socket of sockets) socket.destroy();
+    await Promise.all(others);
+  });
+
+  test('closes a request whose body drips, and not one that is being answered', async () => {
+    await start({ maxConnections: 2 });
+    const slow = open('POST /slow-body HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\nab');
+    await once(server!, 'request');
+    keep('POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\na');
+    await once(server!, 'request');
+    expect(await open(closing)).toContain('200 OK');
+    while (closed.length < 1) await sleep(10);
+    expect(closed).toEqual([1]);
+    release();
+    expect(await slow).toContain('{"slow":true}');
+  });
+
+  test('leaves a connection alone that an upgrade took over', async () => {
+    await start({ maxConnections: 1 });
+    server!.on('upgrade', (_req, socket) => {
+      keepConnection(server!, socket);
+      socket.on('end', () => socket.destroy()).resume();
+      socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n');
+    });
+    keep('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n');
+    await once(server!, 'upgrade');
+    expect(await open(closing)).toBe('');
+    expect(closed).toEqual([]);
+  });
 });
 
 test('headers that do not come are answered with 408, and the connection is closed though the caller keeps it open', async () => {

@@ -92,11 +92,15 @@ const keyOf = (wire) =>
     participant: wire.author ? createWid(wire.author) : undefined,
   });
 
+/** A deletion may be a message of another key, which names the deleted one. */
+const shownKeyOf = (wire) => (wire.data?.shownUnder ? keyOf({ ...wire, key: wire.data.shownUnder }) : keyOf(wire));
+
 function messageFrom(wire, isNewMsg) {
   const data = decode(wire.data);
   return {
     ...data,
-    id: keyOf(wire),
+    id: shownKeyOf(wire),
+    ...(wire.type === 'revoked' ? { protocolMessageKey: keyOf(wire) } : {}),
     from: createWid(wire.from),
     to: createWid(wire.to),
     author: wire.author ? createWid(wire.author) : undefined,
@@ -114,7 +118,7 @@ function messageFrom(wire, isNewMsg) {
 
 /** Puts a message of the server into the store; new ones are announced. */
 function take(wire, isNewMsg) {
-  const known = Msg.get(keyOf(wire));
+  const known = Msg.get(shownKeyOf(wire));
   if (known) {
     if (wire.ack > known.ack) known.set({ ack: wire.ack });
     return known;
@@ -143,7 +147,8 @@ async function loadMessage(serialized) {
   const [, , key] = serialized.split('_');
   if (!key) return null;
   const wire = await line.request('message', { key });
-  return wire ? take(wire, false) : null;
+  // Stored under its whole id: in a group the writer belongs to it.
+  return wire && String(shownKeyOf(wire)) === serialized ? take(wire, false) : null;
 }
 
 line.on('msg', (wire) => {
@@ -173,7 +178,7 @@ async function loadEarlier(chat) {
   const oldest = chat.msgs.getModelsArray().reduce((first, msg) => (!first || msg.t < first.t ? msg : first), null);
   // Two messages of one second: the server knows their order.
   const older = await line.request('history', { chat: String(chat.id), before: oldest?.id.id ?? null, limit: 50 });
-  return older.filter((wire) => !Msg.get(keyOf(wire))).map((wire) => take(wire, false));
+  return older.filter((wire) => !Msg.get(shownKeyOf(wire))).map((wire) => take(wire, false));
 }
 // From 2026-07 it takes options alone; 1.34.7 calls it so, earlier releases passed the chat itself.
 __d('WAWebChatLoadMessages', () => ({

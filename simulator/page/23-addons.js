@@ -121,7 +121,10 @@ const addonKinds = {
       latestEditSenderTimestampMs: t * 1000,
     }),
   event: (msg, { value, t }) => msg.set({ ...decode(value), latestEditSenderTimestampMs: t * 1000 }),
-  revoke: (msg) => msg.set({ type: 'revoked', body: undefined, caption: undefined, protocolMessageKey: msg.id }),
+  revoke(msg, { value }) {
+    const id = value ? new MsgKey({ ...msg.id, id: value }) : msg.id;
+    msg.set({ id, type: 'revoked', body: undefined, caption: undefined, protocolMessageKey: msg.protocolMessageKey ?? msg.id });
+  },
   star: (msg, { value }) => msg.set({ star: Boolean(value) }),
   pin: (msg, { value, t }) => keepPin(msg, value ? { t, seconds: Number(value) } : null),
   response: () => {},

@@ -35,7 +35,11 @@ const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply
       message.data = { ...message.data, ...(value as object), latestEditSenderTimestampMs: t * 1000 };
     },
   },
-  revoke: { by: 'author or admin', apply: ({ message }) => Object.assign(message, { type: 'revoked', data: {} }) },
+  /** `value`: the key under which pages show the deletion, where it is not the message's own. */
+  revoke: {
+    by: 'author or admin',
+    apply: ({ message, value }) => Object.assign(message, { type: 'revoked', data: value ? { shownUnder: value } : {} }),
+  },
   reaction: {
     by: 'anyone',
     apply: ({ message, writer, value, t }) => {

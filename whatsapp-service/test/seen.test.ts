@@ -83,6 +83,19 @@ test('a placeholder and its content are told', () => {
   ]);
 });
 
+test.each<[string, ObservedMessage['content']]>([
+  [
+    'a message whose content is missing',
+    { type: 'unknown', whatsappType: 'ciphertext', message: null, placeholder: 'undecrypted' },
+  ],
+  ['the same where only metadata is kept', { type: 'withheld', of: 'unknown' }],
+])('%s is watched until its content was told', (_name, content) => {
+  told(message({ content }), 'live');
+  expect(outlet.watched('s', 0)).toEqual(['K']);
+  expect([told(message(), 'compare'), told(message(), 'compare')]).toEqual([true, false]);
+  expect(outlet.watched('s', 0)).toEqual([]);
+});
+
 test('an older message of which nothing is known is compared only when something hangs on it', () => {
   expect([told(message(), 'compare'), told(message({ reactions: like }), 'compare')]).toEqual([false, true]);
 });

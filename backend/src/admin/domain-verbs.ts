@@ -49,7 +49,7 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     keys: keyVerbs(domains),
     plans: planVerbs(domains),
     webhooks: webhookVerbs(domains),
-    media: { send: (res, file) => domains.media.send(res, file) },
+    media: { send: (res, file, range) => domains.media.send(res, file, range) },
   };
 }
 

@@ -23,5 +23,9 @@ async function sendFile(
   signedIn(req);
   const file = await reader.getRepository(MediaFile).findOneBy({ id: String(req.params['id']) });
   if (!file) throw new AppError('MEDIA_NOT_FOUND');
-  await media.send(res, harmless.test(file.mimetype) ? file : { ...file, mimetype: 'application/octet-stream' });
+  await media.send(
+    res,
+    harmless.test(file.mimetype) ? file : { ...file, mimetype: 'application/octet-stream' },
+    req.get('range'),
+  );
 }

@@ -105,6 +105,6 @@ export interface PanelVerbs {
   };
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */
-    send(res: Response, file: MediaFile): Promise<void>;
+    send(res: Response, file: MediaFile, range?: string): Promise<void>;
   };
 }

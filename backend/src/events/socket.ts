@@ -2,7 +2,7 @@ import type { IncomingMessage, Server } from 'node:http';
 import { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { AppError, findUnfit, isErrorCode, validationError, type AnyRoute, type EventType } from '@chasqui/shared';
-import { pathAndQuery } from '@chasqui/shared/express';
+import { keepConnection, pathAndQuery } from '@chasqui/shared/express';
 import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { databaseRefusal } from '../db/trouble.js';
@@ -69,6 +69,7 @@ export function openSocketDoor(server: Server, parts: SocketParts): () => Promis
     if (req.headers.upgrade?.toLowerCase() !== 'websocket') return withoutUpgrade(server, req, socket, head);
     if (!path.test(pathAndQuery(req.url ?? '').path)) return refuseUpgrade(socket, '404 Not Found');
     if (unauthenticated >= maxUnauthenticated) return refuseUpgrade(socket, '503 Service Unavailable');
+    keepConnection(server, socket);
     door.handleUpgrade(req, socket, head, (client) => {
       unauthenticated += 1;
       void welcome(parts, client, req).finally(() => (unauthenticated -= 1));

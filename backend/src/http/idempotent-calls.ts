@@ -7,10 +7,10 @@ import { runStatement } from '../db/statement.js';
 import { databaseRefusal } from '../db/trouble.js';
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
-import type { Sealer } from '../lib/sealer.js';
 import { IdempotencyRecord } from '../messages/idempotency.entity.js';
 import type { Idempotency, IdempotencyKey } from '../messages/idempotency.js';
 import type { Caller } from '../accounts/caller.js';
+import type { StoredReplies } from '../messages/stored-replies.js';
 
 /** On a shared database another backend may still run the first call for so long. No route that is replayed takes longer. */
 const runsAtMostMs = 120_000;
@@ -39,7 +39,7 @@ export interface ErrorReply {
 export function createIdempotentCalls({
   database,
   idempotency,
-  sealer,
+  replies,
   clock,
   hours,
   log,
@@ -47,7 +47,7 @@ export function createIdempotentCalls({
 }: {
   database: Database;
   idempotency: Pick<Idempotency, 'keyOf'>;
-  sealer: Sealer;
+  replies: Pick<StoredReplies, 'seal' | 'open'>;
   clock: Clock;
   hours: number;
   log: Log;
@@ -64,8 +64,8 @@ export function createIdempotentCalls({
     if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
     const reply = openReply(record);
     if (reply) return reply;
-    // Its reply held the content of a message, and was removed with it.
-    if (record.messageId !== null) throw new AppError('CONTENT_WIPED');
+    // Its reply held the content of a message or named a contact, and was removed with them.
+    if (record.messageId !== null || (record.status !== null && record.body === null)) throw new AppError('CONTENT_WIPED');
     const age = clock.now().getTime() - record.createdAt.getTime();
     if (database.dialect === 'postgres' && record.status === null && age >= 0 && age < runsAtMostMs)
       throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 5 });
@@ -80,7 +80,7 @@ export function createIdempotentCalls({
   function openReply({ status, body, ...record }: IdempotencyRecord): Rendered | null {
     if (status === null || body === null) return null;
     try {
-      return { status, headers: { 'Idempotency-Replayed': 'true' }, body: sealer.open(body, placeOf(record)) };
+      return { status, headers: { 'Idempotency-Replayed': 'true' }, body: replies.open(body, record) };
     } catch {
       return null;
     }
@@ -113,7 +113,7 @@ export function createIdempotentCalls({
   /** `messageId`: the message that the reply shows. When that is erased, so is the reply (privacy/erasure.ts). */
   async function store(wanted: IdempotencyKey, { status, body }: Rendered, messageId: string | null): Promise<void> {
     try {
-      const sealed = sealer.seal(body, placeOf(wanted));
+      const sealed = replies.seal(body, wanted);
       await database.write.run((tx) => updateRows(tx, IdempotencyRecord, whichOf(wanted), { status, body: sealed, messageId }));
     } catch (error) {
       // The effect is there: the caller gets its reply, and a repeat is told that the effect is unknown.
@@ -163,7 +163,9 @@ export function createIdempotentCalls({
     const session = route.headers.includes('X-Session-Id') ? (http.header('X-Session-Id') ?? null) : null;
     const scope = { accountId: caller.accountId, sessionId: caller.sessionId ?? '', isDefaultSession: false };
     const { method, originalUrl } = http.req;
-    const wanted = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, { body: http.body, session });
+    // A reply may hold what only its caller may read, such as the secret of a webhook: with other permissions it is another request.
+    const request = { body: http.body, session, permissions: [...caller.permissions].sort() };
+    const wanted = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, request);
     if (!wanted) return run();
     const name = JSON.stringify(whichOf(wanted));
     if (running.has(name)) throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 1 });
@@ -192,7 +194,6 @@ const shownSchema = z.object({
 
 type Which = Pick<IdempotencyKey, 'accountId' | 'sessionId' | 'key'>;
 const whichOf = ({ accountId, sessionId, key }: Which): Which => ({ accountId, sessionId, key });
-const placeOf = ({ accountId, sessionId, key }: Which): string => `idempotency:${accountId}:${sessionId}:${key}`;
 
 /** Refusals, and what failed before anything was done. Everything else that is thrown may have had an effect. */
 function hadNoEffect({ status, code }: AppError): boolean {

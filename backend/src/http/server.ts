@@ -166,7 +166,7 @@ function cors(origins: readonly string[]) {
     res.set({
       'Access-Control-Allow-Origin': allowsAll ? '*' : origin,
       'Access-Control-Expose-Headers':
-        'X-Request-Id, Idempotency-Replayed, Preference-Applied, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset',
+        'X-Request-Id, Accept-Ranges, Content-Range, Idempotency-Replayed, Preference-Applied, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset',
     });
     if (req.method !== 'OPTIONS') return next();
     res.set({

@@ -8,15 +8,17 @@ import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import type { ContentStore } from '../messages/contents.js';
 import { Message } from '../messages/message.entity.js';
+import type { StoredReplies, StoredReply } from '../messages/stored-replies.js';
+import type { Webhook } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 
 const together = 200;
-const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND sealed NOT LIKE ? AND id > ? ORDER BY id LIMIT ${together}`;
+const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${together}`;
 const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${together}`;
 
 /**
  * Seals again what another key than the first of ENCRYPTION_KEYS has sealed, so that the old one can be taken out of the list: secrets and
- * headers of webhooks, and messages and files that wait in the storage mode `metadata`. Killed anywhere, the next run goes on: all of
+ * headers of webhooks, messages and files that wait in the storage mode `metadata`, and stored replies. Killed anywhere, the next run goes on: all of
  * the keys still open all of it. What no key opens is left as it is, and the log names how many.
  */
 export function createReseal(parts: {
@@ -25,31 +27,33 @@ export function createReseal(parts: {
   webhooks: Pick<Webhooks, 'reseal'>;
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
+  replies: Pick<StoredReplies, 'reseal'>;
   log: Log;
   report: ReportFailure;
 }) {
-  const { database, sealer, webhooks, contents, media, log, report } = parts;
+  const { database, sealer, webhooks, contents, media, replies, log, report } = parts;
 
-  /** Goes through rows by their ids. Gives how many were sealed again; what cannot be opened is told and passed over. */
-  async function each<T extends { id: string }>(
-    page: (after: string) => Promise<T[]>,
+  /** Goes through rows page by page. Returns how many were sealed again; what cannot be opened is reported and passed over. */
+  async function each<T>(
+    page: (last: T | null) => Promise<T[]>,
     anew: (row: T) => Promise<boolean>,
+    subjectOf: (row: T) => string,
   ): Promise<number> {
     let done = 0;
     let unreadable = 0;
-    for (let after = ''; ;) {
-      const rows = await page(after);
+    for (let last: T | null = null; ;) {
+      const rows: T[] = await page(last);
       for (const row of rows)
         try {
           if (await anew(row)) done += 1;
         } catch (error) {
           if (isSystemTrouble(error)) throw error;
-          report({ kind: 'reseal', subject: row.id, ...describeError(error) });
+          report({ kind: 'reseal', subject: subjectOf(row), ...describeError(error) });
           if (unreadable === 0) log.error('What was sealed with a key that is not there cannot be opened.', errorFields(error));
           unreadable += 1;
         }
       if (rows.length === 0) break;
-      after = rows.at(-1)!.id;
+      last = rows.at(-1)!;
     }
     if (unreadable > 0) log.error('Some of what is sealed stays closed. Put its key back into ENCRYPTION_KEYS.', { unreadable });
     return done;
@@ -67,10 +71,12 @@ export function createReseal(parts: {
   return {
     async run(): Promise<void> {
       const { reader } = database;
+      const start = `${sealer.writing}.`;
       const steps = [
-        () => each(webhooks.reseal.page, webhooks.reseal.one),
-        () => each((after) => readRows(reader, Message, waiting, [`${sealer.writing}.%`, after]), message),
-        () => each((after) => readRows(reader, MediaFile, files, [after]), media.reseal),
+        () => each<Webhook>((last) => webhooks.reseal.page(last?.id ?? ''), webhooks.reseal.one, idOf),
+        () => each<Message>((last) => readRows(reader, Message, waiting, [start.length, start, last?.id ?? '']), message, idOf),
+        () => each<MediaFile>((last) => readRows(reader, MediaFile, files, [last?.id ?? '']), media.reseal, idOf),
+        () => each<StoredReply>(replies.reseal.page, replies.reseal.one, ({ accountId, key }) => `${accountId} ${key}`),
       ];
       let done = 0;
       let failed: { error: unknown } | null = null;
@@ -86,3 +92,5 @@ export function createReseal(parts: {
     },
   };
 }
+
+const idOf = ({ id }: { id: string }): string => id;

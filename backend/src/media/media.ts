@@ -391,29 +391,24 @@ export function createMedia({
     find: (accountId: string, id: string): Promise<MediaFile | null> => rows.findOneBy({ accountId, id }),
     findMany: (ids: string[]): Promise<MediaFile[]> => (ids.length > 0 ? rows.findBy({ id: In(ids) }) : Promise.resolve([])),
 
-    /** Sends a file. It is never rendered as a page: nosniff, a sandbox, and a download unless it is an image type that cannot hold script. */
-    async send(res: Response, file: MediaFile): Promise<void> {
+    /** Sends a file, or the part that `range` (the header) asks for. It is never rendered as a page: nosniff, a sandbox, and a download unless it is an image type that cannot hold script. */
+    async send(res: Response, file: MediaFile, range?: string): Promise<void> {
       // Sealed files are kept for the transfer to WhatsApp alone, until the message is final.
       if (file.isSealed) throw new AppError('MEDIA_NOT_FOUND');
       if (file.state === 'failed' || file.deletedAt) throw new AppError('MEDIA_EXPIRED', { reason: file.reason });
       const handle = await openIfThere(pathOf(file.id));
       if (!handle && file.state === 'stored') throw new AppError('MEDIA_EXPIRED', { reason: file.reason });
       if (!handle) throw new AppError('MEDIA_NOT_FOUND', {}, 'The file is still being fetched. Try again in a moment.');
-      const { size } = await handle.stat().catch(async (error: unknown) => {
-        await handle.close();
-        throw error;
-      });
       const place = safeImages.has(file.mimetype) ? 'inline' : 'attachment';
       const name = encodeURIComponent(file.filename ?? `${file.id}`);
-      res.set({
+      const headers = {
         'Content-Type': file.mimetype,
-        'Content-Length': String(size),
         'X-Content-Type-Options': 'nosniff',
         'Content-Security-Policy': "sandbox; default-src 'none'",
         'Content-Disposition': `${place}; filename*=UTF-8''${name}`,
         'Cache-Control': 'private, max-age=3600',
-      });
-      await sendFile(res, handle);
+      };
+      await sendFile(res, handle, { headers, range });
     },
   };
 }

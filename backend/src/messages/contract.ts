@@ -247,16 +247,17 @@ export const timeline = defineRoute({
 });
 export const mediaFile = defineRoute({
   id: 'messages.media',
-  headers: ['X-Session-Id'],
+  headers: ['X-Session-Id', 'Range'],
   method: 'get',
   path: '/messages/:messageId/media',
   summary: 'Its file',
   auth: 'key',
   permission: 'messages.receive',
   params,
+  status: [200, 206],
   files: ['application/octet-stream'],
   envelope: false,
-  errors: [...named, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED'],
+  errors: [...named, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED', 'RANGE_NOT_SATISFIABLE'],
 });
 export const retry = defineRoute({
   id: 'messages.retry',

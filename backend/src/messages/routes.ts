@@ -250,11 +250,11 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   );
   mount(contract.timeline, async ({ params }, caller, http) => messages.timeline(await within(caller, http), params.messageId));
   mount(contract.mediaFile, async ({ params }, caller, http) => {
-    const { res } = http;
+    const { res, header } = http;
     const message = await messages.find(await within(caller, http), params.messageId);
     const file = message.mediaId ? await media.find(message.accountId, message.mediaId) : null;
     if (!file) throw new AppError('MEDIA_NOT_FOUND');
-    await media.send(res, file);
+    await media.send(res, file, header('Range'));
     return handled;
   });
   mount(contract.decideHeld, async ({ params, body }, caller) =>

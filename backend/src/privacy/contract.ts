@@ -52,9 +52,12 @@ export const exportFile = defineRoute({
   method: 'get',
   path: '/privacy/exports/:exportId/file',
   summary: 'The archive (ZIP): messages.json, events.json and the files',
+  headers: ['Range'],
   params: exportParams,
-  reply: z.unknown(),
-  errors: ['EXPORT_NOT_FOUND', 'EXPORT_NOT_READY', 'MEDIA_EXPIRED'],
+  status: [200, 206],
+  files: ['application/zip'],
+  envelope: false,
+  errors: ['EXPORT_NOT_FOUND', 'EXPORT_NOT_READY', 'MEDIA_EXPIRED', 'RANGE_NOT_SATISFIABLE'],
 });
 export const createErasure = defineRoute({
   ...access,

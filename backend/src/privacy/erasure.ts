@@ -14,7 +14,9 @@ import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import type { StoredReplies } from '../messages/stored-replies.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
+import type { Webhooks } from '../webhooks/webhooks.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
@@ -39,6 +41,8 @@ export function createEraser({
   contacts,
   messages,
   media,
+  replies,
+  webhooks,
   isStopped,
   report,
 }: {
@@ -47,6 +51,8 @@ export function createEraser({
   contacts: Pick<Contacts, 'erase'>;
   messages: Messages;
   media: Media;
+  replies: Pick<StoredReplies, 'erase'>;
+  webhooks: Pick<Webhooks, 'eraseFromFilters'>;
   isStopped: () => boolean;
   report: ReportFailure;
 }) {
@@ -90,6 +96,8 @@ export function createEraser({
     told += await eraseEvents(request, traces, ids, left);
     await eraseAttempts(request.accountId, traces);
     await eraseFailures(request.accountId, traces);
+    await webhooks.eraseFromFilters(request.accountId, (chat) => traces.has(chat));
+    await replies.erase(request.accountId, (body) => traces.mayBeIn(body));
     if (left.size > 0) throw new Error('Some of what is held about the contact could not be erased. Ask for the erasure again.');
     return { messages: ids.size, files, events: told, mentions: naming.size };
   }

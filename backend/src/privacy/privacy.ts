@@ -14,7 +14,9 @@ import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { StoredReplies } from '../messages/stored-replies.js';
 import type { MessageSearch } from '../search/search.js';
+import type { Webhooks } from '../webhooks/webhooks.js';
 import { createEraser } from './erasure.js';
 import { createExporter } from './export.js';
 import { addressOf, createPages } from './pages.js';
@@ -43,6 +45,8 @@ export function createPrivacy({
   search,
   messages,
   media,
+  replies,
+  webhooks,
   clock,
   log,
   presence,
@@ -56,6 +60,8 @@ export function createPrivacy({
   search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
   media: Media;
+  replies: Pick<StoredReplies, 'erase'>;
+  webhooks: Pick<Webhooks, 'eraseFromFilters'>;
   clock: Clock;
   log: Log;
   presence: Presence;
@@ -68,7 +74,17 @@ export function createPrivacy({
   const rows = database.reader.getRepository(PrivacyRequest);
   const pages = createPages(database, contacts);
   const exporter = createExporter({ database, pages, contacts, messages, media, dir, report });
-  const eraser = createEraser({ database, pages, contacts, messages, media, isStopped: () => stopped, report });
+  const eraser = createEraser({
+    database,
+    pages,
+    contacts,
+    messages,
+    media,
+    replies,
+    webhooks,
+    isStopped: () => stopped,
+    report,
+  });
   const { pathOf } = exporter;
   let stopped = false;
   let running: Promise<void> | null = null;

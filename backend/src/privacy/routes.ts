@@ -26,24 +26,19 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
   mount(contract.readExport, async ({ params }, caller) =>
     presentExport(await privacy.find(caller.accountId, 'export', params.exportId)),
   );
-  mount(contract.exportFile, async ({ params }, caller, { res }) => {
+  mount(contract.exportFile, async ({ params }, caller, { res, header }) => {
     const path = await privacy.archive(caller.accountId, params.exportId);
     // Opened first: an erasure may take it away meanwhile.
     const handle = await open(path).catch(() => {
       throw new AppError('MEDIA_EXPIRED');
     });
-    const { size } = await handle.stat().catch(async (error: unknown) => {
-      await handle.close();
-      throw error;
-    });
-    res.set({
+    const headers = {
       'Content-Type': 'application/zip',
-      'Content-Length': String(size),
       'Content-Disposition': `attachment; filename="export-${params.exportId}.zip"`,
       'X-Content-Type-Options': 'nosniff',
       'Cache-Control': 'no-store',
-    });
-    await sendFile(res, handle);
+    };
+    await sendFile(res, handle, { headers, range: header('Range') });
     return handled;
   });
   mount(contract.createErasure, async ({ body }, caller) =>

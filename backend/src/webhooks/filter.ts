@@ -1,4 +1,4 @@
-import { AppError, parseRecipient } from '@chasqui/shared';
+import { AppError, erased, parseRecipient } from '@chasqui/shared';
 import type { WebhookFilter } from './webhook.entity.js';
 
 /**
@@ -8,6 +8,8 @@ import type { WebhookFilter } from './webhook.entity.js';
 export function filterWith(filter: WebhookFilter): WebhookFilter {
   if (!filter.chats) return filter;
   const chats = filter.chats.map((chat, index) => {
+    // What an erasure left in a filter may be sent back with the rest of it.
+    if (chat === erased) return chat;
     const parsed = parseRecipient(chat);
     if (parsed.ok) return parsed.address.id;
     const field = { path: `filter.chats.${index}`, code: 'INVALID_RECIPIENT', message: parsed.message };

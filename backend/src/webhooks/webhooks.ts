@@ -1,6 +1,7 @@
 import {
   allows,
   AppError,
+  erased,
   eventCatalogue,
   eventTypes,
   isId,
@@ -358,6 +359,23 @@ export function createWebhooks({
         }
         return done > 0;
       },
+    },
+    /**
+     * Takes a person out of the account's filters, also of deleted endpoints. A filter that named nobody else keeps the word for an erased
+     * contact in place of the chats: without one, the events of every chat would pass.
+     */
+    async eraseFromFilters(accountId: string, isThem: (chat: string) => boolean): Promise<void> {
+      for (const { id } of await rows.find({ where: { accountId }, select: { id: true } }))
+        await database.write.run(async (tx) => {
+          await holdRows(tx, Webhook, [id]);
+          const filter = readable((await tx.manager.findOneBy(Webhook, { id }))?.filter ?? null, null);
+          const chats = filter?.chats;
+          if (!chats?.some(isThem)) return;
+          const others = chats.filter((chat) => !isThem(chat));
+          const next = { ...filter, chats: others.length > 0 ? others : [erased] };
+          await updateRows(tx, Webhook, { id }, { filter: next, updatedAt: clock.now() });
+          tx.afterCommit(() => forget(accountId));
+        });
     },
     /** With what is secret of it, still sealed. */
     whole: async (id: string): Promise<Webhook> => {

@@ -2,6 +2,7 @@ import { AppError, internalOperations, mediaOf, observedSession, type MessageCon
 import type { Delivery, WayOut } from '../messages/dispatcher.js';
 import type { Found } from '../messages/doubts.js';
 import type { ContentStore } from '../messages/contents.js';
+import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
@@ -86,6 +87,7 @@ export function createGate({
         isFirst,
         attempt: Math.max(1, message.attempts),
         account: session.linkedAccount,
+        acceptedAt: acceptedAt(message),
       };
       return client.send(
         url,
@@ -101,7 +103,12 @@ export function createGate({
           await run(
             session,
             'session.lookup',
-            { reservedId: message.whatsappKey, chatId: message.chatId, account: session.linkedAccount },
+            {
+              reservedId: message.whatsappKey,
+              chatId: message.chatId,
+              account: session.linkedAccount,
+              since: acceptedAt(message),
+            },
             20_000,
           ),
         );
@@ -112,6 +119,9 @@ export function createGate({
     },
   };
 }
+
+/** From when on an attempt may have been made. */
+const acceptedAt = ({ queuedAt, createdAt }: Message): string => (queuedAt ?? createdAt).toISOString();
 
 /** A time that fits the text's length: people type about six characters a second, and nobody waits longer than eight seconds. */
 const typingMs = (session: Session, text: string | null): number =>

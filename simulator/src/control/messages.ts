@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { phoneId } from '../accounts.js';
+import { newKey } from '../messages.js';
 import { Refusal } from '../refusal.js';
 import type { World } from '../world.js';
 import { nothing, operation, phone } from './operation.js';
@@ -144,7 +145,14 @@ export function messageOperations({ world }: { world: World }) {
       addon('reaction', d, d.emoji),
     ),
     edit: operation('Edit an own message', z.object({ ...onMessage, text: z.string() }), (d) => addon('edit', d, d.text)),
-    revoke: operation('Delete for everyone', z.object(onMessage), (d) => addon('revoke', d, null)),
+    revoke: operation(
+      'Delete for everyone; with `ownKey` pages show the deletion as a message of another key, which names the deleted one',
+      z.object({ ...onMessage, ownKey: z.boolean().default(false) }),
+      (d) => addon('revoke', d, d.ownKey ? newKey('3A') : null),
+    ),
+    decipher: operation('The page gets the content of a message that came as ciphertext', z.object(onMessage), (d) =>
+      world.messages.resend(account(d.phone), [d.key]),
+    ),
     vote: operation('Vote in a poll, by the options’ names', z.object({ ...onMessage, options: z.array(z.string()) }), (d) =>
       addon('vote', d, d.options),
     ),

@@ -22,13 +22,14 @@ const keyOf = ({ key, whatsappId, fromMe }: { key: string; whatsappId: string; f
 
 const keyIn = (seenKey: string): string => seenKey.slice(0, seenKey.lastIndexOf(' '));
 
-/** Begins with `r` while reactions hang on the message, otherwise with `-`. */
+/** Begins with `r` while reactions hang on the message, with `p` while its content is missing, otherwise with `-`. */
 function stateOf({ content, editedAt, revokedAt, reactions, fromMe, ack }: ObservedMessage): string {
   const type = content.type === 'withheld' ? content.of : content.type;
-  const isPlaceholder = content.type === 'unknown' && content.placeholder !== undefined;
+  const isPlaceholder =
+    content.type === 'withheld' ? content.of === 'unknown' : content.type === 'unknown' && content.placeholder !== undefined;
   const hanging = (reactions ?? []).map(({ contact, emoji }) => `${contact?.id ?? ''} ${emoji}`).sort();
   const rest = [isPlaceholder ? 'placeholder' : type, editedAt ?? null, Boolean(revokedAt), hanging, fromMe ? ack : null];
-  return `${hanging.length > 0 ? 'r' : '-'}${digest(JSON.stringify(rest))}`;
+  return `${isPlaceholder ? 'p' : hanging.length > 0 ? 'r' : '-'}${digest(JSON.stringify(rest))}`;
 }
 const isMarked = ({ editedAt, revokedAt, reactions }: ObservedMessage): boolean =>
   Boolean(editedAt ?? revokedAt) || (reactions ?? []).length > 0;
@@ -54,7 +55,10 @@ export function seenIn(event: WorkerEvent): SeenMessage | null {
 export interface SeenMessages {
   /** Notes what an event says of a message, inside the transaction that stores the event. Returns whether the event is news. */
   note(sessionId: string, seen: SeenMessage, now: number): boolean;
-  /** Keys of the messages that had a reaction or a change since `since` (milliseconds), the newest first. */
+  /**
+   * Keys of the messages that had a reaction or a change since `since` (milliseconds), or whose content was missing then, the newest
+   * first: what became of them is compared at the next scan.
+   */
   watched(sessionId: string, since: number): string[];
 }
 

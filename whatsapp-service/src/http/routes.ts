@@ -87,6 +87,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
       isFirst: false,
       attempt: 1,
       account: null,
+      acceptedAt: null,
     };
     return send(body.sessionId, messageId, command, file);
   };

@@ -97,10 +97,10 @@ export function createSender(deps: SenderDeps): Sender {
   async function lookUp(
     session: Session,
     reservedId: string,
-    { recipient: chatId, account }: SendCommand,
+    { recipient: chatId, account, acceptedAt: since }: SendCommand,
   ): Promise<{ whatsappId: string; ack: number } | 'absent' | null> {
     try {
-      const answer = await session.run('session.lookup', { reservedId, chatId }, lookupDeadlineMs);
+      const answer = await session.run('session.lookup', { reservedId, chatId, since }, lookupDeadlineMs);
       session.requireAccount(account);
       const result = internalOperations['session.lookup'].output.parse(answer);
       if (result.found) return { whatsappId: result.whatsappId, ack: result.ack };

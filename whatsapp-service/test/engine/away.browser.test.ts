@@ -79,3 +79,38 @@ test('edits, deletions and reactions of the time away are found by the scan at t
   expect(compared('untouched')).toEqual([]);
   expect(messagesOf(missed).map(({ origin }) => origin)).toContain('backfill');
 }, 90_000);
+
+test('a deletion that the page shows under a key of its own is of the deleted message, live and after a time away', async () => {
+  const { client } = rig.simulator;
+  const t = Math.floor(Date.now() / 1_000) - 60;
+  const [live, away] = [
+    (await deliver({ type: 'text', text: 'one', t })).key,
+    (await deliver({ type: 'text', text: 'two', t })).key,
+  ];
+  await until('both', () => messagesOf(live).length > 0 && messagesOf(away).length > 0);
+  await client.revoke({ phone: ana, key: live, ownKey: true });
+  const { payload } = await heard(signals, 'message.revoked', ({ key }) => key === live);
+  expect(payload.whatsappId).toBe(`false_${ana}@c.us_${live}`);
+
+  await session.close();
+  await client.revoke({ phone: ana, key: away, ownKey: true });
+  ({ session, signals } = await rig.launch());
+  await signal(signals, 'ready');
+  await session.backfill({ since: new Date(Date.now() - 3_600_000), perChat: 1_000 });
+  for (const key of [live, away]) expect(messagesOf(key).map(({ message }) => message.revokedAt)).toEqual([expect.any(String)]);
+}, 90_000);
+
+test('a message that was loaded undecrypted from the history is completed when its content comes', async () => {
+  await session.close();
+  const { key } = await deliver({ type: 'text', text: 'later', sealed: 'recoverable' });
+  ({ session, signals } = await rig.launch());
+  await signal(signals, 'ready');
+  await session.backfill({ since: new Date(Date.now() - 3_600_000), perChat: 1_000 });
+  await until('the placeholder', () => messagesOf(key)[0]);
+  await rig.simulator.client.decipher({ phone: me, key });
+  const told = await until('its content', () => messagesOf(key)[1]);
+  expect([messagesOf(key)[0]!.message.content, told.message.content]).toMatchObject([
+    { type: 'unknown', placeholder: 'undecrypted' },
+    { type: 'text', message: 'later' },
+  ]);
+}, 90_000);

@@ -82,7 +82,7 @@ describe('the event queue', () => {
 
 const bare = (id: string): Contact => ({ id, phone: null, lid: null, name: null });
 
-function rig(identities: Partial<Identities> = {}) {
+function rig(identities: Partial<Identities> = {}, isInFlight: (key: string) => boolean = () => false) {
   const client = new EventEmitter();
   const signals: EngineSignal[] = [];
   const unreadable: string[] = [];
@@ -97,7 +97,7 @@ function rig(identities: Partial<Identities> = {}) {
     },
     onSignal: (signal) => void signals.push(signal),
     isOver: () => false,
-    isInFlight: () => false,
+    isInFlight,
     lastReceipt: async () => null,
     onReady: async () => undefined,
     lose: () => undefined,
@@ -179,6 +179,14 @@ describe('what the library tells of a session', () => {
       ),
       { numRuns: 150 },
     );
+  });
+
+  test('our own message is left to the send that runs; a contact’s under the same key is told', async () => {
+    const it = rig({}, (inFlight) => inFlight === key(1));
+    it.client.emit('message_create', { _data: raw(1, { id: { ...raw(1).id, fromMe: true } }) });
+    it.client.emit('message_create', { _data: raw(1) });
+    await it.drained();
+    expect(it.signals).toMatchObject([{ payload: { message: { key: key(1), fromMe: false } } }]);
   });
 
   test('a message that cannot be read is recorded as unknown under its key, and reported', async () => {

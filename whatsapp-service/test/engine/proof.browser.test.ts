@@ -18,8 +18,12 @@ beforeAll(async () => {
 }, 90_000);
 afterAll(async () => rig?.close());
 
-const lookUp = (reservedId: string, chatId = `${ana}@c.us`) =>
-  session.run('session.lookup', { reservedId, chatId }, 10_000) as Promise<{ found: boolean; ack: number }>;
+const lookUp = (reservedId: string, chatId = `${ana}@c.us`, more: { since?: string | null; deadlineMs?: number } = {}) =>
+  session.run('session.lookup', { reservedId, chatId, since: more.since ?? null }, more.deadlineMs ?? 10_000) as Promise<{
+    found: boolean;
+    ack: number;
+    proven?: boolean;
+  }>;
 const handed = async (key: string) => (await rig.simulator.client.journal({})).filter((line) => line.key === key);
 
 test('groups refuse by name: only admins, not a member, no such group', async () => {
@@ -62,6 +66,37 @@ test('what is in the page with ack 0 is found as that, and another attempt hands
   expect((await handed(reservedId)).map(({ repeat }) => repeat)).toEqual([false]);
   expect(await lookUp(reservedId)).toMatchObject({ found: true });
 }, 30_000);
+
+test('a message of ours behind hundreds of newer ones is found; what lies behind history that was not read is not proven absent', async () => {
+  const { client } = rig.simulator;
+  const since = new Date().toISOString();
+  const group = (await client.createGroup({ by: bob, subject: 'Busy', participants: [me] })).id;
+  let reservedId = '';
+  await until('the group', async () => {
+    const sent = await sendContent(session, text('early'), { recipient: group });
+    reservedId = sent.reservedId;
+    return sent.outcome.outcome === 'sent';
+  });
+  const t = Math.floor(Date.now() / 1_000) + 1_200;
+  for (let n = 0; n < 260; n += 1) await client.deliver({ from: bob, to: group, type: 'text', text: `n ${n}`, t: t + n });
+  await session.close();
+  ({ session, signals } = await rig.launch());
+  await signal(signals, 'ready');
+  expect(await lookUp(reservedId, group, { since })).toMatchObject({ found: true, ack: expect.any(Number) });
+
+  const unknown = reserve();
+  const slow = { op: 'history', mode: 'delay', delayMs: 300, count: 100 } as const;
+  await session.close();
+  ({ session, signals } = await rig.launch());
+  await signal(signals, 'ready');
+  await client.fault(slow);
+  expect(await lookUp(unknown, group, { since, deadlineMs: 1_000 })).toEqual({ found: false, proven: false });
+  await client.clearFaults({});
+  expect(await lookUp(unknown, group, { since })).toEqual({ found: false, proven: true });
+  // Nothing older than this has to be read.
+  const soon = new Date((t + 900) * 1_000).toISOString();
+  expect(await lookUp(unknown, group, { since: soon })).toEqual({ found: false, proven: true });
+}, 90_000);
 
 test('an ack in a group says whose receipt raised it', async () => {
   const { client } = rig.simulator;

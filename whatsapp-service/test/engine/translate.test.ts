@@ -1,7 +1,15 @@
 import { describe, expect, test } from '@jest/globals';
 import { observedContent } from '@chasqui/shared';
 import { addSerialized } from '../../src/engine/wwebjs/bridge.js';
-import { contentOf, keyOf, observe, personOf, type RawMessage } from '../../src/engine/wwebjs/translate.js';
+import {
+  contentOf,
+  isFromMe,
+  keyOf,
+  observe,
+  personOf,
+  whatsappIdOf,
+  type RawMessage,
+} from '../../src/engine/wwebjs/translate.js';
 
 const id = (fromMe: boolean, remote: string, key: string, participant?: string) => ({
   fromMe,
@@ -65,6 +73,53 @@ test('the writer of a group message is its author, of a private one the chat; ou
   );
   expect(personOf({ id: id(false, '5511@c.us', 'A') })).toBe('5511@c.us');
   expect(personOf({ id: id(true, '120363041@g.us', 'A') })).toBeNull();
+});
+
+describe('a deletion under a key of its own is about the message that it names', () => {
+  const ana = '5511999990001@c.us';
+  const group = '120363041@g.us';
+  const revoked = (own: object, protocolMessageKey: unknown, more: object = {}): RawMessage => ({
+    type: 'revoked',
+    id: own,
+    protocolMessageKey,
+    ...more,
+  });
+  test.each<[string, RawMessage, string]>([
+    ['a contact deletes', revoked(id(false, ana, 'DEL'), id(false, ana, 'OLD')), `false_${ana}_OLD`],
+    ['we delete on the phone', revoked(id(true, ana, 'DEL'), id(true, ana, 'OLD')), `true_${ana}_OLD`],
+    ['named by text', revoked(id(false, ana, 'DEL'), `false_${ana}_OLD`), `false_${ana}_OLD`],
+    ['named by the person’s other form', revoked(id(false, ana, 'DEL'), id(false, '7770001@lid', 'OLD')), `false_${ana}_OLD`],
+    ['a member deletes', revoked(id(false, group, 'DEL', '1@lid'), id(false, group, 'OLD', '1@lid')), `false_${group}_OLD_1@lid`],
+    [
+      'an admin deletes ours',
+      revoked(id(false, group, 'DEL', '1@lid'), id(true, group, 'OLD', '2@lid')),
+      `true_${group}_OLD_2@lid`,
+    ],
+    ['under the same key', revoked(id(false, ana, 'OLD'), id(false, ana, 'OLD')), `false_${ana}_OLD`],
+    ['nothing is named', revoked(id(false, ana, 'OLD'), undefined), `false_${ana}_OLD`],
+    ['garbage is named', revoked(id(false, ana, 'OLD'), { id: 7 }), `false_${ana}_OLD`],
+    ['a contact names ours', revoked(id(false, ana, 'DEL'), id(true, ana, 'OLD')), `false_${ana}_DEL`],
+    ['another chat is named', revoked(id(false, ana, 'DEL'), id(false, group, 'OLD', '1@lid')), `false_${ana}_DEL`],
+    [
+      'a message that is no deletion',
+      { ...revoked(id(false, ana, 'NEW'), id(false, ana, 'OLD')), type: 'chat' },
+      `false_${ana}_NEW`,
+    ],
+  ])('%s', (_name, raw, expected) => {
+    const seen = observe(raw, nobody, () => null);
+    expect([seen.whatsappId, whatsappIdOf(raw)]).toEqual([expected, expected]);
+    expect([seen.key, seen.fromMe, isFromMe(raw)]).toEqual([expected.split('_')[2], expected.startsWith('true'), seen.fromMe]);
+  });
+
+  test('the writer of what an admin deleted is the member, not the admin', () => {
+    const raw = revoked(id(false, group, 'DEL', '9@lid'), id(false, group, 'OLD', '1@lid'), { author: '9@lid' });
+    expect(personOf(raw)).toBe('1@lid');
+  });
+});
+
+test('an id that crossed as text names chat, direction and key', () => {
+  const seen = observe({ id: 'true_5511999990001@c.us_3A00', type: 'chat', body: 'x', from: 'me@c.us' }, nobody, () => null);
+  expect(seen).toMatchObject({ key: '3A00', fromMe: true, chat: { id: '5511999990001@c.us' } });
 });
 
 test('a message is compared by its key, however its chat is written', () => {

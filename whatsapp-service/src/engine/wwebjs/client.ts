@@ -18,6 +18,7 @@ import { readIdentity } from './own-identity.js';
 import { installCore } from './page/core.js';
 import { installDownload } from './page/download.js';
 import { installModels } from './page/models.js';
+import { installQuiet } from './page/quiet.js';
 import { installRead } from './page/read.js';
 import { installSend } from './page/send.js';
 import { installWatch } from './page/watch.js';
@@ -126,6 +127,10 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       // Before, an address book is being synchronised, and nobody has asked for names yet.
       if (wasReady) contactsChanged(ids);
     },
+    message: ({ message }: Record<string, unknown>) => {
+      // Before, all that came is found by the scan.
+      if (wasReady) messageCreated(message);
+    },
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };
@@ -169,6 +174,7 @@ function createSession(config: EngineConfig, { deviceName, abort, onSignal }: La
       addSerialized(payload);
       fromPage[kind]?.(payload);
     });
+    await current.evaluateOnNewDocument(installQuiet);
     await current.evaluateOnNewDocument(installCore);
     for (const install of [installModels, installWatch, installRead, installSend, installDownload])
       await current.evaluateOnNewDocument(install);

@@ -94,7 +94,8 @@ export function listen(
   /** Whatever the page shows in a chat. A placeholder comes again under the same key once its content is there. */
   function messageCreated(given: unknown): void {
     const raw = rawOf(given);
-    if (isInFlight(keyOf(raw))) return;
+    // Whoever writes to us chooses the key, and may choose one of ours: only our own message is left to the send that runs.
+    if (isFromMe(raw) && isInFlight(keyOf(raw))) return;
     inOrder('message_create', [chatIdOf(raw), personOf(raw)], () => {
       const { message, error } = observeAny(raw, identities.contact, identities.name);
       if (error !== null) onUnreadable('message_create', error);

@@ -108,7 +108,7 @@ export function createSending(page: () => Page) {
   /** The call broke, by a reload or a crash. Where a page is back it may know the message; its silence proves nothing. */
   async function afterCrash(key: string, chatId: string): Promise<Outcome> {
     try {
-      const input = { key, chatIds: [chatId], pages: 1 };
+      const input = { key, chatIds: [chatId], pages: 1, since: null, readingMs: 2000 };
       const seen = await callPage<{ found: boolean; whatsappId: string; ack: number }>(page(), 'lookup', input, 3000);
       if (seen.found && seen.ack >= 1) return sent(seen.whatsappId, seen.ack);
       if (seen.found && seen.ack < 0) return failed('WHATSAPP_REFUSED');

@@ -24,16 +24,46 @@ export { chatTypeOf } from '@chasqui/shared';
 /** Who is behind an id; `id` is the form to answer to. */
 export type Identify = (id: string) => Contact;
 
+/**
+ * The id of the message that `raw` is about. WhatsApp Web writes a deletion for everyone as a message of type `revoked`, on some builds under
+ * a key of its own; then `protocolMessageKey` names the deleted message. In a private chat each side deletes only what it wrote, so a key
+ * of the other direction is not followed; nor is one of another kind of chat.
+ */
+function idOf(raw: RawMessage): unknown {
+  const own = raw['id'];
+  if (raw['type'] !== 'revoked') return own;
+  const deleted = partsOf(raw['protocolMessageKey']);
+  const at = partsOf(own);
+  if (!deleted) return own;
+  if (!at) return raw['protocolMessageKey'];
+  const isPrivate = chatTypeOf(at.chatId) === 'private' && chatTypeOf(deleted.chatId) === 'private';
+  if (isPrivate ? at.fromMe !== deleted.fromMe : at.chatId !== deleted.chatId) return own;
+  // The chat is the one in which the deletion came: the key may write it in the person's other form.
+  const { fromMe, key, participant } = deleted;
+  const written = [fromMe, at.chatId, key, ...(participant ? [participant] : [])].join('_');
+  return { fromMe, remote: at.chatId, id: key, ...(participant ? { participant } : {}), _serialized: written };
+}
+
+/** The parts of a message's id, whether it crossed as text or as an object. Null where it is none. */
+function partsOf(id: unknown): { fromMe: boolean; chatId: string; key: string; participant: string | null } | null {
+  const { fromMe, remote, id: key, participant } = record(id);
+  const chatId = idText(remote);
+  if (typeof fromMe === 'boolean' && chatId !== null && shortText(key) !== null)
+    return { fromMe, chatId, key: String(key), participant: idText(participant) };
+  return parseMessageKey(idText(id) ?? '');
+}
+
 /** The message's id in WhatsApp's written form. */
 export function whatsappIdOf(raw: RawMessage): string {
-  return idText(raw['id']) ?? '';
+  return idText(idOf(raw)) ?? '';
 }
 
 export const keyOf = (raw: RawMessage): string =>
-  shortText(record(raw['id'])['id']) ?? parseMessageKey(whatsappIdOf(raw))?.key ?? whatsappIdOf(raw);
-export const chatIdOf = (raw: RawMessage): string => idText(record(raw['id'])['remote']) ?? idText(raw['from']) ?? '';
+  shortText(record(idOf(raw))['id']) ?? parseMessageKey(whatsappIdOf(raw))?.key ?? whatsappIdOf(raw);
+export const chatIdOf = (raw: RawMessage): string =>
+  idText(record(idOf(raw))['remote']) ?? parseMessageKey(whatsappIdOf(raw))?.chatId ?? idText(raw['from']) ?? '';
 export const isFromMe = (raw: RawMessage): boolean =>
-  (record(raw['id'])['fromMe'] ?? parseMessageKey(whatsappIdOf(raw))?.fromMe) === true;
+  (record(idOf(raw))['fromMe'] ?? parseMessageKey(whatsappIdOf(raw))?.fromMe) === true;
 
 /**
  * Whether a change of the body is an edit. The page also changes it when a file's preview comes in (its body is the picture, its
@@ -50,7 +80,10 @@ const isNotice = (raw: RawMessage): boolean => contentOf({ type: raw['type'] }).
 export function personOf(raw: RawMessage): string | null {
   const chat = chatIdOf(raw);
   if (chatTypeOf(chat) === 'private') return chat;
-  return isFromMe(raw) ? null : (idText(raw['author']) ?? idText(record(raw['id'])['participant']));
+  if (isFromMe(raw)) return null;
+  const participant = idText(record(idOf(raw))['participant']);
+  // An admin who deletes another member's message did not write it.
+  return raw['type'] === 'revoked' && participant !== null ? participant : (idText(raw['author']) ?? participant);
 }
 
 /** Those who reacted, and with what: as the page's calls that look for changes give it. Null where nobody looked. */
@@ -111,7 +144,8 @@ export function observeAny(
   try {
     return { message: observe(raw, identify, nameOfChat), error: null };
   } catch (error) {
-    const bare: RawMessage = { id: raw['id'], from: raw['from'], author: raw['author'], t: raw['t'] };
+    const { id, type, protocolMessageKey, from, author, t } = raw;
+    const bare: RawMessage = { id, type, protocolMessageKey, from, author, t };
     const unreadable = { type: 'unknown' as const, whatsappType: 'unreadable', message: null };
     return { message: observed(bare, unreadable, bareContact, () => null), error };
   }

@@ -7,17 +7,22 @@ import type { OperationContext } from './context.js';
 
 type Input<K extends keyof typeof internalOperations> = z.output<(typeof internalOperations)[K]['input']>;
 
-/** How many pages of a chat's history are read back for a message: 50 messages each. */
-const pages = 4;
+/** As many pages of a chat's history are read back for a message, 50 messages each, and for so much of the deadline. */
+const pages = 100;
+const readingShare = 0.7;
+/** WhatsApp's clock and ours may differ by this much. */
+const skewMs = 600_000;
 
 export async function lookUp(
-  { reservedId, chatId }: Input<'session.lookup'>,
+  { reservedId, chatId, since }: Input<'session.lookup'>,
   { page, identities, deadlineMs }: OperationContext,
 ): Promise<unknown> {
   await identities.learn([chatId]);
   const { id, lid } = identities.contact(chatId);
   const chatIds = [...new Set([chatId, id, lid].filter((candidate) => candidate !== null))];
-  return callPage(page, 'lookup', { key: reservedId, chatIds, pages }, deadlineMs);
+  const oldest = since === null ? null : Math.floor((Date.parse(since) - skewMs) / 1_000);
+  const input = { key: reservedId, chatIds, pages, since: oldest, readingMs: deadlineMs * readingShare };
+  return callPage(page, 'lookup', input, deadlineMs);
 }
 
 /** WhatsApp's codes live for about three minutes. */

@@ -167,6 +167,13 @@ export function installCore(): void {
     },
     plain,
     build: () => Number(/^2\.3000\.(\d+)/.exec(win.Debug?.VERSION ?? '')?.[1] ?? 0),
+    ownIds: (chatId, key) => {
+      const bare = `true_${chatId}_${key}`;
+      if (!/@(g\.us|broadcast)$/.test(chatId)) return [bare];
+      const me = core.moduleIfAny('WAWebUserPrefsMeUser');
+      const mine = [me?.getMaybeMePnUser?.(), me?.getMaybeMeLidUser?.()].filter(Boolean);
+      return [bare, ...mine.map((id) => `${bare}_${core.serialized(id)}`)];
+    },
     serialized: (id) => (typeof id === 'string' ? id : (id?._serialized ?? id?.toString() ?? '')),
   };
 

@@ -39,6 +39,9 @@ export function installModels(): void {
       'expectedVideoCount',
     ],
     ...['eventName', 'eventDescription', 'eventStartTime', 'eventEndTime', 'eventLocation', 'eventJoinLink', 'isEventCanceled'],
+    ...['protocolMessageKey', 'scheduledTimestampMs', 'paymentNote', 'paymentTxnStatus', 'paymentStatus', 'interactivePayload'],
+    ...['nativeFlow', 'isDynamicReplyButtonsMsg', 'dynamicReplyButtons', 'replyButtons', 'buttons', 'hydratedButtons'],
+    ...['nativeFlowResponseMessage', 'interactiveResponseMessage'],
   ];
   const idOf = (id: any): Record<string, unknown> => ({
     fromMe: id?.fromMe === true,
@@ -53,7 +56,8 @@ export function installModels(): void {
       try {
         const value = msg[name];
         const isId = typeof value === 'object' && value !== null && typeof value.server === 'string';
-        model[name] = isId ? core.serialized(value) : value;
+        const isKey = name === 'protocolMessageKey' && typeof value === 'object' && value !== null;
+        model[name] = isKey ? idOf(value) : isId ? core.serialized(value) : value;
       } catch {
         // A field that cannot be read. The others can.
       }

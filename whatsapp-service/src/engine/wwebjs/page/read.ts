@@ -84,7 +84,23 @@ export function installRead(): void {
   const earlier = async (chat: any): Promise<any[]> =>
     (await core.module('WAWebChatLoadMessages').loadEarlierMsgs(core.build() >= 1042401057 ? { chat } : chat)) ?? [];
 
-  core.calls['lookup'] = async ({ key, chatIds, pages }: { key: string; chatIds: string[]; pages: number }) => {
+  /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
+  const secondsOf = (t: any): number => {
+    const seconds = typeof t !== 'number' ? 0 : t < 1e11 ? t : t < 1e14 ? t / 1e3 : t / 1e6;
+    // There was no WhatsApp before 2009.
+    return seconds > 1_230_768_000 ? seconds : Date.now() / 1000;
+  };
+  interface Lookup {
+    key: string;
+    chatIds: string[];
+    /** Pages of history read back in each chat at most. */
+    pages: number;
+    /** Seconds. Older history is not read. Null: all of it is. */
+    since: number | null;
+    readingMs: number;
+  }
+  core.calls['lookup'] = async ({ key, chatIds, pages, since, readingMs }: Lookup) => {
+    const until = performance.now() + readingMs;
     const { Socket } = core.module('WAWebSocketModel');
     const { Msg } = collections();
     const isChannel = chatIds.some((id) => /@newsletter$/.test(id));
@@ -94,28 +110,28 @@ export function installRead(): void {
     const same = (msg: any): boolean => msg?.id?.id === key && msg.id.fromMe;
     const inStore = Msg.getModelsArray().find(same);
     if (inStore) return found(inStore);
-    const stored = await Msg.getMessagesById(chatIds.map((id) => `true_${id}_${key}`));
+    const stored = await Msg.getMessagesById(chatIds.flatMap((id) => core.ownIds(id, key)));
     const inDatabase = stored?.messages?.find(same);
     if (inDatabase) return found(inDatabase);
-    const chats = chatIds.map(chatOf).filter(Boolean);
-    for (const chat of chats) {
-      for (let page = 0; page < pages; page += 1) {
+    /** Whether the history was read far enough back: the message would have been among it. */
+    let isRead = true;
+    const isBack = (chat: any): boolean =>
+      since !== null && (chat.msgs?.getModelsArray() ?? []).some((msg: any) => secondsOf(msg.t) < since);
+    for (const chat of chatIds.map(chatOf).filter(Boolean)) {
+      let isWhole = isBack(chat);
+      for (let page = 0; !isWhole && page < pages && performance.now() < until; page += 1) {
         const messages = await earlier(chat);
-        if (messages.length === 0) break;
         const hit = messages.find(same);
         if (hit) return found(hit);
+        isWhole = messages.length === 0 || isBack(chat);
       }
+      isRead &&= isWhole;
     }
     // A channel's history is not read here, so that nothing is proven by not finding it.
-    return { found: false, proven: !isChannel && Socket.hasSynced === true && Socket.state === 'CONNECTED' };
+    const isSynced = Socket.hasSynced === true && Socket.state === 'CONNECTED';
+    return { found: false, proven: isRead && !isChannel && isSynced };
   };
 
-  /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
-  const secondsOf = (t: any): number => {
-    const seconds = typeof t !== 'number' ? 0 : t < 1e11 ? t : t < 1e14 ? t / 1e3 : t / 1e6;
-    // There was no WhatsApp before 2009.
-    return seconds > 1_230_768_000 ? seconds : Date.now() / 1000;
-  };
   /** Leaves out what `make` throws for; gives how many that were. */
   const eachAlone = <T, R>(items: T[], make: (item: T) => R): { made: R[]; failed: number } => {
     const made: R[] = [];

@@ -300,7 +300,7 @@ export function installSend(): void {
       onAck: () => undefined,
     };
     listen();
-    const known = input.isFirst ? own.get(id) : await find(id, [`true_${chatId}_${id}`]);
+    const known = input.isFirst ? own.get(id) : await find(id, core.ownIds(chatId, id));
     const there = known && known.ack < 0 ? null : known;
     if (known && !there) forgetRefused(known);
     jobs.set(id, job);

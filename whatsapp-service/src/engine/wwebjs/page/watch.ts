@@ -3,7 +3,7 @@ import type { PageWindow } from './world.js';
 
 /**
  * Tells us what the library does not: the state of the line from the first moment, the logout before the page navigates away,
- * a passkey that WhatsApp asks for, and answers to our pings.
+ * a passkey that WhatsApp asks for, the content of a message that was loaded undecrypted, and answers to our pings.
  */
 export function installWatch(): void {
   const win = window as unknown as PageWindow;
@@ -33,6 +33,23 @@ export function installWatch(): void {
       if (!contact?.id) return;
       if (renamed.size === 0) setTimeout(report, gatherMs);
       renamed.add(core.serialized(contact.id));
+    });
+  });
+
+  /**
+   * The library waits for the content of a message only if that message came new while it listened. Here the others: those that the page
+   * loaded undecrypted from its history, or before the library's listeners were there.
+   */
+  const leftToLibrary = new WeakSet();
+  core.onModules('watch', () => {
+    const messages = core.moduleIfAny('WAWebCollections')?.Msg;
+    messages?.on?.('add', (msg: any) => {
+      const isHeard = typeof (win as any).onAddMessageCiphertextEvent === 'function';
+      if (isHeard && msg?.isNewMsg && msg.type === 'ciphertext') leftToLibrary.add(msg);
+    });
+    messages?.on?.('change:type', (msg: any, type: unknown, before: unknown) => {
+      if (leftToLibrary.has(msg) || type === 'revoked' || (before !== undefined && before !== 'ciphertext')) return;
+      if (win.WWebJS?.getMessageModel) core.notify('message', { message: core.plain(win.WWebJS.getMessageModel(msg)) });
     });
   });
 

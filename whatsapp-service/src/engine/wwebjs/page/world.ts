@@ -39,4 +39,6 @@ export interface PageCore {
   /** The third number of the build, such as 1047700000; 0 where unknown. */
   build(): number;
   serialized(id: any): string;
+  /** The ids under which a message of ours may be stored. In a group our own id, in either form, belongs to it. */
+  ownIds(chatId: string, key: string): string[];
 }
