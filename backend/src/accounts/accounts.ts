@@ -49,7 +49,10 @@ export function createAccounts({
   /** Of new accounts. */
   timezone?: string;
 }) {
-  const limit = createLoginLimit(windows);
+  const limit = createLoginLimit(windows, {
+    clock,
+    findReset: (email, withinMs) => findReset(database, email, new Date(clock.now().getTime() - withinMs)),
+  });
   const listeners = new Set<(accountId: string) => void>();
   const rows = database.reader.getRepository(Account);
 
@@ -346,6 +349,16 @@ class AccountsExist extends Error {}
 
 async function hasAccounts(where: DataSource | EntityManager): Promise<boolean> {
   return (await select(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).length > 0;
+}
+
+/** By an operator or by staff; an owner who changes the own password has not been locked out. */
+const resetSql = `SELECT audit.id AS id FROM audit_logs audit JOIN accounts account ON account.id = audit."accountId"
+  WHERE account.email = ? AND audit.action = 'account.password' AND audit."actorType" IN ('system', 'staff') AND audit.at > ?
+  ORDER BY audit.at DESC LIMIT 1`;
+
+async function findReset(database: Database, email: string, since: Date): Promise<string | null> {
+  const [row] = await select<{ id: string }>(database.reader, resetSql, [email.toLowerCase(), since]);
+  return row?.id ?? null;
 }
 
 const newSecret = (): string => randomBytes(32).toString('hex');
