@@ -28,7 +28,10 @@ module.exports = {
       name: 'shared-stands-alone',
       comment: 'The contract does no I/O and knows nobody: zod and libphonenumber-js only, and hashing.',
       severity: 'error',
-      from: { path: '^shared/src', pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|process|stopper)\\.ts$` },
+      from: {
+        path: '^shared/src',
+        pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|process|stopper)\\.ts$`,
+      },
       to: { pathNot: '^shared/src|^crypto$|node_modules/(zod|libphonenumber-js)/' },
     },
     {
@@ -102,7 +105,8 @@ module.exports = {
     },
     {
       name: 'only-events-knows-webhooks',
-      comment: 'The event log alone writes delivery rows, in the commit of the event. An erasure reaches into the filters of webhooks.',
+      comment:
+        'The event log alone writes delivery rows, in the commit of the event. An erasure reaches into the filters of webhooks.',
       severity: 'error',
       from: { path: `^backend/src/(${domains})/`, pathNot: `${test}|^backend/src/(events|privacy|webhooks)/` },
       to: { path: '^backend/src/webhooks/', pathNot: '\\.entity\\.ts$' },
