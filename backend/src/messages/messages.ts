@@ -163,7 +163,13 @@ export function createMessages({
      * Decides on all messages of a session that were accepted for the WhatsApp account before the present one: `send` them as the present one, or
      * `cancel` them. What may have left already is not touched by `send`.
      */
-    decideHeld: (session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision> => held.decide(session.id, decision),
+    async decideHeld(caller: Caller, session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision> {
+      const decided = await held.decide(session.id, decision);
+      const entry = { action: `message.held_${decision}`, objectType: 'session', objectId: session.id, changes: { ...decided } };
+      // After the last commit, because only then the number is known. A change without an entry is better than an entry without one.
+      await database.write.run((tx) => recordAudit(tx, caller, { ...entry, accountId: session.accountId, at: clock.now() }));
+      return decided;
+    },
     find,
     /** Messages as they leave the API, completed by what is known now of the people in them. In the same order. */
     async present(list: readonly Message[]): Promise<MessageResource[]> {

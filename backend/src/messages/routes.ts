@@ -259,7 +259,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return handled;
   });
   mount(contract.decideHeld, async ({ params, body }, caller) =>
-    messages.decideHeld(await sessions.find(caller, params.sessionId), body.decision),
+    messages.decideHeld(caller, await sessions.find(caller, params.sessionId), body.decision),
   );
   mount(contract.retry, async ({ params }, caller, http) => {
     const { id } = await messages.retry(await within(caller, http), params.messageId);

@@ -79,7 +79,7 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     };
   });
   mount(contract.pairingCode, async ({ params, body }, caller) =>
-    sessions.pairingCode(await sessions.find(caller, params.sessionId), body.phoneNumber),
+    sessions.pairingCode(caller, await sessions.find(caller, params.sessionId), body.phoneNumber),
   );
   mount(contract.stop, async ({ params, body }, caller) =>
     stopped(caller, await sessions.find(caller, params.sessionId), body.logout ?? false),

@@ -46,7 +46,7 @@ export function createStaffSessions({ sessions }: { sessions: Sessions }) {
       await sessions.resume(caller, await reach(caller, id));
     },
     async pairingCode(caller: Caller, id: string, phoneNumber: string): Promise<{ code: string; expiresAt: Date }> {
-      const { code, expiresAt } = await sessions.pairingCode(await reach(caller, id), phoneNumber);
+      const { code, expiresAt } = await sessions.pairingCode(caller, await reach(caller, id), phoneNumber);
       return { code, expiresAt: new Date(expiresAt) };
     },
     /** What the present QR encodes; null when there is none. */

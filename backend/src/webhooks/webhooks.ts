@@ -333,6 +333,9 @@ export function createWebhooks({
     deliver,
     find,
     requireAccess,
+    /** An entry in the audit log for what was done with the deliveries of an endpoint. */
+    note: (caller: Caller, webhook: Webhook, action: string, changes: object): Promise<void> =>
+      database.write.run((tx) => audit(tx, caller, action, webhook, changes)),
     mayAccess: (caller: Caller, webhook: Webhook): boolean => missingPermission(caller, webhook) === undefined,
     forget,
     /** What is secret of an endpoint: the present one first, and the one before while both sign. */
