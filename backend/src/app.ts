@@ -212,6 +212,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     credentials,
     windows: loginWindows,
     timezone: config.QUOTA_TIMEZONE,
+    forgetNames: (tx, of) => contacts.forgetNames(tx, of),
   });
   credentials.subscribe(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
@@ -267,6 +268,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
+    forgetNames: (tx, of) => contacts.forgetNames(tx, of),
     defaults: {
       settings: defaultSettings(config),
       countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -502,6 +504,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const sweep = startSweep({
     tasks: [
       { name: 'inbox.prune', run: inbox.prune },
+      { name: 'contacts.names', run: contacts.forgetNamesLeft },
       { name: 'idempotency.prune', run: idempotency.prune },
       { name: 'keys.announce', run: keys.announceEnding },
       { name: 'retention.messages', run: retention.ofMessages },
