@@ -46,6 +46,7 @@ const checks = [
   ['types (tsc)', [...bin('typescript/bin/tsc'), '-p', 'tsconfig.json']],
   ['lint (eslint)', [...bin('eslint/bin/eslint.js'), '.', '--max-warnings=-1']],
   ['.env.example drift', [process.execPath, 'scripts/env-example.mjs', '--check']],
+  ['docs/reference drift', [process.execPath, 'scripts/docs.mjs', '--check']],
   ['language (docs/glossary.md)', [process.execPath, 'scripts/language.mjs']],
 ];
 

@@ -16,7 +16,7 @@ try {
   try {
     const { email, username, password } = await resetAdmin({ database, clock: systemClock }, process.argv[2] ?? null);
     process.stdout.write(
-      `New one-time password of ${username} (${email}): ${password}\nSign in to the panel with it and choose another one. Keys are made there, too.\nWhere too many wrong passwords were entered before, it is accepted 15 minutes after them.\n`,
+      `New one-time password of ${username} (${email}): ${password}\nSign in to the panel with it and choose another one. Keys are made there, too.\n`,
     );
   } finally {
     await database.close();

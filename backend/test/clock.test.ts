@@ -308,7 +308,10 @@ describe('the pace', () => {
 
 test('failed logins lock for their window by the monotonic clock, not until the wall clock has caught up', async () => {
   let monotonic = 0;
-  const limit = createLoginLimit(createLocalWindows({ monotonic: () => monotonic }));
+  const limit = createLoginLimit(createLocalWindows({ monotonic: () => monotonic }), {
+    clock: { monotonic: () => monotonic },
+    findReset: () => Promise.resolve(null),
+  });
   for (let n = 0; n < 10; n += 1) (await limit.begin('a@example.com', '192.0.2.1')).failed();
   await expect(limit.begin('a@example.com', '192.0.2.1')).rejects.toMatchObject({ code: 'RATE_LIMITED' });
   monotonic += 15 * 60_000;

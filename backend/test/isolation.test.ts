@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { permissions, type AnyRoute } from '@chasqui/shared';
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
+import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { makeAccount } from './support/account.js';
 import { databases, password, serviceKey, type Reply } from './support/backend.js';
@@ -91,6 +92,8 @@ const paths: Record<string, (world: World) => string> = {
 };
 /** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
 const streams = new Set(['events.stream', 'events.socket']);
+/** These change nothing that lasts, or what they change says itself who did it (docs/decisions/009). */
+const notAudited = new Set(['events.ticket', 'webhooks.preview', 'webhooks.test', 'sessionWebhook.test', 'sessions.backfill']);
 /** Read of another account, these say nothing of any object: they act on the caller's own. */
 const withoutObject = new Set(['sessions.create', 'keys.create', 'admin.plans.create', 'admin.accounts.create']);
 
@@ -377,5 +380,30 @@ describe.each(dbs)('who reaches what on %s', (database) => {
       ]);
     await change(true);
     expect((await rig.call('GET', '/auth/me', { key: null, headers: bearer(world.tokens.user) })).status).toBe(200);
+  });
+
+  test('what a credential changes is in the audit log, on every route that changes something', async () => {
+    const { rig } = world.core;
+    const count = (): Promise<number> => rig.database.reader.getRepository(AuditLog).count();
+    const silent: string[] = [];
+    const changing = routes.filter(
+      ({ method, auth, id }) =>
+        method !== 'get' && !['pub', 'svc'].includes(auth) && !/^(auth|messages\.send)/.test(id) && !notAudited.has(id),
+    );
+    // What removes the objects that the others need comes last, and of those the smaller ones first.
+    const last = ['delete', 'remove', 'logout', 'erasures'];
+    const rank = ({ id, method, path }: AnyRoute): number =>
+      method === 'delete' || last.some((word) => id.includes(word)) ? 100 - path.length / 100 : 0;
+    const tried: string[] = [];
+    for (const route of [...changing].sort((one, other) => rank(one) - rank(other))) {
+      const before = await count();
+      const credential = ['pwd', 'stf', 'adm'].includes(route.auth) ? bearer(world.tokens.admin) : key(world.keys.own);
+      const { status } = await ask(world, route, credential);
+      if (status >= 300) continue;
+      tried.push(route.id);
+      if ((await count()) === before) silent.push(route.id);
+    }
+    expect(silent).toEqual([]);
+    expect(tried.length).toBeGreaterThan(35);
   });
 });

@@ -1,7 +1,11 @@
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createLoginLimit, type LoginAttempt } from '../src/accounts/login-limit.js';
+import { resetAdmin } from '../src/accounts/reset-admin.js';
+import { openDatabase } from '../src/db/database.js';
+import { systemClock } from '../src/lib/clock.js';
 import { countedAddress } from '../src/lib/client-address.js';
 import { createLocalWindows } from '../src/lib/windows.js';
 import { databases, hasPostgres, hasRedis, password, redisUrl, startRig, type Reply, type Rig } from './support/backend.js';
@@ -52,6 +56,65 @@ describe.each(await databases())('failed logins on %s', (database) => {
   }, 30_000);
 });
 
+/** Where the windows are: in memory, in PostgreSQL, in Redis. */
+const resetStores = async (): Promise<{ name: string; database: 'sqlite' | 'postgres'; settings: Record<string, string> }[]> => [
+  ...(await databases()).map((database) => ({ name: database, database, settings: {} })),
+  ...((await hasPostgres()) && (await hasRedis())
+    ? [{ name: 'postgres with Redis', database: 'postgres' as const, settings: { REDIS_URL: redisUrl } }]
+    : []),
+];
+
+describe.each(await resetStores())('a reset of a password, with the windows in $name', ({ database, settings }) => {
+  const options = { database, settings: { TRUST_PROXY: '1', ...settings } };
+  let rigs: Rig[] = [];
+  let email: string;
+  beforeAll(async () => {
+    const first = await startRig(options);
+    rigs = [first];
+    if (database === 'postgres') rigs.push(await startRig({ ...options, databaseUrl: first.databaseUrl! }));
+    email = first.firstAdmin!.email;
+  });
+  afterAll(async () => {
+    for (const rig of [...rigs].reverse()) await rig.close();
+  });
+
+  async function resetByOperator(): Promise<string> {
+    const own = await openDatabase(
+      rigs[0]!.databaseUrl ? { url: rigs[0]!.databaseUrl } : { file: join(rigs[0]!.dataDir, 'chasqui.sqlite') },
+    );
+    try {
+      return (await resetAdmin({ database: own, clock: systemClock }, email)).password;
+    } finally {
+      await own.close();
+    }
+  }
+
+  test('lifts the lock of the account and of the address on every backend, once', async () => {
+    const address = `198.51.100.${database.length + Object.keys(settings).length}`;
+    for (const rig of rigs) {
+      await atOnce(12, () => login(rig, address, email, 'wrong password here'));
+      await atOnce(35, (n) => login(rig, address, `nobody${n}@example.com`, 'wrong password here'));
+      expect(refused(await login(rig, address, email, password))).toBe(true);
+    }
+    const secret = await resetByOperator();
+    for (const rig of [...rigs].reverse()) expect((await login(rig, address, email, secret)).status).toBe(200);
+    // It is no door for guesses: after the reset as many are judged as ever, on each backend at most.
+    const rounds = await Promise.all(rigs.map((rig) => atOnce(40, () => login(rig, address, email, 'wrong password here'))));
+    const again = await Promise.all(rigs.map((rig) => atOnce(10, () => login(rig, address, email, 'wrong password here'))));
+    expect(count(rounds.flat(), 401)).toBeLessThanOrEqual(10 * (rigs.length + 1));
+    expect(count(again.flat(), 401)).toBe(0);
+    expect(refused(await login(rigs[0]!, address, email, secret))).toBe(true);
+  }, 60_000);
+
+  test('of one account does not lift the lock of another', async () => {
+    const other = `other-${database}@example.com`;
+    const address = `198.51.100.${100 + database.length + Object.keys(settings).length}`;
+    await atOnce(12, () => login(rigs[0]!, address, other, 'wrong password here'));
+    await resetByOperator();
+    expect(refused(await login(rigs[0]!, address, other, 'wrong password here'))).toBe(true);
+  }, 30_000);
+});
+
 test('the part of an address that counts: an IPv4 address in any form, a network of IPv6, and nothing throws', () => {
   const forms: [string, string][] = [
     ['192.0.2.1', '192.0.2.1'],
@@ -77,7 +140,10 @@ test('whatever attempts come in whatever order: no more are judged than may fail
   );
   await fc.assert(
     fc.asyncProperty(attempts, async (list) => {
-      const limit = createLoginLimit(createLocalWindows({ monotonic: () => 0 }));
+      const limit = createLoginLimit(createLocalWindows({ monotonic: () => 0 }), {
+        clock: { monotonic: () => 0 },
+        findReset: () => Promise.resolve(null),
+      });
       const failed = new Map<string, number>();
       const judge = async ({ login: name, ip, ends }: (typeof list)[number]): Promise<void> => {
         let attempt: LoginAttempt;

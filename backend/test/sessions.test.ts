@@ -280,9 +280,9 @@ describe.each(await databases())('leases on %s', (database) => {
         const { body } = await core.get('/sessions?status=disconnected&search=default');
         return (body.data as SessionResource[]).find(({ id, reason }) => id === core.sessionId && reason?.code === 'WORKER_LOST');
       },
-      15_000,
+      60_000,
     );
     await core.worker.beat();
     expect(await core.session()).toMatchObject({ status: 'connected', desired: 'running', stale: false });
-  }, 20_000);
+  }, 90_000);
 });

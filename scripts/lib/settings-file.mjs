@@ -19,7 +19,7 @@ export function envExample(table) {
   return `${lines.join('\n')}\n`;
 }
 
-function defaultOf(row) {
+export function defaultOf(row) {
   const parsed = row.schema.safeParse(undefined);
   if (!parsed.success || parsed.data === undefined || parsed.data === null) return '';
   return Array.isArray(parsed.data) ? parsed.data.join(',') : String(parsed.data);

@@ -4,7 +4,10 @@ import { chatRef, contact, message, reason, session } from './resources.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
 
-/** The event catalogue: type → payload and the permission that reading it needs besides `events.read`. One row each. */
+/**
+ * The event catalogue: type → the permission that reading it needs besides `events.read`, what it says, and its payload. One row each;
+ * `docs/reference/events.md` and the `webhooks` of the OpenAPI document are generated from it.
+ */
 
 const time = z.iso.datetime();
 const nullableTime = time.nullable();
@@ -27,13 +30,14 @@ const webhookBacklog = {
   oldestAt: nullableTime,
 };
 
-const row = <T extends z.ZodType>(permission: Permission, data: T) => ({ permission, data });
+const row = <T extends z.ZodType>(permission: Permission, doc: string, data: T) => ({ permission, doc, data });
 
 export const eventCatalogue = {
-  'session.created': row('instance.info', session),
-  'session.deleted': row('instance.info', session),
+  'session.created': row('instance.info', 'A session was created. Carries the session.', session),
+  'session.deleted': row('instance.info', 'A session was deleted, with its last state.', session),
   'session.status': row(
     'instance.info',
+    'The status or the reason of a session changed. Carries both statuses and whether the session is connected.',
     z.object({
       status: z.enum(sessionStatuses),
       previous: z.enum(sessionStatuses),
@@ -49,6 +53,7 @@ export const eventCatalogue = {
   ),
   'session.qr': row(
     'session.control',
+    'A new QR code can be scanned until `expiresAt`; it replaces the code named in `replaces`.',
     z.object({
       qrId: z.string(),
       qrCode: z.string().nullable(),
@@ -59,30 +64,35 @@ export const eventCatalogue = {
   ),
   'session.pairing_code': row(
     'session.control',
+    'A pairing code was made for a phone number. It is entered on that phone before `expiresAt`.',
     z.object({ code: z.string().nullable(), phoneNumber: z.string(), expiresAt: time }),
   ),
   'session.heal': row(
     'instance.info',
+    'A session failed a probe, or the worker reloaded its page or restarted its browser to repair it (`step`). `ok` says whether it answers.',
     z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
   ),
-  /**
-   * Another WhatsApp account was linked. What was accepted for the one before waits for a decision (`POST /sessions/:sessionId/held-messages`);
-   * each message says so with its own event, reason SESSION_IDENTITY_CHANGED.
-   */
   'session.identity_changed': row(
     'instance.info',
+    'Another WhatsApp account was linked. Messages accepted for the previous one wait for a decision (`POST /sessions/:sessionId/held-messages`), and each publishes an event with the reason `SESSION_IDENTITY_CHANGED`.',
     z.object({ previous: whatsappAccount.nullable(), current: whatsappAccount.nullable() }),
   ),
   'session.restriction': row(
     'instance.info',
+    'WhatsApp restricts the account or blocks the network of a session.',
     z.object({
       kind: z.enum(['terms_block', 'proxy_block']),
       message: z.string().nullable(),
     }),
   ),
-  'session.recycled': row('instance.info', z.object({ reason: z.string(), memoryMb: z.number().int() })),
+  'session.recycled': row(
+    'instance.info',
+    'The browser of a session was restarted because it used too much memory; no message was lost by it.',
+    z.object({ reason: z.string(), memoryMb: z.number().int() }),
+  ),
   'session.backfill': row(
     'instance.info',
+    'A scan for missed messages ended. `truncated` says that older ones may be missing.',
     z.object({
       chats: z.number().int(),
       messages: z.number().int(),
@@ -91,11 +101,20 @@ export const eventCatalogue = {
       truncated: z.boolean(),
     }),
   ),
-  'message.queued': row('messages.send', message),
-  'message.sending': row('messages.send', z.object({ id: z.string(), attempt: z.number().int(), reservedId: z.string() })),
-  'message.sent': row('messages.receive', message),
+  'message.queued': row('messages.send', 'An outgoing message was accepted and committed; it waits to be sent.', message),
+  'message.sending': row(
+    'messages.send',
+    'An attempt to send a message began, under the WhatsApp id that was reserved for it.',
+    z.object({ id: z.string(), attempt: z.number().int(), reservedId: z.string() }),
+  ),
+  'message.sent': row(
+    'messages.receive',
+    'WhatsApp’s server has the message; or a message was sent from the phone or from another linked device.',
+    message,
+  ),
   'message.ack': row(
     'messages.receive',
+    'A message was delivered, read or played. In a group there is one event for each status, not one for each member.',
     z.object({
       id: z.string(),
       whatsappId: z.string().nullable(),
@@ -106,37 +125,71 @@ export const eventCatalogue = {
       chat: chatRef,
     }),
   ),
-  'message.failed': row('messages.send', message.extend({ retryable: z.boolean(), willRetryAt: nullableTime })),
-  'message.uncertain': row('messages.send', message),
-  'message.cancelled': row('messages.send', message),
-  'message.received': row('messages.receive', message),
+  'message.failed': row(
+    'messages.send',
+    'A message was certainly not sent. `retryable` says whether a retry may help, `willRetryAt` when the next attempt is made.',
+    message.extend({ retryable: z.boolean(), willRetryAt: nullableTime }),
+  ),
+  'message.uncertain': row(
+    'messages.send',
+    'It is not known whether a message was sent. It is settled later by a lookup under its reserved WhatsApp id, or by hand.',
+    message,
+  ),
+  'message.cancelled': row('messages.send', 'A message was cancelled before it was sent.', message),
+  'message.received': row(
+    'messages.receive',
+    'A message from somebody else was recorded. Messages that were missed while the session was away follow with `origin: backfill`.',
+    message,
+  ),
   'message.updated': row(
     'messages.receive',
+    'A message was edited or deleted for everyone, or its content became readable (`change`).',
     message.extend({ change: z.enum(['edited', 'revoked', 'completed']), previousText: z.string().nullable() }),
   ),
   'message.media': row(
     'messages.receive',
+    'The file of a received message was stored, or could not be; then `media` is null and `reason` says why.',
     z.object({ id: z.string(), media: z.record(z.string(), z.unknown()).nullable(), reason: z.string().nullable() }),
   ),
   'message.reaction': row(
     'messages.receive',
+    'Somebody set, changed or removed a reaction to a message. `emoji` is null when it was removed.',
     z.object({ ...aboutMessage, contact: contact.nullable(), emoji: z.string().nullable() }),
   ),
-  'poll.vote': row('messages.receive', z.object({ ...aboutMessage, contact: contact.nullable(), options: z.array(z.string()) })),
-  'chat.updated': row('chats.read', z.object({ chat: chatRef, change: z.string(), unreadCount: z.number().int().nullable() })),
-  'contact.updated': row('contacts.read', z.object({ contact, previous: contact.nullable() })),
-  'contact.erased': row('privacy.manage', z.object({ contact: z.string() })),
+  'poll.vote': row(
+    'messages.receive',
+    'Somebody voted in a poll. `options` has all options that this person has chosen now.',
+    z.object({ ...aboutMessage, contact: contact.nullable(), options: z.array(z.string()) }),
+  ),
+  'chat.updated': row(
+    'chats.read',
+    'A chat was archived, unarchived, removed, or marked as unread (`change`).',
+    z.object({ chat: chatRef, change: z.string(), unreadCount: z.number().int().nullable() }),
+  ),
+  'contact.updated': row(
+    'contacts.read',
+    'A contact was renamed or saved on the phone, or its number became known.',
+    z.object({ contact, previous: contact.nullable() }),
+  ),
+  'contact.erased': row('privacy.manage', 'The erasure of a person’s data was completed.', z.object({ contact: z.string() })),
   'group.participants': row(
     'groups.read',
+    'Members joined, left, were added or removed, or became or ceased to be admins (`action`).',
     z.object({ group: chatRef, action: z.string(), participants: z.array(contact), by: contact.nullable(), at: time }),
   ),
   'group.updated': row(
     'groups.read',
+    'The subject, description or another property of a group changed (`change`).',
     z.object({ group: chatRef, change: z.string(), value: z.string().nullable(), by: contact.nullable(), at: time }),
   ),
-  'group.membership_request': row('groups.read', z.object({ group: chatRef, contact, at: time })),
+  'group.membership_request': row(
+    'groups.read',
+    'Somebody asked to join a group.',
+    z.object({ group: chatRef, contact, at: time }),
+  ),
   'call.received': row(
     'messages.receive',
+    'Somebody is calling the linked phone. Chasqui does not answer calls.',
     z.object({
       callId: z.string(),
       contact: contact.nullable(),
@@ -145,16 +198,33 @@ export const eventCatalogue = {
       at: time,
     }),
   ),
-  'quota.exhausted': row('instance.stats', z.object({ scope: z.string(), limit: z.number().int(), resetAt: time })),
+  'quota.exhausted': row(
+    'instance.stats',
+    'A quota was used up: further messages are refused with `QUOTA_EXCEEDED` until `resetAt`.',
+    z.object({ scope: z.string(), limit: z.number().int(), resetAt: time }),
+  ),
   'key.expiring': row(
     'keys.manage',
+    'An API key expires soon. `successorId` names the key that replaces it, if one was made.',
     z.object({ keyId: z.string(), name: z.string(), expiresAt: time, successorId: z.string().nullable() }),
   ),
-  'webhook.disabled': row('webhook.configure', z.object(webhookSwitch)),
-  'webhook.enabled': row('webhook.configure', z.object(webhookSwitch)),
-  'webhook.backlog': row('webhook.configure', z.object(webhookBacklog)),
-  'export.ready': row('privacy.manage', z.object({ exportId: z.string(), expiresAt: time })),
-} as const satisfies Record<string, { permission: Permission; data: z.ZodType }>;
+  'webhook.disabled': row(
+    'webhook.configure',
+    'An endpoint was switched off: its receiver answered 410 (`GONE`), or every delivery failed for days (`FAILING`).',
+    z.object(webhookSwitch),
+  ),
+  'webhook.enabled': row('webhook.configure', 'An endpoint was switched on again.', z.object(webhookSwitch)),
+  'webhook.backlog': row(
+    'webhook.configure',
+    'An endpoint fell more than a minute behind (`isBehind`), or has caught up. `waiting` counts unsettled deliveries.',
+    z.object(webhookBacklog),
+  ),
+  'export.ready': row(
+    'privacy.manage',
+    'The archive of a privacy export can be downloaded until `expiresAt`.',
+    z.object({ exportId: z.string(), expiresAt: time }),
+  ),
+} as const satisfies Record<string, { permission: Permission; doc: string; data: z.ZodType }>;
 
 export type EventType = keyof typeof eventCatalogue;
 export type EventData<T extends EventType> = z.input<(typeof eventCatalogue)[T]['data']>;

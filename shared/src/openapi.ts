@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { errorTable, type ErrorCode } from './errors.js';
+import { eventCatalogue, eventTypes, type EventType } from './events.js';
 import { requestHeaders } from './headers.js';
 import type { AnyRoute } from './route.js';
 
@@ -19,7 +20,9 @@ const everywhere: ErrorCode[] = [
 const withBody: ErrorCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'OVERLOADED'];
 const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
 
-/** The OpenAPI 3.1 document of a list of routes. Pure: the same routes give the same document. */
+/**
+ * Returns the OpenAPI 3.1 document of a list of routes, and of the events that webhooks deliver. Pure: the same routes give the same document.
+ */
 export function openapi(
   routes: readonly AnyRoute[],
   about: { title: string; version: string; description: string; base: string },
@@ -36,6 +39,7 @@ export function openapi(
     servers: [{ url: about.base }],
     security: [{ ApiKey: [] }, { Bearer: [] }, { XApiKey: [] }],
     paths,
+    webhooks: Object.fromEntries(eventTypes.map((type) => [type, { post: webhookOf(type, schemas) }])),
     components: {
       parameters: headerParameters(),
       schemas,
@@ -106,6 +110,46 @@ function operationOf(route: AnyRoute, schemas: Json): Json {
     ],
     ...bodyOf(route, schemas),
     responses,
+  };
+}
+
+/** One event as an endpoint without a transformation receives it. */
+function webhookOf(type: EventType, schemas: Json): Json {
+  const { doc, permission, data } = eventCatalogue[type];
+  const session = {
+    type: ['object', 'null'],
+    properties: { id: { type: 'string' }, name: { type: 'string' } },
+    required: ['id', 'name'],
+  };
+  const properties = {
+    id: { type: 'string' },
+    event: { type: 'string', description: 'The name under which the endpoint subscribed.' },
+    type: { const: type },
+    session,
+    instance: session,
+    data: schemaOf(data, 'output', schemas),
+    timestamp: { type: 'string', format: 'date-time' },
+    cursor: { type: 'string' },
+  };
+  return {
+    operationId: `webhook.${type}`,
+    summary: type,
+    description: `${doc}\n\nPermission: \`${permission}\``,
+    tags: ['webhook events'],
+    security: [],
+    parameters: ['webhook-id', 'webhook-timestamp', 'webhook-signature'].map((name) => ({
+      name,
+      in: 'header',
+      required: true,
+      schema: { type: 'string' },
+    })),
+    requestBody: {
+      content: { 'application/json': { schema: { type: 'object', required: Object.keys(properties), properties } } },
+    },
+    responses: {
+      '2XX': { description: 'Received. Any other status is retried.' },
+      '410': { description: 'Nobody receives here any more. The endpoint is switched off.' },
+    },
   };
 }
 

@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { countedAddress } from '../lib/client-address.js';
-import type { Taken, Windows } from '../lib/windows.js';
+import type { Clock } from '../lib/clock.js';
+import { createLocalWindows, type Taken, type Windows } from '../lib/windows.js';
 
 const windowMs = 15 * 60_000;
 /** Failed logins within the window: of one account from one address, and of one address over all accounts. */
 const limits = { account: 10, address: 30 };
+
+export interface LoginLimitOptions {
+  clock: Pick<Clock, 'monotonic'>;
+  /** The id of the latest reset of this account's password by somebody else, at most `withinMs` ago; null when there was none. */
+  findReset: (login: string, withinMs: number) => Promise<string | null>;
+}
 
 /** One login between the moment it is counted and the moment its outcome is known. */
 export interface LoginAttempt {
@@ -34,9 +41,40 @@ interface Gate {
  * them instead of being refused: many right logins at once all succeed.
  *
  * Failures from one address never lock an account for another address: otherwise any stranger could lock its owner out.
+ *
+ * A reset password ends the lock: the failures before it were of a password that no longer counts. A reset may come from another process, so
+ * it is looked for when an attempt is about to be refused. Each process forgets each window once for a reset: whoever goes on guessing after
+ * it gets one more round, not one with every attempt.
  */
-export function createLoginLimit(windows: Windows) {
+export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLimitOptions) {
   const gates = new Map<string, Gate>();
+  const forgotten = createLocalWindows(clock);
+  const lookups = new Map<string, Promise<string | null>>();
+
+  /** Counts as `take` does. Where that is refused and the password was reset meanwhile, forgets what was counted before, once. */
+  async function takeAfterReset(name: string, limit: number, login: string): Promise<() => void> {
+    try {
+      return await take(name, limit);
+    } catch (error) {
+      if (!(error instanceof AppError) || !(await mayForget(name, login))) throw error;
+      await windows.forget(name);
+      return take(name, limit);
+    }
+  }
+
+  /** One query at a time for each login: a flood of refused attempts must not become a flood of queries. */
+  function lookForReset(login: string): Promise<string | null> {
+    const running = lookups.get(login);
+    if (running) return running;
+    const lookup = findReset(login, windowMs).finally(() => lookups.delete(login));
+    lookups.set(login, lookup);
+    return lookup;
+  }
+
+  async function mayForget(name: string, login: string): Promise<boolean> {
+    const reset = await lookForReset(login.toLowerCase());
+    return reset !== null && (await forgotten.take(`${name} ${reset}`, 1, 2 * windowMs)).isAllowed;
+  }
 
   /** Waits until fewer than `limit` attempts of this process are being counted or judged under this name. Returns what lets the next in. */
   async function enter(name: string, limit: number): Promise<{ gate: Gate; leave: () => void }> {
@@ -98,10 +136,10 @@ export function createLoginLimit(windows: Windows) {
       const address = ip === null ? 'unknown' : countedAddress(ip);
       const byAddress = nameOf('address', address);
       const byAccount = nameOf('account', `${login.toLowerCase()} ${address}`);
-      const endAddress = await take(byAddress, limits.address);
+      const endAddress = await takeAfterReset(byAddress, limits.address, login);
       let endAccount: () => void;
       try {
-        endAccount = await take(byAccount, limits.account);
+        endAccount = await takeAfterReset(byAccount, limits.account, login);
       } catch (error) {
         await windows.giveBack(byAddress).finally(endAddress);
         throw error;

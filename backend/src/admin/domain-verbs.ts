@@ -7,8 +7,8 @@ import { ApiKey } from '../accounts/api-key.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Plans } from '../accounts/plans.js';
 import type { Database } from '../db/database.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
@@ -101,10 +101,8 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
     setLimits: (caller, id, changes) =>
       on(caller, id, async (owner, session) => void (await sessions.update(owner, session, { settings: changes }))),
     pairingCode: (caller, id, phoneNumber) =>
-      on(caller, id, async (_owner, session) => {
-        const { code, expiresAt } = await sessions.pairingCode(session, phoneNumber);
-        const entry = { action: 'session.pairing_code', objectType: 'session', objectId: id, accountId: session.accountId };
-        await written(domains, caller, entry);
+      on(caller, id, async (owner, session) => {
+        const { code, expiresAt } = await sessions.pairingCode(owner, session, phoneNumber);
         return { code, expiresAt: new Date(expiresAt) };
       }),
   };
@@ -141,9 +139,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
     async decideHeld(caller, sessionId, decision) {
       const session = await sessions.byId(sessionId);
       if (!session) throw new AppError('SESSION_NOT_FOUND');
-      const changes = { ...(await messages.decideHeld(session, decision)) };
-      const entry = { action: `message.held_${decision}`, objectType: 'session', objectId: sessionId };
-      await written(domains, caller, { ...entry, accountId: session.accountId, changes });
+      await messages.decideHeld(actingFor(caller, session.accountId), session, decision);
     },
     resolve: (caller, id, as) => on(caller, id, (owner) => messages.resolve(owner, id, as)),
   };
@@ -203,11 +199,18 @@ function webhookVerbs({ database, accounts, sessions, webhooks, history, dispatc
       }),
     disable: (caller, id) =>
       on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, { active: false }))),
-    redeliverFailed: (caller, id) => on(caller, id, async (_owner, webhook) => void (await history.redeliverFailed(webhook))),
+    redeliverFailed: (caller, id) =>
+      on(caller, id, async (owner, webhook) => {
+        const queued = await history.redeliverFailed(webhook);
+        await webhooks.note(owner, webhook, 'webhook.redeliver', { queued });
+      }),
     async redeliver(caller, id) {
       const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id });
       if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
-      await on(caller, delivery.webhookId, (_owner, webhook) => history.redeliver(webhook, id));
+      await on(caller, delivery.webhookId, async (owner, webhook) => {
+        await history.redeliver(webhook, id);
+        await webhooks.note(owner, webhook, 'webhook.redeliver', { deliveryId: id });
+      });
     },
   };
 }

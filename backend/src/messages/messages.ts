@@ -15,13 +15,13 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { ReportFailure } from '../failures/failures.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { StorageOf } from './storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import type { ListQuery } from './contract.js';
 import { createAcceptance } from './acceptance.js';
 import type { ContentStore } from './contents.js';
@@ -163,7 +163,13 @@ export function createMessages({
      * Decides on all messages of a session that were accepted for the WhatsApp account before the present one: `send` them as the present one, or
      * `cancel` them. What may have left already is not touched by `send`.
      */
-    decideHeld: (session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision> => held.decide(session.id, decision),
+    async decideHeld(caller: Caller, session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision> {
+      const decided = await held.decide(session.id, decision);
+      const entry = { action: `message.held_${decision}`, objectType: 'session', objectId: session.id, changes: { ...decided } };
+      // After the last commit, because only then the number is known. A change without an entry is better than an entry without one.
+      await database.write.run((tx) => recordAudit(tx, caller, { ...entry, accountId: session.accountId, at: clock.now() }));
+      return decided;
+    },
     find,
     /** Messages as they leave the API, completed by what is known now of the people in them. In the same order. */
     async present(list: readonly Message[]): Promise<MessageResource[]> {

@@ -15,8 +15,7 @@ import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Response } from 'express';
 import { databaseRefusal } from '../db/trouble.js';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import type { Media, MediaSource, StoredFile } from '../media/media.js';
 import { uploadOf } from '../lib/uploads.js';
 import type { Session } from '../sessions/session.entity.js';
@@ -259,7 +258,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     return handled;
   });
   mount(contract.decideHeld, async ({ params, body }, caller) =>
-    messages.decideHeld(await sessions.find(caller, params.sessionId), body.decision),
+    messages.decideHeld(caller, await sessions.find(caller, params.sessionId), body.decision),
   );
   mount(contract.retry, async ({ params }, caller, http) => {
     const { id } = await messages.retry(await within(caller, http), params.messageId);

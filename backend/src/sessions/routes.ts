@@ -1,8 +1,7 @@
 import { AppError, warning } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import QRCode from 'qrcode';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import * as contract from './contract.js';
 import { presentQrText, presentStatus } from './present.js';
 import type { Session } from './session.entity.js';
@@ -79,7 +78,7 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     };
   });
   mount(contract.pairingCode, async ({ params, body }, caller) =>
-    sessions.pairingCode(await sessions.find(caller, params.sessionId), body.phoneNumber),
+    sessions.pairingCode(caller, await sessions.find(caller, params.sessionId), body.phoneNumber),
   );
   mount(contract.stop, async ({ params, body }, caller) =>
     stopped(caller, await sessions.find(caller, params.sessionId), body.logout ?? false),

@@ -4,7 +4,7 @@ import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { Clock } from '../lib/clock.js';
 import { presentQrText } from './present.js';
 import { Session } from './session.entity.js';
@@ -236,7 +236,7 @@ export function createRunning({
       await gate.restart(session);
       return fresher(session.id);
     },
-    async pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }> {
+    async pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }> {
       const digits = phoneDigits(session, phoneNumber);
       if (session.status !== 'qr_pending')
         throw new AppError(
@@ -244,7 +244,9 @@ export function createRunning({
           { status: session.status },
           'A pairing code can be had while the session waits for a scan. Start it with POST /api/v1/sessions/init.',
         );
-      return gate.pairingCode(session, digits);
+      const given = await gate.pairingCode(session, digits);
+      await database.write.run((tx) => audit(tx, caller, 'session.pairing_code', session));
+      return given;
     },
   };
 }

@@ -1,5 +1,5 @@
 import { AppError } from '@chasqui/shared';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { Session } from './session.entity.js';
 import type { Sessions } from './sessions.js';
 
@@ -46,7 +46,7 @@ export function createStaffSessions({ sessions }: { sessions: Sessions }) {
       await sessions.resume(caller, await reach(caller, id));
     },
     async pairingCode(caller: Caller, id: string, phoneNumber: string): Promise<{ code: string; expiresAt: Date }> {
-      const { code, expiresAt } = await sessions.pairingCode(await reach(caller, id), phoneNumber);
+      const { code, expiresAt } = await sessions.pairingCode(caller, await reach(caller, id), phoneNumber);
       return { code, expiresAt: new Date(expiresAt) };
     },
     /** What the present QR encodes; null when there is none. */

@@ -1,8 +1,7 @@
 import { AppError, newId, pageMeta, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import type { EventLog } from '../events/log.js';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
@@ -60,9 +59,21 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   };
   const statsOf = (webhook: Webhook, { startDate, endDate }: { startDate?: string | undefined; endDate?: string | undefined }) =>
     history.stats(webhook, startDate ? new Date(startDate) : null, endDate ? new Date(endDate) : null);
-  const cleared = async (webhook: Webhook, before: string | undefined) => ({
-    deleted: await history.clear(webhook.id, before ? new Date(before) : new Date(deps.clock.now().getTime() + 1)),
-  });
+  const cleared = async (caller: Caller, webhook: Webhook, before: string | undefined) => {
+    const deleted = await history.clear(webhook.id, before ? new Date(before) : new Date(deps.clock.now().getTime() + 1));
+    await webhooks.note(caller, webhook, 'webhook.clear_deliveries', { deleted });
+    return { deleted };
+  };
+  const redelivered = async (caller: Caller, webhook: Webhook, deliveryId: string) => {
+    const delivery = await history.redeliver(webhook, deliveryId);
+    await webhooks.note(caller, webhook, 'webhook.redeliver', { deliveryId });
+    return presentDelivery(delivery);
+  };
+  const queuedAgain = async (caller: Caller, webhook: Webhook, queue: Promise<number>) => {
+    const queued = await queue;
+    await webhooks.note(caller, webhook, 'webhook.redeliver', { queued });
+    return { queued };
+  };
   const tried = async (webhook: Webhook, type: string | undefined) => {
     const whole = await webhooks.whole(webhook.id);
     const named = webhook.sessionId ? await sessions.byId(webhook.sessionId) : null;
@@ -141,18 +152,19 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     deliveriesOf(await webhooks.find(caller, params.webhookId), query),
   );
   mount(ofDeliveries.clearDeliveries, async ({ params, query }, caller) =>
-    cleared(await webhooks.find(caller, params.webhookId), query.before),
+    cleared(caller, await webhooks.find(caller, params.webhookId), query.before),
   );
   mount(ofDeliveries.readDelivery, async ({ params }, caller) => {
     const delivery = await history.find(await webhooks.find(caller, params.webhookId), params.deliveryId);
     return { ...presentDelivery(delivery), attemptLog: presentAttempts(delivery, await history.attempts(delivery)) };
   });
   mount(ofDeliveries.redeliverOne, async ({ params }, caller) =>
-    presentDelivery(await history.redeliver(await webhooks.find(caller, params.webhookId), params.deliveryId)),
+    redelivered(caller, await webhooks.find(caller, params.webhookId), params.deliveryId),
   );
   mount(ofDeliveries.redeliver, async ({ params, body }, caller) => {
     const webhook = await webhooks.find(caller, params.webhookId);
-    return { queued: 'failed' in body ? await history.redeliverFailed(webhook) : await history.redeliverRange(webhook, body) };
+    const queue = 'failed' in body ? history.redeliverFailed(webhook) : history.redeliverRange(webhook, body);
+    return queuedAgain(caller, webhook, queue);
   });
 
   const { first } = contract;
@@ -169,11 +181,14 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
   mount(first.tryOut, async ({ params, body }, caller) => tried(await firstOrFail(caller, params.sessionId), body.event));
   mount(first.stats, async ({ params, query }, caller) => statsOf(await firstOrFail(caller, params.sessionId), query));
   mount(first.logs, async ({ params, query }, caller) => deliveriesOf(await firstOrFail(caller, params.sessionId), query));
-  mount(first.clear, async ({ params, query }, caller) => cleared(await firstOrFail(caller, params.sessionId), query.before));
-  mount(first.retryOne, async ({ params }, caller) =>
-    presentDelivery(await history.redeliver(await firstOrFail(caller, params.sessionId), params.deliveryId)),
+  mount(first.clear, async ({ params, query }, caller) =>
+    cleared(caller, await firstOrFail(caller, params.sessionId), query.before),
   );
-  mount(first.retryAll, async ({ params }, caller) => ({
-    queued: await history.redeliverFailed(await firstOrFail(caller, params.sessionId)),
-  }));
+  mount(first.retryOne, async ({ params }, caller) =>
+    redelivered(caller, await firstOrFail(caller, params.sessionId), params.deliveryId),
+  );
+  mount(first.retryAll, async ({ params }, caller) => {
+    const webhook = await firstOrFail(caller, params.sessionId);
+    return queuedAgain(caller, webhook, history.redeliverFailed(webhook));
+  });
 }

@@ -22,8 +22,8 @@ import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import type { Egress } from '../lib/egress.js';
 import type { Sealer } from '../lib/sealer.js';
@@ -333,6 +333,9 @@ export function createWebhooks({
     deliver,
     find,
     requireAccess,
+    /** An entry in the audit log for what was done with the deliveries of an endpoint. */
+    note: (caller: Caller, webhook: Webhook, action: string, changes: object): Promise<void> =>
+      database.write.run((tx) => audit(tx, caller, action, webhook, changes)),
     mayAccess: (caller: Caller, webhook: Webhook): boolean => missingPermission(caller, webhook) === undefined,
     forget,
     /** What is secret of an endpoint: the present one first, and the one before while both sign. */

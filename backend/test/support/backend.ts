@@ -60,7 +60,7 @@ async function answers(port: number): Promise<boolean> {
 export const redisUrl = 'redis://127.0.0.1:6379/9';
 export const hasRedis = (): Promise<boolean> => answers(6379);
 
-interface OwnDatabase {
+export interface OwnDatabase {
   url: string;
   drop: () => Promise<void>;
 }

@@ -47,24 +47,35 @@ test('groups refuse by name: only admins, not a member, no such group', async ()
   await until('the promotion', async () => (await sendTo(announce)).outcome === 'sent');
 }, 60_000);
 
-test('what WhatsApp refused is sent under the same id by another attempt', async () => {
-  await rig.simulator.client.fault({ op: 'send', mode: 'fail', count: 1 });
+test('what WhatsApp refused is sent under the same id by another attempt, and is found as sent', async () => {
+  const { client } = rig.simulator;
+  // Her phone is off: only the server's own ack can raise it.
+  await client.setAccount({ phone: ana, offline: true });
+  await client.fault({ op: 'send', mode: 'fail', count: 1 });
   const reservedId = reserve();
   const refused = await sendContent(session, text('refused once'), { reservedId, isFirst: true });
   expect(refused.outcome).toMatchObject({ outcome: 'failed', reason: 'WHATSAPP_REFUSED' });
   expect((await sendContent(session, text('refused once'), { reservedId })).outcome).toMatchObject({ outcome: 'sent' });
   expect(await handed(reservedId)).toHaveLength(1);
+  expect(await lookUp(reservedId)).toMatchObject({ found: true, ack: 1 });
+  await client.setAccount({ phone: ana, offline: false });
 }, 30_000);
 
 test('what is in the page with ack 0 is found as that, and another attempt hands nothing over beside it', async () => {
-  await rig.simulator.client.fault({ op: 'send', mode: 'delay', delayMs: 3_000, count: 1 });
+  const { client } = rig.simulator;
+  await client.setAccount({ phone: ana, offline: true });
+  // The server has it, and the page never learns that from its answer.
+  await client.fault({ op: 'send', mode: 'dropReply', count: 1 });
   const reservedId = reserve();
   const slow = await sendContent(session, text('slow'), { reservedId, isFirst: true, deadlineMs: 700 });
   expect(slow.outcome).toMatchObject({ outcome: 'uncertain' });
   expect(await lookUp(reservedId)).toMatchObject({ found: true, ack: 0 });
-  expect((await sendContent(session, text('slow'), { reservedId })).outcome).toMatchObject({ outcome: 'sent' });
+  const again = sendContent(session, text('slow'), { reservedId, deadlineMs: 15_000 });
+  // Calls into the page are answered in order: by now the other attempt has had its turn there.
+  expect(await lookUp(reservedId)).toMatchObject({ found: true, ack: 0 });
+  await client.setAccount({ phone: ana, offline: false });
+  expect((await again).outcome).toMatchObject({ outcome: 'sent' });
   expect((await handed(reservedId)).map(({ repeat }) => repeat)).toEqual([false]);
-  expect(await lookUp(reservedId)).toMatchObject({ found: true });
 }, 30_000);
 
 test('a message of ours behind hundreds of newer ones is found; what lies behind history that was not read is not proven absent', async () => {

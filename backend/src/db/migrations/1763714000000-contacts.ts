@@ -105,7 +105,8 @@ function bothForms(contact: string): { phone: string; lid: string; name: string 
     const { phone, lid, name } = JSON.parse(contact) as Record<string, unknown>;
     if (typeof phone !== 'string' || typeof lid !== 'string' || !/^\+\d{7,15}$/.test(phone) || !/^\d{5,20}@lid$/.test(lid))
       return null;
-    return { phone: phone.slice(1), lid, name: typeof name === 'string' ? name.slice(0, 256) : null };
+    // The stored JSON holds NUL escaped; no text column of PostgreSQL takes it.
+    return { phone: phone.slice(1), lid, name: typeof name === 'string' ? name.replaceAll('\0', '').slice(0, 256) : null };
   } catch {
     return null;
   }
