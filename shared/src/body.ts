@@ -1,3 +1,4 @@
+import { isUtf8 as isValidUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate } from 'node:zlib';
@@ -229,6 +230,8 @@ export function readBytes(req: IncomingMessage, limit: number, hold: Hold): Prom
 }
 
 function parse(bytes: Buffer): unknown {
+  // Decoding would replace what is no UTF-8, and the message would leave with other characters than the caller's.
+  if (!isValidUtf8(bytes)) throw malformed('charset.invalid');
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   const text = bytes.toString('utf8', hasMark ? 3 : 0);
   if (text.length === 0) return {};
