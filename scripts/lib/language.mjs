@@ -30,8 +30,8 @@ const textTypes = new Set([
   '.http',
 ]);
 
-/** Subjects are checked from the newest tag on; without a tag, after this commit. */
-const firstCheckedAfter = 'bb3196b';
+/** Subjects are checked from the newest tag on; without a tag, those that this commit does not contain. */
+const firstCheckedAfter = 'a76457a';
 const maxSubjectLength = 72;
 
 const documents =

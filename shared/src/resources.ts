@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { mediaRef } from './content.js';
 import { messageTypes, selectedOption } from './observed.js';
-import { storageModes } from './privacy.js';
+import { storageModes } from './storage-modes.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 
 /** Objects that the API returns. None contains secrets, hashes or ids of other accounts. Times are ISO 8601 in UTC, with milliseconds. */
