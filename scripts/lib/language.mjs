@@ -8,7 +8,7 @@ import { extname, join } from 'node:path';
  */
 
 /** Files and folders to which `words` and `names` apply. `everywhere` applies to all files. */
-export const cleanFolders = ['shared'];
+export const cleanFolders = ['bench', 'shared'];
 
 /** These files name the words that they forbid. */
 const exempt = new Set(['docs/glossary.md', 'scripts/lib/language.mjs', 'scripts/test/language.test.mjs']);
