@@ -10,13 +10,14 @@ import {
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { presentSession } from './present.js';
 import { createRunning, type WorkerGate } from './running.js';
@@ -50,6 +51,7 @@ export function createSessions({
   clock,
   gate,
   limitsOf,
+  forgetNames,
   defaults,
 }: {
   database: Database;
@@ -58,6 +60,8 @@ export function createSessions({
   clock: Clock;
   gate: WorkerGate;
   limitsOf: Plans['limitsOf'];
+  /** Removes the names of a session's contacts when it keeps none from now on. */
+  forgetNames: Contacts['forgetNames'];
   defaults: SessionDefaults;
 }) {
   const rows = database.reader.getRepository(Session);
@@ -221,6 +225,7 @@ export function createSessions({
               updatedAt: clock.now(),
             },
           );
+          if (changes.settings?.storage === 'metadata') await forgetNames(tx, { sessionId: row.id });
           await audit(tx, caller, 'session.update', row, { fields: Object.keys(changes) });
         }),
       );
