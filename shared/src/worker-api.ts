@@ -10,6 +10,7 @@ import {
   observedText,
   observedTexts,
   observedTime,
+  observedAck,
 } from './observed.js';
 import { compatReport, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
@@ -332,7 +333,7 @@ export const workerEvents = {
     message: observedMessage,
     origin: z.enum(['live', 'backfill', 'asked', 'compare']).catch('live'),
   }),
-  'message.ack': z.object({ ...aboutObserved, ack: z.number().int().min(-1).max(4).catch(0), participant: observedContact }),
+  'message.ack': z.object({ ...aboutObserved, ack: observedAck, participant: observedContact }),
   'message.edited': z.object({ ...aboutObserved, text: observedText }),
   'message.revoked': z.object(aboutObserved),
   'message.reaction': z.object({ ...aboutObserved, contact: observedContact, emoji: observedText }),

@@ -6,7 +6,7 @@ import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
-import type { StorageOf } from '../messages/storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import { Session } from '../sessions/session.entity.js';
 import { ContactForm, ContactRow } from './contact.entity.js';
 import { completed, phoneIdOf, type People } from './people.js';

@@ -16,8 +16,8 @@ import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { presentSession } from './present.js';
 import { createRunning, type WorkerGate } from './running.js';

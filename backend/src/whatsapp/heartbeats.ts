@@ -11,7 +11,7 @@ import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
-import type { StorageOf } from '../messages/storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import { Worker } from './worker.entity.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
