@@ -267,6 +267,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
+    revokeKeys: keys.revokeOfSession,
     defaults: {
       settings: defaultSettings(config),
       countryCode: config.DEFAULT_COUNTRY_CODE,

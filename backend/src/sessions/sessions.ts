@@ -15,6 +15,7 @@ import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Caller } from '../http/context.js';
 import { recordAudit } from '../lib/audit.js';
 import type { Clock } from '../lib/clock.js';
@@ -50,6 +51,7 @@ export function createSessions({
   clock,
   gate,
   limitsOf,
+  revokeKeys,
   defaults,
 }: {
   database: Database;
@@ -58,6 +60,8 @@ export function createSessions({
   clock: Clock;
   gate: WorkerGate;
   limitsOf: Plans['limitsOf'];
+  /** Ends the keys of a session in the transaction that deletes it. */
+  revokeKeys: ApiKeys['revokeOfSession'];
   defaults: SessionDefaults;
 }) {
   const rows = database.reader.getRepository(Session);
@@ -234,6 +238,8 @@ export function createSessions({
      */
     async remove(caller: Caller, session: Session): Promise<void> {
       const row = await database.write.run(async (tx) => {
+        // Locks the account, which everybody locks before a session.
+        await revokeKeys(tx, { accountId: session.accountId, sessionId: session.id });
         const now = await state.hold(tx, session.id);
         if (now.status !== 'disconnected') await state.move(tx, now, 'disconnected', state.named('USER_LOGGED_OUT'));
         const gone = { desired: 'stopped' as const, deletedAt: clock.now(), liveName: now.id, isDefault: false };
