@@ -71,6 +71,8 @@ describe.each(await databases())('messages on %s', (database) => {
     const [left] = leftOf(sent.id);
     expect(left!.command).toMatchObject({ recipient: `${ana}@c.us`, content: { type: 'text' } });
     expect(sent.whatsappId).toBe(`true_${ana}@c.us_${left!.command.reservedId}`);
+    for (const nothingNew of [5, 1, 0, -1, -3]) await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, nothingNew));
+    expect((await core.message(sent.id)).status).toBe('sent');
     await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, 2));
     await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, 3));
     expect(await core.message(sent.id)).toMatchObject({

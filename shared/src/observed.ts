@@ -81,6 +81,12 @@ export const observedTime = z
 /** A time that may lie anywhere, such as the beginning of an event. */
 const plannedTime = z.iso.datetime().nullable().catch(null);
 
+/** Every error of WhatsApp's (-1 to -7) is -1. A number above 4 proves that the server has the message, and no more. */
+export const observedAck = z
+  .number()
+  .transform((given) => (given <= -1 ? -1 : given >= 5 ? 1 : Math.trunc(given)))
+  .catch(0);
+
 export const observedMedia = z.object({
   id: z.null().catch(null),
   mimetype: z
@@ -325,7 +331,7 @@ const messageFields = z.object({
   from: someId(80),
   to: someId(80),
   content: z.union([withheldContent, observedContent]),
-  ack: z.number().int().min(-1).max(4).catch(0),
+  ack: observedAck,
   timestamp: observedTime,
   isForwarded: z.boolean().catch(false),
   mentions: listOf(id(80), 1_024),

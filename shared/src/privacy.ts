@@ -2,10 +2,6 @@ import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
 import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
-/** What a session keeps of its messages: everything, or who wrote when to whom and what became of it. */
-export const storageModes = ['full', 'metadata'] as const;
-export type StorageMode = (typeof storageModes)[number];
-
 type Bare = { [T in WorkerEventType]?: (payload: WorkerEventPayload<T>) => WorkerEventPayload<T> };
 
 const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);

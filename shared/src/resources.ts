@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { mediaRef } from './content.js';
 import { messageTypes, selectedOption } from './observed.js';
-import { storageModes } from './privacy.js';
+import { storageModes } from './storage-modes.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 
 /** What leaves the API. Secrets, hashes and other accounts' ids are in none of these. Times are ISO 8601, UTC, milliseconds. */

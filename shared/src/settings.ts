@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isCallingCode } from './ids.js';
-import { storageModes } from './privacy.js';
+import { storageModes } from './storage-modes.js';
 import {
   browserArgs,
   databaseUrl,

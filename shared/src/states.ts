@@ -135,9 +135,12 @@ export const messageSources = (to: MessageStatus): MessageStatus[] =>
 export const sessionSources = (to: SessionStatus): SessionStatus[] =>
   sessionStatuses.filter((from) => sessionMoves[from].includes(to));
 
-/** WhatsApp's ack numbers: −1 error, 0 pending, 1 server, 2 device, 3 read, 4 played. Null where the number is no progress. */
+/**
+ * WhatsApp's ack numbers: below 0 errors, 0 pending, 1 server, 2 device, 3 read, 4 played. A higher one (5 is an own device's) says no more
+ * than that the server has it. Null where the number is no progress.
+ */
 export function statusOfAck(ack: number): 'sent' | 'delivered' | 'read' | 'played' | null {
-  return ack >= 1 ? (acknowledged[Math.min(ack, 4) - 1] ?? null) : null;
+  return ack >= 1 ? (acknowledged[Math.trunc(ack) - 1] ?? 'sent') : null;
 }
 export const ackOfStatus = (status: MessageStatus): number => (acknowledged as readonly string[]).indexOf(status) + 1;
 

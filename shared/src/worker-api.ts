@@ -10,6 +10,7 @@ import {
   observedText,
   observedTexts,
   observedTime,
+  observedAck,
 } from './observed.js';
 import { compatReport, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
@@ -332,7 +333,7 @@ export const workerEvents = {
     message: observedMessage,
     origin: z.enum(['live', 'backfill', 'asked', 'compare']).catch('live'),
   }),
-  'message.ack': z.object({ ...aboutObserved, ack: z.number().int().min(-1).max(4).catch(0), participant: observedContact }),
+  'message.ack': z.object({ ...aboutObserved, ack: observedAck, participant: observedContact }),
   'message.edited': z.object({ ...aboutObserved, text: observedText }),
   'message.revoked': z.object(aboutObserved),
   'message.reaction': z.object({ ...aboutObserved, contact: observedContact, emoji: observedText }),
@@ -419,7 +420,7 @@ export const workerProblems = {
 export type WorkerProblemCode = keyof typeof workerProblems;
 
 /**
- * One entry for each code and session. `at` is the last time, `count` how often since the last heartbeat that was answered. No message content.
+ * One entry for each code and session. `at` is the last time, `count` how often since the report before it. No message content.
  * A field that does not fit gets a default: a heartbeat renews the leases of all sessions and must not be refused for a remark beside them.
  */
 export const workerProblem = z.object({
@@ -428,6 +429,8 @@ export const workerProblem = z.object({
   detail: z.string().catch(''),
   at: z.iso.datetime().catch(() => new Date().toISOString()),
   count: z.number().int().positive().catch(1),
+  /** The id of this report. It is the same when the report is sent again because no answer came. */
+  report: z.string().max(36).optional().catch(undefined),
 });
 export type WorkerProblem = z.infer<typeof workerProblem>;
 

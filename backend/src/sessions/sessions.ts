@@ -9,15 +9,16 @@ import {
 } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
-import type { ApiKeys } from '../accounts/api-keys.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { presentSession } from './present.js';
 import { createRunning, type WorkerGate } from './running.js';
@@ -52,6 +53,7 @@ export function createSessions({
   gate,
   limitsOf,
   revokeKeys,
+  forgetNames,
   defaults,
 }: {
   database: Database;
@@ -62,6 +64,8 @@ export function createSessions({
   limitsOf: Plans['limitsOf'];
   /** Ends the keys of a session in the transaction that deletes it. */
   revokeKeys: ApiKeys['revokeOfSession'];
+  /** Removes the names of a session's contacts when it keeps none from now on. */
+  forgetNames: Contacts['forgetNames'];
   defaults: SessionDefaults;
 }) {
   const rows = database.reader.getRepository(Session);
@@ -225,6 +229,7 @@ export function createSessions({
               updatedAt: clock.now(),
             },
           );
+          if (changes.settings?.storage === 'metadata') await forgetNames(tx, { sessionId: row.id });
           await audit(tx, caller, 'session.update', row, { fields: Object.keys(changes) });
         }),
       );
