@@ -32,14 +32,14 @@ import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
 import { createFailures, describeError, type Failures } from './failures/failures.js';
 import { createAuthentication } from './http/authentication.js';
-import type { Caller } from './http/context.js';
+import type { Caller } from './accounts/caller.js';
 import { mountDocuments } from './http/documents.js';
 import { createDrain } from './http/drain.js';
 import { mountHealth } from './http/health.js';
 import { createRequestLimits } from './http/request-limits.js';
 import { createIdempotentCalls } from './http/idempotent-calls.js';
 import { createServer, presentError } from './http/server.js';
-import { admitTickets, createStanding } from './http/standing.js';
+import { admitTickets, createStanding } from './events/stream-credentials.js';
 import { createReseal } from './jobs/reseal.js';
 import { createRetention } from './jobs/retention.js';
 import { startSweep } from './jobs/sweep.js';
@@ -73,7 +73,7 @@ import { createMessageSearch } from './search/search.js';
 import { createSessions } from './sessions/sessions.js';
 import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
-import { createStorageOf } from './messages/storage.js';
+import { createStorageOf } from './sessions/storage-mode.js';
 import { createStoredReplies } from './messages/stored-replies.js';
 import { createDeliveries } from './webhooks/deliveries.js';
 import { createWebhookDispatcher } from './webhooks/dispatcher.js';
@@ -212,6 +212,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     credentials,
     windows: loginWindows,
     timezone: config.QUOTA_TIMEZONE,
+    forgetNames: (tx, of) => contacts.forgetNames(tx, of),
   });
   credentials.subscribe(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
@@ -267,6 +268,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
+    revokeKeys: keys.revokeOfSession,
+    forgetNames: (tx, of) => contacts.forgetNames(tx, of),
     defaults: {
       settings: defaultSettings(config),
       countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -450,7 +453,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present: presentAccount });
   mountWorkers(http.mount, { database, clock });
   mountSessions(http.mount, { sessions });
-  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
+  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const standingOf = standing.of;
   mountEvents(http.mount, { eventLog, streams, tickets, standingOf, sessionIdOf, beatMs: streamTimes.beatMs });
   mountWebhooks(http.mount, {
@@ -502,6 +505,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const sweep = startSweep({
     tasks: [
       { name: 'inbox.prune', run: inbox.prune },
+      { name: 'contacts.names', run: contacts.forgetNamesLeft },
       { name: 'idempotency.prune', run: idempotency.prune },
       { name: 'keys.announce', run: keys.announceEnding },
       { name: 'retention.messages', run: retention.ofMessages },

@@ -81,6 +81,120 @@ describe.each(await databases())('what is observed of messages, on %s', (databas
     });
   });
 
+  describe('an edit and a deletion of one person touch no message of another', () => {
+    let other: string;
+    beforeAll(async () => {
+      other = ((await core.post('/sessions', { name: 'other' })).body.data as { id: string }).id;
+      await core.post(`/sessions/${other}/connect`, {});
+      await core.worker.link(other);
+    });
+    const lidOf = (number: string): string => `77${number}@lid`;
+    type By = 'phone' | 'lid' | 'both';
+    const person = (number: string, by: By) => ({
+      id: by === 'lid' ? lidOf(number) : `${number}@c.us`,
+      phone: by === 'lid' ? null : `+${number}`,
+      lid: by === 'phone' ? null : lidOf(number),
+      name: null,
+    });
+    const inGroup = (number: string, key: string, by: By, group = '120363041111111111@g.us'): ObservedMessage => {
+      const contact = person(number, by);
+      return core.inbound('said', {
+        key,
+        whatsappId: `false_${group}_${key}_${contact.id}`,
+        chat: { id: group, type: 'group', name: null },
+        contact,
+        from: contact.id,
+      });
+    };
+    const inPrivate = (number: string, key: string, by: By): ObservedMessage => {
+      const contact = person(number, by);
+      return core.inbound('said', {
+        key,
+        whatsappId: `false_${contact.id}_${key}`,
+        chat: { id: contact.id, type: 'private', name: null },
+        contact,
+        from: contact.id,
+      });
+    };
+    interface Case {
+      name: string;
+      victim: (key: string) => ObservedMessage;
+      attacker: (key: string) => ObservedMessage;
+      at?: () => string;
+    }
+    const group2 = '120363042222222222@g.us';
+    const forms: By[] = ['phone', 'lid', 'both'];
+    const cases: Case[] = [
+      ...forms.map((by): Case => ({
+        name: `another participant of a group, known by ${by}`,
+        victim: (key) => inGroup(ana, key, by),
+        attacker: (key) => inGroup(bruno, key, by),
+      })),
+      {
+        name: 'the same group’s member, from a private chat',
+        victim: (key) => inGroup(ana, key, 'both'),
+        attacker: (key) => inPrivate(bruno, key, 'lid'),
+      },
+      {
+        name: 'a private chat, from a group',
+        victim: (key) => inPrivate(ana, key, 'both'),
+        attacker: (key) => inGroup(bruno, key, 'lid'),
+      },
+      {
+        name: 'the same person in another chat',
+        victim: (key) => inPrivate(ana, key, 'both'),
+        attacker: (key) => inGroup(ana, key, 'both'),
+      },
+      {
+        name: 'the same person in another group',
+        victim: (key) => inGroup(ana, key, 'both'),
+        attacker: (key) => inGroup(ana, key, 'both', group2),
+      },
+      ...forms.map((by): Case => ({
+        name: `another private chat, known by ${by}`,
+        victim: (key) => inPrivate(ana, key, by),
+        attacker: (key) => inPrivate(bruno, key, by),
+      })),
+      {
+        name: 'the same person’s message to another session',
+        victim: (key) => inPrivate(ana, key, 'both'),
+        attacker: (key) => inPrivate(ana, key, 'both'),
+        at: () => other,
+      },
+    ];
+    let count = 0;
+
+    test.each(cases.flatMap((one) => [true, false].map((recorded) => ({ ...one, recorded }))))(
+      '$name (their own message recorded: $recorded)',
+      async ({ victim, attacker, recorded, at = () => core.sessionId }) => {
+        const key = `3A150${String((count += 1)).padStart(14, '0')}`;
+        await observe(victim(key));
+        const theirs = attacker(key);
+        if (recorded) await core.worker.emit(at(), 'message.observed', { message: theirs, origin: 'live' });
+        const { whatsappId, chat, fromMe } = theirs;
+        const about = { whatsappId, key, chat, fromMe, at: new Date().toISOString() };
+        await core.worker.emit(at(), 'message.edited', { ...about, text: 'forged' });
+        await core.worker.emit(at(), 'message.revoked', about);
+        // What a scan after a time away tells.
+        const after = {
+          ...theirs,
+          content: { type: 'text', message: 'forged again' } as const,
+          editedAt: about.at,
+          revokedAt: about.at,
+        };
+        await core.worker.emit(at(), 'message.observed', { message: after, origin: 'compare' });
+        const rows = (await core.get('/messages?limit=200')).body.data as MessageResource[];
+        const under = rows.filter((row) => row.whatsappId?.includes(key));
+        const [untouched, ...rest] = under.filter(({ text, revokedAt, editedAt }) => text === 'said' && !revokedAt && !editedAt);
+        expect([untouched?.whatsappId, untouched?.sessionId, rest]).toEqual([victim(key).whatsappId, core.sessionId, []]);
+        expect(under.filter(({ revokedAt }) => revokedAt).map((row) => [row.whatsappId, row.sessionId, row.text])).toEqual(
+          recorded ? [[whatsappId, at(), 'forged']] : [],
+        );
+        expect(under).toHaveLength(recorded ? 2 : 1);
+      },
+    );
+  });
+
   describe.each([
     ['a message that is not decrypted yet', 'undecrypted'],
     ['a message to be viewed once', 'view_once'],

@@ -54,8 +54,23 @@ describe('the type of a file', () => {
     ['a text in an old encoding', latin1, {}, 'text/plain'],
     ['a text with the name of a video', csv, { filename: 'main.ts' }, 'text/plain'],
     ['a text with the name of a picture', csv, { filename: 'a.png' }, 'text/plain'],
+    ['a PDF behind a blank line and a mark', Buffer.concat([Buffer.from('\ufeff\n'), pdf]), {}, 'application/pdf'],
+    ['an archive under another name for its type', zip, { declared: 'application/x-zip-compressed' }, 'application/zip'],
+    ['an archive of a type that bytes cannot tell', zip, { declared: 'application/vnd.google-earth.kmz' }, 'application/zip'],
+    ['a document of the Word family', cfb, { declared: 'application/vnd.ms-excel' }, 'application/vnd.ms-excel'],
   ])('%s', async (_what, bytes, hints, type) => {
     expect(await typeOf(bytes, hints)).toBe(type);
+  });
+
+  test.each([
+    ['an archive that is declared as a PDF', zip, 'application/pdf'],
+    ['a PDF that is declared as an archive', pdf, 'application/zip'],
+    ['a PDF that is declared as a Word file', pdf, 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'],
+    ['a text that is declared as a PDF', csv, 'application/pdf'],
+    ['a text that is declared as an archive', csv, 'application/zip'],
+    ['a text that is declared as a Word file', csv, 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'],
+  ])('%s is refused', async (_what, bytes, declared) => {
+    await expect(typeOf(bytes, { declared })).rejects.toMatchObject({ code: 'FILE_TYPE_MISMATCH' });
   });
 
   test.each([
@@ -95,14 +110,21 @@ describe('the name of a document', () => {
     ['report\u202efdp.exe', 'application/pdf', 'reportfdp.exe'],
     ['a\u200bb\u0007.pdf', 'application/pdf', 'ab.pdf'],
     ['a\ud83d.pdf', 'application/pdf', 'a.pdf'],
+    ['CON', 'application/pdf', '_CON.pdf'],
+    ['nul.pdf', 'application/pdf', '_nul.pdf'],
+    ['Com1.2026.pdf', 'application/pdf', '_Com1.2026.pdf'],
+    ['lpt\u00b9 .pdf', 'application/pdf', '_lpt\u00b9 .pdf'],
+    ['console.pdf', 'application/pdf', 'console.pdf'],
   ])('%p of type %s is %s', (given, type, name) => {
     expect(documentName(given, type)).toBe(name);
   });
 
   test('a long name is cut before its ending and between characters', () => {
-    for (const unit of ['😀', '👨‍👩‍👧', 'e\u0301', 'x']) {
+    for (const unit of ['😀', '👨‍👩‍👧', 'e\u0301', 'x', '契', 'ส', 'ж']) {
       const name = documentName(`${unit.repeat(250)}.pdf`, 'application/pdf');
       expect(name.length).toBeLessThanOrEqual(200);
+      // File systems count bytes: a longer name cannot be stored.
+      expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
       expect(name.slice(0, -4).split(unit.normalize('NFC')).join('')).toBe('');
       expect(name.endsWith('.pdf')).toBe(true);
     }
@@ -118,7 +140,8 @@ describe('the name of a document', () => {
         const name = documentName(parts.join(''), 'application/pdf');
         expect(name).toMatch(/^[^.\s].*\.[a-z0-9]{1,8}$/isu);
         expect(name).not.toMatch(/[\u0000-\u001f<>:"/\\|?*\p{Cs}\u202a-\u202e]/u);
-        expect(name.length).toBeLessThanOrEqual(204);
+        expect(name.length).toBeLessThanOrEqual(205);
+        expect(Buffer.byteLength(name)).toBeLessThanOrEqual(255);
         expect(safeName(name)).toBe(name);
       }),
       { numRuns: 1_000 },

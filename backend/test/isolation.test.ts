@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { permissions, type AnyRoute } from '@chasqui/shared';
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
-import { AuditLog } from '../src/admin/panel.entity.js';
+import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { makeAccount } from './support/account.js';
 import { databases, password, serviceKey, type Reply } from './support/backend.js';

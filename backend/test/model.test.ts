@@ -12,7 +12,7 @@ import { insertRow, updateRows } from '../src/db/rows.js';
 import { EventRow } from '../src/events/event.entity.js';
 import { createEvents } from '../src/events/events.js';
 import { createEventLog } from '../src/events/log.js';
-import type { Caller } from '../src/http/context.js';
+import type { Caller } from '../src/accounts/caller.js';
 import { systemClock as clock } from '../src/lib/clock.js';
 import type { Log } from '../src/lib/log.js';
 import { createDispatcher, type Delivery, type WayOut } from '../src/messages/dispatcher.js';

@@ -563,6 +563,27 @@ describe.each(await databases())('one bad item on %s', (database) => {
       expect([other.code.length, other.sessionId, other.count, other.detail.length]).toEqual([64, null, 1, 200]);
       expect(other.lastAt.getTime()).toBeLessThanOrEqual(Date.now());
     });
+
+    test('a report of a problem that comes twice, because its answer was lost, counts once', async () => {
+      await forget();
+      const report = (id: string, count: number) => [
+        { code: 'TASK_FAILED', sessionId: ids[0], detail: 'probe', count, report: id },
+      ];
+      const count = async (): Promise<number[]> => {
+        await core.rig.failures.flush();
+        return (await core.rig.database.reader.getRepository(Failure).find({ where: { kind: 'worker' } })).map(
+          (one) => one.count,
+        );
+      };
+      const first = newId();
+      await beat(new Map(), report(first, 3));
+      await beat(new Map(), report(first, 3)); // Before the first one is written.
+      expect(await count()).toEqual([3]);
+      await beat(new Map(), report(first, 3));
+      expect(await count()).toEqual([3]);
+      await beat(new Map(), report(newId(), 2));
+      expect(await count()).toEqual([5]);
+    });
   });
 
   test('of messages that waited too long, one that cannot be ended keeps no other waiting', async () => {

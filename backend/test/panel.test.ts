@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
 import { Account } from '../src/accounts/account.entity.js';
-import { AuditLog, PanelSession } from '../src/admin/panel.entity.js';
+import { PanelSession } from '../src/admin/panel.entity.js';
+import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { Session } from '../src/sessions/session.entity.js';
 import {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { mountPanel } from '../src/admin/panel.js';
-import { AuditLog } from '../src/admin/panel.entity.js';
+import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';

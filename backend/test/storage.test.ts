@@ -1,12 +1,16 @@
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { MessageResource, ObservedMessage } from '@chasqui/shared';
+import { newId, type MessageResource, type ObservedMessage } from '@chasqui/shared';
 import { loginOf } from './support/account.js';
-import { databases } from './support/backend.js';
-import { ana, dataOf, startCore, type Core } from './support/core.js';
+import { ContactRow } from '../src/contacts/contact.entity.js';
+import { insertRow } from '../src/db/rows.js';
+import { databases, serviceKey, startRig } from './support/backend.js';
+import { ana, dataOf, quick, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { filesUnder, textsIn } from './support/files.js';
+import { startStandIn } from './support/worker.js';
 
 /** Texts that occur nowhere by chance. As bytes in a file they stand behind the header of a PNG. */
 const marks = {
@@ -204,6 +208,70 @@ describe.each(await databases())('what is kept of messages on %s', (database) =>
     expect(await shown()).toBe('shown or not');
     expect(await told()).toBe('full');
   });
+});
+
+test.each(await databases())(
+  'names that are stored go when a session, an account or the installation keeps no more than metadata, on %s',
+  async (database) => {
+    const core = await startCore({ database, settings: { MESSAGE_RETENTION_DAYS: '90' } });
+    const other = '5511999990088';
+    const put = (storage: string) => core.rig.call('PUT', '/sessions/current', { body: { settings: { storage } } });
+    const patch = async (storage: string) =>
+      core.rig.call('PATCH', '/auth/me', { ...(await loginOf(core.rig)), body: { storage } });
+    const names = async () =>
+      (await core.rig.database.reader.query<{ name: string | null }[]>('SELECT name FROM contacts WHERE phone IS NOT NULL'))
+        .map(({ name }) => name)
+        .sort();
+    let count = 0;
+    const hear = async (phone: string, name: string): Promise<void> => {
+      count += 1;
+      const contact = { id: `${phone}@c.us`, phone: `+${phone}`, lid: null, name };
+      const message = core.inbound('Hi', { key: `3ANAME${count}`, whatsappId: `false_${phone}@c.us_3ANAME${count}`, contact });
+      await core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
+    };
+    try {
+      for (const change of [put, patch]) {
+        await hear(ana, marks.person);
+        await hear(other, 'Bea');
+        expect(await names()).toEqual(['Bea', marks.person].sort());
+        expect((await change('metadata')).status).toBe(200);
+        expect(await names()).toEqual([null, null]);
+        // What is remembered of a person says their name no longer either, and a message of theirs does not bring it back.
+        await hear(ana, marks.person);
+        expect(await names()).toEqual([null, null]);
+        expect((await core.events('contact.updated')).filter(({ data }) => data['previous'] !== null)).toEqual([]);
+        await change('full');
+      }
+    } finally {
+      await core.close();
+    }
+  },
+);
+
+test('an installation that keeps metadata since its last start removes the names that are stored', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-names-'));
+  const worker = await startStandIn({ serviceKey });
+  const start = (mode: string) =>
+    startRig({ dataDir, settings: { ...quick, WORKER_URLS: worker.url, MESSAGE_CONTENT_STORAGE: mode }, firstSweepMs: 0 });
+  let rig = await start('full');
+  try {
+    const names = async (): Promise<(string | null)[]> =>
+      (await rig.database.reader.query<{ name: string | null }[]>('SELECT name FROM contacts')).map(({ name }) => name);
+    const session = (await rig.call('POST', '/sessions', { body: { name: 'named' } })).body.data as { id: string };
+    const [{ accountId }] = (await rig.database.reader.query('SELECT "accountId" FROM sessions')) as [{ accountId: string }];
+    const about = { accountId, sessionId: session.id, lid: null, createdAt: new Date(), updatedAt: new Date() };
+    await rig.database.write.run((tx) =>
+      insertRow(tx, ContactRow, { ...about, id: newId(Date.now()), phone: ana, name: marks.person }),
+    );
+    expect(await names()).toEqual([marks.person]);
+    await rig.close();
+    rig = await start('metadata');
+    await eventually('the name to go', async () => (await names()).every((name) => name === null));
+  } finally {
+    await rig.close();
+    await worker.close();
+    await rm(dataDir, { recursive: true, force: true });
+  }
 });
 
 test('an installation that keeps metadata is not loosened by a session', async () => {

@@ -33,6 +33,17 @@ describe.each(await databases())('workers over REST on %s', (database) => {
     expect((await core.post('/sessions/init', { sessionId: name })).body.data).toMatchObject({ status: 'qr_pending' });
   });
 
+  test('a session’s autoReconnect is told with the order to start it, and with the next heartbeat', async () => {
+    const { id } = (await core.post('/sessions', { name: 'by-hand', settings: { autoReconnect: false } })).body.data as {
+      id: string;
+    };
+    await core.post('/sessions/init', { sessionId: id });
+    const told = async () => (await core.worker.beat()).leases.find(({ sessionId }) => sessionId === id)?.settings?.autoReconnect;
+    expect([core.worker.settings.get(id)?.autoReconnect, await told()]).toEqual([false, false]);
+    await core.rig.call('PUT', `/sessions/${id}`, { body: { settings: { autoReconnect: true } } });
+    expect(await told()).toBe(true);
+  });
+
   test('a worker that nobody knows is not found, and only admins may drain one', async () => {
     const unknown = await drain('nowhere', true);
     expect([unknown.status, unknown.body.error?.code]).toEqual([404, 'WORKER_NOT_FOUND']);

@@ -16,6 +16,7 @@ export * from './route.js';
 export * from './setting-names.js';
 export * from './settings.js';
 export * from './states.js';
+export * from './storage-modes.js';
 export * from './url.js';
 export * from './warnings.js';
 export * from './whatsapp-account.js';

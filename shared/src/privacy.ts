@@ -2,10 +2,6 @@ import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
 import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
-/** What a session keeps of its messages: everything, or who wrote when to whom and what became of it. */
-export const storageModes = ['full', 'metadata'] as const;
-export type StorageMode = (typeof storageModes)[number];
-
 type Bare = { [T in WorkerEventType]?: (payload: WorkerEventPayload<T>) => WorkerEventPayload<T> };
 
 const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);
@@ -23,8 +19,8 @@ const bareMessage = (message: ObservedMessage): ObservedMessage => ({
 });
 
 /**
- * What is left of a worker's event in the mode `metadata`: no body, no caption, no file, no name of a person or a chat. An emoji stays,
- * because taking a reaction back is told by its absence. Of a vote the chosen texts go: they are the poll's.
+ * What remains of a worker event in the storage mode `metadata`: no body, caption, file, or name of a person or chat. The emoji of a reaction
+ * remains, because an absent one means that the reaction was removed. The chosen texts of a vote are removed: they are content of the poll.
  */
 const bare: Bare = {
   'message.observed': (payload) => ({ ...payload, message: bareMessage(payload.message) }),
@@ -55,5 +51,5 @@ export function withoutContent<T extends WorkerEventType>(type: T, payload: Work
   return strip ? strip(payload) : payload;
 }
 
-/** What stands where a person was who was erased on request. */
+/** Replaces the ids of a person who was erased on request. */
 export const erased = 'erased';

@@ -130,3 +130,12 @@ describe('the budget of bodies', () => {
     expect(codeOf(() => budget.open('c', response())(65_537))).toBe('OVERLOADED');
   });
 });
+
+test.each([
+  ['Latin-1', Buffer.from('{"message":"caf\u00e9"}', 'latin1')],
+  ['UTF-16', Buffer.from('\ufeff{"message":"x"}', 'utf16le')],
+  ['half a character', Buffer.from([...Buffer.from('{"message":"'), 0xf0, 0x9f, 0x98, ...Buffer.from('"}')])],
+  ['a surrogate in UTF-8', Buffer.from([...Buffer.from('{"message":"'), 0xed, 0xa0, 0x80, ...Buffer.from('"}')])],
+])('a body that is no UTF-8 is refused, not read with other characters: %s', async (_what, bytes) => {
+  expect((await post([bytes]))[0]).toBe(400);
+});

@@ -1,4 +1,4 @@
-import { workerProblems, type WorkerProblem, type WorkerProblemCode } from '@chasqui/shared';
+import { newId, workerProblems, type WorkerProblem, type WorkerProblemCode } from '@chasqui/shared';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 
@@ -9,7 +9,10 @@ import { errorFields, type Log } from './log.js';
 export interface Problems {
   /** Never throws. `detail` holds no message content, numbers or codes. */
   note(code: WorkerProblemCode, options: { sessionId?: string | null; detail: string; error?: unknown }): void;
-  /** What was not yet reported to the backend, the latest first; `count` is what happened since the last report. */
+  /**
+   * What was not yet reported to the backend, the latest first; `count` is what happened since the last report. A report that got no answer
+   * may have arrived: it is given again as it was, under its id, and what happened since then is in the next one.
+   */
   unreported(): WorkerProblem[];
   /** The backend has answered the heartbeat that carried these. A heartbeat without an answer is carried again, in the next one. */
   reported(problems: readonly WorkerProblem[]): void;
@@ -33,6 +36,8 @@ interface Entry {
   loggedAt: number;
   count: number;
   reported: number;
+  /** Sent, and not answered yet. */
+  sent: { id: string; count: number } | null;
 }
 
 const keyOf = ({ code, sessionId }: Pick<WorkerProblem, 'code' | 'sessionId'>): string => `${code} ${sessionId ?? ''}`;
@@ -66,6 +71,7 @@ export function createProblems({ clock, log }: { clock: Clock; log: Log }): Prob
         loggedAt: isDue ? now : before.loggedAt,
         count,
         reported: before?.reported ?? 0,
+        sent: before?.sent ?? null,
       });
       forgetOld();
       if (!isDue) return;
@@ -82,19 +88,19 @@ export function createProblems({ clock, log }: { clock: Clock; log: Log }): Prob
       forgetOld();
       return [...entries.values()]
         .filter(({ count, reported }) => count > reported)
-        .map(({ code, sessionId, detail, wall, count, reported }) => ({
-          code,
-          sessionId,
-          detail,
-          at: new Date(wall).toISOString(),
-          count: count - reported,
-        }))
+        .map((entry) => {
+          entry.sent ??= { id: newId(clock.now()), count: entry.count - entry.reported };
+          const { code, sessionId, detail, wall, sent } = entry;
+          return { code, sessionId, detail, at: new Date(wall).toISOString(), count: sent.count, report: sent.id };
+        })
         .reverse();
     },
     reported(problems) {
       for (const problem of problems) {
         const entry = entries.get(keyOf(problem));
-        if (entry) entry.reported += problem.count;
+        if (!entry?.sent || entry.sent.id !== problem.report) continue;
+        entry.reported += entry.sent.count;
+        entry.sent = null;
       }
     },
     isDegraded: () =>

@@ -222,4 +222,23 @@ describe('problems', () => {
     await clock.advance(hour + 1);
     expect(problems.unreported()).toEqual([]);
   });
+
+  test('whose report got no answer are sent again as the same report, and what came meanwhile is in the next one', () => {
+    const problems = createTestProblems(createTestClock());
+    const note = (): void => problems.note('TASK_FAILED', { detail: 'probe' });
+    note();
+    note();
+    const [lost] = problems.unreported();
+    note();
+    const [again] = problems.unreported();
+    expect(again).toMatchObject({ count: 2, report: lost!.report });
+    // An answer that comes late, to the same report twice, counts once.
+    problems.reported([lost!]);
+    problems.reported([again!]);
+    const [next] = problems.unreported();
+    expect(next).toMatchObject({ count: 1 });
+    expect(next!.report).not.toBe(lost!.report);
+    problems.reported([next!]);
+    expect(problems.unreported()).toEqual([]);
+  });
 });

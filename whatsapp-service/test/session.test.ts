@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from '@jest/globals';
 import { sessionMoves, type SessionReason, type SessionStatus } from '@chasqui/shared';
 import fc from 'fast-check';
 import type { EngineSignal } from '../src/engine/engine.js';
-import type { WorkerEvent } from '../src/events/outlet.js';
+import type { WorkerEvent } from '../src/events/worker-event.js';
 import { createGate } from '../src/sessions/gate.js';
 import { instant } from '../src/sessions/lease.js';
 import type { Marks } from '../src/sessions/marks.js';

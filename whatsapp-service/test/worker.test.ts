@@ -221,6 +221,38 @@ describe('sessions', () => {
     await until('it to be forgotten', async () => (await call('GET', '/api/session/status/s9')).status === 404);
   });
 
+  const off = { settings: { autoReconnect: false } };
+  const on = { settings: { autoReconnect: true } };
+  const asked = { sessionId: 's1', state: 'running' as const, epoch: 1, deviceName: null };
+  const kept = (settings: object) => (beat: Heartbeat) => {
+    const { leases, ...rest } = keepAll(beat);
+    return { ...rest, leases: leases.map((lease) => ({ ...lease, ...settings })) };
+  };
+  test.each<[string, object, (beat: Heartbeat) => HeartbeatReply]>([
+    ['the order to start it', off, keepAll],
+    ['a heartbeat', {}, kept(off)],
+    ['a heartbeat that wants it running', on, () => ({ leases: [], revoke: [], desired: [{ ...asked, ...off }] })],
+  ])('autoReconnect off is heeded when %s says so, until it is on again', async (_name, order, told) => {
+    reply = told;
+    await call('POST', '/api/session/init', { sessionId: 's1', epoch: 1, ...order });
+    await until('a browser', () => engine.launches === 1 && engine.last());
+    engine.last().signal({ type: 'authenticated' });
+    engine.last().signal({ type: 'ready', identity });
+    await until('connected', async () => (await status())['status'] === 'connected');
+    const seen = beats.length;
+    await until('two heartbeats', () => beats.length > seen + 2);
+    engine.last().signal({ type: 'gone', reason: 'BROWSER_CRASHED', detail: 'As the test wants it.' });
+    await until('the loss', async () => (await status())['status'] === 'disconnected');
+    expect(await status()).toMatchObject({ reason: { code: 'RECONNECT_OFF' } });
+
+    reply = kept(on);
+    await connect();
+    const later = beats.length;
+    await until('two more heartbeats', () => beats.length > later + 2);
+    engine.last().signal({ type: 'gone', reason: 'BROWSER_CRASHED', detail: 'As the test wants it.' });
+    await until('another browser', () => engine.launches === 3);
+  });
+
   test('a session that was used up is not started again by a heartbeat', async () => {
     engine.failNext('PROFILE_LOCKED');
     reply = () => ({

@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { AppError, newId } from '@chasqui/shared';
 import { hash, verify } from '@node-rs/argon2';
 import type { DataSource, EntityManager } from 'typeorm';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
 import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from './caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { Account, type Role } from './account.entity.js';
@@ -39,6 +40,7 @@ export function createAccounts({
   credentials = createCredentialChanges(),
   windows = createLocalWindows(clock),
   timezone = 'UTC',
+  forgetNames = async () => undefined,
 }: {
   database: Database;
   clock: Clock;
@@ -48,6 +50,8 @@ export function createAccounts({
   windows?: Windows;
   /** Of new accounts. */
   timezone?: string;
+  /** Removes the names of the account's contacts when it keeps none from now on. */
+  forgetNames?: Contacts['forgetNames'];
 }) {
   const limit = createLoginLimit(windows, {
     clock,
@@ -162,6 +166,7 @@ export function createAccounts({
       if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await keepAnAdmin(tx, id);
       if (changes.planId) await holdPlan(tx, changes.planId);
       const affected = await updateRows(tx, Account, { id, ...condition }, { ...changes, updatedAt: clock.now() });
+      if (changes.storage === 'metadata') await forgetNames(tx, { accountId: id });
       if (affected === 0) throw new AppError('passwordHash' in condition ? 'INVALID_CREDENTIALS' : 'ACCOUNT_NOT_FOUND');
       await recordAudit(tx, caller, {
         action,

@@ -1,17 +1,24 @@
 import { readable } from '../db/unreadable.js';
-import type { Caller } from '../http/context.js';
-import type { RequestLimits } from '../http/request-limits.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, KeyLimit, Mount } from './caller.js';
 import { given } from '../lib/given.js';
+import type { Taken } from '../lib/windows.js';
 import type { ApiKey } from './api-key.entity.js';
 import type { ApiKeys, KeyChange, KeyRef } from './api-keys.js';
 import type { KeyUsage } from './key-usage.js';
 import * as contract from './keys.contract.js';
 
+/** The rate limits of keys, as requests are counted against them. */
+interface KeyLimits {
+  /** How much of a key's window is left. Null: it has no limit. */
+  left(key: KeyLimit & { id: string }): Promise<Taken | null>;
+  /** The limit that applies to a key: its own, or the installation's default. */
+  limitOf(key: KeyLimit): { limit: number; windowMs: number };
+}
+
 interface Deps {
   keys: ApiKeys;
   usage: KeyUsage;
-  limits: Pick<RequestLimits, 'left' | 'limitOf'>;
+  limits: KeyLimits;
   /** Of a session that the caller names by id, name or `current`. Throws `SESSION_NOT_FOUND`. */
   sessionIdOf: (caller: Caller, named: string) => Promise<string>;
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { hash } from '@node-rs/argon2';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
-import { recordAudit } from '../lib/audit.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { StartProblem } from '../lib/start-problem.js';
 import { Account } from './account.entity.js';

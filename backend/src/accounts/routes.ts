@@ -1,9 +1,8 @@
 import { AppError, type AccountResource } from '@chasqui/shared';
 import type { Request } from 'express';
 import { decodeJwt } from 'jose';
-import type { Caller } from '../http/context.js';
+import type { Caller, Mount } from './caller.js';
 import { credentialOf } from './credential.js';
-import type { Mount } from '../http/server.js';
 import type { Account } from './account.entity.js';
 import type { Accounts } from './accounts.js';
 import type { ApiKeys } from './api-keys.js';

@@ -3,7 +3,7 @@ import { AppError, newId, parseUrl } from '@chasqui/shared';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { PanelSessions } from './panel-sessions.js';
 
 /** Where everything of the panel lies. */

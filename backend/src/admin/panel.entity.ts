@@ -10,26 +10,3 @@ export class PanelSession {
   @Column(column.text({ select: false })) data: string;
   @Column(column.time()) expiresAt: Date;
 }
-
-/** Who did what to which object, from where. */
-@Entity({ name: 'audit_logs' })
-@Index('audit_logs_time', ['at'])
-@Index('audit_logs_account', ['accountId', 'at'])
-export class AuditLog {
-  @PrimaryColumn(column.id()) id: string;
-  @Column(column.time()) at: Date;
-  @Column(orNull(column.id())) accountId: string | null;
-  /** `staff`: somebody of another account, by their role. */
-  @Column(column.string(8)) actorType: 'key' | 'token' | 'panel' | 'staff' | 'system';
-  /** Of the key, or of the account whose login it was. */
-  @Column(orNull(column.id())) actorId: string | null;
-  @Column(orNull(column.string(100))) actorName: string | null;
-  /** With what it was done. Null: by the system itself, or in an entry of an earlier version. */
-  @Column(orNull(column.string(8))) credential: 'key' | 'token' | 'panel' | null;
-  @Column(column.string(64)) action: string;
-  @Column(column.string(32)) objectType: string;
-  @Column(orNull(column.string(64))) objectId: string | null;
-  @Column(column.json()) changes: Record<string, unknown>;
-  @Column(orNull(column.string(64))) ip: string | null;
-  @Column(orNull(column.string(128))) requestId: string | null;
-}

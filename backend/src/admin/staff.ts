@@ -10,14 +10,13 @@ import type { Database } from '../db/database.js';
 import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import { given } from '../lib/given.js';
 import type { Quotas } from '../messages/quotas.js';
 import { Session } from '../sessions/session.entity.js';
 import { createStaffSessions, reachSession } from '../sessions/staff.js';
 import type { Sessions } from '../sessions/sessions.js';
-import { AuditLog } from './panel.entity.js';
+import { AuditLog } from '../audit/audit.entity.js';
 import * as contract from './staff.contract.js';
 
 interface Deps {

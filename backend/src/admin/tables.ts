@@ -7,7 +7,7 @@ import { Failure, failureKinds } from '../failures/failure.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { Webhook } from '../webhooks/webhook.entity.js';
-import { AuditLog } from './panel.entity.js';
+import { AuditLog } from '../audit/audit.entity.js';
 
 /** How a value is drawn; `components/Cell.tsx` has one way for each. */
 export type Look =

@@ -1,7 +1,7 @@
 import type { StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanWish } from '../accounts/plans.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 
 /** The role that an account can be given. */

@@ -6,7 +6,7 @@ import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
-import type { StorageOf } from '../messages/storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import { Session } from '../sessions/session.entity.js';
 import { ContactForm, ContactRow } from './contact.entity.js';
 import { completed, phoneIdOf, type People } from './people.js';
@@ -48,6 +48,10 @@ export interface Contacts {
   formsOf(accountId: string, waId: string, inside?: EntityManager): Promise<string[]>;
   /** What is stored of a person under any of these ids. For the export. */
   stored(accountId: string, waIds: readonly string[]): Promise<(Contact & { sessionId: string; ids: string[] })[]>;
+  /** Removes the names that a session or an account has stored: it stores none from now on (storage mode `metadata`). */
+  forgetNames(tx: Transaction, of: { sessionId: string } | { accountId: string }): Promise<void>;
+  /** Removes the names of every session whose storage mode is `metadata`: the installation's may have become so while it was stopped. */
+  forgetNamesLeft(): Promise<void>;
   /** Deletes the person that these ids belong to. */
   erase(tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void>;
 }
@@ -252,6 +256,12 @@ export function createContacts({
     );
   }
 
+  async function forgetNames(tx: Transaction, of: { sessionId: string } | { accountId: string }): Promise<void> {
+    const [column, value] = 'sessionId' in of ? ['sessionId', of.sessionId] : ['accountId', of.accountId];
+    await runStatement(tx.manager, `UPDATE contacts SET name = NULL WHERE "${column}" = ? AND name IS NOT NULL`, [value]);
+    tx.afterCommit(() => known.clear());
+  }
+
   return {
     learn,
     async observe(tx, session, data) {
@@ -299,6 +309,20 @@ export function createContacts({
         sessionId: row.sessionId,
         ids: forms.filter(({ contactId }) => contactId === row.id).map((form) => form.waId),
       }));
+    },
+    forgetNames,
+    async forgetNamesLeft() {
+      const { rows } = await runStatement(
+        database.reader,
+        'SELECT DISTINCT "sessionId" FROM contacts WHERE name IS NOT NULL',
+        [],
+      );
+      for (const { sessionId } of rows as { sessionId: string }[])
+        await database.write.run(async (tx) => {
+          await holdRows(tx, Session, [sessionId]);
+          const session = await tx.manager.findOneBy(Session, { id: sessionId });
+          if (session && (await storageOf(session, tx.manager)) === 'metadata') await forgetNames(tx, { sessionId });
+        });
     },
     async erase(tx, accountId, waIds) {
       const owners = await ownersOf(tx.manager, accountId, waIds);

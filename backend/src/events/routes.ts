@@ -1,19 +1,19 @@
 import type { EventType } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import { beginSse, endSse, writeSse } from '../lib/sse.js';
 import * as contract from './contract.js';
 import type { EventLog, EventPage, Reading } from './log.js';
-import type { Sink, Standing, Streams } from './streams.js';
+import type { CredentialRef } from '../accounts/credential-ref.js';
+import type { Sink, Streams } from './streams.js';
 import type { Tickets } from './tickets.js';
 
 export interface EventParts {
   eventLog: EventLog;
   streams: Streams;
   tickets: Tickets;
-  standingOf: (caller: Caller, req: Request) => Promise<Standing>;
+  standingOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
   /** `SESSION_NOT_FOUND` for one that is not the caller's. */
   sessionIdOf: (caller: Caller, named: string) => Promise<string>;
   beatMs: number;

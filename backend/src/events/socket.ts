@@ -6,10 +6,11 @@ import { keepConnection, pathAndQuery } from '@chasqui/shared/express';
 import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
 import { databaseRefusal } from '../db/trouble.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { socket as socketRoute, socketFrame, type SocketFrame } from './contract.js';
-import type { EndCode, Sink, Standing, Stream, Streams } from './streams.js';
+import type { CredentialRef } from '../accounts/credential-ref.js';
+import type { EndCode, Sink, Stream, Streams } from './streams.js';
 
 /** The WebSocket framing of the streams. One subscription at a time; a new one takes the place of the one before. */
 
@@ -28,7 +29,7 @@ export interface SocketParts {
   app: Express;
   streams: Streams;
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  standingOf: (caller: Caller, req: Request) => Promise<Standing>;
+  standingOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
   readingOf: (
     caller: Caller,
     wish: { types: EventType[] | null | undefined; sessionId: string | undefined },
@@ -172,7 +173,7 @@ function createQueue(client: WebSocket) {
 function converse(
   parts: SocketParts,
   client: WebSocket,
-  { caller, standing }: { caller: Caller; standing: Standing },
+  { caller, standing }: { caller: Caller; standing: CredentialRef },
   listen: (take: (text: string) => Promise<void>) => void,
 ): void {
   let stream: Stream | null = null;

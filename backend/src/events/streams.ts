@@ -1,3 +1,4 @@
+import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
 import { AppError, type ErrorCode, type EventResource } from '@chasqui/shared';
 import { databaseRefusal } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -10,22 +11,6 @@ import { readable, type EventLog, type EventPage, type Reading } from './log.js'
  * what they tell is always read from the log behind their cursor. So there is one truth, no seam between replay and live, and a
  * reader that is slow costs its own page of events and nothing else.
  */
-
-/** On whose credential a reader stands, so that it can be asked again whether it still may. */
-export interface Standing {
-  accountId: string;
-  type: 'key' | 'token';
-  id: string;
-  /** Which secret of the key was shown: with another one the key is another credential. Null for password logins. */
-  keyFingerprint: string | null;
-  /** Digest of the account's own secret: another one voids every token. Null for keys. */
-  secret: string | null;
-  /** Milliseconds; when a token ends. */
-  until: number | null;
-}
-
-/** What a credential is worth now. Throws `AppError` when it is worth nothing any more. */
-export type AskStanding = (standing: Standing) => Promise<{ permissions: readonly string[]; sessionId: string | null }>;
 
 /** Why a stream ended; `TOO_SLOW` is the reader's own doing, and it may come back at once. */
 export type EndCode = ErrorCode | 'TOO_SLOW';
@@ -64,7 +49,7 @@ const gapMs = 15;
 
 /** A connection that stands on a credential. It is told to end when that is worth nothing any more. */
 interface Holder {
-  standing: Standing;
+  standing: CredentialRef;
   end(code: EndCode, message?: string): void;
 }
 interface Follower extends Holder {
@@ -77,7 +62,7 @@ export type Streams = ReturnType<typeof createStreams>;
 export function createStreams(parts: {
   events: Pick<Events, 'subscribe'>;
   eventLog: EventLog;
-  ask: AskStanding;
+  ask: CheckCredential;
   log: Log;
   options: StreamOptions;
 }) {
@@ -145,7 +130,7 @@ export function createStreams(parts: {
   }
 
   /** Room for one more of `what` of this credential; returns how to give it back. Throws `RATE_LIMITED`. */
-  function reserve(what: 'streams' | 'long polls', standing: Standing): () => void {
+  function reserve(what: 'streams' | 'long polls', standing: CredentialRef): () => void {
     if (closed) throw new AppError('SHUTTING_DOWN');
     const key = `${what} ${keyOf(standing)}`;
     const count = open.get(key) ?? 0;
@@ -173,7 +158,7 @@ export function createStreams(parts: {
      * Reserves room for one more stream of this credential. Returns how to leave it. `end` is for a connection that outlives what it follows: it is
      * called once the credential is worth nothing any more. Throws `RATE_LIMITED`.
      */
-    enter(standing: Standing, end?: (code: EndCode, message?: string) => void): () => void {
+    enter(standing: CredentialRef, end?: (code: EndCode, message?: string) => void): () => void {
       const leave = reserve('streams', standing);
       if (!end) return leave;
       const holder: Holder = { standing, end };
@@ -194,7 +179,7 @@ export function createStreams(parts: {
     },
 
     /** Tells `sink` every event behind `after`, as long as it lasts. */
-    follow(reading: Reading, standing: Standing, after: string, sink: Sink): Stream {
+    follow(reading: Reading, standing: CredentialRef, after: string, sink: Sink): Stream {
       let cursor = after;
       let ended = false;
       let wake = (): void => undefined;
@@ -263,7 +248,7 @@ export function createStreams(parts: {
     /** A page, which waits for its first event when there is none; it ends early when `gone` aborts and at shutdown. */
     async poll(
       reading: Reading,
-      standing: Standing,
+      standing: CredentialRef,
       wish: { after: number | null; limit: number; waitMs: number; gone: AbortSignal },
     ): Promise<EventPage> {
       let wake = (): void => undefined;
@@ -324,7 +309,8 @@ const endings: Partial<Record<EndCode, string>> = {
   INTERNAL_ERROR: 'This is a bug. Resume from your cursor.',
 };
 
-const keyOf = ({ type, id, secret, keyFingerprint }: Standing): string => `${type} ${id} ${secret ?? ''} ${keyFingerprint ?? ''}`;
+const keyOf = ({ type, id, secret, keyFingerprint }: CredentialRef): string =>
+  `${type} ${id} ${secret ?? ''} ${keyFingerprint ?? ''}`;
 
 const isFollower = (holder: Holder): holder is Follower => 'reading' in holder;
 

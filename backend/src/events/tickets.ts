@@ -4,12 +4,12 @@ import { LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { deleteRows, insertRow } from '../db/rows.js';
 import type { Clock } from '../lib/clock.js';
-import type { Standing } from './streams.js';
+import type { CredentialRef } from '../accounts/credential-ref.js';
 import { StreamTicket } from './ticket.entity.js';
 
 /** What a ticket opens: a stream on the credential that made it, and no wider than was asked for. */
 export interface Grant {
-  standing: Standing;
+  standing: CredentialRef;
   sessionId: string | null;
   types: EventType[] | null;
 }

@@ -38,4 +38,6 @@ export class Failure {
   @Column(column.time()) lastAt: Date;
   /** How often this item failed with this code. */
   @Column(column.integer()) count: number;
+  /** The report that was counted last, where its sender may send it twice. */
+  @Column(orNull(column.id({ select: false }))) report: string | null;
 }

@@ -23,6 +23,8 @@ export interface FailureReport {
   at?: Date;
   /** How often it happened since it was last reported. */
   count?: number;
+  /** Of a sender that sends a report again when it got no answer: the same report counts once. */
+  reportId?: string | undefined;
 }
 
 /** Reports an isolated item. Returns at once and never throws. */
@@ -59,11 +61,12 @@ const recentMs = 15 * 60_000;
 const retryMs = 5_000;
 const maxCount = 1_000_000_000;
 
-const upsertSql = `INSERT INTO failures (id, kind, subject, "accountId", "sessionId", code, detail, "firstAt", "lastAt", count)
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+const upsertSql = `INSERT INTO failures (id, kind, subject, "accountId", "sessionId", code, detail, "firstAt", "lastAt", count, report)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (kind, subject, code) DO UPDATE SET detail = excluded.detail,
     "lastAt" = CASE WHEN excluded."lastAt" > failures."lastAt" THEN excluded."lastAt" ELSE failures."lastAt" END,
-    count = CASE WHEN failures.count >= ${maxCount} THEN failures.count ELSE failures.count + excluded.count END`;
+    count = CASE WHEN failures.count >= ${maxCount} OR failures.report = excluded.report THEN failures.count ELSE failures.count + excluded.count END,
+    report = COALESCE(excluded.report, failures.report)`;
 
 /** Whose item it was. One tenant whose every item fails must not push the rows of the others out. */
 const ownerSql = `COALESCE("accountId", "sessionId", '')`;
@@ -186,21 +189,26 @@ const rowOf = (report: FailureReport, now: Date): Row => ({
   // A time in the future would outlive the retention and keep health degraded.
   at: Math.min((report.at ?? now).getTime() || 0, now.getTime()),
   count: Math.min(maxCount, Math.max(1, Math.trunc(report.count ?? 1) || 1)),
+  report: idOrNull(report.reportId),
 });
 
-/** Reports of one item become one row, in an order that is the same for all writers, so that two backends never wait in a circle. */
+/** Reports of one item become one row, but for those with an id, which are compared with the row's; in an order that is the same for all writers, so that two backends never wait in a circle. */
 function merged(rows: readonly Row[]): Row[] {
   const byItem = new Map<string, Row>();
   for (const row of rows) {
-    const key = JSON.stringify([row.kind, row.subject, row.code]);
+    const key = JSON.stringify([row.kind, row.subject, row.code, row.report]);
     const known = byItem.get(key);
+    if (known && row.report !== null) continue; // The same report once more.
     byItem.set(key, known ? { ...row, at: Math.max(known.at, row.at), count: Math.min(maxCount, known.count + row.count) } : row);
   }
   return [...byItem].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row);
 }
 
-async function upsert(tx: Transaction, { kind, subject, accountId, sessionId, code, detail, at, count }: Row): Promise<void> {
-  await runStatement(tx.manager, upsertSql, [newId(), kind, subject, accountId, sessionId, code, detail, at, at, count]);
+async function upsert(
+  tx: Transaction,
+  { kind, subject, accountId, sessionId, code, detail, at, count, report }: Row,
+): Promise<void> {
+  await runStatement(tx.manager, upsertSql, [newId(), kind, subject, accountId, sessionId, code, detail, at, at, count, report]);
 }
 
 /**

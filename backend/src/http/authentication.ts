@@ -9,7 +9,7 @@ import type { ApiKey } from '../accounts/api-key.entity.js';
 import type { CredentialChanges } from '../lib/credential-changes.js';
 import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
 import type { Tokens } from '../accounts/tokens.js';
-import type { Caller } from './context.js';
+import type { Caller } from '../accounts/caller.js';
 import { credentialOf } from '../accounts/credential.js';
 
 /** The one place that finds out who calls, in every scheme, and whether the route is for them. */

@@ -9,8 +9,8 @@ import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import { IdempotencyRecord } from '../messages/idempotency.entity.js';
 import type { Idempotency, IdempotencyKey } from '../messages/idempotency.js';
+import type { Caller } from '../accounts/caller.js';
 import type { StoredReplies } from '../messages/stored-replies.js';
-import type { Caller } from './context.js';
 
 /** On a shared database another backend may still run the first call for so long. No route that is replayed takes longer. */
 const runsAtMostMs = 120_000;

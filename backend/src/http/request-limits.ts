@@ -2,7 +2,7 @@ import { AppError, type AnyRoute } from '@chasqui/shared';
 import type { Request, Response } from 'express';
 import { countedAddress } from '../lib/client-address.js';
 import type { Windows, Taken } from '../lib/windows.js';
-import type { Caller } from './context.js';
+import type { Caller, KeyLimit, LimitScope } from '../accounts/caller.js';
 
 export interface LimitFigures {
   /** Of an address: without a valid credential, and `factor` times that with one. */
@@ -10,9 +10,6 @@ export interface LimitFigures {
   /** Of a key that has none of its own. */
   key: { limit: number; windowMs: number };
 }
-
-/** Which limit refused, as `details.scope` names it. */
-export type LimitScope = 'ip' | 'key' | 'session_api' | 'session_send';
 
 const sentences: Record<LimitScope, string> = {
   ip: 'Too many requests from this address.',
@@ -91,12 +88,6 @@ export function createRequestLimits(
   function limitOf({ rateLimit, rateWindowMs }: KeyLimit): { limit: number; windowMs: number } {
     return { limit: rateLimit ?? figures.key.limit, windowMs: rateWindowMs ?? figures.key.windowMs };
   }
-}
-
-/** What a key says of its own limit; null: as the installation has it. */
-export interface KeyLimit {
-  rateLimit: number | null;
-  rateWindowMs: number | null;
 }
 
 export type RequestLimits = ReturnType<typeof createRequestLimits>;

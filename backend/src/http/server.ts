@@ -12,10 +12,8 @@ import express, { Router, type ErrorRequestHandler, type Express, type Request, 
 import helmet, { type HelmetOptions } from 'helmet';
 import { databaseRefusal, isSchemaMissing } from '../db/trouble.js';
 import { errorFields, type Log } from '../lib/log.js';
-import type { Caller } from './context.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import { trustProxies } from './proxy-trust.js';
-
-export type Mount = ReturnType<typeof createMount<Caller>>['mount'];
 
 export interface ServerOptions {
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;

@@ -2,10 +2,12 @@ import { extension } from 'mime-types';
 
 /**
  * Names of files. A name comes from whoever sends the file and is shown to whoever receives it, so it must be one that any system can store:
- * no path, no reserved or invisible characters, an ending that fits the type, and at most `maxLength` UTF-16 code units.
+ * no path, no reserved or invisible characters, no name of a device, an ending, and at most `maxLength` UTF-16 code units and `maxBytes` bytes.
  */
 
 const maxLength = 200;
+/** Linux, Android and macOS allow 255 bytes; the rest is for the ending of a draft or of a copy. */
+const maxBytes = 240;
 
 /** Format characters that no name needs. Joiners and tags are kept: emoji and some scripts are written with them. */
 const hidden = /(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
@@ -14,6 +16,8 @@ const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
 /** Reserved in names on Windows or macOS. Those that separate something leave a dash. */
 const separators = / ?[/\\:|] ?/g;
 const reserved = /[<>"?*]/g;
+/** Names of devices on Windows, with any ending: a file of such a name cannot be stored there. */
+const device = /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)\s*(\.|$)/i;
 /** What programs send as the name of a file when they mean its path. */
 const isPath = (name: string): boolean => /^([a-z]:[/\\]|[/\\]|~[/\\]|\.{1,2}[/\\])/i.test(name);
 
@@ -35,7 +39,9 @@ export function safeName(name: string | null | undefined): string | null {
     .replace(separators, '-')
     .replace(reserved, '')
     .replace(/^[.\s]+/, '');
-  return /^[-\s.]*$/.test(clean) ? null : cut(withoutTrailing(clean));
+  if (/^[-\s.]*$/.test(clean)) return null;
+  const short = cut(withoutTrailing(clean));
+  return device.test(short) ? `_${short}` : short;
 }
 
 /** Windows drops dots and blanks at the end of a name. */
@@ -59,11 +65,12 @@ export function documentName(name: string | null | undefined, mimetype: string):
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
 function cut(name: string): string {
-  if (name.length <= maxLength) return name;
+  const fits = (text: string): boolean => text.length <= maxLength && Buffer.byteLength(text) <= maxBytes;
+  if (fits(name)) return name;
   const end = ending.exec(name)?.[0] ?? '';
   let stem = '';
   for (const { segment } of graphemes.segment(name.slice(0, name.length - end.length))) {
-    if (stem.length + segment.length > maxLength - end.length) break;
+    if (!fits(stem + segment + end)) break;
     stem += segment;
   }
   return `${stem.trimEnd()}${end}`;

@@ -1,5 +1,5 @@
 import { AppError, type MediaType } from '@chasqui/shared';
-import { fileTypeFromBuffer } from 'file-type';
+import { fileTypeFromBuffer, supportedMimeTypes } from 'file-type';
 import { lookup } from 'mime-types';
 
 /**
@@ -36,6 +36,15 @@ const containers: ReadonlyMap<string, RegExp> = new Map([
   ['application/zip', /^application\/(vnd\.openxmlformats-officedocument\..+|vnd\.oasis\.opendocument\..+|epub\+zip)$/],
   ['application/xml', /^(text\/xml|[^/+]+\/[^/+]+\+xml)$/],
   ['application/ogg', /^(audio|video)\/ogg$/],
+]);
+/** Types whose files begin with bytes of their own and are written as texts all the same. */
+const writtenAsText = new Set([
+  'application/xml',
+  'application/rtf',
+  'application/postscript',
+  'application/eps',
+  'application/pgp-encrypted',
+  'application/x-ms-regedit',
 ]);
 /** What a container is called when nothing says more. */
 const containerNames: ReadonlyMap<string, string> = new Map([['application/xml', 'text/xml']]);
@@ -74,7 +83,7 @@ interface Hinted {
 
 /** Returns the media type (lower case, without parameters). Throws `FILE_TYPE_NOT_ALLOWED` and `FILE_TYPE_MISMATCH`. */
 export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: readonly string[]): Promise<string> {
-  const sniffed = plain((await fileTypeFromBuffer(bytes))?.mime);
+  const sniffed = plain((await fileTypeFromBuffer(bytes))?.mime) ?? (isLatePdf(bytes) ? 'application/pdf' : null);
   const declared = specific(plain(hints.declared));
   const byName = specific(plain(lookup(hints.filename ?? '') || null));
   const isText = sniffed === null && looksLikeText(bytes);
@@ -83,8 +92,9 @@ export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: read
   const details = { declared: plain(hints.declared), sniffed };
   if (!isMediaTypeName(mimetype) || executables.has(mimetype) || !isAllowed(mimetype, allowed))
     throw new AppError('FILE_TYPE_NOT_ALLOWED', { ...details, type: mimetype });
-  const pretends = isText && declared !== null && /^(image|video|audio)\/(?!svg\+xml$)/.test(declared);
-  const contradicts = sniffed !== null && declared !== null && !agree(mimetype, declared);
+  const pretends = isText && declared !== null && isNoText(declared);
+  const contradicts =
+    sniffed !== null && declared !== null && !agree(mimetype, declared) && !(declared === 'application/zip' && isArchive(bytes));
   if (contradicts || pretends || (hints.type && wanted[hints.type] && !wanted[hints.type]!.test(mimetype)))
     throw new AppError('FILE_TYPE_MISMATCH', details);
   return mimetype;
@@ -111,10 +121,29 @@ function unsniffed({ declared, served, byName }: Hinted, isText: boolean): strin
 function agree(mimetype: string, declared: string): boolean {
   const family = (name: string): string => name.split('/')[0]!;
   const isSound = (name: string): boolean => ['audio', 'video'].includes(family(name));
+  if (family(mimetype) === 'application' && family(declared) === 'application')
+    // A declared type whose files would show it by their bytes must be what the bytes show, or share their container.
+    return mimetype === declared || !isShownByBytes(declared) || shareContainer(mimetype, declared);
   if (family(mimetype) === family(declared)) return true;
   if (isSound(mimetype)) return isSound(declared) || /^application\/(ogg|mp4|x-matroska)$/.test(declared);
   return mimetype === 'text/xml' && declared === 'application/xml';
 }
+
+/** Whether all files of a type begin with bytes that show it. An Illustrator file is called PostScript and is a PDF. */
+const isShownByBytes = (type: string): boolean => supportedMimeTypes.has(type) && type !== 'application/postscript';
+
+const isNoText = (type: string): boolean =>
+  /^(image|video|audio)\/(?!svg\+xml$)/.test(type) ||
+  (/^application\//.test(type) && isShownByBytes(type) && !writtenAsText.has(type));
+
+const shareContainer = (type: string, other: string): boolean =>
+  [...containers].some(([container, inside]) => [type, other].every((one) => one === container || inside.test(one)));
+
+/** Readers of PDF accept blanks and a mark before its first line. */
+const isLatePdf = (bytes: Buffer): boolean => /^(?:\xef\xbb\xbf)?[\s\0]*%PDF-/.test(bytes.toString('latin1', 0, 1_024));
+
+/** Many formats are ZIP archives, and may be called so. */
+const isArchive = (bytes: Buffer): boolean => bytes.toString('latin1', 0, 2) === 'PK';
 
 const plain = (type: string | null | undefined): string | null => type?.split(';')[0]?.trim().toLowerCase() || null;
 const specific = (type: string | null): string | null => (type !== null && unspecific.has(type) ? null : type);

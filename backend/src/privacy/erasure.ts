@@ -10,13 +10,11 @@ import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { Failure } from '../failures/failure.entity.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
-import type { StoredReplies } from '../messages/stored-replies.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
-import type { Webhooks } from '../webhooks/webhooks.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
@@ -30,6 +28,16 @@ const forgetReply = 'UPDATE idempotency_records SET status = NULL, body = NULL W
 
 /** Messages to the contact that are in flight end within a few minutes, whatever becomes of them. */
 const restMs = 5 * 60_000;
+
+/** Stored replies to `Idempotency-Key`. */
+export interface ErasableReplies {
+  erase: (accountId: string, isToGo: (body: string) => boolean) => Promise<void>;
+}
+
+/** The chats that the filters of webhooks name. */
+export interface ErasableFilters {
+  eraseFromFilters: (accountId: string, isThem: (chat: string) => boolean) => Promise<void>;
+}
 
 /**
  * Removes what is held about a contact; gives how much of what. Rows stay, with their times and states; whom they were with and what was
@@ -51,8 +59,8 @@ export function createEraser({
   contacts: Pick<Contacts, 'erase'>;
   messages: Messages;
   media: Media;
-  replies: Pick<StoredReplies, 'erase'>;
-  webhooks: Pick<Webhooks, 'eraseFromFilters'>;
+  replies: ErasableReplies;
+  webhooks: ErasableFilters;
   isStopped: () => boolean;
   report: ReportFailure;
 }) {

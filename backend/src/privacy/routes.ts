@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { AppError } from '@chasqui/shared';
 import { handled } from '@chasqui/shared/express';
 import { readable } from '../db/unreadable.js';
-import type { Mount } from '../http/server.js';
+import type { Mount } from '../accounts/caller.js';
 import { sendFile } from '../lib/send-file.js';
 import * as contract from './contract.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';

@@ -11,8 +11,7 @@ import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { foldText } from '../lib/fold.js';
 import { gramsIn } from './grams.js';
-import { createSearchStore, type Wanted } from './store.js';
-import { ensureTriggers } from './triggers.js';
+import { createSearchStore, ensureTriggers, type Wanted } from './store.js';
 
 /** A part of a WHERE clause on `messages`, with `?` for its parameters. */
 interface Condition {

@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among } from '../db/rows.js';
+import { sqliteTriggers } from '../db/search-triggers.js';
 import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -161,4 +162,15 @@ function onPostgres(reader: DataSource): SearchStore {
       return rows.map(({ id }) => id);
     },
   };
+}
+
+/**
+ * On SQLite a later migration that rebuilds the table drops its triggers without a word; they are made again at each start. PostgreSQL changes tables in
+ * place.
+ */
+export async function ensureTriggers({ dialect, write }: Pick<Database, 'dialect' | 'write'>): Promise<void> {
+  if (dialect === 'postgres') return;
+  await write.run(async ({ manager }) => {
+    for (const sql of sqliteTriggers) await manager.query(sql);
+  });
 }

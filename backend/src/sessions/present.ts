@@ -8,7 +8,7 @@ import {
 } from '@chasqui/shared';
 import QRCode from 'qrcode';
 import { readable } from '../db/unreadable.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { Session } from './session.entity.js';
 
 const iso = (time: Date | null): string | null => time?.toISOString() ?? null;

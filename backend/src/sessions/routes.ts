@@ -1,8 +1,7 @@
 import { AppError, warning } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
 import QRCode from 'qrcode';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import * as contract from './contract.js';
 import { presentQrText, presentStatus } from './present.js';
 import type { Session } from './session.entity.js';

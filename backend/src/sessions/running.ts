@@ -4,7 +4,7 @@ import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { Clock } from '../lib/clock.js';
 import { presentQrText } from './present.js';
 import { Session } from './session.entity.js';

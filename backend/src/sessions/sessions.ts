@@ -9,14 +9,16 @@ import {
 } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
+import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
-import type { Caller } from '../http/context.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { presentSession } from './present.js';
 import { createRunning, type WorkerGate } from './running.js';
@@ -50,6 +52,8 @@ export function createSessions({
   clock,
   gate,
   limitsOf,
+  revokeKeys,
+  forgetNames,
   defaults,
 }: {
   database: Database;
@@ -58,6 +62,10 @@ export function createSessions({
   clock: Clock;
   gate: WorkerGate;
   limitsOf: Plans['limitsOf'];
+  /** Ends the keys of a session in the transaction that deletes it. */
+  revokeKeys: ApiKeys['revokeOfSession'];
+  /** Removes the names of a session's contacts when it keeps none from now on. */
+  forgetNames: Contacts['forgetNames'];
   defaults: SessionDefaults;
 }) {
   const rows = database.reader.getRepository(Session);
@@ -221,6 +229,7 @@ export function createSessions({
               updatedAt: clock.now(),
             },
           );
+          if (changes.settings?.storage === 'metadata') await forgetNames(tx, { sessionId: row.id });
           await audit(tx, caller, 'session.update', row, { fields: Object.keys(changes) });
         }),
       );
@@ -234,6 +243,8 @@ export function createSessions({
      */
     async remove(caller: Caller, session: Session): Promise<void> {
       const row = await database.write.run(async (tx) => {
+        // Locks the account, which everybody locks before a session.
+        await revokeKeys(tx, { accountId: session.accountId, sessionId: session.id });
         const now = await state.hold(tx, session.id);
         if (now.status !== 'disconnected') await state.move(tx, now, 'disconnected', state.named('USER_LOGGED_OUT'));
         const gone = { desired: 'stopped' as const, deletedAt: clock.now(), liveName: now.id, isDefault: false };

@@ -1,5 +1,5 @@
 import { AppError } from '@chasqui/shared';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 import type { Session } from './session.entity.js';
 import type { Sessions } from './sessions.js';
 

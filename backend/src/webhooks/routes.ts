@@ -1,8 +1,7 @@
 import { AppError, newId, pageMeta, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import type { EventLog } from '../events/log.js';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';

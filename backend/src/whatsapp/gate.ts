@@ -5,7 +5,7 @@ import type { ContentStore } from '../messages/contents.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { StorageOf } from '../messages/storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import type { WorkerGate } from '../sessions/running.js';
 import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';

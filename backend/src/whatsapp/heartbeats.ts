@@ -11,7 +11,7 @@ import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
-import type { StorageOf } from '../messages/storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import { Worker } from './worker.entity.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
@@ -106,7 +106,7 @@ export function createHeartbeats({
 
   /** What the worker itself isolated. Of a worker that reports without end only the first ones are kept. */
   function reportProblems({ workerId, problems = [] }: Heartbeat): void {
-    for (const { code, sessionId, detail, at, count } of problems.slice(0, mostProblems))
+    for (const { code, sessionId, detail, at, count, report: reportId } of problems.slice(0, mostProblems))
       report({
         kind: 'worker',
         subject: [workerId, sessionId ?? ''].join(' ').trim(),
@@ -115,6 +115,7 @@ export function createHeartbeats({
         detail,
         at: new Date(at),
         count,
+        reportId,
       });
   }
 

@@ -21,7 +21,7 @@ import type { Arrivals } from '../messages/arrivals.js';
 import { drawQr } from '../sessions/present.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';
-import type { StorageOf } from '../messages/storage.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
 import { InboxEvent, InboxPosition } from './worker.entity.js';
 
 export interface Intake {

@@ -13,8 +13,7 @@ import {
 import { Reply } from '@chasqui/shared/express';
 import { z } from 'zod';
 import type { Contacts, Sighting } from '../contacts/contacts.js';
-import type { Caller } from '../http/context.js';
-import type { Mount } from '../http/server.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import { reasonOf } from '../sessions/present.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';

@@ -1,5 +1,5 @@
 import { backendInternalRoutes } from '@chasqui/shared';
-import type { Mount } from '../http/server.js';
+import type { Mount } from '../accounts/caller.js';
 import type { Heartbeats } from './heartbeats.js';
 import type { Inbox } from './inbox.js';
 

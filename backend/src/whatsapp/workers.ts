@@ -1,8 +1,8 @@
 import { AppError } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
-import type { Mount } from '../http/server.js';
-import { recordAudit } from '../lib/audit.js';
+import type { Mount } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
 import type { Clock } from '../lib/clock.js';
 import { Worker } from './worker.entity.js';
 import * as contract from './workers.contract.js';

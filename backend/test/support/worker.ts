@@ -16,6 +16,7 @@ import {
   type WhatsappAccount,
   type WorkerEventPayload,
   type WorkerEventType,
+  type WorkerSettings,
 } from '@chasqui/shared';
 import { createMount, handled, Reply } from '@chasqui/shared/express';
 import busboy from 'busboy';
@@ -70,6 +71,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     starts: [] as string[],
     /** How far the backend says that a session's messages are recorded, with its last start. */
     caughtUp: new Map<string, unknown>(),
+    /** What each session's last order to start said of its settings. */
+    settings: new Map<string, WorkerSettings | undefined>(),
     /** Sends that ran at once, and the most there ever were. */
     atOnce: { now: 0, most: 0 },
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
@@ -254,6 +257,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   }));
   mount(workerRoutes.init, async ({ body }) => {
     state.caughtUp.set(body.sessionId, body.caughtUp ?? null);
+    state.settings.set(body.sessionId, body.settings);
     if (state.sessions.has(body.sessionId)) under(body.sessionId, body.epoch);
     // Its backend may be closed during it.
     start(body.sessionId, body.epoch ?? 1).catch(() => undefined);

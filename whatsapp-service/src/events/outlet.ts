@@ -1,4 +1,4 @@
-import type { OutletEvent, WorkerEventPayload, WorkerEventType } from '@chasqui/shared';
+import type { OutletEvent } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
@@ -7,10 +7,9 @@ import type { Marks } from '../sessions/marks.js';
 import { isStoreTrouble, type Store } from '../store.js';
 import { barePayload, serialize } from './payload.js';
 import { createSeenMessages, seenIn, type SeenMessage } from './seen.js';
+import type { WorkerEvent } from './worker-event.js';
 
 export { bareEvent } from './payload.js';
-
-export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerEventPayload<T> } }[WorkerEventType];
 
 /**
  * The worker's ordered, durable queue to the backend.

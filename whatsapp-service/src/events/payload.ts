@@ -1,5 +1,5 @@
 import { isWorkerEventType, withoutContent, type WorkerEventPayload } from '@chasqui/shared';
-import type { WorkerEvent } from './outlet.js';
+import type { WorkerEvent } from './worker-event.js';
 
 /** A stored payload without its content, for a session that keeps metadata alone. */
 export const barePayload = (type: string, payload: string): string =>

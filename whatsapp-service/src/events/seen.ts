@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { ObservedMessage } from '@chasqui/shared';
 import type { Store } from '../store.js';
-import type { WorkerEvent } from './outlet.js';
+import type { WorkerEvent } from './worker-event.js';
 
 /**
  * Which messages were told to the backend, and in which state. A message that comes live and by backfill is told once; one that was edited,

@@ -1,6 +1,6 @@
 import { backoff, type Clock } from '../clock.js';
 import type { EngineSession } from '../engine/engine.js';
-import type { WorkerEvent } from '../events/outlet.js';
+import type { WorkerEvent } from '../events/worker-event.js';
 import { errorFields, type Log } from '../log.js';
 import type { Problems } from '../problems.js';
 import type { Marks } from './marks.js';

@@ -21,7 +21,7 @@ import {
   type EngineSignal,
   type Identity,
 } from '../engine/engine.js';
-import type { WorkerEvent } from '../events/outlet.js';
+import type { WorkerEvent } from '../events/worker-event.js';
 import { errorFields, type Log } from '../log.js';
 import type { Problems } from '../problems.js';
 import { createLane } from '../sends/lane.js';

@@ -1,5 +1,5 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
-import { postgresTriggers, sqliteTriggers } from '../../search/triggers.js';
+import { postgresTriggers, sqliteTriggers } from '../search-triggers.js';
 
 /**
  * The index of the text search, and the queue of what is to be indexed. Earlier messages are queued, which takes a second or two for a million; the

@@ -18,6 +18,7 @@ import { IdempotencySessions1763715000000 } from './1763715000000-idempotency-se
 import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
 import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
 import { AuditCredential1763716020000 } from './1763716020000-audit-credential.js';
+import { FailureReports1763717000000 } from './1763717000000-failure-reports.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -41,4 +42,5 @@ export const migrations = [
   WebhookNames1763716000000,
   WorkerDrain1763716010000,
   AuditCredential1763716020000,
+  FailureReports1763717000000,
 ];

@@ -4,13 +4,13 @@ import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import { Account } from '../accounts/account.entity.js';
+import { credentialOf } from '../accounts/credential.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Database } from '../db/database.js';
-import type { Standing } from '../events/streams.js';
-import type { Tickets } from '../events/tickets.js';
+import type { CredentialRef } from '../accounts/credential-ref.js';
+import type { Tickets } from './tickets.js';
 import type { Clock } from '../lib/clock.js';
-import type { Caller } from './context.js';
-import { credentialOf } from '../accounts/credential.js';
+import type { Caller } from '../accounts/caller.js';
 
 const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
 
@@ -31,7 +31,7 @@ export function createStanding({
     database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
 
   return {
-    async of(caller: Caller, req: Request): Promise<Standing> {
+    async of(caller: Caller, req: Request): Promise<CredentialRef> {
       if (caller.ticket) return caller.ticket.standing;
       const { accountId, credential, keyFingerprint = null } = caller;
       const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
@@ -45,7 +45,7 @@ export function createStanding({
     },
 
     /** Throws what a request with this credential would be refused with now. */
-    async ask(standing: Standing): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
+    async ask(standing: CredentialRef): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
       const owner = await account(standing.accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
       if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');

@@ -1,8 +1,8 @@
 import { newId } from '@chasqui/shared';
-import { AuditLog } from '../admin/panel.entity.js';
+import { AuditLog } from './audit.entity.js';
 import { insertRow } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Caller } from '../http/context.js';
+import type { Caller } from '../accounts/caller.js';
 
 /** Who did what to which object, from where; in the transaction of the change, so that neither is without the other. */
 export async function recordAudit(

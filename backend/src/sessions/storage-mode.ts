@@ -1,7 +1,7 @@
 import type { StorageMode } from '@chasqui/shared';
 import type { EntityManager } from 'typeorm';
 import type { AccountLimits } from '../accounts/plans.js';
-import type { Session } from '../sessions/session.entity.js';
+import type { Session } from './session.entity.js';
 
 /** Returns how much of a session's messages is stored. Inside a transaction pass its manager. */
 export type StorageOf = (session: Pick<Session, 'accountId' | 'settings'>, inside?: EntityManager) => Promise<StorageMode>;

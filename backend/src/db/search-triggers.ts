@@ -1,5 +1,3 @@
-import type { Database } from '../db/database.js';
-
 /**
  * What queues a message for the search index: a new text, a changed one, and one that is gone. Triggers, because every path that writes a message must
  * do it in its own transaction, also a migration or a person with a database client.
@@ -26,14 +24,3 @@ export const postgresTriggers = [
   `CREATE OR REPLACE TRIGGER messages_search_delete AFTER DELETE ON messages
     FOR EACH ROW WHEN (OLD.text IS NOT NULL) EXECUTE FUNCTION messages_search_changed()`,
 ];
-
-/**
- * On SQLite a later migration that rebuilds the table drops its triggers without a word; they are made again at each start. PostgreSQL changes tables in
- * place.
- */
-export async function ensureTriggers({ dialect, write }: Pick<Database, 'dialect' | 'write'>): Promise<void> {
-  if (dialect === 'postgres') return;
-  await write.run(async ({ manager }) => {
-    for (const sql of sqliteTriggers) await manager.query(sql);
-  });
-}

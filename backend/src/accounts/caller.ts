@@ -1,0 +1,39 @@
+import type { EventType } from '@chasqui/shared';
+import type { createMount } from '@chasqui/shared/express';
+import type { Role } from './account.entity.js';
+import type { CredentialRef } from './credential-ref.js';
+
+/** Which rate limit refused a request, as `details.scope` names it. */
+export type LimitScope = 'ip' | 'key' | 'session_api' | 'session_send';
+
+/** The rate limit that an API key sets for itself. Null: the installation's default applies. */
+export interface KeyLimit {
+  rateLimit: number | null;
+  rateWindowMs: number | null;
+}
+
+/** The authenticated caller of a request. Every verb of a tenant takes it, or its `accountId`, as the first argument. */
+export interface Caller {
+  accountId: string;
+  role: Role;
+  credential: { type: 'key' | 'token' | 'panel' | 'service' | 'none'; id: string | null; name: string | null };
+  /** Names, `group.*` or `*`. */
+  permissions: readonly string[];
+  /** Set if the credential reaches this session and no other. */
+  sessionId: string | null;
+  /** True for a token from a password login, and for a caller at the panel. */
+  isPasswordLogin: boolean;
+  /** Which secret of the key was presented, or of the key behind the token (accounts/key-form.ts). Absent for password logins. */
+  keyFingerprint?: string;
+  /** The limit of the key, or of the key behind the token. */
+  keyLimit?: KeyLimit;
+  /** Counts the request against one more limit; throws `RATE_LIMITED`. Absent where nothing is limited, as at the panel. */
+  charge?: (scope: LimitScope, name: string, limit: number, windowMs: number) => Promise<void>;
+  requestId: string;
+  ip: string | null;
+  /** Set if the caller used a stream ticket: the credential behind it, and the event types it may read (null: all). */
+  ticket?: { types: readonly EventType[] | null; standing: CredentialRef };
+}
+
+/** Mounts a route of the contract: parses what comes in, and calls the handler with it and the authenticated caller. */
+export type Mount = ReturnType<typeof createMount<Caller>>['mount'];
