@@ -268,6 +268,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
+    revokeKeys: keys.revokeOfSession,
     forgetNames: (tx, of) => contacts.forgetNames(tx, of),
     defaults: {
       settings: defaultSettings(config),
