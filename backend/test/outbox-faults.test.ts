@@ -416,7 +416,9 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       const age = async (): Promise<void> => {
         await eventually('the outcome of each that left', async () => {
           const statuses = Object.values(await statusesOf(database, sessionId));
-          return statuses.filter((status) => status === 'sent').length === leftOf(sessionId).length && !statuses.includes('sending');
+          return (
+            statuses.filter((status) => status === 'sent').length === leftOf(sessionId).length && !statuses.includes('sending')
+          );
         });
         const [row] = (await runStatement(database.reader, 'SELECT buckets FROM session_pace WHERE "sessionId" = ?', [sessionId]))
           .rows as { buckets: string }[];
