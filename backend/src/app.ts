@@ -268,6 +268,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     gate,
     limitsOf: plans.limitsOf,
+    revokeKeys: keys.revokeOfSession,
     forgetNames: (tx, of) => contacts.forgetNames(tx, of),
     defaults: {
       settings: defaultSettings(config),
@@ -452,7 +453,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present: presentAccount });
   mountWorkers(http.mount, { database, clock });
   mountSessions(http.mount, { sessions });
-  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS });
+  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const standingOf = standing.of;
   mountEvents(http.mount, { eventLog, streams, tickets, standingOf, sessionIdOf, beatMs: streamTimes.beatMs });
   mountWebhooks(http.mount, {

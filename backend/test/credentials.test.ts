@@ -97,6 +97,24 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     },
   );
 
+  test('the keys of a session end with it: their tokens and streams too, and one that is made meanwhile', async () => {
+    const owner = { key: (await makeAccount(core.rig)).key };
+    const { id } = (await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'short-lived' } })).body.data as {
+      id: string;
+    };
+    const make = () => core.rig.call('POST', `/sessions/${id}/keys`, { ...owner, body: { name: 'bound', permissions: ['*'] } });
+    const { key } = (await make()).body.data as { key: string };
+    const headers = { authorization: `Bearer ${await tokenOf(core.rig, key)}` };
+    const stream = await follow({ headers });
+    const [late] = await Promise.all([make(), core.rig.call('DELETE', `/sessions/${id}`, owner)]);
+    const alive = (late.body.data as { key?: string } | undefined)?.key;
+    for (const credential of [{ key }, { key: null, headers }, ...(alive ? [{ key: alive }] : [])])
+      expect((await core.rig.call('GET', '/messages/list', credential)).status).toBe(401);
+    await stream.ended;
+    expect((await core.rig.call('GET', '/keys', owner)).body.data).toHaveLength(1);
+    expect((await make()).body.error?.code).toBe('SESSION_NOT_FOUND');
+  });
+
   test('a key regenerated twice ends the token of the secret between as well, and the newest one works', async () => {
     const owner = { key: (await makeAccount(core.rig)).key };
     const { id } = await makeKey(core.rig, owner);

@@ -71,6 +71,8 @@ describe.each(await databases())('messages on %s', (database) => {
     const [left] = leftOf(sent.id);
     expect(left!.command).toMatchObject({ recipient: `${ana}@c.us`, content: { type: 'text' } });
     expect(sent.whatsappId).toBe(`true_${ana}@c.us_${left!.command.reservedId}`);
+    for (const nothingNew of [5, 1, 0, -1, -3]) await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, nothingNew));
+    expect((await core.message(sent.id)).status).toBe('sent');
     await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, 2));
     await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, 3));
     expect(await core.message(sent.id)).toMatchObject({
@@ -245,11 +247,87 @@ describe.each(await databases())('messages on %s', (database) => {
     expect((await core.post(`/messages/${id}/resolve`, { as: 'sent' })).body.error?.code).toBe('MESSAGE_NOT_UNCERTAIN');
   });
 
-  test('an expired message is not sent late', async () => {
-    const answer = await core.send('too late', { expiresAt: new Date(Date.now() - 1000).toISOString() });
-    expect([answer.status, answer.body.error?.details['reason']]).toEqual([502, 'EXPIRED']);
-    const { id } = answer.body.error!.details['message'] as { id: string };
-    expect(leftOf(id)).toEqual([]);
+  test('a message that would be expired at once is refused; one that expires while it waits is told as failed, not as an error of WhatsApp', async () => {
+    const before = core.worker.left.length;
+    for (const expiresAt of [new Date(Date.now() - 1000).toISOString(), '2020-01-01T00:00:00+05:00']) {
+      const { status, body } = await core.send('too late', { expiresAt });
+      expect([status, body.error?.code, body.error?.details['fields']]).toEqual([
+        422,
+        'VALIDATION_FAILED',
+        [expect.objectContaining({ path: 'expiresAt', code: 'IN_THE_PAST' })],
+      ]);
+    }
+    expect((await core.get('/messages?search=too%20late')).body.data).toEqual([]);
+
+    // One message a session is in flight: the second waits for the first.
+    core.worker.script({ do: 'send', afterMs: 1_500 });
+    const first = dataOf(await core.send('takes long', { async: true }));
+    await core.reaches(first.id, 'sending');
+    const key = { 'Idempotency-Key': `expires-${database}` };
+    const expiring = { expiresAt: new Date(Date.now() + 700).toISOString() };
+    const answers = [await core.send('waits too long', expiring, key), await core.send('waits too long', expiring, key)];
+    for (const { status, body } of answers)
+      expect([status, body.data]).toMatchObject([202, { status: 'failed', reason: { code: 'EXPIRED' } }]);
+    expect(answers[1]!.body.data).toEqual(answers[0]!.body.data);
+    expect(leftOf(dataOf(answers[0]!).id)).toEqual([]);
+    await core.reaches(first.id, 'sent');
+    expect(core.worker.left).toHaveLength(before + 1);
+  });
+
+  test.each([
+    ['text that is cut off', png.toString('base64').slice(0, 61)],
+    ['text behind its end', `${Buffer.from('a').toString('base64')}${Buffer.from('b').toString('base64')}`],
+    ['three fillings', 'QQ==='],
+    ['nothing but a filling', '=='],
+    ['a data URL that is not base64', 'data:text/plain,hello'],
+    ['a data URL without its data', 'data:text/plain;base64'],
+  ])('mediaBase64 that would be read as another file is refused: %s', async (_what, mediaBase64) => {
+    const { status, body } = await core.post('/messages/send-media', { recipient: ana, mediaBase64 });
+    expect([status, body.error?.details['fields']]).toMatchObject([422, [{ path: 'mediaBase64' }]]);
+  });
+
+  test('mediaBase64 is taken with line breaks, without fillings, in the form for URLs and as a data URL', async () => {
+    const text = png.toString('base64');
+    const forms = [text.replace(/.{20}/g, '$&\r\n'), text.replaceAll('=', ''), png.toString('base64url')];
+    for (const mediaBase64 of [...forms, `data:image/png;name=a.png;base64,${text}`]) {
+      const sent = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64 }));
+      expect(sha(leftOf(sent.id)[0]!.file!.bytes)).toBe(sha(png));
+    }
+  });
+
+  test('a form field that is no UTF-8 is refused, not sent with other characters', async () => {
+    const bytes = Buffer.from(
+      `--b\r\nContent-Disposition: form-data; name="recipient"\r\n\r\n${ana}\r\n--b\r\nContent-Disposition: form-data; name="message"\r\n\r\ncaf\u00e9\r\n--b\r\nContent-Disposition: form-data; name="type"\r\n\r\ntext\r\n--b--\r\n`,
+      'latin1',
+    );
+    const made = await core.post('/keys', { name: `form on ${database}`, permissions: ['messages.send'] });
+    const { key } = made.body.data as unknown as { key: string };
+    const url = `${core.rig.url}/api/v1/messages/send`;
+    const send = async (body: Buffer) =>
+      fetch(url, {
+        method: 'POST',
+        headers: { authorization: `ApiKey ${key}`, 'content-type': 'multipart/form-data; boundary=b' },
+        body: new Uint8Array(body),
+      });
+    expect((await send(bytes)).status).toBe(422);
+    expect((await send(Buffer.from(bytes.toString('latin1')))).status).toBe(200);
+  });
+
+  test('a key that may send and not read sends again what was sent, and no file that a contact sent', async () => {
+    const made = await core.post('/keys', { name: `sends only on ${database}`, permissions: ['messages.send'] });
+    const { key } = made.body.data as unknown as { key: string };
+    const own = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64: png.toString('base64') }));
+    const { id: mediaId } = own.content!['media'] as { id: string };
+    const again = (as?: string) =>
+      core.rig.call('POST', '/messages/send-media', { body: { recipient: ana, mediaId }, ...(as ? { key: as } : {}) });
+    expect((await again(key)).status).toBe(200);
+    // The same file as one of an inbound message.
+    await core.rig.database.write.run((tx) =>
+      tx.manager.query(`UPDATE messages SET direction = 'inbound', origin = 'live' WHERE id = '${own.id}'`),
+    );
+    const refused = await again(key);
+    expect([refused.status, refused.body.error?.code]).toEqual([404, 'MEDIA_NOT_FOUND']);
+    expect((await again()).status).toBe(200);
   });
 
   test('messages to one chat leave in the order of acceptance', async () => {

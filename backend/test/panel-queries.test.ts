@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { mountPanel } from '../src/admin/panel.js';
+import { newId } from '@chasqui/shared';
+import { PanelResource } from '../src/admin/resource.js';
 import { tables } from '../src/admin/tables.js';
+import { insertRow } from '../src/db/rows.js';
+import { Message } from '../src/messages/message.entity.js';
+import { createMessageSearch } from '../src/search/search.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';
 import { databases, password } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
@@ -257,3 +262,34 @@ describe.each(await databases())('odd requests to the panel of a backend on %s',
     expect({ seed, wrong: wrong.filter(Boolean) }).toEqual({ seed, wrong: [] });
   }, 120_000);
 });
+
+test.each(await databases())(
+  'on %s a text search of the panel reaches beyond a thousand messages, with other filters too',
+  async (database) => {
+    const core = await startCore({ database });
+    try {
+      const { reader, write } = core.rig.database;
+      await core.send('the first of many');
+      const [first] = await reader.getRepository(Message).find();
+      const copies = 1_100;
+      await write.run(async (tx) => {
+        for (let index = 0; index < copies; index += 1) {
+          const more = { id: newId(), whatsappKey: `copy${index}`, whatsappId: `true_x_copy${index}`, text: 'needle in many' };
+          await insertRow(tx, Message, { ...first!, ...more, status: index === 0 ? 'failed' : 'sent' });
+        }
+      });
+      const ignore = (): void => undefined;
+      const quiet = { error: ignore, warn: ignore, info: ignore, debug: ignore, isDebug: false };
+      const search = createMessageSearch({ database: core.rig.database, log: quiet, report: () => undefined });
+      const view = tables.find(({ id }) => id === 'messages')!;
+      const panel = new PanelResource(view, reader, search);
+      const filter = (filters: Record<string, string>) =>
+        ({ filters: Object.fromEntries(Object.entries(filters).map(([name, value]) => [name, { value }])) }) as never;
+      expect(await panel.count(filter({ text: 'NEEDLE' }))).toBe(copies);
+      expect(await panel.find(filter({ text: 'needle', status: 'failed' }), { limit: 10, offset: 0 })).toHaveLength(1);
+      expect(await panel.find(filter({ text: 'needle' }), { limit: 50, offset: 1_080 })).toHaveLength(20);
+    } finally {
+      await core.close();
+    }
+  },
+);

@@ -133,7 +133,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
     chatName: 'Leo Marsh',
     status: 'uncertain',
     at: new Date(now - 9 * 60_000),
-    reason: ['HELD_BY_POLICY', 'Nobody can tell whether it left.'],
+    reason: ['HELD_BY_POLICY', 'It is unknown whether the message was sent.'],
   });
   const mediaId = await addImage(write, owner);
   ids['image'] = await addMessage(database, events, {

@@ -5,6 +5,7 @@ import { updateRows } from '../src/db/rows.js';
 import { databases, serviceKey, startRig } from './support/backend.js';
 import { dataOf, quick, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { startSink } from './support/sink.js';
 import { startStandIn } from './support/worker.js';
 
 /** What counts as sent, who may send, and that refusals name the true reason. */
@@ -20,7 +21,7 @@ describe.each(await databases())('proof of sending on %s', (database) => {
     ((await core.get(`/messages/${id}/timeline`)).body.data as { status: string }[]).map(({ status }) => status);
 
   beforeAll(async () => {
-    core = await startCore({ database });
+    core = await startCore({ database, settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
   });
   afterAll(() => core?.close());
 
@@ -124,12 +125,25 @@ describe.each(await databases())('proof of sending on %s', (database) => {
       core.rig.database.reader.query(`SELECT status, "reasonCode" FROM sessions`) as Promise<
         { status: string; reasonCode: string | null }[]
       >;
+    const sink = await startSink();
+    await core.post('/webhooks', { url: sink.url, events: ['session.*', 'message.*'] });
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
+    await eventually('its webhook to be called', async () => sink.taken.length > 0);
     const { id } = dataOf(await core.send('before the end', { async: true, queueIfOffline: true }));
+    await eventually('all to be delivered', async () => {
+      const waiting = await core.rig.database.reader.query<object[]>(
+        `SELECT id FROM webhook_deliveries WHERE status IN ('pending', 'sending')`,
+      );
+      return waiting.length === 0;
+    });
+    const told = sink.seen.length;
     await setActive(false);
+    // An endpoint in use learns of it within two seconds.
+    await new Promise((resolve) => setTimeout(resolve, 2_500));
     await core.worker.move(core.sessionId, 'connected', null);
     await new Promise((resolve) => setTimeout(resolve, 2_500));
     expect(leftOf(id)).toEqual([]);
+    expect(sink.seen.slice(told).map(({ body }) => body)).toEqual([]);
     await core.worker.beat();
     await eventually('the session to stop', async () => (await row())[0]?.reasonCode === 'ACCOUNT_INACTIVE');
     expect((await row())[0]?.status).toBe('disconnected');
@@ -139,6 +153,8 @@ describe.each(await databases())('proof of sending on %s', (database) => {
     await setActive(true);
     await core.worker.beat();
     await eventually('its message', async () => leftOf(id).length === 1);
+    await eventually('what its webhook waited for', async () => sink.taken.length > told);
+    await sink.close();
   }, 30_000);
 });
 

@@ -13,7 +13,7 @@ export async function hasPostgres(): Promise<boolean> {
 
 let made = 0;
 
-/** An empty PostgreSQL database of our own; `drop` ends whoever still uses it. */
+/** An empty PostgreSQL database of our own; `drop` closes connections that still use it. */
 export async function ownDatabase(): Promise<{ url: string; drop: () => Promise<void> }> {
   const name = `chq_crash_${process.pid}_${(made += 1)}`;
   const run = async (sql: string): Promise<void> => {

@@ -12,11 +12,11 @@ import { eventually, unlimited } from './stack.js';
 
 /**
  * Pages of an event log of a million rows, read over HTTP from a built backend without a worker. The table is filled by the database
- * itself, in the mixture that traffic has: few types make nearly all of it, some are one in tens of thousands.
+ * itself, in realistic proportions: few types make up nearly all of it, some are one in tens of thousands.
  */
 
 const million = 1_000_000;
-/** The cursors below are those of what was done to have sessions. */
+/** Lower cursors belong to the events of creating sessions. */
 const offset = 100;
 const sessions = 5;
 const program = resolve(import.meta.dirname, '../../backend/dist/main.js');
@@ -24,7 +24,7 @@ const pageLimitMs = 10;
 
 export type Line = (what: string, promise: string, measured: string, ok: boolean) => void;
 
-/** What is asked for, each from places all over the log. */
+/** The queries; each starts from positions all over the log. */
 const queries: Record<string, (sessionId: string) => string> = {
   'whole account': () => '',
   'one frequent type': () => '&types=message.received',
@@ -48,7 +48,7 @@ export async function eventPages(line: Line): Promise<void> {
 }
 
 async function measure(line: Line, dialect: string, dataDir: string, databaseUrl: string | null): Promise<void> {
-  // Started once to have tables and an account, and again when they are full.
+  // Started once to create tables and an account, and again when the tables are full.
   const first = await startAlone(dataDir, databaseUrl);
   const { id } = await first.call<{ id: string }>('GET', '/auth/me');
   const sessionIds: string[] = [];
@@ -69,7 +69,7 @@ async function measure(line: Line, dialect: string, dataDir: string, databaseUrl
     return [times[100]!, times[190]!];
   };
   try {
-    // What a request costs that reads no event: on a busy machine it is most of the figure.
+    // The cost of a request that reads no event: on a busy machine it is most of the figure.
     const [bare] = await timed(() => '/auth/me');
     for (const [what, query] of Object.entries(queries)) {
       const [median, p95] = await timed((round) => {
@@ -143,7 +143,7 @@ export async function startAlone(dataDir: string, databaseUrl: string | null, kn
   await eventually('the backend', async () => (await fetch(`${url}/health/ready`).catch(() => null))?.ok === true, 60_000);
   return {
     key: () => key,
-    /** Over a kept connection; fetch would measure itself. */
+    /** Uses a kept-alive connection; fetch would measure itself. */
     async call<T>(method: string, path: string, body?: object): Promise<T> {
       const headers = { authorization: `ApiKey ${key}`, ...(body ? { 'content-type': 'application/json' } : {}) };
       const request = http.request(`${url}/api/v1${path}`, { method, agent, headers });

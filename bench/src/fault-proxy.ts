@@ -1,16 +1,16 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 
 /**
- * What the line between two processes does.
+ * Faults of the connection between two processes.
  *
  * | fault | what is seen |
  * | --- | --- |
  * | none | everything passes |
  * | delay | every byte is late, both ways |
  * | hang | connections open, and nothing ever comes back |
- * | refuse | a connection is cut as soon as it is made |
+ * | refuse | a connection is cut as soon as it is opened |
  * | cutRequest | cut after so many bytes of what the caller sends |
- * | dropReply | the request arrives as a whole; its reply never does, and the line is cut |
+ * | dropReply | the request arrives as a whole; its reply does not, and the connection is cut |
  */
 export type Fault =
   { kind: 'none' | 'hang' | 'refuse' | 'dropReply' } | { kind: 'delay'; ms: number } | { kind: 'cutRequest'; afterBytes: number };
@@ -65,7 +65,7 @@ export async function openFaultProxy(targetPort: number) {
       fault = next;
       for (const socket of open) socket.destroy();
     },
-    /** A black hole: nothing passes and nothing is closed, on lines that are open and on new ones. Gives how to end it; then what was held passes. */
+    /** A black hole: nothing passes and nothing is closed, on open and on new connections. Returns a function that ends it; then delayed bytes pass. */
     silence(): () => void {
       isSilent = true;
       for (const line of lines) line.hold();
@@ -74,7 +74,7 @@ export async function openFaultProxy(targetPort: number) {
         for (const line of lines) line.release();
       };
     },
-    /** As a firewall that lost its table: lines that are open never pass anything again, not even their end; new ones work. */
+    /** Like a firewall that lost its table: open connections never pass anything again, not even their end; new ones work. */
     forget(): void {
       for (const line of lines) line.forget();
       lines.clear();
@@ -89,7 +89,7 @@ export async function openFaultProxy(targetPort: number) {
 export type FaultProxy = Awaited<ReturnType<typeof openFaultProxy>>;
 
 interface Line {
-  /** Does it now, later, or never. */
+  /** Runs it now, later, or never. */
   pass(work: () => unknown): void;
   hold(): void;
   release(): void;

@@ -13,7 +13,7 @@ const checks = 5_000;
 const promisedMs = 1;
 const backend = resolve(import.meta.dirname, '../../backend/dist');
 
-/** The check of a key among ten thousand: by the backend's own code in this process, so that HTTP is not measured with it. */
+/** Checks a key among ten thousand with the backend's code in this process, so that HTTP is not measured. */
 export async function keyChecks(line: Line): Promise<void> {
   for (const dialect of (await hasPostgres()) ? (['SQLite', 'PostgreSQL'] as const) : (['SQLite'] as const)) {
     const own = dialect === 'PostgreSQL' ? await ownDatabase() : null;

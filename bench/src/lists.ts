@@ -8,8 +8,8 @@ import { hasPostgres, ownDatabase } from './database.js';
 import { startAlone, type Line } from './events.js';
 
 /**
- * The message list with each of its filters, and the text search, at a million messages over HTTP from a built backend without a worker. Rows have the
- * mixture that traffic has: most are delivered texts, some types and statuses are one in thousands, one chat has ten thousand messages.
+ * The message list with each of its filters, and the text search, at a million messages over HTTP from a built backend without a worker. Rows have
+ * realistic proportions: most are delivered texts, some types and statuses are one in thousands, one chat has ten thousand messages.
  */
 
 /** `ROWS=20000` for a quick look. */
@@ -17,7 +17,7 @@ const total = Number(process.env['ROWS'] ?? 1_000_000);
 const sessions = 5;
 const chats = 5_000;
 const limitMs = { list: 10, search: 50 };
-/** Rows that are written together. */
+/** Rows in one INSERT. */
 const batch = 5_000;
 
 export async function lists(line: Line): Promise<void> {
@@ -37,7 +37,7 @@ export async function lists(line: Line): Promise<void> {
 
 const phoneOf = (chat: number): string => `55119${String(10_000_000 + chat)}`;
 
-/** What is asked for, each for another chat, session and word in each round. */
+/** The queries, with another chat, session and word in each round. */
 const queries: Record<string, { path: (round: number, sessionId: string) => string; isSearch?: true }> = {
   'no filter': { path: () => '' },
   'one session': { path: (_, sessionId) => `sessionId=${sessionId}` },
@@ -72,7 +72,7 @@ const queries: Record<string, { path: (round: number, sessionId: string) => stri
 };
 
 async function measure(line: Line, dialect: string, dataDir: string, databaseUrl: string | null): Promise<void> {
-  // Started once to have tables and an account, and again when they are full.
+  // Started once to create tables and an account, and again when the tables are full.
   const first = await startAlone(dataDir, databaseUrl);
   const { id } = await first.call<{ id: string }>('GET', '/auth/me');
   const sessionIds: string[] = [];

@@ -8,7 +8,7 @@ export interface LoadResult {
 }
 
 /**
- * As many callers as wanted over kept connections, each sending its next request when the last one was answered. On bare sockets: a
+ * `count` callers over kept-alive connections. Each sends its next request when the last one was answered. Uses bare sockets: a
  * full HTTP client costs as much as the server it measures, and both share the machine.
  */
 export async function callers(options: {
@@ -60,7 +60,7 @@ export async function callers(options: {
   return { times, seconds: (performance.now() - started) / 1000, statuses };
 }
 
-/** The status of a reply that is here as a whole; null while some of it is missing. Ours always say their length. */
+/** The status of a complete reply; null while a part of it is missing. The backend always sends Content-Length. */
 function wholeReply(bytes: Buffer): number | null {
   const end = bytes.indexOf('\r\n\r\n');
   if (end < 0) return null;

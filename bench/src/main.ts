@@ -59,7 +59,7 @@ const sendText = (stack: Stack) => ({
   headers: { authorization: `ApiKey ${stack.key()}` },
 });
 
-/** Three times four seconds, and the best of them: the first one warms the compiler up, and other work on the machine only ever slows. */
+/** The best of three runs of four seconds: the first one warms the compiler up, and other work on the machine can only slow a run. */
 async function accept(stack: Stack, database: string, promised: number): Promise<void> {
   await stack.api('POST', '/sessions', { name: 'queue' });
   const body = toAna('queue', { async: true, queueIfOffline: true });
@@ -100,7 +100,7 @@ async function acceptOnPostgres(): Promise<void> {
   }
 }
 
-/** What the session itself counts: the simulator's journal is long, and asking it for all of it again and again slows what is measured. */
+/** The session's own count: reading the simulator's long journal repeatedly would slow what is measured. */
 const counter = async (stack: Stack, name: string, which: 'sent' | 'received'): Promise<number> =>
   (await stack.api<{ counters: Record<'sent' | 'received', number> }>('GET', `/sessions/${name}`)).body.data.counters[which];
 
@@ -153,7 +153,7 @@ async function messages(): Promise<void> {
   }
 }
 
-/** As many sessions as one worker is promised to hold: their memory, kill -9 of both processes, all back, all sending. */
+/** The promised number of sessions on one worker: memory, kill -9 of both processes, all connected again, all sending. */
 async function fleet(size: number): Promise<void> {
   const stack = await startStack({ settings: { ...settings, MAX_SESSIONS: String(size) } });
   try {
@@ -169,8 +169,8 @@ async function fleet(size: number): Promise<void> {
     await returnOf(stack, size);
     const statuses = await Promise.all(
       Array.from({ length: size }, async (_, number) => {
-        const wish = { sessionId: `bench-${number}`, recipient: ana, message: `fleet ${number}` };
-        return (await stack.api('POST', '/messages/send-text', wish)).status;
+        const input = { sessionId: `bench-${number}`, recipient: ana, message: `fleet ${number}` };
+        return (await stack.api('POST', '/messages/send-text', input)).status;
       }),
     );
     const sent = statuses.filter((status) => status === 200).length;
@@ -189,7 +189,7 @@ async function returnOf(stack: Stack, size: number): Promise<void> {
   let slowestMs = 0;
   const isBack = async (name: string): Promise<boolean> => {
     const at = performance.now();
-    // The status route asks the worker itself: what the backend remembers from before the kill does not count.
+    // The status route asks the worker: the backend's state from before the kill does not count.
     const { body } = await stack.api<{ isConnected: boolean; stale: boolean }>('GET', `/sessions/${name}/status`);
     slowestMs = Math.max(slowestMs, performance.now() - at);
     return body.data.isConnected && !body.data.stale;

@@ -14,7 +14,7 @@ export interface PostgresServer {
   /** Of a database on it. */
   url(database: string): string;
   query<T = Record<string, unknown>>(database: string, sql: string, values?: unknown[]): Promise<T[]>;
-  /** Stops every process of the server; gives how to let them go on. */
+  /** Freezes every process of the server; returns a function that resumes them. */
   freeze(): () => void;
   /** SIGKILL to every process of the server. */
   kill(): Promise<void>;

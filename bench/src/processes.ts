@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** A process and all below it, by what /proc says now. */
+/** A process and all its descendants, according to /proc. */
 export function treeOf(root: number): number[] {
   const children = childrenOf();
   const below = (pid: number): number[] => [pid, ...(children.get(pid) ?? []).flatMap(below)];
@@ -20,14 +20,14 @@ function childrenOf(): Map<number, number[]> {
   return children;
 }
 
-/** What a process was started with, its arguments parted by NUL; empty when it is gone. */
+/** The command line of a process, its arguments separated by NUL; empty when it has ended. */
 export const commandLine = (pid: number): string => readProcess(pid, 'cmdline') ?? '';
 
-/** One of the files that the system keeps of a process; null when it is gone. */
+/** A file of /proc about a process; null when it has ended. */
 export function readProcess(pid: number, file: string): string | null {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {
-    return null; // It ended while we looked.
+    return null; // It ended during the read.
   }
 }

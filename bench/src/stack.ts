@@ -18,7 +18,7 @@ const programs = { backend: join(root, 'backend/dist/main.js'), worker: join(roo
 export type Part = keyof typeof programs;
 
 export interface StackOptions {
-  /** Build of the simulated WhatsApp Web; its newest when left out. */
+  /** Build of the simulated WhatsApp Web; the newest by default. */
   build?: Parameters<typeof startSimulator>[0] extends infer O ? (O extends { build?: infer B } ? B : never) : never;
   /** More settings for both processes. */
   settings?: Record<string, string>;
@@ -72,12 +72,18 @@ export async function startStack(options: StackOptions = {}) {
     return { status: answer.status, headers: answer.headers, body: (await answer.json()) as Answer<T>['body'] };
   }
 
-  /** One more worker, with a disk of its own. */
+  /** Starts another worker with its own data folder. */
   async function addWorker() {
     const folder = join(dataDir, `worker-${randomBytes(3).toString('hex')}`);
     const another = await freePort();
-    const its = environment({ dataDir: folder, port, workerPort: another, browserArgs: simulator.browserArgs, options: own });
-    const added = createProcesses(its, { ...urls, worker: `http://127.0.0.1:${another}` });
+    const settings = environment({
+      dataDir: folder,
+      port,
+      workerPort: another,
+      browserArgs: simulator.browserArgs,
+      options: own,
+    });
+    const added = createProcesses(settings, { ...urls, worker: `http://127.0.0.1:${another}` });
     await added.start('worker');
     others.push(() => added.end('worker', 'SIGTERM'));
     return { pid: () => added.pid('worker'), log: () => added.log('worker') };
@@ -118,7 +124,7 @@ export async function startStack(options: StackOptions = {}) {
 
 const living = new Set<ChildProcess>();
 
-/** Kills all processes that were started here when this one is told to end: nothing is left behind on the machine. Called by main programs. */
+/** Kills all processes that were started here when this one gets a signal to end. Called by main programs. */
 export function endChildrenWithUs(): void {
   for (const [signal, number] of [
     ['SIGTERM', 15],
@@ -130,7 +136,7 @@ export function endChildrenWithUs(): void {
     });
 }
 
-/** Starts and ends the two processes, as often as wanted. */
+/** Starts and ends the two processes, repeatedly. */
 export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, string>) {
   const children = new Map<Part, ChildProcess>();
   const output: Record<Part, string[]> = { backend: [], worker: [] };
@@ -162,7 +168,7 @@ export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, strin
     await ended;
   }
 
-  /** False from the moment on that the process is gone, whoever ended it. */
+  /** False from the moment on that the process is gone, for whatever reason. */
   const isUp = (part: Part): boolean => {
     const child = children.get(part);
     return child !== undefined && child.exitCode === null && child.signalCode === null;
@@ -172,18 +178,18 @@ export function createProcesses(env: NodeJS.ProcessEnv, urls: Record<Part, strin
     start,
     end,
     isUp,
-    /** Of the first admin; empty until the backend has started once. */
+    /** The first administrator's key; empty until the backend has started once. */
     key: () => key,
     log: (part: Part) => output[part].join(''),
     pid: (part: Part) => children.get(part)!.pid!,
   };
 }
 
-/** Fresh ones for each run of the program: the processes refuse what looks like a sample. */
+/** Random secrets for each run: the processes refuse values that look like samples. */
 const random = (): string => randomBytes(32).toString('hex');
 const secrets = { SERVICE_API_KEY: random(), JWT_SECRET: random(), COOKIE_SECRET: random() };
 
-/** What is measured and tested here is what the product can do; limits have tests of their own. */
+/** Limits are off, because benchmarks measure what the product can do; limits have separate tests. */
 export const unlimited = { API_KEY_RATE_LIMIT: '0', IP_RATE_LIMIT: '0', DEFAULT_DAILY_MESSAGE_LIMIT: '0' };
 
 export function environment(parts: {
@@ -223,7 +229,7 @@ async function ready(child: ChildProcess, url: string, lastWords: () => string):
   throw new Error(`${url} was not ready in two minutes:\n${lastWords()}`);
 }
 
-/** Waits for a condition, never for a duration: asks until `probe` gives something, and says what it waited for when it never does. */
+/** Waits for a condition, never for a duration: polls until `probe` returns a value. The error after the time limit names what it waited for. */
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | null | undefined | false>,
@@ -233,5 +239,5 @@ export async function eventually<T>(
     const found = await probe();
     if (found) return found;
   }
-  throw new Error(`Waited ${withinMs} ms in vain for ${what}`);
+  throw new Error(`Waited ${withinMs} ms for ${what}`);
 }

@@ -8,7 +8,7 @@ import { eventually, startStack, type Stack } from './stack.js';
 const sessions = 16;
 const many = 6_000;
 
-/** A receiver in this process: when each event came, by id. */
+/** A receiver in this process; it records when each event arrived, by id. */
 async function startReceiver(answer: (res: ServerResponse) => void) {
   const came = new Map<string, number>();
   const server = createServer((req, res) => {
@@ -27,7 +27,7 @@ async function startReceiver(answer: (res: ServerResponse) => void) {
     });
   });
   const delays: number[] = [];
-  /** By the number of the message: when it was sent; and from then to here, in a finer clock than events are stamped with. */
+  /** By the number of the message: the time it was sent, and its latency, on a finer clock than that of event timestamps. */
   const sentAt = new Map<number, number>();
   const fromCall: number[] = [];
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -71,14 +71,14 @@ export async function webhooks(line: Line): Promise<void> {
       `${percentile(alone, 0.95)} ms, p99 ${percentile(alone, 0.99)}`,
       percentile(alone, 0.95) < 50,
     );
-    // Beside one that answers and beside one that hangs: two endpoints cost more than one, hanging or not.
+    // With a second endpoint that answers, and with one that hangs: two endpoints cost more than one in either case.
     const { body: second } = await stack.api<{ id: string }>('POST', '/webhooks', { ...body, url: other.url });
     const p99 = async (other: string): Promise<number> => {
       await stack.api('PUT', `/webhooks/${second.data.id}`, { url: other });
       await latency(stack, receiver);
       return percentile(receiver.fromCall, 0.99);
     };
-    // In turn, and of each the best: what else the machine does only ever slows.
+    // Alternating, and the best of each: other work on the machine can only slow a run.
     const answering: number[] = [];
     const beside: number[] = [];
     for (let round = 0; round < 3; round += 1) {
@@ -138,7 +138,7 @@ async function rate(stack: Stack, line: Line, receiver: { came: Map<string, numb
   );
 }
 
-/** Events at an easy pace; milliseconds from the event to the receiver. */
+/** Latency at a low rate: milliseconds from the event to the receiver. */
 async function latency(
   stack: Stack,
   receiver: { delays: number[]; came: Map<string, number>; sentAt: Map<number, number>; fromCall: number[] },

@@ -5,9 +5,9 @@ import { brotliDecompress, gunzip, inflate } from 'node:zlib';
 import { AppError } from './errors.js';
 
 /**
- * Reading of request bodies: what one may cost, and what all of them together may.
+ * Reads request bodies within limits: for each body, and for the sum of all bodies in memory.
  *
- * A body may arrive in chunks of one byte. Each chunk that is kept by itself costs a hundred times its size, so chunks are joined as they
+ * A body may arrive in chunks of one byte. A chunk stored separately costs a hundred times its size, so chunks are joined as they
  * arrive. The bytes of all bodies that are held in memory are counted, because the limit of one body bounds nothing when many arrive at once.
  */
 
@@ -128,7 +128,7 @@ export async function readJson(req: IncomingMessage, { limit, hold, verify }: Js
 }
 
 /**
- * Bytes that the escapes of a body may take beside its limit. Many clients write every character that is not ASCII as `\uXXXX`, and one
+ * Bytes that JSON escapes may take in addition to the limit of a body. Many clients write every character that is not ASCII as `\uXXXX`, and one
  * outside of the first 65,536 as two of them: up to eight bytes more than in UTF-8. The longest text that is allowed has 65,536 characters.
  */
 const escapeRoom = 8 * 65_536;
@@ -170,7 +170,7 @@ const inflaters: ReadonlyMap<string, Inflate> = new Map(
   ].map(([name, run]) => [
     name,
     async (raw: Buffer, limit: number, hold: Hold): Promise<Buffer> => {
-      // How much it becomes is known only afterwards, so the most that it may become is counted.
+      // The inflated size is known only afterwards, so the maximum is counted first.
       hold(limit);
       try {
         return await run(raw, { maxOutputLength: limit });
@@ -235,7 +235,7 @@ function parse(bytes: Buffer): unknown {
   const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   const text = bytes.toString('utf8', hasMark ? 3 : 0);
   if (text.length === 0) return {};
-  // JSON that is neither an object nor a list is no body of any route.
+  // No route accepts JSON that is neither an object nor a list.
   if (!/^[ \t\r\n]*[{[]/.test(text)) throw malformed('entity.parse.failed');
   try {
     return JSON.parse(text) as unknown;

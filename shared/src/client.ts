@@ -18,8 +18,8 @@ export interface CallOptions {
 }
 
 /**
- * Calls routes by their definition. Throws the `AppError` that the other side's envelope names, and whatever the transport
- * throws when there was no answer. A reply that does not fit the route's schema is an error too, never handed on.
+ * Calls routes by their definition. Throws the `AppError` in the reply's envelope, and any error that the transport
+ * throws when there was no answer. A reply that does not fit the route's schema is an error too, never returned.
  */
 export function createClient(transport: Transport) {
   return async function call<R extends AnyRoute>(

@@ -6,8 +6,8 @@ type Socket = IncomingMessage['socket'];
 const slowRequestMs = 500;
 
 /**
- * Which connection a full server closes for a new one. Without it, whoever opens connections and lets them wait keeps everybody out for as long
- * as the time limits of connections are. In this order, the one that has waited longest first:
+ * Which connection a full server closes for a new one. Without it, a caller that opens connections and lets them wait would
+ * lock all others out until the time limits of connections. In this order, the one that has waited longest first:
  *
  * 1. a connection that has sent no whole request for half a second;
  * 2. a connection that waits for its next request;

@@ -247,7 +247,7 @@ export const alternativeNames: Readonly<Record<string, EventType>> = {
 
 /**
  * The types that a name stands for: a type, one of its alternative names, `message.*` for a family, `*` for all. Null: no such name,
- * which is never the same as a name that stands for nothing.
+ * which differs from a name that matches no type.
  */
 export function typesNamed(name: string): readonly EventType[] | null {
   if (name === '*') return eventTypes;

@@ -53,8 +53,8 @@ export interface MountOptions<Context> {
   /** Runs before a byte of the body is read. Throws `AppError` for who may not. */
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Context>;
   /**
-   * Runs when a body took longer than `confirmAfterMs` to arrive: what authentication found may not hold any more. May change the context; throws
-   * `AppError` for who may not now.
+   * Runs when a body took longer than `confirmAfterMs` to arrive: the result of authentication may be out of date. May change the context; throws
+   * `AppError` if the caller is no longer allowed.
    */
   confirm?: (route: AnyRoute, context: Context, http: { req: Request; res: Response }) => Promise<void>;
   /** Body limit of JSON requests, in bytes. */
@@ -78,8 +78,8 @@ export interface MountOptions<Context> {
 }
 
 /**
- * Gives every request an id, the caller's own where it is fit for a header and a log: in `res.locals.requestId` and in the reply. For who
- * debugs, a line when it is answered. Never its body, never its query.
+ * Gives every request an id, the caller's own if it is safe in a header and a log: in `res.locals.requestId` and in the reply. At the log level
+ * `debug`, logs each answered request, without its body and query.
  */
 export function identify(log: {
   readonly isDebug: boolean;
@@ -153,7 +153,7 @@ export function createMount<Context>(options: MountOptions<Context>) {
     router[route.method](rest ?? '/', handler);
   }
 
-  /** A stream has no end, so a HEAD request would wait for one. It is authenticated and told the media type, and opens nothing. */
+  /** A stream has no end, so a HEAD request would wait for one. A HEAD request is authenticated and gets the media type; no stream is opened. */
   function headOfStream(route: AnyRoute): RequestHandler {
     return async (req, res) => {
       await options.authenticate(route, req, res);
@@ -180,17 +180,17 @@ export function createMount<Context>(options: MountOptions<Context>) {
 
   /** Express looks at one route after the other: those with the same first part of their path lie in a router of their own. */
   function routerOf(first: string): Router {
-    let its = routers.get(first);
-    if (!its) {
-      routers.set(first, (its = Router()));
-      options.router.use(first, its);
+    let router = routers.get(first);
+    if (!router) {
+      routers.set(first, (router = Router()));
+      options.router.use(first, router);
     }
-    return its;
+    return router;
   }
 
   async function readBody(route: AnyRoute, req: Request, res: Response, limit: number, context: Context): Promise<unknown> {
     const { refusesUnfit = false } = options;
-    // A body of a GET request means nothing (RFC 9110, section 9.3.1).
+    // The body of a GET request has no meaning (RFC 9110, section 9.3.1).
     if (route.consumes === 'none' && (!refusesUnfit || route.method === 'get')) return {};
     const hold = options.bodies?.budget.open(options.bodies.ownerOf(context), res) ?? unlimited;
     if (route.consumes === 'upload' && req.is('multipart/form-data')) {
@@ -214,7 +214,7 @@ export function createMount<Context>(options: MountOptions<Context>) {
   };
 }
 
-/** A credential that was replaced opens nothing for longer than this, however slowly its holder sends a body that was begun before. */
+/** A replaced credential is refused after this time at the latest, even for a body whose upload began before the replacement. */
 const confirmAfterMs = 500;
 
 const unlimited: Hold = () => undefined;
@@ -252,7 +252,7 @@ const headerOf =
 function render(route: AnyRoute, res: Response, result: unknown): Rendered {
   const { data, extra } = result instanceof Reply ? result : { data: result, extra: {} as Reply<unknown>['extra'] };
   const { status = route.status[0], meta, warnings, headers = {} } = extra;
-  // The reply goes out as its schema says and no wider: what the schema does not name cannot leak.
+  // The reply is stripped to its schema, so that a field outside the schema cannot leak.
   const checked = route.reply.parse(data);
   const requestId = res.locals['requestId'] as unknown;
   const envelope = {

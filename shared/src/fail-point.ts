@@ -1,13 +1,13 @@
 import { readFileSync, renameSync } from 'node:fs';
 
 /**
- * Places where crash tests end a process, and what is on disk at that moment. Outside of those tests nothing arms them, and a call
- * costs one comparison. The second entry of `shared` that touches the system: both processes need the very same one.
+ * Places where crash tests end a process, and what is on disk at that moment. Only those tests arm them; otherwise a call
+ * costs one comparison. One of the entries of `shared` that use the operating system: both processes need the same one.
  */
 export const failPoints = {
   'migration.half': 'backend: some tables of the first migration are there',
   'accept.written': 'backend: a message is written, its commit is not made',
-  'accept.committed': 'backend: a message is on disk, nobody was told',
+  'accept.committed': 'backend: a message is on disk, no reply or event was sent',
   'reply.stored': 'backend: the reply to an Idempotency-Key is on disk, and not sent',
   'claim.written': 'backend: a claim is written, its commit is not made',
   'claim.committed': 'backend: a message is `sending` under its reserved id, the worker was not called',
@@ -18,13 +18,13 @@ export const failPoints = {
   'identity.held': 'backend: a message of the earlier account is held back on disk, the next message was not looked for',
   'lookup.unacknowledged': 'backend: a lookup has found an uncertain message with ack 0, nothing is written',
   'inbox.written': 'backend: a batch of a worker’s events is written, its commit is not made',
-  'inbox.committed': 'backend: the batch is on disk, the worker was not told',
+  'inbox.committed': 'backend: the batch is on disk, the worker has no reply',
   'send.accepted': 'worker: the send record knows the message, the page does not',
   'send.identity': 'worker: the record knows the send, the account is about to be compared for the last time',
   'send.handed-over': 'worker: the record says handed over, the page was not called',
   'send.answered': 'worker: the page has sent, the record does not know',
   'send.settled': 'worker: the record knows the outcome, the backend does not',
-  'event.seen': 'worker: the page has told of a message or an ack, nothing is written',
+  'event.seen': 'worker: the page has reported a message or an ack, nothing is written',
   'outlet.written': 'worker: events are written to the outlet, their commit is not made',
   'outlet.committed': 'worker: events are in the outlet, the backend has none of them',
   'delivery.answered': 'worker: the backend has taken events, the outlet still counts them as waiting',
@@ -41,7 +41,7 @@ export interface FailOrder {
   id: string;
   point: FailPoint;
   pass: number;
-  /** Process ids, or whoever passes; SIGKILL, in this order. */
+  /** Process ids, or the process that passes the point; SIGKILL, in this order. */
   victims: (number | 'self')[];
 }
 
@@ -63,7 +63,7 @@ function pass(file: string, name: FailPoint): void {
   if (order?.point !== name) return;
   counted = { id: order.id, passes: counted.id === order.id ? counted.passes + 1 : 1 };
   if (counted.passes !== order.pass) return;
-  // Renamed before the kill: whoever comes back must not find the same order again.
+  // Renamed before the kill: a restarted process must not find the same order again.
   try {
     renameSync(file, `${file}.hit`);
   } catch {
@@ -76,7 +76,7 @@ function read(file: string): FailOrder | null {
   try {
     return JSON.parse(readFileSync(file, 'utf8')) as FailOrder;
   } catch {
-    return null; // No order now: the file is not there, or is being taken away.
+    return null; // No order now: the file does not exist, or is being renamed.
   }
 }
 

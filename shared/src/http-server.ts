@@ -79,8 +79,8 @@ export function createRequestClass() {
 type Handle = (req: IncomingMessage, res: ServerResponse) => void;
 
 /**
- * How long a connection may wait for its next request. Longer than proxies and clients keep theirs (nginx: 60 s): whoever closes first must be
- * the side that sends requests, because a request that crosses the close of the server fails, and a POST is not sent again.
+ * How long a connection may wait for its next request. Longer than proxies and clients keep theirs (nginx: 60 s): the side that closes first must be
+ * the one that sends requests, because a request that crosses the close of the server fails, and a POST is not sent again.
  */
 const keepAliveMs = 75_000;
 
@@ -101,7 +101,7 @@ export function createGuardedServer(
   const leaveOut = (socket: Socket): void => {
     const count = (crowded.get(socket) ?? 0) + 1;
     crowded.set(socket, count);
-    // Ends what a caller that never stops would cost; the answers that it waits for are lost with it.
+    // Bounds the cost of a caller that never stops sending; its pending answers are lost.
     if (count > maxLeftOut) socket.destroy();
     else socket.pause();
   };
@@ -134,7 +134,7 @@ export function createGuardedServer(
   connectionsOf.set(server, connections);
   roomOf.set(server, room);
   server.maxConnections = maxConnections + surplus;
-  // `maxHeaderSize` bounds them. A limit by count drops those behind it without a word, Content-Length among them.
+  // `maxHeaderSize` bounds them. A limit by count silently drops the headers behind it, even Content-Length.
   server.maxHeadersCount = 0;
   server.timeout = idleMs;
   server.keepAliveTimeout = Math.min(keepAliveMs, idleMs);
@@ -192,8 +192,8 @@ function limitTheRest(req: IncomingMessage, lingerMs: number): void {
 }
 
 /**
- * The target as a path with its query: of the absolute form, which proxies and HTTP/1.1 clients may send, what stands behind the
- * authority. Null for what is neither. Never throws, unlike `URL`, which reads `//` as an authority without a host.
+ * The target as a path with its query: of the absolute form, which proxies and HTTP/1.1 clients may send, the part behind the
+ * authority. Null for anything else. Never throws, unlike `URL`, which reads `//` as an authority without a host.
  */
 function originForm(target: string): string | null {
   if (target.startsWith('/')) return target;
@@ -280,7 +280,7 @@ const unreadable: Record<string, [status: string, code: ErrorCode, message: stri
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'MALFORMED_REQUEST', 'The request did not arrive in time.'],
 };
 
-/** Sockets that were told why and are about to be closed. */
+/** Sockets that received an error reply and are about to be closed. */
 const answered = new WeakSet<Socket>();
 /** How long the caller has to read the refusal before the connection is reset. */
 const farewellMs = 1_000;

@@ -3,8 +3,8 @@ import { getCountries, getCountryCallingCode, parsePhoneNumberFromString } from 
 
 /**
  * Our own ids are UUIDs, version 7 (RFC 9562): 48 bits of milliseconds, then a count within the millisecond (its section 6.2, method 1),
- * then random bits. So those of one process sort in the order of their making; two rows of one millisecond have only this to tell
- * which came first.
+ * then random bits. Ids of one process therefore sort in the order of creation, which is the only order of two rows of one
+ * millisecond.
  */
 export function newId(now: number = Date.now()): string {
   const bytes = random16();
@@ -46,7 +46,7 @@ export interface Address {
 
 /**
  * Kinds of recipients whose sends take a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
- * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are no address here at all.
+ * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are not recipients here.
  */
 export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel']);
 
@@ -109,7 +109,7 @@ const invisibleMarks = /\p{Cf}/gu;
 
 /**
  * Numbers that WhatsApp keeps under a form that is not valid any more: Mexico with the former mobile prefix 1, Ivory Coast with the eight
- * digits of the time before 2021. libphonenumber knows the present forms only.
+ * digits used before 2021. libphonenumber knows only the current forms.
  */
 const formerForms = /^(521\d{10}|225\d{8})$/;
 
@@ -153,7 +153,7 @@ export function parsePhoneNumber(input: string, countryCode?: string | null): Ph
       digits = national.number.slice(1);
     }
   }
-  // One digit more than a number has: a national 0 may stand behind the country code.
+  // One digit more than a number has: a national 0 may follow the country code.
   if (!/^[1-9]\d{6,15}$/.test(digits))
     return { ok: false, message: 'An international number has 7 to 15 digits and does not begin with 0.' };
   const known = parsePhoneNumberFromString(`+${digits}`);
@@ -168,7 +168,7 @@ export function parsePhoneNumber(input: string, countryCode?: string | null): Ph
 
 /**
  * The WhatsApp message id that a message of ours will have, on every attempt: `3EB0` and 18 hex digits, the form that WhatsApp
- * Web itself makes. Derived, not drawn, so that no crash can make a second one.
+ * Web itself makes. It is derived, not random, so that a crash cannot lead to a second one.
  */
 export function reserveWhatsappId(accountId: string, messageId: string): string {
   return `3EB0${hash('sha256', `${accountId}:${messageId}`).slice(0, 18).toUpperCase()}`;

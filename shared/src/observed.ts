@@ -4,9 +4,9 @@ import type { MediaRef, MessageContent } from './content.js';
 import { parseAddress } from './ids.js';
 
 /**
- * What is observed of WhatsApp, as opposed to what may be sent (`content.ts`). Whoever writes to us decides what comes, so these schemas
- * never refuse: what is too long is cut, what is impossible becomes null, and content of which nothing can be read becomes `unknown`.
- * Each field keeps to the width of its database column.
+ * Schemas for data received from WhatsApp, as opposed to what may be sent (`content.ts`). The sender decides what arrives, so these schemas
+ * never refuse: long values are cut, impossible values become null, and unreadable content becomes `unknown`.
+ * Each field fits its database column.
  */
 
 /** The longest text of WhatsApp, in UTF-16 units. */
@@ -34,7 +34,7 @@ export function storableId(id: string, most: number): string {
   return `${id.replace(/[^\x21-\x7e]/g, '').slice(0, most - digest.length - 1)}~${digest}`;
 }
 
-/** The form of an address, whatever it is: an id of no known form belongs to a private chat. */
+/** The type of chat that an address belongs to. An id of unknown form counts as a private chat. */
 export function chatTypeOf(id: string): 'private' | 'group' | 'channel' | 'status' {
   const kind = parseAddress(id)?.kind;
   return kind === 'group' || kind === 'channel' || kind === 'status' ? kind : 'private';
@@ -80,6 +80,12 @@ export const observedTime = z
   .pipe(z.iso.datetime());
 /** A time that may lie anywhere, such as the beginning of an event. */
 const plannedTime = z.iso.datetime().nullable().catch(null);
+
+/** Every error of WhatsApp's (-1 to -7) is -1. A number above 4 proves that the server has the message, and no more. */
+export const observedAck = z
+  .number()
+  .transform((given) => (given <= -1 ? -1 : given >= 5 ? 1 : Math.trunc(given)))
+  .catch(0);
 
 export const observedMedia = z.object({
   id: z.null().catch(null),
@@ -200,7 +206,7 @@ export const observedContent = z
     z.object({ type: z.literal('payment'), message: someText(maxText), ...price, status: someText(64), recipientId: someId(80) }),
     /** The frame around several images and videos, which are messages of their own. */
     z.object({ type: z.literal('album'), images: someCount(10_000), videos: someCount(10_000) }),
-    /** What WhatsApp itself writes into a chat: members who come and go, encryption, calls. Nobody sent it. */
+    /** What WhatsApp itself writes into a chat: members who come and go, encryption, calls. It has no sender. */
     z.object({
       type: z.literal('notice'),
       whatsappType: textOr(64, 'unknown'),
@@ -295,14 +301,14 @@ export const observedChat = z
   .catch({ id: 'unknown', name: null })
   .transform(({ id: of, name }) => ({ id: of, type: chatTypeOf(of), name }));
 const person = z.object({ id: id(80), phone: someText(20), lid: someId(80), name: someText(256) });
-/** Null where nobody is named. */
+/** Null if no contact is named. */
 export const observedContact = person.nullable().catch(null);
 export const observedPerson = person.catch({ id: 'unknown', phone: null, lid: null, name: null });
 export const observedContacts = listOf(person, 2_000);
 export const observedText = someText(maxText);
 export const observedTexts = listOf(text(1_024), 100);
 
-/** Of a session that keeps metadata alone: there is content of this type, and nobody here has it. */
+/** Content of this type exists but was not stored, because the session's storage mode is `metadata`. */
 const withheldContent = z.object({ type: z.literal('withheld'), of: z.enum(messageTypes).catch('unknown') });
 
 /** Who reacted with what. */
@@ -311,7 +317,7 @@ const reaction = z.object({ contact: observedContact, emoji: text(64), at: obser
 /** Which message it is: WhatsApp's ids, the direction and the chat. Two messages are the same when all of it fits. */
 const identity = {
   whatsappId: id(160).catch(''),
-  /** The part of WhatsApp's id that does not depend on how the chat is written. Whoever writes a message chooses its key. */
+  /** The part of WhatsApp's id that does not depend on how the chat is written. The sender chooses the key. */
   key: id(80).catch(''),
   fromMe: z.boolean().catch(false),
   chat: observedChat,
@@ -325,7 +331,7 @@ const messageFields = z.object({
   from: someId(80),
   to: someId(80),
   content: z.union([withheldContent, observedContent]),
-  ack: z.number().int().min(-1).max(4).catch(0),
+  ack: observedAck,
   timestamp: observedTime,
   isForwarded: z.boolean().catch(false),
   mentions: listOf(id(80), 1_024),
@@ -336,14 +342,14 @@ const messageFields = z.object({
   reactions: listOf(reaction, 1_024).nullable().optional().catch(null),
 });
 
-/** A message without any key still has to be told from others: by all that is known of it. */
+/** The identity of a message without a key: a digest of its known fields. */
 const keyFor = (message: z.infer<typeof messageFields>): string => {
   const { chat, from, timestamp, content, fromMe } = message;
   const known = JSON.stringify([chat.id, from, fromMe, timestamp, content]);
   return `~${createHash('sha256').update(known).digest('hex').slice(0, 40)}`;
 };
 
-/** Takes whatever a worker says of a message, and never refuses. */
+/** Parses a worker's report of a message. Never refuses. */
 export const observedMessage = z
   .any()
   .optional()

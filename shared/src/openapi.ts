@@ -6,7 +6,7 @@ import type { AnyRoute } from './route.js';
 
 type Json = Record<string, unknown>;
 
-/** Errors that every route may answer with: they come from what all requests pass. */
+/** Errors that every route may answer with, because every request passes the same checks. */
 const everywhere: ErrorCode[] = [
   'MALFORMED_REQUEST',
   'VALIDATION_FAILED',
@@ -21,7 +21,7 @@ const withBody: ErrorCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'OVER
 const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
 
 /**
- * Returns the OpenAPI 3.1 document of a list of routes, and of the events that webhooks deliver. Pure: the same routes give the same document.
+ * Returns the OpenAPI 3.1 document of a list of routes, and of the events that webhooks deliver. Pure: the same routes produce the same document.
  */
 export function openapi(
   routes: readonly AnyRoute[],
@@ -68,7 +68,7 @@ const errorSchema: Json = {
 
 const idempotencyErrors: ErrorCode[] = ['IDEMPOTENCY_IN_PROGRESS', 'IDEMPOTENCY_KEY_REUSED'];
 
-/** Every code that a route may answer with: its own, and those of what its requests pass. */
+/** Every error code that a route may answer with: its own, and those of the common checks. */
 export const errorsOf = (route: AnyRoute): ErrorCode[] => [
   ...new Set([
     ...route.errors,
@@ -148,7 +148,7 @@ function webhookOf(type: EventType, schemas: Json): Json {
     },
     responses: {
       '2XX': { description: 'Received. Any other status is retried.' },
-      '410': { description: 'Nobody receives here any more. The endpoint is switched off.' },
+      '410': { description: 'The receiver no longer exists. The endpoint is switched off.' },
     },
   };
 }

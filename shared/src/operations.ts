@@ -6,7 +6,7 @@ import { defineRoute, type Method } from './route.js';
 import type { ErrorCode } from './errors.js';
 
 /**
- * What passes through to WhatsApp: check who asks, find the session, run it in the page, give back the result. One row here and
+ * Operations that are passed through to WhatsApp: check the caller, find the session, run it in the page, return the result. One row here and
  * one function of the same id in `whatsapp-service/src/engine/wwebjs/operations/`; the backend mounts the rows, the worker
  * dispatches them through one internal route, OpenAPI, `GET /capabilities` and the isolation tests loop over them.
  */
@@ -27,7 +27,7 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly output: Out;
   /** `read` may be repeated by us; `write` is sent once, and a timeout after hand-over is an unknown effect. */
   readonly effect: 'read' | 'write';
-  /** What is known of it before any page was asked. */
+  /** What `GET /capabilities` reports before a page was asked. */
   readonly support: 'supported' | 'degraded' | 'unsupported';
   readonly supportReason: string | null;
   readonly errors: readonly ErrorCode[];

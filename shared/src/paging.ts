@@ -6,7 +6,7 @@ export const paging = {
   offset: whole(0, 1_000_000).default(0),
 };
 
-/** What a list says of itself besides its rows. */
+/** The metadata of a list. */
 export const pageMeta = ({ limit, offset }: { limit: number; offset: number }, total: number) => ({
   limit,
   offset,

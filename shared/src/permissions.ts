@@ -22,7 +22,7 @@ export const permissionCatalogue = {
 
 export type Permission = keyof typeof permissionCatalogue;
 
-/** Permissions deny by default; `*` is all, `chats.*` a whole group. */
+/** Permissions deny by default; `*` grants all of them, `chats.*` a whole group. */
 export const permissions = Object.keys(permissionCatalogue) as Permission[];
 
 export const isPermission = (name: string): name is Permission => Object.hasOwn(permissionCatalogue, name);

@@ -12,12 +12,12 @@ import { createStopper, type StopLog } from './stopper.js';
  * | an uncaught exception | logged, orderly stop, exit code 1 |
  * | a step of the stop fails or exceeds its time limit | the later steps run, exit code 1 |
  * | the stop exceeds `stopWithinMs` | logged, exit code 1; SIGKILL to itself when a system call does not return |
- * | the reader of stdout or stderr goes away or stands still, or the disk behind it is full | nothing; lines are lost until it is back |
+ * | the reader of stdout or stderr goes away or stops reading, or its disk is full | nothing; lines are lost until it reads again |
  */
 
 export type ProcessLog = StopLog;
 
-/** What `runProcess` needs to know of the running program. */
+/** What `runProcess` needs from the running program. */
 export interface Running {
   log: ProcessLog;
   /** Resolves to the names of the steps that did not end in order. */
@@ -27,7 +27,7 @@ export interface Running {
 }
 
 export interface ProcessOptions {
-  /** As it is named in log lines: `backend`, `worker`. */
+  /** The name in log lines: `backend`, `worker`. */
   name: string;
   start(): Promise<Running>;
   /** The sentence for an error of `start`, or null when it is a bug: then its stack is printed. */
@@ -50,7 +50,7 @@ function ignoreErrors(stream: TerminalStream): void {
   if (guarded.has(stream)) return;
   guarded.add(stream);
   stream.on('error', () => undefined);
-  // Node writes to a terminal with blocking calls: one that stands still (Ctrl-S, a broken connection) would freeze the process.
+  // Node writes to a terminal with blocking calls: one that stops reading (Ctrl-S, a broken connection) would freeze the process.
   if (stream.isTTY) stream._handle?.setBlocking?.(false);
 }
 
@@ -59,7 +59,7 @@ type TerminalStream = NodeJS.WritableStream & { isTTY?: boolean; _handle?: { set
 
 /**
  * A stream for log lines. It never throws, emits no error and never waits for the reader: when more than `maxBufferedBytes` are
- * waiting because the reader stands still, lines are dropped, and their number is logged once it reads again.
+ * waiting because the reader does not read, lines are dropped, and their number is logged once it reads again.
  */
 export function createLogOutput(target: Writable = process.stdout, maxBufferedBytes = 4 * 1024 * 1024): Writable {
   ignoreErrors(target);
@@ -81,7 +81,7 @@ export function createLogOutput(target: Writable = process.stdout, maxBufferedBy
   });
 }
 
-/** Starts the program and keeps to the table above. Called once, by `main.ts`. Resolves when the program has started. */
+/** Starts the program and follows the table above. Called once, by `main.ts`. Resolves when the program has started. */
 export async function runProcess(options: ProcessOptions): Promise<void> {
   const { name, errorFields, stopWithinMs = defaultStopWithinMs } = options;
   for (const stream of [process.stdout, process.stderr]) ignoreErrors(stream);
@@ -90,7 +90,7 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
   let isStopping = false;
   let exceptions = 0;
 
-  function tell(level: keyof ProcessLog, sentence: string, fields: Record<string, unknown> = {}): void {
+  function logSafely(level: keyof ProcessLog, sentence: string, fields: Record<string, unknown> = {}): void {
     try {
       if (running) running.log[level](sentence, fields);
       else if (level !== 'info') process.stderr.write(`${sentence} ${String(fields['stack'] ?? fields['error'] ?? '')}\n`);
@@ -99,10 +99,10 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     }
   }
 
-  /** Must come before the first log line of a stop: whatever happens there, the process ends. */
+  /** Must come before the first log line of a stop: the process ends even if the stop fails. */
   function armDeadline(): void {
     deadline ??= setTimeout(() => {
-      tell('error', `The ${name} did not stop within ${stopWithinMs / 1000} s; it ends by force.`);
+      logSafely('error', `The ${name} did not stop within ${stopWithinMs / 1000} s; it ends by force.`);
       exit(1);
     }, stopWithinMs);
   }
@@ -112,29 +112,30 @@ export async function runProcess(options: ProcessOptions): Promise<void> {
     isStopping = true;
     armDeadline();
     if (!running) return exit(code);
-    tell('info', `The ${name} stops.`, { why });
+    logSafely('info', `The ${name} stops.`, { why });
     const { close } = running;
     void (async () => close())().then(
       (unfinished) => {
-        if (unfinished.length > 0) tell('error', `The ${name} did not stop in order.`, { unfinished: unfinished.join(', ') });
+        if (unfinished.length > 0)
+          logSafely('error', `The ${name} did not stop in order.`, { unfinished: unfinished.join(', ') });
         exit(unfinished.length > 0 ? 1 : code);
       },
       (error: unknown) => {
-        tell('error', `The ${name} did not stop in order.`, errorFields(error));
+        logSafely('error', `The ${name} did not stop in order.`, errorFields(error));
         exit(1);
       },
     );
   }
 
   process.on('unhandledRejection', (error) => {
-    tell('error', 'Unhandled promise rejection.', errorFields(error));
+    logSafely('error', 'Unhandled promise rejection.', errorFields(error));
     running?.noteTrouble?.(error);
   });
   process.on('uncaughtException', (error) => {
     exceptions += 1;
     armDeadline();
     if (exceptions > maxExceptions) return exit(1);
-    tell('error', 'Uncaught exception; the process stops.', errorFields(error));
+    logSafely('error', 'Uncaught exception; the process stops.', errorFields(error));
     stop('uncaught exception', 1);
   });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => stop(signal, 0));

@@ -4,7 +4,7 @@ import { messageTypes, selectedOption } from './observed.js';
 import { storageModes } from './storage-modes.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 
-/** What leaves the API. Secrets, hashes and other accounts' ids are in none of these. Times are ISO 8601, UTC, milliseconds. */
+/** Objects that the API returns. None contains secrets, hashes or ids of other accounts. Times are ISO 8601 in UTC, with milliseconds. */
 
 const time = z.iso.datetime();
 const nullableTime = time.nullable();
@@ -47,7 +47,7 @@ export const sessionSettings = z
       .boolean()
       .describe('Whether a browser that is lost is started again. Off: `disconnected` with `RECONNECT_OFF`.'),
     storeMedia: z.boolean(),
-    /** What is kept of messages; left out: as account and installation say. The stricter of the three counts. */
+    /** What is stored of messages. If absent, the account's and the installation's mode apply. The strictest of the three applies. */
     storage: z.enum(storageModes).optional(),
     countryCode: z
       .string()
@@ -204,7 +204,7 @@ export const auditEntry = z
     at: time,
     accountId: z.string().nullable(),
     actor: z.object({ type: z.string(), id: z.string().nullable(), name: z.string().nullable() }),
-    /** With what it was done; null: by the system itself, or by staff of another account. */
+    /** The credential that was used; null: the system itself, or staff of another account. */
     credential: z.enum(['key', 'token', 'panel']).nullable(),
     action: z.string(),
     object: z.object({ type: z.string(), id: z.string().nullable() }),
@@ -220,7 +220,7 @@ export const token = z
     expiresAt: time,
     permissions: z.array(z.string()),
     sessionId: z.string().nullable(),
-    /** It came from a one-time password and can only be used to change it. */
+    /** The token came from a one-time password and can only be used to change that password. */
     mustChangePassword: z.boolean(),
   })
   .meta({ id: 'Token' });
@@ -272,8 +272,8 @@ export const capability = z
   .meta({ id: 'Capability' });
 
 /**
- * What became of the mend for one defect of WhatsApp Web or the library: `waiting` until the page is there, `armed` in place and
- * its defect not yet met, `mended` once it was met, `not_needed` on builds without it, `failed` when putting it in place threw.
+ * The state of a patch for one defect of WhatsApp Web or its library. `waiting`: the page is not loaded. `armed`: in place, the defect has not
+ * occurred. `mended`: the defect occurred and was corrected. `not_needed`: this build has no such defect. `failed`: applying the patch threw.
  */
 export const compatStates = ['waiting', 'armed', 'mended', 'not_needed', 'failed'] as const;
 export const compatReport = z

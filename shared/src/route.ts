@@ -12,7 +12,7 @@ export type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 export type Auth = 'pub' | 'key' | 'acc' | 'pwd' | 'stf' | 'adm' | 'svc';
 
 /**
- * What `Idempotency-Key` does on a POST. `replayed`: the first reply is stored and given again. `by_route`: the same, and the route itself stores
+ * What `Idempotency-Key` does on a POST. `replayed`: the first reply is stored and returned again. `by_route`: the same, and the route itself stores
  * it, in the commit of its effect. Otherwise the header has no effect, and `without` says why; OpenAPI shows it.
  */
 export type IdempotencyRule = 'replayed' | 'by_route' | { readonly without: string };
@@ -68,7 +68,7 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   errors?: readonly ErrorCode[];
   /** `Idempotency-Key` need not be named: it follows from `idempotency`. */
   headers?: readonly RequestHeader[];
-  /** Of a POST; `replayed` unless it says otherwise. A POST that needs no credential has no account to keep a reply for. */
+  /** Of a POST; `replayed` unless it says otherwise. A POST that needs no credential has no account whose replies could be stored. */
   idempotency?: IdempotencyRule;
 }
 
@@ -133,7 +133,7 @@ export type InputOf<R extends AnyRoute> = NonNullable<R['$']>['in'];
 export type OutputOf<R extends AnyRoute> = NonNullable<R['$']>['out'];
 export type SentOf<R extends AnyRoute> = NonNullable<R['$']>['sent'];
 
-/** Fields a request may also carry under another name. Both given and different is refused by the schema behind it. */
+/** Fields that a request may also carry under another name. The schema refuses a request with both names and different values. */
 export function withAliases<S extends z.ZodType>(schema: S, aliases: Record<string, string>) {
   return z.preprocess((value, context) => {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;

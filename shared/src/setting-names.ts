@@ -1,8 +1,8 @@
 import { settings, type Setting } from './settings.js';
 
 /**
- * Names that are no settings. `meant` is the setting that a name looks like: the same letters in another case or with other separators, or
- * up to two letters wrong. Null when it looks like none.
+ * Finds names that are not settings. `meant` is the setting that a name looks like: the same letters in another case or with other separators, or
+ * up to two letters wrong. Null if it resembles none.
  */
 export function unknownSettings(names: readonly string[]): { name: string; meant: string | null }[] {
   const known = Object.entries<Setting>(settings).flatMap(([name, { aliases = [] }]) => [name, ...aliases]);

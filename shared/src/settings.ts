@@ -109,7 +109,7 @@ export const settings = {
   REDIS_URL: setting(
     'Storage',
     redisUrl.optional(),
-    'redis://host:6379, optional: with it several backends count their limits together. Nothing true is stored in it.',
+    'redis://host:6379, optional: with it several backends count their limits together. Redis holds no data that matters; losing it is safe.',
     { secret: true },
   ),
   MAX_FILE_SIZE: setting('Storage', integer(1024, 2_147_483_647).default(10_485_760), 'Largest file that is accepted, in bytes.'),
@@ -381,7 +381,7 @@ export const settings = {
   RECYCLE_ABOVE_MB: setting(
     'Timing',
     integer(0, 100_000).default(600),
-    'A browser above this much memory (PSS, in MB) is started anew as soon as its session has nothing to send. 0: never.',
+    'A browser above this much memory (PSS, in MB) is restarted as soon as its session has nothing to send. 0: never.',
   ),
   MAX_RECONNECT_ATTEMPTS: setting(
     'Timing',
@@ -419,7 +419,7 @@ export const settings = {
 
 export type Settings = { [K in keyof typeof settings]: z.output<(typeof settings)[K]['schema']> };
 
-/** What is wrong with the environment, one sentence a setting. */
+/** The faults of the environment, one sentence for each setting. */
 export class SettingsError extends Error {
   constructor(readonly problems: { name: string; message: string }[]) {
     super(
@@ -444,7 +444,7 @@ export function readSettings(env: Readonly<Record<string, string | undefined>>):
   return Object.freeze(result) as Settings;
 }
 
-/** Secrets that sign or open something and could be guessed: copied from a document, or one character many times. */
+/** Finds secrets that could be guessed: copied from a document, or one character repeated. */
 function weakSecrets(values: Readonly<Record<string, unknown>>): { name: string; message: string }[] {
   return (['SERVICE_API_KEY', 'JWT_SECRET', 'COOKIE_SECRET'] as const).flatMap((name) => {
     const value = values[name];

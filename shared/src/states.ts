@@ -24,7 +24,7 @@ export type SessionStatus = (typeof sessionStatuses)[number];
  * | passkey_required | connecting, qr_pending, disconnected, error | confirmed; refused or run out; stop; ladder used up |
  * | connecting | connected, qr_pending, initializing | proven; stored login refused; browser restarted |
  * | connecting | disconnected, error | stop, conflict, logged out, worker lost; sync not done in time |
- * | connected | connecting, initializing, disconnected, error | line lost; browser restarted; stop, logout, conflict, worker lost; restricted |
+ * | connected | connecting, initializing, disconnected, error | connection lost; browser restarted; stop, logout, conflict, worker lost; restricted |
  * | any | suspended | staff suspends; back by `disconnected` |
  */
 export const sessionMoves: Record<SessionStatus, readonly SessionStatus[]> = {
@@ -84,8 +84,8 @@ export const sessionReasons = {
 export type SessionReason = keyof typeof sessionReasons;
 
 /**
- * Errors whose cause lies in the worker's machine, not in the session: the session stays desired, and the worker tries it again when it
- * starts next.
+ * Errors caused by the worker's machine, not by the session: the desired state stays `running`, and the worker retries when it starts
+ * again.
  */
 export const machineReasons: ReadonlySet<string> = new Set<SessionReason>(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE']);
 
@@ -108,12 +108,12 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  * | from | to | on |
  * | --- | --- | --- |
  * | queued | sending, cancelled, failed | claimed with its id reserved; cancelled; `EXPIRED`, `SESSION_DELETED`, precondition failed |
- * | queued | uncertain | cancelled or ended while an earlier attempt is in doubt |
+ * | queued | uncertain | cancelled or ended while an earlier attempt is uncertain |
  * | sending | sent … played, failed, queued, uncertain | acknowledged; proven not sent; refused before hand-over; outcome unknown |
- * | uncertain | sent … played, queued | found or acknowledged; proven absent or told to |
- * | uncertain | failed, cancelled | told to, or proven absent after its end; proven absent after it was cancelled |
- * | sent, delivered, read | upwards only | acks, steps may be skipped; inbound: marked seen |
- * | failed | queued, sent … played | retried; an ack proves that it left after all |
+ * | uncertain | sent … played, queued | found or acknowledged; proven absent, or resolved to be sent again |
+ * | uncertain | failed, cancelled | resolved as such, or proven absent after its end; proven absent after it was cancelled |
+ * | sent, delivered, read | upwards only | acks, steps may be skipped; incoming: marked as read |
+ * | failed | queued, sent … played | retried; an ack proves that it was sent |
  *
  * `played` and `cancelled` are final. The reserved WhatsApp id never changes over all attempts.
  */
@@ -135,9 +135,12 @@ export const messageSources = (to: MessageStatus): MessageStatus[] =>
 export const sessionSources = (to: SessionStatus): SessionStatus[] =>
   sessionStatuses.filter((from) => sessionMoves[from].includes(to));
 
-/** WhatsApp's ack numbers: −1 error, 0 pending, 1 server, 2 device, 3 read, 4 played. Null where the number is no progress. */
+/**
+ * WhatsApp's ack numbers: below 0 errors, 0 pending, 1 server, 2 device, 3 read, 4 played. A higher one (5 is an own device's) means only
+ * that the server has it. Null if the number is not progress.
+ */
 export function statusOfAck(ack: number): 'sent' | 'delivered' | 'read' | 'played' | null {
-  return ack >= 1 ? (acknowledged[Math.min(ack, 4) - 1] ?? null) : null;
+  return ack >= 1 ? (acknowledged[Math.trunc(ack) - 1] ?? 'sent') : null;
 }
 export const ackOfStatus = (status: MessageStatus): number => (acknowledged as readonly string[]).indexOf(status) + 1;
 
@@ -171,13 +174,13 @@ export const messageReasons = {
   CRASHED_DURING_SEND: 'The system was interrupted while sending. The message is being looked up.',
   NOT_ACKNOWLEDGED:
     'WhatsApp Web has the message, and WhatsApp’s server has not confirmed it. Restart the session to have it looked up again, or settle it with POST /api/v1/messages/:id/resolve.',
-  HELD_BY_POLICY: 'Nobody can tell whether it left. Settle it with POST /api/v1/messages/:id/resolve.',
+  HELD_BY_POLICY: 'It is unknown whether the message was sent. Settle it with POST /api/v1/messages/:id/resolve.',
   CANCELLED_IN_DOUBT: 'It is not sent again.',
 } as const;
 export type MessageReason = keyof typeof messageReasons;
 
-/** Why nobody knows yet. An `uncertain` message with any other reason is one that came to its end while an earlier attempt was in doubt. */
-export const doubtReasons: ReadonlySet<string> = new Set<MessageReason>([
+/** Why the outcome is unknown. An `uncertain` message with another reason was cancelled or expired while an earlier attempt was uncertain. */
+export const uncertainReasons: ReadonlySet<string> = new Set<MessageReason>([
   'TIMEOUT_AFTER_HANDOVER',
   'CRASHED_DURING_SEND',
   'NOT_ACKNOWLEDGED',
@@ -185,7 +188,7 @@ export const doubtReasons: ReadonlySet<string> = new Set<MessageReason>([
   'HELD_BY_POLICY',
 ]);
 
-/** Failures after which nothing left and trying again may help. */
+/** Failures after which certainly nothing was sent and a retry may help. */
 export const retryableReasons: ReadonlySet<MessageReason> = new Set<MessageReason>([
   'WORKER_UNAVAILABLE',
   'MEDIA_UPLOAD_FAILED',

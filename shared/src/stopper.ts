@@ -6,7 +6,7 @@ export interface StopLog {
 }
 
 /**
- * The phases of a stop, in order. `intake`: nothing new is accepted. `work`: what runs is finished. `connections`: lines to others are
+ * The phases of a stop, in order. `intake`: nothing new is accepted. `work`: what runs is finished. `connections`: connections to other processes are
  * closed. `data`: databases are closed. `locks`: the next process may start.
  */
 export const stopPhases = ['intake', 'work', 'connections', 'data', 'locks'] as const;
@@ -35,7 +35,7 @@ export function createStopper(log: StopLog): Stopper {
       timer = setTimeout(() => resolve('late'), withinMs);
     });
     try {
-      // In a function of its own: a step that throws at once is a rejection too.
+      // An async function, so that a step that throws synchronously also becomes a rejection.
       const outcome = await Promise.race([(async () => void (await stop()))(), late]);
       if (outcome !== 'late') return null;
       log.warn('A step of the stop did not finish in time; the stop goes on without it.', { step: name, withinMs });

@@ -1,6 +1,6 @@
 /**
- * Warnings of successful replies (`warnings` of the envelope): what was accepted and is not done exactly as it was asked. Whatever is not
- * done as asked is either refused with 422 or named here; nothing is changed silently.
+ * Warnings of successful replies (`warnings` of the envelope): the request was accepted and is not done exactly as asked. A part that is
+ * not done as asked is either refused with 422 or named here; nothing is changed silently.
  */
 export const warnings = {
   VOICE_NOT_CONVERTED: 'The sound was not converted to Ogg/Opus and is sent as it is. Some phones may not play it.',
@@ -16,7 +16,7 @@ export interface Warning {
   message: string;
 }
 
-/** A warning with its usual sentence, and what is particular to this case after it. */
+/** A warning with its sentence from the table, followed by `detail` if there is one. */
 export const warning = (code: WarningCode, detail?: string): Warning => ({
   code,
   message: detail ? `${warnings[code]} ${detail}` : warnings[code],

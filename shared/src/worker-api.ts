@@ -10,6 +10,7 @@ import {
   observedText,
   observedTexts,
   observedTime,
+  observedAck,
 } from './observed.js';
 import { compatReport, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
@@ -27,7 +28,7 @@ const epoch = z.number().int().nonnegative();
 export const caughtUp = z.object({ phoneNumber: z.string(), at: z.iso.datetime() });
 export type CaughtUp = z.infer<typeof caughtUp>;
 
-/** What the worker is told of a session's settings. */
+/** The session settings that the worker receives. */
 export const workerSettings = sessionSettings.pick({ autoReconnect: true, storage: true }).partial();
 export type WorkerSettings = z.infer<typeof workerSettings>;
 
@@ -42,7 +43,7 @@ export const sessionMetrics = z.object({
 });
 export type SessionMetrics = z.infer<typeof sessionMetrics>;
 
-/** What one session looks like from its worker. `qrText` is what the QR encodes; the backend draws the picture. */
+/** A session as its worker reports it. `qrText` is the text that the QR code encodes; the backend draws the picture. */
 export const observedSession = z.object({
   sessionId: z.string(),
   epoch,
@@ -74,7 +75,7 @@ export const sendCommand = z.object({
     typingMs: z.number().int().min(0).default(0),
   }),
   deadlineMs: z.number().int().min(100).max(600_000),
-  /** No attempt was ever made before: the page need not search its history for a message that may have left already. */
+  /** No attempt was ever made before: the page need not search its history for a message that may have been sent. */
   isFirst: z.boolean().default(false),
   /**
    * Which attempt this is, from 1 on. A repeat of the same attempt is answered from the worker's record. The backend counts a new attempt only
@@ -83,7 +84,7 @@ export const sendCommand = z.object({
   attempt: z.number().int().positive().default(1),
   /** The WhatsApp account that the message was accepted for; another one must not send it. Null: not known, not compared. */
   account: whatsappAccount.nullable().default(null),
-  /** When the message was accepted for sending: no attempt is older. It bounds how far back the history is read for one that may have left. */
+  /** When the message was accepted for sending: no attempt is older. It bounds how far back the history is searched for a message that may have been sent. */
   acceptedAt: z.iso.datetime().nullable().default(null),
 });
 export type SendCommand = z.infer<typeof sendCommand>;
@@ -91,7 +92,7 @@ export type SendCommand = z.infer<typeof sendCommand>;
 const messageReason = z.enum(Object.keys(messageReasons) as [MessageReason, ...MessageReason[]]);
 
 /**
- * `failed` means proven not sent. Any doubt, a deadline that passes after the page was called included, is `uncertain`.
+ * `failed` means proven not sent. Everything else without proof, such as a deadline that passes after the page was called, is `uncertain`.
  * `sending` is only answered to a repeat while the first call still runs.
  */
 export const sendOutcome = z.discriminatedUnion('outcome', [
@@ -124,7 +125,7 @@ export const workerRoutes = {
     id: 'worker.health',
     method: 'get',
     path: '/health',
-    summary: 'Whether the worker can serve, and the mends of each session',
+    summary: 'Whether the worker can serve, and the compatibility patches of each session',
     auth: 'pub',
     reply: z.object({
       status: z.enum(['ok', 'degraded', 'down']),
@@ -270,13 +271,13 @@ export const internalOperations = {
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
   /**
    * Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. Only an `ack` of 1 or more
-   * proves that the message left: with 0 WhatsApp Web has it and WhatsApp's server has not confirmed it.
+   * proves that the message was sent: with 0 WhatsApp Web has it and WhatsApp's server has not confirmed it.
    */
   'session.lookup': {
     input: z.object({
       reservedId: z.string(),
       chatId: z.string(),
-      /** Whose history is meant. In another account's history nothing proves anything: refused with SESSION_IDENTITY_CHANGED. */
+      /** The account whose history is searched. Another account's history proves nothing: refused with SESSION_IDENTITY_CHANGED. */
       account: whatsappAccount.nullable().default(null),
       /** No attempt is older than this. Absence is proven once the history was read back to here; null: to its beginning. */
       since: z.iso.datetime().nullable().default(null),
@@ -294,7 +295,7 @@ export const internalOperations = {
 } as const;
 export type InternalOperationId = keyof typeof internalOperations;
 
-/** What the worker tells, by type. The backend's inbox turns each into rows and public events. */
+/** The worker's events, by type. The backend's inbox turns each into rows and public events. */
 export const workerEvents = {
   'session.observed': z.object({
     status: z.enum(sessionStatuses),
@@ -319,20 +320,20 @@ export const workerEvents = {
     truncated: z.boolean(),
   }),
   /**
-   * All messages of this WhatsApp account up to this time are recorded, or lie before this event in the outlet. Told after each complete
-   * scan, and now and then while messages come.
+   * All messages of this WhatsApp account up to this time are recorded, or lie before this event in the outlet. Sent after each complete
+   * scan, and at intervals while messages arrive.
    */
   'session.caught_up': z.object({ phoneNumber: z.string().max(20), at: observedTime }),
   /**
-   * Inbound, or sent from the phone or another device. A message that the backend sent itself is recognised by its key. `asked`: a
-   * backfill that somebody asked for. `compare`: it is older than what was missed, and is only told for what has become of it; the
-   * backend records no row for it.
+   * Inbound, or sent from the phone or another device. A message that the backend sent itself is recognised by its key. `asked`: from
+   * a backfill that a user requested. `compare`: older than the gap, and only sent so that changes to it are found; the backend
+   * creates no row for it.
    */
   'message.observed': z.object({
     message: observedMessage,
     origin: z.enum(['live', 'backfill', 'asked', 'compare']).catch('live'),
   }),
-  'message.ack': z.object({ ...aboutObserved, ack: z.number().int().min(-1).max(4).catch(0), participant: observedContact }),
+  'message.ack': z.object({ ...aboutObserved, ack: observedAck, participant: observedContact }),
   'message.edited': z.object({ ...aboutObserved, text: observedText }),
   'message.revoked': z.object(aboutObserved),
   'message.reaction': z.object({ ...aboutObserved, contact: observedContact, emoji: observedText }),
@@ -377,7 +378,7 @@ export const isWorkerEventType = (type: string): type is WorkerEventType => Obje
 
 /**
  * One entry of a worker's outlet. `cursor` grows over the outlet, `sequence` counts without gaps within a session and epoch. A type or a payload
- * that does not fit becomes an empty one, which is refused by itself: the batch around it must not be repeated for ever.
+ * that does not fit becomes an empty one, which is refused alone: otherwise the whole batch would be repeated for ever.
  */
 export const outletEvent = z.object({
   cursor: z.number().int().positive(),
@@ -392,7 +393,7 @@ export const outletEvent = z.object({
 export type OutletEvent = z.infer<typeof outletEvent>;
 
 /**
- * What a worker isolated or could not do, by code. `degrades` says whether the worker calls itself degraded until the problem has not
+ * Problems that a worker isolated or could not solve, by code. `degrades` says whether the worker calls itself degraded until the problem has not
  * happened for five minutes.
  */
 export const workerProblems = {
@@ -412,7 +413,7 @@ export const workerProblems = {
       'The disk took no events for so long that memory was full. Messages are read again from WhatsApp; acknowledgements, edits and reactions of that time are lost.',
   },
   BACKFILL_INCOMPLETE: { degrades: false, message: 'Some chats could not be scanned for missed messages.' },
-  STORE_WRITE_FAILED: { degrades: true, message: 'The worker could not write to its database. It is tried again.' },
+  STORE_WRITE_FAILED: { degrades: true, message: 'The worker could not write to its database. It retries.' },
   TASK_FAILED: { degrades: true, message: 'A background task of the worker failed. It runs again.' },
   UNHANDLED_REJECTION: { degrades: true, message: 'An unhandled promise rejection. This is a bug: report it with the log.' },
 } as const;
@@ -420,7 +421,7 @@ export type WorkerProblemCode = keyof typeof workerProblems;
 
 /**
  * One entry for each code and session. `at` is the last time, `count` how often since the report before it. No message content.
- * A field that does not fit gets a default: a heartbeat renews the leases of all sessions and must not be refused for a remark beside them.
+ * A field that does not fit gets a default: a heartbeat renews the leases of all sessions and must not be refused because of a diagnostic field.
  */
 export const workerProblem = z.object({
   code: z.string().catch('UNKNOWN'),
@@ -442,7 +443,7 @@ const unknownMetrics: SessionMetrics = {
   roundTripMs: null,
 };
 
-/** A session in a heartbeat. What is only shown gets a default where it does not fit: one odd figure must not cost all sessions their leases. */
+/** A session in a heartbeat. An invalid value of a field that is only displayed gets a default: it must not cost all sessions their leases. */
 const beatingSession = z.object({
   ...observedSession.pick({ sessionId: true, epoch: true, status: true }).shape,
   reason: observedSession.shape.reason.catch(null),
@@ -461,19 +462,19 @@ export const heartbeat = z.object({
   draining: z.boolean(),
   memoryMb: z.number(),
   memoryLimitMb: z.number().nullable(),
-  /** What the browsers and the worker itself use, of all processors of the machine. */
+  /** CPU use of the browsers and the worker, of all processors of the machine. */
   cpuPercent: z.number().nullable(),
-  /** What `GET /health` of the worker says. Absent from older workers. */
+  /** The status of the worker's `GET /health`. Absent from older workers. */
   status: z.enum(['ok', 'degraded']).optional(),
-  /** What the worker isolated since its last heartbeat that was answered, the latest first. Absent from older workers. */
+  /** Problems that the worker isolated since its last answered heartbeat, the latest first. Absent from older workers. */
   problems: z.array(workerProblem).optional().catch([]),
   sessions: z.array(beatingSession),
 });
 export type Heartbeat = z.infer<typeof heartbeat>;
 
-/** What the worker should run, and under which epoch it may: sessions that it has and finds nowhere here are to be stopped. */
+/** The sessions that the worker should run, with their epochs. It stops every session that is not listed. */
 export const heartbeatReply = z.object({
-  /** How long the leases hold, in milliseconds from when the worker sent its heartbeat: a duration, because two clocks are never compared. */
+  /** How long the leases are valid, in milliseconds from when the worker sent its heartbeat: a duration, because two clocks are never compared. */
   leaseMs: z.number().int().positive().optional(),
   leases: z.array(z.object({ sessionId: z.string(), epoch, expiresAt: z.iso.datetime(), settings: workerSettings.optional() })),
   desired: z.array(
@@ -500,7 +501,7 @@ export const backendInternalRoutes = {
     auth: 'svc',
     body: z.object({ workerId: z.string(), bootId: z.string(), events: z.array(outletEvent).max(500) }),
     reply: z.object({
-      /** Everything up to this cursor is committed; the worker forgets up to it and sends the rest again. */
+      /** Everything up to this cursor is committed; the worker deletes its events up to it and sends the rest again. */
       ackCursor: z.number().int(),
       refused: z.array(z.object({ id: z.string(), code: z.string() })),
       resend: z.array(z.object({ sessionId: z.string(), fromSequence: z.number().int() })),
@@ -519,7 +520,7 @@ export const backendInternalRoutes = {
     id: 'internal.workers.heartbeat',
     method: 'post',
     path: '/internal/workers/heartbeat',
-    summary: 'A worker tells what it runs and learns what it should run',
+    summary: 'A worker reports its sessions and receives those that it should run',
     auth: 'svc',
     body: heartbeat,
     reply: heartbeatReply,

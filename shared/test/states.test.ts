@@ -58,7 +58,9 @@ describe('messages', () => {
   });
 
   test('ack numbers become statuses and back', () => {
-    expect([-1, 0, 1, 2, 3, 4, 5].map(statusOfAck)).toEqual([null, null, 'sent', 'delivered', 'read', 'played', 'played']);
+    expect([-7, -1, 0, 1, 2, 3, 4, 5].map(statusOfAck)).toEqual([
+      ...[null, null, null, 'sent', 'delivered', 'read', 'played', 'sent'],
+    ]);
     expect((['queued', 'sent', 'delivered', 'read', 'played'] as const).map(ackOfStatus)).toEqual([0, 1, 2, 3, 4]);
   });
 

@@ -68,6 +68,7 @@ const ListFilter: React.FC<{ resource: ResourceJSON; search: string; onChange: (
       <button type="submit" className="cq-button">
         Search
       </button>
+      {resource.id === 'messages' && present && <span>Looks through the newest 10,000 messages with this text.</span>}
       {filtered && (
         <button type="button" className="cq-button cq-plain" onClick={() => onChange('')}>
           Clear

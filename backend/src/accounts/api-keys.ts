@@ -2,6 +2,7 @@ import { allows, AppError, isPermission, newId, permissionGroups, type Permissio
 import { IsNull, LessThanOrEqual, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { holdRows, insertRow, readRows, readTogether, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import { isSystemTrouble } from '../db/trouble.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -223,6 +224,8 @@ export function createApiKeys({
         if (sessionId !== null) {
           // Closes: two keys made at once, each finding room for one more.
           await holdRows(tx, Account, [accountId]);
+          // Closes: the session is deleted, and its keys with it, while one is made for it.
+          if (!(await isSessionLive(tx, sessionId))) throw new AppError('SESSION_NOT_FOUND');
           const count = await tx.manager.countBy(ApiKey, { accountId, sessionId, deletedAt: IsNull() });
           if (count >= rules.mostPerSession) throw new AppError('KEY_LIMIT_REACHED', { limit: rules.mostPerSession });
         }
@@ -248,6 +251,12 @@ export function createApiKeys({
     },
     revoke: (caller: Caller, accountId: string, ref: KeyRef): Promise<void> =>
       change(caller, accountId, ref, 'key.revoke', () => ({ isActive: false, deletedAt: clock.now() })),
+    /** In the transaction that deletes a session: its keys end with it, and with them their tokens, tickets and streams. */
+    async revokeOfSession(tx: Transaction, { accountId, sessionId }: { accountId: string; sessionId: string }): Promise<void> {
+      await holdRows(tx, Account, [accountId]);
+      await updateRows(tx, ApiKey, { accountId, sessionId, deletedAt: IsNull() }, { isActive: false, deletedAt: clock.now() });
+      tx.afterCommit(() => credentials.publish(accountId));
+    },
     /** A new primary key, active and without an end; the old secret ends with the same commit, also that of one that was deactivated. */
     async regeneratePrimary(caller: Caller, accountId: string): Promise<string> {
       const primary = await rows.findOneBy({ accountId, isPrimary: true, deletedAt: IsNull() });
@@ -336,6 +345,11 @@ export function createApiKeys({
     tx.afterCommit(() => credentials.publish(accountId));
     return true;
   }
+}
+
+async function isSessionLive(tx: Transaction, id: string): Promise<boolean> {
+  const { rows } = await runStatement(tx.manager, 'SELECT 1 AS found FROM sessions WHERE id = ? AND "deletedAt" IS NULL', [id]);
+  return rows.length > 0;
 }
 
 const secretOf = (key: string): Pick<ApiKey, 'hash' | 'prefix' | 'lastFour'> => ({

@@ -29,9 +29,8 @@ class PanelProperty extends BaseProperty {
   }
 }
 
+/** The screen says of this many rows that there may be more (Pager.tsx), and of a text that the newest matches were looked through (ListFilter.tsx). */
 const countLimit = 10_000;
-/** Of a text search, as many of the newest matches are listed. */
-const searchLimit = 1_000;
 
 interface Page {
   limit?: number;
@@ -174,11 +173,11 @@ export class PanelResource extends TypeOrmResource {
     return [sql, { [name]: value }];
   }
 
-  /** The newest messages with a text, of all accounts. */
+  /** The newest messages with a text, of all accounts: as many as are counted. */
   private async idsWithText(text: string): Promise<string[]> {
     if (foldText(text) === '') return [];
     const everything = { conditions: [], facts: { all: [], any: [] }, order: 'desc' as const, from: null };
-    const { matches } = await this.search.find({ ...everything, term: text, most: searchLimit });
+    const { matches } = await this.search.find({ ...everything, term: text, most: countLimit });
     return matches.map(({ id }) => id);
   }
 

@@ -103,6 +103,8 @@ function readParts(
     parser.on('field', (name, value, { nameTruncated, valueTruncated }) => {
       if (nameTruncated) return refuse(new AppError('BODY_TOO_LARGE', {}, 'The name of a form field is too long.'));
       if (valueTruncated) return refuse(new AppError('BODY_TOO_LARGE', { field: name, limit: limits.fieldSize }));
+      // The parser puts this character where bytes are no text of their charset; the message would leave with other characters.
+      if (value.includes('\ufffd')) return refuse(noText(name));
       fields.set(name, [...(fields.get(name) ?? []), value]);
     });
     parser.on('file', (name, stream, info) => {
@@ -140,6 +142,15 @@ function nameType(fields: Map<string, string[]>, type: string): void {
     ]);
   fields.set('type', [type]);
 }
+
+const noText = (name: string): AppError =>
+  validationError([
+    {
+      path: name.slice(0, 200),
+      code: 'INVALID_CHARACTER',
+      message: 'The field holds bytes that are no UTF-8, or U+FFFD, which stands for such bytes. Send the text as UTF-8.',
+    },
+  ]);
 
 const unknownFile = (name: string): AppError =>
   new AppError('VALIDATION_FAILED', {

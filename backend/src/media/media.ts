@@ -32,6 +32,8 @@ export type MediaSource =
 export interface MediaOwner {
   accountId: string;
   sessionId: string | null;
+  /** Whether the caller may read messages. Without that right, only files that were sent through this API can be sent again. */
+  mayRead: boolean;
 }
 
 /** A file that lies on disk and has no row yet: `attach` gives it one in the transaction of its message. */
@@ -130,14 +132,21 @@ export function createMedia({
   }
 
   /** A stored file of the account, by its id; of a message of one session where the caller reaches no other. */
-  async function storedFile({ accountId, sessionId }: MediaOwner, id: string): Promise<MediaFile | null> {
+  async function storedFile({ accountId, sessionId, mayRead }: MediaOwner, id: string): Promise<MediaFile | null> {
     const which = `id = ? AND "accountId" = ? AND state = 'stored' AND NOT "isSealed"`;
-    const ofSession = `EXISTS (SELECT 1 FROM messages m
-      WHERE m.id = media_files."messageId" AND m."sessionId" = ? AND m."deletedAt" IS NULL)`;
-    const [file = null] =
-      sessionId === null
-        ? await readRows(database.reader, MediaFile, which, [id, accountId])
-        : await readRows(database.reader, MediaFile, `${which} AND ${ofSession}`, [id, accountId, sessionId]);
+    const conditions = [
+      ...(sessionId === null ? [] : ['m."sessionId" = ?']),
+      ...(mayRead ? [] : [`m.origin IN ('api', 'panel')`]),
+    ];
+    const ofMessage = `EXISTS (SELECT 1 FROM messages m
+      WHERE m.id = media_files."messageId" AND m."deletedAt" IS NULL AND ${conditions.join(' AND ')})`;
+    const parameters = [id, accountId, ...(sessionId === null ? [] : [sessionId])];
+    const [file = null] = await readRows(
+      database.reader,
+      MediaFile,
+      conditions.length > 0 ? `${which} AND ${ofMessage}` : which,
+      parameters,
+    );
     return file;
   }
 
@@ -156,10 +165,17 @@ export function createMedia({
       const bytes = await handle.readFile().finally(() => handle.close());
       return { bytes, mimetype: file.mimetype, filename: file.filename };
     }
-    const { declared, text } = partsOfBase64(source.base64);
-    if (!/^[A-Za-z0-9+/_=\s-]+$/.test(text))
+    const { declared, text: given } = partsOfBase64(source.base64);
+    const text = given.replace(/\s/g, '');
+    if (!isBase64(text))
       throw new AppError('VALIDATION_FAILED', {
-        fields: [{ path: 'mediaBase64', code: 'INVALID_FORMAT', message: 'This is not base64.' }],
+        fields: [
+          {
+            path: 'mediaBase64',
+            code: 'INVALID_FORMAT',
+            message: 'This is not the whole base64 of a file, nor a data URL with base64.',
+          },
+        ],
       });
     return { bytes: Buffer.from(text, 'base64'), mimetype: declared, filename: null };
   }
@@ -418,9 +434,23 @@ export function createMedia({
  * as a file may be, and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
  */
 function partsOfBase64(given: string): { declared: string | null; text: string } {
-  const comma = given.startsWith('data:') ? given.indexOf(',') : -1;
-  if (comma < 0) return { declared: null, text: given };
-  return { declared: given.slice('data:'.length, comma).split(';', 1)[0] || null, text: given.slice(comma + 1) };
+  if (!given.slice(0, 'data:'.length).toLowerCase().startsWith('data:')) return { declared: null, text: given };
+  const comma = given.indexOf(',');
+  const head = given.slice('data:'.length, Math.max(comma, 0));
+  // Other data URLs hold percent-encoded text, which is no base64.
+  if (!head.toLowerCase().endsWith(';base64')) return { declared: null, text: '' };
+  return { declared: head.split(';', 1)[0] || null, text: given.slice(comma + 1) };
+}
+
+/**
+ * Whether a text is the whole base64 of something, in the usual alphabet or in the one of URLs, with or without its filling. The decoder stops
+ * at the first filling and drops what is left over, so that a text that was cut off or joined would become another file.
+ */
+function isBase64(text: string): boolean {
+  const filling = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
+  const length = text.length - filling;
+  const isWhole = filling > 0 ? text.length % 4 === 0 : length % 4 !== 1;
+  return length > 0 && isWhole && /^[A-Za-z0-9+/_-]+$/.test(text.slice(0, length));
 }
 
 /** Null where there is no such file. Anything else, a lack of descriptors for example, is an error and not an expired file. */

@@ -1,4 +1,4 @@
-import { doubtReasons, type MessageReason } from '@chasqui/shared';
+import { uncertainReasons, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
@@ -169,7 +169,7 @@ export function createDoubts({
   /** Why it is not to be sent again, if so. */
   function endOf(message: Message): MessageReason | null {
     const reason = message.reasonCode as MessageReason | null;
-    if (reason && !doubtReasons.has(reason)) return reason;
+    if (reason && !uncertainReasons.has(reason)) return reason;
     return isLate(message) ? 'EXPIRED' : null;
   }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
+  allows,
   AppError,
   retryableReasons,
   validationError,
@@ -37,6 +38,7 @@ interface Deps {
   idempotency: Idempotency;
   quotas: Quotas;
   sendWaitMs: number;
+  now: () => Date;
 }
 
 /** What every send takes, whatever its type. */
@@ -111,6 +113,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
     const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
     const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
+    requireFuture(expiresAt, deps.now());
     const { content, file } = await compose(session);
     const wish = {
       recipient,
@@ -137,7 +140,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   }
 
   async function answer(message: Message, warnings: Warning[] = []) {
-    if (message.status === 'failed') throw sendFailed(message);
+    if (isRefused(message)) throw sendFailed(message);
     return new Reply(await present(message), { status: statusOf(message), warnings });
   }
 
@@ -154,7 +157,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
     res: Response,
   ): Promise<void> {
     const requestId: unknown = res.locals['requestId'];
-    if (message.status === 'failed') {
+    if (isRefused(message)) {
       const { code, details, message: words, status } = sendFailed(message);
       return idempotency.store(
         key,
@@ -195,7 +198,8 @@ export function mountMessages(mount: Mount, deps: Deps): void {
         const type = body.asDocument ? 'document' : body.type;
         const { mimetype, filename } = body;
         const isSealed = (await messages.storageOf(session)) === 'metadata';
-        const file = await media.receive(caller, sourceOf(body, res), { mimetype, filename, type, isSealed });
+        const owner = { ...caller, mayRead: allows(caller.permissions, 'messages.receive') };
+        const file = await media.receive(owner, sourceOf(body, res), { mimetype, filename, type, isSealed });
         try {
           // What the bytes say the type is may not have an option either.
           if (type === undefined) checkFileOptions(file.kind, body);
@@ -273,6 +277,15 @@ export function mountMessages(mount: Mount, deps: Deps): void {
 }
 
 const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);
+
+/** Whether it failed for a reason that is told as an error. That it expired before it was handed over is the caller's wish: its state says so. */
+const isRefused = ({ status, reasonCode }: Message): boolean => status === 'failed' && reasonCode !== 'EXPIRED';
+
+function requireFuture(expiresAt: Date | null, now: Date): void {
+  if (expiresAt === null || expiresAt > now) return;
+  const message = 'expiresAt has passed: the message would never be sent. Give a later time, or leave it out.';
+  throw validationError([{ path: 'expiresAt', code: 'IN_THE_PAST', message }]);
+}
 
 function sendFailed(message: Message): AppError {
   const retryable = retryableReasons.has(message.reasonCode as MessageReason);

@@ -1,6 +1,6 @@
 import {
   ackOfStatus,
-  doubtReasons,
+  uncertainReasons,
   messageReasons,
   messageSources,
   retryableReasons,
@@ -239,7 +239,7 @@ export function createMessageState({
     },
     /** Still in doubt, and now for a person to settle: said once. */
     async hold(tx: Transaction, message: Message, reason: MessageReason): Promise<boolean> {
-      const isKept = message.reasonCode !== null && !doubtReasons.has(message.reasonCode);
+      const isKept = message.reasonCode !== null && !uncertainReasons.has(message.reasonCode);
       const why = isKept ? {} : { reasonCode: reason, reasonText: messageReasons[reason] };
       const changes = { ...why, nextAttemptAt: null };
       const held = await updateRows(tx, Message, { id: message.id, status: 'uncertain' }, changes);

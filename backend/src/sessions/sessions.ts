@@ -9,6 +9,7 @@ import {
 } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
@@ -51,6 +52,7 @@ export function createSessions({
   clock,
   gate,
   limitsOf,
+  revokeKeys,
   forgetNames,
   defaults,
 }: {
@@ -60,6 +62,8 @@ export function createSessions({
   clock: Clock;
   gate: WorkerGate;
   limitsOf: Plans['limitsOf'];
+  /** Ends the keys of a session in the transaction that deletes it. */
+  revokeKeys: ApiKeys['revokeOfSession'];
   /** Removes the names of a session's contacts when it keeps none from now on. */
   forgetNames: Contacts['forgetNames'];
   defaults: SessionDefaults;
@@ -239,6 +243,8 @@ export function createSessions({
      */
     async remove(caller: Caller, session: Session): Promise<void> {
       const row = await database.write.run(async (tx) => {
+        // Locks the account, which everybody locks before a session.
+        await revokeKeys(tx, { accountId: session.accountId, sessionId: session.id });
         const now = await state.hold(tx, session.id);
         if (now.status !== 'disconnected') await state.move(tx, now, 'disconnected', state.named('USER_LOGGED_OUT'));
         const gone = { desired: 'stopped' as const, deletedAt: clock.now(), liveName: now.id, isDefault: false };

@@ -48,17 +48,17 @@ export async function killInLookup(rig: Rig, victim: Victim, seed: number): Prom
     async: true,
   });
   await eventually('the kill', async () => rig.wasHit(), 30_000).catch(() =>
-    verdict.untrue.push(`${text}: the kill did not come`),
+    verdict.untrue.push(`${text}: the kill did not happen`),
   );
   rig.withdraw();
-  await rig.connected().catch(() => verdict.stuck.push(`${text}: the sessions did not come back`));
+  await rig.connected().catch(() => verdict.stuck.push(`${text}: the sessions did not reconnect`));
   // Without another browser the page keeps it with ack 0, and a person is asked to restart the session.
   await eventually('the restart', async () => {
     const answer = await stack.api('POST', `/sessions/${name}/restart`).catch(() => null);
     return answer !== null && answer.status < 300;
   });
   await judgeSent(rig, body.data.id, text, verdict);
-  await rig.connected().catch(() => verdict.stuck.push(`${text}: the sessions did not come back`));
+  await rig.connected().catch(() => verdict.stuck.push(`${text}: the sessions did not reconnect`));
   return verdict;
 }
 
@@ -94,9 +94,11 @@ export async function killInRelink(
   }
   rig.order({ id, point, pass: 1, victims: victimsOf(rig, victim, seed) });
   await link(rig, id, phones[1], rig.wasHit);
-  await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() => verdict.untrue.push(`${id}: the kill did not come`));
+  await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() =>
+    verdict.untrue.push(`${id}: the kill did not happen`),
+  );
   rig.withdraw();
-  await rig.connected().catch(() => verdict.stuck.push(`${id}: the other sessions did not come back`));
+  await rig.connected().catch(() => verdict.stuck.push(`${id}: the other sessions did not reconnect`));
   for (const [index, { id: messageId }] of queued.entries()) {
     const isHeld = async (): Promise<boolean> => (await messageOf(rig, messageId))?.reason?.code === 'SESSION_IDENTITY_CHANGED';
     await eventually('it to be held', isHeld, 40_000).catch(() => verdict.stuck.push(`${texts[index]}: is not held`));

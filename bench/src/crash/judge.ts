@@ -3,12 +3,12 @@ import { eventually } from '../stack.js';
 import { ana, type Rig, sessions } from './rig.js';
 import { inboundOf, type Run } from './scenario.js';
 
-/** What a run did wrong, by kind; the promise is that all three are empty. */
+/** The faults of a run, by kind. The promise is that all lists are empty. */
 export interface Verdict {
   lost: string[];
   doubled: string[];
   stuck: string[];
-  /** A state that says something else than what happened, a move that the table does not have, a gap in the log. */
+  /** A state that differs from what happened, a transition that is not in the table, or a gap in the log. */
   untrue: string[];
 }
 
@@ -20,11 +20,11 @@ interface MessageBody {
 }
 
 /** A webhook's circuit may be open for a minute after a kill. */
-const toldWithinMs = 75_000;
+const deliveredWithinMs = 75_000;
 
 const left: readonly MessageStatus[] = ['sent', 'delivered', 'read', 'played'];
 
-/** Compares what the backend says with what the other phone got and what WhatsApp's server was handed, which is known elsewhere. */
+/** Compares the backend's answers with what the other phone and WhatsApp's server received according to the simulator. */
 export async function judge(rig: Rig, run: Run): Promise<Verdict> {
   const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
   for (const text of run.unanswered) verdict.stuck.push(`${text}: its client never got an answer`);
@@ -40,24 +40,24 @@ async function judgeSends(rig: Rig, run: Run, verdict: Verdict): Promise<void> {
   const handed = (await client.journal({})).slice(run.journalFrom);
   for (const [text, id] of run.accepted) {
     const { message, way } = await settled(rig, id);
-    const told = `${text} (${message.status}${message.reason ? `, ${message.reason.code}` : ''})`;
+    const label = `${text} (${message.status}${message.reason ? `, ${message.reason.code}` : ''})`;
     const times = received.filter((candidate) => candidate === text).length;
-    if (times > 1) verdict.doubled.push(`${told}: arrived ${times} times`);
+    if (times > 1) verdict.doubled.push(`${label}: arrived ${times} times`);
     if (left.includes(message.status)) {
-      if (times === 0) verdict.lost.push(`${told}: never arrived`);
+      if (times === 0) verdict.lost.push(`${label}: never arrived`);
     } else if (message.status === 'failed') {
-      if (times > 0) verdict.untrue.push(`${told}: it arrived`);
-    } else verdict.stuck.push(told);
-    judgeWay(way, message, told, verdict);
+      if (times > 0) verdict.untrue.push(`${label}: it arrived`);
+    } else verdict.stuck.push(label);
+    judgeWay(way, message, label, verdict);
   }
   for (const { key, repeat } of handed) if (repeat) verdict.doubled.push(`${key}: handed to WhatsApp twice`);
   const texts = new Set(run.accepted.keys());
   for (const text of received)
     if (text?.startsWith(`${run.id}#`) && !texts.has(text) && !run.unanswered.includes(text))
-      verdict.untrue.push(`${text}: arrived, and no client was told of it`);
+      verdict.untrue.push(`${text}: arrived, and no client got a reply for it`);
 }
 
-/** Message and timeline of one moment: a receipt may come between the two answers, and then both are asked for again. */
+/** Message and timeline of the same moment: if a receipt arrives between the two replies, both are requested again. */
 async function settled(rig: Rig, id: string): Promise<{ message: MessageBody; way: MessageStatus[] }> {
   for (let tries = 0; ; tries += 1) {
     const way = await timelineOf(rig, id);
@@ -69,13 +69,13 @@ async function settled(rig: Rig, id: string): Promise<{ message: MessageBody; wa
 const timelineOf = async (rig: Rig, id: string): Promise<MessageStatus[]> =>
   (await rig.stack.api<{ status: MessageStatus }[]>('GET', `/messages/${id}/timeline`)).body.data.map(({ status }) => status);
 
-/** The timeline is the log: it must be a way through the table, and end where the message is. */
-function judgeWay(way: MessageStatus[], message: MessageBody, told: string, verdict: Verdict): void {
-  if (way.at(-1) !== message.status) verdict.untrue.push(`${told}: its timeline ends with ${way.at(-1)}`);
+/** The timeline is the log: it must be a path through the table that ends at the message's status. */
+function judgeWay(way: MessageStatus[], message: MessageBody, label: string, verdict: Verdict): void {
+  if (way.at(-1) !== message.status) verdict.untrue.push(`${label}: its timeline ends with ${way.at(-1)}`);
   for (const [index, to] of way.slice(1).entries()) {
     const from = way[index]!;
     const isHeld = from === 'uncertain' && to === 'uncertain';
-    if (!isHeld && !messageMoves[from].includes(to)) verdict.untrue.push(`${told}: went from ${from} to ${to}`);
+    if (!isHeld && !messageMoves[from].includes(to)) verdict.untrue.push(`${label}: went from ${from} to ${to}`);
   }
 }
 
@@ -118,10 +118,10 @@ async function judgeLog(rig: Rig, run: Run, verdict: Verdict): Promise<EventBody
   }
 }
 
-/** Every event of the run has come to the receiver of webhooks, at least once. */
+/** The webhook receiver has received every event of the run at least once. */
 async function judgeTold(rig: Rig, events: readonly EventBody[], verdict: Verdict): Promise<void> {
-  const missing = (): EventBody[] => events.filter(({ id }) => !rig.told.has(id));
-  await eventually('every event to be delivered', async () => missing().length === 0, toldWithinMs).catch(() => undefined);
+  const missing = (): EventBody[] => events.filter(({ id }) => !rig.received.has(id));
+  await eventually('every event to be delivered', async () => missing().length === 0, deliveredWithinMs).catch(() => undefined);
   for (const { type, cursor } of missing()) verdict.lost.push(`${type} ${cursor}: was not delivered to the webhook`);
 }
 

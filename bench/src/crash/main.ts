@@ -13,8 +13,8 @@ import { killInLookup, killInRelink } from './identity.js';
 import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
 /**
- * `npm run test:crash`: every fail point × every victim × both databases, as many seeds as wanted. The whole product runs in
- * processes of its own; what it says afterwards is compared with what the simulator, another process, was handed.
+ * `npm run test:crash`: every fail point × every victim × both databases, for each seed. The whole product runs in
+ * separate processes; its answers afterwards are compared with what the simulator, another process, received.
  *
  *   --seeds 10          how many (default 1)   --from 1   the first of them
  *   --databases sqlite,postgres   --points a,b   --victims backend,worker,chromium
@@ -49,7 +49,7 @@ const say = (line: string): void => {
 
 const nothing = (): Verdict => ({ lost: [], doubled: [], stuck: [], untrue: [] });
 
-/** One case, and what was wrong with it. Whatever the harness itself cannot do counts as stuck. */
+/** Runs one case and returns its faults. An error of the harness itself counts as stuck. */
 async function runCase(rig: Rig, plan: Case, outcome: Outcome): Promise<boolean> {
   const about = `${rig.database} ${plan.id} (pass ${plan.pass})`;
   let verdict: Verdict;
@@ -80,13 +80,13 @@ async function matrix(database: DatabaseKind, plans: Case[], outcome: Outcome, m
   try {
     for (const plan of plans) {
       if (await runCase(rig, plan, outcome)) continue;
-      // A mutation needs to be found once.
+      // One finding of a mutation is enough.
       if (values.mutant) return;
       if (values.report) {
         writeFileSync(`${values.report}.${plan.id}.backend.log`, rig.stack.log('backend').slice(-400_000));
         writeFileSync(`${values.report}.${plan.id}.worker.log`, rig.stack.log('worker').slice(-400_000));
       }
-      // What one case left in disorder must not be counted against the next.
+      // The state that a failed case leaves behind must not count against the next one.
       await rig.close();
       rig = await openRig(database, more);
     }
@@ -130,7 +130,7 @@ async function specials(
   }
 }
 
-/** Every point in one run, with two backends: whichever passes it dies while the other one goes on. */
+/** Every point in one run, with two backends: the one that passes it dies while the other one continues. */
 async function twoBackends(points: readonly FailPoint[], seeds: readonly number[], outcome: Outcome): Promise<void> {
   for (const seed of seeds) {
     const id = `postgres ${seed}-one_of_two_backends`;
@@ -138,7 +138,7 @@ async function twoBackends(points: readonly FailPoint[], seeds: readonly number[
       verdict: { ...nothing(), stuck: [error.message] },
       notHit: [] as FailPoint[],
     }));
-    // A kill that never came has shown nothing.
+    // A kill that did not happen proves nothing.
     outcome.notHit.push(...notHit.map((point) => `${id}: ${point}`));
     say(`${isClean(verdict) ? (notHit.length > 0 ? 'MISS' : 'ok  ') : 'FAIL'} ${id}`);
     note(id, verdict, outcome);
@@ -190,7 +190,7 @@ async function main(): Promise<number> {
   });
 }
 
-/** Of each point one case: the first point with the first victim, the next with the next. */
+/** One case for each point: the first point with the first victim, the second with the second, and so on. */
 const inTurn = (plans: Case[]): Case[] =>
   plans.filter(({ point, victim }) => victims[ordinary.indexOf(point) % victims.length] === victim);
 
@@ -211,7 +211,7 @@ function report({ runs, notHit, faults, slowest }: Outcome, extent: Extent): num
     `${runs} runs in ${minutes.toFixed(1)} minutes; the slowest came to rest after ${(slowest.ms / 1000).toFixed(1)} s (${slowest.id})`,
   );
   say(
-    `lost ${count('lost')}, doubled ${count('doubled')}, stuck ${count('stuck')}, untrue ${count('untrue')}; kills that did not come: ${notHit.length}`,
+    `lost ${count('lost')}, doubled ${count('doubled')}, stuck ${count('stuck')}, untrue ${count('untrue')}; kills that did not happen: ${notHit.length}`,
   );
   for (const id of notHit) say(`  not reached: ${id}`);
   if (!extent.isMutant) return faults.length === 0 && notHit.length === 0 ? 0 : 1;

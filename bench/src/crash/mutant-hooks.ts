@@ -2,7 +2,7 @@ import type { LoadHook } from 'node:module';
 
 const changes = JSON.parse(process.env['CHASQUI_MUTANT'] ?? '[]') as { file: string; find: string; become: string }[];
 
-/** A change whose text is not there any more stops the process: a mutation that changes nothing would seem to be survived. */
+/** A mutation whose text no longer exists stops the process: otherwise it would change nothing and look as if it survived. */
 export const load: LoadHook = async (url, context, nextLoad) => {
   const loaded = await nextLoad(url, context);
   const mine = changes.filter(({ file }) => url.endsWith(`/${file}`));

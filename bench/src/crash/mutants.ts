@@ -2,12 +2,12 @@ import { fileURLToPath } from 'node:url';
 import type { FailPoint } from '@chasqui/shared/fail-point';
 import type { Victim } from './plan.js';
 
-/** A defence taken out of the built processes as they load. The matrix must find fault with each, or it proves nothing. */
+/** A defence that is removed from the built processes as they load. The matrix must find each mutation, or it proves nothing. */
 export interface Mutant {
   what: string;
   /** File below the repository (built), the text in it, and what it becomes. */
   changes: { file: string; find: string; become: string }[];
-  /** Where its fault shows. */
+  /** The fail points at which the fault shows. */
   points: FailPoint[];
   victims: Victim[];
 }
@@ -16,12 +16,12 @@ const sender = 'whatsapp-service/dist/sends/sender.js';
 const dispatcher = 'backend/dist/messages/dispatcher.js';
 
 /**
- * Of the defences of a send any one is enough: without the claim the worker's record answers, without the record the page knows the
- * message by its id. So the mutation that matters is the one that takes the reserved id itself away.
+ * Any one of the defences of a send is enough: without the claim the worker's record answers, without the record the page knows the
+ * message by its id. So the mutation that matters removes the reserved id itself.
  */
 export const mutants = {
   reservation: {
-    what: 'no id is reserved: each call draws one of its own, and nobody writes down that a message is about to leave',
+    what: 'no id is reserved: each call uses a random one, and nothing records that a message is about to be sent',
     changes: [
       {
         file: dispatcher,
@@ -68,7 +68,7 @@ export const mutants = {
 } as const satisfies Record<string, Mutant>;
 export type MutantName = keyof typeof mutants;
 
-/** What makes Node load a process with the change in it. */
+/** The Node options that load a process with the mutation. */
 export const mutated = (name: MutantName): Record<string, string> => ({
   NODE_OPTIONS: `--import ${fileURLToPath(new URL('./load-mutant.js', import.meta.url))}`,
   CHASQUI_MUTANT: JSON.stringify(mutants[name].changes),

@@ -12,7 +12,7 @@ export interface Case {
   pass: number;
 }
 
-/** Not on the way of a message: they have runs of their own (see special.ts). */
+/** Points that a message does not pass; they have separate runs (see special.ts). */
 export const special: readonly FailPoint[] = [
   'migration.half',
   'erasure.half',
@@ -24,15 +24,15 @@ export const special: readonly FailPoint[] = [
 
 export const ordinary = (Object.keys(failPoints) as FailPoint[]).filter((point) => !special.includes(point));
 
-/** The later passes of a point meet messages in other states; the points that a run passes once or twice are hit there. */
-const mostPasses: Partial<Record<FailPoint, number>> = { 'lookup.heard': 1 };
+/** Later passes of a point meet messages in other states. Points that a run passes only once or twice are killed at those. */
+const maxPasses: Partial<Record<FailPoint, number>> = { 'lookup.heard': 1 };
 
-/** Every point with every victim, once a seed, in an order of the seed's own: what is left over from one meets another each time. */
+/** Every point with every victim, once a seed, in an order that depends on the seed, so that the remains of one case meet a different case each time. */
 export function casesOf(seed: number, points: readonly FailPoint[], whom: readonly Victim[]): Case[] {
   const random = randomOf(seed);
   const cases = points.flatMap((point) =>
     whom.map((victim) => {
-      const pass = 1 + Math.floor(random() * (mostPasses[point] ?? 4));
+      const pass = 1 + Math.floor(random() * (maxPasses[point] ?? 4));
       return { id: `${seed}-${point}-${victim}`.replace(/\./g, '_'), point, victim, seed, pass };
     }),
   );

@@ -21,14 +21,14 @@ export const ana = '5511999990001';
 export interface Rig {
   stack: Stack;
   database: DatabaseKind;
-  /** Puts an order where the fail points look. The victims' ids are those of now. */
+  /** Writes an order where the fail points look for it, with the victims' current process ids. */
   order(order: FailOrder): void;
   withdraw(): void;
   wasHit(): boolean;
   connected(withinMs?: number): Promise<void>;
   /** Ids of the events that the receiver of webhooks has answered with 2xx. */
-  told: ReadonlySet<string>;
-  /** How often a process was started again because it was gone. */
+  received: ReadonlySet<string>;
+  /** How often a process was restarted because it had ended. */
   restarts(): number;
   close(): Promise<void>;
 }
@@ -45,11 +45,11 @@ const settings = {
   LOG_LEVEL: 'info',
   EGRESS_ALLOW: '127.0.0.1/32',
   WEBHOOK_RETRY_DELAYS: Array.from({ length: 40 }, () => 300).join(','),
-  // A backend is started again a thousand times here.
+  // The matrix restarts a backend a thousand times.
   PANEL_ENABLED: 'false',
 };
 
-/** The whole product, both phones linked, and somebody who starts again whatever dies: what `npm start` does for its users. */
+/** The whole product with both phones linked, and a supervisor that restarts any process that dies, as `npm start` does. */
 export async function openRig(database: DatabaseKind, more: Record<string, string> = {}): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'chasqui-crash-'));
   const orders = join(folder, 'order.json');
@@ -82,7 +82,7 @@ export async function openRig(database: DatabaseKind, more: Record<string, strin
     database,
     order(order) {
       rmSync(`${orders}.hit`, { force: true });
-      // Whole or not at all: a process that looks meanwhile must not see half of it.
+      // Written atomically: a process that reads it meanwhile must not see half of it.
       writeFileSync(`${orders}.new`, JSON.stringify(order));
       renameSync(`${orders}.new`, orders);
     },
@@ -92,7 +92,7 @@ export async function openRig(database: DatabaseKind, more: Record<string, strin
       const all = async (): Promise<boolean> => (await Promise.all(sessions.map(isConnected))).every(Boolean);
       await eventually('both sessions to be connected', all, withinMs);
     },
-    told: receiver.told,
+    received: receiver.received,
     restarts: () => restarts,
     async close() {
       closing = true;
@@ -114,18 +114,18 @@ export async function openRig(database: DatabaseKind, more: Record<string, strin
   }
 }
 
-/** Somebody's server that takes events, outside of the processes that are killed. */
+/** A webhook receiver outside of the processes that are killed. */
 async function startReceiver() {
-  const told = new Set<string>();
+  const received = new Set<string>();
   const server = createServer((req, res) => {
     req.resume().on('end', () => {
-      told.add(String(req.headers['webhook-id']));
+      received.add(String(req.headers['webhook-id']));
       res.writeHead(204).end();
     });
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
-    told,
+    received,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     close: () => {
       server.closeAllConnections();

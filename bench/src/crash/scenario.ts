@@ -4,12 +4,12 @@ import { type Case, randomOf, type Victim } from './plan.js';
 import { treesBelow } from '../processes.js';
 import { ana, type Rig, sessions } from './rig.js';
 
-/** What one run asked for and was told; the judge compares it with what the other side saw. */
+/** The requests and replies of one run. The judge compares them with what the simulator received. */
 export interface Run {
   id: string;
   /** Texts that clients sent, and the message that each was accepted as. */
   accepted: Map<string, string>;
-  /** Clients that got no answer that counts, for as long as they tried. */
+  /** Clients that got no conclusive reply until they gave up. */
   unanswered: string[];
   /** Texts that Ana wrote, by session. */
   arrived: Map<string, string[]>;
@@ -17,7 +17,7 @@ export interface Run {
   /** Before it began. */
   journalFrom: number;
   cursorFrom: string;
-  /** How long until everything was final and both sessions connected, from the first call on. Milliseconds. */
+  /** Milliseconds from the first call until every message was final and both sessions were connected. */
   settledMs: number;
 }
 
@@ -32,7 +32,7 @@ const clientGivesUpMs = 60_000;
 export const settleMs = 60_000;
 const finals = new Set(['sent', 'delivered', 'read', 'played', 'failed', 'cancelled']);
 
-/** Sends and arrivals on both sessions while a process is killed; over when all of it has come to rest, or never does. */
+/** Sends and arrivals on both sessions while a process is killed; ends when every message is final, or at the time limit. */
 export async function play(rig: Rig, plan: Case): Promise<Run> {
   const { stack } = rig;
   const random = randomOf(plan.seed * 1_000 + plan.id.length);
@@ -47,7 +47,7 @@ export async function play(rig: Rig, plan: Case): Promise<Run> {
     settledMs: 0,
   };
   const started = performance.now();
-  const doubt = plan.point === 'lookup.heard' ? await causeDoubt(rig, plan, run) : null;
+  const uncertain = plan.point === 'lookup.heard' ? await causeUncertain(rig, plan, run) : null;
   const order = (): void =>
     rig.order({ id: plan.id, point: plan.point, pass: plan.pass, victims: victimsOf(rig, plan.victim, random) });
   order();
@@ -59,36 +59,36 @@ export async function play(rig: Rig, plan: Case): Promise<Run> {
       after(random() * 250, () => write(rig, run, sessions[number % 2]!, `${plan.id}<${number}`)),
     ),
   ];
-  await Promise.all([...traffic, doubt?.sending]);
+  await Promise.all([...traffic, uncertain?.sending]);
   await keepGoing(rig, run, plan);
-  // An acknowledgement that comes before the lookup ends a doubt without one: then another doubt.
-  for (let more = 1; doubt && more <= 6 && !rig.wasHit(); more += 1) {
-    const next = await causeDoubt(rig, plan, run, more);
+  // An acknowledgement before the lookup settles the uncertain message; then another one is made.
+  for (let more = 1; uncertain && more <= 6 && !rig.wasHit(); more += 1) {
+    const next = await causeUncertain(rig, plan, run, more);
     order();
     await next.sending;
     await eventually('the kill', async () => rig.wasHit(), 2_000).catch(() => undefined);
   }
   rig.withdraw();
   run.hit = rig.wasHit();
-  await comeToRest(rig, run);
+  await waitUntilSettled(rig, run);
   run.settledMs = performance.now() - started;
   return run;
 }
 
 /**
- * A doubt needs a crash of its own first: the page has sent, and the worker dies before it can say so. Over as soon as the next worker
+ * An uncertain message needs a separate crash first: the page has sent, and the worker dies before it reports that. Ends as soon as the next worker
  * runs: when its session is connected the message is looked up, and the order for the kill must be there by then.
  */
-async function causeDoubt(rig: Rig, plan: Case, run: Run, number = 0): Promise<{ sending: Promise<void> }> {
+async function causeUncertain(rig: Rig, plan: Case, run: Run, number = 0): Promise<{ sending: Promise<void> }> {
   const before = rig.stack.pid('worker');
-  rig.order({ id: `${plan.id}-doubt${number}`, point: 'send.answered', pass: 1, victims: [before] });
-  const sending = client(rig, run, `${plan.id}#doubt${number}`, 'one', true);
+  rig.order({ id: `${plan.id}-uncertain${number}`, point: 'send.answered', pass: 1, victims: [before] });
+  const sending = client(rig, run, `${plan.id}#uncertain${number}`, 'one', true);
   await eventually('the worker to be killed', async () => rig.wasHit(), 15_000);
   await eventually('the next worker', async () => rig.stack.isUp('worker') && rig.stack.pid('worker') !== before, 15_000);
   return { sending };
 }
 
-/** Some points are passed only now and then: more messages until the kill has come. */
+/** Some points are passed only occasionally: sends more messages until the kill has happened. */
 async function keepGoing(rig: Rig, run: Run, plan: Case): Promise<void> {
   for (let more = 0; more < 12 && !rig.wasHit(); more += 1) {
     const { name } = sessions[more % 2]!;
@@ -96,7 +96,7 @@ async function keepGoing(rig: Rig, run: Run, plan: Case): Promise<void> {
       client(rig, run, `${plan.id}#more${more}`, name, false),
       write(rig, run, sessions[more % 2]!, `${plan.id}<more${more}`),
     ]);
-    // What comes close together travels together: each of these is to be a batch of its own.
+    // Messages that arrive within milliseconds share a batch; each of these must be a separate batch.
     await eventually('the kill', async () => rig.wasHit(), 250).catch(() => undefined);
   }
 }
@@ -112,13 +112,13 @@ const after = async (ms: number, work: () => Promise<void>): Promise<void> => {
   await work();
 };
 
-/** A client as our guide asks for: one Idempotency-Key a message, the same call again until there is an answer that counts. */
+/** A client as the integration guide demands: one Idempotency-Key for each message, and the same call until there is a conclusive reply. */
 async function client(rig: Rig, run: Run, text: string, session: string, waits: boolean): Promise<void> {
   const body = { sessionId: session, recipient: ana, message: text, queueIfOffline: true, async: !waits };
   for (const until = Date.now() + clientGivesUpMs; Date.now() < until; await sleep(60)) {
     const answer = await rig.stack
       .api<Answer>('POST', '/messages/send-text', body, { 'Idempotency-Key': text })
-      .catch(() => null); // Nobody there, or cut off amid the answer.
+      .catch(() => null); // The backend is down, or the connection was cut during the reply.
     if (answer?.status === 200 || answer?.status === 202) return void run.accepted.set(text, answer.body.data.id);
     const refused = answer?.body.error;
     if (refused?.code === 'SEND_FAILED') return void run.accepted.set(text, (refused.details['message'] as Answer).id);
@@ -131,7 +131,7 @@ async function write(rig: Rig, run: Run, { name, phone }: { name: string; phone:
   run.arrived.get(name)!.push(text);
 }
 
-async function comeToRest(rig: Rig, run: Run): Promise<void> {
+async function waitUntilSettled(rig: Rig, run: Run): Promise<void> {
   const status = async (id: string): Promise<string> => {
     const answer = await rig.stack.api<Answer>('GET', `/messages/${id}`).catch(() => null);
     return answer?.body.data?.status ?? 'unknown';
@@ -141,7 +141,7 @@ async function comeToRest(rig: Rig, run: Run): Promise<void> {
     for (const id of waiting) if (finals.has(await status(id))) waiting.delete(id);
     return waiting.size === 0;
   };
-  // What does not come to rest is the judge's matter.
+  // The judge reports what is not settled.
   await eventually('every message to be final', isOver, settleMs).catch(() => undefined);
   await rig.connected(settleMs).catch(() => undefined);
   const texts = [...run.arrived.values()].flat();
@@ -158,7 +158,7 @@ export interface Inbound {
   createdAt: string;
 }
 
-/** What the history has of a run's arrivals, oldest first. */
+/** The stored incoming messages of a run, oldest first. */
 export async function inboundOf(rig: Rig, id: string): Promise<Inbound[]> {
   const answer = await rig.stack
     .api<Inbound[]>('GET', `/messages/list?direction=inbound&limit=200&order=asc&search=${encodeURIComponent(`${id}<`)}`)

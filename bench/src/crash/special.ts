@@ -10,7 +10,7 @@ import { randomOf, type Victim } from './plan.js';
 import { treesBelow } from '../processes.js';
 import { sessions, type DatabaseKind, type Rig } from './rig.js';
 
-/** A backend that is killed in its first migration, so many tables into it, and then simply started again. */
+/** A backend that is killed in its first migration, after a number of tables, and then restarted. */
 export async function killInMigration(database: DatabaseKind, pass: number): Promise<Verdict> {
   const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
   const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-migration-'));
@@ -27,11 +27,11 @@ export async function killInMigration(database: DatabaseKind, pass: number): Pro
       () => null,
       (error: Error) => error.message,
     );
-    if (!first?.includes('SIGKILL')) verdict.untrue.push(`the kill in the migration did not come: ${first ?? 'it started'}`);
+    if (!first?.includes('SIGKILL')) verdict.untrue.push(`the kill in the migration did not happen: ${first ?? 'it started'}`);
     await processes
       .start('backend')
       .catch((error: Error) => verdict.stuck.push(`after a kill in the migration: ${error.message}`));
-    if (!processes.key()) verdict.lost.push('the first admin was never told');
+    if (!processes.key()) verdict.lost.push('the first admin password was never printed');
   } finally {
     await processes.end('backend', 'SIGTERM');
     await own?.drop();
@@ -40,7 +40,7 @@ export async function killInMigration(database: DatabaseKind, pass: number): Pro
   return verdict;
 }
 
-/** A session is deleted while its login goes from the worker's disk: afterwards there is neither, and the others have seen nothing of it. */
+/** A session is deleted while its login goes from the worker's disk: afterwards both are gone, and other sessions are not affected. */
 export async function killInDeletion(rig: Rig, victim: Victim, seed: number): Promise<Verdict> {
   const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
   const { stack } = rig;
@@ -67,18 +67,18 @@ export async function killInDeletion(rig: Rig, victim: Victim, seed: number): Pr
     return answer !== null && [200, 404].includes(answer.status);
   });
   await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() =>
-    verdict.untrue.push(`${name}: the kill did not come`),
+    verdict.untrue.push(`${name}: the kill did not happen`),
   );
   rig.withdraw();
   await eventually('the login to be gone', async () => !existsSync(login), 30_000).catch(() =>
     verdict.stuck.push(`${name}: its login is still on disk`),
   );
-  await rig.connected().catch(() => verdict.stuck.push(`${name}: the other sessions did not come back`));
+  await rig.connected().catch(() => verdict.stuck.push(`${name}: the other sessions did not reconnect`));
   if ((await stack.api('GET', `/sessions/${name}`)).status !== 404) verdict.untrue.push(`${name}: it is still there`);
   return verdict;
 }
 
-/** The backend dies during the erasure of a contact, and is started again: nothing of the person is left in any table or file of it. */
+/** The backend dies during the erasure of a contact, and is restarted: no table and no file contains anything of the person. */
 export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
   const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
   const { stack, database } = rig;
@@ -96,7 +96,9 @@ export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
   await eventually('its seven messages', async () => (await held()) === 7);
   rig.order({ id, point: 'erasure.half', pass: 1 + (seed % 7), victims: [stack.pid('backend')] });
   const asked = await stack.api<{ id: string }>('POST', '/privacy/erasures', { contact: phone, confirm: phone });
-  await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() => verdict.untrue.push(`${id}: the kill did not come`));
+  await eventually('the kill', async () => rig.wasHit(), 20_000).catch(() =>
+    verdict.untrue.push(`${id}: the kill did not happen`),
+  );
   rig.withdraw();
   await eventually(
     'the erasure to be done',
@@ -111,7 +113,7 @@ export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
       const bytes = await readFile(join(stack.dataDir, file)).catch(() => Buffer.alloc(0));
       if (bytes.includes(mark)) verdict.untrue.push(`${id}: ${file} still holds what was said`);
     }
-  await rig.connected().catch(() => verdict.stuck.push(`${id}: the sessions did not come back`));
+  await rig.connected().catch(() => verdict.stuck.push(`${id}: the sessions did not reconnect`));
   return verdict;
 }
 

@@ -13,12 +13,12 @@ import { randomOf } from './plan.js';
 
 /** Points that are passed only after a crash of another kind, or by requests that this load does not make. */
 const rare: readonly FailPoint[] = ['lookup.heard'];
-/** Ends as soon as the kill has come. On a loaded machine a backend needs a minute to start again and work off what waited. */
+/** Ends as soon as the kill has happened. On a loaded machine a backend needs a minute to restart and to process its queue. */
 const hitWithinMs = 90_000;
 
 /**
- * Two backends on one PostgreSQL database and a worker behind them, under load. At each fail point whichever process passes it kills itself,
- * one point after the other, while the rest goes on. Judged once, when everything has come to rest.
+ * Two backends on one PostgreSQL database and a worker behind them, under load. At each fail point the process that passes it kills itself,
+ * one point after the other, while the others continue. Judged once, when everything is settled.
  */
 export async function killOneOfTwo(
   points: readonly FailPoint[],
@@ -41,7 +41,7 @@ export async function killOneOfTwo(
       const began = performance.now();
       rmSync(`${orders}.hit`, { force: true });
       const order = { id: `two-${seed}-${point}`, point, pass: 1 + Math.floor(random() * 3), victims: ['self'] };
-      // Whole or not at all: a process that looks meanwhile must not see half of it.
+      // Written atomically: a process that reads it meanwhile must not see half of it.
       writeFileSync(`${orders}.new`, JSON.stringify(order));
       renameSync(`${orders}.new`, orders);
       await eventually('the kill', async () => existsSync(`${orders}.hit`), hitWithinMs).catch(() => notHit.push(point));

@@ -19,7 +19,7 @@ const signal = (pid: number, name: NodeJS.Signals): void => {
   }
 };
 
-/** Injects one fault after the other, at moments and of kinds that the seed decides, until `until`. Calls `say` for each. */
+/** Injects one fault after the other, with times and kinds that the seed determines, until `until`. Calls `say` for each. */
 export async function injectFaults(
   fleet: Fleet,
   sinks: readonly Sink[],

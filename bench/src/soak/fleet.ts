@@ -12,7 +12,7 @@ import { createProcesses, environment, eventually, type Answer } from '../stack.
 
 export type DatabaseKind = 'sqlite' | 'postgres';
 
-/** One process of the fleet, which is started again whenever it is gone. */
+/** One process of the fleet; it is restarted whenever it ends. */
 export interface Member {
   name: string;
   part: 'backend' | 'worker';
@@ -23,7 +23,7 @@ export interface Member {
 
 export interface Fleet {
   database: DatabaseKind;
-  /** Of the PostgreSQL database, for an administrator; null on SQLite. */
+  /** The administrator's URL of the PostgreSQL database; null on SQLite. */
   databaseUrl: string | null;
   /** The PostgreSQL server of this fleet alone. Null on SQLite, and where PostgreSQL's programs are not installed: then the shared server is used. */
   server: PostgresServer | null;
@@ -33,7 +33,7 @@ export interface Fleet {
   lines: FaultProxy[];
   /** Between the backends and each worker: one in front of the worker, one in front of the backends for that worker. */
   links: FaultProxy[];
-  /** Where clients call: the first backend that takes the connection, in turn. */
+  /** The address that clients call; it balances over the backends that accept connections. */
   url: string;
   api<T = Record<string, unknown>>(
     method: string,
@@ -47,7 +47,7 @@ export interface Fleet {
 }
 
 export const admin = { email: 'soak@example.com', password: 'correct horse battery staple' };
-/** A call without an answer for so long counts as none; the client repeats it. */
+/** After this time without a reply a call counts as lost, and the client repeats it. */
 export const clientTimeoutMs = 8_000;
 
 const settings = {
@@ -68,7 +68,7 @@ const settings = {
   ADMIN_PASSWORD: admin.password,
 };
 
-/** `backends` and `workers` as built processes, on one database, behind a balancer; whatever dies is started again. */
+/** `backends` and `workers` as built processes, on one database, behind a balancer; each process that dies is restarted. */
 export async function openFleet(
   database: DatabaseKind,
   backends: number,
@@ -136,7 +136,7 @@ export async function openFleet(
       for (const { member, start } of made)
         if (!ended && !member.isUp()) {
           restarts += 1;
-          await start().catch(() => undefined); // Killed while it starts: the next round starts it again.
+          await start().catch(() => undefined); // Killed during its start: the next round restarts it.
         }
   }
 
@@ -239,7 +239,7 @@ function throughProxy(databaseUrl: string, proxyUrl: string): string {
   return url.href;
 }
 
-/** A TCP balancer: each connection goes to the next port, or to another one where nobody listens. */
+/** A TCP balancer: each connection goes to the next port, or to another one if nothing listens there. */
 async function openBalancer(ports: readonly number[]): Promise<{ url: string; close: () => void }> {
   const open = new Set<Socket>();
   let turn = 0;

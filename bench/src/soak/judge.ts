@@ -17,7 +17,7 @@ const finals = new Set(['sent', 'delivered', 'read', 'played', 'failed', 'cancel
 const left = new Set(['sent', 'delivered', 'read', 'played']);
 const restWithinMs = 180_000;
 
-/** Everything that the history holds in one direction. */
+/** All stored messages of one direction. */
 async function allRows(fleet: Fleet, direction: 'inbound' | 'outbound'): Promise<Row[]> {
   const rows: Row[] = [];
   for (let offset = 0; ; offset += 200) {
@@ -30,7 +30,7 @@ async function allRows(fleet: Fleet, direction: 'inbound' | 'outbound'): Promise
 
 const basic = (text: string): string => text.replace(/ edited$/, '');
 
-/** Waits until everything has come to rest, and compares what the system says with the simulator's journal and the receivers' logs. */
+/** Waits until everything is settled, and compares the backend's answers with the simulator's journal and the receivers' logs. */
 export async function judge(fleet: Fleet, asked: Asked, sinks: readonly { name: string; sink: Sink }[]): Promise<Verdict> {
   const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [...asked.streamFaults] };
   for (const text of asked.unanswered) verdict.stuck.push(`${text}: its client never got an answer`);
@@ -53,17 +53,17 @@ async function judgeSends(fleet: Fleet, asked: Asked, verdict: Verdict): Promise
     if (text) received.set(text, (received.get(text) ?? 0) + 1);
   for (const [text, id] of asked.accepted) {
     const row = byId.get(id);
-    const told = `${text} (${row?.status ?? 'no row'}${row?.reason ? `, ${row.reason.code}` : ''})`;
+    const label = `${text} (${row?.status ?? 'no row'}${row?.reason ? `, ${row.reason.code}` : ''})`;
     const times = received.get(text) ?? 0;
-    if (times > 1) verdict.doubled.push(`${told}: arrived ${times} times`);
-    if (!row) verdict.lost.push(told);
-    else if (left.has(row.status) && times === 0) verdict.lost.push(`${told}: never arrived`);
-    else if (row.status === 'failed' && times > 0) verdict.untrue.push(`${told}: it arrived`);
-    else if (!finals.has(row.status)) verdict.stuck.push(told);
+    if (times > 1) verdict.doubled.push(`${label}: arrived ${times} times`);
+    if (!row) verdict.lost.push(label);
+    else if (left.has(row.status) && times === 0) verdict.lost.push(`${label}: never arrived`);
+    else if (row.status === 'failed' && times > 0) verdict.untrue.push(`${label}: it arrived`);
+    else if (!finals.has(row.status)) verdict.stuck.push(label);
   }
   for (const text of received.keys())
     if (text.startsWith('soak#') && !asked.accepted.has(text) && !asked.unanswered.includes(text))
-      verdict.untrue.push(`${text}: arrived, and no client was told of it`);
+      verdict.untrue.push(`${text}: arrived, and no client got a reply for it`);
   for (const { key, repeat } of await fleet.simulator.client.journal({}))
     if (repeat) verdict.doubled.push(`${key}: handed to WhatsApp twice`);
 }
@@ -108,7 +108,7 @@ async function judgeEvents(fleet: Fleet, sinks: readonly { name: string; sink: S
     if (body.data.length < 200) break;
   }
   for (const { name, sink } of sinks) {
-    // What was written before the endpoint existed is not for it.
+    // Events from before the endpoint existed are not for it.
     const first = ids.findIndex((id) => sink.taken.has(id));
     const missing = (): string[] => ids.slice(Math.max(0, first)).filter((id) => !sink.taken.has(id));
     await eventually(`every event at the ${name} receiver`, async () => missing().length === 0, restWithinMs).catch(

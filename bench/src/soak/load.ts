@@ -4,11 +4,11 @@ import { admin, clientTimeoutMs, type Fleet } from './fleet.js';
 
 export const ana = '5511999990001';
 
-/** What was asked of the system, for the judge. */
+/** The requests to the system, for the judge. */
 export interface Asked {
   /** Texts that clients sent, and the message that each was accepted as. */
   accepted: Map<string, string>;
-  /** Texts whose clients gave up without an answer that counts. */
+  /** Texts whose clients gave up without a conclusive reply. */
   unanswered: string[];
   /** Texts that Ana wrote, as they were last edited. */
   arrived: Set<string>;
@@ -26,7 +26,7 @@ export interface Phone {
 
 const clientGivesUpMs = 180_000;
 
-/** Starts everything that goes on during a soak. `stop` resolves when each client has its last answer. */
+/** Starts the load of a soak. `stop` resolves when each client has its last reply. */
 export function startLoad(fleet: Fleet, phones: readonly Phone[], random: () => number, rate: number) {
   const asked: Asked = {
     accepted: new Map(),
@@ -46,7 +46,7 @@ export function startLoad(fleet: Fleet, phones: readonly Phone[], random: () => 
     running.add(work);
     void work.finally(() => running.delete(work));
   };
-  /** Calls `work` again and again, on average `perSecond` times. */
+  /** Calls `work` repeatedly, on average `perSecond` times a second. */
   const every = (perSecond: number, work: () => Promise<void>): void =>
     track(
       (async () => {
@@ -95,7 +95,7 @@ export function startLoad(fleet: Fleet, phones: readonly Phone[], random: () => 
   };
 }
 
-/** A client as the guide asks for: one Idempotency-Key a message, and the same call again until there is an answer that counts. */
+/** A client as the integration guide demands: one Idempotency-Key for each message, and the same call until there is a conclusive reply. */
 async function client(fleet: Fleet, asked: Asked, text: string, session: string, waits: boolean): Promise<void> {
   const body = { sessionId: session, recipient: ana, message: text, queueIfOffline: true, async: !waits };
   for (const until = performance.now() + clientGivesUpMs; performance.now() < until; await sleep(250)) {

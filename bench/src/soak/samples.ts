@@ -60,7 +60,7 @@ export function startSampling(fleet: Fleet, sinks: readonly { name: string; sink
   }
 
   const timer = setInterval(() => {
-    if (!stopped) round().catch(() => undefined); // The system is down for a moment: the next round measures.
+    if (!stopped) round().catch(() => undefined); // The system is down now: the next round measures.
   }, everyMs);
 
   return {
@@ -69,7 +69,7 @@ export function startSampling(fleet: Fleet, sinks: readonly { name: string; sink
       stopped = true;
       clearInterval(timer);
     },
-    /** Trends from `fromMs` on, of the processes that lived since then. */
+    /** Trends from `fromMs` on, of the processes that have run since then. */
     trends(fromMs: number): Trend[] {
       const trends: Trend[] = [];
       for (const [name, list] of samples) {

@@ -75,7 +75,7 @@ async function soakOn(database: DatabaseKind, options: Options, line: Line): Pro
           { until: started + totalMs * 0.6, everyMs: Math.max(5_000, totalMs / 45), say },
         )
       : new Map<string, number>();
-    // What the last fault left behind is worked off, and caches are filled, before the quiet part is measured.
+    // The backlog of the last fault is processed and caches are filled before the quiet part is measured.
     await sleep(Math.max(0, started + totalMs * 0.75 - performance.now()));
     const quietFrom = sampling.elapsed();
     await sleep(Math.max(0, started + totalMs - performance.now()));
@@ -104,7 +104,7 @@ interface SessionState {
   reason: { code: string } | null;
 }
 
-/** Prints what each session becomes, so that a backlog can be told from a session that does not come back. */
+/** Prints each change of a session's state, so that a backlog can be distinguished from a session that does not reconnect. */
 function watchSessions(fleet: Fleet, say: (what: string) => void): NodeJS.Timeout {
   const before = new Map<string, string>();
   const look = async (): Promise<void> => {
@@ -115,7 +115,7 @@ function watchSessions(fleet: Fleet, say: (what: string) => void): NodeJS.Timeou
       before.set(name, state);
     }
   };
-  // While the system is down nothing is known; the next look is soon.
+  // The state is unknown while the system is down; the next poll follows soon.
   return setInterval(() => void look().catch(() => undefined), 2_000);
 }
 

@@ -80,6 +80,17 @@ test('edits, deletions and reactions of the time away are found by the scan at t
   expect(messagesOf(missed).map(({ origin }) => origin)).toContain('backfill');
 }, 90_000);
 
+test('a file is that of the message asked for, never of another one under its key', async () => {
+  const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
+  const { key } = await deliver({ type: 'image', base64: png, mimetype: 'image/png' });
+  const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
+  const { lid } = payload.message.contact!;
+  const bytesOf = (id: string) => session.downloadMedia(id, 5_000).then(({ bytes }) => bytes.toString('base64'));
+  expect([await bytesOf(`false_${ana}@c.us_${key}`), await bytesOf(`false_${lid}_${key}`)]).toEqual([png, png]);
+  for (const other of [`true_${ana}@c.us_${key}`, `false_120363041111111111@g.us_${key}_5511999990009@c.us`])
+    await expect(bytesOf(other)).rejects.toMatchObject({ code: 'MEDIA_NOT_FOUND' });
+}, 30_000);
+
 test('a deletion that the page shows under a key of its own is of the deleted message, live and after a time away', async () => {
   const { client } = rig.simulator;
   const t = Math.floor(Date.now() / 1_000) - 60;

@@ -53,6 +53,8 @@ describe('content', () => {
       { type: 'poll_creation', pollName: 'When?', pollOptions: [{ name: 'Now', localId: 0 }], pollSelectableOptionsCount: 0 },
       { type: 'poll', question: 'When?', options: ['Now'], multiple: true },
     ],
+    ['a poll of up to three', { type: 'poll_creation', pollSelectableOptionsCount: 3 }, { type: 'poll', multiple: true }],
+    ['a poll of one', { type: 'poll_creation', pollSelectableOptionsCount: 1 }, { type: 'poll', multiple: false }],
     [
       'what nobody knows',
       { type: 'interactive_new', body: 'x' },

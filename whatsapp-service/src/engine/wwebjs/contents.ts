@@ -158,6 +158,8 @@ function calendarEvent(raw: RawMessage): Of<'calendar_event'> {
   };
 }
 
+const isMultiple = (most: number | null): boolean => most !== null && most !== 1;
+
 /** WhatsApp writes prices in thousandths. */
 const price = (amount1000: unknown, currency: unknown) => {
   const amount = number(amount1000);
@@ -235,7 +237,8 @@ const contents: Record<string, Make> = {
     type: 'poll',
     question: text(raw['pollName']) ?? '',
     options: list(raw['pollOptions'], 100).flatMap((option) => text(record(option)['name'], maxTitle) ?? []),
-    multiple: raw['pollSelectableOptionsCount'] === 0,
+    // 0: as many as one likes; otherwise the largest number of them.
+    multiple: isMultiple(number(raw['pollSelectableOptionsCount'])),
   }),
   groups_v4_invite: (raw) => ({
     type: 'group_invite',

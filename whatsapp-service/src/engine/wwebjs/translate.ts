@@ -70,7 +70,8 @@ export const isFromMe = (raw: RawMessage): boolean =>
  * words are the caption) and when a message is decrypted late (there was none before).
  */
 export function isEdit(raw: RawMessage, now: unknown, before: unknown): boolean {
-  if (isNotice(raw) || raw['type'] === 'ciphertext' || typeof now !== 'string' || now === before) return false;
+  if (isNotice(raw) || raw['type'] === 'ciphertext' || raw['type'] === 'revoked' || typeof now !== 'string' || now === before)
+    return false;
   if (text(raw['directPath']) !== null) return now === text(raw['caption']);
   return typeof before === 'string' || raw['latestEditMsgKey'] !== undefined;
 }

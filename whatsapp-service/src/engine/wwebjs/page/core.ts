@@ -174,6 +174,13 @@ export function installCore(): void {
       const mine = [me?.getMaybeMePnUser?.(), me?.getMaybeMeLidUser?.()].filter(Boolean);
       return [bare, ...mine.map((id) => `${bare}_${core.serialized(id)}`)];
     },
+    isNamedBy: (whatsappId, msg) => {
+      const [fromMe, chatId, key] = whatsappId.split('_');
+      if (!msg?.id || msg.id.id !== key || String(msg.id.fromMe === true) !== fromMe) return false;
+      const remote = core.serialized(msg.id.remote);
+      const isPerson = (id: string | undefined): boolean => /@(c\.us|lid)$/.test(id ?? '');
+      return remote === chatId || (isPerson(remote) && isPerson(chatId));
+    },
     serialized: (id) => (typeof id === 'string' ? id : (id?._serialized ?? id?.toString() ?? '')),
   };
 

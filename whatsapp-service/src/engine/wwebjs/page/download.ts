@@ -37,8 +37,7 @@ export function installDownload(): void {
     const { Msg } = core.module('WAWebCollections');
     const direct = Msg.get(whatsappId) ?? (await Msg.getMessagesById([whatsappId]))?.messages?.[0];
     if (direct) return direct;
-    const key = whatsappId.split('_')[2];
-    return Msg.getModelsArray().find((msg: any) => msg.id.id === key) ?? null;
+    return Msg.getModelsArray().find((msg: any) => core.isNamedBy(whatsappId, msg)) ?? null;
   };
 
   /** As whatsapp-web.js asks for it; its view of the page has the patches for drifted builds. */

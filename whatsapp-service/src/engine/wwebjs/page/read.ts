@@ -63,8 +63,7 @@ export function installRead(): void {
     const { Msg } = collections();
     const direct = Msg.get(whatsappId) ?? (await Msg.getMessagesById([whatsappId]))?.messages?.[0];
     if (direct) return direct;
-    const key = whatsappId.split('_')[2];
-    return Msg.getModelsArray().find((msg: any) => msg.id.id === key) ?? null;
+    return Msg.getModelsArray().find((msg: any) => core.isNamedBy(whatsappId, msg)) ?? null;
   };
   core.calls['locate'] = async ({ whatsappId }: { whatsappId: string }) => {
     const msg = await locate(whatsappId);

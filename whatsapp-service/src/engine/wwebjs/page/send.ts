@@ -164,9 +164,8 @@ export function installSend(): void {
     const { Msg } = core.module('WAWebCollections');
     const msg = Msg.get(id) ?? (await Msg.getMessagesById([id]))?.messages?.[0];
     if (msg) return core.serialized(msg.id);
-    // The stored id may write the chat by phone where the page writes it by LID: the key decides.
-    const key = id.split('_')[2];
-    const same = Msg.getModelsArray().find((candidate: any) => candidate.id.id === key);
+    // The stored id may write the chat by phone where the page writes it by LID.
+    const same = Msg.getModelsArray().find((candidate: any) => core.isNamedBy(id, candidate));
     return same ? core.serialized(same.id) : null;
   };
 

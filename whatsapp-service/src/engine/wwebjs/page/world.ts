@@ -41,4 +41,9 @@ export interface PageCore {
   serialized(id: any): string;
   /** The ids under which a message of ours may be stored. In a group our own id, in either form, belongs to it. */
   ownIds(chatId: string, key: string): string[];
+  /**
+   * Whether `msg` can be the message of this id: same key and direction, and the same chat. A private chat may be written by phone or by LID.
+   * Whoever writes a message chooses its key, so the key alone says nothing.
+   */
+  isNamedBy(whatsappId: string, msg: any): boolean;
 }
