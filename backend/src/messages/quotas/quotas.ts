@@ -1,14 +1,14 @@
 import { AppError } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
-import { readLimits, type AccountLimits } from '../accounts/plans.js';
-import type { Database } from '../db/database.js';
-import { among, readRows, upsertRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Events } from '../events/events.js';
-import type { Clock } from '../lib/clock.js';
-import type { Session } from '../sessions/session.entity.js';
-import type { Message } from './message.entity.js';
+import { readLimits, type AccountLimits } from '../../accounts/plans.js';
+import type { Database } from '../../db/database.js';
+import { among, readRows, upsertRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Events } from '../../events/events.js';
+import type { Clock } from '../../lib/clock.js';
+import type { Session } from '../../sessions/session.entity.js';
+import type { Message } from '../message.entity.js';
 import { dayOf, endOf, monthOf } from './periods.js';
 import { QuotaUsage, type QuotaScope } from './quota.entity.js';
 

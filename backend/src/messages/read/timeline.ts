@@ -1,5 +1,5 @@
-import type { EventRow } from '../events/event.entity.js';
-import { cursorText } from '../events/events.js';
+import type { EventRow } from '../../events/event.entity.js';
+import { cursorText } from '../../events/events.js';
 import { reasonOf } from './present.js';
 
 const statusOfEvent: Record<string, string> = {

@@ -1,7 +1,7 @@
 import { messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
-import { completed, nobodyKnown, numberOf, phoneIdOf, type People } from '../contacts/people.js';
-import { readable } from '../db/unreadable.js';
-import type { Message } from './message.entity.js';
+import { completed, nobodyKnown, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
+import { readable } from '../../db/unreadable.js';
+import type { Message } from '../message.entity.js';
 
 const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
 

@@ -1,7 +1,7 @@
 import { failPoint } from '@chasqui/shared/fail-point';
-import type { Database } from '../db/database.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import { errorFields, type Log } from '../lib/log.js';
+import type { Database } from '../../db/database.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { errorFields, type Log } from '../../lib/log.js';
 
 /** What became of a handover, as a write that is not committed yet. */
 export interface Outcome {

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { erased, parseAddress, parseMessageKey, phoneAddress, type Contact } from '@chasqui/shared';
-import { readRows } from '../db/rows.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import { Message } from './message.entity.js';
+import { readRows } from '../../db/rows.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { Message } from '../message.entity.js';
 
 /**
  * Which row an observed message is. WhatsApp's key alone does not say it: whoever writes a message chooses its key, and may choose one

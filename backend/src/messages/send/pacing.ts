@@ -1,9 +1,9 @@
 import type { SessionSettings } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
-import { sharedNow } from '../db/shared-time.js';
-import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import { addToWindow, pruneWindow, takeBackFromWindow, waitForRoom, type WindowState } from '../lib/window-state.js';
+import { sharedNow } from '../../db/shared-time.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { addToWindow, pruneWindow, takeBackFromWindow, waitForRoom, type WindowState } from '../../lib/window-state.js';
 
 interface Paced {
   id: string;

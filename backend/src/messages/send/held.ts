@@ -1,12 +1,12 @@
 import { AppError, messageReasons } from '@chasqui/shared';
-import type { Database } from '../db/database.js';
-import { holdRows, readRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
-import type { Transaction } from '../db/unit-of-work.js';
+import type { Database } from '../../db/database.js';
+import { holdRows, readRows } from '../../db/rows.js';
+import { select } from '../../db/sql.js';
+import type { Transaction } from '../../db/unit-of-work.js';
 import { isForAnotherAccount } from './linked-account.js';
-import { Session } from '../sessions/session.entity.js';
-import { Message } from './message.entity.js';
-import type { MessageState } from './state.js';
+import { Session } from '../../sessions/session.entity.js';
+import { Message } from '../message.entity.js';
+import type { MessageState } from '../state.js';
 
 /** `nextAttemptAt` of a held message: it is never due, and sorts behind everything that is. */
 export const heldUntil = new Date('9999-12-31T00:00:00Z');

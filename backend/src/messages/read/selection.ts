@@ -1,8 +1,8 @@
 import { AppError, isId, messageOrigins, messageTypes, parseRecipient } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
-import type { Contacts } from '../contacts/contacts.js';
-import { select } from '../db/sql.js';
-import type { ListQuery } from './contract.js';
+import type { Contacts } from '../../contacts/contacts.js';
+import { select } from '../../db/sql.js';
+import type { ListQuery } from '../contract.js';
 
 /** A part of a WHERE clause, with `?` for its parameters. */
 export interface Condition {

@@ -1,6 +1,6 @@
 import { AppError } from '@chasqui/shared';
-import { select } from '../db/sql.js';
-import type { Transaction } from '../db/unit-of-work.js';
+import { select } from '../../db/sql.js';
+import type { Transaction } from '../../db/unit-of-work.js';
 
 /** How long a count is believed, while the queue is far from full. Milliseconds. */
 const believedMs = 1_000;

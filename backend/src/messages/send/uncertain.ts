@@ -1,21 +1,21 @@
 import { uncertainReasons, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull, type FindOptionsWhere } from 'typeorm';
-import { Account } from '../accounts/account.entity.js';
-import type { Database } from '../db/database.js';
-import { notAmong, readRows, readRowsApart, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
-import { isSystemTrouble } from '../db/trouble.js';
-import { describeError, type ReportFailure } from '../failures/failures.js';
-import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Clock } from '../lib/clock.js';
-import { errorFields, type Log } from '../lib/log.js';
-import { createSetAside } from '../lib/set-aside.js';
+import { Account } from '../../accounts/account.entity.js';
+import type { Database } from '../../db/database.js';
+import { notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
+import { select } from '../../db/sql.js';
+import { isSystemTrouble } from '../../db/trouble.js';
+import { describeError, type ReportFailure } from '../../failures/failures.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Clock } from '../../lib/clock.js';
+import { errorFields, type Log } from '../../lib/log.js';
+import { createSetAside } from '../../lib/set-aside.js';
 import { isForAnotherAccount } from './linked-account.js';
-import { Session } from '../sessions/session.entity.js';
-import { Message } from './message.entity.js';
-import type { MessageState, Move } from './state.js';
+import { Session } from '../../sessions/session.entity.js';
+import { Message } from '../message.entity.js';
+import type { MessageState, Move } from '../state.js';
 
 export type Found = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
 

@@ -13,19 +13,19 @@ import {
   type StoredContent,
   type WorkerEventPayload,
 } from '@chasqui/shared';
-import type { Contacts, Sighting } from '../contacts/contacts.js';
-import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
-import { increment } from '../db/sql.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import { EventRow } from '../events/event.entity.js';
-import type { Events } from '../events/events.js';
-import type { Clock } from '../lib/clock.js';
-import type { Media } from '../media/media.js';
-import { Session } from '../sessions/session.entity.js';
-import { Message } from './message.entity.js';
+import type { Contacts, Sighting } from '../../contacts/contacts.js';
+import { holdRows, insertRow, readRows, updateRows } from '../../db/rows.js';
+import { increment } from '../../db/sql.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { EventRow } from '../../events/event.entity.js';
+import type { Events } from '../../events/events.js';
+import type { Clock } from '../../lib/clock.js';
+import type { Media } from '../../media/media.js';
+import { Session } from '../../sessions/session.entity.js';
+import { Message } from '../message.entity.js';
 import { findObserved, type SeenMessage } from './observed-identity.js';
-import { idsIn, plainText, presentMessage } from './present.js';
-import type { MessageState } from './state.js';
+import { idsIn, plainText, presentMessage } from '../read/present.js';
+import type { MessageState } from '../state.js';
 
 type ObservedOrigin = WorkerEventPayload<'message.observed'>['origin'];
 

@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column } from '../db/columns.js';
+import { column } from '../../db/columns.js';
 
 export const quotaScopes = ['session.daily', 'account.daily', 'plan.monthly'] as const;
 export type QuotaScope = (typeof quotaScopes)[number];

@@ -1,12 +1,12 @@
 import type { DataSource } from 'typeorm';
-import { countOfFitting, pageBytes } from '../db/page-bytes.js';
-import { readAmong } from '../db/rows.js';
-import { select } from '../db/sql.js';
-import type { Contacts } from '../contacts/contacts.js';
-import type { MessageSearch } from '../search/search.js';
-import { factOf, type Wanted } from '../search/store.js';
-import type { ListQuery } from './contract.js';
-import { Message } from './message.entity.js';
+import { countOfFitting, pageBytes } from '../../db/page-bytes.js';
+import { readAmong } from '../../db/rows.js';
+import { select } from '../../db/sql.js';
+import type { Contacts } from '../../contacts/contacts.js';
+import type { MessageSearch } from '../../search/search.js';
+import { factOf, type Wanted } from '../../search/store.js';
+import type { ListQuery } from '../contract.js';
+import { Message } from '../message.entity.js';
 import { anyOf, beyond, idBeyond, idOfCursor, selectionOf, unindexed, union, type Selection } from './selection.js';
 
 /** Totals are exact below this figure: counting a million rows for a page of fifty helps nobody. */

@@ -1,8 +1,8 @@
 import { phoneOf, reserveWhatsappId, textOf, type Address, type Contact, type MessageContent } from '@chasqui/shared';
-import type { StoredFile } from '../media/media.js';
-import type { Session } from '../sessions/session.entity.js';
-import type { Message, SendOptions } from './message.entity.js';
-import { plainText } from './present.js';
+import type { StoredFile } from '../../media/media.js';
+import type { Session } from '../../sessions/session.entity.js';
+import type { Message, SendOptions } from '../message.entity.js';
+import { plainText } from '../read/present.js';
 
 export interface NewMessage {
   recipient: Address;

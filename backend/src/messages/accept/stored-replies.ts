@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Database } from '../db/database.js';
-import { updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Sealer } from '../lib/sealer.js';
+import type { Database } from '../../db/database.js';
+import { updateRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Sealer } from '../../lib/sealer.js';
 import { IdempotencyRecord } from './idempotency.entity.js';
 
 const together = 200;

@@ -1,19 +1,19 @@
 import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import type { Contacts } from '../contacts/contacts.js';
-import type { Database } from '../db/database.js';
-import { attemptInHalves } from '../db/isolate.js';
-import { insertRows } from '../db/rows.js';
-import { isConflict, isDatabaseDown, isSystemTrouble } from '../db/trouble.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Events } from '../events/events.js';
-import { describeError, type ReportFailure } from '../failures/failures.js';
-import type { Media, StoredFile } from '../media/media.js';
+import type { Contacts } from '../../contacts/contacts.js';
+import type { Database } from '../../db/database.js';
+import { attemptInHalves } from '../../db/isolate.js';
+import { insertRows } from '../../db/rows.js';
+import { isConflict, isDatabaseDown, isSystemTrouble } from '../../db/trouble.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Events } from '../../events/events.js';
+import { describeError, type ReportFailure } from '../../failures/failures.js';
+import type { Media, StoredFile } from '../../media/media.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
-import { Message } from './message.entity.js';
-import type { Session } from '../sessions/session.entity.js';
-import { idsIn, presentMessage } from './present.js';
-import type { Quotas } from './quotas.js';
+import { Message } from '../message.entity.js';
+import type { Session } from '../../sessions/session.entity.js';
+import { idsIn, presentMessage } from '../read/present.js';
+import type { Quotas } from '../quotas/quotas.js';
 
 /** What becomes one commit: the row, and with it the file and the idempotency record. */
 export interface Acceptance {

@@ -1,5 +1,5 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { column, orNull } from '../db/columns.js';
+import { column, orNull } from '../../db/columns.js';
 
 /** The first reply to an `Idempotency-Key`. Written in the commit of the effect, so that a crash leaves both or neither. */
 @Entity({ name: 'idempotency_records' })

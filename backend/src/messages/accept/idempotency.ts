@@ -1,10 +1,10 @@
 import { createHash, type Hash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
-import type { Database } from '../db/database.js';
-import { deleteBefore, insertRows, updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Clock } from '../lib/clock.js';
+import type { Database } from '../../db/database.js';
+import { deleteBefore, insertRows, updateRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Clock } from '../../lib/clock.js';
 import { IdempotencyRecord } from './idempotency.entity.js';
 
 /** On whose behalf a request acts. */

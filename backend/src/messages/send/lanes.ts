@@ -1,4 +1,4 @@
-import { errorFields, type Log } from '../lib/log.js';
+import { errorFields, type Log } from '../../lib/log.js';
 
 export type Lanes = ReturnType<typeof createLanes>;
 
