@@ -23,7 +23,7 @@ const startedAt = performance.now();
 const marker = '.chasqui-demo';
 const phones = { shop: { phone: '5511988887777', name: 'Your shop' }, ana: { phone: '5511999990001', name: 'Ana' } };
 
-/** What a demo must not take from an installation beside it. */
+/** Settings that a demo must not share with an installation on the same machine. */
 function demoEnvironment() {
   const env = readEnvironment();
   const dataDir = join(dataDirOf(env), 'demo');
@@ -52,7 +52,7 @@ function demandDemo(dataDir) {
   }
 }
 
-/** Empties the demo's folder but for the lock that we hold, and the marker without which nothing is emptied. */
+/** Empties the demo's folder except for our lock and for the marker, without which nothing is deleted. */
 function emptyDemo(dataDir) {
   const names = readdirSync(dataDir).filter((name) => name !== marker && !name.startsWith('run.lock'));
   for (const name of names) rmSync(join(dataDir, name), { recursive: true, force: true, maxRetries: 3 });
@@ -74,7 +74,7 @@ function startSimulator(onEnd) {
       reject(new Problem(`The simulator cannot be started: ${error.message}`, 'Run the same command again.')),
     );
     child.once('exit', (code) => {
-      reject(new Problem(`The simulator ended with code ${code}.`, 'Its words are above. Run the same command again.'));
+      reject(new Problem(`The simulator ended with code ${code}.`, 'Its output is above. Run the same command again.'));
       onEnd();
     });
   });

@@ -9,7 +9,7 @@ import { root } from './lib/paths.mjs';
 import { environmentsFor, prepare, prepareDataDir, sayBrowser } from './lib/prepare.mjs';
 import { dim, say, seconds, showProblem, warn } from './lib/terminal.mjs';
 
-/** `npm run dev`: as `npm start`, and every change of a source is built at once and the process concerned started again. */
+/** `npm run dev`: as `npm start`, and each change of a source file is built at once and restarts its process. */
 const startedAt = performance.now();
 const processesOf = { shared: ['backend', 'worker'], backend: ['backend'], 'whatsapp-service': ['worker'] };
 /** An editor writes several files for one save. */
@@ -50,7 +50,7 @@ function watchSources({ supervisor, wasStopped }) {
   }
   say(`  ${dim(`Watching ${Object.keys(processesOf).join(', ')}.`)}`);
 
-  /** What does not compile leaves the running processes as they are. */
+  /** A file that does not compile leaves the running processes as they are. */
   async function react() {
     const batch = [...changed];
     changed.clear();

@@ -7,7 +7,7 @@ import { root } from './lib/paths.mjs';
 import { demandKnownNames } from './lib/prepare.mjs';
 import { bold, green, red, say, showProblem, yellow } from './lib/terminal.mjs';
 
-/** `npm run doctor`: says what of this machine is ready, and what to mend. Exit code 1 when something essential is not. */
+/** `npm run doctor`: checks whether this machine is ready and says what to fix. Exit code 1 when an essential check fails. */
 try {
   const env = readEnvironment();
   const context = { env, settingsProblem: await settingsProblem(env) };
@@ -17,17 +17,17 @@ try {
     if (!result.ok && result.essential) failures += 1;
     const mark = result.ok ? green('✓') : result.essential ? red('✗') : yellow('!');
     say(`${mark} ${bold(name.padEnd(20))} ${result.found}`);
-    if (!result.ok) say(`  ${' '.repeat(20)} → ${result.mend}`);
+    if (!result.ok) say(`  ${' '.repeat(20)} → ${result.fix}`);
   }
   say();
-  say(failures === 0 ? 'Ready: npm start' : `${failures} to mend before npm start.`);
+  say(failures === 0 ? 'Ready: npm start' : `Fix ${failures} before npm start.`);
   process.exitCode = failures === 0 ? 0 : 1;
 } catch (error) {
   showProblem(error);
   process.exitCode = 1;
 }
 
-/** One row that fails in a way that it did not foresee must not hide the rows after it. */
+/** An unexpected error of one check must not hide the checks after it. */
 async function lookSafely(look, context) {
   try {
     return await look(context);
@@ -36,7 +36,7 @@ async function lookSafely(look, context) {
       ok: false,
       essential: true,
       found: `could not be checked: ${error.message}`,
-      mend: 'Mend what it says, and run npm run doctor again.',
+      fix: 'Fix what the message says, and run npm run doctor again.',
     };
   }
 }

@@ -8,7 +8,7 @@ import { root } from './lib/paths.mjs';
 import { envExample } from './lib/settings-file.mjs';
 import { say, showProblem } from './lib/terminal.mjs';
 
-/** Writes `.env.example`; with `--check`, only says whether it is what it should be (exit code 1 when not). */
+/** Writes `.env.example`; with `--check`, only checks that it is up to date (exit code 1 if not). */
 const file = join(root, '.env.example');
 try {
   await install();
@@ -18,7 +18,7 @@ try {
     writeFileSync(file, wanted);
     say('.env.example is written.');
   } else if (!existsSync(file) || readFileSync(file, 'utf8') !== wanted) {
-    say('.env.example does not tell what shared/src/settings.ts has. Run: node scripts/env-example.mjs');
+    say('.env.example differs from shared/src/settings.ts. Run: node scripts/env-example.mjs');
     process.exitCode = 1;
   } else {
     say('.env.example is up to date.');

@@ -15,8 +15,8 @@ const secret = process.env.WEBHOOK_SECRET ?? '';
 const port = Number(process.env.PORT ?? 9000);
 const status = Number(process.env.STATUS ?? 200);
 const toleranceSeconds = 5 * 60;
-const mostBytes = 16 * 1024 * 1024;
-/** Whoever reads this at a terminal wants the shape of an event, not all of a picture in base64. */
+const maxBytes = 16 * 1024 * 1024;
+/** The terminal shows the structure of an event, not a whole picture in base64. */
 const longestText = 200;
 
 /** Null when all is well, otherwise what is wrong, in words. */
@@ -80,7 +80,7 @@ const server = createServer((request, response) => {
   let size = 0;
   request.on('data', (chunk) => {
     size += chunk.length;
-    if (size > mostBytes) request.destroy();
+    if (size > maxBytes) request.destroy();
     else chunks.push(chunk);
   });
   request.on('end', () => response.writeHead(answer(request, Buffer.concat(chunks))).end());

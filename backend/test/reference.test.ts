@@ -1,7 +1,9 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { errorTable, eventCatalogue, eventTypes, permissionCatalogue, settings } from '@chasqui/shared';
 import { startRig, type Rig } from './support/backend.js';
-import { readText } from './support/source.js';
+import { readText, root } from './support/source.js';
 
 /** What `npm run docs` and the OpenAPI document say, compared with a running backend. That the pages are current is a check of `npm test`. */
 
@@ -45,6 +47,26 @@ describe('the reference', () => {
       ...Object.entries<string>(permissionCatalogue),
     ];
     for (const [name, sentence] of sentences) expect([name, sentence]).toEqual([name, expect.stringMatching(/^\S.{9,}[.!?]$/)]);
+  });
+});
+
+describe('the recipes for contributors', () => {
+  test('name files, folders and commands that there are', () => {
+    const pages = readdirSync(join(root, 'docs/contributing')).map((name) => `docs/contributing/${name}`);
+    const { scripts } = JSON.parse(readText('package.json')) as { scripts: Record<string, string> };
+    const missing = [...pages, 'CONTRIBUTING.md'].flatMap((page) => {
+      const text = readText(page);
+      const paths = [...text.matchAll(/`((?:[A-Za-z0-9_.-]+\/)+(?:[A-Za-z0-9_.-]+\.[a-z]+)?)`/g)].map(([, path]) => path!);
+      const links = [...text.matchAll(/\]\(([^)#:]+)\)/g)].map(([, path]) => join(page, '..', path!));
+      const commands = [...text.matchAll(/npm run ([a-z:-]+)/g)].map(([, name]) => name!);
+      return [
+        // `dist/` is built, `logs/` is made by a run.
+        ...paths.filter((path) => !/^(dist|logs)\/$/.test(path) && !existsSync(join(root, path))),
+        ...links.filter((path) => !existsSync(join(root, path))),
+        ...commands.filter((name) => !(name in scripts)),
+      ].map((name) => `${page}: ${name}`);
+    });
+    expect(missing).toEqual([]);
   });
 });
 

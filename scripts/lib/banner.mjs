@@ -1,7 +1,7 @@
 import { addressesOf } from './readiness.mjs';
 import { bold, dim, green, say, seconds } from './terminal.mjs';
 
-/** The last thing that a start prints: where everything is, who may enter, and what to do next. */
+/** The last lines of a start: addresses, the first login, and the next step. */
 export function sayRunning({ settings, dataDir, firstAdmin, startedAt }) {
   const base = settings.PUBLIC_URL ?? addressesOf(settings).backend;
   say();
@@ -15,7 +15,7 @@ export function sayRunning({ settings, dataDir, firstAdmin, startedAt }) {
   if (firstAdmin) sayFirstAdmin(firstAdmin);
   say();
   if (firstAdmin?.apiKey) {
-    say('  Next: link a phone. This answers with a QR code; the panel shows it to scan.');
+    say('  Next: link a phone. This returns a QR code; the panel shows it to scan.');
     say(`  ${curl(base, firstAdmin.apiKey)}`);
   } else {
     say('  Next: sign in to the panel, add a session and scan its QR code with the phone.');

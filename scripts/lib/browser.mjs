@@ -13,7 +13,7 @@ const shellNames = ['chromium-headless-shell', 'chrome-headless-shell', 'headles
 const chromiumNames = ['chromium', 'chromium-browser'];
 const chromeNames = ['google-chrome-stable', 'google-chrome', 'chrome'];
 
-/** Where browsers lie that are not on PATH, by platform; the snap last, since it cannot reach hidden folders. */
+/** The locations of browsers that are not on PATH, by platform; the snap last, since it cannot reach hidden folders. */
 function fixedPlaces(platform, env, home) {
   if (platform === 'darwin') {
     const apps = ['/Applications', join(home, 'Applications')];
@@ -35,7 +35,7 @@ function fixedPlaces(platform, env, home) {
   };
 }
 
-/** Where puppeteer keeps what it downloaded. */
+/** The folder of puppeteer's downloads. */
 export const downloadDir = (env = process.env) => env.PUPPETEER_CACHE_DIR || join(homedir(), '.cache/puppeteer');
 
 /** Headless shells that an earlier start downloaded, the newest first. */

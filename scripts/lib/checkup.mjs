@@ -25,13 +25,13 @@ import { readSecrets, secretNames, secretsFile } from './secrets.mjs';
 import { tail } from './terminal.mjs';
 
 /**
- * What `npm run doctor` looks at, one row each: `look` resolves to `{ok, found, mend?, essential?}`. Nothing is changed, installed or
+ * The checks of `npm run doctor`, one row each: `look` resolves to `{ok, found, fix?, essential?}`. Nothing is changed, installed or
  * fetched. An essential row that is not ok means that `npm start` would fail.
  */
 const gigabyte = 1024 ** 3;
 const ok = (found) => ({ ok: true, found });
-const bad = (found, mend) => ({ ok: false, essential: true, found, mend });
-const poor = (found, mend) => ({ ok: false, essential: false, found, mend });
+const bad = (found, fix) => ({ ok: false, essential: true, found, fix });
+const poor = (found, fix) => ({ ok: false, essential: false, found, fix });
 
 export const rows = [
   { name: 'Node.js', look: async () => ok(`${process.versions.node} (${process.execPath})`) },
@@ -59,7 +59,7 @@ export const rows = [
             .split('\n')
             .find((line) => /Error/.test(line)) ?? ''
         }`,
-        'Delete .cache/stamps and run npm start; it installs anew.',
+        'Delete .cache/stamps and run npm start; it installs again.',
       );
     },
   },
@@ -78,7 +78,7 @@ export const rows = [
   {
     name: 'Settings',
     look: ({ settingsProblem }) =>
-      settingsProblem ? bad(settingsProblem, 'Mend them in .env or the environment.') : ok('all valid'),
+      settingsProblem ? bad(settingsProblem, 'Correct them in .env or the environment.') : ok('all valid'),
   },
   { name: 'Browser', look: ({ env }) => lookAtBrowser(env) },
   { name: 'Data folder', look: ({ env }) => lookAtDataDir(dataDirOf(env)) },
@@ -114,7 +114,7 @@ export const rows = [
   },
 ];
 
-/** A version says that the program starts; only a page that ran says that it works. */
+/** A version proves only that the program starts; a page that ran proves that it works. */
 async function lookAtBrowser(env) {
   let browser;
   try {
@@ -167,7 +167,7 @@ function lookAtDataDir(dataDir) {
       'Give this user the folder (chown), or name another one with DATA_DIR.',
     );
   }
-  if (folder !== dataDir) return ok(`${dataDir} (not there yet; can be made)`);
+  if (folder !== dataDir) return ok(`${dataDir} (does not exist yet; can be created)`);
   const isOpen = process.platform !== 'win32' && (statSync(dataDir).mode & 0o077) !== 0;
   return isOpen && readdirSync(dataDir).length > 0
     ? poor(`${dataDir} may be entered by other users`, `chmod 700 ${dataDir}`)
@@ -192,20 +192,20 @@ function lookAtSecrets(env) {
   const isOpen = stored && process.platform !== 'win32' && (statSync(secretsFile(dataDir)).mode & 0o077) !== 0;
   if (isOpen) return bad('other users may read the file', `chmod 600 ${secretsFile(dataDir)}`);
   const missing = secretNames.filter((name) => !values[name]);
-  return ok(missing.length === 0 ? 'all there and strong' : `${missing.join(', ')}: made at the next start`);
+  return ok(missing.length === 0 ? 'all there and strong' : `${missing.join(', ')}: created at the next start`);
 }
 
-/** Too short, too even, or copied from some document. */
+/** Too short, too uniform, or copied from a document. */
 export const isWeak = (secret) =>
   secret.length < 32 || new Set(secret).size < 10 || /change.?me|example|sample|password|your.?(secret|key)/i.test(secret);
 
 async function lookAtDatabase(env) {
   if (env.DATABASE_URL) return lookAtAddress(env.DATABASE_URL, 5432, 'DATABASE_URL');
   const dataDir = dataDirOf(env);
-  // Not the lock files: a running Chasqui holds them, and a look at them could refuse one that starts.
+  // Not the lock files: a running Chasqui holds them, and opening them could block one that starts.
   const isDatabase = (name) => /\.(sqlite3?|db)$/.test(name) && !name.endsWith('.lock.sqlite');
   const files = existsSync(dataDir) ? readdirSync(dataDir).filter(isDatabase) : [];
-  if (files.length === 0) return ok('SQLite; the file is made at the first start');
+  if (files.length === 0) return ok('SQLite; the file is created at the first start');
   let Database;
   try {
     Database = createRequire(join(root, 'backend/package.json'))('better-sqlite3');
@@ -226,7 +226,7 @@ async function lookAtDatabase(env) {
   return ok(`SQLite, ${files.join(', ')}: whole`);
 }
 
-/** Only that something listens there; passwords are tried by the backend itself. Never prints the address: it holds a password. */
+/** Checks only that something listens; the backend tries the password. Never prints the address: it contains a password. */
 async function lookAtAddress(address, usualPort, name) {
   let url;
   try {
@@ -237,7 +237,7 @@ async function lookAtAddress(address, usualPort, name) {
   const [host, port] = [url.hostname.replace(/^\[|\]$/g, ''), Number(url.port || usualPort)];
   return (await answers(port, host))
     ? ok(`${host}:${port} answers`)
-    : bad(`${host}:${port} does not answer`, `Start it, or correct ${name}. A firewall may stand between.`);
+    : bad(`${host}:${port} does not answer`, `Start it, or correct ${name}. A firewall may block the connection.`);
 }
 
 async function lookAtPort(env, name, usual, host = '127.0.0.1') {

@@ -25,7 +25,7 @@ function endAll(signal) {
  * Runs a program to its end. Never throws for a non-zero code: the caller knows what it means.
  * `onLine` gets each line as it comes; with `inherit` the output goes straight to the terminal instead, and there is no time limit.
  * After `timeoutMs` the program is ended together with what it has started, and `timedOut` is true. The same happens when this script
- * is told to stop: an install that goes on by itself would meet the next one. `onSpawn` gets the process id.
+ * gets a signal: an install that continued alone would collide with the next one. `onSpawn` gets the process id.
  * No shell: arguments are passed as they are.
  */
 export function runCommand(
@@ -50,7 +50,7 @@ export function runCommand(
         if (isGroup && child.pid !== undefined) process.kill(-child.pid, signal);
         else child.kill(signal);
       } catch {
-        // Nothing of it runs any more.
+        // The whole process group has ended.
       }
     };
     let isEnding = false;

@@ -7,7 +7,7 @@ import { Problem } from './terminal.mjs';
 /**
  * Parses the text of a `.env` file. A line is `NAME=value`, with or without `export`; `#` begins a comment at the start of a line
  * or after white space. 'Single quotes' keep everything as it is, "double quotes" know \n, \r, \t, \" and \\, both may span lines.
- * Nothing is expanded: a `$` in a password stays a `$`. A line that is none of this is named, not skipped.
+ * Nothing is expanded: a `$` in a password stays a `$`. Any other line is reported, not skipped.
  */
 export function parseEnv(text, fileName = '.env') {
   const values = {};
@@ -33,7 +33,7 @@ export function parseEnv(text, fileName = '.env') {
       if (!match) {
         throw new Problem(
           `${fileName}, line ${number}: this is neither NAME=value nor a comment, or a quote is not closed.`,
-          `Mend that line of ${fileName}; .env.example shows how the lines look.`,
+          `Correct that line of ${fileName}; .env.example shows how the lines look.`,
         );
       }
       const [, name, single, double, bare] = match;

@@ -28,7 +28,7 @@ export function fingerprint(base, files, more = []) {
 
 /**
  * Remembers that work was done on exactly this input. It is written after the work, so a run that dies halfway is repeated;
- * `forget` first, so that a half-done result is never taken for the earlier whole one.
+ * `forget` first, so that a partial result is never mistaken for the earlier whole one.
  */
 export function stamp(file) {
   return {

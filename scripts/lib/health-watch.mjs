@@ -2,8 +2,8 @@ import { isSuspended } from './processes.mjs';
 import { statusOf } from './readiness.mjs';
 
 /**
- * Finds processes that run and do nothing: an event loop that never turns, a frozen process. Such a process does not end by itself, so it
- * is killed, and the supervisor starts it again. Any HTTP answer counts as life; whether a process is well is not asked here.
+ * Finds processes that run and do nothing: a blocked event loop, a frozen process. Such a process does not end by itself, so it
+ * is killed, and the supervisor restarts it. Any HTTP reply counts as alive; its health is not checked here.
  *
  * Before its first answer a process is killed only when the system says that it is stopped (SIGSTOP), since a start may take long
  * (migrations). Misses are counted, not time: after the machine was suspended, the next question is answered.

@@ -16,14 +16,14 @@ export function installFingerprint(base = root, abi = process.versions.modules) 
   );
 }
 
-/** Installs the packages as the lockfile has them, unless that was already done. Says whether there was anything to do. */
+/** Installs the packages as the lockfile has them, unless that was already done. Returns whether it installed anything. */
 export async function install() {
   const done = stamp(join(cacheDir, 'stamps/install'));
   const value = installFingerprint();
   const isDone = () => done.matches(value) && existsSync(join(root, 'node_modules/.modules.yaml'));
   if (isDone()) return false;
   return withSetupLock(async ({ note }) => {
-    // Another command may have done it meanwhile.
+    // Another command may have installed them meanwhile.
     if (isDone()) return false;
     done.forget();
     const pnpm = await getPnpm();
@@ -36,7 +36,7 @@ export async function install() {
 /** Leaves only what `service` needs at run time. The store that the install filled has everything, so nothing is fetched. */
 export async function installForProduction(service) {
   const [command, ...pnpm] = await getPnpm();
-  // pnpm would leave what it no longer links in place.
+  // pnpm would not delete folders that it no longer links.
   for (const name of ['.', ...packages]) rmSync(join(root, name, 'node_modules'), { recursive: true, force: true });
   const only = ['--prod', '--filter', `@chasqui/${service}...`];
   const result = await step(`Keeping the packages that ${service} needs`, () =>
@@ -109,7 +109,7 @@ async function installPackages(pnpm, tell, note) {
   if (loaded.code !== 0) throw installProblem({ ...result, output: `${result.output}\n${loaded.output}` });
 }
 
-/** NODE_ENV=production would leave out what the build needs; CI keeps pnpm from asking questions that nobody can answer here. */
+/** NODE_ENV=production would leave out what the build needs; CI keeps pnpm from asking questions, which a script cannot answer. */
 function installEnvironment() {
   const env = { ...withoutNpmSettings(), CI: 'true' };
   delete env.NODE_ENV;

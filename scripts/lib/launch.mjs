@@ -15,7 +15,7 @@ const graceMs = 25_000;
 const sameKeyMs = 700;
 /** How long the system may take to close the sockets of processes of an earlier start. */
 const portPatienceMs = 10_000;
-/** After this long a person should know where to look. */
+/** After this time the terminal shows where the logs are. */
 const slowStartMs = 30_000;
 
 /**
@@ -75,7 +75,7 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
   const health = watchHealth({
     supervisor,
     urls: { backend: `${urls.backend}/health/live`, worker: `${urls.worker}/health` },
-    onFrozen: (name, ms) => warn(`The ${name} has not answered for ${Math.round(ms / 1000)} s. It is killed and started again.`),
+    onFrozen: (name, ms) => warn(`The ${name} has not answered for ${Math.round(ms / 1000)} s. It is killed and restarted.`),
   });
   const end = async () => {
     record.noteStopping();
@@ -120,7 +120,7 @@ async function launchClaimed({ settings, environments, dataDir, nodeArgs, isWatc
 
 const reason = (code, signal) => signal ?? (code === null ? 'it could not be started' : `code ${code}`);
 
-/** The line in which the backend tells the first admin's one-time password. It must not get into any log. */
+/** The line in which the backend prints the first administrator's one-time password. It must not be logged. */
 export function firstAdmin() {
   let found = null;
   return {
@@ -137,7 +137,7 @@ export function firstAdmin() {
 function whenTold(supervisor, stop) {
   return new Promise((resolve) => {
     let since = null;
-    const told = (signal) => {
+    const onSignal = (signal) => {
       const now = performance.now();
       if (since === null) {
         since = now;
@@ -155,7 +155,7 @@ function whenTold(supervisor, stop) {
         );
       }
     };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, told);
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, onSignal);
   });
 }
 

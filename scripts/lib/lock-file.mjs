@@ -107,13 +107,13 @@ function createExclusively(file, text) {
   }
 }
 
-/** The owner that a lock file names: `{pid, start, token}`; null when there is none. Whether it lives is not looked at. */
+/** The owner that a lock file names: `{pid, start, token}`; null when there is none. Does not check whether the owner is alive. */
 export function readOwner(file) {
   try {
     const { pid, start = null, token = null } = JSON.parse(readFileSync(file, 'utf8'));
     return Number.isInteger(pid) ? { pid, start, token } : null;
   } catch {
-    // Gone meanwhile, or damaged: nobody holds it.
+    // Deleted meanwhile, or damaged: the lock has no owner.
     return null;
   }
 }

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 
 /**
  * Appends lines to a file; past `maxBytes` the file becomes `.1`, `.1` becomes `.2` …, and the oldest of `keep` is replaced.
- * Written at once, not buffered: what a process said last is what one wants to read after a crash.
+ * Written at once, not buffered: the last lines of a process matter most after a crash.
  *
  * Never throws: a full disk or a folder that went away must not end the process that keeps the others running. Lines that cannot be
  * written are dropped; `onTrouble` gets the first error of each series, and the file says how many are missing once it can be written again.
@@ -72,7 +72,7 @@ function quietly(work) {
   try {
     work();
   } catch {
-    // The log file is gone; there is nowhere to say so.
+    // The log file cannot be written, so there is no place to report this.
   }
 }
 

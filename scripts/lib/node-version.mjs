@@ -1,5 +1,5 @@
 /**
- * Imported first by every script: an older Node must hear what it lacks before a newer function is missed somewhere else.
+ * Imported first by every script: an older Node must be refused with a clear message before a newer function is missing somewhere else.
  * Uses nothing that Node 14 does not have.
  */
 export const oldestNode = [20, 19];

@@ -41,7 +41,7 @@ export async function build({ force = false, only = packages } = {}) {
       .map((name) => ({ name, value: buildFingerprint(name) }))
       .filter(({ name, value }) => force || !stampFile(name).matches(value) || !existsSync(join(root, name, 'dist')));
   if (stale().length === 0) return [];
-  // Looked at again with the lock: another command may have built meanwhile.
+  // Checked again under the lock: another command may have built meanwhile.
   return withSetupLock(() => buildAll(stale()));
 }
 
@@ -94,7 +94,7 @@ export async function buildPackage(name) {
       : [error.message];
     throw new Problem(
       `${name} could not be built:\n${words.join('\n')}`,
-      'Mend the lines named above and run the same command again.',
+      'Correct the lines named above and run the same command again.',
     );
   }
   const place = (file) => join(target, relative(source, file));

@@ -10,7 +10,7 @@ import { dialled } from './readiness.mjs';
 import { ensureSecrets, makePrivateFolder } from './secrets.mjs';
 import { Problem, bold, say, warn } from './terminal.mjs';
 
-/** Everything up to the point where processes can be started. Each part does nothing when it was done before. */
+/** All steps before processes can be started. A step that was done before does nothing. */
 export async function prepare({ env = readEnvironment() } = {}) {
   await install();
   await build();
@@ -48,11 +48,11 @@ function foreignNames() {
   return new Set(files.flatMap((file) => [...readFileSync(file, 'utf8').matchAll(/\$\{(\w+)/g)].map(([, name]) => name)));
 }
 
-/** The folder of the data and the secrets in it; says what it made. */
+/** Creates the data folder and its secrets; prints what it created. */
 export function prepareDataDir(env, { dataDir = dataDirOf(env), isQuiet = false } = {}) {
   makePrivateFolder(dataDir);
   const { secrets, made } = ensureSecrets(dataDir);
-  if (made.length > 0 && !isQuiet) say(`  Secrets made in ${dataDir}: ${made.join(', ')}. Back that folder up.`);
+  if (made.length > 0 && !isQuiet) say(`  Secrets created in ${dataDir}: ${made.join(', ')}. Back that folder up.`);
   return { dataDir, secrets };
 }
 
@@ -83,7 +83,7 @@ export function environmentsFor({ env, table, settings, browser, dataDir, secret
   return { backend, worker };
 }
 
-/** What a person must know about how the browser runs before it opens foreign pages. */
+/** Prints which browser is used and warns if its sandbox is off. */
 export function sayBrowser({ browser, settings }) {
   say(`  Browser: ${browser.path} (${browser.version})${browser.source === 'found' ? '' : `, from ${browser.source}`}`);
   const { BROWSER_PROFILE: profile } = settings;

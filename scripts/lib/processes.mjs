@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { runCommand } from './command.mjs';
 
 /**
- * Processes of this machine, looked at from outside. A number alone says little: it may belong to another program by now, so a process
+ * Reads and kills processes of this machine. A process id alone is not enough: it may belong to another program by now, so a process
  * is identified by its number and the time at which it started.
  */
 
@@ -58,7 +58,7 @@ export async function killAndWait(named, pattern, withinMs = 10_000) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch {
-      // Gone already, or another user's: looked at below.
+      // It has ended, or belongs to another user: checked below.
     }
   }
   for (const until = performance.now() + withinMs; performance.now() < until; await sleep(50)) {

@@ -8,7 +8,7 @@ export const red = paint('31');
 export const green = paint('32');
 export const yellow = paint('33');
 
-/** Something the person has to mend. `nextStep` says how. */
+/** A problem that the user has to fix. `nextStep` says how. */
 export class Problem extends Error {
   constructor(message, nextStep) {
     super(message);

@@ -180,7 +180,7 @@ test.each(['process', 'start script'])('a terminal that stands still does not fr
   }
 });
 
-test('a process whose parent is killed stops in order, although nobody reads what it says', async () => {
+test('a process whose parent is killed stops in order, although its output is not read', async () => {
   const { child, ended } = run({ close: `async () => { log.info('Closing.'); note('closing'); return []; }` });
   await started();
   await loseParent(child);
@@ -235,7 +235,7 @@ test.each([
 
 test('a system call that never returns cannot keep a process from ending', async () => {
   execFileSync('mkfifo', [join(folder, 'pipe')]);
-  // Opening a pipe that nobody writes to keeps a thread of Node's pool for ever, and `process.exit` waits for those threads.
+  // Opening a pipe without a writer keeps a thread of Node's pool for ever, and `process.exit` waits for those threads.
   const { child, ended } = run({ more: `(await import('node:fs')).readFile('pipe', () => {});` });
   await started();
   await goesOn();
@@ -264,7 +264,7 @@ test.each([
   expect(output()).toContain('Uncaught exception; the process stops.');
 });
 
-test('an uncaught exception ends the process although nobody reads what it says', async () => {
+test('an uncaught exception ends the process although its output is not read', async () => {
   const { child, ended } = run({ more: `process.on('SIGUSR2', () => { throw new Error('a bug'); });` });
   await started();
   child.stdout.destroy();

@@ -414,7 +414,7 @@ test('a start on a folder that a start in another container holds is refused, wh
      takeSystemLock(${JSON.stringify(join(folder, 'run.lock.sqlite'))});
      console.log('held'); setInterval(() => {}, 1000);`,
   );
-  // As its process number looks from here: nobody's, or another program's.
+  // Its process id seen from here: unused, or another program's.
   for (const pid of [2 ** 22 + 1, process.pid]) {
     writeFileSync(join(folder, 'run.lock'), JSON.stringify({ pid, start: '1', token: 'theirs' }));
     const other = start(file);

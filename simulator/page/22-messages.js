@@ -3,7 +3,7 @@ class MsgModel extends Model {
   #mediaData = null;
   constructor(given) {
     const { __x_id, ...attributes } = given;
-    // `__x_id` is where a model keeps its `id`: whoever hands one over sets the id with it, to nothing if need be.
+    // `__x_id` is where a model keeps its `id`: a caller that passes one sets the id, possibly to undefined.
     super('__x_id' in given ? { ...attributes, id: __x_id } : attributes);
     if (!this.id) throw new Error('Data passed to getter must include an id property');
   }

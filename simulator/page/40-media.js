@@ -25,7 +25,7 @@ class OpaqueData {
   url() {
     return (this.#url ??= URL.createObjectURL(this.blob));
   }
-  /** An address that nobody gives back keeps the whole file in memory. */
+  /** An object URL that is not revoked keeps the whole file in memory. */
   autorelease() {
     if (this.#url) URL.revokeObjectURL(this.#url);
     this.#url = null;

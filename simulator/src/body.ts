@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
-/** The whole body of a request; null when whoever sent it was gone before it was complete, so that nobody waits for an answer. */
+/** The whole body of a request; null when the sender disconnected before it was complete, so that no reply is expected. */
 export async function bodyOf(req: IncomingMessage): Promise<Buffer | null> {
   const chunks: Buffer[] = [];
   try {

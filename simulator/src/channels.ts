@@ -67,7 +67,7 @@ export function createChannels({ phones, clock, journal }: { phones: Phones; clo
       .map((phone) => phones.accounts.get(phone))
       .filter((one) => one !== undefined);
 
-  const told = (channel: Channel, but?: Device | null): void => {
+  const notify = (channel: Channel, but?: Device | null): void => {
     for (const one of everybody(channel)) pushTo(one, { ev: 'channel', d: wire(channel.id, one) }, but);
   };
 
@@ -97,7 +97,7 @@ export function createChannels({ phones, clock, journal }: { phones: Phones; clo
         invited: new Set(),
         posts: [],
       });
-      told(get(id));
+      notify(get(id));
       return id;
     },
     edit(
@@ -105,7 +105,7 @@ export function createChannels({ phones, clock, journal }: { phones: Phones; clo
       id: string,
       changes: Partial<Pick<WireChannel, 'name' | 'description' | 'picture' | 'reactionCodes'>>,
     ): void {
-      told(Object.assign(writer(id, by), changes));
+      notify(Object.assign(writer(id, by), changes));
     },
     remove(by: Account, id: string): void {
       const channel = owned(id, by);
@@ -173,19 +173,19 @@ export function createChannels({ phones, clock, journal }: { phones: Phones; clo
     acceptAdmin(by: Account, id: string): void {
       if (!get(id).invited.delete(by.phone)) notFound();
       get(id).admins.add(by.phone);
-      told(get(id));
+      notify(get(id));
     },
     demote(by: Account, id: string, who: Account): void {
       const channel = who === by ? get(id) : owned(id, by);
       if (!channel.admins.delete(who.phone)) notFound();
-      told(channel);
+      notify(channel);
     },
     transfer(by: Account, id: string, to: Account): void {
       const channel = owned(id, by);
       channel.admins.delete(to.phone);
       channel.admins.add(by.phone);
       channel.owner = to.phone;
-      told(channel);
+      notify(channel);
     },
   };
 }

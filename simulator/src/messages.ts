@@ -113,7 +113,7 @@ export function createMessages(parts: {
   function hand(sender: Account, own: WireMessage, options: Pick<PhoneContent, 'asLid' | 'sealed'> = {}): Account[] {
     const targets = recipients(sender, own.to);
     for (const target of targets) {
-      // Who was blocked is not told so: one grey tick for ever.
+      // A blocked sender is not informed: one grey tick for ever.
       if (!isGroup(own.to) && target.blocked.has(lidId(sender))) continue;
       receiptOf(own, phoneId(target));
       deliver(target, sender, own, options);
@@ -193,8 +193,8 @@ export function createMessages(parts: {
     const levels = Object.values(message.marks.receipts).map((one) => (one.played ? 4 : one.read ? 3 : one.delivered ? 2 : 1));
     const reached = Math.min(...levels);
     message.ack = Math.max(message.ack, reached);
-    const told = settings.chainAcks ? { ack: message.ack } : { ack: level, overtaking: true };
-    pushTo(sender, { ev: 'ack', d: { key, chat: message.chat, fromMe: true, participant: self(by, message.chat), ...told } });
+    const reported = settings.chainAcks ? { ack: message.ack } : { ack: level, overtaking: true };
+    pushTo(sender, { ev: 'ack', d: { key, chat: message.chat, fromMe: true, participant: self(by, message.chat), ...reported } });
   }
 
   /** The account has seen the chat: its writers get their ticks, its other devices lose their counter. */
@@ -211,7 +211,7 @@ export function createMessages(parts: {
     }
   }
 
-  /** A message that nobody wrote (a group's notices), to all of the given accounts. */
+  /** Sends a message without an author (a group's notice) to all of the given accounts. */
   function notify(accounts: Account[], message: Omit<WireMessage, 'marks'>): void {
     for (const account of accounts) {
       const copy = { ...message, marks: noMarks() };
@@ -225,7 +225,7 @@ export function createMessages(parts: {
     const key = content.key ?? newKey('3A');
     if (isGroup(to) && !groups.mayWrite(to, sender)) throw new Refusal(403, `${sender.phone} may not write to this group.`);
     if (recipients(sender, to).length === 0 && to !== status && !isGroup(to))
-      throw new Refusal(404, `There is nobody behind ${to}.`);
+      throw new Refusal(404, `No account has the address ${to}.`);
     const own = ownCopy(sender, { key, to, type: content.type, data: content.data, t: content.t ?? clock.seconds() });
     pushTo(sender, { ev: 'msg', d: own });
     hand(sender, own, content);

@@ -1,7 +1,7 @@
 import { lidId, newAccount, phoneId, pushTo, contactOf, type Account, type AccountOptions } from './accounts.js';
 
 /**
- * Everybody. Numbers that nobody made are phones too, silent ones that take what they get; only those that begin with 999, and
+ * All phones. A number that was never created is a phone too, one that silently receives messages; only those that begin with 999, and
  * those that were marked as gone, are not on WhatsApp.
  */
 export function createPhones() {
@@ -22,7 +22,7 @@ export function createPhones() {
     return Object.assign(known, given);
   }
 
-  /** The account that WhatsApp finds when it is asked for a number: under another spelling too, under which nobody can be written to. */
+  /** The account that WhatsApp finds when it is asked for a number: under another spelling too, to which no message can be sent. */
   function lookUp(id: string): Account | null {
     const user = id.split('@')[0]!;
     return bySpelling(user) ?? find(id);

@@ -78,7 +78,7 @@ test('the owner logs the device out: a logout, and a new code', async () => {
   const [why] = await heard(rig, 'disconnected');
   expect(why).toBe('LOGOUT');
   await until('a new code', () => rig!.events.filter(({ name }) => name === 'qr').length > 1);
-  // The library goes on in a promise that nobody holds; a browser that ends before it does would fail the test.
+  // The library continues in a promise that is not awaited; a browser that ends before it would fail the test.
   await until('the library to listen again', () =>
     rig!.client.pupPage!.evaluate(() =>
       (window as unknown as { require: (name: string) => { Socket: { hears: (event: string) => boolean } } })

@@ -4,7 +4,7 @@ import ts from 'typescript';
 
 /** The product's own source as syntax trees, for tests that compare what is published with what is used. */
 
-const root = resolve(import.meta.dirname, '../../..');
+export const root = resolve(import.meta.dirname, '../../..');
 
 export interface Source {
   /** From the root of the repository, with slashes. */

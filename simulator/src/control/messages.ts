@@ -137,7 +137,7 @@ export function messageOperations({ world }: { world: World }) {
       (d) => {
         const by = account(d.phone);
         const senders = [...world.phones.accounts.values()].filter((one) => one !== by && one.history.get(d.key)?.fromMe);
-        if (senders.length === 0) throw new Refusal(404, `Nobody sent ${d.key}.`);
+        if (senders.length === 0) throw new Refusal(404, `No message has the key ${d.key}.`);
         for (const sender of senders) world.messages.ack(sender, d.key, d.ack, by);
       },
     ),
