@@ -5,9 +5,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import fc from 'fast-check';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { runStatement } from '../src/db/statement.js';
-import type { Dispatcher } from '../src/messages/dispatcher.js';
+import type { Dispatcher } from '../src/messages/send/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
-import { createPacing } from '../src/messages/pacing.js';
+import { createPacing } from '../src/messages/send/pacing.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { databases, migratedDatabase } from './support/backend.js';
 import { eventually } from './support/eventually.js';
