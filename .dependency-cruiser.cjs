@@ -5,7 +5,7 @@ const test = '\\.test\\.ts$|/test/';
 const domains = 'accounts|audit|contacts|sessions|messages|media|events|search|webhooks|privacy|failures';
 
 /** The files through which one domain may reach another: its `<nouns>.ts`, its contract, its tables' shapes. Plans, keys, callers and credentials are nouns of `accounts` too; the log is one of `events`. */
-const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans)|audit/audit|contacts/people|events/log|messages/stored-replies|search/store|sessions/storage-mode)\\.ts$|^backend/src/(${domains})/[^/]+\\.entity\\.ts$`;
+const doors = `^backend/src/(${domains})/(\\1|contract)\\.ts$|^backend/src/(accounts/(api-keys|caller|credential|credential-ref|plans)|audit/audit|contacts/people|events/log|messages/accept/stored-replies|search/store|sessions/storage-mode)\\.ts$|^backend/src/(${domains})/[^.]+\\.entity\\.ts$`;
 
 module.exports = {
   forbidden: [
@@ -19,9 +19,10 @@ module.exports = {
     },
     {
       name: 'resolvable',
-      comment: 'An import that leads nowhere, or to a package that this package does not declare.',
+      comment:
+        'An import that leads nowhere, or to a package that this package does not declare. What the panel imports is on the page as a global.',
       severity: 'error',
-      from: { pathNot: test },
+      from: { pathNot: `${test}|^backend/panel/` },
       to: { dependencyTypes: ['npm-no-pkg', 'unknown'] },
     },
     {
@@ -41,7 +42,7 @@ module.exports = {
       from: { path: '^shared/src/(body|express|http-server)\\.ts$' },
       to: {
         pathNot:
-          '^shared/src|^(node:)?(http|crypto|stream|util|zlib)$|node_modules/(zod|libphonenumber-js|express|@types/express)/',
+          '^shared/src|^(node:)?(buffer|crypto|http|stream|util|zlib)$|node_modules/(zod|libphonenumber-js|express|@types/express)/',
       },
     },
     {
@@ -104,6 +105,21 @@ module.exports = {
       to: { path: '^backend/src/(messages|campaigns)/', pathNot: '\\.entity\\.ts$' },
     },
     {
+      name: 'panel-knows-only-types-of-the-server',
+      comment:
+        'Code of the panel runs in a browser: of the server it may know the shapes of what it receives, and nothing that runs.',
+      severity: 'error',
+      from: { path: '^backend/panel/' },
+      to: { path: '^backend/src/|^shared/', dependencyTypesNot: ['type-only'] },
+    },
+    {
+      name: 'server-knows-no-panel',
+      comment: 'The server delivers the panel as a bundle.',
+      severity: 'error',
+      from: { path: '^(backend|shared)/src/' },
+      to: { path: '^backend/panel/' },
+    },
+    {
       name: 'only-events-knows-webhooks',
       comment:
         'The event log alone writes delivery rows, in the commit of the event. An erasure reaches into the filters of webhooks.',
@@ -120,10 +136,10 @@ module.exports = {
     },
   ],
   options: {
-    tsConfig: { fileName: 'tsconfig.json' },
+    tsConfig: { fileName: 'tsconfig.browser.json' },
     tsPreCompilationDeps: 'specify',
     doNotFollow: { path: 'node_modules|/dist/' },
-    exclude: { path: '/dist/|^simulator/page/|^backend/src/admin/components/' },
+    exclude: { path: '/dist/|^simulator/page/' },
     enhancedResolveOptions: {
       exportsFields: ['exports'],
       conditionNames: ['types', 'import', 'node', 'default'],

@@ -1,6 +1,6 @@
 import './lib/node-version.mjs';
 import { existsSync, watch } from 'node:fs';
-import { join, sep } from 'node:path';
+import { join } from 'node:path';
 import { sayRunning } from './lib/banner.mjs';
 import { readEnvironment } from './lib/environment.mjs';
 import { launch } from './lib/launch.mjs';
@@ -36,12 +36,13 @@ function watchSources({ supervisor, wasStopped }) {
   const changed = new Map();
   let timer = null;
   let working = Promise.resolve();
-  for (const name of Object.keys(processesOf)) {
-    const folder = join(root, name, 'src');
+  const folders = Object.keys(processesOf).flatMap((name) => ['src', 'panel'].map((part) => ({ name, part })));
+  for (const { name, part } of folders) {
+    const folder = join(root, name, part);
     if (!existsSync(folder)) continue;
     const watcher = watch(folder, { recursive: true }, (_event, file) => {
       if (!file || /\.test\.ts$|~$|\.swp$/.test(file)) return;
-      changed.set(name, [...(changed.get(name) ?? []), file]);
+      changed.set(name, [...(changed.get(name) ?? []), { part, file }]);
       clearTimeout(timer);
       timer = setTimeout(() => (working = working.then(react)), settleMs);
     });
@@ -57,7 +58,7 @@ function watchSources({ supervisor, wasStopped }) {
     const restarts = new Set();
     try {
       for (const [name, files] of batch) {
-        const onlyPanel = name === 'backend' && files.every((file) => file.startsWith(join('admin', 'components') + sep));
+        const onlyPanel = files.every(({ part }) => part === 'panel');
         if (!onlyPanel) {
           await buildPackage(name);
           processesOf[name].forEach((part) => restarts.add(part));

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
-import { cardsOf, type GivenCard } from '../src/messages/cards.js';
+import { cardsOf, type GivenCard } from '../src/messages/accept/cards.js';
 
 /** Contact cards that are sent: made into a card that WhatsApp reads, or refused. */
 

@@ -9,7 +9,7 @@ import { holdRows, updateRows } from '../src/db/rows.js';
 import { steadyTime, type Clock } from '../src/lib/clock.js';
 import { createLocalWindows } from '../src/lib/windows.js';
 import { Message } from '../src/messages/message.entity.js';
-import { createPacing } from '../src/messages/pacing.js';
+import { createPacing } from '../src/messages/send/pacing.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { hasPostgres, startRig } from './support/backend.js';
 import { ana, quick, startCore } from './support/core.js';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { createIdempotency } from '../src/messages/idempotency.js';
-import { IdempotencyRecord } from '../src/messages/idempotency.entity.js';
+import { createIdempotency } from '../src/messages/accept/idempotency.js';
+import { IdempotencyRecord } from '../src/messages/accept/idempotency.entity.js';
 import { systemClock } from '../src/lib/clock.js';
 import { databases, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { AnyRoute } from '@chasqui/shared';
 import { updateRows } from '../src/db/rows.js';
-import { IdempotencyRecord } from '../src/messages/idempotency.entity.js';
+import { IdempotencyRecord } from '../src/messages/accept/idempotency.entity.js';
 import { loginOf } from './support/account.js';
 import { databases, type Reply } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';

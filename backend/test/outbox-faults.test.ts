@@ -5,9 +5,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import fc from 'fast-check';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { runStatement } from '../src/db/statement.js';
-import type { Dispatcher } from '../src/messages/dispatcher.js';
+import type { Dispatcher } from '../src/messages/send/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
-import { createPacing } from '../src/messages/pacing.js';
+import { createPacing } from '../src/messages/send/pacing.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { databases, migratedDatabase } from './support/backend.js';
 import { eventually } from './support/eventually.js';
@@ -416,7 +416,9 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       const age = async (): Promise<void> => {
         await eventually('the outcome of each that left', async () => {
           const statuses = Object.values(await statusesOf(database, sessionId));
-          return statuses.filter((status) => status === 'sent').length === leftOf(sessionId).length && !statuses.includes('sending');
+          return (
+            statuses.filter((status) => status === 'sent').length === leftOf(sessionId).length && !statuses.includes('sending')
+          );
         });
         const [row] = (await runStatement(database.reader, 'SELECT buckets FROM session_pace WHERE "sessionId" = ?', [sessionId]))
           .rows as { buckets: string }[];

@@ -8,7 +8,7 @@ import { updateRows } from '../src/db/rows.js';
 import { createEvents } from '../src/events/events.js';
 import { systemClock } from '../src/lib/clock.js';
 import { Message } from '../src/messages/message.entity.js';
-import { createQuotas } from '../src/messages/quotas.js';
+import { createQuotas } from '../src/messages/quotas/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { loginOf } from './support/account.js';
 import { databases, migratedDatabase, type Reply } from './support/backend.js';

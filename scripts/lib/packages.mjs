@@ -1,5 +1,5 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { dirname, join, relative, sep } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { fingerprint, listFiles, stamp } from './fingerprint.mjs';
 import { cacheDir, packages, root } from './paths.mjs';
@@ -11,16 +11,13 @@ import { Problem, step } from './terminal.mjs';
  * bundled, so a stack trace names the same files as the source. The panel's browser code is bundled by the backend's own script.
  */
 
-const panelComponents = join('admin', 'components') + sep;
 const panelBundler = join(root, 'backend/src/admin/bundle.mjs');
 const isTest = (file) => /\.test\.(ts|mjs)$/.test(file);
 const isTypeScript = (file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts');
-const isPanelComponent = (name, file) =>
-  name === 'backend' && relative(join(root, name, 'src'), file).startsWith(panelComponents);
 
 /** What of a package is transpiled, and what is copied as it is (SQL, HTML, CSS …). */
 export function sourcesOf(name, base = root) {
-  const files = listFiles(join(base, name, 'src')).filter((file) => !isTest(file) && !isPanelComponent(name, file));
+  const files = listFiles(join(base, name, 'src')).filter((file) => !isTest(file));
   return {
     transpiled: files.filter(isTypeScript),
     copied: files.filter((file) => !/\.tsx?$/.test(file) && file !== panelBundler),
@@ -31,7 +28,7 @@ const stampFile = (name) => stamp(join(cacheDir, 'stamps', `build-${name}`));
 
 /** Sources, versions and this script: when none of it changed, the result would be the same. */
 function buildFingerprint(name) {
-  const folders = [join(root, name, 'src'), join(root, name, 'static')];
+  const folders = ['src', 'static', 'panel'].map((folder) => join(root, name, folder));
   const files = folders.flatMap((folder) => listFiles(folder)).filter((file) => !isTest(file));
   return fingerprint(root, [...files, join(root, 'pnpm-lock.yaml'), fileURLToPath(import.meta.url)], process.versions.modules);
 }

@@ -2,7 +2,8 @@ import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
 import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
-type Bare = { [T in WorkerEventType]?: (payload: WorkerEventPayload<T>) => WorkerEventPayload<T> };
+/** Removes the content from the payload of one event type; `as is`: the payload holds no content. */
+type Strip<T extends WorkerEventType> = 'as is' | ((payload: WorkerEventPayload<T>) => WorkerEventPayload<T>);
 
 const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);
 const named = <T extends { chat: { name: string | null }; contact: Contact | null }>(payload: T): T => ({
@@ -19,10 +20,18 @@ const bareMessage = (message: ObservedMessage): ObservedMessage => ({
 });
 
 /**
- * What remains of a worker event in the storage mode `metadata`: no body, caption, file, or name of a person or chat. The emoji of a reaction
- * remains, because an absent one means that the reaction was removed. The chosen texts of a vote are removed: they are content of the poll.
+ * How each type of worker event loses its content in the storage mode `metadata`: text, caption, file, and names of people and chats. A new
+ * type does not compile until it is listed here. An emoji stays, because an empty one means that the reaction was removed. The chosen
+ * options of a vote go, because their texts are content of the poll.
  */
-const bare: Bare = {
+const strips: { [T in WorkerEventType]: Strip<T> } = {
+  'session.observed': 'as is',
+  'session.qr': 'as is',
+  'session.pairing_code': 'as is',
+  'session.heal': 'as is',
+  'session.recycled': 'as is',
+  'session.backfill': 'as is',
+  'session.caught_up': 'as is',
   'message.observed': (payload) => ({ ...payload, message: bareMessage(payload.message) }),
   'message.ack': (payload) => ({ ...payload, chat: nameless(payload.chat), participant: nameless(payload.participant) }),
   'message.edited': (payload) => ({ ...payload, chat: nameless(payload.chat), text: null }),
@@ -46,10 +55,11 @@ const bare: Bare = {
   'call.received': (payload) => ({ ...payload, contact: nameless(payload.contact) }),
 };
 
+/** Returns the payload as the storage mode `metadata` keeps it. */
 export function withoutContent<T extends WorkerEventType>(type: T, payload: WorkerEventPayload<T>): WorkerEventPayload<T> {
-  const strip = bare[type] as ((payload: WorkerEventPayload<T>) => WorkerEventPayload<T>) | undefined;
-  return strip ? strip(payload) : payload;
+  const strip = strips[type] as Strip<T>;
+  return strip === 'as is' ? payload : strip(payload);
 }
 
-/** Replaces the ids of a person who was erased on request. */
+/** Stands in stored values where a person was named who has been erased on request. */
 export const erased = 'erased';

@@ -196,7 +196,7 @@ export const settings = {
     'lean: least memory, no sandbox. standard: Chromium’s own defaults, sandbox where the user may. hardened: sandbox always, or no start.',
   ),
   BROWSER_ARGS: setting('Browser', browserArgs.default([]), 'More arguments for the browser, a JSON array.'),
-  MAX_SESSIONS: setting('Browser', integer(1, 500).default(50), 'Most sessions on one worker.'),
+  MAX_SESSIONS: setting('Browser', integer(1, 500).default(50), 'Maximum number of sessions on one worker.'),
   START_CONCURRENCY: setting('Browser', integer(1, 20).default(3), 'How many browsers start at once.'),
   WORKER_MEMORY_LIMIT_MB: setting(
     'Browser',
@@ -308,7 +308,7 @@ export const settings = {
     z.string().default('UTC').refine(isTimezone, 'must be a time zone such as America/Lima'),
     'Time zone of new accounts: where their days and months begin.',
   ),
-  MAX_KEYS_PER_SESSION: setting('Limits', integer(1, 100_000).default(10), 'Most keys bound to one session.'),
+  MAX_KEYS_PER_SESSION: setting('Limits', integer(1, 100_000).default(10), 'Maximum number of keys bound to one session.'),
   KEY_EXPIRY_DAYS: setting(
     'Limits',
     integer(0, 36_500).default(365),
@@ -356,15 +356,15 @@ export const settings = {
   WEBHOOK_DISABLE_AFTER_DAYS: setting(
     'Webhooks',
     integer(1, 365).default(5),
-    'An endpoint that only failed for so many days is switched off.',
+    'An endpoint whose deliveries all failed for this many days is switched off.',
   ),
   WEBHOOK_LOG_RETENTION_DAYS: setting(
     'Webhooks',
     integer(1, 365).default(30),
     'For how long deliveries and their attempts are kept.',
   ),
-  MAX_WEBHOOKS_PER_SESSION: setting('Webhooks', integer(1, 1_000).default(10), 'Most endpoints of one session.'),
-  MAX_WEBHOOKS_PER_ACCOUNT: setting('Webhooks', integer(1, 10_000).default(50), 'Most endpoints of one account.'),
+  MAX_WEBHOOKS_PER_SESSION: setting('Webhooks', integer(1, 1_000).default(10), 'Maximum number of endpoints of one session.'),
+  MAX_WEBHOOKS_PER_ACCOUNT: setting('Webhooks', integer(1, 10_000).default(50), 'Maximum number of endpoints of one account.'),
 
   LEASE_SECONDS: setting(
     'Timing',
@@ -397,7 +397,7 @@ export const settings = {
   MAX_STREAMS_PER_KEY: setting(
     'Security',
     integer(1, 10_000).default(20),
-    'Most event streams (SSE and WebSocket) that one key or login may hold open on a backend.',
+    'Maximum number of event streams (SSE and WebSocket) that one key or login may hold open on a backend.',
   ),
   EGRESS_ALLOW: setting(
     'Security',
@@ -423,7 +423,7 @@ export type Settings = { [K in keyof typeof settings]: z.output<(typeof settings
 export class SettingsError extends Error {
   constructor(readonly problems: { name: string; message: string }[]) {
     super(
-      `Wrong settings:\n${problems.map((problem) => `  ${problem.name} ${problem.message}`).join('\n')}\nMend them in the environment or in .env and start again.`,
+      `Wrong settings:\n${problems.map((problem) => `  ${problem.name} ${problem.message}`).join('\n')}\nCorrect them in the environment or in .env and start again.`,
     );
     this.name = 'SettingsError';
   }

@@ -1,5 +1,5 @@
 import { readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
@@ -30,23 +30,27 @@ const pageGlobals = {
 };
 
 /**
- * Bundles the pages of the admin panel (components/*.tsx, each a default export under its file's name) into
- * dist/admin/panel.bundle.js. When the product is built, never while it runs: AdminJS's bundler takes ten seconds and up to
+ * Bundles the browser half of the admin panel (backend/panel: each .tsx file has one default export, registered under the file's name)
+ * into dist/admin/panel.bundle.js. Runs when the product is built, never while it runs: AdminJS's own bundler takes ten seconds and up to
  * 785 MB, this a third of a second.
  */
 export async function bundlePanel() {
   const { build } = await import('esbuild');
   const here = dirname(fileURLToPath(import.meta.url));
-  const components = join(here, '..', '..', 'src', 'admin', 'components');
-  const names = readdirSync(components)
-    .filter((file) => /^[A-Z]\w*\.tsx$/.test(file))
-    .map((file) => file.slice(0, -'.tsx'.length));
+  const panel = join(here, '..', '..', 'panel');
+  const files = readdirSync(panel, { recursive: true, encoding: 'utf8' })
+    .map((file) => file.split(sep).join('/'))
+    .filter((file) => file.endsWith('.tsx'))
+    .sort();
   const entry = [
     'AdminJS.UserComponents = {};',
-    ...names.map((name) => `import ${name} from './${name}.tsx';\nAdminJS.UserComponents.${name} = ${name};`),
+    ...files.map((file) => {
+      const name = basename(file, '.tsx');
+      return `import ${name} from './${file}';\nAdminJS.UserComponents.${name} = ${name};`;
+    }),
   ];
   await build({
-    stdin: { contents: entry.join('\n'), resolveDir: components, loader: 'js' },
+    stdin: { contents: entry.join('\n'), resolveDir: panel, loader: 'js' },
     outfile: join(here, '..', '..', 'dist', 'admin', 'panel.bundle.js'),
     bundle: true,
     minify: true,

@@ -12,7 +12,7 @@ import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Caller, Mount } from '../accounts/caller.js';
 import { given } from '../lib/given.js';
-import type { Quotas } from '../messages/quotas.js';
+import type { Quotas } from '../messages/quotas/quotas.js';
 import { Session } from '../sessions/session.entity.js';
 import { createStaffSessions, reachSession } from '../sessions/staff.js';
 import type { Sessions } from '../sessions/sessions.js';

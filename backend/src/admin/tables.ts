@@ -9,7 +9,7 @@ import { Session } from '../sessions/session.entity.js';
 import { Webhook } from '../webhooks/webhook.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
 
-/** How a value is drawn; `components/Cell.tsx` has one way for each. */
+/** How a value is drawn; `panel/lists/Cell.tsx` has one way for each. */
 export type Look =
   | 'text'
   | 'strong'

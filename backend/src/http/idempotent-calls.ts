@@ -7,10 +7,10 @@ import { runStatement } from '../db/statement.js';
 import { databaseRefusal } from '../db/trouble.js';
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
-import { IdempotencyRecord } from '../messages/idempotency.entity.js';
-import type { Idempotency, IdempotencyKey } from '../messages/idempotency.js';
+import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
+import type { Idempotency, IdempotencyKey } from '../messages/accept/idempotency.js';
 import type { Caller } from '../accounts/caller.js';
-import type { StoredReplies } from '../messages/stored-replies.js';
+import type { StoredReplies } from '../messages/accept/stored-replies.js';
 
 /** On a shared database another backend may still run the first call for so long. No route that is replayed takes longer. */
 const runsAtMostMs = 120_000;
@@ -24,7 +24,7 @@ export interface ErrorReply {
 
 /**
  * `Idempotency-Key` on the routes whose contract says `replayed`. Sends keep their record in the commit of the message
- * (messages/idempotency.ts); here it is written before the route runs and completed with its reply:
+ * (messages/accept/idempotency.ts); here it is written before the route runs and completed with its reply:
  *
  * | the process dies | on disk | a repeat of the call |
  * | --- | --- | --- |

@@ -6,9 +6,9 @@ import { errorFields, type Log } from '../lib/log.js';
 import type { Sealer } from '../lib/sealer.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
-import type { ContentStore } from '../messages/contents.js';
+import type { ContentStore } from '../messages/sealed-content.js';
 import { Message } from '../messages/message.entity.js';
-import type { StoredReplies, StoredReply } from '../messages/stored-replies.js';
+import type { StoredReplies, StoredReply } from '../messages/accept/stored-replies.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 

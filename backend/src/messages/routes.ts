@@ -21,15 +21,15 @@ import type { Media, MediaSource, StoredFile } from '../media/media.js';
 import { uploadOf } from '../lib/uploads.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
-import { cardsOf } from './cards.js';
+import { cardsOf } from './accept/cards.js';
 import * as contract from './contract.js';
-import { checkChannel, checkFileOptions } from './file-options.js';
-import type { Idempotency, IdempotencyKey } from './idempotency.js';
+import { checkChannel, checkFileOptions } from './accept/file-options.js';
+import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import type { Message } from './message.entity.js';
 import type { Messages } from './messages.js';
-import { reasonOf } from './present.js';
-import type { Quotas } from './quotas.js';
-import { requireReservedId } from './recipients.js';
+import { reasonOf } from './read/present.js';
+import type { Quotas } from './quotas/quotas.js';
+import { requireReservedId } from './accept/recipients.js';
 
 interface Deps {
   messages: Messages;

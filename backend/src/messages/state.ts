@@ -20,8 +20,8 @@ import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
-import { idsIn, presentMessage } from './present.js';
-import type { Quotas } from './quotas.js';
+import { idsIn, presentMessage } from './read/present.js';
+import type { Quotas } from './quotas/quotas.js';
 
 export type MessageState = ReturnType<typeof createMessageState>;
 

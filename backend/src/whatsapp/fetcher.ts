@@ -8,7 +8,7 @@ import { errorFields, type Log } from '../lib/log.js';
 import { createSetAside } from '../lib/set-aside.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 import { longestRetryMs, StorageFailed, type Media } from '../media/media.js';
-import type { Arrivals } from '../messages/arrivals.js';
+import type { Arrivals } from '../messages/receive/arrivals.js';
 import { Message } from '../messages/message.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import type { WorkerClient } from './client.js';

@@ -1,7 +1,7 @@
 import { AppError, internalOperations, mediaOf, observedSession, type MessageContent, type SendCommand } from '@chasqui/shared';
-import type { Delivery, WayOut } from '../messages/dispatcher.js';
-import type { Found } from '../messages/doubts.js';
-import type { ContentStore } from '../messages/contents.js';
+import type { Delivery, WayOut } from '../messages/send/dispatcher.js';
+import type { Found } from '../messages/send/uncertain.js';
+import type { ContentStore } from '../messages/sealed-content.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';

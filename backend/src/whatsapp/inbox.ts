@@ -17,7 +17,7 @@ import type { Events } from '../events/events.js';
 import type { ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
-import type { Arrivals } from '../messages/arrivals.js';
+import type { Arrivals } from '../messages/receive/arrivals.js';
 import { drawQr } from '../sessions/present.js';
 import { Session } from '../sessions/session.entity.js';
 import type { SessionState } from '../sessions/state.js';

@@ -13,12 +13,12 @@ export interface Source {
   tree: ts.SourceFile;
 }
 
-/** All modules below `folders`, without tests and without the panel's components. */
+/** All modules below `folders`, without tests. */
 export function readSources(folders: readonly string[]): Source[] {
   return folders.flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
       .map((name) => relative(root, join(root, folder, name)).replaceAll('\\', '/'))
-      .filter((path) => /\.(ts|mjs)$/.test(path) && !/\.(test|d)\.ts$|\/components\/|\/(node_modules|dist)\//.test(path))
+      .filter((path) => /\.(ts|mjs)$/.test(path) && !/\.(test|d)\.ts$|\/(node_modules|dist)\//.test(path))
       .map((path) => {
         const text = readFileSync(join(root, path), 'utf8');
         return { path, text, tree: ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true) };

@@ -13,7 +13,7 @@ export interface Mutant {
 }
 
 const sender = 'whatsapp-service/dist/sends/sender.js';
-const dispatcher = 'backend/dist/messages/dispatcher.js';
+const dispatcher = 'backend/dist/messages/send/dispatcher.js';
 
 /**
  * Any one of the defences of a send is enough: without the claim the worker's record answers, without the record the page knows the

@@ -1,0 +1,67 @@
+import React, { useState } from 'react';
+import type { AccountView } from '../../src/admin/views.js';
+import Ask from '../parts/Ask.js';
+import Once from '../parts/Once.js';
+import RoleChoice from './RoleChoice.js';
+import type { Saying } from '../parts/Said.js';
+
+interface AccountActionsProps {
+  account: AccountView;
+  /** The person's own account: roles and the switch are then for somebody else. */
+  mine: boolean;
+  onSaid: (what: Saying | null) => void;
+}
+
+/** What an admin can do with an account. */
+const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }) => {
+  const [role, setRole] = useState<string>(account.role);
+  const [secret, setSecret] = useState<string | null>(null);
+  const path = `/live/accounts/${account.id}`;
+  const onError = (text: string): void => onSaid({ tone: 'bad', text });
+  const told = (text: string) => ({ onDone: () => onSaid({ tone: 'good', text }), onError });
+  return (
+    <div className="cq-stack">
+      {mine ? (
+        <p className="cq-soft">This is you. Another admin changes your role; your password is behind your name above.</p>
+      ) : (
+        <>
+          <div className="cq-line">
+            <RoleChoice value={role} onChange={setRole} />
+            <Ask
+              label="Set role"
+              path={`${path}/role`}
+              body={{ role }}
+              sure={`Make ${account.username} ${role}?`}
+              {...told(`The role is ${role} now.`)}
+            />
+          </div>
+          <Ask
+            label="Reset password"
+            path={`${path}/reset-password`}
+            sure="The present password ends to work at once."
+            onError={onError}
+            onDone={(answer) => {
+              setSecret((answer as { secret: string }).secret);
+              onSaid(null);
+            }}
+          />
+          {secret && (
+            <Once label="One-time password" secret={secret} hint="Shown this once. It must be changed at the first login." />
+          )}
+          {account.isActive ? (
+            <Ask
+              label="Switch off"
+              path={`${path}/deactivate`}
+              tone="danger"
+              sure="Shut this account out everywhere?"
+              {...told('Switched off: keys, tokens and the panel refuse it.')}
+            />
+          ) : (
+            <Ask label="Switch on" path={`${path}/activate`} tone="main" {...told('Switched on.')} />
+          )}
+        </>
+      )}
+    </div>
+  );
+};
+export default AccountActions;

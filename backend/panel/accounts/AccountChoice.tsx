@@ -1,0 +1,30 @@
+import React, { useEffect } from 'react';
+import { useCurrentAdmin } from 'adminjs';
+import type { ChoicesView } from '../../src/admin/views.js';
+import { viewerOf } from '../api.js';
+
+/** Whose it will be. Begins with the person's own account. */
+const AccountChoice: React.FC<{ choices: ChoicesView | null; value: string; onChange: (id: string) => void }> = ({
+  choices,
+  value,
+  onChange,
+}) => {
+  const [admin] = useCurrentAdmin();
+  const me = viewerOf(admin)?.id ?? '';
+  useEffect(() => {
+    if (!value && choices) onChange(choices.accounts.find((account) => account.id === me)?.id ?? choices.accounts[0]?.id ?? '');
+  }, [choices, value, me, onChange]);
+  return (
+    <label>
+      Account
+      <select value={value} onChange={(event) => onChange(event.target.value)} required>
+        {(choices?.accounts ?? []).map((account) => (
+          <option key={account.id} value={account.id}>
+            {account.name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+};
+export default AccountChoice;

@@ -1,0 +1,23 @@
+import React from 'react';
+import type { AccountView } from '../../src/admin/views.js';
+import Ago from '../parts/Ago.js';
+import Facts from '../parts/Facts.js';
+
+/** What is known of an account. */
+const AccountFacts: React.FC<{ account: AccountView }> = ({ account }) => (
+  <Facts
+    of={[
+      ['E-mail', account.email],
+      ['Last login', <Ago at={account.lastLoginAt} none="never" />],
+      ['Password', account.mustChangePassword ? 'one-time, to be changed at the next login' : 'their own'],
+      ['Time zone', account.timezone],
+      [
+        'Kept of messages',
+        account.storage === 'metadata' ? 'who and when, no content' : 'everything, unless a session says otherwise',
+      ],
+      ['Created', <Ago at={account.createdAt} />],
+      ['Id', <code>{account.id}</code>],
+    ]}
+  />
+);
+export default AccountFacts;

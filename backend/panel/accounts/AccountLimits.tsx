@@ -1,0 +1,80 @@
+import React, { useEffect, useState } from 'react';
+import type { AccountView, ChoicesView } from '../../src/admin/views.js';
+import Ask from '../parts/Ask.js';
+import { usePoll } from '../api.js';
+import Meter from '../parts/Meter.js';
+import type { Saying } from '../parts/Said.js';
+import { count } from '../words.js';
+
+const used = (value: number, limit: number): string => (limit > 0 ? `${count(value)} of ${count(limit)}` : count(value));
+
+/** What an account has used of what it may, and for an admin its plan and its own daily limit. */
+const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid: (what: Saying) => void }> = (props) => {
+  const { account, mayChange, onSaid } = props;
+  const { usage, limits } = account;
+  const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
+  const [planId, setPlanId] = useState(account.plan?.id ?? '');
+  const [daily, setDaily] = useState(account.maxMessagesPerDay);
+  useEffect(() => setPlanId(account.plan?.id ?? ''), [account.plan?.id]);
+  useEffect(() => setDaily(account.maxMessagesPerDay), [account.maxMessagesPerDay]);
+  const told = {
+    onDone: () => onSaid({ tone: 'good', text: 'Changed. It holds for the next request.' }),
+    onError: (text: string) => onSaid({ tone: 'bad', text }),
+  };
+  return (
+    <div className="cq-stack">
+      <Meter
+        label="Messages today"
+        value={usage.today}
+        of={limits.dailyMessages}
+        text={used(usage.today, limits.dailyMessages)}
+      />
+      <Meter
+        label="Messages this month"
+        value={usage.thisMonth}
+        of={limits.monthlyMessages}
+        text={used(usage.thisMonth, limits.monthlyMessages)}
+      />
+      <Meter
+        label="Sessions"
+        value={account.sessions.length}
+        of={limits.maxSessions}
+        text={used(account.sessions.length, limits.maxSessions)}
+      />
+      {mayChange ? (
+        <>
+          <div className="cq-line">
+            <label>
+              Plan{' '}
+              <select aria-label="Plan" value={planId} onChange={(event) => setPlanId(event.target.value)}>
+                <option value="">none</option>
+                {(choices?.plans ?? []).map((plan) => (
+                  <option key={plan.id} value={plan.id}>
+                    {plan.name}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <Ask label="Set plan" path={`/live/accounts/${account.id}/limits`} body={{ planId: planId || null }} {...told} />
+          </div>
+          <div className="cq-line">
+            <label>
+              Own limit a day <small className="cq-soft">0: none</small>{' '}
+              <input
+                type="number"
+                min={0}
+                aria-label="Own limit a day"
+                value={daily}
+                onChange={(event) => setDaily(Number(event.target.value))}
+              />
+            </label>
+            <Ask label="Set limit" path={`/live/accounts/${account.id}/limits`} body={{ maxMessagesPerDay: daily }} {...told} />
+          </div>
+        </>
+      ) : (
+        <p className="cq-soft">Plan: {account.plan?.name ?? 'none'}</p>
+      )}
+    </div>
+  );
+};
+export default AccountLimits;

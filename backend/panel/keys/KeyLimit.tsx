@@ -1,0 +1,32 @@
+import React, { useEffect, useState } from 'react';
+import type { KeyView } from '../../src/admin/views.js';
+import Ask from '../parts/Ask.js';
+import type { Saying } from '../parts/Said.js';
+
+/** How many requests a key may make within its window. */
+const KeyLimit: React.FC<{ accessKey: KeyView; onSaid: (what: Saying) => void }> = ({ accessKey: key, onSaid }) => {
+  const [limit, setLimit] = useState(key.rateLimit === null ? '' : String(key.rateLimit));
+  useEffect(() => setLimit(key.rateLimit === null ? '' : String(key.rateLimit)), [key.rateLimit]);
+  return (
+    <div className="cq-line cq-begin">
+      <label>
+        Requests in its window <small className="cq-soft">empty: the installation’s; 0: none</small>{' '}
+        <input
+          type="number"
+          min={0}
+          aria-label="Requests in its window"
+          value={limit}
+          onChange={(event) => setLimit(event.target.value)}
+        />
+      </label>
+      <Ask
+        label="Set limit"
+        path={`/live/keys/${key.id}/rate-limit`}
+        body={{ rateLimit: limit === '' ? null : Number(limit) }}
+        onDone={() => onSaid({ tone: 'good', text: 'Changed. It holds for the next request.' })}
+        onError={(text) => onSaid({ tone: 'bad', text })}
+      />
+    </div>
+  );
+};
+export default KeyLimit;

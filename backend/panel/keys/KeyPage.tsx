@@ -1,0 +1,75 @@
+import React, { useState } from 'react';
+import { useCurrentAdmin, type ActionProps } from 'adminjs';
+import type { KeyView } from '../../src/admin/views.js';
+import { root, usePoll, viewerOf } from '../api.js';
+import Badge from '../parts/Badge.js';
+import KeyActions from './KeyActions.js';
+import KeyFacts from './KeyFacts.js';
+import KeyLimit from './KeyLimit.js';
+import Once from '../parts/Once.js';
+import PageHead from '../frame/PageHead.js';
+import Panel from '../frame/Panel.js';
+import Said, { type Saying } from '../parts/Said.js';
+
+const back = { to: `${root}/resources/keys`, label: 'API keys' };
+
+/** One key: what it may do, who uses it, and its end. The key itself is nowhere any more. */
+const KeyPage: React.FC<ActionProps> = ({ record }) => {
+  const [admin] = useCurrentAdmin();
+  const me = viewerOf(admin);
+  const { value: key, error, reload } = usePoll<KeyView>(`/live/keys/${record?.id ?? ''}`, 10_000);
+  const [said, setSaid] = useState<Saying | null>(null);
+  const [secret, setSecret] = useState<string | null>(null);
+  if (!key)
+    return (
+      <div className="cq-page">
+        <PageHead title="API key" back={back} below={error} />
+      </div>
+    );
+  const told = (what: Saying | null): void => {
+    setSaid(what);
+    reload();
+  };
+  return (
+    <div className="cq-page">
+      <PageHead
+        title={key.name}
+        back={back}
+        below={
+          <>
+            <Badge tone={key.isActive ? 'good' : 'bad'}>
+              {key.isClaimable ? 'To be collected' : key.isActive ? 'Active' : 'Switched off'}
+            </Badge>
+            <code>
+              {key.prefix}…{key.lastFour}
+            </code>
+          </>
+        }
+      >
+        {me?.role === 'admin' && (
+          <KeyActions
+            accessKey={key}
+            onSaid={told}
+            onSecret={(made) => {
+              setSecret(made);
+              told(null);
+            }}
+          />
+        )}
+      </PageHead>
+      <Said what={said} />
+      {secret && <Once label="The new key" secret={secret} hint="Shown this once. Only its hash is stored." />}
+      <div className="cq-columns">
+        <Panel title="Details">
+          <KeyFacts accessKey={key} />
+        </Panel>
+        {me?.role === 'admin' && (
+          <Panel title="Limit">
+            <KeyLimit accessKey={key} onSaid={told} />
+          </Panel>
+        )}
+      </div>
+    </div>
+  );
+};
+export default KeyPage;

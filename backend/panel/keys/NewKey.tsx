@@ -1,0 +1,30 @@
+import React, { useState } from 'react';
+import { Link } from 'react-router-dom';
+import { root } from '../api.js';
+import NewKeyForm from './NewKeyForm.js';
+import Once from '../parts/Once.js';
+import PageHead from '../frame/PageHead.js';
+
+const back = { to: `${root}/resources/keys`, label: 'API keys' };
+const hint = 'Shown this once; only its hash is stored. Programs send it as: Authorization: ApiKey <key>.';
+
+/** Makes a key, which is shown once. */
+const NewKey: React.FC = () => {
+  const [made, setMade] = useState<{ name: string; secret: string } | null>(null);
+  return (
+    <div className="cq-page cq-narrow">
+      <PageHead title="New key" back={back} />
+      {made ? (
+        <>
+          <Once label={`The key “${made.name}”`} secret={made.secret} hint={hint} />
+          <Link className="cq-button" to={back.to}>
+            All keys
+          </Link>
+        </>
+      ) : (
+        <NewKeyForm onMade={setMade} />
+      )}
+    </div>
+  );
+};
+export default NewKey;

@@ -1,0 +1,45 @@
+import React from 'react';
+import { useFilterDrawer, useRecords, useTranslation, type ActionProps } from 'adminjs';
+import { Link, useLocation, useNavigate } from 'react-router-dom';
+import { root, useRenewal } from '../api.js';
+import ListFilter from './ListFilter.js';
+import ListTable from './ListTable.js';
+import NoRows from './NoRows.js';
+import PageHead from '../frame/PageHead.js';
+import Pager from './Pager.js';
+
+/** Lists that are looked at while things happen renew themselves, unless somebody searches in texts. Milliseconds. */
+const renewMs = 10_000;
+const lively = ['sessions', 'messages', 'audit', 'failures'];
+
+/** A list of any table: search, choices, rows that are links, pages. */
+const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
+  const { records, loading, page, perPage, total, sortBy, direction, fetchData } = useRecords(resource.id);
+  const { toggleFilter } = useFilterDrawer();
+  const { translateAction, translateLabel } = useTranslation();
+  const { pathname, search } = useLocation();
+  const navigate = useNavigate();
+  const searches = search.includes('filters.text') || search.includes('filters.chatName');
+  useRenewal(fetchData, lively.includes(resource.id) && !searches ? renewMs : null);
+  const add = resource.resourceActions.find((action) => action.name === 'new');
+  const filtered = [...new URLSearchParams(search).keys()].some((key) => key.startsWith('filters.'));
+  return (
+    <div className="cq-page">
+      <PageHead title={translateLabel(resource.name, resource.id)}>
+        {add && (
+          <Link className="cq-button cq-main" to={`${root}/resources/${resource.id}/actions/new`}>
+            {translateAction(add.label, resource.id)}
+          </Link>
+        )}
+        <button type="button" className="cq-button" onClick={toggleFilter}>
+          More filters
+        </button>
+      </PageHead>
+      <ListFilter key={resource.id} resource={resource} search={search} onChange={(next) => navigate(`${pathname}?${next}`)} />
+      {records.length > 0 && <ListTable resource={resource} records={records} sortBy={sortBy} direction={direction} />}
+      {records.length === 0 && !loading && <NoRows table={resource.id} filtered={filtered} />}
+      <Pager page={page} perPage={perPage} total={total} pathname={pathname} search={search} />
+    </div>
+  );
+};
+export default DefaultListAction;

@@ -1,0 +1,53 @@
+import React from 'react';
+import { Link } from 'react-router-dom';
+import { root } from '../api.js';
+import Empty from '../parts/Empty.js';
+
+const words: Record<string, [title: string, next: string, link?: [to: string, label: string]]> = {
+  sessions: [
+    'No phone is linked yet',
+    'A session is one linked WhatsApp account. Make one, scan its code, and send.',
+    ['/resources/sessions/actions/new', 'Link your first phone'],
+  ],
+  messages: [
+    'No messages yet',
+    'Messages appear here as soon as a session sends or receives one.',
+    ['/resources/sessions', 'Go to the sessions'],
+  ],
+  accounts: [
+    'No accounts',
+    'Each program or tenant that uses the API has an account.',
+    ['/resources/accounts/actions/new', 'New account'],
+  ],
+  keys: [
+    'No API keys yet',
+    'Programs sign in with a key. Make one for each program, with no more permissions than it needs.',
+    ['/resources/keys/actions/new', 'New key'],
+  ],
+  audit: ['Nothing has been changed yet', 'Every change is written down here: who, what, when and from where.'],
+  failures: ['Nothing failed', 'An item that cannot be processed, such as a worker event that cannot be stored, is listed here.'],
+};
+
+/** An empty list says what to do next; one that a filter emptied says that. */
+const NoRows: React.FC<{ table: string; filtered: boolean }> = ({ table, filtered }) => {
+  if (filtered)
+    return (
+      <Empty title="Nothing matches">
+        <p>
+          <Link to={`${root}/resources/${table}`}>Clear the filters</Link> to see everything.
+        </p>
+      </Empty>
+    );
+  const [title, next, link] = words[table] ?? ['Nothing here', ''];
+  return (
+    <Empty title={title}>
+      <p>{next}</p>
+      {link && (
+        <Link className="cq-button cq-main" to={root + link[0]}>
+          {link[1]}
+        </Link>
+      )}
+    </Empty>
+  );
+};
+export default NoRows;

@@ -1,0 +1,29 @@
+import { useEffect, useState } from 'react';
+import type { SessionView } from '../src/admin/views.js';
+import { root } from './api.js';
+
+export interface Live {
+  session: SessionView | null;
+  state: 'opening' | 'live' | 'lost' | 'gone';
+}
+
+/** One session as it changes, over server-sent events; the browser connects again by itself when the line breaks. */
+export function useSession(id: string): Live {
+  const [live, setLive] = useState<Live>({ session: null, state: 'opening' });
+  useEffect(() => {
+    const source = new EventSource(`${root}/live/sessions/${encodeURIComponent(id)}/stream`);
+    source.addEventListener('session', (event) => {
+      setLive({ session: JSON.parse((event as MessageEvent<string>).data) as SessionView, state: 'live' });
+    });
+    source.addEventListener('gone', () => {
+      source.close();
+      setLive((before) => ({ ...before, state: 'gone' }));
+    });
+    source.addEventListener('out', () => window.location.assign(`${root}/login`));
+    source.addEventListener('error', () =>
+      setLive((before) => (before.state === 'gone' ? before : { ...before, state: 'lost' })),
+    );
+    return () => source.close();
+  }, [id]);
+  return live;
+}

@@ -1,0 +1,71 @@
+import React, { useState } from 'react';
+import type { ActionProps } from 'adminjs';
+import type { MessageView } from '../../src/admin/views.js';
+import { root, usePoll } from '../api.js';
+import Ago from '../parts/Ago.js';
+import Badge from '../parts/Badge.js';
+import Bubble from './Bubble.js';
+import MessageActions from './MessageActions.js';
+import MessageFacts from './MessageFacts.js';
+import MessageReason from './MessageReason.js';
+import PageHead from '../frame/PageHead.js';
+import Panel from '../frame/Panel.js';
+import Said, { type Saying } from '../parts/Said.js';
+import Timeline from './Timeline.js';
+import { messageWord } from '../words.js';
+
+const back = { to: `${root}/resources/messages`, label: 'Messages' };
+
+/** One message: what it says, where it stands and why, and every step of its way. */
+const MessagePage: React.FC<ActionProps> = ({ record }) => {
+  const { value: message, error, reload } = usePoll<MessageView>(`/live/messages/${record?.id ?? ''}`, 3000);
+  const [said, setSaid] = useState<Saying | null>(null);
+  if (!message)
+    return (
+      <div className="cq-page">
+        <PageHead title="Message" back={back} below={error} />
+      </div>
+    );
+  const [word, tone] = messageWord(message.status, message.direction);
+  const who = message.chat.name ?? message.contact?.name ?? message.chat.id;
+  return (
+    <div className="cq-page" data-testid="message" data-status={message.status}>
+      <PageHead
+        title={`${message.direction === 'outbound' ? 'To' : 'From'} ${who}`}
+        back={back}
+        below={
+          <>
+            <Badge tone={tone}>{word}</Badge>
+            <Ago at={message.times.createdAt} />
+          </>
+        }
+      >
+        <MessageActions
+          message={message}
+          onSaid={(what) => {
+            setSaid(what);
+            reload();
+          }}
+        />
+      </PageHead>
+      <Said what={said} />
+      <MessageReason message={message} />
+      <div className="cq-columns">
+        <div>
+          <Panel title="Content">
+            <Bubble message={message} />
+          </Panel>
+          <Panel title="Details">
+            <MessageFacts message={message} />
+          </Panel>
+        </div>
+        <div>
+          <Panel title="Timeline">
+            <Timeline message={message} />
+          </Panel>
+        </div>
+      </div>
+    </div>
+  );
+};
+export default MessagePage;

@@ -1,0 +1,11 @@
+import React from 'react';
+import type { Tone } from '../words.js';
+
+/** A state in a word, with a dot so that it does not rest on colour alone. */
+const Badge: React.FC<{ tone: Tone; title?: string | null; children: React.ReactNode }> = ({ tone, title, children }) => (
+  <span className={`cq-badge cq-${tone}`} title={title ?? undefined}>
+    <i aria-hidden="true" />
+    {children}
+  </span>
+);
+export default Badge;

@@ -1,0 +1,35 @@
+import React from 'react';
+import { useNavigate } from 'react-router-dom';
+import { root } from '../api.js';
+import PageHead from '../frame/PageHead.js';
+import Panel from '../frame/Panel.js';
+import PlanForm from './PlanForm.js';
+
+const empty = {
+  name: '',
+  dailyMessages: 0,
+  monthlyMessages: 0,
+  maxSessions: 0,
+  apiLimit: 0,
+  pricePerMessage: '0.0000',
+  currency: 'USD',
+};
+
+/** Makes a plan. */
+const NewPlan: React.FC = () => {
+  const navigate = useNavigate();
+  return (
+    <div className="cq-page cq-narrow">
+      <PageHead title="New plan" back={{ to: `${root}/resources/plans`, label: 'Plans' }} />
+      <Panel title="What accounts on it may use">
+        <PlanForm
+          path="/live/plans"
+          from={empty}
+          label="Make the plan"
+          onDone={(made) => navigate(`${root}/resources/plans/records/${(made as { id: string }).id}/show`)}
+        />
+      </Panel>
+    </div>
+  );
+};
+export default NewPlan;

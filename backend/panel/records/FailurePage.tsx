@@ -1,0 +1,42 @@
+import React from 'react';
+import type { ActionProps } from 'adminjs';
+import { root } from '../api.js';
+import Ago from '../parts/Ago.js';
+import Facts from '../parts/Facts.js';
+import PageHead from '../frame/PageHead.js';
+import Panel from '../frame/Panel.js';
+import { exactText } from '../words.js';
+
+const back = { to: `${root}/resources/failures`, label: 'Failures' };
+const shown = (time: string | null | undefined): string | null => {
+  const at = Date.parse(time ?? '');
+  return Number.isNaN(at) ? null : exactText(at);
+};
+
+/** One item that failed by itself and was isolated. Nobody changes it; it disappears after 30 days. */
+const FailurePage: React.FC<ActionProps> = ({ record }) => {
+  const failure = (record?.params ?? {}) as Record<string, string | null>;
+  return (
+    <div className="cq-page">
+      <PageHead title={failure['code'] ?? 'Failure'} back={back} below={<Ago at={Date.parse(failure['lastAt'] ?? '')} />} />
+      <Panel title="What failed, how often, since when">
+        <Facts
+          of={[
+            ['Where', failure['kind']],
+            ['What', failure['subject'] && <code>{failure['subject']}</code>],
+            ['Detail', failure['detail']],
+            ['Times', String(failure['count'] ?? '')],
+            ['First', shown(failure['firstAt'])],
+            ['Last', shown(failure['lastAt'])],
+            ['Account', failure['accountName'] ?? failure['accountId']],
+            ['Session', failure['sessionName'] ?? failure['sessionId']],
+          ]}
+        />
+        <p>
+          It was isolated, and everything behind it went on. Search the log for the id or the name above to see the whole error.
+        </p>
+      </Panel>
+    </div>
+  );
+};
+export default FailurePage;

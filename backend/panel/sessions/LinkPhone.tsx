@@ -1,0 +1,32 @@
+import React from 'react';
+import type { SessionView } from '../../src/admin/views.js';
+import Ago from '../parts/Ago.js';
+import QrToScan from './QrToScan.js';
+import type { Saying } from '../parts/Said.js';
+
+/** The part of the page that changes most: the code to scan, or what happens instead. */
+const LinkPhone: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+  if (session.status === 'connected')
+    return (
+      <div className="cq-joined" role="status">
+        <span aria-hidden="true">✓</span>
+        <p>
+          <strong>{session.pushName ?? 'The phone'} is connected.</strong>
+          <br />
+          Since <Ago at={session.connectedAt} />. Try it below.
+        </p>
+      </div>
+    );
+  if (session.status === 'initializing' || session.status === 'connecting')
+    return (
+      <p className="cq-busy" role="status">
+        {session.status === 'connecting' ? 'Linked. WhatsApp is syncing; this takes a few seconds.' : 'The browser is starting.'}
+      </p>
+    );
+  if (session.status !== 'qr_pending')
+    return session.status === 'disconnected' || session.status === 'error' ? (
+      <p className="cq-soft">Press Start to bring it up. If it was never linked, its code appears here.</p>
+    ) : null;
+  return <QrToScan session={session} onSaid={onSaid} />;
+};
+export default LinkPhone;

@@ -1,0 +1,48 @@
+import React, { useState } from 'react';
+import { messageOf, post } from '../api.js';
+import type { Saying } from '../parts/Said.js';
+
+/** The other way to link: a code that is typed on the phone. */
+const PairingForm: React.FC<{ sessionId: string; onSaid: (what: Saying) => void }> = ({ sessionId, onSaid }) => {
+  const [phoneNumber, setPhoneNumber] = useState('');
+  const [code, setCode] = useState<string | null>(null);
+  const [busy, setBusy] = useState(false);
+  const submit = (event: React.FormEvent): void => {
+    event.preventDefault();
+    setBusy(true);
+    post<{ code: string }>(`/live/sessions/${sessionId}/pairing-code`, { phoneNumber })
+      .then(
+        (given) => setCode(given.code),
+        (error: unknown) => onSaid({ tone: 'bad', text: messageOf(error) }),
+      )
+      .finally(() => setBusy(false));
+  };
+  return (
+    <details className="cq-details">
+      <summary>Link with a code instead</summary>
+      {code ? (
+        <div role="status">
+          <p className="cq-code" aria-label={`Pairing code ${code}`}>
+            {code.replace(/^(.{4})(.{4})$/, '$1-$2')}
+          </p>
+          <p className="cq-soft">On the phone: Linked devices, Link a device, Link with phone number instead. Type this code.</p>
+        </div>
+      ) : (
+        <form className="cq-line" onSubmit={submit}>
+          <input
+            type="tel"
+            value={phoneNumber}
+            onChange={(event) => setPhoneNumber(event.target.value)}
+            placeholder="+44 7400 123123"
+            aria-label="Phone number in international form"
+            required
+          />
+          <button type="submit" className="cq-button" disabled={busy}>
+            {busy ? 'Asking …' : 'Get a code'}
+          </button>
+        </form>
+      )}
+    </details>
+  );
+};
+export default PairingForm;

@@ -1,0 +1,75 @@
+import React, { useState } from 'react';
+import type { SessionView } from '../../src/admin/views.js';
+import Ask from '../parts/Ask.js';
+import SuspendForm from './SuspendForm.js';
+import type { Saying } from '../parts/Said.js';
+
+const running = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
+
+/** What can be done with a session in its present state. */
+const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+  const [suspending, setSuspending] = useState(false);
+  const path = `/live/sessions/${session.id}`;
+  const told = (text: string) => ({
+    onDone: () => onSaid({ tone: 'good', text }),
+    onError: (problem: string) => onSaid({ tone: 'bad', text: problem }),
+  });
+  if (session.status === 'suspended')
+    return <Ask label="Resume" path={`${path}/resume`} tone="main" {...told('Resumed. Start it when you want it to run.')} />;
+  if (suspending)
+    return (
+      <SuspendForm
+        path={`${path}/suspend`}
+        onCancel={() => setSuspending(false)}
+        onDone={() => {
+          setSuspending(false);
+          onSaid({ tone: 'good', text: 'Suspended. Nothing is sent until it is resumed.' });
+        }}
+        onError={(text) => onSaid({ tone: 'bad', text })}
+      />
+    );
+  const runs = running.includes(session.status);
+  return (
+    <>
+      {session.heldMessages > 0 && (
+        <>
+          <Ask
+            label={`Send ${session.heldMessages} as this account`}
+            path={`${path}/held-messages`}
+            body={{ decision: 'send' }}
+            sure="They were accepted for the WhatsApp account before. Send them as the one that is linked now?"
+            {...told('They are in the queue again.')}
+          />
+          <Ask
+            label={`Cancel ${session.heldMessages}`}
+            path={`${path}/held-messages`}
+            body={{ decision: 'cancel' }}
+            tone="danger"
+            sure="Cancel the messages of the WhatsApp account before?"
+            {...told('Cancelled.')}
+          />
+        </>
+      )}
+      {!runs && (
+        <Ask label="Start" path={`${path}/start`} tone="main" {...told('Starting. The code or the connection appears below.')} />
+      )}
+      {runs && (
+        <>
+          <Ask label="Restart" path={`${path}/restart`} sure="Restart the browser of this session?" {...told('Restarting.')} />
+          <Ask label="Stop" path={`${path}/stop`} sure="Stop it? The login is kept." {...told('Stopped. The login is kept.')} />
+        </>
+      )}
+      <button type="button" className="cq-button" onClick={() => setSuspending(true)}>
+        Suspend
+      </button>
+      <Ask
+        label="Log out"
+        path={`${path}/logout`}
+        tone="danger"
+        sure="Unlink the phone and delete the login?"
+        {...told('Logged out. Start it to link a phone again.')}
+      />
+    </>
+  );
+};
+export default SessionActions;

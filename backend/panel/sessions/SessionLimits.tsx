@@ -1,0 +1,54 @@
+import React, { useEffect, useState } from 'react';
+import type { SessionView } from '../../src/admin/views.js';
+import Ask from '../parts/Ask.js';
+import Meter from '../parts/Meter.js';
+import type { Saying } from '../parts/Said.js';
+import { count } from '../words.js';
+
+/** How much of its day a session has used, its limit, and what is kept of its messages. */
+const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+  const { today, dailyLimit, storage } = session.limits;
+  const [daily, setDaily] = useState(dailyLimit === null ? '' : String(dailyLimit));
+  const [mode, setMode] = useState<string>(storage);
+  useEffect(() => setDaily(dailyLimit === null ? '' : String(dailyLimit)), [dailyLimit]);
+  useEffect(() => setMode(storage), [storage]);
+  const told = {
+    onDone: () => onSaid({ tone: 'good', text: 'Changed. It holds for the next message.' }),
+    onError: (text: string) => onSaid({ tone: 'bad', text }),
+  };
+  const path = `/live/sessions/${session.id}/limits`;
+  return (
+    <div className="cq-stack">
+      <Meter
+        label="Messages today"
+        value={today}
+        of={dailyLimit}
+        text={dailyLimit ? `${count(today)} of ${count(dailyLimit)}` : count(today)}
+      />
+      <div className="cq-line">
+        <label>
+          Limit a day <small className="cq-soft">empty: the installation’s; 0: none</small>{' '}
+          <input
+            type="number"
+            min={0}
+            aria-label="Limit a day"
+            value={daily}
+            onChange={(event) => setDaily(event.target.value)}
+          />
+        </label>
+        <Ask label="Set limit" path={path} body={{ dailyLimit: daily === '' ? null : Number(daily) }} {...told} />
+      </div>
+      <div className="cq-line">
+        <label>
+          Kept of messages{' '}
+          <select aria-label="Kept of messages" value={mode} onChange={(event) => setMode(event.target.value)}>
+            <option value="full">everything</option>
+            <option value="metadata">who and when, no content</option>
+          </select>
+        </label>
+        <Ask label="Set" path={path} body={{ storage: mode }} {...told} />
+      </div>
+    </div>
+  );
+};
+export default SessionLimits;

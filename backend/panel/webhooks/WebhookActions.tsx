@@ -1,0 +1,52 @@
+import React from 'react';
+import type { WebhookView } from '../../src/admin/views.js';
+import Ask from '../parts/Ask.js';
+import type { Saying } from '../parts/Said.js';
+
+interface Tried {
+  ok: boolean;
+  statusCode: number | null;
+  durationMs: number;
+  error: string | null;
+}
+
+/** What can be done with an endpoint. */
+const WebhookActions: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) => void }> = ({ webhook, onSaid }) => {
+  const path = `/live/webhooks/${webhook.id}`;
+  const onError = (text: string): void => onSaid({ tone: 'bad', text });
+  const told = (text: string) => ({ onError, onDone: () => onSaid({ tone: 'good', text }) });
+  return (
+    <>
+      <Ask
+        label="Test"
+        path={`${path}/test`}
+        onError={onError}
+        onDone={(answer) => {
+          const { ok, statusCode, durationMs, error } = answer as Tried;
+          const what = statusCode === null ? `no answer (${error ?? 'unknown'})` : `answered ${statusCode}`;
+          onSaid({ tone: ok ? 'good' : 'bad', text: `The receiver ${what} after ${durationMs} ms.` });
+        }}
+      />
+      {webhook.counts.failed > 0 && (
+        <Ask label="Send failed again" path={`${path}/redeliver-failed`} {...told('They are on their way again.')} />
+      )}
+      {webhook.isActive ? (
+        <Ask
+          label="Switch off"
+          path={`${path}/disable`}
+          tone="danger"
+          sure="Nothing more is sent; what waits is held."
+          {...told('Switched off.')}
+        />
+      ) : (
+        <Ask
+          label="Switch on"
+          path={`${path}/enable`}
+          tone="main"
+          {...told('Switched on. What was held, and what came meanwhile, is on its way.')}
+        />
+      )}
+    </>
+  );
+};
+export default WebhookActions;

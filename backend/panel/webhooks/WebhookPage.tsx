@@ -1,0 +1,93 @@
+import React, { useState } from 'react';
+import type { ActionProps } from 'adminjs';
+import { Link } from 'react-router-dom';
+import type { WebhookView } from '../../src/admin/views.js';
+import Ago from '../parts/Ago.js';
+import { root, usePoll } from '../api.js';
+import Badge from '../parts/Badge.js';
+import DeliveryList from './DeliveryList.js';
+import Facts from '../parts/Facts.js';
+import PageHead from '../frame/PageHead.js';
+import Panel from '../frame/Panel.js';
+import Said, { type Saying } from '../parts/Said.js';
+import WebhookActions from './WebhookActions.js';
+import { count, type Tone } from '../words.js';
+
+const back = { to: `${root}/resources/webhooks`, label: 'Webhooks' };
+const states: Record<WebhookView['state'], [string, Tone]> = {
+  healthy: ['Healthy', 'good'],
+  failing: ['Failing', 'warn'],
+  open: ['Circuit open', 'bad'],
+  disabled: ['Switched off', 'idle'],
+};
+const reasons: Record<string, string> = {
+  GONE: 'The receiver answered 410: nobody is there any more.',
+  FAILING: 'It only failed for days.',
+  BY_REQUEST: 'Switched off by somebody.',
+};
+
+/** One endpoint: how it does, what was delivered, and what to do about what was not. */
+const WebhookPage: React.FC<ActionProps> = ({ record }) => {
+  const { value: webhook, error, reload } = usePoll<WebhookView>(`/live/webhooks/${record?.id ?? ''}`, 3_000);
+  const [said, setSaid] = useState<Saying | null>(null);
+  if (!webhook)
+    return (
+      <div className="cq-page">
+        <PageHead title="Webhook" back={back} below={error} />
+      </div>
+    );
+  const told = (what: Saying): void => {
+    setSaid(what);
+    reload();
+  };
+  const [word, tone] = states[webhook.state];
+  const { counts } = webhook;
+  return (
+    <div className="cq-page">
+      <PageHead
+        title={webhook.description ?? new URL(webhook.url).host}
+        back={back}
+        below={
+          <>
+            <Badge tone={tone}>{word}</Badge>
+            <code>{webhook.url}</code>
+          </>
+        }
+      >
+        <WebhookActions webhook={webhook} onSaid={told} />
+      </PageHead>
+      <Said what={said} />
+      {webhook.disabledReason && <p className="cq-note cq-warn">{reasons[webhook.disabledReason] ?? webhook.disabledReason}</p>}
+      <div className="cq-columns">
+        <Panel title="Deliveries">
+          <DeliveryList webhook={webhook} onSaid={told} />
+        </Panel>
+        <Panel title="Details">
+          <Facts
+            of={[
+              [
+                'Account',
+                <Link to={`${root}/resources/accounts/records/${webhook.account.id}/show`}>
+                  {webhook.account.name ?? webhook.account.id}
+                </Link>,
+              ],
+              ['Hears of', webhook.session ? `the session ${webhook.session.name ?? webhook.session.id}` : 'all sessions'],
+              ['Events', webhook.events.join(', ')],
+              ['Delivered', count(counts.delivered)],
+              ['Waiting', count(counts.pending + counts.held)],
+              ['Oldest waiting', webhook.oldestWaitingAt && <Ago at={webhook.oldestWaitingAt} />],
+              ['Failed', count(counts.failed)],
+              ['Failures in a row', webhook.failures || null],
+              ['Failing since', webhook.failingSince && <Ago at={webhook.failingSince} />],
+              ['Next probe', webhook.openUntil && <Ago at={webhook.openUntil} />],
+              ['Last delivered', <Ago at={webhook.lastDeliveredAt} none="never" />],
+              ['Created', <Ago at={webhook.createdAt} />],
+              ['Id', <code>{webhook.id}</code>],
+            ]}
+          />
+        </Panel>
+      </div>
+    </div>
+  );
+};
+export default WebhookPage;

@@ -1,0 +1,56 @@
+import React from 'react';
+import type { Overview } from '../../src/admin/overview.js';
+import Ago from '../parts/Ago.js';
+import Badge from '../parts/Badge.js';
+import Meter from '../parts/Meter.js';
+import { memory } from '../words.js';
+
+/** A worker that was not heard from for this long counts as silent. Milliseconds. */
+const silentMs = 20_000;
+
+/** Load and memory of each worker, and when it was last heard from. */
+const WorkerLoad: React.FC<{ workers: Overview['workers']; at: number }> = ({ workers, at }) => {
+  if (workers.length === 0)
+    return <p className="cq-soft">No worker has reported yet. Workers run the browsers; `npm start` starts one.</p>;
+  return (
+    <ul className="cq-workers">
+      {workers.map((worker) => (
+        <li key={worker.id}>
+          <div className="cq-line">
+            <b>{worker.id}</b>
+            {at - worker.heartbeatAt > silentMs ? (
+              <Badge tone="bad">Silent</Badge>
+            ) : worker.draining ? (
+              <Badge tone="warn">Draining</Badge>
+            ) : (
+              <Badge tone="good">Up</Badge>
+            )}
+          </div>
+          <Meter
+            label="Sessions"
+            value={worker.sessions}
+            of={worker.capacity}
+            text={`${worker.sessions} of ${worker.capacity}`}
+          />
+          {worker.memoryMb !== null && (
+            <Meter
+              label="Memory"
+              value={worker.memoryMb}
+              of={worker.memoryLimitMb}
+              text={
+                worker.memoryLimitMb ? `${memory(worker.memoryMb)} of ${memory(worker.memoryLimitMb)}` : memory(worker.memoryMb)
+              }
+            />
+          )}
+          {worker.cpuPercent !== null && (
+            <Meter label="Processor" value={worker.cpuPercent} of={100} text={`${worker.cpuPercent} %`} />
+          )}
+          <small>
+            heard <Ago at={worker.heartbeatAt} />
+          </small>
+        </li>
+      ))}
+    </ul>
+  );
+};
+export default WorkerLoad;

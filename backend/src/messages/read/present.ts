@@ -1,0 +1,66 @@
+import { messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { completed, nobodyKnown, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
+import { readable } from '../../db/unreadable.js';
+import type { Message } from '../message.entity.js';
+
+const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+
+export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
+  message.reasonCode
+    ? {
+        code: message.reasonCode,
+        message: message.reasonText ?? messageReasons[message.reasonCode as MessageReason] ?? message.reasonCode,
+      }
+    : null;
+
+/** The ids in a message behind which a person may be: what `Contacts.people` is asked for before a message is presented. */
+export const idsIn = ({ sessionId, fromId, toId, contact }: Message): { sessionId: string; waId: string | null }[] => {
+  const { id = null, phone = null, lid = null } = readable(contact, null) ?? {};
+  return [fromId, toId, id, lid, phoneIdOf(phone)].map((waId) => ({ sessionId, waId }));
+};
+
+/** The one place that decides which fields of a message leave. `people` completes whom the row names by what is known of them now. */
+export function presentMessage(message: Message, people: People = nobodyKnown): MessageResource {
+  const stored = readable(message.content, null);
+  const { type: _, ...content } = stored ?? { type: null };
+  return {
+    id: message.id,
+    sessionId: message.sessionId,
+    whatsappId: message.whatsappId,
+    direction: message.direction,
+    origin: message.origin,
+    type: message.type,
+    status: message.status,
+    reason: reasonOf(message),
+    chat: { id: message.chatId, type: message.chatType, name: message.chatName },
+    contact: completed(readable(message.contact, null), message.sessionId, people),
+    from: message.fromId,
+    to: message.toId,
+    fromNumber: numberOf(message.fromId, message.sessionId, people),
+    toNumber: numberOf(message.toId, message.sessionId, people),
+    text: message.text,
+    content: stored ? content : null,
+    selectedOption: selectedOptionOf(stored),
+    attempts: message.attempts,
+    isGroup: message.chatType === 'group',
+    isForwarded: message.isForwarded,
+    mentions: readable(message.mentions, []),
+    quotedMessageId: message.quotedMessageId,
+    cost: message.cost,
+    timestamp: iso(message.timestamp),
+    expiresAt: iso(message.expiresAt),
+    createdAt: message.createdAt.toISOString(),
+    queuedAt: iso(message.queuedAt),
+    sentAt: iso(message.sentAt),
+    deliveredAt: iso(message.deliveredAt),
+    readAt: iso(message.readAt),
+    playedAt: iso(message.playedAt),
+    failedAt: iso(message.failedAt),
+    cancelledAt: iso(message.cancelledAt),
+    editedAt: iso(message.editedAt),
+    revokedAt: iso(message.revokedAt),
+  };
+}
+
+/** As a column holds it: PostgreSQL has no NUL in text. The content itself is kept as it came. */
+export const plainText = (text: string | null): string | null => text?.replaceAll('\0', '') ?? null;

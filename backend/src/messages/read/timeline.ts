@@ -1,0 +1,40 @@
+import type { EventRow } from '../../events/event.entity.js';
+import { cursorText } from '../../events/events.js';
+import { reasonOf } from './present.js';
+
+const statusOfEvent: Record<string, string> = {
+  'message.queued': 'queued',
+  'message.sending': 'sending',
+  'message.sent': 'sent',
+  'message.failed': 'failed',
+  'message.uncertain': 'uncertain',
+  'message.cancelled': 'cancelled',
+  'message.received': 'delivered',
+};
+
+/** The timeline is the log, read for one message. */
+export function timelineEntry(row: EventRow) {
+  const data = row.data as {
+    status?: string;
+    change?: string;
+    reason?: { code: string; message: string } | null;
+    attempt?: number;
+    attempts?: number;
+  };
+  const status =
+    row.type === 'message.ack' ? data.status : row.type === 'message.updated' ? data.change : statusOfEvent[row.type];
+  if (!status) return [];
+  const reason =
+    data.reason && typeof data.reason === 'object'
+      ? reasonOf({ reasonCode: data.reason.code, reasonText: data.reason.message })
+      : null;
+  return [
+    {
+      status,
+      at: row.occurredAt.toISOString(),
+      reason,
+      attempt: data.attempt ?? data.attempts ?? null,
+      cursor: cursorText(row.cursor),
+    },
+  ];
+}
