@@ -24,7 +24,7 @@ import (
 
 const (
 	tolerance = 5 * time.Minute
-	maxBytes = 2 << 20
+	maxBytes  = 2 << 20
 )
 
 type event struct {
