@@ -161,7 +161,10 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
 });
 
 ((await hasPostgres()) ? describe : describe.skip)('one Idempotency-Key on two backends of one PostgreSQL', () => {
-  const settings = { JWT_SECRET: 'one secret for both backends, long enough', ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}` };
+  const settings = {
+    JWT_SECRET: 'one secret for both backends, long enough',
+    ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}`,
+  };
   let core: Core;
   let other: Rig;
   beforeAll(async () => {
