@@ -9,7 +9,7 @@ const held = new Set();
 /**
  * Takes a lock of the operating system: `{release}`, or null when another process has it. It holds between containers that share a volume, where a
  * process number means nothing, and ends with the process. Needs the installed packages, because Node itself locks no files
- * (docs/decisions/015-locks-of-the-system.md). On a disk that knows no locks it locks nothing: backend and worker then refuse to start.
+ * (docs/decisions/015-operating-system-locks.md). On a disk that knows no locks it locks nothing: backend and worker then refuse to start.
  */
 export function takeSystemLock(file) {
   const Sqlite = createRequire(join(root, 'backend/package.json'))('better-sqlite3');

@@ -436,6 +436,21 @@ describe('sends', () => {
     expect((await put('m1', command({ account: own }))).body.data['outcome']).toBe('sent');
   });
 
+  test('a page that does not report its account sends nothing that was accepted for a known one, until it does', async () => {
+    const own = { phoneNumber: identity.phoneNumber, lid: null };
+    for (const unknown of [
+      { phoneNumber: null, lid: null },
+      { phoneNumber: null, lid: '123@lid' },
+    ]) {
+      engine.last().signal({ type: 'ready', identity: { ...identity, ...unknown } });
+      expect((await put('m1', command({ account: own }))).body.error.code).toBe('SESSION_NOT_CONNECTED');
+      expect((await lookUp({ account: own })).body.error.code).toBe('SESSION_NOT_CONNECTED');
+    }
+    expect([engine.sent.length, engine.lookups]).toEqual([0, 0]);
+    engine.last().signal({ type: 'ready', identity });
+    expect((await put('m1', command({ account: own }))).body.data['outcome']).toBe('sent');
+  });
+
   test('an account that changes while a message waits for its hand-over or a lookup runs is noticed', async () => {
     const own = { phoneNumber: identity.phoneNumber, lid: null };
     const relink = (): void => engine.last().signal({ type: 'ready', identity: { ...identity, ...other } });

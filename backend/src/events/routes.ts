@@ -13,7 +13,7 @@ export interface EventParts {
   eventLog: EventLog;
   streams: Streams;
   tickets: Tickets;
-  standingOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
+  standingOf: (caller: Caller, req: Request) => CredentialRef;
   /** `SESSION_NOT_FOUND` for one that is not the caller's. */
   sessionIdOf: (caller: Caller, named: string) => Promise<string>;
   beatMs: number;
@@ -51,7 +51,7 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
     res.once('close', () => gone.abort());
     const after = wish.after ? Number(wish.after) : null;
     const waiting = { after, limit: wish.limit, waitMs: wish.wait * 1000, gone: gone.signal };
-    const { events, next, latest } = await streams.poll(await readingOf(caller, wish), await standingOf(caller, req), waiting);
+    const { events, next, latest } = await streams.poll(await readingOf(caller, wish), standingOf(caller, req), waiting);
     return new Reply(events, { meta: { nextCursor: next, latestCursor: latest } });
   }
 
@@ -59,7 +59,7 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   mount(contract.listSessionEvents, ({ params, query }, caller, { req, res }) => page(caller, { ...query, ...params }, req, res));
   mount(contract.makeTicket, async ({ body }, caller, { req, res }) => {
     const { types, sessionId } = await readingOf(caller, body);
-    const standing = await standingOf(caller, req);
+    const standing = standingOf(caller, req);
     const { ticket, expiresAt } = await tickets.issue({ standing, sessionId, types: types && [...types] });
     res.set('Cache-Control', 'no-store');
     return { ticket, expiresAt: expiresAt.toISOString() };
@@ -68,7 +68,7 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   // Before /events/:eventId, which would take it for an id.
   mount(contract.streamEvents, async ({ query }, caller, { req, res, header }) => {
     const reading = await readingOf(caller, query);
-    const standing = await standingOf(caller, req);
+    const standing = standingOf(caller, req);
     const leave = streams.enter(standing);
     res.once('close', leave);
     try {

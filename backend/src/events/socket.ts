@@ -29,7 +29,7 @@ export interface SocketParts {
   app: Express;
   streams: Streams;
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  standingOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
+  standingOf: (caller: Caller, req: Request) => CredentialRef;
   readingOf: (
     caller: Caller,
     wish: { types: EventType[] | null | undefined; sessionId: string | undefined },
@@ -130,7 +130,7 @@ async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessa
     Object.assign(req, { res });
     Object.assign(res, { req, locals: {} });
     const caller = await parts.authenticate(socketRoute, req, res);
-    const standing = await parts.standingOf(caller, req);
+    const standing = parts.standingOf(caller, req);
     const leave = parts.streams.enter(standing, (code, message = '') => void end(client, code, message));
     client.once('close', leave);
     if (client.readyState !== client.OPEN) return leave();

@@ -1,18 +1,16 @@
-import { createHash } from 'node:crypto';
 import { allows, AppError, type AnyRoute } from '@chasqui/shared';
 import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import { Account } from '../accounts/account.entity.js';
 import { credentialOf } from '../accounts/credential.js';
+import { secretDigestOf } from '../accounts/tokens.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Database } from '../db/database.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
 import type { Tickets } from './tickets.js';
 import type { Clock } from '../lib/clock.js';
 import type { Caller } from '../accounts/caller.js';
-
-const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
 
 /**
  * For connections that outlive their request: on what the caller stands, without the credential itself, and whether that is still good. It is
@@ -31,15 +29,16 @@ export function createStanding({
     database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
 
   return {
-    async of(caller: Caller, req: Request): Promise<CredentialRef> {
+    of(caller: Caller, req: Request): CredentialRef {
       if (caller.ticket) return caller.ticket.standing;
       const { accountId, credential, keyFingerprint = null } = caller;
       const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
       if (credential.type === 'key') return { ...key, secret: null, until: null };
-      const owner = await account(accountId);
-      if (!owner) throw new AppError('UNAUTHENTICATED');
+      // Closes: the account gets a new secret after the token was verified; with that one, a void token would make a good ticket.
+      const { accountSecretDigest: secret } = caller;
+      if (secret === undefined) throw new AppError('UNAUTHENTICATED');
       const { exp } = decodeJwt(credentialOf(req) ?? '');
-      const token = { secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
+      const token = { secret, until: exp === undefined ? null : exp * 1000 };
       // A token that a key was exchanged for stands on that key, and is worth nothing more than it.
       return caller.isPasswordLogin ? { ...key, ...token, type: 'token', id: accountId } : { ...key, ...token };
     },
@@ -49,7 +48,7 @@ export function createStanding({
       const owner = await account(standing.accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
       if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      if (standing.secret !== null && standing.secret !== digest(owner.jwtSecret))
+      if (standing.secret !== null && standing.secret !== secretDigestOf(owner))
         throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
       if (standing.until !== null && standing.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
       if (standing.type === 'token') {

@@ -278,8 +278,14 @@ export function createStreams(parts: {
           const page = await eventLog.page(follower.reading, after, wish.limit);
           const left = until - performance.now();
           if (refused.by) throw refused.by;
-          // Another backend may have revoked the credential while this one waited.
-          if (waited) await ask(standing);
+          // Closes: the credential was revoked, or lost a permission, while this poll waited, here or on another backend.
+          if (waited) {
+            const { permissions } = await ask(standing);
+            const isSame = permissions.join() === follower.reading.permissions.join();
+            follower.reading = { ...follower.reading, permissions };
+            // The page was read with what the credential was allowed before.
+            if (!isSame) continue;
+          }
           if (page.events.length > 0 || left <= 0 || wish.gone.aborted || closed) return page;
           // What was looked through need not be looked through again.
           after = Number(page.next);

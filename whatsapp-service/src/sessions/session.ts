@@ -33,6 +33,8 @@ import { createLease, type Lease } from './lease.js';
 import type { Marks } from './marks.js';
 import type { Profile, Profiles } from './profiles.js';
 
+const accountUnknown = 'WhatsApp Web has not reported yet which account this session is linked to. Try again in a few seconds.';
+
 /**
  * One session: a browser on a login, its state, and the lane of its sends.
  *
@@ -53,7 +55,10 @@ export interface Session {
   readonly id: string;
   epoch(): number;
   adopt(epoch: number): void;
-  /** Throws SESSION_IDENTITY_CHANGED when the session is linked to another WhatsApp account than this one. Null or unknown: passes. */
+  /**
+   * Throws SESSION_IDENTITY_CHANGED if the session is linked to another WhatsApp account than this one, and SESSION_NOT_CONNECTED while the
+   * page does not report its account. Null: the message was accepted before the session's account was known; passes.
+   */
   requireAccount(account: WhatsappAccount | null): void;
   /** What the backend granted this worker: until then it may send. */
   readonly lease: Lease;
@@ -604,7 +609,10 @@ export function createSession(id: string, deps: SessionDeps): Session {
       });
     },
     requireAccount(account) {
-      if (account && identity && isSameAccount(account, identity) === false) throw new AppError('SESSION_IDENTITY_CHANGED');
+      if (account === null || (account.phoneNumber === null && account.lid === null)) return;
+      const isSame = identity && isSameAccount(account, identity);
+      if (isSame === false) throw new AppError('SESSION_IDENTITY_CHANGED');
+      if (isSame === null) throw new AppError('SESSION_NOT_CONNECTED', {}, accountUnknown);
     },
     lease,
     changedAt: () => changed,
