@@ -27,7 +27,7 @@ module.exports = {
     },
     {
       name: 'shared-stands-alone',
-      comment: 'The contract does no I/O and knows nobody: zod and libphonenumber-js only, and hashing.',
+      comment: 'The contract does no I/O. It imports only zod, libphonenumber-js and hashing.',
       severity: 'error',
       from: {
         path: '^shared/src',
@@ -54,21 +54,21 @@ module.exports = {
     },
     {
       name: 'no-simulator-in-production',
-      comment: 'Production code contains no stand-in.',
+      comment: 'Production code does not import the simulator or the benchmarks.',
       severity: 'error',
       from: { path: '^(shared|backend|whatsapp-service)/src', pathNot: test },
       to: { path: '^(simulator|bench)/|node_modules/@chasqui/simulator/' },
     },
     {
       name: 'only-the-engine-knows-the-library',
-      comment: 'whatsapp-web.js changes with WhatsApp; what knows it stands in one folder.',
+      comment: 'whatsapp-web.js changes with WhatsApp. Only one folder imports it.',
       severity: 'error',
       from: { path: '^(shared|backend|whatsapp-service)/', pathNot: '^whatsapp-service/src/engine/wwebjs/' },
       to: { path: 'whatsapp-web\\.js' },
     },
     {
       name: 'lib-and-db-know-no-domain',
-      comment: 'What everybody stands on stands on nobody. db/entities.ts is the list of tables and names them all.',
+      comment: 'lib and db serve every domain and import none of them. db/entities.ts is the list of tables and names them all.',
       severity: 'error',
       from: { path: '^backend/src/(lib|db)/', pathNot: `${test}|^backend/src/db/entities\\.ts$` },
       to: {
@@ -85,7 +85,7 @@ module.exports = {
     },
     {
       name: 'domains-know-nothing-above-them',
-      comment: 'http, whatsapp, admin and jobs stand above the domains. Their types (who calls, for example) may be named.',
+      comment: 'http, whatsapp, admin and jobs are above the domains. Imports of types count too.',
       severity: 'error',
       from: { path: `^backend/src/(${domains})/`, pathNot: test },
       to: { path: '^backend/src/(http|whatsapp|admin|jobs)/', pathNot: '\\.entity\\.ts$' },
@@ -129,7 +129,7 @@ module.exports = {
     },
     {
       name: 'nobody-imports-the-app',
-      comment: 'app.ts constructs and wires; main.ts starts it. Everybody else gets what they need as arguments.',
+      comment: 'app.ts constructs and wires; main.ts starts it. All other files receive their dependencies as arguments.',
       severity: 'error',
       from: { path: '^(backend|whatsapp-service)/src/', pathNot: `${test}|/src/(main|app)\\.ts$` },
       to: { path: '^(backend|whatsapp-service)/src/(main|app)\\.ts$' },
