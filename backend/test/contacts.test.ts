@@ -228,4 +228,30 @@ describe.each(await databases())('contacts on %s', (database) => {
       expect([filter, reply.status]).toEqual([filter, 422]);
     }
   });
+
+  test('a new name that is told of one id is shown on messages under every id of the person, and the former name can return', async () => {
+    const who = person('Lea One');
+    const byNumber = { chat: { id: who.id, type: 'private' as const, name: null }, from: who.id };
+    await takeIn(
+      fromLid(who, `by LID ${who.digits}`),
+      core.inbound(`by number ${who.digits}`, { ...byNumber, contact: { ...who.contact, lid: null } }),
+    );
+    await named(`by number ${who.digits}`);
+    const nameOn = async (text: string) => (await named(text)).contact?.name;
+    for (const [told, name] of [
+      [{ id: who.lid, phone: null, lid: who.lid }, 'Lea Two'],
+      [{ id: who.id, phone: who.contact.phone, lid: null }, 'Lea One'],
+      [{ id: who.lid, phone: null, lid: who.lid }, 'Lea Three'],
+      [{ id: who.id, phone: who.contact.phone, lid: null }, 'Lea One'],
+    ] as const) {
+      await core.worker.emit(core.sessionId, 'contact.observed', { contact: { ...told, name } });
+      for (const text of [`by LID ${who.digits}`, `by number ${who.digits}`])
+        expect([told, text, await nameOn(text)]).toEqual([told, text, name]);
+    }
+    const names = (await core.events('contact.updated'))
+      .map(({ data }) => data['contact'] as Contact)
+      .filter(({ lid }) => lid === who.lid)
+      .map(({ name }) => name);
+    expect(names).toEqual(['Lea Two', 'Lea One', 'Lea Three', 'Lea One']);
+  });
 });
