@@ -167,8 +167,11 @@ export function createContacts({
     const others = candidates.filter((other) => other !== row);
     const nextLid = lid ?? row?.lid ?? others.find((other) => other.lid !== null)?.lid ?? null;
     const same = others.filter((other) => other.lid === null || other.lid === nextLid);
+    const named = phoneIdOf(contact.phone) ?? contact.id;
+    // Another spelling or a former number, which the person is known by already, is no new number unless it comes with the LID.
+    const isOtherForm = lid === null && row !== null && row.phone !== null && owners.get(named) === row.id;
     const phone =
-      digitsOf(phoneIdOf(contact.phone) ?? contact.id) ?? row?.phone ?? same.find((other) => other.phone !== null)?.phone ?? null;
+      (isOtherForm ? row.phone : digitsOf(named)) ?? row?.phone ?? same.find((other) => other.phone !== null)?.phone ?? null;
     const isBare = (await storageOf(session, tx.manager)) === 'metadata';
     const now = clock.now();
     const next: ContactRow = {
