@@ -50,8 +50,8 @@ import { openFilesLimit } from './lib/open-files.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
-import { closeDataFolder } from './lib/private-files.js';
-import { holdAlone } from './lib/single.js';
+import { restrictDataFolder } from './lib/private-files.js';
+import { acquireExclusive } from './lib/exclusive.js';
 import { createLocalWindows } from './lib/windows.js';
 import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
@@ -146,9 +146,9 @@ async function clockFor(database: Database, base: Clock, log: Log, stopper: Stop
 /** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
 async function buildBackend(config: Config, over: Overrides, log: Log, stopper: Stopper): Promise<Backend> {
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
-  const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
+  const letGo = 'file' in config.database ? acquireExclusive(join(config.dataDir, 'backend.lock')) : () => undefined;
   stopper.add('locks', 'backend lock', letGo);
-  closeDataFolder(config.dataDir);
+  restrictDataFolder(config.dataDir);
   const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
   stopper.add('data', 'database', () => database.close());
   const clock = over.clock ?? (await clockFor(database, over.machineClock ?? systemClock, log, stopper));

@@ -17,7 +17,7 @@ import { readSocket, readSse, type Reader } from './support/readers.js';
 const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
 const bearer = (token: string) => ({ key: null, headers: { authorization: `Bearer ${token}` } });
 /** So long that only being told of a change can end a stream within a test. */
-const never = { beatMs: 200, pingMs: 60_000, askMs: 3_600_000, stallMs: 10_000 };
+const never = { beatMs: 200, pingMs: 60_000, checkMs: 3_600_000, stallMs: 10_000 };
 
 interface Made {
   id: string;

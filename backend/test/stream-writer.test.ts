@@ -71,7 +71,7 @@ describe('a reader that takes nothing', () => {
       eventLog: eventLog as unknown as EventLog,
       ask: async () => ({ permissions: ['*'], sessionId: null }),
       log: silent,
-      options: { most: 1, askMs: 60_000, stallMs: 100 },
+      options: { most: 1, checkMs: 60_000, stallMs: 100 },
     });
     let ended: EndCode | null = null;
     streams.follow(

@@ -174,7 +174,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       core = await startCore({
         database,
         settings: { MAX_STREAMS_PER_KEY: '3', INIT_WAIT_MS: '50' },
-        streamTimes: { beatMs: 200, pingMs: 4_000, askMs: 100, stallMs: 1_000 },
+        streamTimes: { beatMs: 200, pingMs: 4_000, checkMs: 100, stallMs: 1_000 },
       });
       mine = ((await core.get('/auth/me')).body.data as { id: string }).id;
     });

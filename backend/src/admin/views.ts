@@ -46,7 +46,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     limits: {
       dailyLimit: row.settings.dailyLimit ?? null,
       storage: row.settings.storage ?? 'full',
-      today: await takenOf(reader, 'session.daily', id, day),
+      today: await acceptedOf(reader, 'session.daily', id, day),
     },
     counters: { sent: row.sentCount, received: row.receivedCount, failed: row.failedCount },
     memoryMb: row.memoryMb,
@@ -166,7 +166,7 @@ export async function eventsView(
 export type EventView = Awaited<ReturnType<typeof eventsView>>[number];
 
 /** Messages that hold a place in an owner's day or month. */
-async function takenOf(reader: DataSource, scope: QuotaScope, ownerId: string, period: string): Promise<number> {
+async function acceptedOf(reader: DataSource, scope: QuotaScope, ownerId: string, period: string): Promise<number> {
   return (await reader.getRepository(QuotaUsage).findOneBy({ scope, ownerId, period }))?.taken ?? 0;
 }
 
@@ -192,8 +192,8 @@ export async function accountView(reader: DataSource, id: string, now: Date) {
     maxMessagesPerDay: row.maxMessagesPerDay,
     limits: { dailyMessages: limits.dailyMessages, monthlyMessages: limits.monthlyMessages, maxSessions: limits.maxSessions },
     usage: {
-      today: await takenOf(reader, 'account.daily', id, day),
-      thisMonth: await takenOf(reader, 'plan.monthly', id, monthOf(day)),
+      today: await acceptedOf(reader, 'account.daily', id, day),
+      thisMonth: await acceptedOf(reader, 'plan.monthly', id, monthOf(day)),
     },
     lastLoginAt: ms(row.lastLoginAt),
     createdAt: ms(row.createdAt),

@@ -1,6 +1,6 @@
 import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
 import { AppError, type ErrorCode, type EventResource } from '@chasqui/shared';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createStreamWriter } from '../lib/stream-writer.js';
 import { cursorText, type Events } from './events.js';
@@ -36,7 +36,7 @@ export interface StreamOptions {
   /** Streams of one credential at once, on this backend. */
   most: number;
   /** How often each credential is asked after; on this backend's own changes it is asked at once. */
-  askMs: number;
+  checkMs: number;
   /** A reader that takes nothing for so long is cut off. */
   stallMs: number;
 }
@@ -89,7 +89,7 @@ export function createStreams(parts: {
   let asking: Promise<void> = Promise.resolve();
   /** Whose credentials the next round checks: those of all accounts, or of some. Null while none is planned. */
   let planned: 'all' | Set<string> | null = null;
-  const timer = setInterval(() => check(null), options.askMs);
+  const timer = setInterval(() => check(null), options.checkMs);
   timer.unref();
 
   /**

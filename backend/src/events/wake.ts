@@ -69,7 +69,7 @@ export async function startWake({
       if (known.add(cursor)) events.hear({ cursor, accountId, sessionId, messageId, type, data: null });
     passingOn = false;
   }
-  const line = createLine({ url, names, log, hear: tell, hearCredentials: credentials.hear });
+  const line = createLine({ url, names, log, hear: tell, hearCredentials: credentials.receive });
   const unsubscribeCredentials = credentials.subscribeOwn(line.sendCredentials);
   const unsubscribe = events.subscribe((event) => {
     // What we heard from elsewhere is not ours to tell.

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { Database } from '../db/database.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';

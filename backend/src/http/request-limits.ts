@@ -1,7 +1,7 @@
 import { AppError, type AnyRoute } from '@chasqui/shared';
 import type { Request, Response } from 'express';
 import { countedAddress } from '../lib/client-address.js';
-import type { Windows, Taken } from '../lib/windows.js';
+import type { Windows, Counted } from '../lib/windows.js';
 import type { Caller, KeyLimit, LimitScope } from '../accounts/caller.js';
 
 export interface LimitFigures {
@@ -35,10 +35,10 @@ export function createRequestLimits(
 ) {
   async function charge(res: Response, scope: LimitScope, name: string, limit: number, windowMs: number): Promise<void> {
     if (limit === 0) return;
-    const taken = await windows.take(name, limit, windowMs);
-    tell(res, taken);
-    if (taken.isAllowed) return;
-    const seconds = Math.ceil(taken.resetMs / 1000);
+    const counted = await windows.count(name, limit, windowMs);
+    tell(res, counted);
+    if (counted.isAllowed) return;
+    const seconds = Math.ceil(counted.resetMs / 1000);
     throw new AppError(
       'RATE_LIMITED',
       { scope, limit, retryAfterSeconds: seconds },
@@ -69,7 +69,7 @@ export function createRequestLimits(
       };
     },
     /** How much of a key's window is left. */
-    async left(key: KeyLimit & { id: string }): Promise<Taken | null> {
+    async left(key: KeyLimit & { id: string }): Promise<Counted | null> {
       const { limit, windowMs } = limitOf(key);
       return limit === 0 ? null : windows.peek(`key:${key.id}`, limit, windowMs);
     },
@@ -93,7 +93,7 @@ export function createRequestLimits(
 export type RequestLimits = ReturnType<typeof createRequestLimits>;
 
 /** The tightest of the limits that a request met, in both forms that clients read. */
-function tell(res: Response, { limit, remaining, resetMs }: Taken): void {
+function tell(res: Response, { limit, remaining, resetMs }: Counted): void {
   const told = res.locals['tightest'] as number | undefined;
   if (told !== undefined && told <= remaining) return;
   res.locals['tightest'] = remaining;

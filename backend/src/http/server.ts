@@ -10,7 +10,7 @@ import {
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
-import { databaseRefusal, isSchemaMissing } from '../db/trouble.js';
+import { databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller, Mount } from '../accounts/caller.js';
 import { trustProxies } from './proxy-trust.js';

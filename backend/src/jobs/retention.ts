@@ -2,7 +2,7 @@ import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { among } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
@@ -77,7 +77,7 @@ export function createRetention({
           total += await database.write.run((tx) => remove(tx, some));
         },
         ([first], error) => {
-          if (isSystemTrouble(error)) throw error;
+          if (isSystemError(error)) throw error;
           report({ kind: 'retention', subject: subjectOf(first!), ...describeError(error) });
         },
       );
