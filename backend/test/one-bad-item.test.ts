@@ -114,7 +114,7 @@ describe('listeners', () => {
             if (isBad) throw new Error('bad');
             heard.push(index);
           });
-        events.hear({ cursor: 1, accountId: 'a', sessionId: null, messageId: null, type: 'message.queued', data: null });
+        events.receive({ cursor: 1, accountId: 'a', sessionId: null, messageId: null, type: 'message.queued', data: null });
         expect(heard).toEqual([...bad.entries()].filter(([, isBad]) => !isBad).map(([index]) => index));
         expect(failed).toHaveLength(bad.filter(Boolean).length);
       }),

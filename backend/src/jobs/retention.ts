@@ -148,7 +148,7 @@ export function createRetention({
       return { messages: await ofMessages(), files: await ofFiles(), events: await ofEvents() };
     },
     /** One more than the highest cursor of the account that was deleted; 0 while none was. */
-    async oldestKept(accountId: string): Promise<number> {
+    async oldestAvailable(accountId: string): Promise<number> {
       const { rows } = await runStatement(database.reader, 'SELECT "eventsKeptFrom" AS kept FROM accounts WHERE id = ?', [
         accountId,
       ]);

@@ -44,7 +44,7 @@ export function createWebhookHistory({
   wake,
 }: {
   database: Database;
-  eventLog: Pick<EventLog, 'requireKept'>;
+  eventLog: Pick<EventLog, 'requireAvailable'>;
   clock: Clock;
   chatIdsOf: Webhooks['chatIdsOf'];
   wake: (webhookId: string) => void;
@@ -108,7 +108,7 @@ export function createWebhookHistory({
       const wanted = named && new Set<string>(named);
       const [begin, end] = [from ? Date.parse(from) : 0, to ? Date.parse(to) : Infinity];
       let cursor = after === undefined ? await cursorBefore(webhook.accountId, begin) : Number(after);
-      if (after !== undefined) await eventLog.requireKept(webhook.accountId, cursor);
+      if (after !== undefined) await eventLog.requireAvailable(webhook.accountId, cursor);
       const head = await headOf(webhook.accountId);
       let queued = 0;
       for (;;) {
