@@ -391,14 +391,14 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const streams = createStreams({
     events,
     eventLog,
-    ask: streamCredentials.check,
+    checkCredential: streamCredentials.check,
     log,
-    options: { ...streamTimes, most: config.MAX_STREAMS_PER_KEY },
+    options: { ...streamTimes, maxPerCredential: config.MAX_STREAMS_PER_KEY },
   });
   stopper.add('intake', 'event streams', () => streams.close());
   credentials.subscribe(streams.check);
   const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
-  const authenticate = limits.around(admitTickets(identify, { tickets, ask: streamCredentials.check }));
+  const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential: streamCredentials.check }));
   const http = createServer({
     authenticate,
     identify,

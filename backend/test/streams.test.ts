@@ -235,10 +235,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
         async () => filtered.events.length > 0 && ofOther.events.length > 0 && ofSender.events.length > 1,
       );
       const after = await head();
-      await eventually(
-        'the log to be looked through',
-        async () => Number(ofStranger.cursor) >= 0 && ofStranger.events.length === 0,
-      );
+      await eventually('the log to be scanned', async () => Number(ofStranger.cursor) >= 0 && ofStranger.events.length === 0);
       expect(new Set(filtered.events.map(({ type }) => type))).toEqual(new Set(['message.sent']));
       expect(new Set(ofOther.events.map(({ session }) => session?.id))).toEqual(new Set([other.id]));
       expect(ofSender.events.every(({ type }) => ['message.queued', 'message.sending'].includes(type))).toBe(true);
@@ -551,7 +548,7 @@ describe('the WebSocket', () => {
     expect(wanted).toHaveLength(3);
     await eventually('all to be told', async () => stream.events.length === wanted.length);
     expect(stream.events).toEqual(wanted);
-    expect(second.lines.some((line) => line.includes('The line to the other backends broke'))).toBe(true);
+    expect(second.lines.some((line) => line.includes('Lost the notification connection to the other backends'))).toBe(true);
     stream.cut();
   });
 

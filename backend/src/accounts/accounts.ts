@@ -31,6 +31,8 @@ export interface FirstAdmin {
   apiKey: string;
 }
 
+type AccountSecrets = Pick<Account, 'passwordHash' | 'jwtSecret'>;
+
 export type Accounts = ReturnType<typeof createAccounts>;
 
 export function createAccounts({
@@ -215,10 +217,11 @@ export function createAccounts({
     password: string,
     { mustChange }: { mustChange: boolean },
     condition: Pick<Account, 'passwordHash'> | Record<never, never> = {},
-  ): Promise<void> {
+  ): Promise<AccountSecrets> {
     if (!isPassword(password)) throw invalidPassword('newPassword', 'TOO_SMALL', passwordProblem);
     const changes = { passwordHash: await hash(password), jwtSecret: newSecret(), mustChangePassword: mustChange };
     await change(caller, id, 'account.password', changes, {}, condition);
+    return changes;
   }
 
   return {
@@ -283,9 +286,9 @@ export function createAccounts({
     /**
      * Changes the caller's own password, which ends all tokens, streams and panel sessions of the account. Throws `INVALID_CREDENTIALS` and
      * `RATE_LIMITED` as a login does, and `VALIDATION_FAILED` for a new password that is too short or the same as the present one: otherwise
-     * a one-time password would stay.
+     * a one-time password would stay. Returns the new secrets of the account, which are shown to nobody.
      */
-    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
+    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<AccountSecrets> {
       const { email } = await rows.findOneByOrFail({ id: caller.accountId });
       const { id, passwordHash } = await authenticatePassword(email, current, caller.ip);
       // Closes: the address was given to another account between the two reads.
@@ -293,10 +296,11 @@ export function createAccounts({
       if (next === current)
         throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the present one.');
       // Closes: of two that know the present password and change it at once, one is refused.
-      await setPassword(caller, id, next, { mustChange: false }, { passwordHash });
+      return setPassword(caller, id, next, { mustChange: false }, { passwordHash });
     },
-    setPassword: (caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> =>
-      setPassword(caller, id, password, options),
+    async setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> {
+      await setPassword(caller, id, password, options);
+    },
     logoutEverywhere: (caller: Caller, id: string) => change(caller, id, 'account.logout', { jwtSecret: newSecret() }, {}),
     async setRole(caller: Caller, id: string, role: Role): Promise<void> {
       await change(caller, id, 'account.role', { role }, { role });

@@ -25,6 +25,8 @@ export interface Caller {
   isPasswordLogin: boolean;
   /** Which secret of the key was presented, or of the key behind the token (accounts/key-form.ts). Absent for password logins. */
   keyFingerprint?: string;
+  /** Which secret of the account verified the token (accounts/tokens.ts): with another one the token is void. Absent for API keys. */
+  accountSecretDigest?: string;
   /** The limit of the key, or of the key behind the token. */
   keyLimit?: KeyLimit;
   /** Counts the request against one more limit; throws `RATE_LIMITED`. Absent where nothing is limited, as at the panel. */

@@ -13,7 +13,7 @@ export interface EventParts {
   eventLog: EventLog;
   streams: Streams;
   tickets: Tickets;
-  streamCredentialOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
+  streamCredentialOf: (caller: Caller, req: Request) => CredentialRef;
   /** Throws `SESSION_NOT_FOUND` for a session that is not the caller's. */
   sessionIdOf: (caller: Caller, named: string) => Promise<string>;
   beatMs: number;
@@ -46,12 +46,17 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
     limit: number;
     wait: number;
   }
-  async function page(caller: Caller, input: StreamInput & Page, req: Request, res: Response): Promise<Reply<EventPage['events']>> {
+  async function page(
+    caller: Caller,
+    input: StreamInput & Page,
+    req: Request,
+    res: Response,
+  ): Promise<Reply<EventPage['events']>> {
     const gone = new AbortController();
     res.once('close', () => gone.abort());
     const after = input.after ? Number(input.after) : null;
     const waiting = { after, limit: input.limit, waitMs: input.wait * 1000, gone: gone.signal };
-    const { events, next, latest } = await streams.poll(await readingOf(caller, input), await streamCredentialOf(caller, req), waiting);
+    const { events, next, latest } = await streams.poll(await readingOf(caller, input), streamCredentialOf(caller, req), waiting);
     return new Reply(events, { meta: { nextCursor: next, latestCursor: latest } });
   }
 
@@ -59,7 +64,7 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   mount(contract.listSessionEvents, ({ params, query }, caller, { req, res }) => page(caller, { ...query, ...params }, req, res));
   mount(contract.makeTicket, async ({ body }, caller, { req, res }) => {
     const { types, sessionId } = await readingOf(caller, body);
-    const credential = await streamCredentialOf(caller, req);
+    const credential = streamCredentialOf(caller, req);
     const { ticket, expiresAt } = await tickets.issue({ credential, sessionId, types: types && [...types] });
     res.set('Cache-Control', 'no-store');
     return { ticket, expiresAt: expiresAt.toISOString() };
@@ -68,7 +73,7 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   // Mounted before /events/:eventId, which would match it as an id.
   mount(contract.streamEvents, async ({ query }, caller, { req, res, header }) => {
     const reading = await readingOf(caller, query);
-    const credential = await streamCredentialOf(caller, req);
+    const credential = streamCredentialOf(caller, req);
     const leave = streams.enter(credential);
     res.once('close', leave);
     try {

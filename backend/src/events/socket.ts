@@ -29,7 +29,7 @@ export interface SocketParts {
   app: Express;
   streams: Streams;
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  streamCredentialOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
+  streamCredentialOf: (caller: Caller, req: Request) => CredentialRef;
   readingOf: (
     caller: Caller,
     input: { types: EventType[] | null | undefined; sessionId: string | undefined },
@@ -130,7 +130,7 @@ async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessa
     Object.assign(req, { res });
     Object.assign(res, { req, locals: {} });
     const caller = await parts.authenticate(socketRoute, req, res);
-    const credential = await parts.streamCredentialOf(caller, req);
+    const credential = parts.streamCredentialOf(caller, req);
     const leave = parts.streams.enter(credential, (code, message = '') => void end(client, code, message));
     client.once('close', leave);
     if (client.readyState !== client.OPEN) return leave();
@@ -266,7 +266,8 @@ function close(client: WebSocket, code: EndCode, message: string, error?: unknow
     });
     if (client.readyState !== client.OPEN) return;
     const details = error instanceof AppError ? error.details : {};
-    if (isErrorCode(code)) send(client, { type: 'error', code, message, ...(Object.keys(details).length > 0 ? { details } : {}) });
+    if (isErrorCode(code))
+      send(client, { type: 'error', code, message, ...(Object.keys(details).length > 0 ? { details } : {}) });
     client.close(closeCodes[code] ?? 1011, code);
   });
 }

@@ -1,18 +1,16 @@
-import { createHash } from 'node:crypto';
 import { allows, AppError, type AnyRoute } from '@chasqui/shared';
 import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import { Account } from '../accounts/account.entity.js';
 import { credentialOf } from '../accounts/credential.js';
+import { secretDigestOf } from '../accounts/tokens.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Database } from '../db/database.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
 import type { Tickets } from './tickets.js';
 import type { Clock } from '../lib/clock.js';
 import type { Caller } from '../accounts/caller.js';
-
-const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
 
 /**
  * Refers to the credentials of connections that outlive their request, without their secrets, and checks whether they are still valid. Every
@@ -31,16 +29,17 @@ export function createStreamCredentials({
     database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
 
   return {
-    async of(caller: Caller, req: Request): Promise<CredentialRef> {
+    of(caller: Caller, req: Request): CredentialRef {
       if (caller.ticket) return caller.ticket.credential;
       const { accountId, credential, keyFingerprint = null } = caller;
       const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
       if (credential.type === 'key') return { ...key, secret: null, until: null };
-      const owner = await account(accountId);
-      if (!owner) throw new AppError('UNAUTHENTICATED');
+      // Closes: the account gets a new secret after the token was verified; with that one, a void token would make a good ticket.
+      const { accountSecretDigest: secret } = caller;
+      if (secret === undefined) throw new AppError('UNAUTHENTICATED');
       const { exp } = decodeJwt(credentialOf(req) ?? '');
-      const token = { secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
-      // A token that was exchanged for a key depends on that key and permits nothing more.
+      const token = { secret, until: exp === undefined ? null : exp * 1000 };
+      // A token that was issued for a key depends on that key and permits nothing more.
       return caller.isPasswordLogin ? { ...key, ...token, type: 'token', id: accountId } : { ...key, ...token };
     },
 
@@ -49,7 +48,7 @@ export function createStreamCredentials({
       const owner = await account(ref.accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
       if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      if (ref.secret !== null && ref.secret !== digest(owner.jwtSecret))
+      if (ref.secret !== null && ref.secret !== secretDigestOf(owner))
         throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
       if (ref.until !== null && ref.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
       if (ref.type === 'token') {

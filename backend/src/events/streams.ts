@@ -277,8 +277,14 @@ export function createStreams(parts: {
           const page = await eventLog.page(follower.reading, after, input.limit);
           const left = until - performance.now();
           if (refusal.error) throw refusal.error;
-          // Another backend may have revoked the credential while this one waited.
-          if (waited) await checkCredential(credential);
+          // Closes: the credential was revoked, or lost a permission, while this poll waited, here or on another backend.
+          if (waited) {
+            const { permissions } = await checkCredential(credential);
+            const isSame = permissions.join() === follower.reading.permissions.join();
+            follower.reading = { ...follower.reading, permissions };
+            // The page was read with the earlier permissions.
+            if (!isSame) continue;
+          }
           if (page.events.length > 0 || left <= 0 || input.gone.aborted || closed) return page;
           // Continues after the part of the log that was already scanned.
           after = Number(page.next);

@@ -59,7 +59,11 @@ export function createTickets({ database, clock }: { database: Database; clock: 
 }
 
 /** The stored form, which names the credential `standing`. */
-const toStored = ({ credential, sessionId, types }: Grant): Record<string, unknown> => ({ standing: credential, sessionId, types });
+const toStored = ({ credential, sessionId, types }: Grant): Record<string, unknown> => ({
+  standing: credential,
+  sessionId,
+  types,
+});
 
 /** Only `toStored` writes the column. */
 function fromStored(stored: Record<string, unknown>): Grant {

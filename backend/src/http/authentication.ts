@@ -8,7 +8,7 @@ import { changePassword } from '../accounts/contract.js';
 import type { ApiKey } from '../accounts/api-key.entity.js';
 import type { CredentialChanges } from '../lib/credential-changes.js';
 import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
-import type { Tokens } from '../accounts/tokens.js';
+import { secretDigestOf, type Tokens } from '../accounts/tokens.js';
 import type { Caller } from '../accounts/caller.js';
 import { credentialOf } from '../accounts/credential.js';
 
@@ -59,8 +59,14 @@ export function createAuthentication({
     if (text.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
     const { account, key: tokenKey } = await tokens.verify(text);
     const { role, mustChangePassword } = await mayAct(account.id);
-    if (tokenKey) return ofKey('token', await keys.authenticateId(account.id, tokenKey.id, tokenKey.fingerprint), role);
+    // The secret that verified the token, which may be a cached one: streams and tickets end when the account gets another one.
+    const accountSecretDigest = secretDigestOf(account);
+    if (tokenKey) {
+      const key = await keys.authenticateId(account.id, tokenKey.id, tokenKey.fingerprint);
+      return { ...ofKey('token', key, role), accountSecretDigest };
+    }
     return {
+      accountSecretDigest,
       accountId: account.id,
       role,
       credential: { type: 'token', id: account.id, name: account.username },
