@@ -378,7 +378,10 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       await eventually('the other one to have all', async () => quick.events.length === wanted.length);
       await eventually(
         'the slow one to be let go',
-        async () => core.rig.lines.some((line) => line.includes('A stream was cut off') && line.includes('TOO_SLOW')),
+        async () =>
+          core.rig.lines.some(
+            (line) => line.includes('A stream was closed because its reader did not read') && line.includes('TOO_SLOW'),
+          ),
         15_000,
       );
       const resumed = await reader({ after: slow.cursor });

@@ -1,4 +1,5 @@
 import { AppError, type AnyRoute } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import { handled, type Rendered, type RouteHttp } from '@chasqui/shared/express';
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
@@ -31,6 +32,7 @@ export interface ErrorReply {
  * | before the record | nothing | is the first one |
  * | while the route runs | a record without a reply | 504 `OPERATION_TIMEOUT` with `effect: "unknown"`: it is unknown whether it was done |
  * | after the effect, before the reply is stored | the same | the same |
+ * | a moment ago, on PostgreSQL | the same | 409 `IDEMPOTENCY_IN_PROGRESS` for two minutes: another backend may still run the call |
  * | after the reply was stored | the reply | the reply, with `Idempotency-Replayed: true` |
  *
  * A refusal had no effect: its record is deleted, and the same key may be used again. `SEND_FAILED` had an effect (a message was attempted), so it
@@ -139,6 +141,7 @@ export function createIdempotentCalls({
     await reserve(call);
     try {
       const reply = await run();
+      failPoint('call.done');
       if (reply !== handled) await store(call, reply, shownMessage(reply.body));
       return reply;
     } catch (error) {

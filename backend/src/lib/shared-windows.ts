@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { createClient, type RedisClientType } from '@redis/client';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
@@ -7,8 +8,8 @@ import { createLocalWindows, type Counted, type Windows } from './windows.js';
 /**
  * One window in Redis: a hash of bucket times to numbers of requests, with the rules of window-state.ts. It is one script, so that of fifty
  * concurrent callers exactly as many pass as there is room for. The time is that of Redis, so that backends whose clocks differ agree.
- * KEYS: the window. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
- * Returns whether there was room, the total, when the oldest bucket leaves, and how long to wait for room.
+ * KEYS: the window, and the id of its last reset. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
+ * Returns whether there was room, the total, when the oldest bucket leaves, how long to wait for room, and the id of the last reset.
  */
 const countScript = `
 local time = redis.call('TIME')
@@ -61,7 +62,7 @@ for _, bucket in ipairs(buckets) do
   wait = bucket[1] + window - now
 end
 if left >= limit then wait = window end
-return { allowed, total, oldest, wait }
+return { allowed, total, oldest, wait, redis.call('GET', KEYS[2]) or '' }
 `;
 
 /** Refunds one request of the latest bucket. KEYS: the window. */
@@ -79,6 +80,16 @@ if field and redis.call('HINCRBY', KEYS[1], field, -1) <= 0 then redis.call('HDE
 return 1
 `;
 
+/**
+ * Deletes what was counted, and stores the id of this reset for as long as another backend may count what came before it.
+ * KEYS: the window, and the id of its last reset. ARGV: the id, and the window length in milliseconds.
+ */
+const forgetScript = `
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
+
 /** A limit must not be slower than the request that it guards. */
 const answerTimeoutMs = 250;
 /**
@@ -93,10 +104,19 @@ const maxProbes = 32;
 const probeEveryMs = 1_000;
 /** A connection on which a probe got no answer for this long is replaced: the network may have dropped it. */
 const abandonConnectionMs = 10_000;
+/** Names for which a reset is remembered, on each side. Above it the oldest is dropped. */
+const maxResets = 10_000;
+
+/** Redis' answer for one more request, and the id of the window's last reset; empty without a recent one. */
+interface Answer {
+  counted: Counted;
+  reset: string;
+}
 
 /**
  * Windows that several backends share through Redis. Each backend also counts its own requests: its count never exceeds the total, so it may
- * refuse without a call to Redis, and it continues while Redis is lost. Redis never holds the only copy of anything that must survive.
+ * refuse although Redis has lost its data, and it continues while Redis is lost. Redis never holds the only copy of anything that must survive.
+ * Only a reset by another backend clears this backend's own count: Redis holds the id of each window's last reset.
  *
  * | Redis | what happens |
  * | --- | --- |
@@ -119,6 +139,11 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   let isClosed = false;
   let client = connect();
   let probe = { since: 0, isRunning: false };
+  /** The id of the last reset that this backend's own count has followed, by name. */
+  const followedResets = new Map<string, string>();
+  /** Resets that did not reach Redis: names and window lengths. */
+  const unsentResets = new Map<string, number>();
+  const lookups = new Map<string, Promise<Answer | null>>();
 
   function connect(): RedisClientType {
     const made: RedisClientType = createClient({
@@ -151,10 +176,13 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     if (isLost) log.info('Redis answers; limits are shared between the backends.');
     isLost = false;
     wasReported = true;
+    const unsent = [...unsentResets];
+    unsentResets.clear();
+    for (const [name, windowMs] of unsent) void sendReset(name, windowMs);
   }
 
-  const run = (script: string, name: string, values: readonly number[]): Promise<unknown> =>
-    client.eval(script, { keys: [`chasqui:window:${name}`], arguments: values.map(String) });
+  const run = (script: string, name: string, values: readonly (number | string)[]): Promise<unknown> =>
+    client.eval(script, { keys: [`chasqui:window:${name}`, `chasqui:window-reset:${name}`], arguments: values.map(String) });
 
   /** A write, because a replica or a full Redis answers pings and refuses every count. Never rejects, and never runs twice at once. */
   async function runProbe(): Promise<void> {
@@ -190,7 +218,7 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   timer.unref();
 
   /** Returns null without an answer from Redis in time; then the backend's own count decides. */
-  async function call(script: string, name: string, values: readonly number[]): Promise<unknown> {
+  async function call(script: string, name: string, values: readonly (number | string)[]): Promise<unknown> {
     if (isLost || !client.isReady) return null;
     try {
       const answer = await within(run(script, name, values), answerTimeoutMs);
@@ -203,30 +231,67 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     }
   }
 
-  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Counted | null> {
+  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Answer | null> {
     const answer = await call(countScript, name, [windowMs, bucketMs(windowMs), limit, count]);
     if (!Array.isArray(answer)) return null;
-    const [allowed, total, untilOldestLeaves, waitMs] = answer.map(Number) as [number, number, number, number];
+    const [allowed, total, untilOldestLeaves, waitMs] = answer.slice(0, 4).map(Number) as [number, number, number, number];
     const resetMs = Math.max(1, waitMs > 0 ? waitMs : untilOldestLeaves);
-    return { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs };
+    return {
+      counted: { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs },
+      reset: typeof answer[4] === 'string' ? answer[4] : '',
+    };
+  }
+
+  /** One lookup at a time for each name: a flood of refused requests must not become a flood of calls to Redis. */
+  function lookOnce(name: string, limit: number, windowMs: number): Promise<Answer | null> {
+    const running = lookups.get(name);
+    if (running) return running;
+    const lookup = look(name, limit, windowMs, 0).finally(() => lookups.delete(name));
+    lookups.set(name, lookup);
+    return lookup;
+  }
+
+  /** Forgets this backend's own count when the window was reset by another one since. */
+  async function followReset(name: string, windowMs: number, reset: string): Promise<void> {
+    if (reset === '' || followedResets.get(name) === reset) return;
+    remember(followedResets, name, reset);
+    await local.forget(name, windowMs);
+  }
+
+  async function sendReset(name: string, windowMs: number): Promise<void> {
+    const reset = randomUUID();
+    remember(followedResets, name, reset);
+    if ((await call(forgetScript, name, [reset, windowMs])) === null) remember(unsentResets, name, windowMs);
   }
 
   return {
     async count(name, limit, windowMs) {
-      const own = await local.count(name, limit, windowMs);
-      if (!own.isAllowed) return own;
+      let followed = followedResets.get(name);
+      let own = await local.count(name, limit, windowMs);
+      if (!own.isAllowed) {
+        const seen = await lookOnce(name, limit, windowMs);
+        if (seen) await followReset(name, windowMs, seen.reset);
+        // Also when another request has followed the reset meanwhile.
+        followed = followedResets.get(name);
+        own = await local.count(name, limit, windowMs);
+        if (!own.isAllowed) return own;
+      }
       const shared = await look(name, limit, windowMs, 1);
-      if (shared && !shared.isAllowed) await local.refund(name);
-      return shared ?? own;
+      if (!shared) return own;
+      await followReset(name, windowMs, shared.reset);
+      // A reset that was followed meanwhile has removed this request from the own count.
+      if (followedResets.get(name) !== followed) await local.count(name, limit, windowMs);
+      if (!shared.counted.isAllowed) await local.refund(name);
+      return shared.counted;
     },
-    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0)) ?? local.peek(name, limit, windowMs),
+    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0))?.counted ?? local.peek(name, limit, windowMs),
     async refund(name) {
       await local.refund(name);
       await call(refundScript, name, []);
     },
-    async forget(name) {
-      await local.forget(name);
-      await call(`return redis.call('DEL', KEYS[1])`, name, []);
+    async forget(name, windowMs) {
+      await local.forget(name, windowMs);
+      await sendReset(name, windowMs);
     },
     isShared: () => !isLost && client.isReady,
     async close() {
@@ -236,6 +301,13 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
       await local.close();
     },
   };
+}
+
+/** Sets a value as the newest, and drops the oldest one above `maxResets`. */
+function remember<T>(map: Map<string, T>, name: string, value: T): void {
+  map.delete(name);
+  map.set(name, value);
+  if (map.size > maxResets) map.delete(map.keys().next().value!);
 }
 
 /** Resolves like the promise, or rejects after `ms`. A later result or rejection is ignored. */

@@ -21,9 +21,9 @@ export interface Windows {
   peek(name: string, limit: number, windowMs: number): Promise<Counted>;
   /** Refunds one counted request that did not happen after all. */
   refund(name: string): Promise<void>;
-  /** Forgets all requests that were counted under this name. */
-  forget(name: string): Promise<void>;
-  /** False while the shared store does not answer and each backend counts for itself. */
+  /** Forgets all that was counted under this name, on every backend that shares the window. */
+  forget(name: string, windowMs: number): Promise<void>;
+  /** False while the store that the backends share does not answer, and each counts for itself. */
   isShared(): boolean;
   close(): Promise<void>;
 }
