@@ -170,10 +170,52 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     expect((await other.take(name, 2, 60_000)).isAllowed).toBe(false);
     await one.giveBack(name);
     expect((await other.take(name, 2, 60_000)).isAllowed).toBe(true);
-    await one.forget(name);
+    await one.forget(name, 60_000);
     expect((await one.peek(name, 2, 60_000)).remaining).toBe(2);
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
+
+  test('what one backend forgets no backend counts any more, however full its own window was; data lost in Redis forgives nothing', async () => {
+    const name = `test-${randomUUID()}`;
+    const [one, other] = [await open(), await open()];
+    for (const counted of [1, 4, 5]) {
+      for (let n = 0; n < counted; n += 1) await other.take(name, 5, 60_000);
+      await one.forget(name, 60_000);
+      // Both windows of the other backend, its own one included, have room for five again: Redis without data shows the own one.
+      const taken = await Promise.all(Array.from({ length: 8 }, () => other.take(name, 5, 60_000)));
+      expect([counted, taken.filter(({ isAllowed }) => isAllowed).length]).toEqual([counted, 5]);
+      await clear(name);
+      expect((await other.take(name, 5, 60_000)).isAllowed).toBe(false);
+      await other.forget(name, 60_000);
+    }
+    await Promise.all([one.close(), other.close(), clear(name)]);
+  });
+
+  test('what is forgotten while Redis is lost is forgotten in Redis when it is back', async () => {
+    const name = `test-${randomUUID()}`;
+    const lines = new Set<Socket>();
+    let isCut = false;
+    const proxy = createServer((socket) => {
+      if (isCut) return void socket.destroy();
+      const inner = connect(6379, '127.0.0.1');
+      for (const line of [socket, inner]) lines.add(line.on('error', () => undefined));
+      socket.pipe(inner).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => proxy.once('listening', resolve));
+    const windows = await open(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`);
+    for (let n = 0; n < 3; n += 1) await windows.take(name, 3, 60_000);
+    isCut = true;
+    for (const line of lines) line.destroy();
+    await eventually('the loss', () => Promise.resolve(!windows.isShared()));
+    await windows.forget(name, 60_000);
+    isCut = false;
+    const client = await createClient({ url: redisUrl }).connect();
+    await eventually('the window to be deleted', async () => (await client.exists(`chasqui:window:${name}`)) === 0, 15_000);
+    client.destroy();
+    await Promise.all([windows.close(), clear(name)]);
+    proxy.close();
+    for (const line of lines) line.destroy();
+  }, 20_000);
 
   test('there is room again after the window, by the time of Redis', async () => {
     const name = `test-${randomUUID()}`;

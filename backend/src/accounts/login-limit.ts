@@ -57,7 +57,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
       return await take(name, limit);
     } catch (error) {
       if (!(error instanceof AppError) || !(await mayForget(name, login))) throw error;
-      await windows.forget(name);
+      await windows.forget(name, windowMs);
       return take(name, limit);
     }
   }
@@ -157,7 +157,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
         }
       };
       return {
-        succeeded: () => settle(() => windows.forget(byAccount)),
+        succeeded: () => settle(() => windows.forget(byAccount, windowMs)),
         cancelled: () => settle(() => windows.giveBack(byAccount)),
         failed: end,
       };

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { createClient, type RedisClientType } from '@redis/client';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
@@ -7,8 +8,8 @@ import { createLocalWindows, type Taken, type Windows } from './windows.js';
 /**
  * One window in Redis: a hash of bucket times to numbers of requests, with the rules of window-state.ts. It is one script, so that of fifty
  * callers at once exactly as many pass as there is room for. The time is that of Redis, so that backends whose clocks differ agree.
- * KEYS: the window. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
- * Returns whether there was room, the total, when the oldest bucket leaves, and how long to wait for room.
+ * KEYS: the window, and the id of its last reset. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
+ * Returns whether there was room, the total, when the oldest bucket leaves, how long to wait for room, and the id of the last reset.
  */
 const takeScript = `
 local time = redis.call('TIME')
@@ -61,7 +62,7 @@ for _, bucket in ipairs(buckets) do
   wait = bucket[1] + window - now
 end
 if left >= limit then wait = window end
-return { allowed, total, oldest, wait }
+return { allowed, total, oldest, wait, redis.call('GET', KEYS[2]) or '' }
 `;
 
 /** Takes one request back from the latest bucket. KEYS: the window. */
@@ -79,6 +80,16 @@ if field and redis.call('HINCRBY', KEYS[1], field, -1) <= 0 then redis.call('HDE
 return 1
 `;
 
+/**
+ * Deletes what was counted, and stores the id of this reset for as long as another backend may count what came before it.
+ * KEYS: the window, and the id of its last reset. ARGV: the id, and the window length in milliseconds.
+ */
+const forgetScript = `
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
+
 /** A limit must not be slower than what it guards. */
 const answerWithinMs = 250;
 /**
@@ -93,10 +104,19 @@ const mostProbes = 32;
 const probeEveryMs = 1_000;
 /** A connection on which a probe got no answer for this long is given up and made again: its other end may have forgotten it. */
 const giveUpConnectionMs = 10_000;
+/** Names for which a reset is remembered, on each side. Above it the oldest is dropped. */
+const maxResets = 10_000;
+
+/** What Redis says about one more request, and the id of the window's last reset; empty when there was none lately. */
+interface Answer {
+  taken: Taken;
+  reset: string;
+}
 
 /**
  * Windows that several backends share through Redis. Each backend also counts for itself: what it alone has let through is never more than
- * the whole, so its own count may refuse without asking, and goes on while Redis is lost. Nothing true is stored in Redis only.
+ * the whole, so its own count may refuse although Redis has lost its data, and goes on while Redis is lost. Nothing true is stored in Redis
+ * only. A reset by another backend is the one thing that clears this backend's own count: Redis holds the id of each window's last reset.
  *
  * | Redis | what happens |
  * | --- | --- |
@@ -119,6 +139,11 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   let isClosed = false;
   let client = connect();
   let probe = { since: 0, isRunning: false };
+  /** The id of the last reset that this backend's own count has followed, by name. */
+  const followedResets = new Map<string, string>();
+  /** Resets that did not reach Redis: names and window lengths. */
+  const unsentResets = new Map<string, number>();
+  const lookups = new Map<string, Promise<Answer | null>>();
 
   function connect(): RedisClientType {
     const made: RedisClientType = createClient({
@@ -151,10 +176,13 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     if (isLost) log.info('Redis answers; limits are shared between the backends.');
     isLost = false;
     wasTold = true;
+    const unsent = [...unsentResets];
+    unsentResets.clear();
+    for (const [name, windowMs] of unsent) void sendReset(name, windowMs);
   }
 
-  const run = (script: string, name: string, values: readonly number[]): Promise<unknown> =>
-    client.eval(script, { keys: [`chasqui:window:${name}`], arguments: values.map(String) });
+  const run = (script: string, name: string, values: readonly (number | string)[]): Promise<unknown> =>
+    client.eval(script, { keys: [`chasqui:window:${name}`, `chasqui:window-reset:${name}`], arguments: values.map(String) });
 
   /** A write, because a replica or a full Redis answers pings and refuses every count. Never rejects, and never runs twice at once. */
   async function runProbe(): Promise<void> {
@@ -190,7 +218,7 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   timer.unref();
 
   /** Null when Redis has no answer in time: then the backend's own count decides. */
-  async function ask(script: string, name: string, values: readonly number[]): Promise<unknown> {
+  async function ask(script: string, name: string, values: readonly (number | string)[]): Promise<unknown> {
     if (isLost || !client.isReady) return null;
     try {
       const answer = await within(run(script, name, values), answerWithinMs);
@@ -203,30 +231,67 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     }
   }
 
-  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Taken | null> {
+  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Answer | null> {
     const answer = await ask(takeScript, name, [windowMs, bucketMs(windowMs), limit, count]);
     if (!Array.isArray(answer)) return null;
-    const [allowed, total, untilOldestLeaves, waitMs] = answer.map(Number) as [number, number, number, number];
+    const [allowed, total, untilOldestLeaves, waitMs] = answer.slice(0, 4).map(Number) as [number, number, number, number];
     const resetMs = Math.max(1, waitMs > 0 ? waitMs : untilOldestLeaves);
-    return { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs };
+    return {
+      taken: { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs },
+      reset: typeof answer[4] === 'string' ? answer[4] : '',
+    };
+  }
+
+  /** One lookup at a time for each name: a flood of refused requests must not become a flood of calls to Redis. */
+  function lookOnce(name: string, limit: number, windowMs: number): Promise<Answer | null> {
+    const running = lookups.get(name);
+    if (running) return running;
+    const lookup = look(name, limit, windowMs, 0).finally(() => lookups.delete(name));
+    lookups.set(name, lookup);
+    return lookup;
+  }
+
+  /** Forgets this backend's own count when the window was reset by another one since. */
+  async function followReset(name: string, windowMs: number, reset: string): Promise<void> {
+    if (reset === '' || followedResets.get(name) === reset) return;
+    remember(followedResets, name, reset);
+    await local.forget(name, windowMs);
+  }
+
+  async function sendReset(name: string, windowMs: number): Promise<void> {
+    const reset = randomUUID();
+    remember(followedResets, name, reset);
+    if ((await ask(forgetScript, name, [reset, windowMs])) === null) remember(unsentResets, name, windowMs);
   }
 
   return {
     async take(name, limit, windowMs) {
-      const own = await local.take(name, limit, windowMs);
-      if (!own.isAllowed) return own;
+      let followed = followedResets.get(name);
+      let own = await local.take(name, limit, windowMs);
+      if (!own.isAllowed) {
+        const seen = await lookOnce(name, limit, windowMs);
+        if (seen) await followReset(name, windowMs, seen.reset);
+        // Also when another request has followed the reset meanwhile.
+        followed = followedResets.get(name);
+        own = await local.take(name, limit, windowMs);
+        if (!own.isAllowed) return own;
+      }
       const whole = await look(name, limit, windowMs, 1);
-      if (whole && !whole.isAllowed) await local.giveBack(name);
-      return whole ?? own;
+      if (!whole) return own;
+      await followReset(name, windowMs, whole.reset);
+      // A reset that this request or another one has followed meanwhile took this request out of the own count.
+      if (followedResets.get(name) !== followed) await local.take(name, limit, windowMs);
+      if (!whole.taken.isAllowed) await local.giveBack(name);
+      return whole.taken;
     },
-    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0)) ?? local.peek(name, limit, windowMs),
+    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0))?.taken ?? local.peek(name, limit, windowMs),
     async giveBack(name) {
       await local.giveBack(name);
       await ask(giveBackScript, name, []);
     },
-    async forget(name) {
-      await local.forget(name);
-      await ask(`return redis.call('DEL', KEYS[1])`, name, []);
+    async forget(name, windowMs) {
+      await local.forget(name, windowMs);
+      await sendReset(name, windowMs);
     },
     isShared: () => !isLost && client.isReady,
     async close() {
@@ -236,6 +301,13 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
       await local.close();
     },
   };
+}
+
+/** Sets a value as the newest, and drops the oldest one above `maxResets`. */
+function remember<T>(map: Map<string, T>, name: string, value: T): void {
+  map.delete(name);
+  map.set(name, value);
+  if (map.size > maxResets) map.delete(map.keys().next().value!);
 }
 
 /** The promise, or a rejection after so long. What comes later is ignored, its rejection included. */

@@ -21,8 +21,8 @@ export interface Windows {
   peek(name: string, limit: number, windowMs: number): Promise<Taken>;
   /** Takes back one counted request that did not happen after all. */
   giveBack(name: string): Promise<void>;
-  /** Forgets all that was counted under this name. */
-  forget(name: string): Promise<void>;
+  /** Forgets all that was counted under this name, on every backend that shares the window. */
+  forget(name: string, windowMs: number): Promise<void>;
   /** False while the store that the backends share does not answer, and each counts for itself. */
   isShared(): boolean;
   close(): Promise<void>;
