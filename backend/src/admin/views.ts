@@ -57,15 +57,22 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     lastError: row.lastError,
     compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
-    heldMessages: await heldMessages(reader, row),
+    ...(await heldMessages(reader, row)),
   };
 }
 
-/** Messages that wait for a decision because another WhatsApp account is linked now. */
-async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Session): Promise<number> {
-  if (linkedAccountNumber === 1) return 0;
+interface HeldMessages {
+  /** Messages that wait for a decision because another WhatsApp account is linked now. */
+  heldMessages: number;
+  /** Of these, the ones that are sent when a person says so. The others may have left before, and are settled one by one. */
+  heldMessagesToSend: number;
+}
+
+async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Session): Promise<HeldMessages> {
+  if (linkedAccountNumber === 1) return { heldMessages: 0, heldMessagesToSend: 0 };
   const where = { sessionId: id, status: 'queued' as const, linkedAccountNumber: Not(linkedAccountNumber) };
-  return reader.getRepository(Message).countBy(where);
+  const rows = reader.getRepository(Message);
+  return { heldMessages: await rows.countBy(where), heldMessagesToSend: await rows.countBy({ ...where, doubted: false }) };
 }
 export type SessionView = Awaited<ReturnType<typeof sessionView>>;
 
