@@ -18,7 +18,7 @@ import { readSocket, readSse, type Reader } from './support/readers.js';
 const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
 const bearer = (token: string) => ({ key: null, headers: { authorization: `Bearer ${token}` } });
 /** So long that only being told of a change can end a stream within a test. */
-const never = { beatMs: 200, pingMs: 60_000, askMs: 3_600_000, stallMs: 10_000 };
+const never = { beatMs: 200, pingMs: 60_000, checkMs: 3_600_000, stallMs: 10_000 };
 
 interface Made {
   id: string;
@@ -154,7 +154,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     await eventually('the socket to begin', async () => idle.cursor);
     await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'unseen' } });
     const head = (await core.rig.call('GET', '/events?limit=1', owner)).body.meta!['latestCursor'] as string;
-    await eventually('the log to be looked through', async () => stream.cursor >= head);
+    await eventually('the log to be scanned', async () => stream.cursor >= head);
     expect([stream.events, idle.events]).toEqual([[], []]);
     await change(['events.read', 'instance.info']);
     await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'seen' } });

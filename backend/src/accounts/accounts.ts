@@ -5,7 +5,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
-import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
+import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from './caller.js';
@@ -231,7 +231,7 @@ export function createAccounts({
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    find: async (id: string): Promise<Account | null> => (await readTogether(database, Account, 'id = ?', [id]))[0] ?? null,
+    find: async (id: string): Promise<Account | null> => (await readBatch(database, Account, 'id = ?', [id]))[0] ?? null,
     list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
 
     /**
@@ -340,7 +340,7 @@ export function createAccounts({
   /** Closes: two admins demote each other at once, each seeing the other still there. All admins' rows are held first. */
   async function keepAnAdmin(tx: Transaction, id: string): Promise<void> {
     const before = await tx.manager.findBy(Account, { role: 'admin' });
-    await holdRows(
+    await lockRows(
       tx,
       Account,
       before.map((one) => one.id),

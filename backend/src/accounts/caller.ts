@@ -34,7 +34,7 @@ export interface Caller {
   requestId: string;
   ip: string | null;
   /** Set if the caller used a stream ticket: the credential behind it, and the event types it may read (null: all). */
-  ticket?: { types: readonly EventType[] | null; standing: CredentialRef };
+  ticket?: { types: readonly EventType[] | null; credential: CredentialRef };
 }
 
 /** Mounts a route of the contract: parses what comes in, and calls the handler with it and the authenticated caller. */

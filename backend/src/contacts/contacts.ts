@@ -1,7 +1,7 @@
 import { digitsOf, erased, newId, parseAddress, type Contact } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { among, holdRows, insertRow, readAmong, updateRows, upsertRows } from '../db/rows.js';
+import { among, lockRows, insertRow, readAmong, updateRows, upsertRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -29,7 +29,7 @@ export interface Contacts {
    * Stores what was learned of people, inside the transaction of the event that named them, and publishes `contact.updated` for a new name, for a
    * number that becomes known, and for a new contact that WhatsApp reported. Two rows that turn out to be one person are joined. Idempotent.
    *
-   * The caller holds the session's row (`holdRows`), so that two transactions never learn of one person at once.
+   * The caller holds the session's row (`lockRows`), so that two transactions never learn of one person at once.
    */
   learn(tx: Transaction, session: Place, sightings: readonly (Sighting | null)[]): Promise<void>;
   /**
@@ -284,7 +284,7 @@ export function createContacts({
     },
     learnNow: (session, sightings) =>
       database.write.run(async (tx) => {
-        await holdRows(tx, Session, [session.id]);
+        await lockRows(tx, Session, [session.id]);
         await learn(tx, session, sightings);
       }),
     people,
@@ -319,7 +319,7 @@ export function createContacts({
       );
       for (const { sessionId } of rows as { sessionId: string }[])
         await database.write.run(async (tx) => {
-          await holdRows(tx, Session, [sessionId]);
+          await lockRows(tx, Session, [sessionId]);
           const session = await tx.manager.findOneBy(Session, { id: sessionId });
           if (session && (await storageOf(session, tx.manager)) === 'metadata') await forgetNames(tx, { sessionId });
         });

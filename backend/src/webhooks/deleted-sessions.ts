@@ -1,7 +1,7 @@
 import { IsNull } from 'typeorm';
 import { recordAudit } from '../audit/audit.js';
 import type { Database } from '../db/database.js';
-import { holdRows, updateRows } from '../db/rows.js';
+import { lockRows, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Clock } from '../lib/clock.js';
 import { moveDeliveries } from './move-deliveries.js';
@@ -36,7 +36,7 @@ export async function endOfDeletedSessions({
     const due = await select<{ id: string; accountId: string }>(database.reader, dueSql, [before, after]);
     for (const { id, accountId } of due)
       await database.write.run(async (tx) => {
-        await holdRows(tx, Webhook, [id]);
+        await lockRows(tx, Webhook, [id]);
         const at = clock.now();
         const ended = await updateRows(tx, Webhook, { id, deletedAt: IsNull() }, { deletedAt: at, isActive: false });
         if (ended === 0) return;
