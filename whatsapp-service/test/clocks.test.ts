@@ -37,10 +37,10 @@ describe('a lease', () => {
           else {
             lease.grant(instant(clock), ms);
             longest = Math.max(longest ?? 0, passed + ms);
-            expect(lease.holds()).toBe(true);
+            expect(lease.isValid()).toBe(true);
           }
           // Granted for less time than has passed: it has ended, whatever the wall says.
-          if (longest !== null && passed >= longest) expect(lease.holds()).toBe(false);
+          if (longest !== null && passed >= longest) expect(lease.isValid()).toBe(false);
           if (longest !== null) expect(lease.endsAt()).toBeLessThanOrEqual(wall + Math.max(0, longest - passed));
         }
       }),
@@ -53,9 +53,9 @@ describe('a lease', () => {
     const lease = createLease(clock);
     lease.grant(instant(clock), 20_000);
     wall += 21_000;
-    expect(lease.holds()).toBe(false);
+    expect(lease.isValid()).toBe(false);
     lease.grant(instant(clock), 20_000);
-    expect(lease.holds()).toBe(true);
+    expect(lease.isValid()).toBe(true);
   });
 
   test('counts from when it was asked for: an answer that came late makes it no longer', async () => {
@@ -68,7 +68,7 @@ describe('a lease', () => {
     clock.jump(-2 * hour);
     expect(lease.remainingMs()).toBe(1_000);
     await clock.advance(1_000);
-    expect(lease.holds()).toBe(false);
+    expect(lease.isValid()).toBe(false);
   });
 });
 
@@ -123,7 +123,7 @@ describe('with a wall clock that is set', () => {
       session: { probe: async () => (++probes, { roundTripMs: 1, canary: true }), pids: async () => [] } as never,
       clock,
       everyMs: 5_000,
-      onDoubt: () => undefined,
+      onProbeFailed: () => undefined,
       onLost: () => undefined,
       onMemory: () => undefined,
       onFailure: () => undefined,
@@ -182,7 +182,7 @@ describe('timers', () => {
       } as never,
       clock,
       everyMs: 1_000,
-      onDoubt: () => {
+      onProbeFailed: () => {
         throw new Error('Full.');
       },
       onLost: () => undefined,

@@ -13,7 +13,7 @@ import type { WorkerEvent } from '../src/events/worker-event.js';
 import type { Problems } from '../src/problems.js';
 import { createCatchUp } from '../src/sessions/catch-up.js';
 import { createMarks, type Marks } from '../src/sessions/marks.js';
-import { isStoreTrouble, openStore, type Store } from '../src/store.js';
+import { isStoreUnavailable, openStore, type Store } from '../src/store.js';
 import { until } from './engine/harness.js';
 import { createTestClock, createTestLog, createTestProblems, settle } from './memory-engine.js';
 
@@ -236,17 +236,17 @@ describe('memory while the disk takes nothing', () => {
     await settle();
     finish();
     await settle();
-    catchUp.saw(clock.now() - 1_000);
+    catchUp.observed(clock.now() - 1_000);
     await clock.advance(50);
     const before = marks.watermark('s')!;
-    marks.hold('s');
-    catchUp.saw(clock.now());
+    marks.freeze('s');
+    catchUp.observed(clock.now());
     expect(marks.watermark('s')).toBe(before);
     catchUp.missed();
     await settle();
     // While the scan runs, what is seen live does not move the mark.
     await clock.advance(10);
-    catchUp.saw(clock.now());
+    catchUp.observed(clock.now());
     expect([scans.length, marks.watermark('s')]).toEqual([2, before]);
     expect(scans[1]).toBe(before - 600_000);
     finish();
@@ -280,7 +280,7 @@ describe('the scan for missed messages', () => {
       return { chats: 0, messages: 0, truncated: false };
     });
     void catchUp.run(null);
-    catchUp.saw(clock.now());
+    catchUp.observed(clock.now());
     for (let n = 0; n < 20; n += 1) await clock.advance(300_000);
     expect([scans > 10, marks.watermark('s')]).toEqual([true, mark]);
     works = true;
@@ -297,13 +297,13 @@ describe('the scan for missed messages', () => {
       return { chats: 3, messages: 2, truncated: false, failedChats: 1 };
     }, events);
     void catchUp.run(null);
-    catchUp.saw(clock.now() + 1);
+    catchUp.observed(clock.now() + 1);
     for (let n = 0; n < 20; n += 1) await clock.advance(300_000);
     expect(scans).toBe(5);
     expect(events.at(-1)).toMatchObject({ event: 'session.backfill', payload: { truncated: true } });
     // Entries leave the list an hour after they last happened.
     expect(problems.unreported()).toEqual([]);
-    catchUp.saw(clock.now());
+    catchUp.observed(clock.now());
     expect(marks.watermark('s')).toBe(clock.now());
   });
 
@@ -429,6 +429,6 @@ test.each([
   ['SQLITE_CONSTRAINT_NOTNULL', false],
   ['ERR_INVALID_ARG_TYPE', false],
 ])('%s says something about the store: %p', (code, expected) => {
-  expect(isStoreTrouble(Object.assign(new Error('x'), { code }))).toBe(expected);
-  expect(isStoreTrouble(new TypeError('x'))).toBe(false);
+  expect(isStoreUnavailable(Object.assign(new Error('x'), { code }))).toBe(expected);
+  expect(isStoreUnavailable(new TypeError('x'))).toBe(false);
 });

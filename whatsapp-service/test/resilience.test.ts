@@ -8,7 +8,7 @@ import { heartbeat as heartbeatSchema, type Heartbeat, type HeartbeatReply, type
 import Database from 'better-sqlite3';
 import { startWorker, type Worker } from '../src/app.js';
 import { systemClock } from '../src/clock.js';
-import { readConfig, takeConfig } from '../src/config.js';
+import { readConfig, extractConfig } from '../src/config.js';
 import { until } from './engine/harness.js';
 import { createMemoryEngine, createTestLog, identity, type MemoryBrowser, type MemoryEngine } from './memory-engine.js';
 
@@ -240,13 +240,13 @@ describe('what a page says of one session', () => {
       browser.signal({ type: 'authenticated' });
       browser.signal({ type: 'ready', identity: { ...identity, ...odd } as never });
       const before = beats.length;
-      // The backend of this test refuses what does not fit the contract, as the real one does.
+      // The backend of this test refuses what does not match the contract, as the real one does.
       await until('heartbeats with both', () =>
         beats
           .slice(before)
           .find(({ sessions }) => sessions.length === 2 && sessions.every(({ status }) => status === 'connected')),
       );
-      expect(problems()).toContain('TASK_FAILED heartbeat: the session does not fit the contract');
+      expect(problems()).toContain('TASK_FAILED heartbeat: the session does not match the contract');
     },
     30_000,
   );
@@ -270,7 +270,7 @@ describe('what a page says of one session', () => {
   }, 30_000);
 });
 
-test('a start that ends only after it was called off leaves neither a browser nor a lock behind', async () => {
+test('a start that ends only after it was cancelled leaves neither a browser nor a lock behind', async () => {
   const { launch } = engine;
   let letGo = (): void => undefined;
   engine.launch = async (options) => {
@@ -389,6 +389,6 @@ test('reading the configuration takes every secret out of the environment, and n
     JWT_SECRET: 'b9K2xW7qLm4Rz8Tn3Vc6Jd1Hg5Sf0PyAeUoQi',
     PATH: '/bin',
   };
-  expect(takeConfig(env, '/base').serviceKey).toBe(key);
+  expect(extractConfig(env, '/base').serviceKey).toBe(key);
   expect(env).toEqual({ PATH: '/bin' });
 });

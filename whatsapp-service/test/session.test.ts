@@ -3,7 +3,7 @@ import { sessionMoves, type SessionReason, type SessionStatus } from '@chasqui/s
 import fc from 'fast-check';
 import type { EngineSignal } from '../src/engine/engine.js';
 import type { WorkerEvent } from '../src/events/worker-event.js';
-import { createGate } from '../src/sessions/gate.js';
+import { createStartLimit } from '../src/sessions/start-limit.js';
 import { instant } from '../src/sessions/lease.js';
 import type { Marks } from '../src/sessions/marks.js';
 import { EngineError } from '../src/engine/engine.js';
@@ -23,8 +23,8 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     raiseEpoch: () => undefined,
     watermark: () => watermark,
     raiseWatermark: (_, at) => void (watermark = Math.max(watermark ?? 0, at)),
-    hold: () => undefined,
-    release: () => undefined,
+    freeze: () => undefined,
+    unfreeze: () => undefined,
     clearWatermark: () => void (watermark = null),
     hasUnwritten: () => false,
     write: () => undefined,
@@ -41,7 +41,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     marks,
     problems,
     maxQrCodes: 6,
-    gate: createGate(3),
+    startLimit: createStartLimit(3),
     random: () => 0.5,
     emit: (event) => void events.push(event),
     watched: () => [],
@@ -468,14 +468,14 @@ describe('losing the browser', () => {
   test('without a living lease nothing may be handed over; a later word of the backend is a living one', async () => {
     await it.connect();
     const { lease } = it.session;
-    expect([lease.holds(), lease.wasGranted()]).toEqual([true, false]);
+    expect([lease.isValid(), lease.wasGranted()]).toEqual([true, false]);
     lease.grant(instant(it.clock), 20_000);
     await it.clock.advance(19_000);
-    expect(lease.holds()).toBe(true);
+    expect(lease.isValid()).toBe(true);
     await it.clock.advance(2_000);
-    expect(lease.holds()).toBe(false);
+    expect(lease.isValid()).toBe(false);
     lease.grant(instant(it.clock), 20_000);
-    expect(lease.holds()).toBe(true);
+    expect(lease.isValid()).toBe(true);
   });
 
   test('a send that hangs stops its lane no longer than its deadline, and can hand nothing over afterwards', async () => {
@@ -680,7 +680,7 @@ describe('whatever happens', () => {
 });
 
 test('first starts go before those of sessions whose browsers fail again and again', async () => {
-  const gate = createGate(1);
+  const gate = createStartLimit(1);
   const signal = new AbortController().signal;
   const order: string[] = [];
   const start = (name: string, isRepeat: boolean): Promise<void> =>

@@ -304,7 +304,7 @@ describe('sessions', () => {
     expect((await put('m-late')).body.data).toMatchObject({ outcome: 'sent' });
   }, 30_000);
 
-  test('without a backend sessions go on, and what they told arrives later', async () => {
+  test('without a backend sessions continue to run, and their events arrive later', async () => {
     await connect();
     const { port } = backend.address() as AddressInfo;
     backend.closeAllConnections();
@@ -317,7 +317,7 @@ describe('sessions', () => {
         origin: 'live',
       },
     } as never);
-    await until('the log line', () => log.lines.some(({ sentence }) => sentence.includes('sessions go on')));
+    await until('the log line', () => log.lines.some(({ sentence }) => sentence.includes('sessions continue to run')));
     expect((await put()).body.data['outcome']).toBe('sent');
     await startBackend().then(async () => {
       backend.closeAllConnections();

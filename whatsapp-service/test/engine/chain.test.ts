@@ -100,7 +100,7 @@ function rig(identities: Partial<Identities> = {}, isInFlight: (key: string) => 
     isInFlight,
     lastReceipt: async () => null,
     onReady: async () => undefined,
-    lose: () => undefined,
+    onGone: () => undefined,
     onUnreadable: (what) => void unreadable.push(what),
   });
   const told = (): string[] =>
@@ -236,7 +236,7 @@ describe('what the library tells of a session', () => {
       isInFlight: () => false,
       lastReceipt: async () => null,
       onReady: async () => undefined,
-      lose: () => undefined,
+      onGone: () => undefined,
       onUnreadable: () => undefined,
     });
     for (let n = 0; n < 3; n += 1) client.emit('message_create', { _data: raw(n) });

@@ -61,7 +61,7 @@ test('come in the order in which they were called, among each other too, and giv
 
 test('what else calls the binding changes nothing', async () => {
   await run(
-    `for (const junk of ['', 'null', '7', '{}', '["first"]', '[["first"],[]]', '["__proto__",[]]', '["none",[1]]', '{"']) chasquiTell(junk)`,
+    `for (const junk of ['', 'null', '7', '{}', '["first"]', '[["first"],[]]', '["__proto__",[]]', '["none",[1]]', '{"']) chasquiCall(junk)`,
   );
   await run(`first('still there')`);
   await until('the last one', () => heard.length > 0);
