@@ -47,7 +47,7 @@ describe('a lease', () => {
     );
   });
 
-  test('has run out after a suspension, in which the monotonic clock stands still', () => {
+  test('has expired after a suspension, in which the monotonic clock stops', () => {
     let wall = 0;
     const clock = { now: () => wall, monotonic: () => 0, after: () => () => undefined };
     const lease = createLease(clock);
@@ -58,7 +58,7 @@ describe('a lease', () => {
     expect(lease.isValid()).toBe(true);
   });
 
-  test('counts from when it was asked for: an answer that came late makes it no longer', async () => {
+  test('counts from its request: a late reply does not extend it', async () => {
     const clock = createTestClock();
     const lease = createLease(clock);
     const asked = instant(clock);
@@ -143,7 +143,7 @@ describe('timers', () => {
     const clock = guardTimers(bare, (error) => void reported.push(error));
     let ran = 0;
     clock.after(10, () => {
-      throw new Error('Nobody thought of it.');
+      throw new Error('An unexpected error.');
     });
     clock.after(20, () => void (ran += 1));
     await bare.advance(100);
@@ -215,9 +215,9 @@ describe('problems', () => {
     await clock.advance(2_000);
     expect([problems.isDegraded(), problems.unreported().length]).toEqual([false, 50]);
     // What happens between a heartbeat and its answer goes with the next one.
-    const told = problems.unreported();
+    const emitted = problems.unreported();
     problems.note('STORE_WRITE_FAILED', { detail: 'outlet' });
-    problems.reported(told);
+    problems.reported(emitted);
     expect(problems.unreported()).toMatchObject([{ code: 'STORE_WRITE_FAILED', count: 1 }]);
     await clock.advance(hour + 1);
     expect(problems.unreported()).toEqual([]);

@@ -65,7 +65,7 @@ const lines = (): string[] =>
     .map(({ type, payload }) => `${type} ${(payload['message'] as { key: string } | undefined)?.key ?? payload['key']}`);
 const markOnDisk = (sessionId: string): number | null => createMarks(store).watermark(sessionId);
 
-/** Ways in which a disk takes nothing for a while. Each returns the way back. */
+/** Reasons why a disk accepts no writes for a while. Each returns a function that ends it. */
 const troubles: Record<string, () => () => void> = {
   locked: () => {
     blocker = new Database(join(dir, 'worker.sqlite'));
@@ -89,7 +89,7 @@ const troubles: Record<string, () => () => void> = {
 };
 
 describe.each(Object.keys(troubles))('a disk that is %s', (name) => {
-  test('keeps events in memory, in order, and writes all of them once it takes writes again', async () => {
+  test('keeps events in memory, in order, and writes all of them once it accepts writes again', async () => {
     outlet.append('s', 1, message('before'));
     await clock.advance(50);
     const over = troubles[name]!();
@@ -178,8 +178,8 @@ describe('an event that cannot be written', () => {
   });
 });
 
-describe('memory while the disk takes nothing', () => {
-  test('is bounded: messages are scanned for again afterwards, what is lost is told with its number', async () => {
+describe('memory while the disk accepts no writes', () => {
+  test('is bounded: messages are scanned for afterwards, lost events are reported with their number', async () => {
     open(20_000);
     const over = troubles['locked']!();
     const missed: string[][] = [];
@@ -269,7 +269,7 @@ describe('the scan for missed messages', () => {
       problems,
     });
 
-  test('that fails as a whole is repeated for as long as it takes; the mark waits', async () => {
+  test('that fails completely is retried without a limit; the mark does not move', async () => {
     const mark = clock.now() - 1_000;
     marks.raiseWatermark('s', mark);
     let works = false;
@@ -288,7 +288,7 @@ describe('the scan for missed messages', () => {
     expect(marks.watermark('s')).toBeGreaterThan(mark);
   });
 
-  test('that cannot read some chats is repeated a few times, then goes on and says what is missing', async () => {
+  test('that cannot read some chats is retried a few times, then ends and reports what is missing', async () => {
     marks.raiseWatermark('s', clock.now() - 1_000);
     const events: WorkerEvent[] = [];
     let scans = 0;
@@ -307,7 +307,7 @@ describe('the scan for missed messages', () => {
     expect(marks.watermark('s')).toBe(clock.now());
   });
 
-  test('one that somebody asked for while the past is incomplete covers the past as well', async () => {
+  test('one that is requested while the past is incomplete covers the past as well', async () => {
     const mark = clock.now() - 3_600_000;
     marks.raiseWatermark('s', mark);
     const since: number[] = [];
