@@ -26,7 +26,7 @@ import { createStoredWindows } from './db/stored-windows.js';
 import { createEvents } from './events/events.js';
 import { createEventLog } from './events/log.js';
 import { createReadingOf, mountEvents } from './events/routes.js';
-import { openSocketDoor } from './events/socket.js';
+import { serveSockets } from './events/socket.js';
 import { createStreams } from './events/streams.js';
 import { createTickets } from './events/tickets.js';
 import { startWake } from './events/wake.js';
@@ -39,7 +39,7 @@ import { mountHealth } from './http/health.js';
 import { createRequestLimits } from './http/request-limits.js';
 import { createIdempotentCalls } from './http/idempotent-calls.js';
 import { createServer, presentError } from './http/server.js';
-import { admitTickets, createStanding } from './events/stream-credentials.js';
+import { admitTickets, createStreamCredentials } from './events/stream-credentials.js';
 import { createReseal } from './jobs/reseal.js';
 import { createRetention } from './jobs/retention.js';
 import { startSweep } from './jobs/sweep.js';
@@ -50,8 +50,8 @@ import { openFilesLimit } from './lib/open-files.js';
 import { createSafeFetch } from './lib/safe-fetch.js';
 import { createSealer } from './lib/sealer.js';
 import { createSharedWindows } from './lib/shared-windows.js';
-import { closeDataFolder } from './lib/private-files.js';
-import { holdAlone } from './lib/single.js';
+import { restrictDataFolder } from './lib/private-files.js';
+import { acquireExclusive } from './lib/exclusive.js';
 import { createLocalWindows } from './lib/windows.js';
 import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
@@ -146,9 +146,9 @@ async function clockFor(database: Database, base: Clock, log: Log, stopper: Stop
 /** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
 async function buildBackend(config: Config, over: Overrides, log: Log, stopper: Stopper): Promise<Backend> {
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
-  const letGo = 'file' in config.database ? holdAlone(join(config.dataDir, 'backend.lock')) : () => undefined;
+  const letGo = 'file' in config.database ? acquireExclusive(join(config.dataDir, 'backend.lock')) : () => undefined;
   stopper.add('locks', 'backend lock', letGo);
-  closeDataFolder(config.dataDir);
+  restrictDataFolder(config.dataDir);
   const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
   stopper.add('data', 'database', () => database.close());
   const clock = over.clock ?? (await clockFor(database, over.machineClock ?? systemClock, log, stopper));
@@ -239,7 +239,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   });
   const replies = createStoredReplies({ database, sealer });
   const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
-  const eventLog = createEventLog({ database, clock, oldestKept: retention.oldestKept });
+  const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
   stopper.add('connections', 'worker client', () => client.close());
@@ -386,19 +386,19 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxSessions: config.MAX_SESSIONS,
     tell: over.tellFirstAdmin ?? (() => undefined),
   });
-  const standing = createStanding({ database, keys, clock });
+  const streamCredentials = createStreamCredentials({ database, keys, clock });
   const tickets = createTickets({ database, clock });
   const streams = createStreams({
     events,
     eventLog,
-    ask: standing.ask,
+    checkCredential: streamCredentials.check,
     log,
-    options: { ...streamTimes, most: config.MAX_STREAMS_PER_KEY },
+    options: { ...streamTimes, maxPerCredential: config.MAX_STREAMS_PER_KEY },
   });
   stopper.add('intake', 'event streams', () => streams.close());
   credentials.subscribe(streams.check);
   const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
-  const authenticate = limits.around(admitTickets(identify, { tickets, ask: standing.ask }));
+  const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential: streamCredentials.check }));
   const http = createServer({
     authenticate,
     identify,
@@ -420,7 +420,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('intake', 'new requests', () => http.shutDown());
   mountHealth(http.app, {
     database,
-    holdLog: events.hold,
+    lockLog: events.lock,
     dataDir: config.dataDir,
     redis: config.REDIS_URL ? windows.isShared : null,
     recentFailures: failures.recent,
@@ -454,8 +454,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountWorkers(http.mount, { database, clock });
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
-  const standingOf = standing.of;
-  mountEvents(http.mount, { eventLog, streams, tickets, standingOf, sessionIdOf, beatMs: streamTimes.beatMs });
+  const streamCredentialOf = streamCredentials.of;
+  mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, sessionIdOf, beatMs: streamTimes.beatMs });
   mountWebhooks(http.mount, {
     webhooks,
     history: webhookHistory,
@@ -476,11 +476,11 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('work', 'running requests', () => drain.stop(), workStopMs);
   const { port } = server.address() as AddressInfo;
   const readingOf = createReadingOf(sessionIdOf);
-  const closeSockets = openSocketDoor(server, {
+  const closeSockets = serveSockets(server, {
     app: http.app,
     streams,
     authenticate,
-    standingOf,
+    streamCredentialOf,
     readingOf,
     log,
     pingMs: streamTimes.pingMs,

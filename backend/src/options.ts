@@ -9,7 +9,7 @@ import type { WebhookOptions } from './webhooks/dispatcher.js';
 export const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
 
 /** Comments keep a stream open through proxies, which cut what is silent for 30 or 60 s; pings find lines that are dead. */
-export const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, askMs: 3_000, stallMs: 10_000 };
+export const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, checkMs: 3_000, stallMs: 10_000 };
 
 export const limitFigures = (config: Config): LimitFigures => ({
   address: { limit: config.IP_RATE_LIMIT, windowMs: config.IP_RATE_WINDOW, factor: config.IP_RATE_AUTHENTICATED_FACTOR },

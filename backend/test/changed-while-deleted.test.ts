@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SessionResource } from '@chasqui/shared';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
-import { deleteRows, holdRows, updateRows } from '../src/db/rows.js';
+import { deleteRows, lockRows, updateRows } from '../src/db/rows.js';
 import type { Transaction } from '../src/db/unit-of-work.js';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
@@ -58,7 +58,7 @@ describe.each(await databases())('on %s', (database) => {
     async (method, path, body) => {
       const { id } = await makeSession();
       const change = call(method, `/sessions/${id}${path}`, body);
-      const [deleted, changed] = await behind((tx) => holdRows(tx, Session, [id]), call('DELETE', `/sessions/${id}`), change);
+      const [deleted, changed] = await behind((tx) => lockRows(tx, Session, [id]), call('DELETE', `/sessions/${id}`), change);
       expect(deleted?.status).toBe(200);
       expect(outcome(changed!)).toEqual([404, 'SESSION_NOT_FOUND']);
       const row = await core.rig.database.reader.getRepository(Session).findOneByOrFail({ id });
@@ -76,7 +76,7 @@ describe.each(await databases())('on %s', (database) => {
     const hook = await core.post('/webhooks', { url: 'https://hook.invalid/', events: ['message.*'], active: false });
     const { id } = hook.body.data as { id: string };
     const change = call(method, `/webhooks/${id}${path}`, body);
-    const [deleted, changed] = await behind((tx) => holdRows(tx, Webhook, [id]), call('DELETE', `/webhooks/${id}`), change);
+    const [deleted, changed] = await behind((tx) => lockRows(tx, Webhook, [id]), call('DELETE', `/webhooks/${id}`), change);
     expect(deleted?.status).toBe(200);
     expect(outcome(changed!)).toEqual([404, 'WEBHOOK_NOT_FOUND']);
     expect(await core.rig.database.reader.getRepository(Webhook).findOneByOrFail({ id })).toMatchObject({ isActive: false });
@@ -97,7 +97,7 @@ describe.each(await databases())('on %s', (database) => {
     const [present, one, other] = [await makeSession(), await makeSession(), await makeSession()];
     await core.rig.call('PUT', `/sessions/${present.id}`, { body: { isDefault: true } });
     const replies = await behind(
-      (tx) => holdRows(tx, Session, [present.id]),
+      (tx) => lockRows(tx, Session, [present.id]),
       ...[one, other].map(({ id }) => call('PUT', `/sessions/${id}`, { isDefault: true })),
     );
     expect(replies.map(({ status }) => status)).toEqual([200, 200]);

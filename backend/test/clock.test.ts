@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createLoginLimit } from '../src/accounts/login-limit.js';
 import { openDatabase, type Database } from '../src/db/database.js';
-import { holdRows, updateRows } from '../src/db/rows.js';
+import { lockRows, updateRows } from '../src/db/rows.js';
 import { steadyTime, type Clock } from '../src/lib/clock.js';
 import { createLocalWindows } from '../src/lib/windows.js';
 import { Message } from '../src/messages/message.entity.js';
@@ -225,7 +225,7 @@ describe('the pace', () => {
         const left: { at: number; chat: number }[] = [];
         const claim = (chat: number): Promise<boolean> =>
           database.write.run(async (tx) => {
-            await holdRows(tx, Session, [sessionId]);
+            await lockRows(tx, Session, [sessionId]);
             // Does nothing unless the stored times are ahead.
             await pacing.rebase(tx, sessionId, steady());
             return pacing.claim(tx, session, ids[chat]!, steady());

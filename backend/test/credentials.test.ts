@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { Account } from '../src/accounts/account.entity.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { updateRows } from '../src/db/rows.js';
@@ -17,7 +18,7 @@ import { readSocket, readSse, type Reader } from './support/readers.js';
 const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
 const bearer = (token: string) => ({ key: null, headers: { authorization: `Bearer ${token}` } });
 /** So long that only being told of a change can end a stream within a test. */
-const never = { beatMs: 200, pingMs: 60_000, askMs: 3_600_000, stallMs: 10_000 };
+const never = { beatMs: 200, pingMs: 60_000, checkMs: 3_600_000, stallMs: 10_000 };
 
 interface Made {
   id: string;
@@ -153,7 +154,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     await eventually('the socket to begin', async () => idle.cursor);
     await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'unseen' } });
     const head = (await core.rig.call('GET', '/events?limit=1', owner)).body.meta!['latestCursor'] as string;
-    await eventually('the log to be looked through', async () => stream.cursor >= head);
+    await eventually('the log to be scanned', async () => stream.cursor >= head);
     expect([stream.events, idle.events]).toEqual([[], []]);
     await change(['events.read', 'instance.info']);
     await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'seen' } });
@@ -162,6 +163,18 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     await change(['messages.receive']);
     expect((await idle.ended).code).toBe(4403);
     await stream.ended;
+  });
+
+  test('permissions that another backend takes away, unheard here, are missing in the reply of a long poll that began before', async () => {
+    const owner = { key: (await makeAccount(core.rig)).key };
+    const made = await makeKey(core.rig, owner);
+    const poll = core.rig.call('GET', '/events?wait=2', { key: made.key });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const permissions = ['events.read', 'messages.receive'];
+    await core.rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: made.id }, { permissions }));
+    await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'unseen' } });
+    const { status, body } = await poll;
+    expect([status, body.data]).toEqual([200, []]);
   });
 
   test('a password that is changed ends the tokens of logins, their tickets, streams and idle sockets', async () => {
@@ -343,6 +356,25 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
       'the key to be refused',
       async () => (await second.call('GET', '/auth/me', { key: stranger.key })).status === 403,
     );
+  });
+
+  test('a token that is void already, and still cached, makes no ticket or stream that outlives the cache', async () => {
+    const stranger = await makeAccount(first.rig);
+    const { email } = (await first.rig.call('GET', '/auth/me', { key: stranger.key })).body.data as { email: string };
+    const login = await loginOf(second, email);
+    expect((await second.call('GET', '/auth/me', login)).status).toBe(200);
+    // As a logout or `reset-admin` whose notice is still on its way.
+    await first.rig.database.write.run((tx) => updateRows(tx, Account, { id: stranger.id }, { jwtSecret: 'f'.repeat(64) }));
+    expect((await second.call('GET', '/auth/me', login)).status).toBe(200);
+    for (const { url } of [first.rig, second]) {
+      const query = { ticket: await ticketOf(second, login) };
+      await expect(readSse({ url, query })).rejects.toMatchObject({ status: 401 });
+    }
+    for (const open of [
+      await readSse({ url: second.url, headers: login.headers }),
+      await readSocket({ url: second.url, headers: login.headers, subscribe: false }),
+    ])
+      await open.ended;
   });
 
   test('after its line to the server was broken, a backend forgets every credential that it has cached', async () => {

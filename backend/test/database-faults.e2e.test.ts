@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from 'pg';
 import type { FaultProxy } from '../../bench/src/fault-proxy.js';
-import { databaseTrouble } from '../src/db/trouble.js';
+import { databaseErrorKind } from '../src/db/database-errors.js';
 import { openCommitProxy } from './support/commit-proxy.js';
 import { startUnderLoad, type BackendProcess } from './support/database-load.js';
 import { eventually } from './support/eventually.js';
@@ -33,7 +33,7 @@ async function holding(server: PostgresServer, database: string, sql: string[], 
         return true;
       } catch (error) {
         await client.query('ROLLBACK');
-        if (databaseTrouble(error) !== 'unavailable') throw error;
+        if (databaseErrorKind(error) !== 'unavailable') throw error;
         return false;
       }
     },

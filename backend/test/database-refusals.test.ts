@@ -5,7 +5,7 @@ import { bundlePanel } from '../src/admin/bundle.mjs';
 import { mountPanel, type PanelParts } from '../src/admin/panel.js';
 import { changeRoutes, readRoutes } from '../src/admin/routes.js';
 import { tables } from '../src/admin/tables.js';
-import { DatabaseConnectionLost, markConnectionError } from '../src/db/trouble.js';
+import { DatabaseConnectionLost, markConnectionError } from '../src/db/database-errors.js';
 import type { Transaction } from '../src/db/unit-of-work.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';
 import { hasPostgres, password, serviceKey } from './support/backend.js';

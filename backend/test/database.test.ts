@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { newId } from '@chasqui/shared';
 import { EventCounter, EventRow } from '../src/events/event.entity.js';
 import { createEvents } from '../src/events/events.js';
-import { insertRow, readTogether, updateRows } from '../src/db/rows.js';
+import { insertRow, readBatch, updateRows } from '../src/db/rows.js';
 import { systemClock } from '../src/lib/clock.js';
 import { databases, startRig, type Rig } from './support/backend.js';
 
@@ -63,21 +63,24 @@ describe.each(await databases())('%s', (database) => {
     expect(await count('unseen')).toMatchObject({ last: 1 });
   });
 
-  test('what is asked several times in one turn is read once, each in objects of its own, and anew after a commit', async () => {
-    await put('together');
-    const { reader, turn } = rig.database;
+  test('concurrent reads in one tick share one query, return separate objects, and read again after a commit', async () => {
+    await put('batch');
+    const { reader, coalescer } = rig.database;
     let reads = 0;
     const counting = {
       reader,
-      turn: { ...turn, once: (name: string, read: () => Promise<unknown[]>) => turn.once(name, () => ((reads += 1), read())) },
+      coalescer: {
+        ...coalescer,
+        coalesce: (key: string, read: () => Promise<unknown[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
+      },
     };
-    const ask = () => readTogether(counting, EventCounter, 'scope = ?', ['together']);
+    const ask = () => readBatch(counting, EventCounter, 'scope = ?', ['batch']);
     const [[one], [other]] = await Promise.all([ask(), ask()]);
     expect([reads, one, other]).toMatchObject([1, { last: 1 }, { last: 1 }]);
     expect(one).not.toBe(other);
     const [seen] = await Promise.all([
       ask(),
-      rig.database.write.run((tx) => updateRows(tx, EventCounter, { scope: 'together' }, { last: 2 })),
+      rig.database.write.run((tx) => updateRows(tx, EventCounter, { scope: 'batch' }, { last: 2 })),
     ]);
     expect([seen[0]?.last, (await ask())[0]?.last]).toEqual([1, 2]);
   });

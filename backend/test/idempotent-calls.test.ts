@@ -1,10 +1,11 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { AnyRoute } from '@chasqui/shared';
 import { updateRows } from '../src/db/rows.js';
 import { IdempotencyRecord } from '../src/messages/accept/idempotency.entity.js';
 import { loginOf } from './support/account.js';
-import { databases, type Reply } from './support/backend.js';
-import { startCore, type Core } from './support/core.js';
+import { databases, hasPostgres, startRig, type Reply, type Rig } from './support/backend.js';
+import { quick, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
 
 const codeOf = ({ status, body }: Reply): unknown[] => [status, body.error?.code];
 
@@ -89,6 +90,22 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     expect(((await core.get('/sessions')).body.data as unknown[]).length).toBe(2);
   });
 
+  test('a second call while the first still runs, after its record was written, is refused; afterwards it gets the first reply', async () => {
+    core = await startCore({ database });
+    core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
+    const { id } = (await core.send('slow')).body.error!.details['message'] as { id: string };
+    core.worker.script({ do: 'send', afterMs: 1_500 });
+    const first = post(`/messages/${id}/retry`, {}, 'slow');
+    await eventually('the record of the first call', async () => (await records()).find(({ key }) => key === 'slow'));
+    const second = await post(`/messages/${id}/retry`, {}, 'slow');
+    expect(codeOf(second)).toEqual([409, 'IDEMPOTENCY_IN_PROGRESS']);
+    expect(Number(second.headers.get('retry-after'))).toBeGreaterThan(0);
+    const reply = await first;
+    const third = await post(`/messages/${id}/retry`, {}, 'slow');
+    expect([reply.status, third.body, third.headers.get('idempotency-replayed')]).toEqual([200, reply.body, 'true']);
+    expect(core.worker.left.filter(({ messageId }) => messageId === id)).toHaveLength(1);
+  });
+
   test('a key belongs to its session and account: another one’s call is its own first', async () => {
     core = await startCore({ database });
     const permissions = ['webhook.configure', 'messages.receive', 'messages.send'];
@@ -140,5 +157,62 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
       return takes !== says && !(takes && isHashed) ? [] : [route.id];
     });
     expect(wrong).toEqual([]);
+  });
+});
+
+((await hasPostgres()) ? describe : describe.skip)('one Idempotency-Key on two backends of one PostgreSQL', () => {
+  const settings = {
+    JWT_SECRET: 'one secret for both backends, long enough',
+    ENCRYPTION_KEYS: `k1:${Buffer.alloc(32, 7).toString('base64')}`,
+  };
+  let core: Core;
+  let other: Rig;
+  beforeAll(async () => {
+    core = await startCore({ database: 'postgres', settings });
+    const more = { ...quick, ...settings, WORKER_URLS: core.worker.url, DATABASE_URL: core.rig.databaseUrl! };
+    other = await startRig({ settings: more });
+  }, 60_000);
+  afterAll(async () => {
+    await other?.close();
+    await core?.close();
+  });
+
+  test('while one runs a call the other refuses it, and afterwards gives its reply', async () => {
+    core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
+    const { id } = (await core.send('slow')).body.error!.details['message'] as { id: string };
+    core.worker.script({ do: 'send', afterMs: 1_500 });
+    const call = (rig: Rig): Promise<Reply> =>
+      rig.call('POST', `/messages/${id}/retry`, { key: core.rig.apiKey, body: {}, headers: { 'Idempotency-Key': 'slow' } });
+    const first = call(core.rig);
+    const rows = core.rig.database.reader.getRepository(IdempotencyRecord);
+    await eventually('the record of the first call', async () => rows.findOneBy({ key: 'slow' }));
+    expect(codeOf(await call(other))).toEqual([409, 'IDEMPOTENCY_IN_PROGRESS']);
+    const reply = await first;
+    const again = await call(other);
+    expect([reply.status, again.body, again.headers.get('idempotency-replayed')]).toEqual([200, reply.body, 'true']);
+    expect(core.worker.left.filter(({ messageId }) => messageId === id)).toHaveLength(1);
+  });
+
+  test('of two calls that come to both at once, each key has one effect; the other call is refused or gets its reply', async () => {
+    const admin = await loginOf(core.rig);
+    for (let round = 0; round < 25; round += 1) {
+      const [key, body] = [`both-${round}`, { name: `both-${round}` }];
+      const call = (rig: Rig): Promise<Reply> =>
+        rig.call('POST', '/admin/plans', {
+          ...admin,
+          body,
+          headers: { ...admin.headers, 'Idempotency-Key': key },
+        });
+      const [one, two] = await Promise.all([call(core.rig), call(other)]);
+      const isFirst = ({ status, headers }: Reply) => status === 201 && headers.get('idempotency-replayed') === null;
+      expect([key, [one, two].filter(isFirst).length]).toEqual([key, 1]);
+      const rest = [one, two].find((reply) => !isFirst(reply))!;
+      if (rest.status !== 201) expect([key, ...codeOf(rest)]).toEqual([key, 409, 'IDEMPOTENCY_IN_PROGRESS']);
+      const again = [await call(core.rig), await call(other)];
+      expect(again.map((reply) => [reply.status, reply.headers.get('idempotency-replayed')])).toEqual([
+        [201, 'true'],
+        [201, 'true'],
+      ]);
+    }
   });
 });

@@ -6,7 +6,7 @@ import express from 'express';
 import fc from 'fast-check';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { mountPanel } from '../src/admin/panel.js';
-import { openSocketDoor } from '../src/events/socket.js';
+import { serveSockets } from '../src/events/socket.js';
 import { loginOf } from './support/account.js';
 import { databases, password, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
@@ -218,12 +218,12 @@ describe.each(await databases())('on %s', (database) => {
 test('upgrades whose caller is not known yet are bounded, and one that is known makes room', async () => {
   const server = createServer();
   const admit: (() => void)[] = [];
-  const close = openSocketDoor(server, {
+  const close = serveSockets(server, {
     app: express(),
     authenticate: () => new Promise((_, reject) => admit.push(() => reject(new Error('The test ends it.')))),
     log: { error: () => undefined } as never,
     pingMs: 1_000,
-  } as unknown as Parameters<typeof openSocketDoor>[1]);
+  } as unknown as Parameters<typeof serveSockets>[1]);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const sockets: Socket[] = [];

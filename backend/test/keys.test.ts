@@ -56,11 +56,14 @@ describe.each(await databases())('keys on %s', (database) => {
 
   test('fifty requests that come at once with a key that is not in memory read it once', async () => {
     const { id, key } = await make();
-    const { turn } = rig.database;
+    const { coalescer } = rig.database;
     let reads = 0;
     const database = {
       ...rig.database,
-      turn: { ...turn, once: (name: string, read: () => Promise<unknown[]>) => turn.once(name, () => ((reads += 1), read())) },
+      coalescer: {
+        ...coalescer,
+        coalesce: (key: string, read: () => Promise<unknown[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
+      },
     };
     const keys = createApiKeys({ database, clock, events: createEvents({ clock }) });
     const found = await Promise.all(Array.from({ length: 50 }, () => keys.authenticate(key)));

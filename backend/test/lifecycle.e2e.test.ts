@@ -10,7 +10,7 @@ import { startSimulator } from '@chasqui/simulator';
 import { freePort } from '../../bench/src/ports.js';
 import { commandLine, treesBelow } from '../../bench/src/processes.js';
 import { environment, eventually, type Answer } from '../../bench/src/stack.js';
-import { holdAlone } from '../src/lib/single.js';
+import { acquireExclusive } from '../src/lib/exclusive.js';
 
 /**
  * `npm start` as it is run: its script, both built processes, real Chromium, the simulator. Whatever is killed, taken away or frozen,
@@ -191,7 +191,7 @@ test('a backend that cannot start is tried three times, and its words are shown 
   current?.child.kill('SIGTERM');
   if (current) expect(await endOf(current.child)).toBe(0);
   // Not a database that is away: that is waited for.
-  const release = holdAlone(join(dataDir, 'backend.lock'));
+  const release = acquireExclusive(join(dataDir, 'backend.lock'));
   try {
     const start = begin();
     expect(await endOf(start.child)).toBe(1);

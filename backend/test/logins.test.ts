@@ -200,6 +200,36 @@ if (await hasRedis()) stores.push(['Redis', { REDIS_URL: redisUrl }]);
     },
     40_000,
   );
+
+  test.each(stores)(
+    'a right password at one of them clears what was mistyped at the other, counted in %s',
+    async (_store, settings) => {
+      const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
+      const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
+      try {
+        const isReady = async (rig: Rig): Promise<boolean> => {
+          const { body } = await rig.call('GET', '//health', { key: null });
+          return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
+        };
+        for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
+        const { port } = await freePort();
+        const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
+        const email = one.firstAdmin!.email;
+        for (let round = 0; round < 3; round += 1) {
+          const wrong = await atOnce(9, () => login(other, ip, email, 'wrong password here'));
+          expect([round, count(wrong, 401)]).toEqual([round, 9]);
+          expect([round, (await login(one, ip, email, password)).status]).toEqual([round, 200]);
+        }
+        const wrong = await atOnce(12, () => login(other, ip, email, 'wrong password here'));
+        expect([count(wrong, 401), wrong.filter(refused).length]).toEqual([3, 9]);
+        expect((await login(other, '198.51.100.8', email, password)).status).toBe(200);
+      } finally {
+        await other.close();
+        await one.close();
+      }
+    },
+    40_000,
+  );
 });
 
 async function freePort(): Promise<{ port: number }> {

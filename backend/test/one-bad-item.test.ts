@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { attemptInHalves } from '../src/db/isolate.js';
 import { insertRow, updateRows } from '../src/db/rows.js';
-import { isSystemTrouble } from '../src/db/trouble.js';
+import { isSystemError } from '../src/db/database-errors.js';
 import { createEvents } from '../src/events/events.js';
 import { EventCounter } from '../src/events/event.entity.js';
 import { Failure, type FailureKind } from '../src/failures/failure.entity.js';
@@ -98,7 +98,7 @@ describe('attempts in halves', () => {
     ['VALIDATION_FAILED', false],
     [undefined, false],
   ])('an error %s is trouble of the database: %s', (code, expected) => {
-    expect(isSystemTrouble(Object.assign(new Error('x'), code === undefined ? {} : { code }))).toBe(expected);
+    expect(isSystemError(Object.assign(new Error('x'), code === undefined ? {} : { code }))).toBe(expected);
   });
 });
 
@@ -114,7 +114,7 @@ describe('listeners', () => {
             if (isBad) throw new Error('bad');
             heard.push(index);
           });
-        events.hear({ cursor: 1, accountId: 'a', sessionId: null, messageId: null, type: 'message.queued', data: null });
+        events.receive({ cursor: 1, accountId: 'a', sessionId: null, messageId: null, type: 'message.queued', data: null });
         expect(heard).toEqual([...bad.entries()].filter(([, isBad]) => !isBad).map(([index]) => index));
         expect(failed).toHaveLength(bad.filter(Boolean).length);
       }),

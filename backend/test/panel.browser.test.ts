@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import puppeteer, { type Browser, type Page } from 'puppeteer';
+import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import {
@@ -302,6 +303,45 @@ describe('a person at the panel', () => {
     await waitText(page, 'Did you see it on the phone?');
     await page.keyboard.press('Enter');
     await page.waitForSelector('[data-testid=message][data-status=sent]');
+    await page.browserContext().close();
+    expect(problems).toEqual([]);
+  }, 60_000);
+
+  it('decides on messages of the account that was linked before, after a question, and offers only what can be sent', async () => {
+    const { page, problems } = await open();
+    const { database, events } = world;
+    const [session, ...held] = [
+      ids['orders']!,
+      await addMessage(database, events, { sessionId: ids['orders']!, text: 'Held, certain', status: 'queued' }),
+      await addMessage(database, events, { sessionId: ids['orders']!, text: 'Held, doubted', status: 'queued' }),
+    ];
+    await database.write.run(async (tx) => {
+      await updateRows(tx, Session, { id: session }, { linkedAccountNumber: 2 });
+      await updateRows(tx, Message, { id: held[1]! }, { doubted: true });
+    });
+    const decisions = () => world.calls.filter(({ verb }) => verb === 'messages.decideHeld').map(({ args }) => args);
+    await signIn(page, 'staff');
+    await page.goto(pathOf('sessions', session!));
+    await page.waitForSelector('::-p-text(Send 1 as this account)');
+    await waitText(page, 'Cancel 2');
+    await page.click('::-p-text(Send 1 as this account)');
+    await waitText(page, 'Send them as the one that is linked now?');
+    await page.click('::-p-text(Keep)');
+    expect(decisions()).toEqual([]);
+    await page.click('::-p-text(Send 1 as this account)');
+    await waitText(page, 'Send them as the one that is linked now?');
+    await page.keyboard.press('Enter');
+    await waitText(page, 'They are in the queue again.');
+    await waitText(page, 'Cancel 1');
+    expect(await text(page)).not.toContain('as this account');
+    await page.click('::-p-text(Cancel 1)');
+    await waitText(page, 'Cancel the messages of the WhatsApp account before?');
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => !document.body.innerText.includes('Cancel 1'));
+    expect(decisions()).toEqual([
+      [session, 'send'],
+      [session, 'cancel'],
+    ]);
     await page.browserContext().close();
     expect(problems).toEqual([]);
   }, 60_000);

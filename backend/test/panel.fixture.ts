@@ -12,6 +12,7 @@ import { Plan } from '../src/accounts/plan.entity.js';
 import { bundlePanel } from '../src/admin/bundle.mjs';
 import { AuditLog } from '../src/audit/audit.entity.js';
 import { createMessageSearch } from '../src/search/search.js';
+import { fingerprintOf } from '../src/admin/guard.js';
 import { mountPanel } from '../src/admin/panel.js';
 import type { PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
@@ -220,7 +221,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         const account = await reader
           .getRepository(Account)
           .createQueryBuilder('a')
-          .addSelect('a.passwordHash')
+          .addSelect(['a.passwordHash', 'a.jwtSecret'])
           .where('a.email = :login OR a.username = :login', { login })
           .getOne();
         if (account?.passwordHash !== `fake:${password}`) {
@@ -228,7 +229,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
           throw new AppError('INVALID_CREDENTIALS');
         }
         if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-        return { accountId: account.id };
+        return { accountId: account.id, fingerprint: fingerprintOf(account) };
       },
       signedIn: (caller) => audit(caller, 'panel.login', 'account', caller.accountId),
       signedOut: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
@@ -236,12 +237,13 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         const account = await reader
           .getRepository(Account)
           .createQueryBuilder('a')
-          .addSelect('a.passwordHash')
+          .addSelect(['a.passwordHash', 'a.jwtSecret'])
           .where({ id: caller.accountId })
           .getOneOrFail();
         if (account.passwordHash !== `fake:${current}`) throw new AppError('INVALID_CREDENTIALS');
         const changes = { passwordHash: `fake:${next}`, mustChangePassword: false };
         await write.run((tx) => updateRows(tx, Account, { id: caller.accountId }, changes));
+        return { fingerprint: fingerprintOf({ ...account, ...changes }) };
       },
     },
     sessions: {
@@ -268,7 +270,13 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
       retry: marked('message.retried', { status: 'queued' }),
       cancel: marked('message.cancelled', { status: 'cancelled' }),
-      decideHeld: (caller, id, decision) => audit(caller, `message.held_${decision}`, 'session', id),
+      async decideHeld(caller, id, decision) {
+        const { linkedAccountNumber } = await reader.getRepository(Session).findOneByOrFail({ id });
+        const held = { sessionId: id, status: 'queued' as const, linkedAccountNumber: 1 };
+        const changes = decision === 'send' ? { linkedAccountNumber } : { status: 'cancelled' as const };
+        await write.run((tx) => updateRows(tx, Message, decision === 'send' ? { ...held, doubted: false } : held, changes));
+        await audit(caller, `message.held_${decision}`, 'session', id);
+      },
       resolve: (caller, id, as) => marked('message.resolved', { status: as === 'retry' ? 'queued' : as })(caller, id),
     },
     accounts: {

@@ -20,17 +20,47 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect([path, reply.status, reply.text.slice(0, 200)]).toEqual([path, 200, expect.anything()]);
     return reply.json()['data'] as Record<string, unknown>;
   };
+  /** Runs once, when the next password was found right, or was changed, and the panel has not opened a session yet. */
+  let between: (() => Promise<unknown>) | null = null;
+  const mountWatched: typeof mountPanel = (app, { verbs, ...parts }) => {
+    const before = async <T>(result: Promise<T>): Promise<T> => {
+      const got = await result;
+      const work = between;
+      between = null;
+      await work?.();
+      return got;
+    };
+    const { signIn, changePassword } = verbs.auth;
+    const auth: typeof verbs.auth = {
+      ...verbs.auth,
+      signIn: (input) => before(signIn(input)),
+      changePassword: (caller, input) => before(changePassword(caller, input)),
+    };
+    return mountPanel(app, { ...parts, verbs: { ...verbs, auth } });
+  };
   const login = async (name: string, secret: string): Promise<Visitor> => {
     const person = createVisitor(rig.url);
     await person.send('/admin/login', { login: name, password: secret });
     return person;
+  };
+  const ownSecret = 'a password of my own';
+  /** Changes the one-time password of a new account to one that may be used. */
+  const ownPassword = async (name: string, id: string): Promise<string> => {
+    const { secret } = (await data(`/admin/live/accounts/${id}/reset-password`, {})) as { secret: string };
+    const person = await login(name, secret);
+    await person.send('/admin/password', { current: secret, next: ownSecret, repeat: ownSecret });
+    return ownSecret;
+  };
+  const tokenOf = async (address: string): Promise<string> => {
+    const { body } = await rig.call('POST', '/auth/login', { key: null, body: { email: address, password: ownSecret } });
+    return (body.data as { token: string }).token;
   };
   const actions = async (): Promise<string[]> =>
     (await rig.database.reader.getRepository(AuditLog).find()).map((entry) => `${entry.action} by ${entry.actorName}`);
 
   beforeAll(async () => {
     await bundlePanel();
-    rig = await startRig({ database, mountPanel, settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
+    rig = await startRig({ database, mountPanel: mountWatched, settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
     admin = await login(email, password);
   }, 60_000);
   afterAll(() => rig?.close());
@@ -64,6 +94,50 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect((await person.get('/admin/live/overview')).status).toBe(401);
     const again = await admin.post('/admin/live/accounts', { username: 'tomas', email: 'x@example.org', role: 'user' });
     expect([again.status, again.text]).toEqual([409, expect.stringContaining('ALREADY_EXISTS')]);
+  });
+
+  it('opens nothing with a password that is replaced while it is verified, or right after it was chosen', async () => {
+    const made = await data('/admin/live/accounts', { username: 'raced', email: 'raced@example.org', role: 'staff' });
+    const reset = () => data(`/admin/live/accounts/${made['id']}/reset-password`, {});
+    const isOut = async (person: Visitor): Promise<unknown> => (await person.get('/admin/live/overview')).status;
+    between = reset;
+    const person = await login('raced', made['secret'] as string);
+    expect([between, (await person.get('/admin/password')).headers.get('location')]).toEqual([null, '/admin/login']);
+    const { secret } = (await reset()) as { secret: string };
+    const other = await login('raced', secret);
+    const next = 'quiet river stones';
+    between = reset;
+    await other.send('/admin/password', { current: secret, next, repeat: next });
+    expect([between, await isOut(other), (await other.get('/admin/password')).headers.get('location')]).toEqual([
+      null,
+      401,
+      '/admin/login',
+    ]);
+  });
+
+  it('ends with a logout by REST, its live view as well, and a logout of one panel ends no other', async () => {
+    const { id } = await data('/admin/live/accounts', { username: 'leaver', email: 'leaver@example.org', role: 'staff' });
+    const person = await login('leaver', await ownPassword('leaver', id as string));
+    const session = (await rig.call('POST', '/sessions', { body: { name: 'watched' } })).body.data as { id: string };
+    const live = await fetch(`${rig.url}/admin/live/sessions/${session.id}/stream`, {
+      headers: { cookie: [...person.cookies].map((pair) => pair.join('=')).join('; ') },
+    });
+    expect(live.status).toBe(200);
+    const token = await tokenOf('leaver@example.org');
+    const headers = { authorization: `Bearer ${token}` };
+    expect((await rig.call('POST', '/auth/logout', { key: null, headers })).status).toBe(200);
+    expect((await person.get('/admin/live/overview')).status).toBe(401);
+    expect(await live.text()).toMatch(/event: out\ndata: \{\}\n\n$/);
+    expect((await rig.call('GET', '/auth/me', { key: null, headers })).status).toBe(401);
+    const again = await login('leaver', ownSecret);
+    expect((await again.get('/admin/live/overview')).status).toBe(200);
+    // The logout of one panel leaves the others and the tokens of the account.
+    const second = await login('leaver', ownSecret);
+    await second.send('/admin/logout', {});
+    expect([(await again.get('/admin/live/overview')).status, (await second.get('/admin/live/overview')).status]).toEqual([
+      200, 401,
+    ]);
+    await rig.call('DELETE', `/sessions/${session.id}`);
   });
 
   it('makes keys that work, makes them anew, and revokes them', async () => {

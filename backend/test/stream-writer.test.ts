@@ -69,9 +69,9 @@ describe('a reader that takes nothing', () => {
     const streams = createStreams({
       events: { subscribe: () => () => undefined },
       eventLog: eventLog as unknown as EventLog,
-      ask: async () => ({ permissions: ['*'], sessionId: null }),
+      checkCredential: async () => ({ permissions: ['*'], sessionId: null }),
       log: silent,
-      options: { most: 1, askMs: 60_000, stallMs: 100 },
+      options: { maxPerCredential: 1, checkMs: 60_000, stallMs: 100 },
     });
     let ended: EndCode | null = null;
     streams.follow(

@@ -138,7 +138,7 @@ describe.each(await databases())('the event log on %s', (database) => {
 
   test('tells of a gap that retention made instead of jumping over it', async () => {
     let kept = 0;
-    const log = createEventLog({ database: core.rig.database, clock, oldestKept: async () => kept });
+    const log = createEventLog({ database: core.rig.database, clock, oldestAvailable: async () => kept });
     const reading = { accountId: mine, permissions: ['*'], sessionId: null, types: null };
     const all = (await log.page(reading, null, 200)).events;
     const third = Number(all[2]!.cursor);
@@ -174,7 +174,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       core = await startCore({
         database,
         settings: { MAX_STREAMS_PER_KEY: '3', INIT_WAIT_MS: '50' },
-        streamTimes: { beatMs: 200, pingMs: 4_000, askMs: 100, stallMs: 1_000 },
+        streamTimes: { beatMs: 200, pingMs: 4_000, checkMs: 100, stallMs: 1_000 },
       });
       mine = ((await core.get('/auth/me')).body.data as { id: string }).id;
     });
@@ -235,10 +235,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
         async () => filtered.events.length > 0 && ofOther.events.length > 0 && ofSender.events.length > 1,
       );
       const after = await head();
-      await eventually(
-        'the log to be looked through',
-        async () => Number(ofStranger.cursor) >= 0 && ofStranger.events.length === 0,
-      );
+      await eventually('the log to be scanned', async () => Number(ofStranger.cursor) >= 0 && ofStranger.events.length === 0);
       expect(new Set(filtered.events.map(({ type }) => type))).toEqual(new Set(['message.sent']));
       expect(new Set(ofOther.events.map(({ session }) => session?.id))).toEqual(new Set([other.id]));
       expect(ofSender.events.every(({ type }) => ['message.queued', 'message.sending'].includes(type))).toBe(true);
@@ -381,7 +378,10 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       await eventually('the other one to have all', async () => quick.events.length === wanted.length);
       await eventually(
         'the slow one to be let go',
-        async () => core.rig.lines.some((line) => line.includes('A stream was cut off') && line.includes('TOO_SLOW')),
+        async () =>
+          core.rig.lines.some(
+            (line) => line.includes('A stream was closed because its reader did not read') && line.includes('TOO_SLOW'),
+          ),
         15_000,
       );
       const resumed = await reader({ after: slow.cursor });
@@ -551,7 +551,7 @@ describe('the WebSocket', () => {
     expect(wanted).toHaveLength(3);
     await eventually('all to be told', async () => stream.events.length === wanted.length);
     expect(stream.events).toEqual(wanted);
-    expect(second.lines.some((line) => line.includes('The line to the other backends broke'))).toBe(true);
+    expect(second.lines.some((line) => line.includes('Lost the notification connection to the other backends'))).toBe(true);
     stream.cut();
   });
 

@@ -53,16 +53,16 @@ async function checkSequence(
     await clock.advance(step.afterMs);
     const { windowMs } = step;
     bucket = Math.max(bucket, bucketMs(windowMs));
-    const taken = await (step.counts ? windows.take('x', step.limit, windowMs) : windows.peek('x', step.limit, windowMs));
-    expect(taken.resetMs).toBeGreaterThan(0);
-    expect(taken.resetMs).toBeLessThanOrEqual(windowMs + 1);
-    if (taken.isAllowed) {
+    const counted = await (step.counts ? windows.count('x', step.limit, windowMs) : windows.peek('x', step.limit, windowMs));
+    expect(counted.resetMs).toBeGreaterThan(0);
+    expect(counted.resetMs).toBeLessThanOrEqual(windowMs + 1);
+    if (counted.isAllowed) {
       expect(within(windowMs)).toBeLessThan(step.limit);
       if (step.counts) passed.push(clock.now());
     } else {
       expect(passed.filter((at) => at > clock.now() - windowMs - bucket).length).toBeGreaterThanOrEqual(step.limit);
-      expect(taken.remaining).toBe(0);
-      await clock.advance(taken.resetMs);
+      expect(counted.remaining).toBe(0);
+      await clock.advance(counted.resetMs);
       expect((await windows.peek('x', step.limit, windowMs)).isAllowed).toBe(true);
     }
     knownSince = Math.max(knownSince, clock.now() - windowMs);
@@ -84,11 +84,11 @@ describe('a window in memory', () => {
   test('a window that is made longer or shorter holds from the next request on, and keeps what it has counted', async () => {
     let now = 0;
     const windows = createLocalWindows({ monotonic: () => now });
-    for (let i = 0; i < 5; i += 1) await windows.take('x', 5, 1_000);
-    const longer = await windows.take('x', 5, 60_000);
+    for (let i = 0; i < 5; i += 1) await windows.count('x', 5, 1_000);
+    const longer = await windows.count('x', 5, 60_000);
     expect([longer.isAllowed, longer.resetMs]).toEqual([false, 60_000]);
     now += 1_500;
-    const shorter = await windows.take('x', 5, 1_000);
+    const shorter = await windows.count('x', 5, 1_000);
     expect(shorter).toMatchObject({ isAllowed: true, remaining: 4 });
   });
 
@@ -96,10 +96,10 @@ describe('a window in memory', () => {
     let now = 0;
     const windows = createLocalWindows({ monotonic: () => now }, 1_000);
     const left = async (name: string): Promise<number> => (await windows.peek(name, 5, 60_000)).remaining;
-    for (let i = 0; i < 900; i += 1) await windows.take(`old ${i}`, 5, 60_000);
-    await windows.take('old 0', 5, 60_000);
+    for (let i = 0; i < 900; i += 1) await windows.count(`old ${i}`, 5, 60_000);
+    await windows.count('old 0', 5, 60_000);
     now = 10;
-    for (let i = 0; i < 150; i += 1) await windows.take(`new ${i}`, 5, 60_000);
+    for (let i = 0; i < 150; i += 1) await windows.count(`new ${i}`, 5, 60_000);
     expect([await left('old 1'), await left('old 0'), await left('new 149')]).toEqual([5, 3, 4]);
   });
 });
@@ -139,9 +139,9 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
   test('of fifty at once over two backends exactly as many pass as there is room for', async () => {
     const name = `test-${randomUUID()}`;
     const [one, other] = [await open(), await open()];
-    const taken = await Promise.all(Array.from({ length: 50 }, (_, n) => (n % 2 ? one : other).take(name, 20, 60_000)));
-    expect(taken.filter(({ isAllowed }) => isAllowed)).toHaveLength(20);
-    const refused = await one.take(name, 20, 60_000);
+    const counted = await Promise.all(Array.from({ length: 50 }, (_, n) => (n % 2 ? one : other).count(name, 20, 60_000)));
+    expect(counted.filter(({ isAllowed }) => isAllowed)).toHaveLength(20);
+    const refused = await one.count(name, 20, 60_000);
     expect(refused).toMatchObject({ isAllowed: false, remaining: 0 });
     expect(refused.resetMs).toBeGreaterThan(55_000);
     expect(refused.resetMs).toBeLessThanOrEqual(62_000);
@@ -151,37 +151,79 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
   test('a window that is made longer or shorter holds from the next request on, over both backends', async () => {
     const name = `test-${randomUUID()}`;
     const [one, other] = [await open(), await open()];
-    for (let i = 0; i < 3; i += 1) expect((await one.take(name, 3, 300)).isAllowed).toBe(true);
-    const longer = await other.take(name, 3, 60_000);
+    for (let i = 0; i < 3; i += 1) expect((await one.count(name, 3, 300)).isAllowed).toBe(true);
+    const longer = await other.count(name, 3, 60_000);
     expect([longer.isAllowed, longer.resetMs > 50_000, longer.resetMs <= 60_000]).toEqual([false, true, true]);
     // Both agree however often it changes, and what was counted under a long window leaves a short one in time.
     for (const windowMs of [3_600_000, 1_000, 60_000, 200]) {
       const { resetMs } = await one.peek(name, 3, windowMs);
       expect(resetMs).toBeLessThanOrEqual(windowMs);
     }
-    await eventually('room', async () => (await other.take(name, 3, 200)).isAllowed);
+    await eventually('room', async () => (await other.count(name, 3, 200)).isAllowed);
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
   test('what counts neither after all is given back, on whichever backend', async () => {
     const name = `test-${randomUUID()}`;
     const [one, other] = [await open(), await open()];
-    for (let i = 0; i < 2; i += 1) await one.take(name, 2, 60_000);
-    expect((await other.take(name, 2, 60_000)).isAllowed).toBe(false);
-    await one.giveBack(name);
-    expect((await other.take(name, 2, 60_000)).isAllowed).toBe(true);
-    await one.forget(name);
+    for (let i = 0; i < 2; i += 1) await one.count(name, 2, 60_000);
+    expect((await other.count(name, 2, 60_000)).isAllowed).toBe(false);
+    await one.refund(name);
+    expect((await other.count(name, 2, 60_000)).isAllowed).toBe(true);
+    await one.forget(name, 60_000);
     expect((await one.peek(name, 2, 60_000)).remaining).toBe(2);
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
+  test('what one backend forgets no backend counts any more, however full its own window was; data lost in Redis forgives nothing', async () => {
+    const name = `test-${randomUUID()}`;
+    const [one, other] = [await open(), await open()];
+    for (const before of [1, 4, 5]) {
+      for (let n = 0; n < before; n += 1) await other.count(name, 5, 60_000);
+      await one.forget(name, 60_000);
+      // Both windows of the other backend, its own one included, have room for five again: Redis without data shows the own one.
+      const counted = await Promise.all(Array.from({ length: 8 }, () => other.count(name, 5, 60_000)));
+      expect([before, counted.filter(({ isAllowed }) => isAllowed).length]).toEqual([before, 5]);
+      await clear(name);
+      expect((await other.count(name, 5, 60_000)).isAllowed).toBe(false);
+      await other.forget(name, 60_000);
+    }
+    await Promise.all([one.close(), other.close(), clear(name)]);
+  });
+
+  test('what is forgotten while Redis is lost is forgotten in Redis when it is back', async () => {
+    const name = `test-${randomUUID()}`;
+    const lines = new Set<Socket>();
+    let isCut = false;
+    const proxy = createServer((socket) => {
+      if (isCut) return void socket.destroy();
+      const inner = connect(6379, '127.0.0.1');
+      for (const line of [socket, inner]) lines.add(line.on('error', () => undefined));
+      socket.pipe(inner).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    await new Promise((resolve) => proxy.once('listening', resolve));
+    const windows = await open(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`);
+    for (let n = 0; n < 3; n += 1) await windows.count(name, 3, 60_000);
+    isCut = true;
+    for (const line of lines) line.destroy();
+    await eventually('the loss', () => Promise.resolve(!windows.isShared()));
+    await windows.forget(name, 60_000);
+    isCut = false;
+    const client = await createClient({ url: redisUrl }).connect();
+    await eventually('the window to be deleted', async () => (await client.exists(`chasqui:window:${name}`)) === 0, 15_000);
+    client.destroy();
+    await Promise.all([windows.close(), clear(name)]);
+    proxy.close();
+    for (const line of lines) line.destroy();
+  }, 20_000);
+
   test('there is room again after the window, by the time of Redis', async () => {
     const name = `test-${randomUUID()}`;
     const windows = await open();
-    await windows.take(name, 1, 300);
-    const { isAllowed, resetMs } = await windows.take(name, 1, 300);
+    await windows.count(name, 1, 300);
+    const { isAllowed, resetMs } = await windows.count(name, 1, 300);
     expect([isAllowed, resetMs <= 315]).toEqual([false, true]);
-    await eventually('room', async () => (await windows.take(name, 1, 300)).isAllowed);
+    await eventually('room', async () => (await windows.count(name, 1, 300)).isAllowed);
     await Promise.all([windows.close(), clear(name)]);
   });
 
@@ -198,9 +240,9 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await new Promise((resolve) => proxy.once('listening', resolve));
     const windows = await open(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`);
     const other = await open();
-    const allowed = async (): Promise<boolean> => (await windows.take(name, 4, 60_000)).isAllowed;
+    const allowed = async (): Promise<boolean> => (await windows.count(name, 4, 60_000)).isAllowed;
     expect([await allowed(), await allowed()]).toEqual([true, true]);
-    expect((await other.take(name, 4, 60_000)).isAllowed).toBe(true);
+    expect((await other.count(name, 4, 60_000)).isAllowed).toBe(true);
     isCut = true;
     for (const line of lines) line.destroy();
     await eventually('the loss', () => Promise.resolve(!windows.isShared()));
@@ -231,7 +273,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     const waits: number[] = [];
     for (let i = 0; i < 40; i += 1) {
       const before = performance.now();
-      expect((await windows.take(name, 100, 60_000)).isAllowed).toBe(true);
+      expect((await windows.count(name, 100, 60_000)).isAllowed).toBe(true);
       waits.push(performance.now() - before);
     }
     expect(windows.isShared()).toBe(false);
@@ -291,12 +333,12 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
       let slow = 0;
       for (let n = 0; n < 40; n += 1) {
         const before = performance.now();
-        await redis.windows.take('x', 1_000, 60_000);
+        await redis.windows.count('x', 1_000, 60_000);
         if (performance.now() - before > 200) slow += 1;
       }
       expect(slow).toBeLessThanOrEqual(6);
       for (const until = performance.now() + 6_000; performance.now() < until;) {
-        await redis.windows.take('x', 1_000_000, 60_000);
+        await redis.windows.count('x', 1_000_000, 60_000);
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       expect(redis.said.length).toBeLessThanOrEqual(5);
@@ -322,7 +364,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await new Promise((resolve) => server.once('listening', resolve));
     const url = `redis://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const windows = createSharedWindows({ url, clock: systemClock, log: silent });
-    for (let i = 0; i < 5; i += 1) expect((await windows.take('x', 2, 60_000)).isAllowed).toBe(i < 2);
+    for (let i = 0; i < 5; i += 1) expect((await windows.count('x', 2, 60_000)).isAllowed).toBe(i < 2);
     const before = scripts;
     await eventually('two more probes', () => Promise.resolve(scripts >= before + 2));
     expect(windows.isShared()).toBe(false);

@@ -9,7 +9,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 
 const toleranceSeconds = 5 * 60;
-const mostBytes = 2 * 1024 * 1024;
+const maxBytes = 2 * 1024 * 1024;
 
 /** Whether the signature is right and fresh. `body`: the bytes as they came; JSON that was parsed and written again is another text. */
 export function isSigned(secret, headers, body, nowSeconds = Date.now() / 1000) {
@@ -57,7 +57,7 @@ const server = createServer((request, response) => {
   let size = 0;
   request.on('data', (chunk) => {
     size += chunk.length;
-    if (size > mostBytes) request.destroy();
+    if (size > maxBytes) request.destroy();
     else chunks.push(chunk);
   });
   request.on('end', () => {

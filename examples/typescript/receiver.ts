@@ -16,7 +16,7 @@ interface WebhookEvent {
 }
 
 const toleranceSeconds = 5 * 60;
-const mostBytes = 2 * 1024 * 1024;
+const maxBytes = 2 * 1024 * 1024;
 const secret = process.env['WEBHOOK_SECRET'] ?? '';
 const one = (header: string | string[] | undefined): string => (Array.isArray(header) ? (header[0] ?? '') : (header ?? ''));
 
@@ -64,7 +64,7 @@ const server = createServer((request, response) => {
   let size = 0;
   request.on('data', (chunk: Buffer) => {
     size += chunk.length;
-    if (size > mostBytes) request.destroy();
+    if (size > maxBytes) request.destroy();
     else chunks.push(chunk);
   });
   request.on('end', () => {

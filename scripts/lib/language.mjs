@@ -48,7 +48,7 @@ const textTypes = new Set([
 ]);
 
 /** Subjects are checked from the newest tag on; without a tag, those that this commit does not contain. */
-const firstCheckedAfter = '80cb5f8';
+const firstCheckedAfter = '8354354';
 const maxSubjectLength = 72;
 
 const documents =

@@ -31,24 +31,24 @@ const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) =>
   const runs = running.includes(session.status);
   return (
     <>
+      {session.heldMessagesToSend > 0 && (
+        <Ask
+          label={`Send ${session.heldMessagesToSend} as this account`}
+          path={`${path}/held-messages`}
+          body={{ decision: 'send' }}
+          sure="They were accepted for the WhatsApp account before. Send them as the one that is linked now?"
+          {...told('They are in the queue again.')}
+        />
+      )}
       {session.heldMessages > 0 && (
-        <>
-          <Ask
-            label={`Send ${session.heldMessages} as this account`}
-            path={`${path}/held-messages`}
-            body={{ decision: 'send' }}
-            sure="They were accepted for the WhatsApp account before. Send them as the one that is linked now?"
-            {...told('They are in the queue again.')}
-          />
-          <Ask
-            label={`Cancel ${session.heldMessages}`}
-            path={`${path}/held-messages`}
-            body={{ decision: 'cancel' }}
-            tone="danger"
-            sure="Cancel the messages of the WhatsApp account before?"
-            {...told('Cancelled.')}
-          />
-        </>
+        <Ask
+          label={`Cancel ${session.heldMessages}`}
+          path={`${path}/held-messages`}
+          body={{ decision: 'cancel' }}
+          tone="danger"
+          sure="Cancel the messages of the WhatsApp account before?"
+          {...told('Cancelled.')}
+        />
       )}
       {!runs && (
         <Ask label="Start" path={`${path}/start`} tone="main" {...told('Starting. The code or the connection appears below.')} />

@@ -5,7 +5,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
-import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
+import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from './caller.js';
@@ -30,6 +30,8 @@ export interface FirstAdmin {
   password: string | null;
   apiKey: string;
 }
+
+type AccountSecrets = Pick<Account, 'passwordHash' | 'jwtSecret'>;
 
 export type Accounts = ReturnType<typeof createAccounts>;
 
@@ -215,10 +217,11 @@ export function createAccounts({
     password: string,
     { mustChange }: { mustChange: boolean },
     condition: Pick<Account, 'passwordHash'> | Record<never, never> = {},
-  ): Promise<void> {
+  ): Promise<AccountSecrets> {
     if (!isPassword(password)) throw invalidPassword('newPassword', 'TOO_SMALL', passwordProblem);
     const changes = { passwordHash: await hash(password), jwtSecret: newSecret(), mustChangePassword: mustChange };
     await change(caller, id, 'account.password', changes, {}, condition);
+    return changes;
   }
 
   return {
@@ -228,7 +231,7 @@ export function createAccounts({
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    find: async (id: string): Promise<Account | null> => (await readTogether(database, Account, 'id = ?', [id]))[0] ?? null,
+    find: async (id: string): Promise<Account | null> => (await readBatch(database, Account, 'id = ?', [id]))[0] ?? null,
     list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
 
     /**
@@ -283,9 +286,9 @@ export function createAccounts({
     /**
      * Changes the caller's own password, which ends all tokens, streams and panel sessions of the account. Throws `INVALID_CREDENTIALS` and
      * `RATE_LIMITED` as a login does, and `VALIDATION_FAILED` for a new password that is too short or the same as the present one: otherwise
-     * a one-time password would stay.
+     * a one-time password would stay. Returns the new secrets of the account, which are shown to nobody.
      */
-    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<void> {
+    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<AccountSecrets> {
       const { email } = await rows.findOneByOrFail({ id: caller.accountId });
       const { id, passwordHash } = await authenticatePassword(email, current, caller.ip);
       // Closes: the address was given to another account between the two reads.
@@ -293,10 +296,11 @@ export function createAccounts({
       if (next === current)
         throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the present one.');
       // Closes: of two that know the present password and change it at once, one is refused.
-      await setPassword(caller, id, next, { mustChange: false }, { passwordHash });
+      return setPassword(caller, id, next, { mustChange: false }, { passwordHash });
     },
-    setPassword: (caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> =>
-      setPassword(caller, id, password, options),
+    async setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> {
+      await setPassword(caller, id, password, options);
+    },
     logoutEverywhere: (caller: Caller, id: string) => change(caller, id, 'account.logout', { jwtSecret: newSecret() }, {}),
     async setRole(caller: Caller, id: string, role: Role): Promise<void> {
       await change(caller, id, 'account.role', { role }, { role });
@@ -336,7 +340,7 @@ export function createAccounts({
   /** Closes: two admins demote each other at once, each seeing the other still there. All admins' rows are held first. */
   async function keepAnAdmin(tx: Transaction, id: string): Promise<void> {
     const before = await tx.manager.findBy(Account, { role: 'admin' });
-    await holdRows(
+    await lockRows(
       tx,
       Account,
       before.map((one) => one.id),

@@ -1,9 +1,9 @@
 import { allows, AppError, isPermission, newId, permissionGroups, type Permission } from '@chasqui/shared';
 import { IsNull, LessThanOrEqual, Not } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { holdRows, insertRow, readRows, readTogether, updateRows } from '../db/rows.js';
+import { lockRows, insertRow, readRows, readBatch, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -125,7 +125,7 @@ export function createApiKeys({
     if (!isKeyForm(key)) return null;
     const before = changes;
     // Asked once a second by all the requests that came with this key in one turn.
-    const [row = null] = await readTogether(database, ApiKey, 'hash = ? AND "deletedAt" IS NULL', [hash], ['hash']);
+    const [row = null] = await readBatch(database, ApiKey, 'hash = ? AND "deletedAt" IS NULL', [hash], ['hash']);
     if (cache.size > 20_000) cache.clear();
     // An unknown key is not kept: a flood of made-up ones would push out the real ones. Closes: read before a key was revoked, kept after.
     if (row && before === changes) cache.set(hash, { key: row, until: clock.monotonic() + cacheMs });
@@ -160,7 +160,7 @@ export function createApiKeys({
   ): Promise<void> {
     const { id } = await get(accountId, ref);
     await database.write.run(async (tx) => {
-      await holdRows(tx, ApiKey, [id]);
+      await lockRows(tx, ApiKey, [id]);
       const key = await tx.manager.findOneBy(ApiKey, { id, accountId, deletedAt: IsNull() });
       if (!key) throw new AppError('KEY_NOT_FOUND');
       await updateRows(tx, ApiKey, { id, accountId }, changesOf(key));
@@ -223,7 +223,7 @@ export function createApiKeys({
       return database.write.run(async (tx) => {
         if (sessionId !== null) {
           // Closes: two keys made at once, each finding room for one more.
-          await holdRows(tx, Account, [accountId]);
+          await lockRows(tx, Account, [accountId]);
           // Closes: the session is deleted, and its keys with it, while one is made for it.
           if (!(await isSessionLive(tx, sessionId))) throw new AppError('SESSION_NOT_FOUND');
           const count = await tx.manager.countBy(ApiKey, { accountId, sessionId, deletedAt: IsNull() });
@@ -253,7 +253,7 @@ export function createApiKeys({
       change(caller, accountId, ref, 'key.revoke', () => ({ isActive: false, deletedAt: clock.now() })),
     /** In the transaction that deletes a session: its keys end with it, and with them their tokens, tickets and streams. */
     async revokeOfSession(tx: Transaction, { accountId, sessionId }: { accountId: string; sessionId: string }): Promise<void> {
-      await holdRows(tx, Account, [accountId]);
+      await lockRows(tx, Account, [accountId]);
       await updateRows(tx, ApiKey, { accountId, sessionId, deletedAt: IsNull() }, { isActive: false, deletedAt: clock.now() });
       tx.afterCommit(() => credentials.publish(accountId));
     },
@@ -301,7 +301,7 @@ export function createApiKeys({
           announced += (await database.write.run((tx) => announce(tx, key))) ? 1 : 0;
         } catch (error) {
           // One key that cannot be announced keeps neither the others from it nor the backend from starting.
-          if (isSystemTrouble(error)) throw error;
+          if (isSystemError(error)) throw error;
           const { id: subject, accountId, sessionId } = key;
           report({ kind: 'key_notice', subject, accountId, sessionId, ...describeError(error) });
         }

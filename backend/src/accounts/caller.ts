@@ -25,6 +25,8 @@ export interface Caller {
   isPasswordLogin: boolean;
   /** Which secret of the key was presented, or of the key behind the token (accounts/key-form.ts). Absent for password logins. */
   keyFingerprint?: string;
+  /** Which secret of the account verified the token (accounts/tokens.ts): with another one the token is void. Absent for API keys. */
+  accountSecretDigest?: string;
   /** The limit of the key, or of the key behind the token. */
   keyLimit?: KeyLimit;
   /** Counts the request against one more limit; throws `RATE_LIMITED`. Absent where nothing is limited, as at the panel. */
@@ -32,7 +34,7 @@ export interface Caller {
   requestId: string;
   ip: string | null;
   /** Set if the caller used a stream ticket: the credential behind it, and the event types it may read (null: all). */
-  ticket?: { types: readonly EventType[] | null; standing: CredentialRef };
+  ticket?: { types: readonly EventType[] | null; credential: CredentialRef };
 }
 
 /** Mounts a route of the contract: parses what comes in, and calls the handler with it and the authenticated caller. */

@@ -1,7 +1,7 @@
 import { readable } from '../db/unreadable.js';
 import type { Caller, KeyLimit, Mount } from './caller.js';
-import { given } from '../lib/given.js';
-import type { Taken } from '../lib/windows.js';
+import { sentFields } from '../lib/sent-fields.js';
+import type { Counted } from '../lib/windows.js';
 import type { ApiKey } from './api-key.entity.js';
 import type { ApiKeys, KeyChange, KeyRef } from './api-keys.js';
 import type { KeyUsage } from './key-usage.js';
@@ -10,7 +10,7 @@ import * as contract from './keys.contract.js';
 /** The rate limits of keys, as requests are counted against them. */
 interface KeyLimits {
   /** How much of a key's window is left. Null: it has no limit. */
-  left(key: KeyLimit & { id: string }): Promise<Taken | null>;
+  left(key: KeyLimit & { id: string }): Promise<Counted | null>;
   /** The limit that applies to a key: its own, or the installation's default. */
   limitOf(key: KeyLimit): { limit: number; windowMs: number };
 }
@@ -34,7 +34,7 @@ interface KeyBody {
 }
 
 function fieldsOf({ rateLimit, expiresAt, ...rest }: KeyBody): KeyChange {
-  const fields: KeyChange = given(rest);
+  const fields: KeyChange = sentFields(rest);
   if (rateLimit !== undefined) {
     fields.rateLimit = rateLimit?.limit ?? null;
     fields.rateWindowMs = rateLimit?.windowMs ?? null;

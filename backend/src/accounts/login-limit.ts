@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { countedAddress } from '../lib/client-address.js';
 import type { Clock } from '../lib/clock.js';
-import { createLocalWindows, type Taken, type Windows } from '../lib/windows.js';
+import { createLocalWindows, type Counted, type Windows } from '../lib/windows.js';
 
 const windowMs = 15 * 60_000;
 /** Failed logins within the window: of one account from one address, and of one address over all accounts. */
@@ -29,7 +29,7 @@ interface Gate {
   /** How many are being counted or judged. */
   inside: number;
   waiting: (() => void)[];
-  counting: Set<Promise<Taken>>;
+  counting: Set<Promise<Counted>>;
   judging: Set<Promise<void>>;
 }
 
@@ -57,7 +57,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
       return await take(name, limit);
     } catch (error) {
       if (!(error instanceof AppError) || !(await mayForget(name, login))) throw error;
-      await windows.forget(name);
+      await windows.forget(name, windowMs);
       return take(name, limit);
     }
   }
@@ -73,7 +73,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
 
   async function mayForget(name: string, login: string): Promise<boolean> {
     const reset = await lookForReset(login.toLowerCase());
-    return reset !== null && (await forgotten.take(`${name} ${reset}`, 1, 2 * windowMs)).isAllowed;
+    return reset !== null && (await forgotten.count(`${name} ${reset}`, 1, 2 * windowMs)).isAllowed;
   }
 
   /** Waits until fewer than `limit` attempts of this process are being counted or judged under this name. Returns what lets the next in. */
@@ -96,12 +96,12 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
     const { gate, leave } = await enter(name, limit);
     try {
       for (;;) {
-        const counting = windows.take(name, limit, windowMs);
+        const counting = windows.count(name, limit, windowMs);
         gate.counting.add(counting);
-        let taken: Taken;
+        let counted: Counted;
         try {
-          taken = await counting;
-          if (taken.isAllowed) return judging(gate, leave);
+          counted = await counting;
+          if (counted.isAllowed) return judging(gate, leave);
         } finally {
           gate.counting.delete(counting);
         }
@@ -110,7 +110,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
           await Promise.allSettled(gate.counting);
           await new Promise(setImmediate);
         }
-        if (gate.judging.size === 0) throw refusal(taken);
+        if (gate.judging.size === 0) throw refusal(counted);
         await Promise.race(gate.judging);
       }
     } catch (error) {
@@ -141,7 +141,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
       try {
         endAccount = await takeAfterReset(byAccount, limits.account, login);
       } catch (error) {
-        await windows.giveBack(byAddress).finally(endAddress);
+        await windows.refund(byAddress).finally(endAddress);
         throw error;
       }
       const end = (): void => {
@@ -150,15 +150,15 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
       };
       const settle = async (change: () => Promise<void>): Promise<void> => {
         try {
-          await windows.giveBack(byAddress);
+          await windows.refund(byAddress);
           await change();
         } finally {
           end();
         }
       };
       return {
-        succeeded: () => settle(() => windows.forget(byAccount)),
-        cancelled: () => settle(() => windows.giveBack(byAccount)),
+        succeeded: () => settle(() => windows.forget(byAccount, windowMs)),
+        cancelled: () => settle(() => windows.refund(byAccount)),
         failed: end,
       };
     },
@@ -168,7 +168,7 @@ export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLi
 /** Hashed, because the windows' store must not hold e-mail addresses, and a name may be of any length. */
 const nameOf = (kind: string, value: string): string => `login:${kind}:${createHash('sha256').update(value).digest('base64url')}`;
 
-function refusal({ resetMs }: Taken): AppError {
+function refusal({ resetMs }: Counted): AppError {
   const seconds = Math.max(1, Math.ceil(resetMs / 1000));
   return new AppError(
     'RATE_LIMITED',

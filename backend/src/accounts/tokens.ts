@@ -1,4 +1,4 @@
-import { hkdfSync } from 'node:crypto';
+import { createHash, hkdfSync } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { decodeJwt, errors, jwtVerify, SignJWT } from 'jose';
 import type { Database } from '../db/database.js';
@@ -14,6 +14,10 @@ export interface TokenKey {
   /** Null in tokens of earlier versions, which open nothing any more. */
   fingerprint: string | null;
 }
+
+/** Digest of the account's own secret, to tell later whether a token that was verified with it is void. */
+export const secretDigestOf = ({ jwtSecret }: Pick<Account, 'jwtSecret'>): string =>
+  createHash('sha256').update(jwtSecret).digest('base64url');
 
 export type Tokens = ReturnType<typeof createTokens>;
 

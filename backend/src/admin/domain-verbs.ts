@@ -20,6 +20,7 @@ import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
+import { fingerprintOf } from './guard.js';
 import type { PanelVerbs, ShownOnce } from './verbs.js';
 
 export interface Domains {
@@ -71,11 +72,11 @@ function authVerbs(domains: Domains): PanelVerbs['auth'] {
       // By address, as REST does it. A name that nobody has goes on as it is and fails there, counted and in the same time.
       const byName = named.includes('@') ? null : await database.reader.getRepository(Account).findOneBy({ username: named });
       const account = await accounts.authenticatePassword(byName?.email ?? named, password, ip);
-      return { accountId: account.id };
+      return { accountId: account.id, fingerprint: fingerprintOf(account) };
     },
     signedIn: (caller) => login(caller, 'panel.login'),
     signedOut: (caller) => login(caller, 'panel.logout'),
-    changePassword: (caller, input) => accounts.changePassword(caller, input),
+    changePassword: async (caller, input) => ({ fingerprint: fingerprintOf(await accounts.changePassword(caller, input)) }),
   };
 }
 

@@ -59,7 +59,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
   const refuse = (status: number, message: string) => void res.status(status).send(loginPage(req, message, login));
   if (!input.success || findUnfit(input.data)) return refuse(422, 'Enter your name or e-mail address and your password.');
   try {
-    const { accountId } = await parts.verbs.auth.signIn({
+    const { accountId, fingerprint } = await parts.verbs.auth.signIn({
       login,
       password: input.data.password,
       ip: req.ip ?? null,
@@ -69,9 +69,11 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
     if (!account?.isActive) return refuse(403, 'This account is switched off. Ask your operator.');
     if (account.role === 'user')
       return refuse(403, 'This panel is for staff. Your account works with the API; ask an admin if you need more.');
+    // Closes: the password is replaced after it was verified.
+    if (fingerprint !== fingerprintOf(account)) throw new AppError('INVALID_CREDENTIALS');
     const previous = visitorOf(req);
     if (previous) await parts.sessions.close(previous.sessionId);
-    const token = await parts.sessions.open(account.id, fingerprintOf(account));
+    const token = await parts.sessions.open(account.id, fingerprint);
     await parts.verbs.auth.signedIn(callerOf(account, req, requestIdOf(res)));
     res.cookie(cookieName, token, cookie).redirect(303, account.mustChangePassword ? `${root}/password` : root);
   } catch (error) {
@@ -106,15 +108,16 @@ async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Req
   if (next !== repeat) return refuse(422, 'The new passwords differ. Type the same one twice.');
   if (next.length < shortest) return refuse(422, `The new password needs at least ${shortest} characters.`);
   if (next === current) return refuse(422, 'Choose a password that is not the present one.');
+  let fingerprint: string;
   try {
-    await parts.verbs.auth.changePassword(visitor.caller, { current, next });
+    ({ fingerprint } = await parts.verbs.auth.changePassword(visitor.caller, { current, next }));
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     return refuse(error.status, error.code === 'INVALID_CREDENTIALS' ? 'The present password is not right.' : error.message);
   }
   await parts.sessions.closeAll(visitor.account.id);
-  const account = await readAccount(parts.database, visitor.account.id);
-  const token = await parts.sessions.open(visitor.account.id, fingerprintOf(account!));
+  // Closes: the password is replaced once more meanwhile. The session is void then, because it has the fingerprint of this one.
+  const token = await parts.sessions.open(visitor.account.id, fingerprint);
   res.cookie(cookieName, token, cookie).redirect(303, root);
 }
 

@@ -1,7 +1,7 @@
 import { AppError, findUnfit, newId, validationError } from '@chasqui/shared';
 import { json, type NextFunction, type Request, type Response, type Router } from 'express';
 import type { z } from 'zod';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import { requestIdOf, signedIn, type Visitor } from './guard.js';
 
 export interface PanelLog {

@@ -2,7 +2,7 @@ import { permissions, storageModes, whole } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
-import { given } from '../lib/given.js';
+import { sentFields } from '../lib/sent-fields.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
@@ -79,7 +79,7 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
       'staff',
       '/live/sessions/:id/limits',
       z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes) }).partial(),
-      (asked) => sessions.setLimits(asked.visitor.caller, asked.id, given(asked.body)),
+      (asked) => sessions.setLimits(asked.visitor.caller, asked.id, sentFields(asked.body)),
     ),
     change(
       'staff',
@@ -132,7 +132,7 @@ function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
       'admin',
       '/live/accounts/:id/limits',
       z.strictObject({ planId: id.nullable(), maxMessagesPerDay: figure }).partial(),
-      (asked) => accounts.setLimits(asked.visitor.caller, asked.id, given(asked.body)),
+      (asked) => accounts.setLimits(asked.visitor.caller, asked.id, sentFields(asked.body)),
     ),
     change('admin', '/live/keys/:id/activate', nothing, (asked) => keys.setActive(asked.visitor.caller, asked.id, true)),
     change('admin', '/live/keys/:id/deactivate', nothing, (asked) => keys.setActive(asked.visitor.caller, asked.id, false)),

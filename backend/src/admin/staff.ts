@@ -11,7 +11,7 @@ import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Caller, Mount } from '../accounts/caller.js';
-import { given } from '../lib/given.js';
+import { sentFields } from '../lib/sent-fields.js';
 import type { Quotas } from '../messages/quotas/quotas.js';
 import { Session } from '../sessions/session.entity.js';
 import { createStaffSessions, reachSession } from '../sessions/staff.js';
@@ -73,7 +73,7 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
   });
   mount(contract.changeAccount, async ({ params, body }, caller) => {
     await reach(params.accountId);
-    return present(await accounts.govern(caller, params.accountId, given(body)));
+    return present(await accounts.govern(caller, params.accountId, sentFields(body)));
   });
 }
 
@@ -81,7 +81,7 @@ function mountPlanRoutes(mount: Mount, { plans }: Deps): void {
   mount(contract.listPlans, async () => (await plans.list()).map(presentPlan));
   mount(contract.createPlan, async ({ body }, caller) => presentPlan(await plans.create(caller, body)));
   mount(contract.changePlan, async ({ params, body }, caller) => {
-    return presentPlan(await plans.update(caller, params.planId, given(body)));
+    return presentPlan(await plans.update(caller, params.planId, sentFields(body)));
   });
   mount(contract.deletePlan, async ({ params }, caller) => {
     await plans.remove(caller, params.planId);
@@ -155,7 +155,7 @@ function mountAuditRoutes(mount: Mount, { database }: Deps): void {
 function mountFailureRoutes(mount: Mount, { database }: Deps): void {
   mount(contract.listFailures, async ({ query }) => {
     const { kind, code, accountId, sessionId, limit, offset } = query;
-    const where: FindOptionsWhere<Failure> = given({ kind, code, accountId, sessionId });
+    const where: FindOptionsWhere<Failure> = sentFields({ kind, code, accountId, sessionId });
     const [found, total] = await database.reader
       .getRepository(Failure)
       .findAndCount({ where, order: { lastAt: 'DESC', id: 'DESC' }, take: limit, skip: offset });

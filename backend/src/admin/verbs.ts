@@ -28,13 +28,20 @@ export interface PanelVerbs {
   auth: {
     /**
      * Checks a name or e-mail address and a password, counted against the limits of `POST /auth/login`, for accounts of every role.
-     * Throws `INVALID_CREDENTIALS`, `ACCOUNT_INACTIVE`, `RATE_LIMITED` with `details.retryAfterSeconds`.
+     * Throws `INVALID_CREDENTIALS`, `ACCOUNT_INACTIVE`, `RATE_LIMITED` with `details.retryAfterSeconds`. `fingerprint` is that of the password
+     * that was verified (guard.ts): a panel session that is opened with it is void when the password was replaced meanwhile.
      */
-    signIn(input: { login: string; password: string; ip: string | null; requestId: string }): Promise<{ accountId: string }>;
+    signIn(input: {
+      login: string;
+      password: string;
+      ip: string | null;
+      requestId: string;
+    }): Promise<{ accountId: string; fingerprint: string }>;
     /** Told once a session of the panel is open, and once it is closed. */
     signedIn(caller: Caller): Promise<void>;
     signedOut(caller: Caller): Promise<void>;
-    changePassword(caller: Caller, input: { current: string; next: string }): Promise<void>;
+    /** Returns the fingerprint of the new password. */
+    changePassword(caller: Caller, input: { current: string; next: string }): Promise<{ fingerprint: string }>;
   };
   sessions: {
     create(caller: Caller, input: { accountId: string; name: string; deviceName: string | null }): Promise<{ id: string }>;

@@ -46,7 +46,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     limits: {
       dailyLimit: row.settings.dailyLimit ?? null,
       storage: row.settings.storage ?? 'full',
-      today: await takenOf(reader, 'session.daily', id, day),
+      today: await acceptedOf(reader, 'session.daily', id, day),
     },
     counters: { sent: row.sentCount, received: row.receivedCount, failed: row.failedCount },
     memoryMb: row.memoryMb,
@@ -57,15 +57,22 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     lastError: row.lastError,
     compat: (readable(row.compat, null) ?? []).filter((report) => report.state === 'failed'),
     qr: await qrOf(row, now),
-    heldMessages: await heldMessages(reader, row),
+    ...(await heldMessages(reader, row)),
   };
 }
 
-/** Messages that wait for a decision because another WhatsApp account is linked now. */
-async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Session): Promise<number> {
-  if (linkedAccountNumber === 1) return 0;
+interface HeldMessages {
+  /** Messages that wait for a decision because another WhatsApp account is linked now. */
+  heldMessages: number;
+  /** Of these, the ones that are sent when a person says so. The others may have left before, and are settled one by one. */
+  heldMessagesToSend: number;
+}
+
+async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Session): Promise<HeldMessages> {
+  if (linkedAccountNumber === 1) return { heldMessages: 0, heldMessagesToSend: 0 };
   const where = { sessionId: id, status: 'queued' as const, linkedAccountNumber: Not(linkedAccountNumber) };
-  return reader.getRepository(Message).countBy(where);
+  const rows = reader.getRepository(Message);
+  return { heldMessages: await rows.countBy(where), heldMessagesToSend: await rows.countBy({ ...where, doubted: false }) };
 }
 export type SessionView = Awaited<ReturnType<typeof sessionView>>;
 
@@ -166,7 +173,7 @@ export async function eventsView(
 export type EventView = Awaited<ReturnType<typeof eventsView>>[number];
 
 /** Messages that hold a place in an owner's day or month. */
-async function takenOf(reader: DataSource, scope: QuotaScope, ownerId: string, period: string): Promise<number> {
+async function acceptedOf(reader: DataSource, scope: QuotaScope, ownerId: string, period: string): Promise<number> {
   return (await reader.getRepository(QuotaUsage).findOneBy({ scope, ownerId, period }))?.taken ?? 0;
 }
 
@@ -192,8 +199,8 @@ export async function accountView(reader: DataSource, id: string, now: Date) {
     maxMessagesPerDay: row.maxMessagesPerDay,
     limits: { dailyMessages: limits.dailyMessages, monthlyMessages: limits.monthlyMessages, maxSessions: limits.maxSessions },
     usage: {
-      today: await takenOf(reader, 'account.daily', id, day),
-      thisMonth: await takenOf(reader, 'plan.monthly', id, monthOf(day)),
+      today: await acceptedOf(reader, 'account.daily', id, day),
+      thisMonth: await acceptedOf(reader, 'plan.monthly', id, monthOf(day)),
     },
     lastLoginAt: ms(row.lastLoginAt),
     createdAt: ms(row.createdAt),

@@ -14,7 +14,7 @@ const asDate: ValueTransformer = {
   from: (value: unknown) => (value === null || value === undefined ? value : new Date(Number(value))),
 };
 const asJson: ValueTransformer = {
-  // What could not be read is written back as it was.
+  // An unreadable value is written back unchanged.
   to: (value: unknown) => (value === null || value === undefined ? value : (storedTextOf(value) ?? JSON.stringify(value))),
   from: (value: unknown) => (typeof value === 'string' ? parseColumn(value) : value),
 };
@@ -34,5 +34,5 @@ export const column = {
   json: (more: More = {}) => ({ type: 'text' as const, transformer: asJson, ...more }),
 };
 
-/** The same column, null where nothing is known. */
+/** The same column, nullable. */
 export const orNull = (options: ColumnOptions): ColumnOptions => ({ ...options, nullable: true });

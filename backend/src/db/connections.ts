@@ -1,30 +1,30 @@
 import pg from 'pg';
-import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf, needsNewConnection } from './trouble.js';
+import { connectionLost, DatabaseConnectionLost, markConnectionError, codeOf, needsNewConnection } from './database-errors.js';
 
 /**
- * Connections to PostgreSQL with time limits on both sides, so that neither waits for the other for ever
+ * Connections to PostgreSQL with time limits on both sides, so that neither side waits forever
  * (docs/decisions/035-database-time-limits.md).
  *
- * | what happens | who notices | after |
+ * | what happens | detected by | after |
  * | --- | --- | --- |
  * | the server cannot be reached, or all connections are in use | this process | `connectMs` |
- * | a row is locked by somebody else | the server | `lockMs` |
- * | this process stands still inside a transaction | the server, which rolls back and frees the locks | `idleInTransactionMs` |
- * | this process stands still between two statements of a migration | the server, which frees the lock of all migrations | `idleMs` |
+ * | another transaction has locked a row | the server | `lockMs` |
+ * | this process freezes inside a transaction | the server, which rolls back and releases the locks | `idleInTransactionMs` |
+ * | this process freezes between two statements of a migration | the server, which releases the migration lock | `idleMs` |
  * | a statement takes too long | the server | `statementMs` |
- * | the server, or the line to it, is silent | this process, which closes the connection | `answerMs` |
- * | this process is gone without a word | the server: keepalive, unacknowledged bytes, a check while a statement runs | `peerMs` |
+ * | the server, or the network to it, does not respond | this process, which closes the connection | `answerMs` |
+ * | this process vanishes without closing its connections | the server: keepalive, unacknowledged bytes, a check while a statement runs | `peerMs` |
  *
- * `lockMs` is shorter than `idleInTransactionMs`: when a backend freezes, its own waiting transactions have given up before the one that they wait
- * for is ended; otherwise they would be given the locks one after the other and keep them as long again. `answerMs` is longer than
- * `statementMs`, so that a server that is only slow answers with an error of its own, and short enough that whoever repeats a request every few
- * seconds gets through within 15 s after a line was forgotten.
+ * `lockMs` is shorter than `idleInTransactionMs`: when a backend freezes, its own waiting transactions fail before the one that they wait for
+ * is ended; otherwise they would get the locks one after the other and hold them just as long. `answerMs` is longer than `statementMs`, so
+ * that a server that is only slow answers with its own error, and short enough that a client that repeats a request every few seconds
+ * succeeds within 15 s after a firewall dropped the connections.
  */
 export interface ConnectionLimits {
   connectMs: number;
   lockMs: number;
   idleInTransactionMs: number;
-  /** Of a connection without a transaction. 0: for ever, as the connections of a pool stay. */
+  /** Applies to a connection without a transaction. 0: no limit, as for the connections of a pool. */
   idleMs: number;
   statementMs: number;
   answerMs: number;
@@ -42,8 +42,8 @@ export const defaultLimits: ConnectionLimits = {
 };
 
 /**
- * Migrations rewrite tables and wait for locks, so their statements have no limit (0). A backend that freezes while it migrates is ended by the
- * server, so that another one goes on; what it computes between two statements takes far less.
+ * Migrations rewrite tables and wait for locks, so their statements have no limit (0). The server ends the connection of a backend that
+ * freezes while it migrates, so that another one continues; computations between two statements take far less.
  */
 export const migrationLimits: ConnectionLimits = {
   ...defaultLimits,
@@ -67,9 +67,9 @@ export function connectionOptions(url: string, name: string, limits: ConnectionL
 }
 
 /**
- * The server's half of the limits. Set by a statement, not in the startup packet, because poolers refuse unknown parameters there; a
- * setting that this server does not have is left out; one that the operator's URL sets (`?lock_timeout=8000` or `?options=-c lock_timeout=8000`)
- * stays as it is.
+ * Sets the server's part of the limits. Uses a statement, not the startup packet, because poolers refuse unknown parameters there. Skips
+ * settings that this server does not have and those that the operator's URL sets (`?lock_timeout=8000` or
+ * `?options=-c lock_timeout=8000`).
  */
 export async function limitSession(client: pg.ClientBase, limits: ConnectionLimits): Promise<void> {
   const wanted = Object.entries({
@@ -83,18 +83,18 @@ export async function limitSession(client: pg.ClientBase, limits: ConnectionLimi
     tcp_keepalives_count: 4,
   });
   await client.query(setKnown, [wanted.map(([name]) => name), wanted.map(([, value]) => String(value))]);
-  // Not on every system that PostgreSQL runs on; without it a statement of a client that is gone runs on until its own limit.
+  // Not available on every system that PostgreSQL runs on; without it a statement of a vanished client runs until its own limit.
   await client.query(setKnown, [['client_connection_check_interval'], ['2000']]).catch((error: unknown) => {
     if (codeOf(error) === connectionLost) throw error;
   });
 }
 
-/** `client` is the source of what came with the connection itself. */
+/** `client` is the source of settings that came with the connection itself. */
 const setKnown = `SELECT set_config(s.name, v.value, false) FROM unnest($1::text[], $2::text[]) AS v(name, value)
   JOIN pg_settings s ON s.name = v.name WHERE s.source <> 'client'`;
 
 interface BoundedConfig {
-  /** How long one statement may stay without an answer. 0: for ever. */
+  /** How long one statement may stay without an answer. 0: no limit. */
   answerMs?: number;
 }
 
@@ -108,26 +108,26 @@ interface Internals {
 const closeMs = 2_000;
 
 /**
- * pg's client, whose own `query_timeout` gives up a statement and leaves it running on a connection that then goes back to the pool. This
- * one closes the connection, so that all that waits for it fails at once, and nothing is run behind a statement nobody waits for.
+ * pg's client with a time limit that closes the connection. pg's own `query_timeout` abandons a statement and leaves it running on a
+ * connection that then returns to the pool. Closing the connection makes everything that waits for it fail at once.
  */
 export class BoundedClient extends pg.Client {
   readonly #answerMs: number;
-  /** The server answered something that this connection would always answer: it is closed once it is given back. */
+  /** The server gave an error that this connection would always give: it is closed once it is released. */
   isUnfit = false;
-  /** Called when the connection was closed because nothing came. */
+  /** Called when the connection was closed because the server did not answer. */
   onSilence: () => void = () => undefined;
 
   constructor(config: pg.ClientConfig & BoundedConfig = {}) {
     super(config);
     this.#answerMs = config.answerMs ?? 0;
-    // pg declares a dozen overloads. Those that give a promise are bounded; nothing here uses the others.
+    // pg declares a dozen overloads. Those that return a promise are bounded; no code here uses the others.
     const query = this.query.bind(this) as (...args: unknown[]) => unknown;
     this.query = ((...args: unknown[]) => {
       const result = query(...args);
       return result instanceof Promise ? this.#bounded(result) : result;
     }) as pg.Client['query'];
-    // Says good-bye; a line that does not take it is cut.
+    // Sends the termination message; a connection that does not accept it is destroyed.
     const end = this.end.bind(this) as (...args: unknown[]) => unknown;
     this.end = ((...args: unknown[]) => {
       const force = setTimeout(() => this.#internals.connection.stream.destroy(), closeMs);
@@ -142,33 +142,33 @@ export class BoundedClient extends pg.Client {
   }
 
   async #bounded(result: Promise<unknown>): Promise<unknown> {
-    const timer = this.#answerMs > 0 ? setTimeout(() => this.#giveUp(), this.#answerMs) : undefined;
+    const timer = this.#answerMs > 0 ? setTimeout(() => this.#closeSilent(), this.#answerMs) : undefined;
     try {
       return await result;
     } catch (error) {
       if (needsNewConnection(error)) this.isUnfit = true;
-      throw this.#named(error);
+      throw this.#marked(error);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #giveUp(): void {
+  #closeSilent(): void {
     const error = new DatabaseConnectionLost(`PostgreSQL did not answer within ${this.#answerMs} ms. The connection was closed.`);
     this.#internals.connection.stream.destroy(error);
     this.onSilence();
   }
 
-  /** pg has no code for a connection that is gone; what the server itself says has one. */
-  #named(error: unknown): unknown {
+  /** Marks errors of a lost connection, for which pg has no code; the server's own errors have one. */
+  #marked(error: unknown): unknown {
     const { _queryable: isQueryable, _ending: isEnding } = this.#internals;
     return isQueryable && !isEnding ? error : markConnectionError(error);
   }
 }
 
 /**
- * pg's pool with such clients. When one of them hears nothing, those that lie idle are closed too: what made the one silent (a firewall that
- * forgot its connections, a server that was replaced) has most likely hit all, and each would cost its next user the whole time.
+ * pg's pool with such clients. When one of them gets no answer, the idle ones are closed too: the cause (a firewall that dropped its
+ * connections, a server that was replaced) has most likely affected all, and each would cost its next user the whole time limit.
  */
 export class BoundedPool extends pg.Pool {
   readonly #idle = new Set<pg.PoolClient>();
@@ -180,7 +180,7 @@ export class BoundedPool extends pg.Pool {
       (client as unknown as BoundedClient).onSilence = () => this.#closeIdle();
     });
     this.on('acquire', (client) => void this.#idle.delete(client));
-    // The pool looks at the client after this event: one that is ending is not kept.
+    // The pool checks the client after this event and drops one that is ending.
     this.on('release', (error, client) => {
       if ((client as unknown as BoundedClient).isUnfit) void (client as unknown as BoundedClient).end();
       else if (!error) this.#idle.add(client);
@@ -201,7 +201,7 @@ export class BoundedPool extends pg.Pool {
   #closeIdle(): void {
     for (const client of this.#idle)
       (client as unknown as Internals).connection.stream.destroy(
-        new DatabaseConnectionLost('Another connection to PostgreSQL heard nothing. This one was idle and is closed as well.'),
+        new DatabaseConnectionLost('Another connection to PostgreSQL got no answer. This one was idle and is closed as well.'),
       );
     this.#idle.clear();
   }
@@ -209,7 +209,7 @@ export class BoundedPool extends pg.Pool {
 
 type Connected = (error: Error | undefined, client: pg.PoolClient | undefined, done: (release?: unknown) => void) => void;
 
-/** A connection of its own, with its limits set. An error after it was opened goes to `onError`; then it cannot be used any more. */
+/** Opens a separate connection with its limits set. A later error is passed to `onError`; the connection is then unusable. */
 export async function openConnection(parts: {
   url: string;
   name: string;

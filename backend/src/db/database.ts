@@ -21,17 +21,18 @@ import { migrate, placeOf, waitForDatabase } from './migrate.js';
 import { migrations } from './migrations/index.js';
 import { foldFunction } from './sql.js';
 import { createTransactionGuard, guardReader, type GuardMode } from './transaction-guard.js';
-import { createTurn, type Turn } from './turn.js';
+import { createCoalescer, type Coalescer } from './coalesce.js';
 import { createUnitOfWork, type UnitOfWork } from './unit-of-work.js';
 
 export interface Database {
   readonly dialect: 'sqlite' | 'postgres';
-  /** Committed data only. Never written through. */
+  /** Reads committed data. Never used for writing. */
   readonly reader: DataSource;
-  /** The one way to a transaction. */
+  /** Runs transactions. All writes go through it. */
   readonly write: UnitOfWork;
-  readonly turn: Turn;
-  /** Empties SQLite's journal, in which what was overwritten still stands. Nothing on PostgreSQL. */
+  /** Lets concurrent readers share one query. */
+  readonly coalescer: Coalescer;
+  /** Empties SQLite's journal, which still contains overwritten data. Does nothing on PostgreSQL. */
   checkpoint(): Promise<void>;
   close(): Promise<void>;
 }
@@ -42,9 +43,9 @@ export type DatabaseLocation = { file: string } | { url: string; schema?: string
 export interface DatabaseOptions {
   /** Absent: nothing is logged. */
   log?: Log;
-  /** What a read through the pool inside a transaction does. Absent: it throws. */
+  /** What happens when code inside a transaction reads through the pool. Absent: the read throws. */
   guard?: GuardMode;
-  /** Of PostgreSQL. */
+  /** Time limits of connections to PostgreSQL. */
   limits?: ConnectionLimits;
 }
 
@@ -57,9 +58,9 @@ const silent: Log = {
 };
 
 /**
- * Opens the database, migrates it and checks what durability rests on. A PostgreSQL that does not answer yet is waited for, for a minute.
- * SQLite gets two connections: the writer, which `write` queues for, and a read-only one, so that a reader never sees what an
- * open transaction on the same connection may still roll back.
+ * Opens the database, migrates it and checks the settings that durability depends on. Waits up to a minute for a PostgreSQL that does not
+ * answer yet. SQLite gets two connections: the writer, which `write` queues for, and a read-only one, so that a reader never sees what
+ * an open transaction on the same connection may still roll back.
  */
 export async function openDatabase(location: DatabaseLocation, options: DatabaseOptions = {}): Promise<Database> {
   const { log = silent, guard: mode = { kind: 'throw' }, limits = defaultLimits } = options;
@@ -67,14 +68,14 @@ export async function openDatabase(location: DatabaseLocation, options: Database
   const { writer, reader } =
     'file' in location ? await openSqlite(location.file, log) : await openPostgres(location, limits, log);
   const dialect = 'file' in location ? 'sqlite' : 'postgres';
-  const turn = createTurn();
-  const write = createUnitOfWork(writer, dialect, turn.forget, guard);
+  const coalescer = createCoalescer();
+  const write = createUnitOfWork(writer, dialect, coalescer.forget, guard);
   guardReader(reader, guard);
   return {
     dialect,
     reader,
     write,
-    turn,
+    coalescer,
     async checkpoint() {
       await write.idle();
       if (dialect === 'sqlite') await emptyJournal(writer);
@@ -116,7 +117,7 @@ async function openPostgres(
   log: Log,
 ): Promise<{ writer: DataSource; reader: DataSource }> {
   const where = { where: placeOf(location.url), log };
-  // A server that is restarted during a migration has rolled it back; it is begun again on a new connection.
+  // A server that restarts during a migration rolls it back; the migration then starts again on a new connection.
   await waitForDatabase(() => migrateOnce(location, log), where);
   const source = await waitForDatabase(
     () => new DataSource(postgresOptions(location, 'chasqui', limits, poolSize)).initialize(),
@@ -136,7 +137,7 @@ async function migrateOnce(location: { url: string; schema?: string }, log: Log)
 
 const emptyForMs = 5_000;
 
-/** Somebody else's reader (a backup) keeps the journal from being emptied; it is waited for without stopping the process. */
+/** A reader of another process (a backup) prevents the journal from being emptied; this waits for it without blocking the process. */
 async function emptyJournal(writer: DataSource): Promise<void> {
   for (const until = performance.now() + emptyForMs; ;) {
     const [result] = await writer.query<{ busy: number }[]>('PRAGMA wal_checkpoint(TRUNCATE)');
@@ -145,13 +146,13 @@ async function emptyJournal(writer: DataSource): Promise<void> {
   }
 }
 
-/** The little of better-sqlite3 that is set up here. */
+/** The part of better-sqlite3 that is set up here. */
 interface SqliteConnection {
   pragma(text: string): unknown;
   function(name: string, options: { deterministic: boolean }, run: (value: unknown) => unknown): unknown;
 }
 
-/** Gives SQLite the folding of texts that searches compare by. */
+/** Adds the text folding that searches compare by to SQLite. */
 const addFolding = (connection: SqliteConnection): unknown =>
   connection.function(foldFunction, { deterministic: true }, (value) => (typeof value === 'string' ? foldText(value) : null));
 
@@ -172,15 +173,15 @@ function postgresOptions(
     ...(schema ? { schema } : {}),
     installExtensions: false,
     poolSize: size,
-    // TypeORM takes the pool from here; the rest of the module is as it is.
+    // TypeORM reads the pool class from here; the rest of the module is unchanged.
     driver: { ...pg, Pool: BoundedPool },
     extra: { ...connectionOptions(url, name, limits), limit: (client: pg.ClientBase) => limitSession(client, limits) },
   };
 }
 
 /**
- * How long SQLite waits, inside of one call and with the whole process, for a file that somebody else has locked. At the start nothing else is
- * to be done; afterwards the waiting is done between calls (unit-of-work.ts).
+ * How long SQLite waits inside one call, blocking the whole process, for a file that another process has locked. During the start nothing
+ * else has to run; afterwards the waiting is done between calls (unit-of-work.ts).
  */
 const busyMs = { starting: 5_000, running: 5, reading: 250 };
 
@@ -196,11 +197,11 @@ function writerOptions(file: string): DataSourceOptions {
       // FULL: a commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
       connection.pragma('synchronous = FULL');
       connection.pragma('foreign_keys = ON');
-      // Pages that are written again and again go into the file once: with the usual 1,000 pages accepting is 8 % slower.
+      // Pages that are written repeatedly go into the file once: with the default of 1,000 pages accepting is 8 % slower.
       connection.pragma('wal_autocheckpoint = 4000');
-      // What is deleted is overwritten: messages must not be found in pages that are free.
+      // Deleted data is overwritten: free pages must not contain messages.
       connection.pragma('secure_delete = ON');
-      // What a savepoint may still undo is kept in memory: SQLite would make and delete a file for it with every batch of events.
+      // The undo data of savepoints stays in memory: SQLite would create and delete a file for it with every batch of events.
       connection.pragma('temp_store = MEMORY');
     },
   };

@@ -1,11 +1,11 @@
-import { isSystemTrouble } from './trouble.js';
+import { isSystemError } from './database-errors.js';
 
 /**
- * Attempts all items together. When the attempt fails because of an item, attempts each half alone, and so on, until `failed` has been
+ * Attempts all items at once. When the attempt fails because of an item, attempts each half alone, and so on, until `failed` has been
  * called for exactly the items that fail by themselves. One bad item among 64 costs about 12 attempts instead of 64.
  *
- * `attempt` must leave nothing behind when it throws. Trouble of the database is nobody's fault: `failed` gets all items of that
- * attempt at once, because an attempt whose answer was lost may have been committed and must not be repeated here.
+ * `attempt` must leave nothing behind when it throws. A failure of the database is not caused by an item: `failed` gets all items of
+ * that attempt at once, because an attempt whose answer was lost may have been committed and must not be repeated here.
  */
 export async function attemptInHalves<T>(
   items: readonly T[],
@@ -16,7 +16,7 @@ export async function attemptInHalves<T>(
   try {
     await attempt(items);
   } catch (error) {
-    if (items.length === 1 || isSystemTrouble(error)) return failed(items, error);
+    if (items.length === 1 || isSystemError(error)) return failed(items, error);
     const middle = Math.ceil(items.length / 2);
     await attemptInHalves(items.slice(0, middle), attempt, failed);
     await attemptInHalves(items.slice(middle), attempt, failed);

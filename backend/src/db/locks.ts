@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { select } from './sql.js';
 import type { Transaction } from './unit-of-work.js';
 
-/** The first half of the advisory locks of backends on PostgreSQL ("chqb" as a number), so that they meet nobody else's. */
+/** The first half of the advisory locks of backends on PostgreSQL ("chqb" as a number), so that they do not collide with the locks of other programs. */
 export const presenceLockClass = 0x63687162;
 
-/** "chqs" as a number: locks of steps that only one backend may do at a time. */
+/** "chqs" as a number: locks of steps that only one backend may run at a time. */
 const stepLockClass = 0x63687173;
 
 export const advisoryLocks = {
@@ -14,22 +14,22 @@ export const advisoryLocks = {
   search: [stepLockClass, 3],
 } as const satisfies Record<string, readonly [number, number]>;
 
-const lookAgainMs = 100;
+const pollIntervalMs = 100;
 
 /**
- * Takes a lock of a step until the end of the transaction. Asks again and again instead of waiting in the server, whose lock timeout is shorter than
- * the time after which it ends a holder that stands still. SQLite has one backend, and one transaction at a time.
+ * Locks a step until the end of the transaction. Polls instead of waiting in the server, whose lock timeout is shorter than the time after
+ * which it ends a frozen owner. Does nothing on SQLite, which has one backend and one transaction at a time.
  */
 export async function lockStep(tx: Transaction, lock: readonly [number, number]): Promise<void> {
   if (tx.manager.connection.options.type !== 'postgres') return;
   for (;;) {
     const [row] = await select<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);
     if (row?.got) return;
-    await sleep(lookAgainMs);
+    await sleep(pollIntervalMs);
   }
 }
 
-/** Takes a lock of a step until the end of the transaction, if nobody has it. Returns whether it was taken. */
+/** Locks a step until the end of the transaction if the lock is free. Returns whether it was. */
 export async function tryStep(tx: Transaction, lock: readonly [number, number]): Promise<boolean> {
   if (tx.manager.connection.options.type !== 'postgres') return true;
   const [row] = await select<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);

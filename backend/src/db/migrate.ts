@@ -2,17 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MigrationExecutor, type DataSource, type QueryRunner } from 'typeorm';
 import { errorFields, type Log } from '../lib/log.js';
 import { advisoryLocks } from './locks.js';
-import { databaseTrouble } from './trouble.js';
+import { databaseErrorKind } from './database-errors.js';
 import { StartProblem } from '../lib/start-problem.js';
 
 /**
  * Brings the database up to date.
  *
- * Closes: two backends start on one empty database; both would create the same tables, and one of them would die. On PostgreSQL the whole of it
+ * Closes: two backends start on one empty database; both would create the same tables, and one of them would die. On PostgreSQL all of it
  * runs under an advisory lock on the migrating connection itself: the lock ends with the connection, however that ends. SQLite has one backend.
  *
- * Throws `StartProblem` when a newer version of this program has been here: its tables and columns are not known, and what it wrote may be
- * read wrongly.
+ * Throws `StartProblem` when a newer version of this program has migrated the database: its tables and columns are unknown here, and its data
+ * may be misread.
  */
 export async function migrate(source: DataSource, log: Log): Promise<void> {
   const runner = source.createQueryRunner();
@@ -30,8 +30,8 @@ export async function migrate(source: DataSource, log: Log): Promise<void> {
   }
 }
 
-const lookAgainMs = 250;
-const sayAgainMs = 10_000;
+const pollIntervalMs = 250;
+const repeatLogMs = 10_000;
 
 async function lockMigrations(runner: QueryRunner, log: Log): Promise<void> {
   let nextLine = 0;
@@ -42,9 +42,9 @@ async function lockMigrations(runner: QueryRunner, log: Log): Promise<void> {
     if (row?.got) return;
     if (performance.now() >= nextLine) {
       log.info('Another backend is migrating the database. This one waits until it is done.');
-      nextLine = performance.now() + sayAgainMs;
+      nextLine = performance.now() + repeatLogMs;
     }
-    await sleep(lookAgainMs);
+    await sleep(pollIntervalMs);
   }
 }
 
@@ -62,8 +62,8 @@ async function refuseNewer(source: DataSource, runner: QueryRunner): Promise<voi
 }
 
 /**
- * Throws `StartProblem` when tables or columns are missing although every migration is recorded: somebody changed the database by hand, or
- * restored a part of it. The program would start, and fail at the first request that needs them.
+ * Throws `StartProblem` when tables or columns are missing although every migration is recorded: the database was changed by hand, or
+ * restored in part. The program would start, and fail at the first request that needs them.
  */
 async function requireSchema(source: DataSource, runner: QueryRunner): Promise<void> {
   const { options } = source;
@@ -89,20 +89,21 @@ async function requireSchema(source: DataSource, runner: QueryRunner): Promise<v
 }
 
 /** For how long the start waits for a database that does not answer, and the pauses between attempts. */
-const waitAtMostMs = 60_000;
+const maxWaitMs = 60_000;
 const pausesMs = { first: 500, longest: 5_000 };
 
 /**
- * Opens a connection that may not be there yet: a database often starts at the same time. Every attempt that fails is logged. After a minute
- * the error is thrown: whatever supervises the process starts it again.
+ * Opens a connection to a database that may not be ready yet, because it often starts at the same time. Logs every failed attempt. Throws
+ * the error after a minute; the process supervisor then restarts this process.
  */
 export async function waitForDatabase<T>(open: () => Promise<T>, { where, log }: { where: string; log: Log }): Promise<T> {
-  const until = performance.now() + waitAtMostMs;
+  const until = performance.now() + maxWaitMs;
   for (let pause = pausesMs.first; ; pause = Math.min(pause * 2, pausesMs.longest)) {
     try {
       return await open();
     } catch (error) {
-      if (databaseTrouble(error) !== 'unavailable' || isFinal(error) || performance.now() > until) throw refusalOf(error, where);
+      if (databaseErrorKind(error) !== 'unavailable' || isFinal(error) || performance.now() > until)
+        throw refusalOf(error, where);
       const { stack: _stack, ...fields } = errorFields(error);
       log.warn('Waiting for the database. Start PostgreSQL, or correct DATABASE_URL.', { where, ...fields });
       await sleep(pause);
@@ -110,11 +111,11 @@ export async function waitForDatabase<T>(open: () => Promise<T>, { where, log }:
   }
 }
 
-/** What time does not heal: the password is wrong, there is no such database or schema, or the user has no rights in it. */
+/** Errors that waiting does not solve: the password is wrong, the database or schema does not exist, or the user lacks rights. */
 const isFinal = (error: unknown): boolean => /^(28...|3D000|3F000|42501)$/.test((error as { code?: string }).code ?? '');
 
 function refusalOf(error: unknown, where: string): unknown {
-  if (databaseTrouble(error) !== 'unavailable') return error;
+  if (databaseErrorKind(error) !== 'unavailable') return error;
   const { message } = error as Error;
   return new StartProblem(`The database at ${where} cannot be used: ${message}. Start PostgreSQL, or correct DATABASE_URL.`);
 }
@@ -123,6 +124,6 @@ function refusalOf(error: unknown, where: string): unknown {
 export function placeOf(url: string): string {
   const { hostname, port, pathname, searchParams } = new URL(url);
   const host = searchParams.get('host') ?? decodeURIComponent(hostname);
-  // A folder is that of a Unix socket.
+  // A path is the folder of a Unix socket.
   return host.startsWith('/') ? `${host}, database ${pathname.slice(1)}` : `${host || 'localhost'}:${port || 5432}${pathname}`;
 }

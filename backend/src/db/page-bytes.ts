@@ -4,16 +4,16 @@ import { select } from './sql.js';
 
 /**
  * Pages of rows are bounded by bytes as well as by number: two hundred rows of the longest text would be tens of megabytes in memory, for
- * each caller that asks at the same time.
+ * each concurrent caller.
  */
 
 /** Bytes of long columns in one page of a list. */
 export const pageBytes = 4 * 1024 * 1024;
 
-/** So many of the longest rows fit. */
+/** The number of the longest rows that always fit. */
 const alwaysFit = 10;
 
-/** How many of the rows, from the first on, fit into `maxBytes` together. At least one, so that a reader always gets on. */
+/** Returns how many of the rows, from the first on, fit into `maxBytes`. At least one, so that a reader always makes progress. */
 export function countThatFit(rows: readonly { bytes: number | string }[], maxBytes: number): number {
   let bytes = 0;
   const count = rows.findIndex((row) => (bytes += Number(row.bytes)) > maxBytes);
@@ -21,8 +21,8 @@ export function countThatFit(rows: readonly { bytes: number | string }[], maxByt
 }
 
 /**
- * How many of the rows with these ids, from the first on, fit into `pageBytes` together; at least one. `long` names the columns that may be
- * long. SQLite and PostgreSQL know the length of a value without reading it. Not for fewer than eleven rows, which always fit.
+ * Returns how many of the rows with these ids, from the first on, fit into `pageBytes`; at least one. `long` names the columns that may be
+ * long. SQLite and PostgreSQL know the length of a value without reading it. Ten rows or fewer always fit and are not measured.
  */
 export async function countOfFitting(
   reader: DataSource,

@@ -5,25 +5,25 @@ import type { Database, DatabaseLocation } from './database.js';
 import { presenceLockClass } from './locks.js';
 import { select } from './sql.js';
 
-/** This backend's name on what it claims, and the way to learn that another one is gone. */
+/** The name under which this backend claims rows, and the check whether other backends are gone. */
 export interface Presence {
   readonly owner: string;
-  /** Those of the owners that are certainly not running any more. One that merely lost its database may be among them. */
+  /** Returns the owners that no longer run. A backend that merely lost its database connection may be among them. */
   gone(owners: readonly string[]): Promise<string[]>;
   close(): Promise<void>;
 }
 
-const againAfterMs = 1_000;
+const reconnectMs = 1_000;
 const probeMs = 5_000;
 
 /**
  * SQLite: this is the only backend, so every other owner is gone. PostgreSQL: each backend holds an advisory lock of its own on a
- * connection of its own, and the server releases it the moment that the process dies. A machine that is cut off without a word keeps it until
- * the server's keepalive gives up (connections.ts, `peerMs`).
+ * connection of its own, and the server releases it when the process dies. A machine that vanishes from the network keeps it until
+ * the server's keepalive expires (connections.ts, `peerMs`).
  *
- * A backend that lost this connection counts as gone while it still works. That costs nothing but a second call: the worker
- * answers it from its send record, and what the first one hears is written only under its own name. It asks the connection every
- * few seconds whether it is there, and opens another one when it is not.
+ * A backend that lost this connection counts as gone while it still works. That costs only a second call: the worker
+ * answers it from its send record, and the first backend writes results only under its own name. It checks the connection every few
+ * seconds and opens another one when it is gone.
  */
 export async function openPresence(parts: {
   location: DatabaseLocation;
@@ -39,20 +39,20 @@ export async function openPresence(parts: {
   return {
     owner,
     async gone(owners) {
-      const held = await select<{ objid: string | number }>(
+      const locked = await select<{ objid: string | number }>(
         database.reader,
         `SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = ? AND objsubid = 2
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
         [presenceLockClass],
       );
-      const here = new Set(held.map(({ objid }) => Number(objid)));
-      return owners.filter((other) => other !== owner && !here.has(lockOf(other)));
+      const present = new Set(locked.map(({ objid }) => Number(objid)));
+      return owners.filter((other) => other !== owner && !present.has(lockOf(other)));
     },
     close: announced.close,
   };
 }
 
-/** Holds this backend's lock until it is closed, on one connection after the other. `opened` rejects when the first one fails. */
+/** Owns this backend's lock until it is closed, on one connection after the other. `opened` rejects when the first one fails. */
 function announce({ url, owner, log }: { url: string; owner: string; log: Log }): {
   opened: Promise<void>;
   close: () => Promise<void>;
@@ -79,21 +79,21 @@ function announce({ url, owner, log }: { url: string; owner: string; log: Log })
     if (client !== broken) return;
     client = null;
     if (closed) return;
-    log.warn('The connection that announces this backend broke. It is opened again.', error ? errorFields(error) : {});
-    later(againAfterMs, openAgain);
+    log.warn('The presence connection of this backend was lost; reconnecting.', error ? errorFields(error) : {});
+    later(reconnectMs, reopen);
   }
 
-  async function openAgain(): Promise<void> {
+  async function reopen(): Promise<void> {
     await open().catch((error: unknown) => {
-      log.warn('This backend cannot be announced to the others. It is tried again.', errorFields(error));
-      later(againAfterMs, openAgain);
+      log.warn('The presence connection cannot be opened; it is retried.', errorFields(error));
+      later(reconnectMs, reopen);
     });
   }
 
-  /** A connection that was forgotten on its way is silent. The question closes it after a time, and `lost` hears of that. */
+  /** Queries the connection, because one that the network dropped stays silent. The time limit closes it and calls `lost`. */
   async function probe(): Promise<void> {
-    const asked = client;
-    await asked?.query('SELECT 1').catch((error: unknown) => lost(asked, error as Error));
+    const probed = client;
+    await probed?.query('SELECT 1').catch((error: unknown) => lost(probed, error as Error));
     if (client) later(probeMs, probe);
   }
 
@@ -112,5 +112,5 @@ function announce({ url, owner, log }: { url: string; owner: string; log: Log })
   };
 }
 
-/** Of 31 bits: two of a handful of backends do not meet, and if they did, a lease would have to run out. */
+/** 31 bits: a collision among a handful of backends is unlikely, and would only mean that a lease has to expire. */
 const lockOf = (owner: string): number => createHash('sha256').update(owner).digest().readUInt32BE(0) & 0x7fffffff;

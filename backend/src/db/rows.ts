@@ -15,12 +15,12 @@ import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
 import { requireReadable } from './unreadable.js';
 
-export { codeOf, isConflict } from './trouble.js';
+export { codeOf, isConflict } from './database-errors.js';
 
 /** TypeORM's type for values cannot tell a JSON column from a relation; this is the one place that says so. */
 const values = <T>(row: unknown): QueryDeepPartialEntity<T> => row as QueryDeepPartialEntity<T>;
 
-/** Inserts one row. Throws the driver's error on a conflict. What the row leaves out takes the column's default. */
+/** Inserts one row. Throws the driver's error on a conflict. Omitted properties get the column's default. */
 export async function insertRow<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -30,7 +30,7 @@ export async function insertRow<T extends ObjectLiteral>(
   const metadata = connection.getMetadata(entity);
   const columns: Column[] = [];
   const stored: unknown[] = [];
-  // Which columns there are, as bits.
+  // The set of columns, as bits.
   let which = 0;
   for (const [index, column] of metadata.columns.entries()) {
     const value: unknown = row[column.propertyName];
@@ -42,7 +42,7 @@ export async function insertRow<T extends ObjectLiteral>(
   await runStatement(tx.manager, insertSql(metadata, columns, which), stored);
 }
 
-/** Inserts whole rows: on PostgreSQL in one statement, whose text is the same however many they are. */
+/** Inserts whole rows: on PostgreSQL in one statement, whose text does not depend on the number of rows. */
 export async function insertRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -62,7 +62,7 @@ export async function insertRows<T extends ObjectLiteral>(
   );
 }
 
-/** Inserts whole rows, or writes them over those with the same primary key: on PostgreSQL in one statement. No two may have the same. */
+/** Inserts whole rows, or replaces those with the same primary key: on PostgreSQL in one statement. No two rows may have the same key. */
 export async function upsertRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -90,7 +90,7 @@ export async function upsertRows<T extends ObjectLiteral>(
     );
 }
 
-/** Inserts whole rows and leaves out those whose unique key is taken: on PostgreSQL in one statement. */
+/** Inserts whole rows and skips those whose unique key exists: on PostgreSQL in one statement. */
 export async function insertMissing<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -122,12 +122,13 @@ const unnested = (columns: readonly Column[]): string =>
 const columnwise = (source: DataSource, columns: readonly Column[], rows: readonly ObjectLiteral[]): unknown[] =>
   columns.map((column) => rows.map((row) => toStored(source, column, row[column.propertyName]) ?? null));
 
-/** Of the column types in columns.ts that are not text. */
+/** PostgreSQL's array types of the column types in columns.ts that are not text. */
 const arrayTypes: Record<string, string> = { bigint: 'bigint[]', integer: 'integer[]', boolean: 'boolean[]' };
 
 /**
- * Entities that meet a condition, in the SQL of `select`: `?` for parameters, camelCase names quoted. What is `select: false` comes only
- * when it is named in `also`. For the paths of every message; elsewhere TypeORM's own finders read better. The condition's texts must be few.
+ * Returns the entities that meet a condition, in the SQL of `select`: `?` for parameters, camelCase names quoted. Columns with `select: false`
+ * are read only when `also` names them. For hot paths; elsewhere TypeORM's finders are easier to read. Each condition text stays prepared, so
+ * there must be few of them.
  */
 export async function readRows<T extends ObjectLiteral>(
   where: DataSource | EntityManager,
@@ -144,8 +145,8 @@ export async function readRows<T extends ObjectLiteral>(
 }
 
 /**
- * The same, where a row that cannot be read (a JSON column that is damaged) must not keep the others away: it is given to `broken` as the
- * database has it, and left out. `broken` should see to it that the next question leaves the row out.
+ * Like `readRows`, but one unreadable row (a damaged JSON column) does not hide the others: it is passed to `broken` as stored and
+ * left out of the result. `broken` should make sure that the next query excludes the row.
  */
 export async function readRowsApart<T extends ObjectLiteral>(
   where: DataSource | EntityManager,
@@ -169,29 +170,29 @@ export async function readRowsApart<T extends ObjectLiteral>(
 }
 
 /**
- * The same of what is committed, for what many requests ask at once: those that ask in one turn of the event loop are given what was
- * read once, each in objects of its own. Nobody is given what was read before a commit of this process.
+ * Like `readRows` for committed data that many requests read at once: calls in one tick of the event loop share one query, and each gets
+ * its own objects. A commit of this process invalidates earlier reads.
  */
-export async function readTogether<T extends ObjectLiteral>(
-  { reader, turn }: Pick<Database, 'reader' | 'turn'>,
+export async function readBatch<T extends ObjectLiteral>(
+  { reader, coalescer }: Pick<Database, 'reader' | 'coalescer'>,
   entity: EntityTarget<T>,
   condition: string,
   parameters: readonly (string | boolean)[],
   also: readonly (keyof T & string)[] = [],
 ): Promise<T[]> {
-  // Asked here as well: a read that another caller has begun would not be noticed.
+  // Checked here as well: a query that another caller began would not be noticed.
   guardOf(reader)?.mustBeOutside(readerUsed);
   const metadata = reader.getMetadata(entity);
   const columns = columnsToRead(metadata, also);
   const sql = `${selectSql(metadata, columns)} WHERE ${condition}`;
-  const rows = await turn.once(
+  const rows = await coalescer.coalesce(
     [sql, ...parameters].join('\0'),
     async () => (await runStatement(reader, sql, asStored(reader, parameters))).rows,
   );
   return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
 }
 
-/** Those whose column is one of a list, however long; one text for all of them. */
+/** Returns the rows whose column is in a list of any length. One statement text serves all lengths. */
 export async function readAmong<T extends ObjectLiteral>(
   where: DataSource | EntityManager,
   entity: EntityTarget<T>,
@@ -203,7 +204,7 @@ export async function readAmong<T extends ObjectLiteral>(
   return readRows(where, entity, condition, [parameter], also);
 }
 
-/** The condition that a column has one of many values, as one text for any number of them. */
+/** The condition that a column is in a list, as one text for any length. */
 export function among(
   where: DataSource | EntityManager,
   column: string,
@@ -215,7 +216,7 @@ export function among(
     : { condition: `"${column}" IN (SELECT value FROM json_each(?))`, parameter: JSON.stringify(values) };
 }
 
-/** The condition that it has none of them. */
+/** The condition that a column is not in a list. */
 export function notAmong(
   where: DataSource | EntityManager,
   column: string,
@@ -230,18 +231,18 @@ type Column = EntityMetadata['columns'][number];
 const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
   columns.filter((column) => column.isSelect || also.includes(column.propertyName));
 
-/** Of a number that says which columns a row has; a double holds no more. */
+/** The bits of a number that identifies a set of columns; a double has 53 exact bits. */
 const bits = Array.from({ length: 53 }, (_, index) => 2 ** index);
 
 const inserts = new WeakMap<EntityMetadata, Map<number, string>>();
 
-/** Writing the text costs more than running it: each is written once. */
+/** Building the text costs more than running it, so each text is built once. */
 function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: number): string {
   let known = inserts.get(metadata);
   if (!known) inserts.set(metadata, (known = new Map()));
   let written = known.get(which);
   if (!written) {
-    if (metadata.columns.length > bits.length) throw new Error(`${metadata.tableName} has more columns than a number has bits.`);
+    if (metadata.columns.length > bits.length) throw new Error(`${metadata.tableName} has more than 53 columns.`);
     const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
     written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
     known.set(which, written);
@@ -254,7 +255,7 @@ const selects = new WeakMap<EntityMetadata, Map<number, string>>();
 function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string {
   let known = selects.get(metadata);
   if (!known) selects.set(metadata, (known = new Map()));
-  // `also` only ever adds: how many columns there are says which.
+  // `also` only adds columns, so their number identifies the set.
   let written = known.get(columns.length);
   if (!written) {
     written = `SELECT ${columns.map((column) => `"${column.databaseName}"`).join(', ')} FROM "${metadata.tableName}"`;
@@ -263,7 +264,7 @@ function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string
   return written;
 }
 
-/** As the column's transformer writes it; SQLite has no booleans. */
+/** The value as the column's transformer writes it; SQLite has no booleans. */
 function toStored(source: DataSource, { transformer }: Column, value: unknown): unknown {
   const written: unknown = transformer && !Array.isArray(transformer) ? transformer.to(value) : value;
   return typeof written === 'boolean' && source.options.type !== 'postgres' ? Number(written) : written;
@@ -279,7 +280,7 @@ function hydrate<T extends ObjectLiteral>(metadata: EntityMetadata, columns: rea
   return entity as T;
 }
 
-/** Inserts one row, or nothing when one with the same unique key is there. */
+/** Inserts one row, unless one with the same unique key exists. */
 export async function insertIfAbsent<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -288,7 +289,7 @@ export async function insertIfAbsent<T extends ObjectLiteral>(
   await tx.manager.createQueryBuilder().insert().into(entity).values(values<T>(row)).orIgnore().updateEntity(false).execute();
 }
 
-/** A conditional update: returns the number of rows that met the condition; zero means that another writer was first. Sets nothing without a value. */
+/** Updates rows conditionally. Returns the number of rows that met the condition; zero means that another writer was first. Ignores undefined values. */
 export async function updateRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -303,8 +304,8 @@ export async function updateRows<T extends ObjectLiteral>(
 }
 
 /**
- * The statement of an update that sets plain values where columns equal plain values or are among a few: what every step of a message is
- * made of, ten times cheaper than TypeORM's builder makes it. Null for everything else. Its texts are few, as the places that write are.
+ * Returns the statement of an update that sets plain values where columns equal plain values or are in a short list, as most steps of a
+ * message do; building it costs a tenth of TypeORM's builder. Null for every other update. There are as few texts as places that write.
  */
 function plainUpdate<T extends ObjectLiteral>(
   tx: Transaction,
@@ -331,14 +332,14 @@ function plainUpdate<T extends ObjectLiteral>(
     parameters.push(...among.map((one) => toStored(connection, column, one)));
     conditions.push(`"${column.databaseName}" ${among.length === 1 ? '= ?' : `IN (${among.map(() => '?').join(', ')})`}`);
   }
-  if (set.length === 0 || conditions.length === 0 || parameters.length > mostPlain) return null;
+  if (set.length === 0 || conditions.length === 0 || parameters.length > maxPlain) return null;
   return { sql: `UPDATE "${metadata.tableName}" SET ${set.join(', ')} WHERE ${conditions.join(' AND ')}`, parameters };
 }
 
-/** Beyond so many parameters it is a list of ids, whose length, and with it the text, is another each time. */
-const mostPlain = 40;
+/** With more parameters the condition is a list of ids, whose length, and so the statement text, differs each time. */
+const maxPlain = 40;
 
-/** Deletes what meets the condition; gives the number of rows. */
+/** Deletes the rows that meet the condition. Returns their number. */
 export async function deleteRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
@@ -348,21 +349,21 @@ export async function deleteRows<T extends ObjectLiteral>(
   return affected ?? 0;
 }
 
-const deletedTogether = 1_000;
+const deleteBatchSize = 1_000;
 
 /**
- * Deletes all rows whose `time` is in the past of `before`, a thousand to a commit: one statement over all that a long pause has left would meet
- * the statement's time limit, each time again. `key` is a column that tells rows apart well enough to cut batches.
+ * Deletes all rows whose `time` is not after `before`, a thousand per commit: after a long pause a single statement would exceed its time
+ * limit on every run. `key` is a column that distinguishes rows well enough to form batches.
  */
 export async function deleteBefore<T extends ObjectLiteral>(
   database: Pick<Database, 'write'>,
   entity: EntityTarget<T>,
   { time, key, before }: { time: keyof T & string; key: keyof T & string; before: Date },
 ): Promise<void> {
-  for (let deleted = deletedTogether; deleted >= deletedTogether;)
+  for (let deleted = deleteBatchSize; deleted >= deleteBatchSize;)
     deleted = await database.write.run(async (tx) => {
       const { tableName } = tx.manager.connection.getMetadata(entity);
-      const oldest = `SELECT "${key}" FROM "${tableName}" WHERE "${time}" <= ? ORDER BY "${time}" LIMIT ${deletedTogether}`;
+      const oldest = `SELECT "${key}" FROM "${tableName}" WHERE "${time}" <= ? ORDER BY "${time}" LIMIT ${deleteBatchSize}`;
       const sql = `DELETE FROM "${tableName}" WHERE "${time}" <= ? AND "${key}" IN (${oldest})`;
       return (await runStatement(tx.manager, sql, [before.getTime(), before.getTime()])).affected;
     });
@@ -370,7 +371,7 @@ export async function deleteBefore<T extends ObjectLiteral>(
 
 /**
  * TypeORM turns times into milliseconds in the conditions of a find, but not inside the operators (`LessThan`, `In`) of an update or a
- * delete: PostgreSQL refuses those, and SQLite compares a number with a text, which is always the smaller one.
+ * delete: PostgreSQL refuses those, and SQLite compares a number with a text, and a number is always the smaller one.
  */
 function inMs<T>(where: FindOptionsWhere<T>): FindOptionsWhere<T> {
   for (const condition of Object.values(where))
@@ -383,11 +384,11 @@ function inMs<T>(where: FindOptionsWhere<T>): FindOptionsWhere<T> {
 }
 
 /**
- * Holds rows until the end of the transaction, in the order of their ids. SQLite has one transaction at a time and needs none of it.
- * Whoever writes to sessions or their messages and then to the event log holds the sessions first: two transactions that took them
- * in different orders would wait for each other.
+ * Locks rows until the end of the transaction, in the order of their ids. Does nothing on SQLite, which runs one transaction at a time.
+ * A transaction that writes to sessions or their messages and then to the event log locks the sessions first: two transactions that lock
+ * in different orders would deadlock.
  */
-export async function holdRows<T extends ObjectLiteral>(
+export async function lockRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
   ids: readonly string[],

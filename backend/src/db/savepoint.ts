@@ -1,5 +1,5 @@
 import { runStatement } from './statement.js';
-import { isSystemTrouble } from './trouble.js';
+import { isSystemError } from './database-errors.js';
 import type { Transaction } from './unit-of-work.js';
 
 /**
@@ -20,8 +20,8 @@ export async function behindSavepoint<T>(tx: Transaction, name: string, part: (t
       await runStatement(tx.manager, `RELEASE SAVEPOINT ${name}`, []);
     } catch (lost) {
       // The connection is gone, or SQLite has rolled back by itself because the disk is full. The whole transaction ends, and the caller
-      // must learn the cause, not that there is no savepoint any more.
-      throw isSystemTrouble(error) ? error : lost;
+      // must see the cause, not that the savepoint no longer exists.
+      throw isSystemError(error) ? error : lost;
     }
     throw error;
   }

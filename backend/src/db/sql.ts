@@ -3,7 +3,7 @@ import { foldText } from '../lib/fold.js';
 import { runStatement } from './statement.js';
 
 /**
- * Runs hand-written SQL on either database: `?` stands for a parameter, camelCase names are quoted by the writer. Dates become
+ * Runs hand-written SQL on either database: `?` is a parameter, the caller quotes camelCase names. Dates become
  * milliseconds. For SELECTs; writes go through query builders, whose affected counts are the same on both.
  */
 export async function select<T>(
@@ -21,8 +21,8 @@ export async function select<T>(
 export const foldFunction = 'chq_fold';
 
 /**
- * The condition that a text column contains a part, without regard to case, and what its parameter is for that part. Reads every row: for small tables,
- * and not for messages, which have an index. On PostgreSQL the database's locale says what a capital is.
+ * The condition that a text column contains a part, ignoring case, and the parameter's value for that part. Scans every row: for small tables,
+ * not for messages, which have an index. On PostgreSQL the database's locale defines upper and lower case.
  */
 export function containsText(
   source: DataSource,
@@ -45,7 +45,7 @@ export const asStored = (source: DataSource, parameters: readonly unknown[]): un
         : value,
   );
 
-/** Adds to a number and gives it back, in one statement; null when there is no such row. */
+/** Adds to a number and returns the result, in one statement; null when the row does not exist. */
 export async function increment(
   manager: EntityManager,
   table: string,

@@ -1,13 +1,13 @@
 import type { DataSource, EntityManager } from 'typeorm';
 import { guardOf, readerUsed } from './transaction-guard.js';
 
-/** What a statement gave: the rows of a SELECT or a RETURNING, and how many it wrote. */
+/** The result of a statement: the rows of a SELECT or a RETURNING, and the number of rows written. */
 export interface Result {
   rows: unknown[];
   affected: number;
 }
 
-/** The little of better-sqlite3 that is used here. */
+/** The part of better-sqlite3 that is used here. */
 interface SqliteStatement {
   readonly reader: boolean;
   all(...values: unknown[]): unknown[];
@@ -17,7 +17,7 @@ interface SqliteConnection {
   prepare(sql: string): SqliteStatement;
 }
 
-/** The little of pg. A named statement is parsed and planned once per connection. */
+/** The part of pg that is used here. A named statement is parsed and planned once per connection. */
 interface PostgresConnection {
   query(statement: {
     name: string;
@@ -27,11 +27,11 @@ interface PostgresConnection {
 }
 
 /**
- * Runs one statement through the driver itself, prepared once: TypeORM's own way costs several times what SQLite takes for it, and the
- * paths of every message use nothing else. Inside of a transaction it is the transaction's connection. `?` stands for a parameter, and
- * values are as the columns store them. Throws the driver's errors, with their codes.
+ * Runs one statement directly through the driver, prepared once. TypeORM's overhead is several times SQLite's own time, so the hot paths use
+ * only this. Inside a transaction it uses the transaction's connection. `?` is a parameter, and values are as the columns store them.
+ * Throws the driver's errors, with their codes.
  *
- * Only for texts that are few: every one stays prepared.
+ * Every text stays prepared, so a caller must use few different texts.
  */
 export async function runStatement(where: DataSource | EntityManager, sql: string, values: readonly unknown[]): Promise<Result> {
   const source = 'connection' in where ? where.connection : where;
@@ -41,7 +41,7 @@ export async function runStatement(where: DataSource | EntityManager, sql: strin
 
 const prepared = new WeakMap<DataSource, Map<string, SqliteStatement>>();
 
-/** The same, at once: SQLite has no other way, and waiting for what is there costs time. */
+/** The synchronous form for SQLite, whose driver is synchronous; awaiting a present result would cost time. */
 export function onSqlite(source: DataSource, sql: string, values: readonly unknown[] = []): Result {
   let known = prepared.get(source);
   if (!known) prepared.set(source, (known = new Map()));
@@ -54,7 +54,7 @@ export function onSqlite(source: DataSource, sql: string, values: readonly unkno
   return { rows: [], affected: statement.run(...values).changes };
 }
 
-/** TypeORM keeps the connection in a property that its types do not tell of. */
+/** TypeORM keeps the connection in a property that its types do not declare. */
 const connectionOf = (source: DataSource): SqliteConnection =>
   (source.driver as unknown as { databaseConnection: SqliteConnection }).databaseConnection;
 
@@ -80,13 +80,13 @@ async function onPostgres(
   sql: string,
   values: readonly unknown[],
 ): Promise<Result> {
-  const given = 'connection' in where ? where.queryRunner : undefined;
-  const runner = given ?? source.createQueryRunner();
+  const ownRunner = 'connection' in where ? where.queryRunner : undefined;
+  const runner = ownRunner ?? source.createQueryRunner();
   try {
     const client = (await runner.connect()) as PostgresConnection;
     const { rows, rowCount } = await client.query({ ...postgresText(sql), values });
     return { rows, affected: rowCount ?? 0 };
   } finally {
-    if (!given) await runner.release();
+    if (!ownRunner) await runner.release();
   }
 }

@@ -4,12 +4,12 @@ import { errorFields, type Log } from '../lib/log.js';
 
 /**
  * Detects code that, inside a transaction, reads through the pool, opens a second transaction, or (in tests and in development) begins an
- * operation on something else than the database: a file, a request, compression.
+ * operation outside the database: a file, a request, compression.
  *
- * Closes: a deadlock of the connection pool. A transaction that holds row locks asks for a second connection; all others are taken by
- * transactions that wait for those locks; nobody goes on. On SQLite a transaction inside a transaction waits for itself.
+ * Closes: a deadlock of the connection pool. A transaction that holds row locks asks for a second connection; all others are in use by
+ * transactions that wait for those locks; none can continue. On SQLite a transaction inside a transaction waits for itself.
  *
- * The guard follows the asynchronous context of the work that `write.run` was given. It ends with that work: callbacks after the commit, and
+ * The guard follows the asynchronous context of the work passed to `write.run`. It ends with that work: callbacks after the commit, and
  * background work that is still running when the transaction has ended, are outside.
  */
 export interface TransactionGuard {
@@ -41,13 +41,13 @@ export const guardFor = (environment: 'production' | 'development' | 'test', log
 
 interface RunningTransaction {
   isRunning: boolean;
-  /** The first wait for something else than the database, where those are looked for. */
+  /** The first operation outside the database, where those are detected. */
   waitedFor: Error | null;
 }
 
 const context = new AsyncLocalStorage<RunningTransaction>();
 
-/** What Node calls the operations that have no business in a transaction: files, compression, names, pipes, processes, requests. */
+/** Node's names of the operations that do not belong in a transaction: files, compression, DNS, pipes, processes, requests. */
 const foreignOperations = new Set([
   'FSREQCALLBACK',
   'FSREQPROMISE',
@@ -62,7 +62,7 @@ const foreignOperations = new Set([
 
 let isWatching = false;
 
-/** Notes every operation on something else than the database that is begun inside a transaction. It costs too much for production. */
+/** Records the first operation outside the database that begins inside a transaction. Too expensive for production. */
 function watchForeignOperations(): void {
   if (isWatching) return;
   isWatching = true;
@@ -81,7 +81,7 @@ export function createTransactionGuard(mode: GuardMode): TransactionGuard {
   const reported = new Set<string>();
 
   function reportOnce(report: (error: Error) => void, error: Error): void {
-    // The same place again and again is one finding, not a thousand log lines.
+    // Repeated violations at one place are one finding, not a thousand log lines.
     const place = error.stack ?? error.message;
     if (reported.has(place) || reported.size >= 100) return;
     reported.add(place);
@@ -113,8 +113,8 @@ export const readerUsed = 'the reader was used';
 const guards = new WeakMap<DataSource, TransactionGuard>();
 
 /**
- * Guards every way of reading through a data source: repositories, query builders and `query` all ask it for a connection. Statements that
- * go past it (statement.ts) and reads that several callers share (rows.ts) ask the guard themselves.
+ * Guards every way of reading through a data source: repositories, query builders and `query` all get their connection from it. Statements that
+ * bypass it (statement.ts) and reads that several callers share (rows.ts) call the guard themselves.
  */
 export function guardReader(reader: DataSource, guard: TransactionGuard): void {
   guards.set(reader, guard);

@@ -2,20 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { DataSource, EntityManager, QueryRunner } from 'typeorm';
 import { onSqlite } from './statement.js';
 import type { TransactionGuard } from './transaction-guard.js';
-import { codeOf } from './trouble.js';
+import { codeOf } from './database-errors.js';
 
 /** One transaction as its work sees it. */
 export interface Transaction {
   readonly manager: EntityManager;
-  /** Runs once the commit is on disk; not at all when it fails. Wake-ups belong here. Must not throw. */
+  /** Runs the callback once the commit is on disk, and not when it fails. For wake-ups. It must not throw. */
   afterCommit(callback: () => void): void;
 }
 
 export interface UnitOfWork {
   /**
    * Runs `work` in a transaction and resolves with its result once that is committed. Throws what `work` throws, with nothing
-   * written. Inside, only `tx.manager` is used and nothing but the database is waited for: the transaction holds locks and a connection.
-   * What else is needed is read before. The reader, or another `run`, inside is an error (transaction-guard.ts).
+   * written. Inside, use only `tx.manager`, and await nothing but the database: the transaction owns locks and a connection.
+   * Read everything else before. Using the reader, or another `run`, inside is an error (transaction-guard.ts).
    */
   run<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** Resolves when nothing is queued or running. */
@@ -28,13 +28,13 @@ interface Job {
   reject: (error: unknown) => void;
 }
 
-/** As many waiting transactions as join into one commit. Bounded, so that the first of them does not wait for the last. */
-const groupLimit = 64;
+/** At most this many waiting transactions share one commit, so that the first of them does not wait long for the last. */
+const maxGroupSize = 64;
 
 /**
- * SQLite: one writer, so transactions queue, and those that wait together share one commit (one fsync), each behind a savepoint of
- * its own. Interleaving that this closes: TypeORM has one connection here, and two async transactions on it would end each
- * other's. PostgreSQL: one pooled connection each.
+ * SQLite: one writer, so transactions queue, and those that wait at the same time share one commit (one fsync), each behind its
+ * own savepoint. Interleaving that this closes: TypeORM has one connection here, and two async transactions on it would end each
+ * other's. PostgreSQL: each transaction has a pooled connection.
  */
 export function createUnitOfWork(
   source: DataSource,
@@ -76,8 +76,8 @@ function pooled(source: DataSource, onCommit: () => void, guard: TransactionGuar
 }
 
 /**
- * One transaction on one connection of the pool. When the connection breaks, the pool closes it and the server rolls back. Of a COMMIT without an
- * answer nobody knows whether it happened; the error says that the database did not answer, and callers repeat under the same ids.
+ * One transaction on one connection of the pool. When the connection breaks, the pool closes it and the server rolls back. It is
+ * unknown whether a COMMIT without an answer happened; the error says that the database did not answer, and callers retry under the same ids.
  */
 async function inTransaction<T>(source: DataSource, work: (runner: QueryRunner) => Promise<T>): Promise<T> {
   const runner = source.createQueryRunner();
@@ -87,7 +87,7 @@ async function inTransaction<T>(source: DataSource, work: (runner: QueryRunner) 
     await runner.commitTransaction();
     return result;
   } catch (error) {
-    // A rollback that fails was on a connection that is broken; it does not go back to the pool.
+    // A rollback only fails on a broken connection, which does not return to the pool.
     if (runner.isTransactionActive && !runner.isReleased) await runner.rollbackTransaction().catch(() => undefined);
     throw error;
   } finally {
@@ -100,9 +100,9 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
   const idlers: (() => void)[] = [];
   let busy = false;
 
-  // The check of the queue and the end of `busy` are one turn: a job that is pushed meanwhile always finds a drain that will see it.
+  // The check of the queue and the end of `busy` happen in one tick: a job that is pushed meanwhile always has a drain that sees it.
   async function drain(): Promise<void> {
-    while (queue.length > 0) await settleGroup(source, queue.splice(0, groupLimit), onCommit);
+    while (queue.length > 0) await settleGroup(source, queue.splice(0, maxGroupSize), onCommit);
     busy = false;
     for (const wake of idlers.splice(0)) wake();
   }
@@ -112,12 +112,12 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
       return new Promise<T>((resolve, reject) => {
         // The outer transaction would wait for the inner one, which is behind it in the queue, and every other writer for both.
         guard.mustBeOutside(nested, true);
-        // The group runs in the context of whoever came first; each job runs in one of its own.
+        // The group runs in the context of its first job; each job runs in its own context.
         const inside = (tx: Transaction): Promise<T> => guard.inside(() => work(tx));
         queue.push({ work: inside, resolve: (value) => resolve(value as T), reject });
         if (busy) return;
         busy = true;
-        // One turn of the event loop lets all requests that are already read join the same group.
+        // One tick of the event loop lets all requests that were already read join the same group.
         setImmediate(() => void drain());
       });
     },
@@ -126,7 +126,7 @@ function queued(source: DataSource, onCommit: () => void, guard: TransactionGuar
 }
 
 /**
- * Runs the callbacks of a commit. One that throws is a bug, which is told as a warning of the process: thrown here
+ * Runs the callbacks of a commit. One that throws is a bug, which is reported as a process warning: thrown here
  * it would reject transactions that are committed and, on SQLite, stop the queue of all writers for good.
  */
 function runCallbacks(callbacks: readonly (() => void)[]): void {
@@ -138,30 +138,30 @@ function runCallbacks(callbacks: readonly (() => void)[]): void {
     }
 }
 
-/** How long a group waits for another process that writes to the file (a backup, a person with a shell), and how often it looks. */
-const lockedAtMostMs = 5_000;
-const lookAgainMs = 25;
+/** How long a group waits for another process that writes to the file (a backup, a person with a shell), and how often it polls. */
+const maxLockedMs = 5_000;
+const pollIntervalMs = 25;
 
 /**
- * Begins the group's transaction. SQLite would wait for a locked file inside of one call, and the whole process with it: it is told to give up
- * at once, and the waiting is done here.
+ * Begins the group's transaction. SQLite would wait for a locked file inside one call and block the whole process: it is configured to fail at
+ * once, and the waiting is done here.
  */
 async function begin(source: DataSource): Promise<void> {
-  for (const until = performance.now() + lockedAtMostMs; ;) {
+  for (const until = performance.now() + maxLockedMs; ;) {
     try {
       // Closes: the ROLLBACK of an earlier group failed. What that group wrote must not be committed together with this one.
       if (isOpen(source)) onSqlite(source, 'ROLLBACK');
       return void onSqlite(source, 'BEGIN IMMEDIATE');
     } catch (error) {
       if (codeOf(error) !== 'SQLITE_BUSY' || performance.now() > until) throw error;
-      await sleep(lookAgainMs);
+      await sleep(pollIntervalMs);
     }
   }
 }
 
 /**
- * Settles every job of the group, whatever happens. Never rejects: a rejection would leave the queue `busy` without a drain, and no
- * writer would ever get its turn again.
+ * Settles every job of the group, whatever happens. Never rejects: a rejection would leave the queue `busy` without a drain, and
+ * no later transaction would run.
  */
 async function settleGroup(source: DataSource, jobs: readonly Job[], onCommit: () => void): Promise<void> {
   try {
@@ -173,7 +173,7 @@ async function settleGroup(source: DataSource, jobs: readonly Job[], onCommit: (
   }
 }
 
-/** Ends what a failed group left open. Does not throw: the next group tries again before it begins. */
+/** Rolls back what a failed group left open. Does not throw: the next group retries before it begins. */
 function rollBack(source: DataSource): void {
   try {
     if (isOpen(source)) onSqlite(source, 'ROLLBACK');
@@ -191,7 +191,7 @@ async function commitGroup(source: DataSource, jobs: readonly Job[], onCommit: (
   await begin(source);
   for (const job of jobs) {
     const own: (() => void)[] = [];
-    // Alone it needs no savepoint, for which SQLite would copy each page before it writes to it: what throws ends the whole.
+    // A single job needs no savepoint, for which SQLite would copy each page before writing to it: an error ends the whole transaction.
     const result =
       jobs.length === 1 ? await runJob(runner.manager, job, own) : await runBehindSavepoint(source, runner.manager, job, own);
     if ('error' in result) refused.push({ job, error: result.error });

@@ -1,6 +1,6 @@
 /**
- * Stored JSON that cannot be parsed. A row with such a column is read like every other row, so that it does not take the rows beside it away;
- * what uses the column throws `UnreadableColumnError`, and fails alone. A list shows the row without the column, by `readable`.
+ * Stored JSON that cannot be parsed. A row with such a column is read like every other row, so that it does not hide the rows beside it;
+ * code that uses the column throws `UnreadableColumnError` and fails alone. A list shows the row without the column, by `readable`.
  */
 export class UnreadableColumnError extends Error {
   readonly code = 'UNREADABLE_COLUMN';
@@ -17,7 +17,7 @@ const fail = (): never => {
 };
 
 const handler: ProxyHandler<object> = {
-  // Symbols and `then` are asked for by `await`, by assertions and by the ORM, which only pass the value on.
+  // `await`, assertions and the ORM read symbols and `then`, and only pass the value on.
   get: (_, key) => (typeof key === 'symbol' || key === 'then' ? undefined : fail()),
   has: fail,
   ownKeys: fail,
@@ -38,21 +38,21 @@ function unreadable(stored: string): object {
 export const storedTextOf = (value: unknown): string | undefined =>
   typeof value === 'object' && value !== null ? storedTexts.get(value) : undefined;
 
-/** The value, or `otherwise` where what is stored is not valid. For what only shows a row. */
+/** Returns the value, or `otherwise` when the stored text is not valid. For code that only shows a row. */
 export const readable = <T, O>(value: T, otherwise: O): T | O => (storedTextOf(value) === undefined ? value : otherwise);
 
-/** Parses a JSON column. Every column of ours holds an object or a list, so that a number or a text in it is damage as well. */
+/** Parses a JSON column. Every JSON column holds an object or a list, so a number or a text in it is damage as well. */
 export function parseColumn(stored: string): unknown {
   try {
     const value: unknown = JSON.parse(stored);
     if (typeof value === 'object' && value !== null) return value;
   } catch {
-    // It is no JSON.
+    // Not JSON.
   }
   return unreadable(stored);
 }
 
-/** The row. Throws when a column of it could not be read. For what must be whole, such as an export or what is about to be sent. */
+/** Returns the row. Throws when one of its columns could not be read. For rows that must be complete, such as in an export or before a send. */
 export function requireReadable<T extends object>(row: T): T {
   if (Object.values(row).some((value) => storedTextOf(value) !== undefined)) fail();
   return row;

@@ -2,25 +2,25 @@ import { decimal, defineRoute, event, eventTypes, paging, typesNamed, withAliase
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
 
-export const cursor = z.string().regex(/^\d{0,18}$/, 'A cursor as an event or meta.nextCursor has it.');
+export const cursor = z.string().regex(/^\d{0,18}$/, 'A cursor as in an event or in meta.nextCursor.');
 
-/** Names of event types: a list, or one text with commas. Leaves as the types that they stand for; null is all. */
+/** Names of event types: a list, or one text with commas. The output is the list of types that the names stand for; null means all. */
 export const typeNames = z
   .union([z.string().max(2000), z.array(z.string().max(40)).max(100)])
   .transform((names, context): EventType[] | null => {
-    const given = (Array.isArray(names) ? names : names.split(',')).map((name) => name.trim()).filter(Boolean);
+    const requested = (Array.isArray(names) ? names : names.split(',')).map((name) => name.trim()).filter(Boolean);
     const found = new Set<EventType>();
-    for (const name of given) {
+    for (const name of requested) {
       const types = typesNamed(name);
       if (!types)
         context.addIssue({
           code: 'custom',
           params: { code: 'UNKNOWN_EVENT_TYPE' },
-          message: `There is no event type ${name}. There are ${eventTypes.join(', ')}.`,
+          message: `There is no event type ${name}. The types are ${eventTypes.join(', ')}.`,
         });
       for (const type of types ?? []) found.add(type);
     }
-    return given.length === 0 ? null : [...found];
+    return requested.length === 0 ? null : [...found];
   });
 
 const filters = { types: typeNames.optional(), sessionId: sessionRef.optional() };
@@ -84,13 +84,13 @@ export const makeTicket = defineRoute({
   method: 'post',
   path: '/ws/ticket',
   summary:
-    'A ticket for one WebSocket or stream, for browsers, which cannot send the key in a header; good once and for 30 seconds',
-  idempotency: { without: 'A ticket is good once: make another one.' },
+    'A ticket for one WebSocket or stream, for browsers, which cannot send the key in a header; valid once and for 30 seconds',
+  idempotency: { without: 'A ticket is valid once: create another one.' },
   body: withAliases(z.strictObject(filters), sessionAliases),
   reply: z.object({ ticket: z.string(), expiresAt: z.iso.datetime() }),
   errors: ['SESSION_NOT_FOUND'],
 });
-/** Not mounted: it is what authentication asks of who opens the WebSocket. */
+/** Not mounted: it describes what authentication requires to open the WebSocket. */
 export const socket = defineRoute({
   ...common,
   id: 'events.socket',
@@ -99,7 +99,7 @@ export const socket = defineRoute({
   summary: 'The event log as WebSocket',
 });
 
-/** What the other side of a WebSocket says. */
+/** A frame that a client of a WebSocket sends. */
 export const socketFrame = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('subscribe'), ...filters, after: cursor.nullish() }),
   z.strictObject({ type: z.literal('unsubscribe') }),

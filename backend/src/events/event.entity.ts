@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** One row of the append-only log. `cursor` is given under a row lock, so that the order of cursors is the order of commits. */
+/** One row of the append-only log. `cursor` is assigned under a row lock, so that the order of cursors is the order of commits. */
 @Entity({ name: 'events' })
 @Index('events_account', ['accountId', 'cursor'])
 @Index('events_type', ['accountId', 'type', 'cursor'])
@@ -12,7 +12,7 @@ export class EventRow {
   @Index('events_id', { unique: true }) @Column(column.id()) id: string;
   @Column(column.id()) accountId: string;
   @Column(orNull(column.id())) sessionId: string | null;
-  /** Without gaps within a session. */
+  /** Has no gaps within a session. */
   @Column(orNull(column.big())) sequence: number | null;
   @Column(column.string(40)) type: string;
   /** The message it is about; the timeline is a query on it. */

@@ -16,32 +16,32 @@ export interface NewEvent<T extends EventType = EventType> {
   occurredAt?: Date;
 }
 
-/** What a listener hears: enough to know whom it concerns. What is in it is read from the log. */
-export type Heard = Pick<EventRow, 'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type'> & {
+/** The event as listeners receive it: enough to know whom it concerns. Its content is read from the log. */
+export type PublishedEvent = Pick<EventRow, 'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type'> & {
   /** Null when another backend committed it. */
   data: EventRow['data'] | null;
 };
 
 export interface Events {
   /**
-   * Writes the event inside the caller's transaction: a fact and its event commit together or not at all. Gives the row.
-   * Listeners hear of it after the commit.
+   * Writes the event inside the caller's transaction: a fact and its event commit together or not at all. Returns the row.
+   * Listeners receive it after the commit.
    */
   append<T extends EventType>(tx: Transaction, event: NewEvent<T>): Promise<EventRow>;
-  /** Several, in this order, for the price of little more than one. */
+  /** Writes several events in this order, at little more than the cost of one. */
   appendAll(tx: Transaction, events: readonly NewEvent[]): Promise<EventRow[]>;
   /**
-   * Holds the log until the end of the transaction, as `append` does. For who must write something that everybody shares (counters of an
-   * account) before it appends: all take the log first, so that no two wait for each other. SQLite has one transaction at a time.
+   * Locks the log until the end of the transaction, as `append` does. For transactions that write shared rows (counters of an account) before
+   * they append: all lock the log first, so that they cannot deadlock. Does nothing on SQLite, which runs one transaction at a time.
    */
-  hold(tx: Transaction): Promise<void>;
+  lock(tx: Transaction): Promise<void>;
   /**
-   * Hears every committed event, those of this process in order of commit, those of other backends as wake.ts hears of them, perhaps
-   * twice. Returns a function that unsubscribes. A listener that throws is reported; the others still get the event.
+   * Calls `listener` for every committed event: those of this process in commit order, those of other backends as wake.ts receives them,
+   * perhaps twice. Returns a function that unsubscribes. A listener that throws is reported; the others still get the event.
    */
-  subscribe(listener: (event: Heard) => void): () => void;
-  /** Tells the listeners of an event that another backend committed. */
-  hear(event: Heard): void;
+  subscribe(listener: (event: PublishedEvent) => void): () => void;
+  /** Publishes an event that another backend committed to the listeners. */
+  receive(event: PublishedEvent): void;
 }
 
 export function createEvents({
@@ -50,15 +50,15 @@ export function createEvents({
   listenerFailed = () => undefined,
 }: {
   clock: Clock;
-  /** Writes what the events are to be delivered to, in their commit. Absent where nothing is: in tests. */
+  /** Writes the deliveries of the events, in their commit. Absent in tests without deliveries. */
   deliver?: (tx: Transaction, rows: readonly EventRow[]) => Promise<void>;
-  /** Called with what a listener threw, and the event that it got. */
-  listenerFailed?: (error: unknown, event: Heard) => void;
+  /** Called with the error that a listener threw, and the event. */
+  listenerFailed?: (error: unknown, event: PublishedEvent) => void;
 }): Events {
-  const listeners = new Set<(event: Heard) => void>();
+  const listeners = new Set<(event: PublishedEvent) => void>();
 
   /** Calls every listener. One that throws must not keep the event from the others, nor fail the commit that has already happened. */
-  function publish(event: Heard): void {
+  function publish(event: PublishedEvent): void {
     for (const listener of listeners)
       try {
         listener(event);
@@ -84,7 +84,7 @@ export function createEvents({
         sequence,
         type: event.type,
         messageId: event.messageId ?? null,
-        // What the catalogue does not name does not get into the log.
+        // Fields that the catalogue does not name are not logged.
         data: eventCatalogue[event.type].data.parse(event.data) as Record<string, unknown>,
         occurredAt: event.occurredAt ?? now,
       };
@@ -100,7 +100,7 @@ export function createEvents({
   return {
     append: async <T extends EventType>(tx: Transaction, event: NewEvent<T>) => (await write(tx, [event]))[0]!,
     appendAll: write,
-    async hold(tx) {
+    async lock(tx) {
       if (tx.manager.connection.options.type === 'postgres')
         await runStatement(tx.manager, "SELECT last FROM event_counters WHERE scope = 'log' FOR UPDATE", []);
     },
@@ -108,13 +108,13 @@ export function createEvents({
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    hear: publish,
+    receive: publish,
   };
 }
 
 /**
- * Moves a counter on and gives its last number. The update locks the counter's row until the commit, which is what makes the order of
- * cursors the order of commits on PostgreSQL too: a reader that has seen cursor 7 will never meet a 6 that commits later.
+ * Advances a counter and returns its last number. The update locks the counter's row until the commit, which makes the order of
+ * cursors the order of commits on PostgreSQL too: a reader that has seen cursor 7 never meets a 6 that commits later.
  */
 async function advance(tx: Transaction, scope: string, by: number): Promise<number> {
   const last = await increment(tx.manager, 'event_counters', 'last', { column: 'scope', value: scope }, by);
@@ -123,7 +123,7 @@ async function advance(tx: Transaction, scope: string, by: number): Promise<numb
   return advance(tx, scope, by);
 }
 
-/** How many events each session has among these. */
+/** The number of these events of each session. */
 function countBy(list: readonly NewEvent[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const { sessionId } of list) if (sessionId !== null) counts.set(sessionId, (counts.get(sessionId) ?? 0) + 1);

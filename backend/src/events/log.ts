@@ -10,22 +10,22 @@ import { cursorText } from './events.js';
 
 export type EventLog = ReturnType<typeof createEventLog>;
 
-/** Events of one message that its timeline reads. */
+/** The most events that the timeline of one message reads. */
 const maxOfMessage = 1_000;
 
-/** Who reads, and what of it: the permissions are those of the credential as it is now. */
+/** Who reads, and which events: the permissions are the current ones of the credential. */
 export interface Reading {
   accountId: string;
   permissions: readonly string[];
-  /** Events of this session only. */
+  /** Only events of this session; null: of all. */
   sessionId: string | null;
-  /** These only; null is all that may be read. */
+  /** Only these types; null: all that may be read. */
   types: readonly EventType[] | null;
 }
 
 export interface EventPage {
   events: EventResource[];
-  /** Where to go on. */
+  /** The cursor of the next page. */
   next: string;
   /** The newest event of the account. */
   latest: string;
@@ -33,17 +33,18 @@ export interface EventPage {
 }
 
 /**
- * Reading the log. Every read takes the account first; what the caller's permissions do not cover is not there for it.
- * `oldestKept`: one more than the highest cursor of the account that retention took away, 0 while it took none. It may grow at any time.
+ * Reads the log. Every read takes the account first; events that the caller's permissions do not cover are invisible to it.
+ * `oldestAvailable`: one more than the highest cursor of the account that retention has deleted, 0 while there is none. It may grow at any
+ * time.
  */
 export function createEventLog({
   database,
   clock,
-  oldestKept = async () => 0,
+  oldestAvailable = async () => 0,
 }: {
   database: Database;
   clock: Clock;
-  oldestKept?: (accountId: string) => Promise<number>;
+  oldestAvailable?: (accountId: string) => Promise<number>;
 }) {
   const rows = database.reader.getRepository(EventRow);
 
@@ -56,23 +57,23 @@ export function createEventLog({
     return Number(last?.last ?? 0);
   }
 
-  /** Throws `CURSOR_EXPIRED` when retention took something behind the cursor: a jump is told, never made silently. */
-  async function requireKept(accountId: string, after: number): Promise<void> {
-    const last = (await oldestKept(accountId)) - 1;
+  /** Throws `CURSOR_EXPIRED` when retention deleted events after the cursor: a gap is reported, never silent. */
+  async function requireAvailable(accountId: string, after: number): Promise<void> {
+    const last = (await oldestAvailable(accountId)) - 1;
     if (after < last) throw new AppError('CURSOR_EXPIRED', { oldestCursor: cursorText(last) });
   }
 
   return {
     head,
-    requireKept,
+    requireAvailable,
 
     /**
-     * The next events behind a cursor; null begins with the oldest kept. The head is read first and the log is written in the order
-     * of its cursors, so that a page that is not full has looked at everything up to that head, and the next one goes on from there:
-     * a reader of something rare does not look through the same events again, and its cursor does not grow old.
+     * Returns the next events after a cursor; null begins with the oldest available one. The head is read first and the log is written in
+     * cursor order, so a page that is not full covers everything up to that head, and the next page continues from there: a reader of rare
+     * events does not scan the same events again, and its cursor does not expire.
      *
-     * At most `limit` events, and fewer when their data would be longer than `maxBytes`; then the page is full, and the next one goes on. One
-     * event is always in it.
+     * Returns at most `limit` events, and fewer when their data would exceed `maxBytes`; such a page counts as full. It contains at least one
+     * event if there is any.
      */
     async page(reading: Reading, after: number | null, limit: number, maxBytes = pageBytes): Promise<EventPage> {
       const { accountId } = reading;
@@ -82,14 +83,14 @@ export function createEventLog({
       const next = latest > from ? nextCursors(database.dialect, { ...reading, types }, from, limit) : null;
       const { cursors, isCut } = next ? await fitting(next, maxBytes) : { cursors: [], isCut: false };
       const events = cursors.length > 0 ? await readAt(accountId, cursors) : [];
-      // Afterwards: what retention takes while this reads would otherwise be a silent gap.
-      if (after !== null) await requireKept(accountId, after);
+      // Checked afterwards: a deletion by retention during the read would otherwise be a silent gap.
+      if (after !== null) await requireAvailable(accountId, after);
       const last = Number(events.at(-1)?.cursor ?? from);
       const isFull = isCut || events.length === limit;
       return { events, next: cursorText(isFull ? last : Math.max(last, latest)), latest: cursorText(latest), isFull };
     },
 
-    /** One event; `EVENT_NOT_FOUND` also for one that the caller may not read. */
+    /** Returns one event. Throws `EVENT_NOT_FOUND`, also for one that the caller may not read. */
     async one(reading: Reading, id: string): Promise<EventResource> {
       const [event] = await read(reading.accountId, 'e.id = ?', [id]);
       const types: readonly string[] = readable(reading.permissions, null) ?? eventTypes;
@@ -98,7 +99,7 @@ export function createEventLog({
       return event;
     },
 
-    /** The newest events of one message, oldest first: at most 1,000, and fewer when they are long. Others may add as many as they like. */
+    /** Returns the newest events of one message, oldest first: at most 1,000, and fewer when they are long. Other people may add any number. */
     async ofMessage(accountId: string, messageId: string): Promise<EventRow[]> {
       const found = await select<{ cursor: number | string; bytes: number }>(
         database.reader,
@@ -110,7 +111,7 @@ export function createEventLog({
     },
   };
 
-  /** As many of the next cursors as fit into `maxBytes` of data. The lengths alone are read for it: SQLite and PostgreSQL have them without the text. */
+  /** Returns as many of the next cursors as fit into `maxBytes` of data. Reads only the lengths, which both databases know without reading the text. */
   async function fitting(
     { sql, parameters }: { sql: string; parameters: readonly unknown[] },
     maxBytes: number,
@@ -128,7 +129,7 @@ export function createEventLog({
     return read(accountId, `e.cursor IN (${cursors.map(() => '?').join(', ')})`, cursors);
   }
 
-  /** Rows as they leave the API. Read past the entities: turning a page of rows into objects of classes took longer than reading it. */
+  /** Reads rows in the form of the API. Bypasses the entities: turning a page of rows into class instances took longer than reading it. */
   async function read(accountId: string, where: string, parameters: readonly unknown[]): Promise<EventResource[]> {
     const found = await select<RawRow>(
       database.reader,
@@ -150,7 +151,7 @@ export function createEventLog({
   }
 }
 
-/** A row as either driver gives it: PostgreSQL has its big integers as text. */
+/** A row as either driver returns it: PostgreSQL returns big integers as text. */
 interface RawRow {
   cursor: number | string;
   id: string;
@@ -162,13 +163,13 @@ interface RawRow {
   data: string;
 }
 
-/** What an event says. One that cannot be read says nothing: it must not end the page, and with it every stream that comes to it. */
+/** The data of an event. Unreadable data becomes an empty object: it must not fail the page, and with it every stream that reaches it. */
 function dataOf({ data }: Pick<RawRow, 'data'>): Record<string, unknown> {
   const value = parseColumn(data);
   return storedTextOf(value) === undefined ? (value as Record<string, unknown>) : {};
 }
 
-/** A code that has run out is of no use to anybody who may read it, even before it is wiped from the row. */
+/** Removes expired codes, even before they are wiped from the row. */
 function withoutOldCode(type: string, data: Record<string, unknown>, now: string): Record<string, unknown> {
   const { expiresAt } = data;
   if (typeof expiresAt !== 'string' || expiresAt > now) return data;
@@ -176,15 +177,15 @@ function withoutOldCode(type: string, data: Record<string, unknown>, now: string
   return type === 'session.pairing_code' ? { ...data, code: null } : data;
 }
 
-/** What of the asked types the permissions cover; null: every type there is, so that nothing need be filtered. */
-export function readable(permissions: readonly string[], asked: readonly EventType[] | null): readonly EventType[] | null {
-  const covered = (asked ?? eventTypes).filter((type) => allows(permissions, eventCatalogue[type].permission));
+/** Returns the requested types that the permissions cover; null: every type, so that no filter is needed. */
+export function readable(permissions: readonly string[], requested: readonly EventType[] | null): readonly EventType[] | null {
+  const covered = (requested ?? eventTypes).filter((type) => allows(permissions, eventCatalogue[type].permission));
   return covered.length === eventTypes.length ? null : covered;
 }
 
 /**
- * The next cursors, from an index alone: one ordered range for each type, merged as far as the limit, which costs the same wherever
- * in a log of millions it begins. `type IN (…)` would go through all that lies between two rare events. Written in two ways: SQLite
+ * The next cursors, from an index alone: one ordered range for each type, merged up to the limit, which costs the same wherever
+ * in a log of millions it begins. `type IN (…)` would scan everything between two rare events. Written in two ways: SQLite
  * merges ordered arms lazily and has no LATERAL; PostgreSQL takes 30 ms to plan forty arms.
  */
 function nextCursors(
@@ -193,7 +194,7 @@ function nextCursors(
   after: number,
   limit: number,
 ): { sql: string; parameters: unknown[] } | null {
-  // Only the session's index has the type before the cursor and nothing without it.
+  // The session's index has the type before the cursor, and there is none without the type.
   const ranges = types ?? (sessionId ? eventTypes : null);
   if (ranges?.length === 0) return null;
   const [column, owner] = sessionId ? ['"sessionId"', sessionId] : ['"accountId"', accountId];

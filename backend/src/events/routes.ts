@@ -13,20 +13,20 @@ export interface EventParts {
   eventLog: EventLog;
   streams: Streams;
   tickets: Tickets;
-  standingOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
-  /** `SESSION_NOT_FOUND` for one that is not the caller's. */
+  streamCredentialOf: (caller: Caller, req: Request) => CredentialRef;
+  /** Throws `SESSION_NOT_FOUND` for a session that is not the caller's. */
   sessionIdOf: (caller: Caller, named: string) => Promise<string>;
   beatMs: number;
 }
 
-interface Wish {
+interface StreamInput {
   types?: EventType[] | null | undefined;
   sessionId?: string | undefined;
 }
 
-/** What the caller may read of what it wishes: its own session, when it is bound to one, and its ticket's types, when it came with one. */
+/** Narrows the request to what the caller may read: its session, when it is bound to one, and its ticket's types, when it used one. */
 export function createReadingOf(sessionIdOf: EventParts['sessionIdOf']) {
-  return async (caller: Caller, { types, sessionId }: Wish): Promise<Reading> => {
+  return async (caller: Caller, { types, sessionId }: StreamInput): Promise<Reading> => {
     const granted = caller.ticket?.types ?? null;
     return {
       accountId: caller.accountId,
@@ -38,7 +38,7 @@ export function createReadingOf(sessionIdOf: EventParts['sessionIdOf']) {
 }
 
 export function mountEvents(mount: Mount, parts: EventParts): void {
-  const { eventLog, streams, tickets, standingOf } = parts;
+  const { eventLog, streams, tickets, streamCredentialOf } = parts;
   const readingOf = createReadingOf(parts.sessionIdOf);
 
   interface Page {
@@ -46,12 +46,17 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
     limit: number;
     wait: number;
   }
-  async function page(caller: Caller, wish: Wish & Page, req: Request, res: Response): Promise<Reply<EventPage['events']>> {
+  async function page(
+    caller: Caller,
+    input: StreamInput & Page,
+    req: Request,
+    res: Response,
+  ): Promise<Reply<EventPage['events']>> {
     const gone = new AbortController();
     res.once('close', () => gone.abort());
-    const after = wish.after ? Number(wish.after) : null;
-    const waiting = { after, limit: wish.limit, waitMs: wish.wait * 1000, gone: gone.signal };
-    const { events, next, latest } = await streams.poll(await readingOf(caller, wish), await standingOf(caller, req), waiting);
+    const after = input.after ? Number(input.after) : null;
+    const waiting = { after, limit: input.limit, waitMs: input.wait * 1000, gone: gone.signal };
+    const { events, next, latest } = await streams.poll(await readingOf(caller, input), streamCredentialOf(caller, req), waiting);
     return new Reply(events, { meta: { nextCursor: next, latestCursor: latest } });
   }
 
@@ -59,27 +64,27 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
   mount(contract.listSessionEvents, ({ params, query }, caller, { req, res }) => page(caller, { ...query, ...params }, req, res));
   mount(contract.makeTicket, async ({ body }, caller, { req, res }) => {
     const { types, sessionId } = await readingOf(caller, body);
-    const standing = await standingOf(caller, req);
-    const { ticket, expiresAt } = await tickets.issue({ standing, sessionId, types: types && [...types] });
+    const credential = streamCredentialOf(caller, req);
+    const { ticket, expiresAt } = await tickets.issue({ credential, sessionId, types: types && [...types] });
     res.set('Cache-Control', 'no-store');
     return { ticket, expiresAt: expiresAt.toISOString() };
   });
 
-  // Before /events/:eventId, which would take it for an id.
+  // Mounted before /events/:eventId, which would match it as an id.
   mount(contract.streamEvents, async ({ query }, caller, { req, res, header }) => {
     const reading = await readingOf(caller, query);
-    const standing = await standingOf(caller, req);
-    const leave = streams.enter(standing);
+    const credential = streamCredentialOf(caller, req);
+    const leave = streams.enter(credential);
     res.once('close', leave);
     try {
-      // A browser that comes back asks for the URL it began with; what it saw last is the newer word.
+      // A browser that reconnects requests its first URL again; Last-Event-ID is newer than the cursor in it.
       const resumed = contract.cursor.safeParse(header('Last-Event-ID'));
       const cursor = await streams.start(caller.accountId, (resumed.data || query.after) ?? null);
       if (res.destroyed) return (leave(), handled);
       beginSse(res);
-      // An id without data is no event, but it is where the reader resumes when it is cut off before the first one.
+      // An id without data is not an event, but the reader resumes from it when the stream ends before the first event.
       res.write(`id: ${cursor}\n\n`);
-      const stream = streams.follow(reading, standing, cursor, sinkOf(res, parts.beatMs));
+      const stream = streams.follow(reading, credential, cursor, sinkOf(res, parts.beatMs));
       res.once('close', stream.close);
       return handled;
     } catch (error) {
@@ -96,7 +101,7 @@ function sinkOf(res: Response, beatMs: number): Sink {
     beatMs,
     frame: (event) => `id: ${event.cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`,
     write: (text) => writeSse(res, text),
-    // The id says how far the log was read, also when there was nothing in it for this reader.
+    // The id is the position in the log, also when no event was for this reader.
     beat: (cursor, put) => put(`: still here\nid: ${cursor}\n\n`),
     end: (code, message) => endSse(res, `: closed ${code} ${message}\n\n`),
   };

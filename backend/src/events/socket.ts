@@ -5,34 +5,34 @@ import { AppError, findUnfit, isErrorCode, validationError, type AnyRoute, type 
 import { keepConnection, pathAndQuery } from '@chasqui/shared/express';
 import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import type { Caller } from '../accounts/caller.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { socket as socketRoute, socketFrame, type SocketFrame } from './contract.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
 import type { EndCode, Sink, Stream, Streams } from './streams.js';
 
-/** The WebSocket framing of the streams. One subscription at a time; a new one takes the place of the one before. */
+/** The WebSocket framing of the streams. One subscription at a time; a new one replaces the one before. */
 
 const path = /^\/api\/v1\/ws\/?$/;
-const mostBytesIn = 64 * 1024;
-/** Frames that may wait for their answer. A reader that says more than it listens is not a reader. */
-const mostFramesIn = 20;
-/** Bytes that may wait for a reader that keeps on asking. Each ping and each frame is answered, whether the answers are read or not. */
-const mostBytesOut = 1024 * 1024;
-/** Connections whose caller is not known yet. Each costs a handshake and a look into the database before it can be refused. */
+const maxBytesIn = 64 * 1024;
+/** Frames that may wait for their answer. */
+const maxFramesIn = 20;
+/** Bytes that may be pending for a reader. Each ping and each frame is answered, whether the answers are read or not. */
+const maxBytesOut = 1024 * 1024;
+/** Connections that are not authenticated yet. Each costs a handshake and a database read before it can be refused. */
 const maxUnauthenticated = 200;
-/** A reader that was told to go has so long to say good-bye. */
-const goodbyeMs = 1_000;
+/** How long a client may take to answer a close frame. */
+const closeTimeoutMs = 1_000;
 
 export interface SocketParts {
   app: Express;
   streams: Streams;
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  standingOf: (caller: Caller, req: Request) => Promise<CredentialRef>;
+  streamCredentialOf: (caller: Caller, req: Request) => CredentialRef;
   readingOf: (
     caller: Caller,
-    wish: { types: EventType[] | null | undefined; sessionId: string | undefined },
+    input: { types: EventType[] | null | undefined; sessionId: string | undefined },
   ) => Promise<{
     accountId: string;
     permissions: readonly string[];
@@ -61,23 +61,23 @@ const closeCodes: Partial<Record<EndCode, number>> = {
   MALFORMED_REQUEST: 1008,
 };
 
-/** Answers WebSocket upgrades of `server`. Gives how to end all, for shutdown. */
-export function openSocketDoor(server: Server, parts: SocketParts): () => Promise<void> {
-  const door = new WebSocketServer({ noServer: true, maxPayload: mostBytesIn, perMessageDeflate: false });
+/** Answers WebSocket upgrades of `server`. Returns the function that ends all connections, for shutdown. */
+export function serveSockets(server: Server, parts: SocketParts): () => Promise<void> {
+  const sockets = new WebSocketServer({ noServer: true, maxPayload: maxBytesIn, perMessageDeflate: false });
   let unauthenticated = 0;
   const open = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
     if (req.headers.upgrade?.toLowerCase() !== 'websocket') return withoutUpgrade(server, req, socket, head);
     if (!path.test(pathAndQuery(req.url ?? '').path)) return refuseUpgrade(socket, '404 Not Found');
     if (unauthenticated >= maxUnauthenticated) return refuseUpgrade(socket, '503 Service Unavailable');
     keepConnection(server, socket);
-    door.handleUpgrade(req, socket, head, (client) => {
+    sockets.handleUpgrade(req, socket, head, (client) => {
       unauthenticated += 1;
       void welcome(parts, client, req).finally(() => (unauthenticated -= 1));
     });
   };
-  /** Runs outside of every request, so whatever is thrown here would end the process. */
+  /** Runs outside of every request, so an error that is thrown here would end the process. */
   const onUpgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void => {
-    // The server gave the socket its error listener when it was accepted.
+    // The server added the socket's error listener when it accepted the connection.
     try {
       open(req, socket, head);
     } catch (error) {
@@ -88,21 +88,21 @@ export function openSocketDoor(server: Server, parts: SocketParts): () => Promis
   server.on('upgrade', onUpgrade);
   return async () => {
     server.off('upgrade', onUpgrade);
-    await Promise.all([...door.clients].map((client) => end(client, 'SHUTTING_DOWN', 'The server is stopping.')));
-    door.close();
+    await Promise.all([...sockets.clients].map((client) => end(client, 'SHUTTING_DOWN', 'The server is stopping.')));
+    sockets.close();
   };
 }
 
 /** Answers without a body and closes the connection, also when the other side never does. */
 function refuseUpgrade(socket: Duplex, status: string): void {
-  const timer = setTimeout(() => socket.destroy(), goodbyeMs);
+  const timer = setTimeout(() => socket.destroy(), closeTimeoutMs);
   socket.once('close', () => clearTimeout(timer));
   socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
 }
 
 /**
- * Node hands every request with an Upgrade header to whoever listens for upgrades, and some clients offer `h2c` with each request.
- * Such a request goes back in without that header, and is answered like any other.
+ * Node passes every request with an Upgrade header to the upgrade listeners, and some clients offer `h2c` with each request.
+ * Such a request is passed to the server again without that header, and is answered like any other.
  */
 function withoutUpgrade(server: Server, req: IncomingMessage, socket: Duplex, head: Buffer): void {
   const lines = [`${req.method} ${req.url} HTTP/${req.httpVersion}`];
@@ -115,57 +115,57 @@ function withoutUpgrade(server: Server, req: IncomingMessage, socket: Duplex, he
   server.emit('connection', socket);
 }
 
-/** Who calls is found out behind the handshake: a browser is told a close code, but never the status of a refused handshake. */
+/** Authenticates after the handshake: a browser can read a close code, but not the status of a refused handshake. */
 async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessage): Promise<void> {
   client.on('error', () => client.terminate());
   const endIfUnread = (): void => {
-    if (client.bufferedAmount > mostBytesOut) client.terminate();
+    if (client.bufferedAmount > maxBytesOut) client.terminate();
   };
   client.on('ping', endIfUnread).on('message', endIfUnread);
   const queue = createQueue(client);
   try {
-    // As Express makes its own requests; authentication reads headers and the address from them.
+    // Builds the request as Express does; authentication reads the headers and the address from it.
     const req = Object.setPrototypeOf(raw, parts.app.request) as Request;
     const res = Object.setPrototypeOf(new ServerResponse(raw), parts.app.response) as Response;
     Object.assign(req, { res });
     Object.assign(res, { req, locals: {} });
     const caller = await parts.authenticate(socketRoute, req, res);
-    const standing = await parts.standingOf(caller, req);
-    const leave = parts.streams.enter(standing, (code, message = '') => void end(client, code, message));
+    const credential = parts.streamCredentialOf(caller, req);
+    const leave = parts.streams.enter(credential, (code, message = '') => void end(client, code, message));
     client.once('close', leave);
     if (client.readyState !== client.OPEN) return leave();
-    converse(parts, client, { caller, standing }, queue);
+    converse(parts, client, { caller, credential }, queue);
   } catch (error) {
     await refuse(parts.log, client, error);
   }
 }
 
-/** Frames that come before the caller is known wait. */
+/** Queues the frames that arrive before the caller is authenticated. */
 function createQueue(client: WebSocket) {
   const waiting: { text: string }[] = [];
   let waitingBytes = 0;
-  let take: ((text: string) => Promise<void>) | null = null;
+  let onFrame: ((text: string) => Promise<void>) | null = null;
   let busy = false;
   async function work(): Promise<void> {
-    if (busy || !take) return;
+    if (busy || !onFrame) return;
     busy = true;
-    for (let next = waiting.shift(); next; next = waiting.shift()) await take(next.text);
+    for (let next = waiting.shift(); next; next = waiting.shift()) await onFrame(next.text);
     waitingBytes = 0;
     busy = false;
   }
   client.on('message', (bytes, isBinary) => {
-    // After the close frame is sent the other side may go on for a moment.
+    // After the close frame the client may still send for a moment.
     if (client.readyState !== client.OPEN) return;
     waitingBytes += Buffer.isBuffer(bytes) ? bytes.length : 0;
-    if (waiting.length >= mostFramesIn || waitingBytes > mostBytesIn) {
+    if (waiting.length >= maxFramesIn || waitingBytes > maxBytesIn) {
       waiting.length = 0;
       return void end(client, 'MALFORMED_REQUEST', 'Too many frames at once.');
     }
     waiting.push({ text: isBinary || !Buffer.isBuffer(bytes) ? '' : bytes.toString('utf8') });
     void work();
   });
-  return (taker: (text: string) => Promise<void>): void => {
-    take = taker;
+  return (handler: (text: string) => Promise<void>): void => {
+    onFrame = handler;
     void work();
   };
 }
@@ -173,31 +173,31 @@ function createQueue(client: WebSocket) {
 function converse(
   parts: SocketParts,
   client: WebSocket,
-  { caller, standing }: { caller: Caller; standing: CredentialRef },
-  listen: (take: (text: string) => Promise<void>) => void,
+  { caller, credential }: { caller: Caller; credential: CredentialRef },
+  listen: (handler: (text: string) => Promise<void>) => void,
 ): void {
   let stream: Stream | null = null;
   const sink = sinkOf(client, parts.pingMs);
   client.on('close', () => stream?.close());
 
-  async function take(frame: SocketFrame): Promise<void> {
-    if (frame.type === 'ping') return say(client, { type: 'pong', ...(stream ? { cursor: stream.cursor() } : {}) });
+  async function handle(frame: SocketFrame): Promise<void> {
+    if (frame.type === 'ping') return send(client, { type: 'pong', ...(stream ? { cursor: stream.cursor() } : {}) });
     stream?.close();
     stream = null;
     if (frame.type === 'unsubscribe') return;
     const reading = await parts.readingOf(caller, { types: frame.types, sessionId: frame.sessionId });
     const cursor = await parts.streams.start(caller.accountId, frame.after ?? null);
     if (client.readyState !== client.OPEN) return;
-    say(client, { type: 'ready', cursor });
-    stream = parts.streams.follow(reading, standing, cursor, sink);
+    send(client, { type: 'ready', cursor });
+    stream = parts.streams.follow(reading, credential, cursor, sink);
   }
 
   listen(async (text) => {
     try {
-      await take(parseFrame(text));
+      await handle(parseFrame(text));
     } catch (error) {
       if (error instanceof AppError && error.code !== 'CURSOR_EXPIRED')
-        say(client, { type: 'error', code: error.code, message: error.message });
+        send(client, { type: 'error', code: error.code, message: error.message });
       else await refuse(parts.log, client, error);
     }
   });
@@ -208,7 +208,7 @@ function parseFrame(text: string): SocketFrame {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new AppError('MALFORMED_REQUEST', {}, 'A frame is JSON as text.');
+    throw new AppError('MALFORMED_REQUEST', {}, 'A frame must be JSON in a text frame.');
   }
   const unfit = findUnfit(value);
   if (unfit) throw validationError([unfit]);
@@ -229,7 +229,7 @@ function sinkOf(client: WebSocket, pingMs: number): Sink {
         client.send(text, () => resolve());
       }),
     beat() {
-      // Nothing came back since the last one: the line is dead, whatever TCP says.
+      // No pong since the last ping: the connection is dead, whatever TCP reports.
       if (!isAlive) return client.terminate();
       isAlive = false;
       client.ping();
@@ -238,7 +238,7 @@ function sinkOf(client: WebSocket, pingMs: number): Sink {
   };
 }
 
-const say = (client: WebSocket, frame: object): void => client.send(JSON.stringify(frame));
+const send = (client: WebSocket, frame: object): void => client.send(JSON.stringify(frame));
 
 async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void> {
   const known = error instanceof AppError ? error : databaseRefusal(error);
@@ -246,10 +246,10 @@ async function refuse(log: Log, client: WebSocket, error: unknown): Promise<void
   await end(client, known?.code ?? 'INTERNAL_ERROR', known?.message ?? '', known);
 }
 
-/** The ends that have begun. Further reasons to end the same connection must cost nothing. */
+/** Closes in progress. Further reasons to close the same connection must cost nothing. */
 const ending = new WeakMap<WebSocket, Promise<void>>();
 
-/** Closes with the code, and with the line itself when the other side does not take leave in time. Joins an end that has begun. */
+/** Closes with the code, and terminates the connection when the client does not answer in time. Joins a close in progress. */
 function end(client: WebSocket, code: EndCode, message: string, error?: unknown): Promise<void> {
   const begun = ending.get(client) ?? close(client, code, message, error);
   ending.set(client, begun);
@@ -259,14 +259,15 @@ function end(client: WebSocket, code: EndCode, message: string, error?: unknown)
 function close(client: WebSocket, code: EndCode, message: string, error?: unknown): Promise<void> {
   return new Promise((resolve) => {
     if (client.readyState === client.CLOSED) return resolve();
-    const timer = setTimeout(() => client.terminate(), goodbyeMs);
+    const timer = setTimeout(() => client.terminate(), closeTimeoutMs);
     client.once('close', () => {
       clearTimeout(timer);
       resolve();
     });
     if (client.readyState !== client.OPEN) return;
     const details = error instanceof AppError ? error.details : {};
-    if (isErrorCode(code)) say(client, { type: 'error', code, message, ...(Object.keys(details).length > 0 ? { details } : {}) });
+    if (isErrorCode(code))
+      send(client, { type: 'error', code, message, ...(Object.keys(details).length > 0 ? { details } : {}) });
     client.close(closeCodes[code] ?? 1011, code);
   });
 }

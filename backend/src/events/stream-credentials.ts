@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto';
 import { allows, AppError, type AnyRoute } from '@chasqui/shared';
 import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
 import { Account } from '../accounts/account.entity.js';
 import { credentialOf } from '../accounts/credential.js';
+import { secretDigestOf } from '../accounts/tokens.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Database } from '../db/database.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
@@ -12,13 +12,11 @@ import type { Tickets } from './tickets.js';
 import type { Clock } from '../lib/clock.js';
 import type { Caller } from '../accounts/caller.js';
 
-const digest = (secret: string): string => createHash('sha256').update(secret).digest('base64url');
-
 /**
- * For connections that outlive their request: on what the caller stands, without the credential itself, and whether that is still good. It is
- * read from the database each time, because another backend may have changed it.
+ * Refers to the credentials of connections that outlive their request, without their secrets, and checks whether they are still valid. Every
+ * check reads the database, because another backend may have changed the credential.
  */
-export function createStanding({
+export function createStreamCredentials({
   database,
   keys,
   clock,
@@ -31,62 +29,63 @@ export function createStanding({
     database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
 
   return {
-    async of(caller: Caller, req: Request): Promise<CredentialRef> {
-      if (caller.ticket) return caller.ticket.standing;
+    of(caller: Caller, req: Request): CredentialRef {
+      if (caller.ticket) return caller.ticket.credential;
       const { accountId, credential, keyFingerprint = null } = caller;
       const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
       if (credential.type === 'key') return { ...key, secret: null, until: null };
-      const owner = await account(accountId);
-      if (!owner) throw new AppError('UNAUTHENTICATED');
+      // Closes: the account gets a new secret after the token was verified; with that one, a void token would make a good ticket.
+      const { accountSecretDigest: secret } = caller;
+      if (secret === undefined) throw new AppError('UNAUTHENTICATED');
       const { exp } = decodeJwt(credentialOf(req) ?? '');
-      const token = { secret: digest(owner.jwtSecret), until: exp === undefined ? null : exp * 1000 };
-      // A token that a key was exchanged for stands on that key, and is worth nothing more than it.
+      const token = { secret, until: exp === undefined ? null : exp * 1000 };
+      // A token that was issued for a key depends on that key and permits nothing more.
       return caller.isPasswordLogin ? { ...key, ...token, type: 'token', id: accountId } : { ...key, ...token };
     },
 
-    /** Throws what a request with this credential would be refused with now. */
-    async ask(standing: CredentialRef): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
-      const owner = await account(standing.accountId);
+    /** Returns what the credential permits now. Throws the error that a request with it would get. */
+    async check(ref: CredentialRef): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
+      const owner = await account(ref.accountId);
       if (!owner) throw new AppError('UNAUTHENTICATED');
       if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      if (standing.secret !== null && standing.secret !== digest(owner.jwtSecret))
+      if (ref.secret !== null && ref.secret !== secretDigestOf(owner))
         throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
-      if (standing.until !== null && standing.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
-      if (standing.type === 'token') {
+      if (ref.until !== null && ref.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
+      if (ref.type === 'token') {
         if (owner.mustChangePassword) throw new AppError('PASSWORD_CHANGE_REQUIRED');
         return { permissions: ['*'], sessionId: null };
       }
-      const key = await keys.authenticateId(standing.accountId, standing.id, standing.keyFingerprint);
+      const key = await keys.authenticateId(ref.accountId, ref.id, ref.keyFingerprint);
       if (!allows(key.permissions, 'events.read')) throw new AppError('PERMISSION_DENIED', { permission: 'events.read' });
       return { permissions: key.permissions, sessionId: key.sessionId };
     },
   };
 }
 
-/** Authentication, which also lets in who brings a ticket instead of a credential, where a ticket opens: streams. */
+/** Extends authentication: on the routes of streams a ticket is accepted instead of a credential. */
 export function admitTickets(
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>,
-  { tickets, ask }: { tickets: Tickets; ask: ReturnType<typeof createStanding>['ask'] },
+  { tickets, checkCredential }: { tickets: Tickets; checkCredential: ReturnType<typeof createStreamCredentials>['check'] },
 ): (route: AnyRoute, req: Request, res: Response) => Promise<Caller> {
   return async (route, req, res) => {
     if (route.id !== 'events.stream' && route.id !== 'events.socket') return authenticate(route, req, res);
     const ticket = pathAndQuery(req.url).query.get('ticket');
-    // HEAD opens no stream, so it must not use the ticket up.
+    // HEAD opens no stream, so it must not use up the ticket.
     if (ticket === null || req.method === 'HEAD' || req.get('authorization') || req.get('x-api-key'))
       return authenticate(route, req, res);
     res.locals['route'] = route.id;
     const grant = await tickets.redeem(ticket);
-    const { permissions } = await ask(grant.standing);
+    const { permissions } = await checkCredential(grant.credential);
     return {
-      accountId: grant.standing.accountId,
+      accountId: grant.credential.accountId,
       role: 'user',
-      credential: { type: grant.standing.type, id: grant.standing.id, name: null },
+      credential: { type: grant.credential.type, id: grant.credential.id, name: null },
       permissions,
       sessionId: grant.sessionId,
       isPasswordLogin: false,
       requestId: String(res.locals['requestId']),
       ip: req.ip ?? null,
-      ticket: { types: grant.types, standing: grant.standing },
+      ticket: { types: grant.types, credential: grant.credential },
     };
   };
 }

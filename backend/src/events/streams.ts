@@ -1,43 +1,42 @@
 import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
 import { AppError, type ErrorCode, type EventResource } from '@chasqui/shared';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { createStreamWriter } from '../lib/stream-writer.js';
 import { cursorText, type Events } from './events.js';
 import { readable, type EventLog, type EventPage, type Reading } from './log.js';
 
 /**
- * Everybody who waits for events: streams, whatever their framing, and long polls. An event that was just committed only wakes them;
- * what they tell is always read from the log behind their cursor. So there is one truth, no seam between replay and live, and a
- * reader that is slow costs its own page of events and nothing else.
+ * Streams of events, in any framing, and long polls. A committed event only wakes them; what they send is always read from the log after
+ * their cursor. So replayed and live events come from one source without a seam, and a slow reader costs only its own page of events.
  */
 
-/** Why a stream ended; `TOO_SLOW` is the reader's own doing, and it may come back at once. */
+/** Why a stream ended. `TOO_SLOW` means that the reader did not read; it may reconnect at once. */
 export type EndCode = ErrorCode | 'TOO_SLOW';
 
-/** One framing. `write` resolves when the system has taken the bytes, and never rejects: who is gone takes everything. */
+/** One framing. `write` resolves when the system has accepted the bytes, and never rejects, also for a disconnected reader. */
 export interface Sink {
   frame(event: EventResource): string;
   write: (text: string) => Promise<void>;
-  /** Keeps the connection open; `cursor` is how far the log was read. Text goes through `put`, which counts what waits for the reader. */
+  /** Keeps the connection open; `cursor` is how far the log was read. Text goes through `put`, which counts what is pending for the reader. */
   beat(cursor: string, put: (text: string) => void): void;
   beatMs: number;
-  /** The last word; the line is closed with it. */
+  /** Sends the reason and closes the connection. */
   end(code: EndCode, message: string): void;
 }
 
 export interface Stream {
-  /** The reader left, or wants no more. */
+  /** Called when the reader disconnects or unsubscribes. */
   close(): void;
   cursor(): string;
 }
 
 export interface StreamOptions {
-  /** Streams of one credential at once, on this backend. */
-  most: number;
-  /** How often each credential is asked after; on this backend's own changes it is asked at once. */
-  askMs: number;
-  /** A reader that takes nothing for so long is cut off. */
+  /** The most streams that one credential may have open on this backend. */
+  maxPerCredential: number;
+  /** How often each credential is checked; changes by this backend are checked at once. */
+  checkMs: number;
+  /** A stream is closed when its reader has not read for this long. */
   stallMs: number;
 }
 
@@ -47,12 +46,12 @@ const streamPageBytes = 512 * 1024;
 /** After a page the next one waits this long, so that a burst of events is a few pages and not one each. */
 const gapMs = 15;
 
-/** A connection that stands on a credential. It is told to end when that is worth nothing any more. */
-interface Holder {
-  standing: CredentialRef;
+/** A connection that depends on a credential. It is ended when the credential is no longer valid. */
+interface Connection {
+  credential: CredentialRef;
   end(code: EndCode, message?: string): void;
 }
-interface Follower extends Holder {
+interface Follower extends Connection {
   reading: Reading;
   wake(): void;
 }
@@ -62,23 +61,23 @@ export type Streams = ReturnType<typeof createStreams>;
 export function createStreams(parts: {
   events: Pick<Events, 'subscribe'>;
   eventLog: EventLog;
-  ask: CheckCredential;
+  checkCredential: CheckCredential;
   log: Log;
   options: StreamOptions;
 }) {
-  const { eventLog, ask, log, options } = parts;
+  const { eventLog, checkCredential, log, options } = parts;
   const followers = new Set<Follower>();
   /** Connections that may follow nothing for a while, such as an idle WebSocket. */
-  const idle = new Set<Holder>();
+  const idle = new Set<Connection>();
   const open = new Map<string, number>();
   let closed = false;
 
   const unsubscribe = parts.events.subscribe(({ accountId, sessionId, type }) => {
-    for (const follower of followers) if (concerns(follower.reading, accountId, sessionId, type)) alone(() => follower.wake());
+    for (const follower of followers) if (concerns(follower.reading, accountId, sessionId, type)) isolated(() => follower.wake());
   });
 
-  /** One reader that fails must not keep an event, or the end of its credential, from the others. */
-  function alone(work: () => void): void {
+  /** Isolates a reader's error, so that the others still receive the event or the end of their credential. */
+  function isolated(work: () => void): void {
     try {
       work();
     } catch (error) {
@@ -86,65 +85,65 @@ export function createStreams(parts: {
     }
   }
 
-  let asking: Promise<void> = Promise.resolve();
-  /** Whose credentials the next round checks: those of all accounts, or of some. Null while none is planned. */
+  let checking: Promise<void> = Promise.resolve();
+  /** The accounts whose credentials the next round checks. Null while no round is planned. */
   let planned: 'all' | Set<string> | null = null;
-  const timer = setInterval(() => check(null), options.askMs);
+  const timer = setInterval(() => check(null), options.checkMs);
   timer.unref();
 
   /**
-   * Checks every credential of the account, or of all accounts, once, however many connections stand on it. One round runs at a time; whatever
-   * changes meanwhile is checked by one more round.
+   * Checks every credential of the account, or of all accounts, once, however many connections depend on it. One round runs at a time; changes
+   * meanwhile are checked by one more round.
    */
   function check(accountId: string | null): void {
     const isPlanned = planned !== null;
     if (accountId === null) planned = 'all';
     else if (planned !== 'all') planned = (planned ?? new Set()).add(accountId);
-    if (!isPlanned) asking = asking.then(checkPlanned);
+    if (!isPlanned) checking = checking.then(checkPlanned);
   }
 
-  /** Resolves when every round that was planned by now has ended. */
-  const checked = (): Promise<void> => asking;
+  /** Resolves when every round that is planned now has ended. */
+  const checked = (): Promise<void> => checking;
 
   async function checkPlanned(): Promise<void> {
     const whose = planned;
     planned = null;
-    const groups = new Map<string, Holder[]>();
-    for (const holder of [...followers, ...idle]) {
-      if (whose !== 'all' && !whose?.has(holder.standing.accountId)) continue;
-      const key = keyOf(holder.standing);
-      groups.set(key, [...(groups.get(key) ?? []), holder]);
+    const groups = new Map<string, Connection[]>();
+    for (const connection of [...followers, ...idle]) {
+      if (whose !== 'all' && !whose?.has(connection.credential.accountId)) continue;
+      const key = keyOf(connection.credential);
+      groups.set(key, [...(groups.get(key) ?? []), connection]);
     }
-    await Promise.all([...groups.values()].map(askOne));
+    await Promise.all([...groups.values()].map(checkGroup));
   }
 
   /** Never rejects: a chain of rounds that was rejected once would never check again. */
-  async function askOne(group: Holder[]): Promise<void> {
+  async function checkGroup(group: Connection[]): Promise<void> {
     try {
-      const { permissions } = await ask(group[0]!.standing);
-      for (const holder of group) if (isFollower(holder)) holder.reading = { ...holder.reading, permissions };
+      const { permissions } = await checkCredential(group[0]!.credential);
+      for (const connection of group) if (isFollower(connection)) connection.reading = { ...connection.reading, permissions };
     } catch (error) {
-      if (error instanceof AppError) for (const follower of group) alone(() => follower.end(error.code, error.message));
-      else log.warn('A stream’s credential could not be asked after; it is tried again.', errorFields(error));
+      if (error instanceof AppError) for (const follower of group) isolated(() => follower.end(error.code, error.message));
+      else log.warn('A stream’s credential could not be checked; the check is retried.', errorFields(error));
     }
   }
 
-  /** Room for one more of `what` of this credential; returns how to give it back. Throws `RATE_LIMITED`. */
-  function reserve(what: 'streams' | 'long polls', standing: CredentialRef): () => void {
+  /** Reserves room for one more of `what` of this credential. Returns the function that releases it. Throws `RATE_LIMITED`. */
+  function reserve(what: 'streams' | 'long polls', credential: CredentialRef): () => void {
     if (closed) throw new AppError('SHUTTING_DOWN');
-    const key = `${what} ${keyOf(standing)}`;
+    const key = `${what} ${keyOf(credential)}`;
     const count = open.get(key) ?? 0;
-    if (count >= options.most)
+    if (count >= options.maxPerCredential)
       throw new AppError(
         'RATE_LIMITED',
-        { scope: 'streams', limit: options.most },
-        `This credential has ${options.most} ${what} open, which is the most. Close one first.`,
+        { scope: 'streams', limit: options.maxPerCredential },
+        `This credential has ${options.maxPerCredential} ${what} open, which is the limit. Close one first.`,
       );
     open.set(key, count + 1);
-    let left = false;
+    let isReleased = false;
     return () => {
-      if (left) return;
-      left = true;
+      if (isReleased) return;
+      isReleased = true;
       const now = open.get(key)! - 1;
       if (now > 0) open.set(key, now);
       else open.delete(key);
@@ -152,34 +151,34 @@ export function createStreams(parts: {
   }
 
   return {
-    /** To be called when a credential of an account (null: of any) was changed: who may read no more is cut off now. */
+    /** Called when a credential of an account (null: of any) changed: streams that may no longer read are ended. */
     check,
     /**
-     * Reserves room for one more stream of this credential. Returns how to leave it. `end` is for a connection that outlives what it follows: it is
-     * called once the credential is worth nothing any more. Throws `RATE_LIMITED`.
+     * Reserves room for one more stream of this credential. Returns the function that releases it. `end` is for a connection that outlives its subscriptions:
+     * it is called when the credential is no longer valid. Throws `RATE_LIMITED`.
      */
-    enter(standing: CredentialRef, end?: (code: EndCode, message?: string) => void): () => void {
-      const leave = reserve('streams', standing);
+    enter(credential: CredentialRef, end?: (code: EndCode, message?: string) => void): () => void {
+      const leave = reserve('streams', credential);
       if (!end) return leave;
-      const holder: Holder = { standing, end };
-      idle.add(holder);
+      const connection: Connection = { credential, end };
+      idle.add(connection);
       // Closes: the credential was changed after it was authenticated and before this.
-      void askOne([holder]);
+      void checkGroup([connection]);
       return () => {
-        idle.delete(holder);
+        idle.delete(connection);
         leave();
       };
     },
 
-    /** Where a stream begins that was given no cursor. Throws `CURSOR_EXPIRED` for one that is too old. */
+    /** Returns the cursor at which a stream begins: `after`, or the head of the log. Throws `CURSOR_EXPIRED` for a cursor that is too old. */
     async start(accountId: string, after: string | null): Promise<string> {
       if (after === null || after === '') return cursorText(await eventLog.head(accountId));
-      await eventLog.requireKept(accountId, Number(after));
+      await eventLog.requireAvailable(accountId, Number(after));
       return cursorText(Number(after));
     },
 
-    /** Tells `sink` every event behind `after`, as long as it lasts. */
-    follow(reading: Reading, standing: CredentialRef, after: string, sink: Sink): Stream {
+    /** Writes every event after `after` to `sink` until the stream is closed. */
+    follow(reading: Reading, credential: CredentialRef, after: string, sink: Sink): Stream {
       let cursor = after;
       let ended = false;
       let wake = (): void => undefined;
@@ -193,7 +192,7 @@ export function createStreams(parts: {
       };
       const follower: Follower = {
         reading,
-        standing,
+        credential,
         wake() {
           awake = true;
           wake();
@@ -202,11 +201,11 @@ export function createStreams(parts: {
           if (ended) return;
           leave();
           if (code === 'TOO_SLOW')
-            log.info('A stream was cut off: its reader took nothing.', { accountId: standing.accountId, reason: code });
+            log.info('A stream was closed because its reader did not read.', { accountId: credential.accountId, reason: code });
           sink.end(code, message);
         },
       };
-      // It looks into the log as well: whatever might swallow a wake-up, an event is late and never missed.
+      // The beat also reads the log: if a wake-up is lost, an event is late but never missed.
       const beat = setInterval(() => {
         sink.beat(cursor, (text) => {
           if (!writer.put(text)) follower.end('TOO_SLOW');
@@ -217,12 +216,12 @@ export function createStreams(parts: {
       if (closed) follower.end('SHUTTING_DOWN');
 
       async function run(): Promise<void> {
-        // Closes: the credential was changed after the caller was authenticated, and the round that it caused did not know of this stream yet.
-        const { permissions } = await ask(standing);
+        // Closes: the credential was changed after the caller was authenticated, and the round that followed did not include this stream yet.
+        const { permissions } = await checkCredential(credential);
         follower.reading = { ...follower.reading, permissions };
         while (!ended) {
           awake = false;
-          // Closes: an event is committed right after a credential was changed, and is read with what the credential was worth before.
+          // Closes: an event is committed right after a credential was changed, and is read with the earlier permissions.
           await checked();
           if (ended) return;
           const page = await eventLog.page(follower.reading, Number(cursor), pageSize, streamPageBytes);
@@ -245,46 +244,52 @@ export function createStreams(parts: {
       return { close: leave, cursor: () => cursor };
     },
 
-    /** A page, which waits for its first event when there is none; it ends early when `gone` aborts and at shutdown. */
+    /** Returns a page; waits for its first event when there is none. Ends early when `gone` aborts and at shutdown. */
     async poll(
       reading: Reading,
-      standing: CredentialRef,
-      wish: { after: number | null; limit: number; waitMs: number; gone: AbortSignal },
+      credential: CredentialRef,
+      input: { after: number | null; limit: number; waitMs: number; gone: AbortSignal },
     ): Promise<EventPage> {
       let wake = (): void => undefined;
-      const refused: { by: AppError | null } = { by: null };
+      const refusal: { error: AppError | null } = { error: null };
       let awake = false;
-      let after = wish.after;
+      let after = input.after;
       let waited = false;
       const follower: Follower = {
         reading,
-        standing,
+        credential,
         wake() {
           awake = true;
           wake();
         },
         end(code, message) {
-          if (code !== 'TOO_SLOW') refused.by = new AppError(code, {}, message);
+          if (code !== 'TOO_SLOW') refusal.error = new AppError(code, {}, message);
           follower.wake();
         },
       };
-      const until = performance.now() + wish.waitMs;
-      // After the stop began, a long poll answers at once and takes no room.
-      const leave = wish.waitMs > 0 && !closed ? reserve('long polls', standing) : () => undefined;
-      if (wish.waitMs > 0) followers.add(follower);
+      const until = performance.now() + input.waitMs;
+      // During shutdown a long poll answers at once and reserves no room.
+      const leave = input.waitMs > 0 && !closed ? reserve('long polls', credential) : () => undefined;
+      if (input.waitMs > 0) followers.add(follower);
       try {
         for (;;) {
           awake = false;
-          const page = await eventLog.page(follower.reading, after, wish.limit);
+          const page = await eventLog.page(follower.reading, after, input.limit);
           const left = until - performance.now();
-          if (refused.by) throw refused.by;
-          // Another backend may have revoked the credential while this one waited.
-          if (waited) await ask(standing);
-          if (page.events.length > 0 || left <= 0 || wish.gone.aborted || closed) return page;
-          // What was looked through need not be looked through again.
+          if (refusal.error) throw refusal.error;
+          // Closes: the credential was revoked, or lost a permission, while this poll waited, here or on another backend.
+          if (waited) {
+            const { permissions } = await checkCredential(credential);
+            const isSame = permissions.join() === follower.reading.permissions.join();
+            follower.reading = { ...follower.reading, permissions };
+            // The page was read with the earlier permissions.
+            if (!isSame) continue;
+          }
+          if (page.events.length > 0 || left <= 0 || input.gone.aborted || closed) return page;
+          // Continues after the part of the log that was already scanned.
           after = Number(page.next);
           waited = true;
-          if (!awake) await waitFor((resolve) => (wake = resolve), left, wish.gone);
+          if (!awake) await waitFor((resolve) => (wake = resolve), left, input.gone);
         }
       } finally {
         followers.delete(follower);
@@ -292,19 +297,19 @@ export function createStreams(parts: {
       }
     },
 
-    /** Ends all, and resolves when no reader is left. */
+    /** Ends all streams. Resolves when no reader is left. */
     async close(): Promise<void> {
       closed = true;
       unsubscribe();
       clearInterval(timer);
-      for (const follower of [...followers]) alone(() => follower.end('SHUTTING_DOWN'));
-      await asking;
+      for (const follower of [...followers]) isolated(() => follower.end('SHUTTING_DOWN'));
+      await checking;
     },
   };
 }
 
 const endings: Partial<Record<EndCode, string>> = {
-  TOO_SLOW: 'Too slow: too much was waiting. Resume from your cursor.',
+  TOO_SLOW: 'Too slow: too much data was pending. Resume from your cursor.',
   SHUTTING_DOWN: 'The server is stopping. Resume from your cursor.',
   INTERNAL_ERROR: 'This is a bug. Resume from your cursor.',
 };
@@ -312,23 +317,23 @@ const endings: Partial<Record<EndCode, string>> = {
 const keyOf = ({ type, id, secret, keyFingerprint }: CredentialRef): string =>
   `${type} ${id} ${secret ?? ''} ${keyFingerprint ?? ''}`;
 
-const isFollower = (holder: Holder): holder is Follower => 'reading' in holder;
+const isFollower = (connection: Connection): connection is Follower => 'reading' in connection;
 
-/** Made once for each reading, and not for each event that passes by. */
-const heard = new WeakMap<Reading, ReadonlySet<string> | null>();
+/** The readable types, computed once for each reading instead of once for each event. */
+const typesOf = new WeakMap<Reading, ReadonlySet<string> | null>();
 
 function concerns(reading: Reading, accountId: string, sessionId: string | null, type: string): boolean {
   if (reading.accountId !== accountId || (reading.sessionId !== null && reading.sessionId !== sessionId)) return false;
-  if (!heard.has(reading)) {
+  if (!typesOf.has(reading)) {
     const types = readable(reading.permissions, reading.types);
-    heard.set(reading, types && new Set(types));
+    typesOf.set(reading, types && new Set(types));
   }
-  return heard.get(reading)?.has(type) ?? true;
+  return typesOf.get(reading)?.has(type) ?? true;
 }
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-function waitFor(hand: (resolve: () => void) => void, ms: number, gone: AbortSignal): Promise<void> {
+function waitFor(onWake: (resolve: () => void) => void, ms: number, gone: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       clearTimeout(timer);
@@ -337,6 +342,6 @@ function waitFor(hand: (resolve: () => void) => void, ms: number, gone: AbortSig
     };
     const timer = setTimeout(done, ms);
     gone.addEventListener('abort', done);
-    hand(done);
+    onWake(done);
   });
 }

@@ -7,38 +7,38 @@ import type { Clock } from '../lib/clock.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
 import { StreamTicket } from './ticket.entity.js';
 
-/** What a ticket opens: a stream on the credential that made it, and no wider than was asked for. */
+/** What a ticket opens: a stream that depends on the credential that created it, limited to the requested events. */
 export interface Grant {
-  standing: CredentialRef;
+  credential: CredentialRef;
   sessionId: string | null;
   types: EventType[] | null;
 }
 
-const goodForMs = 30_000;
+const ttlMs = 30_000;
 const form = /^cht_[\w-]{43}$/;
 const digest = (ticket: string): string => createHash('sha256').update(ticket).digest('hex');
 
 export type Tickets = ReturnType<typeof createTickets>;
 
-/** One-use tickets: a browser cannot send a key in a header of a WebSocket or EventSource, and no key ever stands in a URL. */
+/** One-use tickets: a browser cannot send a key in a header of a WebSocket or EventSource, and a key must not be in a URL. */
 export function createTickets({ database, clock }: { database: Database; clock: Clock }) {
   return {
     async issue(grant: Grant): Promise<{ ticket: string; expiresAt: Date }> {
       const ticket = `cht_${randomBytes(32).toString('base64url')}`;
-      const expiresAt = new Date(clock.now().getTime() + goodForMs);
+      const expiresAt = new Date(clock.now().getTime() + ttlMs);
       await database.write.run(async (tx) => {
         await deleteRows(tx, StreamTicket, { expiresAt: LessThanOrEqual(clock.now()) });
         await insertRow(tx, StreamTicket, {
           hash: digest(ticket),
-          accountId: grant.standing.accountId,
-          grant: { ...grant },
+          accountId: grant.credential.accountId,
+          grant: toStored(grant),
           expiresAt,
         });
       });
       return { ticket, expiresAt };
     },
 
-    /** Uses the ticket up, on whichever backend: of two that come with it, the deletion lets one through. Throws `UNAUTHENTICATED`. */
+    /** Uses up the ticket, on any backend: of two callers with one ticket, only the one that deletes it succeeds. Throws `UNAUTHENTICATED`. */
     async redeem(ticket: string): Promise<Grant> {
       const hash = digest(ticket);
       const row = !form.test(ticket)
@@ -51,10 +51,22 @@ export function createTickets({ database, clock }: { database: Database; clock: 
         throw new AppError(
           'UNAUTHENTICATED',
           {},
-          'The ticket was used or is too old. Make a new one with POST /api/v1/ws/ticket.',
+          'The ticket was used or has expired. Create a new one with POST /api/v1/ws/ticket.',
         );
-      // What this very file wrote.
-      return row.grant as unknown as Grant;
+      return fromStored(row.grant);
     },
   };
+}
+
+/** The stored form, which names the credential `standing`. */
+const toStored = ({ credential, sessionId, types }: Grant): Record<string, unknown> => ({
+  standing: credential,
+  sessionId,
+  types,
+});
+
+/** Only `toStored` writes the column. */
+function fromStored(stored: Record<string, unknown>): Grant {
+  const { standing, ...rest } = stored as unknown as Omit<Grant, 'credential'> & { standing: CredentialRef };
+  return { ...rest, credential: standing };
 }

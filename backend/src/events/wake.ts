@@ -3,34 +3,34 @@ import { BoundedClient, connectionOptions, defaultLimits, limitSession } from '.
 import type { Database } from '../db/database.js';
 import { select } from '../db/sql.js';
 import { errorFields, type Log } from '../lib/log.js';
-import type { Events, Heard } from './events.js';
+import type { Events, PublishedEvent } from './events.js';
 
 /**
- * Wakes the other backends on the same PostgreSQL: what one commits, the listeners of all hear within milliseconds, with ids and
- * cursors only. With SQLite there is no other backend and none of this runs.
+ * Wakes the other backends on the same PostgreSQL: the listeners of all backends receive what one commits within milliseconds, as ids
+ * and cursors only. With SQLite there is no other backend and none of this runs.
  *
- * The notice is sent after the commit, on a connection of its own (docs/decisions/055-wake-by-notify.md): inside the transaction it
- * would make all commits queue for one lock of the server. So it can be lost, when the process dies in between or the line breaks.
+ * The notice is sent after the commit, on a separate connection (docs/decisions/055-wake-by-notify.md): inside the transaction it
+ * would make all commits queue for one lock of the server. So it can be lost when the process dies in between or the connection breaks.
  *
- * | lost | who finds it |
+ * | lost | recovered by |
  * | --- | --- |
- * | a notice | cursors have no gaps: the poll reads what stands between those that were heard |
- * | the line | the same poll, until a new line listens; then whatever came meanwhile, by the poll again |
+ * | a notice | cursors have no gaps: the poll reads those that are missing between the received ones |
+ * | the connection | the same poll, until a new connection listens |
  *
- * Hearing of an event twice is possible and harmless: who is woken looks into the log, or into its table.
+ * An event may be received twice, which is harmless: a listener that wakes reads the log, or its own table.
  *
  * Changes of credentials travel on a second channel of the same connection, as the ids of the accounts. They have no log to be read from: after a
- * connection was made again, every cached credential is forgotten and every stream is checked.
+ * reconnect every cached credential is forgotten and every stream is checked.
  */
 
 const channel = 'chasqui_events';
 const credentialsChannel = 'chasqui_credentials';
-/** How late an event can be that nobody told us of. */
+/** The longest delay of an event whose notice was lost. */
 const pollMs = 1_000;
-/** Polls from one question whether the line is still there to the next. */
+/** The connection is probed once per this number of polls. */
 const probeEvery = 10;
-/** PostgreSQL takes less than 8,000 bytes. */
-const mostBytes = 7_500;
+/** PostgreSQL accepts less than 8,000 bytes. */
+const maxBytes = 7_500;
 const reconnectMs = { first: 100, longest: 5_000 };
 const limits = { ...defaultLimits, answerMs: 5_000 };
 
@@ -40,7 +40,7 @@ export interface Wake {
   stop(): Promise<void>;
 }
 
-/** `url` null: this is the only backend. Starts at once; what it needs is tried again until it is stopped. */
+/** `url` null: this is the only backend. Starts at once; failed connections are retried until it is stopped. */
 export async function startWake({
   url,
   schema = 'public',
@@ -57,47 +57,47 @@ export async function startWake({
   log: Log;
 }): Promise<Wake> {
   if (url === null) return { stop: async () => undefined };
-  const known = createKnown(await headOf(database));
+  const received = createReceivedCursors(await headOf(database));
   const nameOf = (base: string): string => (schema === 'public' ? base : `${base}_${schema}`);
   const names = { events: nameOf(channel), credentials: nameOf(credentialsChannel) };
-  let passingOn = false;
+  let isPublishing = false;
   let stopped = false;
 
-  function tell(notices: Iterable<Notice>): void {
-    passingOn = true;
+  function publish(notices: Iterable<Notice>): void {
+    isPublishing = true;
     for (const [cursor, accountId, sessionId, messageId, type] of notices)
-      if (known.add(cursor)) events.hear({ cursor, accountId, sessionId, messageId, type, data: null });
-    passingOn = false;
+      if (received.add(cursor)) events.receive({ cursor, accountId, sessionId, messageId, type, data: null });
+    isPublishing = false;
   }
-  const line = createLine({ url, names, log, hear: tell, hearCredentials: credentials.hear });
-  const unsubscribeCredentials = credentials.subscribeOwn(line.sendCredentials);
+  const connection = createNotifyConnection({ url, names, log, receive: publish, receiveCredentials: credentials.receive });
+  const unsubscribeCredentials = credentials.subscribeOwn(connection.sendCredentials);
   const unsubscribe = events.subscribe((event) => {
-    // What we heard from elsewhere is not ours to tell.
-    if (passingOn) return;
-    known.add(event.cursor);
-    line.send(event);
+    // Events of other backends are not sent again.
+    if (isPublishing) return;
+    received.add(event.cursor);
+    connection.send(event);
   });
 
   async function poll(): Promise<void> {
     for (;;) {
-      const from = known.upTo();
+      const from = received.upTo();
       const rows = await select<Record<'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type', string>>(
         database.reader,
         'SELECT cursor, "accountId", "sessionId", "messageId", type FROM events WHERE cursor > ? ORDER BY cursor LIMIT 500',
         [from],
       );
-      tell(rows.map((row): Notice => [Number(row.cursor), row.accountId, row.sessionId, row.messageId, row.type]));
-      if (rows.length > 0) known.settle(Number(rows.at(-1)!.cursor));
+      publish(rows.map((row): Notice => [Number(row.cursor), row.accountId, row.sessionId, row.messageId, row.type]));
+      if (rows.length > 0) received.settle(Number(rows.at(-1)!.cursor));
       if (rows.length < 500 || stopped) return;
     }
   }
   let polling: Promise<void> = Promise.resolve();
-  let polls = 0;
+  let pollCount = 0;
   const schedule = (): NodeJS.Timeout =>
     setTimeout(() => {
       polling = poll()
-        .then(() => ((polls += 1) % probeEvery === 0 ? line.probe() : undefined))
-        .catch((error: unknown) => log.warn('The event log could not be looked through; it is tried again.', errorFields(error)))
+        .then(() => ((pollCount += 1) % probeEvery === 0 ? connection.probe() : undefined))
+        .catch((error: unknown) => log.warn('The event log could not be scanned; the scan is retried.', errorFields(error)))
         .then(() => {
           if (!stopped) timer = schedule();
         });
@@ -111,7 +111,7 @@ export async function startWake({
       unsubscribeCredentials();
       clearTimeout(timer);
       await polling;
-      await line.stop();
+      await connection.stop();
     },
   };
 }
@@ -121,41 +121,41 @@ const headOf = async (database: Database): Promise<number> => {
   return Number(head?.last ?? 0);
 };
 
-/** Which cursors were heard: all up to one, and some ahead of it. */
-function createKnown(start: number) {
+/** The cursors that were received: all up to one, and some ahead of it. */
+function createReceivedCursors(start: number) {
   let last = start;
   const ahead = new Set<number>();
-  const goOn = (): void => {
+  const advance = (): void => {
     while (ahead.delete(last + 1)) last += 1;
   };
   return {
     upTo: () => last,
-    /** False: heard before. */
+    /** Returns false for a cursor that was received before. */
     add(cursor: number): boolean {
       if (cursor <= last || ahead.has(cursor)) return false;
       ahead.add(cursor);
-      goOn();
+      advance();
       return true;
     },
-    /** All up to here was looked through; what is missing below will never be. */
+    /** Everything up to this cursor was scanned; cursors that are missing below will never appear. */
     settle(cursor: number): void {
       if (cursor <= last) return;
       last = cursor;
       for (const one of ahead) if (one <= last) ahead.delete(one);
-      goOn();
+      advance();
     },
   };
 }
 
-/** One connection that listens and notifies, made again whenever it breaks. What is to be sent meanwhile is left to the others' polls. */
-function createLine(parts: {
+/** One connection that listens and notifies. It reconnects when it breaks; meanwhile the other backends find events by their polls. */
+function createNotifyConnection(parts: {
   url: string;
   names: { events: string; credentials: string };
   log: Log;
-  hear: (notices: Notice[]) => void;
-  hearCredentials: (accountId: string | null) => void;
+  receive: (notices: Notice[]) => void;
+  receiveCredentials: (accountId: string | null) => void;
 }) {
-  const { url, names, log, hear, hearCredentials } = parts;
+  const { url, names, log, receive, receiveCredentials } = parts;
   let client: BoundedClient | null = null;
   let stopped = false;
   let wait = reconnectMs.first;
@@ -166,29 +166,29 @@ function createLine(parts: {
   let sending = false;
   let connecting: Promise<void> = Promise.resolve();
   let breaks: ((error?: Error) => void) | null = null;
-  /** The server's number of our connection. */
+  /** The server's process id of this connection. */
   let own = 0;
 
   async function connect(): Promise<void> {
     const fresh = new BoundedClient(connectionOptions(url, 'chasqui wake', limits));
-    // A line that breaks says so once or twice, in one way or another.
+    // A broken connection emits one or two events of different kinds.
     const lost = (error?: Error): void => {
       if (client === fresh) client = breaks = null;
       queue = [];
       fresh.removeAllListeners('notification');
       void fresh.end().catch(() => undefined); // It is broken already.
       if (stopped || timer) return;
-      log.warn('The line to the other backends broke; it is made again.', error ? errorFields(error) : {});
+      log.warn('Lost the notification connection to the other backends; reconnecting.', error ? errorFields(error) : {});
       timer = setTimeout(retry, wait);
       wait = Math.min(wait * 2, reconnectMs.longest);
     };
     fresh.on('error', lost);
     fresh.on('end', () => lost());
-    fresh.on('notification', ({ processId, channel: heardOn, payload }) => {
-      // Our own come back as well.
+    fresh.on('notification', ({ processId, channel: notifiedChannel, payload }) => {
+      // The server also delivers our own notices.
       if (processId === own) return;
-      if (heardOn === names.events) hear(parse(payload));
-      else for (const accountId of parseIds(payload)) hearCredentials(accountId);
+      if (notifiedChannel === names.events) receive(parse(payload));
+      else for (const accountId of parseIds(payload)) receiveCredentials(accountId);
     });
     try {
       await fresh.connect();
@@ -200,7 +200,7 @@ function createLine(parts: {
       client = fresh;
       breaks = lost;
       wait = reconnectMs.first;
-      hearCredentials(null);
+      receiveCredentials(null);
       void flush();
     } catch (error) {
       lost(error instanceof Error ? error : undefined);
@@ -216,31 +216,31 @@ function createLine(parts: {
     if (sending || !client) return;
     sending = true;
     while ((queue.length > 0 || changed.size > 0) && client) {
-      // A secret that is dead goes before news.
+      // Revoked credentials are sent before events.
       if (changed.size > 0) {
-        const ids = takeChanged();
+        const ids = readChanged();
         await ask(client, 'SELECT pg_notify($1, $2)', [names.credentials, JSON.stringify(ids)]);
-        // The connection broke: they are sent by the next one.
+        // The connection broke: the next one sends them.
         if (!client) for (const id of ids) changed.add(id);
-      } else await ask(client, 'SELECT pg_notify($1, $2)', [names.events, takeUpTo(mostBytes)]);
+      } else await ask(client, 'SELECT pg_notify($1, $2)', [names.events, readUpTo(maxBytes)]);
     }
     sending = false;
   }
 
-  /** A line whose other end is gone without a word is found by a question that is not answered in time. What was sent is then lost. */
-  const ask = (line: BoundedClient, sql: string, values: string[] = []): Promise<void> =>
-    line.query(sql, values).then(
+  /** Runs a statement. A vanished server is detected by the missing answer; what was sent is then lost. */
+  const ask = (connection: BoundedClient, sql: string, values: string[] = []): Promise<void> =>
+    connection.query(sql, values).then(
       () => undefined,
       (error: unknown) => breaks?.(error instanceof Error ? error : undefined),
     );
 
-  function takeChanged(): string[] {
-    const some = [...changed].slice(0, mostIds);
+  function readChanged(): string[] {
+    const some = [...changed].slice(0, maxIds);
     for (const accountId of some) changed.delete(accountId);
     return some;
   }
 
-  function takeUpTo(bytes: number): string {
+  function readUpTo(bytes: number): string {
     let text = '[';
     let taken = 0;
     for (const notice of queue) {
@@ -254,14 +254,14 @@ function createLine(parts: {
   }
 
   return {
-    /** What is committed in one turn goes as one notice; so does what comes while one is under way. */
-    send({ cursor, accountId, sessionId, messageId, type }: Heard): void {
-      // Without a line the others' polls will find it.
+    /** Events that commit in one tick share one notice, and so do those that commit while a notice is being sent. */
+    send({ cursor, accountId, sessionId, messageId, type }: PublishedEvent): void {
+      // Without a connection the other backends' polls find the event.
       if (!client) return;
       queue.push([cursor, accountId, sessionId, messageId, type]);
       if (queue.length === 1) setImmediate(() => void flush());
     },
-    /** Kept while there is no connection, and sent once there is one again. */
+    /** Stored while there is no connection, and sent after the reconnect. */
     sendCredentials(accountId: string): void {
       changed.add(accountId);
       setImmediate(() => void flush());
@@ -280,24 +280,24 @@ function createLine(parts: {
   };
 }
 
-/** Ids of accounts in one notice, so that it stays below `mostBytes`. */
-const mostIds = 150;
+/** The most account ids in one notice, so that it stays below `maxBytes`. */
+const maxIds = 150;
 
 function parseIds(payload: string | undefined): string[] {
   try {
     const list: unknown = JSON.parse(payload ?? '[]');
     return Array.isArray(list) ? list.filter((id) => typeof id === 'string') : [];
   } catch {
-    return []; // Somebody tried the channel by hand.
+    return []; // A notice that was sent by hand.
   }
 }
 
 function parse(payload: string | undefined): Notice[] {
   try {
     const list: unknown = JSON.parse(payload ?? '[]');
-    // Only backends of ours, on this very database, speak on this channel.
+    // Only backends on this database send on this channel.
     return Array.isArray(list) ? (list as Notice[]) : [];
   } catch {
-    return []; // Somebody tried the channel by hand.
+    return []; // A notice that was sent by hand.
   }
 }

@@ -4,7 +4,7 @@ import { attemptInHalves } from '../db/isolate.js';
 import type { Database } from '../db/database.js';
 import { codeOf } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
@@ -105,7 +105,7 @@ export function createFailures({ database, clock, log }: { database: Database; c
       const batch = merged(pending.splice(0, batchSize));
       let isDown = false;
       await attemptInHalves(batch, write, (rows, error) => {
-        if (isSystemTrouble(error)) {
+        if (isSystemError(error)) {
           isDown = true;
           pending = [...rows, ...pending].slice(0, maxPending);
         } else log.error('A failure could not be recorded.', { kind: rows[0]!.kind, ...errorFields(error) });

@@ -8,11 +8,11 @@ import { changePassword } from '../accounts/contract.js';
 import type { ApiKey } from '../accounts/api-key.entity.js';
 import type { CredentialChanges } from '../lib/credential-changes.js';
 import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
-import type { Tokens } from '../accounts/tokens.js';
+import { secretDigestOf, type Tokens } from '../accounts/tokens.js';
 import type { Caller } from '../accounts/caller.js';
 import { credentialOf } from '../accounts/credential.js';
 
-/** The one place that finds out who calls, in every scheme, and whether the route is for them. */
+/** Authenticates callers in every scheme and checks that they may use the route. */
 export function createAuthentication({
   accounts,
   keys,
@@ -29,7 +29,7 @@ export function createAuthentication({
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
   const serviceDigest = digest(serviceKey);
   const isServiceKey = (text: string): boolean => timingSafeEqual(digest(text), serviceDigest);
-  const active = new Map<string, Known & { until: number }>();
+  const active = new Map<string, AccountState & { until: number }>();
   let changes = 0;
   credentials.subscribe((id) => {
     changes += 1;
@@ -37,16 +37,16 @@ export function createAuthentication({
     else active.delete(id);
   });
 
-  /** Whether the account may still act. Cached for a second; a change ends the cache. */
-  async function standing(accountId: string): Promise<Known> {
-    const known = active.get(accountId);
-    if (known && known.until > performance.now()) return known;
+  /** Returns the state of an account. Cached for a second; a change clears the cache. */
+  async function stateOf(accountId: string): Promise<AccountState> {
+    const state = active.get(accountId);
+    if (state && state.until > performance.now()) return state;
     const before = changes;
     const account = await accounts.find(accountId);
     if (!account) throw new AppError('UNAUTHENTICATED');
     const { isActive, role, mustChangePassword } = account;
     const now = { isActive, role, mustChangePassword, until: performance.now() + 1_000 };
-    // Closes: read while active, switched off meanwhile, then kept as active for a second.
+    // Closes: the account is read while active, deactivated meanwhile, and then cached as active for a second.
     if (before === changes) active.set(accountId, now);
     return now;
   }
@@ -57,10 +57,16 @@ export function createAuthentication({
       return ofKey('key', key, (await mayAct(key.accountId)).role);
     }
     if (text.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
-    const { account, key: named } = await tokens.verify(text);
+    const { account, key: tokenKey } = await tokens.verify(text);
     const { role, mustChangePassword } = await mayAct(account.id);
-    if (named) return ofKey('token', await keys.authenticateId(account.id, named.id, named.fingerprint), role);
+    // The secret that verified the token, which may be a cached one: streams and tickets end when the account gets another one.
+    const accountSecretDigest = secretDigestOf(account);
+    if (tokenKey) {
+      const key = await keys.authenticateId(account.id, tokenKey.id, tokenKey.fingerprint);
+      return { ...ofKey('token', key, role), accountSecretDigest };
+    }
     return {
+      accountSecretDigest,
       accountId: account.id,
       role,
       credential: { type: 'token', id: account.id, name: account.username },
@@ -71,16 +77,16 @@ export function createAuthentication({
     };
   }
 
-  async function mayAct(accountId: string): Promise<Known> {
-    const known = await standing(accountId);
-    if (!known.isActive) throw new AppError('ACCOUNT_INACTIVE');
-    return known;
+  async function mayAct(accountId: string): Promise<AccountState> {
+    const state = await stateOf(accountId);
+    if (!state.isActive) throw new AppError('ACCOUNT_INACTIVE');
+    return state;
   }
 
   return async function authenticate(route: AnyRoute, req: Request, res: Response): Promise<Caller> {
     res.locals['route'] = route.id;
     const about = { requestId: String(res.locals['requestId']), ip: req.ip ?? null };
-    const nobody: Caller = {
+    const anonymous: Caller = {
       accountId: '',
       role: 'user',
       credential: { type: 'none', id: null, name: null },
@@ -89,12 +95,12 @@ export function createAuthentication({
       isPasswordLogin: false,
       ...about,
     };
-    if (route.auth === 'pub') return nobody;
+    if (route.auth === 'pub') return anonymous;
     const text = credentialOf(req);
     if (text === null) throw new AppError('UNAUTHENTICATED');
     if (route.auth === 'svc') {
       if (!isServiceKey(text)) throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
-      return { ...nobody, credential: { type: 'service', id: null, name: 'worker' } };
+      return { ...anonymous, credential: { type: 'service', id: null, name: 'worker' } };
     }
     const { isOneTime, ...identity } = await identify(text);
     if (isOneTime && route.id !== changePassword.id) throw new AppError('PASSWORD_CHANGE_REQUIRED');
@@ -104,13 +110,13 @@ export function createAuthentication({
   };
 }
 
-/** What of an account every request needs to know. */
-type Known = Pick<Account, 'isActive' | 'role' | 'mustChangePassword'>;
+/** The fields of an account that every request needs. */
+type AccountState = Pick<Account, 'isActive' | 'role' | 'mustChangePassword'>;
 
-/** Who calls. `isOneTime`: by a login with a one-time password. */
+/** The authenticated caller. `isOneTime`: it logged in with a one-time password. */
 type Identity = Omit<Caller, 'requestId' | 'ip'> & { isOneTime: boolean };
 
-/** `key` has its hash. */
+/** `key` was read with its hash. */
 const ofKey = (type: 'key' | 'token', key: ApiKey, role: Account['role']): Identity => ({
   accountId: key.accountId,
   role,

@@ -8,11 +8,11 @@ const description =
   'Self-hosted WhatsApp gateway. An accepted message is never lost, never silently doubled, and its state is always told truthfully. Authorize with your API key.';
 
 /**
- * What needs no key: the index, the OpenAPI document and its page, all of it served from here. `publicUrl` (setting PUBLIC_URL) is the server that
+ * Serves what needs no key: the index, the OpenAPI document and its page. `publicUrl` (setting PUBLIC_URL) is the server that
  * the document names; without it the address is relative.
  */
 export function mountDocuments(app: Express, routes: () => readonly AnyRoute[], publicUrl = ''): void {
-  // Written once: whoever asks without a key must not make the process write half a megabyte each time.
+  // Built once: an unauthenticated request must not make the process build half a megabyte.
   let document: string | null = null;
   app.get(
     '/api/v1/openapi.json',

@@ -3,7 +3,7 @@ import { Server as SocketServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 
 /**
- * Stops an HTTP server within a bound. A request that arrived in full may finish; one that is still arriving, or has not begun, is cut,
+ * Stops an HTTP server within a bound. A request that arrived in full may finish; one that is still arriving, or has not begun, is closed,
  * since nothing of it was accepted.
  *
  * | connection | what happens at the stop |
@@ -18,7 +18,7 @@ export interface Drain {
 
 const defaults = { partialMs: 1_500, requestMs: 8_000 };
 
-/** Watches the connections of `server` from now on, so call it before `listen` has taken any. */
+/** Watches the connections of `server` from now on. Call it before `listen` accepts any. */
 export function createDrain(server: Server, limits: Partial<typeof defaults> = {}): Drain {
   const { partialMs, requestMs } = { ...defaults, ...limits };
   /** The requests of each open connection that have no whole answer yet. */
@@ -54,7 +54,7 @@ export function createDrain(server: Server, limits: Partial<typeof defaults> = {
       ];
       await closed;
       for (const timer of timers) clearTimeout(timer);
-      // Ends the timers that the HTTP server has of its own.
+      // Ends the HTTP server's own timers.
       server.close();
     },
   };

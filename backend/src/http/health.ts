@@ -9,43 +9,43 @@ import { version } from '../version.js';
 
 export interface HealthOptions {
   database: Database;
-  /** Takes the lock that every accepted message needs. */
-  holdLog: (tx: Transaction) => Promise<void>;
+  /** Locks the event log, as every accepted message does. */
+  lockLog: (tx: Transaction) => Promise<void>;
   dataDir: string;
   /** Whether Redis answers; null: none is configured. */
   redis: (() => boolean) | null;
-  /** How many items failed by themselves lately and were isolated; staff see which. */
+  /** The number of items that failed recently and were isolated; staff can list them. */
   recentFailures: () => Promise<number>;
-  /** Workers that are known, how many of them answered lately, and how many of those call themselves degraded. */
+  /** The number of known workers, of those that answered recently, and of those among them that report themselves degraded. */
   workers: () => Promise<{ known: number; alive: number; degraded: number }>;
 }
 
 type State = 'ok' | 'degraded' | 'down';
 
-const leastFreeBytes = 100 * 1024 * 1024;
-/** How long a check may take, and for how long its result is given to everybody who asks. */
+const minFreeBytes = 100 * 1024 * 1024;
+/** The timeout of a check, and how long its result is cached for all callers. */
 const checkMs = 2_500;
-const freshMs = 1_000;
+const cacheTtlMs = 1_000;
 
 /**
- * Health for load balancers and people, without details of workers: these routes are for everybody.
+ * Health for load balancers and people, without details of workers: these routes are public.
  *
  * `/health/live`: the process answers. `/health/ready`: a message can be accepted now; 503 takes this backend out of a load balancer. It tries
- * what it promises: a read, and a commit through the path of every write, under the lock that accepting takes. `/health`: the same, and disk,
- * workers and Redis, which only degrade it.
+ * what accepting needs: a read, and a commit through the path of every write, under the same lock. `/health`: the same, and disk, workers and
+ * Redis, which only degrade it.
  *
- * Every check has a time limit. One that hangs is not begun a second time: however many ask, one probe at most waits for the database.
+ * Every check has a time limit. A check that hangs is not started again: at most one probe waits for the database, however many callers there are.
  */
-export function mountHealth(app: Express, { database, holdLog, dataDir, redis, recentFailures, workers }: HealthOptions): void {
+export function mountHealth(app: Express, { database, lockLog, dataDir, redis, recentFailures, workers }: HealthOptions): void {
   const checks = {
     database: createCheck('down', async () => {
       await select(database.reader, 'SELECT 1 AS one');
-      await tryWrite(database, holdLog);
+      await tryWrite(database, lockLog);
       return true;
     }),
     disk: createCheck('degraded', async () => {
       const { bavail, bsize } = await statfs(dataDir);
-      return bavail * bsize > leastFreeBytes;
+      return bavail * bsize > minFreeBytes;
     }),
     workers: createCheck('degraded', async () => {
       const { alive, degraded } = await workers();
@@ -80,8 +80,8 @@ function answer(res: Response, status: State, body: object): void {
 }
 
 /**
- * What accepting a message reads and writes. No row has these keys, so nothing is changed and no row is locked; but each statement waits, as accepting
- * would, for whoever has locked the table.
+ * The tables that accepting a message reads and writes. No row has these keys, so nothing changes and no row is locked; but each statement waits,
+ * as accepting would, for a transaction that has locked the table.
  */
 const acceptStatements = [
   `SELECT 1 AS one FROM sessions WHERE id = ''`,
@@ -91,17 +91,17 @@ const acceptStatements = [
   `DELETE FROM quota_usage WHERE scope = '' AND "ownerId" = '' AND period = ''`,
 ];
 
-/** A row that is gone before anybody can see it, so that backends which try at once do not wait for each other. */
-const tryWrite = (database: Database, holdLog: HealthOptions['holdLog']): Promise<void> =>
+/** Writes a row and deletes it in the same transaction, under a unique key, so that concurrent backends do not wait for each other. */
+const tryWrite = (database: Database, lockLog: HealthOptions['lockLog']): Promise<void> =>
   database.write.run(async (tx) => {
     for (const sql of acceptStatements) await runStatement(tx.manager, sql, []);
     const scope = `health:${randomUUID().slice(0, 24)}`;
-    await holdLog(tx);
+    await lockLog(tx);
     await runStatement(tx.manager, 'INSERT INTO event_counters (scope, last) VALUES (?, 0)', [scope]);
     await runStatement(tx.manager, 'DELETE FROM event_counters WHERE scope = ?', [scope]);
   });
 
-/** Gives the state of one thing, at the latest after `checkMs`. Never rejects. */
+/** Creates a check that returns its state after `checkMs` at the latest. Never rejects. */
 function createCheck(otherwise: State, works: () => Promise<boolean>): () => Promise<State> {
   let running: { probe: Promise<State>; since: number } | null = null;
   let last: { state: State; at: number } | null = null;
@@ -119,7 +119,7 @@ function createCheck(otherwise: State, works: () => Promise<boolean>): () => Pro
   }
 
   return async () => {
-    if (last && performance.now() - last.at < freshMs) return last.state;
+    if (last && performance.now() - last.at < cacheTtlMs) return last.state;
     running ??= begin();
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<State>((resolve) => {

@@ -1,10 +1,11 @@
 import { AppError, type AnyRoute } from '@chasqui/shared';
+import { failPoint } from '@chasqui/shared/fail-point';
 import { handled, type Rendered, type RouteHttp } from '@chasqui/shared/express';
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
@@ -12,8 +13,8 @@ import type { Idempotency, IdempotencyKey } from '../messages/accept/idempotency
 import type { Caller } from '../accounts/caller.js';
 import type { StoredReplies } from '../messages/accept/stored-replies.js';
 
-/** On a shared database another backend may still run the first call for so long. No route that is replayed takes longer. */
-const runsAtMostMs = 120_000;
+/** How long another backend may still run the first call. No replayed route takes longer. */
+const maxRunMs = 120_000;
 
 const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND "sessionId" = ? AND key = ? AND "expiresAt" <= ?';
 
@@ -29,12 +30,13 @@ export interface ErrorReply {
  * | the process dies | on disk | a repeat of the call |
  * | --- | --- | --- |
  * | before the record | nothing | is the first one |
- * | while the route runs | a record without a reply | 504 `OPERATION_TIMEOUT` with `effect: "unknown"`: nobody can tell whether it was done |
+ * | while the route runs | a record without a reply | 504 `OPERATION_TIMEOUT` with `effect: "unknown"`: it is unknown whether it was done |
  * | after the effect, before the reply is stored | the same | the same |
+ * | a moment ago, on PostgreSQL | the same | 409 `IDEMPOTENCY_IN_PROGRESS` for two minutes: another backend may still run the call |
  * | after the reply was stored | the reply | the reply, with `Idempotency-Replayed: true` |
  *
- * A refusal had no effect: its record is deleted, and the same key may be tried again. `SEND_FAILED` had one (a message was tried), so it is
- * stored. Replies may show a secret once, so that all of them are stored sealed.
+ * A refusal had no effect: its record is deleted, and the same key may be used again. `SEND_FAILED` had an effect (a message was attempted), so it
+ * is stored. Replies may show a secret once, so all of them are stored sealed.
  */
 export function createIdempotentCalls({
   database,
@@ -57,26 +59,26 @@ export function createIdempotentCalls({
   const running = new Set<string>();
   const rows = database.reader.getRepository(IdempotencyRecord);
 
-  /** What an earlier call left; null: this is the first one. Throws for a call that still runs, and for one whose effect nobody knows. */
-  async function earlierReply(wanted: IdempotencyKey): Promise<Rendered | null> {
-    const record = await rows.findOneBy(whichOf(wanted));
+  /** Returns the reply of an earlier call; null: this is the first one. Throws for a call that still runs, and for one whose effect is unknown. */
+  async function earlierReply(call: IdempotencyKey): Promise<Rendered | null> {
+    const record = await rows.findOneBy(recordKeyOf(call));
     if (!record || record.expiresAt <= clock.now()) return null;
-    if (record.requestHash !== wanted.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
+    if (record.requestHash !== call.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
     const reply = openReply(record);
     if (reply) return reply;
     // Its reply held the content of a message or named a contact, and was removed with them.
     if (record.messageId !== null || (record.status !== null && record.body === null)) throw new AppError('CONTENT_WIPED');
     const age = clock.now().getTime() - record.createdAt.getTime();
-    if (database.dialect === 'postgres' && record.status === null && age >= 0 && age < runsAtMostMs)
+    if (database.dialect === 'postgres' && record.status === null && age >= 0 && age < maxRunMs)
       throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 5 });
     throw new AppError(
       'OPERATION_TIMEOUT',
       { effect: 'unknown' },
-      'The first request with this Idempotency-Key was interrupted, and it is not known whether it was carried out. Look at the object, and repeat the request with a new key if it was not.',
+      'The first request with this Idempotency-Key was interrupted, and it is unknown whether it was carried out. Check the object, and repeat the request with a new key if it was not.',
     );
   }
 
-  /** Null: there is none, or no key of ENCRYPTION_KEYS opens it any more. */
+  /** Returns null when there is no reply, or no key of ENCRYPTION_KEYS opens it. */
   function openReply({ status, body, ...record }: IdempotencyRecord): Rendered | null {
     if (status === null || body === null) return null;
     try {
@@ -86,14 +88,14 @@ export function createIdempotentCalls({
     }
   }
 
-  async function reserve(wanted: IdempotencyKey): Promise<void> {
+  async function reserve(call: IdempotencyKey): Promise<void> {
     const now = clock.now();
-    const { requestHash, isDefaultSession } = wanted;
+    const { requestHash, isDefaultSession } = call;
     try {
       await database.write.run(async (tx) => {
-        await runStatement(tx.manager, deleteStale, [wanted.accountId, wanted.sessionId, wanted.key, now.getTime()]);
+        await runStatement(tx.manager, deleteStale, [call.accountId, call.sessionId, call.key, now.getTime()]);
         await insertRow(tx, IdempotencyRecord, {
-          ...whichOf(wanted),
+          ...recordKeyOf(call),
           requestHash,
           isDefaultSession,
           messageId: null,
@@ -111,48 +113,49 @@ export function createIdempotentCalls({
   }
 
   /** `messageId`: the message that the reply shows. When that is erased, so is the reply (privacy/erasure.ts). */
-  async function store(wanted: IdempotencyKey, { status, body }: Rendered, messageId: string | null): Promise<void> {
+  async function store(call: IdempotencyKey, { status, body }: Rendered, messageId: string | null): Promise<void> {
     try {
-      const sealed = replies.seal(body, wanted);
-      await database.write.run((tx) => updateRows(tx, IdempotencyRecord, whichOf(wanted), { status, body: sealed, messageId }));
+      const sealed = replies.seal(body, call);
+      await database.write.run((tx) => updateRows(tx, IdempotencyRecord, recordKeyOf(call), { status, body: sealed, messageId }));
     } catch (error) {
-      // The effect is there: the caller gets its reply, and a repeat is told that the effect is unknown.
+      // The call had its effect: the caller gets the reply, and a repeat gets the answer that the effect is unknown.
       if (!databaseRefusal(error)) throw error;
-      log.warn('The reply to an Idempotency-Key could not be stored.', { accountId: wanted.accountId });
+      log.warn('The reply to an Idempotency-Key could not be stored.', { accountId: call.accountId });
     }
   }
 
-  async function release(wanted: IdempotencyKey): Promise<void> {
+  async function release(call: IdempotencyKey): Promise<void> {
     await database.write
-      .run((tx) => deleteRows(tx, IdempotencyRecord, whichOf(wanted)))
+      .run((tx) => deleteRows(tx, IdempotencyRecord, recordKeyOf(call)))
       .catch((error: unknown) => {
         if (!databaseRefusal(error)) throw error;
       });
   }
 
   async function first(
-    wanted: IdempotencyKey,
+    call: IdempotencyKey,
     shownMessage: (body: string) => string | null,
     caller: Caller,
     run: () => Promise<Rendered | typeof handled>,
   ) {
-    await reserve(wanted);
+    await reserve(call);
     try {
       const reply = await run();
-      if (reply !== handled) await store(wanted, reply, shownMessage(reply.body));
+      failPoint('call.done');
+      if (reply !== handled) await store(call, reply, shownMessage(reply.body));
       return reply;
     } catch (error) {
-      if (error instanceof AppError && hadNoEffect(error)) await release(wanted);
+      if (error instanceof AppError && hadNoEffect(error)) await release(call);
       if (error instanceof AppError && error.code === 'SEND_FAILED') {
         const reply = presentError(error, caller.requestId);
         const body = JSON.stringify(reply.body);
-        await store(wanted, { status: reply.status, headers: {}, body }, shownMessage(body));
+        await store(call, { status: reply.status, headers: {}, body }, shownMessage(body));
       }
       throw error;
     }
   }
 
-  /** Fits `around` of `createMount`. */
+  /** The `around` option of `createMount`. */
   return async function around(
     route: AnyRoute,
     caller: Caller,
@@ -163,17 +166,17 @@ export function createIdempotentCalls({
     const session = route.headers.includes('X-Session-Id') ? (http.header('X-Session-Id') ?? null) : null;
     const scope = { accountId: caller.accountId, sessionId: caller.sessionId ?? '', isDefaultSession: false };
     const { method, originalUrl } = http.req;
-    // A reply may hold what only its caller may read, such as the secret of a webhook: with other permissions it is another request.
+    // A reply may contain what only its caller may read, such as the secret of a webhook: other permissions make it another request.
     const request = { body: http.body, session, permissions: [...caller.permissions].sort() };
-    const wanted = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, request);
-    if (!wanted) return run();
-    const name = JSON.stringify(whichOf(wanted));
+    const call = idempotency.keyOf(scope, http.header('Idempotency-Key'), method, originalUrl, request);
+    if (!call) return run();
+    const name = JSON.stringify(recordKeyOf(call));
     if (running.has(name)) throw new AppError('IDEMPOTENCY_IN_PROGRESS', { retryAfterSeconds: 1 });
     running.add(name);
     try {
       return (
-        (await earlierReply(wanted)) ??
-        (await first(wanted, route.path.includes('/:messageId') ? messageIdIn : () => null, caller, run))
+        (await earlierReply(call)) ??
+        (await first(call, route.path.includes('/:messageId') ? messageIdIn : () => null, caller, run))
       );
     } finally {
       running.delete(name);
@@ -192,10 +195,10 @@ const shownSchema = z.object({
   error: z.object({ details: z.object({ message: withId }) }).optional(),
 });
 
-type Which = Pick<IdempotencyKey, 'accountId' | 'sessionId' | 'key'>;
-const whichOf = ({ accountId, sessionId, key }: Which): Which => ({ accountId, sessionId, key });
+type RecordKey = Pick<IdempotencyKey, 'accountId' | 'sessionId' | 'key'>;
+const recordKeyOf = ({ accountId, sessionId, key }: RecordKey): RecordKey => ({ accountId, sessionId, key });
 
-/** Refusals, and what failed before anything was done. Everything else that is thrown may have had an effect. */
+/** Whether an error is a refusal or happened before any effect. Every other error may have had an effect. */
 function hadNoEffect({ status, code }: AppError): boolean {
   return status < 500 || ['WORKER_UNAVAILABLE', 'WORKER_CAPACITY', 'WORKER_MEMORY', 'OVERLOADED', 'SHUTTING_DOWN'].includes(code);
 }

@@ -3,16 +3,16 @@ import { BlockList, isIP } from 'node:net';
 import type { Express, RequestHandler } from 'express';
 
 /**
- * Which peers may say, with `X-Forwarded-For`, who called (setting TRUST_PROXY): a number of proxies that stand before the backend, or a list
+ * Which peers may name the client with `X-Forwarded-For` (setting TRUST_PROXY): a number of proxies in front of the backend, or a list
  * of networks, addresses and host names. Names are for containers: their addresses change whenever they are recreated, and a direct caller of
  * a published port must not be trusted only because a proxy exists.
  */
 
-/** A name whose proxy is not known yet is looked up at most so often, whatever a caller sends. */
+/** A name without a known address is looked up at most once in this time, whatever callers send. */
 const retryMs = 1_000;
 /** The address of a recreated proxy may belong to another container afterwards. */
-const keptMs = 30_000;
-/** How long a request waits for a lookup. A name server that does not answer must not hold requests. */
+const cacheTtlMs = 30_000;
+/** How long a request waits for a lookup. A name server that does not answer must not block requests. */
 const waitMs = 500;
 
 export interface ProxyTrustOptions {
@@ -36,7 +36,7 @@ export function trustProxies(app: Express, setting: number | readonly string[], 
 
   const isTrusted = (address: string): boolean => contains(networks, address) || contains(byName, address);
 
-  /** One lookup at a time. A name without an address trusts nobody. */
+  /** Looks up the names, one lookup at a time. A name without an address trusts no peer. */
   function refresh(): Promise<void> {
     running ??= Promise.allSettled(names.map(resolveName)).then((answers) => {
       const found = new BlockList();
@@ -53,7 +53,7 @@ export function trustProxies(app: Express, setting: number | readonly string[], 
     if (names.length === 0 || req.headers['x-forwarded-for'] === undefined) return next();
     const age = now() - lookedUpAt;
     const peer = req.socket.remoteAddress ?? '';
-    if (isTrusted(peer) ? age < keptMs : age < retryMs) return next();
+    if (isTrusted(peer) ? age < cacheTtlMs : age < retryMs) return next();
     let isPassed = false;
     const pass = (): void => {
       clearTimeout(timer);

@@ -1,13 +1,13 @@
 import { AppError, type AnyRoute } from '@chasqui/shared';
 import type { Request, Response } from 'express';
 import { countedAddress } from '../lib/client-address.js';
-import type { Windows, Taken } from '../lib/windows.js';
+import type { Windows, Counted } from '../lib/windows.js';
 import type { Caller, KeyLimit, LimitScope } from '../accounts/caller.js';
 
 export interface LimitFigures {
-  /** Of an address: without a valid credential, and `factor` times that with one. */
+  /** The limit of an address without a valid credential; with one it is `factor` times as high. */
   address: { limit: number; windowMs: number; factor: number };
-  /** Of a key that has none of its own. */
+  /** The limit of a key that sets none itself. */
   key: { limit: number; windowMs: number };
 }
 
@@ -21,24 +21,24 @@ const sentences: Record<LimitScope, string> = {
 type Authenticate = (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
 
 /**
- * Limits of requests, in their layers: the address, the key's sliding window, the session's. 0 is no limit. The tightest that a
- * request met is told in its headers; the one that refuses is named, with the time after which to come back.
+ * Limits requests in layers: the address, the key's sliding window, the session's. 0 means no limit. The headers of a reply show the
+ * tightest limit; a refusal names its limit and the time after which to retry.
  *
- * Who shows no valid credential is counted by address, and refused there without being told whether the credential was right. A valid
- * one is never refused for what its neighbours behind the same address did wrong: it has a higher count of its own.
+ * Requests without a valid credential are counted by address, and a refusal does not reveal whether the credential was right. A request with a
+ * valid one is never refused because of others behind the same address: it has a separate, higher limit.
  */
 export function createRequestLimits(
   windows: Windows,
   figures: LimitFigures,
-  /** Hears of each request with a key: that it began, and how it was answered. */
+  /** Called for each request with a key: when it begins, and with the status of its reply. */
   usage: { begin: (keyId: string) => void; note: (keyId: string, status: number) => void },
 ) {
   async function charge(res: Response, scope: LimitScope, name: string, limit: number, windowMs: number): Promise<void> {
     if (limit === 0) return;
-    const taken = await windows.take(name, limit, windowMs);
-    tell(res, taken);
-    if (taken.isAllowed) return;
-    const seconds = Math.ceil(taken.resetMs / 1000);
+    const counted = await windows.count(name, limit, windowMs);
+    setLimitHeaders(res, counted);
+    if (counted.isAllowed) return;
+    const seconds = Math.ceil(counted.resetMs / 1000);
     throw new AppError(
       'RATE_LIMITED',
       { scope, limit, retryAfterSeconds: seconds },
@@ -49,27 +49,27 @@ export function createRequestLimits(
   const addressOf = (req: Request): string => countedAddress(req.ip ?? 'unknown');
 
   return {
-    /** Authentication, and the limits of whoever it found, or did not. */
+    /** Wraps authentication with the limits of the address and of the key. */
     around(authenticate: Authenticate): Authenticate {
       const { limit, windowMs, factor } = figures.address;
       return async (route, req, res) => {
-        const outside = (): Promise<void> => charge(res, 'ip', `ip:${addressOf(req)}`, limit, windowMs);
+        const chargeAddress = (): Promise<void> => charge(res, 'ip', `ip:${addressOf(req)}`, limit, windowMs);
         if (route.auth === 'svc') return authenticate(route, req, res);
         const caller = await authenticate(route, req, res).catch(async (error: unknown) => {
-          // A database that does not answer is not the caller's fault.
-          if (error instanceof AppError && error.status < 500) await outside();
+          // An unavailable database is not counted against the caller.
+          if (error instanceof AppError && error.status < 500) await chargeAddress();
           throw error;
         });
-        if (route.auth === 'pub') await outside();
+        if (route.auth === 'pub') await chargeAddress();
         else {
           await charge(res, 'ip', `ip+:${countedAddress(caller.ip ?? 'unknown')}`, limit * factor, windowMs);
           await chargeKey(caller, res);
         }
-        return { ...caller, charge: (scope, name, most, withinMs) => charge(res, scope, name, most, withinMs) };
+        return { ...caller, charge: (scope, name, max, withinMs) => charge(res, scope, name, max, withinMs) };
       };
     },
-    /** How much of a key's window is left. */
-    async left(key: KeyLimit & { id: string }): Promise<Taken | null> {
+    /** Returns the state of a key's window. */
+    async left(key: KeyLimit & { id: string }): Promise<Counted | null> {
       const { limit, windowMs } = limitOf(key);
       return limit === 0 ? null : windows.peek(`key:${key.id}`, limit, windowMs);
     },
@@ -92,10 +92,10 @@ export function createRequestLimits(
 
 export type RequestLimits = ReturnType<typeof createRequestLimits>;
 
-/** The tightest of the limits that a request met, in both forms that clients read. */
-function tell(res: Response, { limit, remaining, resetMs }: Taken): void {
-  const told = res.locals['tightest'] as number | undefined;
-  if (told !== undefined && told <= remaining) return;
+/** Sets the headers of the tightest limit that a request met, in both forms that clients read. */
+function setLimitHeaders(res: Response, { limit, remaining, resetMs }: Counted): void {
+  const shown = res.locals['tightest'] as number | undefined;
+  if (shown !== undefined && shown <= remaining) return;
   res.locals['tightest'] = remaining;
   const seconds = Math.ceil(resetMs / 1000);
   res.set({

@@ -10,14 +10,14 @@ import {
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
-import { databaseRefusal, isSchemaMissing } from '../db/trouble.js';
+import { databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Caller, Mount } from '../accounts/caller.js';
 import { trustProxies } from './proxy-trust.js';
 
 export interface ServerOptions {
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  /** Authentication alone, without counting the request against a limit once more. Asked again after a body that came slowly. */
+  /** Authenticates without counting the request against a limit. Called again after a body that arrived slowly. */
   identify: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
   readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
   maxFileSize: number;
@@ -38,13 +38,13 @@ export interface HttpServer {
   publicRoutes: readonly AnyRoute[];
   /** Answers 503 to every new request, and to those whose body has not arrived. */
   shutDown(): void;
-  /** Called last: what no route took, and what was thrown. */
+  /** Called last: handles unknown routes and thrown errors. */
   finish(): void;
 }
 
 /**
- * Replies are data and files, not pages: of helmet's headers those that speak to whoever might take one for a page. What is a page sets its
- * own policy: the panel (admin/guard.ts) and the API's documents. Behind a proxy with TLS the proxy says HSTS.
+ * Replies are data and files, not pages: these are helmet's headers for clients that might treat a reply as a page. Pages set their
+ * own policy: the panel (admin/guard.ts) and the API's documents. A TLS proxy in front sends HSTS.
  */
 const headersOfData: Readonly<HelmetOptions> = {
   contentSecurityPolicy: { directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -58,8 +58,8 @@ const headersOfData: Readonly<HelmetOptions> = {
 };
 
 /**
- * Bytes of bodies that may be in memory at the same time. While a file is read from base64 it takes about four times as much. One account may
- * have half of it, and in any case one body of the largest size.
+ * The total bytes of bodies in memory. Decoding a file from base64 needs about four times as much. One account may use half of the total,
+ * and always one body of the largest size.
  */
 export function bodyLimits(maxFileSize: number): BodyBudgetLimits {
   const largest = Math.ceil(maxFileSize * 1.7) + 1_048_576;
@@ -72,7 +72,7 @@ const longestText = 262_144;
 /** Compressions at the same time. Each takes a thread of the pool that files, passwords and name lookups need, and half a megabyte. */
 const maxCompressions = 4;
 
-/** Says which replies are compressed: those that shrink, as long as few are under way. The others leave as they are. */
+/** Decides which replies are compressed: those that shrink, while few compressions run. The others are sent uncompressed. */
 function createCompressionFilter(): (req: Request, res: Response) => boolean {
   let running = 0;
   return (req, res) => {
@@ -89,14 +89,14 @@ export function createServer(options: ServerOptions): HttpServer {
   const app = express();
   let stopping = false;
   app.disable('x-powered-by');
-  // A hash of every reply costs more than it saves: clients of an API ask for what has changed.
+  // A hash of every reply costs more than it saves: clients of an API request only changes.
   app.disable('etag');
   app.use(trustProxies(app, options.trustProxy));
   app.use(identify(options.log));
   app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
   app.use(helmet(headersOfData));
   const compress = compression({ filter: createCompressionFilter() });
-  // Replies to sends are short and many; what is long is read with GET.
+  // Replies to sends are short and many; long replies are read with GET.
   app.use((req, res, next) => (req.method === 'GET' ? compress(req, res, next) : next()));
   app.use(cors(options.corsOrigins));
   const router = Router();
@@ -115,17 +115,17 @@ export function createServer(options: ServerOptions): HttpServer {
   };
   const budget = createBodyBudget(bodyLimits(options.maxFileSize));
   const bodies = { budget, ownerOf: ({ accountId, ip }: Caller): string => accountId || `ip:${ip ?? ''}` };
-  const outside = createMount<Caller>({ ...shared, router, refusesUnfit: true, bodies, around: options.around });
-  const inside = createMount<Caller>({ ...shared, router: internalRouter, jsonLimit: 16 * 1024 * 1024 });
+  const publicRoutes = createMount<Caller>({ ...shared, router, refusesUnfit: true, bodies, around: options.around });
+  const internalRoutes = createMount<Caller>({ ...shared, router: internalRouter, jsonLimit: 16 * 1024 * 1024 });
 
   return {
     app,
-    mount: outside.mount,
-    mountInternal: inside.mount,
-    publicRoutes: outside.mounted,
+    mount: publicRoutes.mount,
+    mountInternal: internalRoutes.mount,
+    publicRoutes: publicRoutes.mounted,
     shutDown() {
       stopping = true;
-      for (const { refuseUnread } of [outside, inside]) refuseUnread(new AppError('SHUTTING_DOWN'));
+      for (const { refuseUnread } of [publicRoutes, internalRoutes]) refuseUnread(new AppError('SHUTTING_DOWN'));
     },
     finish() {
       app.use(internalRouter);
@@ -133,7 +133,7 @@ export function createServer(options: ServerOptions): HttpServer {
         const path = req.path.replace(/^\/api\/v1/, '');
         const allowed = [
           ...new Set(
-            outside.mounted
+            publicRoutes.mounted
               .filter((route) => req.path.startsWith('/api/v1') && matches(route.path, path))
               .map((route) => route.method.toUpperCase()),
           ),
@@ -152,15 +152,15 @@ const matches = (pattern: string, path: string): boolean => new RegExp(`^${patte
 const allowedHeaders = ['Authorization', 'X-API-Key', 'Content-Type', 'X-Request-Id', ...Object.keys(requestHeaders)].join(', ');
 
 /**
- * Lets pages of the listed origins read replies; `*` lets every page. The API has no cookies and credentials are never allowed, so that a page
- * can only use a key that it has itself. The panel, which has a cookie, refuses other sites by its own rule (admin/guard.ts).
+ * Lets pages of the listed origins read replies; `*` lets every page. The API has no cookies and credentials are never allowed, so a
+ * page can only use a key that it already has. The panel, which has a cookie, refuses other sites by its own rule (admin/guard.ts).
  */
 function cors(origins: readonly string[]) {
   const allowed = new Set(origins);
   const allowsAll = allowed.has('*');
   return (req: Request, res: Response, next: () => void): void => {
     const origin = req.get('origin');
-    // A cache must not give the reply for one origin to another.
+    // A cache must not serve the reply for one origin to another.
     if (allowed.size > 0 && !allowsAll) res.vary('Origin');
     if (!origin || !(allowsAll || allowed.has(origin))) return next();
     res.set({
@@ -178,7 +178,7 @@ function cors(origins: readonly string[]) {
   };
 }
 
-/** Whatever was thrown, as one of our codes. What is no `AppError` is a bug, unless it is the disk, the database or a broken request. */
+/** Converts any thrown value to an `AppError`. Another error is a bug, unless it comes from the disk, the database or a malformed request. */
 export function asAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   if (error instanceof URIError) return new AppError('MALFORMED_REQUEST');
@@ -195,17 +195,17 @@ export function presentError({ status, code, message, details }: AppError, reque
   return { status, body: { success: false, error: { code, message, details }, requestId } };
 }
 
-/** While the database is away every request fails in the same way; one line in so many milliseconds says so. */
-const troubleLineMs = 10_000;
+/** While the database is unavailable every request fails in the same way; this is the interval of the log line about it. */
+const outageLogMs = 10_000;
 
 function answerErrors(log: Log): ErrorRequestHandler {
-  let nextTroubleLine = 0;
-  let unsaid = 0;
+  let nextLogAt = 0;
+  let unlogged = 0;
 
-  function noteTrouble(known: AppError, requestId: unknown, error: unknown): void {
-    unsaid += 1;
-    if (performance.now() < nextTroubleLine) return;
-    nextTroubleLine = performance.now() + troubleLineMs;
+  function logOutage(known: AppError, requestId: unknown, error: unknown): void {
+    unlogged += 1;
+    if (performance.now() < nextLogAt) return;
+    nextLogAt = performance.now() + outageLogMs;
     const { stack: _stack, ...fields } = errorFields(error);
     const sentence = isSchemaMissing(error)
       ? 'Requests are refused because tables or columns of the database are missing. Restart the backend, which migrates it, or restore the right backup.'
@@ -213,17 +213,17 @@ function answerErrors(log: Log): ErrorRequestHandler {
     log.warn(sentence, {
       ...fields,
       answered: known.code,
-      refused: unsaid,
+      refused: unlogged,
       requestId,
     });
-    unsaid = 0;
+    unlogged = 0;
   }
 
   return (error: unknown, _req, res, next) => {
     const requestId: unknown = res.locals['requestId'];
     const known = asAppError(error);
     if (known.code === 'INTERNAL_ERROR') log.error('A request failed.', { requestId, ...errorFields(error) });
-    if (known.code === 'DATABASE_UNAVAILABLE' || known.code === 'STORAGE_FULL') noteTrouble(known, requestId, error);
+    if (known.code === 'DATABASE_UNAVAILABLE' || known.code === 'STORAGE_FULL') logOutage(known, requestId, error);
     if (res.headersSent) return next(error);
     const retryAfter = known.details['retryAfterSeconds'] ?? (known.status === 503 ? 5 : undefined);
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));

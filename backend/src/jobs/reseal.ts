@@ -1,6 +1,6 @@
 import type { Database } from '../db/database.js';
 import { readRows, updateRows } from '../db/rows.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Sealer } from '../lib/sealer.js';
@@ -47,7 +47,7 @@ export function createReseal(parts: {
         try {
           if (await anew(row)) done += 1;
         } catch (error) {
-          if (isSystemTrouble(error)) throw error;
+          if (isSystemError(error)) throw error;
           report({ kind: 'reseal', subject: subjectOf(row), ...describeError(error) });
           if (unreadable === 0) log.error('What was sealed with a key that is not there cannot be opened.', errorFields(error));
           unreadable += 1;

@@ -2,7 +2,7 @@ import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { among } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
@@ -77,7 +77,7 @@ export function createRetention({
           total += await database.write.run((tx) => remove(tx, some));
         },
         ([first], error) => {
-          if (isSystemTrouble(error)) throw error;
+          if (isSystemError(error)) throw error;
           report({ kind: 'retention', subject: subjectOf(first!), ...describeError(error) });
         },
       );
@@ -148,7 +148,7 @@ export function createRetention({
       return { messages: await ofMessages(), files: await ofFiles(), events: await ofEvents() };
     },
     /** One more than the highest cursor of the account that was deleted; 0 while none was. */
-    async oldestKept(accountId: string): Promise<number> {
+    async oldestAvailable(accountId: string): Promise<number> {
       const { rows } = await runStatement(database.reader, 'SELECT "eventsKeptFrom" AS kept FROM accounts WHERE id = ?', [
         accountId,
       ]);

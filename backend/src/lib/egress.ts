@@ -3,7 +3,7 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { AppError } from '@chasqui/shared';
 import { createResolver, type Resolve } from './resolver.js';
 
-// IANA's special-purpose registries: nothing of these is the public internet.
+// IANA's special-purpose registries: none of these networks is part of the public internet.
 const closed = new BlockList();
 for (const [network, bits] of [
   ['0.0.0.0', 8],
@@ -53,15 +53,15 @@ const badPorts: ReadonlySet<string> = new Set(
 export type Egress = ReturnType<typeof createEgress>;
 
 /**
- * The egress guard: what every request passes that goes to where a caller says. http and https only, no credentials in the URL, no
+ * The egress guard, which checks every request to an address that a caller named. http and https only, no credentials in the URL, no
  * port of another protocol, no address that is not public, in whatever spelling, as literal, by name or at the moment of connecting: the resolver that the
- * socket itself uses hands out checked addresses alone, so a name that changes its mind between check and connection gains nothing.
+ * socket itself uses returns only checked addresses, so a name whose address changes between check and connection gains nothing.
  */
 export function createEgress({
   allow,
   resolve: resolveName = createResolver(),
 }: {
-  /** Networks such as `10.0.0.0/8` that are allowed all the same. Throws for what is no network. */
+  /** Networks such as `10.0.0.0/8` that are allowed all the same. Throws when an entry is not a network. */
   allow: readonly string[];
   /** Turns names into addresses; tests answer as a hostile name server would. */
   resolve?: Resolve;
@@ -70,7 +70,7 @@ export function createEgress({
   for (const network of allow) {
     const [address = '', bits] = network.split('/');
     const family = isIP(address);
-    if (family === 0) throw new Error(`EGRESS_ALLOW holds ${network}, which is no network such as 10.0.0.0/8.`);
+    if (family === 0) throw new Error(`EGRESS_ALLOW holds ${network}, which is not a network such as 10.0.0.0/8.`);
     opened.addSubnet(address, Number(bits ?? (family === 4 ? 32 : 128)), family === 4 ? 'ipv4' : 'ipv6');
   }
   const isOpened = (address: string): boolean =>
@@ -88,7 +88,7 @@ export function createEgress({
   };
 
   return {
-    /** Throws `URL_NOT_ALLOWED`. Says nothing of names yet: those are looked up when the connection is made. */
+    /** Throws `URL_NOT_ALLOWED`. Does not check names, which are looked up when the connection is made. */
     check(text: string): URL {
       let url: URL;
       try {
@@ -111,16 +111,16 @@ export function createEgress({
     },
     /** Whether the operator allows the network of this literal address. */
     isOpenedHost: (host: string): boolean => isOpened(host.replace(/^\[|\]$/g, '')),
-    /** To be given to the request: hands out permitted addresses alone. */
+    /** The lookup function of the request: returns only permitted addresses. */
     lookup,
-    /** The last line: whatever went on before, the other end of this connection must be a permitted one. */
+    /** The last defence: destroys the request when the remote address of its connection is not permitted. */
     watch(request: ClientRequest): void {
       request.on('socket', (socket) => {
-        const look = (): void => {
+        const checkRemote = (): void => {
           if (!permitted(socket.remoteAddress ?? '')) request.destroy(new AppError('URL_NOT_ALLOWED'));
         };
-        if (socket.connecting) socket.once('connect', look);
-        else look();
+        if (socket.connecting) socket.once('connect', checkRemote);
+        else checkRemote();
       });
     },
   };

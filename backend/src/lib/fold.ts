@@ -1,8 +1,8 @@
 /**
- * What two texts must have in common to be the same for a search: case, normal form (composed or not), compatibility forms (full width, ligatures) and
+ * Returns the form in which two texts are compared by a search: case, normal form (composed or not), compatibility forms (full width, ligatures) and
  * invisible characters do not count. Accents do. Works for every script; nothing depends on a locale.
  *
- * The case folding is Unicode's full one as far as JavaScript's mappings give it: `ß` and `ẞ` are `ss`, all three sigmas are one, and the Turkish `İ`
+ * Uses Unicode's full case folding as far as JavaScript's mappings provide it: `ß` and `ẞ` are `ss`, all three sigmas are one, and the Turkish `İ`
  * and `ı` are `i`.
  */
 export function foldText(text: string): string {

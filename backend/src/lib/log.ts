@@ -3,17 +3,17 @@ import { createLogger, format, transports } from 'winston';
 
 type Fields = Record<string, unknown>;
 
-/** Constant sentences with fields. Ids, codes and durations only: never text, captions, keys, codes to scan, whole numbers. */
+/** Constant sentences with fields. Ids, codes and durations only: never message text, captions, keys, QR codes or whole phone numbers. */
 export interface Log {
   error(sentence: string, fields?: Fields): void;
   warn(sentence: string, fields?: Fields): void;
   info(sentence: string, fields?: Fields): void;
   debug(sentence: string, fields?: Fields): void;
-  /** Whether lines of `debug` are wanted: so that nothing is gathered for nobody. */
+  /** Whether `debug` lines are written, so that callers can skip gathering their fields. */
   readonly isDebug: boolean;
 }
 
-/** JSON lines to stdout. A reader that is slow, stands still or goes away never blocks or ends the process; its lines are dropped. */
+/** JSON lines to stdout. A reader that is slow, stops or disconnects never blocks or ends the process; its lines are dropped. */
 export function createLog(level: string): Log {
   const logger = createLogger({
     level,
@@ -30,7 +30,7 @@ export function createLog(level: string): Log {
   };
 }
 
-/** An error as fields; whatever was thrown. A driver's error may quote values of a query: only its code and first line are kept. */
+/** Returns any thrown value as log fields. A driver's error may quote values of a query, so only its code and first line are included. */
 export function errorFields(error: unknown): Fields {
   try {
     return fieldsOf(error);
@@ -39,7 +39,7 @@ export function errorFields(error: unknown): Fields {
   }
 }
 
-/** Throws for what has no text, such as an object without a prototype: anything may be thrown. */
+/** Throws for a value without a text form, such as an object without a prototype. */
 function fieldsOf(error: unknown): Fields {
   if (!(error instanceof Error)) return { error: String(error) };
   const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;

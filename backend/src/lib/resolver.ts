@@ -8,9 +8,9 @@ export type Resolve = (
   callback: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
 ) => void;
 
-/** The time that one name server has for one question, and how often it is asked. */
-const question = { timeout: 2_000, tries: 2 };
-/** How long IPv6 addresses are waited for when IPv4 addresses have come. */
+/** The timeout of one query to one name server, and the number of tries. */
+const query = { timeout: 2_000, tries: 2 };
+/** How long to wait for IPv6 addresses after IPv4 addresses have arrived. */
 const graceMs = 200;
 /** Changed system files are noticed after this time. */
 const rereadMs = 5_000;
@@ -24,10 +24,10 @@ interface SystemFiles {
 
 /**
  * Creates the function that turns names from outside into addresses. Node's own `dns.lookup` occupies a thread for as long as a name
- * server does not answer, and two such threads serve the whole process: a few names whose server is silent would stop every other name,
- * that of the database included. This one asks by sockets, with a time limit.
+ * server does not answer, and two such threads serve the whole process: a few names with an unresponsive server would block every other
+ * lookup, including the database's. This one queries through sockets, with a time limit.
  *
- * Like the system's resolver it looks into the hosts file first, and honours the name servers, `search` and `ndots` of `resolv.conf`.
+ * Like the system's resolver it reads the hosts file first, and honours the name servers, `search` and `ndots` of `resolv.conf`.
  * On systems other than Linux names may come from elsewhere; there it is `dns.lookup`.
  */
 export function createResolver({
@@ -82,7 +82,7 @@ async function readFiles(hostsFile: string, resolvFile: string, servers: readonl
   const [hostsText, resolvText] = await Promise.all(
     [hostsFile, resolvFile].map((file) => readFile(file, 'utf8').catch(() => '')),
   );
-  const resolver = new Resolver(question);
+  const resolver = new Resolver(query);
   if (servers) resolver.setServers(servers);
   const lines = resolvText!.split('\n').map((line) => line.trim().split(/\s+/));
   const search = lines.findLast(([word]) => word === 'search' || word === 'domain')?.slice(1) ?? [];
@@ -124,7 +124,7 @@ async function addressesOf(
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       last = error;
-      // Only an answer that there is no such name leads to the next candidate.
+      // Only the answer that the name does not exist leads to the next candidate.
       if (code !== 'ENOTFOUND' && code !== 'ENODATA') break;
     }
   throw last;
@@ -142,18 +142,18 @@ function ask(resolver: Resolver, name: string): Promise<LookupAddress[]> {
       if (found.length > 0) resolve(found.sort((one, other) => one.family - other.family));
       else reject(failed ?? failure('ENOTFOUND', name));
     };
-    const take =
+    const collect =
       (family: 4 | 6) =>
       (error: NodeJS.ErrnoException | null, addresses: string[] | undefined): void => {
         open -= 1;
-        // That a family has no address says less than that a server did not answer.
+        // An error of the server is more informative than the absence of addresses of one family.
         if (error && (!failed || (error.code !== 'ENODATA' && error.code !== 'ENOTFOUND'))) failed = error;
         for (const address of addresses ?? []) found.push({ address, family });
         if (open === 0) finish();
         else if (family === 4 && found.length > 0) grace = setTimeout(finish, graceMs);
       };
-    resolver.resolve4(name, take(4));
-    resolver.resolve6(name, take(6));
+    resolver.resolve4(name, collect(4));
+    resolver.resolve6(name, collect(6));
   });
 }
 

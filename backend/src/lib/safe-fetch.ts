@@ -6,7 +6,7 @@ import type { Egress } from './egress.js';
 
 /**
  * Fetches a file that a caller names. At most `maxRedirects` redirects are followed, each through the egress guard like the first address;
- * no header of the caller is sent along. The limits of time and bytes hold for all of it, while it streams.
+ * no header of the caller is sent along. The limits of time and bytes apply to the whole transfer, while it streams.
  */
 export interface SafeFetch {
   /** Throws `URL_NOT_ALLOWED`, `MEDIA_URL_FAILED` (`details.statusCode` or `details.cause`), `FILE_TOO_LARGE`. */
@@ -15,7 +15,7 @@ export interface SafeFetch {
 
 export interface FetchedFile {
   bytes: Buffer;
-  /** As the server calls it, without parameters. */
+  /** The server's `Content-Type`, without parameters. */
   mimetype: string | null;
   /** From `Content-Disposition`, otherwise the last part of the path. */
   filename: string | null;
@@ -48,7 +48,7 @@ function resolved(location: string, from: URL): string {
 }
 
 /**
- * One request. Its promise is settled by whatever happens first: the end of the file, a redirect, an error, the close of the connection, an
+ * One request. Its promise settles at the first of these: the end of the file, a redirect, an error, the close of the connection, an
  * upgrade, the time limit. The connection is closed in each of these cases.
  */
 function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number): Promise<FetchedFile | { location: string }> {
@@ -73,13 +73,13 @@ function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number
       interim += 1;
       if (interim > maxInterimAnswers) fail(failure('TOO_MANY_INTERIM_ANSWERS'));
     });
-    // Node hands the socket over with an upgrade: nobody else closes it.
+    // Node hands over the socket with an upgrade, so this code must close it.
     request.on('upgrade', (_response, socket) => {
       socket.on('error', () => undefined);
       socket.destroy();
       fail(failure('UNEXPECTED_UPGRADE'));
     });
-    // Covers what ends a request without an error.
+    // Covers requests that end without an error.
     request.on('close', () => fail(failure('CLOSED_EARLY')));
     request.on('response', (response) => {
       const { statusCode = 0, headers } = response;
@@ -90,7 +90,7 @@ function fetchOnce(egress: Egress, url: URL, maxBytes: number, timeoutMs: number
         return end();
       }
       if (statusCode !== 200) return fail(new AppError('MEDIA_URL_FAILED', { statusCode }));
-      // Bytes that are still compressed are not the file.
+      // Bytes with a content encoding are not the file itself.
       if ((headers['content-encoding'] ?? 'identity').toLowerCase() !== 'identity') return fail(failure('CONTENT_ENCODED'));
       if (Number(headers['content-length'] ?? 0) > maxBytes) return fail(new AppError('FILE_TOO_LARGE', { limit: maxBytes }));
       const chunks: Buffer[] = [];

@@ -8,8 +8,8 @@ export type Sealer = ReturnType<typeof createSealer>;
 
 /**
  * Secrets at rest: `keyId.base64url(nonce, tag, ciphertext)`. `keys` is the setting ENCRYPTION_KEYS, `id:base64` comma separated: the first
- * one writes, all of them read, so a new key goes in front and the old one stays until nothing is sealed with it any more. `place` is
- * where the text stands (`webhooks.secret:<id>`): moved to another row it cannot be opened. Throws for a list that cannot be used.
+ * one writes, all of them read, so a new key goes in front and the old one stays until no data is sealed with it. `place` says
+ * where the text is stored (`webhooks.secret:<id>`): moved to another row it cannot be opened. Throws for a list that cannot be used.
  */
 export function createSealer(keys: string) {
   const known = new Map(keys.split(',').map((entry) => parseKey(entry.trim())));

@@ -13,8 +13,8 @@ const secrets = z.object({
 export type Secrets = z.infer<typeof secrets>;
 
 /**
- * The secrets of this installation, made once under DATA_DIR in the same form as the start script makes them. Linked into place, so
- * that of two processes one wins and both read the same, and a crash leaves a whole file or none. Throws a `StartProblem` when the folder or the
+ * Returns the secrets of this installation, which are created once under DATA_DIR in the same form as by the start script. Linked into place, so
+ * that of two concurrent processes one wins and both read the same, and a crash leaves a whole file or none. Throws a `StartProblem` when the folder or the
  * file cannot be used.
  */
 export function ensureSecrets(dataDir: string): Secrets {

@@ -10,7 +10,7 @@ export interface FileReply {
 }
 
 /**
- * Sends an open file, or the part of it that `range` asks for, and closes the file whatever happens: the caller may leave at any byte, the
+ * Sends an open file, or the part that `range` requests, and always closes the file: the caller may leave at any byte, the
  * disk may fail, and a HEAD request wants no body. Resolves when the response is over; a failure on the way ends its connection. Throws
  * `RANGE_NOT_SATISFIABLE` before anything is sent.
  */
@@ -27,7 +27,7 @@ export async function sendFile(res: Response, file: FileHandle, { headers, range
     if (res.destroyed) return;
     const [start, end] = part ?? [0, size - 1];
     res.set({ ...headers, 'Accept-Ranges': 'bytes', 'Content-Length': String(end - start + 1) });
-    // Compressed, a part would not fit the whole.
+    // A compressed part would not match the whole file.
     res.set('Cache-Control', `${headers['Cache-Control'] ?? 'private'}, no-transform`);
     if (part) res.status(206).set('Content-Range', `bytes ${start}-${end}/${size}`);
     if (res.req.method === 'HEAD' || size === 0) return void res.end();
@@ -41,12 +41,12 @@ async function stream(res: Response, file: FileHandle, start: number, end: numbe
   try {
     await pipeline(file.createReadStream({ autoClose: false, start, end }), res);
   } catch {
-    // The status is sent already. A body that is shorter than its Content-Length tells the caller.
+    // The status is sent already. A body that is shorter than its Content-Length shows the caller that it is incomplete.
     res.destroy();
   }
 }
 
-/** First and last byte of a single range (RFC 9110, 14.1.2); null for what is none, which counts as if it were not there. */
+/** First and last byte of a single range (RFC 9110, 14.1.2); null for an invalid range, which is ignored. */
 function partOf(range: string, size: number): [start: number, end: number] | 'outside' | null {
   const [, from, to] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(range) ?? [];
   if (from === undefined || to === undefined || (from === '' && to === '')) return null;

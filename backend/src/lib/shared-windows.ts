@@ -1,16 +1,17 @@
+import { randomUUID } from 'node:crypto';
 import { createClient, type RedisClientType } from '@redis/client';
 import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 import { bucketMs } from './window-state.js';
-import { createLocalWindows, type Taken, type Windows } from './windows.js';
+import { createLocalWindows, type Counted, type Windows } from './windows.js';
 
 /**
  * One window in Redis: a hash of bucket times to numbers of requests, with the rules of window-state.ts. It is one script, so that of fifty
- * callers at once exactly as many pass as there is room for. The time is that of Redis, so that backends whose clocks differ agree.
- * KEYS: the window. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
- * Returns whether there was room, the total, when the oldest bucket leaves, and how long to wait for room.
+ * concurrent callers exactly as many pass as there is room for. The time is that of Redis, so that backends whose clocks differ agree.
+ * KEYS: the window, and the id of its last reset. ARGV: window length and bucket length in milliseconds, limit, and 1 to count or 0 to look.
+ * Returns whether there was room, the total, when the oldest bucket leaves, how long to wait for room, and the id of the last reset.
  */
-const takeScript = `
+const countScript = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local window, length, limit, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -61,11 +62,11 @@ for _, bucket in ipairs(buckets) do
   wait = bucket[1] + window - now
 end
 if left >= limit then wait = window end
-return { allowed, total, oldest, wait }
+return { allowed, total, oldest, wait, redis.call('GET', KEYS[2]) or '' }
 `;
 
-/** Takes one request back from the latest bucket. KEYS: the window. */
-const giveBackScript = `
+/** Refunds one request of the latest bucket. KEYS: the window. */
+const refundScript = `
 local flat = redis.call('HGETALL', KEYS[1])
 local latest, field = -1, nil
 for index = 1, #flat, 2 do
@@ -79,29 +80,48 @@ if field and redis.call('HINCRBY', KEYS[1], field, -1) <= 0 then redis.call('HDE
 return 1
 `;
 
-/** A limit must not be slower than what it guards. */
-const answerWithinMs = 250;
 /**
- * A call without an answer in time adds one to a score, and one with an answer takes off a tenth. From this score on Redis counts as lost, and
- * only the probe asks it: three failures in a row, or more than one in ten over a time, since each of them delayed a request.
+ * Deletes what was counted, and stores the id of this reset for as long as another backend may count what came before it.
+ * KEYS: the window, and the id of its last reset. ARGV: the id, and the window length in milliseconds.
+ */
+const forgetScript = `
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+return 1
+`;
+
+/** A limit must not be slower than the request that it guards. */
+const answerTimeoutMs = 250;
+/**
+ * A call without an answer in time adds one to a score, and an answer subtracts a tenth. From this score on Redis counts as lost, and only
+ * the probe calls it: three failures in a row, or more than one in ten over time, since each of them delayed a request.
  */
 const lostAtScore = 3;
-const answerTakesOff = 0.1;
-/** Redis that is lost again within `flapMs` needs twice as many good probes in a row to be found, up to `mostProbes`. */
+const scorePerAnswer = 0.1;
+/** When Redis is lost again within `flapMs`, it needs twice as many good probes in a row to count as found, up to `maxProbes`. */
 const flapMs = 60_000;
-const mostProbes = 32;
+const maxProbes = 32;
 const probeEveryMs = 1_000;
-/** A connection on which a probe got no answer for this long is given up and made again: its other end may have forgotten it. */
-const giveUpConnectionMs = 10_000;
+/** A connection on which a probe got no answer for this long is replaced: the network may have dropped it. */
+const abandonConnectionMs = 10_000;
+/** Names for which a reset is remembered, on each side. Above it the oldest is dropped. */
+const maxResets = 10_000;
+
+/** Redis' answer for one more request, and the id of the window's last reset; empty without a recent one. */
+interface Answer {
+  counted: Counted;
+  reset: string;
+}
 
 /**
- * Windows that several backends share through Redis. Each backend also counts for itself: what it alone has let through is never more than
- * the whole, so its own count may refuse without asking, and goes on while Redis is lost. Nothing true is stored in Redis only.
+ * Windows that several backends share through Redis. Each backend also counts its own requests: its count never exceeds the total, so it may
+ * refuse although Redis has lost its data, and it continues while Redis is lost. Redis never holds the only copy of anything that must survive.
+ * Only a reset by another backend clears this backend's own count: Redis holds the id of each window's last reset.
  *
  * | Redis | what happens |
  * | --- | --- |
  * | refuses or drops the connection | lost at once; the client reconnects |
- * | accepts but does not answer in time, or answers with errors | lost after three calls in a row, or when it is more than one call in ten; later requests do not wait. A probe a second finds out when it is back |
+ * | accepts but does not answer in time, or answers with errors | lost after three calls in a row, or when it is more than one call in ten; later requests do not wait. A probe per second detects when it is back |
  * | answers the probe in time | shared again; where it was lost several times within a minute, after several such answers in a row |
  *
  * Each change is logged once.
@@ -109,16 +129,21 @@ const giveUpConnectionMs = 10_000;
 export function createSharedWindows({ url, clock, log }: { url: string; clock: Pick<Clock, 'monotonic'>; log: Log }): Windows {
   const local = createLocalWindows(clock);
   let isLost = true;
-  /** Whether its state was logged. */
-  let wasTold = false;
+  /** Whether the current state was logged. */
+  let wasReported = false;
   let score = 0;
-  /** Good probes in a row, how many are needed, and when Redis was found last. */
-  let good = 0;
-  let needed = 1;
+  /** Good probes in a row, the number that is needed, and when Redis was last found. */
+  let goodProbes = 0;
+  let neededProbes = 1;
   let foundAt = -Infinity;
   let isClosed = false;
   let client = connect();
   let probe = { since: 0, isRunning: false };
+  /** The id of the last reset that this backend's own count has followed, by name. */
+  const followedResets = new Map<string, string>();
+  /** Resets that did not reach Redis: names and window lengths. */
+  const unsentResets = new Map<string, number>();
+  const lookups = new Map<string, Promise<Answer | null>>();
 
   function connect(): RedisClientType {
     const made: RedisClientType = createClient({
@@ -130,31 +155,34 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
       if (made === client) lose(error);
     });
     made.on('ready', () => void runProbe());
-    // Also when Redis is absent at the start: the client goes on trying and reports by its events.
+    // Redis may be absent at the start: the client keeps trying and reports through its events.
     made.connect().catch(() => undefined);
     return made;
   }
 
   function lose(error: unknown): void {
-    good = 0;
-    if (!isLost || !wasTold)
+    goodProbes = 0;
+    if (!isLost || !wasReported)
       log.warn('Redis does not answer; each backend counts its own limits until it does.', errorFields(error));
-    if (!isLost) needed = clock.monotonic() - foundAt < flapMs ? Math.min(mostProbes, needed * 2) : 1;
-    wasTold = true;
+    if (!isLost) neededProbes = clock.monotonic() - foundAt < flapMs ? Math.min(maxProbes, neededProbes * 2) : 1;
+    wasReported = true;
     isLost = true;
   }
 
   function find(): void {
-    if (isLost && (good += 1) < needed) return;
+    if (isLost && (goodProbes += 1) < neededProbes) return;
     score = 0;
     foundAt = isLost ? clock.monotonic() : foundAt;
     if (isLost) log.info('Redis answers; limits are shared between the backends.');
     isLost = false;
-    wasTold = true;
+    wasReported = true;
+    const unsent = [...unsentResets];
+    unsentResets.clear();
+    for (const [name, windowMs] of unsent) void sendReset(name, windowMs);
   }
 
-  const run = (script: string, name: string, values: readonly number[]): Promise<unknown> =>
-    client.eval(script, { keys: [`chasqui:window:${name}`], arguments: values.map(String) });
+  const run = (script: string, name: string, values: readonly (number | string)[]): Promise<unknown> =>
+    client.eval(script, { keys: [`chasqui:window:${name}`, `chasqui:window-reset:${name}`], arguments: values.map(String) });
 
   /** A write, because a replica or a full Redis answers pings and refuses every count. Never rejects, and never runs twice at once. */
   async function runProbe(): Promise<void> {
@@ -162,8 +190,8 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     const mine = { since: clock.monotonic(), isRunning: true };
     probe = mine;
     try {
-      const answer = run(takeScript, 'probe', [1_000, 100, 1_000_000, 1]);
-      const late = await within(answer, answerWithinMs).then(
+      const answer = run(countScript, 'probe', [1_000, 100, 1_000_000, 1]);
+      const late = await within(answer, answerTimeoutMs).then(
         () => null,
         (error: unknown) => error,
       );
@@ -180,7 +208,7 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
 
   const timer = setInterval(() => {
     if (!isLost || isClosed) return;
-    if (probe.isRunning && clock.monotonic() - probe.since > giveUpConnectionMs) {
+    if (probe.isRunning && clock.monotonic() - probe.since > abandonConnectionMs) {
       const old = client;
       probe = { since: 0, isRunning: false };
       client = connect();
@@ -189,12 +217,12 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   }, probeEveryMs);
   timer.unref();
 
-  /** Null when Redis has no answer in time: then the backend's own count decides. */
-  async function ask(script: string, name: string, values: readonly number[]): Promise<unknown> {
+  /** Returns null without an answer from Redis in time; then the backend's own count decides. */
+  async function call(script: string, name: string, values: readonly (number | string)[]): Promise<unknown> {
     if (isLost || !client.isReady) return null;
     try {
-      const answer = await within(run(script, name, values), answerWithinMs);
-      score = Math.max(0, score - answerTakesOff);
+      const answer = await within(run(script, name, values), answerTimeoutMs);
+      score = Math.max(0, score - scorePerAnswer);
       return answer;
     } catch (error) {
       score += 1;
@@ -203,30 +231,67 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
     }
   }
 
-  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Taken | null> {
-    const answer = await ask(takeScript, name, [windowMs, bucketMs(windowMs), limit, count]);
+  async function look(name: string, limit: number, windowMs: number, count: 0 | 1): Promise<Answer | null> {
+    const answer = await call(countScript, name, [windowMs, bucketMs(windowMs), limit, count]);
     if (!Array.isArray(answer)) return null;
-    const [allowed, total, untilOldestLeaves, waitMs] = answer.map(Number) as [number, number, number, number];
+    const [allowed, total, untilOldestLeaves, waitMs] = answer.slice(0, 4).map(Number) as [number, number, number, number];
     const resetMs = Math.max(1, waitMs > 0 ? waitMs : untilOldestLeaves);
-    return { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs };
+    return {
+      counted: { isAllowed: allowed === 1, limit, remaining: Math.max(0, limit - total), resetMs },
+      reset: typeof answer[4] === 'string' ? answer[4] : '',
+    };
+  }
+
+  /** One lookup at a time for each name: a flood of refused requests must not become a flood of calls to Redis. */
+  function lookOnce(name: string, limit: number, windowMs: number): Promise<Answer | null> {
+    const running = lookups.get(name);
+    if (running) return running;
+    const lookup = look(name, limit, windowMs, 0).finally(() => lookups.delete(name));
+    lookups.set(name, lookup);
+    return lookup;
+  }
+
+  /** Forgets this backend's own count when the window was reset by another one since. */
+  async function followReset(name: string, windowMs: number, reset: string): Promise<void> {
+    if (reset === '' || followedResets.get(name) === reset) return;
+    remember(followedResets, name, reset);
+    await local.forget(name, windowMs);
+  }
+
+  async function sendReset(name: string, windowMs: number): Promise<void> {
+    const reset = randomUUID();
+    remember(followedResets, name, reset);
+    if ((await call(forgetScript, name, [reset, windowMs])) === null) remember(unsentResets, name, windowMs);
   }
 
   return {
-    async take(name, limit, windowMs) {
-      const own = await local.take(name, limit, windowMs);
-      if (!own.isAllowed) return own;
-      const whole = await look(name, limit, windowMs, 1);
-      if (whole && !whole.isAllowed) await local.giveBack(name);
-      return whole ?? own;
+    async count(name, limit, windowMs) {
+      let followed = followedResets.get(name);
+      let own = await local.count(name, limit, windowMs);
+      if (!own.isAllowed) {
+        const seen = await lookOnce(name, limit, windowMs);
+        if (seen) await followReset(name, windowMs, seen.reset);
+        // Also when another request has followed the reset meanwhile.
+        followed = followedResets.get(name);
+        own = await local.count(name, limit, windowMs);
+        if (!own.isAllowed) return own;
+      }
+      const shared = await look(name, limit, windowMs, 1);
+      if (!shared) return own;
+      await followReset(name, windowMs, shared.reset);
+      // A reset that was followed meanwhile has removed this request from the own count.
+      if (followedResets.get(name) !== followed) await local.count(name, limit, windowMs);
+      if (!shared.counted.isAllowed) await local.refund(name);
+      return shared.counted;
     },
-    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0)) ?? local.peek(name, limit, windowMs),
-    async giveBack(name) {
-      await local.giveBack(name);
-      await ask(giveBackScript, name, []);
+    peek: async (name, limit, windowMs) => (await look(name, limit, windowMs, 0))?.counted ?? local.peek(name, limit, windowMs),
+    async refund(name) {
+      await local.refund(name);
+      await call(refundScript, name, []);
     },
-    async forget(name) {
-      await local.forget(name);
-      await ask(`return redis.call('DEL', KEYS[1])`, name, []);
+    async forget(name, windowMs) {
+      await local.forget(name, windowMs);
+      await sendReset(name, windowMs);
     },
     isShared: () => !isLost && client.isReady,
     async close() {
@@ -238,12 +303,19 @@ export function createSharedWindows({ url, clock, log }: { url: string; clock: P
   };
 }
 
-/** The promise, or a rejection after so long. What comes later is ignored, its rejection included. */
+/** Sets a value as the newest, and drops the oldest one above `maxResets`. */
+function remember<T>(map: Map<string, T>, name: string, value: T): void {
+  map.delete(name);
+  map.set(name, value);
+  if (map.size > maxResets) map.delete(map.keys().next().value!);
+}
+
+/** Resolves like the promise, or rejects after `ms`. A later result or rejection is ignored. */
 async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     const refuse = (): void => reject(new Error(`No answer within ${ms} ms.`));
-    // Two more turns of the event loop: when this process was late itself, the answer may be here and not be read yet.
+    // Two more ticks of the event loop: when this process itself was late, the answer may have arrived and not be read yet.
     timer = setTimeout(() => setImmediate(() => setImmediate(refuse)), ms);
     timer.unref();
   });

@@ -1,26 +1,26 @@
 /**
- * Writes to one reader of a stream, who may stand still: what waits for it is bounded in bytes and in time. A connection alone does not
- * tell, because TCP keeps a reader that takes nothing for as long as its machine answers.
+ * Writes to one reader of a stream, which may stop reading: pending data is bounded in bytes and in time. The connection alone does not
+ * reveal this, because TCP keeps a reader that does not read for as long as its machine responds.
  */
 export interface StreamWriter {
-  /** Writes at once. False: the reader has taken nothing for `stallMs`, or too much is waiting; the caller ends the stream. */
+  /** Writes at once. False: the reader has not read for `stallMs`, or too much is pending; the caller ends the stream. */
   put(text: string): boolean;
-  /** Writes, and resolves when there is room for more. False: the reader has taken nothing for `stallMs`. */
+  /** Writes, and resolves when there is room for more. False: the reader has not read for `stallMs`. */
   send(text: string): Promise<boolean>;
 }
 
-/** Bytes that may wait for a reader: a page more or less, however much there is to write. */
+/** The bytes that may be pending for a reader, however much there is to write. */
 const maxWaitingBytes = 256 * 1024;
-/** What `put` may add above that: it does not wait for room. */
-const maxUnasked = 1024 * 1024;
+/** The bytes that `put` may add above that, because it does not wait for room. */
+const maxUnread = 1024 * 1024;
 
-/** `write` resolves when the system has taken the bytes, and never rejects: for a reader that is gone it resolves too. */
+/** `write` resolves when the system has accepted the bytes, and never rejects: for a disconnected reader it resolves too. */
 export function createStreamWriter(
   write: (text: string) => Promise<void>,
   { stallMs, monotonic = () => performance.now() }: { stallMs: number; monotonic?: () => number },
 ): StreamWriter {
   let waiting = 0;
-  /** When the reader last took something, or began to have something to take. */
+  /** When the reader last read, or when data became pending. */
   let movedAt = 0;
   let onMove = (): void => undefined;
 
@@ -39,7 +39,7 @@ export function createStreamWriter(
 
   return {
     put(text) {
-      if (isStalled() || waiting > maxWaitingBytes + maxUnasked) return false;
+      if (isStalled() || waiting > maxWaitingBytes + maxUnread) return false;
       push(text);
       return true;
     },

@@ -8,11 +8,11 @@ import { z } from 'zod';
  * Multipart requests: the text fields as the schema of the route expects them, and at most one file.
  *
  * Every stream that busboy hands over gets its `error` listener first: a body that ends inside a part makes busboy destroy the stream of
- * that part, and an `error` event without a listener ends the process. Whatever does not fit is refused with 413 and never cut, because a
- * part that was cut would be sent as if it were whole.
+ * that part, and an `error` event without a listener ends the process. Input that exceeds a limit is refused with 413 and never truncated, because a
+ * truncated part would be sent as if it were whole.
  */
 
-/** The file part of a multipart request. It is held in memory until it has been checked; `MAX_FILE_SIZE` bounds it, and a budget all of them together. */
+/** The file part of a multipart request. It is held in memory until it has been checked; `MAX_FILE_SIZE` bounds it, and a shared budget bounds all of them. */
 export interface Upload {
   bytes: Buffer;
   mimetype: string;
@@ -53,7 +53,7 @@ function createParser(req: Request, { maxFileSize, fieldSize }: { maxFileSize: n
     return busboy({
       headers: req.headers,
       defParamCharset: 'utf8',
-      // A slash inside a name is no path; `safeName` tells the two apart.
+      // A slash inside a name is not a path; `safeName` distinguishes the two.
       preservePath: true,
       limits: { files: 1, fileSize: maxFileSize, fields: maxFields, fieldSize, parts: maxParts },
     });
@@ -64,7 +64,7 @@ function createParser(req: Request, { maxFileSize, fieldSize }: { maxFileSize: n
 
 interface Parts {
   upload: Upload | null;
-  /** The type that the name of the file part says. */
+  /** The type that the name of the file part declares. */
   type: string | null;
 }
 
@@ -103,7 +103,7 @@ function readParts(
     parser.on('field', (name, value, { nameTruncated, valueTruncated }) => {
       if (nameTruncated) return refuse(new AppError('BODY_TOO_LARGE', {}, 'The name of a form field is too long.'));
       if (valueTruncated) return refuse(new AppError('BODY_TOO_LARGE', { field: name, limit: limits.fieldSize }));
-      // The parser puts this character where bytes are no text of their charset; the message would leave with other characters.
+      // The parser inserts this character for bytes that are invalid in their charset; the message would be sent with wrong characters.
       if (value.includes('\ufffd')) return refuse(noText(name));
       fields.set(name, [...(fields.get(name) ?? []), value]);
     });
@@ -119,7 +119,7 @@ function readParts(
         parts.upload = { bytes: content.bytes(), mimetype: info.mimeType, filename: info.filename };
       });
     });
-    parser.on('filesLimit', tooMany('Send one file a message.'));
+    parser.on('filesLimit', tooMany('Send one file per message.'));
     parser.on('fieldsLimit', tooMany(`A form has at most ${maxFields} fields.`));
     parser.on('partsLimit', tooMany(`A form has at most ${maxFields} fields and one file.`));
     parser.on('close', () => resolve(parts));
@@ -129,7 +129,7 @@ function readParts(
   });
 }
 
-/** The type that the name of the file part says must not contradict the field `type`. */
+/** The type that the name of the file part declares must not contradict the field `type`. */
 function nameType(fields: Map<string, string[]>, type: string): void {
   const given = fields.get('type') ?? [];
   if (given.some((one) => one !== type))
@@ -137,7 +137,7 @@ function nameType(fields: Map<string, string[]>, type: string): void {
       {
         path: 'type',
         code: 'AMBIGUOUS',
-        message: `The file part is called ${type}, and the field type says otherwise. Call the part file.`,
+        message: `The file part is named ${type}, but the field type has another value. Name the part file.`,
       },
     ]);
   fields.set('type', [type]);
@@ -148,20 +148,20 @@ const noText = (name: string): AppError =>
     {
       path: name.slice(0, 200),
       code: 'INVALID_CHARACTER',
-      message: 'The field holds bytes that are no UTF-8, or U+FFFD, which stands for such bytes. Send the text as UTF-8.',
+      message: 'The field contains bytes that are not UTF-8, or U+FFFD, which replaces such bytes. Send the text as UTF-8.',
     },
   ]);
 
 const unknownFile = (name: string): AppError =>
   new AppError('VALIDATION_FAILED', {
-    fields: [{ path: name.slice(0, 200), code: 'UNKNOWN_FIELD', message: 'Call the part of the file `file`.' }],
+    fields: [{ path: name.slice(0, 200), code: 'UNKNOWN_FIELD', message: 'Name the file part `file`.' }],
   });
 
 type JsonSchema = { type?: string | string[]; const?: unknown; properties?: Record<string, JsonSchema> } & Partial<
   Record<'anyOf' | 'oneOf' | 'allOf', JsonSchema[]>
 >;
 
-/** For each field of a route's body the JSON types that its schema allows. Derived once for each route. */
+/** The JSON types that the schema of a route's body allows for each field. Derived once for each route. */
 const typesOfRoutes = new WeakMap<AnyRoute, Map<string, Set<string>>>();
 
 function typesOf(route: AnyRoute): Map<string, Set<string>> {
@@ -195,8 +195,8 @@ function collectTypes(schema: JsonSchema, types: Set<string>): void {
 }
 
 /**
- * A form has only texts. A field whose schema allows no text but a flag, a list or an object is read as such; every other text stays as it
- * is, `true`, `[1]` and phone numbers included. What cannot be read is left for the schema to refuse by name.
+ * Parses the texts of a form. A field whose schema allows no text but a flag, a list or an object is parsed as such; every other text stays
+ * unchanged, `true`, `[1]` and phone numbers included. A value that cannot be parsed is left for the schema to refuse by name.
  */
 function typedFields(route: AnyRoute, fields: ReadonlyMap<string, string[]>): Record<string, unknown> {
   const types = typesOf(route);
@@ -206,13 +206,13 @@ function typedFields(route: AnyRoute, fields: ReadonlyMap<string, string[]>): Re
   for (const [name, texts] of fields) {
     const allowed = types.get(name);
     if (texts.length === 1) body[name] = typed(texts[0]!, allowed);
-    // Repeating a field is how forms write a list.
+    // Forms write a list by repeating a field.
     else if (allowed?.has('array')) body[name] = texts;
     else
       twice.push({
         path: name.slice(0, 200),
         code: 'REPEATED',
-        message: 'This form field is given more than once. Send it once.',
+        message: 'This form field appears more than once. Send it once.',
       });
   }
   if (twice.length > 0) throw validationError(twice);

@@ -3,10 +3,10 @@
  *
  * Requests are kept in buckets of a sixtieth of the window. A bucket is dated by its latest request, and all of its requests count until
  * that one is a whole window old. So the limit holds within any window, no wait is longer than the window, and room comes at most a
- * sixtieth late. Buckets carry times instead of slot numbers: a window whose length is changed goes on with what it has counted.
+ * sixtieth late. Buckets carry times instead of slot numbers: a window whose length changes keeps its counts.
  */
 export interface Bucket {
-  /** When the latest request of this bucket came. Milliseconds. */
+  /** When the latest request of this bucket was counted. Milliseconds. */
   at: number;
   count: number;
 }
@@ -18,19 +18,19 @@ export type WindowState = Bucket[];
 export const bucketMs = (windowMs: number): number => Math.max(1, Math.ceil(windowMs / 60));
 
 /**
- * Removes what has left the window. Buckets from the future, which a clock that was set back leaves behind, are dated to `now`: they
- * count for one window more and not until the clock has caught up.
+ * Removes buckets that have left the window. Buckets from the future, which exist after a clock was set back, are dated to `now`: they
+ * count for one more window, not until the clock has caught up.
  */
 export function pruneWindow(state: WindowState, windowMs: number, now: number): WindowState {
-  const kept: WindowState = [];
+  const pruned: WindowState = [];
   for (const { at, count } of state) {
     const clamped = Math.min(at, now);
     if (clamped <= now - windowMs || count <= 0) continue;
-    const last = kept.at(-1);
+    const last = pruned.at(-1);
     if (last && last.at === clamped) last.count += count;
-    else kept.push({ at: clamped, count });
+    else pruned.push({ at: clamped, count });
   }
-  return kept;
+  return pruned;
 }
 
 /** Counts one request now. Expects a pruned state and changes it. */
@@ -43,8 +43,8 @@ export function addToWindow(state: WindowState, windowMs: number, now: number): 
   } else state.push({ at: now, count: 1 });
 }
 
-/** Takes back one request: the latest, because which of them is given back makes no difference to the limit. Changes the state. */
-export function takeBackFromWindow(state: WindowState): void {
+/** Refunds one request: the latest, because the limit does not depend on which one is refunded. Changes the state. */
+export function refundFromWindow(state: WindowState): void {
   const last = state.at(-1);
   if (!last) return;
   last.count -= 1;

@@ -1,8 +1,8 @@
 import type { Clock } from './clock.js';
-import { addToWindow, pruneWindow, takeBackFromWindow, totalOf, waitForRoom, type WindowState } from './window-state.js';
+import { addToWindow, pruneWindow, refundFromWindow, totalOf, waitForRoom, type WindowState } from './window-state.js';
 
-/** What one more request met. */
-export interface Taken {
+/** The state of a window for one more request. */
+export interface Counted {
   isAllowed: boolean;
   limit: number;
   remaining: number;
@@ -12,24 +12,24 @@ export interface Taken {
 
 /**
  * Sliding windows, each with a name: never more than `limit` requests within any `windowMs`. Limit and length are given with each call and
- * may change between calls; a change holds from the next call on, and what the window counted before still counts.
+ * may change between calls; a change applies from the next call, and earlier requests still count.
  */
 export interface Windows {
   /** Counts one request, unless the window is full. */
-  take(name: string, limit: number, windowMs: number): Promise<Taken>;
-  /** How full it is, without counting. */
-  peek(name: string, limit: number, windowMs: number): Promise<Taken>;
-  /** Takes back one counted request that did not happen after all. */
-  giveBack(name: string): Promise<void>;
-  /** Forgets all that was counted under this name. */
-  forget(name: string): Promise<void>;
+  count(name: string, limit: number, windowMs: number): Promise<Counted>;
+  /** Returns the state without counting. */
+  peek(name: string, limit: number, windowMs: number): Promise<Counted>;
+  /** Refunds one counted request that did not happen after all. */
+  refund(name: string): Promise<void>;
+  /** Forgets all that was counted under this name, on every backend that shares the window. */
+  forget(name: string, windowMs: number): Promise<void>;
   /** False while the store that the backends share does not answer, and each counts for itself. */
   isShared(): boolean;
   close(): Promise<void>;
 }
 
-/** What a pruned state says about one more request. */
-export function takenOf(state: WindowState, isAllowed: boolean, limit: number, windowMs: number, now: number): Taken {
+/** Describes a pruned state for one more request. */
+export function countedOf(state: WindowState, isAllowed: boolean, limit: number, windowMs: number, now: number): Counted {
   const waitMs = waitForRoom(state, limit, windowMs, now);
   const oldest = state[0];
   const untilOldestLeaves = oldest ? Math.max(1, Math.ceil(oldest.at + windowMs - now)) : windowMs;
@@ -43,18 +43,18 @@ export function takenOf(state: WindowState, isAllowed: boolean, limit: number, w
 
 interface Window {
   state: WindowState;
-  /** When its last request has left. Monotonic milliseconds. */
+  /** When its last request leaves the window. Monotonic milliseconds. */
   idleAt: number;
 }
 
-/** Above this number of names the ones that were idle longest are forgotten: a flood of addresses must not fill the memory. */
+/** Above this number of names the longest idle ones are forgotten: a flood of addresses must not fill the memory. */
 const maxNames = 100_000;
 
-/** Windows in the memory of this process, by its monotonic clock: setting the machine's clock changes nothing, a restart forgives. */
+/** Windows in the memory of this process, by its monotonic clock: setting the machine's clock changes nothing, and a restart forgets all counts. */
 export function createLocalWindows(clock: Pick<Clock, 'monotonic'>, max = maxNames): Windows {
   const windows = new Map<string, Window>();
 
-  function look(name: string, limit: number, windowMs: number, counts: boolean): Taken {
+  function look(name: string, limit: number, windowMs: number, counts: boolean): Counted {
     const now = clock.monotonic();
     const known = windows.get(name);
     const state = known ? pruneWindow(known.state, windowMs, now) : [];
@@ -66,7 +66,7 @@ export function createLocalWindows(clock: Pick<Clock, 'monotonic'>, max = maxNam
       windows.set(name, { state, idleAt: now + windowMs });
       if (windows.size > max) forgetIdle(now);
     }
-    return takenOf(state, isAllowed, limit, windowMs, now);
+    return countedOf(state, isAllowed, limit, windowMs, now);
   }
 
   /** Forgets names whose requests have all left their windows, and the tenth that was idle longest. */
@@ -80,11 +80,11 @@ export function createLocalWindows(clock: Pick<Clock, 'monotonic'>, max = maxNam
   }
 
   return {
-    take: (name, limit, windowMs) => Promise.resolve(look(name, limit, windowMs, true)),
+    count: (name, limit, windowMs) => Promise.resolve(look(name, limit, windowMs, true)),
     peek: (name, limit, windowMs) => Promise.resolve(look(name, limit, windowMs, false)),
-    giveBack(name) {
+    refund(name) {
       const window = windows.get(name);
-      if (window) takeBackFromWindow(window.state);
+      if (window) refundFromWindow(window.state);
       return Promise.resolve();
     },
     forget: (name) => Promise.resolve(void windows.delete(name)),

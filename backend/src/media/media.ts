@@ -281,11 +281,11 @@ export function createMedia({
     },
     /**
      * The file to fetch next of each connected session that has one due, by session; the caller chooses among the sessions. Sessions in
-     * `busy` are left out, and so are the files in `setAside`. Each session is asked by an index, so that files of sessions that are not
+     * `busy` are left out, and so are the files in `postponed`. Each session is asked by an index, so that files of sessions that are not
      * connected cost nothing.
      */
-    async due(now: Date, busy: readonly string[], setAside: readonly string[]): Promise<Map<string, string>> {
-      const others = notAmong(database.reader, 'id', setAside);
+    async due(now: Date, busy: readonly string[], postponed: readonly string[]): Promise<Map<string, string>> {
+      const others = notAmong(database.reader, 'id', postponed);
       const planned = [now.getTime(), now.getTime() + longestRetryMs];
       const free = notAmong(database.reader, 'id', busy);
       const ofSession = `SELECT f.id FROM media_files f WHERE f.state = 'pending' AND f."sessionId" = s.id
@@ -303,9 +303,9 @@ export function createMedia({
       const [file = null] = await readRows(database.reader, MediaFile, `id = ? AND state = 'pending'`, [id]);
       return file;
     },
-    /** Pending files that nobody will be able to fetch, except `setAside`: their session was deleted, or they wait since before `oldest`. */
-    async abandoned(oldest: Date, limit: number, setAside: readonly string[]): Promise<MediaFile[]> {
-      const others = notAmong(database.reader, 'id', setAside);
+    /** Pending files that nobody will be able to fetch, except `postponed`: their session was deleted, or they wait since before `oldest`. */
+    async abandoned(oldest: Date, limit: number, postponed: readonly string[]): Promise<MediaFile[]> {
+      const others = notAmong(database.reader, 'id', postponed);
       const ofDeleted = `"sessionId" IN (SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL)`;
       const condition = `state = 'pending' AND (${ofDeleted} OR "sessionId" IS NULL OR "createdAt" < ?)
         AND ${others.condition} LIMIT ${limit}`;

@@ -15,7 +15,7 @@ import {
 import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Response } from 'express';
-import { databaseRefusal } from '../db/trouble.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Media, MediaSource, StoredFile } from '../media/media.js';
 import { uploadOf } from '../lib/uploads.js';

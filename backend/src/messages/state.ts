@@ -13,7 +13,7 @@ import {
 import type { FindOptionsWhere } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
 import { completed } from '../contacts/people.js';
-import { holdRows, updateRows } from '../db/rows.js';
+import { lockRows, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -89,7 +89,7 @@ export function createMessageState({
       ...(field ? { [field]: now } : {}),
       ...(message.sealed !== null && isOver(to) ? { sealed: null, mediaId: null } : {}),
     };
-    await holdRows(tx, Session, [message.sessionId]);
+    await lockRows(tx, Session, [message.sessionId]);
     const claim = async (status: MessageStatus): Promise<boolean> =>
       sources.includes(status) && (await updateRows(tx, Message, { ...where, id: message.id, status }, changes)) > 0;
     let previous = message.status;

@@ -6,7 +6,7 @@ import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { deleteRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { Failure } from '../failures/failure.entity.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -124,7 +124,7 @@ export function createEraser({
       try {
         await work(item);
       } catch (error) {
-        if (isSystemTrouble(error) || isStopped()) throw error;
+        if (isSystemError(error) || isStopped()) throw error;
         left.add(String(item));
         report({ kind: 'privacy', subject: `${requestId} ${item}`, accountId, ...describeError(error) });
       }

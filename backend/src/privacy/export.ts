@@ -7,7 +7,7 @@ import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { readAmong } from '../db/rows.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import { requireReadable } from '../db/unreadable.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { MediaFile } from '../media/media-file.entity.js';
@@ -44,7 +44,7 @@ export function createExporter({
     // `unreadable` counts what could not be put into the archive: it is incomplete, and says so.
     const counts: { messages: number; files: number; events: number; unreadable?: number } = { messages: 0, files: 0, events: 0 };
     const unreadable = (what: string, error: unknown): void => {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemError(error)) throw error;
       counts.unreadable = (counts.unreadable ?? 0) + 1;
       report({ kind: 'privacy', subject: `${request.id} ${what}`, accountId: request.accountId, ...describeError(error) });
     };

@@ -6,7 +6,7 @@ import { advisoryLocks, tryStep } from '../db/locks.js';
 import { among } from '../db/rows.js';
 import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { foldText } from '../lib/fold.js';
@@ -112,7 +112,7 @@ export function createMessageSearch({
     try {
       return await indexBatch(1);
     } catch (error) {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemError(error)) throw error;
       return write.run(async (tx) => {
         const sql = 'DELETE FROM search_queue WHERE n = (SELECT MAX(n) FROM search_queue) RETURNING "messageId" AS id';
         const [row] = (await runStatement(tx.manager, sql, [])).rows as { id: string }[];
@@ -126,7 +126,7 @@ export function createMessageSearch({
     try {
       return await indexBatch(batchSize);
     } catch (error) {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemError(error)) throw error;
       for (let left = batchSize; left > 0; left -= 1) if (!(await indexOne())) return 0;
       return batchSize;
     }

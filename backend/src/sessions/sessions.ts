@@ -13,7 +13,7 @@ import type { ApiKeys } from '../accounts/api-keys.js';
 import { readLimits, type Plans } from '../accounts/plans.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
-import { holdRows, insertRow, isConflict, readTogether, updateRows } from '../db/rows.js';
+import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
@@ -76,7 +76,7 @@ export function createSessions({
     where: Partial<Pick<Session, 'id' | 'accountId' | 'liveName' | 'isDefault'>>,
   ): Promise<Session | null> => {
     const conditions = ['"deletedAt" IS NULL', ...Object.keys(where).map((name) => `"${name}" = ?`)];
-    const found = await readTogether(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
+    const found = await readBatch(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
     return found[0] ?? null;
   };
 
@@ -119,7 +119,7 @@ export function createSessions({
   async function insertNew(tx: Transaction, caller: Caller, wish: NewSession): Promise<Session> {
     const now = clock.now();
     // Closes: two sessions made at once, each finding room for one more.
-    await holdRows(tx, Account, [caller.accountId]);
+    await lockRows(tx, Account, [caller.accountId]);
     const mine = await tx.manager.find(Session, {
       where: { accountId: caller.accountId, ...live },
       select: { id: true, name: true },
@@ -296,10 +296,10 @@ export function createSessions({
  * Closes: two sessions become the default at once, each transaction clearing only the default that it could see.
  */
 async function lockDefault(tx: Transaction, { id, accountId }: Session): Promise<void> {
-  await holdRows(tx, Account, [accountId]);
+  await lockRows(tx, Account, [accountId]);
   const present = await tx.manager.find(Session, { where: { accountId, isDefault: true }, select: { id: true } });
   const ids = [id, ...present.map((session) => session.id)];
-  await holdRows(tx, Session, ids);
+  await lockRows(tx, Session, ids);
 }
 
 /** What a worker that is away learns with its next heartbeat. Gives whether it heard it now. */

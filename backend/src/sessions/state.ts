@@ -15,7 +15,7 @@ import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { linkOf } from './linked-account.js';
 import { runStatement } from '../db/statement.js';
-import { holdRows, updateRows } from '../db/rows.js';
+import { lockRows, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { reasonOf } from './present.js';
@@ -168,7 +168,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
      * deleted since it was looked up. Throws `SESSION_NOT_FOUND` for a deleted one.
      */
     async hold(tx: Transaction, id: string): Promise<Session> {
-      await holdRows(tx, Session, [id]);
+      await lockRows(tx, Session, [id]);
       const session = await tx.manager.findOneBy(Session, { id, deletedAt: IsNull() });
       if (!session) throw new AppError('SESSION_NOT_FOUND');
       return session;

@@ -1,6 +1,6 @@
 import { AppError, newId } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import { errorFields } from '../lib/log.js';
 import { openingMs } from './circuit.js';
 import { waitingSince } from './deliveries.js';
@@ -69,7 +69,7 @@ async function readTold(parts: LaneParts, delivery: WebhookDelivery): Promise<To
   try {
     return (await parts.deliveries.told([delivery])).get(delivery.eventCursor) ?? null;
   } catch (error) {
-    if (isSystemTrouble(error)) return 'UNREADABLE';
+    if (isSystemError(error)) return 'UNREADABLE';
     return error instanceof Error ? error : new Error(String(error));
   }
 }

@@ -4,7 +4,7 @@ import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, insertRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { select } from '../db/sql.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
 import type { Clock } from '../lib/clock.js';
@@ -44,7 +44,7 @@ export function createWebhookHistory({
   wake,
 }: {
   database: Database;
-  eventLog: Pick<EventLog, 'requireKept'>;
+  eventLog: Pick<EventLog, 'requireAvailable'>;
   clock: Clock;
   chatIdsOf: Webhooks['chatIdsOf'];
   wake: (webhookId: string) => void;
@@ -108,7 +108,7 @@ export function createWebhookHistory({
       const wanted = named && new Set<string>(named);
       const [begin, end] = [from ? Date.parse(from) : 0, to ? Date.parse(to) : Infinity];
       let cursor = after === undefined ? await cursorBefore(webhook.accountId, begin) : Number(after);
-      if (after !== undefined) await eventLog.requireKept(webhook.accountId, cursor);
+      if (after !== undefined) await eventLog.requireAvailable(webhook.accountId, cursor);
       const head = await headOf(webhook.accountId);
       let queued = 0;
       for (;;) {
@@ -190,7 +190,7 @@ export function createWebhookHistory({
         );
         // A row that cannot be deleted stays; all others go, and the caller learns of it at the end.
         await attemptInHalves(old, remove, (_, error) => {
-          if (isSystemTrouble(error)) throw error;
+          if (isSystemError(error)) throw error;
           unwritable.push(error);
         });
         if (old.length === 0) break;

@@ -13,9 +13,9 @@ import {
 import { IsNull, type EntityManager, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
-import { holdRows, insertRow, readRows, updateRows } from '../db/rows.js';
+import { lockRows, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
@@ -111,7 +111,7 @@ export function createWebhooks({
       const list = await readRows(tx.manager, Webhook, which, [accountId]);
       if (list.every(isWhole)) return list;
     } catch (error) {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemError(error)) throw error;
     }
     const { rows: ids } = await runStatement(tx.manager, `SELECT id FROM webhooks WHERE ${which}`, [accountId]);
     const readable: Webhook[] = [];
@@ -121,7 +121,7 @@ export function createWebhooks({
         if (row && !isWhole(row)) throw new TypeError('The event types of the endpoint are not a table.');
         if (row) readable.push(row);
       } catch (error) {
-        if (isSystemTrouble(error)) throw error;
+        if (isSystemError(error)) throw error;
         report({ kind: 'webhook', subject: id, accountId, ...describeError(error) });
       }
     return readable;
@@ -280,7 +280,7 @@ export function createWebhooks({
     shown: object = {},
   ): Promise<Webhook> {
     await database.write.run(async (tx) => {
-      await holdRows(tx, Webhook, [webhook.id]);
+      await lockRows(tx, Webhook, [webhook.id]);
       if (!(await tx.manager.existsBy(Webhook, { id: webhook.id, deletedAt: IsNull() }))) throw new AppError('WEBHOOK_NOT_FOUND');
       await work(tx);
       await audit(tx, caller, action, webhook, shown);
@@ -370,7 +370,7 @@ export function createWebhooks({
     async eraseFromFilters(accountId: string, isThem: (chat: string) => boolean): Promise<void> {
       for (const { id } of await rows.find({ where: { accountId }, select: { id: true } }))
         await database.write.run(async (tx) => {
-          await holdRows(tx, Webhook, [id]);
+          await lockRows(tx, Webhook, [id]);
           const filter = readable((await tx.manager.findOneBy(Webhook, { id }))?.filter ?? null, null);
           const chats = filter?.chats;
           if (!chats?.some(isThem)) return;
@@ -456,7 +456,7 @@ export function createWebhooks({
       };
       await database.write.run(async (tx) => {
         // Closes: two made at once, each finding room for one more.
-        await holdRows(tx, Account, [caller.accountId]);
+        await lockRows(tx, Account, [caller.accountId]);
         const where = { accountId: caller.accountId, deletedAt: IsNull() };
         const counts: [number, number][] = [[await tx.manager.countBy(Webhook, where), rules.mostPerAccount]];
         if (sessionId) counts.push([await tx.manager.countBy(Webhook, { ...where, sessionId }), rules.mostPerSession]);

@@ -1,11 +1,11 @@
 import { AppError } from '@chasqui/shared';
 import type { Database } from '../db/database.js';
-import { isDatabaseDown, isSystemTrouble } from '../db/trouble.js';
+import { isDatabaseDown, isSystemError } from '../db/database-errors.js';
 import type { Events } from '../events/events.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
-import { createSetAside } from '../lib/set-aside.js';
+import { createItemBackoff } from '../lib/item-backoff.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 import { longestRetryMs, StorageFailed, type Media } from '../media/media.js';
 import type { Arrivals } from '../messages/receive/arrivals.js';
@@ -91,7 +91,7 @@ export function createFetcher({
   /** Downloads that run, by session. */
   const running = new Map<string, Promise<void>>();
   /** Files whose state could not be written. */
-  const setAside = createSetAside(clock);
+  const postponed = createItemBackoff(clock);
   /** Sessions in the order in which they were last served. */
   const served = new Set<string>();
   /** Until when nothing is downloaded, because this machine cannot store it. Monotonic. */
@@ -109,7 +109,7 @@ export function createFetcher({
     const session = message ? await database.reader.getRepository(Session).findOneBy({ id: message.sessionId }) : null;
     if (!message?.whatsappId || !session || session.deletedAt) return settle(file, null, 'The message is gone.');
     // Since it was found due the session has lost its connection. In case it is found again at once, it must not be in a circle.
-    if (session.status !== 'connected' || !session.workerId) return void setAside.add(file.id);
+    if (session.status !== 'connected' || !session.workerId) return void postponed.add(file.id);
     if (file.size !== null && file.size > maxBytes) return settle(file, null, tooLarge);
     let kept: Pick<MediaFile, 'mimetype' | 'size' | 'sha256'>;
     try {
@@ -124,7 +124,7 @@ export function createFetcher({
     }
     rest = { until: -Infinity, ms: 0 };
     await settle(file, kept, null);
-    setAside.delete(file.id);
+    postponed.delete(file.id);
   }
 
   /** What a failed download means for its file. Throws what is not about the file: trouble of the disk or of the database. */
@@ -169,13 +169,13 @@ export function createFetcher({
       await work();
     } catch (error) {
       const fields = { mediaId: file.id, ...errorFields(error) };
-      if (error instanceof StorageFailed || isSystemTrouble(error)) {
+      if (error instanceof StorageFailed || isSystemError(error)) {
         const ms = Math.min(restMs.longest, Math.max(restMs.first, rest.ms * 2));
         // Downloads that ran together fail together, and count once.
         if (rest.until <= clock.monotonic()) rest = { until: clock.monotonic() + ms, ms };
         return log.error('Files cannot be stored now; they are fetched again later.', { ...fields, inMs: ms });
       }
-      setAside.add(file.id);
+      postponed.add(file.id);
       log.error('The state of a file could not be written; it is tried again later.', fields);
       const { id: subject, accountId, sessionId } = file;
       report({ kind: 'file', subject, accountId, sessionId, ...describeError(error) });
@@ -193,7 +193,7 @@ export function createFetcher({
   async function look(): Promise<void> {
     const free = together - running.size;
     if (free <= 0 || rest.until > clock.monotonic()) return;
-    const due = await media.due(clock.now(), [...running.keys()], setAside.list());
+    const due = await media.due(clock.now(), [...running.keys()], postponed.list());
     for (const sessionId of inTurn(due.keys()).slice(0, free)) {
       const file = await media.pending(due.get(sessionId)!);
       if (!file || stopping.signal.aborted || running.has(sessionId)) continue;
@@ -209,7 +209,7 @@ export function createFetcher({
 
   async function abandon(): Promise<void> {
     const oldest = new Date(clock.now().getTime() - abandonAfterMs);
-    for (const file of await media.abandoned(oldest, abandonTogether, setAside.list()))
+    for (const file of await media.abandoned(oldest, abandonTogether, postponed.list()))
       if (!stopping.signal.aborted && !running.has(file.sessionId ?? ''))
         await isolated(file, () => settle(file, null, 'The session was not connected while WhatsApp had the file.'));
   }

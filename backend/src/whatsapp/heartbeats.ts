@@ -1,10 +1,10 @@
 import { AppError, type Heartbeat, type HeartbeatReply, type WorkerSettings } from '@chasqui/shared';
 import { In, IsNull, LessThan, MoreThan, Not, type DataSource, type EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { among, holdRows, updateRows } from '../db/rows.js';
+import { among, lockRows, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
 import { runStatement } from '../db/statement.js';
-import { isSystemTrouble } from '../db/trouble.js';
+import { isSystemError } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
@@ -28,7 +28,7 @@ const mostProblems = 100;
 const noteIn =
   (failed: Map<string, unknown>, sessionId: string) =>
   (error: unknown): void => {
-    if (isSystemTrouble(error)) throw error;
+    if (isSystemError(error)) throw error;
     failed.set(sessionId, error);
   };
 /** Two backends' clocks may differ by this much before a stored time counts as wrong. */
@@ -85,7 +85,7 @@ export function createHeartbeats({
     try {
       reply = await answer(beat, null);
     } catch (error) {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemError(error)) throw error;
       // One session failed and undid the whole. The second attempt isolates each, which costs two statements more for each session.
       doubts.clear();
       for (const [id, doubt] of before) doubts.set(id, doubt);
@@ -133,7 +133,7 @@ export function createHeartbeats({
         where: { workerId, deletedAt: IsNull() },
         select: { id: true, leaseEpoch: true },
       });
-      await holdRows(
+      await lockRows(
         tx,
         Session,
         ids.map(({ id }) => id),
@@ -247,7 +247,7 @@ export function createHeartbeats({
         const taken = await database.write.run((tx) => updateRows(tx, Session, asRead, lease));
         if (taken === 1) log.info('A session was given to a worker.', { sessionId: id, workerId: beat.workerId, from: workerId });
       } catch (error) {
-        if (isSystemTrouble(error)) throw error;
+        if (isSystemError(error)) throw error;
         failedSession(id, error);
       }
     }
@@ -332,7 +332,7 @@ export function createHeartbeats({
       } catch (error) {
         // Deleted since it was looked up: it has no lease any more.
         if (error instanceof AppError && error.code === 'SESSION_NOT_FOUND') continue;
-        if (isSystemTrouble(error)) throw error;
+        if (isSystemError(error)) throw error;
         failedSession(id, error);
       }
   }

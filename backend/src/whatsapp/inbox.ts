@@ -9,9 +9,9 @@ import {
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
-import { deleteBefore, holdRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
+import { deleteBefore, lockRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
-import { isSystemTrouble, isWaitedFor } from '../db/trouble.js';
+import { isSystemError, isUnrelatedToStatement } from '../db/database-errors.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Events } from '../events/events.js';
 import type { ReportFailure } from '../failures/failures.js';
@@ -157,7 +157,7 @@ export function createInbox({
     const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
     const ids = batch.map(({ id }) => id);
     // Closes: two backends are given one batch. The second waits here for the first, and then reads what that one has stored.
-    await holdRows(tx, Session, sessionIds);
+    await lockRows(tx, Session, sessionIds);
     const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
     const sessions = await readSessions(tx, sessionIds);
     const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
@@ -233,7 +233,7 @@ export function createInbox({
     try {
       return await behindSavepoint(tx, 'event', (own) => handle(own, desk, desk.sessions.get(event.sessionId)!, event));
     } catch (error) {
-      if (isSystemTrouble(error)) {
+      if (isSystemError(error)) {
         suspect(event, error);
         throw error;
       }
@@ -277,7 +277,7 @@ export function createInbox({
 
   /** Notes that the database failed during this event. A lock or a full disk is not the event's doing, however often it is met. */
   function suspect({ id }: OutletEvent, error: unknown): void {
-    if (isWaitedFor(error)) return;
+    if (isUnrelatedToStatement(error)) return;
     const known = suspects.get(id);
     if (!known && suspects.size >= maxSuspects) suspects.clear();
     suspects.set(id, { times: (known?.times ?? 0) + 1, since: known?.since ?? clock.monotonic() });
@@ -342,7 +342,7 @@ export function createInbox({
       const isGuilty = times >= suspectTimes && clock.monotonic() - since >= suspectMs;
       // Here it may fail once more; the worker then sends the batch again, after its backoff.
       const intake = await takeIn(workerId, batch, drawn, {}).catch((error: unknown) => {
-        if (!isGuilty || !isSystemTrouble(error) || isWaitedFor(error)) throw error;
+        if (!isGuilty || !isSystemError(error) || isUnrelatedToStatement(error)) throw error;
         return takeIn(workerId, batch, drawn, { refuse: id });
       });
       suspects.delete(id);

@@ -20,6 +20,8 @@ export const special: readonly FailPoint[] = [
   'lookup.unacknowledged',
   'identity.written',
   'identity.held',
+  // Killed there by backend/test/idempotent-calls.e2e.test.ts.
+  'call.done',
 ];
 
 export const ordinary = (Object.keys(failPoints) as FailPoint[]).filter((point) => !special.includes(point));

@@ -24,7 +24,7 @@ import (
 
 const (
 	tolerance = 5 * time.Minute
-	mostBytes = 2 << 20
+	maxBytes  = 2 << 20
 )
 
 type event struct {
@@ -80,7 +80,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, mostBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, request.Body, maxBytes))
 	if err != nil {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		return

@@ -4,7 +4,7 @@ import type { Contacts } from '../../contacts/contacts.js';
 import type { Database } from '../../db/database.js';
 import { attemptInHalves } from '../../db/isolate.js';
 import { insertRows } from '../../db/rows.js';
-import { isConflict, isDatabaseDown, isSystemTrouble } from '../../db/trouble.js';
+import { isConflict, isDatabaseDown, isSystemError } from '../../db/database-errors.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Events } from '../../events/events.js';
 import { describeError, type ReportFailure } from '../../failures/failures.js';
@@ -127,7 +127,7 @@ export function createAcceptance({
       }
       item.reject(error);
       if (isDatabaseDown(error)) refuseLate(error);
-      if (isSystemTrouble(error) || error instanceof AppError) continue;
+      if (isSystemError(error) || error instanceof AppError) continue;
       const { id: subject, accountId, sessionId } = item.message;
       report({ kind: 'accept', subject, accountId, sessionId, ...describeError(error) });
     }

@@ -110,7 +110,7 @@ export function createQuotas({
     ): Promise<Map<Message, AppError>> {
       const refused = new Map<Message, AppError>();
       const now = clock.now();
-      await events.hold(tx);
+      await events.lock(tx);
       const limits = new Map<string, AccountLimits>();
       for (const { session } of wishes)
         if (!limits.has(session.accountId)) limits.set(session.accountId, await readLimits(tx.manager, session.accountId));

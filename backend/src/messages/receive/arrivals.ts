@@ -14,7 +14,7 @@ import {
   type WorkerEventPayload,
 } from '@chasqui/shared';
 import type { Contacts, Sighting } from '../../contacts/contacts.js';
-import { holdRows, insertRow, readRows, updateRows } from '../../db/rows.js';
+import { lockRows, insertRow, readRows, updateRows } from '../../db/rows.js';
 import { increment } from '../../db/sql.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { EventRow } from '../../events/event.entity.js';
@@ -229,7 +229,7 @@ export function createArrivals({
     ): Promise<void> {
       const found = await tx.manager.findOneBy(Message, { id: messageId });
       if (!found) return;
-      await holdRows(tx, Session, [found.sessionId]);
+      await lockRows(tx, Session, [found.sessionId]);
       // As it is now that nobody else can change it: an edit may have come between.
       const message = await tx.manager.findOneByOrFail(Message, { id: messageId });
       if (!message.content) return;

@@ -2,15 +2,15 @@ import { type MessageReason, type SendOutcome } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Database } from '../../db/database.js';
 import type { Presence } from '../../db/presence.js';
-import { holdRows, notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
+import { lockRows, notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
-import { isSystemTrouble } from '../../db/trouble.js';
+import { isSystemError } from '../../db/database-errors.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Events } from '../../events/events.js';
 import { describeError, type ReportFailure } from '../../failures/failures.js';
 import { steadyTime, type Clock } from '../../lib/clock.js';
 import { errorFields, type Log } from '../../lib/log.js';
-import { createSetAside } from '../../lib/set-aside.js';
+import { createItemBackoff } from '../../lib/item-backoff.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
 import { createDoubts, type Found } from './uncertain.js';
@@ -122,7 +122,7 @@ export function createDispatcher(parts: {
   /** Messages this process works on: from before the claim is sent until the outcome is committed. Nobody takes these over. */
   const inFlight = new Set<string>();
   /** Chats of a session, as `session chat`, whose first message could not be claimed. */
-  const setAside = createSetAside(clock);
+  const postponed = createItemBackoff(clock);
   const steadyMs = steadyTime(clock);
   const doubts = createDoubts({ database, state, clock, log, lookup: wayOut.lookup, options, report });
   const held = createHeld({ database, state });
@@ -203,12 +203,12 @@ export function createDispatcher(parts: {
     const name = `${message.sessionId} ${message.chatId}`;
     try {
       const result = await step();
-      setAside.delete(name);
+      postponed.delete(name);
       return result;
     } catch (error) {
       // A connection that broke or a lock that was not given is no fault of the message, even if the database answers again a moment later.
-      if (isSystemTrouble(error)) throw error;
-      await database.write.run((tx) => holdRows(tx, Session, [message.sessionId]));
+      if (isSystemError(error)) throw error;
+      await database.write.run((tx) => lockRows(tx, Session, [message.sessionId]));
       setApart(message, error);
       return 'failed';
     }
@@ -217,7 +217,7 @@ export function createDispatcher(parts: {
   /** This message is at fault and cannot leave: its chat is set aside, and staff are told. */
   function setApart(message: Pick<Message, 'id' | 'accountId' | 'sessionId' | 'chatId'>, error: unknown): void {
     const { id: subject, accountId, sessionId, chatId } = message;
-    const inMs = setAside.add(`${sessionId} ${chatId}`);
+    const inMs = postponed.add(`${sessionId} ${chatId}`);
     lanes.comeBack(sessionId, inMs);
     log.error('A message could not be claimed; its chat is tried again later and the others go on.', {
       messageId: subject,
@@ -234,7 +234,7 @@ export function createDispatcher(parts: {
     const pace = await pacing.look(database.reader, session, steadyMs());
     if (pace.isAhead) {
       await database.write.run(async (tx) => {
-        await holdRows(tx, Session, [sessionId]);
+        await lockRows(tx, Session, [sessionId]);
         await pacing.rebase(tx, sessionId, steadyMs());
       });
       return nextDue(session);
@@ -260,7 +260,7 @@ export function createDispatcher(parts: {
     rested: { condition: string; parameters: readonly unknown[] },
   ): Promise<Message | null> {
     const prefix = `${sessionId} `;
-    const apart = setAside.list().flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
+    const apart = postponed.list().flatMap((name) => (name.startsWith(prefix) ? [name.slice(prefix.length)] : []));
     apart.push(...takeovers.heldChats(sessionId));
     const others = apart.length > 0 ? notAmong(database.reader, 'chatId', apart) : null;
     const condition = others ? `${rested.condition} AND ${others.condition}` : rested.condition;
@@ -300,7 +300,7 @@ export function createDispatcher(parts: {
     let claimed: Session | 'gone' | 'busy' | 'paced' = 'gone';
     try {
       claimed = await database.write.run(async (tx) => {
-        await holdRows(tx, Session, [sessionId]);
+        await lockRows(tx, Session, [sessionId]);
         await before?.write(tx);
         const [session = null] = await readRows(tx.manager, Session, 'id = ?', [sessionId]);
         if (!canSend(session)) return 'busy';
@@ -334,7 +334,7 @@ export function createDispatcher(parts: {
   async function isInFlight(tx: Transaction, sessionId: string): Promise<boolean> {
     const sql = `SELECT id FROM messages WHERE status = 'sending' AND "sessionId" = ?`;
     const { rows } = await runStatement(tx.manager, sql, [sessionId]);
-    return (rows as { id: string }[]).some(({ id }) => !takeovers.isSetAside(id));
+    return (rows as { id: string }[]).some(({ id }) => !takeovers.isPostponed(id));
   }
 
   /**
@@ -355,7 +355,7 @@ export function createDispatcher(parts: {
     const outcome = writeOf(session, message, result, repeated);
     const write = async (tx: Transaction): Promise<void> => {
       if (session.settings.pacing.perMinute > 0) {
-        await holdRows(tx, Session, [session.id]);
+        await lockRows(tx, Session, [session.id]);
         await pacing.ended(tx, session, message.id, steadyMs());
       }
       await outcome(tx);

@@ -1,6 +1,6 @@
 import { AppError, messageReasons } from '@chasqui/shared';
 import type { Database } from '../../db/database.js';
-import { holdRows, readRows } from '../../db/rows.js';
+import { lockRows, readRows } from '../../db/rows.js';
 import { select } from '../../db/sql.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { isForAnotherAccount } from './linked-account.js';
@@ -39,7 +39,7 @@ export interface HeldDecision {
 export function createHeld({ database, state }: { database: Database; state: MessageState }) {
   /** The session's row, locked until the end of the transaction. */
   async function lockSession(tx: Transaction, id: string): Promise<Session> {
-    await holdRows(tx, Session, [id]);
+    await lockRows(tx, Session, [id]);
     const [session] = await readRows(tx.manager, Session, 'id = ?', [id]);
     if (!session || session.deletedAt) throw new AppError('SESSION_NOT_FOUND');
     return session;

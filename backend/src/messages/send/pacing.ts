@@ -3,7 +3,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { sharedNow } from '../../db/shared-time.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
-import { addToWindow, pruneWindow, takeBackFromWindow, waitForRoom, type WindowState } from '../../lib/window-state.js';
+import { addToWindow, pruneWindow, refundFromWindow, waitForRoom, type WindowState } from '../../lib/window-state.js';
 
 interface Paced {
   id: string;
@@ -145,7 +145,7 @@ export function createPacing(random: () => number) {
       if (session.settings.pacing.perMinute === 0) return;
       const { now, buckets, updatedAt } = await read(tx.manager, session.id, nowMs);
       if (updatedAt > now || buckets.length === 0) return;
-      takeBackFromWindow(buckets);
+      refundFromWindow(buckets);
       const state = pruneWindow(buckets, windowMs, now);
       addToWindow(state, windowMs, now);
       await write(tx, session.id, state, now);

@@ -1,15 +1,15 @@
 import { IsNull } from 'typeorm';
 import type { Database } from '../../db/database.js';
 import type { Presence } from '../../db/presence.js';
-import { holdRows, readRows, updateRows } from '../../db/rows.js';
+import { lockRows, readRows, updateRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
-import { isSystemTrouble } from '../../db/trouble.js';
+import { isSystemError } from '../../db/database-errors.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { requireReadable } from '../../db/unreadable.js';
 import { describeError, type ReportFailure } from '../../failures/failures.js';
 import type { Clock } from '../../lib/clock.js';
 import { errorFields, type Log } from '../../lib/log.js';
-import { createSetAside } from '../../lib/set-aside.js';
+import { createItemBackoff } from '../../lib/item-backoff.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
 import type { Doubts } from './uncertain.js';
@@ -68,7 +68,7 @@ export function createTakeovers(parts: {
   /** Messages whose first call still runs at the worker, and when to ask again. Monotonic milliseconds. */
   const askAgainAt = new Map<string, number>();
   /** Messages that could not be taken over. Nobody hands them over, so they do not keep their session. */
-  const setAside = createSetAside(clock);
+  const postponed = createItemBackoff(clock);
   /** Claims of this process whose commit got no answer: nothing was handed over for them. */
   const uncalled = new Set<string>();
   /** The chats of these messages. */
@@ -86,7 +86,7 @@ export function createTakeovers(parts: {
     for (const id of askAgainAt.keys()) if (!claims.some((one) => one.id === id)) askAgainAt.delete(id);
     for (const claim of claims) {
       const { id, sessionId, leaseOwner } = claim;
-      if (setAside.has(id)) continue;
+      if (postponed.has(id)) continue;
       const ends = Number(claim.leaseExpiresAt ?? 0);
       if (leaseOwner === owner) {
         if (!inFlight.has(id) && (askAgainAt.get(id) ?? 0) <= clock.monotonic()) lanes.run(sessionId, () => isolated(claim));
@@ -106,14 +106,14 @@ export function createTakeovers(parts: {
   async function isolated(claim: Claim): Promise<void> {
     try {
       await takeOver(claim);
-      setAside.delete(claim.id);
+      postponed.delete(claim.id);
       chats.delete(claim.id);
     } catch (error) {
-      if (isSystemTrouble(error)) throw error;
+      if (isSystemError(error)) throw error;
       const { id: subject, accountId, sessionId } = claim;
       // Whatever the code says: it is not the message's fault while the database does not work.
-      await database.write.run((tx) => holdRows(tx, Session, [sessionId]));
-      const inMs = setAside.add(subject);
+      await database.write.run((tx) => lockRows(tx, Session, [sessionId]));
+      const inMs = postponed.add(subject);
       chats.set(subject, { sessionId, chatId: claim.chatId });
       log.error('A claim could not be taken over; it is tried again later and the other chats go on.', {
         messageId: subject,
@@ -149,7 +149,7 @@ export function createTakeovers(parts: {
     sessionId: string,
     from: string | null,
   ): Promise<{ session: Session; message: Message } | null> {
-    await holdRows(tx, Session, [sessionId]);
+    await lockRows(tx, Session, [sessionId]);
     const [message] = await readRows(tx.manager, Message, 'id = ?', [id]);
     if (message?.status !== 'sending' || message.leaseOwner !== from) return null;
     // Nothing is called, and nothing decided, for a message that cannot be read: its claim waits until it can.
@@ -181,9 +181,9 @@ export function createTakeovers(parts: {
     /** The commit of this process' claim got no answer, and the call was not made. */
     neverCalled: (messageId: string): void => void uncalled.add(messageId),
     /** Whether this claim could not be taken over and waits for the next attempt. */
-    isSetAside: setAside.has,
+    isPostponed: postponed.has,
     /** Chats of a session in which such a claim comes first. */
     heldChats: (sessionId: string): string[] =>
-      [...chats].flatMap(([id, one]) => (one.sessionId === sessionId && setAside.has(id) ? [one.chatId] : [])),
+      [...chats].flatMap(([id, one]) => (one.sessionId === sessionId && postponed.has(id) ? [one.chatId] : [])),
   };
 }

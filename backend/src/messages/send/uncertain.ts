@@ -5,13 +5,13 @@ import { Account } from '../../accounts/account.entity.js';
 import type { Database } from '../../db/database.js';
 import { notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
 import { select } from '../../db/sql.js';
-import { isSystemTrouble } from '../../db/trouble.js';
+import { isSystemError } from '../../db/database-errors.js';
 import { describeError, type ReportFailure } from '../../failures/failures.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Clock } from '../../lib/clock.js';
 import { errorFields, type Log } from '../../lib/log.js';
-import { createSetAside } from '../../lib/set-aside.js';
+import { createItemBackoff } from '../../lib/item-backoff.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
@@ -73,7 +73,7 @@ export function createDoubts({
   /** Sessions whose time of connection is ahead of the clock, and when that was first seen. Monotonic milliseconds. */
   const connectedAhead = new Map<string, { connectedAt: number; seenAt: number }>();
   /** Messages whose step failed, which are left alone for a while so that they do not stop the others. */
-  const setAside = createSetAside(clock);
+  const postponed = createItemBackoff(clock);
   let polls = 0;
 
   const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
@@ -89,7 +89,7 @@ export function createDoubts({
    * that cannot be read is left alone like one whose step fails.
    */
   function readDue(condition: string, parameters: readonly unknown[], rest: string): Promise<Message[]> {
-    const others = notAmong(database.reader, 'id', setAside.list());
+    const others = notAmong(database.reader, 'id', postponed.list());
     return readRowsApart(
       database.reader,
       Message,
@@ -106,9 +106,9 @@ export function createDoubts({
 
   /** A message that fails by itself is reported and left alone for a while; those behind it go on. Trouble of the database is no message's own. */
   function leaveAlone(message: Pick<Message, 'id' | 'accountId' | 'sessionId'>, error: unknown, sentence: string): void {
-    setAside.add(message.id);
+    postponed.add(message.id);
     log.error(sentence, { messageId: message.id, ...errorFields(error) });
-    if (isSystemTrouble(error)) return;
+    if (isSystemError(error)) return;
     const { id: subject, accountId, sessionId } = message;
     report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
   }
@@ -208,7 +208,7 @@ export function createDoubts({
             if (!session || session.deletedAt) await hold(message, 'HELD_BY_POLICY');
             else if (session.status === 'connected') await clearOne(session, message);
             else return;
-            setAside.delete(message.id);
+            postponed.delete(message.id);
           } catch (error) {
             leaveAlone(message, error, 'An uncertain message could not be looked up; it is tried again later.');
           }
@@ -229,7 +229,7 @@ export function createDoubts({
       const end = async (message: Message, reason: MessageReason): Promise<void> => {
         try {
           await change(message, 'failed', { from: ['queued'], reason });
-          setAside.delete(message.id);
+          postponed.delete(message.id);
         } catch (error) {
           leaveAlone(message, error, 'A message could not be ended; it is tried again later.');
         }

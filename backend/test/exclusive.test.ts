@@ -7,11 +7,11 @@ import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import fc from 'fast-check';
-import { holdAlone } from '../src/lib/single.js';
+import { acquireExclusive } from '../src/lib/exclusive.js';
 
 /** Only one backend may use an SQLite database: the lock that sees to it, between processes and between containers. */
 
-const built = resolve(dirname(fileURLToPath(import.meta.url)), '../dist/lib/single.js');
+const built = resolve(dirname(fileURLToPath(import.meta.url)), '../dist/lib/exclusive.js');
 let dir: string;
 let children: ChildProcess[] = [];
 const file = (): string => join(dir, 'backend.lock');
@@ -27,10 +27,10 @@ afterEach(async () => {
 
 /** A process that asks for the lock, says what it got and runs until it is killed. It may get a host name of its own, as a container has. */
 async function another(hostName: string | null = null, lockFile = file()): Promise<{ child: ChildProcess; said: string }> {
-  const program = `import { holdAlone } from ${JSON.stringify(pathToFileURL(built).href)};
+  const program = `import { acquireExclusive } from ${JSON.stringify(pathToFileURL(built).href)};
     setInterval(() => {}, 1000);
     try {
-      holdAlone(${JSON.stringify(lockFile)});
+      acquireExclusive(${JSON.stringify(lockFile)});
       globalThis.gc();
       globalThis.gc();
       process.stdout.write('held\\n');
@@ -53,12 +53,12 @@ async function kill(child: ChildProcess): Promise<void> {
 }
 
 test('a second one in the same process is refused, and a release frees the lock', () => {
-  const release = holdAlone(file());
-  expect(() => holdAlone(file())).toThrow(
+  const release = acquireExclusive(file());
+  expect(() => acquireExclusive(file())).toThrow(
     `Another backend (process ${process.pid} on ${hostname()}) uses this database (see ${file()}). Stop it first, or use PostgreSQL`,
   );
   release();
-  holdAlone(file())();
+  acquireExclusive(file())();
   expect(existsSync(file())).toBe(false);
 });
 
@@ -99,7 +99,7 @@ test('it holds between host names, as between two containers that share a volume
 });
 
 test('the lock is readable by its user only, and a folder that cannot be locked is named with the next step', () => {
-  const release = holdAlone(file());
+  const release = acquireExclusive(file());
   expect([file(), `${file()}.sqlite`].map((path) => statSync(path).mode & 0o777)).toEqual([0o600, 0o600]);
   // Nothing is ever written: a full disk does not matter.
   expect(readdirSync(dir).sort()).toEqual(['backend.lock', 'backend.lock.sqlite']);
@@ -107,5 +107,5 @@ test('the lock is readable by its user only, and a folder that cannot be locked 
   release();
   rmSync(`${file()}.sqlite`);
   mkdirSync(`${file()}.sqlite`);
-  expect(() => holdAlone(file())).toThrow(/cannot be (locked|used).*(DATA_DIR)/);
+  expect(() => acquireExclusive(file())).toThrow(/cannot be (locked|used).*(DATA_DIR)/);
 });

@@ -14,11 +14,11 @@ import { readConfig } from '../src/config.js';
 import { openDatabase, type Database, type DatabaseOptions } from '../src/db/database.js';
 import { advisoryLocks } from '../src/db/locks.js';
 import { StartProblem } from '../src/lib/start-problem.js';
-import { insertRow, readRows, readTogether } from '../src/db/rows.js';
+import { insertRow, readRows, readBatch } from '../src/db/rows.js';
 import { select } from '../src/db/sql.js';
 import { runStatement } from '../src/db/statement.js';
 import { OutsideOfTransactionOnly } from '../src/db/transaction-guard.js';
-import { databaseTrouble, DatabaseConnectionLost, markConnectionError } from '../src/db/trouble.js';
+import { databaseErrorKind, DatabaseConnectionLost, markConnectionError } from '../src/db/database-errors.js';
 import type { Transaction } from '../src/db/unit-of-work.js';
 import { EventCounter } from '../src/events/event.entity.js';
 import { asAppError } from '../src/http/server.js';
@@ -93,7 +93,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
     select: () => select(opened.reader, 'SELECT 1 AS one'),
     runStatement: () => runStatement(opened.reader, 'SELECT 1 AS one', []),
     readRows: () => readRows(opened.reader, EventCounter, 'scope = ?', ['x']),
-    readTogether: () => readTogether(opened, EventCounter, 'scope = ?', ['x']),
+    readBatch: () => readBatch(opened, EventCounter, 'scope = ?', ['x']),
     'another transaction': () => opened.write.run(async () => undefined),
     'a read after a pause': async () => {
       await new Promise((resolve) => setTimeout(resolve, 5));
@@ -121,11 +121,11 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
       void opened.write
         .run(async () => {
           await new Promise((next) => setImmediate(next));
-          return readTogether(opened, EventCounter, 'scope = ?', ['shared']);
+          return readBatch(opened, EventCounter, 'scope = ?', ['shared']);
         })
         .then(resolve, resolve);
       const again = (): void => {
-        void readTogether(opened, EventCounter, 'scope = ?', ['shared']).then(() => undefined);
+        void readBatch(opened, EventCounter, 'scope = ?', ['shared']).then(() => undefined);
       };
       for (let turn = 0; turn < 20; turn += 1) setTimeout(again, turn);
     });
@@ -273,7 +273,7 @@ describe('what an error of the database means', () => {
   test('whatever is thrown is told apart without throwing', () => {
     fc.assert(
       fc.property(fc.anything(), (thrown) => {
-        expect([null, 'unavailable', 'full', 'conflict', 'data']).toContain(databaseTrouble(thrown));
+        expect([null, 'unavailable', 'full', 'conflict', 'data']).toContain(databaseErrorKind(thrown));
         expect(asAppError(thrown).status).toBeGreaterThanOrEqual(400);
       }),
     );
@@ -340,7 +340,7 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     });
     await other.write.run((tx) => tx.manager.query(update));
     goOn();
-    expect(databaseTrouble(await outcome)).toBe('unavailable');
+    expect(databaseErrorKind(await outcome)).toBe('unavailable');
     const [row] = await select<{ last: string }>(other.reader, `SELECT last FROM event_counters WHERE scope = 'row'`);
     expect(Number(row!.last)).toBe(2);
     await opened.write.run((tx) => tx.manager.query(update));
@@ -359,7 +359,7 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     const errors = await Promise.all(
       [locked, slow, ...many].map((one) => (one as Promise<unknown>).catch((error: unknown) => error)),
     );
-    expect(new Set(errors.map(databaseTrouble))).toEqual(new Set(['unavailable']));
+    expect(new Set(errors.map(databaseErrorKind))).toEqual(new Set(['unavailable']));
     expect(performance.now() - started).toBeLessThan(8_000);
     await foreign.query('ROLLBACK');
     await opened.write.run((tx) => tx.manager.query('UPDATE event_counters SET last = 6'));
@@ -378,7 +378,7 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     await Promise.all(Array.from({ length: 10 }, ask));
     line.forget();
     const started = performance.now();
-    expect(databaseTrouble(await ask().catch((error: unknown) => error))).toBe('unavailable');
+    expect(databaseErrorKind(await ask().catch((error: unknown) => error))).toBe('unavailable');
     await eventually('a new connection', () =>
       ask()
         .then(() => true)
@@ -631,7 +631,9 @@ describe.each(await databases())('requests on %s', (database) => {
       report: () => undefined,
     });
     const waiting = Array.from({ length: 1_000 }, () =>
-      accept({ session: unused, message: {} as never, key: null, file: null }).catch((error: unknown) => databaseTrouble(error)),
+      accept({ session: unused, message: {} as never, key: null, file: null }).catch((error: unknown) =>
+        databaseErrorKind(error),
+      ),
     );
     expect(new Set(await Promise.all(waiting))).toEqual(new Set(['unavailable']));
     // A thousand are sixteen commits.

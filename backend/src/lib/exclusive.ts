@@ -9,34 +9,34 @@ import { fileProblem, StartProblem } from './start-problem.js';
  * Makes this process the only backend of a data folder, because SQLite allows exactly one: a second backend would be a second dispatcher.
  * Returns the function that releases the lock. Throws a `StartProblem` that names the owner and the next step.
  *
- * The lock is the operating system's: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
- * inode, so that it also holds between containers that share a volume, whatever their host names, process ids and clocks are, and the
+ * The operating system owns the lock: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
+ * inode, so that it also works between containers that share a volume, whatever their host names, process ids and clocks are, and the
  * system releases it when the process ends, however it ends. The file is empty and is never deleted: a process that waits for the
- * deleted file and one that creates it again would both hold a lock. Nothing else in this process may open it: closing any descriptor of a
- * file gives up all POSIX locks that the process has on it.
+ * deleted file and one that creates it again would both own a lock. Nothing else in this process may open it: closing any descriptor of a
+ * file releases all POSIX locks that the process has on it.
  *
- * `file` itself only says who holds the lock, for the message and for older versions, which lock by it. It decides nothing.
+ * `file` itself only names the owner, for the message and for older versions, which lock by it. It decides nothing.
  */
-export function holdAlone(file: string): () => void {
+export function acquireExclusive(file: string): () => void {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const lockFile = `${file}.sqlite`;
   const lock = openLocked(lockFile, file);
-  heldLocks.add(lock);
+  ownedLocks.add(lock);
   nameOwner(file);
   return () => {
     rmSync(file, { force: true });
-    heldLocks.delete(lock);
+    ownedLocks.delete(lock);
     lock.close();
   };
 }
 
 /** Closes: the caller drops the release function, the garbage collector closes the connection, and the lock is gone. */
-const heldLocks = new Set<unknown>();
+const ownedLocks = new Set<unknown>();
 
 function openLocked(lockFile: string, file: string): Sqlite.Database {
   let lock: Sqlite.Database | null = null;
   try {
-    // Opening it a second time in this process would give up a lock that this process already holds.
+    // Opening it a second time in this process would release a lock that this process already owns.
     if (!existsSync(lockFile)) ensurePrivateFile(lockFile);
     lock = new Sqlite(lockFile, { timeout: 0 });
     // In memory: a journal file would need room on the disk.
@@ -54,7 +54,7 @@ function nameOwner(file: string): void {
     rmSync(file, { force: true });
     writeFileSync(file, JSON.stringify({ pid: process.pid, host: hostname() }), { mode: 0o600 });
   } catch {
-    // A full disk, for example. The lock is held all the same; a second backend only cannot say who holds it.
+    // A full disk, for example. The lock works all the same; a second backend just cannot name its owner.
   }
 }
 
@@ -79,6 +79,6 @@ function ownerOf(file: string): string {
     const { pid, host } = JSON.parse(readFileSync(file, 'utf8')) as { pid: unknown; host: unknown };
     return ` (process ${String(pid)} on ${String(host)})`;
   } catch {
-    return ''; // The owner holds the lock before it writes its name, and an older version may write it halfway.
+    return ''; // The owner locks before it writes its name, and an older version may have written only a part of it.
   }
 }

@@ -2,22 +2,22 @@ import { AppError } from '@chasqui/shared';
 import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 
 /**
- * What an error of the database means for whoever made the call. The one place that knows the drivers' codes.
+ * What an error of the database means for the caller. Only this file knows the drivers' codes.
  *
  * | kind | meaning | what to do |
  * | --- | --- | --- |
- * | `unavailable` | the database, or the way to it: nothing is wrong with the call | 503 with Retry-After; try again later |
+ * | `unavailable` | the database, or the network to it; the call itself is fine | 503 with Retry-After; try again later |
  * | `full` | no room on the disk | 503 `STORAGE_FULL`; try again when there is room |
- * | `conflict` | a unique key is taken | depends on the caller |
+ * | `conflict` | a unique key exists | depends on the caller |
  * | `data` | a value or a constraint does not fit: the call's own fault | refuse this one item, go on with the others |
  * | null | anything else: a bug, or no error of a database | let it fail |
  */
-export type DatabaseTrouble = 'unavailable' | 'full' | 'conflict' | 'data';
+export type DatabaseErrorKind = 'unavailable' | 'full' | 'conflict' | 'data';
 
-/** The code of errors for which the driver has none: the connection is gone, or a limit of ours has ended it. */
+/** The code of errors for which the driver has none: the connection is gone, or one of our time limits closed it. */
 export const connectionLost = 'DATABASE_CONNECTION_LOST';
 
-/** A connection that was closed by a time limit of ours, or could not be had within it. */
+/** One of our time limits closed a connection, or ended the wait for one. */
 export class DatabaseConnectionLost extends Error {
   readonly code = connectionLost;
   constructor(message: string, options?: ErrorOptions) {
@@ -28,13 +28,13 @@ export class DatabaseConnectionLost extends Error {
 
 const ofConnections = new WeakSet<object>();
 
-/** Remembers that an error came from a connection to the database, where its code alone (ECONNRESET) does not say so. Gives the error. */
+/** Remembers that an error came from a connection to the database, where its code alone (ECONNRESET) does not say so. Returns the error. */
 export function markConnectionError<T>(error: T): T {
   if (typeof error === 'object' && error !== null) ofConnections.add(error);
   return error;
 }
 
-export function databaseTrouble(error: unknown): DatabaseTrouble | null {
+export function databaseErrorKind(error: unknown): DatabaseErrorKind | null {
   for (const one of chainOf(error)) {
     if (ofConnections.has(one) || isReleased(one)) return kindOf(codeOf(one)) ?? 'unavailable';
     const kind = kindOf(codeOf(one));
@@ -43,24 +43,24 @@ export function databaseTrouble(error: unknown): DatabaseTrouble | null {
   return null;
 }
 
-/** The ORM gives a connection back when it breaks; whoever goes on in its transaction is told this. */
+/** The ORM releases a connection when it breaks; later calls in its transaction get these errors. */
 const isReleased = (error: object): boolean =>
   error instanceof QueryRunnerAlreadyReleasedError || error instanceof QueryRunnerProviderAlreadyReleasedError;
 
 /**
- * What a caller is told when the database, or the disk below it, is in trouble; null for every other error. Each place that answers somebody (the
- * API, the panel, streams, WebSockets) asks here, so that none of them calls such trouble a bug.
+ * Returns the error that a caller receives when the database, or the disk below it, fails; null for every other error. Every place that
+ * answers clients (the API, the panel, streams, WebSockets) uses it, so that none reports such a failure as a bug.
  */
 export function databaseRefusal(error: unknown): AppError | null {
-  const trouble = databaseTrouble(error);
+  const trouble = databaseErrorKind(error);
   const code = codeOf(error);
   if (trouble === 'full' || code === 'ENOSPC' || code === 'EDQUOT') return new AppError('STORAGE_FULL');
   return trouble === 'unavailable' ? new AppError('DATABASE_UNAVAILABLE') : null;
 }
 
-/** Whether the database itself is in trouble, not the call. */
+/** Whether the database itself failed, not the call. */
 export function isDatabaseDown(error: unknown): boolean {
-  const kind = databaseTrouble(error);
+  const kind = databaseErrorKind(error);
   return kind === 'unavailable' || kind === 'full';
 }
 
@@ -71,35 +71,35 @@ const systemCode = /^E(?!RR_)[A-Z0-9]{2,}$/;
  * Whether the next item would fail in the same way: the database is down, or the disk or the network of this machine. The caller keeps the
  * item and repeats it. Everything else (a value that a column refuses, a bug in a handler) is the item's own fault, so the caller isolates it.
  */
-export const isSystemTrouble = (error: unknown): boolean => isDatabaseDown(error) || systemCode.test(codeOf(error) ?? '');
+export const isSystemError = (error: unknown): boolean => isDatabaseDown(error) || systemCode.test(codeOf(error) ?? '');
 
-/** Codes of a lock that somebody else has, of a full disk, and of a database that cannot be reached: what was asked for is not the cause. */
-const waitedFor =
+/** Codes of a lock that another transaction owns, of a full disk, and of an unreachable database: the statement is not the cause. */
+const unrelated =
   /^(55P03|25006|53100|53300|57P0[1-3]|08\d\d\d|40001|40P01|SQLITE_(BUSY|LOCKED|FULL|READONLY)(_.*)?|SQLITE_IOERR_NOSPC|E(?!RR_)[A-Z0-9]{2,})$/;
 
 /**
- * Whether trouble of the database is certainly not the doing of the statement that met it. What remains, such as a time limit, a broken
- * connection or a damaged page, may be met by one statement alone, each time.
+ * Whether a failure of the database was certainly not caused by the statement that met it. Other failures, such as a time limit, a broken
+ * connection or a damaged page, may be caused by one statement, every time.
  */
-export const isWaitedFor = (error: unknown): boolean => {
+export const isUnrelatedToStatement = (error: unknown): boolean => {
   for (const one of chainOf(error)) {
     const code = codeOf(one);
-    if (code !== null) return waitedFor.test(code);
+    if (code !== null) return unrelated.test(code);
   }
   return false;
 };
 
-/** Whether tables or columns are missing: only a restart, which migrates the database, makes it fit this program again. */
+/** Whether tables or columns are missing: only a restart, which migrates the database, makes it match this program again. */
 export const isSchemaMissing = (error: unknown): boolean => {
   for (const one of chainOf(error)) if (['42P01', '42703'].includes(codeOf(one) ?? '')) return true;
   return false;
 };
 
-/** Whether a write met a unique key that is taken. */
-export const isConflict = (error: unknown): boolean => databaseTrouble(error) === 'conflict';
+/** Whether a write violated a unique key. */
+export const isConflict = (error: unknown): boolean => databaseErrorKind(error) === 'conflict';
 
 /**
- * The driver's code of an error, or null. Looked up in the object alone: better-sqlite3 makes its errors with the `Error` of the realm
+ * The driver's code of an error, or null. Looked up in the object alone: better-sqlite3 creates its errors with the `Error` of the realm
  * that loaded it first, so `instanceof` may not know them.
  */
 export function codeOf(error: unknown): string | null {
@@ -111,8 +111,8 @@ export function codeOf(error: unknown): string | null {
 const sqlState = /^[0-9A-DF-Z][0-9A-Z]{4}$/;
 
 /**
- * Errors that a connection would answer to the same statement for ever, while a new connection may not: the session is read-only (it was opened while
- * the database was, or leads to a server that is a standby now), or what it has prepared is gone or does not fit the tables any more.
+ * Errors that a connection would return for the same statement forever, while a new connection may not: the session is read-only (it was opened while
+ * the database was, or leads to a server that is a standby now), or its prepared statement is gone or no longer matches the tables.
  */
 const connectionIsUnfit: readonly string[] = ['25006', '26000', '0A000'];
 
@@ -131,7 +131,7 @@ function* chainOf(error: unknown): Iterable<object> {
   }
 }
 
-function kindOf(code: string | null): DatabaseTrouble | null {
+function kindOf(code: string | null): DatabaseErrorKind | null {
   if (code === null) return null;
   if (code === connectionLost) return 'unavailable';
   if (code.startsWith('SQLITE_')) return kindOfSqlite(code);
@@ -140,7 +140,7 @@ function kindOf(code: string | null): DatabaseTrouble | null {
 
 const sqliteUnavailable = /^SQLITE_(BUSY|LOCKED|IOERR|READONLY|CANTOPEN|PROTOCOL|INTERRUPT|NOMEM|CORRUPT|NOTADB|PERM|AUTH)(_|$)/;
 
-function kindOfSqlite(code: string): DatabaseTrouble | null {
+function kindOfSqlite(code: string): DatabaseErrorKind | null {
   if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_NOSPC') return 'full';
   if (code === 'SQLITE_CONSTRAINT_UNIQUE' || code === 'SQLITE_CONSTRAINT_PRIMARYKEY') return 'conflict';
   if (code.startsWith('SQLITE_CONSTRAINT') || code === 'SQLITE_MISMATCH' || code === 'SQLITE_TOOBIG') return 'data';
@@ -171,7 +171,7 @@ const unavailableStates: readonly string[] = [
   '55P03', // a lock was not given in time
 ];
 
-function kindOfSqlState(code: string): DatabaseTrouble | null {
+function kindOfSqlState(code: string): DatabaseErrorKind | null {
   if (code === '53100') return 'full';
   if (code === '23505') return 'conflict';
   const sqlClass = code.slice(0, 2);
