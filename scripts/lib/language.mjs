@@ -24,6 +24,7 @@ export const cleanFolders = [
   'scripts',
   'shared',
   'simulator',
+  'whatsapp-service',
 ];
 
 /** These files name the words that they forbid. */
