@@ -168,8 +168,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     egress,
     clock,
     rules: {
-      mostPerSession: config.MAX_WEBHOOKS_PER_SESSION,
-      mostPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
+      maxPerSession: config.MAX_WEBHOOKS_PER_SESSION,
+      maxPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
       httpsOnly: config.NODE_ENV === 'production',
     },
     report,
@@ -189,7 +189,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     events,
     credentials,
     rules: {
-      mostPerSession: config.MAX_KEYS_PER_SESSION,
+      maxPerSession: config.MAX_KEYS_PER_SESSION,
       expiryDays: config.KEY_EXPIRY_DAYS,
       autoRotation: config.KEY_AUTO_ROTATION,
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
@@ -327,7 +327,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     post,
     open: webhooks.open,
     disable: webhooks.disable,
-    tellBacklog: webhooks.tellBacklog,
+    reportBacklog: webhooks.reportBacklog,
     clock,
     log,
     options: webhookOptions(config, openFilesLimit()),

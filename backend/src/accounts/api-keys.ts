@@ -21,7 +21,7 @@ const dayMs = 86_400_000;
 
 export interface KeyRules {
   /** Most keys bound to one session. */
-  mostPerSession: number;
+  maxPerSession: number;
   /** Of a new key that does not say when it ends. 0: never. */
   expiryDays: number;
   autoRotation: boolean;
@@ -45,7 +45,7 @@ export interface KeyRef {
   sessionId?: string;
 }
 
-export const defaultKeyRules: KeyRules = { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 14 };
+export const defaultKeyRules: KeyRules = { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 14 };
 
 const idSql = 'id = ? AND "accountId" = ? AND "deletedAt" IS NULL';
 
@@ -227,7 +227,7 @@ export function createApiKeys({
           // Closes: the session is deleted, and its keys with it, while one is made for it.
           if (!(await isSessionLive(tx, sessionId))) throw new AppError('SESSION_NOT_FOUND');
           const count = await tx.manager.countBy(ApiKey, { accountId, sessionId, deletedAt: IsNull() });
-          if (count >= rules.mostPerSession) throw new AppError('KEY_LIMIT_REACHED', { limit: rules.mostPerSession });
+          if (count >= rules.maxPerSession) throw new AppError('KEY_LIMIT_REACHED', { limit: rules.maxPerSession });
         }
         const { name, permissions, rateLimit = null, rateWindowMs = null, autoRotation = rules.autoRotation } = wish;
         const row = { accountId, sessionId, name, permissions, rateLimit, rateWindowMs, expiresAt, autoRotation };
