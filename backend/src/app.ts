@@ -75,6 +75,7 @@ import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
 import { createStorageOf } from './sessions/storage-mode.js';
 import { createStoredReplies } from './messages/accept/stored-replies.js';
+import { endOfDeletedSessions } from './webhooks/deleted-sessions.js';
 import { createDeliveries } from './webhooks/deliveries.js';
 import { createWebhookDispatcher } from './webhooks/dispatcher.js';
 import { createWebhookHistory } from './webhooks/history.js';
@@ -515,6 +516,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
         name: 'webhooks.log',
         run: () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
       },
+      { name: 'webhooks.deletedSessions', run: () => endOfDeletedSessions({ database, clock, forget: webhooks.forget }) },
       { name: 'media.sweep', run: () => media.sweep() },
       { name: 'reseal', run: reseal.run },
       { name: 'privacy.prune', run: privacy.prune },

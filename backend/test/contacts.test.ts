@@ -228,4 +228,64 @@ describe.each(await databases())('contacts on %s', (database) => {
       expect([filter, reply.status]).toEqual([filter, 422]);
     }
   });
+
+  test('a new name that is told of one id is shown on messages under every id of the person, and the former name can return', async () => {
+    const who = person('Lea One');
+    const byNumber = { chat: { id: who.id, type: 'private' as const, name: null }, from: who.id };
+    await takeIn(
+      fromLid(who, `by LID ${who.digits}`),
+      core.inbound(`by number ${who.digits}`, { ...byNumber, contact: { ...who.contact, lid: null } }),
+    );
+    await named(`by number ${who.digits}`);
+    const nameOn = async (text: string) => (await named(text)).contact?.name;
+    for (const [told, name] of [
+      [{ id: who.lid, phone: null, lid: who.lid }, 'Lea Two'],
+      [{ id: who.id, phone: who.contact.phone, lid: null }, 'Lea One'],
+      [{ id: who.lid, phone: null, lid: who.lid }, 'Lea Three'],
+      [{ id: who.id, phone: who.contact.phone, lid: null }, 'Lea One'],
+    ] as const) {
+      await core.worker.emit(core.sessionId, 'contact.observed', { contact: { ...told, name } });
+      for (const text of [`by LID ${who.digits}`, `by number ${who.digits}`])
+        expect([told, text, await nameOn(text)]).toEqual([told, text, name]);
+    }
+    const names = (await core.events('contact.updated'))
+      .map(({ data }) => data['contact'] as Contact)
+      .filter(({ lid }) => lid === who.lid)
+      .map(({ name }) => name);
+    expect(names).toEqual(['Lea Two', 'Lea One', 'Lea Three', 'Lea One']);
+  });
+
+  test('what is sent to another spelling, or named by it alone, changes no number and tells no contact.updated', async () => {
+    for (const [typed, registered] of [
+      ['5511999887711', '551199887711'],
+      ['525512345611', '5215512345611'],
+      ['541123456711', '5491123456711'],
+      ['2250712345611', '22512345611'],
+    ] as const) {
+      const lid = `${registered.slice(0, 12)}78@lid`;
+      const contact: Contact = { id: `${registered}@c.us`, phone: `+${registered}`, lid, name: 'Mia' };
+      await takeIn(core.inbound(`in ${typed}`, { chat: { id: lid, type: 'private', name: null }, contact, from: lid }));
+      await named(`in ${typed}`);
+      for (const round of [1, 2]) {
+        const { body } = await core.send(`out ${round} ${typed}`, { recipient: typed, async: true });
+        const { id } = body.data as MessageResource;
+        await core.reaches(id, 'sent', 'delivered');
+        const { reservedId: key } = core.worker.left.find((one) => one.messageId === id)!.command;
+        const about = { whatsappId: `true_${typed}@c.us_${key}`, key, at: new Date().toISOString() };
+        const chat = { id: `${typed}@c.us`, type: 'private' as const, name: null };
+        const typedContact = { id: `${typed}@c.us`, phone: `+${typed}`, lid: null, name: null };
+        await core.worker.emit(core.sessionId, 'message.ack', {
+          ...about,
+          chat,
+          ack: 2,
+          participant: { ...contact, name: null },
+        });
+        await core.worker.emit(core.sessionId, 'message.ack', { ...about, chat, ack: 3, participant: typedContact });
+        expect(await named(`in ${typed}`)).toMatchObject({ fromNumber: registered, contact: { phone: `+${registered}` } });
+      }
+      const updates = (await core.events('contact.updated')).filter(({ data }) => (data['contact'] as Contact).lid === lid);
+      expect([typed, updates.map(({ data }) => data)]).toEqual([typed, []]);
+      for (const form of [typed, registered, lid]) expect(await textsOf(`contact=${form}`)).toHaveLength(3);
+    }
+  });
 });

@@ -151,6 +151,40 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
       expect((await fresh.get('/messages?search=seen%20twice')).body.meta).toMatchObject({ total: 1 });
     });
 
+    test('a gap that was filled is asked for again when the worker begins again before it', async () => {
+      const tell = (text: string): OutletEvent =>
+        fresh.worker.queue(fresh.sessionId, 'message.observed', { message: fresh.inbound(text), origin: 'live' });
+      const copy = (event: OutletEvent, sequence: number): OutletEvent => ({ ...event, id: newId(), sequence });
+      const [lost, after] = [tell('filled 1'), tell('filled 2')];
+      const resend = [{ sessionId: fresh.sessionId, fromSequence: lost.sequence }];
+      expect((await fresh.worker.post([after])).resend).toEqual(resend);
+      expect((await fresh.worker.post([after])).resend).toEqual(resend);
+      expect((await fresh.worker.post([lost, after])).resend).toEqual([]);
+      const [begun, behind] = [tell('begun again'), tell('behind the gap')];
+      expect((await fresh.worker.post([copy(begun, lost.sequence - 1)])).resend).toEqual([]);
+      expect((await fresh.worker.post([copy(behind, after.sequence)])).resend).toEqual(resend);
+      await fresh.worker.post([copy(lost, lost.sequence), copy(after, after.sequence)]);
+      await fresh.worker.flush();
+    });
+
+    test('a message of the phone that WhatsApp refused has failed, and is not sent by a retry; a later ack is believed', async () => {
+      const key = '3EB0FA11ED0000000001';
+      const refused = fresh.inbound('refused on the phone', { fromMe: true, ack: -1, key });
+      await observe(refused);
+      const [device] = (await fresh.get('/messages?search=refused%20on')).body.data as MessageResource[];
+      expect(device).toMatchObject({ status: 'failed', origin: 'device', sentAt: null, reason: { code: 'WHATSAPP_REFUSED' } });
+      const told = async (types: string) => (await fresh.events(types)).filter(({ data }) => data['id'] === device!.id);
+      expect((await told('message.failed,message.sent')).map(({ type, data }) => [type, data['retryable']])).toEqual([
+        ['message.failed', false],
+      ]);
+      expect((await fresh.post(`/messages/${device!.id}/retry`, {})).body.error?.code).toBe('MESSAGE_NOT_RETRYABLE');
+      await observe(refused);
+      expect((await fresh.message(device!.id)).status).toBe('failed');
+      await observe({ ...refused, ack: 1 });
+      expect((await fresh.message(device!.id)).status).toBe('sent');
+      expect((await told('message.failed,message.sent')).map(({ type }) => type)).toEqual(['message.failed', 'message.sent']);
+    });
+
     test('text with NUL and half a surrogate is taken in, and half a surrogate is sent; a caller is told about NUL', async () => {
       await observe(fresh.inbound('a\0b\ud800c odd'));
       expect((await fresh.get('/messages?search=odd')).body.meta).toMatchObject({ total: 1 });

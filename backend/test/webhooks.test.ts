@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import type { EventResource } from '@chasqui/shared';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { version } from '../src/version.js';
+import { endOfDeletedSessions } from '../src/webhooks/deleted-sessions.js';
 import { makeAccount } from './support/account.js';
 import { databases, migratedDatabase, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
@@ -571,6 +572,37 @@ describe.each(await databases())('webhooks on %s', (database) => {
     ])
       expect(codeOf(await core.post('/webhooks', { ...body, url }))).toEqual([422, 'URL_NOT_ALLOWED']);
     expect(codeOf(await core.post('/webhooks', { ...body, headers: { Host: 'x' } }))).toEqual([422, 'VALIDATION_FAILED']);
+  });
+
+  test('endpoints of a deleted session free their places at once, deliver its last events, and then end', async () => {
+    await start({ settings: { MAX_WEBHOOKS_PER_ACCOUNT: '2' } });
+    const end = (laterMs: number): Promise<void> =>
+      endOfDeletedSessions({
+        database: core.rig.database,
+        clock: { now: () => new Date(Date.now() + laterMs), monotonic: () => performance.now() },
+        forget: () => undefined,
+      });
+    const statusOf = async ({ id }: Hook): Promise<number> => (await core.get(`/webhooks/${id}`)).status;
+    const sink = await openSink();
+    sink.answer = 503;
+    const { id: sessionId } = (await core.post('/sessions', { name: 'other' })).body.data as { id: string };
+    const ending = await make(sink, { sessionId, events: ['session.deleted'] });
+    const inactive = await make(sink, { sessionId, active: false });
+    const body = { url: sink.url, events: ['message.sent'] };
+    expect(codeOf(await core.post('/webhooks', body))).toEqual([409, 'WEBHOOK_LIMIT_REACHED']);
+    await core.rig.call('DELETE', `/sessions/${sessionId}`);
+    const kept = [await make(sink), await make(sink)];
+    expect(codeOf(await core.post('/webhooks', body))).toEqual([409, 'WEBHOOK_LIMIT_REACHED']);
+    await end(0);
+    expect([await statusOf(ending), await statusOf(inactive)]).toEqual([200, 200]);
+    await end(2 * 3_600_000);
+    expect([await statusOf(ending), await statusOf(inactive)]).toEqual([200, 404]);
+    sink.answer = 'ok';
+    await eventually('the last event', async () => (await deliveries(ending.id)).some(({ status }) => status === 'delivered'));
+    expect(sink.taken.map((one) => (JSON.parse(one.body) as EventResource).type)).toEqual(['session.deleted']);
+    await end(2 * 3_600_000);
+    expect(await statusOf(ending)).toBe(404);
+    expect(((await core.get('/webhooks')).body.data as Hook[]).map(({ id }) => id)).toEqual(kept.map(({ id }) => id));
   });
 
   test('the session’s own routes act on its first endpoint', async () => {

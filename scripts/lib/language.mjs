@@ -34,6 +34,7 @@ export const cleanFolders = [
   'scripts',
   'shared',
   'simulator',
+  'whatsapp-service',
 ];
 
 /** These files name the words that they forbid. */

@@ -21,12 +21,12 @@ import { createLog, type Log } from './log.js';
 import { createProblems } from './problems.js';
 import { createSendRecord } from './sends/record.js';
 import { createSender } from './sends/sender.js';
-import { createGate } from './sessions/gate.js';
 import { createMarks } from './sessions/marks.js';
 import { createProfiles } from './sessions/profiles.js';
 import { acquireLock } from './sessions/profile-lock.js';
 import { createRegistry } from './sessions/registry.js';
 import { createSession } from './sessions/session.js';
+import { createStartLimit } from './sessions/start-limit.js';
 import { onceInStore, openStore } from './store.js';
 import { version } from './version.js';
 
@@ -41,7 +41,7 @@ export interface Worker {
 }
 
 const flushMs = 5_000;
-/** Sends that run finish, and browsers close. What is cut off here is uncertain, and looked up after the next start. */
+/** Running sends finish and browsers close. A send that is cut off here is uncertain and is looked up after the next start. */
 const sessionsStopMs = 11_000;
 const hourMs = 3_600_000;
 const minuteMs = 60_000;
@@ -52,7 +52,7 @@ interface Overrides {
   log?: Log;
 }
 
-/** Starts a worker. A start that fails closes what it had opened. `engine` and `clock` are replaced in tests. */
+/** Starts a worker. A start that fails closes everything that it opened. `engine` and `clock` are replaced in tests. */
 export async function startWorker(config: WorkerConfig, over: Overrides = {}): Promise<Worker> {
   const log = over.log ?? createLog(config.logLevel, { process: 'worker' });
   const stopper = createStopper(log);
@@ -64,7 +64,7 @@ export async function startWorker(config: WorkerConfig, over: Overrides = {}): P
   }
 }
 
-/** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
+/** The only place that constructs and connects components. Each one registers its stop as soon as it is open. */
 async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stopper: Stopper): Promise<Worker> {
   const bareClock = over.clock ?? systemClock;
   const problems = createProblems({ clock: bareClock, log });
@@ -99,10 +99,10 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
       browser: config.browser,
       loadTimeoutMs: config.initTimeoutMs,
       maxFileSize: config.maxFileSize,
-      onOddity: (sentence, fields) => log.warn(sentence, fields),
+      onWarning: (sentence, fields) => log.warn(sentence, fields),
     });
   const profiles = createProfiles({ dir: config.dir, clock, log });
-  const gate = createGate(config.startConcurrency);
+  const startLimit = createStartLimit(config.startConcurrency);
   const registry = createRegistry({
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
@@ -114,7 +114,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
       createSession(id, {
         engine,
         profiles,
-        gate,
+        startLimit,
         marks,
         clock,
         random: Math.random,
@@ -134,7 +134,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
   stopper.add('work', 'sessions', () => registry.close(), sessionsStopMs);
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
   const disk = createDisk({ dir: config.dir, warnBelowMb: config.diskWarnMb, pending: outlet.pending, log });
-  await disk.look();
+  await disk.check();
   const isHealthy = (): boolean => outlet.healthy() && disk.hasRoom() && !problems.isDegraded();
   outlet.onMissed((sessionIds) => {
     for (const session of registry.all()) if (sessionIds.includes(session.id)) session.missed();
@@ -178,11 +178,11 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
   delivery.start();
   heartbeat.start();
   stopper.add('intake', 'heartbeat', () => heartbeat.stop());
-  // Each task alone: a full disk fails the first of them, and ends neither the others nor the process.
+  // Each task fails alone: on a full disk the first one fails, the others and the process go on.
   const tasks: readonly (readonly [name: string, everyMs: number, run: () => void | Promise<void>])[] = [
     ['prune sends', hourMs, record.prune],
     ['prune outlet', hourMs, outlet.prune],
-    ['look at the disk', minuteMs, disk.look],
+    ['check the disk', minuteMs, disk.check],
   ];
   const stopTasks = tasks.map(([detail, everyMs, run]) =>
     repeat(clock, everyMs, run, (error) => problems.note('TASK_FAILED', { detail, error })),

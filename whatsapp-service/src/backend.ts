@@ -5,7 +5,7 @@ import { createClient, type Transport } from '@chasqui/shared';
 
 export type BackendCall = ReturnType<typeof createClient>;
 
-/** The way to the backend: every call carries the service key and ends by its timeout; redirects and proxies are not followed. */
+/** The client of the backend. Every call carries the service key and ends at its timeout. Redirects and proxies are not followed. */
 export function createBackend(options: { url: string; serviceKey: string; defaultTimeoutMs: number }) {
   const agents = { httpAgent: new http.Agent({ keepAlive: true }), httpsAgent: new https.Agent({ keepAlive: true }) };
   const client = axios.create({

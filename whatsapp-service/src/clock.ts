@@ -19,8 +19,8 @@ export const systemClock: Clock = {
 };
 
 /**
- * A clock whose timers cannot end the process: what a callback throws goes to `report`. Components catch their own errors; this is for
- * those that nobody thought of.
+ * A clock whose timers cannot end the process: what a callback throws goes to `report`. Components catch the errors that they expect; this
+ * catches the others.
  */
 export const guardTimers = (clock: Clock, report: (error: unknown) => void): Clock => ({
   ...clock,
@@ -34,7 +34,7 @@ export const guardTimers = (clock: Clock, report: (error: unknown) => void): Clo
     }),
 });
 
-/** Runs `task` every `ms`, never twice at once. What it throws or rejects with goes to `report`, and the task runs again. Returns the stop. */
+/** Runs `task` every `ms`, never twice at once. Its errors go to `report`, and the task runs again. Returns a function that stops it. */
 export function repeat(clock: Clock, ms: number, task: () => void | Promise<void>, report: (error: unknown) => void): () => void {
   let stopped = false;
   let cancel = (): void => undefined;
@@ -68,7 +68,7 @@ export const sleep = (clock: Clock, ms: number, signal?: AbortSignal): Promise<v
     signal?.addEventListener('abort', done);
   });
 
-/** Whether `promise` settled, well or not, within `ms`. Does not reject. */
+/** Resolves to whether `promise` was fulfilled or rejected within `ms`. Does not reject. */
 export function settlesWithin(clock: Clock, promise: Promise<unknown>, ms: number): Promise<boolean> {
   return new Promise((resolve) => {
     const cancel = clock.after(ms, () => resolve(false));
@@ -81,7 +81,7 @@ export function settlesWithin(clock: Clock, promise: Promise<unknown>, ms: numbe
 }
 
 /** Exponential delay with ±20 % jitter; `attempt` counts from 1. */
-export function backoff(attempt: number, firstMs: number, mostMs: number, random: () => number): number {
-  const plain = Math.min(mostMs, firstMs * 2 ** Math.min(attempt - 1, 30));
-  return Math.round(plain * (0.8 + 0.4 * random()));
+export function backoff(attempt: number, firstMs: number, maxMs: number, random: () => number): number {
+  const delayMs = Math.min(maxMs, firstMs * 2 ** Math.min(attempt - 1, 30));
+  return Math.round(delayMs * (0.8 + 0.4 * random()));
 }

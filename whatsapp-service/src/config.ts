@@ -1,23 +1,23 @@
 import path from 'node:path';
 import { readSettings, settings as allSettings, SettingsError, type Setting, type Settings } from '@chasqui/shared';
 
-/** The worker's part of the settings, with its paths made absolute and its defaults that depend on other settings filled in. */
+/** The worker's settings, with absolute paths and with defaults that depend on other settings. */
 export interface WorkerConfig {
   readonly host: string;
-  /** 0 takes any free port (tests). */
+  /** 0: any free port (tests). */
   readonly port: number;
-  /** Where backends reach this worker. */
+  /** The URL at which backends reach this worker. */
   readonly url: string | null;
   readonly backendUrl: string;
   readonly serviceKey: string;
-  /** `DATA_DIR/worker`: the SQLite file, profiles, locks and files on their way through. */
+  /** `DATA_DIR/worker`: the SQLite file, profiles, locks and temporary files. */
   readonly dir: string;
   readonly maxFileSize: number;
   readonly maxSessions: number;
   readonly startConcurrency: number;
   readonly memoryLimitMb: number | null;
   readonly initTimeoutMs: number;
-  /** QR codes that a session shows before it gives up. */
+  /** How many QR codes a session shows before it fails with QR_TIMEOUT. */
   readonly maxQrCodes: number;
   readonly sendDeadlineMs: number;
   readonly leaseMs: number;
@@ -63,23 +63,23 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
   });
 }
 
-/** `readConfig`, and takes every secret out of `env`: what this process starts later inherits none. Throws `SettingsError`. */
-export function takeConfig(env: Record<string, string | undefined>, cwd: string): WorkerConfig {
+/** Reads the settings and deletes every secret from `env`, so that child processes do not inherit them. Throws `SettingsError`. */
+export function extractConfig(env: Record<string, string | undefined>, cwd: string): WorkerConfig {
   const config = readConfig(env, cwd);
   for (const [name, { secret = false, aliases = [] }] of Object.entries<Setting>(allSettings))
     if (secret) for (const each of [name, ...aliases]) delete env[each];
   return config;
 }
 
-/** An address that means "every interface" cannot be dialled. */
+/** A client cannot connect to an address that means "every interface"; the loopback address replaces it. */
 function urlHost(host: string): string {
   if (host === '0.0.0.0' || host === '::') return '127.0.0.1';
   return host.includes(':') ? `[${host}]` : host;
 }
 
-const nextStep = 'Start with npm start, which makes a key and hands it to both processes, or set 32 random bytes in hex.';
+const nextStep = 'Start with npm start, which creates a key and passes it to both processes, or set 32 random bytes in hex.';
 
-/** Whoever holds this key commands every session: a key that can be guessed is no key. */
+/** The service key controls every session, so a key that can be guessed is refused. */
 function strongKey(key: string | undefined): string {
   const refuse = (message: string): never => {
     throw new SettingsError([{ name: 'SERVICE_API_KEY', message: `${message} ${nextStep}` }]);

@@ -11,8 +11,8 @@ import { emptyMetrics as noMetrics, type Session } from './sessions/session.js';
 const heartbeatSession = heartbeatSchema.shape.sessions.element;
 
 /**
- * Tells the backend what runs here and does what it wants in return; the one loop that closes every gap after a restart of
- * anything. Without an answer the sessions go on (docs/decisions/020): they stop when somebody says so.
+ * Reports the sessions of this worker to the backend and applies its reply. This loop restores the desired state after a restart of any
+ * process. Without a reply the sessions continue to run (docs/decisions/020): only an explicit command stops them.
  */
 export function createHeartbeat(options: {
   call: BackendCall;
@@ -27,17 +27,17 @@ export function createHeartbeat(options: {
   const { call, registry, worker, problems, clock, log } = options;
   let stopped = false;
   let cancel = (): void => undefined;
-  let silent = false;
+  let isBackendSilent = false;
 
   /**
-   * What the backend reads of one session. It refuses a heartbeat as a whole, and all sessions would lose their lease: where a value does not
-   * fit the contract, the session is told without the page's part of it.
+   * The heartbeat's entry of one session. One invalid value would make the backend refuse the whole heartbeat, and all sessions would lose
+   * their lease. So if the entry does not match the contract, the values that come from the page are left out.
    */
   function observed(session: Session): Heartbeat['sessions'] {
     try {
       const full = session.observe();
       if (observedSession.safeParse(full).success) return [full];
-      problems.note('TASK_FAILED', { sessionId: session.id, detail: 'heartbeat: the session does not fit the contract' });
+      problems.note('TASK_FAILED', { sessionId: session.id, detail: 'heartbeat: the session does not match the contract' });
       const bare = { ...full, compat: [], whatsappWebVersion: null, lastRoundTripAt: null, metrics: noMetrics };
       return heartbeatSession.safeParse(bare).success ? [bare] : [];
     } catch (error) {
@@ -48,7 +48,7 @@ export function createHeartbeat(options: {
 
   let usedBefore = { at: clock.monotonic(), usage: process.cpuUsage() };
 
-  /** What the browsers and this process use, in percent of all processors of the machine. */
+  /** Processor use of this process and the browsers, in percent of all processors of the machine. */
   function load(sessions: Heartbeat['sessions']): number {
     const now = { at: clock.monotonic(), usage: process.cpuUsage() };
     const usedMs = (now.usage.user + now.usage.system - usedBefore.usage.user - usedBefore.usage.system) / 1000;
@@ -60,7 +60,7 @@ export function createHeartbeat(options: {
 
   async function beat(): Promise<void> {
     try {
-      const askedAt = instant(clock);
+      const requestedAt = instant(clock);
       const sessions = registry.all().flatMap(observed);
       const unreported = problems.unreported();
       const body = {
@@ -74,17 +74,19 @@ export function createHeartbeat(options: {
       };
       const { data } = await call(backendInternalRoutes.heartbeat, { body }, { timeoutMs: 5_000 });
       problems.reported(unreported);
-      if (silent) log.info('The backend answers again.');
-      silent = false;
-      // Not awaited: a session that takes long to stop must not cost the others their lease.
+      if (isBackendSilent) log.info('The backend answers again.');
+      isBackendSilent = false;
+      // Not awaited: if one session takes long to stop, the others must not lose their lease.
       if (!stopped)
-        void registry.obey(data, askedAt).catch((error: unknown) => problems.note('TASK_FAILED', { detail: 'heartbeat', error }));
+        void registry
+          .reconcile(data, requestedAt)
+          .catch((error: unknown) => problems.note('TASK_FAILED', { detail: 'heartbeat', error }));
     } catch (error) {
-      if (!silent) log.warn('The backend does not answer; sessions go on.', errorFields(error));
-      silent = true;
+      if (!isBackendSilent) log.warn('The backend does not answer; sessions continue to run.', errorFields(error));
+      isBackendSilent = true;
     }
-    // After a failure sooner: a backend that has just started should know its sessions.
-    if (!stopped) cancel = clock.after(silent ? Math.min(1_000, options.everyMs) : options.everyMs, () => void beat());
+    // Sooner after a failure: a backend that has just started needs to know its sessions.
+    if (!stopped) cancel = clock.after(isBackendSilent ? Math.min(1_000, options.everyMs) : options.everyMs, () => void beat());
   }
 
   return {

@@ -3,17 +3,17 @@ import { createLogger, format, transports } from 'winston';
 
 type Fields = Record<string, unknown>;
 
-/** Constant sentences with fields. Ids, codes and durations only: never text, captions, keys, codes to scan, whole numbers. */
+/** Constant sentences with fields. Fields hold only ids, codes and durations: never text, captions, keys, QR codes or whole phone numbers. */
 export interface Log {
   error(sentence: string, fields?: Fields): void;
   warn(sentence: string, fields?: Fields): void;
   info(sentence: string, fields?: Fields): void;
   debug(sentence: string, fields?: Fields): void;
-  /** Whether lines of `debug` are wanted: so that nothing is gathered for nobody. */
+  /** Whether `debug` lines are written; if not, callers skip gathering their fields. */
   readonly isDebug: boolean;
 }
 
-/** JSON lines to stdout. A reader that is slow, stands still or goes away never blocks or ends the process; its lines are dropped. */
+/** Writes JSON lines to stdout. A reader that is slow, stalls or disconnects never blocks or ends the process; lines are dropped instead. */
 export function createLog(level: string, always: Fields = {}): Log {
   const logger = createLogger({
     level,
@@ -30,7 +30,7 @@ export function createLog(level: string, always: Fields = {}): Log {
   };
 }
 
-/** An error as fields. Whatever was thrown: the library throws strings too. */
+/** Converts any thrown value to log fields. The library also throws strings. */
 export function errorFields(error: unknown): Fields {
   if (!(error instanceof Error)) return { error: String(error) };
   const code: unknown = 'code' in error ? error.code : undefined;

@@ -3,28 +3,28 @@ import type { Clock } from './clock.js';
 import { errorFields, type Log } from './log.js';
 
 /**
- * What this worker isolated or could not do. It is logged, and goes to the backend with the next heartbeat. In memory and bounded: one
- * entry for each code and session.
+ * Collects what this worker isolated or could not do. Each problem is logged and sent to the backend with the next heartbeat. In memory and
+ * bounded: one entry for each code and session.
  */
 export interface Problems {
   /** Never throws. `detail` holds no message content, numbers or codes. */
   note(code: WorkerProblemCode, options: { sessionId?: string | null; detail: string; error?: unknown }): void;
   /**
-   * What was not yet reported to the backend, the latest first; `count` is what happened since the last report. A report that got no answer
-   * may have arrived: it is given again as it was, under its id, and what happened since then is in the next one.
+   * The problems that were not yet reported to the backend, latest first; `count` is the number since the last report. A report without a
+   * reply may have arrived, so it is repeated unchanged under its id; later occurrences go into the next report.
    */
   unreported(): WorkerProblem[];
-  /** The backend has answered the heartbeat that carried these. A heartbeat without an answer is carried again, in the next one. */
+  /** The backend has replied to the heartbeat with these problems. Without a reply they are part of the next heartbeat as well. */
   reported(problems: readonly WorkerProblem[]): void;
   /** Whether a problem that degrades the worker happened within the last five minutes. */
   isDegraded(): boolean;
 }
 
-const keptMs = 3_600_000;
+const retentionMs = 3_600_000;
 const degradedMs = 300_000;
 const maxEntries = 50;
 const maxDetail = 300;
-/** A problem that repeats with every event must not fill the log. */
+/** The minimum time between two log lines of the same problem. */
 const logEveryMs = 10_000;
 
 interface Entry {
@@ -36,7 +36,7 @@ interface Entry {
   loggedAt: number;
   count: number;
   reported: number;
-  /** Sent, and not answered yet. */
+  /** The report that was sent without a reply yet. */
   sent: { id: string; count: number } | null;
 }
 
@@ -47,7 +47,7 @@ export function createProblems({ clock, log }: { clock: Clock; log: Log }): Prob
   const entries = new Map<string, Entry>();
 
   function forgetOld(): void {
-    for (const [key, { lastAt }] of entries) if (clock.monotonic() - lastAt > keptMs) entries.delete(key);
+    for (const [key, { lastAt }] of entries) if (clock.monotonic() - lastAt > retentionMs) entries.delete(key);
     for (const key of entries.keys()) {
       if (entries.size <= maxEntries) break;
       entries.delete(key);

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3';
 
 export type Store = Database.Database;
 
-/** Forward only; `user_version` counts how many have run. */
+/** Forward only. `user_version` counts the migrations that have run. */
 const migrations = [
   `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -55,7 +55,7 @@ const migrations = [
   CREATE INDEX sends_by_reserved ON sends (session_id, reserved_id);
   CREATE INDEX sends_by_time ON sends (updated_at);
   `,
-  // Which attempt the record is of. What looked_up said follows from it: the backend counts a new attempt after it has settled the last one.
+  // The attempt of the record. It replaces looked_up: the backend counts a new attempt after it has settled the last one.
   `
   ALTER TABLE sends ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1;
   ALTER TABLE sends DROP COLUMN looked_up;
@@ -67,8 +67,7 @@ const migrations = [
 ];
 
 /**
- * Opens the worker's own SQLite file. Everything in it is there because it must survive a kill, so each commit is on the disk
- * before it returns (`synchronous=FULL`). Throws `DamagedStoreError`.
+ * Opens the worker's own SQLite file. Its data must survive a kill, so each commit is on disk before it returns (`synchronous=FULL`). Throws `DamagedStoreError`.
  */
 export function openStore(file: string): Store {
   try {
@@ -80,13 +79,13 @@ export function openStore(file: string): Store {
   }
 }
 
-/** The file is damaged, or is no database. The message says what to do. */
+/** The file is damaged or is not a database. The message says what to do. */
 export class DamagedStoreError extends Error {
   constructor(file: string, code: string) {
     super(
       `The worker's database ${file} cannot be read: the file is damaged or is not an SQLite database (${code}). ` +
         'It holds events that the backend has not received yet and the record of sends. Stop the worker, keep a copy of the file and of those beside it ' +
-        '(-wal, -shm), and put a backup in its place; without one, move it away and start the worker: it makes an empty one, the sessions stay linked, and ' +
+        '(-wal, -shm), and replace it with a backup. Without a backup, move the file away and start the worker: it creates an empty one, the sessions stay linked, and ' +
         'messages that were being sent become uncertain.',
     );
     this.name = 'DamagedStoreError';
@@ -99,9 +98,9 @@ function openFile(file: string): Store {
   chmodSync(file, 0o600);
   store.pragma('journal_mode = WAL');
   store.pragma('synchronous = FULL');
-  // Short, because a wait stops the whole process: every writer keeps what it has and repeats it later.
+  // Short, because a wait blocks the whole process. Every writer retries later.
   store.pragma('busy_timeout = 250');
-  // What is deleted is overwritten: messages must not be found in pages that are free.
+  // Deleted data is overwritten, so that messages cannot be found in free pages.
   store.pragma('secure_delete = ON');
   const version = Number(store.pragma('user_version', { simple: true }));
   for (let next = version; next < migrations.length; next += 1) {
@@ -113,14 +112,14 @@ function openFile(file: string): Store {
   return store;
 }
 
-/** A value that is made once per file: the worker's id. */
+/** Returns a value that is created once per file, such as the worker's id. */
 export function onceInStore(store: Store, name: string, make: () => string): string {
   store.prepare('INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)').run(name, make());
   return store.prepare<[string], { value: string }>('SELECT value FROM meta WHERE name = ?').get(name)!.value;
 }
 
-/** Result codes that say that the file takes no writes now: what was to be written is not at fault and is kept. */
-const trouble = [
+/** Result codes that mean that the file accepts no writes now. The values are not at fault; the write is retried. */
+const unavailableCodes = [
   'BUSY',
   'LOCKED',
   'FULL',
@@ -136,9 +135,9 @@ const trouble = [
   'AUTH',
 ];
 
-/** Whether a failed statement says something about the store, not about its values. By shape: the error may be of another realm. */
-export function isStoreTrouble(error: unknown): boolean {
+/** Whether a statement failed because of the store, not because of its values. Checks the shape, because the error may be of another realm. */
+export function isStoreUnavailable(error: unknown): boolean {
   const code = typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : '';
   const [prefix, kind] = code.split('_');
-  return prefix === 'SQLITE' && trouble.includes(kind ?? '');
+  return prefix === 'SQLITE' && unavailableCodes.includes(kind ?? '');
 }

@@ -1,2 +1,2 @@
-/** As in package.json; a test compares the two. */
+/** The version of package.json; a test compares the two. */
 export const version = '0.1.0';

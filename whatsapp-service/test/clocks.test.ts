@@ -37,28 +37,28 @@ describe('a lease', () => {
           else {
             lease.grant(instant(clock), ms);
             longest = Math.max(longest ?? 0, passed + ms);
-            expect(lease.holds()).toBe(true);
+            expect(lease.isValid()).toBe(true);
           }
           // Granted for less time than has passed: it has ended, whatever the wall says.
-          if (longest !== null && passed >= longest) expect(lease.holds()).toBe(false);
+          if (longest !== null && passed >= longest) expect(lease.isValid()).toBe(false);
           if (longest !== null) expect(lease.endsAt()).toBeLessThanOrEqual(wall + Math.max(0, longest - passed));
         }
       }),
     );
   });
 
-  test('has run out after a suspension, in which the monotonic clock stands still', () => {
+  test('has expired after a suspension, in which the monotonic clock stops', () => {
     let wall = 0;
     const clock = { now: () => wall, monotonic: () => 0, after: () => () => undefined };
     const lease = createLease(clock);
     lease.grant(instant(clock), 20_000);
     wall += 21_000;
-    expect(lease.holds()).toBe(false);
+    expect(lease.isValid()).toBe(false);
     lease.grant(instant(clock), 20_000);
-    expect(lease.holds()).toBe(true);
+    expect(lease.isValid()).toBe(true);
   });
 
-  test('counts from when it was asked for: an answer that came late makes it no longer', async () => {
+  test('counts from its request: a late reply does not extend it', async () => {
     const clock = createTestClock();
     const lease = createLease(clock);
     const asked = instant(clock);
@@ -68,7 +68,7 @@ describe('a lease', () => {
     clock.jump(-2 * hour);
     expect(lease.remainingMs()).toBe(1_000);
     await clock.advance(1_000);
-    expect(lease.holds()).toBe(false);
+    expect(lease.isValid()).toBe(false);
   });
 });
 
@@ -123,7 +123,7 @@ describe('with a wall clock that is set', () => {
       session: { probe: async () => (++probes, { roundTripMs: 1, canary: true }), pids: async () => [] } as never,
       clock,
       everyMs: 5_000,
-      onDoubt: () => undefined,
+      onProbeFailed: () => undefined,
       onLost: () => undefined,
       onMemory: () => undefined,
       onFailure: () => undefined,
@@ -143,7 +143,7 @@ describe('timers', () => {
     const clock = guardTimers(bare, (error) => void reported.push(error));
     let ran = 0;
     clock.after(10, () => {
-      throw new Error('Nobody thought of it.');
+      throw new Error('An unexpected error.');
     });
     clock.after(20, () => void (ran += 1));
     await bare.advance(100);
@@ -182,7 +182,7 @@ describe('timers', () => {
       } as never,
       clock,
       everyMs: 1_000,
-      onDoubt: () => {
+      onProbeFailed: () => {
         throw new Error('Full.');
       },
       onLost: () => undefined,
@@ -215,9 +215,9 @@ describe('problems', () => {
     await clock.advance(2_000);
     expect([problems.isDegraded(), problems.unreported().length]).toEqual([false, 50]);
     // What happens between a heartbeat and its answer goes with the next one.
-    const told = problems.unreported();
+    const emitted = problems.unreported();
     problems.note('STORE_WRITE_FAILED', { detail: 'outlet' });
-    problems.reported(told);
+    problems.reported(emitted);
     expect(problems.unreported()).toMatchObject([{ code: 'STORE_WRITE_FAILED', count: 1 }]);
     await clock.advance(hour + 1);
     expect(problems.unreported()).toEqual([]);

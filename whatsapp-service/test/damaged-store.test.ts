@@ -32,7 +32,7 @@ describe('a damaged worker.sqlite', () => {
   test('that is no database at all is named, with what to do', () => {
     const error = open(Buffer.from('not a database '.repeat(1_000)));
     expect(error).toBeInstanceOf(DamagedStoreError);
-    expect(String(error)).toMatch(/\.sqlite cannot be read: .*SQLITE_NOTADB.*put a backup in its place/);
+    expect(String(error)).toMatch(/\.sqlite cannot be read: .*SQLITE_NOTADB.*replace it with a backup/);
   });
 
   test('is opened, or refused with a sentence, whichever bytes are wrong or missing', () => {

@@ -11,7 +11,7 @@ import { openStore, type Store } from '../src/store.js';
 import { until } from './engine/harness.js';
 import { createTestLog, createTestProblems } from './memory-engine.js';
 
-/** The way to a backend that answers in every wrong way. Waits are short here; their order is as in production. */
+/** The delivery to a backend that fails in every way. Waits are short here; their order is as in production. */
 
 interface Answer {
   ackCursor: number;
@@ -29,7 +29,7 @@ let answer: (events: OutletEvent[]) => Answer;
 jest.setTimeout(30_000);
 
 const nameOf = ({ payload }: OutletEvent): string => String((payload['message'] as { key: string }).key);
-/** A backend that takes everything once. */
+/** A backend that accepts every event once. */
 const take = (events: OutletEvent[]): Answer => {
   for (const event of events) if (!taken.includes(nameOf(event))) taken.push(nameOf(event));
   return { ackCursor: events.at(-1)!.cursor, refused: [], resend: [] };
@@ -138,7 +138,7 @@ test.each<[string, () => Error]>([
   expect(taken).toEqual(names(40));
 });
 
-test('an event that fails at the end of the queue waits; once another one is taken it is parked', async () => {
+test('an event that fails at the end of the queue waits; once another one is accepted it is parked', async () => {
   fill(1);
   answer = poison((name) => name === 'm0', failure);
   delivery.start();
@@ -152,7 +152,7 @@ test('an event that fails at the end of the queue waits; once another one is tak
   expect([taken, parked()]).toEqual([['m1'], ['INTERNAL_ERROR']]);
 });
 
-test('a backend that acknowledges more than it was given loses nothing', async () => {
+test('a backend that acknowledges more than it was sent loses nothing', async () => {
   fill(1_200);
   answer = (events) => ({ ...take(events), ackCursor: 1e9 });
   delivery.start();
@@ -179,7 +179,7 @@ test('a backend that asks for the same events without end gets all others as wel
   await until('the last one', () => taken.includes('last'));
 });
 
-test('a backend that asks for what was parked does not get it again', async () => {
+test('a backend that asks for parked events does not get them again', async () => {
   fill(4);
   let gaps = 0;
   answer = (events) => {

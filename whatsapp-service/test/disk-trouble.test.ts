@@ -13,7 +13,7 @@ import type { WorkerEvent } from '../src/events/worker-event.js';
 import type { Problems } from '../src/problems.js';
 import { createCatchUp } from '../src/sessions/catch-up.js';
 import { createMarks, type Marks } from '../src/sessions/marks.js';
-import { isStoreTrouble, openStore, type Store } from '../src/store.js';
+import { isStoreUnavailable, openStore, type Store } from '../src/store.js';
 import { until } from './engine/harness.js';
 import { createTestClock, createTestLog, createTestProblems, settle } from './memory-engine.js';
 
@@ -65,7 +65,7 @@ const lines = (): string[] =>
     .map(({ type, payload }) => `${type} ${(payload['message'] as { key: string } | undefined)?.key ?? payload['key']}`);
 const markOnDisk = (sessionId: string): number | null => createMarks(store).watermark(sessionId);
 
-/** Ways in which a disk takes nothing for a while. Each returns the way back. */
+/** Reasons why a disk accepts no writes for a while. Each returns a function that ends it. */
 const troubles: Record<string, () => () => void> = {
   locked: () => {
     blocker = new Database(join(dir, 'worker.sqlite'));
@@ -89,7 +89,7 @@ const troubles: Record<string, () => () => void> = {
 };
 
 describe.each(Object.keys(troubles))('a disk that is %s', (name) => {
-  test('keeps events in memory, in order, and writes all of them once it takes writes again', async () => {
+  test('keeps events in memory, in order, and writes all of them once it accepts writes again', async () => {
     outlet.append('s', 1, message('before'));
     await clock.advance(50);
     const over = troubles[name]!();
@@ -178,8 +178,8 @@ describe('an event that cannot be written', () => {
   });
 });
 
-describe('memory while the disk takes nothing', () => {
-  test('is bounded: messages are scanned for again afterwards, what is lost is told with its number', async () => {
+describe('memory while the disk accepts no writes', () => {
+  test('is bounded: messages are scanned for afterwards, lost events are reported with their number', async () => {
     open(20_000);
     const over = troubles['locked']!();
     const missed: string[][] = [];
@@ -236,17 +236,17 @@ describe('memory while the disk takes nothing', () => {
     await settle();
     finish();
     await settle();
-    catchUp.saw(clock.now() - 1_000);
+    catchUp.observed(clock.now() - 1_000);
     await clock.advance(50);
     const before = marks.watermark('s')!;
-    marks.hold('s');
-    catchUp.saw(clock.now());
+    marks.freeze('s');
+    catchUp.observed(clock.now());
     expect(marks.watermark('s')).toBe(before);
     catchUp.missed();
     await settle();
     // While the scan runs, what is seen live does not move the mark.
     await clock.advance(10);
-    catchUp.saw(clock.now());
+    catchUp.observed(clock.now());
     expect([scans.length, marks.watermark('s')]).toEqual([2, before]);
     expect(scans[1]).toBe(before - 600_000);
     finish();
@@ -269,7 +269,7 @@ describe('the scan for missed messages', () => {
       problems,
     });
 
-  test('that fails as a whole is repeated for as long as it takes; the mark waits', async () => {
+  test('that fails completely is retried without a limit; the mark does not move', async () => {
     const mark = clock.now() - 1_000;
     marks.raiseWatermark('s', mark);
     let works = false;
@@ -280,7 +280,7 @@ describe('the scan for missed messages', () => {
       return { chats: 0, messages: 0, truncated: false };
     });
     void catchUp.run(null);
-    catchUp.saw(clock.now());
+    catchUp.observed(clock.now());
     for (let n = 0; n < 20; n += 1) await clock.advance(300_000);
     expect([scans > 10, marks.watermark('s')]).toEqual([true, mark]);
     works = true;
@@ -288,7 +288,7 @@ describe('the scan for missed messages', () => {
     expect(marks.watermark('s')).toBeGreaterThan(mark);
   });
 
-  test('that cannot read some chats is repeated a few times, then goes on and says what is missing', async () => {
+  test('that cannot read some chats is retried a few times, then ends and reports what is missing', async () => {
     marks.raiseWatermark('s', clock.now() - 1_000);
     const events: WorkerEvent[] = [];
     let scans = 0;
@@ -297,17 +297,17 @@ describe('the scan for missed messages', () => {
       return { chats: 3, messages: 2, truncated: false, failedChats: 1 };
     }, events);
     void catchUp.run(null);
-    catchUp.saw(clock.now() + 1);
+    catchUp.observed(clock.now() + 1);
     for (let n = 0; n < 20; n += 1) await clock.advance(300_000);
     expect(scans).toBe(5);
     expect(events.at(-1)).toMatchObject({ event: 'session.backfill', payload: { truncated: true } });
     // Entries leave the list an hour after they last happened.
     expect(problems.unreported()).toEqual([]);
-    catchUp.saw(clock.now());
+    catchUp.observed(clock.now());
     expect(marks.watermark('s')).toBe(clock.now());
   });
 
-  test('one that somebody asked for while the past is incomplete covers the past as well', async () => {
+  test('one that is requested while the past is incomplete covers the past as well', async () => {
     const mark = clock.now() - 3_600_000;
     marks.raiseWatermark('s', mark);
     const since: number[] = [];
@@ -429,6 +429,6 @@ test.each([
   ['SQLITE_CONSTRAINT_NOTNULL', false],
   ['ERR_INVALID_ARG_TYPE', false],
 ])('%s says something about the store: %p', (code, expected) => {
-  expect(isStoreTrouble(Object.assign(new Error('x'), { code }))).toBe(expected);
-  expect(isStoreTrouble(new TypeError('x'))).toBe(false);
+  expect(isStoreUnavailable(Object.assign(new Error('x'), { code }))).toBe(expected);
+  expect(isStoreUnavailable(new TypeError('x'))).toBe(false);
 });

@@ -11,18 +11,18 @@ import {
 import type { Log } from '../src/log.js';
 import { createProblems, type Problems } from '../src/problems.js';
 
-/** The second implementation of `Engine`: no browser, driven by the test. Counts what a real one would leave behind. */
+/** An implementation of `Engine` without a browser, driven by the test. Counts what a real one would leave behind. */
 export interface MemoryEngine extends Engine {
   launches: number;
-  /** Browsers that are open, or on their way. */
+  /** Browsers that are open or starting. */
   open(): number;
   most(): number;
   /** The newest browser, for the session. */
   last(): MemoryBrowser;
   failNext(reason: SessionReason, times?: number): void;
-  /** Launches wait until `letGo`. */
+  /** Launches wait until `release`. */
   hold(): void;
-  letGo(): void;
+  release(): void;
   sent: EngineSend[];
   lookups: number;
   /** How often pages were loaded again, and what that does. */
@@ -61,7 +61,7 @@ export function createMemoryEngine(): MemoryEngine {
   let most = 0;
   let fail: { reason: SessionReason; times: number } | null = null;
   let held: Promise<void> | null = null;
-  let letGo = (): void => undefined;
+  let release = (): void => undefined;
 
   const engine: MemoryEngine = {
     launches: 0,
@@ -73,11 +73,11 @@ export function createMemoryEngine(): MemoryEngine {
     last: () => browsers[browsers.length - 1]!,
     failNext: (reason, times = 1) => void (fail = { reason, times }),
     hold: () => {
-      held = new Promise((resolve) => (letGo = resolve));
+      held = new Promise((resolve) => (release = resolve));
     },
-    letGo: () => {
+    release: () => {
       held = null;
-      letGo();
+      release();
     },
     answer: {
       send: async (send, onHandover) => {
@@ -151,7 +151,7 @@ export function createMemoryEngine(): MemoryEngine {
   return engine;
 }
 
-/** Time that stands still until it is told. */
+/** A clock that moves only when the test moves it. */
 export function createTestClock(
   start = Date.UTC(2026, 10, 20),
 ): Clock & { advance(ms: number): Promise<void>; /** Sets the wall clock forth, or back. */ jump(ms: number): void } {

@@ -44,7 +44,7 @@ const message = (key: string): WorkerEvent =>
   ({ event: 'message.observed', payload: { message: { key, content: { type: 'text' } }, origin: 'live' } }) as never;
 const reasons = (events: readonly OutletEvent[]): unknown[] => events.map(({ payload }) => payload['reason']);
 
-/** A backend that commits what it is sent, or does what the test wants. */
+/** A backend that commits what it is sent, or does what the test sets. */
 function backend(
   reply: (events: OutletEvent[]) => Partial<{ ackCursor: number; refused: object[]; resend: object[] }> = () => ({}),
 ) {
@@ -94,7 +94,7 @@ describe('the outlet', () => {
     expect(batch.map(({ cursor }) => cursor)).toEqual([1, 2, 3, 4, 5]);
   });
 
-  test('tells a message once, whoever brings it and however often, over a restart too', () => {
+  test('emits a message once, from any source and however often, across a restart too', () => {
     outlet.append('a', 1, message('k'));
     outlet.append('a', 1, message('k'));
     outlet.append('b', 1, message('k'));
@@ -123,7 +123,7 @@ describe('the outlet', () => {
     expect(outlet.batch(5).map(({ cursor, sequence }) => [cursor, sequence])).toEqual([[2, 2]]);
   });
 
-  test('a worker that was killed before the mark was written tells the same events again, under the same ids', () => {
+  test('a worker that was killed before the mark was written sends the same events again, under the same ids', () => {
     outlet.append('a', 1, heal('1'));
     outlet.commit();
     const before = outlet.batch(1);
@@ -133,7 +133,7 @@ describe('the outlet', () => {
     expect(outlet.batch(1)).toEqual(before);
   });
 
-  test('a full disk loses nothing: events are kept in order, health tells of it, and they are written when there is room', () => {
+  test('a full disk loses nothing: events wait in order, health reports it, and they are written when there is space', () => {
     outlet.append('a', 1, heal('1'));
     outlet.commit();
     const pages = Number(store.pragma('page_count', { simple: true }));
@@ -200,7 +200,7 @@ describe('the delivery', () => {
     await until('the second', () => got.length === 2, 500);
   });
 
-  test('only what was committed is forgotten', async () => {
+  test('only committed events are deleted', async () => {
     let first = true;
     const { got } = backend((events) => {
       if (!first) return {};
@@ -212,7 +212,7 @@ describe('the delivery', () => {
     expect(reasons(got)).toEqual(['1', '2', '3', '2', '3']);
   });
 
-  test('what the backend asks for is sent again', async () => {
+  test('events that the backend asks for are sent again', async () => {
     let asked = false;
     const { got } = backend((events) => {
       if (asked || events.at(-1)!.payload['reason'] !== '3') return {};
@@ -251,7 +251,7 @@ describe('the delivery', () => {
   });
 });
 
-test('a long backlog loses its content part by part, parked events too, and what comes meanwhile is kept', () => {
+test('a long backlog loses its content part by part, parked events too, and events that arrive meanwhile are stored', () => {
   const content = { type: 'text', message: 'secret words' };
   const secret = (key: string): WorkerEvent =>
     ({ event: 'message.observed', payload: { message: { key, content, chat: { name: null } }, origin: 'live' } }) as never;

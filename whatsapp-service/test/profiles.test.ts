@@ -144,10 +144,10 @@ describe('the folder', () => {
   });
 
   test.each(['..', '.', '', 'a/b', '../profiles', 'a\0b', 'a'.repeat(65)])(
-    'an id that is no name of a folder is refused: %j',
+    'an id that is not a valid folder name is refused: %j',
     async (id) => {
-      await expect(profiles.wipe(id)).rejects.toThrow('no name of a folder');
-      await expect(profiles.claim(id)).rejects.toThrow('no name of a folder');
+      await expect(profiles.wipe(id)).rejects.toThrow('not a valid folder name');
+      await expect(profiles.claim(id)).rejects.toThrow('not a valid folder name');
       expect(existsSync(dir)).toBe(true);
     },
   );

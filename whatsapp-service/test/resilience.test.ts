@@ -8,7 +8,7 @@ import { heartbeat as heartbeatSchema, type Heartbeat, type HeartbeatReply, type
 import Database from 'better-sqlite3';
 import { startWorker, type Worker } from '../src/app.js';
 import { systemClock } from '../src/clock.js';
-import { readConfig, takeConfig } from '../src/config.js';
+import { readConfig, extractConfig } from '../src/config.js';
 import { until } from './engine/harness.js';
 import { createMemoryEngine, createTestLog, identity, type MemoryBrowser, type MemoryEngine } from './memory-engine.js';
 
@@ -115,7 +115,7 @@ const observed = (n: number) =>
     },
   }) as never;
 const acked = (n: number) => ({ type: 'event', event: 'message.ack', payload: { key: `m${n}`, ack: 2 } }) as never;
-const told = (): string[] =>
+const emitted = (): string[] =>
   events.flatMap(({ type, payload }) => {
     const message = (payload['message'] ?? payload) as { key?: string };
     return message.key === undefined ? [] : [`${type} ${message.key}`];
@@ -127,8 +127,8 @@ const lockStore = (): (() => void) => {
   return () => other.close();
 };
 
-describe('a worker whose disk takes nothing for a while', () => {
-  test('keeps hearing: messages, acknowledgements and what follows arrive in order, without a restart of the session', async () => {
+describe('a worker whose disk accepts no writes for a while', () => {
+  test('continues: messages, acknowledgements and later events arrive in order, without a restart of the session', async () => {
     await start();
     await connect('s1');
     const unlock = lockStore();
@@ -138,11 +138,11 @@ describe('a worker whose disk takes nothing for a while', () => {
     }
     await until('degraded', () => beats.at(-1)?.status === 'degraded');
     await until('the problem', () => problems().includes('STORE_WRITE_FAILED outlet'));
-    expect([told(), await statusOf('s1')]).toEqual([[], 'connected']);
+    expect([emitted(), await statusOf('s1')]).toEqual([[], 'connected']);
     unlock();
     browsers.get('s1')!.signal(observed(5));
-    await until('all events', () => told().length === 11);
-    expect(told()).toEqual([
+    await until('all events', () => emitted().length === 11);
+    expect(emitted()).toEqual([
       ...[0, 1, 2, 3, 4].flatMap((n) => [`message.observed m${n}`, `message.ack m${n}`]),
       'message.observed m5',
     ]);
@@ -150,7 +150,7 @@ describe('a worker whose disk takes nothing for a while', () => {
   }, 60_000);
 
   test('goes on after its hourly tasks failed, and says so', async () => {
-    // An hour is over at once; everything else takes its time.
+    // An hour is over at once; everything else takes its usual time.
     await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 3_600_000 ? 30 : ms, what) });
     const unlock = lockStore();
     const failed = (): number => problems().filter((line) => line.startsWith('TASK_FAILED prune')).length;
@@ -158,10 +158,10 @@ describe('a worker whose disk takes nothing for a while', () => {
     unlock();
     await connect('s1');
     browsers.get('s1')!.signal(observed(1));
-    await until('the event', () => told().length === 1);
+    await until('the event', () => emitted().length === 1);
   }, 60_000);
 
-  test('stops in an orderly way all the same', async () => {
+  test('still stops in an orderly way', async () => {
     await start();
     await connect('s1');
     const unlock = lockStore();
@@ -177,10 +177,10 @@ describe('trouble with one session', () => {
     await start();
     await connect('s1');
     await connect('s2');
-    let letGo = (): void => undefined;
+    let release = (): void => undefined;
     const { send } = engine.answer;
     engine.answer.send = async (given, onHandover) => {
-      await new Promise<void>((resolve) => (letGo = resolve));
+      await new Promise<void>((resolve) => (release = resolve));
       return send(given, onHandover);
     };
     // A send keeps s1 from stopping at once.
@@ -197,7 +197,7 @@ describe('trouble with one session', () => {
     const before = beats.length;
     await until('further heartbeats', () => beats.length >= before + 5);
     expect(await statusOf('s1')).toBe('connected');
-    letGo();
+    release();
     await sending;
     await until('its end', async () => (await call('GET', '/api/session/status/s1')).code === 'SESSION_NOT_FOUND');
     expect(await statusOf('s2')).toBe('connected');
@@ -205,18 +205,18 @@ describe('trouble with one session', () => {
 
   test('that cannot be started leaves the others to start', async () => {
     await start();
-    const wish = (sessionId: string, epoch: number) => ({
+    const desired = (sessionId: string, epoch: number) => ({
       sessionId,
       state: 'running' as const,
       epoch,
       settings: {},
       deviceName: null,
     });
-    // The disk takes no new epoch for the first one.
+    // The disk does not accept the new epoch of the first session.
     const other = new Database(join(dir, 'worker', 'worker.sqlite'));
     other.exec("CREATE TRIGGER bad BEFORE INSERT ON marks WHEN new.session_id = 'bad' BEGIN SELECT RAISE(ABORT, 'no'); END");
     other.close();
-    reply = () => ({ desired: [wish('bad', 2), wish('s1', 2), wish('s2', 2)] });
+    reply = () => ({ desired: [desired('bad', 2), desired('s1', 2), desired('s2', 2)] });
     await until('both browsers', () => browsers.has('s1') && browsers.has('s2'));
     const before = beats.length;
     await until('further heartbeats', () => beats.length > before + 2);
@@ -224,7 +224,7 @@ describe('trouble with one session', () => {
   }, 60_000);
 });
 
-describe('what a page says of one session', () => {
+describe('what a page reports of one session', () => {
   test.each<[string, object, () => unknown[]]>([
     ['a version that is no text', { whatsappWebVersion: { a: 1 } }, () => []],
     ['reports that are none', {}, () => [{ defect: 5, state: 'invented' }]],
@@ -240,13 +240,13 @@ describe('what a page says of one session', () => {
       browser.signal({ type: 'authenticated' });
       browser.signal({ type: 'ready', identity: { ...identity, ...odd } as never });
       const before = beats.length;
-      // The backend of this test refuses what does not fit the contract, as the real one does.
+      // The backend of this test refuses what does not match the contract, as the real one does.
       await until('heartbeats with both', () =>
         beats
           .slice(before)
           .find(({ sessions }) => sessions.length === 2 && sessions.every(({ status }) => status === 'connected')),
       );
-      expect(problems()).toContain('TASK_FAILED heartbeat: the session does not fit the contract');
+      expect(problems()).toContain('TASK_FAILED heartbeat: the session does not match the contract');
     },
     30_000,
   );
@@ -270,22 +270,22 @@ describe('what a page says of one session', () => {
   }, 30_000);
 });
 
-test('a start that ends only after it was called off leaves neither a browser nor a lock behind', async () => {
+test('a start that ends only after it was cancelled leaves neither a browser nor a lock behind', async () => {
   const { launch } = engine;
-  let letGo = (): void => undefined;
+  let release = (): void => undefined;
   engine.launch = async (options) => {
     if (engine.launches > 0) return launch(options);
     const session = await launch({ ...options, abort: new AbortController().signal });
-    await new Promise<void>((resolve) => (letGo = resolve));
+    await new Promise<void>((resolve) => (release = resolve));
     return session;
   };
-  // Its patience with what hangs is over soon; everything else takes its time.
+  // Limits for work that hangs expire at once; everything else takes its usual time.
   await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 12_000 ? 50 : ms, what) });
   await call('POST', '/api/session/init', { sessionId: 's1' });
   await until('the start', () => engine.open() === 1);
   await call('POST', '/api/session/disconnect', { sessionId: 's1' });
   expect(engine.open()).toBe(1);
-  letGo();
+  release();
   await until('no browser', () => engine.open() === 0);
   browsers.clear();
   await connect('s1');
@@ -349,7 +349,7 @@ describe('a stop', () => {
     return performance.now() - began;
   };
 
-  test('amid ten starts ends all of them', async () => {
+  test('during ten starts ends all of them', async () => {
     engine.hold();
     await start({ START_CONCURRENCY: '3' });
     await Promise.all(Array.from({ length: 10 }, (_, n) => call('POST', '/api/session/init', { sessionId: `s${n}` })));
@@ -371,7 +371,7 @@ describe('a stop', () => {
   test('with a browser that neither starts nor ends goes on without it', async () => {
     const { launch } = engine;
     engine.launch = async (options) => (options.sessionId === 'hangs' ? new Promise(() => undefined) : launch(options));
-    // Its patience with what hangs is over soon; everything else takes its time.
+    // Limits for work that hangs expire at once; everything else takes its usual time.
     await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 12_000 ? 50 : ms, what) });
     await call('POST', '/api/session/init', { sessionId: 'hangs' });
     await call('POST', '/api/session/init', { sessionId: 's1' });
@@ -381,7 +381,7 @@ describe('a stop', () => {
   }, 60_000);
 });
 
-test('reading the configuration takes every secret out of the environment, and nothing else', async () => {
+test('reading the configuration removes every secret from the environment, and nothing else', async () => {
   await start();
   const env: Record<string, string | undefined> = {
     NODE_SERVICE_API_KEY: key,
@@ -389,6 +389,6 @@ test('reading the configuration takes every secret out of the environment, and n
     JWT_SECRET: 'b9K2xW7qLm4Rz8Tn3Vc6Jd1Hg5Sf0PyAeUoQi',
     PATH: '/bin',
   };
-  expect(takeConfig(env, '/base').serviceKey).toBe(key);
+  expect(extractConfig(env, '/base').serviceKey).toBe(key);
   expect(env).toEqual({ PATH: '/bin' });
 });

@@ -8,7 +8,7 @@ import { createOutlet, type Outlet } from '../src/events/outlet.js';
 import { openStore, type Store } from '../src/store.js';
 import { createTestLog, createTestProblems } from './memory-engine.js';
 
-/** What a worker tells of a message that it has told before. */
+/** What a worker emits of a message that it has emitted before. */
 
 let dir: string;
 let store: Store;
@@ -36,7 +36,7 @@ const message = (more: Partial<ObservedMessage> = {}): ObservedMessage =>
   });
 type Origin = WorkerEventPayload<'message.observed'>['origin'];
 /** Whether the event goes to the backend. */
-function told(observed: ObservedMessage, origin: Origin): boolean {
+function emitted(observed: ObservedMessage, origin: Origin): boolean {
   const before = outlet.pending();
   outlet.append('s', 1, { event: 'message.observed', payload: { message: observed, origin } });
   outlet.commit();
@@ -46,18 +46,18 @@ const { whatsappId, key, fromMe, chat: inChat } = message();
 const about = { whatsappId, key, fromMe, chat: inChat, at: new Date().toISOString() };
 const like = [{ contact: { id: chat, phone: null, lid: null, name: null }, emoji: '👍', at: about.at }];
 
-test('live and by backfill it is told once; asked for by hand it is told again', () => {
-  expect([told(message(), 'live'), told(message({ reactions: [] }), 'backfill'), told(message(), 'asked')]).toEqual([
+test('live and by backfill it is emitted once; requested by hand it is emitted again', () => {
+  expect([emitted(message(), 'live'), emitted(message({ reactions: [] }), 'backfill'), emitted(message(), 'asked')]).toEqual([
     true,
     false,
     true,
   ]);
 });
 
-test('a second message under its key, from another writer or in the other direction, is told as well', () => {
-  told(message(), 'live');
-  expect(told(message({ whatsappId: 'false_5511999990002@c.us_K' }), 'live')).toBe(true);
-  expect(told(message({ whatsappId: `true_${chat}_K`, fromMe: true }), 'live')).toBe(true);
+test('a second message with the same key, from another sender or in the other direction, is emitted as well', () => {
+  emitted(message(), 'live');
+  expect(emitted(message({ whatsappId: 'false_5511999990002@c.us_K' }), 'live')).toBe(true);
+  expect(emitted(message({ whatsappId: `true_${chat}_K`, fromMe: true }), 'live')).toBe(true);
 });
 
 test.each<[string, Partial<ObservedMessage>]>([
@@ -65,22 +65,22 @@ test.each<[string, Partial<ObservedMessage>]>([
   ['deleted', { revokedAt: about.at }],
   ['reacted to', { reactions: like }],
 ])('%s meanwhile, it is told again, once', (_name, more) => {
-  told(message(), 'live');
-  expect([told(message(more), 'compare'), told(message(more), 'compare'), told(message(more), 'backfill')]).toEqual([
+  emitted(message(), 'live');
+  expect([emitted(message(more), 'compare'), emitted(message(more), 'compare'), emitted(message(more), 'backfill')]).toEqual([
     true,
     false,
     false,
   ]);
 });
 
-test('a placeholder and its content are told', () => {
+test('a placeholder and its content are emitted', () => {
   const empty = message({ content: { type: 'unknown', whatsappType: 'ciphertext', message: null, placeholder: 'undecrypted' } });
-  expect([told(empty, 'live'), told(empty, 'backfill'), told(message(), 'live'), told(message(), 'backfill')]).toEqual([
-    true,
-    false,
-    true,
-    false,
-  ]);
+  expect([
+    emitted(empty, 'live'),
+    emitted(empty, 'backfill'),
+    emitted(message(), 'live'),
+    emitted(message(), 'backfill'),
+  ]).toEqual([true, false, true, false]);
 });
 
 test.each<[string, ObservedMessage['content']]>([
@@ -90,27 +90,27 @@ test.each<[string, ObservedMessage['content']]>([
   ],
   ['the same where only metadata is kept', { type: 'withheld', of: 'unknown' }],
 ])('%s is watched until its content was told', (_name, content) => {
-  told(message({ content }), 'live');
+  emitted(message({ content }), 'live');
   expect(outlet.watched('s', 0)).toEqual(['K']);
-  expect([told(message(), 'compare'), told(message(), 'compare')]).toEqual([true, false]);
+  expect([emitted(message(), 'compare'), emitted(message(), 'compare')]).toEqual([true, false]);
   expect(outlet.watched('s', 0)).toEqual([]);
 });
 
 test('an older message of which nothing is known is compared only when something hangs on it', () => {
-  expect([told(message(), 'compare'), told(message({ reactions: like }), 'compare')]).toEqual([false, true]);
+  expect([emitted(message(), 'compare'), emitted(message({ reactions: like }), 'compare')]).toEqual([false, true]);
 });
 
-test('a reaction that was told is watched, so that its end is noticed', () => {
-  told(message(), 'live');
+test('a reaction that was emitted is watched, so that its removal is noticed', () => {
+  emitted(message(), 'live');
   expect(outlet.watched('s', 0)).toEqual([]);
   outlet.append('s', 1, { event: 'message.reaction', payload: { ...about, contact: like[0]!.contact, emoji: '👍' } });
   outlet.commit();
   expect([outlet.watched('s', 0), outlet.watched('other', 0)]).toEqual([['K'], []]);
-  expect(told(message({ reactions: [] }), 'compare')).toBe(true);
-  expect([told(message({ reactions: [] }), 'compare'), outlet.watched('s', 0)]).toEqual([false, []]);
+  expect(emitted(message({ reactions: [] }), 'compare')).toBe(true);
+  expect([emitted(message({ reactions: [] }), 'compare'), outlet.watched('s', 0)]).toEqual([false, []]);
 });
 
-test('what is kept of it names no chat', () => {
-  told(message({ reactions: like }), 'live');
+test('the stored record names no chat', () => {
+  emitted(message({ reactions: like }), 'live');
   expect(JSON.stringify(store.prepare('SELECT * FROM seen_messages').all())).not.toContain('5511999990001');
 });

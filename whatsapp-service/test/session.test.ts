@@ -3,7 +3,7 @@ import { sessionMoves, type SessionReason, type SessionStatus } from '@chasqui/s
 import fc from 'fast-check';
 import type { EngineSignal } from '../src/engine/engine.js';
 import type { WorkerEvent } from '../src/events/worker-event.js';
-import { createGate } from '../src/sessions/gate.js';
+import { createStartLimit } from '../src/sessions/start-limit.js';
 import { instant } from '../src/sessions/lease.js';
 import type { Marks } from '../src/sessions/marks.js';
 import { EngineError } from '../src/engine/engine.js';
@@ -23,8 +23,8 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     raiseEpoch: () => undefined,
     watermark: () => watermark,
     raiseWatermark: (_, at) => void (watermark = Math.max(watermark ?? 0, at)),
-    hold: () => undefined,
-    release: () => undefined,
+    freeze: () => undefined,
+    unfreeze: () => undefined,
     clearWatermark: () => void (watermark = null),
     hasUnwritten: () => false,
     write: () => undefined,
@@ -41,7 +41,7 @@ function rig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     marks,
     problems,
     maxQrCodes: 6,
-    gate: createGate(3),
+    startLimit: createStartLimit(3),
     random: () => 0.5,
     emit: (event) => void events.push(event),
     watched: () => [],
@@ -136,7 +136,7 @@ describe('starting', () => {
     it.session.start(null);
     it.session.start(null);
     await settle();
-    it.engine.letGo();
+    it.engine.release();
     await settle();
     expect(it.engine.launches).toBe(1);
   });
@@ -148,7 +148,7 @@ describe('starting', () => {
     expect(it.engine.open()).toBe(0);
   });
 
-  test('linked but never ready is told as READY_TIMEOUT and started again', async () => {
+  test('linked but never ready is reported as READY_TIMEOUT and started again', async () => {
     it.session.start(null);
     await settle();
     await it.signal({ type: 'authenticated' });
@@ -182,7 +182,7 @@ describe('stopping', () => {
     await settle();
     const stopped = it.session.stop({ logout: false });
     it.session.start(null);
-    it.engine.letGo();
+    it.engine.release();
     await stopped;
     await settle();
     expect(it.engine.most()).toBe(1);
@@ -253,7 +253,7 @@ describe('a passkey', () => {
     legal();
   });
 
-  test('nobody confirms: it ends, and is not asked for for ever', async () => {
+  test('without a confirmation it ends with a timeout', async () => {
     await it.clock.advance(600_000);
     expect([it.shown(), it.engine.open()]).toEqual(['disconnected QR_TIMEOUT', 0]);
     legal();
@@ -280,7 +280,7 @@ describe('losing the browser', () => {
     detail: '',
   });
 
-  test('a crash is healed at once and told', async () => {
+  test('a crash is repaired at once and reported', async () => {
     await it.connect();
     await it.signal(gone('BROWSER_CRASHED'));
     expect(it.shown()).toBe('initializing BROWSER_CRASHED');
@@ -373,7 +373,7 @@ describe('losing the browser', () => {
     expect([it.shown(), it.engine.launches, it.wiped]).toEqual([`${status} ${reason}`, 1, [...wiped]]);
   });
 
-  test('codes that nobody scanned end it', async () => {
+  test('codes without a scan end it', async () => {
     it.session.start(null);
     await settle();
     await it.signal(code(it.clock));
@@ -395,7 +395,7 @@ describe('losing the browser', () => {
 
   const heals = (): unknown[] => it.events.flatMap((event) => (event.event === 'session.heal' ? [event.payload] : []));
 
-  test('a page whose browser takes orders is loaded anew first, and that may be enough', async () => {
+  test('a page whose browser accepts commands is reloaded first, and that may be enough', async () => {
     await it.connect();
     it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
     it.engine.answer.reload = async () => undefined;
@@ -415,7 +415,7 @@ describe('losing the browser', () => {
     expect([it.shown(), it.engine.reloads]).toEqual(['connecting EVENT_BRIDGE_BROKEN', 2]);
   });
 
-  test('what loading anew does not mend within 15 s gets another browser, and each step is told', async () => {
+  test('if a reload does not help within 15 s the browser is replaced, and each step is reported', async () => {
     await it.connect();
     it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
     it.engine.answer.reload = async () => undefined;
@@ -431,7 +431,7 @@ describe('losing the browser', () => {
     ]);
   });
 
-  test('a stop while the page is loaded anew ends it all the same', async () => {
+  test('a stop while the page is reloaded still ends it', async () => {
     await it.connect();
     it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
     it.engine.answer.reload = () => new Promise(() => undefined);
@@ -468,14 +468,14 @@ describe('losing the browser', () => {
   test('without a living lease nothing may be handed over; a later word of the backend is a living one', async () => {
     await it.connect();
     const { lease } = it.session;
-    expect([lease.holds(), lease.wasGranted()]).toEqual([true, false]);
+    expect([lease.isValid(), lease.wasGranted()]).toEqual([true, false]);
     lease.grant(instant(it.clock), 20_000);
     await it.clock.advance(19_000);
-    expect(lease.holds()).toBe(true);
+    expect(lease.isValid()).toBe(true);
     await it.clock.advance(2_000);
-    expect(lease.holds()).toBe(false);
+    expect(lease.isValid()).toBe(false);
     lease.grant(instant(it.clock), 20_000);
-    expect(lease.holds()).toBe(true);
+    expect(lease.isValid()).toBe(true);
   });
 
   test('a send that hangs stops its lane no longer than its deadline, and can hand nothing over afterwards', async () => {
@@ -505,7 +505,7 @@ describe('losing the browser', () => {
     expect([late, handed]).toEqual([['OPERATION_TIMEOUT'], 1]);
   });
 
-  test('a full disk ends a browser, not the session: it is tried again for as long as it takes', async () => {
+  test('a full disk ends a browser, not the session: it is retried without a limit', async () => {
     it.engine.failNext('DISK_FULL', 30);
     it.session.start(null);
     for (let n = 0; n < 1_000 && it.engine.open() === 0; n += 1) await it.clock.advance(20_000);
@@ -564,7 +564,7 @@ describe('losing the browser', () => {
   });
 });
 
-describe('taking in what was missed', () => {
+describe('reading missed messages', () => {
   const observed = (at: number): EngineSignal =>
     ({
       type: 'event',
@@ -572,7 +572,7 @@ describe('taking in what was missed', () => {
       payload: { message: { key: 'k', timestamp: new Date(at).toISOString() } },
     }) as never;
 
-  test('the first time nothing is asked for; after a restart what is newer than the mark is', async () => {
+  test('the first time nothing is scanned; after a restart messages newer than the mark are', async () => {
     const asked: Date[] = [];
     it.engine.answer.backfill = async (since) => {
       asked.push(since);
@@ -680,7 +680,7 @@ describe('whatever happens', () => {
 });
 
 test('first starts go before those of sessions whose browsers fail again and again', async () => {
-  const gate = createGate(1);
+  const gate = createStartLimit(1);
   const signal = new AbortController().signal;
   const order: string[] = [];
   const start = (name: string, isRepeat: boolean): Promise<void> =>

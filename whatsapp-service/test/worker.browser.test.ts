@@ -105,7 +105,7 @@ describe('the worker', () => {
     expect(events.map(({ sequence }) => sequence)).toEqual(events.map((_, i) => i + 1));
   }, 90_000);
 
-  test('a text arrives once, however often it is asked for', async () => {
+  test('a text arrives once, however often it is sent', async () => {
     const body = { sessionId, recipient: ana, message: 'once', messageId: newId() };
     const first = await call('POST', '/api/message/send-text', body);
     expect(first).toMatchObject({ outcome: 'sent' });
@@ -124,15 +124,15 @@ describe('the worker', () => {
     expect(got).toMatchObject({ key: reserveWhatsappId(sessionId, messageId), mediaSha256: sha256(png) });
   }, 30_000);
 
-  test('an inbound message is told once', async () => {
+  test('an inbound message is emitted once', async () => {
     const { key: sent } = await simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'hello' });
-    const told = (): OutletEvent[] =>
+    const emitted = (): OutletEvent[] =>
       events.filter(({ payload }) => (payload['message'] as { key?: string } | undefined)?.key === sent);
-    await until('the event', () => told().length > 0);
-    expect(told()).toHaveLength(1);
+    await until('the event', () => emitted().length > 0);
+    expect(emitted()).toHaveLength(1);
   }, 30_000);
 
-  test('a killed browser comes back without a scan, and what came meanwhile is told', async () => {
+  test('a killed browser returns without a scan, and messages from meanwhile are emitted', async () => {
     const before = codes();
     const [root] = await parentless(await browsersOn(profile()));
     process.kill(root!, 'SIGKILL');

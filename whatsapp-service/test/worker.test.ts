@@ -167,7 +167,7 @@ describe('the door', () => {
     }
   });
 
-  test('health tells who it is, and a rejection that nobody waited for', async () => {
+  test('health names the worker, and an unhandled rejection', async () => {
     const { body } = await call('GET', '/health', undefined, {});
     expect(body.data).toMatchObject({ status: 'ok', workerId: worker.workerId, version, capacity: 2, sessions: 0 });
     expect(version).toBe(
@@ -208,7 +208,7 @@ describe('sessions', () => {
     expect((await call('POST', '/api/session/init', { sessionId: 's1', epoch: 4 })).body.error.code).toBe('STALE_EPOCH');
   });
 
-  test('what the backend desires is done, and what it knows nothing of is stopped', async () => {
+  test('desired sessions are started, and sessions that the backend does not know are stopped', async () => {
     reply = () => ({
       leases: [],
       revoke: [],
@@ -304,7 +304,7 @@ describe('sessions', () => {
     expect((await put('m-late')).body.data).toMatchObject({ outcome: 'sent' });
   }, 30_000);
 
-  test('without a backend sessions go on, and what they told arrives later', async () => {
+  test('without a backend sessions continue to run, and their events arrive later', async () => {
     await connect();
     const { port } = backend.address() as AddressInfo;
     backend.closeAllConnections();
@@ -317,7 +317,7 @@ describe('sessions', () => {
         origin: 'live',
       },
     } as never);
-    await until('the log line', () => log.lines.some(({ sentence }) => sentence.includes('sessions go on')));
+    await until('the log line', () => log.lines.some(({ sentence }) => sentence.includes('sessions continue to run')));
     expect((await put()).body.data['outcome']).toBe('sent');
     await startBackend().then(async () => {
       backend.closeAllConnections();
@@ -363,7 +363,7 @@ describe('sends', () => {
     expect((await second).status).toBe(200);
   });
 
-  test('what is refused leaves no record', async () => {
+  test('a refused send leaves no record', async () => {
     await call('POST', '/api/session/disconnect', { sessionId: 's1' });
     expect((await put()).body.error.code).toBe('SESSION_NOT_CONNECTED');
     await connect();
@@ -385,9 +385,9 @@ describe('sends', () => {
     call('POST', '/api/session/s1/operations/session.lookup', { input: { reservedId, chatId: 'c', ...more } });
 
   test.each([
-    ['doubt', { outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: '' }],
+    ['an uncertain outcome', { outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: '' }],
     ['a final failure', { outcome: 'failed', reason: 'RECIPIENT_NOT_ON_WHATSAPP', message: '', retryable: false }],
-    ['doubt over a restart', { outcome: 'uncertain', reason: 'CRASHED_DURING_SEND', message: '' }],
+    ['an uncertain outcome over a restart', { outcome: 'uncertain', reason: 'CRASHED_DURING_SEND', message: '' }],
   ] as const)('%s is answered from the record, and a new attempt reaches the page under the same id', async (what, outcome) => {
     engine.answer.send = async (_send, onHandover) => (await onHandover(), outcome);
     await put();
@@ -475,11 +475,11 @@ describe('sends', () => {
     'a send that a killed worker had handed over is looked up: %s',
     async (_, found, outcome, sends) => {
       // The page never answers; a copy of the folder is what a kill at this moment leaves on the disk.
-      let letGo = (): void => undefined;
+      let release = (): void => undefined;
       engine.answer.send = async (_send, onHandover) => {
         await onHandover();
         return new Promise((resolve) => {
-          letGo = () => resolve({ outcome: 'uncertain', reason: 'CRASHED_DURING_SEND', message: '' });
+          release = () => resolve({ outcome: 'uncertain', reason: 'CRASHED_DURING_SEND', message: '' });
         });
       };
       void put().catch(() => undefined);
@@ -500,7 +500,7 @@ describe('sends', () => {
       expect(fresh.lookups).toBe(1);
       expect((await put()).body.data).toMatchObject(outcome);
       expect(fresh.lookups).toBe(1);
-      letGo();
+      release();
       await dead.close();
       rmSync(former, { recursive: true, force: true });
     },
@@ -554,7 +554,7 @@ describe('files', () => {
         .data,
     ).toMatchObject({ outcome: 'sent' });
     expect(
-      (await call('POST', '/api/message/send-text', { sessionId: 's1', recipient: 'nobody', message: 'hi' })).body.error.code,
+      (await call('POST', '/api/message/send-text', { sessionId: 's1', recipient: 'nonsense', message: 'hi' })).body.error.code,
     ).toBe('INVALID_RECIPIENT');
     const data = new FormData();
     for (const [name, value] of Object.entries({ sessionId: 's1', recipient: '5511999990001', type: 'document', epoch: '1' }))
@@ -586,7 +586,7 @@ describe('files', () => {
   });
 
   test.each(['x'.repeat(100_000), '\ud83d', 'a\ud83d\r\nX: y', '\0', '\u20ac'.repeat(5_000)])(
-    'a file whose type is odd is handed on all the same (%#)',
+    'a file with an unusual type is still passed on (%#)',
     async (mimetype) => {
       engine.answer.mimetype = () => mimetype;
       const response = await fetch(`${worker.url}/api/session/s1/operations/messages.downloadMedia`, {
@@ -601,7 +601,7 @@ describe('files', () => {
 });
 
 describe('the end', () => {
-  test('a stop lets the running send finish, closes the browser and hands over what was told', async () => {
+  test('a stop lets the running send finish, closes the browser and delivers its events', async () => {
     await connect();
     let finish = (): void => undefined;
     engine.answer.send = () =>

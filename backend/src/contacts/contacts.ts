@@ -94,6 +94,8 @@ export function createContacts({
 }): Contacts {
   /** Who is behind an id of a session. `until` is a time of the monotonic clock. */
   const known = new Map<string, { contact: Contact | null; until: number }>();
+  /** Committed changes of contacts. A reader that began before one of them may have read what is no longer so. */
+  let changes = 0;
 
   function remember(sessionId: string, waId: string, contact: Contact | null): void {
     const key = keyOf(sessionId, waId);
@@ -127,16 +129,28 @@ export function createContacts({
       if (!sighting) continue;
       const ids = idsOf(sighting);
       if (ids.length === 0 || isStored(session.id, ids, sighting.contact)) continue;
-      const row = await store(tx, session, sighting, ids);
-      for (const id of ids) known.delete(keyOf(session.id, id));
+      const { row, forms, others } = await store(tx, session, sighting, ids);
+      const forget = (): void => [...forms, ...others].forEach((id) => known.delete(keyOf(session.id, id)));
+      forget();
+      // Closes: a reader puts the person back into the cache as they were before this transaction.
       tx.afterCommit(() => {
+        changes += 1;
+        forget();
         for (const id of ids) remember(session.id, id, presented(row));
       });
     }
   }
 
-  /** Finds or makes the row of the person, gives it all of these ids, and writes what is new. */
-  async function store(tx: Transaction, session: Place, { contact, isNews }: Sighting, ids: string[]): Promise<ContactRow> {
+  /**
+   * Finds or makes the row of the person, gives it all of these ids, and writes what is new. Returns the row, every id that the person has now, and
+   * the ids of other people from whom something was taken.
+   */
+  async function store(
+    tx: Transaction,
+    session: Place,
+    { contact, isNews }: Sighting,
+    ids: string[],
+  ): Promise<{ row: ContactRow; forms: string[]; others: string[] }> {
     const where = among(tx.manager, 'waId', ids);
     const { rows } = await runStatement(
       tx.manager,
@@ -153,8 +167,11 @@ export function createContacts({
     const others = candidates.filter((other) => other !== row);
     const nextLid = lid ?? row?.lid ?? others.find((other) => other.lid !== null)?.lid ?? null;
     const same = others.filter((other) => other.lid === null || other.lid === nextLid);
+    const named = phoneIdOf(contact.phone) ?? contact.id;
+    // Another spelling or a former number, which the person is known by already, is no new number unless it comes with the LID.
+    const isOtherForm = lid === null && row !== null && row.phone !== null && owners.get(named) === row.id;
     const phone =
-      digitsOf(phoneIdOf(contact.phone) ?? contact.id) ?? row?.phone ?? same.find((other) => other.phone !== null)?.phone ?? null;
+      (isOtherForm ? row.phone : digitsOf(named)) ?? row?.phone ?? same.find((other) => other.phone !== null)?.phone ?? null;
     const isBare = (await storageOf(session, tx.manager)) === 'metadata';
     const now = clock.now();
     const next: ContactRow = {
@@ -172,33 +189,30 @@ export function createContacts({
       const { phone, lid, name, updatedAt } = next;
       await updateRows(tx, ContactRow, { id: row.id }, { phone, lid, name, updatedAt });
     }
-    await join(tx, session, next, others);
+    await join(tx, next, others);
     const missing = ids.filter((id) => owners.get(id) !== next.id);
     const forms = missing.map((waId) => ({ sessionId: session.id, waId, accountId: session.accountId, contactId: next.id }));
     await upsertRows(tx, ContactForm, forms);
     await publish(tx, session, row, next, isNews ?? false);
-    return next;
+    const all = row ? await readAmong(tx.manager, ContactForm, 'contactId', [next.id, ...others.map(({ id }) => id)]) : [];
+    const formsOf = (isOurs: boolean): string[] =>
+      all.filter(({ contactId }) => (contactId === next.id) === isOurs).map(({ waId }) => waId);
+    return { row: next, forms: [...ids, ...formsOf(true)], others: formsOf(false) };
   }
 
   /**
    * Takes over the ids of rows that are the same person. A row with another LID is another person, who had this number before: it keeps its LID and
    * its name, and loses the number.
    */
-  async function join(tx: Transaction, session: Place, into: ContactRow, others: readonly ContactRow[]): Promise<void> {
+  async function join(tx: Transaction, into: ContactRow, others: readonly ContactRow[]): Promise<void> {
     for (const other of others) {
       const isOtherPerson = other.lid !== null && into.lid !== null && other.lid !== into.lid;
       if (isOtherPerson) {
         if (other.phone !== null && other.phone === into.phone)
           await updateRows(tx, ContactRow, { id: other.id }, { phone: null });
-        if (other.lid) known.delete(keyOf(session.id, other.lid));
         continue;
       }
-      const { rows } = await runStatement(
-        tx.manager,
-        'UPDATE contact_forms SET "contactId" = ? WHERE "contactId" = ? RETURNING "waId"',
-        [into.id, other.id],
-      );
-      for (const { waId } of rows as { waId: string }[]) known.delete(keyOf(session.id, waId));
+      await runStatement(tx.manager, 'UPDATE contact_forms SET "contactId" = ? WHERE "contactId" = ?', [into.id, other.id]);
       await runStatement(tx.manager, 'DELETE FROM contacts WHERE id = ?', [other.id]);
     }
   }
@@ -239,11 +253,12 @@ export function createContacts({
       found.set(keyOf(sessionId, waId), contact ?? null);
       if (contact === undefined) wanted.set(sessionId, [...(wanted.get(sessionId) ?? []), waId]);
     }
+    const before = changes;
     if (wanted.size > 0)
       await read(inside ?? database.reader, wanted, (sessionId, waId, contact) => {
         found.set(keyOf(sessionId, waId), contact);
         // What is read inside a transaction may be rolled back.
-        if (!inside) remember(sessionId, waId, contact);
+        if (!inside && changes === before) remember(sessionId, waId, contact);
       });
     return (sessionId, waId) => (waId === null ? null : (found.get(keyOf(sessionId, waId)) ?? null));
   }
@@ -259,7 +274,10 @@ export function createContacts({
   async function forgetNames(tx: Transaction, of: { sessionId: string } | { accountId: string }): Promise<void> {
     const [column, value] = 'sessionId' in of ? ['sessionId', of.sessionId] : ['accountId', of.accountId];
     await runStatement(tx.manager, `UPDATE contacts SET name = NULL WHERE "${column}" = ? AND name IS NOT NULL`, [value]);
-    tx.afterCommit(() => known.clear());
+    tx.afterCommit(() => {
+      changes += 1;
+      known.clear();
+    });
   }
 
   return {
@@ -330,7 +348,10 @@ export function createContacts({
       const byContact = among(tx.manager, 'contactId', owners);
       await runStatement(tx.manager, `DELETE FROM contact_forms WHERE ${byContact.condition}`, [byContact.parameter]);
       await runStatement(tx.manager, `DELETE FROM contacts WHERE ${byId.condition}`, [byId.parameter]);
-      tx.afterCommit(() => known.clear());
+      tx.afterCommit(() => {
+        changes += 1;
+        known.clear();
+      });
     },
   };
 }

@@ -14,6 +14,7 @@ import { IsNull, type EntityManager, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { lockRows, insertRow, readRows, updateRows } from '../db/rows.js';
+import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
 import type { Contacts } from '../contacts/contacts.js';
@@ -28,6 +29,7 @@ import type { Clock } from '../lib/clock.js';
 import type { Egress } from '../lib/egress.js';
 import type { Sealer } from '../lib/sealer.js';
 import type { Backlog, Deliveries } from './deliveries.js';
+import { isOfDeletedSession } from './deleted-sessions.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { filterWith } from './filter.js';
 import { idsOfChat, matches, requireTransform } from './payload.js';
@@ -461,9 +463,9 @@ export function createWebhooks({
       await database.write.run(async (tx) => {
         // Closes: two requests create endpoints at once, each finding room for one more.
         await lockRows(tx, Account, [caller.accountId]);
-        const where = { accountId: caller.accountId, deletedAt: IsNull() };
-        const counts: [number, number][] = [[await tx.manager.countBy(Webhook, where), rules.maxPerAccount]];
-        if (sessionId) counts.push([await tx.manager.countBy(Webhook, { ...where, sessionId }), rules.maxPerSession]);
+        const counts: [number, number][] = [[await countLive(tx, caller.accountId, now), rules.maxPerAccount]];
+        const ofSession = { accountId: caller.accountId, sessionId: sessionId ?? '', deletedAt: IsNull() };
+        if (sessionId) counts.push([await tx.manager.countBy(Webhook, ofSession), rules.maxPerSession]);
         const full = counts.find(([count, most]) => count >= most);
         if (full) throw new AppError('WEBHOOK_LIMIT_REACHED', { limit: full[1] });
         await insertRow(tx, Webhook, webhook);
@@ -541,6 +543,13 @@ export function createWebhooks({
         await events!.append(tx, { ...eventAbout(webhook, reason), type: 'webhook.disabled' });
     },
   };
+}
+
+/** The endpoints of an account that count towards its limit: not those of deleted sessions, which only deliver their last events. */
+async function countLive(tx: Transaction, accountId: string, now: Date): Promise<number> {
+  const sql = `SELECT COUNT(*) AS live FROM webhooks WHERE "accountId" = ? AND "deletedAt" IS NULL AND NOT ${isOfDeletedSession}`;
+  const [row] = await select<{ live: number | string }>(tx.manager, sql, [accountId, now]);
+  return Number(row!.live);
 }
 
 const headersPlace = (id: string): string => `webhooks.headers:${id}`;

@@ -106,8 +106,8 @@ export function createInbox({
   log: Log;
   report: ReportFailure;
 }) {
-  /** How often each gap was asked for. In memory: after a restart it is asked for again. */
-  const asked = new Map<string, number>();
+  /** The open gap of each session, and how often it was asked for. In memory: after a restart it is asked for again. */
+  const asked = new Map<string, { gap: string; times: number }>();
   const suspects = new Map<string, Suspect>();
 
   /** One small function for each kind of event. */
@@ -186,14 +186,18 @@ export function createInbox({
   function missingBefore(desk: Desk, event: OutletEvent): number | null {
     const last = desk.positions.get(event.sessionId);
     const next = last?.epoch === event.epoch ? last.sequence + 1 : 1;
-    if (event.sequence <= next) return null;
-    const gap = [desk.workerId, event.sessionId, event.epoch, next].join(' ');
-    const times = asked.get(gap) ?? 0;
+    if (event.sequence <= next) {
+      asked.delete(event.sessionId);
+      return null;
+    }
+    const gap = [desk.workerId, event.epoch, next].join(' ');
+    const open = asked.get(event.sessionId);
+    const times = open?.gap === gap ? open.times : 0;
     if (times < askedAtMost) {
-      asked.set(gap, times + 1);
+      asked.set(event.sessionId, { gap, times: times + 1 });
       return next;
     }
-    asked.delete(gap);
+    asked.delete(event.sessionId);
     const { sessionId, epoch, sequence } = event;
     log.warn('A worker cannot give the events that are missing; what follows is taken.', { sessionId, epoch, next, sequence });
     return null;

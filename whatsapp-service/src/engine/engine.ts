@@ -10,20 +10,20 @@ import type {
 } from '@chasqui/shared';
 
 /**
- * What the rest of the worker knows of WhatsApp. `wwebjs/` is the one implementation in production; the fast tests of sessions and
- * sends have an in-memory second one, which lies beside those tests.
+ * The interface between the worker and WhatsApp. `wwebjs/` implements it in production; the fast tests of sessions and sends use an
+ * in-memory implementation, which is in the test folder.
  */
 export interface Engine {
   /**
-   * Starts a browser on a profile folder. Resolves when the page is loading and signals may come; rejects with `EngineError`
-   * and leaves no process behind. Aborting `abort` ends the browser at whatever stage it is.
+   * Starts a browser on a profile folder. Resolves when the page is loading and signals may arrive. Rejects with
+   * `EngineError` and then leaves no process running. Aborting `abort` ends the browser at any stage.
    */
   launch(options: LaunchOptions): Promise<EngineSession>;
 }
 
 export interface LaunchOptions {
   sessionId: string;
-  /** LocalAuth keeps its files below this folder; made with mode 0700 when missing. */
+  /** LocalAuth stores its files below this folder. It is created with mode 0700 if it does not exist. */
   profileDir: string;
   /** Shown on the phone in the list of linked devices. */
   deviceName: string | null;
@@ -31,18 +31,18 @@ export interface LaunchOptions {
   onSignal: (signal: EngineSignal) => void;
 }
 
-/** What happens to a session. `ready` may come again after a reload or a reconnect; handlers are idempotent. */
+/** What happens to a session. `ready` repeats after a reload or a reconnect; handlers are idempotent. */
 export type EngineSignal =
   | { type: 'qr'; text: string; expiresAt: Date }
-  /** All codes expired without a scan. The page shows no code any more. */
+  /** All codes expired without a scan. The page shows no further code. */
   | { type: 'qr_exhausted' }
   | { type: 'passkey_required' }
   /** A stored login was found, or a phone has just scanned. Sync follows. */
   | { type: 'authenticated' }
   | { type: 'ready'; identity: Identity }
-  /** WhatsApp's own word on its line: up or down. */
+  /** Whether WhatsApp Web is connected to its server. */
   | { type: 'line'; up: boolean }
-  /** An event of the page could not be read and was skipped; those behind it went on. `what` names it; no content in either. */
+  /** An event of the page could not be read and was skipped; later events are processed. `what` names the event. Neither field holds content. */
   | { type: 'unreadable'; what: string; detail: string }
   | {
       type: 'gone';
@@ -75,35 +75,35 @@ export interface EngineSend {
   /** A WhatsApp id. */
   recipient: string;
   content: MessageContent;
-  /** The bytes of `content.media`, in a file of ours that outlives the call. */
+  /** The bytes of `content.media`, in a file that exists until the call has ended. */
   file: { path: string; mimetype: string; filename: string | null } | null;
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   mentions: readonly string[];
   typingMs: number;
   deadlineMs: number;
-  /** Nobody has tried to send it before; otherwise the page's history is searched for it first. */
+  /** True for the first attempt. Otherwise the page's history is searched for the message first. */
   isFirst: boolean;
 }
 
 export interface BackfillRequest {
-  /** Messages newer than this, in chats with activity after it, oldest first. Told with origin `backfill`, or `asked`. */
+  /** Messages newer than this, in chats with activity after it, oldest first. Emitted with origin `backfill`, or `asked` if `isRequested`. */
   since: Date;
-  /** At most so many newer messages of a chat. */
+  /** The maximum number of newer messages of one chat. */
   perChat: number;
-  isAsked?: boolean;
-  /** Messages between this and `since` are looked at for edits, deletions and reactions, and told with origin `compare`. */
+  isRequested?: boolean;
+  /** Messages between this and `since` are checked for edits, deletions and reactions, and emitted with origin `compare`. */
   compareSince?: Date;
-  /** Keys of messages that had a reaction or a change: told with `compare` even when nothing hangs on them any more. */
+  /** Keys of messages that had a reaction or a change. They are emitted with `compare` even if they have none any more. */
   watched?: readonly string[];
 }
 
 export interface EngineSession {
   /**
-   * Hands one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. Never rejects:
-   * `failed` is proven not sent, any doubt is `uncertain`. `onHandover` is awaited right before the page call that may send, and says
-   * until when (wall time of this machine) the page may still hand it to WhatsApp. The one rejection is an `AppError` that
-   * `onHandover` threw: then nothing was handed over.
+   * Passes one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. `failed` means proven not
+   * sent; everything that is not proven is `uncertain`. `onHandover` is awaited right before the page call that may send, and returns until
+   * when (wall time of this machine) the page may still pass the message to WhatsApp. Rejects only with an `AppError` that `onHandover`
+   * threw; then the message was not handed over.
    */
   send(send: EngineSend, onHandover: () => Promise<number>): Promise<Exclude<SendOutcome, { outcome: 'sending' }>>;
   /** Runs a row of the operations table, or `session.pairingCode`, `session.lookup`. Input and output are checked by their schemas. Throws `AppError`. */
@@ -116,26 +116,26 @@ export interface EngineSession {
   ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
   probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
-  /** Reads the chats for what was missed; see `BackfillRequest`. Each message goes to `onSignal` as `message.observed`. */
+  /** Reads missed messages from the chats; see `BackfillRequest`. Each message goes to `onSignal` as `message.observed`. */
   backfill(request: BackfillRequest): Promise<{
     chats: number;
     messages: number;
     truncated: boolean;
-    /** Chats that could not be read; the others were. */
+    /** The number of chats that could not be read. */
     failedChats?: number;
   }>;
-  /** Loads the page again; `ready` comes again when that worked. Rejects when the browser does not take the order within `deadlineMs`. */
+  /** Reloads the page; `ready` follows when that worked. Rejects when the browser does not accept the command within `deadlineMs`. */
   reload(deadlineMs: number): Promise<void>;
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */
   pids(): Promise<number[]>;
-  /** Unlinks the device on WhatsApp's side; the login on disk is the caller's to delete. */
+  /** Unlinks the device on WhatsApp's side. The caller deletes the login on disk. */
   logout(): Promise<void>;
-  /** Closes the browser and waits for its end: gently first, by signal when it does not. Idempotent; never rejects. */
+  /** Closes the browser and waits until it has ended; kills it if it does not end. Idempotent; never rejects. */
   close(): Promise<void>;
 }
 
-/** A launch that failed, with the reason that the session will show. */
+/** A failed launch, with the reason that the session reports. */
 export class EngineError extends Error {
   constructor(
     readonly reason: SessionReason,

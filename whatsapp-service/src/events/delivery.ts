@@ -7,44 +7,44 @@ import type { Problems } from '../problems.js';
 import type { Outlet } from './outlet.js';
 
 /**
- * Carries the outlet to the backend: one batch in flight, oldest first, for as long as it takes.
+ * Sends the outlet to the backend: one batch at a time, oldest events first, with retries until the backend accepts them.
  *
  * | the backend | then |
  * | --- | --- |
- * | does not answer, or answers 503 and the like | everything is kept and repeated, with growing pauses |
- * | refuses one event | that event is parked; the others count |
- * | cannot read a batch (4xx) | the batch is halved down to the event at fault, which is parked |
- * | fails at a batch (500) | likewise; but one event is parked only after it has failed alone several times while another event was taken |
- * | acknowledges more than it was sent | what it was sent counts |
- * | asks for the same events without end | it gets them a few times |
+ * | does not answer, or answers with a status such as 503 | all events stay and are retried, with backoff |
+ * | refuses one event | that event is parked; the others are accepted |
+ * | cannot read a batch (4xx) | the batch is halved until only the faulty event remains, which is parked |
+ * | fails at a batch (500) | the same; but an event is parked only after it failed alone several times while another event was accepted |
+ * | acknowledges more than it was sent | only what it was sent counts |
+ * | asks for the same events again and again | it gets them a few times |
  */
 export interface Delivery {
   start(): void;
-  /** Goes on until the outlet is empty or the backend fails, at most `flushMs`; then stops. */
+  /** Continues until the outlet is empty or the backend fails, for at most `flushMs`; then stops. */
   stop(flushMs: number): Promise<void>;
 }
 
-const mostPerBatch = 500;
-/** A backend that cannot take a full batch in its time may take a small one. */
+const maxPerBatch = 500;
+/** The smallest batch after a failure. A backend that times out at a full batch may process a small one in time. */
 const minAfterFailure = 25;
 const callTimeoutMs = 15_000;
 const gatherMs = 20;
-/** The backend has read these and will never take them as they are; repeating would stop the queue for good. */
-const hopeless = new Set(['VALIDATION_FAILED', 'MALFORMED_REQUEST', 'BODY_TOO_LARGE']);
-/** Statuses without an error of ours that speak of the way or the moment, not of what was sent. */
-const passing = new Set([401, 403, 404, 407, 408, 421, 425, 429, 501, 502, 503, 504]);
-/** So often is one event tried alone, and so many others are tried in its place, before it counts as the cause of a failure. */
+/** The backend refuses these permanently; a retry would block the queue for ever. */
+const permanentCodes = new Set(['VALIDATION_FAILED', 'MALFORMED_REQUEST', 'BODY_TOO_LARGE']);
+/** Statuses without an error code that describe the connection or the moment, not the events. */
+const transientStatuses = new Set([401, 403, 404, 407, 408, 421, 425, 429, 501, 502, 503, 504]);
+/** How often an event is sent alone, and how many other events are sent in its place, before it counts as the cause of a failure. */
 const maxTriesAlone = 3;
 const maxWitnesses = 6;
-/** A backend that asks for the same events again and again must not keep the others from going. */
+/** How often the same events are sent again, so that a backend that always asks for them does not block the others. */
 const maxResends = 4;
-const maxResendsKept = 1_000;
+const maxResendEntries = 1_000;
 
 export function createDelivery(options: {
   outlet: Outlet;
   call: BackendCall;
   worker: { workerId: string; bootId: string };
-  /** The epoch under which a session was last given to this worker. */
+  /** The epoch under which a session was last assigned to this worker. */
   epochOf: (sessionId: string) => number;
   clock: Clock;
   random: () => number;
@@ -55,14 +55,14 @@ export function createDelivery(options: {
   const stopping = new AbortController();
   let wake = (): void => undefined;
   let running: Promise<void> = Promise.resolve();
-  let limit = mostPerBatch;
+  let limit = maxPerBatch;
   let failures = 0;
   let lastAt = -Infinity;
-  /** The event that failed alone last, and how often. */
+  /** The event that last failed alone, and how often it failed. */
   let suspect = { id: '', tries: 0 };
   const resends = new Map<string, number>();
 
-  async function hand(events: OutletEvent[]) {
+  async function post(events: OutletEvent[]) {
     const body = { ...options.worker, events };
     return (await call(backendInternalRoutes.events, { body }, { timeoutMs: callTimeoutMs })).data;
   }
@@ -73,15 +73,15 @@ export function createDelivery(options: {
     resends.delete(key);
     resends.set(key, times);
     for (const oldest of resends.keys()) {
-      if (resends.size <= maxResendsKept) break;
+      if (resends.size <= maxResendEntries) break;
       resends.delete(oldest);
     }
     return times <= maxResends;
   }
 
-  /** Settles refusals, then moves the mark: killed in between, the same batch comes again and is refused again. */
-  async function deliver(events: OutletEvent[]): Promise<'moved' | 'stuck'> {
-    const data = await hand(events);
+  /** Parks refused events, then moves the mark. If the process dies in between, the same batch is sent and refused again. */
+  async function deliver(events: OutletEvent[]): Promise<'progress' | 'stuck'> {
+    const data = await post(events);
     failPoint('delivery.answered');
     const before = outlet.pending();
     for (const { id, code } of data.refused) {
@@ -93,19 +93,19 @@ export function createDelivery(options: {
       if (!maySendAgain(sessionId, fromSequence) || !outlet.resend(sessionId, fromSequence)) continue;
       log.info('The backend asked for events again.', { sessionId, fromSequence });
     }
-    return outlet.pending() < before ? 'moved' : 'stuck';
+    return outlet.pending() < before ? 'progress' : 'stuck';
   }
 
   function refused(event: OutletEvent, code: string): void {
     const { sessionId, epoch, type, id } = event;
     outlet.refuse([event], code);
-    // A stale epoch is how a session moves to another worker, no fault of the event.
+    // A stale epoch is normal when a session moves to another worker; the event is not at fault.
     if (code === 'STALE_EPOCH') log.warn('The backend refused an event.', { sessionId, epoch, type, eventId: id, code });
     else problems.note('EVENT_REFUSED', { sessionId, detail: `${type} ${code}` });
     if (code === 'STALE_EPOCH') outlet.readopt(sessionId, options.epochOf(sessionId));
   }
 
-  /** A batch that cannot be taken is cut down to the one event that is at fault, and that one is parked. False: nothing was isolated. */
+  /** Halves a refused batch until only the faulty event remains, and parks that event. Returns false when nothing was isolated. */
   async function isolated(events: OutletEvent[], error: unknown): Promise<boolean> {
     const fault = faultOf(error);
     if (fault === null) return false;
@@ -118,10 +118,10 @@ export function createDelivery(options: {
     try {
       refused(event, (error as AppError).code);
       outlet.acknowledge(event.cursor);
-      // The backend may ask for what it misses before the next one.
+      // Otherwise the backend would ask for it before the next event.
       outlet.remove(event.cursor);
     } catch (failure) {
-      // It could not be parked: the disk takes nothing. It is sent, refused and parked once there is room again.
+      // It could not be parked because the disk is full. It is sent, refused and parked once there is space again.
       problems.note('STORE_WRITE_FAILED', { detail: 'parking an event', error: failure });
       return false;
     }
@@ -129,8 +129,8 @@ export function createDelivery(options: {
   }
 
   /**
-   * The backend failed at this event. That is the event's fault only where it fails each time and another one does not: what is parked
-   * is not sent any more.
+   * Whether this event makes the backend fail: it fails each time and another event does not. The check is strict because a parked event is
+   * not sent any more.
    */
   async function isAtFault(event: OutletEvent): Promise<boolean> {
     const { id } = event;
@@ -138,8 +138,8 @@ export function createDelivery(options: {
     if (suspect.tries < maxTriesAlone) return false;
     for (const witness of outlet.witnesses(event, maxWitnesses)) {
       try {
-        // The next round sends it again, and the backend knows its id then. One that it only asked to wait proves nothing.
-        if ((await hand([witness])).ackCursor >= witness.cursor) return true;
+        // The next round sends it again, and the backend then recognises its id. An event that the backend did not acknowledge proves nothing.
+        if ((await post([witness])).ackCursor >= witness.cursor) return true;
       } catch (error) {
         if (faultOf(error) === null) return false;
       }
@@ -152,33 +152,33 @@ export function createDelivery(options: {
     await sleep(clock, backoff(failures, 200, 5_000, options.random), stopping.signal);
   }
 
-  /** Returns whether something moved on. Never rejects. */
+  /** Sends one batch. Returns whether there was progress. Never rejects. */
   async function round(events: OutletEvent[]): Promise<boolean> {
     try {
       const progress = await deliver(events);
-      if (failures > 0) log.info('The backend takes events again.', { pending: outlet.pending() });
+      if (failures > 0) log.info('The backend accepts events again.', { pending: outlet.pending() });
       failures = 0;
-      // A batch that just failed has more behind it: growing step by step finds them sooner.
-      limit = Math.min(mostPerBatch, limit * 2);
+      // More faulty events may follow one that failed; growing the batch step by step finds them sooner.
+      limit = Math.min(maxPerBatch, limit * 2);
       if (progress === 'stuck') await pause();
-      return progress === 'moved';
+      return progress === 'progress';
     } catch (error) {
       if (await isolated(events, error)) return true;
       limit = Math.min(limit, Math.max(minAfterFailure, Math.floor(events.length / 2)));
       if (failures === 0)
-        log.warn('Events cannot be delivered; they are kept.', { pending: outlet.pending(), ...errorFields(error) });
+        log.warn('Events cannot be delivered; they stay in the outlet.', { pending: outlet.pending(), ...errorFields(error) });
       await pause();
       return false;
     }
   }
 
-  /** The first event after silence goes at once; in a stream those of some milliseconds go together, for a batch costs as much as ten events. */
+  /** Waits a few milliseconds in a stream of events, so that they share a batch: a batch costs as much as ten events. After a quiet time there is no wait. */
   async function gather(): Promise<void> {
     const since = clock.monotonic() - lastAt;
     if (since < gatherMs && !stopping.signal.aborted) await sleep(clock, gatherMs - since, stopping.signal);
   }
 
-  /** When the store cannot be read it waits a moment; the loop looks again. */
+  /** Reads the next batch. When the store cannot be read it pauses, and the loop tries again. */
   async function nextBatch(): Promise<OutletEvent[] | 'unreadable'> {
     try {
       return outlet.batch(limit);
@@ -191,7 +191,7 @@ export function createDelivery(options: {
 
   async function loop(): Promise<void> {
     for (;;) {
-      // Made before looking, so that a commit between the look and the wait is not slept through.
+      // Created before the read, so that a commit between the read and the wait wakes the loop.
       const woken = new Promise<void>((resolve) => {
         wake = resolve;
       });
@@ -219,16 +219,16 @@ export function createDelivery(options: {
       wake();
       const flushed = await settlesWithin(clock, running, flushMs);
       if (!flushed || outlet.pending() > 0)
-        log.warn('Stopped with events still to be delivered; they are kept.', { pending: outlet.pending() });
+        log.warn('Stopped with undelivered events; they stay in the outlet.', { pending: outlet.pending() });
     },
   };
 }
 
-/** What a failure says of the batch: `unreadable` and `failed` may be one event's fault; null is the way or the moment. */
+/** What a failure says about the batch: `unreadable` and `failed` may be caused by one event; null means the connection or the moment. */
 function faultOf(error: unknown): 'unreadable' | 'failed' | null {
   if (!(error instanceof AppError)) return null;
-  if (hopeless.has(error.code)) return 'unreadable';
+  if (permanentCodes.has(error.code)) return 'unreadable';
   if (error.code !== 'INTERNAL_ERROR') return null;
   const { status } = error.details;
-  return typeof status === 'number' && passing.has(status) ? null : 'failed';
+  return typeof status === 'number' && transientStatuses.has(status) ? null : 'failed';
 }

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Problems } from '../problems.js';
 import type { Marks } from '../sessions/marks.js';
-import { isStoreTrouble, type Store } from '../store.js';
+import { isStoreUnavailable, type Store } from '../store.js';
 import { barePayload, serialize } from './payload.js';
 import { createSeenMessages, seenIn, type SeenMessage } from './seen.js';
 import type { WorkerEvent } from './worker-event.js';
@@ -12,45 +12,45 @@ import type { WorkerEvent } from './worker-event.js';
 export { bareEvent } from './payload.js';
 
 /**
- * The worker's ordered, durable queue to the backend.
+ * The worker's ordered, durable queue of events for the backend.
  *
  * | step | what is on disk |
  * | --- | --- |
- * | `append` | nothing for at most 16 ms; then one commit for all that came meanwhile: id, sequence, row, watermark |
- * | `batch` | unchanged; the same rows come again until they are acknowledged |
- * | `acknowledge` | the mark moves, within 200 ms on disk too; the last few thousand rows behind it stay, for a backend that asks again |
- * | `refuse` | STALE_EPOCH and unreadable ones are parked, never dropped |
+ * | `append` | nothing for at most 16 ms; then one commit for all events since: id, sequence, row, watermark |
+ * | `batch` | unchanged; the same rows are returned until they are acknowledged |
+ * | `acknowledge` | the mark moves, on disk within 200 ms; the last few thousand rows behind it stay, for a backend that asks for them again |
+ * | `refuse` | refused events are parked, never dropped |
  *
- * A kill between `append` and its commit loses what happened in those milliseconds. Messages are then found by the next backfill,
- * because their keys are not yet marked as seen and the watermark commits together with them; states are told again by the next start.
+ * A kill between `append` and its commit loses the events of those milliseconds. The next backfill then finds the messages, because their
+ * keys are not yet marked as seen and the watermark commits together with them; the next start emits the states again.
  *
  * | the disk | what happens |
  * | --- | --- |
- * | takes no writes (full, locked, read-only) | events wait in memory, in order; the commit is repeated every second |
- * | waiting events pass half of the memory limit | messages are not kept any more, but counted as missed; everything else is |
- * | waiting events pass the limit | every event is dropped and reported as EVENTS_DROPPED, with their number |
- * | takes writes again | all that waits is written in order; then `onMissed` asks each session that missed messages for a backfill |
+ * | accepts no writes (full, locked, read-only) | events wait in memory, in order; the commit is retried every second |
+ * | waiting events exceed half of the memory limit | further messages are dropped and counted as missed; other events still wait |
+ * | waiting events exceed the limit | every further event is dropped and reported as EVENTS_DROPPED, with the count |
+ * | accepts writes again | all waiting events are written in order; then `onMissed` starts a backfill of each session that missed messages |
  *
- * An event that cannot be written although the disk takes writes is set aside (`parked`, NOT_WRITABLE); those behind it go on.
+ * An event that cannot be written although the disk accepts writes is isolated (`parked`, NOT_WRITABLE); later events are written.
  */
 export interface Outlet {
-  /** Never throws: an event that cannot be kept is reported as a problem. */
+  /** Queues an event. Never throws: an event that cannot be stored is reported as a problem. */
   append(sessionId: string, epoch: number, event: WorkerEvent): void;
-  /** Oldest first: those asked for again, then those never acknowledged. */
+  /** The next events, oldest first: those that the backend asked for again, then those that were never acknowledged. */
   batch(limit: number): OutletEvent[];
   acknowledge(cursor: number): void;
   refuse(events: readonly OutletEvent[], code: string): void;
-  /** Takes one event out for good: it was acknowledged, and is not to be sent again when the backend asks for it. */
+  /** Deletes one acknowledged event, so that it is not sent again when the backend asks for it. */
   remove(cursor: number): void;
-  /** At most `limit` events behind this one, of other sessions where there are any, and the newest: to see whether the backend takes others. */
+  /** At most `limit` later events, of other sessions if there are any, and the newest. They show whether the backend accepts other events. */
   witnesses(event: OutletEvent, limit: number): OutletEvent[];
-  /** Sends what the backend asked for once more; false when it is no longer there. */
+  /** Queues the events that the backend asked for again. Returns false when they are no longer stored. */
   resend(sessionId: string, fromSequence: number): boolean;
-  /** The session runs here under a new epoch: what was refused under an older one is queued again. */
+  /** The session runs here under a new epoch: events that were refused under an older one are queued again. */
   readopt(sessionId: string, epoch: number): void;
   /**
-   * Takes the content out of what is kept of a session, some hundred events with each call, because a backlog may be long and nothing else runs
-   * meanwhile. Returns false while there is more.
+   * Removes the content from stored events of a session, some hundred events with each call, because a backlog may be long and nothing else
+   * runs during a call. Returns false while there is more.
    */
   strip(sessionId: string): boolean;
   /** Keys of a session's messages that had a reaction or a change since `since` (milliseconds). */
@@ -58,25 +58,25 @@ export interface Outlet {
   pending(): number;
   /** False while commits fail (full disk). */
   healthy(): boolean;
-  /** Writes what waits. Never throws. */
+  /** Writes the waiting events. Never throws. */
   commit(): void;
-  /** Called after the disk took writes again, with the sessions of which messages were not kept meanwhile. */
+  /** Called after the disk accepts writes again, with the sessions whose messages were dropped meanwhile. */
   onMissed(listener: (sessionIds: readonly string[]) => void): void;
-  /** Writes what may wait: before the store is closed. */
+  /** Writes the acknowledged cursor. Call it before the store is closed. */
   saveMark(): void;
   onCommit(listener: () => void): void;
   prune(): void;
 }
 
-/** The first event after silence is written soon. Those of a stream share a commit for longer: their delivery gathers as long anyway. */
+/** The delay before a commit: short for the first event after a quiet time, longer in a stream, whose delivery waits as long anyway. */
 const groupMs = { first: 4, stream: 16 };
 const markMs = 200;
 const batchBytes = 512 * 1024;
-const keptBehindAck = 5_000;
+const retainedBehindAck = 5_000;
 const retryMs = 1_000;
-/** Events per transaction, so that a long backlog is not written again from its start each time the disk is full at its end. */
+/** Events per transaction. If the disk fills up, only the last transaction of a long backlog has to be repeated. */
 const maxPerCommit = 500;
-/** Events whose content is taken out at once. */
+/** The number of events whose content one call of `strip` removes. */
 const maxPerStrip = 300;
 const defaultMemory = 64 * 1024 * 1024;
 const dayMs = 86_400_000;
@@ -89,7 +89,7 @@ interface Entry {
   payload: string;
 }
 interface Waiting extends Entry {
-  /** The message that it is about. */
+  /** The message that the event is about. */
   seen: SeenMessage | null;
 }
 
@@ -113,7 +113,7 @@ export function createOutlet(options: {
   marks?: Marks;
   newId: () => string;
   seenDays: number;
-  /** How many characters of events wait in memory at most while the disk takes none. */
+  /** The maximum number of characters of events that wait in memory while the disk accepts no writes. */
   memoryLimit?: number;
 }): Outlet {
   const { store, clock, log, problems, marks, newId, memoryLimit = defaultMemory } = options;
@@ -127,28 +127,28 @@ export function createOutlet(options: {
   let healthy = true;
   let listener = (): void => undefined;
   let missedListener = (_sessionIds: readonly string[]): void => undefined;
-  const again = new Map<string, number>();
-  /** How far the content was taken out of a session's events. */
+  const resendFrom = new Map<string, number>();
+  /** How far `strip` has come in each session. */
   const stripped = new Map<string, { cursor: number; parked: string }>();
 
   const readAck = (): number => Number(sql.readMeta.get('ackCursor')?.value ?? 0);
   let acked = readAck();
   let savedMark = acked;
-  /** Rows that were never acknowledged: counted once, then kept up, because a backlog may be long. */
-  let unread = sql.count.get(acked)!.n;
+  /** The number of unacknowledged rows. Counted once and then updated, because a backlog may be long. */
+  let unacknowledged = sql.count.get(acked)!.n;
   let cancelMark: (() => void) | null = null;
 
-  const put = (entry: Entry): void => {
+  const insert = (entry: Entry): void => {
     const { last } = sql.nextSequence.get(entry.sessionId, entry.epoch)!;
     sql.insert.run(newId(), entry.sessionId, entry.epoch, last, entry.type, entry.occurredAt, entry.payload);
   };
 
-  const putAll = store.transaction((entries: readonly Waiting[], withMarks: boolean): number => {
+  const insertAll = store.transaction((entries: readonly Waiting[], withMarks: boolean): number => {
     let added = 0;
     for (const entry of entries) {
-      // Live and backfill may both bring a message; the first one counts, and what is noted of it commits with the event.
+      // A message may come both live and by backfill. The first one counts; its record commits together with the event.
       if (entry.seen && !seenMessages.note(entry.sessionId, entry.seen, clock.now())) continue;
-      put(entry);
+      insert(entry);
       added += 1;
     }
     if (withMarks) marks?.write();
@@ -156,31 +156,31 @@ export function createOutlet(options: {
     return added;
   });
 
-  /** Writes `entries` in one commit, or one by one where one of them is at fault. Throws when the store takes no writes at all. */
+  /** Writes `entries` in one commit, or one by one if one of them cannot be written. Throws when the store accepts no writes at all. */
   function writeGroup(entries: readonly Waiting[], withMarks: boolean): number {
     try {
-      return putAll(entries, withMarks);
+      return insertAll(entries, withMarks);
     } catch (error) {
-      if (isStoreTrouble(error)) throw error;
+      if (isStoreUnavailable(error)) throw error;
       if (entries.length === 1) {
-        setAside(entries[0]!, error);
+        isolate(entries[0]!, error);
         return 0;
       }
     }
-    // The marks go with the last of them, because they cover all that is before.
+    // The marks are written with the last entry, because they cover all entries before it.
     return entries.reduce((sum, entry, index) => sum + writeGroup([entry], withMarks && index === entries.length - 1), 0);
   }
 
-  /** The event itself is at fault. Its place in the sequence was never given, so the backend misses nothing. */
-  function setAside({ sessionId, epoch, type, occurredAt, payload }: Waiting, error: unknown): void {
+  /** Parks an event that cannot be written. Its sequence number was not used, so the backend sees no gap. */
+  function isolate({ sessionId, epoch, type, occurredAt, payload }: Waiting, error: unknown): void {
     problems.note('EVENT_SET_ASIDE', { sessionId, detail: type, error });
-    const park = (kept: string): void =>
-      void sql.park.run(newId(), sessionId, epoch, type, occurredAt, kept, 'NOT_WRITABLE', clock.now());
+    const park = (storedPayload: string): void =>
+      void sql.park.run(newId(), sessionId, epoch, type, occurredAt, storedPayload, 'NOT_WRITABLE', clock.now());
     try {
       park(payload);
     } catch (failure) {
-      if (isStoreTrouble(failure)) return;
-      log.warn('An event that was set aside could not be kept.', { sessionId, type });
+      if (isStoreUnavailable(failure)) return;
+      log.warn('An isolated event could not be recorded.', { sessionId, type });
     }
   }
 
@@ -190,12 +190,12 @@ export function createOutlet(options: {
       const isLast = entries.length === waiting.length;
       committedAt = clock.monotonic();
       try {
-        // The marks cover all that waits, so they go with the last of it.
-        unread += writeGroup(entries, isLast);
+        // The marks cover all waiting events, so they are written with the last group.
+        unacknowledged += writeGroup(entries, isLast);
         if (isLast) marks?.written();
         failPoint('outlet.committed');
       } catch (error) {
-        // Nothing of the group was written. It is kept in order and tried again.
+        // Nothing of the group was written. It stays in order and is retried.
         healthy = false;
         problems.note('STORE_WRITE_FAILED', { detail: 'outlet', error });
         arm(retryMs);
@@ -217,13 +217,13 @@ export function createOutlet(options: {
     if (sessions.length > 0) missedListener(sessions);
   }
 
-  /** Whether an event may wait. Memory is not endless: what WhatsApp can tell again goes first. */
+  /** Whether an event may wait in memory. Messages are dropped first, because a backfill can read them again. */
   function fits({ sessionId, type, payload }: Waiting): boolean {
     if (healthy) return true;
     const size = waitingSize + payload.length;
     if (type === 'message.observed' && size > memoryLimit / 2) {
       missed.add(sessionId);
-      marks?.hold(sessionId);
+      marks?.freeze(sessionId);
       return false;
     }
     if (size <= memoryLimit) return true;
@@ -242,7 +242,7 @@ export function createOutlet(options: {
   const armSoon = (): void => arm(clock.monotonic() - committedAt < groupMs.stream ? groupMs.stream : groupMs.first);
   marks?.onUnwritten(armSoon);
 
-  /** The mark need not be on disk at once: killed before, the worker sends the same events again, and the backend knows their ids. */
+  /** The mark may be written late: after a kill the worker sends the same events again, and the backend recognises their ids. */
   function armMark(): void {
     if (cancelMark) return;
     cancelMark = clock.after(markMs, () => {
@@ -264,11 +264,11 @@ export function createOutlet(options: {
 
   const writeMark = store.transaction((cursor: number): void => {
     sql.writeMeta.run('ackCursor', String(cursor));
-    sql.forget.run(cursor - keptBehindAck);
+    sql.forget.run(cursor - retainedBehindAck);
   });
 
-  function wanted(limit: number): Row[] {
-    const rows = [...again].flatMap(([sessionId, from]) => sql.bySequence.all({ sessionId, from, acked, limit }));
+  function rowsToSend(limit: number): Row[] {
+    const rows = [...resendFrom].flatMap(([sessionId, from]) => sql.bySequence.all({ sessionId, from, acked, limit }));
     return [...rows, ...sql.after.all(acked, limit)].sort((a, b) => a.cursor - b.cursor).slice(0, limit);
   }
 
@@ -292,7 +292,7 @@ export function createOutlet(options: {
     batch(limit) {
       const events: OutletEvent[] = [];
       let bytes = 0;
-      for (const row of wanted(limit)) {
+      for (const row of rowsToSend(limit)) {
         bytes += row.payload.length;
         if (events.length > 0 && bytes > batchBytes) break;
         events.push(eventOf(row));
@@ -301,11 +301,11 @@ export function createOutlet(options: {
     },
 
     acknowledge(cursor) {
-      again.clear();
-      const most = sql.highest.get()?.cursor ?? 0;
-      const next = Math.min(cursor, most);
+      resendFrom.clear();
+      const highest = sql.highest.get()?.cursor ?? 0;
+      const next = Math.min(cursor, highest);
       if (next <= acked) return;
-      unread -= sql.between.get(acked, next)!.n;
+      unacknowledged -= sql.between.get(acked, next)!.n;
       acked = next;
       armMark();
     },
@@ -329,7 +329,7 @@ export function createOutlet(options: {
     resend(sessionId, fromSequence) {
       const first = sql.bySequence.get({ sessionId, from: fromSequence, acked, limit: 1 });
       if (!first) return false;
-      again.set(sessionId, fromSequence);
+      resendFrom.set(sessionId, fromSequence);
       return true;
     },
 
@@ -337,11 +337,11 @@ export function createOutlet(options: {
       commit();
       const count = store.transaction((): number => {
         const parked = sql.parked.all(sessionId, epoch);
-        for (const { type, occurred_at: occurredAt, payload } of parked) put({ sessionId, epoch, type, occurredAt, payload });
+        for (const { type, occurred_at: occurredAt, payload } of parked) insert({ sessionId, epoch, type, occurredAt, payload });
         sql.unpark.run(sessionId, epoch);
         return parked.length;
       })();
-      unread += count;
+      unacknowledged += count;
       if (count > 0) listener();
     },
 
@@ -359,13 +359,13 @@ export function createOutlet(options: {
         return false;
       }
       stripped.delete(sessionId);
-      // What stood there before still stands in the journal of the database.
+      // The journal of the database still contains the old payloads.
       store.pragma('wal_checkpoint(TRUNCATE)');
       return true;
     },
 
     watched: seenMessages.watched,
-    pending: () => unread + waiting.length,
+    pending: () => unacknowledged + waiting.length,
     healthy: () => healthy,
     commit,
     saveMark,
@@ -394,7 +394,7 @@ const eventOf = (row: Row): OutletEvent => ({
   payload: parsed(row.payload),
 });
 
-/** Our own JSON. A row that the disk has damaged goes out without its payload: the backend refuses that one event, and it is parked. */
+/** Parses a stored payload. A row that the disk has damaged is sent without its payload; the backend refuses that event, and it is parked. */
 function parsed(payload: string): Record<string, unknown> {
   try {
     return JSON.parse(payload) as Record<string, unknown>;
@@ -418,7 +418,7 @@ function statements(store: Store) {
       'INSERT INTO outlet (id, session_id, epoch, sequence, type, occurred_at, payload) VALUES (?, ?, ?, ?, ?, ?, ?)',
     ),
     after: store.prepare<[number, number], Row>('SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT ?'),
-    /** Rows behind the mark, of the newest epoch that has the sequence asked for. */
+    /** Rows behind the mark, of the newest epoch that has the requested sequence. */
     bySequence: store.prepare<[{ sessionId: string; from: number; acked: number; limit: number }], Row>(
       `SELECT * FROM outlet WHERE session_id = @sessionId AND sequence >= @from AND cursor <= @acked
          AND epoch = (SELECT max(epoch) FROM outlet WHERE session_id = @sessionId AND sequence = @from)
@@ -446,7 +446,7 @@ function statements(store: Store) {
       `INSERT OR REPLACE INTO parked (id, session_id, epoch, type, occurred_at, payload, code, parked_at)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
     ),
-    /** States are not queued again: the session tells its present one when it takes the new epoch. */
+    /** States are not queued again: the session emits its current state when it adopts the new epoch. */
     parked: store.prepare<[string, number], Row>(
       `SELECT * FROM parked WHERE session_id = ? AND epoch < ? AND code = 'STALE_EPOCH' AND type NOT LIKE 'session.%'
        ORDER BY occurred_at, id`,

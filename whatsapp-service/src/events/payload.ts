@@ -1,23 +1,23 @@
 import { isWorkerEventType, withoutContent, type WorkerEventPayload } from '@chasqui/shared';
 import type { WorkerEvent } from './worker-event.js';
 
-/** A stored payload without its content, for a session that keeps metadata alone. */
+/** Removes the content from a stored payload, for a session with storage mode `metadata`. */
 export const barePayload = (type: string, payload: string): string =>
   isWorkerEventType(type)
     ? JSON.stringify(withoutContent(type, JSON.parse(payload) as WorkerEventPayload<typeof type>))
     : payload;
 
-/** The event of a session that keeps metadata alone. */
+/** Removes the content from an event, for a session with storage mode `metadata`. */
 export const bareEvent = ({ event, payload }: WorkerEvent): WorkerEvent =>
   ({ event, payload: withoutContent(event, payload) }) as WorkerEvent;
 
-/** Characters of JSON. The largest honest event, a message of 65,536 characters in another alphabet, has about a third of it. */
+/** Characters of JSON. The largest regular event, a message of 65,536 non-Latin characters, has about a third of it. */
 export const maxPayload = 1_048_576;
 const steps = [100_000, 20_000, 4_000, 500, 50] as const;
 
 /**
- * The payload as JSON. One that is larger than any honest event is cut until it fits: texts and lists are shortened, step by step, so that
- * ids and types stay whole. Throws what JSON.stringify throws.
+ * Serializes a payload. If it is larger than any regular event, its texts and lists are shortened step by step until it fits; ids and types
+ * are not affected. Throws what JSON.stringify throws.
  */
 export function serialize(payload: unknown): { json: string; shortened: boolean } {
   let json = JSON.stringify(payload);

@@ -4,42 +4,42 @@ import type { Store } from '../store.js';
 import type { WorkerEvent } from './worker-event.js';
 
 /**
- * Which messages were told to the backend, and in which state. A message that comes live and by backfill is told once; one that was edited,
- * deleted, completed or reacted to meanwhile is told again. The key says nothing about people to whoever reads the file.
+ * Which messages were emitted to the backend, and in which state. A message that comes both live and by backfill is emitted once; one that was
+ * edited, deleted, completed or reacted to meanwhile is emitted again. The key reveals no person to a reader of the file.
  */
 export interface SeenMessage {
   key: string;
-  /** Null: the event is about a message that was told before, and changes its state. */
+  /** Null: the event changes the state of a message that was emitted before. */
   state: string | null;
   origin: 'live' | 'backfill' | 'asked' | 'compare';
 }
 
 const digest = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
-/** The direction and the writer belong to it: whoever writes a message chooses its key, and may choose one that is in use. */
+/** Includes the direction and the sender: the sender of a message chooses its key, and may choose one that is in use. */
 const keyOf = ({ key, whatsappId, fromMe }: { key: string; whatsappId: string; fromMe?: boolean | undefined }): string =>
   `${key} ${digest(whatsappId || String(fromMe))}`;
 
 const keyIn = (seenKey: string): string => seenKey.slice(0, seenKey.lastIndexOf(' '));
 
-/** Begins with `r` while reactions hang on the message, with `p` while its content is missing, otherwise with `-`. */
+/** Starts with `r` while the message has reactions, with `p` while its content is missing, otherwise with `-`. */
 function stateOf({ content, editedAt, revokedAt, reactions, fromMe, ack }: ObservedMessage): string {
   const type = content.type === 'withheld' ? content.of : content.type;
   const isPlaceholder =
     content.type === 'withheld' ? content.of === 'unknown' : content.type === 'unknown' && content.placeholder !== undefined;
-  const hanging = (reactions ?? []).map(({ contact, emoji }) => `${contact?.id ?? ''} ${emoji}`).sort();
-  const rest = [isPlaceholder ? 'placeholder' : type, editedAt ?? null, Boolean(revokedAt), hanging, fromMe ? ack : null];
-  return `${isPlaceholder ? 'p' : hanging.length > 0 ? 'r' : '-'}${digest(JSON.stringify(rest))}`;
+  const reactionTexts = (reactions ?? []).map(({ contact, emoji }) => `${contact?.id ?? ''} ${emoji}`).sort();
+  const rest = [isPlaceholder ? 'placeholder' : type, editedAt ?? null, Boolean(revokedAt), reactionTexts, fromMe ? ack : null];
+  return `${isPlaceholder ? 'p' : reactionTexts.length > 0 ? 'r' : '-'}${digest(JSON.stringify(rest))}`;
 }
 const isMarked = ({ editedAt, revokedAt, reactions }: ObservedMessage): boolean =>
   Boolean(editedAt ?? revokedAt) || (reactions ?? []).length > 0;
 
-/** What an event says of a message; null for every other event. */
+/** The message that an event is about, and its state; null for other events. */
 export function seenIn(event: WorkerEvent): SeenMessage | null {
   switch (event.event) {
     case 'message.observed': {
       const { message, origin } = event.payload;
-      // An older message on which nothing hangs is compared only if it was told before.
+      // An older message without edit, deletion or reaction is compared only if it was emitted before.
       const state = `${stateOf(message)}${origin === 'compare' && !isMarked(message) ? '?' : ''}`;
       return { key: keyOf(message), state, origin };
     }
@@ -53,11 +53,11 @@ export function seenIn(event: WorkerEvent): SeenMessage | null {
 }
 
 export interface SeenMessages {
-  /** Notes what an event says of a message, inside the transaction that stores the event. Returns whether the event is news. */
+  /** Records the message of an event, in the transaction that stores the event. Returns whether the event is new. */
   note(sessionId: string, seen: SeenMessage, now: number): boolean;
   /**
-   * Keys of the messages that had a reaction or a change since `since` (milliseconds), or whose content was missing then, the newest
-   * first: what became of them is compared at the next scan.
+   * Keys of the messages that had a reaction or a change since `since` (milliseconds), or whose content was missing, newest first. The next
+   * scan compares their state.
    */
   watched(sessionId: string, since: number): string[];
 }
@@ -83,9 +83,9 @@ export function createSeenMessages(store: Store): SeenMessages {
         return true;
       }
       const isUnmarked = state.endsWith('?');
-      const told = isUnmarked ? state.slice(0, -1) : state;
-      if (origin !== 'asked' && (known?.state === told || (!known && isUnmarked))) return false;
-      write.run(sessionId, key, now, told);
+      const storedState = isUnmarked ? state.slice(0, -1) : state;
+      if (origin !== 'asked' && (known?.state === storedState || (!known && isUnmarked))) return false;
+      write.run(sessionId, key, now, storedState);
       return true;
     },
     watched: (sessionId, since) => changed.all(sessionId, since, maxWatched).map(({ key }) => keyIn(key)),

@@ -1,4 +1,4 @@
 import type { WorkerEventPayload, WorkerEventType } from '@chasqui/shared';
 
-/** An event of a session on its way to the backend: its type and the payload of that type. */
+/** An event of a session for the backend: its type and the payload of that type. */
 export type WorkerEvent = { [T in WorkerEventType]: { event: T; payload: WorkerEventPayload<T> } }[WorkerEventType];

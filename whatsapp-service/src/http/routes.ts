@@ -27,7 +27,7 @@ export interface RouteDeps {
   sendDeadlineMs: number;
   outletPending: () => number;
   diskFreeMb: () => number | null;
-  /** Outlet writes, and no rejection that nobody waited for. */
+  /** Whether the outlet accepts writes, the disk has space and no recent problem degrades the worker. */
   isHealthy: () => boolean;
 }
 
@@ -62,7 +62,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
   };
   mount(workerRoutes.send, async ({ params, body }, _, { res }) => send(params.id, params.messageId, body, uploads.fileOf(res)));
 
-  /** The two simple routes make up what they were not given; a caller that wants idempotence gives the message id. */
+  /** The two simple routes fill in missing fields; a caller that needs idempotency sends the message id. */
   const simple = (
     body: {
       sessionId: string;
@@ -116,14 +116,14 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
         session.backfill(sinceOf(input));
         return { output: { started: true } };
       case 'session.lookup': {
-        const { account, ...wanted } = lookupOf(input);
+        const { account, ...query } = lookupOf(input);
         session.requireAccount(account);
-        const output = internalOperations['session.lookup'].output.parse(await session.run(operation, wanted, deadlineMs));
+        const output = internalOperations['session.lookup'].output.parse(await session.run(operation, query, deadlineMs));
         // Closes: the session is linked to another account while the page looks.
         session.requireAccount(account);
-        // Found with ack 0 it may still be in the page's own queue: only WhatsApp's server proves that it left.
+        // With ack 0 the message may still be in the page's own queue; only an ack of WhatsApp's server proves that it was sent.
         if (output.found && output.ack >= 1)
-          record.prove(id, wanted.reservedId, { whatsappId: output.whatsappId, ack: output.ack });
+          record.prove(id, query.reservedId, { whatsappId: output.whatsappId, ack: output.ack });
         return { output };
       }
       case 'messages.downloadMedia':
@@ -134,23 +134,23 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
   });
 }
 
-/** A time that is none would fail each scan, and with it every later one. */
+/** Refuses an invalid time, with which this scan and every later one would fail. */
 function sinceOf(input: unknown): Date {
   const parsed = internalOperations['session.backfill'].input.safeParse(input);
-  if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Give since as an ISO time, or not at all.');
+  if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Send since as an ISO time, or leave it out.');
   return new Date(parsed.data.since ?? 0);
 }
 
 function lookupOf(input: unknown) {
   const parsed = internalOperations['session.lookup'].input.safeParse(input);
-  if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Give reservedId and chatId.');
+  if (!parsed.success) throw new AppError('VALIDATION_FAILED', {}, 'Send reservedId and chatId.');
   return parsed.data;
 }
 
 function downloadOf(input: unknown, deadlineMs: number): [whatsappId: string, deadlineMs: number, maxBytes: number | undefined] {
   const parsed = internalOperations['messages.downloadMedia'].input.safeParse(input);
   if (!parsed.success)
-    throw new AppError('VALIDATION_FAILED', {}, 'Give the whatsappId of a message, and maxBytes as a number or not at all.');
+    throw new AppError('VALIDATION_FAILED', {}, 'Send the whatsappId of a message, and maxBytes as a number or not at all.');
   return [parsed.data.whatsappId, deadlineMs, parsed.data.maxBytes];
 }
 
@@ -160,7 +160,7 @@ function sendBytes(res: Response, { bytes, mimetype }: { bytes: Buffer; mimetype
   res
     .status(200)
     .set({
-      // Whatever the sender called it: bytes from outside are never shown as a page of ours.
+      // Independent of the type that the sender declared: a browser must never display the bytes as a page of this server.
       'Content-Type': 'application/octet-stream',
       'Content-Disposition': 'attachment',
       'X-Content-Type-Options': 'nosniff',
@@ -170,10 +170,10 @@ function sendBytes(res: Response, { bytes, mimetype }: { bytes: Buffer; mimetype
   return handled;
 }
 
-/** The longest header value that is taken from a message; the whole of all headers of a reply may have 16 KiB. */
+/** The maximum length of a header value from a message; all headers of a reply together may have 16 KiB. */
 const maxHeaderLength = 200;
 
-/** Percent-encodes text of a sender for a header: cut, and with U+FFFD for half of a surrogate pair, on which `encodeURIComponent` throws. */
+/** Shortens and percent-encodes a sender's text for a header. Half of a surrogate pair, on which `encodeURIComponent` throws, becomes U+FFFD. */
 function encodeHeader(text: string): string {
   return encodeURIComponent(Buffer.from(text.slice(0, maxHeaderLength), 'utf8').toString('utf8'));
 }

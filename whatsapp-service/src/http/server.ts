@@ -6,11 +6,11 @@ import { errorFields, type Log } from '../log.js';
 import { mountRoutes, type RouteDeps } from './routes.js';
 import { createUploads } from './uploads.js';
 
-/** JSON of the simple send route may carry a file as base64, which is a third longer than the file. */
+/** The JSON of the simple send route may contain a file as base64, which is a third longer than the file. */
 const jsonLimit = (maxFileSize: number) => (route: AnyRoute) =>
   route.id === workerRoutes.sendMedia.id ? Math.ceil(maxFileSize * 1.4) + 65_536 : 1_048_576;
 
-/** The worker's HTTP side: the contract's routes behind the service key, one envelope for every answer. */
+/** The worker's HTTP server: the routes of the contract, protected by the service key, with one envelope for every reply. */
 export function createServer(options: {
   serviceKey: string;
   maxFileSize: number;
@@ -58,11 +58,11 @@ function keyOf(req: Request): string {
   return req.get('x-api-key') ?? (scheme?.toLowerCase() === 'apikey' ? (value ?? '') : '');
 }
 
-/** Compares digests, so that neither the length nor the first wrong character shows in the time. */
-function keyCheck(key: string): (given: string) => boolean {
+/** Compares digests, so that the time reveals neither the length nor the first wrong character. */
+function keyCheck(key: string): (candidate: string) => boolean {
   const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  const right = digest(key);
-  return (given) => timingSafeEqual(digest(given), right);
+  const expected = digest(key);
+  return (candidate) => timingSafeEqual(digest(candidate), expected);
 }
 
 const isDiskFull = (error: unknown): boolean =>

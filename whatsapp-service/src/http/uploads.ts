@@ -12,14 +12,14 @@ import type { Request, Response } from 'express';
 import type { SendFile } from '../sends/sender.js';
 
 /**
- * Files on their way through, under names of our own. A file is removed when its request's handler has ended and not when the
- * caller hangs up: the page may still be reading it.
+ * Temporary files of requests, under random names. A file is removed when the handler of its request has ended, not when the caller
+ * disconnects: the page may still read it.
  */
 export interface Uploads {
-  /** Reads multipart with the parts `command` (JSON) or plain fields, and `file`. Gives the fields; the file waits in `fileOf`. */
+  /** Reads multipart with the parts `command` (JSON) or plain fields, and `file`. Resolves to the fields; `fileOf` returns the file. */
   read(req: Request, res: Response): Promise<unknown>;
   fileOf(res: Response): SendFile | null;
-  /** Removes what the request brought. */
+  /** Removes the file of the request. */
   drop(res: Response): Promise<void>;
   keep(res: Response, bytes: Buffer, about: { mimetype: string; filename: string | null }): Promise<SendFile>;
 }
@@ -27,7 +27,7 @@ export interface Uploads {
 export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: number }): Uploads {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
 
-  function place(res: Response): string {
+  function newPath(res: Response): string {
     const path = join(dir, randomUUID());
     res.locals['filePath'] = path;
     return path;
@@ -38,13 +38,13 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
   }
   const remember = (res: Response, file: SendFile): SendFile => (res.locals['file'] = file);
 
-  async function take(
+  async function storeUpload(
     res: Response,
     stream: NodeJS.ReadableStream & { truncated?: boolean },
     info: busboy.FileInfo,
   ): Promise<void> {
     // `pipeline` attaches the listeners before anything is awaited: an `error` event without a listener would end the process.
-    const path = place(res);
+    const path = newPath(res);
     const hash = createHash('sha256');
     const measure = new Transform({
       transform(chunk: Buffer, _encoding, done) {
@@ -66,9 +66,9 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
       let written: Promise<void> = Promise.resolve();
       let isRefused = false;
       const onFile = async (stream: NodeJS.ReadableStream, info: busboy.FileInfo): Promise<void> => {
-        // Closes: the parser comes to the file after the request was refused and its files were removed.
+        // Closes: the parser reaches the file after the request was refused and its files were removed.
         if (isRefused) return void stream.on('error', () => undefined).resume();
-        await (written = take(res, stream, info));
+        await (written = storeUpload(res, stream, info));
       };
       try {
         const fields = await parse(req, parser, onFile);
@@ -85,7 +85,7 @@ export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: 
     fileOf: (res) => (res.locals['file'] as SendFile | undefined) ?? null,
     async keep(res, bytes, about) {
       if (bytes.length > maxFileSize) throw new AppError('FILE_TOO_LARGE', { limit: maxFileSize });
-      const path = place(res);
+      const path = newPath(res);
       await writeFile(path, bytes, { mode: 0o600 });
       return remember(res, { path, ...about, sha256: createHash('sha256').update(bytes).digest('hex') });
     },
@@ -109,9 +109,9 @@ function parse(
       reject(error);
       stop();
     };
-    const broken = (): void => refuse(new AppError('MALFORMED_REQUEST'));
+    const malformed = (): void => refuse(new AppError('MALFORMED_REQUEST'));
     const tooMany = (): void => refuse(new AppError('BODY_TOO_LARGE', {}, `At most ${maxFields} fields and one file.`));
-    parser.on('error', broken);
+    parser.on('error', malformed);
     parser.on('close', () => resolve(fields));
     parser.on('field', (name, value, { nameTruncated, valueTruncated }) => {
       if (nameTruncated || valueTruncated) return refuse(new AppError('BODY_TOO_LARGE', { field: name, limit: maxFieldSize }));
@@ -119,8 +119,8 @@ function parse(
     });
     parser.on('file', (_name, stream, info) => void onFile(stream, info).catch(refuse));
     for (const limit of ['fieldsLimit', 'filesLimit', 'partsLimit'] as const) parser.on(limit, tooMany);
-    req.once('close', () => void (req.complete || broken()));
-    const stop = feed(req, parser, broken);
+    req.once('close', () => void (req.complete || malformed()));
+    const stop = feed(req, parser, malformed);
   });
 }
 
@@ -136,11 +136,11 @@ function multipart(req: Request, maxFileSize: number): busboy.Busboy {
       limits: { files: 1, fileSize: maxFileSize, fields: maxFields, fieldSize: maxFieldSize, parts: maxFields + 2 },
     });
   } catch {
-    throw new AppError('MALFORMED_REQUEST'); // No boundary, or one that cannot be.
+    throw new AppError('MALFORMED_REQUEST'); // The boundary is missing or invalid.
   }
 }
 
-/** The part `command` is the whole body; plain fields are text, so the one number among them is read, and the file tells its own type. */
+/** The part `command` is the whole body. Plain fields are text, so `epoch` is converted to a number; type and name come from the file. */
 function fieldsOf(fields: Record<string, unknown>, file: SendFile | null): unknown {
   const { command, epoch } = fields;
   if (typeof command === 'string') {

@@ -1,12 +1,12 @@
 import { settlesWithin, type Clock } from '../clock.js';
 
-/** One job at a time, in the order of asking. */
+/** Runs one job at a time, in the order of the calls. */
 export interface Lane {
   run<T>(job: () => Promise<T>): Promise<T>;
-  /** Jobs that run or wait. */
+  /** The number of jobs that run or wait. */
   depth(): number;
-  /** Resolves when nothing runs or waits any more, at the latest after `mostMs`. */
-  idle(mostMs: number): Promise<void>;
+  /** Resolves when no job runs or waits, at the latest after `maxMs`. */
+  idle(maxMs: number): Promise<void>;
 }
 
 export function createLane(clock: Clock): Lane {
@@ -25,8 +25,8 @@ export function createLane(clock: Clock): Lane {
       return result;
     },
     depth: () => depth,
-    async idle(mostMs) {
-      if (depth > 0) await settlesWithin(clock, tail, mostMs);
+    async idle(maxMs) {
+      if (depth > 0) await settlesWithin(clock, tail, maxMs);
     },
   };
 }

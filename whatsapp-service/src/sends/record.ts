@@ -5,7 +5,7 @@ import type { Store } from '../store.js';
 export type FinalOutcome = Exclude<SendOutcome, { outcome: 'sending' }>;
 
 /**
- * Message id → what became of it, over restarts.
+ * The state of each send by message id. Survives restarts.
  *
  * | state | on disk | after a kill it means |
  * | --- | --- | --- |
@@ -23,7 +23,7 @@ export interface SendEntry {
   hash: string;
   state: 'accepted' | 'handed_over' | 'settled';
   outcome: FinalOutcome | null;
-  /** The backend's number of the attempt that the record is of, from 1 on. */
+  /** The backend's number of the recorded attempt, from 1. */
   attempt: number;
 }
 
@@ -32,15 +32,15 @@ export interface SendRecord {
   accept(entry: Accepted): void;
   handOver(messageId: string): void;
   settle(messageId: string, outcome: FinalOutcome): void;
-  /** A lookup found the message acknowledged by WhatsApp's server (ack 1 or more). A record whose outcome is unknown becomes `sent`. */
+  /** A lookup found the message acknowledged by WhatsApp's server (ack 1 or more). A record with an unknown outcome becomes `sent`. */
   prove(sessionId: string, reservedId: string, found: { whatsappId: string; ack: number }): void;
-  /** Writes what is still on its way to disk: before the store is closed. */
+  /** Writes outcomes that are still in memory. Call it before the store is closed. */
   flush(): void;
   prune(): void;
 }
 
-const keptMs = 7 * 86_400_000;
-/** While sends go on, the next one's commit takes the outcome along; this is for the last one. */
+const retentionMs = 7 * 86_400_000;
+/** The delay before outcomes are written. During a series of sends the next handover writes them earlier. */
 const groupMs = 20;
 
 interface Row {
@@ -57,12 +57,12 @@ type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash
 export function createSendRecord(
   store: Store,
   clock: Clock,
-  /** Outcomes could not be written. They are in memory, and it is tried again. */
+  /** Called when outcomes could not be written. They stay in memory, and the write is retried. */
   onFailure: (error: unknown) => void = () => undefined,
 ): SendRecord {
   const sql = statements(store);
   const accepted = new Map<string, Accepted>();
-  /** Outcomes on their way to disk. */
+  /** Outcomes that are not yet on disk. */
   const unsaved = new Map<string, { entry: Accepted; outcome: FinalOutcome }>();
   let armed = false;
 
@@ -71,7 +71,7 @@ export function createSendRecord(
       sql.settle.run({ ...entry, outcome: JSON.stringify(outcome), now: clock.now() });
   });
 
-  /** What the sends before it left to be written goes along in its commit. */
+  /** Writes the unsaved outcomes of earlier sends in the same commit. */
   const handOverWithRest = store.transaction((entry: Accepted): void => {
     saveAll();
     sql.handOver.run({ ...entry, now: clock.now() });
@@ -91,7 +91,7 @@ export function createSendRecord(
       try {
         flush();
       } catch (error) {
-        onFailure(error); // A full disk: on disk it says handed_over, from which a lookup finds the outcome.
+        onFailure(error); // The disk is full. The record on disk says handed_over, and a lookup can find the outcome.
         arm(1_000);
       }
     });
@@ -104,9 +104,9 @@ export function createSendRecord(
 
   function settle(messageId: string, outcome: FinalOutcome): void {
     const entry = accepted.get(messageId) ?? unsaved.get(messageId)?.entry ?? saved(messageId);
-    if (!entry) throw new Error('A send is settled after it was accepted.');
+    if (!entry) throw new Error('A send was settled before it was accepted.');
     accepted.delete(messageId);
-    // Once found, a message stays sent: the call that waited for it may still end in doubt.
+    // A message that was found stays `sent`: the call that waited for it may still end as uncertain.
     if (unsaved.get(messageId)?.outcome.outcome === 'sent') return;
     const { sessionId, reservedId, hash, attempt } = entry;
     unsaved.set(messageId, { entry: { messageId, sessionId, reservedId, hash, attempt }, outcome });
@@ -115,32 +115,32 @@ export function createSendRecord(
 
   return {
     find(messageId) {
-      const turn = accepted.get(messageId);
+      const running = accepted.get(messageId);
       const known = saved(messageId);
-      if (turn) return { ...turn, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null };
-      const late = unsaved.get(messageId);
+      if (running) return { ...running, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null };
+      const unsavedEntry = unsaved.get(messageId);
       const isSent = known?.outcome?.outcome === 'sent';
-      return late && !isSent ? { ...late.entry, state: 'settled', outcome: late.outcome } : known;
+      return unsavedEntry && !isSent ? { ...unsavedEntry.entry, state: 'settled', outcome: unsavedEntry.outcome } : known;
     },
     accept(entry) {
-      // An earlier outcome of the very same message must not be written over what comes now.
+      // Otherwise an earlier outcome of this message could overwrite the new state.
       if (unsaved.has(entry.messageId)) flush();
       accepted.set(entry.messageId, entry);
     },
     handOver(messageId) {
       const entry = accepted.get(messageId);
-      if (!entry) throw new Error('A send is handed over once, after it was accepted.');
+      if (!entry) throw new Error('A send was handed over before it was accepted, or twice.');
       handOverWithRest(entry);
       unsaved.clear();
     },
     settle,
     prove(sessionId, reservedId, found) {
       flush();
-      for (const { message_id: id } of sql.doubtful.all(sessionId, reservedId))
+      for (const { message_id: id } of sql.withUnknownOutcome.all(sessionId, reservedId))
         settle(id, { outcome: 'sent', ...found, at: new Date(clock.now()).toISOString() });
     },
     flush,
-    prune: () => void sql.prune.run(clock.now() - keptMs),
+    prune: () => void sql.prune.run(clock.now() - retentionMs),
   };
 }
 
@@ -160,7 +160,7 @@ function statements(store: Store) {
          updated_at = excluded.updated_at
        WHERE NOT (state = 'settled' AND json_extract(outcome, '$.outcome') = 'sent')`,
     ),
-    doubtful: store.prepare<[string, string], Row>(
+    withUnknownOutcome: store.prepare<[string, string], Row>(
       `SELECT * FROM sends WHERE session_id = ? AND reserved_id = ?
          AND (state = 'handed_over' OR (state = 'settled' AND json_extract(outcome, '$.outcome') = 'uncertain'))`,
     ),

@@ -16,7 +16,7 @@ import { errorFields } from '../log.js';
 import type { Session } from '../sessions/session.js';
 import type { FinalOutcome, SendEntry, SendRecord } from './record.js';
 
-/** A file on disk that outlives the call. */
+/** A file on disk that exists until the call has ended. */
 export interface SendFile {
   path: string;
   mimetype: string;
@@ -26,9 +26,9 @@ export interface SendFile {
 
 export interface Sender {
   /**
-   * Hands a message to WhatsApp once per message id and attempt. Never touches the page for what the record can answer.
+   * Sends a message once per message id and attempt. Answers from the record, without the page, if the outcome is known.
    * Throws `AppError` SESSION_NOT_FOUND, SESSION_NOT_CONNECTED, SESSION_IDENTITY_CHANGED, STALE_EPOCH, IDEMPOTENCY_KEY_REUSED,
-   * SHUTTING_DOWN; then the record is as it was before.
+   * SHUTTING_DOWN; then the record is unchanged.
    */
   send(sessionId: string, messageId: string, command: SendCommand, file: SendFile | null): Promise<SendOutcome>;
 }
@@ -45,7 +45,7 @@ const lookupDeadlineMs = 20_000;
 
 export function createSender(deps: SenderDeps): Sender {
   const { record, log } = deps;
-  /** Message id → hash of what is being sent. Filled before the first await, so of two calls at once only one goes on. */
+  /** The hash of each running send by message id. Filled before the first await, so only one of two concurrent calls continues. */
   const running = new Map<string, string>();
 
   async function send(sessionId: string, messageId: string, command: SendCommand, file: SendFile | null): Promise<SendOutcome> {
@@ -71,9 +71,9 @@ export function createSender(deps: SenderDeps): Sender {
   }
 
   /**
-   * A record that says `handed_over` while nothing runs was left by a killed worker. Null: it is sent, under the same id.
+   * Handles a record that says `handed_over` while no send runs: a worker died during that send. Null: the message is sent, under the same id.
    *
-   * | the lookup under the reserved id says | the same attempt | a new attempt, which the backend has decided on |
+   * | the lookup under the reserved id says | the same attempt | a new attempt, decided by the backend |
    * | --- | --- | --- |
    * | acknowledged by the server | `sent` | `sent` |
    * | refused by the server | `failed` | sent again |
@@ -112,7 +112,7 @@ export function createSender(deps: SenderDeps): Sender {
     }
   }
 
-  /** The record is written when the turn in the lane has come: what is refused or killed while it waits has left no trace. */
+  /** Sends the message. The record is written when the lane starts the job, so a send that is refused or killed while it waits leaves no trace. */
   async function attempt(
     session: Session,
     id: { messageId: string; sessionId: string; hash: string },
@@ -131,8 +131,8 @@ export function createSender(deps: SenderDeps): Sender {
           failPoint('send.accepted');
         },
         async onHandover() {
-          // The last look before anything can leave: a worker that was frozen meanwhile may have lost the session to another one.
-          if (!session.lease.holds()) throw new AppError('STALE_EPOCH', { reason: 'The lease ran out.' });
+          // The last check before the message can be sent: if this worker was frozen, another one may run the session now.
+          if (!session.lease.isValid()) throw new AppError('STALE_EPOCH', { reason: 'The lease expired.' });
           failPoint('send.identity');
           session.requireAccount(account);
           record.handOver(messageId);
@@ -142,8 +142,8 @@ export function createSender(deps: SenderDeps): Sender {
       })
       .catch((error: unknown) => {
         if (error instanceof AppError) throw error;
-        // The engine promises not to reject. When it does all the same, the record knows how far it came.
-        log.error('A send ended in an unexpected way.', { sessionId: session.id, messageId, ...errorFields(error) });
+        // The engine should not reject. If it does, the record says whether the message was handed over.
+        log.error('A send ended with an unexpected error.', { sessionId: session.id, messageId, ...errorFields(error) });
         return record.find(messageId)?.state === 'handed_over' ? uncertain('CRASHED_DURING_SEND') : failed('CONNECTION_LOST');
       });
     failPoint('send.answered');
@@ -161,7 +161,7 @@ export function createSender(deps: SenderDeps): Sender {
   return { send };
 }
 
-/** Whether a call may reach the page again. What is proven to have left never does; anything else does with a new attempt. */
+/** Whether the message may be sent again. A message that is proven sent never is; any other one is with a new attempt. */
 function reopens({ outcome, attempt: recorded }: SendEntry, attempt: number): boolean {
   switch (outcome?.outcome) {
     case 'failed':
@@ -194,12 +194,12 @@ function requireFile(command: SendCommand, file: SendFile | null): void {
   }
 }
 
-/** Two commands are the same when the other side would see the same. A file counts by its bytes; its address may be signed again each time. */
+/** Hashes what the recipient would see: equal commands have equal hashes. A file counts by its bytes, because its signed URL may change. */
 export function hashOf(sessionId: string, command: SendCommand, file: SendFile | null): string {
   const media = mediaOf(command.content);
   const content = media ? { ...command.content, media: { mimetype: media.mimetype, filename: media.filename } } : command.content;
   const { quotedMessageId, ignoreQuoteErrors, mentions } = command.options;
-  const seen = {
+  const visible = {
     sessionId,
     reservedId: command.reservedId,
     recipient: command.recipient,
@@ -209,10 +209,10 @@ export function hashOf(sessionId: string, command: SendCommand, file: SendFile |
     mentions,
     file: file?.sha256 ?? null,
   };
-  return createHash('sha256').update(canonical(seen)).digest('hex');
+  return createHash('sha256').update(canonical(visible)).digest('hex');
 }
 
-/** JSON with sorted keys: the same for the same value, in whatever order its fields came. */
+/** JSON with sorted keys: the order of the fields does not matter. */
 function canonical(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     typeof inner === 'object' && inner !== null && !Array.isArray(inner)

@@ -6,37 +6,37 @@ import type { Problems } from '../problems.js';
 import type { Marks } from './marks.js';
 
 /**
- * Takes in what came while nobody listened, once a browser is proven. The watermark is the time of the newest message taken in; it
- * moves only when the past is complete: a mark ahead of a message still to come would hide that one after a crash.
+ * Reads the messages that arrived while no browser was connected, once a browser is proven. The watermark is the time of the newest message
+ * that was read. It moves only when the past is complete: otherwise a message from before the mark could be missed after a crash.
  *
  * | the scan | then |
  * | --- | --- |
- * | fails as a whole | it is repeated until it works, first after 10 s, later every 5 minutes; the mark waits |
- * | cannot read some chats | likewise, at most `maxAttempts` times; then it counts as complete, is told as `truncated`, and staff see it |
+ * | fails completely | it is retried until it works, first after 10 s, later every 5 minutes; the mark does not move |
+ * | cannot read some chats | the same, at most `maxAttempts` times; then it counts as complete, is emitted as `truncated` and reported to staff |
  */
 export interface CatchUp {
   /**
-   * Since the watermark, or since `asked`. Where this worker has no watermark, since `inherited`; where there is none either, there is no
-   * past of ours and it begins now. Never rejects.
+   * Scans since the watermark, or since `requested`. If this worker has no watermark, it scans since `inherited`; without both, there is
+   * nothing to scan and the watermark starts now. Never rejects.
    */
-  run(asked: Date | null): Promise<void>;
-  /** A message was observed; milliseconds as WhatsApp tells them. Never throws. */
-  saw(at: number): void;
-  /** Messages that were observed could not be kept: the past is incomplete again and is scanned from the mark on the disk. */
+  run(requested: Date | null): Promise<void>;
+  /** A message was observed; `at` is WhatsApp's time in milliseconds. Never throws. */
+  observed(at: number): void;
+  /** Observed messages could not be stored: the past is incomplete and is scanned again from the mark on the disk. */
   missed(): void;
   stop(): void;
 }
 
 const perChat = 1_000;
 const longestMs = 7 * 86_400_000;
-/** What was sent before the mark may arrive after it. What comes twice is told once (the outlet knows the keys). */
+/** A message from before the mark may arrive after it. Messages that are found twice are emitted once, because the outlet knows the keys. */
 const overlapMs = 600_000;
 const retryMs = { first: 10_000, longest: 300_000 };
 const maxAttempts = 5;
-/** Messages that are so much older than the gap are looked at for changes. WhatsApp lets people delete for everyone for two days. */
+/** How far before the gap older messages are checked for changes. WhatsApp allows deletions for everyone for two days. */
 const compareMs = 3 * 86_400_000;
-/** How often the backend is told how far the messages are recorded, at most. */
-const tellEveryMs = 60_000;
+/** The minimum time between two `session.caught_up` events. */
+const progressIntervalMs = 60_000;
 
 export function createCatchUp(options: {
   sessionId: string;
@@ -45,7 +45,7 @@ export function createCatchUp(options: {
   emit: (event: WorkerEvent) => void;
   /** The number of the linked account. */
   phoneNumber: () => string | null;
-  /** How far the backend has the messages of this account, where another worker or login recorded them. Milliseconds. */
+  /** Until when the backend has the messages of this account from another worker or login. Milliseconds. */
   inherited: () => number | null;
   /** Keys of messages that had a reaction or a change since a time. */
   watched: (since: number) => string[];
@@ -58,20 +58,20 @@ export function createCatchUp(options: {
   let stopped = false;
   let complete = false;
   let newest = 0;
-  /** A scan that began before messages were missed says nothing about them. */
+  /** Changes when messages are missed: a scan that started earlier does not cover them. */
   let generation = 0;
   let attempts = 0;
-  let toldAt = -Infinity;
+  let emittedAt = -Infinity;
   let cancelRetry = (): void => undefined;
   let tail: Promise<void> = Promise.resolve();
 
-  /** Returns how many chats could not be read. */
-  async function scan(since: Date, startedAt: number, isAsked: boolean): Promise<number> {
+  /** Returns the number of chats that could not be read. */
+  async function scan(since: Date, startedAt: number, isRequested: boolean): Promise<number> {
     const oldest = startedAt - longestMs;
     const from = new Date(Math.max(since.getTime(), oldest));
     const compareSince = new Date(from.getTime() - compareMs);
     const watched = options.watched(compareSince.getTime());
-    const request = { since: from, perChat, isAsked, compareSince, watched };
+    const request = { since: from, perChat, isRequested, compareSince, watched };
     const { failedChats = 0, ...found } = await options.session.backfill(request);
     if (stopped) return 0;
     const truncated = found.truncated || failedChats > 0 || since.getTime() < oldest;
@@ -80,76 +80,76 @@ export function createCatchUp(options: {
     return failedChats;
   }
 
-  /** From the mark, not from the newest message: the mark waits while messages cannot be kept. */
-  function tellCaughtUp(): void {
+  /** Reports the mark, not the newest message: the mark does not move while messages cannot be stored. */
+  function emitCaughtUp(): void {
     const phoneNumber = options.phoneNumber();
     const at = marks.watermark(sessionId);
     if (phoneNumber === null || at === null) return;
-    toldAt = clock.monotonic();
+    emittedAt = clock.monotonic();
     options.emit({ event: 'session.caught_up', payload: { phoneNumber, at: new Date(at).toISOString() } });
   }
 
-  /** While the past is incomplete, a scan that somebody asked for covers it too: it takes the place of the one that is due. */
-  function sinceWhen(asked: Date | null, mark: number | null, startedAt: number): Date | null {
-    // A mark from a clock that ran ahead must not hide what came since.
+  /** The start of a scan. While the past is incomplete, a requested scan covers it too and replaces the scan that is due. */
+  function startOfScan(requested: Date | null, mark: number | null, startedAt: number): Date | null {
+    // A mark from a clock that was ahead must not hide later messages.
     const marked = mark === null ? null : Math.min(mark, startedAt) - overlapMs;
-    if (asked === null) return marked === null ? null : new Date(marked);
-    return complete || marked === null ? asked : new Date(Math.min(marked, asked.getTime()));
+    if (requested === null) return marked === null ? null : new Date(marked);
+    return complete || marked === null ? requested : new Date(Math.min(marked, requested.getTime()));
   }
 
-  function again(asked: Date | null): void {
+  function scheduleRetry(requested: Date | null): void {
     cancelRetry();
-    cancelRetry = clock.after(backoff(attempts, retryMs.first, retryMs.longest, options.random), () => void run(asked));
+    cancelRetry = clock.after(backoff(attempts, retryMs.first, retryMs.longest, options.random), () => void run(requested));
   }
 
-  async function once(asked: Date | null): Promise<void> {
+  async function runOnce(requested: Date | null): Promise<void> {
     if (stopped) return;
-    const mine = generation;
+    const startGeneration = generation;
     const startedAt = clock.now();
     attempts += 1;
     try {
       const mark = marks.watermark(sessionId) ?? options.inherited();
-      const since = sinceWhen(asked, mark, startedAt);
-      const failedChats = since ? await scan(since, startedAt, asked !== null) : 0;
-      if (stopped || mine !== generation) return;
+      const since = startOfScan(requested, mark, startedAt);
+      const failedChats = since ? await scan(since, startedAt, requested !== null) : 0;
+      if (stopped || startGeneration !== generation) return;
       if (failedChats > 0) {
         problems.note('BACKFILL_INCOMPLETE', { sessionId, detail: `${failedChats} chats, attempt ${attempts}` });
-        if (attempts < maxAttempts) return again(asked);
+        if (attempts < maxAttempts) return scheduleRetry(requested);
       }
       attempts = 0;
       complete = true;
       marks.raiseWatermark(sessionId, Math.max(newest, mark ?? startedAt));
-      tellCaughtUp();
+      emitCaughtUp();
     } catch (error) {
-      if (stopped || mine !== generation) return;
-      log.warn('The scan for missed messages failed; it is repeated.', { sessionId, attempt: attempts, ...errorFields(error) });
-      again(asked);
+      if (stopped || startGeneration !== generation) return;
+      log.warn('The scan for missed messages failed; it is retried.', { sessionId, attempt: attempts, ...errorFields(error) });
+      scheduleRetry(requested);
     }
   }
 
   /** One scan at a time. */
-  function run(asked: Date | null): Promise<void> {
+  function run(requested: Date | null): Promise<void> {
     cancelRetry();
-    tail = tail.then(() => once(asked));
+    tail = tail.then(() => runOnce(requested));
     return tail;
   }
 
   return {
     run,
-    saw(at) {
-      // A wrong clock on the other side must not push the mark into the future.
+    observed(at) {
+      // A wrong time from WhatsApp must not move the mark into the future.
       const time = Math.min(at, clock.now());
       if (!(time > newest)) return;
       newest = time;
       if (!complete) return;
       marks.raiseWatermark(sessionId, time);
-      if (clock.monotonic() - toldAt >= tellEveryMs) tellCaughtUp();
+      if (clock.monotonic() - emittedAt >= progressIntervalMs) emitCaughtUp();
     },
     missed() {
       generation += 1;
       attempts = 0;
       complete = false;
-      marks.release(sessionId);
+      marks.unfreeze(sessionId);
       void run(null);
     },
     stop() {

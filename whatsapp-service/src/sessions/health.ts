@@ -5,15 +5,15 @@ import type { EngineSession } from '../engine/engine.js';
 import { createCpuMeter } from './cpu.js';
 
 /**
- * Proves a connected session alive, again and again. A probe that fails is repeated at once; two in a row and the page is in trouble.
- * With probes every 5 s and 4 s for an answer, a frozen browser is noticed within 13 s.
+ * Probes a connected session at an interval. A failed probe is repeated at once; two failures in a row count as a lost page. With a probe
+ * every 5 s and a deadline of 4 s, a frozen browser is noticed within 13 s.
  */
 export interface Health {
   stop(): void;
   lastRoundTripAt(): Date | null;
   metrics(): {
     memoryMb: number | null;
-    /** Of one processor, since the measurement before. */
+    /** In percent of one processor, since the previous measurement. */
     cpuPercent: number | null;
     processes: number;
     browserUptimeSeconds: number | null;
@@ -22,18 +22,19 @@ export interface Health {
 }
 
 const deadlineMs = 4_000;
-/** Memory and processor time are measured with every sixth probe: reading it costs the kernel a walk over the pages. */
+/** Memory and processor time are measured with every sixth probe, because the kernel walks over all memory pages to read them. */
 const memoryEvery = 6;
 
 export function createHealth(options: {
   session: EngineSession;
   clock: Clock;
   everyMs: number;
-  onDoubt: (reason: SessionReason) => void;
+  /** A probe failed; it is repeated at once. */
+  onProbeFailed: (reason: SessionReason) => void;
   onLost: (reason: SessionReason, detail: string) => void;
-  /** Each time that it was measured, in megabytes. */
+  /** Receives each measurement, in megabytes. */
   onMemory: (mb: number) => void;
-  /** A round threw; probes go on. */
+  /** A round threw; probing continues. */
   onFailure: (error: unknown) => void;
 }): Health {
   const { session, clock } = options;
@@ -46,7 +47,7 @@ export function createHealth(options: {
   const cpu = createCpuMeter();
   let cancel = (): void => undefined;
 
-  /** The next round comes whatever became of this one. */
+  /** Schedules the next round even if this one failed. */
   async function rounds(): Promise<void> {
     try {
       await round();
@@ -56,7 +57,7 @@ export function createHealth(options: {
     if (!stopped) cancel = clock.after(options.everyMs, () => void rounds());
   }
 
-  async function once(): Promise<{ reason: SessionReason; detail: string } | null> {
+  async function probeOnce(): Promise<{ reason: SessionReason; detail: string } | null> {
     try {
       const { roundTripMs, canary } = await session.probe(deadlineMs);
       last = { at: new Date(clock.now()), ms: roundTripMs };
@@ -67,19 +68,19 @@ export function createHealth(options: {
   }
 
   async function round(): Promise<void> {
-    const doubt = await once();
+    const firstFailure = await probeOnce();
     if (stopped) return;
-    if (doubt) {
-      options.onDoubt(doubt.reason);
-      const lost = await once();
+    if (firstFailure) {
+      options.onProbeFailed(firstFailure.reason);
+      const secondFailure = await probeOnce();
       if (stopped) return;
-      if (lost) {
-        // Whoever is told decides what follows; this page is not probed any more.
+      if (secondFailure) {
+        // The caller decides what follows; this page is not probed any more.
         stopped = true;
-        return options.onLost(lost.reason, lost.detail);
+        return options.onLost(secondFailure.reason, secondFailure.detail);
       }
     }
-    // The browser may end while it is looked at; its own signal tells that.
+    // The browser may end during the measurement; the engine reports that with a signal.
     if (count++ % memoryEvery === 0) {
       const pids = await session.pids().catch(() => null);
       if (pids) {
@@ -107,7 +108,7 @@ export function createHealth(options: {
   };
 }
 
-/** Proportional set size of all processes together, in megabytes; null where the system does not tell. */
+/** The total proportional set size of all processes, in megabytes; null if the system does not report it. */
 export async function memoryOf(pids: readonly number[]): Promise<{ mb: number | null; processes: number }> {
   const sizes = await Promise.all(
     pids.map(async (pid) => {

@@ -8,17 +8,17 @@ export interface Instant {
 export const instant = (clock: Clock): Instant => ({ wall: clock.now(), monotonic: clock.monotonic() });
 
 /**
- * How long the backend lets this worker send for a session. A grant is a duration from the moment at which the worker asked for it.
- * It has run out when either reading of the clock says so: the monotonic one ignores a wall clock that is set back, and stands still
- * while the machine is suspended; the wall clock does not. Without any grant sends are not fenced.
+ * The time until which this worker may send for a session. A grant is a duration from the moment at which the worker requested it. The lease
+ * has expired when either clock says so: the monotonic clock ignores a wall clock that is set back, but stops while the machine is
+ * suspended; the wall clock does not. Before the first grant sends are not fenced.
  */
 export interface Lease {
   /** Keeps the later of two grants; an expired one is always replaced. */
-  grant(askedAt: Instant, durationMs: number): void;
-  /** Milliseconds that are left; 0 after its end, Infinity without any grant. */
+  grant(requestedAt: Instant, durationMs: number): void;
+  /** Remaining milliseconds; 0 after the end, Infinity before the first grant. */
   remainingMs(): number;
-  holds(): boolean;
-  /** The end as wall time, for the page, which has no other clock in common with us; Infinity without any grant. */
+  isValid(): boolean;
+  /** The end as wall time, the only clock that the page shares; Infinity before the first grant. */
   endsAt(): number;
   wasGranted(): boolean;
 }
@@ -30,12 +30,12 @@ export function createLease(clock: Clock): Lease {
     ends === null ? Infinity : Math.max(0, Math.min(ends.monotonic - clock.monotonic(), ends.wall - clock.now()));
 
   return {
-    grant(askedAt, durationMs) {
-      const next = { wall: askedAt.wall + durationMs, monotonic: askedAt.monotonic + durationMs };
+    grant(requestedAt, durationMs) {
+      const next = { wall: requestedAt.wall + durationMs, monotonic: requestedAt.monotonic + durationMs };
       if (ends === null || next.monotonic > ends.monotonic || remainingMs() === 0) ends = next;
     },
     remainingMs,
-    holds: () => remainingMs() > 0,
+    isValid: () => remainingMs() > 0,
     endsAt: () => clock.now() + remainingMs(),
     wasGranted: () => ends !== null,
   };

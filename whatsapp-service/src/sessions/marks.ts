@@ -1,27 +1,27 @@
 import type { Store } from '../store.js';
 
-/** What survives of a session between two processes: the epoch it was last run under, and how far its messages were taken in. */
+/** What is stored of a session across processes: the epoch under which it last ran, and until when its messages were read. */
 export interface Marks {
   epoch(sessionId: string): number;
-  /** Only upwards. Written at once; throws when the store takes no writes, and nothing has changed then. */
+  /** Only raises the epoch. Written at once. Throws when the store accepts no writes; then nothing has changed. */
   raiseEpoch(sessionId: string, epoch: number): void;
   /** Milliseconds; null when the session was never linked. */
   watermark(sessionId: string): number | null;
   /**
-   * Only upwards. Never throws: it is kept in memory until the outlet's next commit writes it, together with the events that it covers.
-   * So the mark on the disk is never ahead of a message, and a disk that takes nothing for a while loses no mark.
+   * Only raises the watermark. Never throws: it stays in memory until the outlet's next commit writes it together with the events that it
+   * covers. So the mark on disk is never ahead of a message, and no mark is lost while the disk accepts no writes.
    */
   raiseWatermark(sessionId: string, at: number): void;
-  /** Messages were not kept: the watermark goes back to what is on the disk and stays there until `release`, so that they are scanned for. */
-  hold(sessionId: string): void;
-  release(sessionId: string): void;
-  /** The login is gone: the next one begins again and takes no old messages in. Never throws; written with the next commit at the latest. */
+  /** Messages were dropped: the watermark returns to its value on disk and stays there until `unfreeze`, so that a scan finds them. */
+  freeze(sessionId: string): void;
+  unfreeze(sessionId: string): void;
+  /** The login was deleted: the next login starts without old messages. Never throws; written with the next commit at the latest. */
   clearWatermark(sessionId: string): void;
-  /** For the outlet: writes what waits, inside its transaction; `written` follows once that has committed. */
+  /** For the outlet: `write` writes the unwritten marks in its transaction; `written` is called after the commit. */
   hasUnwritten(): boolean;
   write(): void;
   written(): void;
-  /** Called when something waits for the next commit. */
+  /** Called when a mark waits for the next commit. */
   onUnwritten(listener: () => void): void;
 }
 
@@ -37,10 +37,10 @@ export function createMarks(store: Store): Marks {
     `INSERT INTO marks (session_id, watermark) VALUES (?, ?)
      ON CONFLICT (session_id) DO UPDATE SET watermark = excluded.watermark`,
   );
-  /** What is on the disk. One session's row is small, and events ask for the epoch each time. */
+  /** The rows on disk, cached because every event reads the epoch. */
   const stored = new Map<string, { epoch: number; watermark: number | null }>();
   const unwritten = new Map<string, number | null>();
-  const held = new Set<string>();
+  const frozen = new Set<string>();
   let listener = (): void => undefined;
 
   function rowOf(sessionId: string): { epoch: number; watermark: number | null } {
@@ -68,13 +68,13 @@ export function createMarks(store: Store): Marks {
     },
     watermark,
     raiseWatermark(sessionId, at) {
-      if (!held.has(sessionId) && at > (watermark(sessionId) ?? -Infinity)) change(sessionId, at);
+      if (!frozen.has(sessionId) && at > (watermark(sessionId) ?? -Infinity)) change(sessionId, at);
     },
-    hold(sessionId) {
-      held.add(sessionId);
+    freeze(sessionId) {
+      frozen.add(sessionId);
       if (unwritten.get(sessionId) !== null) unwritten.delete(sessionId);
     },
-    release: (sessionId) => void held.delete(sessionId),
+    unfreeze: (sessionId) => void frozen.delete(sessionId),
     clearWatermark(sessionId) {
       change(sessionId, null);
     },

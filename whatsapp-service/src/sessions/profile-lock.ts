@@ -4,16 +4,16 @@ import path from 'node:path';
 import Sqlite from 'better-sqlite3';
 
 /**
- * Locks of the worker: one per login folder and one for its whole data folder. The browser's own locks do not serve: headless shell has
- * none, and full Chromium's names a host that may have been renamed with its container.
+ * Locks of the worker: one per login folder and one for its whole data folder. The browser's own locks are not enough: headless
+ * shell has none, and the lock of full Chromium names a host, which may have been renamed with its container.
  *
- * A lock is the operating system's: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
+ * The operating system holds the lock: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
  * inode, so that it also holds between containers that share a volume, whatever their host names, process ids and clocks are, and the
  * system releases it when the process ends, however it ends. The file is empty and is never deleted: a process that waits for the
  * deleted file and one that creates it again would both hold a lock. Nothing else in this process may open it: closing any descriptor of a
- * file gives up all POSIX locks that the process has on it.
+ * file releases all POSIX locks that the process has on it.
  *
- * `file` itself only says who holds the lock, for messages and for older versions, which lock by it. It decides nothing.
+ * `file` itself only names the owner of the lock, for messages and for older versions, which lock with it. It is not the lock.
  */
 export interface Lock {
   release(): Promise<void>;
@@ -27,7 +27,7 @@ export class LockHeldError extends Error {
   }
 }
 
-/** The file system does not lock files. A program that went on would share its logins with others. */
+/** The file system cannot lock files. Without a lock two processes could use the same login. */
 export class LockUnavailableError extends Error {
   constructor(file: string, code: string) {
     super(
@@ -38,12 +38,12 @@ export class LockUnavailableError extends Error {
 }
 
 /** Closes: the caller drops the lock object, the garbage collector closes the connection, and the lock is gone. */
-const heldLocks = new Set<unknown>();
+const ownedLocks = new Set<unknown>();
 
-/** Takes the lock at once, or throws `LockHeldError` or `LockUnavailableError`. */
+/** Acquires the lock at once, or throws `LockHeldError` or `LockUnavailableError`. */
 export async function acquireLock(file: string): Promise<Lock> {
   const connection = openLocked(`${file}.sqlite`, file);
-  heldLocks.add(connection);
+  ownedLocks.add(connection);
   nameOwner(file);
   let isReleased = false;
   return {
@@ -51,7 +51,7 @@ export async function acquireLock(file: string): Promise<Lock> {
       if (isReleased) return;
       isReleased = true;
       rmSync(file, { force: true });
-      heldLocks.delete(connection);
+      ownedLocks.delete(connection);
       connection.close();
     },
   };
@@ -61,10 +61,10 @@ function openLocked(lockFile: string, file: string): Sqlite.Database {
   let connection: Sqlite.Database | null = null;
   try {
     mkdirSync(path.dirname(lockFile), { recursive: true, mode: 0o700 });
-    // SQLite would create the file with the rights that the umask leaves. Opening one that exists would give up a lock of this process.
+    // SQLite would create the file with the permissions of the umask. An existing file is not opened here, because closing it would release a lock of this process.
     if (!existsSync(lockFile)) writeFileSync(lockFile, '', { flag: 'a', mode: 0o600 });
     connection = new Sqlite(lockFile, { timeout: 0 });
-    // In memory: a journal file would need room on the disk.
+    // In memory: a journal file would need disk space.
     connection.pragma('journal_mode = MEMORY');
     connection.exec('BEGIN EXCLUSIVE');
     return connection;
@@ -83,7 +83,7 @@ function nameOwner(file: string): void {
     rmSync(file, { force: true });
     writeFileSync(file, JSON.stringify({ pid: process.pid, host: os.hostname() }), { mode: 0o600 });
   } catch {
-    // A full disk, for example. The lock is held all the same; another process only cannot say who holds it.
+    // For example, the disk is full. The lock still works; another process just cannot name its owner.
   }
 }
 
@@ -96,7 +96,7 @@ function readOwner(file: string): { pid: number; host: string } | null {
   }
 }
 
-/** By shape, not by class: an error of Node's own need not be an `Error` of the realm that asks. */
+/** Checks the shape, not the class: an error of Node may be an `Error` of another realm. */
 export const codeOf = (error: unknown): string | null =>
   typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : null;
 

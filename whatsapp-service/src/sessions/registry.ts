@@ -7,10 +7,10 @@ import type { Session } from './session.js';
 
 const stripPauseMs = 10;
 
-/** The sessions of this worker: the limit, the epochs, and what the backend wants of them. */
+/** The sessions of this worker: their limit, their epochs and their desired states. */
 export interface Registry {
   /** Throws `STALE_EPOCH`, `WORKER_CAPACITY`, `WORKER_MEMORY`, `SHUTTING_DOWN`. */
-  init(wish: {
+  init(input: {
     sessionId: string;
     epoch?: number | undefined;
     deviceName?: string | null | undefined;
@@ -18,21 +18,21 @@ export interface Registry {
     leaseMs?: number | undefined;
     caughtUp?: CaughtUp | null | undefined;
   }): Session;
-  /** Whether nothing of its messages' content may be written here. */
+  /** Whether the session stores only metadata: no content of its messages may be written to disk. */
   isBare(sessionId: string): boolean;
   /** Whether a lost browser of this session is started again. */
   mayReconnect(sessionId: string): boolean;
   /** Throws `SESSION_NOT_FOUND`. */
   get(sessionId: string): Session;
-  /** The session under this epoch, or null when it is not known here; a newer epoch is taken over. Throws `STALE_EPOCH`. */
+  /** The session under this epoch, or null if this worker does not have it; a newer epoch is adopted. Throws `STALE_EPOCH`. */
   under(sessionId: string, epoch: number | undefined): Session | null;
   stop(sessionId: string, options: { epoch?: number | undefined; logout: boolean }): Promise<ObservedSession>;
   all(): Session[];
   /**
-   * Does what a heartbeat's reply says. `askedAt` is when the heartbeat left: what somebody changed here since then is newer than
-   * the reply and stays.
+   * Applies the reply to a heartbeat. `requestedAt` is when the heartbeat was sent: a session that a command has changed since then is newer
+   * than the reply and is left as it is.
    */
-  obey(reply: HeartbeatReply, askedAt: Instant): Promise<void>;
+  reconcile(reply: HeartbeatReply, requestedAt: Instant): Promise<void>;
   memoryMb(): number;
   drain(): void;
   isDraining(): boolean;
@@ -43,12 +43,12 @@ export function createRegistry(options: {
   create: (id: string) => Session;
   maxSessions: number;
   memoryLimitMb: number | null;
-  /** How long a lease holds from the moment at which the worker asked for it, where the backend does not say. Milliseconds. */
+  /** The duration of a lease from the moment of its request, if the backend does not send one. Milliseconds. */
   leaseMs: number;
   clock: Clock;
   /**
-   * From now on nothing of this session's content may lie on the disk. Does a part with each call, and returns false while there is more. May
-   * throw while the disk takes no writes; it is called again then.
+   * Removes the stored content of a session that stores only metadata. Each call removes a part and returns false while there is more. May
+   * throw while the disk accepts no writes; then it is called again.
    */
   onBare: (sessionId: string) => boolean;
   log: Log;
@@ -58,16 +58,16 @@ export function createRegistry(options: {
   const withoutReconnect = new Set<string>();
   /** Sessions whose stored content is still to be removed. */
   const unstripped = new Set<string>();
-  /** Of these, the ones whose next part is due. */
+  /** Those of them whose next part is scheduled. */
   const stripping = new Set<string>();
-  /** Sessions that are being brought to what a heartbeat said. A later heartbeat does not do it a second time meanwhile. */
+  /** Sessions to which a heartbeat reply is being applied. A later reply skips them. */
   const busy = new Set<string>();
   let draining = false;
 
   const running = (): Session[] => [...sessions.values()].filter((session) => session.isRunning());
   const memoryMb = (): number => running().reduce((sum, session) => sum + (session.observe().metrics.memoryMb ?? 0), 0);
 
-  function known(sessionId: string): Session {
+  function getOrCreate(sessionId: string): Session {
     if (!isSessionId(sessionId)) throw new AppError('SESSION_NOT_FOUND');
     let session = sessions.get(sessionId);
     if (!session) sessions.set(sessionId, (session = options.create(sessionId)));
@@ -80,18 +80,18 @@ export function createRegistry(options: {
     session.adopt(epoch);
   }
 
-  function heed(sessionId: string, settings: WorkerSettings | undefined): void {
+  function applySettings(sessionId: string, settings: WorkerSettings | undefined): void {
     if (settings?.autoReconnect === false) withoutReconnect.add(sessionId);
     else if (settings?.autoReconnect) withoutReconnect.delete(sessionId);
     if (settings?.storage === undefined) return;
     const isBare = settings.storage === 'metadata';
     if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
-    // First of all: what is written from now on has no content.
+    // First: from now on events are written without content.
     bare.set(sessionId, isBare);
     if (isBare && unstripped.has(sessionId) && !stripping.has(sessionId)) strip(sessionId);
   }
 
-  /** Everything else goes on between two parts. */
+  /** Removes the stored content in parts, so that other work runs in between. */
   function strip(sessionId: string): void {
     stripping.delete(sessionId);
     if (bare.get(sessionId) !== true) return;
@@ -100,7 +100,7 @@ export function createRegistry(options: {
       stripping.add(sessionId);
       options.clock.after(stripPauseMs, () => strip(sessionId));
     } catch (error) {
-      options.log.error('Stored content could not be removed; the next heartbeat tries again.', {
+      options.log.error('Stored content could not be removed; the next heartbeat retries.', {
         sessionId,
         ...errorFields(error),
       });
@@ -117,8 +117,8 @@ export function createRegistry(options: {
     }
   }
 
-  /** The session belongs to another worker. The login stays: it is on this disk alone. Never rejects. */
-  async function giveBack(session: Session): Promise<void> {
+  /** Stops a session that belongs to another worker now. The login stays, because it exists only on this disk. Never rejects. */
+  async function returnSession(session: Session): Promise<void> {
     const { id: sessionId } = session;
     try {
       if (session.isRunning()) {
@@ -130,27 +130,27 @@ export function createRegistry(options: {
       }
       if (!session.isRunning()) sessions.delete(sessionId);
     } catch (error) {
-      options.log.error('A session could not be given back; the next heartbeat tries again.', {
+      options.log.error('A session could not be released; the next heartbeat retries.', {
         sessionId,
         ...errorFields(error),
       });
     }
   }
 
-  async function follow(
+  async function applyDesired(
     { sessionId, state, epoch, deviceName, settings, caughtUp }: HeartbeatReply['desired'][number],
-    askedAt: Instant,
+    requestedAt: Instant,
   ): Promise<void> {
-    heed(sessionId, settings);
+    applySettings(sessionId, settings);
     const session = sessions.get(sessionId);
-    if (session && session.changedAt() >= askedAt.monotonic) return;
+    if (session && session.changedAt() >= requestedAt.monotonic) return;
     try {
       if (state === 'stopped') {
         if (session?.isRunning()) await registry.stop(sessionId, { epoch, logout: false });
-      } else if (session && !session.isRunning() && !startsByItself(session)) registry.under(sessionId, epoch);
+      } else if (session && !session.isRunning() && !mayStartUnattended(session)) registry.under(sessionId, epoch);
       else registry.init({ sessionId, epoch, deviceName, settings, caughtUp });
     } catch (error) {
-      // One session's trouble is its own: the next heartbeat names it again.
+      // An error of one session must not affect the others; the next heartbeat names it again.
       const why = error instanceof AppError ? { code: error.code } : errorFields(error);
       options.log.warn('A session could not be brought to its desired state.', { sessionId, state, ...why });
     }
@@ -161,12 +161,12 @@ export function createRegistry(options: {
     mayReconnect: (sessionId) => !withoutReconnect.has(sessionId),
     init({ sessionId, epoch, deviceName, settings, leaseMs = options.leaseMs, caughtUp }) {
       if (draining) throw new AppError('SHUTTING_DOWN');
-      heed(sessionId, settings);
-      const session = known(sessionId);
+      applySettings(sessionId, settings);
+      const session = getOrCreate(sessionId);
       const isNewEpoch = epoch !== undefined && epoch > session.epoch();
       checkEpoch(session, epoch);
       if (caughtUp) session.inherit(caughtUp);
-      // A new epoch is a new lease. A repeat under the same one is not: it may have waited for a process that was frozen.
+      // A new epoch gets a new lease. A repeated command with the same epoch does not, because it may be old if this process was frozen.
       if (epoch !== undefined && (isNewEpoch || !session.lease.wasGranted()))
         session.lease.grant(instant(options.clock), leaseMs);
       if (session.isRunning()) return session;
@@ -187,30 +187,30 @@ export function createRegistry(options: {
       return session ?? null;
     },
     async stop(sessionId, { epoch, logout }) {
-      const session = known(sessionId);
+      const session = getOrCreate(sessionId);
       checkEpoch(session, epoch);
       await session.stop({ logout });
       return session.observe();
     },
     all: () => [...sessions.values()],
-    async obey({ leases, desired, revoke, leaseMs = options.leaseMs }, askedAt) {
+    async reconcile({ leases, desired, revoke, leaseMs = options.leaseMs }, requestedAt) {
       for (const { sessionId, epoch, settings } of leases) {
-        heed(sessionId, settings);
+        applySettings(sessionId, settings);
         const session = sessions.get(sessionId);
-        // From when the heartbeat left: that it was long on its way must not make the lease longer. Two machines' clocks are never compared.
-        if (session?.epoch() === epoch) session.lease.grant(askedAt, leaseMs);
+        // Counted from when the heartbeat was sent, so that a slow network does not extend the lease. Clocks of two machines are never compared.
+        if (session?.epoch() === epoch) session.lease.grant(requestedAt, leaseMs);
       }
       const named = new Set([...leases, ...desired, ...revoke].map(({ sessionId }) => sessionId));
-      const nowhere = [...sessions.values()].filter(({ id, changedAt }) => !named.has(id) && changedAt() < askedAt.monotonic);
-      const taken = revoke.flatMap(({ sessionId, epoch }) => {
+      const unnamed = [...sessions.values()].filter(({ id, changedAt }) => !named.has(id) && changedAt() < requestedAt.monotonic);
+      const revoked = revoke.flatMap(({ sessionId, epoch }) => {
         const session = sessions.get(sessionId);
-        // A revocation of an epoch before ours is old news.
+        // A revocation of an older epoch is outdated.
         return session && epoch >= session.epoch() ? [session] : [];
       });
-      // The desired ones do not wait for those that end.
+      // Sessions that start do not wait for those that stop.
       await Promise.all([
-        ...[...nowhere, ...taken].map((session) => once(session.id, () => giveBack(session))),
-        ...desired.map((wish) => once(wish.sessionId, () => follow(wish, askedAt))),
+        ...[...unnamed, ...revoked].map((session) => once(session.id, () => returnSession(session))),
+        ...desired.map((entry) => once(entry.sessionId, () => applyDesired(entry, requestedAt))),
       ]);
     },
     memoryMb,
@@ -218,15 +218,15 @@ export function createRegistry(options: {
     isDraining: () => draining,
     async close() {
       draining = true;
-      // Each to its end, whatever becomes of the others.
+      // Waits for every session, even if one fails.
       await Promise.allSettled(running().map((session) => session.stop({ logout: false, reason: 'WORKER_LOST' })));
     },
   };
   return registry;
 }
 
-/** A session that ended in a way that asks for a person (used up, logged out, not scanned) waits for that person. */
-function startsByItself(session: Session): boolean {
+/** Whether the session may start without a person. One that ran out of attempts, was logged out or was not scanned may not. */
+function mayStartUnattended(session: Session): boolean {
   const { reason } = session.observe();
   return reason !== null && ['NOT_STARTED', 'USER_STOPPED', 'WORKER_LOST'].includes(reason.code);
 }

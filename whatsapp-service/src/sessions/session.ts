@@ -26,30 +26,30 @@ import { errorFields, type Log } from '../log.js';
 import type { Problems } from '../problems.js';
 import { createLane } from '../sends/lane.js';
 import { createCatchUp, type CatchUp } from './catch-up.js';
-import { fateOf } from './fates.js';
-import type { Gate } from './gate.js';
 import { createHealth, type Health } from './health.js';
 import { createLease, type Lease } from './lease.js';
 import type { Marks } from './marks.js';
 import type { Profile, Profiles } from './profiles.js';
+import { recoveryFor } from './recovery.js';
+import type { StartLimit } from './start-limit.js';
 
 const accountUnknown = 'WhatsApp Web has not reported yet which account this session is linked to. Try again in a few seconds.';
 
 /**
- * One session: a browser on a login, its state, and the lane of its sends.
+ * One session: a browser with a login, its state, and the lane of its sends.
  *
- * | status | what is true | leaves it on |
+ * | status | meaning | ends with |
  * | --- | --- | --- |
- * | disconnected | no browser; perhaps another start is due | start |
- * | initializing | a browser starts, or is about to after a loss | a code, a stored login, a failure |
- * | qr_pending | the page shows codes | scan, codes run out, loss |
- * | passkey_required | WhatsApp asks for a passkey | confirmed, run out, loss |
- * | connecting | linked; sync or line is not there (yet) | proven, loss, time |
- * | connected | round trip and canary came back, and do so every few seconds | line lost, loss |
- * | error | no browser, and another try would end in the same way | start, stop |
+ * | disconnected | no browser; another start may be scheduled | start |
+ * | initializing | a browser starts, or is about to start after a loss | a code, a stored login, a failure |
+ * | qr_pending | the page shows QR codes | scan, no more codes, loss |
+ * | passkey_required | WhatsApp asks for a passkey | confirmation, timeout, loss |
+ * | connecting | linked; not synchronised or not connected to WhatsApp (yet) | proof, loss, timeout |
+ * | connected | round trip and canary succeed every few seconds | lost connection to WhatsApp, loss |
+ * | error | no browser, and another try would fail in the same way | start, stop |
  *
- * Moves are those of `sessionMoves`; another one is a bug, logged and refused. Every start has a number of its own (`turn`): whatever
- * a former browser still says meets a turn that is over and changes nothing.
+ * `sessionMoves` lists the allowed transitions; another one is a bug, which is logged and refused. Every launch has its own number
+ * (`launchId`): a signal of an earlier browser has an older number and is ignored.
  */
 export interface Session {
   readonly id: string;
@@ -60,23 +60,23 @@ export interface Session {
    * page does not report its account. Null: the message was accepted before the session's account was known; passes.
    */
   requireAccount(account: WhatsappAccount | null): void;
-  /** What the backend granted this worker: until then it may send. */
+  /** The lease that the backend granted: until its end this worker may send. */
   readonly lease: Lease;
-  /** How far the backend has the messages of an account. It counts for a login that has no past on this worker. */
+  /** Until when the backend has the messages of an account. Used for a login without a watermark on this worker. */
   inherit(caughtUp: CaughtUp): void;
-  /** Starts, or joins the start that is running. */
+  /** Starts the session, or joins a running start. */
   start(deviceName: string | null): void;
   /** Stops the browser and keeps the login; `logout` unlinks the device and deletes the login. */
   stop(options: { logout: boolean; reason?: SessionReason }): Promise<void>;
   restart(): Promise<void>;
   isRunning(): boolean;
-  /** When a change was last asked for, on the monotonic clock: what was decided elsewhere before that is out of date. */
+  /** When a command last changed the session, on the monotonic clock. Decisions of the backend from before are outdated. */
   changedAt(): number;
   send(send: EngineSend, hooks: { onTurn: () => void; onHandover: () => Promise<number> }): ReturnType<EngineSession['send']>;
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   downloadMedia(whatsappId: string, deadlineMs: number, maxBytes?: number): ReturnType<EngineSession['downloadMedia']>;
   backfill(since: Date): void;
-  /** Messages of this session could not be kept; they are scanned for, now or with the next connection. */
+  /** Messages of this session could not be stored; a scan looks for them, now or at the next connection. */
   missed(): void;
   observe(): ObservedSession;
 }
@@ -84,12 +84,12 @@ export interface Session {
 export interface SessionDeps {
   engine: Engine;
   profiles: Profiles;
-  gate: Gate;
+  startLimit: StartLimit;
   marks: Marks;
   emit: (event: WorkerEvent) => void;
   /** Keys of messages that had a reaction or a change since a time (milliseconds). */
   watched: (since: number) => string[];
-  /** The session runs here under a newer epoch: events that were refused under an older one may go again. */
+  /** The session runs here under a newer epoch: events that were refused under an older one are queued again. */
   readopt: (epoch: number) => void;
   clock: Clock;
   random: () => number;
@@ -97,19 +97,19 @@ export interface SessionDeps {
   problems: Problems;
   initTimeoutMs: number;
   probeMs: number;
-  /** After so many codes without a scan the session gives up with QR_TIMEOUT. A pairing code begins the count again. */
+  /** The number of codes without a scan after which the session ends with QR_TIMEOUT. A pairing code resets the count. */
   maxQrCodes: number;
   maxReconnectAttempts: number;
-  /** Setting `autoReconnect` of the session, as it is now. */
+  /** The session's current setting `autoReconnect`. */
   mayReconnect: () => boolean;
-  /** Above so many megabytes the browser is started again when nothing is to be sent. 0: never. */
+  /** Above this many megabytes the browser is restarted when nothing is being sent. 0: never. */
   recycleAboveMb: number;
 }
 
-/** A browser on its way and what belongs to it. */
-interface Part {
+/** One run of a browser, from its launch to its end, and what belongs to it. */
+interface BrowserRun {
   readonly abort: AbortController;
-  /** Settles when the launch did, well or not; never rejects. */
+  /** Resolves when the launch has succeeded or failed; never rejects. */
   launched: Promise<void>;
   session: EngineSession | null;
   profile: Profile | null;
@@ -117,31 +117,31 @@ interface Part {
   catchUp: CatchUp | null;
   ready: boolean;
   proving: boolean;
-  /** QR codes that were shown. */
+  /** The number of QR codes that were shown. */
   codes: number;
-  /** The page was loaded again for the present trouble: the next step is another browser. */
+  /** The page was reloaded for the present failure; the next step is another browser. */
   reloaded: boolean;
-  /** The session has gone on without it. */
+  /** The session no longer uses this run. */
   abandoned: boolean;
 }
 
 const probeDeadlineMs = 10_000;
-/** The browser must take the order to load the page again within the first, and the page be proven within the second. */
-const reloadMs = { order: 4_000, step: 15_000 };
+/** The browser must accept the reload command within `command`, and the page must be proven within `step`. */
+const reloadMs = { command: 4_000, step: 15_000 };
 const sendsFinishMs = 10_000;
-/** A start that was called off ends by its signal. What does not end in this time is left behind: a stop of the worker has 30 s in all. */
+/** A cancelled launch ends by its signal. After this time it is abandoned: a stop of the worker has 30 s in total. */
 const launchEndsMs = 12_000;
-/** Closing kills what does not end by itself within 5 s; this is for a close that hangs for a reason unknown. */
+/** Closing kills a browser that does not end within 5 s; this limit is for a close that hangs. */
 const closeEndsMs = 15_000;
-/** What a send may take beyond its own deadline before the lane goes on without it. */
+/** How far a send may exceed its deadline before the lane continues without it. */
 const sendGraceMs = 10_000;
-/** Connected for so long, the losses before it are forgotten: a browser that crashes again and again is not started for ever. */
+/** After this time connected, earlier losses no longer count. A browser that keeps crashing earlier is not restarted for ever. */
 const steadyMs = 30_000;
-/** Room on the disk comes back all at once, and to look again costs one start. */
-const longestWaitForRoomMs = 60_000;
-/** After a code has expired the next one must have come. */
+/** Disk space may become free at any time, and each check costs one start. */
+const longestWaitForSpaceMs = 60_000;
+/** After a code has expired, the next one must arrive within this time. */
 const codeGraceMs = 30_000;
-/** The longest that a code of WhatsApp is shown. */
+/** The longest time for which WhatsApp shows one code. */
 const longestCodeMs = 120_000;
 const passkeyMs = 600_000;
 
@@ -151,24 +151,24 @@ export function createSession(id: string, deps: SessionDeps): Session {
   let status: SessionStatus = 'disconnected';
   let reason: SessionReason | null = 'NOT_STARTED';
   let epoch = marks.epoch(id);
-  let turn = 0;
+  let launchId = 0;
   let wanted = false;
   let attempts = 0;
   let losses = 0;
-  let healing: { step: 'reload' | 'restart'; reason: SessionReason } | null = null;
+  let recoveryStep: { step: 'reload' | 'restart'; reason: SessionReason } | null = null;
   const lease = createLease(clock);
   let changed = 0;
   let deviceName: string | null = null;
   let inherited: CaughtUp | null = null;
   let identity: Identity | null = null;
   let qr: { text: string; expiresAt: Date } | null = null;
-  let current: Part | null = null;
+  let current: BrowserRun | null = null;
   let ending: Promise<void> = Promise.resolve();
   let orders: Promise<void> = Promise.resolve();
   let waitingOrders = 0;
   let cancelTimer = (): void => undefined;
 
-  /** The state of each compatibility patch. A page that cannot say it has none: every session of the worker is read together. */
+  /** The state of each compatibility patch. An error counts as no patches: one session must not fail the report of all sessions of the worker. */
   function compatReports(): ObservedSession['compat'] {
     try {
       return current?.session?.compat() ?? [];
@@ -178,7 +178,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
     }
   }
 
-  function tell(): void {
+  function emitState(): void {
     const { phoneNumber = null, lid = null, pushName = null, platform = null, whatsappWebVersion = null } = identity ?? {};
     const compat = compatReports();
     deps.emit({
@@ -197,14 +197,14 @@ export function createSession(id: string, deps: SessionDeps): Session {
     });
   }
 
-  /** Work that nobody awaits. */
+  /** Runs work that is not awaited. Its failure is reported as a problem. */
   const background = (detail: string, work: Promise<void>): void =>
     void work.catch((error: unknown) => deps.problems.note('TASK_FAILED', { sessionId: id, detail, error }));
 
   function move(to: SessionStatus, why: SessionReason | null): void {
     if (to === status && why === reason) return;
     if (to !== status && !sessionMoves[status].includes(to)) {
-      log.error('A move of a session that the table does not have was refused.', {
+      log.error('Refused a session transition that is not in the table.', {
         sessionId: id,
         from: status,
         to,
@@ -216,22 +216,22 @@ export function createSession(id: string, deps: SessionDeps): Session {
     status = to;
     reason = why;
     if (to !== 'qr_pending') qr = null;
-    tell();
+    emitState();
   }
 
-  /** Runs `what` after `ms` unless the session has gone on to something else by then. */
+  /** Runs `what` after `ms`, unless the browser was replaced by then. Replaces an earlier timer. */
   function later(ms: number, what: () => void): void {
     cancelTimer();
-    const mine = turn;
+    const ownLaunch = launchId;
     cancelTimer = clock.after(ms, () => {
-      if (mine === turn) what();
+      if (ownLaunch === launchId) what();
     });
   }
 
   function begin(): void {
-    turn += 1;
-    const mine = turn;
-    const part: Part = {
+    launchId += 1;
+    const ownLaunch = launchId;
+    const run: BrowserRun = {
       abort: new AbortController(),
       launched: Promise.resolve(),
       session: null,
@@ -244,59 +244,58 @@ export function createSession(id: string, deps: SessionDeps): Session {
       reloaded: false,
       abandoned: false,
     };
-    current = part;
+    current = run;
     move('initializing', 'STARTING');
-    part.launched = launch(mine, part, ending);
+    run.launched = launch(ownLaunch, run, ending);
   }
 
-  async function launch(mine: number, part: Part, former: Promise<void>): Promise<void> {
+  async function launch(ownLaunch: number, run: BrowserRun, former: Promise<void>): Promise<void> {
     let leave = (): void => undefined;
     try {
       await former;
-      leave = await deps.gate.enter(part.abort.signal, losses > 0);
-      part.profile = await deps.profiles.claim(id);
-      part.session = await deps.engine.launch({
+      leave = await deps.startLimit.enter(run.abort.signal, losses > 0);
+      run.profile = await deps.profiles.claim(id);
+      run.session = await deps.engine.launch({
         sessionId: id,
-        profileDir: part.profile.dir,
+        profileDir: run.profile.dir,
         deviceName,
-        abort: part.abort.signal,
-        onSignal: (signal) => onSignal(mine, signal),
+        abort: run.abort.signal,
+        onSignal: (signal) => onSignal(ownLaunch, signal),
       });
-      if (mine === turn && status === 'initializing')
+      if (ownLaunch === launchId && status === 'initializing')
         later(deps.initTimeoutMs, () => lose('PAGE_LOAD_TIMEOUT', 'The page showed neither a code nor a login in time.'));
     } catch (error) {
-      if (mine === turn) lose(error instanceof EngineError ? error.reason : 'BROWSER_CRASHED', wordsOf(error));
+      if (ownLaunch === launchId) lose(error instanceof EngineError ? error.reason : 'BROWSER_CRASHED', wordsOf(error));
     } finally {
       leave();
-      if (part.abandoned) await putAway(part);
+      if (run.abandoned) await discard(run);
     }
   }
 
-  /** Ends a browser at whatever stage it is. The login stays locked until the launch is over: two browsers never meet on it. */
-  async function release(part: Part): Promise<void> {
-    part.health?.stop();
-    part.catchUp?.stop();
-    part.abort.abort();
-    if (!(await settlesWithin(clock, part.launched, launchEndsMs)))
-      log.error('A start that was called off does not end.', { sessionId: id });
-    // What comes of that start later is put away then: its browser, and the lock on the login, which no other start would get.
-    part.abandoned = true;
-    await putAway(part);
+  /** Ends a browser at any stage. The login stays locked until the launch has ended, so two browsers never use it at once. */
+  async function release(run: BrowserRun): Promise<void> {
+    run.health?.stop();
+    run.catchUp?.stop();
+    run.abort.abort();
+    if (!(await settlesWithin(clock, run.launched, launchEndsMs))) log.error('A cancelled start did not end.', { sessionId: id });
+    // If that start ends later, its browser is closed and the lock on the login is released then.
+    run.abandoned = true;
+    await discard(run);
   }
 
-  async function putAway(part: Part): Promise<void> {
-    const closing = part.session?.close() ?? Promise.resolve();
-    if (!(await settlesWithin(clock, closing, closeEndsMs))) log.error('A browser does not close.', { sessionId: id });
-    await part.profile?.release();
+  async function discard(run: BrowserRun): Promise<void> {
+    const closing = run.session?.close() ?? Promise.resolve();
+    if (!(await settlesWithin(clock, closing, closeEndsMs))) log.error('A browser did not close in time.', { sessionId: id });
+    await run.profile?.release();
   }
 
-  /** Ends the present browser and the turn with it. Whoever starts next waits for this end. */
+  /** Ends the current browser. The next start waits until it has ended. */
   function end(): Promise<void> {
-    turn += 1;
+    launchId += 1;
     cancelTimer();
-    const part = current;
+    const run = current;
     current = null;
-    if (part) afterEnd('A browser could not be put away.', () => release(part));
+    if (run) afterEnd('A browser could not be closed.', () => release(run));
     return ending;
   }
 
@@ -304,61 +303,69 @@ export function createSession(id: string, deps: SessionDeps): Session {
     ending = ending.then(what).catch((error: unknown) => log.error(failure, { sessionId: id, ...errorFields(error) }));
   }
 
-  /** The browser is lost or never came up: what follows stands in the table of fates. */
-  function lose(seen: SessionReason, detail: string): void {
-    // What a full disk does to a browser looks like any other failure; the attempts must not be used up meanwhile.
-    const why = fateOf(seen) === 'again' && deps.profiles.isFull() ? 'DISK_FULL' : seen;
+  /** The browser is lost or did not start. The table in recovery.ts says what happens next. */
+  function lose(cause: SessionReason, detail: string): void {
+    // On a full disk a browser fails like with any other failure; that must not use up the attempts.
+    const why = recoveryFor(cause) === 'restart' && deps.profiles.isFull() ? 'DISK_FULL' : cause;
     log.warn('A session lost its browser.', { sessionId: id, reason: why, detail, attempt: attempts });
-    const fate = fateOf(why);
-    healed(false);
-    if (status === 'connected' || current?.reloaded) healing = { step: 'restart', reason: why };
+    const recovery = recoveryFor(why);
+    endRecovery(false);
+    if (status === 'connected' || current?.reloaded) recoveryStep = { step: 'restart', reason: why };
     void end();
-    if (fate === 'unlinked') afterEnd('The login could not be deleted.', wipe);
-    // A stop is under way: it says how this ends.
+    if (recovery === 'unlinked') afterEnd('The login could not be deleted.', wipe);
+    // A stop is running and decides the next state.
     if (!wanted) return;
-    if (fate === 'again' || fate === 'again_uncounted') return again(why, fate === 'again');
-    giveUp(fate === 'error' ? 'error' : 'disconnected', why);
+    if (recovery === 'restart' || recovery === 'restart_uncounted') return restartLater(why, recovery === 'restart');
+    stay(recovery === 'error' ? 'error' : 'disconnected', why);
   }
 
-  function giveUp(to: 'error' | 'disconnected', why: SessionReason): void {
+  /** Ends in `to` without another try. */
+  function stay(to: 'error' | 'disconnected', why: SessionReason): void {
     wanted = false;
-    healed(false);
+    endRecovery(false);
     move(to, why);
   }
 
-  function healed(ok: boolean): void {
-    if (healing) deps.emit({ event: 'session.heal', payload: { ...healing, ok } });
-    healing = null;
+  /** Emits the result of the running recovery step, if there is one. */
+  function endRecovery(ok: boolean): void {
+    if (recoveryStep) deps.emit({ event: 'session.heal', payload: { ...recoveryStep, ok } });
+    recoveryStep = null;
   }
 
   /**
-   * A connected page that does not prove itself: it is loaded again, once, where the browser still takes orders; what that does not mend
-   * within its time needs another browser. A frozen or dead browser takes none, and is replaced at once.
+   * Handles a connected page that fails its probes. The page is reloaded once, if the browser still accepts commands; if that does not help in
+   * time, the browser is replaced. A frozen or dead browser accepts no command and is replaced at once.
    */
-  async function climb(mine: number, part: Part, session: EngineSession, why: SessionReason, detail: string): Promise<void> {
-    if (part.reloaded || status !== 'connected') return lose(why, detail);
-    part.reloaded = true;
-    part.health?.stop();
-    part.health = null;
-    part.ready = false;
-    healing = { step: 'reload', reason: why };
-    log.warn('A page does not answer; it is loaded anew.', { sessionId: id, reason: why, detail });
+  async function escalate(
+    ownLaunch: number,
+    run: BrowserRun,
+    session: EngineSession,
+    why: SessionReason,
+    detail: string,
+  ): Promise<void> {
+    if (run.reloaded || status !== 'connected') return lose(why, detail);
+    run.reloaded = true;
+    run.health?.stop();
+    run.health = null;
+    run.ready = false;
+    recoveryStep = { step: 'reload', reason: why };
+    log.warn('The page does not answer; it is reloaded.', { sessionId: id, reason: why, detail });
     move('connecting', why);
-    later(reloadMs.step, () => lose(why, 'Loading the page anew did not mend it.'));
+    later(reloadMs.step, () => lose(why, 'Reloading the page did not help.'));
     try {
-      await session.reload(reloadMs.order);
+      await session.reload(reloadMs.command);
     } catch (error) {
-      if (mine === turn && !part.ready) lose(why, wordsOf(error));
+      if (ownLaunch === launchId && !run.ready) lose(why, wordsOf(error));
     }
   }
 
-  /** A page's message store is never trimmed. A browser that has grown too big is replaced while its session has nothing to send. */
+  /** Replaces a browser above its memory limit while nothing is being sent. The page never trims its message store. */
   function recycle(memoryMb: number): void {
     if (deps.recycleAboveMb === 0 || memoryMb <= deps.recycleAboveMb || status !== 'connected' || lane.depth() > 0) return;
     deps.emit({ event: 'session.recycled', payload: { reason: 'MEMORY_RECYCLED', memoryMb } });
-    log.info('A browser has grown too big; it is started anew.', { sessionId: id, memoryMb });
+    log.info('The browser exceeds its memory limit; it is restarted.', { sessionId: id, memoryMb });
     const recycling = inOrder(async () => {
-      // Somebody may have sent or stopped meanwhile: the next look at its memory comes.
+      // A send or a stop may have come meanwhile; the next memory check decides again.
       if (!wanted || status !== 'connected' || lane.depth() > 0) return;
       await end();
       if (!wanted) return;
@@ -368,27 +375,27 @@ export function createSession(id: string, deps: SessionDeps): Session {
     background('recycling', recycling);
   }
 
-  function again(why: SessionReason, counted: boolean): void {
+  function restartLater(why: SessionReason, counted: boolean): void {
     losses += 1;
     if (counted) attempts += 1;
-    if (!deps.mayReconnect()) return giveUp('disconnected', 'RECONNECT_OFF');
-    if (attempts > deps.maxReconnectAttempts) return giveUp('error', 'RECONNECT_EXHAUSTED');
+    if (!deps.mayReconnect()) return stay('disconnected', 'RECONNECT_OFF');
+    if (attempts > deps.maxReconnectAttempts) return stay('error', 'RECONNECT_EXHAUSTED');
     const restarts = status !== 'initializing' && sessionMoves[status].includes('initializing') && status !== 'disconnected';
     move(restarts ? 'initializing' : 'disconnected', why);
-    // The first time at once: most losses are a crash that does not come again.
-    const longest = why === 'DISK_FULL' ? longestWaitForRoomMs : 300_000;
+    // The first restart comes at once: most crashes do not repeat.
+    const longest = why === 'DISK_FULL' ? longestWaitForSpaceMs : 300_000;
     const delay = losses <= 1 ? 200 : backoff(losses - 1, 5_000, longest, deps.random);
     later(delay, begin);
   }
 
   async function wipe(): Promise<void> {
     identity = null;
-    marks.release(id);
+    marks.unfreeze(id);
     marks.clearWatermark(id);
     await deps.profiles.wipe(id);
   }
 
-  /** Stops and restarts run one after the other, each to its end. */
+  /** Runs stops and restarts one after the other. */
   function inOrder(what: () => Promise<void>): Promise<void> {
     waitingOrders += 1;
     const result = orders.then(what).finally(() => {
@@ -398,8 +405,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
     return result;
   }
 
-  function onSignal(mine: number, signal: EngineSignal): void {
-    if (mine !== turn) return;
+  function onSignal(ownLaunch: number, signal: EngineSignal): void {
+    if (ownLaunch !== launchId) return;
     switch (signal.type) {
       case 'qr':
         return showCode(signal);
@@ -417,12 +424,12 @@ export function createSession(id: string, deps: SessionDeps): Session {
         identity = signal.identity;
         if (current) current.ready = true;
         if (status !== 'connected' && status !== 'connecting') move('connecting', 'SYNCING');
-        return background('proof', prove(mine));
+        return background('proof', prove(ownLaunch));
       case 'line':
-        if (signal.up) return current?.ready ? background('proof', prove(mine)) : undefined;
+        if (signal.up) return current?.ready ? background('proof', prove(ownLaunch)) : undefined;
         if (status !== 'connected') return;
         move('connecting', 'RECONNECTING');
-        return later(deps.initTimeoutMs, () => lose('NETWORK_UNREACHABLE', 'The line did not come back in time.'));
+        return later(deps.initTimeoutMs, () => lose('NETWORK_UNREACHABLE', 'The connection to WhatsApp did not return in time.'));
       case 'gone':
         return lose(signal.reason, signal.detail);
       case 'unreadable':
@@ -430,68 +437,67 @@ export function createSession(id: string, deps: SessionDeps): Session {
       case 'event':
         if (signal.event.startsWith('message.')) failPoint('event.seen');
         deps.emit(signal);
-        if (signal.event === 'message.observed') current?.catchUp?.saw(Date.parse(signal.payload.message.timestamp));
+        if (signal.event === 'message.observed') current?.catchUp?.observed(Date.parse(signal.payload.message.timestamp));
     }
   }
 
   function showCode({ text, expiresAt }: { text: string; expiresAt: Date }): void {
-    // A code in place of a connected page: whatever became of the login, a new browser shows it.
+    // A connected page shows a code: a new browser finds out whether the login still works.
     if (status === 'connected') return lose('RECONNECTING', 'The page shows a code instead of the chats.');
     if (current && qr?.text !== text) current.codes += 1;
-    if (current && current.codes > deps.maxQrCodes)
-      return lose('QR_TIMEOUT', 'As many codes were shown as QR_MAX_RETRIES allows.');
+    if (current && current.codes > deps.maxQrCodes) return lose('QR_TIMEOUT', 'QR_MAX_RETRIES codes were shown without a scan.');
     qr = { text, expiresAt };
     move('qr_pending', 'WAITING_FOR_SCAN');
     deps.emit({ event: 'session.qr', payload: { qrText: text, expiresAt: expiresAt.toISOString() } });
-    // The wall clock may jump between the making of the code and now.
-    const patience = Math.min(longestCodeMs, Math.max(0, expiresAt.getTime() - clock.now())) + codeGraceMs;
-    later(patience, () => lose('PAGE_UNRESPONSIVE', 'The code expired and no other came.'));
+    // The wall clock may have jumped since the code was created.
+    const waitMs = Math.min(longestCodeMs, Math.max(0, expiresAt.getTime() - clock.now())) + codeGraceMs;
+    later(waitMs, () => lose('PAGE_UNRESPONSIVE', 'The code expired and no new one arrived.'));
   }
 
-  /** Connected means proven, not said. */
-  async function prove(mine: number): Promise<void> {
-    const part = current;
-    if (!part || part.proving) return;
-    part.proving = true;
-    // `ready` may be told before the launch has handed us the session.
-    await part.launched;
-    if (mine !== turn || !part.session) return;
+  /** Probes the page. A session is connected only after a successful probe, not when the page says so. */
+  async function prove(ownLaunch: number): Promise<void> {
+    const run = current;
+    if (!run || run.proving) return;
+    run.proving = true;
+    // `ready` may arrive before the launch has returned the session.
+    await run.launched;
+    if (ownLaunch !== launchId || !run.session) return;
     try {
-      const { canary } = await part.session.probe(probeDeadlineMs);
-      if (mine !== turn) return;
-      if (!canary) return lose('EVENT_BRIDGE_BROKEN', 'The page answers, its events do not come.');
+      const { canary } = await run.session.probe(probeDeadlineMs);
+      if (ownLaunch !== launchId) return;
+      if (!canary) return lose('EVENT_BRIDGE_BROKEN', 'The page answers, but its events do not arrive.');
     } catch (error) {
-      if (mine === turn) lose('PAGE_UNRESPONSIVE', wordsOf(error));
+      if (ownLaunch === launchId) lose('PAGE_UNRESPONSIVE', wordsOf(error));
       return;
     } finally {
-      part.proving = false;
+      run.proving = false;
     }
-    proven(mine, part, part.session);
+    proven(ownLaunch, run, run.session);
   }
 
-  function proven(mine: number, part: Part, session: EngineSession): void {
+  function proven(ownLaunch: number, run: BrowserRun, session: EngineSession): void {
     move('connected', null);
-    healed(true);
+    endRecovery(true);
     later(steadyMs, () => {
       attempts = 0;
       losses = 0;
-      part.reloaded = false;
+      run.reloaded = false;
     });
-    part.health ??= createHealth({
+    run.health ??= createHealth({
       session,
       clock,
       everyMs: deps.probeMs,
       onLost: (why, detail) => {
-        if (mine === turn) background('reload', climb(mine, part, session, why, detail));
+        if (ownLaunch === launchId) background('reload', escalate(ownLaunch, run, session, why, detail));
       },
       onMemory: (mb) => {
-        if (mine === turn) recycle(mb);
+        if (ownLaunch === launchId) recycle(mb);
       },
       onFailure: (error) => deps.problems.note('TASK_FAILED', { sessionId: id, detail: 'health probe', error }),
-      onDoubt: (why) => deps.emit({ event: 'session.heal', payload: { step: 'probe', reason: why, ok: false } }),
+      onProbeFailed: (why) => deps.emit({ event: 'session.heal', payload: { step: 'probe', reason: why, ok: false } }),
     });
     const { random, problems, emit, watched } = deps;
-    part.catchUp ??= createCatchUp({
+    run.catchUp ??= createCatchUp({
       sessionId: id,
       session,
       marks,
@@ -505,7 +511,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       log,
       problems,
     });
-    void part.catchUp.run(null);
+    void run.catchUp.run(null);
   }
 
   function connected(): EngineSession {
@@ -515,22 +521,22 @@ export function createSession(id: string, deps: SessionDeps): Session {
   }
 
   /**
-   * The engine ends every send by its deadline. One that hangs all the same must not stop the lane: it is given up, and can no longer hand
-   * its message over. Rejects then; the record says whether the message was handed over before.
+   * The engine ends every send by its deadline. A send that hangs anyway must not block the lane: it is abandoned and can no longer hand its
+   * message over. Rejects then; the record says whether the message was handed over before.
    */
   async function bounded(
     session: EngineSession,
     send: EngineSend,
     onHandover: () => Promise<number>,
   ): ReturnType<EngineSession['send']> {
-    let givenUp = false;
+    let isAbandoned = false;
     const sending = session.send(send, async () => {
-      if (givenUp) throw new AppError('OPERATION_TIMEOUT', { operation: 'send', effect: 'none' });
+      if (isAbandoned) throw new AppError('OPERATION_TIMEOUT', { operation: 'send', effect: 'none' });
       return onHandover();
     });
     if (await settlesWithin(clock, sending, send.deadlineMs + sendGraceMs)) return sending;
-    givenUp = true;
-    sending.catch(() => undefined); // Whatever it ends in, its outcome was told.
+    isAbandoned = true;
+    sending.catch(() => undefined); // Its outcome was already reported.
     throw new Error('A send did not end by its deadline.');
   }
 
@@ -539,7 +545,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
     try {
       await current.session.logout();
     } catch (error) {
-      log.warn('WhatsApp did not confirm the logout; the login is deleted here all the same.', {
+      log.warn('WhatsApp did not confirm the logout; the login is deleted here anyway.', {
         sessionId: id,
         ...errorFields(error),
       });
@@ -550,11 +556,11 @@ export function createSession(id: string, deps: SessionDeps): Session {
     id,
     epoch: () => epoch,
     adopt(next) {
-      // On the disk first: events carry the epoch from there. When that fails nothing has changed, and the next command tries again.
+      // On disk first, because events read the epoch from there. If that fails nothing has changed, and the next command retries.
       marks.raiseEpoch(id, next);
       epoch = next;
       deps.readopt(next);
-      if (reason !== 'NOT_STARTED') tell();
+      if (reason !== 'NOT_STARTED') emitState();
     },
     inherit(caughtUp) {
       inherited = caughtUp;
@@ -566,7 +572,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       wanted = true;
       attempts = 0;
       losses = 0;
-      // A stop that still runs would take the new browser for the one it ends.
+      // A running stop would end the new browser instead of the old one.
       if (waitingOrders === 0) return begin();
       background(
         'start',
@@ -582,11 +588,11 @@ export function createSession(id: string, deps: SessionDeps): Session {
         if (status === 'connected') await lane.idle(sendsFinishMs);
         if (logout) await unlink();
         await end();
-        healing = null;
+        recoveryStep = null;
         const known = status !== 'disconnected' || reason !== 'NOT_STARTED';
         if (logout) {
           await wipe().catch((error: unknown) => {
-            // The browser is gone, the login is not: say no more than that.
+            // The browser has ended, but the login was not deleted.
             move('disconnected', 'USER_STOPPED');
             throw error;
           });
@@ -599,7 +605,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       wanted = true;
       return inOrder(async () => {
         await lane.idle(sendsFinishMs);
-        // Stopped while it waited: the last word counts.
+        // A stop came while this waited; the last command counts.
         if (!wanted) return;
         await end();
         attempts = 0;
@@ -643,8 +649,8 @@ export function createSession(id: string, deps: SessionDeps): Session {
     },
     missed() {
       if (current?.catchUp) current.catchUp.missed();
-      // The next connection scans from the mark on the disk.
-      else marks.release(id);
+      // The next connection scans from the mark on disk.
+      else marks.unfreeze(id);
     },
     observe: () => ({
       sessionId: id,

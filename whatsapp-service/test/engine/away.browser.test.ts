@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { ana, heard, link, me, online, setPatience, signal, startRig, until, type Rig } from './harness.js';
 
-/** What is not there yet when it comes, and what changes while the session is away, on the real library. */
+/** Content that arrives late, and changes while the session is offline, with the real library. */
 
 setPatience(30_000);
 let rig: Rig;
@@ -21,17 +21,17 @@ const messagesOf = (key: string) =>
     one.type === 'event' && one.event === 'message.observed' && one.payload.message.key === key ? [one.payload] : [],
   );
 
-test('a message that is not decrypted is told at once, and again when its content is there', async () => {
+test('a message that is not decrypted is emitted at once, and again when its content has arrived', async () => {
   const { key } = await deliver({ type: 'text', text: 'readable in the end', sealed: 'recoverable' });
-  const told = await until('both', () => (messagesOf(key).length > 1 ? messagesOf(key) : null));
-  expect(told.map(({ message }) => message.content)).toMatchObject([
+  const emitted = await until('both', () => (messagesOf(key).length > 1 ? messagesOf(key) : null));
+  expect(emitted.map(({ message }) => message.content)).toMatchObject([
     { type: 'unknown', placeholder: 'undecrypted' },
     { type: 'text', message: 'readable in the end' },
   ]);
-  expect(told[0]!.message).toMatchObject({ chat: { type: 'private' }, contact: { phone: `+${ana}` }, fromMe: false });
+  expect(emitted[0]!.message).toMatchObject({ chat: { type: 'private' }, contact: { phone: `+${ana}` }, fromMe: false });
 }, 60_000);
 
-test('a video note, a product and a list’s answer come with what they say', async () => {
+test('a video note, a product and a list’s reply arrive with their content', async () => {
   const raw = async (type: string, data: object) => {
     const { key } = await deliver({ type: 'raw', raw: { type, data } });
     return (await heard(signals, 'message.observed', ({ message }) => message.key === key)).payload.message.content;
@@ -80,7 +80,7 @@ test('edits, deletions and reactions of the time away are found by the scan at t
   expect(messagesOf(missed).map(({ origin }) => origin)).toContain('backfill');
 }, 90_000);
 
-test('a file is that of the message asked for, never of another one under its key', async () => {
+test('a file is that of the requested message, never of another one with the same key', async () => {
   const png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
   const { key } = await deliver({ type: 'image', base64: png, mimetype: 'image/png' });
   const { payload } = await heard(signals, 'message.observed', ({ message }) => message.key === key);
@@ -119,8 +119,8 @@ test('a message that was loaded undecrypted from the history is completed when i
   await session.backfill({ since: new Date(Date.now() - 3_600_000), perChat: 1_000 });
   await until('the placeholder', () => messagesOf(key)[0]);
   await rig.simulator.client.decipher({ phone: me, key });
-  const told = await until('its content', () => messagesOf(key)[1]);
-  expect([messagesOf(key)[0]!.message.content, told.message.content]).toMatchObject([
+  const emitted = await until('its content', () => messagesOf(key)[1]);
+  expect([messagesOf(key)[0]!.message.content, emitted.message.content]).toMatchObject([
     { type: 'unknown', placeholder: 'undecrypted' },
     { type: 'text', message: 'later' },
   ]);

@@ -27,7 +27,7 @@ const raw = (n: number, more: Record<string, unknown> = {}) => ({
 describe('the event queue', () => {
   const kinds = ['fine', 'prepare rejects', 'prepare throws', 'prepare says no', 'prepare hangs', 'emit throws'] as const;
 
-  test('whatever becomes of an event, those behind it go out, in order', async () => {
+  test('even if an event fails, later events are emitted, in order', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.constantFrom(...kinds), { minLength: 1, maxLength: 12 }), async (items) => {
         const out: number[] = [];
@@ -100,17 +100,17 @@ function rig(identities: Partial<Identities> = {}, isInFlight: (key: string) => 
     isInFlight,
     lastReceipt: async () => null,
     onReady: async () => undefined,
-    lose: () => undefined,
+    onGone: () => undefined,
     onUnreadable: (what) => void unreadable.push(what),
   });
-  const told = (): string[] =>
+  const reportedEvents = (): string[] =>
     signals.flatMap((signal) => {
       if (signal.type !== 'event') return [];
       const { payload } = signal;
       const message = 'message' in payload ? payload.message : payload;
       return 'key' in message ? [`${signal.event} ${message.key}`] : [signal.event];
     });
-  return { client, signals, unreadable, told, ...heard };
+  return { client, signals, unreadable, reportedEvents, ...heard };
 }
 
 /** Everything that JSON can bring across the bridge, in the places where ids, lists and texts are expected. */
@@ -158,7 +158,7 @@ const events = [
   'group_membership_request',
 ] as const;
 
-describe('what the library tells of a session', () => {
+describe('what the library reports of a session', () => {
   test('garbage in any event, at any position, loses no other event and changes no order', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -174,14 +174,14 @@ describe('what the library tells of a session', () => {
           }
           await it.drained();
           const expected = Array.from({ length: 10 }, (_, n) => [`message.observed ${key(n)}`, `message.ack ${key(n)}`]).flat();
-          expect(it.told().filter((line) => expected.includes(line))).toEqual(expected);
+          expect(it.reportedEvents().filter((line) => expected.includes(line))).toEqual(expected);
         },
       ),
       { numRuns: 150 },
     );
   });
 
-  test('our own message is left to the send that runs; a contact’s under the same key is told', async () => {
+  test('our own message is left to the running send; a contact’s with the same key is emitted', async () => {
     const it = rig({}, (inFlight) => inFlight === key(1));
     it.client.emit('message_create', { _data: raw(1, { id: { ...raw(1).id, fromMe: true } }) });
     it.client.emit('message_create', { _data: raw(1) });
@@ -202,17 +202,20 @@ describe('what the library tells of a session', () => {
     });
     it.client.emit('message_create', { _data: raw(3) });
     await it.drained();
-    expect(it.told()).toEqual([1, 2, 3].map((n) => `message.observed ${key(n)}`));
+    expect(it.reportedEvents()).toEqual([1, 2, 3].map((n) => `message.observed ${key(n)}`));
     expect(it.unreadable).toEqual(['message_create']);
     expect(it.signals[1]).toMatchObject({ payload: { message: { content: { type: 'unknown', whatsappType: 'unreadable' } } } });
   });
 
-  test('a message without any key is told from others by all that is known of it', async () => {
+  test('a message without any key is distinguished from others by all its known fields', async () => {
     const it = rig();
     it.client.emit('message_create', { _data: { type: 'chat', body: 'x' } });
     it.client.emit('message_create', { _data: raw(1) });
     await it.drained();
-    expect(it.told()).toEqual([expect.stringMatching(/^message.observed ~[0-9a-f]{40}$/), `message.observed ${key(1)}`]);
+    expect(it.reportedEvents()).toEqual([
+      expect.stringMatching(/^message.observed ~[0-9a-f]{40}$/),
+      `message.observed ${key(1)}`,
+    ]);
     expect(it.unreadable).toEqual([]);
   });
 
@@ -236,7 +239,7 @@ describe('what the library tells of a session', () => {
       isInFlight: () => false,
       lastReceipt: async () => null,
       onReady: async () => undefined,
-      lose: () => undefined,
+      onGone: () => undefined,
       onUnreadable: () => undefined,
     });
     for (let n = 0; n < 3; n += 1) client.emit('message_create', { _data: raw(n) });
@@ -245,13 +248,13 @@ describe('what the library tells of a session', () => {
   });
 });
 
-/** A page that answers our calls with what the test gives. */
+/** A page that answers calls with the values of the test. */
 const pageOf = (calls: Record<string, (input: never) => unknown>): Page =>
   ({ evaluate: async (_run: unknown, name: string, input: never) => calls[name]!(input) }) as unknown as Page;
 
-describe('who is behind an id', () => {
+describe('the contact of an id', () => {
   test.each<[string, (input: never) => unknown]>([
-    ['no list', () => 'nobody'],
+    ['no list', () => 'no list'],
     ['a list of nothing', () => [null, 1, 'x', {}, { id: 5 }]],
     ['an error', () => Promise.reject(new Error('The page is gone.'))],
   ])('an answer that is %s leaves the names empty', async (_name, describePage) => {
@@ -288,7 +291,7 @@ describe('who is behind an id', () => {
       asked = [];
     });
 
-    test('a name is asked for again after ten minutes, and not before', async () => {
+    test('a name is read again after ten minutes, and not before', async () => {
       let now = 0;
       const identities = people(() => now);
       await identities.learn([bea]);
@@ -320,7 +323,7 @@ describe('who is behind an id', () => {
     });
   });
 
-  test('a page that does not answer is told as such', async () => {
+  test('a page that does not answer is reported', async () => {
     const identities = createIdentities(() => pageOf({ describe: () => Promise.reject(new DeadlineError('describe', 5)) }));
     await expect(identities.learn([ana])).resolves.toBe(false);
   });

@@ -15,7 +15,7 @@ describe('contacts in the page', () => {
   }, 90_000);
   afterAll(async () => rig?.close());
 
-  test('a number that is registered under another spelling is told and sent to as WhatsApp spells it', async () => {
+  test('a number that is registered under another spelling is reported and sent to as WhatsApp spells it', async () => {
     const [registered, typed, gone] = ['551199887701', '5511999887701', '5511977660000'];
     await rig.simulator.client.createAccount({ phone: gone, gone: true });
     await rig.simulator.client.createAccount({ phone: registered, name: 'Nina', spellings: [typed] });

@@ -38,7 +38,7 @@ const media = (more: object = {}) => ({
   ...more,
 });
 
-describe('what WhatsApp calls a message and what we call it', () => {
+describe('types of messages', () => {
   test.each<[string, Record<string, unknown>, ObservedContent]>([
     ['text', { type: 'chat', body: 'hello' }, { type: 'text', message: 'hello' }],
     [
@@ -129,7 +129,7 @@ describe('who wrote where', () => {
     });
   });
 
-  test('a name that came with the message is taken where none is known', () => {
+  test('a name that came with the message is used if none is known', () => {
     const raw = message({ type: 'chat', body: 'x', notifyName: 'Bruno' }, '99@lid');
     expect(observe(raw, identify, nameOf).contact?.name).toBe('Bruno');
   });
@@ -155,7 +155,7 @@ describe('a change of the body', () => {
 });
 
 describe('ids that crossed without their written form', () => {
-  test('get it back from their parts, wherever they stand', () => {
+  test('get it back from their parts, wherever they are', () => {
     const crossed = {
       id: {
         fromMe: false,

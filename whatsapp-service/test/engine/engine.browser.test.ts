@@ -38,7 +38,7 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09'])('build %s', (build) 
     20_000,
   );
 
-  test('says of every mend what became of it', () => {
+  test('reports the state of every patch', () => {
     const states = Object.fromEntries(session.compat().map(({ defect, state }) => [defect, state]));
     expect(Object.values(states)).not.toContain('failed');
     expect(Object.values(states)).not.toContain('waiting');
@@ -48,7 +48,7 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09'])('build %s', (build) 
     expect(states['reserved-id']).toBe('mended');
   });
 
-  test('comes back from its profile without a scan, and takes in what it missed', async () => {
+  test('returns from its profile without a scan, and reads what it missed', async () => {
     await session.close();
     expect(await session.pids()).toEqual([]);
     const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'while you were away' });
@@ -72,14 +72,14 @@ const hearing = [
 ];
 const files = ['send image', 'send video', 'send audio', 'send voice', 'send document', 'send an image to be seen once'];
 
-// Without the mends the same list must fail, or it would prove nothing.
+// Without the patches the same list must fail, or it would prove nothing.
 describe.each<[BuildName, string[]]>([
   ['2026-07', hearing],
   ['2026-09', [...hearing, ...files, 'send text with a link']],
-])('build %s with the mends off', (build, names) => {
+])('build %s with the patches off', (build, names) => {
   afterAll(() => setPatience());
 
-  test('fails at what its defects break, and only then are the mends worth something', async () => {
+  test('fails at what its defects break, so the patches are needed', async () => {
     const rig = await startRig(build, false);
     try {
       const { session, signals } = await link(rig);
@@ -170,7 +170,7 @@ describe('when things go wrong', () => {
     expect((await sendContent(session, text('in time'))).outcome).toMatchObject({ outcome: 'sent' });
   }, 30_000);
 
-  test('a page that is loaded anew is ready again, proves itself and sends', async () => {
+  test('a page that is reloaded is ready again, proves itself and sends', async () => {
     rig = await startRig('2026-09');
     const { session, signals } = await link(rig);
     signals.length = 0;
@@ -185,7 +185,7 @@ describe('when things go wrong', () => {
     expect(signals.filter((one) => one.type === 'event' && one.event === 'message.observed')).toHaveLength(1);
   }, 30_000);
 
-  test('a frozen browser takes no order to load anew within its time', async () => {
+  test('a frozen browser does not accept a reload in time', async () => {
     rig = await startRig('2026-09');
     const { session } = await link(rig);
     for (const pid of await session.pids()) process.kill(pid, 'SIGSTOP');
@@ -212,7 +212,7 @@ describe('when things go wrong', () => {
     expect(reason).toBe('PAGE_CRASHED');
   }, 30_000);
 
-  test('a passkey that WhatsApp asks for is told, before anybody is called linked', async () => {
+  test('a passkey that WhatsApp asks for is reported before the session counts as linked', async () => {
     rig = await startRig('2026-09');
     await rig.simulator.client.setAccount({ phone: me, passkey: { id: 'a2V5', publicKey: null } });
     const { signals } = await rig.launch();
@@ -222,7 +222,7 @@ describe('when things go wrong', () => {
     expect(signals.map(({ type }) => type)).not.toContain('authenticated');
   }, 30_000);
 
-  test('a logout by the phone and a conflict are told as what they are', async () => {
+  test('a logout by the phone and a conflict are reported with their reasons', async () => {
     rig = await startRig('2026-09');
     const first = await link(rig);
     await online(rig);
@@ -238,7 +238,7 @@ describe('when things go wrong', () => {
     expect(existsSync(join(rig.dir, 'session-test'))).toBe(true);
   }, 40_000);
 
-  test('a probe makes a round trip and hears its canary', async () => {
+  test('a probe makes a round trip and receives its canary', async () => {
     rig = await startRig('2026-09');
     const { session } = await link(rig);
     expect(await session.probe(3000)).toMatchObject({ canary: true });

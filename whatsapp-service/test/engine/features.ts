@@ -3,7 +3,7 @@ import type { MessageContent } from '@chasqui/shared';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { ana, heard, me, media, png, sendContent, sha256, text, type Rig } from './harness.js';
 
-/** What must work on every build. Each throws when it does not; the list runs with the mends and, to see it fail, without. */
+/** What must work on every build. Each throws when it does not; the list runs with the patches and, to see it fail, without them. */
 
 export interface Feature {
   name: string;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { ana, heard, link, me, online, startRig, type Rig } from './harness.js';
 
-/** A page that prints, throws and rejects without end: the session works on, and neither the worker nor the page keeps what was printed. */
+/** A page that prints, throws and rejects without end: the session continues to work, and neither the worker nor the page keeps what was printed. */
 
 interface Started {
   pupPage: { evaluate: (script: string) => Promise<unknown> };
@@ -70,7 +70,7 @@ test.each<[string, string, number, number]>([
     const before = memoryMb();
     let done = false;
     const flooding = newest!.pupPage.evaluate(flood(what, total, each)).finally(() => (done = true));
-    const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'amid it' });
+    const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'during it' });
     const probes: { canary: boolean }[] = [];
     while (!done) probes.push(await session.probe(4_000));
     await flooding;

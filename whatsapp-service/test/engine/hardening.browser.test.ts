@@ -77,7 +77,7 @@ describe('messages that are odd', () => {
     30_000,
   );
 
-  test('what came before and after them is found by a scan as well', async () => {
+  test('messages before and after them are found by a scan as well', async () => {
     const before = signals.length;
     const result = await session.backfill({ since: new Date(Date.now() - 3_600_000), perChat: 1_000 });
     expect(result).toMatchObject({ failedChats: 0, truncated: false });
@@ -87,7 +87,7 @@ describe('messages that are odd', () => {
 });
 
 describe('data of the page that the library cannot read', () => {
-  /** Changes the models of messages as they come: `change` runs in the page with each one, before the library hears of it. */
+  /** Changes the models of messages as they arrive: `change` runs in the page with each one, before the library receives it. */
   const changed = (change: string): Promise<unknown> =>
     pageOf().evaluate(`(() => {
       const { Msg } = window.require('WAWebCollections');
@@ -135,7 +135,7 @@ describe('data of the page that the library cannot read', () => {
     ['reactions', 'WAWebAddonReactionTableMode', 'message.reaction'],
     ['votes', 'WAWebAddonPollVoteTableMode', 'poll.vote'],
   ])(
-    'a batch of %s with one that cannot be read: the others are told, and WhatsApp’s own function gets all of them',
+    'a batch of %s with one that cannot be read: the others are emitted, and WhatsApp’s own function gets all of them',
     async (_name, module, event) => {
       const { key } = await deliver({ type: 'text', text: 'parent' });
       await message(key);
@@ -157,8 +157,8 @@ describe('data of the page that the library cannot read', () => {
         return 'done';
       })()`);
       expect(typeof passedOn).toBe('string');
-      const told = () => signals.slice(before).filter((signal) => signal.type === 'event' && signal.event === event);
-      await until('both of the others', () => told().length === 2);
+      const reportedEvents = () => signals.slice(before).filter((signal) => signal.type === 'event' && signal.event === event);
+      await until('both of the others', () => reportedEvents().length === 2);
       expect(signals.slice(before)).toContainEqual(expect.objectContaining({ type: 'unreadable', what: module }));
     },
     30_000,
@@ -170,12 +170,12 @@ describe('data of the page that the library cannot read', () => {
     expect(await session.probe(4_000)).toMatchObject({ canary: true });
   }, 30_000);
 
-  test('what the page says of itself goes out in the form of the contract', async () => {
+  test('what the page reports of itself is sent in the form of the contract', async () => {
     await pageOf().evaluate(`(() => {
-      for (const state of [5, null, 'mended', 'invented']) window.chasqui.notify('mend', { mend: 'invented', state, detail: { a: 1 } });
-      window.chasqui.notify('mend', { mend: 'ids', state: 'invented', detail: null });
-      window.chasqui.notify('mend', { mend: 'ids', state: 'mended', detail: 'x'.repeat(100_000) });
-      for (const kind of ['state', 'mend', 'canary', 'toString', '__proto__', 'none'])
+      for (const state of [5, null, 'mended', 'invented']) window.chasqui.notify('patch', { patch: 'invented', state, detail: { a: 1 } });
+      window.chasqui.notify('patch', { patch: 'ids', state: 'invented', detail: null });
+      window.chasqui.notify('patch', { patch: 'ids', state: 'mended', detail: 'x'.repeat(100_000) });
+      for (const kind of ['state', 'patch', 'canary', 'toString', '__proto__', 'none'])
         for (const payload of [null, 5, 'x', [], { state: 5 }]) window.chasqui.notify(kind, payload);
     })()`);
     await session.probe(4_000);
@@ -282,7 +282,7 @@ test('a page that is frozen over the time of a send hands nothing over afterward
   expect((await sendContent(session, text('in time'))).outcome).toMatchObject({ outcome: 'sent' });
 }, 30_000);
 
-test('a browser that is frozen amid a start, and one that is killed amid it, leave no process behind', async () => {
+test('a browser that is frozen during a start, and one that is killed during it, leave no process behind', async () => {
   const other = await startRig('2026-09');
   const processes = () =>
     until(
@@ -311,9 +311,9 @@ test('a browser that is frozen amid a start, and one that is killed amid it, lea
 
     const killed = other.launch();
     for (const pid of await processes()) process.kill(pid, 'SIGKILL');
-    // On a busy machine the page may have loaded before the signal: then its end is told.
+    // On a busy machine the page may have loaded before the signal: then its end is reported.
     const end = await killed.then(
-      ({ signals: told }) => signal(told, 'gone'),
+      ({ signals: ended }) => signal(ended, 'gone'),
       (error: unknown) => error,
     );
     expect(end).toMatchObject({ reason: 'BROWSER_CRASHED' });

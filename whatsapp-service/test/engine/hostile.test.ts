@@ -7,7 +7,7 @@ import { isEdit, observe, observeAny, type RawMessage } from '../../src/engine/w
 import { readCard } from '../../src/engine/wwebjs/vcard.js';
 import { maxPayload, serialize } from '../../src/events/payload.js';
 
-/** What comes from whoever writes to us: its cost is bounded, and no value of it throws. */
+/** Data from senders of messages: the cost of reading it is bounded, and no value throws. */
 
 const bare = (id: string): Contact => ({ id, phone: null, lid: null, name: null });
 const size = 1_048_576;
@@ -213,7 +213,7 @@ describe('times of WhatsApp', () => {
     expect(isoOf(4_102_444_800, at)).toBe('2100-01-01T00:00:00.000Z');
   });
 
-  test('any value at all gives a date that the contract takes', () => {
+  test('any value at all gives a date that the contract accepts', () => {
     fc.assert(
       fc.property(fc.oneof(fc.double(), fc.anything(), fc.maxSafeInteger()), (value) => {
         for (const iso of [happenedAt(value), isoOf(value)]) expect(iso).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);

@@ -5,7 +5,7 @@ import puppeteer, { type Browser, type Page } from 'puppeteer';
 import { createOneWay } from '../../src/engine/wwebjs/one-way.js';
 import { until } from './harness.js';
 
-/** Functions in the page whose answer nobody waits for. */
+/** Functions in the page whose results are not awaited. */
 
 let server: Server;
 let browser: Browser;
@@ -59,16 +59,16 @@ test('come in the order in which they were called, among each other too, and giv
   expect(heard.splice(0).map(([, n]) => n)).toEqual(Array.from({ length: 1001 }, (_, n) => n));
 }, 20_000);
 
-test('what else calls the binding changes nothing', async () => {
+test('other calls of the binding change nothing', async () => {
   await run(
-    `for (const junk of ['', 'null', '7', '{}', '["first"]', '[["first"],[]]', '["__proto__",[]]', '["none",[1]]', '{"']) chasquiTell(junk)`,
+    `for (const junk of ['', 'null', '7', '{}', '["first"]', '[["first"],[]]', '["__proto__",[]]', '["none",[1]]', '{"']) chasquiCall(junk)`,
   );
   await run(`first('still there')`);
   await until('the last one', () => heard.length > 0);
   expect(heard.splice(0)).toEqual([['first', 'still there']]);
 }, 20_000);
 
-test('what the page prints is not held in its memory', async () => {
+test('what the page prints does not stay in its memory', async () => {
   await run(`(() => {
     const printed = { much: new Array(1000).fill('x') };
     window.held = new WeakRef(printed);

@@ -121,7 +121,7 @@ test('an ack in a group says whose receipt raised it', async () => {
 }, 30_000);
 
 // The last one ends the session.
-test('an account that WhatsApp keeps out is told as that', async () => {
+test('an account that WhatsApp blocks is reported with that reason', async () => {
   const { client } = rig.simulator;
   await client.keepOut({ phone: me, state: 'TOS_BLOCK' });
   expect((await signal(signals, 'gone')).reason).toBe('ACCOUNT_BANNED');

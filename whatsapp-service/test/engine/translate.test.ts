@@ -18,7 +18,7 @@ const id = (fromMe: boolean, remote: string, key: string, participant?: string) 
   _serialized: [fromMe, remote, key, ...(participant ? [participant] : [])].join('_'),
   ...(participant ? { participant: { _serialized: participant } } : {}),
 });
-const nobody = (of: string) => ({ id: of, phone: null, lid: null, name: null });
+const unnamed = (of: string) => ({ id: of, phone: null, lid: null, name: null });
 
 describe('content', () => {
   test.each<[string, RawMessage, object]>([
@@ -56,7 +56,7 @@ describe('content', () => {
     ['a poll of up to three', { type: 'poll_creation', pollSelectableOptionsCount: 3 }, { type: 'poll', multiple: true }],
     ['a poll of one', { type: 'poll_creation', pollSelectableOptionsCount: 1 }, { type: 'poll', multiple: false }],
     [
-      'what nobody knows',
+      'an unknown type',
       { type: 'interactive_new', body: 'x' },
       { type: 'unknown', whatsappType: 'interactive_new', message: 'x' },
     ],
@@ -108,19 +108,19 @@ describe('a deletion under a key of its own is about the message that it names',
       `false_${ana}_NEW`,
     ],
   ])('%s', (_name, raw, expected) => {
-    const seen = observe(raw, nobody, () => null);
+    const seen = observe(raw, unnamed, () => null);
     expect([seen.whatsappId, whatsappIdOf(raw)]).toEqual([expected, expected]);
     expect([seen.key, seen.fromMe, isFromMe(raw)]).toEqual([expected.split('_')[2], expected.startsWith('true'), seen.fromMe]);
   });
 
-  test('the writer of what an admin deleted is the member, not the admin', () => {
+  test('the sender of a message that an admin deleted is the member, not the admin', () => {
     const raw = revoked(id(false, group, 'DEL', '9@lid'), id(false, group, 'OLD', '1@lid'), { author: '9@lid' });
     expect(personOf(raw)).toBe('1@lid');
   });
 });
 
 test('an id that crossed as text names chat, direction and key', () => {
-  const seen = observe({ id: 'true_5511999990001@c.us_3A00', type: 'chat', body: 'x', from: 'me@c.us' }, nobody, () => null);
+  const seen = observe({ id: 'true_5511999990001@c.us_3A00', type: 'chat', body: 'x', from: 'me@c.us' }, unnamed, () => null);
   expect(seen).toMatchObject({ key: '3A00', fromMe: true, chat: { id: '5511999990001@c.us' } });
 });
 
@@ -133,7 +133,7 @@ test('a message is compared by its key, however its chat is written', () => {
     from: '5511999990001@c.us',
     notifyName: 'Ana',
   };
-  const seen = observe(raw, nobody, () => null);
+  const seen = observe(raw, unnamed, () => null);
   expect([seen.key, keyOf({ id: id(false, '7770001@lid', '3A00') })]).toEqual(['3A00', '3A00']);
   expect(seen).toMatchObject({ timestamp: '2023-11-14T22:13:20.000Z', contact: { name: 'Ana' }, fromMe: false });
 });

@@ -3,7 +3,9 @@ import {
   eventCatalogue,
   isMediaType,
   mediaOf,
+  messageReasons,
   newId,
+  statusOfAck,
   textOf,
   type Contact,
   type MessageResource,
@@ -102,12 +104,13 @@ export function createArrivals({
     await insertRow(tx, Message, message);
     // What WhatsApp itself writes into a chat is history. Nobody sent it, so nobody is told that a message came.
     if (message.type === 'notice') return;
-    const column = seen.fromMe ? 'sentCount' : 'receivedCount';
+    const column = message.status === 'failed' ? 'failedCount' : seen.fromMe ? 'sentCount' : 'receivedCount';
     await increment(tx.manager, 'sessions', column, { column: 'id', value: session.id });
     await events.append(tx, {
       ...about(message),
-      type: seen.fromMe ? 'message.sent' : 'message.received',
-      data: await present(tx, message),
+      ...(message.status === 'failed'
+        ? { type: 'message.failed', data: { ...(await present(tx, message)), retryable: false, willRetryAt: null } }
+        : { type: seen.fromMe ? 'message.sent' : 'message.received', data: await present(tx, message) }),
     });
     await reactedMeanwhile(tx, session, message, seen);
   }
@@ -281,12 +284,18 @@ function edit(content: StoredContent, text: string | null): StoredContent {
   return 'caption' in content && isMediaType(content.type) ? { ...content, caption: text } : content;
 }
 
-const statusOfOwn = ['sent', 'sent', 'delivered', 'read', 'played'] as const;
+/**
+ * The status of a message that was written on the phone or on another linked device. One that WhatsApp refused (an ack below 0) has failed; a later
+ * ack is believed, as for every failed message. One with ack 0 is `sent`: another device already has it and sends it. The statuses before `sent` are those of
+ * messages that this program sends, and it would look such a message up and could send it a second time.
+ */
+const statusOfOwn = (ack: number): Message['status'] => (ack < 0 ? 'failed' : (statusOfAck(ack) ?? 'sent'));
 
 /** A row without its content. */
 function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backfill', now: Date): Message {
   const at = new Date(seen.timestamp);
-  const status = seen.fromMe ? statusOfOwn[Math.max(0, Math.min(seen.ack, 4))]! : 'delivered';
+  const status = seen.fromMe ? statusOfOwn(seen.ack) : 'delivered';
+  const isRefused = status === 'failed';
   return {
     id: newId(now.getTime()),
     accountId: session.accountId,
@@ -297,8 +306,8 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     origin: seen.fromMe ? 'device' : origin,
     type: 'unknown',
     status,
-    reasonCode: null,
-    reasonText: null,
+    reasonCode: isRefused ? 'WHATSAPP_REFUSED' : null,
+    reasonText: isRefused ? messageReasons.WHATSAPP_REFUSED : null,
     chatId: seen.chat.id,
     chatType: seen.chat.type,
     chatName: seen.chat.name,
@@ -327,11 +336,11 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     createdAt: now,
     scheduledAt: null,
     queuedAt: null,
-    sentAt: seen.fromMe ? at : null,
+    sentAt: seen.fromMe && !isRefused ? at : null,
     deliveredAt: seen.fromMe ? null : at,
     readAt: null,
     playedAt: null,
-    failedAt: null,
+    failedAt: isRefused ? now : null,
     cancelledAt: null,
     editedAt: seen.editedAt ? new Date(seen.editedAt) : null,
     revokedAt: seen.revokedAt ? new Date(seen.revokedAt) : null,

@@ -7,14 +7,14 @@ import { record } from './raw.js';
 import { chatIdOf, observeAny, peopleIn, type RawMessage } from './translate.js';
 
 const deadlineMs = 30_000;
-/** Messages of a chat, older than what was missed, that are looked at for changes. */
+/** The maximum number of older messages of a chat that are checked for changes. */
 const comparedPerChat = 200;
 
-interface Part {
+interface HistoryPage {
   messages: RawMessage[];
-  /** Older messages on which something hangs. */
+  /** Older messages with an edit, a deletion or a reaction. */
   older?: RawMessage[];
-  /** Messages that the page could not hand over. */
+  /** The number of messages that the page could not read. */
   failed?: number;
   truncated: boolean;
 }
@@ -23,20 +23,20 @@ export interface BackfillResult {
   chats: number;
   messages: number;
   truncated: boolean;
-  /** Chats that could not be read, wholly or in part. The others were. */
+  /** The number of chats that could not be read completely. */
   failedChats: number;
 }
 
 const secondsOf = (date: Date): number => Math.floor(date.getTime() / 1000) - 1;
 
 /**
- * Scans the chats that were active after `since` for messages newer than it, oldest first, and for changes of older ones. A chat or a
- * message that cannot be read stops only itself; it is reported through `onUnreadable` and counted. Rejects when the list of chats cannot
- * be had, or the page hangs.
+ * Scans the chats that were active after `since` for newer messages, oldest first, and for changes of older ones. A chat or a message
+ * that cannot be read is reported through `onUnreadable`, counted and skipped. Rejects when the list of chats cannot be read, or when the
+ * page hangs.
  */
 export function createBackfill(page: () => Page, identities: Identities, onUnreadable: (what: string, error: unknown) => void) {
   return async (request: BackfillRequest, onSignal: (signal: EngineSignal) => void): Promise<BackfillResult> => {
-    const { since, compareSince = since, perChat, isAsked = false, watched = [] } = request;
+    const { since, compareSince = since, perChat, isRequested = false, watched = [] } = request;
     const result: BackfillResult = { chats: 0, messages: 0, truncated: false, failedChats: 0 };
     const input = {
       since: secondsOf(since),
@@ -46,10 +46,14 @@ export function createBackfill(page: () => Page, identities: Identities, onUnrea
       watched,
     };
 
-    /** Returns whether all of them could be read. */
-    async function tell(chatId: string, given: readonly unknown[], origin: 'backfill' | 'asked' | 'compare'): Promise<boolean> {
-      let whole = true;
-      const found: RawMessage[] = given.map(record);
+    /** Emits the messages of one chat. Returns whether all of them could be read. */
+    async function emitMessages(
+      chatId: string,
+      messages: readonly unknown[],
+      origin: 'backfill' | 'asked' | 'compare',
+    ): Promise<boolean> {
+      let isComplete = true;
+      const found: RawMessage[] = messages.map(record);
       await identities.learn([chatId, ...found.flatMap(peopleIn)]);
       for (const raw of found) {
         try {
@@ -59,20 +63,20 @@ export function createBackfill(page: () => Page, identities: Identities, onUnrea
           if (origin !== 'compare') result.messages += 1;
           onSignal({ type: 'event', event: 'message.observed', payload: { message, origin } });
         } catch (error) {
-          whole = false;
+          isComplete = false;
           onUnreadable('backfill', error);
         }
       }
-      return whole;
+      return isComplete;
     }
 
     /** Returns whether the whole chat could be read. */
     async function readChat(chatId: string): Promise<boolean> {
-      const part = await callPage<Part>(page(), 'messagesSince', { ...input, chatId }, deadlineMs);
-      result.truncated ||= part.truncated;
-      const compared = await tell(chatId, part.older ?? [], 'compare');
-      const read = await tell(chatId, part.messages, isAsked ? 'asked' : 'backfill');
-      return read && compared && (part.failed ?? 0) === 0;
+      const history = await callPage<HistoryPage>(page(), 'messagesSince', { ...input, chatId }, deadlineMs);
+      result.truncated ||= history.truncated;
+      const compared = await emitMessages(chatId, history.older ?? [], 'compare');
+      const read = await emitMessages(chatId, history.messages, isRequested ? 'asked' : 'backfill');
+      return read && compared && (history.failed ?? 0) === 0;
     }
 
     for (const chatId of await callPage<string[]>(page(), 'chatsSince', { since: input.compareSince }, deadlineMs)) {
@@ -80,7 +84,7 @@ export function createBackfill(page: () => Page, identities: Identities, onUnrea
       try {
         if (!(await readChat(chatId))) result.failedChats += 1;
       } catch (error) {
-        // A page that hangs would cost each further chat its whole deadline. The scan is repeated.
+        // With a page that hangs, each further chat would wait for its whole deadline. The scan is repeated.
         if (error instanceof DeadlineError) throw error;
         result.failedChats += 1;
         onUnreadable('backfill', error);

@@ -1,7 +1,7 @@
 import type { Page } from 'puppeteer';
 import { within } from './deadline.js';
 
-/** An error as the page threw it, with what CDP leaves out: WhatsApp's own classes arrive as `r: r` otherwise. */
+/** An error that the page threw, with the fields that CDP omits. Without them, errors of WhatsApp's own classes arrive as `r: r`. */
 export class PageError extends Error {
   constructor(
     readonly pageName: string,
@@ -19,9 +19,8 @@ interface Caught {
 }
 
 /**
- * Everything between Node and the page goes through here, because the library crosses nowhere but in `evaluate` and
- * `exposeFunction`. Coming out, ids get the `_serialized` that JSON and CDP leave behind (they copy own properties, and on
- * drifted builds it is a getter); errors get their words.
+ * Wraps `evaluate` and `exposeFunction`, through which all data between Node and the page passes. Ids that leave the page get their
+ * `_serialized`, which JSON and CDP omit (they copy own properties, and in newer builds it is a getter). Errors get their message.
  */
 export function installBridge(page: Page, onDefectMet: () => void): void {
   const evaluate = page.evaluate.bind(page) as (fn: unknown, ...args: unknown[]) => Promise<unknown>;
@@ -48,36 +47,36 @@ export function installBridge(page: Page, onDefectMet: () => void): void {
 
 const compiled = new Map<string, (...args: unknown[]) => unknown>();
 
-/** The same function, with a catch around it that runs in the page. Built from its source text, as puppeteer itself sends it. */
+/** Wraps a function in a try/catch that runs in the page. Built from its source text, because puppeteer sends functions as text. */
 function catching(source: string): (...args: unknown[]) => unknown {
-  const known = compiled.get(source);
-  if (known) return known;
-  // Methods (`name(a) {}`) are no expressions; the library passes arrows and functions only.
-  const made = new Function(`return async (...args) => {
+  const cached = compiled.get(source);
+  if (cached) return cached;
+  // A method (`name(a) {}`) is not an expression; the library passes only arrow functions and functions.
+  const build = new Function(`return async (...args) => {
     try {
       return { value: await (${source})(...args) };
     } catch (error) {
-      const words = [error?.message, error?.detail].filter((text) => typeof text === 'string' && text.length > 1);
+      const texts = [error?.message, error?.detail].filter((text) => typeof text === 'string' && text.length > 1);
       return { failed: {
         name: String(error?.name ?? error?.constructor?.name ?? 'Error'),
-        message: words.join(': ') || String(error),
+        message: texts.join(': ') || String(error),
         stack: String(error?.stack ?? ''),
         status: Number.isInteger(error?.status) ? error.status : null,
         build: window.Debug?.VERSION ?? null,
       } };
     }
   }`) as () => (...args: unknown[]) => unknown;
-  const fn = made();
+  const fn = build();
   compiled.set(source, fn);
   return fn;
 }
 
 /**
- * Rebuilds `_serialized` from the parts of every id that lacks it, in place. Returns whether one did. Without recursion: the data comes from
- * outside, and its depth must not decide over the stack.
+ * Adds `_serialized` to every id that lacks it, in place. Returns whether it added one. Not recursive: the data comes from outside, and deep
+ * nesting must not overflow the stack.
  */
 export function addSerialized(value: unknown): boolean {
-  // Parents come before their children, so that the reverse order has every id's parts complete before the id itself.
+  // Parents come before their children, so in reverse order the parts of an id are complete before the id.
   const objects: Record<string, unknown>[] = [];
   const push = (candidate: unknown): void => {
     if (typeof candidate === 'object' && candidate !== null) objects.push(candidate as Record<string, unknown>);
@@ -104,13 +103,13 @@ function writtenId(fields: Record<string, unknown>): string | null {
   return [fromMe, text(remote), id, ...(participant ? [text(participant)] : [])].join('_');
 }
 
-/** Calls one of our own functions in the page (see `page/`), with our own deadline. */
+/** Calls one of the functions that `page/` installs in the page. Throws `DeadlineError`. */
 export async function callPage<T>(page: Page, name: string, input: unknown, deadlineMs: number): Promise<T> {
-  const run = (call: string, given: unknown): unknown => {
+  const run = (call: string, argument: unknown): unknown => {
     const core = (window as unknown as { chasqui?: { calls: Record<string, (input: unknown) => unknown> } }).chasqui;
     const fn = core?.calls[call];
     if (!fn) throw new Error(`The page has no ${call} yet.`);
-    return fn(given);
+    return fn(argument);
   };
   return within(page.evaluate(run as never, name as never, input as never) as Promise<T>, deadlineMs, `The page call ${name}`);
 }

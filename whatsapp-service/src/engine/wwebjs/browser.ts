@@ -9,7 +9,7 @@ export interface BrowserConfig {
   args: readonly string[];
 }
 
-/** Fewest processes: one for the page, one for all the rest. It costs the sandbox (`--no-zygote` wants that), 37 MB a session instead of 157. */
+/** As few processes as possible: one for the page, one for everything else. 37 MB per session instead of 157, but without the sandbox (`--no-zygote` requires that). */
 const lean = [
   '--no-sandbox',
   '--disable-gpu',
@@ -23,8 +23,8 @@ const lean = [
   '--js-flags=--max-semi-space-size=1',
 ];
 
-/** Quiet in every profile: nothing of Google's is asked for, nothing is shown, and timers of a page that nobody looks at run on. */
-const quiet = [
+/** Used by every profile: no requests to Google, no sound or windows, and no slower timers for a page in the background. */
+const common = [
   '--no-first-run',
   '--mute-audio',
   '--disable-background-networking',
@@ -36,19 +36,19 @@ const quiet = [
   '--disable-renderer-backgrounding',
 ];
 
-/** Chromium refuses to run as root with its sandbox: `standard` then goes without it, `hardened` does not start at all. */
+/** Chromium refuses to run as root with its sandbox. As root, `standard` runs without it and `hardened` does not start. */
 const asRoot = (): boolean => process.getuid?.() === 0;
 
 /**
- * What a browser needs of our environment. Everything else stays out of it, the service key above all: the environment lies in the memory
- * of every process of the browser, the one that runs the page included.
+ * The environment variables that a browser receives. All others are withheld, the service key in particular: every process of the browser
+ * has the environment in its memory, including the one that runs the page.
  */
-const passedOn =
+const allowedVariables =
   /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TZDIR|TMPDIR|TMP|TEMP|XDG_\w+|FONTCONFIG_\w+|LD_LIBRARY_PATH|DISPLAY|WAYLAND_DISPLAY|SSL_CERT_FILE|SSL_CERT_DIR|NSS_\w+|SystemRoot|windir|APPDATA|LOCALAPPDATA|ProgramFiles|ProgramData|USERPROFILE)$/i;
 
 export const browserEnvironment = (env: NodeJS.ProcessEnv): Record<string, string> =>
   Object.fromEntries(
-    Object.entries(env).flatMap(([name, value]) => (value !== undefined && passedOn.test(name) ? [[name, value]] : [])),
+    Object.entries(env).flatMap(([name, value]) => (value !== undefined && allowedVariables.test(name) ? [[name, value]] : [])),
   );
 
 export const usesSandbox = ({ profile, args }: BrowserConfig): boolean =>
@@ -60,18 +60,18 @@ export function launchOptions({ path, profile, args }: BrowserConfig): LaunchOpt
   return {
     ...(path ? { executablePath: path } : {}),
     headless: isShell ? 'shell' : true,
-    // With a pipe the browser dies with us, and there is no port that somebody else could use.
+    // With a pipe the browser ends with this process, and there is no port that another program could use.
     pipe: true,
     protocolTimeout: 60_000,
     handleSIGINT: false,
     handleSIGTERM: false,
     handleSIGHUP: false,
     env: browserEnvironment(process.env),
-    args: [...quiet, ...own, ...args],
+    args: [...common, ...own, ...args],
   };
 }
 
-/** What a normal browser of this version says of itself; headless ones say that they are. Also in the client hints. */
+/** The user agent and client hints of a normal browser of this version. Headless browsers identify themselves as headless. */
 export function currentUserAgent(own: string): Parameters<Page['setUserAgent']>[0] & object {
   const major = /Chrome\/(\d+)/.exec(own)?.[1] ?? '140';
   const [platform, platformVersion] =
@@ -87,14 +87,14 @@ export function currentUserAgent(own: string): Parameters<Page['setUserAgent']>[
   };
 }
 
-/** The browser and everything below it. Without /proc: the browser alone. */
+/** The browser and all its descendants. Without /proc: only the browser. */
 export async function processTree(browser: Browser): Promise<number[]> {
   const root = browser.process()?.pid;
   if (root === undefined) return [];
   const children = new Map<number, number[]>();
   for (const name of await readdir('/proc').catch((): string[] => [])) {
     if (!/^\d+$/.test(name)) continue;
-    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => null); // It may have ended while we looked.
+    const stat = await readFile(`/proc/${name}/stat`, 'utf8').catch(() => null); // The process may have ended meanwhile.
     const parent = Number(stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
     if (parent) children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
   }
@@ -102,13 +102,13 @@ export async function processTree(browser: Browser): Promise<number[]> {
   return below(root);
 }
 
-/** Gently, then by signal: what is still there three seconds later is killed, by its pid. Never rejects. */
+/** Asks the browser to close. Processes that still run three seconds later are killed by pid. Never rejects. */
 export async function closeBrowser(browser: Browser): Promise<void> {
   const pids = await processTree(browser);
   try {
     await within(browser.close(), 3000, 'Closing the browser');
   } catch {
-    // It hangs or is gone already; the signal below ends what is left either way.
+    // It hangs or has already ended; the signal below ends the remaining processes.
   }
   for (const pid of pids.filter(alive)) signal(pid, 'SIGKILL');
   for (let waited = 0; waited < 2000 && pids.some(alive); waited += 20) await sleep(20);
@@ -119,7 +119,7 @@ function signal(pid: number, name: NodeJS.Signals | 0): boolean {
     process.kill(pid, name);
     return true;
   } catch {
-    return false; // No such process: that is what was wanted.
+    return false; // The process has ended already.
   }
 }
 const alive = (pid: number): boolean => signal(pid, 0);

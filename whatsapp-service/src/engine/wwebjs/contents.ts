@@ -4,8 +4,8 @@ import { isoOf, millisecondsOf } from './time.js';
 import { readCard } from './vcard.js';
 
 /**
- * What a message of the page says: WhatsApp's type → our content, one row each. What is not here becomes `unknown` under its own name.
- * Names of fields: whatsapp-web.js 1.34.7 (`src/structures`, `src/util/Constants.js`) and the message models of WhatsApp Web that it reads.
+ * Converts a message of the page to content: one row for each type of WhatsApp. A type without a row becomes `unknown` with its own name.
+ * Field names: whatsapp-web.js 1.34.7 (`src/structures`, `src/util/Constants.js`) and the message models of WhatsApp Web that it reads.
  */
 
 const maxCards = 20;
@@ -56,10 +56,10 @@ function location(raw: RawMessage): Of<'location'> {
     ...(comment === null ? {} : { comment }),
   };
 }
-/** A coordinate that lies on the earth. */
-function within(value: unknown, most: number): number | null {
+/** A coordinate within its valid range, or null. */
+function within(value: unknown, limit: number): number | null {
   const found = number(value);
-  return found !== null && Math.abs(found) <= most ? found : null;
+  return found !== null && Math.abs(found) <= limit ? found : null;
 }
 
 function card(vcard: string, name: string | null): Of<'contact'>['contacts'][number] {
@@ -73,12 +73,12 @@ function cards(raw: RawMessage): ObservedContent {
   return contacts.length > 0 ? { type: 'contact', contacts } : unknown(raw);
 }
 
-/** An answer to buttons, a list or a template: the words of the chosen option, and its id. */
+/** A reply to buttons, a list or a template: the text and the id of the chosen option. */
 function chosen(raw: RawMessage, id: unknown, title: unknown): Of<'text'> {
   const label = words(raw['body'], maxTitle) ?? text(title, maxTitle);
   return { type: 'text', message: label ?? '', selectedOption: { id: text(id, maxTitle), title: label } };
 }
-/** An answer to a native flow keeps its id in JSON: `paramsJson` of `nativeFlowResponseMessage`. */
+/** A reply to a native flow has its id in JSON: `paramsJson` of `nativeFlowResponseMessage`. */
 function flowAnswer(raw: RawMessage): Of<'text'> {
   const answer = record(
     raw['nativeFlowResponseMessage'] ?? record(raw['interactiveResponseMessage'])['nativeFlowResponseMessage'],
@@ -90,7 +90,7 @@ function parsed(json: unknown): Record<string, unknown> {
   try {
     return record(JSON.parse(text(json, maxText) ?? '{}'));
   } catch {
-    return {}; // Whoever wrote it wrote no JSON.
+    return {}; // The sender did not write valid JSON.
   }
 }
 
@@ -104,7 +104,7 @@ const offered = (id: unknown, title: unknown, description: unknown = null): Offe
   title: text(title, maxTitle),
   description: text(description, maxTitle),
 });
-/** Buttons in each of the forms in which WhatsApp has written them. */
+/** Buttons, in every format that WhatsApp has used. */
 function buttonsOf(raw: RawMessage): Offered[] {
   const native = record(raw['interactivePayload'])['buttons'] ?? record(raw['nativeFlow'])['buttons'];
   return [
@@ -131,14 +131,14 @@ const offer = (type: 'buttons' | 'template', raw: RawMessage): ObservedContent =
   options: buttonsOf(raw),
 });
 function listOffer(raw: RawMessage): Of<'list'> {
-  const given = record(raw['list']);
-  const rows = list(given['sections'], 100).flatMap((section) => list(record(section)['rows'], 100));
+  const offer = record(raw['list']);
+  const rows = list(offer['sections'], 100).flatMap((section) => list(record(section)['rows'], 100));
   return {
     type: 'list',
-    message: words(given['description']) ?? words(raw['body']),
-    title: words(given['title'], maxTitle),
-    footer: words(given['footerText'], maxTitle) ?? words(raw['footer'], maxTitle),
-    buttonText: words(given['buttonText'], maxTitle),
+    message: words(offer['description']) ?? words(raw['body']),
+    title: words(offer['title'], maxTitle),
+    footer: words(offer['footerText'], maxTitle) ?? words(raw['footer'], maxTitle),
+    buttonText: words(offer['buttonText'], maxTitle),
     options: rows.slice(0, 100).map((row) => offered(record(row)['rowId'], record(row)['title'], record(row)['description'])),
   };
 }
@@ -158,7 +158,7 @@ function calendarEvent(raw: RawMessage): Of<'calendar_event'> {
   };
 }
 
-const isMultiple = (most: number | null): boolean => most !== null && most !== 1;
+const isMultiple = (maxChoices: number | null): boolean => maxChoices !== null && maxChoices !== 1;
 
 /** WhatsApp writes prices in thousandths. */
 const price = (amount1000: unknown, currency: unknown) => {
@@ -196,7 +196,7 @@ const payment = (raw: RawMessage): Of<'payment'> => {
   };
 };
 
-/** What WhatsApp writes into a chat by itself. Nobody sent it. */
+/** A notice that WhatsApp itself adds to a chat; no person sent it. */
 const notice: Make = (raw) => ({
   type: 'notice',
   whatsappType: text(raw['type'], 64) ?? 'unknown',
@@ -204,7 +204,7 @@ const notice: Make = (raw) => ({
   message: words(raw['body']),
   participants: idsOf(raw['recipients']),
 });
-/** Not decrypted (yet): WhatsApp says who wrote and when. The content of one that can be viewed once goes to the phone alone. */
+/** Not decrypted (yet): only the sender and the time are known. View-once content goes only to the phone. */
 const undecrypted = (raw: RawMessage): Of<'unknown'> => ({
   type: 'unknown',
   whatsappType: text(raw['type'], 64) ?? 'ciphertext',
@@ -237,7 +237,7 @@ const contents: Record<string, Make> = {
     type: 'poll',
     question: text(raw['pollName']) ?? '',
     options: list(raw['pollOptions'], 100).flatMap((option) => text(record(option)['name'], maxTitle) ?? []),
-    // 0: as many as one likes; otherwise the largest number of them.
+    // 0: any number of choices; otherwise the maximum number.
     multiple: isMultiple(number(raw['pollSelectableOptionsCount'])),
   }),
   groups_v4_invite: (raw) => ({
@@ -285,13 +285,13 @@ const contents: Record<string, Make> = {
 
 export function contentOf(raw: RawMessage): ObservedContent {
   const type = text(raw['type'], 64) ?? 'unknown';
-  if (isOnPhoneAlone(raw)) return undecrypted(raw);
+  if (isOnlyOnPhone(raw)) return undecrypted(raw);
   const make = Object.hasOwn(contents, type) ? contents[type] : undefined;
   return (make ?? unknown)(raw);
 }
 
-/** A placeholder for what linked devices do not get: its subtype says so, or it may be viewed once and has no file. */
-function isOnPhoneAlone(raw: RawMessage): boolean {
+/** Whether this is a placeholder for content that only the phone receives: by its subtype, or view-once media without a file. */
+function isOnlyOnPhone(raw: RawMessage): boolean {
   const isMedia = ['image', 'video', 'audio', 'ptt', 'ptv'].includes(String(raw['type']));
   const isEmpty = isMedia && raw['isViewOnce'] === true && !hasFile(raw);
   return isEmpty || text(raw['subtype'], 64)?.endsWith('_unavailable_fanout') === true;

@@ -1,4 +1,4 @@
-/** A call that did not come back in time. What it did meanwhile is not known. */
+/** A call that did not end in time. It is unknown what the call did. */
 export class DeadlineError extends Error {
   constructor(
     readonly what: string,
@@ -9,14 +9,14 @@ export class DeadlineError extends Error {
   }
 }
 
-/** Waits for `work` no longer than `ms`. The timer is cleared either way, and a late failure of `work` is not an unhandled one. */
+/** Waits for `work` for at most `ms`; then throws `DeadlineError`. A later rejection of `work` is not an unhandled rejection. */
 export async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new DeadlineError(what, ms)), ms);
   });
   try {
-    // Promise.race stays subscribed to both, so whichever loses may reject later without anybody being told twice.
+    // Promise.race handles both promises, so the slower one may reject later without an unhandled rejection.
     return await Promise.race([work, late]);
   } finally {
     clearTimeout(timer);

@@ -12,10 +12,10 @@ export interface Downloaded {
   filename: string | null;
 }
 
-/** Bytes of one piece. A multiple of three, so that base64 has no padding between pieces; small, so that probes get through in between. */
+/** Bytes of one piece. A multiple of three, so that base64 has no padding between pieces; small, so that probes run in between. */
 const pieceBytes = 786_432;
 
-/** How long a page may take to end a download that it was told to end. Then everything that it loads is ended. */
+/** How long the page may take to abort a download. Then everything that it loads is stopped. */
 const abortMs = 250;
 
 interface Wanted {
@@ -28,8 +28,8 @@ interface Wanted {
  * Fetches the file of a message. Throws `AppError` MEDIA_NOT_FOUND, MEDIA_EXPIRED, FILE_TOO_LARGE (`details.size`, `details.limit`), or a
  * `DeadlineError`.
  *
- * A file above `maxBytes` is refused by its declared size without a download, by the length that the server announces before its first
- * byte, and otherwise while it arrives: a sender may declare anything, and the page would hold the whole file in its memory.
+ * A file above `maxBytes` is refused by its declared size without a download, by the length that the server announces before the first
+ * byte, or while it arrives: a sender may declare any size, and the page keeps the whole file in memory.
  */
 export async function downloadMedia(page: () => Page, wanted: Wanted): Promise<Downloaded> {
   const { whatsappId, maxBytes, deadlineMs } = wanted;
@@ -42,7 +42,7 @@ export async function downloadMedia(page: () => Page, wanted: Wanted): Promise<D
   const file = await callPage<PageFile>(page(), 'downloadFind', { whatsappId, maxBytes }, left());
   if (file.stage !== 'found') throw refusal(file, wanted);
   const token = randomUUID();
-  const found = await intoThePage(page, file.path, token, wanted, left);
+  const found = await downloadInPage(page, file.path, token, wanted, left);
   try {
     const pieces: Buffer[] = [];
     for (let offset = 0; offset < found.size; offset += pieceBytes) {
@@ -51,15 +51,15 @@ export async function downloadMedia(page: () => Page, wanted: Wanted): Promise<D
       pieces.push(Buffer.from(piece, 'base64'));
     }
     const bytes = Buffer.concat(pieces);
-    if (bytes.length !== found.size) throw new Error('The page gave another number of bytes than it announced.');
+    if (bytes.length !== found.size) throw new Error('The page returned a different number of bytes than it announced.');
     return { bytes, mimetype: found.mimetype || 'application/octet-stream', filename: found.filename };
   } finally {
-    tellPage(page, 'downloadEnd', token);
+    notifyPage(page, 'downloadEnd', token);
   }
 }
 
-/** Has the page download the file, and no more of it than `maxBytes`. */
-async function intoThePage(
+/** Makes the page download the file, at most `maxBytes` of it. */
+async function downloadInPage(
   page: () => Page,
   path: string,
   token: string,
@@ -72,11 +72,11 @@ async function intoThePage(
   try {
     const arrived = callPage<PageDownload>(page(), 'download', { whatsappId, maxBytes, deadlineMs: left(), token }, left());
     const found = await Promise.race([limit.exceeded, arrived]);
-    // What the page makes of a download that was ended is no news.
+    // After the limit was exceeded the result of the page does not count.
     const size = limit.size();
     if (typeof found === 'number' || size !== null) throw refusal({ stage: 'too_large', size: size ?? Number(found) }, wanted);
     if (found.stage !== 'ready') throw refusal(found, wanted);
-    // What the page says of a size may be anything.
+    // The size that the page reports is not trusted.
     if (!(found.size <= maxBytes)) throw refusal({ stage: 'too_large', size: found.size }, wanted);
     ended = true;
     return found;
@@ -86,15 +86,15 @@ async function intoThePage(
   }
 }
 
-/** Ends what the page still loads of the file. */
+/** Aborts a download that still runs in the page. */
 async function endDownload(page: () => Page, token: string, limit: TransferLimit): Promise<void> {
-  tellPage(page, 'downloadAbort', token);
-  tellPage(page, 'downloadEnd', token);
+  notifyPage(page, 'downloadAbort', token);
+  notifyPage(page, 'downloadEnd', token);
   await within(limit.idle(), abortMs, 'The end of the download').catch(() => limit.stopLoading());
 }
 
-/** Where this fails the page is gone, and the file with it; otherwise the page forgets it by itself. */
-function tellPage(page: () => Page, call: 'downloadAbort' | 'downloadEnd', token: string): void {
+/** Failures are ignored: either the page is gone, and the file with it, or the page discards the file after a while. */
+function notifyPage(page: () => Page, call: 'downloadAbort' | 'downloadEnd', token: string): void {
   Promise.resolve()
     .then(() => callPage(page(), call, { token }, 5_000))
     .catch(() => undefined);

@@ -1,19 +1,19 @@
 import { DeadlineError, within } from './deadline.js';
 
 /**
- * The events of one session, one after another in the order in which they happened. Each has two steps: `prepare` asks the page who is
- * behind the ids, `emit` builds the event and hands it on.
+ * Processes the events of one session in the order in which they happened. Each event has two steps: `prepare` reads from the page which
+ * contacts the ids belong to, `emit` builds the event and emits it.
  *
- * | what goes wrong | then |
+ * | failure | effect |
  * | --- | --- |
- * | `prepare` rejects | the event goes out with what is known |
- * | `prepare` resolves with false, or does not settle within its deadline | likewise; for the next ten seconds the page is not waited for, so that a page that hangs delays the queue once, not once per event |
- * | `emit` throws | that event is skipped and reported; the next ones go on |
+ * | `prepare` rejects | the event is emitted with what is known |
+ * | `prepare` resolves with false, or does not settle within its deadline | the same; for the next ten seconds `prepare` is skipped, so that a page that hangs delays the queue once, not once per event |
+ * | `emit` throws | that event is skipped and reported; the next ones are processed |
  */
 export interface EventQueue {
   /** Never throws. `what` names the event in reports. */
   push(what: string, prepare: () => Promise<boolean>, emit: () => void): void;
-  /** Resolves when everything that was pushed before has gone out. */
+  /** Resolves when everything that was pushed before has been emitted. */
   drained(): Promise<void>;
 }
 
@@ -33,8 +33,8 @@ export function createEventQueue(options: {
 
   async function prepared(prepare: () => Promise<boolean>): Promise<void> {
     if (now() < waitAgainAt) return;
-    const answered = await within(Promise.resolve().then(prepare), prepareMs, 'Asking the page who is behind an id').catch(
-      // Anything else than a deadline: the page cannot tell, and names stay empty.
+    const answered = await within(Promise.resolve().then(prepare), prepareMs, 'Reading contacts from the page').catch(
+      // Other errors than a deadline: the page does not know the contacts, and names stay empty.
       (error: unknown) => !(error instanceof DeadlineError),
     );
     if (!answered) waitAgainAt = now() + unresponsiveMs;

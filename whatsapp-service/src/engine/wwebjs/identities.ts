@@ -8,20 +8,20 @@ interface Described {
   lid: string | null;
   phone: string | null;
   name: string | null;
-  /** Whether the name stands in the phone's address book. */
+  /** Whether the name comes from the phone's address book. */
   isSaved: boolean;
 }
-interface Known extends Described {
+interface CacheEntry extends Described {
   /** On the monotonic clock. */
-  askedAt: number;
+  readAt: number;
 }
 
 const deadlineMs = 5_000;
 const maxName = 256;
-/** People and chats that are remembered. Those that were asked for longest ago are asked for again when they come back. */
-const maxKnown = 20_000;
-/** After this time the page is asked again. It reports most changes by itself; this is for those that it does not. */
-const knownMs = 10 * 60_000;
+/** The maximum number of cached contacts and chats. The oldest entries are removed first. */
+const maxEntries = 20_000;
+/** After this time an entry is read from the page again. The page reports most changes itself, but not all. */
+const cacheTtlMs = 10 * 60_000;
 
 function describedOf(answer: unknown): Described[] {
   if (typeof answer !== 'object' || answer === null) return [];
@@ -43,76 +43,76 @@ function contactFrom(id: string, found: Described | undefined): Contact {
 }
 
 /**
- * Who is behind an id. WhatsApp keys chats by LID more and more, and the number may be absent: both forms are asked for and
- * kept for ten minutes. What the page cannot tell stays null, never guessed.
+ * Finds the contact of an id. WhatsApp identifies more and more chats by LID, and the phone number may be absent, so both ids are read
+ * and cached for ten minutes. What the page does not know is null, never guessed.
  */
 export function createIdentities(page: () => Page, now: () => number = () => performance.now()) {
-  const known = new Map<string, Known>();
+  const cache = new Map<string, CacheEntry>();
 
   /** Null when the page did not answer in time. */
-  async function ask(ids: readonly string[]): Promise<Described[] | null> {
+  async function readFromPage(ids: readonly string[]): Promise<Described[] | null> {
     try {
       const answers = await callPage<unknown>(page(), 'describe', { ids }, deadlineMs);
-      // In the page runs WhatsApp's code, and what else gets in there: only what has the form of an answer is kept.
+      // The page runs code that is not ours, so only answers of the right shape are accepted.
       return Array.isArray(answers) ? answers.flatMap(describedOf) : [];
     } catch (error) {
-      return error instanceof DeadlineError ? null : []; // Anything else: the page cannot tell.
+      return error instanceof DeadlineError ? null : []; // Other errors: the page does not know.
     }
   }
 
-  function keep(answers: readonly Described[]): void {
+  function store(answers: readonly Described[]): void {
     for (const answer of answers) {
       if (!(answer.lid ?? answer.phone ?? answer.name)) continue;
-      known.delete(answer.id);
-      known.set(answer.id, { ...answer, askedAt: now() });
+      cache.delete(answer.id);
+      cache.set(answer.id, { ...answer, readAt: now() });
     }
-    // What was just asked for is newer than all that goes.
-    for (const oldest of known.keys()) {
-      if (known.size <= maxKnown) break;
-      known.delete(oldest);
+    // The entries that were just added are the newest, so they are not removed.
+    for (const oldest of cache.keys()) {
+      if (cache.size <= maxEntries) break;
+      cache.delete(oldest);
     }
   }
 
   const isFresh = (id: string): boolean => {
-    const found = known.get(id);
-    return found !== undefined && now() - found.askedAt < knownMs;
+    const found = cache.get(id);
+    return found !== undefined && now() - found.readAt < cacheTtlMs;
   };
 
   return {
     /**
-     * Asks the page for those that are not known, or not lately; afterwards `contact` and `name` answer without waiting. Never rejects.
-     * Returns false when the page did not answer in time: then names are as they were known before, or empty.
+     * Reads the contacts that are not cached, or not recently, from the page; then `contact` and `name` return without waiting. Never rejects.
+     * Returns false when the page did not answer in time: then names are the cached ones, or empty.
      */
     async learn(ids: readonly (string | null)[]): Promise<boolean> {
-      const asked = [...new Set(ids)].filter((id): id is string => id !== null && parseAddress(id) !== null && !isFresh(id));
-      if (asked.length === 0) return true;
-      const answers = await ask(asked);
+      const missing = [...new Set(ids)].filter((id): id is string => id !== null && parseAddress(id) !== null && !isFresh(id));
+      if (missing.length === 0) return true;
+      const answers = await readFromPage(missing);
       if (answers === null) return false;
-      keep(answers);
+      store(answers);
       return true;
     },
     /**
-     * Asks again for people that the page says have changed. Returns those with another name or another form than was known, and those in the
-     * address book that were not known: strangers whom no event has named are nobody's news. Never rejects.
+     * Reads contacts again that the page reports as changed. Returns those whose name or ids differ from the cache, and those in the address
+     * book that were not cached; a stranger whom no event has named is left out. Never rejects.
      */
     async refresh(ids: readonly string[]): Promise<Contact[]> {
       const people = ids.filter((id) => ['phone', 'lid'].includes(parseAddress(id)?.kind ?? ''));
-      const before = new Map(people.map((id) => [id, known.get(id)]));
-      // When the page does not answer, the next event that names them asks again.
-      const answers = (await ask(people)) ?? [];
-      for (const id of people) known.delete(id);
-      keep(answers);
+      const before = new Map(people.map((id) => [id, cache.get(id)]));
+      // When the page does not answer, the next event that names them reads them again.
+      const answers = (await readFromPage(people)) ?? [];
+      for (const id of people) cache.delete(id);
+      store(answers);
       return answers.flatMap((answer) => {
-        const was = before.get(answer.id);
-        const isNews = was
-          ? was.name !== answer.name || was.phone !== answer.phone || was.lid !== answer.lid
+        const previous = before.get(answer.id);
+        const isChanged = previous
+          ? previous.name !== answer.name || previous.phone !== answer.phone || previous.lid !== answer.lid
           : answer.isSaved && answer.name !== null;
-        return isNews ? [contactFrom(answer.id, answer)] : [];
+        return isChanged ? [contactFrom(answer.id, answer)] : [];
       });
     },
-    contact: (id: string): Contact => contactFrom(id, known.get(id)),
-    name: (id: string): string | null => known.get(id)?.name ?? null,
-    forget: (): void => known.clear(),
+    contact: (id: string): Contact => contactFrom(id, cache.get(id)),
+    name: (id: string): string | null => cache.get(id)?.name ?? null,
+    forget: (): void => cache.clear(),
   };
 }
 export type Identities = ReturnType<typeof createIdentities>;

@@ -3,12 +3,12 @@ import { EngineError } from '../engine.js';
 import type { BrowserConfig } from './browser.js';
 import { DeadlineError } from './deadline.js';
 
-/** An error's words. The library throws plain strings too. */
+/** The message of an error. The library also throws plain strings. */
 export const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /**
- * Why a browser did not start or a page did not load. Chromium and puppeteer tell it in words only: the codes of Chromium's network
- * stack (net_error_list.h) and the first lines that the browser writes before it ends. The first row that fits counts.
+ * Why a browser did not start or a page did not load. Chromium and puppeteer report it only as text: the codes of Chromium's network
+ * stack (net_error_list.h) and the first lines that the browser writes before it ends. The first matching row applies.
  */
 const causes: readonly (readonly [RegExp, SessionReason])[] = [
   [/^auth timeout$|ERR_TIMED_OUT|ERR_CONNECTION_TIMED_OUT|Navigation timeout/, 'PAGE_LOAD_TIMEOUT'],
@@ -21,21 +21,24 @@ const causes: readonly (readonly [RegExp, SessionReason])[] = [
 ];
 
 /**
- * The error of a launch with its reason. A browser that ended while it started may have been killed, which is worth another try, or may
- * lack its sandbox, which is not: `sandboxTrouble` finds out, and returns null where the sandbox is not the cause. Never rejects.
+ * Adds the reason to an error of a launch. A browser that ended while it started was killed, which is worth another try, or has no sandbox,
+ * which is not: `findSandboxProblem` finds out, and returns null if the sandbox is not the cause. Never rejects.
  */
 export async function launchError(
   error: unknown,
   config: BrowserConfig,
-  sandboxTrouble: (config: BrowserConfig) => Promise<string | null>,
+  findSandboxProblem: (config: BrowserConfig) => Promise<string | null>,
 ): Promise<EngineError> {
   if (error instanceof EngineError) return error;
   if (error instanceof DeadlineError) return new EngineError('PAGE_LOAD_TIMEOUT', error.message);
-  const words = wordsOf(error);
-  const reason = causes.find(([form]) => form.test(words))?.[1] ?? 'BROWSER_CRASHED';
+  const message = wordsOf(error);
+  const reason = causes.find(([pattern]) => pattern.test(message))?.[1] ?? 'BROWSER_CRASHED';
   if (reason === 'BROWSER_CRASHED') {
-    const trouble = await sandboxTrouble(config);
-    if (trouble !== null) return new EngineError('SANDBOX_UNAVAILABLE', trouble);
+    const problem = await findSandboxProblem(config);
+    if (problem !== null) return new EngineError('SANDBOX_UNAVAILABLE', problem);
   }
-  return new EngineError(reason, reason === 'BROWSER_NOT_FOUND' ? `${words} (BROWSER_PATH: ${config.path ?? 'not set'})` : words);
+  return new EngineError(
+    reason,
+    reason === 'BROWSER_NOT_FOUND' ? `${message} (BROWSER_PATH: ${config.path ?? 'not set'})` : message,
+  );
 }

@@ -2,8 +2,8 @@ import { createRequire } from 'node:module';
 import type { Browser, Page } from 'puppeteer';
 
 /**
- * whatsapp-web.js, the part of it that we use, with types of our own: its published ones are older than its code (they lack
- * `deviceName`, `requestPairingCode`'s result and the raw data of a message). One of the few files with casts.
+ * The part of whatsapp-web.js that the worker uses, with own types: the published types are older than the code (they lack `deviceName`,
+ * the result of `requestPairingCode` and the raw data of a message). One of the few files with casts.
  */
 
 export interface LibraryClient {
@@ -31,7 +31,7 @@ export interface LibraryMedia {
   filename?: string | null;
 }
 
-/** How the library asks where the login lives. `logout` would delete the folder under the running browser; we replace it. */
+/** Tells the library where the login is stored. `logout` would delete the folder while the browser runs, so it is replaced. */
 export interface AuthStrategy {
   logout(): Promise<void>;
   beforeBrowserInitialized(): Promise<void>;
@@ -53,11 +53,11 @@ interface LibraryUtil {
 
 const load = createRequire(import.meta.url);
 
-/** Loaded on first use: it pulls in puppeteer and ffmpeg's wrapper, about 150 ms. */
+/** Loaded on first use, because it loads puppeteer and the ffmpeg wrapper (about 150 ms). */
 export const library = (): Library => load('whatsapp-web.js') as Library;
 export const libraryUtil = (): LibraryUtil => load('whatsapp-web.js/src/util/Util.js') as LibraryUtil;
 
-/** The browser that puppeteer has downloaded, where there is one. */
+/** The path of the browser that puppeteer has downloaded, or null. */
 export function bundledBrowser(): string | null {
   const { executablePath } = load('puppeteer') as { executablePath: () => string };
   try {

@@ -23,23 +23,23 @@ interface Listening {
   identities: Identities;
   onSignal: (signal: EngineSignal) => void;
   isOver: () => boolean;
-  /** Whether this is the key of a send that runs now. */
+  /** Whether a send with this key is running. */
   isInFlight: (key: string) => boolean;
-  /** The participant of a group whose receipt for this message is the newest at this level: the one that raised its ack. Null: not known. */
+  /** The group participant with the newest receipt of this level, who caused the ack. Null: unknown. */
   lastReceipt: (whatsappId: string, ack: number) => Promise<string | null>;
   onReady: () => Promise<void>;
-  lose: (reason: 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE', detail: string) => void;
-  /** An event could not be read, wholly or in part. `what` is its name; those behind it go on. */
+  onGone: (reason: 'LOGGED_OUT_BY_PHONE' | 'CONFLICT' | 'AUTH_FAILURE', detail: string) => void;
+  /** An event could not be read, completely or in part. `what` is its name. Later events are processed. */
   onUnreadable: (what: string, error: unknown) => void;
 }
 
-/** How long one event waits for the page to say who is behind its ids. */
+/** How long one event waits until the page returns the contacts of its ids. */
 const identifyMs = 5_000;
 const maxPeople = 2_000;
 
-/** WhatsApp shows a first code for a minute and the next ones for 20 seconds each; a code is told as good for the shorter time. */
+/** WhatsApp shows the first code for a minute and each later one for 20 seconds; every code is reported with the shorter time. */
 const codeLifeMs = 20_000;
-/** Bytes in the largest QR code. */
+/** The maximum number of bytes of a QR code. */
 const maxCode = 2_953;
 
 type Fields = Record<string, unknown>;
@@ -47,12 +47,12 @@ const fields = (value: unknown): Fields => (typeof value === 'object' && value !
 const rawOf = (message: unknown): RawMessage => fields(fields(message)['_data'] ?? message);
 
 /**
- * The library's events → signals. People behind ids are asked of the page, so that takes a moment; one queue keeps the order in which
- * things happened. Handlers are idempotent: `ready` comes again after a reload, acks repeat. Each event fails alone.
+ * Converts the library's events to signals. Reading contacts from the page takes time, so one queue keeps the events in their order.
+ * Handlers are idempotent: `ready` repeats after a reload, acks repeat. Each event fails alone.
  */
 export function listen(
   client: LibraryClient,
-  { identities, onSignal, isOver, isInFlight, lastReceipt, onReady, lose, onUnreadable }: Listening,
+  { identities, onSignal, isOver, isInFlight, lastReceipt, onReady, onGone, onUnreadable }: Listening,
 ) {
   const queue = createEventQueue({ isOver, prepareMs: identifyMs, onSkipped: onUnreadable });
   const inOrder: InOrder = (what, ids, emit) => queue.push(what, () => identities.learn(ids.slice(0, maxPeople)), emit);
@@ -78,23 +78,23 @@ export function listen(
   const contactOf = (id: string | null) => (id ? identities.contact(id) : null);
 
   on('qr', (text) => {
-    if (typeof text !== 'string' || text.length > maxCode) throw new Error('The page gave no code that can be drawn.');
+    if (typeof text !== 'string' || text.length > maxCode) throw new Error('The page returned no valid QR code.');
     onSignal({ type: 'qr', text, expiresAt: new Date(Date.now() + codeLifeMs) });
   });
   on('ready', () => void onReady());
-  on('auth_failure', (why) => lose('AUTH_FAILURE', String(why)));
+  on('auth_failure', (why) => onGone('AUTH_FAILURE', String(why)));
   on('disconnected', (why) =>
     why === 'CONFLICT'
-      ? lose('CONFLICT', 'WhatsApp Web was opened elsewhere.')
+      ? onGone('CONFLICT', 'WhatsApp Web was opened elsewhere.')
       : why === 'LOGOUT'
-        ? lose('LOGGED_OUT_BY_PHONE', 'The library said so.')
+        ? onGone('LOGGED_OUT_BY_PHONE', 'The library reported a logout.')
         : undefined,
   );
 
-  /** Whatever the page shows in a chat. A placeholder comes again under the same key once its content is there. */
+  /** Any message that the page shows in a chat. A placeholder repeats under the same key once its content has arrived. */
   function messageCreated(given: unknown): void {
     const raw = rawOf(given);
-    // Whoever writes to us chooses the key, and may choose one of ours: only our own message is left to the send that runs.
+    // The sender of a message chooses its key and may choose one of ours, so only an own message is left to its running send.
     if (isFromMe(raw) && isInFlight(keyOf(raw))) return;
     inOrder('message_create', [chatIdOf(raw), personOf(raw)], () => {
       const { message, error } = observeAny(raw, identities.contact, identities.name);
@@ -187,7 +187,7 @@ export function listen(
       onSignal({ type: 'event', event: 'chat.updated', payload: { chat: chatRef(id), change, unreadCount } }),
     );
   }
-  /** The page reports that the names of these contacts changed. Those that are news go out one by one. */
+  /** The page reports that the names of these contacts changed. Emits one event for each real change. */
   function contactsChanged(ids: readonly string[]): void {
     let changed: Contact[] = [];
     queue.push(
@@ -204,9 +204,9 @@ export function listen(
   return {
     chatChanged,
     contactsChanged: (ids: unknown): void => guarded('contact', () => contactsChanged(idsOf(ids))),
-    /** A message that the library could not make an object of, or makes no message of. */
+    /** A message that the library could not convert, or for which it emits no message. */
     messageCreated: (raw: unknown): void => guarded('message_create', () => messageCreated(raw)),
-    /** Resolves when all that was heard so far has been told. */
+    /** Resolves when all events so far have been emitted. */
     drained: queue.drained,
   };
 }

@@ -2,14 +2,14 @@ import type { CDPSession, Page } from 'puppeteer';
 
 type Handler = (...args: unknown[]) => void;
 
-/** What the page calls; each call names its function in the payload. */
-const channel = 'chasquiTell';
+/** The name of the binding that the page calls. The payload of each call names the function. */
+const channel = 'chasquiCall';
 const maxArguments = 10;
 
 /**
- * Functions in the page whose answer nobody waits for: as `exposeFunction` hangs them in, now and after every navigation. Puppeteer's own
- * runs a script in the page for every call, to hand the answer back, and with hundreds of messages a second that is most of what the
- * bridge costs. Here a call is one message from the page. What a handler throws goes to `onFailure`: thrown on, it would end the process.
+ * Exposes functions to the page whose results are not awaited, now and after every navigation. Puppeteer's `exposeFunction` runs a script in
+ * the page for every call to return the result; at hundreds of messages a second that is most of the cost of the bridge. Here a call is one
+ * message from the page. What a handler throws goes to `onFailure`; as an unhandled error it would end the process.
  */
 export function createOneWay(
   page: Page,
@@ -29,9 +29,9 @@ export function createOneWay(
         onFailure(call.name, error);
       }
     });
-    // Bindings come back after a change of renderer only where the domain is enabled.
+    // Bindings are restored after a change of renderer only if the domain is enabled.
     await session.send('Runtime.enable');
-    letGo(session);
+    releaseConsoleObjects(session);
     await session.send('Runtime.addBinding', { name: channel });
   }
 
@@ -43,8 +43,8 @@ export function createOneWay(
   };
 }
 
-/** What the page prints or throws is held in its memory for every session that could ask for it, until that session says that it does not. */
-function letGo(session: CDPSession): void {
+/** The page keeps everything that it prints or throws in memory for each CDP session until that session releases it. */
+function releaseConsoleObjects(session: CDPSession): void {
   let running = false;
   const release = (): void => {
     if (running) return;
@@ -59,17 +59,17 @@ function letGo(session: CDPSession): void {
 }
 
 /** Runs in the page. */
-function install(through: string, name: string): void {
+function install(binding: string, name: string): void {
   const win = window as unknown as Record<string, (...args: unknown[]) => unknown>;
   win[name] = (...args) => {
-    // Thrown on, it would end the loop in which WhatsApp tells its listeners, and what it tells would be lost.
+    // An exception here would end the loop in which WhatsApp calls its listeners, and the event would be lost.
     const core = (window as unknown as { chasqui?: { plain(value: unknown): unknown } }).chasqui;
-    win[through]!(JSON.stringify([name, core ? core.plain(args) : args]));
+    win[binding]!(JSON.stringify([name, core ? core.plain(args) : args]));
     return Promise.resolve();
   };
 }
 
-/** What the page says may be anything: whatever runs in it can call the binding. */
+/** The payload is not trusted: any code in the page can call the binding. */
 function callOf(payload: string): { name: string; args: unknown[] } | null {
   try {
     const [name, args] = JSON.parse(payload) as unknown[];

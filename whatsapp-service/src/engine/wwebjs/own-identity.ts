@@ -1,7 +1,7 @@
 import { phoneOf } from '@chasqui/shared';
 import type { Identity } from '../engine.js';
 
-/** As much as an honest one has, and as the backend stores. */
+/** The longest values that the backend stores. */
 const limits = { lid: 40, pushName: 128, platform: 40, version: 40 } as const;
 
 const fields = (value: unknown): Record<string, unknown> =>
@@ -12,8 +12,8 @@ const cut = (value: string, limit: number): string =>
   value.slice(0, /[\uD800-\uDBFF]/.test(value.charAt(limit - 1)) ? limit - 1 : limit);
 
 /**
- * Who the session is linked as, from what the page says. A part of it goes out with every heartbeat of the worker, which the backend
- * refuses as a whole: a value of another kind is null, never handed on.
+ * Reads the linked account from the page's answer. Parts of it are sent with every heartbeat of the worker, and one invalid value would
+ * make the backend refuse the whole heartbeat, so a value of another type becomes null.
  */
 export function readIdentity(answer: unknown): Identity {
   const { phone, lid, pushName, platform, version } = fields(answer);

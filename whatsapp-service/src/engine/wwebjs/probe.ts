@@ -3,27 +3,27 @@ import type { Page } from 'puppeteer';
 import { callPage } from './bridge.js';
 import { DeadlineError, within } from './deadline.js';
 
-/** A round trip through the page, and a canary that comes back through its event bridge: the two ways on which everything rests. */
+/** Checks both directions: a round trip through the page, and a canary event that returns through the event bridge. */
 export function createProbe(page: () => Page) {
   const waiting = new Map<string, () => void>();
 
   async function probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }> {
     const nonce = randomUUID();
-    const heard = new Promise<void>((resolve) => waiting.set(nonce, resolve));
+    const received = new Promise<void>((resolve) => waiting.set(nonce, resolve));
     const started = performance.now();
     try {
       await callPage(page(), 'ping', { nonce }, deadlineMs);
       const roundTripMs = Math.round(performance.now() - started);
-      return { roundTripMs, canary: await came(heard, Math.max(50, deadlineMs - roundTripMs)) };
+      return { roundTripMs, canary: await arrivedWithin(received, Math.max(50, deadlineMs - roundTripMs)) };
     } finally {
       waiting.delete(nonce);
     }
   }
 
-  return Object.assign(probe, { heard: (nonce: string): void => waiting.get(nonce)?.() });
+  return Object.assign(probe, { received: (nonce: string): void => waiting.get(nonce)?.() });
 }
 
-async function came(event: Promise<void>, ms: number): Promise<boolean> {
+async function arrivedWithin(event: Promise<void>, ms: number): Promise<boolean> {
   try {
     await within(event, ms, 'The canary');
     return true;

@@ -1,6 +1,6 @@
-/** Reading fields of the page's data, which has no types. Nothing here throws, and everything is bounded. */
+/** Reads fields of the page's data, which has no types. Nothing here throws, and all results are bounded. */
 
-/** A message as `WWebJS.getMessageModel` gives it, after the bridge. */
+/** A message as `WWebJS.getMessageModel` returns it, after the bridge. */
 export type RawMessage = Readonly<Record<string, unknown>>;
 
 /** Characters. WhatsApp's own limit for a text is 65,536. */
@@ -8,13 +8,13 @@ export const maxText = 65_536;
 const maxId = 256;
 const maxListed = 1_024;
 
-export const text = (value: unknown, most = maxText): string | null =>
-  typeof value !== 'string' ? null : value.length > most ? cut(value, most) : value;
-/** Not in the middle of a character that takes two units. */
-const cut = (value: string, most: number): string =>
-  value.slice(0, /[\uD800-\uDBFF]/.test(value.charAt(most - 1)) ? most - 1 : most);
+export const text = (value: unknown, limit = maxText): string | null =>
+  typeof value !== 'string' ? null : value.length > limit ? cut(value, limit) : value;
+/** Does not cut a surrogate pair in half. */
+const cut = (value: string, limit: number): string =>
+  value.slice(0, /[\uD800-\uDBFF]/.test(value.charAt(limit - 1)) ? limit - 1 : limit);
 
-/** The part before the first `separator`, and the part between it and the second. Splitting all of a text could make a list of millions. */
+/** Returns the part before the first `separator` and the part between it and the second. Splitting the whole text could create a list of millions. */
 export function firstTwo(value: string, separator: string): [string, string] {
   const first = value.indexOf(separator);
   if (first < 0) return [value, ''];
@@ -29,20 +29,20 @@ export const number = (value: unknown): number | null =>
       : null;
 export const record = (value: unknown): Record<string, unknown> =>
   typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
-export const list = (value: unknown, most = maxListed): unknown[] => (Array.isArray(value) ? value.slice(0, most) : []);
+export const list = (value: unknown, limit = maxListed): unknown[] => (Array.isArray(value) ? value.slice(0, limit) : []);
 
 export const shortText = (value: unknown): string | null =>
   typeof value === 'string' && value !== '' && value.length <= maxId ? value : null;
-/** An id, whether it crossed as text or as an object. What is too long is none. */
+/** Reads an id from text or from an object. Null if it is too long. */
 export const idText = (value: unknown): string | null => shortText(value) ?? shortText(record(value)['_serialized']);
 export const idsOf = (value: unknown): string[] => list(value).flatMap((id) => idText(id) ?? []);
 
 /**
- * The words of a field that may also hold a picture's preview, as base64. WhatsApp writes the preview into `body` of everything that has
- * one. A text of base64 characters alone, as long as the smallest preview, is no text of a person.
+ * Reads the text of a field that may also contain a picture's preview as base64; returns null for a preview. WhatsApp stores previews in
+ * `body`. A text of base64 characters only, as long as the smallest preview, counts as a preview.
  */
-export function words(value: unknown, most = maxText): string | null {
-  const found = text(value, most);
+export function words(value: unknown, limit = maxText): string | null {
+  const found = text(value, limit);
   if (found === null || found === '') return null;
   const isPreview = found.length >= 64 && /^[A-Za-z0-9+/]+={0,2}$/.test(found);
   return isPreview || /^(\/9j\/|iVBORw0KGgo|UklGR|R0lGOD)/.test(found) ? null : found;

@@ -1,15 +1,15 @@
 import { compatStates, type CompatReport } from '@chasqui/shared';
-import type { Mend } from './compat/mend.js';
+import type { Patch } from './compat/patch.js';
 
 const maxDetail = 200;
 
 /**
- * What the page said of each mend; `waiting` until it did. The reserved ids are among them, because sends rest on that wrap. Whatever runs in
- * the page can call `set`: only mends and states that exist are kept, because they go out with every heartbeat of the worker.
+ * The state of each patch as reported by the page; `waiting` until then. Reserved ids are included, because sends depend on them. Any code in
+ * the page can call `set`, so unknown patches and states are ignored: the reports are sent with every heartbeat of the worker.
  */
-export function createReports(mends: readonly Mend[]) {
+export function createReports(patches: readonly Patch[]) {
   const states = new Map<string, CompatReport>();
-  for (const defect of [...mends.map((mend) => mend.id), 'reserved-id'])
+  for (const defect of [...patches.map((patch) => patch.id), 'reserved-id'])
     states.set(defect, { defect, state: 'waiting', detail: null });
   return {
     set(defect: unknown, state: unknown, detail: unknown): void {

@@ -23,7 +23,7 @@ const uncertain = (reason: MessageReason, error?: unknown): Outcome => ({
 });
 const sent = (whatsappId: string, ack: number): Outcome => ({ outcome: 'sent', whatsappId, ack, at: new Date().toISOString() });
 
-/** Status numbers with which WhatsApp's server refuses a message, where the page hands them on: 463 is its lock on new chats. */
+/** The reason for a status with which WhatsApp's server refused a message. 463: this account may not start new chats. */
 function refusalOf(status: number | null | undefined, recipient: string): MessageReason {
   const isGroup = parseAddress(recipient)?.kind === 'group';
   if (status === 463) return 'REACH_OUT_LOCKED';
@@ -32,9 +32,9 @@ function refusalOf(status: number | null | undefined, recipient: string): Messag
   return isGroup && status === 404 ? 'CHAT_NOT_FOUND' : 'WHATSAPP_REFUSED';
 }
 
-/** The page is given this much longer than the message, so that it is the page that tells how far a late message came. */
+/** The page gets this much more time than the message, so that the page itself can report the state of a late message. */
 const graceMs = 2000;
-/** Addresses that are remembered. */
+/** The maximum number of cached addresses. */
 const maxResolved = 20_000;
 
 /** Sends of one session: numbers are resolved once, then each send is one call into the page. */
@@ -42,7 +42,7 @@ export function createSending(page: () => Page) {
   const resolved = new Map<string, string>();
   const inFlight = new Set<string>();
 
-  /** The address WhatsApp wants for a recipient; null when the number is not registered. Throws when the page does not answer. */
+  /** The address that WhatsApp uses for a recipient; null when the number is not registered. Throws when the page does not answer. */
   async function resolve(recipient: string, deadlineMs: number): Promise<string | null> {
     const kind = parseAddress(recipient)?.kind;
     if (kind !== 'phone' && kind !== 'lid') return recipient;
@@ -54,7 +54,7 @@ export function createSending(page: () => Page) {
     return answer?.wid ?? null;
   }
 
-  /** Never rejects. Before `onHandover` nothing can have left; after it, only what the page proves absent has not. */
+  /** Before `onHandover` the message cannot have been sent; after it, only a message that the page proves absent was not sent. */
   async function send(send: EngineSend, onHandover: () => Promise<number>): Promise<Outcome> {
     inFlight.add(send.reservedId);
     try {
@@ -66,31 +66,31 @@ export function createSending(page: () => Page) {
 
   async function attempt(send: EngineSend, onHandover: () => Promise<number>): Promise<Outcome> {
     const endsAt = performance.now() + send.deadlineMs;
-    const left = (): number => Math.max(100, endsAt - performance.now());
+    const remaining = (): number => Math.max(100, endsAt - performance.now());
     let input: PageSend;
     const kind = parseAddress(send.recipient)?.kind;
     if (!kind || !reservedIdKinds.has(kind))
-      return failed('NOT_SUPPORTED_BY_WHATSAPP', 'Its path does not take the reserved id.');
+      return failed('NOT_SUPPORTED_BY_WHATSAPP', 'Messages to this kind of recipient cannot use the reserved id.');
     try {
-      const chatId = await resolve(send.recipient, left());
+      const chatId = await resolve(send.recipient, remaining());
       if (!chatId) return failed('RECIPIENT_NOT_ON_WHATSAPP');
-      if (send.typingMs > 0) await type(chatId, Math.min(send.typingMs, left() / 2));
+      if (send.typingMs > 0) await type(chatId, Math.min(send.typingMs, remaining() / 2));
       input = {
         chatId,
-        ...(await within(compose(send, page()), left(), 'Preparing the message')),
+        ...(await within(compose(send, page()), remaining(), 'Preparing the message')),
         reservedId: send.reservedId,
         quotedMessageId: send.quotedMessageId,
         ignoreQuoteErrors: send.ignoreQuoteErrors,
         isFirst: send.isFirst,
-        deadlineMs: left(),
+        deadlineMs: remaining(),
         handOverMs: 0,
         calledAt: 0,
       };
-      const mayUntil = await onHandover();
+      const handOverUntil = await onHandover();
       const calledAt = Date.now();
-      const leftMs = endsAt - performance.now();
-      if (leftMs <= 0) return failed('CONNECTION_LOST', 'Its time was up before it could be handed over.');
-      Object.assign(input, { handOverMs: Math.min(leftMs, mayUntil - calledAt), calledAt });
+      const remainingMs = endsAt - performance.now();
+      if (remainingMs <= 0) return failed('CONNECTION_LOST', 'Its deadline passed before it could be handed over.');
+      Object.assign(input, { handOverMs: Math.min(remainingMs, handOverUntil - calledAt), calledAt });
     } catch (error) {
       if (error instanceof AppError) throw error;
       return failed(
@@ -105,13 +105,13 @@ export function createSending(page: () => Page) {
     }
   }
 
-  /** The call broke, by a reload or a crash. Where a page is back it may know the message; its silence proves nothing. */
+  /** The call ended with a reload or a crash of the page. If a page is back it may know the message; not finding it proves nothing. */
   async function afterCrash(key: string, chatId: string): Promise<Outcome> {
     try {
       const input = { key, chatIds: [chatId], pages: 1, since: null, readingMs: 2000 };
-      const seen = await callPage<{ found: boolean; whatsappId: string; ack: number }>(page(), 'lookup', input, 3000);
-      if (seen.found && seen.ack >= 1) return sent(seen.whatsappId, seen.ack);
-      if (seen.found && seen.ack < 0) return failed('WHATSAPP_REFUSED');
+      const found = await callPage<{ found: boolean; whatsappId: string; ack: number }>(page(), 'lookup', input, 3000);
+      if (found.found && found.ack >= 1) return sent(found.whatsappId, found.ack);
+      if (found.found && found.ack < 0) return failed('WHATSAPP_REFUSED');
     } catch (error) {
       return uncertain('CRASHED_DURING_SEND', error);
     }
@@ -127,13 +127,13 @@ export function createSending(page: () => Page) {
   return {
     send,
     resolve,
-    /** A message of ours that the page shows while its send still runs is no news to anybody. */
+    /** An own message that the page shows while its send still runs is not reported. */
     isInFlight: (key: string): boolean => inFlight.has(key),
     forget: (): void => resolved.clear(),
   };
 }
 
-/** What became of it, from what the page saw. */
+/** Converts the page's result to the outcome of the send. */
 function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
   switch (result.stage) {
     case 'acked':
@@ -172,21 +172,21 @@ async function mediaOf(send: EngineSend): Promise<LibraryMedia> {
   const bytes = await readFile(path).catch((error: Error) => {
     throw new FileUnreadable(error.message);
   });
-  // Phones play a voice note by its codec, which has to be said.
+  // Phones need the codec to play a voice note.
   const type = send.content.type === 'voice' && mimetype === 'audio/ogg' ? 'audio/ogg; codecs=opus' : mimetype;
   return { mimetype: type, data: bytes.toString('base64'), filename: filename ?? basename(path) };
 }
 
-/** The body and options for the library's own `WWebJS.sendMessage`, by kind. */
+/** Builds the body and options for the library's own `WWebJS.sendMessage`, by type. */
 async function compose(send: EngineSend, page: Page): Promise<Pick<PageSend, 'body' | 'options' | 'extra'>> {
   const { content, mentions } = send;
   const base = {
     linkPreview: content.type === 'text' && content.linkPreview !== false ? true : undefined,
     mentionedJidList: [...mentions],
   };
-  const withMedia = async (more: Record<string, unknown>) => ({
+  const withMedia = async (extraOptions: Record<string, unknown>) => ({
     body: '',
-    options: { ...base, media: await mediaOf(send), ...more },
+    options: { ...base, media: await mediaOf(send), ...extraOptions },
     extra: {},
   });
   switch (content.type) {
@@ -230,7 +230,7 @@ async function compose(send: EngineSend, page: Page): Promise<Pick<PageSend, 'bo
         ? {
             body: content.contacts[0]!.vcard,
             options: { ...base, parseVCards: true },
-            // The library sends a card that it cannot read as a chat text. Said here, it stays a card.
+            // The library sends a card that it cannot parse as text. With the type set here it stays a card.
             extra: { type: 'vcard', vcardFormattedName: content.contacts[0]!.name },
           }
         : {

@@ -1,25 +1,25 @@
 import type { CDPSession, Page } from 'puppeteer';
 
 export interface TransferLimit {
-  /** Resolves with the size, as far as it is known, when a transfer is above the limit; never otherwise. */
+  /** Resolves with the known size when a transfer exceeds the limit; otherwise never resolves. */
   exceeded: Promise<number>;
-  /** What `exceeded` resolved with; null when it did not. */
+  /** The size with which `exceeded` resolved; null if it did not. */
   size(): number | null;
-  /** Resolves when no transfer of the file runs. */
+  /** Resolves when no transfer of the file is running. */
   idle(): Promise<void>;
-  /** Ends everything that the page loads now, for a page that does not end the download itself. Never rejects. */
+  /** Stops everything that the page loads, for a page that does not end the download itself. Never rejects. */
   stopLoading(): Promise<void>;
-  /** Ends the limit; transfers go on without it. Never rejects. */
+  /** Removes the limit; transfers continue without it. Never rejects. */
   release(): Promise<void>;
 }
 
-/** What encryption adds to a file. */
+/** The bytes that encryption adds to a file. */
 const overheadBytes = 1_024;
 
 /**
- * Watches what the page loads from `path`, an address or its path, whoever in the page asks for it. A response that announces more than
- * `maxBytes` is refused before its first byte reaches the page; one that announces nothing, or is compressed, is counted as it arrives, and
- * the caller ends it. What a worker of the page loads is not seen.
+ * Limits what the page loads from `path`, a URL or its path. A response that announces more than `maxBytes` is refused before its first byte
+ * reaches the page. A response without a length, or a compressed one, is counted as it arrives, and the caller ends it. Requests of web
+ * workers in the page are not seen.
  */
 export async function limitTransfer(page: Page, path: string, maxBytes: number): Promise<TransferLimit> {
   const [wanted = path] = path.split(/[?#]/);
@@ -61,9 +61,9 @@ export async function limitTransfer(page: Page, path: string, maxBytes: number):
     const answer = refused
       ? session.send('Fetch.failRequest', { requestId, errorReason: 'BlockedByClient' })
       : session.send('Fetch.continueRequest', { requestId });
-    answer.catch(() => undefined); // The request ended by itself, or the page is gone.
+    answer.catch(() => undefined); // The request has ended, or the page is gone.
   });
-  // Without these two the browser would keep a copy of each file for a session that may ask for it.
+  // With its defaults the browser would keep a copy of each file for this CDP session.
   await session.send('Network.enable', { maxTotalBufferSize: 0, maxResourceBufferSize: 0 });
   const urlPattern = `*${wanted.replaceAll(/[\\*?]/g, String.raw`\$&`)}*`;
   await session.send('Fetch.enable', { patterns: [{ urlPattern, requestStage: 'Response' }] });

@@ -15,19 +15,19 @@ export { idsOf, idText, type RawMessage } from './raw.js';
 export { chatTypeOf } from '@chasqui/shared';
 
 /**
- * The page's messages in our words. Pure. The page's data has no types and changes; it is read field by field here, and what is
- * missing or of another kind becomes null, never an error: a message that we only half understand is still a message.
+ * Converts the page's messages to the worker's types. Pure. The page's data has no types and changes, so it is read field by field; a field
+ * that is missing or has another type becomes null, never an error: a message that is only partly understood is still a message.
  *
- * The data comes from whoever writes to us. Every field is read in time linear in its size, and cut to what an honest one can have.
+ * The data comes from the senders of messages. Every field is read in linear time and cut to the longest valid length.
  */
 
-/** Who is behind an id; `id` is the form to answer to. */
+/** Returns the contact of an id; its `id` is the address to reply to. */
 export type Identify = (id: string) => Contact;
 
 /**
  * The id of the message that `raw` is about. WhatsApp Web writes a deletion for everyone as a message of type `revoked`, on some builds under
  * a key of its own; then `protocolMessageKey` names the deleted message. In a private chat each side deletes only what it wrote, so a key
- * of the other direction is not followed; nor is one of another kind of chat.
+ * with the other direction is ignored, and so is a key of another chat.
  */
 function idOf(raw: RawMessage): unknown {
   const own = raw['id'];
@@ -38,13 +38,13 @@ function idOf(raw: RawMessage): unknown {
   if (!at) return raw['protocolMessageKey'];
   const isPrivate = chatTypeOf(at.chatId) === 'private' && chatTypeOf(deleted.chatId) === 'private';
   if (isPrivate ? at.fromMe !== deleted.fromMe : at.chatId !== deleted.chatId) return own;
-  // The chat is the one in which the deletion came: the key may write it in the person's other form.
+  // The chat is the one of the deletion: the key may name it by the person's other id.
   const { fromMe, key, participant } = deleted;
   const written = [fromMe, at.chatId, key, ...(participant ? [participant] : [])].join('_');
   return { fromMe, remote: at.chatId, id: key, ...(participant ? { participant } : {}), _serialized: written };
 }
 
-/** The parts of a message's id, whether it crossed as text or as an object. Null where it is none. */
+/** Reads the parts of a message id from text or from an object. Null if it is not one. */
 function partsOf(id: unknown): { fromMe: boolean; chatId: string; key: string; participant: string | null } | null {
   const { fromMe, remote, id: key, participant } = record(id);
   const chatId = idText(remote);
@@ -53,7 +53,7 @@ function partsOf(id: unknown): { fromMe: boolean; chatId: string; key: string; p
   return parseMessageKey(idText(id) ?? '');
 }
 
-/** The message's id in WhatsApp's written form. */
+/** The message's id as WhatsApp writes it. */
 export function whatsappIdOf(raw: RawMessage): string {
   return idText(idOf(raw)) ?? '';
 }
@@ -66,8 +66,8 @@ export const isFromMe = (raw: RawMessage): boolean =>
   (record(idOf(raw))['fromMe'] ?? parseMessageKey(whatsappIdOf(raw))?.fromMe) === true;
 
 /**
- * Whether a change of the body is an edit. The page also changes it when a file's preview comes in (its body is the picture, its
- * words are the caption) and when a message is decrypted late (there was none before).
+ * Whether a change of the body is an edit. The page also changes the body when a file's preview arrives (the body is the picture, the text
+ * is the caption) and when a message is decrypted late (there was no body before).
  */
 export function isEdit(raw: RawMessage, now: unknown, before: unknown): boolean {
   if (isNotice(raw) || raw['type'] === 'ciphertext' || raw['type'] === 'revoked' || typeof now !== 'string' || now === before)
@@ -77,7 +77,7 @@ export function isEdit(raw: RawMessage, now: unknown, before: unknown): boolean 
 }
 const isNotice = (raw: RawMessage): boolean => contentOf({ type: raw['type'] }).type === 'notice';
 
-/** The writer of a message that is not ours, or the other side of a private chat. Null for our own in a group. */
+/** The sender of an incoming message, or the other side of a private chat. Null for an own message in a group. */
 export function personOf(raw: RawMessage): string | null {
   const chat = chatIdOf(raw);
   if (chatTypeOf(chat) === 'private') return chat;
@@ -87,7 +87,7 @@ export function personOf(raw: RawMessage): string | null {
   return raw['type'] === 'revoked' && participant !== null ? participant : (idText(raw['author']) ?? participant);
 }
 
-/** Those who reacted, and with what: as the page's calls that look for changes give it. Null where nobody looked. */
+/** The reactions, if the message comes from a backfill; otherwise null, because they were not read. */
 function reactionsOf(raw: RawMessage, identify: Identify): ObservedMessage['reactions'] {
   if (!Array.isArray(raw['chasquiReactions'])) return null;
   return list(raw['chasquiReactions']).flatMap((one) => {
@@ -136,7 +136,7 @@ function observed(
   });
 }
 
-/** The message as far as it can be read. One of which nothing can be read is still recorded, as `unknown`. */
+/** Returns the message as far as it can be read. An unreadable message is still recorded, as `unknown`. */
 export function observeAny(
   raw: RawMessage,
   identify: Identify,
@@ -153,6 +153,6 @@ export function observeAny(
 }
 const bareContact: Identify = (id) => ({ id, phone: null, lid: null, name: null });
 
-/** The name that came with the message, where we know none. */
+/** Adds the name that came with the message if the contact has none. */
 const named = (contact: Contact, raw: RawMessage): Contact =>
   contact.name || isFromMe(raw) ? contact : { ...contact, name: text(raw['notifyName'], 256) };

@@ -1,4 +1,4 @@
-/** What we read of a contact card. Linear in its length, and bounded: a card comes from whoever writes to us. */
+/** The fields that are read from a contact card. Cards come from senders, so reading is linear and bounded. */
 export interface CardFields {
   name: string | null;
   phone: string | null;
@@ -6,7 +6,7 @@ export interface CardFields {
 
 const maxCard = 65_536;
 const maxLines = 500;
-/** RFC 6350 folds lines at 75 characters. A value that is longer than this is no name and no number. */
+/** RFC 6350 folds lines at 75 characters. A longer value is not a name or a number. */
 const maxLine = 1_000;
 
 interface Line {
@@ -16,9 +16,9 @@ interface Line {
 }
 
 /**
- * The first name and the first number. FN counts, or else the parts of N. Property names count in any case and behind a group (`item1.TEL`);
- * folded lines are joined; versions 2.1 (quoted-printable), 3 (escapes) and 4 (`tel:` URIs) are read. WhatsApp's own `waid` parameter gives
- * the number where the value holds none.
+ * Returns the first name and the first number. The name is FN, or the parts of N. Property names are read in any case and after a group
+ * (`item1.TEL`); folded lines are joined; versions 2.1 (quoted-printable), 3 (escapes) and 4 (`tel:` URIs) are supported. If the value has no
+ * number, WhatsApp's own `waid` parameter is used.
  */
 export function readCard(vcard: string): CardFields {
   let name: string | null = null;
@@ -45,7 +45,7 @@ function parsed(line: string): Line | null {
   };
 }
 
-/** Where the value begins: at the first colon that is not inside quotes. */
+/** The position of the first colon that is not inside quotes; the value follows it. */
 function endOfParameters(line: string): number {
   let isQuoted = false;
   for (let at = 0; at < line.length; at += 1) {
@@ -73,7 +73,7 @@ function textOf(line: Line): string {
   return unescaped(isQuotedPrintable(line) ? fromQuotedPrintable(line.value) : line.value);
 }
 
-/** Family name; given name; further names; titles before; titles behind. */
+/** N contains: family name; given name; further names; titles before; titles after. */
 function nameOf(line: Line): string {
   const value = isQuotedPrintable(line) ? fromQuotedPrintable(line.value) : line.value;
   const [family = '', given = '', further = '', before = '', behind = ''] = value.split(/(?<!\\);/, 5).map(unescaped);
@@ -83,7 +83,7 @@ function nameOf(line: Line): string {
 const unescaped = (text: string): string =>
   text.replace(/\\(.)/g, (_, character: string) => (/n/i.test(character) ? ' ' : character)).trim();
 
-/** Bytes of UTF-8 written as `=C3=A3`. What is none stays as it is. */
+/** Decodes UTF-8 bytes written as `=C3=A3`. Other text is unchanged. */
 function fromQuotedPrintable(text: string): string {
   const latin1 = Buffer.from(text, 'utf8').toString('latin1');
   const bytes = latin1.replace(/=([0-9A-F]{2})/gi, (_, hex: string) => String.fromCharCode(parseInt(hex, 16)));
@@ -99,7 +99,7 @@ function* unfolded(vcard: string): Generator<string> {
     const end = found < 0 ? text.length : found;
     const raw = text.slice(start, Math.min(end, start + maxLine)).replace(/\r$/, '');
     start = end + 1;
-    // Quoted-printable goes on in the next line behind a `=` at the end.
+    // A quoted-printable value continues on the next line after a `=` at the end.
     const isSoftBreak =
       line.endsWith('=') && isQuotedPrintable({ parameters: line.slice(0, endOfParameters(line)).split(';', 20) });
     if (isSoftBreak || raw.startsWith(' ') || raw.startsWith('\t')) {

@@ -1,19 +1,19 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 
-export const description: Mend = {
+export const description: Patch = {
   id: 'group-description',
   since: '2026',
-  effect: 'A group’s description is set with one object now; the library passes its parts.',
+  effect: 'A group’s description is set with one object now; the library passes separate arguments.',
   threads: ['wwebjs PR 201895'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
     core.view('group-description', 'WAWebGroupModifyInfoJob', (module) => ({
-      setGroupDescription: (...given: any[]) => {
-        // A function's length misled once: the build decides.
-        if (core.build() < 1045000000 || (given.length === 1 && given[0]?.groupWid)) return module.setGroupDescription(...given);
-        const [groupWid, desc, newDescId, prevDescId] = given;
+      setGroupDescription: (...args: any[]) => {
+        // The number of declared parameters is not reliable, so the build decides.
+        if (core.build() < 1045000000 || (args.length === 1 && args[0]?.groupWid)) return module.setGroupDescription(...args);
+        const [groupWid, desc, newDescId, prevDescId] = args;
         core.report('group-description', 'mended');
         return module.setGroupDescription({ groupWid, desc, newDescId, prevDescId });
       },
@@ -24,14 +24,14 @@ export const description: Mend = {
   },
 };
 
-export const participants: Mend = {
+export const participants: Patch = {
   id: 'phantom-participants',
   since: 'always',
-  effect: 'Removing, promoting and demoting drop ids that they cannot match, and report success.',
+  effect: 'Removing, promoting and demoting participants drop ids that they cannot match, and report success.',
   threads: [],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
-    const refuseNobody =
+    const refuseEmptyList =
       (change: any) =>
       (chat: unknown, list: unknown[], ...rest: unknown[]): unknown => {
         if (list.length > 0) return change(chat, list, ...rest);
@@ -39,9 +39,9 @@ export const participants: Mend = {
         throw new Error('None of the participants is in the group.');
       };
     core.view('phantom-participants', 'WAWebModifyParticipantsGroupAction', (module) => ({
-      removeParticipants: refuseNobody(module.removeParticipants),
-      promoteParticipants: refuseNobody(module.promoteParticipants),
-      demoteParticipants: refuseNobody(module.demoteParticipants),
+      removeParticipants: refuseEmptyList(module.removeParticipants),
+      promoteParticipants: refuseEmptyList(module.promoteParticipants),
+      demoteParticipants: refuseEmptyList(module.demoteParticipants),
     }));
     core.onModules('phantom-participants', () => core.report('phantom-participants', 'armed'));
   },

@@ -1,13 +1,13 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 
-/** The other half is the bridge: what crosses to Node gets its `_serialized` there, because a getter is not copied. */
-export const ids: Mend = {
+/** The bridge does the rest: values that pass to Node get their `_serialized` there, because a getter is not copied. */
+export const ids: Patch = {
   id: 'ids',
   since: '2026-07, from 2.3000.1042401057',
   effect:
-    'Ids carry their written form in `$1` and `_serialized` is undefined: ids, acks, quotes, downloads and chats fail or are null.',
+    'Ids have their text form in `$1` and `_serialized` is undefined: ids, acks, quotes, downloads and chats fail or are null.',
   threads: ['wwebjs PR 201832, 201840, 201847', 'wwebjs issues 201830, 201833'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
@@ -15,10 +15,10 @@ export const ids: Mend = {
       const wid = core.module('WAWebWidFactory').createWid('0@c.us');
       const MsgKey = core.module('WAWebMsgKey');
       const key = new MsgKey({ fromMe: true, remote: wid, id: 'A', from: wid, to: wid, selfDir: 'out' });
-      let met = false;
+      let isAffected = false;
       for (const sample of [wid, key] as any[]) {
         if (sample._serialized !== undefined) continue;
-        met = true;
+        isAffected = true;
         Object.defineProperty(Object.getPrototypeOf(sample), '_serialized', {
           configurable: true,
           get() {
@@ -26,7 +26,7 @@ export const ids: Mend = {
           },
         });
       }
-      core.report('ids', met ? 'mended' : 'not_needed');
+      core.report('ids', isAffected ? 'mended' : 'not_needed');
     });
   },
 };

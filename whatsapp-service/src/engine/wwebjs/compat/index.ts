@@ -1,13 +1,13 @@
 import { description, participants } from './groups.js';
 import { ids } from './ids.js';
 import { download, media } from './media.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 import { block } from './people.js';
 import { avParams, linkPreview, status } from './sending.js';
 import { syncRace } from './sync.js';
 
-/** Every mend. The twelfth, the words of the page's errors, is the bridge itself. */
-export const mends: readonly Mend[] = [
+/** Every patch that is installed in the page. The bridge itself is one more: it restores the messages of the page's errors. */
+export const patches: readonly Patch[] = [
   ids,
   media,
   download,

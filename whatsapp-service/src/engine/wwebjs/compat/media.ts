@@ -1,11 +1,11 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 
-export const media: Mend = {
+export const media: Patch = {
   id: 'media',
   since: '2026-09-17, from 2.3000.10477…',
-  effect: 'The prepared file has an enumerable `__x_id` that takes the place of the message’s id: every file fails to send.',
+  effect: 'The prepared file has an enumerable `__x_id` that replaces the message’s id: every file fails to send.',
   threads: ['wwebjs issues 201921, 201922', 'wwebjs PR 201923'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
@@ -17,7 +17,7 @@ export const media: Mend = {
       }
       delete data.__x_id;
       const json = data.toJSON;
-      // Not enumerable: the library spreads the data into the message, and a message must not have it.
+      // Not enumerable: the library spreads the data into the message, which must not contain it.
       Object.defineProperty(data, 'toJSON', {
         value: () => {
           const { __x_id: _, ...rest } = json.call(data);
@@ -31,7 +31,7 @@ export const media: Mend = {
   },
 };
 
-export const download: Mend = {
+export const download: Patch = {
   id: 'download',
   since: '2026-08',
   effect: 'A download without the file’s type is refused: inbound files cannot be fetched.',

@@ -1,8 +1,8 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 
-export const block: Mend = {
+export const block: Patch = {
   id: 'block',
   since: '2026, gone by 2026-06-01',
   effect: 'A contact is blocked by its LID, and the page’s helper that found it is gone: block and unblock fail.',
@@ -21,7 +21,7 @@ export const block: Mend = {
               const api = core.module('WAWebApiContact');
               if (!api.getCurrentLid(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
               const lid = api.getCurrentLid(wid);
-              if (!lid) throw new Error('WhatsApp knows no LID of this contact, and blocks by nothing else.');
+              if (!lid) throw new Error('WhatsApp has no LID for this contact and can only block a LID.');
               const { Contact } = core.module('WAWebCollections');
               return Contact.get(lid) ?? { ...contact, id: lid };
             },

@@ -1,35 +1,35 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 
-export const linkPreview: Mend = {
+export const linkPreview: Patch = {
   id: 'link-preview',
   since: '2026',
-  effect: 'A link’s preview needs the chat too: text with a link fails.',
+  effect: 'A link preview needs the chat as an argument: text with a link fails.',
   threads: ['wwebjs issue 201823'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
     let chat: unknown = null;
-    // Sends run one after another until they are handed over, so the chat of the last one is the chat of this one.
+    // Sends run one after another until they are handed over, so this chat is the one of the running send.
     core.injected('link-preview', 'sendMessage', (original: any) => (to: unknown, ...rest: unknown[]) => {
       chat = to;
       return original(to, ...rest);
     });
     core.view('link-preview', 'WAWebLinkPreviewChatAction', (module) => ({
-      getLinkPreview: (link: unknown, given?: unknown) => {
-        if (!given) core.report('link-preview', core.build() >= 1045000000 ? 'mended' : 'not_needed');
-        // A preview is an ornament: without it the text still goes.
-        return (async () => module.getLinkPreview(link, given ?? chat))().catch(() => null);
+      getLinkPreview: (link: unknown, chatArgument?: unknown) => {
+        if (!chatArgument) core.report('link-preview', core.build() >= 1045000000 ? 'mended' : 'not_needed');
+        // Without a preview the text is still sent.
+        return (async () => module.getLinkPreview(link, chatArgument ?? chat))().catch(() => null);
       },
     }));
     core.onModules('link-preview', () => core.report('link-preview', core.build() >= 1045000000 ? 'armed' : 'not_needed'));
   },
 };
 
-export const avParams: Mend = {
+export const avParams: Patch = {
   id: 'av-params',
   since: '2026',
-  effect: 'Messages have no `avParams()` any more: files to channels fail.',
+  effect: 'Messages no longer have `avParams()`: files to channels fail.',
   threads: ['wwebjs issue 201823'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
@@ -48,10 +48,10 @@ export const avParams: Mend = {
   },
 };
 
-export const status: Mend = {
+export const status: Patch = {
   id: 'status',
   since: '2026, gone by 2026-04-30',
-  effect: 'A gate that the library asks is gone, and a file’s post takes one object: posting a story fails.',
+  effect: 'A function that the library calls is gone, and posting a file now needs one object: posting a story fails.',
   threads: ['wwebjs PR 201816'],
   install: () => {
     const core = (window as unknown as PageWindow).chasqui;
@@ -66,16 +66,16 @@ export const status: Mend = {
           },
     );
     core.view('status', 'WAWebSendStatusMsgAction', (module) => ({
-      sendStatusMediaMsgAction: (...given: any[]) => {
-        if (core.build() < 1043500000 || given.length === 1) return module.sendStatusMediaMsgAction(...given);
-        const [msg, mediaUpdate] = given;
+      sendStatusMediaMsgAction: (...args: any[]) => {
+        if (core.build() < 1043500000 || args.length === 1) return module.sendStatusMediaMsgAction(...args);
+        const [msg, mediaUpdate] = args;
         core.report('status', 'mended');
         return module.sendStatusMediaMsgAction({ msg, mediaUpdate });
       },
     }));
     core.onModules('status', () => {
-      const gate = core.moduleIfAny('WAWebStatusGatingUtils');
-      core.report('status', gate?.canCheckStatusRankingPosterGating ? 'not_needed' : 'armed');
+      const gating = core.moduleIfAny('WAWebStatusGatingUtils');
+      core.report('status', gating?.canCheckStatusRankingPosterGating ? 'not_needed' : 'armed');
     });
   },
 };

@@ -1,8 +1,8 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see page/world.ts */
 import type { PageWindow } from '../page/world.js';
-import type { Mend } from './mend.js';
+import type { Patch } from './patch.js';
 
-export const syncRace: Mend = {
+export const syncRace: Patch = {
   id: 'sync-race',
   since: '2026-01',
   effect: 'The sync may be over before the library listens for its end: linked, but never ready.',

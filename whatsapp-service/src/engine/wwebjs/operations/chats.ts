@@ -10,7 +10,7 @@ interface PageChat {
   unreadCount: number;
   archive: boolean;
   pin: boolean;
-  /** Seconds; 0 not muted, −1 for good. */
+  /** Seconds; 0: not muted, −1: for ever. */
   muteUntil: number;
   readOnly: boolean;
   t: number | null;

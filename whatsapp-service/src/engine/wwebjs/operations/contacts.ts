@@ -3,8 +3,8 @@ import { callPage } from '../bridge.js';
 import type { OperationContext } from './context.js';
 
 /**
- * Asks WhatsApp itself; an input that is no number is not registered, and is not asked. `normalised` is the number as WhatsApp spells it, which may
- * be another spelling than was typed; of a number that is not registered, the one that was typed.
+ * Checks at WhatsApp which numbers are registered. An input that is not a number counts as not registered, without a query. `normalised` is
+ * the number as WhatsApp writes it, which may differ from the input; for a number that is not registered it is the input's.
  */
 export async function checkNumbers(
   { numbers, countryCode }: OperationInput<'contacts.check'>,

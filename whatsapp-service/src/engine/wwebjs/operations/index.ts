@@ -23,13 +23,13 @@ const handlers: { [K in OperationId]: (input: OperationInput<K>, context: Operat
   'profile.get': ownProfile,
 };
 
-/** Those that only the backend calls and that need the page; the rest of them are the session's own. */
+/** Internal operations that need the page. The session carries out the other ones itself. */
 const internal: Partial<Record<InternalOperationId, (input: never, context: OperationContext) => Promise<unknown>>> = {
   'session.lookup': lookUp,
   'session.pairingCode': pairingCode,
 };
 
-/** Runs one operation. Input and output pass their schemas; what the page throws becomes one of our codes. */
+/** Runs one operation. Input and output are checked by their schemas; an error of the page becomes an `AppError`. */
 export async function runOperation(
   id: OperationId | InternalOperationId,
   input: Record<string, unknown>,

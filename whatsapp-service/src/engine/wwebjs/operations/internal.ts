@@ -7,10 +7,10 @@ import type { OperationContext } from './context.js';
 
 type Input<K extends keyof typeof internalOperations> = z.output<(typeof internalOperations)[K]['input']>;
 
-/** As many pages of a chat's history are read back for a message, 50 messages each, and for so much of the deadline. */
+/** A lookup reads at most this many pages of a chat's history, 50 messages each, and uses at most this share of its deadline. */
 const pages = 100;
 const readingShare = 0.7;
-/** WhatsApp's clock and ours may differ by this much. */
+/** The maximum difference between WhatsApp's clock and ours. */
 const skewMs = 600_000;
 
 export async function lookUp(
@@ -25,7 +25,7 @@ export async function lookUp(
   return callPage(page, 'lookup', input, deadlineMs);
 }
 
-/** WhatsApp's codes live for about three minutes. */
+/** WhatsApp's pairing codes are valid for about three minutes. */
 const codeLifeMs = 180_000;
 
 export async function pairingCode(

@@ -1,40 +1,40 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
-import type { MendState, PageCore, PageWindow, ViewMaker } from './world.js';
+import type { PatchState, PageCore, PageWindow, ViewMaker } from './world.js';
 
 /**
- * Lays the ground in every new document, before any script of WhatsApp: accessors on `window.require` and `window.WWebJS` that
- * give the library views, so that WhatsApp's own code is never touched. A `function require(){}` of the page replaces the
- * accessor silently; `arm()`, called when the page has loaded and nothing has been required yet, puts it back.
+ * Runs in every new document before any script of WhatsApp. Installs accessors on `window.require` and `window.WWebJS` that return views of
+ * modules to the library, so that WhatsApp's own code is never changed. A `function require(){}` of the page replaces the accessor
+ * silently; `arm()` restores it when the page has loaded and no module has been required yet.
  */
 export function installCore(): void {
   const win = window as unknown as PageWindow;
   if (win.top !== window || win.chasqui) return;
-  const makers = new Map<string, { mend: string; make: ViewMaker }[]>();
+  const makers = new Map<string, { patch: string; make: ViewMaker }[]>();
   const views = new Map<string, { module: any; view: any }>();
-  const wraps = new Map<string, { mend: string; wrap: (original: any) => any }[]>();
-  let waiting: { mend: string; run: () => void }[] = [];
+  const wraps = new Map<string, { patch: string; wrap: (original: any) => any }[]>();
+  let waiting: { patch: string; run: () => void }[] = [];
   let real: any = win.require;
   let functions: any;
 
-  const failed = (mend: string, error: any): void => core.report(mend, 'failed', String(error?.name ?? error));
+  const failed = (patch: string, error: any): void => core.report(patch, 'failed', String(error?.name ?? error));
 
   const overlay = (name: string, module: any): Record<PropertyKey, unknown> => {
     const result: Record<PropertyKey, unknown> = {};
-    for (const { mend, make } of makers.get(name) ?? []) {
+    for (const { patch, make } of makers.get(name) ?? []) {
       try {
         Object.assign(result, make(module));
       } catch (error) {
-        failed(mend, error);
+        failed(patch, error);
       }
     }
     return result;
   };
 
-  // Over an empty object, because the page freezes its exports and a Proxy may not contradict a frozen target.
+  // The target is an empty object, because the page freezes its exports and a Proxy may not contradict a frozen target.
   const viewOf = (name: string, module: any): any => {
     if (!makers.has(name) || module === null || module === undefined) return module;
-    const kept = views.get(name);
-    if (kept && kept.module === module) return kept.view;
+    const cached = views.get(name);
+    if (cached && cached.module === module) return cached.view;
     const over = overlay(name, module);
     const view = new Proxy(typeof module === 'function' ? function empty() {} : {}, {
       get: (_target, key) => (key in over ? over[key] : module[key]),
@@ -54,11 +54,11 @@ export function installCore(): void {
 
   const wrapped = (name: string, original: any): any => {
     let result = original;
-    for (const { mend, wrap } of wraps.get(name) ?? []) {
+    for (const { patch, wrap } of wraps.get(name) ?? []) {
       try {
         result = wrap(result);
       } catch (error) {
-        failed(mend, error);
+        failed(patch, error);
       }
     }
     return result;
@@ -89,7 +89,7 @@ export function installCore(): void {
   };
 
   const limits = { json: 4_194_304, text: 100_000, items: 2_048, depth: 12 };
-  /** A copy made field by field: what throws, contains itself or has no form in JSON is left out, what is too long is cut. */
+  /** Copies a value field by field. Leaves out fields that throw, contain themselves or have no JSON form; shortens what is too long. */
   const copied = (value: any, above: unknown[], budget: { left: number }): unknown => {
     budget.left -= typeof value === 'string' ? Math.min(value.length, limits.text) : 8;
     if (budget.left < 0) return undefined;
@@ -104,7 +104,7 @@ export function installCore(): void {
       try {
         copy[name] = copied(value[name], path, budget);
       } catch {
-        // A field that cannot be read. The others can.
+        // This field cannot be read; the others are copied.
       }
     }
     return copy;
@@ -114,14 +114,14 @@ export function installCore(): void {
       const json = JSON.stringify(value);
       if (json === undefined || json.length <= limits.json) return value;
     } catch {
-      // It is copied as far as it can be read.
+      // Not serializable: it is copied as far as it can be read.
     }
     return copied(value, [], { left: limits.json });
   };
 
   const core: PageCore = {
     calls: {},
-    mends: {},
+    patches: {},
     module: (name) => real(name),
     moduleIfAny: (name) => {
       try {
@@ -131,22 +131,22 @@ export function installCore(): void {
         return null;
       }
     },
-    view: (mend, name, make) => {
-      makers.set(name, [...(makers.get(name) ?? []), { mend, make }]);
+    view: (patch, name, make) => {
+      makers.set(name, [...(makers.get(name) ?? []), { patch, make }]);
       views.delete(name);
     },
-    injected: (mend, name, wrap) => {
-      wraps.set(name, [...(wraps.get(name) ?? []), { mend, wrap }]);
+    injected: (patch, name, wrap) => {
+      wraps.set(name, [...(wraps.get(name) ?? []), { patch, wrap }]);
     },
-    onModules: (mend, run) => {
-      waiting.push({ mend, run });
+    onModules: (patch, run) => {
+      waiting.push({ patch, run });
     },
-    report: (mend, state: MendState, detail = null) => {
-      const before = core.mends[mend];
-      // Once its defect was met, a mend stays `mended`; only a failure says more.
+    report: (patch, state: PatchState, detail = null) => {
+      const before = core.patches[patch];
+      // Once a patch was used it stays `mended`, unless it fails.
       if (before && (before.state === state || (before.state === 'mended' && state !== 'failed'))) return;
-      core.mends[mend] = { state, detail };
-      core.notify('mend', { mend, state, detail });
+      core.patches[patch] = { state, detail };
+      core.notify('patch', { patch, state, detail });
     },
     notify: (kind, payload) => {
       if (!win.chasquiNotify) return;
@@ -157,11 +157,11 @@ export function installCore(): void {
       if (!real || !win.Debug?.VERSION) return;
       const due = waiting;
       waiting = [];
-      for (const { mend, run } of due) {
+      for (const { patch, run } of due) {
         try {
           run();
         } catch (error) {
-          failed(mend, error);
+          failed(patch, error);
         }
       }
     },

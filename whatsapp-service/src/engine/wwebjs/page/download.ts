@@ -12,16 +12,16 @@ export type PageDownload =
   | { stage: 'too_large'; size: number };
 
 /**
- * Files of messages. The declared size is checked before the page downloads anything, and the true one before anything leaves the page;
- * while the page downloads, the worker counts (see `../transfer-limit.ts`) and calls `downloadAbort`. The bytes leave in pieces: a whole
- * file as base64 would block the page for seconds, and take its memory three times.
+ * Downloads media files of messages. The declared size is checked before the download, and the real size before anything leaves the page;
+ * during the download the worker counts bytes (see `../transfer-limit.ts`) and calls `downloadAbort`. The bytes leave the page in pieces: a
+ * whole file as base64 would block the page for seconds and need three times its memory.
  */
 export function installDownload(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
   if (!core || core.calls['download']) return;
 
-  const keptMs = 120_000;
+  const retentionMs = 120_000;
   const files = new Map<string, { bytes: Uint8Array; timer: ReturnType<typeof setTimeout> }>();
   const downloads = new Map<string, AbortController>();
   const forget = (token: string): void => {
@@ -30,7 +30,7 @@ export function installDownload(): void {
   };
   const keep = (token: string, bytes: Uint8Array): void => {
     clearTimeout(files.get(token)?.timer);
-    files.set(token, { bytes, timer: setTimeout(() => files.delete(token), keptMs) });
+    files.set(token, { bytes, timer: setTimeout(() => files.delete(token), retentionMs) });
   };
 
   const find = async (whatsappId: string): Promise<any> => {
@@ -40,7 +40,7 @@ export function installDownload(): void {
     return Msg.getModelsArray().find((msg: any) => core.isNamedBy(whatsappId, msg)) ?? null;
   };
 
-  /** As whatsapp-web.js asks for it; its view of the page has the patches for drifted builds. */
+  /** The same call as in whatsapp-web.js, through its view of the page, which has the patches for newer builds. */
   const bytesOf = async (msg: any, signal: AbortSignal): Promise<Uint8Array> => {
     const qpl = {
       addAnnotations() {
@@ -56,7 +56,7 @@ export function installDownload(): void {
     return new Uint8Array(await downloadManager.downloadAndMaybeDecrypt(request));
   };
 
-  /** Where the file lies, unless there is none or it says of itself that it is too large. */
+  /** Returns the path of the file, unless there is none or its declared size is too large. */
   core.calls['downloadFind'] = async ({ whatsappId, maxBytes }: { whatsappId: string; maxBytes: number }): Promise<PageFile> => {
     const msg = await find(whatsappId);
     if (typeof msg?.directPath !== 'string' || msg.directPath === '' || !msg.mediaData) return { stage: 'missing' };
@@ -70,7 +70,7 @@ export function installDownload(): void {
     if (msg.mediaData.mediaStage !== 'RESOLVED') await msg.downloadMedia({ downloadEvenIfExpensive: true, rmrReason: 1 });
     const stage = String(msg.mediaData.mediaStage);
     if (stage.includes('ERROR') || stage === 'FETCHING') return { stage: 'expired' };
-    // The first step takes no signal: it may have gone on to its end.
+    // `downloadMedia` accepts no signal, so it may have run to its end.
     if (signal.aborted) return { stage: 'aborted' };
     const bytes = await bytesOf(msg, signal);
     if (bytes.length > maxBytes) return { stage: 'too_large', size: bytes.length };
@@ -114,7 +114,7 @@ export function installDownload(): void {
     return true;
   };
 
-  /** Base64 of one piece; null when the file was forgotten meanwhile. */
+  /** Returns one piece as base64; null when the file was discarded meanwhile. */
   core.calls['downloadPiece'] = ({ token, offset, length }: { token: string; offset: number; length: number }): string | null => {
     const file = files.get(token);
     if (!file) return null;

@@ -2,15 +2,15 @@
 import type { PageWindow } from './world.js';
 
 /**
- * Stands between WhatsApp's data and the library's listeners in the page. The library turns each message into a plain object before it tells
- * us of it, and reads lists of reactions and votes as a whole: one that throws there would never reach us, and take its neighbours along.
+ * Wraps the library's listeners in the page. The library converts each message to a plain object before it emits the message, and reads lists
+ * of reactions and votes as a whole: without this, an item that throws would be lost, together with the other items of its list.
  */
 export function installModels(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
   if (!core || core.calls['bareModel']) return;
 
-  /** Everything of a message that we read. */
+  /** Every field of a message that the worker reads. */
   const fields = [
     ...['type', 'subtype', 'body', 'caption', 't', 'from', 'to', 'author', 'ack', 'isNewMsg', 'notifyName', 'isForwarded'],
     ...['directPath', 'mimetype', 'size', 'filename', 'filehash', 'width', 'height', 'duration', 'isGif', 'isViewOnce'],
@@ -59,32 +59,35 @@ export function installModels(): void {
         const isKey = name === 'protocolMessageKey' && typeof value === 'object' && value !== null;
         model[name] = isKey ? idOf(value) : isId ? core.serialized(value) : value;
       } catch {
-        // A field that cannot be read. The others can.
+        // This field cannot be read; the others are copied.
       }
     }
     return core.plain(model) as Record<string, unknown>;
   };
   core.calls['bareModel'] = bareModel;
 
-  const told = (what: string, error: any): void =>
+  const reportUnreadable = (what: string, error: any): void =>
     core.notify('unreadable', { what, detail: String(error?.name ?? 'Error').slice(0, 100) });
 
   core.injected('models', 'getMessageModel', (original: any) => (msg: any) => {
     try {
       return original(msg);
     } catch (error) {
-      told('message', error);
+      reportUnreadable('message', error);
       return bareModel(msg);
     }
   });
 
-  const rowMs = 5_000;
-  const atMost = (work: unknown): Promise<unknown> =>
-    Promise.race([work, new Promise((_resolve, reject) => setTimeout(() => reject(new Error('Too late.')), rowMs))]);
+  const rowDeadlineMs = 5_000;
+  const withDeadline = (work: unknown): Promise<unknown> =>
+    Promise.race([
+      work,
+      new Promise((_resolve, reject) => setTimeout(() => reject(new Error('The row was not processed in time.')), rowDeadlineMs)),
+    ]);
 
   /**
-   * The library's function tells us of all rows at once and calls WhatsApp's own by itself, unless one row throws. Here each row is told
-   * alone, in order, and WhatsApp's own is called with all of them whatever becomes of that.
+   * The library's function processes all rows at once and then calls WhatsApp's own function, unless one row throws. Here each row is
+   * processed alone, in order, and WhatsApp's own function is always called with all rows.
    */
   core.injected('models', 'injectToFunction', (original: any) => (target: any, callback: any) => {
     if (!/bulkUpsert$/.test(target?.function ?? '')) return original(target, callback);
@@ -93,8 +96,8 @@ export function installModels(): void {
       const [rows, ...rest] = args;
       for (const row of Array.isArray(rows) ? rows : [])
         tail = tail
-          .then(() => atMost(callback(module, () => undefined, [row], ...rest)))
-          .catch((error: unknown) => told(target.module, error));
+          .then(() => withDeadline(callback(module, () => undefined, [row], ...rest)))
+          .catch((error: unknown) => reportUnreadable(target.module, error));
       return own.apply(module, args);
     });
   });

@@ -1,7 +1,7 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
 import type { PageWindow } from './world.js';
 
-/** What we ask the page without changing anything: people, chats, messages. Only plain JSON leaves it. */
+/** Functions that read contacts, chats and messages from the page without changing anything. They return plain JSON. */
 export function installRead(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
@@ -18,14 +18,14 @@ export function installRead(): void {
   const person = async (id: string): Promise<Record<string, unknown>> => {
     const { lid, phone } = await win.WWebJS.enforceLidAndPnRetrieval(id);
     const { Contact } = collections();
-    // The two ids of one person may have a contact each, and the address book's name stands in one of them only.
+    // The two ids of one person may each have a contact, and only one of them has the name from the address book.
     let known = [widOf(id), phone, lid].flatMap((wid) => (wid && Contact.get(wid)) || []);
     if (known.length === 0) known = [await loaded(widOf(id))].filter(Boolean);
     const first = (field: string): string | null => known.map((contact: any) => contact[field]).find(Boolean) ?? null;
     const name = first('name') ?? first('verifiedName') ?? first('pushname');
     return { id, lid: idOf(lid), phone: idOf(phone), name, isSaved: first('name') !== null };
   };
-  /** A contact that the page has not loaded yet; undefined when it cannot be had soon. */
+  /** Loads a contact that the page has not loaded yet; undefined when that takes too long. */
   const loaded = (wid: any): Promise<any> =>
     Promise.race([
       Promise.resolve(collections().Contact.find(wid)).catch(() => undefined),
@@ -34,13 +34,13 @@ export function installRead(): void {
   core.calls['describe'] = ({ ids }: { ids: string[] }) =>
     Promise.all(
       ids.map(async (id) => {
-        const nobody = { id, lid: null, phone: null, name: null, isSaved: false };
+        const unnamed = { id, lid: null, phone: null, name: null, isSaved: false };
         try {
           if (/@(c\.us|lid)$/.test(id)) return await person(id);
           const chat = /@newsletter$/.test(id) ? collections().WAWebNewsletterCollection?.get(id) : chatOf(id);
-          return { ...nobody, name: nameOf(chat) };
+          return { ...unnamed, name: nameOf(chat) };
         } catch (error: any) {
-          return { ...nobody, failed: String(error?.name ?? error) };
+          return { ...unnamed, failed: String(error?.name ?? error) };
         }
       }),
     );
@@ -52,7 +52,7 @@ export function installRead(): void {
         const wid = widOf(id);
         const result = await core.module('WAWebQueryExistsJob').queryWidExists(wid);
         if (result?.wid) return { id, wid: idOf(result.wid) };
-        // A LID need not be searchable; one that we have a chat or a contact for exists.
+        // A LID may not be searchable; one with a chat or a contact exists.
         const known = wid.isLid?.() && (chatOf(id) || collections().Contact.get(wid));
         return { id, wid: known ? id : null };
       }),
@@ -70,7 +70,7 @@ export function installRead(): void {
     return msg ? { whatsappId: core.serialized(msg.id), hasMedia: Boolean(msg.directPath) } : null;
   };
 
-  /** Who is the last of a group's participants to have got (ack 2), read (3) or played (4) a message of ours. */
+  /** The group participant who was the last to receive (ack 2), read (3) or play (4) an own message. */
   core.calls['lastReceipt'] = async ({ whatsappId, ack }: { whatsappId: string; ack: number }) => {
     const msg = await locate(whatsappId);
     if (!msg) return null;
@@ -83,18 +83,18 @@ export function installRead(): void {
   const earlier = async (chat: any): Promise<any[]> =>
     (await core.module('WAWebChatLoadMessages').loadEarlierMsgs(core.build() >= 1042401057 ? { chat } : chat)) ?? [];
 
-  /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. What is no time counts as now, so that it is looked at. */
+  /** WhatsApp writes seconds; milliseconds and microseconds are recognised by their size. An invalid time counts as now, so that the message is checked. */
   const secondsOf = (t: any): number => {
     const seconds = typeof t !== 'number' ? 0 : t < 1e11 ? t : t < 1e14 ? t / 1e3 : t / 1e6;
-    // There was no WhatsApp before 2009.
+    // WhatsApp did not exist before 2009.
     return seconds > 1_230_768_000 ? seconds : Date.now() / 1000;
   };
   interface Lookup {
     key: string;
     chatIds: string[];
-    /** Pages of history read back in each chat at most. */
+    /** The maximum number of pages of history to read in each chat. */
     pages: number;
-    /** Seconds. Older history is not read. Null: all of it is. */
+    /** Seconds. Older history is not read. Null: all history is read. */
     since: number | null;
     readingMs: number;
   }
@@ -103,7 +103,7 @@ export function installRead(): void {
     const { Socket } = core.module('WAWebSocketModel');
     const { Msg } = collections();
     const isChannel = chatIds.some((id) => /@newsletter$/.test(id));
-    // The library sets the ack of a message to a channel to 1 whatever became of it; the server's id comes with its answer.
+    // The library always sets the ack of a message to a channel to 1. Only the server's answer brings a server id.
     const ackOf = (msg: any): number => (isChannel && (msg.ack ?? 0) > 0 && !msg.serverId ? 0 : (msg.ack ?? 0));
     const found = (msg: any): any => ({ found: true, whatsappId: core.serialized(msg.id), ack: ackOf(msg) });
     const same = (msg: any): boolean => msg?.id?.id === key && msg.id.fromMe;
@@ -112,7 +112,7 @@ export function installRead(): void {
     const stored = await Msg.getMessagesById(chatIds.flatMap((id) => core.ownIds(id, key)));
     const inDatabase = stored?.messages?.find(same);
     if (inDatabase) return found(inDatabase);
-    /** Whether the history was read far enough back: the message would have been among it. */
+    /** Whether the history was read far enough back to contain the message. */
     let isRead = true;
     const isBack = (chat: any): boolean =>
       since !== null && (chat.msgs?.getModelsArray() ?? []).some((msg: any) => secondsOf(msg.t) < since);
@@ -126,12 +126,12 @@ export function installRead(): void {
       }
       isRead &&= isWhole;
     }
-    // A channel's history is not read here, so that nothing is proven by not finding it.
+    // A channel's history is not read here, so not finding the message proves nothing.
     const isSynced = Socket.hasSynced === true && Socket.state === 'CONNECTED';
     return { found: false, proven: isRead && !isChannel && isSynced };
   };
 
-  /** Leaves out what `make` throws for; gives how many that were. */
+  /** Converts each item alone. Returns the results and the number of items for which `make` threw. */
   const eachAlone = <T, R>(items: T[], make: (item: T) => R): { made: R[]; failed: number } => {
     const made: R[] = [];
     let failed = 0;
@@ -154,7 +154,7 @@ export function installRead(): void {
     return eachAlone(chats, (chat: any) => core.serialized(chat.id)).made.filter(Boolean);
   };
 
-  /** What hangs on a message: who reacted with what. Null where the page does not say it. */
+  /** Who reacted to a message, and with what. Null if the page does not know. */
   const reactionsOf = async (msg: any): Promise<unknown[] | null> => {
     if (!msg.hasReaction) return [];
     try {
@@ -187,7 +187,7 @@ export function installRead(): void {
     const seen = new Map<string, any>();
     let oldest = Infinity;
     let newer = 0;
-    const take = (messages: any[]): void => {
+    const add = (messages: any[]): void => {
       eachAlone(messages, (msg) => {
         if (!msg?.id || seen.has(core.serialized(msg.id))) return;
         seen.set(core.serialized(msg.id), msg);
@@ -198,18 +198,18 @@ export function installRead(): void {
     };
     const isEnough = (): boolean =>
       oldest > since ? newer > limit : oldest <= compareSince || seen.size - newer >= compareLimit;
-    take(chat.msgs.getModelsArray());
+    add(chat.msgs.getModelsArray());
     while (seen.size === 0 || !isEnough()) {
       const before = seen.size;
-      take(await earlier(chat));
+      add(await earlier(chat));
       if (seen.size === before) break;
     }
     const sorted = [...seen.values()].sort((a, b) => secondsOf(a.t) - secondsOf(b.t));
     const missed = sorted.filter((msg) => secondsOf(msg.t) > since);
     const keys = new Set(watched);
-    const hangsOn = (msg: any): boolean =>
+    const isMarked = (msg: any): boolean =>
       msg.type === 'revoked' || Boolean(msg.latestEditSenderTimestampMs) || Boolean(msg.hasReaction) || keys.has(msg.id.id);
-    const older = sorted.filter((msg) => secondsOf(msg.t) <= since && secondsOf(msg.t) > compareSince && hangsOn(msg));
+    const older = sorted.filter((msg) => secondsOf(msg.t) <= since && secondsOf(msg.t) > compareSince && isMarked(msg));
     const compared = await modelsOf(older.slice(-compareLimit));
     const { made, failed } = await modelsOf(missed.slice(-limit));
     return { messages: made, older: compared.made, failed: failed + compared.failed, truncated: missed.length > limit };
@@ -250,16 +250,16 @@ export function installRead(): void {
   };
   core.calls['seen'] = ({ chatId }: { chatId: string }) => win.WWebJS.sendSeen(chatId);
 
-  /** Whether what the library hangs into the page at ready is really there: it swallows its own failures. */
+  /** The names of listeners that the library should have installed at ready and did not: it ignores its own failures. */
   core.calls['listeners'] = () => {
     const missing: string[] = [];
     for (const name of ['onAddMessageEvent', 'onMessageAckEvent', 'onReaction', 'onPollVoteEvent', 'onIncomingCall'])
       if (typeof (win as any)[name] !== 'function') missing.push(name);
-    for (const [name, part] of [
+    for (const [name, table] of [
       ['WAWebAddonReactionTableMode', 'reactionTableMode'],
       ['WAWebAddonPollVoteTableMode', 'pollVoteTableMode'],
     ] as const)
-      if (typeof core.moduleIfAny(name)?.[part]?.bulkUpsert !== 'function') missing.push(name);
+      if (typeof core.moduleIfAny(name)?.[table]?.bulkUpsert !== 'function') missing.push(name);
     return missing;
   };
 }

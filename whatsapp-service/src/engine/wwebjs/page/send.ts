@@ -3,21 +3,21 @@ import type { PageWindow } from './world.js';
 
 export interface PageSend {
   reservedId: string;
-  /** As the number's resolution gave it. */
+  /** The chat that WhatsApp uses for the recipient. */
   chatId: string;
   body: string;
   /** As the library's own `sendMessage` builds them. */
   options: Record<string, unknown>;
-  /** Laid over the finished message by the library, such as several contact cards. */
+  /** Fields that the library sets on the finished message, such as several contact cards. */
   extra: Record<string, unknown>;
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
-  /** Only what is in memory is looked through for it; the stored history takes longer to answer than the send itself. */
+  /** True: only messages in memory are searched for it, because searching the stored history takes longer than the send itself. */
   isFirst: boolean;
   deadlineMs: number;
   /**
-   * For how long from `calledAt`, the wall time of the call, the page may still hand the message over. A page that was frozen for longer
-   * hands nothing over any more. Wall time is the only clock that page and worker share; the page's own monotonic clock bounds it as well.
+   * For how long after `calledAt`, the wall time of the call, the page may hand the message over. A page that was frozen for longer does not
+   * hand it over. Wall time is the only clock that page and worker share; the page's monotonic clock is checked as well.
    */
   handOverMs: number;
   calledAt: number;
@@ -29,12 +29,12 @@ export interface PageFailure {
   status: number | null;
 }
 
-/** `chat`: there is no such chat, or we are not in it. `admin`: only admins write to this group. */
+/** `chat`: the chat does not exist, or this account is not in it. `admin`: only admins may write to this group. */
 export type NotHanded = 'deadline' | 'chat' | 'admin' | 'quote' | 'error';
 
 /**
- * `acked`: the server has it. `refused`: the server or the page said no to it for good. `not_handed`: WhatsApp's own send was
- * never called. `absent`: it was called, threw, and the message is not in the store. `pending`: in the store, no word yet.
+ * `acked`: the server has the message. `refused`: the server or the page refused it permanently. `not_handed`: WhatsApp's own send was not
+ * called. `absent`: it was called and threw, and the message is not in the store. `pending`: it is in the store without an acknowledgement.
  */
 export type PageSendResult =
   | { stage: 'acked' | 'refused' | 'pending'; whatsappId: string; ack: number; failure: PageFailure | null }
@@ -42,9 +42,9 @@ export type PageSendResult =
   | { stage: 'absent'; online: boolean; failure: PageFailure | null };
 
 /**
- * Sends under a reserved id. Two places make sure that exactly this send gets it and no other message ever does: sends run one
- * after another until WhatsApp's own send was called, and that call is recognised by a mark in the message; a message that carries
- * the mark but another id is given the right one, and one whose send was given up meanwhile is stopped there.
+ * Sends a message under a reserved id. Two rules ensure that exactly this send uses the id and no other message does: sends run one after
+ * another until WhatsApp's own send was called, and that call is recognised by a mark in the message. A message with the mark but another
+ * id gets the right one; a message whose send was abandoned meanwhile is stopped there.
  */
 export function installSend(): void {
   const win = window as unknown as PageWindow;
@@ -54,7 +54,7 @@ export function installSend(): void {
   interface Job {
     id: string;
     chatId: string;
-    idTaken: boolean;
+    isIdUsed: boolean;
     handed: boolean;
     closed: boolean;
     handOverMs: number;
@@ -77,14 +77,14 @@ export function installSend(): void {
   });
   const isOnline = (): boolean => core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
 
-  /** A wall clock that was set back since the call cannot tell how long the page was frozen: then nothing is handed over either. */
+  /** Whether the time for the handover is over. If the wall clock was set back since the call, the time is unknown and counts as over. */
   const isLate = ({ handOverMs, calledAt, receivedAt }: Job): boolean => {
     const wallMs = Date.now() - calledAt;
     return wallMs > handOverMs || wallMs < -1_000 || performance.now() - receivedAt > handOverMs;
   };
   const isOver = (job: Job): boolean => job.closed || isLate(job);
-  const givenUp = (): Error =>
-    Object.assign(new Error('This send was given up before it reached WhatsApp.'), { why: 'deadline' });
+  const abandoned = (): Error =>
+    Object.assign(new Error('This send was abandoned before it reached WhatsApp.'), { why: 'deadline' });
 
   const remember = (msg: any): void => {
     if (msg?.id?.fromMe) own.set(msg.id.id, msg);
@@ -102,8 +102,8 @@ export function installSend(): void {
   core.view('reserved-id', 'WAWebMsgKey', (module) => ({
     newId: (...args: unknown[]) => {
       const job = active;
-      if (!job || job.closed || job.idTaken) return module.newId(...args);
-      job.idTaken = true;
+      if (!job || job.closed || job.isIdUsed) return module.newId(...args);
+      job.isIdUsed = true;
       return job.id;
     },
   }));
@@ -112,7 +112,7 @@ export function installSend(): void {
       const job = jobs.get(message.chasquiSend);
       delete message.chasquiSend;
       if (!job) return module.addAndSendMsgToChat(chat, message, ...rest);
-      if (isOver(job)) throw givenUp();
+      if (isOver(job)) throw abandoned();
       if (message.id.id !== job.id) {
         const { participant } = message.id;
         const key = { from: message.from, to: chat.id, id: job.id, participant, selfDir: 'out' };
@@ -123,7 +123,7 @@ export function installSend(): void {
       Promise.resolve(result[1]).then(
         (answer: any) => {
           if (answer?.messageSendResult === 'OK') return job.onAck(1);
-          const message = 'WhatsApp’s own send ended so.';
+          const message = 'WhatsApp’s own send returned this result.';
           job.refused ??= describe({ name: answer?.messageSendResult, message, status: answer?.error ?? answer?.status });
         },
         (error: unknown) => {
@@ -133,18 +133,22 @@ export function installSend(): void {
       return result;
     },
   }));
-  // Channels go another way, where the library takes every answer for a success.
+  // Channels use another function, after which the library counts every answer as a success.
   core.view('reserved-id', 'WAWebNewsletterSendMessageJob', (module) => ({
     sendNewsletterMessageJob: async (request: any) => {
       const job = jobs.get(request?.msg?.id?.id);
-      // Closes: somebody else took the reserved id, and this send got one under which nobody could look it up.
+      // Closes: another message used the reserved id, and this send got an id under which it could not be looked up.
       if (!job && active?.chatId === core.serialized(request?.msg?.id?.remote))
         throw new Error('The send to the channel did not get its reserved id.');
-      if (job && isOver(job)) throw givenUp();
+      if (job && isOver(job)) throw abandoned();
       if (job) job.handed = true;
       const answer = await module.sendNewsletterMessageJob(request);
       if (job && answer && !answer.success) {
-        job.refused = describe({ name: 'ChannelRefused', message: 'The channel did not take it.', status: answer.ack?.error });
+        job.refused = describe({
+          name: 'ChannelRefused',
+          message: 'The channel refused the message.',
+          status: answer.ack?.error,
+        });
         job.onAck(-1);
       }
       return answer;
@@ -164,18 +168,18 @@ export function installSend(): void {
     const { Msg } = core.module('WAWebCollections');
     const msg = Msg.get(id) ?? (await Msg.getMessagesById([id]))?.messages?.[0];
     if (msg) return core.serialized(msg.id);
-    // The stored id may write the chat by phone where the page writes it by LID.
+    // The stored id may contain the phone number of the chat where the page uses the LID.
     const same = Msg.getModelsArray().find((candidate: any) => core.isNamedBy(id, candidate));
     return same ? core.serialized(same.id) : null;
   };
 
   const stop = (why: NotHanded): Error => Object.assign(new Error(why), { why });
 
-  /** The chat to write to. A group or channel that WhatsApp does not know, or that we are not in, is refused before anything is handed over. */
+  /** Returns the chat to send to. Refuses a group or channel that WhatsApp does not know, or that this account is not in, before the handover. */
   const openChat = async (chatId: string): Promise<any> => {
     const isShared = /@(g\.us|newsletter)$/.test(chatId);
     const chat = await win.WWebJS.getChat(chatId, { getAsModel: false }).catch((error: unknown) => {
-      // WhatsApp's own errors for an unknown group have no words. While the line is down they say nothing about the group.
+      // WhatsApp's errors for an unknown group have no message. While it is not connected they say nothing about the group.
       if (isShared && isOnline()) throw stop('chat');
       throw error;
     });
@@ -183,7 +187,7 @@ export function installSend(): void {
     if (!/@g\.us$/.test(chatId)) return chat;
     const { Me, metadata } = { Me: core.module('WAWebUserPrefsMeUser'), metadata: chat.groupMetadata };
     const members = metadata?.participants;
-    // Metadata that is not loaded says nothing: then WhatsApp's server decides.
+    // Without loaded metadata WhatsApp's server decides.
     if (!members || (members.getModelsArray?.() ?? []).length === 0) return chat;
     const mine = [Me.getMaybeMePnUser(), Me.getMaybeMeLidUser()].flatMap((id) => (id ? [members.get(id)] : [])).find(Boolean);
     if (!mine) throw stop('chat');
@@ -191,14 +195,14 @@ export function installSend(): void {
     return chat;
   };
 
-  /** A message that WhatsApp refused stays in the page. It is taken out, so that a new attempt is sent under the same id. */
+  /** A message that WhatsApp refused stays in the page. It is removed, so that a new attempt can use the same id. */
   const forgetRefused = (msg: any): void => {
     const { Msg, Chat } = core.module('WAWebCollections');
     own.delete(msg.id.id);
     Chat.get(msg.id.remote)?.msgs?.remove?.(msg);
     Msg.remove(msg);
   };
-  const hand = async (input: PageSend): Promise<void> => {
+  const handOver = async (input: PageSend): Promise<void> => {
     const chat = await openChat(input.chatId);
     const options: Record<string, unknown> = { ...input.options };
     if (input.quotedMessageId) {
@@ -219,7 +223,7 @@ export function installSend(): void {
   });
   const ackOf = (job: Job): number => own.get(job.id)?.ack ?? 0;
 
-  /** Resolves with the first final word, or at the deadline with what is known then. `work` hands the message over. */
+  /** Resolves with the first final result, or at the deadline with what is known then. `work` hands the message over. */
   const conclude = (input: PageSend, job: Job, deadlineMs: number, work: Promise<void>, release: () => void) =>
     new Promise<PageSendResult>((resolve) => {
       const whatsappId = (): string => core.serialized(own.get(job.id)?.id ?? `true_${input.chatId}_${job.id}`);
@@ -257,9 +261,9 @@ export function installSend(): void {
       );
     });
 
-  /** Waits for the sends before this one; false when they took all its time. */
-  const takeTurn = async (job: Job, ms: number): Promise<{ mine: boolean; release: () => void }> => {
-    const turn = tail;
+  /** Waits for the sends before this one; `mine` is false when they used all its time. */
+  const waitForTurn = async (job: Job, ms: number): Promise<{ mine: boolean; release: () => void }> => {
+    const previous = tail;
     let free = (): void => undefined;
     tail = new Promise<void>((resolve) => {
       free = resolve;
@@ -272,18 +276,18 @@ export function installSend(): void {
     const late = new Promise<boolean>((resolve) => {
       timer = setTimeout(() => resolve(false), ms);
     });
-    const mine = await Promise.race([turn.then(() => true), late]);
+    const mine = await Promise.race([previous.then(() => true), late]);
     clearTimeout(timer);
     if (mine) active = job;
-    // Whoever waits behind us waits for the one before us.
-    else void turn.then(release);
+    // The sends behind this one wait for the one before it.
+    else void previous.then(release);
     return { mine, release };
   };
 
   const send = async (input: PageSend): Promise<PageSendResult> => {
     const receivedAt = performance.now();
     const endsAt = receivedAt + input.deadlineMs;
-    const left = (): number => Math.max(1, endsAt - performance.now());
+    const remainingMs = (): number => Math.max(1, endsAt - performance.now());
     const id = input.reservedId;
     const { handOverMs, calledAt } = input;
     const times = { handOverMs, calledAt, receivedAt };
@@ -291,7 +295,7 @@ export function installSend(): void {
     const job: Job = {
       id,
       chatId,
-      idTaken: false,
+      isIdUsed: false,
       handed: false,
       closed: false,
       ...times,
@@ -300,17 +304,17 @@ export function installSend(): void {
     };
     listen();
     const known = input.isFirst ? own.get(id) : await find(id, core.ownIds(chatId, id));
-    const there = known && known.ack < 0 ? null : known;
-    if (known && !there) forgetRefused(known);
+    const existing = known && known.ack < 0 ? null : known;
+    if (known && !existing) forgetRefused(known);
     jobs.set(id, job);
-    // With ack 0 it is in the page's own queue: it is waited for. A second one under this id could leave beside it.
-    if (there) {
-      remember(there);
+    // With ack 0 it is in the page's own queue, so its ack is awaited. A second message under this id could be sent as well.
+    if (existing) {
+      remember(existing);
       job.handed = true;
-      return conclude(input, job, left(), Promise.resolve(), () => undefined);
+      return conclude(input, job, remainingMs(), Promise.resolve(), () => undefined);
     }
-    const { mine, release } = await takeTurn(job, left());
-    if (mine) return conclude(input, job, left(), hand(input), release);
+    const { mine, release } = await waitForTurn(job, remainingMs());
+    if (mine) return conclude(input, job, remainingMs(), handOver(input), release);
     jobs.delete(id);
     return notHanded('deadline', null);
   };
@@ -324,22 +328,22 @@ export function installSend(): void {
     return sending;
   };
 
-  /** The self-check at ready: the view gives a reserved id to the send that is running, and a fresh one to everybody else. */
+  /** Self-check at ready: the view returns the reserved id to the running send, and a new id to every other caller. */
   core.calls['checkReserved'] = async () => {
     listen();
     const id = '3EB0000000000000000000';
     const nothing = { refused: null, onAck: () => undefined };
     const always = { handOverMs: Infinity, calledAt: 0, receivedAt: 0 };
-    const probe: Job = { id, chatId: '', idTaken: false, handed: false, closed: false, ...always, ...nothing };
+    const probe: Job = { id, chatId: '', isIdUsed: false, handed: false, closed: false, ...always, ...nothing };
     const before = active;
     if (before) return { ok: true, detail: 'a send is running' };
     active = probe;
     try {
       const key = win.require('WAWebMsgKey');
-      const given = await key.newId();
+      const reserved = await key.newId();
       const next = await key.newId();
-      const bare = new key({ from: 'a@c.us', to: 'b@c.us', id: given, selfDir: 'out' });
-      const ok = given === id && next !== id && bare.id === id;
+      const bare = new key({ from: 'a@c.us', to: 'b@c.us', id: reserved, selfDir: 'out' });
+      const ok = reserved === id && next !== id && bare.id === id;
       core.report('reserved-id', ok ? 'mended' : 'failed', ok ? null : 'newId cannot be wrapped');
       return { ok, detail: null };
     } finally {

@@ -2,8 +2,8 @@
 import type { PageWindow } from './world.js';
 
 /**
- * Tells us what the library does not: the state of the line from the first moment, the logout before the page navigates away,
- * a passkey that WhatsApp asks for, the content of a message that was loaded undecrypted, and answers to our pings.
+ * Reports what the library does not: the connection state from the start, the logout before the page navigates away, a passkey that
+ * WhatsApp asks for, the content of a message that was loaded undecrypted, and answers to pings.
  */
 export function installWatch(): void {
   const win = window as unknown as PageWindow;
@@ -18,7 +18,7 @@ export function installWatch(): void {
     for (const name of ['logout', 'logout_from_bridge']) Cmd.on(name, () => core.notify('logout', {}));
   });
 
-  /** Contacts whose name changed. Reported together: an address book that is synchronised changes thousands at once. */
+  /** Contacts whose name changed. Reported in batches: a synchronised address book changes thousands at once. */
   let renamed = new Set<string>();
   const gatherMs = 300;
   const maxReported = 500;
@@ -37,15 +37,15 @@ export function installWatch(): void {
   });
 
   /**
-   * The library waits for the content of a message only if that message came new while it listened. Here the others: those that the page
-   * loaded undecrypted from its history, or before the library's listeners were there.
+   * The library waits for the content of a message only if the message arrived while the library listened. This reports the others, which the
+   * page loaded undecrypted from its history, or before the library listened.
    */
   const leftToLibrary = new WeakSet();
   core.onModules('watch', () => {
     const messages = core.moduleIfAny('WAWebCollections')?.Msg;
     messages?.on?.('add', (msg: any) => {
-      const isHeard = typeof (win as any).onAddMessageCiphertextEvent === 'function';
-      if (isHeard && msg?.isNewMsg && msg.type === 'ciphertext') leftToLibrary.add(msg);
+      const isLibraryListening = typeof (win as any).onAddMessageCiphertextEvent === 'function';
+      if (isLibraryListening && msg?.isNewMsg && msg.type === 'ciphertext') leftToLibrary.add(msg);
     });
     messages?.on?.('change:type', (msg: any, type: unknown, before: unknown) => {
       if (leftToLibrary.has(msg) || type === 'revoked' || (before !== undefined && before !== 'ciphertext')) return;
@@ -56,7 +56,7 @@ export function installWatch(): void {
   const credentials: any = navigator.credentials;
   if (credentials) {
     const get = credentials.get.bind(credentials);
-    // A headless browser has no authenticator and would refuse at once; the call is held until WhatsApp itself gives up.
+    // A headless browser has no authenticator and would refuse at once; the call stays pending until WhatsApp itself cancels it.
     credentials.get = (options: any) => {
       if (!options?.publicKey) return get(options);
       core.notify('passkey', {});

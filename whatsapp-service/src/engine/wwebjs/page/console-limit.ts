@@ -1,9 +1,9 @@
 /**
- * Bounds what a page prints, throws and leaves rejected. The browser describes all of it to the worker, in full and more than once, although
- * nobody reads it: a page in a loop would take the worker's time from every session. Some lines a second pass, for a person who looks at the
- * page; what is behind them, or long, is dropped. Runs in every frame, before any script of the page.
+ * Limits console output, exceptions and unhandled rejections of a page. The browser sends all of them to the worker, in full and more than
+ * once, although the worker does not use them: a page in a loop would slow down every session. A few short lines a second pass, for
+ * debugging; the others are dropped. Runs in every frame, before any script of the page.
  */
-export function installQuiet(): void {
+export function installConsoleLimit(): void {
   const linesPerSecond = 20;
   const maxLength = 1_000;
   const maxArguments = 10;
@@ -15,7 +15,7 @@ export function installQuiet(): void {
     lines += 1;
     return lines <= linesPerSecond;
   };
-  /** An object would be described with all that it holds. */
+  /** Shortens a value. An object would be sent with all its contents. */
   const short = (value: unknown): unknown => {
     if (typeof value === 'string') return value.slice(0, maxLength);
     if (value === null || ['undefined', 'boolean', 'number'].includes(typeof value)) return value;
@@ -24,18 +24,18 @@ export function installQuiet(): void {
         ? `${value.name}: ${value.message}`.slice(0, maxLength)
         : Object.prototype.toString.call(value);
     } catch {
-      return typeof value; // A value that cannot be looked at.
+      return typeof value; // Reading the value failed.
     }
   };
 
   const printer = console as unknown as Record<string, (...args: unknown[]) => unknown>;
   for (const name of Object.keys(printer)) {
     const print = printer[name];
-    // These two print nothing: pages work with what they return.
+    // These two print nothing; pages use what they return.
     if (typeof print !== 'function' || name === 'createTask' || name === 'context') continue;
     printer[name] = (...args) => (mayPrint() ? print.apply(console, args.slice(0, maxArguments).map(short)) : undefined);
   }
-  // Who listens in the page still hears of it; only the report to the worker is left out.
+  // Listeners in the page still receive the event; only the report to the worker is suppressed.
   addEventListener('error', (event) => {
     if (event instanceof ErrorEvent && (!mayPrint() || event.message.length > maxLength)) event.preventDefault();
   });

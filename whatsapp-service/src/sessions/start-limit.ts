@@ -1,13 +1,13 @@
 /**
- * Lets a fixed number of browsers start at once, in the order of asking. First starts go before repeated ones: sessions whose browsers fail
- * again and again must not keep a sound one from starting.
+ * Limits how many browsers start at once, in the order of the calls. First starts have priority over repeated ones, so that sessions whose
+ * browsers keep failing do not delay a healthy one.
  */
-export interface Gate {
-  /** Resolves with the way out, which may be called twice. Rejects when `signal` aborts while waiting. */
+export interface StartLimit {
+  /** Waits for a free place. Resolves to a function that frees the place; calling it twice has no effect. Rejects when `signal` aborts while waiting. */
   enter(signal: AbortSignal, isRepeat?: boolean): Promise<() => void>;
 }
 
-export function createGate(places: number): Gate {
+export function createStartLimit(places: number): StartLimit {
   let free = places;
   const first: (() => void)[] = [];
   const repeated: (() => void)[] = [];
@@ -24,7 +24,7 @@ export function createGate(places: number): Gate {
         const aborted = (): void => {
           const place = waiting.indexOf(admit);
           if (place >= 0) waiting.splice(place, 1);
-          reject(new Error('The start was called off while it waited for its turn.'));
+          reject(new Error('The start was cancelled while it waited for a free place.'));
         };
         const admit = (): void => {
           signal.removeEventListener('abort', aborted);
