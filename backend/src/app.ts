@@ -114,7 +114,7 @@ interface Overrides {
   log?: Log;
   port?: number;
   /** Hears, at the very first start, what is to be shown once. */
-  tellFirstAdmin?: (first: FirstAdmin) => void;
+  showFirstAdminPassword?: (first: FirstAdmin) => void;
   mountPanel?: typeof mountPanel;
   streamTimes?: Partial<typeof defaultStreamTimes>;
   /** When what is out of date is looked through for the first time. */
@@ -147,8 +147,8 @@ async function clockFor(database: Database, base: Clock, log: Log, stopper: Stop
 /** The only place that constructs and wires. Each part registers how it is stopped as soon as it is open. */
 async function buildBackend(config: Config, over: Overrides, log: Log, stopper: Stopper): Promise<Backend> {
   const streamTimes = { ...defaultStreamTimes, ...over.streamTimes };
-  const letGo = 'file' in config.database ? acquireExclusive(join(config.dataDir, 'backend.lock')) : () => undefined;
-  stopper.add('locks', 'backend lock', letGo);
+  const releaseLock = 'file' in config.database ? acquireExclusive(join(config.dataDir, 'backend.lock')) : () => undefined;
+  stopper.add('locks', 'backend lock', releaseLock);
   restrictDataFolder(config.dataDir);
   const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
   stopper.add('data', 'database', () => database.close());
@@ -169,8 +169,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     egress,
     clock,
     rules: {
-      mostPerSession: config.MAX_WEBHOOKS_PER_SESSION,
-      mostPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
+      maxPerSession: config.MAX_WEBHOOKS_PER_SESSION,
+      maxPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
       httpsOnly: config.NODE_ENV === 'production',
     },
     report,
@@ -190,7 +190,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     events,
     credentials,
     rules: {
-      mostPerSession: config.MAX_KEYS_PER_SESSION,
+      maxPerSession: config.MAX_KEYS_PER_SESSION,
       expiryDays: config.KEY_EXPIRY_DAYS,
       autoRotation: config.KEY_AUTO_ROTATION,
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
@@ -328,7 +328,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     post,
     open: webhooks.open,
     disable: webhooks.disable,
-    tellBacklog: webhooks.tellBacklog,
+    reportBacklog: webhooks.reportBacklog,
     clock,
     log,
     options: webhookOptions(config, openFilesLimit()),
@@ -385,7 +385,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     email: config.ADMIN_EMAIL,
     password: config.ADMIN_PASSWORD,
     maxSessions: config.MAX_SESSIONS,
-    tell: over.tellFirstAdmin ?? (() => undefined),
+    tell: over.showFirstAdminPassword ?? (() => undefined),
   });
   const streamCredentials = createStreamCredentials({ database, keys, clock });
   const tickets = createTickets({ database, clock });

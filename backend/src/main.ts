@@ -15,7 +15,7 @@ process.umask(0o077);
  * The start script takes this line off the log and shows it once. Into a pipe it is written before the call returns. Where the output is kept,
  * as a container's is, the one-time password may be in it, because it must be changed at the first login; a permanent key may not.
  */
-const tellFirstAdmin = ({ apiKey, ...first }: FirstAdmin, showApiKey: boolean): void => {
+const showFirstAdminPassword = ({ apiKey, ...first }: FirstAdmin, showApiKey: boolean): void => {
   const shown = showApiKey ? { ...first, apiKey } : first;
   process.stdout.write(`${JSON.stringify({ chasqui: 'first-admin', ...shown })}\n`);
 };
@@ -27,7 +27,7 @@ async function start(): Promise<Backend> {
   const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
   const backend = await startBackend(config, {
     ...panel,
-    tellFirstAdmin: (first) => tellFirstAdmin(first, config.SHOW_FIRST_API_KEY),
+    showFirstAdminPassword: (first) => showFirstAdminPassword(first, config.SHOW_FIRST_API_KEY),
   });
   // Not an error: the variable may belong to another program.
   for (const { name, meant } of misspelled)

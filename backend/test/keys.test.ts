@@ -164,7 +164,7 @@ describe.each(await databases())('keys on %s', (database) => {
         database: rig.database,
         clock,
         events: createEvents({ clock }),
-        rules: { mostPerSession: 3, expiryDays: 30, autoRotation: false, noticeDays: 7 },
+        rules: { maxPerSession: 3, expiryDays: 30, autoRotation: false, noticeDays: 7 },
       }).announceEnding();
     await Promise.all([sweep(), sweep()]);
     await sweep();

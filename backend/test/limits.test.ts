@@ -13,8 +13,8 @@ const split = (replies: readonly Reply[]): { passed: number; refused: number } =
 const times = <T>(n: number, call: () => Promise<T>): Promise<T[]> => Promise.all(Array.from({ length: n }, call));
 
 async function makeKey(rig: Rig, body: Record<string, unknown> = {}, own?: string): Promise<{ id: string; key: string }> {
-  const wish = { name: 'limited', permissions: ['*'], ...body };
-  const made = await rig.call('POST', '/keys', { body: wish, ...(own ? { key: own } : {}) });
+  const input = { name: 'limited', permissions: ['*'], ...body };
+  const made = await rig.call('POST', '/keys', { body: input, ...(own ? { key: own } : {}) });
   expect(made.status).toBe(201);
   return made.body.data as { id: string; key: string };
 }

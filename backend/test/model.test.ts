@@ -272,8 +272,8 @@ async function play(actions: readonly Action[]): Promise<void> {
       if (!recipient.ok) throw new Error('A recipient.');
       const options = { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: true };
       const content = { type: 'text' as const, message: 'x' };
-      const wish = { recipient: recipient.address, content, file: null, options, quotedMessageId: null, expiresAt: null };
-      await attempt(async () => accepted.push((await messages.accept(session, { ...wish, origin: 'api' }, null)).id));
+      const input = { recipient: recipient.address, content, file: null, options, quotedMessageId: null, expiresAt: null };
+      await attempt(async () => accepted.push((await messages.accept(session, { ...input, origin: 'api' }, null)).id));
     },
     turn: async ({ turn }) => void world.turns.push(turn),
     ack: ({ of, ack }) =>

@@ -617,7 +617,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
       database: core.rig.database,
       clock,
       events: createEvents({ clock }),
-      rules: { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 },
+      rules: { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 },
       report: (report) => void reports.push(report),
     });
     await keys.announceEnding();

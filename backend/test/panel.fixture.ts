@@ -339,14 +339,14 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         void (await write.run((tx) => updateRows(tx, WebhookDelivery, { id }, { status: 'pending' }))),
     },
     plans: {
-      async create(_caller, wish) {
+      async create(_caller, input) {
         const id = newId();
         const now = new Date();
-        await write.run((tx) => insertRow(tx, Plan, { ...wish, id, createdAt: now, updatedAt: now }));
+        await write.run((tx) => insertRow(tx, Plan, { ...input, id, createdAt: now, updatedAt: now }));
         return { id };
       },
-      update: async (_caller, id, wish) =>
-        void (await write.run((tx) => updateRows(tx, Plan, { id }, { ...wish, updatedAt: new Date() }))),
+      update: async (_caller, id, input) =>
+        void (await write.run((tx) => updateRows(tx, Plan, { id }, { ...input, updatedAt: new Date() }))),
       remove: async (_caller, id) => void (await write.run((tx) => deleteRows(tx, Plan, { id }))),
     },
     media: {

@@ -127,7 +127,7 @@ test('what somebody changed in the same moment is not written over with what was
   const sealer = createSealer(`${fresh},${old}`);
   const egress = createEgress({ allow: [] });
   const deliveries = createDeliveries({ database, owner: 'nobody' });
-  const rules = { mostPerSession: 1, mostPerAccount: 1, httpsOnly: false };
+  const rules = { maxPerSession: 1, maxPerAccount: 1, httpsOnly: false };
   const { reseal } = createWebhooks({ database, deliveries, sealer, egress, clock: systemClock, rules });
   const before = createSealer(old);
   const times = { createdAt: new Date(), updatedAt: new Date() };

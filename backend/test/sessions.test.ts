@@ -142,7 +142,7 @@ describe.each(await databases())('sessions on %s', (database) => {
   test('the phone that unlinks it ends it, and nobody starts it again by himself', async () => {
     await core.worker.move(core.sessionId, 'disconnected', 'LOGGED_OUT_BY_PHONE');
     const { desired } = await core.worker.beat();
-    expect(desired.filter((wish) => wish.state === 'running')).toEqual([]);
+    expect(desired.filter((input) => input.state === 'running')).toEqual([]);
     expect(await core.session()).toMatchObject({
       desired: 'stopped',
       reason: { code: 'LOGGED_OUT_BY_PHONE' },
@@ -219,8 +219,8 @@ describe.each(await databases())('sessions on %s', (database) => {
       (await core.worker.beat({ obey: false })).desired.map(({ sessionId }) => sessionId).filter((id) => ids.includes(id));
     // The one that was seen last comes first, until another one has something to send.
     expect(await order()).toEqual([busy.id, core.sessionId]);
-    const wish = { sessionId: 'default', recipient: '5511999990001', message: 'x', queueIfOffline: true, async: true };
-    expect((await core.post('/messages/send-text', wish)).status).toBe(202);
+    const input = { sessionId: 'default', recipient: '5511999990001', message: 'x', queueIfOffline: true, async: true };
+    expect((await core.post('/messages/send-text', input)).status).toBe(202);
     expect(await order()).toEqual([core.sessionId, busy.id]);
     await core.worker.beat();
     await core.post('/sessions/more-0/disconnect', {});

@@ -111,11 +111,11 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     lanes = await startLanes({ database, receiver });
     await lanes.webhook();
     const [one, two] = [lanes.backend({ concurrency: 2 }), lanes.backend({ concurrency: 2 })];
-    const told = one.deliveries.told;
+    const told = one.deliveries.eventsOf;
     await lanes.emit(one, 's1', [0]);
     await eventually('the first attempt', async () => lanes.arrivals.length === 1);
     let isReading = false;
-    one.deliveries.told = async (...args) => {
+    one.deliveries.eventsOf = async (...args) => {
       isReading = true;
       await sleep(1_000);
       return told(...args);
@@ -174,9 +174,9 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
           let badId = '';
           const wrap = (deliveries: Deliveries): Deliveries => ({
             ...deliveries,
-            async told(list) {
+            async eventsOf(list) {
               if (step === 'told' && list.some(({ eventId }) => eventId === badId)) throw new Error('broken');
-              const found = await deliveries.told(list);
+              const found = await deliveries.eventsOf(list);
               for (const told of found.values())
                 if (step === 'body' && told.id === badId)
                   Object.defineProperty(told, 'data', {

@@ -1,11 +1,11 @@
 import { expect, test } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
 import fc from 'fast-check';
-import { bodyOf, maxFilledBytes, requireTransform, testEvent, type Told } from '../src/webhooks/payload.js';
+import { bodyOf, maxFilledBytes, requireTransform, testEvent, type OutgoingEvent } from '../src/webhooks/payload.js';
 import { requestOf } from '../src/webhooks/request.js';
 import type { Webhook, WebhookTransform } from '../src/webhooks/webhook.entity.js';
 
-const told = (data: Record<string, unknown>): Told => ({ ...testEvent(new Date(0)), data });
+const told = (data: Record<string, unknown>): OutgoingEvent => ({ ...testEvent(new Date(0)), data });
 const made = (transform: WebhookTransform, data: Record<string, unknown>) =>
   bodyOf(told(data), { types: {}, includeContent: true, transform });
 const codeOf = (work: () => unknown): string | null => {

@@ -18,7 +18,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
   const [secret, setSecret] = useState<string | null>(null);
   const path = `/live/accounts/${account.id}`;
   const onError = (text: string): void => onSaid({ tone: 'bad', text });
-  const told = (text: string) => ({ onDone: () => onSaid({ tone: 'good', text }), onError });
+  const notify = (text: string) => ({ onDone: () => onSaid({ tone: 'good', text }), onError });
   return (
     <div className="cq-stack">
       {mine ? (
@@ -32,7 +32,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
               path={`${path}/role`}
               body={{ role }}
               sure={`Make ${account.username} ${role}?`}
-              {...told(`The role is ${role} now.`)}
+              {...notify(`The role is ${role} now.`)}
             />
           </div>
           <Ask
@@ -54,10 +54,10 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
               path={`${path}/deactivate`}
               tone="danger"
               sure="Shut this account out everywhere?"
-              {...told('Switched off: keys, tokens and the panel refuse it.')}
+              {...notify('Switched off: keys, tokens and the panel refuse it.')}
             />
           ) : (
-            <Ask label="Switch on" path={`${path}/activate`} tone="main" {...told('Switched on.')} />
+            <Ask label="Switch on" path={`${path}/activate`} tone="main" {...notify('Switched on.')} />
           )}
         </>
       )}

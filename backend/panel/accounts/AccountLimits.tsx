@@ -17,7 +17,7 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid
   const [daily, setDaily] = useState(account.maxMessagesPerDay);
   useEffect(() => setPlanId(account.plan?.id ?? ''), [account.plan?.id]);
   useEffect(() => setDaily(account.maxMessagesPerDay), [account.maxMessagesPerDay]);
-  const told = {
+  const notify = {
     onDone: () => onSaid({ tone: 'good', text: 'Changed. It holds for the next request.' }),
     onError: (text: string) => onSaid({ tone: 'bad', text }),
   };
@@ -55,7 +55,7 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid
                 ))}
               </select>
             </label>
-            <Ask label="Set plan" path={`/live/accounts/${account.id}/limits`} body={{ planId: planId || null }} {...told} />
+            <Ask label="Set plan" path={`/live/accounts/${account.id}/limits`} body={{ planId: planId || null }} {...notify} />
           </div>
           <div className="cq-line">
             <label>
@@ -68,7 +68,7 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid
                 onChange={(event) => setDaily(Number(event.target.value))}
               />
             </label>
-            <Ask label="Set limit" path={`/live/accounts/${account.id}/limits`} body={{ maxMessagesPerDay: daily }} {...told} />
+            <Ask label="Set limit" path={`/live/accounts/${account.id}/limits`} body={{ maxMessagesPerDay: daily }} {...notify} />
           </div>
         </>
       ) : (

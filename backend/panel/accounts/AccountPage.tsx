@@ -25,7 +25,7 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
         <PageHead title="Account" back={back} below={error} />
       </div>
     );
-  const told = (what: Saying | null): void => {
+  const notify = (what: Saying | null): void => {
     setSaid(what);
     reload();
   };
@@ -48,13 +48,13 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
         </Panel>
         <Panel title="Change">
           {me?.role === 'admin' ? (
-            <AccountActions account={account} mine={me.id === account.id} onSaid={told} />
+            <AccountActions account={account} mine={me.id === account.id} onSaid={notify} />
           ) : (
             <p className="cq-soft">Only an admin changes accounts.</p>
           )}
         </Panel>
         <Panel title="Limits and usage" wide>
-          <AccountLimits account={account} mayChange={me?.role === 'admin'} onSaid={told} />
+          <AccountLimits account={account} mayChange={me?.role === 'admin'} onSaid={notify} />
         </Panel>
         <AccountLists account={account} />
       </div>

@@ -16,7 +16,7 @@ const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, on
   return (
     <>
       <Ask
-        label="Make anew"
+        label="Replace secret"
         path={`/live/keys/${id}/regenerate`}
         sure="The present key ends to work at once."
         onError={onError}

@@ -26,7 +26,7 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
         <PageHead title="API key" back={back} below={error} />
       </div>
     );
-  const told = (what: Saying | null): void => {
+  const notify = (what: Saying | null): void => {
     setSaid(what);
     reload();
   };
@@ -49,10 +49,10 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
         {me?.role === 'admin' && (
           <KeyActions
             accessKey={key}
-            onSaid={told}
+            onSaid={notify}
             onSecret={(made) => {
               setSecret(made);
-              told(null);
+              notify(null);
             }}
           />
         )}
@@ -65,7 +65,7 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
         </Panel>
         {me?.role === 'admin' && (
           <Panel title="Limit">
-            <KeyLimit accessKey={key} onSaid={told} />
+            <KeyLimit accessKey={key} onSaid={notify} />
           </Panel>
         )}
       </div>

@@ -16,8 +16,8 @@ const NewKeyForm: React.FC<{ onMade: (made: { name: string; secret: string }) =>
   const submit = (event: React.FormEvent): void => {
     event.preventDefault();
     setProblem(null);
-    const wish = { accountId, sessionId: sessionId || null, name, permissions: permissionSets[set]?.permissions ?? [] };
-    post<{ secret: string }>('/live/keys', wish).then(
+    const input = { accountId, sessionId: sessionId || null, name, permissions: permissionSets[set]?.permissions ?? [] };
+    post<{ secret: string }>('/live/keys', input).then(
       ({ secret }) => onMade({ name, secret }),
       (error: unknown) => setProblem(messageOf(error)),
     );

@@ -7,17 +7,17 @@ import type { Saying } from '../parts/Said.js';
 const MessageActions: React.FC<{ message: MessageView; onSaid: (what: Saying) => void }> = ({ message, onSaid }) => {
   if (message.direction !== 'outbound') return null;
   const path = `/live/messages/${message.id}`;
-  const told = (text: string) => ({
+  const notify = (text: string) => ({
     onDone: () => onSaid({ tone: 'good', text }),
     onError: (problem: string) => onSaid({ tone: 'bad', text: problem }),
   });
   switch (message.status) {
     case 'failed':
       return (
-        <Ask label="Try again" path={`${path}/retry`} tone="main" {...told('It is in the queue again, under the same id.')} />
+        <Ask label="Try again" path={`${path}/retry`} tone="main" {...notify('It is in the queue again, under the same id.')} />
       );
     case 'queued':
-      return <Ask label="Cancel" path={`${path}/cancel`} tone="danger" sure="Cancel this message?" {...told('Cancelled.')} />;
+      return <Ask label="Cancel" path={`${path}/cancel`} tone="danger" sure="Cancel this message?" {...notify('Cancelled.')} />;
     case 'uncertain':
       return (
         <>
@@ -26,14 +26,14 @@ const MessageActions: React.FC<{ message: MessageView; onSaid: (what: Saying) =>
             path={`${path}/resolve`}
             body={{ as: 'sent' }}
             sure="Did you see it on the phone?"
-            {...told('Settled as sent.')}
+            {...notify('Settled as sent.')}
           />
           <Ask
             label="It did not"
             path={`${path}/resolve`}
             body={{ as: 'failed' }}
             sure="Settle it as failed?"
-            {...told('Settled as failed.')}
+            {...notify('Settled as failed.')}
           />
           <Ask
             label="Send again"
@@ -41,7 +41,7 @@ const MessageActions: React.FC<{ message: MessageView; onSaid: (what: Saying) =>
             body={{ as: 'retry' }}
             tone="main"
             sure="If it did arrive, WhatsApp shows it once: the id stays."
-            {...told('It is sent again under the same id.')}
+            {...notify('It is sent again under the same id.')}
           />
         </>
       );

@@ -9,7 +9,7 @@ import { exactText } from '../words.js';
 
 const back = { to: `${root}/resources/audit`, label: 'Audit log' };
 
-/** One entry of the audit log, which nobody changes. */
+/** One entry of the audit log, which cannot be changed. */
 const AuditPage: React.FC<ActionProps> = ({ record }) => {
   const entry = (record?.params ?? {}) as Record<string, string | null>;
   const at = Date.parse(entry['at'] ?? '');

@@ -13,7 +13,7 @@ const shown = (time: string | null | undefined): string | null => {
   return Number.isNaN(at) ? null : exactText(at);
 };
 
-/** One item that failed by itself and was isolated. Nobody changes it; it disappears after 30 days. */
+/** One item that failed and was isolated. It cannot be changed and is deleted after 30 days. */
 const FailurePage: React.FC<ActionProps> = ({ record }) => {
   const failure = (record?.params ?? {}) as Record<string, string | null>;
   return (

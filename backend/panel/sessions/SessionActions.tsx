@@ -10,12 +10,12 @@ const running = ['initializing', 'qr_pending', 'passkey_required', 'connecting',
 const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
   const [suspending, setSuspending] = useState(false);
   const path = `/live/sessions/${session.id}`;
-  const told = (text: string) => ({
+  const notify = (text: string) => ({
     onDone: () => onSaid({ tone: 'good', text }),
     onError: (problem: string) => onSaid({ tone: 'bad', text: problem }),
   });
   if (session.status === 'suspended')
-    return <Ask label="Resume" path={`${path}/resume`} tone="main" {...told('Resumed. Start it when you want it to run.')} />;
+    return <Ask label="Resume" path={`${path}/resume`} tone="main" {...notify('Resumed. Start it when you want it to run.')} />;
   if (suspending)
     return (
       <SuspendForm
@@ -37,7 +37,7 @@ const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) =>
           path={`${path}/held-messages`}
           body={{ decision: 'send' }}
           sure="They were accepted for the WhatsApp account before. Send them as the one that is linked now?"
-          {...told('They are in the queue again.')}
+          {...notify('They are in the queue again.')}
         />
       )}
       {session.heldMessages > 0 && (
@@ -47,16 +47,21 @@ const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) =>
           body={{ decision: 'cancel' }}
           tone="danger"
           sure="Cancel the messages of the WhatsApp account before?"
-          {...told('Cancelled.')}
+          {...notify('Cancelled.')}
         />
       )}
       {!runs && (
-        <Ask label="Start" path={`${path}/start`} tone="main" {...told('Starting. The code or the connection appears below.')} />
+        <Ask
+          label="Start"
+          path={`${path}/start`}
+          tone="main"
+          {...notify('Starting. The code or the connection appears below.')}
+        />
       )}
       {runs && (
         <>
-          <Ask label="Restart" path={`${path}/restart`} sure="Restart the browser of this session?" {...told('Restarting.')} />
-          <Ask label="Stop" path={`${path}/stop`} sure="Stop it? The login is kept." {...told('Stopped. The login is kept.')} />
+          <Ask label="Restart" path={`${path}/restart`} sure="Restart the browser of this session?" {...notify('Restarting.')} />
+          <Ask label="Stop" path={`${path}/stop`} sure="Stop it? The login is kept." {...notify('Stopped. The login is kept.')} />
         </>
       )}
       <button type="button" className="cq-button" onClick={() => setSuspending(true)}>
@@ -67,7 +72,7 @@ const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) =>
         path={`${path}/logout`}
         tone="danger"
         sure="Unlink the phone and delete the login?"
-        {...told('Logged out. Start it to link a phone again.')}
+        {...notify('Logged out. Start it to link a phone again.')}
       />
     </>
   );

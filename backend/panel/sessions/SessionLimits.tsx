@@ -12,7 +12,7 @@ const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => 
   const [mode, setMode] = useState<string>(storage);
   useEffect(() => setDaily(dailyLimit === null ? '' : String(dailyLimit)), [dailyLimit]);
   useEffect(() => setMode(storage), [storage]);
-  const told = {
+  const notify = {
     onDone: () => onSaid({ tone: 'good', text: 'Changed. It holds for the next message.' }),
     onError: (text: string) => onSaid({ tone: 'bad', text }),
   };
@@ -36,7 +36,7 @@ const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => 
             onChange={(event) => setDaily(event.target.value)}
           />
         </label>
-        <Ask label="Set limit" path={path} body={{ dailyLimit: daily === '' ? null : Number(daily) }} {...told} />
+        <Ask label="Set limit" path={path} body={{ dailyLimit: daily === '' ? null : Number(daily) }} {...notify} />
       </div>
       <div className="cq-line">
         <label>
@@ -46,7 +46,7 @@ const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => 
             <option value="metadata">who and when, no content</option>
           </select>
         </label>
-        <Ask label="Set" path={path} body={{ storage: mode }} {...told} />
+        <Ask label="Set" path={path} body={{ storage: mode }} {...notify} />
       </div>
     </div>
   );

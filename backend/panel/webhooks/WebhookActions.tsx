@@ -14,7 +14,7 @@ interface Tried {
 const WebhookActions: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) => void }> = ({ webhook, onSaid }) => {
   const path = `/live/webhooks/${webhook.id}`;
   const onError = (text: string): void => onSaid({ tone: 'bad', text });
-  const told = (text: string) => ({ onError, onDone: () => onSaid({ tone: 'good', text }) });
+  const notify = (text: string) => ({ onError, onDone: () => onSaid({ tone: 'good', text }) });
   return (
     <>
       <Ask
@@ -28,7 +28,7 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) =>
         }}
       />
       {webhook.counts.failed > 0 && (
-        <Ask label="Send failed again" path={`${path}/redeliver-failed`} {...told('They are on their way again.')} />
+        <Ask label="Send failed again" path={`${path}/redeliver-failed`} {...notify('They are on their way again.')} />
       )}
       {webhook.isActive ? (
         <Ask
@@ -36,14 +36,14 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) =>
           path={`${path}/disable`}
           tone="danger"
           sure="Nothing more is sent; what waits is held."
-          {...told('Switched off.')}
+          {...notify('Switched off.')}
         />
       ) : (
         <Ask
           label="Switch on"
           path={`${path}/enable`}
           tone="main"
-          {...told('Switched on. What was held, and what came meanwhile, is on its way.')}
+          {...notify('Switched on. What was held, and what came meanwhile, is on its way.')}
         />
       )}
     </>

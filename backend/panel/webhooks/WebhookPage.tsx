@@ -21,7 +21,7 @@ const states: Record<WebhookView['state'], [string, Tone]> = {
   disabled: ['Switched off', 'idle'],
 };
 const reasons: Record<string, string> = {
-  GONE: 'The receiver answered 410: nobody is there any more.',
+  GONE: 'The receiver answered 410: it no longer exists.',
   FAILING: 'It only failed for days.',
   BY_REQUEST: 'Switched off by somebody.',
 };
@@ -36,7 +36,7 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
         <PageHead title="Webhook" back={back} below={error} />
       </div>
     );
-  const told = (what: Saying): void => {
+  const notify = (what: Saying): void => {
     setSaid(what);
     reload();
   };
@@ -54,13 +54,13 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
           </>
         }
       >
-        <WebhookActions webhook={webhook} onSaid={told} />
+        <WebhookActions webhook={webhook} onSaid={notify} />
       </PageHead>
       <Said what={said} />
       {webhook.disabledReason && <p className="cq-note cq-warn">{reasons[webhook.disabledReason] ?? webhook.disabledReason}</p>}
       <div className="cq-columns">
         <Panel title="Deliveries">
-          <DeliveryList webhook={webhook} onSaid={told} />
+          <DeliveryList webhook={webhook} onSaid={notify} />
         </Panel>
         <Panel title="Details">
           <Facts

@@ -18,7 +18,7 @@ import { createCredentialChanges, type CredentialChanges } from '../lib/credenti
 import { createLoginLimit } from './login-limit.js';
 import { Plan } from './plan.entity.js';
 
-/** The hash of a password that nobody has: a login to an unknown account takes as long to refuse as one with a wrong password. */
+/** The hash of an unknown password: a login to an unknown account takes as long to refuse as one with a wrong password. */
 const unknownAccountHash = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
 
 const passwordProblem = 'A password has 12 to 128 characters.';
@@ -64,7 +64,7 @@ export function createAccounts({
 
   async function create(
     caller: Caller | null,
-    wish: {
+    input: {
       username: string;
       email: string;
       password: string;
@@ -76,11 +76,11 @@ export function createAccounts({
     beforeCommit: (made: { account: Account; apiKey: string }) => void = () => undefined,
     begin: (tx: Transaction) => Promise<void> = async () => undefined,
   ): Promise<{ account: Account; apiKey: string }> {
-    if (!isPassword(wish.password)) throw invalidPassword('password', 'TOO_SMALL', passwordProblem);
-    const email = wish.email.toLowerCase();
-    const passwordHash = await hash(wish.password);
-    return naming({ username: wish.username, email }, null, () =>
-      insertAccount(caller, { ...wish, email, passwordHash }, beforeCommit, begin),
+    if (!isPassword(input.password)) throw invalidPassword('password', 'TOO_SMALL', passwordProblem);
+    const email = input.email.toLowerCase();
+    const passwordHash = await hash(input.password);
+    return naming({ username: input.username, email }, null, () =>
+      insertAccount(caller, { ...input, email, passwordHash }, beforeCommit, begin),
     );
   }
 
@@ -104,7 +104,7 @@ export function createAccounts({
 
   function insertAccount(
     caller: Caller | null,
-    wish: {
+    input: {
       username: string;
       email: string;
       passwordHash: string;
@@ -116,25 +116,25 @@ export function createAccounts({
     beforeCommit: (made: { account: Account; apiKey: string }) => void,
     begin: (tx: Transaction) => Promise<void>,
   ): Promise<{ account: Account; apiKey: string }> {
-    const { email, passwordHash } = wish;
+    const { email, passwordHash } = input;
     return database.write.run(async (tx) => {
       await begin(tx);
       const now = clock.now();
-      if (wish.planId) await holdPlan(tx, wish.planId);
+      if (input.planId) await lockPlan(tx, input.planId);
       const account: Account = {
         id: newId(now.getTime()),
-        username: wish.username,
+        username: input.username,
         email,
         passwordHash,
-        mustChangePassword: wish.mustChangePassword ?? false,
+        mustChangePassword: input.mustChangePassword ?? false,
         jwtSecret: newSecret(),
-        role: wish.role,
+        role: input.role,
         isActive: true,
         timezone,
         uncertainPolicy: 'hold',
         storage: 'full',
-        maxSessions: wish.maxSessions ?? 10,
-        planId: wish.planId ?? null,
+        maxSessions: input.maxSessions ?? 10,
+        planId: input.planId ?? null,
         maxMessagesPerDay: 0,
         eventsKeptFrom: 0,
         lastLoginAt: null,
@@ -148,7 +148,7 @@ export function createAccounts({
         objectType: 'account',
         objectId: account.id,
         accountId: account.id,
-        changes: { username: wish.username, role: wish.role },
+        changes: { username: input.username, role: input.role },
         at: now,
       });
       beforeCommit({ account, apiKey: key });
@@ -166,7 +166,7 @@ export function createAccounts({
   ): Promise<void> {
     await database.write.run(async (tx) => {
       if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await keepAnAdmin(tx, id);
-      if (changes.planId) await holdPlan(tx, changes.planId);
+      if (changes.planId) await lockPlan(tx, changes.planId);
       const affected = await updateRows(tx, Account, { id, ...condition }, { ...changes, updatedAt: clock.now() });
       if (changes.storage === 'metadata') await forgetNames(tx, { accountId: id });
       if (affected === 0) throw new AppError('passwordHash' in condition ? 'INVALID_CREDENTIALS' : 'ACCOUNT_NOT_FOUND');
@@ -193,9 +193,9 @@ export function createAccounts({
         .addSelect(['a.passwordHash', 'a.jwtSecret'])
         .where('a.email = :email', { email: email.toLowerCase() })
         .getOne();
-      isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false); // Not a hash that it knows: nobody's password.
+      isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false); // An unknown form of hash matches no password.
     } catch (error) {
-      // The database did not answer: nobody judged the password. Where the windows are in it too, the attempt stays counted.
+      // The database did not answer: the password was not checked. Where the windows are in it too, the attempt stays counted.
       await attempt.cancelled().catch(() => undefined);
       throw error;
     }
@@ -240,33 +240,33 @@ export function createAccounts({
      * Closes: two backends start on one empty database. Both see no account; the second one waits for the first one's lock, looks again and
      * creates nothing. A first one that freezes there is ended by the server (connections.ts), which is waited for.
      */
-    async ensureFirstAdmin(wish: {
+    async ensureFirstAdmin(input: {
       email: string;
       password: string | undefined;
       /** The operator's own account may use what the worker holds. */
       maxSessions: number;
       /**
-       * Shows what is shown once, right before the commit. Closes: the process dies between the two, and a password that nobody has seen
+       * Shows what is shown once, right before the commit. Closes: the process dies between the two, and a password that was never shown
        * is the only one there is; this way round the next start makes another.
        */
       tell: (first: FirstAdmin) => void;
     }): Promise<void> {
       if (await hasAccounts(database.reader)) return;
-      const password = wish.password ?? randomBytes(15).toString('base64url');
-      const isOneTime = wish.password === undefined;
+      const password = input.password ?? randomBytes(15).toString('base64url');
+      const isOneTime = input.password === undefined;
       const first = {
         username: 'admin',
-        email: wish.email,
+        email: input.email,
         password,
         role: 'admin',
         mustChangePassword: isOneTime,
-        maxSessions: wish.maxSessions,
+        maxSessions: input.maxSessions,
       } as const;
       try {
         await create(
           null,
           first,
-          ({ account, apiKey }) => wish.tell({ email: account.email, password: isOneTime ? password : null, apiKey }),
+          ({ account, apiKey }) => input.tell({ email: account.email, password: isOneTime ? password : null, apiKey }),
           async (tx) => {
             await lockStep(tx, advisoryLocks.firstAdmin);
             if (await hasAccounts(tx.manager)) throw new AccountsExist();
@@ -286,7 +286,7 @@ export function createAccounts({
     /**
      * Changes the caller's own password, which ends all tokens, streams and panel sessions of the account. Throws `INVALID_CREDENTIALS` and
      * `RATE_LIMITED` as a login does, and `VALIDATION_FAILED` for a new password that is too short or the same as the present one: otherwise
-     * a one-time password would stay. Returns the new secrets of the account, which are shown to nobody.
+     * a one-time password would stay. Returns the new secrets of the account, which are never shown.
      */
     async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<AccountSecrets> {
       const { email } = await rows.findOneByOrFail({ id: caller.accountId });
@@ -333,7 +333,7 @@ export function createAccounts({
   };
 
   /** Closes: the plan is removed while an account is put on it; see plans.ts. */
-  async function holdPlan(tx: Transaction, id: string): Promise<void> {
+  async function lockPlan(tx: Transaction, id: string): Promise<void> {
     if ((await updateRows(tx, Plan, { id }, { updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
   }
 

@@ -24,7 +24,7 @@ export class ApiKey {
   /** A successor is made before it expires. */
   @Column(column.flag({ default: false })) autoRotation: boolean;
   @Column(orNull(column.id())) successorId: string | null;
-  /** A successor whose secret nobody has collected yet: until then no secret opens it. */
+  /** A successor whose secret was not collected yet: until then it accepts no secret. */
   @Column(column.flag({ default: false })) isClaimable: boolean;
   /** When its owner was told that it ends. */
   @Column(orNull(column.time())) noticedAt: Date | null;

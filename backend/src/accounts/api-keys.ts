@@ -21,14 +21,14 @@ const dayMs = 86_400_000;
 
 export interface KeyRules {
   /** Most keys bound to one session. */
-  mostPerSession: number;
+  maxPerSession: number;
   /** Of a new key that does not say when it ends. 0: never. */
   expiryDays: number;
   autoRotation: boolean;
   /** How long before its end a key is announced. */
   noticeDays: number;
 }
-export interface KeyWish {
+export interface KeyInput {
   name: string;
   permissions: string[];
   sessionId?: string | null;
@@ -38,14 +38,14 @@ export interface KeyWish {
   expiresAt?: Date | null;
   autoRotation?: boolean;
 }
-export type KeyChange = Partial<Omit<KeyWish, 'sessionId'>> & { isActive?: boolean };
+export type KeyChange = Partial<Omit<KeyInput, 'sessionId'>> & { isActive?: boolean };
 /** A key of the account, and of this session when one is named. */
 export interface KeyRef {
   id: string;
   sessionId?: string;
 }
 
-export const defaultKeyRules: KeyRules = { mostPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 14 };
+export const defaultKeyRules: KeyRules = { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 14 };
 
 const idSql = 'id = ? AND "accountId" = ? AND "deletedAt" IS NULL';
 
@@ -60,7 +60,7 @@ function requireKnown(grants: readonly string[]): void {
   if (unknown !== undefined)
     throw new AppError('UNKNOWN_PERMISSION', { permission: unknown }, `There is no permission ${unknown}.`);
 }
-function requireHeld(caller: Caller, grants: readonly string[]): void {
+function requirePermissions(caller: Caller, grants: readonly string[]): void {
   const missing = grants.find((grant) => !holds(caller.permissions, grant));
   if (missing === undefined) return;
   throw new AppError('PERMISSION_DENIED', { permission: missing }, `Who does not hold ${missing} cannot give it to a key.`);
@@ -147,7 +147,7 @@ export function createApiKeys({
   }
 
   /**
-   * Changes one key in a transaction, with its entry in the audit log. `changesOf` gets the key as it is in that transaction, which nobody else
+   * Changes one key in a transaction, with its entry in the audit log. `changesOf` gets the key as it is in that transaction, which no other request
    * can change until the commit, and throws for what may not be done to it.
    */
   async function change(
@@ -178,7 +178,7 @@ export function createApiKeys({
   ): Promise<{ row: ApiKey; key: string }> {
     const key = makeKey();
     await change(caller, accountId, ref, 'key.regenerate', ({ permissions }) => {
-      requireHeld(caller, permissions);
+      requirePermissions(caller, permissions);
       return { ...secretOf(key), isClaimable: false, ...more };
     });
     return { row: await get(accountId, ref), key };
@@ -215,11 +215,11 @@ export function createApiKeys({
         order: { createdAt: 'DESC', id: 'DESC' },
       }),
     /** The plain key is in this reply alone. Throws `UNKNOWN_PERMISSION`, `PERMISSION_DENIED`, `KEY_LIMIT_REACHED`. */
-    async create(caller: Caller, wish: KeyWish): Promise<{ row: ApiKey; key: string }> {
-      requireKnown(wish.permissions);
-      requireHeld(caller, wish.permissions);
+    async create(caller: Caller, input: KeyInput): Promise<{ row: ApiKey; key: string }> {
+      requireKnown(input.permissions);
+      requirePermissions(caller, input.permissions);
       const { accountId } = caller;
-      const { sessionId = null, expiresAt = rules.expiryDays > 0 ? inDays(rules.expiryDays) : null } = wish;
+      const { sessionId = null, expiresAt = rules.expiryDays > 0 ? inDays(rules.expiryDays) : null } = input;
       return database.write.run(async (tx) => {
         if (sessionId !== null) {
           // Closes: two keys made at once, each finding room for one more.
@@ -227,9 +227,9 @@ export function createApiKeys({
           // Closes: the session is deleted, and its keys with it, while one is made for it.
           if (!(await isSessionLive(tx, sessionId))) throw new AppError('SESSION_NOT_FOUND');
           const count = await tx.manager.countBy(ApiKey, { accountId, sessionId, deletedAt: IsNull() });
-          if (count >= rules.mostPerSession) throw new AppError('KEY_LIMIT_REACHED', { limit: rules.mostPerSession });
+          if (count >= rules.maxPerSession) throw new AppError('KEY_LIMIT_REACHED', { limit: rules.maxPerSession });
         }
-        const { name, permissions, rateLimit = null, rateWindowMs = null, autoRotation = rules.autoRotation } = wish;
+        const { name, permissions, rateLimit = null, rateWindowMs = null, autoRotation = rules.autoRotation } = input;
         const row = { accountId, sessionId, name, permissions, rateLimit, rateWindowMs, expiresAt, autoRotation };
         const made = await insert(tx, row);
         const about = { objectType: 'key', objectId: made.row.id, changes: { name, permissions, sessionId }, at: clock.now() };
@@ -242,7 +242,7 @@ export function createApiKeys({
       const { permissions, isActive, name } = changed;
       requireKnown(permissions ?? []);
       const changesOf = (key: ApiKey): Partial<ApiKey> => {
-        requireHeld(caller, [...key.permissions, ...(permissions ?? [])]);
+        requirePermissions(caller, [...key.permissions, ...(permissions ?? [])]);
         // A key that ends at another time is announced again.
         return { ...changed, ...(changed.expiresAt === undefined ? {} : { noticedAt: null }) };
       };
@@ -274,7 +274,7 @@ export function createApiKeys({
      */
     async claim(caller: Caller, accountId: string, ref: KeyRef): Promise<{ row: ApiKey; key: string }> {
       const { id, permissions } = await get(accountId, ref);
-      requireHeld(caller, permissions);
+      requirePermissions(caller, permissions);
       const key = makeKey();
       await database.write.run(async (tx) => {
         const claimed = await updateRows(tx, ApiKey, { id, isClaimable: true }, { ...secretOf(key), isClaimable: false });
@@ -285,7 +285,7 @@ export function createApiKeys({
       return { row: await get(accountId, ref), key };
     },
     /**
-     * Announces keys that end soon, each once, and gives those that rotate a successor. May run twice, on several backends: whoever notes
+     * Announces keys that end soon, each once, and gives those that rotate a successor. May run twice, on several backends: the backend that notes
      * the notice on the row first does it.
      */
     async announceEnding(): Promise<number> {

@@ -18,7 +18,7 @@ export interface LoginLimitOptions {
 export interface LoginAttempt {
   /** The password was right: it does not count, and the account's failures from this address are forgotten. */
   succeeded(): Promise<void>;
-  /** Nobody judged the password, because something else failed: it does not count. */
+  /** The password was not checked, because something else failed: the attempt does not count. */
   cancelled(): Promise<void>;
   /** The password was wrong: it counts. */
   failed(): void;
@@ -43,7 +43,7 @@ interface Gate {
  * Failures from one address never lock an account for another address: otherwise any stranger could lock its owner out.
  *
  * A reset password ends the lock: the failures before it were of a password that no longer counts. A reset may come from another process, so
- * it is looked for when an attempt is about to be refused. Each process forgets each window once for a reset: whoever goes on guessing after
+ * it is looked for when an attempt is about to be refused. Each process forgets each window once for a reset: a caller that keeps guessing after
  * it gets one more round, not one with every attempt.
  */
 export function createLoginLimit(windows: Windows, { clock, findReset }: LoginLimitOptions) {

@@ -9,7 +9,7 @@ import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
 import { Plan } from './plan.entity.js';
 
-export type PlanWish = Pick<
+export type PlanInput = Pick<
   Plan,
   'name' | 'dailyMessages' | 'monthlyMessages' | 'maxSessions' | 'apiLimit' | 'pricePerMessage' | 'currency'
 >;
@@ -67,7 +67,7 @@ export async function readLimits(where: DataSource | EntityManager, accountId: s
 const tighter = (one: number, other: number): number => (one === 0 || other === 0 ? Math.max(one, other) : Math.min(one, other));
 
 /** For how long the limit of every single request is believed; a change made here is heard of at once. */
-const believedMs = 1_000;
+const cacheTtlMs = 1_000;
 
 export type Plans = ReturnType<typeof createPlans>;
 
@@ -109,15 +109,16 @@ export function createPlans({ database, clock }: { database: Database; clock: Cl
   return {
     find,
     list: (): Promise<Plan[]> => rows.find({ order: { name: 'ASC' } }),
-    async create(caller: Caller, wish: PlanWish): Promise<Plan> {
+    async create(caller: Caller, input: PlanInput): Promise<Plan> {
       const now = clock.now();
-      const plan: Plan = { ...wish, id: newId(now.getTime()), createdAt: now, updatedAt: now };
-      await change(caller, 'plan.create', plan.id, wish, (tx) => insertRow(tx, Plan, plan));
+      const plan: Plan = { ...input, id: newId(now.getTime()), createdAt: now, updatedAt: now };
+      await change(caller, 'plan.create', plan.id, input, (tx) => insertRow(tx, Plan, plan));
       return plan;
     },
-    async update(caller: Caller, id: string, wish: Partial<PlanWish>): Promise<Plan> {
-      await change(caller, 'plan.update', id, wish, async (tx) => {
-        if ((await updateRows(tx, Plan, { id }, { ...wish, updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
+    async update(caller: Caller, id: string, input: Partial<PlanInput>): Promise<Plan> {
+      await change(caller, 'plan.update', id, input, async (tx) => {
+        if ((await updateRows(tx, Plan, { id }, { ...input, updatedAt: clock.now() })) === 0)
+          throw new AppError('PLAN_NOT_FOUND');
       });
       return find(id);
     },
@@ -141,7 +142,7 @@ export function createPlans({ database, clock }: { database: Database; clock: Cl
       const limits = await readLimits(where, accountId);
       if (known.size > 10_000) known.clear();
       // Closes: read before a change, kept after it.
-      if (before === changes) known.set(accountId, { limits, until: now + believedMs });
+      if (before === changes) known.set(accountId, { limits, until: now + cacheTtlMs });
       return limits;
     },
     readLimits: (accountId: string): Promise<AccountLimits> => readLimits(database.reader, accountId),

@@ -89,7 +89,7 @@ export function createTokens({
         const account = sub ? await accountOf(sub) : null;
         if (!account) throw new AppError('UNAUTHENTICATED');
         const { payload } = await jwtVerify(token, keyOf(account), { algorithms: ['HS256'], currentDate: clock.now() });
-        // A login's token has no such claim. One of another form is nobody's, never a login's.
+        // A login's token has no such claim. A claim of another form is refused and never counts as a login's.
         const named = payload['key'];
         if (named !== undefined && typeof named !== 'string') throw new AppError('UNAUTHENTICATED');
         const fingerprint = payload['secret'];

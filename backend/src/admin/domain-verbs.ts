@@ -69,7 +69,7 @@ function authVerbs(domains: Domains): PanelVerbs['auth'] {
     written(domains, caller, { action, objectType: 'account', objectId: caller.accountId });
   return {
     async signIn({ login: named, password, ip }) {
-      // By address, as REST does it. A name that nobody has goes on as it is and fails there, counted and in the same time.
+      // By address, as REST does it. An unknown name is passed on and fails there, counted and in the same time.
       const byName = named.includes('@') ? null : await database.reader.getRepository(Account).findOneBy({ username: named });
       const account = await accounts.authenticatePassword(byName?.email ?? named, password, ip);
       return { accountId: account.id, fingerprint: fingerprintOf(account) };
@@ -122,7 +122,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
     async sendText(caller, sessionId, { recipient, message }) {
       const session = await sessions.byId(sessionId);
       if (!session) throw new AppError('SESSION_NOT_FOUND');
-      const wish = {
+      const input = {
         recipient: messages.recipient(recipient, session),
         content: { type: 'text' as const, message },
         file: null,
@@ -131,7 +131,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
         expiresAt: null,
         origin: 'panel' as const,
       };
-      const { id } = await messages.accept(session, wish, null);
+      const { id } = await messages.accept(session, input, null);
       await noted(caller, 'message.send', id, session.accountId, { sessionId });
       return { id };
     },
@@ -167,8 +167,8 @@ function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
 
 function planVerbs({ plans }: Domains): PanelVerbs['plans'] {
   return {
-    create: async (caller, wish) => ({ id: (await plans.create(caller, wish)).id }),
-    update: async (caller, id, wish) => void (await plans.update(caller, id, wish)),
+    create: async (caller, input) => ({ id: (await plans.create(caller, input)).id }),
+    update: async (caller, id, input) => void (await plans.update(caller, id, input)),
     remove: (caller, id) => plans.remove(caller, id),
   };
 }

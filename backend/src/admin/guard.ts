@@ -50,7 +50,7 @@ export async function readAccount(database: Database, accountId: string): Promis
     .getOne();
 }
 
-/** Null when the session is of nobody who may be here now: switched off, no longer staff, another password since. */
+/** Null when the account of the session may not use the panel now: switched off, no longer staff, another password since. */
 export async function visit(
   { database, sessions }: { database: Database; sessions: PanelSessions },
   req: Request,

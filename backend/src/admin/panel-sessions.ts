@@ -24,7 +24,7 @@ interface Stored {
 }
 
 /**
- * Cookie sessions, always made again at login. The cookie carries 256 random bits; the table only their SHA-256, so that whoever
+ * Cookie sessions, always made again at login. The cookie carries 256 random bits; the table only their SHA-256, so that a person who
  * reads the table cannot sit down at the panel.
  */
 export function createPanelSessions({ database, clock }: { database: Database; clock: Clock }) {

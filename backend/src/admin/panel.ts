@@ -65,7 +65,7 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   return { close: closeStreams };
 }
 
-/** Nobody gets past without being signed in, and with a password of their own. Programs get a code, people the page they need. */
+/** Refuses requests without a login, and logins with a one-time password. Programs get a code, people the page they need. */
 const wall: RequestHandler = (req, res, next) => {
   const visitor = visitorOf(req);
   if (visitor && !visitor.account.mustChangePassword) return next();

@@ -17,7 +17,7 @@ export interface Asked<Q, B> {
 }
 
 /**
- * One route of the panel's own JSON interface. `body` is what may be posted: a strict schema, so that a field nobody asked for is
+ * One route of the panel's own JSON interface. `body` is what may be posted: a strict schema, so that an unknown field is
  * refused and can never reach a verb. `role` is who may; everybody who is signed in is at least staff.
  */
 export interface PanelRoute {

@@ -61,8 +61,8 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
   mount(contract.createAccount, async ({ body }, caller) => {
     const { password = randomBytes(15).toString('base64url'), role = 'user', planId = null, username, email } = body;
     const isOneTime = body.password === undefined;
-    const wish = { username, email, password, role, planId, mustChangePassword: isOneTime };
-    const { account, apiKey } = await accounts.create(caller, wish);
+    const input = { username, email, password, role, planId, mustChangePassword: isOneTime };
+    const { account, apiKey } = await accounts.create(caller, input);
     return { account: await present(account), apiKey, ...(isOneTime ? { oneTimePassword: password } : {}) };
   });
   mount(contract.readAccount, async ({ params }) => {

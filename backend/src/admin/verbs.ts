@@ -1,6 +1,6 @@
 import type { StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
-import type { PlanWish } from '../accounts/plans.js';
+import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 
@@ -91,7 +91,7 @@ export interface PanelVerbs {
     /** `secret` is the signing secret. Throws `URL_NOT_ALLOWED`, `UNKNOWN_EVENT_TYPE`, `WEBHOOK_LIMIT_REACHED`. */
     create(
       caller: Caller,
-      wish: { accountId: string; sessionId: string | null; url: string; events: string[] },
+      input: { accountId: string; sessionId: string | null; url: string; events: string[] },
     ): Promise<ShownOnce>;
     test(
       caller: Caller,
@@ -104,9 +104,9 @@ export interface PanelVerbs {
     redeliver(caller: Caller, deliveryId: string): Promise<void>;
   };
   plans: {
-    create(caller: Caller, wish: PlanWish): Promise<{ id: string }>;
+    create(caller: Caller, input: PlanInput): Promise<{ id: string }>;
     /** Holds for the next request of every account on it. */
-    update(caller: Caller, planId: string, wish: PlanWish): Promise<void>;
+    update(caller: Caller, planId: string, input: PlanInput): Promise<void>;
     /** Throws `PLAN_IN_USE`. */
     remove(caller: Caller, planId: string): Promise<void>;
   };

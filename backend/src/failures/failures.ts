@@ -46,7 +46,7 @@ export interface Failures {
   stop(): Promise<void>;
 }
 
-/** Rows that are kept at most. The items are events that cannot be stored, so their number is chosen by whoever sends them. */
+/** Rows that are kept at most. The items are events that cannot be stored, so their number is chosen by their senders. */
 const maxRows = 2_000;
 /** Rows that are kept at most of one account, or of one session where the account is not known. */
 const maxRowsOfOwner = 200;

@@ -12,9 +12,9 @@ import type { StoredReplies, StoredReply } from '../messages/accept/stored-repli
 import type { Webhook } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 
-const together = 200;
-const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${together}`;
-const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${together}`;
+const batchSize = 200;
+const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
+const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${batchSize}`;
 
 /**
  * Seals again what another key than the first of ENCRYPTION_KEYS has sealed, so that the old one can be taken out of the list: secrets and
@@ -36,7 +36,7 @@ export function createReseal(parts: {
   /** Goes through rows page by page. Returns how many were sealed again; what cannot be opened is reported and passed over. */
   async function each<T>(
     page: (last: T | null) => Promise<T[]>,
-    anew: (row: T) => Promise<boolean>,
+    reseal: (row: T) => Promise<boolean>,
     subjectOf: (row: T) => string,
   ): Promise<number> {
     let done = 0;
@@ -45,7 +45,7 @@ export function createReseal(parts: {
       const rows: T[] = await page(last);
       for (const row of rows)
         try {
-          if (await anew(row)) done += 1;
+          if (await reseal(row)) done += 1;
         } catch (error) {
           if (isSystemError(error)) throw error;
           report({ kind: 'reseal', subject: subjectOf(row), ...describeError(error) });

@@ -17,7 +17,7 @@ export interface RetentionDays {
 
 const dayMs = 86_400_000;
 /** As many go in one commit: what is sent meanwhile waits no longer than for these. */
-const together = 500;
+const batchSize = 500;
 
 /** The smallest id that is made at this time or later: ids begin with the time that they were made at (UUIDv7). */
 const firstIdOf = (time: number): string => {
@@ -26,10 +26,10 @@ const firstIdOf = (time: number): string => {
 };
 
 const isFinal = `status NOT IN ('queued', 'sending', 'uncertain')`;
-const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${together}`;
+const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
 const isOver = `state = 'stored' AND NOT "isSealed" AND "deletedAt" IS NULL`;
-const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${together}`;
-const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${together}`;
+const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
+const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;
 /** Never lowered: a row that could not be deleted in an earlier run lies below what is kept. */
 const keepFrom = 'UPDATE accounts SET "eventsKeptFrom" = ? WHERE id = ? AND "eventsKeptFrom" < ?';
 
@@ -81,7 +81,7 @@ export function createRetention({
           report({ kind: 'retention', subject: subjectOf(first!), ...describeError(error) });
         },
       );
-      if (rows.length < together) return total;
+      if (rows.length < batchSize) return total;
       last = rows.at(-1);
     }
   }
@@ -123,7 +123,7 @@ export function createRetention({
     return (end === -1 ? events : events.slice(0, end)).map(({ cursor, accountId }) => ({ cursor: Number(cursor), accountId }));
   }
 
-  /** Only from the old end of the log, so that whoever reads on behind it can be told that something is missing. */
+  /** Only from the old end of the log, so that a reader that continues after it learns that events are missing. */
   async function removeEvents(tx: Transaction, events: readonly OldEvent[]): Promise<number> {
     const last = new Map(events.map(({ accountId, cursor }) => [accountId, cursor + 1]));
     for (const [accountId, from] of last) await runStatement(tx.manager, keepFrom, [from, accountId, from]);

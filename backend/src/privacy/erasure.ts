@@ -41,7 +41,7 @@ export interface ErasableFilters {
 
 /**
  * Removes what is held about a contact; gives how much of what. Rows stay, with their times and states; whom they were with and what was
- * said goes out of them. What waits to be sent is cancelled; a doubt is settled as failed. Begun again, it finds only what is still there.
+ * said goes out of them. What waits to be sent is cancelled; an uncertain one is settled as failed. When it runs again, it finds only what is still there.
  */
 export function createEraser({
   database,
@@ -83,7 +83,7 @@ export function createEraser({
     const left = new Set<string>();
     await forEachAlone(request, ids, left, (id) => comeToRest(caller, id, until, true));
     await forEachAlone(request, naming, left, (id) => comeToRest(caller, id, until, false));
-    let told = await eraseEvents(request, traces, ids, left);
+    let erasedEvents = await eraseEvents(request, traces, ids, left);
     let files = 0;
     await forEachAlone(
       request,
@@ -101,13 +101,13 @@ export function createEraser({
       (id) => database.write.run((tx) => eraseNames(tx, traces, id)),
     );
     await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
-    told += await eraseEvents(request, traces, ids, left);
+    erasedEvents += await eraseEvents(request, traces, ids, left);
     await eraseAttempts(request.accountId, traces);
     await eraseFailures(request.accountId, traces);
     await webhooks.eraseFromFilters(request.accountId, (chat) => traces.has(chat));
     await replies.erase(request.accountId, (body) => traces.mayBeIn(body));
     if (left.size > 0) throw new Error('Some of what is held about the contact could not be erased. Ask for the erasure again.');
-    return { messages: ids.size, files, events: told, mentions: naming.size };
+    return { messages: ids.size, files, events: erasedEvents, mentions: naming.size };
   }
 
   /**
@@ -136,7 +136,7 @@ export function createEraser({
     ids: ReadonlySet<string>,
     left: Set<string>,
   ): Promise<number> {
-    let told = 0;
+    let erasedEvents = 0;
     for await (const page of pages.eventsOf(request.accountId)) {
       const changed = page.flatMap(({ cursor, messageId, text }) => {
         const isAbout = messageId !== null && ids.has(messageId);
@@ -155,13 +155,13 @@ export function createEraser({
             await runStatement(tx.manager, wipeAttempts, [cursor]);
           }
         });
-        told += some.length;
+        erasedEvents += some.length;
       };
       await attemptInHalves(changed, write, ([first], error) =>
         forEachAlone(request, [`event ${first!.cursor}`], left, () => Promise.reject(error as Error)),
       );
     }
-    return told;
+    return erasedEvents;
   }
 
   /**
@@ -183,15 +183,15 @@ export function createEraser({
   async function eraseOne(tx: Transaction, traces: Traces, id: string): Promise<number> {
     const row = await tx.manager.findOneBy(Message, { id });
     if (!row) return 0;
-    const nobody = (one: string | null): string | null => (traces.has(one) ? erased : one);
+    const redact = (one: string | null): string | null => (traces.has(one) ? erased : one);
     await updateRows(
       tx,
       Message,
       { id },
       {
-        chatId: nobody(row.chatId) ?? erased,
-        fromId: nobody(row.fromId),
-        toId: nobody(row.toId),
+        chatId: redact(row.chatId) ?? erased,
+        fromId: redact(row.fromId),
+        toId: redact(row.toId),
         // In a group the others' messages keep their chat's name.
         ...(traces.has(row.chatId) ? { chatName: null } : {}),
         contact: null,

@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** An export or an erasure of what is held about one contact. The row is the job: whoever finds it waiting does it. */
+/** An export or an erasure of what is held about one contact. The row is the job: the backend that finds it pending runs it. */
 @Entity({ name: 'privacy_requests' })
 @Index('privacy_requests_account', ['accountId', 'createdAt'])
 @Index('privacy_requests_status', ['status', 'startedAt'])

@@ -20,7 +20,7 @@ import { createExporter } from './export.js';
 import { addressOf, createPages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
-const keptMs = 7 * 86_400_000;
+const retentionMs = 7 * 86_400_000;
 const pollMs = 5_000;
 /** The condition of the update is what was read: of two backends one gets it. */
 const claimSql = `UPDATE privacy_requests SET status = 'running', owner = ?, "startedAt" = ? WHERE id = ? AND status = ? AND COALESCE(owner, '') = ?`;
@@ -126,7 +126,7 @@ export function createPrivacy({
     try {
       if (kind === 'export') {
         const counts = await exporter.exportAll(request);
-        const expiresAt = new Date(clock.now().getTime() + keptMs);
+        const expiresAt = new Date(clock.now().getTime() + retentionMs);
         await settle({ status: 'done', counts, expiresAt }, (tx) =>
           events.append(tx, {
             accountId,

@@ -34,7 +34,7 @@ export class Traces {
   }
 
   /**
-   * The value without the person: whoever has one of the ids becomes nobody, and each text that is one of the forms, or a message id of
+   * The value without the person: an id of the person is redacted, and each text that is one of the forms, or a message id of
    * WhatsApp's that holds one, is removed. Texts of other people that only mention a number stay theirs.
    */
   removeFrom(value: unknown): unknown {

@@ -5,40 +5,40 @@ import { errorFields } from '../lib/log.js';
 import { openingMs } from './circuit.js';
 import { waitingSince } from './deliveries.js';
 import { insert, note, putBack, type Item, type Lane, type LaneParts } from './lane-state.js';
-import type { Told } from './payload.js';
+import type { OutgoingEvent } from './payload.js';
 import type { Post, Posted } from './post.js';
 import { weightOf, type Slot } from './request-slots.js';
 import { requestOf, shownHeaders } from './request.js';
 import { nextAttempt, scheduleOf } from './schedule.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
 
-/** A retry that is at most so far away is made within the lane. */
+/** A retry that is due within this time is made within the lane. */
 const maxInLaneWaitMs = 2_000;
-/** The longest time for which a receiver may ask to be left alone. */
-const maxRestMs = 12 * 3_600_000;
+/** The longest Retry-After that a receiver may request. */
+const maxRetryAfterMs = 12 * 3_600_000;
 /** The next attempt of a delivery that could not be built. */
 const rebuildMs = 60_000;
-/** The next look at an event that the database did not give. */
+/** The delay before an event is read again after the database failed. */
 const rereadMs = 1_000;
 const excerptLength = 2_048;
 
-/** Makes one attempt and records its result. Keeps of `slot` what the body needs. Never rejects. */
+/** Makes one attempt and records its result. Shrinks `slot` to what the body needs. Never rejects. */
 export async function attempt(parts: LaneParts, lane: Lane, item: Item, slot: Slot): Promise<void> {
   const { delivery } = item;
   const webhook = lane.webhook!;
   const at = parts.clock.now();
   try {
-    const told = item.told === undefined ? await readTold(parts, delivery) : item.told;
-    if (told === 'UNREADABLE') return putBack(parts, lane, delivery, rereadMs);
-    // Retention removed the event: there is nothing to send any more.
-    if (told === null) return note(lane, delivery, null, 'failed', null, 0);
+    const outgoing = item.outgoing === undefined ? await readOutgoingEvent(parts, delivery) : item.outgoing;
+    if (outgoing === 'UNREADABLE') return putBack(parts, lane, delivery, rereadMs);
+    // Retention removed the event: there is nothing left to send.
+    if (outgoing === null) return note(lane, delivery, null, 'failed', null, 0);
     let request: { headers: Record<string, string>; body: string };
     let secret: string[];
     try {
-      if (told instanceof Error) throw told;
+      if (outgoing instanceof Error) throw outgoing;
       if (lane.opened instanceof Error) throw lane.opened;
       secret = Object.keys(lane.opened.headers);
-      request = requestOf(webhook, delivery, told, lane.opened, at);
+      request = requestOf(webhook, delivery, outgoing, lane.opened, at);
     } catch (error) {
       return notBuilt(parts, lane, item, at, error);
     }
@@ -55,7 +55,7 @@ export async function attempt(parts: LaneParts, lane: Lane, item: Item, slot: Sl
       attemptOf(delivery, at, parts.clock.now(), result, shownHeaders(request.headers, secret), request.body),
     );
   } catch (error) {
-    parts.log.error('A webhook delivery failed for a fault of ours; it is tried again.', {
+    parts.log.error('A webhook delivery failed because of an internal error; it is retried.', {
       webhookId: lane.webhookId,
       deliveryId: delivery.id,
       ...errorFields(error),
@@ -64,10 +64,13 @@ export async function attempt(parts: LaneParts, lane: Lane, item: Item, slot: Sl
   }
 }
 
-/** Reads the event of one delivery. `UNREADABLE`: the database does not answer; an error: it is the event that cannot be read. */
-async function readTold(parts: LaneParts, delivery: WebhookDelivery): Promise<Told | null | Error | 'UNREADABLE'> {
+/** Reads the event of one delivery. Returns `UNREADABLE` when the database does not answer, and an error when the event itself cannot be read. */
+async function readOutgoingEvent(
+  parts: LaneParts,
+  delivery: WebhookDelivery,
+): Promise<OutgoingEvent | null | Error | 'UNREADABLE'> {
   try {
-    return (await parts.deliveries.told([delivery])).get(delivery.eventCursor) ?? null;
+    return (await parts.deliveries.eventsOf([delivery])).get(delivery.eventCursor) ?? null;
   } catch (error) {
     if (isSystemError(error)) return 'UNREADABLE';
     return error instanceof Error ? error : new Error(String(error));
@@ -79,7 +82,7 @@ async function postSafely(parts: LaneParts, url: string, request: Parameters<Pos
   try {
     return await parts.post(url, request);
   } catch (error) {
-    parts.log.error('A webhook request failed for a fault of ours.', errorFields(error));
+    parts.log.error('A webhook request failed because of an internal error.', errorFields(error));
     const durationMs = Math.round(parts.monotonic() - began);
     return { statusCode: null, error: 'NOT_SENT', response: null, retryAfterMs: 0, durationMs };
   }
@@ -105,12 +108,12 @@ const attemptOf = (
   response,
 });
 
-/** Whether it is delivered, and what follows for the delivery, its session and its endpoint. */
+/** Applies the result to the delivery, its session and its endpoint. */
 function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made: WebhookAttempt): void {
   const { delivery } = item;
   const now = parts.clock.now();
   if (result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300) {
-    lane.memory.holds.release(delivery);
+    lane.memory.pauses.release(delivery);
     lane.retryAt.delete(delivery.sessionId ?? '');
     noteSuccess(lane, now);
     return note(lane, delivery, made, 'delivered', null, 0);
@@ -125,10 +128,10 @@ function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made
     random: Math.random,
   });
   const waitMs = again === null ? null : again - now.getTime();
-  const isHeld = lane.memory.holds.failed(delivery, waitMs, now.getTime());
+  const isPaused = lane.memory.pauses.failed(delivery, waitMs, now.getTime());
   const session = delivery.sessionId ?? '';
   if (waitMs === null) return note(lane, delivery, made, 'failed', null, 0);
-  if (isHeld && waitMs <= maxInLaneWaitMs && lane.webhook!.openUntil === null && !parts.isStopped()) {
+  if (isPaused && waitMs <= maxInLaneWaitMs && lane.webhook!.openUntil === null && !parts.isStopped()) {
     note(lane, delivery, made, 'sending', now, 0);
     lane.retryAt.set(session, parts.monotonic() + waitMs);
     return insert(lane, {
@@ -138,7 +141,7 @@ function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made
   }
   note(lane, delivery, made, 'pending', new Date(again!), Math.round(waitMs));
   lane.retryAt.delete(session);
-  if (!isHeld) return;
+  if (!isPaused) return;
   for (const { delivery: later } of lane.queues.get(session) ?? []) putBack(parts, lane, later);
   lane.queues.delete(session);
 }
@@ -154,7 +157,7 @@ function noteSuccess(lane: Lane, now: Date): void {
   lane.settling.change(fields, hasClosed ? { hasClosed } : {});
   if (!hasClosed) return;
   lane.memory.circuit.reset();
-  lane.memory.holds.clear();
+  lane.memory.pauses.clear();
   lane.memory.probes = 0;
   [lane.isProbe, lane.isWoken, lane.hasClosed] = [false, true, true];
 }
@@ -171,7 +174,7 @@ function noteFailure(parts: LaneParts, lane: Lane, result: Posted, now: Date): v
   };
   const isOpening = webhook.openUntil === null ? lane.memory.circuit.failed() : lane.isProbe;
   if (isOpening) {
-    const openMs = openingMs(webhook.openMs, result.retryAfterMs, maxRestMs);
+    const openMs = openingMs(webhook.openMs, result.retryAfterMs, maxRetryAfterMs);
     Object.assign(fields, { openUntil: new Date(now.getTime() + openMs), openMs });
     parts.wakeLater(lane.webhookId, openMs);
   }
@@ -181,10 +184,10 @@ function noteFailure(parts: LaneParts, lane: Lane, result: Posted, now: Date): v
   if (result.statusCode === 410) [webhook.isActive, lane.isOff] = [false, true];
 }
 
-/** A delivery that cannot be built is a failed attempt of its own: the endpoint is not at fault, and the others go on. */
+/** Records a delivery that cannot be built as a failed attempt: the endpoint is not at fault, and other deliveries continue. */
 function notBuilt(parts: LaneParts, lane: Lane, { delivery }: Item, at: Date, error: unknown): void {
   const reason = error instanceof AppError ? error.code : 'NOT_BUILT';
-  parts.log.warn('A webhook delivery could not be built; it is tried again.', {
+  parts.log.warn('A webhook delivery could not be built; it is retried.', {
     webhookId: lane.webhookId,
     deliveryId: delivery.id,
     reason,
@@ -199,10 +202,10 @@ function notBuilt(parts: LaneParts, lane: Lane, { delivery }: Item, at: Date, er
     retryAfterMs: rebuildMs,
     random: Math.random,
   });
-  lane.memory.holds.release(delivery);
+  lane.memory.pauses.release(delivery);
   lane.retryAt.delete(delivery.sessionId ?? '');
   if (lane.isProbe) {
-    // It said nothing about the endpoint: the next delivery is the probe.
+    // The endpoint was not tested: the next delivery is the probe.
     [lane.isProbe, lane.isWoken] = [false, true];
   }
   const made = attemptOf(delivery, at, now, result, {}, null);

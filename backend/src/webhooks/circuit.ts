@@ -1,9 +1,9 @@
-/** The circuit opens by the last so many attempts, when so many of them are known and this part of them failed. */
+/** The circuit opens when this rate of the last attempts failed, out of at least `minAttempts` in the window. */
 const windowSize = 20;
 const windowMs = 60_000;
 const minAttempts = 10;
 const openingRate = 0.8;
-/** It also opens after a few failures with no success between them over so long: an endpoint with few events, or one that hangs. */
+/** It also opens after a few consecutive failures over this time: for an endpoint with few events, or one that hangs. */
 const few = { failures: 3, ms: 30_000 };
 /** How long it stays open before a probe: doubled with each probe that fails. */
 export const probeMs = { first: 1_000, longest: 60_000 };
@@ -11,7 +11,7 @@ export const probeMs = { first: 1_000, longest: 60_000 };
 export type Circuit = ReturnType<typeof createCircuit>;
 
 /**
- * Decides when an endpoint is to be left alone. It counts attempts of the last minute on the monotonic clock, in memory: what must
+ * Decides when attempts to an endpoint pause. It counts attempts of the last minute on the monotonic clock, in memory: what must
  * survive a restart (`openUntil`, `openMs`) is on the endpoint's row.
  */
 export function createCircuit(monotonic: () => number) {
@@ -46,7 +46,7 @@ export function createCircuit(monotonic: () => number) {
       if (inWindow.length >= minAttempts && failures >= inWindow.length * openingRate) return true;
       return failuresInARow >= few.failures && now - firstFailureAt! >= few.ms;
     },
-    /** Forgets what was counted: the circuit has closed, or a person changed the endpoint. */
+    /** Resets the counts: the circuit has closed, or a person changed the endpoint. */
     reset(): void {
       recent = [];
       firstFailureAt = null;
@@ -54,8 +54,8 @@ export function createCircuit(monotonic: () => number) {
       seen = null;
     },
     /**
-     * Milliseconds until a probe may go; 0: now. What is stored is a time of the wall clock, so a clock that was set back must not
-     * prolong it: from the moment that this process saw it, it counts on the monotonic clock.
+     * Milliseconds until a probe may go; 0: now. The stored time is of the wall clock, and a clock that was set back must not
+     * prolong it: once this process has read it, it counts on the monotonic clock.
      */
     waitMs({ openUntil, openMs }: { openUntil: Date | null; openMs: number | null }, wallNow: number): number {
       if (openUntil === null) return 0;
@@ -68,8 +68,8 @@ export function createCircuit(monotonic: () => number) {
   };
 }
 
-/** For how long the circuit opens: the first time a second, then twice as long each time, or as long as the receiver asked for. */
-export function openingMs(previousMs: number | null, retryAfterMs: number, longestRestMs: number): number {
+/** Returns for how long the circuit opens: first a second, then twice as long each time, or as long as the receiver requested. */
+export function openingMs(previousMs: number | null, retryAfterMs: number, maxRetryAfterMs: number): number {
   const grown = previousMs === null ? probeMs.first : Math.min(Math.max(previousMs * 2, probeMs.first), probeMs.longest);
-  return Math.max(grown, Math.min(retryAfterMs, longestRestMs));
+  return Math.max(grown, Math.min(retryAfterMs, maxRetryAfterMs));
 }

@@ -6,7 +6,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { moveDeliveries } from './move-deliveries.js';
-import type { Told } from './payload.js';
+import type { OutgoingEvent } from './payload.js';
 import { Webhook, WebhookAttempt, WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
 /** The result of one attempt, or of a decision not to make one, as it is written. */
@@ -18,7 +18,7 @@ export interface Outcome {
   /** `sending` keeps the claim: the delivery is tried again at once, within its lane. */
   to: DeliveryStatus;
   nextAttemptAt: Date | null;
-  /** How long `nextAttemptAt` is ahead. */
+  /** The time until `nextAttemptAt` when it was set. */
   waitMs: number;
 }
 
@@ -26,11 +26,11 @@ export interface ClaimRequest {
   webhookId: string;
   now: Date;
   limit: number;
-  /** Sessions whose deliveries have to wait; '' stands for events of the account. */
+  /** Sessions whose deliveries have to wait; '' means events of the account. */
   without: readonly string[];
 }
 
-/** What waits for an endpoint. */
+/** The deliveries that wait for an endpoint. */
 export interface Backlog {
   waiting: number;
   oldestAt: Date | null;
@@ -38,10 +38,10 @@ export interface Backlog {
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
 
-/** How long a claim and the lane of an endpoint are this backend's without being renewed. */
+/** How long this backend owns a claim and the lane of an endpoint without renewing them. */
 export const leaseMs = 90_000;
 
-// Asked of each endpoint by itself: looking through all that waits would take as long as the queue is.
+// Checked for each endpoint separately: scanning all pending deliveries would take as long as the queue is.
 // The deliveries of a deactivated account wait until it is activated.
 const dueSql = `SELECT w.id FROM webhooks w JOIN accounts a ON a.id = w."accountId" WHERE a."isActive" AND EXISTS
   (SELECT 1 FROM webhook_deliveries d WHERE d.status = 'pending' AND d."webhookId" = w.id AND d."nextAttemptAt" <= ?)`;
@@ -56,13 +56,13 @@ const oldestOfEachSql = `SELECT w.id, w."behindSince", (SELECT COALESCE(d."redel
   WHERE d.status = 'pending' AND d."webhookId" = w.id ORDER BY d."eventCursor" LIMIT 1) AS "oldestAt"
   FROM webhooks w WHERE w."isActive" AND w."deletedAt" IS NULL`;
 
-/** So many deliveries are looked at in one query when some sessions have to be left out. */
+/** The number of deliveries that one query scans when some sessions are excluded. */
 const scanLimit = 5_000;
 const partEndSql = `SELECT "eventCursor" FROM webhook_deliveries WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ?
   AND "eventCursor" > ? ORDER BY "eventCursor" LIMIT 1 OFFSET ${scanLimit - 1}`;
-/** As many of the oldest deliveries are looked at for a probe. */
+/** The number of the oldest deliveries from which a probe is chosen. */
 const probeScan = 200;
-/** After so many failed probes of the oldest events, others are tried as well: perhaps it is the event that cannot be taken. */
+/** After this number of failed probes other events are tried as well: the receiver may refuse the oldest event itself. */
 const suspectAfter = 6;
 
 /** The rows of deliveries: written with their events, claimed, settled. */
@@ -84,16 +84,16 @@ export function createDeliveries({ database, owner }: { database: Database; owne
       parameters,
     );
 
-  /** The oldest deliveries that are due, without those of sessions that have to wait. */
+  /** Returns the oldest due deliveries, without those of sessions that have to wait. */
   async function claimable({ webhookId, now, limit, without }: ClaimRequest): Promise<WebhookDelivery[]> {
     if (without.length === 0) return pending('"nextAttemptAt" <= ?', [webhookId, now.getTime()], limit);
     const { condition, parameter } = notAmong(database.reader, 'session', without);
     const idsSql = `SELECT id FROM (SELECT id, COALESCE("sessionId", '') AS session, "eventCursor" FROM webhook_deliveries
       WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" <= ? AND "eventCursor" > ?
       ORDER BY "eventCursor" LIMIT ${scanLimit}) AS oldest WHERE ${condition} ORDER BY "eventCursor" LIMIT ${limit}`;
-    // Part by part, so that a long queue of sessions that wait neither hides the others nor occupies the process.
+    // In parts, so that a long queue of waiting sessions neither hides the others nor blocks the process.
     for (let after = -1; ;) {
-      // The rows in a query of their own: PostgreSQL may join a subquery with every delivery that is pending.
+      // The rows in a separate query: PostgreSQL may join a subquery with every delivery that is pending.
       const { rows: found } = await runStatement(database.reader, idsSql, [webhookId, now.getTime(), after, parameter]);
       if (found.length > 0) {
         const ids = among(
@@ -111,29 +111,29 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     }
   }
 
-  /** Claims many in one commit: from then on they are this backend's until its lease ends. Null: another backend has the lane. */
+  /** Claims a batch in one commit: this backend owns it until its lease ends. Returns null when another backend owns the lane. */
   const claim = async (request: ClaimRequest): Promise<WebhookDelivery[] | null> =>
-    take(request.webhookId, await claimable(request));
+    claimRows(request.webhookId, await claimable(request));
 
   /**
    * Claims one delivery to probe an endpoint with: the oldest of a session, of another session with each probe, so that the others can
-   * follow it in order. After several probes it is every second time the one that was tried least: where it is the event that the
-   * receiver refuses, it would keep the circuit open for ever.
+   * follow it in order. After several probes every second one is the delivery with the fewest attempts: an event that the receiver
+   * always refuses would otherwise keep the circuit open forever.
    */
   async function claimProbe(webhookId: string, probe: number): Promise<WebhookDelivery[] | null> {
     const oldest = await pending('1 = 1', [webhookId], probeScan);
     const heads = oldest.filter(({ sessionId }, index) => oldest.findIndex((other) => other.sessionId === sessionId) === index);
     const leastTried = [...oldest].sort((one, other) => one.attempts - other.attempts || one.eventCursor - other.eventCursor);
     const chosen = probe >= suspectAfter && probe % 2 === 1 ? leastTried[0] : heads[probe % heads.length];
-    return take(webhookId, chosen ? [chosen] : []);
+    return claimRows(webhookId, chosen ? [chosen] : []);
   }
 
-  /** Gives the lane of an endpoint to whichever backend wants it next. */
+  /** Releases the lane of an endpoint, so that any backend may claim it. */
   async function leaveLane(tx: Transaction, webhookId: string): Promise<void> {
     if (isShared) await updateRows(tx, Webhook, { id: webhookId, laneOwner: owner }, { laneOwner: null, laneUntil: null });
   }
 
-  async function take(webhookId: string, list: readonly WebhookDelivery[]): Promise<WebhookDelivery[] | null> {
+  async function claimRows(webhookId: string, list: readonly WebhookDelivery[]): Promise<WebhookDelivery[] | null> {
     if (list.length === 0) return [];
     return database.write.run(async (tx) => {
       // Closes: two backends that send to one endpoint at once, twice as many as allowed and two of one session.
@@ -143,7 +143,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
         'id',
         list.map(({ id }) => id),
       );
-      // The status in a form that no index has: SQLite would look through all that is pending instead of these few ids.
+      // The status in a form that no index has: SQLite would scan all pending rows instead of these few ids.
       const sql = `UPDATE webhook_deliveries SET status = 'sending', "leaseOwner" = ?, "leaseExpiresAt" = ${nowSql} + ${leaseMs} WHERE ${condition} AND status || '' = 'pending'`;
       await runStatement(tx.manager, sql, [owner, parameter]);
       const mine = await readRows(tx.manager, WebhookDelivery, `${condition} AND status = 'sending' AND "leaseOwner" = ?`, [
@@ -156,10 +156,10 @@ export function createDeliveries({ database, owner }: { database: Database; owne
   }
 
   /**
-   * The events of deliveries, by cursor. Those that retention removed are not in it; with `maxLength`, neither are those whose data is
-   * longer than so many characters.
+   * Returns the events of deliveries, by cursor, without those that retention removed and, with `maxLength`, those whose data is longer than
+   * that many characters.
    */
-  async function told(deliveries: readonly WebhookDelivery[], maxLength?: number): Promise<Map<number, Told>> {
+  async function eventsOf(deliveries: readonly WebhookDelivery[], maxLength?: number): Promise<Map<number, OutgoingEvent>> {
     const { condition, parameter } = among(
       database.reader,
       'cursor',
@@ -168,7 +168,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     const which = `${condition} AND "accountId" = ?${maxLength === undefined ? '' : ` AND LENGTH(data) <= ${maxLength}`}`;
     const found = await readRows(database.reader, EventRow, which, [parameter, deliveries[0]!.accountId]);
     await learnNames(found);
-    return new Map(found.map((row) => [row.cursor, asTold(row)]));
+    return new Map(found.map((row) => [row.cursor, asOutgoingEvent(row)]));
   }
 
   async function learnNames(rows: readonly EventRow[]): Promise<void> {
@@ -179,7 +179,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
     for (const { id, name } of await readRows(database.reader, Session, condition, [parameter])) sessions.set(id, name);
   }
 
-  const asTold = ({ id, cursor, type, sessionId, data, occurredAt }: EventRow): Told => ({
+  const asOutgoingEvent = ({ id, cursor, type, sessionId, data, occurredAt }: EventRow): OutgoingEvent => ({
     id,
     cursor,
     type,
@@ -191,20 +191,20 @@ export function createDeliveries({ database, owner }: { database: Database; owne
   return {
     claim,
     claimProbe,
-    /** The endpoint answers again: what waits for a later attempt goes now, in order. */
+    /** Makes pending deliveries due now, in order: called when the endpoint answers again. */
     async hasten(tx: Transaction, webhookId: string, now: Date): Promise<void> {
       const sql = `UPDATE webhook_deliveries SET "nextAttemptAt" = ?, "waitMs" = 0 WHERE status = 'pending' AND "webhookId" = ? AND "nextAttemptAt" > ?`;
       await runStatement(tx.manager, sql, [now.getTime(), webhookId, now.getTime()]);
     },
-    told,
-    /** The event of one delivery; null when retention took it. */
-    async toldOf(delivery: WebhookDelivery): Promise<Told | null> {
-      return (await told([delivery])).get(delivery.eventCursor) ?? null;
+    eventsOf,
+    /** Returns the event of one delivery; null when retention removed it. */
+    async eventOf(delivery: WebhookDelivery): Promise<OutgoingEvent | null> {
+      return (await eventsOf([delivery])).get(delivery.eventCursor) ?? null;
     },
-    /** A session got another name. */
+    /** Called when a session was renamed. */
     forgetNames: (): void => sessions.clear(),
 
-    /** Part of the event's own commit. */
+    /** Writes deliveries in the commit of their events. */
     async add(
       tx: Transaction,
       wanted: readonly { webhook: Pick<Webhook, 'id' | 'accountId'>; event: EventRow }[],
@@ -222,8 +222,8 @@ export function createDeliveries({ database, owner }: { database: Database; owne
       return (rows as { id: string }[]).map(({ id }) => id);
     },
     /**
-     * Writes outcomes that came together in one commit: the attempts, what follows of them, and their endpoint. May be repeated when it is
-     * not known whether the commit was made. An outcome applies only while the claim is still this backend's.
+     * Writes several outcomes in one commit: the attempts, their deliveries, and the endpoint. May be repeated when it is unknown
+     * whether the commit happened. An outcome applies only while the claim is still this backend's.
      */
     async settle(outcomes: readonly Outcome[], also: (tx: Transaction) => Promise<void>): Promise<void> {
       await database.write.run(async (tx) => {
@@ -267,7 +267,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
         return new Set((rows as { id: string }[]).map(({ id }) => id));
       });
     },
-    /** What waits for an endpoint that is switched off is held, and cancelled when it was deleted. */
+    /** Holds the pending deliveries of an endpoint that is switched off; cancels those of a deleted one. */
     async park(webhookId: string): Promise<void> {
       await database.write.run(async (tx) => {
         const [webhook] = await readRows(tx.manager, Webhook, 'id = ?', [webhookId]);
@@ -276,7 +276,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
         await moveDeliveries(tx, webhookId, ['pending'], { status: to });
       });
     },
-    /** Makes claims pending again: of backends that are gone, and those whose lease ran out. */
+    /** Makes claims pending again: of backends that are gone, and those whose lease expired. */
     async release(gone: readonly string[]): Promise<void> {
       const free = { status: 'pending' as const, leaseOwner: null, leaseExpiresAt: null };
       await database.write.run(async (tx) => {
@@ -304,7 +304,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
         await runStatement(tx.manager, sql, [parameter, owner]);
       });
     },
-    /** Makes due what lies further ahead than it was put: the clock was set back since. Returns how many. */
+    /** Makes deliveries due whose time is further ahead than their delay, because the clock was set back. Returns their number. */
     async repairTimes(now: Date): Promise<number> {
       const time = now.getTime();
       return database.write.run(async (tx) => (await runStatement(tx.manager, repairSql, [time, time, time])).affected);
@@ -321,7 +321,7 @@ export function createDeliveries({ database, owner }: { database: Database; owne
       }
       return backlogs;
     },
-    /** Since when the oldest delivery of each active endpoint waits, beside what was told of it. */
+    /** Since when the oldest delivery of each active endpoint waits, and whether that was reported. */
     async oldest(): Promise<{ id: string; behindSince: Date | null; oldestAt: Date | null }[]> {
       const { rows } = await runStatement(database.reader, oldestOfEachSql, []);
       const time = (value: number | string | null): Date | null => (value === null ? null : new Date(Number(value)));

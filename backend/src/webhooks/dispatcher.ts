@@ -5,7 +5,7 @@ import { errorFields } from '../lib/log.js';
 import { leaseMs, type Backlog } from './deliveries.js';
 import { createMemory, type EndpointMemory, type Lane, type LaneParts, type WebhookOptions } from './lane-state.js';
 import { createLane, leaseMarginMs, runLane } from './lane.js';
-import type { Told } from './payload.js';
+import type { OutgoingEvent } from './payload.js';
 import type { Posted } from './post.js';
 import { createRequestSlots } from './request-slots.js';
 import { requestOf } from './request.js';
@@ -14,37 +14,37 @@ import type { Webhook } from './webhook.entity.js';
 export type { WebhookOptions } from './lane-state.js';
 
 export interface WebhookDispatcher {
-  /** There is something to send to this endpoint, or its row has changed. */
+  /** Called when there is something to send to this endpoint, or its row has changed. */
   wake(webhookId: string): void;
   start(): void;
   /**
-   * Sends one request that is no delivery, for a person who tests an endpoint. Rejects with `RATE_LIMITED` or `OVERLOADED` when too many
-   * tests of this account, or of all, are under way.
+   * Sends one test request, for a person who tests an endpoint. Rejects with `RATE_LIMITED` or `OVERLOADED` when too many
+   * tests of this account, or of all accounts, are running.
    */
-  tryOut(webhook: Webhook, told: Told): Promise<Posted>;
+  tryOut(webhook: Webhook, outgoing: OutgoingEvent): Promise<Posted>;
   /**
-   * Ends within a few seconds: attempts under way get a short grace and are then aborted. Their deliveries are pending again, and are
-   * perhaps sent twice under one id.
+   * Ends within a few seconds: running attempts get a short grace period and are then aborted. Their deliveries are pending again and
+   * may be sent twice under one id.
    */
   stop(): Promise<void>;
 }
 
 const pollMs = 1_000;
-const renewEveryMs = 15_000;
-const backlogEveryMs = 10_000;
-const repairEveryMs = 60_000;
+const renewIntervalMs = 15_000;
+const backlogIntervalMs = 10_000;
+const repairIntervalMs = 60_000;
 /** A delivery that waits longer than this puts its endpoint behind. */
 const behindAfterMs = 60_000;
 /** A wall clock that fell behind the monotonic one by more than this was set back. */
 const clockStepMs = 500;
-/** Tests of endpoints under way at the same time: of one account, and of all. */
+/** The most concurrent tests of endpoints: of one account, and of all. */
 const maxTests = { account: 4, all: 32 };
 /** How long a stop waits for answers. */
 const stopGraceMs = 2_000;
 
 /**
- * Sends deliveries: one lane for each endpoint (lane.ts), and a poll each second for what nobody woke it for. With several backends an
- * endpoint's lane is one backend's at a time, so that concurrency and order hold over all of them.
+ * Sends deliveries: one lane for each endpoint (lane.ts), and a poll each second for deliveries without a wake-up. With several backends one
+ * backend at a time owns an endpoint's lane, so that concurrency and order apply across all of them.
  *
  * | the process dies | then |
  * | --- | --- |
@@ -56,26 +56,26 @@ export function createWebhookDispatcher(
   parts: Omit<LaneParts, 'isStopped' | 'signal' | 'wakeLater' | 'monotonic' | 'slots'> & {
     presence: Presence;
     /** Writes the event that an endpoint is behind, or that it has caught up. */
-    tellBacklog?: (webhookId: string, isBehind: boolean, backlog: Backlog) => Promise<void>;
+    reportBacklog?: (webhookId: string, isBehind: boolean, backlog: Backlog) => Promise<void>;
     options: WebhookOptions;
   },
 ): WebhookDispatcher {
-  const { deliveries, presence, post, clock, log, options, tellBacklog } = parts;
+  const { deliveries, presence, post, clock, log, options, reportBacklog } = parts;
   const monotonic = (): number => clock.monotonic();
   const lanes = new Map<string, Lane>();
   const running = new Map<string, Promise<void>>();
   const memories = new Map<string, EndpointMemory>();
   const timers = new Map<string, { timer: NodeJS.Timeout; at: number }>();
   const abort = new AbortController();
-  // Each attempt listens to it, of all endpoints together.
+  // Each attempt of every endpoint adds a listener.
   setMaxListeners(0, abort.signal);
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let polling: Promise<void> = Promise.resolve();
-  /** Claims that nothing worked on when they were last looked for. */
+  /** Claims without a lane in the last check. */
   let orphans = new Set<string>();
   let clockOffset = clock.now().getTime() - monotonic();
-  /** When each was done last, on the monotonic clock. */
+  /** When each task last ran, on the monotonic clock. */
   const last = { renew: monotonic(), backlog: -Infinity, repair: -Infinity };
 
   const slots = createRequestSlots(options.maxRequests);
@@ -100,7 +100,7 @@ export function createWebhookDispatcher(
       .then(() => {
         lanes.delete(webhookId);
         running.delete(webhookId);
-        if (lane.isOff || (memory.holds.isEmpty() && memory.circuit.isEmpty())) memories.delete(webhookId);
+        if (lane.isOff || (memory.pauses.isEmpty() && memory.circuit.isEmpty())) memories.delete(webhookId);
         if (lane.isWoken) wake(webhookId);
       });
     running.set(webhookId, done);
@@ -119,23 +119,23 @@ export function createWebhookDispatcher(
     timers.set(webhookId, { timer: next, at });
   }
 
-  /** Each part by itself: one that fails must not keep the others from what they do. */
+  /** Isolates each step: one that fails must not stop the others. */
   async function poll(): Promise<void> {
     const now = monotonic();
     await step('Claims of backends that are gone could not be released.', async () =>
       deliveries.release(await presence.gone(await deliveries.owners())),
     );
-    await step('Webhook claims that nothing works on could not be released.', releaseOrphans);
-    if (lanes.size > 0 && now - last.renew >= renewEveryMs) {
+    await step('Orphaned webhook claims could not be released.', releaseOrphans);
+    if (lanes.size > 0 && now - last.renew >= renewIntervalMs) {
       await step('Webhook claims could not be renewed.', renew);
       last.renew = now;
     }
     await step('Times of webhook deliveries could not be repaired.', repairTimes);
-    if (tellBacklog && now - last.backlog >= backlogEveryMs) {
+    if (reportBacklog && now - last.backlog >= backlogIntervalMs) {
       last.backlog = now;
-      await step('The backlog of webhooks could not be determined.', tellBacklogs);
+      await step('The backlog of webhooks could not be determined.', reportBacklogs);
     }
-    await step('Webhook deliveries that are due could not be looked for.', async () => {
+    await step('Due webhook deliveries could not be found.', async () => {
       for (const webhookId of await deliveries.due(clock.now())) wake(webhookId);
     });
   }
@@ -149,7 +149,7 @@ export function createWebhookDispatcher(
     }
   }
 
-  /** A claim whose commit got no answer, or whose result could not be written: seen twice with nothing that works on it. */
+  /** Releases claims whose commit got no answer or whose result could not be written: those seen twice without a lane. */
   async function releaseOrphans(): Promise<void> {
     const found = new Set<string>();
     for (const { id, webhookId } of await deliveries.own()) {
@@ -165,31 +165,31 @@ export function createWebhookDispatcher(
     const began = monotonic();
     const own = await deliveries.renew();
     for (const lane of lanes.values())
-      // A lane that was not renewed in time stays lost, even if nobody took it yet.
+      // A lane that was not renewed in time stays lost, even if no backend has claimed it yet.
       if ((!own || own.has(lane.webhookId)) && monotonic() < lane.validUntil)
         lane.validUntil = Math.max(lane.validUntil, began + leaseMs - leaseMarginMs);
   }
 
-  /** A wall clock that was set back would hold everything that it scheduled for as long as it was set back. */
+  /** Repairs times after the wall clock was set back, which would delay every scheduled attempt by that much. */
   async function repairTimes(): Promise<void> {
     const now = clock.now();
     const offset = now.getTime() - monotonic();
     const isSetBack = offset < clockOffset - clockStepMs;
-    if (!isSetBack && monotonic() - last.repair < repairEveryMs) return;
+    if (!isSetBack && monotonic() - last.repair < repairIntervalMs) return;
     const repaired = await deliveries.repairTimes(now);
     clockOffset = offset;
     last.repair = monotonic();
-    if (repaired > 0) log.warn('The clock was set back; webhook deliveries that it would hold are sent now.', { repaired });
+    if (repaired > 0) log.warn('The clock was set back; webhook deliveries that it would delay are sent now.', { repaired });
   }
 
-  async function tellBacklogs(): Promise<void> {
+  async function reportBacklogs(): Promise<void> {
     const now = clock.now().getTime();
     for (const { id, behindSince, oldestAt } of await deliveries.oldest()) {
       const isBehind = oldestAt !== null && now - oldestAt.getTime() > behindAfterMs;
       if (isBehind === (behindSince !== null)) continue;
       await step('The backlog of a webhook could not be reported.', async () => {
         const backlog = (await deliveries.backlogOf([id])).get(id)!;
-        await tellBacklog!(id, isBehind, backlog);
+        await reportBacklog!(id, isBehind, backlog);
       });
     }
   }
@@ -208,11 +208,11 @@ export function createWebhookDispatcher(
       polling = poll();
       schedulePoll();
     },
-    async tryOut(webhook, told): Promise<Posted> {
+    async tryOut(webhook, outgoing): Promise<Posted> {
       const leave = tests.enter(webhook.accountId);
       const at = clock.now();
       try {
-        const { headers, body } = requestOf(webhook, { id: told.id, attempts: 0 }, told, parts.open(webhook, at), at);
+        const { headers, body } = requestOf(webhook, { id: outgoing.id, attempts: 0 }, outgoing, parts.open(webhook, at), at);
         const timeoutMs = webhook.retry?.timeoutMs ?? options.timeoutMs;
         return await post(webhook.url, { headers, body, timeoutMs, signal: abort.signal });
       } catch (error) {
@@ -236,19 +236,19 @@ export function createWebhookDispatcher(
   };
 }
 
-/** Bounds tests of endpoints: each holds a connection for as long as its receiver takes. */
+/** Limits tests of endpoints: each occupies a connection until its receiver answers. */
 function createTestLimit() {
   const running = new Map<string, number>();
   let total = 0;
   return {
-    /** Returns what ends the test. Throws `RATE_LIMITED` or `OVERLOADED`. */
+    /** Returns the function that ends the test. Throws `RATE_LIMITED` or `OVERLOADED`. */
     enter(accountId: string): () => void {
       const own = running.get(accountId) ?? 0;
       if (own >= maxTests.account)
         throw new AppError(
           'RATE_LIMITED',
           { scope: 'webhook tests', limit: maxTests.account, retryAfterSeconds: 5 },
-          `This account has ${maxTests.account} webhook tests under way, which is the most. Wait until one has ended.`,
+          `This account has ${maxTests.account} webhook tests running, which is the limit. Wait until one has ended.`,
         );
       if (total >= maxTests.all)
         throw new AppError(

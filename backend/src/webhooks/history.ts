@@ -22,7 +22,7 @@ export interface DeliveryQuery {
   limit: number;
   offset: number;
 }
-export interface RangeWish {
+export interface RangeInput {
   from?: string | undefined;
   after?: string | undefined;
   to?: string | undefined;
@@ -35,7 +35,7 @@ const pageSql = 'SELECT cursor FROM events WHERE "accountId" = ? AND cursor > ? 
 
 export type WebhookHistory = ReturnType<typeof createWebhookHistory>;
 
-/** What was delivered and how; sending it again; figures; forgetting it. */
+/** The history of deliveries: lists, redelivery, statistics and deletion. */
 export function createWebhookHistory({
   database,
   eventLog,
@@ -57,7 +57,7 @@ export function createWebhookHistory({
     return delivery;
   }
 
-  /** Tried from now on as if it had just been made; the attempts count on, the id stays. */
+  /** Restarts the schedule of a delivery; its attempt count and its id stay. */
   const again = (now: Date) => ({
     status: 'pending' as const,
     nextAttemptAt: now,
@@ -83,7 +83,7 @@ export function createWebhookHistory({
     attempts: (delivery: WebhookDelivery): Promise<WebhookAttempt[]> =>
       database.reader.getRepository(WebhookAttempt).find({ where: { deliveryId: delivery.id }, order: { at: 'ASC' }, take: 200 }),
 
-    /** Throws `CONTENT_WIPED` when retention took the event. */
+    /** Throws `CONTENT_WIPED` when retention removed the event. */
     async redeliver(webhook: Webhook, id: string): Promise<WebhookDelivery> {
       const delivery = await find(webhook, id);
       const isKept = await database.reader.getRepository(EventRow).existsBy({ cursor: delivery.eventCursor });
@@ -98,8 +98,8 @@ export function createWebhookHistory({
       wake(webhook.id);
       return queued;
     },
-    /** Everything in a range that the endpoint would get as it is now, also what came while it was off. Throws `CURSOR_EXPIRED`. */
-    async redeliverRange(webhook: Webhook, { from, after, to, events, onlyMissing = false }: RangeWish): Promise<number> {
+    /** Queues every event of a range that the endpoint's present settings match, also those from while it was off. Throws `CURSOR_EXPIRED`. */
+    async redeliverRange(webhook: Webhook, { from, after, to, events, onlyMissing = false }: RangeInput): Promise<number> {
       const named = events?.flatMap((name) => {
         const types = typesNamed(name);
         if (!types) throw new AppError('UNKNOWN_EVENT_TYPE', { event: name, known: eventTypes });
@@ -168,7 +168,7 @@ export function createWebhookHistory({
       };
     },
 
-    /** Of one endpoint, or all that are older than this; only those that are over. Gives how many. */
+    /** Deletes finished deliveries of one endpoint, or of all, that are older than `before`. Returns their number. */
     async clear(webhookId: string | null, before: Date): Promise<number> {
       let total = 0;
       const unwritable: unknown[] = [];
@@ -188,7 +188,7 @@ export function createWebhookHistory({
             AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
           [before.getTime(), before.getTime(), ...(webhookId ? [webhookId] : []), after],
         );
-        // A row that cannot be deleted stays; all others go, and the caller learns of it at the end.
+        // A row that cannot be deleted stays; all others are deleted, and the error is thrown at the end.
         await attemptInHalves(old, remove, (_, error) => {
           if (isSystemError(error)) throw error;
           unwritable.push(error);
@@ -237,7 +237,7 @@ export function createWebhookHistory({
     return Number(row?.last ?? 0);
   }
 
-  /** The last cursor before a time: events are written in the order of both, but for what WhatsApp tells late. */
+  /** The last cursor before a time: cursors and times have the same order, except for events that WhatsApp reports late. */
   async function cursorBefore(accountId: string, time: number): Promise<number> {
     if (time === 0) return 0;
     const [row] = await select<{ first: number | string | null }>(

@@ -4,8 +4,8 @@ import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import { createCircuit, type Circuit } from './circuit.js';
 import type { Deliveries } from './deliveries.js';
-import { createHolds, type Holds } from './holds.js';
-import type { Told } from './payload.js';
+import { createPauses, type Pauses } from './pauses.js';
+import type { OutgoingEvent } from './payload.js';
 import type { Post } from './post.js';
 import type { RequestSlots } from './request-slots.js';
 import type { Opened } from './request.js';
@@ -13,29 +13,29 @@ import type { Schedule } from './schedule.js';
 import type { Settling } from './settling.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
 
-/** What the lane of an endpoint (lane.ts) and its attempts (attempt.ts) share. */
+/** The state that the lane of an endpoint (lane.ts) and its attempts (attempt.ts) share. */
 
 export interface WebhookOptions {
   timeoutMs: number;
   concurrency: number;
   schedule: Schedule;
-  /** After so long with nothing but failures an endpoint is switched off. */
+  /** An endpoint is switched off after this time with only failures. */
   disableAfterMs: number;
-  /** Requests under way over all endpoints of this process, in units of 64 KiB of body (request-slots.ts). */
+  /** The most concurrent requests over all endpoints of this process, in units of 64 KiB of body (request-slots.ts). */
   maxRequests: number;
 }
 
-/** What lanes need of the process. */
+/** The dependencies of lanes. */
 export interface LaneParts {
   database: Database;
   deliveries: Deliveries;
   post: Post;
-  /** Decrypts what is sealed on an endpoint's row. */
+  /** Decrypts the sealed columns of an endpoint's row. */
   open: (webhook: Webhook, now: Date) => Opened;
   /** Switches an endpoint off in this transaction, with its event. */
   disable: (tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING') => Promise<void>;
   clock: Clock;
-  /** Milliseconds that no change of the clock moves. */
+  /** The monotonic clock. Milliseconds. */
   monotonic: () => number;
   log: Log;
   options: WebhookOptions;
@@ -47,9 +47,9 @@ export interface LaneParts {
   wakeLater: (webhookId: string, ms: number) => void;
 }
 
-/** What is remembered of an endpoint between two runs of its lane. */
+/** The state of an endpoint between two runs of its lane. */
 export interface EndpointMemory {
-  holds: Holds;
+  pauses: Pauses;
   circuit: Circuit;
   /** Probes since the circuit opened. */
   probes: number;
@@ -62,7 +62,7 @@ export interface EndpointMemory {
 }
 
 export const createMemory = (monotonic: () => number): EndpointMemory => ({
-  holds: createHolds(monotonic),
+  pauses: createPauses(monotonic),
   circuit: createCircuit(monotonic),
   probes: 0,
   updatedAt: null,
@@ -73,7 +73,7 @@ export const createMemory = (monotonic: () => number): EndpointMemory => ({
 export interface Item {
   delivery: WebhookDelivery;
   /** The event; null: retention removed it; an error: it cannot be read; undefined: it is read when its attempt begins. */
-  told: Told | null | undefined | Error;
+  outgoing: OutgoingEvent | null | undefined | Error;
 }
 
 export interface Lane {
@@ -82,17 +82,17 @@ export interface Lane {
   readonly settling: Settling;
   /** Claimed deliveries that are not under way, by session, the oldest first. '' stands for events of the account. */
   readonly queues: Map<string, Item[]>;
-  /** Sessions whose first delivery is tried again at this time of the monotonic clock. */
+  /** Sessions whose first delivery is retried at this time of the monotonic clock. */
   readonly retryAt: Map<string, number>;
   readonly running: Map<string, Promise<void>>;
-  /** Ids of all claims that this lane still answers for. */
+  /** Ids of all claims that this lane owns. */
   readonly claims: Set<string>;
   webhook: Webhook | null;
   opened: Opened | Error;
   /** The endpoint is switched off or deleted. */
   isOff: boolean;
   isProbe: boolean;
-  /** The circuit has closed: what follows is claimed when all that waits has been made due. */
+  /** The circuit has closed: the next claim waits until all pending deliveries were made due. */
   hasClosed: boolean;
   isClaiming: boolean;
   isWoken: boolean;

@@ -6,31 +6,31 @@ import { errorFields } from '../lib/log.js';
 import { attempt } from './attempt.js';
 import { leaseMs } from './deliveries.js';
 import { insert, putBack, type EndpointMemory, type Item, type Lane, type LaneParts } from './lane-state.js';
-import type { Told } from './payload.js';
+import type { OutgoingEvent } from './payload.js';
 import { unknownWeight } from './request-slots.js';
 import { createSettling, type EndpointChange } from './settling.js';
 import { Webhook, type WebhookDelivery } from './webhook.entity.js';
 
 /**
  * The lane of one endpoint: everything that this process sends to it. Deliveries are claimed in batches; sessions go side by side, up to
- * the endpoint's concurrency, and each session's events one after another, in the order of the log. A delivery that fails is tried
- * again within the lane when its next attempt is near, and its session waits meanwhile without taking a place of another one.
+ * the endpoint's concurrency, and each session's events one after another, in the order of the log. A delivery that fails is retried
+ * within the lane when its next attempt is near, and its session waits meanwhile without occupying a slot.
  *
- * Nothing that happens to one delivery reaches another: what throws while it is read, built, posted or recorded is its own failed attempt.
+ * Deliveries are isolated from each other: an error while one is read, built, posted or recorded is its own failed attempt.
  */
 
 const batchSize = 64;
-/** Longer events are read when their attempt begins, so that many claims take little memory. */
-const maxToldLength = 8_192;
+/** Longer events are read when their attempt begins, so that many claims need little memory. */
+const maxEventLength = 8_192;
 /** An attempt ends this long before its claim does: the longest timeout, and time to write the result. */
 export const leaseMarginMs = 35_000;
-/** Something that waits for the database is looked at so often. */
-const lookEveryMs = 500;
-/** After a search past waiting sessions there is no other one for so many times as long as it took. */
-const searchRest = 4;
+/** The interval at which a wait for the database is checked. */
+const pollIntervalMs = 500;
+/** After a search past waiting sessions the next one waits this many times as long as it took. */
+const searchRestFactor = 4;
 /** The most deliveries that one lane claims. */
 const maxClaims = 1_024;
-/** The endpoint's row is read again after this time: what a person changed or deleted holds for the next attempt. */
+/** The endpoint's row is read again after this time: a change or deletion applies to the next attempt. */
 const reloadMs = 1_000;
 
 export function createLane(parts: LaneParts, webhookId: string, memory: EndpointMemory): Lane {
@@ -68,12 +68,12 @@ export function createLane(parts: LaneParts, webhookId: string, memory: Endpoint
   return lane;
 }
 
-/** Sends everything that is due, and returns when nothing is, or nothing may go. Rejects only for a fault of its own. */
+/** Sends everything that is due, and returns when nothing is due or may be sent. Rejects only for an internal error. */
 export async function runLane(parts: LaneParts, lane: Lane): Promise<void> {
   let isClosed = false;
   try {
     while (!parts.isStopped() && !isClosed) {
-      if (wantsMore(parts, lane)) isClosed = !(await refill(parts, lane));
+      if (hasCapacity(parts, lane)) isClosed = !(await refill(parts, lane));
       else if (canStart(parts, lane) && isStale(parts, lane)) isClosed = !(await reload(parts, lane));
       // The circuit opened, or the probe failed.
       if (lane.webhook && (!lane.webhook.isActive || (lane.webhook.openUntil !== null && !lane.isProbe))) isClosed = true;
@@ -90,7 +90,7 @@ export async function runLane(parts: LaneParts, lane: Lane): Promise<void> {
     if (lane.isOff) await parts.deliveries.park(lane.webhookId);
     failPoint('webhook.settled');
   }
-  // Closes: another backend wrote a delivery and found the lane taken, just before it was free.
+  // Closes: another backend wrote a delivery and found the lane owned, just before it was released.
   if (!isClosed && !parts.isStopped() && parts.deliveries.isShared)
     lane.isWoken ||= await parts.deliveries.hasClaimable({
       webhookId: lane.webhookId,
@@ -99,7 +99,7 @@ export async function runLane(parts: LaneParts, lane: Lane): Promise<void> {
     });
 }
 
-const waitingSessions = (parts: LaneParts, lane: Lane): string[] => lane.memory.holds.sessions(parts.clock.now().getTime());
+const waitingSessions = (parts: LaneParts, lane: Lane): string[] => lane.memory.pauses.sessions(parts.clock.now().getTime());
 
 const isRunnable = (parts: LaneParts, lane: Lane, session: string): boolean =>
   !lane.running.has(session) && (lane.retryAt.get(session) ?? 0) <= parts.monotonic();
@@ -107,7 +107,7 @@ const isRunnable = (parts: LaneParts, lane: Lane, session: string): boolean =>
 const canStart = (parts: LaneParts, lane: Lane): boolean =>
   lane.running.size < parts.options.concurrency && [...lane.queues.keys()].some((session) => isRunnable(parts, lane, session));
 
-function wantsMore(parts: LaneParts, lane: Lane): boolean {
+function hasCapacity(parts: LaneParts, lane: Lane): boolean {
   if (!lane.isWoken && !lane.mayHaveMore) return false;
   if (lane.isProbe || lane.settling.isBlocked() || lane.running.size >= parts.options.concurrency) return false;
   if (canStart(parts, lane)) return false;
@@ -152,7 +152,7 @@ async function refill(parts: LaneParts, lane: Lane): Promise<boolean> {
     lane.leftOut = new Set(full);
     const tookMs = monotonic() - began;
     lane.memory.search =
-      request.without.length > 0 ? { notBefore: began + (1 + searchRest) * tookMs, without: held.join() } : null;
+      request.without.length > 0 ? { notBefore: began + (1 + searchRestFactor) * tookMs, without: held.join() } : null;
     if (claimed.length === 0) return !isProbe;
     if (isProbe) lane.memory.probes += 1;
     lane.isProbe = isProbe;
@@ -160,7 +160,10 @@ async function refill(parts: LaneParts, lane: Lane): Promise<boolean> {
     await enqueue(parts, lane, claimed);
     return true;
   } catch (error) {
-    log.error('Webhook deliveries could not be claimed; this is repeated.', { webhookId: lane.webhookId, ...errorFields(error) });
+    log.error('Webhook deliveries could not be claimed; the claim is retried.', {
+      webhookId: lane.webhookId,
+      ...errorFields(error),
+    });
     return lane.running.size > 0 || lane.queues.size > 0;
   } finally {
     lane.isClaiming = false;
@@ -169,13 +172,13 @@ async function refill(parts: LaneParts, lane: Lane): Promise<boolean> {
 
 const isStale = (parts: LaneParts, lane: Lane): boolean => parts.monotonic() - lane.loadedAt >= reloadMs;
 
-/** Reads the endpoint again for what is claimed already. Returns false when it is switched off or deleted. */
+/** Reads the endpoint again for deliveries that are already claimed. Returns false when it is switched off or deleted. */
 async function reload(parts: LaneParts, lane: Lane): Promise<boolean> {
   try {
     lane.isOff = (await load(parts, lane)) === null;
   } catch (error) {
     const fields = { webhookId: lane.webhookId, ...errorFields(error) };
-    parts.log.error('The endpoint of webhook deliveries could not be read; this is repeated.', fields);
+    parts.log.error('The endpoint of webhook deliveries could not be read; the read is retried.', fields);
   }
   return !lane.isOff;
 }
@@ -194,12 +197,12 @@ async function load(parts: LaneParts, lane: Lane): Promise<Webhook | null> {
   if (!row?.isActive || row.deletedAt !== null || !(await isAccountActive(parts, row.accountId))) return null;
   const { memory } = lane;
   if (memory.updatedAt !== null && memory.updatedAt !== row.updatedAt.getTime()) {
-    memory.holds.clear();
+    memory.pauses.clear();
     memory.circuit.reset();
     for (const session of lane.retryAt.keys()) lane.retryAt.set(session, 0);
   }
   memory.updatedAt = row.updatedAt.getTime();
-  // What was written while the row was read may not be in it.
+  // The row may lack what was written during the read.
   lane.webhook = Object.assign(row, unsaved, lane.settling.unsaved());
   lane.loadedAt = parts.monotonic();
   try {
@@ -211,34 +214,34 @@ async function load(parts: LaneParts, lane: Lane): Promise<Webhook | null> {
 }
 
 async function enqueue(parts: LaneParts, lane: Lane, claimed: readonly WebhookDelivery[]): Promise<void> {
-  let events: Map<number, Told | Error>;
+  let events: Map<number, OutgoingEvent | Error>;
   try {
     events = await eventsOf(parts, claimed);
   } catch (error) {
-    // Nothing works on these claims any more; they are released as such.
+    // These claims have no owner now; the check for orphans releases them.
     for (const { id } of claimed) lane.claims.delete(id);
     throw error;
   }
-  for (const delivery of claimed) insert(lane, { delivery, told: events.get(delivery.eventCursor) });
+  for (const delivery of claimed) insert(lane, { delivery, outgoing: events.get(delivery.eventCursor) });
 }
 
-/** The small events of deliveries, by cursor. One that cannot be read is an error of its own. Throws when the database does not answer. */
-async function eventsOf(parts: LaneParts, claimed: readonly WebhookDelivery[]): Promise<Map<number, Told | Error>> {
+/** The small events of deliveries, by cursor. An unreadable event is an error in the map. Throws when the database does not answer. */
+async function eventsOf(parts: LaneParts, claimed: readonly WebhookDelivery[]): Promise<Map<number, OutgoingEvent | Error>> {
   try {
-    return await parts.deliveries.told(claimed, maxToldLength);
+    return await parts.deliveries.eventsOf(claimed, maxEventLength);
   } catch (error) {
-    parts.log.warn('Events of webhook deliveries could not be read together; each is read by itself.', errorFields(error));
+    parts.log.warn('Events of webhook deliveries could not be read in one batch; they are read one by one.', errorFields(error));
   }
-  const found = new Map<number, Told | Error>();
+  const found = new Map<number, OutgoingEvent | Error>();
   for (const delivery of claimed)
     try {
-      const told = (await parts.deliveries.told([delivery], maxToldLength)).get(delivery.eventCursor);
-      if (told) found.set(delivery.eventCursor, told);
+      const outgoing = (await parts.deliveries.eventsOf([delivery], maxEventLength)).get(delivery.eventCursor);
+      if (outgoing) found.set(delivery.eventCursor, outgoing);
     } catch (error) {
       found.set(delivery.eventCursor, error instanceof Error ? error : new Error(String(error)));
     }
-  const isAnyRead = [...found.values()].some((told) => !(told instanceof Error)) || found.size < claimed.length;
-  // Not the events, but the database.
+  const isAnyRead = [...found.values()].some((outgoing) => !(outgoing instanceof Error)) || found.size < claimed.length;
+  // The database failed, not the events.
   if (!isAnyRead) await readRows(parts.database.reader, Webhook, 'id = ?', [claimed[0]!.webhookId]);
   return found;
 }
@@ -252,22 +255,22 @@ function startAttempts(parts: LaneParts, lane: Lane): void {
     if (!isRunnable(parts, lane, session)) continue;
     lane.queues.delete(session);
     const item = queue.shift()!;
-    if (!lane.isProbe && lane.memory.holds.isHeld(item.delivery, parts.clock.now().getTime())) {
+    if (!lane.isProbe && lane.memory.pauses.isPaused(item.delivery, parts.clock.now().getTime())) {
       for (const { delivery } of [item, ...queue]) putBack(parts, lane, delivery);
       continue;
     }
-    // Behind all others: those that come first must not always be the first.
+    // Moved behind all others, so that the first sessions do not always come first.
     if (queue.length > 0) lane.queues.set(session, queue);
     if (queue.length < batchSize && lane.leftOut.has(session)) lane.isWoken = true;
     lane.running.set(session, runSession(parts, lane, session, item));
   }
 }
 
-/** Makes one attempt for a session, and starts what can go in its place. Never rejects. */
+/** Makes one attempt for a session, then starts what can run next. Never rejects. */
 async function runSession(parts: LaneParts, lane: Lane, session: string, item: Item): Promise<void> {
   const { accountId, transform } = lane.webhook!;
   // An event that is not read yet is long; what a transformation makes of a short one may be.
-  const slot = await parts.slots.enter(accountId, item.told === undefined || transform ? unknownWeight : 1);
+  const slot = await parts.slots.enter(accountId, item.outgoing === undefined || transform ? unknownWeight : 1);
   try {
     if (await mayStillGo(parts, lane)) await attempt(parts, lane, item, slot);
     else {
@@ -290,10 +293,10 @@ async function mayStillGo(parts: LaneParts, lane: Lane): Promise<boolean> {
   return !isOpen && !parts.isStopped() && parts.monotonic() < lane.validUntil;
 }
 
-/** Forgets claims that may be another backend's by now: this process stood still, or could not renew them. */
+/** Drops claims that another backend may own by now, because this process froze or could not renew them. */
 function abandon(parts: LaneParts, lane: Lane): void {
   if (lane.queues.size > 0)
-    parts.log.warn('Webhook claims were not renewed in time; they are left to whichever backend takes them.', {
+    parts.log.warn('Webhook claims were not renewed in time; another backend may claim them.', {
       webhookId: lane.webhookId,
     });
   for (const queue of lane.queues.values()) for (const { delivery } of queue) lane.claims.delete(delivery.id);
@@ -301,7 +304,7 @@ function abandon(parts: LaneParts, lane: Lane): void {
   lane.mayHaveMore = true;
 }
 
-/** What the results mean for the endpoint's row, in their commit. */
+/** Writes the endpoint's row in the commit of the results. */
 async function writeEndpoint(parts: LaneParts, lane: Lane, tx: Transaction, change: EndpointChange): Promise<void> {
   const { deliveries, clock, options } = parts;
   if (change.hasClosed) await deliveries.hasten(tx, lane.webhookId, clock.now());
@@ -316,14 +319,14 @@ async function writeEndpoint(parts: LaneParts, lane: Lane, tx: Transaction, chan
 
 /** Waits until an attempt ends, the lane is woken, or the next retry within it is due. */
 async function nextChange(parts: LaneParts, lane: Lane): Promise<void> {
-  if (wantsMore(parts, lane)) return;
+  if (hasCapacity(parts, lane)) return;
   const now = parts.monotonic();
   const times = [...lane.retryAt].flatMap(([session, at]) => (lane.queues.has(session) && at > now ? [at - now] : []));
-  if (lane.isWoken || lane.mayHaveMore || lane.settling.isBlocked()) times.push(lookEveryMs);
+  if (lane.isWoken || lane.mayHaveMore || lane.settling.isBlocked()) times.push(pollIntervalMs);
   if ((lane.isWoken || lane.mayHaveMore) && lane.memory.search && lane.memory.search.notBefore > now)
     times.push(lane.memory.search.notBefore - now);
-  if (canStart(parts, lane)) times.push(lookEveryMs);
-  // Lost leases are noticed in any case.
+  if (canStart(parts, lane)) times.push(pollIntervalMs);
+  // Lost leases are detected in any case.
   const waitMs = Math.min(...times, leaseMs);
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, Math.ceil(waitMs));

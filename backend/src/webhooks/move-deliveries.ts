@@ -4,7 +4,7 @@ import { select } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
-const together = 5_000;
+const batchSize = 5_000;
 
 /**
  * Changes all deliveries of an endpoint that have one of these states, some thousands with each statement; returns how many. One statement over the
@@ -17,7 +17,7 @@ export async function moveDeliveries(
   changes: Partial<WebhookDelivery>,
 ): Promise<number> {
   const lastOfPage = `SELECT MAX("eventCursor") AS last FROM
-    (SELECT "eventCursor" FROM webhook_deliveries WHERE "webhookId" = ? AND "eventCursor" > ? ORDER BY "eventCursor" LIMIT ${together}) page`;
+    (SELECT "eventCursor" FROM webhook_deliveries WHERE "webhookId" = ? AND "eventCursor" > ? ORDER BY "eventCursor" LIMIT ${batchSize}) page`;
   let total = 0;
   for (let after = -1; ;) {
     const [page] = await select<{ last: number | string | null }>(tx.manager, lastOfPage, [webhookId, after]);

@@ -3,8 +3,8 @@ import { phoneIdOf } from '../contacts/people.js';
 import { cursorText } from '../events/events.js';
 import type { Webhook, WebhookFilter, WebhookTransform } from './webhook.entity.js';
 
-/** An event as a body is made of it. */
-export interface Told {
+/** An event from which a body is built. */
+export interface OutgoingEvent {
   id: string;
   cursor: number;
   type: string;
@@ -13,8 +13,11 @@ export interface Told {
   occurredAt: Date;
 }
 
-/** An event of no consequence: for who tries an endpoint. */
-export const testEvent = (at: Date, { type = 'test', session = null }: Partial<Pick<Told, 'type' | 'session'>> = {}): Told => ({
+/** A test event without consequences, for testing an endpoint. */
+export const testEvent = (
+  at: Date,
+  { type = 'test', session = null }: Partial<Pick<OutgoingEvent, 'type' | 'session'>> = {},
+): OutgoingEvent => ({
   id: newId(at.getTime()),
   cursor: 0,
   type,
@@ -27,13 +30,13 @@ type Shape = Pick<Webhook, 'types' | 'includeContent' | 'transform'>;
 
 const words = ['text', 'previousText', 'content', 'media'] as const;
 
-/** The event without what was said: for endpoints that are not to have it. */
+/** The data without message content, for endpoints that must not receive it. */
 const withoutContent = (data: Record<string, unknown>): Record<string, unknown> =>
   Object.fromEntries(
     Object.entries(data).map(([name, value]) => [name, (words as readonly string[]).includes(name) ? null : value]),
   );
 
-/** The name under which an endpoint hears of a type. */
+/** The name under which an endpoint receives a type. */
 export const nameFor = (type: string, { types, transform }: Pick<Webhook, 'types' | 'transform'>): string =>
   transform?.rename?.[type] ?? (types as Record<string, string>)[type] ?? type;
 
@@ -44,17 +47,17 @@ export const maxFilledBytes = 1_048_576;
  * Returns the body of one event for one endpoint: always the same for the same event and the same form. Throws `TRANSFORM_INVALID` when a
  * transformation would make it larger than `maxFilledBytes`.
  */
-export function bodyOf(told: Told, webhook: Shape): { event: string; body: string } {
-  const event = nameFor(told.type, webhook);
+export function bodyOf(outgoing: OutgoingEvent, webhook: Shape): { event: string; body: string } {
+  const event = nameFor(outgoing.type, webhook);
   const whole = {
-    id: told.id,
+    id: outgoing.id,
     event,
-    type: told.type,
-    session: told.session,
-    instance: told.session,
-    data: webhook.includeContent ? told.data : withoutContent(told.data),
-    timestamp: told.occurredAt.toISOString(),
-    cursor: cursorText(told.cursor),
+    type: outgoing.type,
+    session: outgoing.session,
+    instance: outgoing.session,
+    data: webhook.includeContent ? outgoing.data : withoutContent(outgoing.data),
+    timestamp: outgoing.occurredAt.toISOString(),
+    cursor: cursorText(outgoing.cursor),
   };
   const { template, fields } = webhook.transform ?? {};
   if (!fields && template === undefined) return { event, body: JSON.stringify(whole) };
@@ -67,7 +70,7 @@ export function bodyOf(told: Told, webhook: Shape): { event: string; body: strin
 
 interface Value {
   value: unknown;
-  /** As it stands inside a longer text. */
+  /** Its form inside a longer text. */
   text: string;
 }
 type ReadValue = (path: string) => Value;
@@ -101,20 +104,20 @@ function boundedReader(from: object): ReadValue {
 }
 
 /**
- * Whether an endpoint wants this event. What a filter asks for and the event does not have, it does not match. `chatIds` are the ids of the event's
+ * Whether an event matches an endpoint. An event without a property that the filter names does not match. `chatIds` are the ids of the event's
  * chat: a private chat has every id that its person is known under, see `chatIdsOf`.
  */
 export function matches(
-  told: Pick<Told, 'type' | 'data'> & { sessionId: string | null },
+  outgoing: Pick<OutgoingEvent, 'type' | 'data'> & { sessionId: string | null },
   webhook: Pick<Webhook, 'sessionId' | 'types' | 'filter'>,
-  chatIds: readonly string[] = idsOfChat(told.data),
+  chatIds: readonly string[] = idsOfChat(outgoing.data),
 ): boolean {
-  if (!Object.hasOwn(webhook.types, told.type)) return false;
-  if (webhook.sessionId !== null && webhook.sessionId !== told.sessionId) return false;
-  return webhook.filter === null || passes(told.data, webhook.filter, chatIds);
+  if (!Object.hasOwn(webhook.types, outgoing.type)) return false;
+  if (webhook.sessionId !== null && webhook.sessionId !== outgoing.sessionId) return false;
+  return webhook.filter === null || passes(outgoing.data, webhook.filter, chatIds);
 }
 
-/** The ids of an event's chat that the event itself names: in a private chat also those of its contact. */
+/** The ids of an event's chat that the event itself contains: in a private chat also those of its contact. */
 export function idsOfChat(data: Record<string, unknown>): string[] {
   const chat = data['chat'] as { id?: unknown; type?: unknown } | null | undefined;
   if (typeof chat?.id !== 'string') return [];
@@ -131,7 +134,7 @@ function passes(data: Record<string, unknown>, { chats, directions, types }: Web
 
 const placeholder = /\{\{\s*([A-Za-z0-9_.[\]-]{1,200})\s*\}\}/g;
 
-/** A template with its placeholders filled in. One that is a whole text gives the value as it is, a list or a number too. */
+/** A template with its placeholders filled in. A placeholder that is the whole text becomes the value itself, also a list or a number. */
 function filled(template: unknown, valueAt: ReadValue): unknown {
   if (typeof template === 'string') {
     const [whole] = [...template.matchAll(placeholder)];
@@ -143,7 +146,7 @@ function filled(template: unknown, valueAt: ReadValue): unknown {
   return Object.fromEntries(Object.entries(template).map(([name, value]) => [name, filled(value, valueAt)]));
 }
 
-/** `data.contacts[0].name`; null where there is nothing. */
+/** `data.contacts[0].name`; null when the path has no value. */
 function at(from: object, path: string): unknown {
   let value: unknown = from;
   for (const step of path.replace(/\[(\d+)\]/g, '.$1').split('.')) {
@@ -157,7 +160,7 @@ const maxTransformBytes = 32_768;
 /** Names of events become the value of a header. */
 const headerText = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/;
 
-/** Throws `TRANSFORM_INVALID`, saying what is wrong with it. */
+/** Throws `TRANSFORM_INVALID` with the reason when the transformation is not valid. */
 export function requireTransform(transform: WebhookTransform | null | undefined): void {
   if (!transform) return;
   const refuse = (message: string): never => {
@@ -171,6 +174,6 @@ export function requireTransform(transform: WebhookTransform | null | undefined)
   const bad = Object.entries(transform.rename ?? {}).find(([, name]) => !headerText.test(name));
   if (bad)
     refuse(
-      `The new name of ${bad[0]} is sent in the header X-Webhook-Event, so it may hold printable ASCII characters only, and no blank at its ends.`,
+      `The new name of ${bad[0]} is sent in the header X-Webhook-Event, so it may contain only printable ASCII characters, and no blank at either end.`,
     );
 }

@@ -5,12 +5,12 @@ import type { Egress } from '../lib/egress.js';
 
 export interface Posted {
   statusCode: number | null;
-  /** What went wrong before there was an answer; null when there was one. */
+  /** The reason why there was no answer; null when there was one. */
   error: string | null;
   durationMs: number;
   /** The beginning of the answer's body. */
   response: string | null;
-  /** What the receiver asked to wait. Milliseconds. */
+  /** The wait that the receiver requested. Milliseconds. */
   retryAfterMs: number;
 }
 
@@ -34,7 +34,7 @@ const maxInterimAnswers = 20;
 /**
  * Creates the function that posts to receivers, over connections that are kept open. Each request passes the egress guard; redirects are
  * not followed. The time limit covers the whole exchange, name resolution and the end of the answer included. The promise is settled
- * by whatever happens first (answer, error, close, upgrade, time limit, abort), never rejects, and its socket is free afterwards unless
+ * by the first of these (answer, error, close, upgrade, time limit, abort), never rejects, and its socket is free afterwards unless
  * the answer was complete and the connection can serve another request.
  */
 export function createPost(egress: Egress): { post: Post; close: () => void } {
@@ -88,7 +88,7 @@ export function createPost(egress: Egress): { post: Post; close: () => void } {
       function send(url: URL, bytes: Buffer): void {
         const sent = (url.protocol === 'https:' ? https : http).request(url, {
           method: 'POST',
-          // A repeat has a connection of its own.
+          // A repeat uses a new connection.
           agent: isRepeated ? false : url.protocol === 'https:' ? agents['https:'] : agents['http:'],
           lookup: egress.lookup,
           headers: { ...headers, 'content-length': String(bytes.length) },
@@ -111,7 +111,7 @@ export function createPost(egress: Egress): { post: Post; close: () => void } {
           interim += 1;
           if (interim > maxInterimAnswers) fail(new Error('TOO_MANY_INTERIM_ANSWERS'));
         });
-        // Node hands the socket over with an upgrade: nobody else closes it.
+        // Node hands over the socket with an upgrade, so this code must close it.
         sent.on('upgrade', (_response, socket) => {
           socket.on('error', () => undefined);
           socket.destroy();
@@ -121,7 +121,7 @@ export function createPost(egress: Egress): { post: Post; close: () => void } {
           isAnswered = true;
           readAnswer(response, succeed, fail);
         });
-        // Covers what ends a request without an error.
+        // Covers requests that end without an error.
         sent.on('close', () => {
           if (sent === request) fail(new Error('CLOSED_EARLY'));
         });

@@ -70,7 +70,7 @@ export const presentDelivery = (delivery: WebhookDelivery) => ({
   deliveredAt: delivery.status === 'delivered' ? iso(delivery.finishedAt) : null,
 });
 
-/** The attempts of one delivery, oldest first. Those that the log does not have any more still count in `number`. */
+/** The attempts of one delivery, oldest first. Attempts that are no longer in the log still count in `number`. */
 export function presentAttempts(
   { attempts }: Pick<WebhookDelivery, 'attempts'>,
   log: readonly WebhookAttempt[],

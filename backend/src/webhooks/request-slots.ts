@@ -1,21 +1,21 @@
 /**
- * Bounds the webhook requests that are under way at the same time over all endpoints of this process: each costs a socket, and memory for its
+ * Limits the concurrent webhook requests over all endpoints of this process: each costs a socket, and memory for its
  * event and its body until the receiver has answered. The limit of one endpoint bounds nothing when there are a thousand of them.
  *
  * A unit is one request with a body of at most `unitBytes`; a larger body counts as several. One account may use half of the units, so that
- * hanging receivers of one tenant do not hold up the others. Accounts that wait take turns; within one account, whoever asked first comes first.
+ * hanging receivers of one tenant do not delay the others. Waiting accounts take turns; within one account requests are served in order.
  */
 export interface RequestSlots {
   /** Resolves when there is room. After `close` it resolves at once. `weight` is capped at what one account may use. */
   enter(accountId: string, weight: number): Promise<Slot>;
-  /** Lets everybody in, for shutdown: each of them looks whether it may still go on. */
+  /** Admits every waiting request, for shutdown: each of them checks whether it may continue. */
   close(): void;
 }
 
 export interface Slot {
-  /** Gives back what the request does not need after all. Never takes more. */
+  /** Releases what the request does not need. Never reserves more. */
   shrinkTo(weight: number): void;
-  /** Gives the rest back. May be called again. */
+  /** Releases the rest. May be called again. */
   leave(): void;
 }
 
@@ -51,7 +51,7 @@ export function createRequestSlots(units: number): RequestSlots {
 
   /**
    * Returns the account whose first waiting request is let in next. One that does not fit into what is left of all units keeps the accounts
-   * behind it waiting, or small requests would pass a large one for ever; one at its account's own limit does not.
+   * behind it waiting, or small requests would overtake a large one forever; one at its account's own limit does not.
    */
   function next(): [string, Waiting[]] | null {
     for (const [accountId, queue] of queues) {

@@ -1,5 +1,5 @@
 import { version } from '../version.js';
-import { bodyOf, type Told } from './payload.js';
+import { bodyOf, type OutgoingEvent } from './payload.js';
 import { plainSignature, sign } from './signing.js';
 import type { Webhook, WebhookDelivery } from './webhook.entity.js';
 
@@ -16,11 +16,11 @@ export interface Opened {
 export function requestOf(
   webhook: Webhook,
   delivery: Pick<WebhookDelivery, 'id' | 'attempts'>,
-  told: Told,
+  outgoing: OutgoingEvent,
   { secrets, headers }: Opened,
   at: Date,
 ): { headers: Record<string, string>; body: string } {
-  const { event, body } = bodyOf(told, webhook);
+  const { event, body } = bodyOf(outgoing, webhook);
   const timestamp = Math.floor(at.getTime() / 1000);
   return {
     body,
@@ -28,17 +28,17 @@ export function requestOf(
       ...headers,
       'content-type': 'application/json',
       'user-agent': `Chasqui/${version}`,
-      'webhook-id': told.id,
+      'webhook-id': outgoing.id,
       'webhook-timestamp': String(timestamp),
-      'webhook-signature': secrets.map((secret) => sign(secret, told.id, timestamp, body)).join(' '),
+      'webhook-signature': secrets.map((secret) => sign(secret, outgoing.id, timestamp, body)).join(' '),
       'x-webhook-event': headerValue(event),
-      'x-webhook-id': told.id,
+      'x-webhook-id': outgoing.id,
       'x-webhook-delivery': delivery.id,
       'x-webhook-attempt': String(delivery.attempts + 1),
       'x-webhook-signature': plainSignature(secrets[0]!, body),
       ...(secrets[1] === undefined ? {} : { 'x-webhook-signature-previous': plainSignature(secrets[1], body) }),
-      'x-webhook-session': told.session?.id ?? '',
-      'x-webhook-instance': told.session?.id ?? '',
+      'x-webhook-session': outgoing.session?.id ?? '',
+      'x-webhook-instance': outgoing.session?.id ?? '',
     },
   };
 }

@@ -78,8 +78,8 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     const whole = await webhooks.whole(webhook.id);
     const named = webhook.sessionId ? await sessions.byId(webhook.sessionId) : null;
     const session = named && { id: named.id, name: named.name };
-    const told = testEvent(deps.clock.now(), { session, ...(type === undefined ? {} : { type }) });
-    const { statusCode, durationMs, response, error } = await deps.dispatcher.tryOut(whole, told);
+    const outgoing = testEvent(deps.clock.now(), { session, ...(type === undefined ? {} : { type }) });
+    const { statusCode, durationMs, response, error } = await deps.dispatcher.tryOut(whole, outgoing);
     const ok = statusCode !== null && statusCode >= 200 && statusCode < 300;
     return { ok, statusCode, durationMs, response, error };
   };
@@ -97,9 +97,9 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     return presentAll(await listed(caller, { sessionId: id }));
   });
   mount(contract.create, async ({ body }, caller) => {
-    const { sessionId, ...wish } = body;
+    const { sessionId, ...input } = body;
     const session = sessionId ? await sessions.find(caller, sessionId) : null;
-    return withSecret(await webhooks.create(caller, wish, session?.id ?? (sessionId === null ? null : caller.sessionId)));
+    return withSecret(await webhooks.create(caller, input, session?.id ?? (sessionId === null ? null : caller.sessionId)));
   });
   mount(contract.createOfSession, async ({ params, body }, caller) =>
     withSecret(await webhooks.create(caller, body, (await sessions.find(caller, params.sessionId)).id)),
@@ -109,7 +109,7 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     const filter = body.filter ? filterWith(body.filter) : null;
     const reading = { accountId: caller.accountId, permissions: caller.permissions, sessionId: caller.sessionId, types: null };
     const event = body.eventId ? await deps.eventLog.one(reading, body.eventId) : null;
-    const told = {
+    const outgoing = {
       id: event?.id ?? newId(deps.clock.now().getTime()),
       cursor: Number(event?.cursor ?? 0),
       type: event?.type ?? body.event?.type ?? 'message.received',
@@ -119,16 +119,16 @@ export function mountWebhooks(mount: Mount, deps: Deps): void {
     };
     const form = {
       sessionId: null,
-      types: { [told.type]: told.type },
+      types: { [outgoing.type]: outgoing.type },
       filter,
       transform: (body.transform ?? null) as Webhook['transform'],
       includeContent: body.includeContent ?? true,
     };
-    const chatIds = await webhooks.chatIdsOf({ accountId: caller.accountId, filter }, told.data);
+    const chatIds = await webhooks.chatIdsOf({ accountId: caller.accountId, filter }, outgoing.data);
     return {
-      matches: matches({ ...told, sessionId: told.session?.id ?? null }, form, chatIds),
-      event: nameFor(told.type, form),
-      body: bodyOf(told, form).body,
+      matches: matches({ ...outgoing, sessionId: outgoing.session?.id ?? null }, form, chatIds),
+      event: nameFor(outgoing.type, form),
+      body: bodyOf(outgoing, form).body,
     };
   });
   mount(contract.read, async ({ params }, caller) => present(await webhooks.find(caller, params.webhookId)));

@@ -4,12 +4,12 @@ import { errorFields, type Log } from '../lib/log.js';
 import type { Deliveries, Outcome } from './deliveries.js';
 import type { Webhook } from './webhook.entity.js';
 
-/** What is written beside the outcomes, in their commit. */
+/** The changes of the endpoint that are written in the commit of the outcomes. */
 export interface EndpointChange {
   fields: Partial<Webhook>;
-  /** A receiver that answered 410. */
+  /** The receiver answered 410. */
   isGone: boolean;
-  /** The circuit closed: what waits for a later attempt goes now. */
+  /** The circuit closed: pending deliveries become due now. */
   hasClosed: boolean;
 }
 
@@ -19,9 +19,9 @@ const retryMs = { first: 250, longest: 5_000 };
 export type Settling = ReturnType<typeof createSettling>;
 
 /**
- * Writes what became of the deliveries of one lane: what is there in one commit, while other attempts are still under way. Never rejects.
- * When the database refuses, it keeps the outcomes and repeats until they are written, so that nothing is sent twice for a short trouble.
- * When one outcome alone is refused, it is written without what the receiver said, and the others as they are.
+ * Writes the results of one lane's deliveries: all present ones in one commit, while other attempts are still running. Never rejects.
+ * When the database refuses, it keeps the outcomes and repeats until they are written, so that a short outage causes no
+ * duplicate. When only one outcome is refused, it is written without the receiver's answer, and the others unchanged.
  *
  * | the process dies | then |
  * | --- | --- |
@@ -34,7 +34,7 @@ export function createSettling(parts: {
   log: Log;
   /** Writes the changes of the endpoint. */
   also: (tx: Transaction, change: EndpointChange) => Promise<void>;
-  /** The outcomes are written, or given up. */
+  /** Called when the outcomes were written or abandoned. */
   onSettled: (outcomes: readonly Outcome[]) => void;
   isStopped: () => boolean;
 }) {
@@ -55,7 +55,7 @@ export function createSettling(parts: {
   }
 
   async function drain(): Promise<void> {
-    // One turn of the event loop lets attempts that ended together share a commit.
+    // One tick of the event loop lets attempts that ended at the same time share a commit.
     await new Promise((resolve) => setImmediate(resolve));
     while (hasWork()) {
       const outcomes = waiting.splice(0, batchSize);
@@ -70,7 +70,10 @@ export function createSettling(parts: {
     try {
       return await deliveries.settle(outcomes, (tx) => also(tx, changes));
     } catch (error) {
-      log.error('Results of webhook deliveries could not be written; this is repeated.', { webhookId, ...errorFields(error) });
+      log.error('Results of webhook deliveries could not be written; the write is retried.', {
+        webhookId,
+        ...errorFields(error),
+      });
     }
     isFailing = true;
     let left = outcomes;
@@ -126,7 +129,7 @@ export function createSettling(parts: {
     },
     /** Fields of the endpoint that are newer than its row. */
     unsaved: (): Partial<Webhook> => ({ ...saving.fields, ...change.fields }),
-    /** Whether the database refuses at present: nothing more should be sent whose result could not be written. */
+    /** Whether the database refuses writes now: then nothing should be sent, because its result could not be written. */
     isBlocked: (): boolean => isFailing || waiting.length > batchSize,
     async end(): Promise<void> {
       while (writing) await writing;

@@ -12,7 +12,7 @@ export interface WebhookTransform {
   template?: unknown;
   /** Name in the body → path in the event. */
   fields?: Record<string, string> | undefined;
-  /** Type → name under which it is told. */
+  /** Type → name under which it is sent. */
   rename?: Record<string, string> | undefined;
 }
 export interface WebhookRetry {
@@ -22,7 +22,7 @@ export interface WebhookRetry {
   timeoutMs?: number | undefined;
 }
 
-/** Where events go. */
+/** An endpoint: a URL that receives events. */
 @Entity({ name: 'webhooks' })
 @Index('webhooks_account', ['accountId', 'deletedAt'])
 export class Webhook {
@@ -32,13 +32,13 @@ export class Webhook {
   @Column(orNull(column.id())) sessionId: string | null;
   @Column(column.text()) url: string;
   @Column(orNull(column.string(200))) description: string | null;
-  /** As asked for. */
+  /** The requested names. */
   @Column(column.json()) events: string[];
-  /** What those names stand for and the maker may read: type → the name it was asked for by. */
+  /** The types that those names stand for and that the creator may read: type → the requested name. */
   @Column(column.json()) types: Partial<Record<EventType, string>>;
   /** `whsec_…` or a text of the caller's own, sealed. */
   @Column({ ...column.text(), select: false }) secret: string;
-  /** The one before, sealed, that signs as well until its time is over. */
+  /** The previous secret, sealed. It also signs until `oldSecretUntil`. */
   @Column({ ...orNull(column.text()), select: false }) oldSecret: string | null;
   @Column(orNull(column.time())) oldSecretUntil: Date | null;
   /** JSON of name → value, sealed: they hold tokens. */
@@ -98,12 +98,12 @@ export class WebhookDelivery {
   @Column(orNull(column.integer())) statusCode: number | null;
   @Column(orNull(column.string(200))) error: string | null;
   @Column(column.time()) createdAt: Date;
-  /** When it was last asked for again. The retry window counts from here; null: from `createdAt`. */
+  /** When a redelivery was last requested. The retry window counts from here; null: from `createdAt`. */
   @Column(orNull(column.time())) redeliveredAt: Date | null;
   @Column(orNull(column.time())) finishedAt: Date | null;
 }
 
-/** What was sent and answered, once. Excerpts, with what is secret left out. */
+/** One attempt: excerpts of the request and of the answer, without secrets. */
 @Entity({ name: 'webhook_attempts' })
 @Index('webhook_attempts_delivery', ['deliveryId', 'at'])
 @Index('webhook_attempts_webhook', ['webhookId', 'at'])

@@ -37,7 +37,7 @@ import type { Opened } from './request.js';
 import { isSecret, makeSecret, secretPrefix } from './signing.js';
 import { Webhook, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
 
-export interface WebhookWish {
+export interface WebhookInput {
   url: string;
   events: string[];
   secret?: string | undefined;
@@ -51,21 +51,21 @@ export interface WebhookWish {
 }
 
 export interface WebhookRules {
-  mostPerSession: number;
-  mostPerAccount: number;
-  /** http is for networks that the operator allows; everybody else is called by https. */
+  maxPerSession: number;
+  maxPerAccount: number;
+  /** Requires https, except for networks that the operator allows. */
   httpsOnly: boolean;
 }
 
 /** For how long endpoints are cached: a change that another backend made is known after this time. SQLite has no other backend. */
 const cacheTtlMs = { postgres: 1_000, sqlite: 60_000 };
-/** Set by us, or by HTTP itself. */
-const ourHeaders =
+/** Headers that this program or HTTP itself sets. */
+const reservedHeaders =
   /^(host|content-length|content-type|connection|keep-alive|transfer-encoding|te|trailer|upgrade|expect|user-agent|proxy-.*|webhook-.*|x-webhook-.*)$/i;
 
 export type Webhooks = ReturnType<typeof createWebhooks>;
 
-/** Endpoints: who may have which, and what is written for them when events happen. */
+/** Endpoints: access to them, their changes, and the deliveries that are written for events. */
 export function createWebhooks({
   database,
   deliveries,
@@ -100,7 +100,7 @@ export function createWebhooks({
     const before = changes;
     const list = await readEach(tx, accountId);
     const active = list.filter(({ isActive }) => isActive);
-    // Closes: read before an endpoint was made, kept after it.
+    // Closes: the list is read before an endpoint is created, and cached after it.
     if (before === changes) known.set(accountId, { list: active, until: clock.monotonic() + cacheTtlMs[database.dialect] });
     return active;
   }
@@ -201,17 +201,17 @@ export function createWebhooks({
     permissionsOf(webhook).find((permission) => !allows(caller.permissions, permission));
 
   /**
-   * Reading or changing an endpoint, its deliveries and its secret gives access to its events: whoever moves its URL receives them. Throws
-   * `PERMISSION_DENIED` unless the caller holds the permission of each of them.
+   * Reading or changing an endpoint, its deliveries and its secret gives access to its events: a caller that changes its URL receives them. Throws
+   * `PERMISSION_DENIED` unless the caller has the permission of each of them.
    */
   function requireAccess(caller: Caller, webhook: Webhook): void {
     const permission = missingPermission(caller, webhook);
     if (permission === undefined) return;
-    const message = `This webhook gets events that need the permission ${permission}. Use a key that holds it.`;
+    const message = `This webhook gets events that need the permission ${permission}. Use a key that has it.`;
     throw new AppError('PERMISSION_DENIED', { permission }, message);
   }
 
-  /** What names stand for, without what the caller may not read. A type that is asked for by its own name and is not theirs is refused. */
+  /** Resolves names to types, without those that the caller may not read. Throws for a single type that the caller may not read. */
   function typesOf(caller: Caller, names: readonly string[]): Partial<Record<EventType, string>> {
     const types: Partial<Record<EventType, string>> = {};
     for (const name of names) {
@@ -234,33 +234,37 @@ export function createWebhooks({
   }
 
   function requireHeaders(headers: Record<string, string>): void {
-    const name = Object.keys(headers).find((header) => ourHeaders.test(header));
+    const name = Object.keys(headers).find((header) => reservedHeaders.test(header));
     const isBad = Object.values(headers).some((value) => /[^\t\x20-\x7e]/.test(value));
     if (!name && !isBad && Object.keys(headers).length <= 20) return;
-    const message = name ? `The header ${name} is ours.` : isBad ? 'A header’s value is printable ASCII.' : 'At most 20 headers.';
+    const message = name
+      ? `The header ${name} is set by Chasqui.`
+      : isBad
+        ? 'A header’s value must be printable ASCII.'
+        : 'At most 20 headers.';
     throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'headers', code: 'INVALID_FORMAT', message }] }, message);
   }
 
   const sealedHeaders = (id: string, headers: Record<string, string>): string | null =>
     Object.keys(headers).length === 0 ? null : sealer.seal(JSON.stringify(headers), headersPlace(id));
 
-  /** The fields of a wish as the row has them; only those that were sent. */
-  function fieldsOf(caller: Caller, id: string, wish: Partial<WebhookWish>): Partial<Webhook> {
-    if (wish.url !== undefined) requireUrl(wish.url);
-    if (wish.headers) requireHeaders(wish.headers);
-    if (wish.secret !== undefined && !isSecret(wish.secret)) {
+  /** The fields of an input in the form of the row; only those that were sent. */
+  function fieldsOf(caller: Caller, id: string, input: Partial<WebhookInput>): Partial<Webhook> {
+    if (input.url !== undefined) requireUrl(input.url);
+    if (input.headers) requireHeaders(input.headers);
+    if (input.secret !== undefined && !isSecret(input.secret)) {
       const message =
         'A secret is whsec_ and 16 to 64 bytes in base64, or another text of 16 to 128 printable ASCII characters without blanks.';
       throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'secret', code: 'INVALID_FORMAT', message }] }, message);
     }
-    requireTransform(wish.transform);
-    const { url, description, includeContent, filter, transform, retry } = wish;
+    requireTransform(input.transform);
+    const { url, description, includeContent, filter, transform, retry } = input;
     const fields: Partial<Webhook> = {
-      ...(wish.events ? { events: wish.events, types: typesOf(caller, wish.events) } : {}),
-      ...(wish.secret === undefined
+      ...(input.events ? { events: input.events, types: typesOf(caller, input.events) } : {}),
+      ...(input.secret === undefined
         ? {}
-        : { secret: sealer.seal(wish.secret, secretPlace(id)), oldSecret: null, oldSecretUntil: null }),
-      ...(wish.headers ? { headers: sealedHeaders(id, wish.headers) } : {}),
+        : { secret: sealer.seal(input.secret, secretPlace(id)), oldSecret: null, oldSecretUntil: null }),
+      ...(input.headers ? { headers: sealedHeaders(id, input.headers) } : {}),
     };
     const plain = { url, description, includeContent, filter: filter && filterWith(filter), transform, retry };
     for (const [name, value] of Object.entries(plain)) if (value !== undefined) Object.assign(fields, { [name]: value });
@@ -325,7 +329,7 @@ export function createWebhooks({
       wake(webhook.id);
     });
   }
-  const told = (webhook: Webhook, reason: string | null) => ({
+  const eventAbout = (webhook: Webhook, reason: string | null) => ({
     accountId: webhook.accountId,
     sessionId: webhook.sessionId,
     data: { webhookId: webhook.id, url: webhook.url, reason, since: webhook.failingSince?.toISOString() ?? null },
@@ -340,7 +344,7 @@ export function createWebhooks({
       database.write.run((tx) => audit(tx, caller, action, webhook, changes)),
     mayAccess: (caller: Caller, webhook: Webhook): boolean => missingPermission(caller, webhook) === undefined,
     forget,
-    /** What is secret of an endpoint: the present one first, and the one before while both sign. */
+    /** Decrypts the secrets of an endpoint: the present one first, then the previous one while both sign. */
     open({ id, secret, oldSecret, oldSecretUntil, headers }: Webhook, now: Date): Opened {
       const isOverlap = oldSecret !== null && oldSecretUntil !== null && oldSecretUntil > now;
       return {
@@ -348,7 +352,7 @@ export function createWebhooks({
         headers: headers ? (JSON.parse(sealer.open(headers, headersPlace(id))) as Record<string, string>) : {},
       };
     },
-    /** Page by page, for the job that seals again what another key has sealed. */
+    /** Page by page, for the job that re-encrypts data of another key. */
     reseal: {
       page: (after: string): Promise<Webhook[]> =>
         readRows(database.reader, Webhook, 'id > ? ORDER BY id LIMIT 200', [after], ['secret', 'oldSecret', 'headers']),
@@ -358,16 +362,16 @@ export function createWebhooks({
         for (const [name, place] of Object.entries(places) as [keyof typeof places, string][]) {
           const sealed = row[name];
           if (sealed === null || !sealer.isStale(sealed)) continue;
-          const anew = sealer.seal(sealer.open(sealed, place), place);
-          // Each under its own condition: what somebody changed meanwhile is newer, and sealed with the first key already.
-          done += await database.write.run((tx) => updateRows(tx, Webhook, { id: row.id, [name]: sealed }, { [name]: anew }));
+          const resealed = sealer.seal(sealer.open(sealed, place), place);
+          // Each under its own condition: a value that was changed meanwhile is newer, and already sealed with the first key.
+          done += await database.write.run((tx) => updateRows(tx, Webhook, { id: row.id, [name]: sealed }, { [name]: resealed }));
         }
         return done > 0;
       },
     },
     /**
-     * Takes a person out of the account's filters, also of deleted endpoints. A filter that named nobody else keeps the word for an erased
-     * contact in place of the chats: without one, the events of every chat would pass.
+     * Removes a person from the account's filters, also of deleted endpoints. A filter without other chats keeps the placeholder of an erased
+     * contact: without any chat, it would match the events of every chat.
      */
     async eraseFromFilters(accountId: string, isThem: (chat: string) => boolean): Promise<void> {
       for (const { id } of await rows.find({ where: { accountId }, select: { id: true } }))
@@ -382,7 +386,7 @@ export function createWebhooks({
           tx.afterCommit(() => forget(accountId));
         });
     },
-    /** With what is secret of it, still sealed. */
+    /** The endpoint with its secret columns, still sealed. */
     whole: async (id: string): Promise<Webhook> => {
       const [row] = await readRows(database.reader, Webhook, 'id = ?', [id], ['secret', 'oldSecret', 'headers']);
       return row!;
@@ -400,7 +404,7 @@ export function createWebhooks({
       }
     },
     chatIdsOf,
-    /** They depend on each other: the sender hears of new deliveries, the log of what is switched off, and contacts are published in the log. */
+    /** Connects the modules that depend on each other: the sender, the event log and the contacts. */
     connect(parts: { wake: (webhookId: string) => void; events: Events; formsOf: Contacts['formsOf'] }): void {
       ({ wake, events, formsOf } = parts);
     },
@@ -417,31 +421,31 @@ export function createWebhooks({
         },
         order: { createdAt: 'ASC', id: 'ASC' },
       }),
-    /** The plain secret is in this reply alone. A session key makes endpoints of its session. */
-    async create(caller: Caller, wish: WebhookWish, sessionId: string | null): Promise<{ webhook: Webhook; secret: string }> {
+    /** Only this reply contains the plain secret. A session key creates endpoints of its session. */
+    async create(caller: Caller, input: WebhookInput, sessionId: string | null): Promise<{ webhook: Webhook; secret: string }> {
       if (caller.sessionId !== null && sessionId !== caller.sessionId) throw new AppError('ACCOUNT_KEY_REQUIRED');
       const now = clock.now();
       const id = newId(now.getTime());
-      const secret = wish.secret ?? makeSecret();
+      const secret = input.secret ?? makeSecret();
       const webhook: Webhook = {
         id,
         accountId: caller.accountId,
         sessionId,
-        url: wish.url,
+        url: input.url,
         description: null,
-        events: wish.events,
+        events: input.events,
         types: {},
         secret: '',
         oldSecret: null,
         oldSecretUntil: null,
         headers: null,
-        isActive: wish.active ?? true,
+        isActive: input.active ?? true,
         includeContent: true,
         filter: null,
         transform: null,
         retry: null,
-        disabledReason: wish.active === false ? 'BY_REQUEST' : null,
-        disabledAt: wish.active === false ? now : null,
+        disabledReason: input.active === false ? 'BY_REQUEST' : null,
+        disabledAt: input.active === false ? now : null,
         failingSince: null,
         failingMs: 0,
         failures: 0,
@@ -454,14 +458,14 @@ export function createWebhooks({
         createdAt: now,
         updatedAt: now,
         deletedAt: null,
-        ...fieldsOf(caller, id, { ...wish, secret }),
+        ...fieldsOf(caller, id, { ...input, secret }),
       };
       await database.write.run(async (tx) => {
-        // Closes: two made at once, each finding room for one more.
+        // Closes: two requests create endpoints at once, each finding room for one more.
         await lockRows(tx, Account, [caller.accountId]);
-        const counts: [number, number][] = [[await countLive(tx, caller.accountId, now), rules.mostPerAccount]];
+        const counts: [number, number][] = [[await countLive(tx, caller.accountId, now), rules.maxPerAccount]];
         const ofSession = { accountId: caller.accountId, sessionId: sessionId ?? '', deletedAt: IsNull() };
-        if (sessionId) counts.push([await tx.manager.countBy(Webhook, ofSession), rules.mostPerSession]);
+        if (sessionId) counts.push([await tx.manager.countBy(Webhook, ofSession), rules.maxPerSession]);
         const full = counts.find(([count, most]) => count >= most);
         if (full) throw new AppError('WEBHOOK_LIMIT_REACHED', { limit: full[1] });
         await insertRow(tx, Webhook, webhook);
@@ -470,9 +474,9 @@ export function createWebhooks({
       });
       return { webhook, secret };
     },
-    async update(caller: Caller, webhook: Webhook, wish: Partial<WebhookWish>): Promise<Webhook> {
-      const fields = { ...fieldsOf(caller, webhook.id, wish), updatedAt: clock.now() };
-      const { url, events: names, active } = wish;
+    async update(caller: Caller, webhook: Webhook, input: Partial<WebhookInput>): Promise<Webhook> {
+      const fields = { ...fieldsOf(caller, webhook.id, input), updatedAt: clock.now() };
+      const { url, events: names, active } = input;
       return change(
         caller,
         webhook,
@@ -493,7 +497,7 @@ export function createWebhooks({
         tx.afterCommit(() => wake(webhook.id));
       });
     },
-    /** The old secret signs as well for so many hours. */
+    /** Replaces the secret; the old one also signs for `overlapHours`. */
     async rotate(caller: Caller, webhook: Webhook, overlapHours: number): Promise<{ webhook: Webhook; secret: string }> {
       const secret = makeSecret();
       const { secret: old } = await this.whole(webhook.id);
@@ -512,13 +516,13 @@ export function createWebhooks({
     enable: (caller: Caller, webhook: Webhook): Promise<Webhook> =>
       change(caller, webhook, 'webhook.enable', async (tx) => {
         await switchOn(tx, webhook);
-        if (!webhook.isActive) await events!.append(tx, { ...told(webhook, null), type: 'webhook.enabled' });
+        if (!webhook.isActive) await events!.append(tx, { ...eventAbout(webhook, null), type: 'webhook.enabled' });
       }),
     /**
      * Records that an endpoint is behind, or that it has caught up, with the event `webhook.backlog`. Two backends that notice it at
      * once write one event.
      */
-    async tellBacklog(id: string, isBehind: boolean, { waiting, oldestAt }: Backlog): Promise<void> {
+    async reportBacklog(id: string, isBehind: boolean, { waiting, oldestAt }: Backlog): Promise<void> {
       const [webhook] = await readRows(database.reader, Webhook, 'id = ?', [id]);
       if (!webhook) return;
       await database.write.run(async (tx) => {
@@ -533,9 +537,10 @@ export function createWebhooks({
         });
       });
     },
-    /** By what its receiver answered. */
+    /** Switches an endpoint off because of its receiver's answers. */
     async disable(tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING'): Promise<void> {
-      if (await switchOff(tx, webhook, reason)) await events!.append(tx, { ...told(webhook, reason), type: 'webhook.disabled' });
+      if (await switchOff(tx, webhook, reason))
+        await events!.append(tx, { ...eventAbout(webhook, reason), type: 'webhook.disabled' });
     },
   };
 }

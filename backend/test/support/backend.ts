@@ -154,7 +154,7 @@ export async function startRig(
     port: 0,
     // The tests run with production's settings, and fail where a transaction reads through the pool.
     guard: { kind: 'throw' },
-    tellFirstAdmin: (first) => void (firstAdmin = first),
+    showFirstAdminPassword: (first) => void (firstAdmin = first),
     ...(options.clock ? { clock: options.clock } : {}),
     ...(options.machineClock ? { machineClock: options.machineClock } : {}),
     ...(options.mountPanel ? { mountPanel: options.mountPanel } : {}),

@@ -136,7 +136,7 @@ export async function startLanes(options: {
         sealer: createSealer(`k1:${Buffer.alloc(32, 7).toString('base64')}`),
         egress: createEgress({ allow: [] }),
         clock,
-        rules: { mostPerSession: 10, mostPerAccount: 50, httpsOnly: false },
+        rules: { maxPerSession: 10, maxPerAccount: 50, httpsOnly: false },
         report: ({ kind, subject }) => reports.push(`${kind} ${subject}`),
       });
       const events = createEvents({ clock, deliver: webhooks.deliver });
@@ -147,7 +147,7 @@ export async function startLanes(options: {
         post: postTo(receiver),
         open: () => ({ secrets: ['whsec_MDEyMzQ1Njc4OWFiY2RlZg=='], headers: {} }),
         disable: webhooks.disable,
-        tellBacklog: webhooks.tellBacklog,
+        reportBacklog: webhooks.reportBacklog,
         clock,
         log,
         options: {

@@ -214,8 +214,8 @@ export async function queue(
     if (!recipient.ok) throw new Error('No recipient.');
     const options = { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: true };
     const content = { type: 'text' as const, message: 'x' };
-    const wish = { recipient: recipient.address, content, file: null, options, quotedMessageId: null, expiresAt: null };
-    return newRow(newId(now.getTime()), session, { ...wish, origin: 'api' }, now);
+    const input = { recipient: recipient.address, content, file: null, options, quotedMessageId: null, expiresAt: null };
+    return newRow(newId(now.getTime()), session, { ...input, origin: 'api' }, now);
   });
   await database.write.run(async (tx) => {
     for (const row of rows) await insertRow(tx, Message, row);

@@ -228,8 +228,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     })) as unknown as HeartbeatReply;
     if (more.obey === false) return reply;
     for (const { sessionId } of reply.revoke) state.sessions.delete(sessionId);
-    for (const { sessionId, state: wish, epoch } of reply.desired) {
-      if (wish === 'running') await start(sessionId, epoch);
+    for (const { sessionId, state: input, epoch } of reply.desired) {
+      if (input === 'running') await start(sessionId, epoch);
       else await stop(sessionId, 'USER_STOPPED');
     }
     return reply;
