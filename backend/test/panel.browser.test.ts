@@ -451,7 +451,7 @@ describe('a person at the panel', () => {
     expect(await text(page)).toContain('<img src=x onerror=');
     expect(await page.$$eval('.cq-table th', (heads) => heads.map((head) => (head as HTMLElement).innerText.trim()))).toEqual([
       'Chat',
-      'Way',
+      'Direction',
       'Text',
       'Status',
       'Session',

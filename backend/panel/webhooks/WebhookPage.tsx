@@ -22,7 +22,7 @@ const states: Record<WebhookView['state'], [string, Tone]> = {
 };
 const reasons: Record<string, string> = {
   GONE: 'The receiver answered 410: it no longer exists.',
-  FAILING: 'It only failed for days.',
+  FAILING: 'Every attempt failed for days.',
   BY_REQUEST: 'Switched off by somebody.',
 };
 
@@ -71,7 +71,7 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
                   {webhook.account.name ?? webhook.account.id}
                 </Link>,
               ],
-              ['Hears of', webhook.session ? `the session ${webhook.session.name ?? webhook.session.id}` : 'all sessions'],
+              ['Scope', webhook.session ? `the session ${webhook.session.name ?? webhook.session.id}` : 'all sessions'],
               ['Events', webhook.events.join(', ')],
               ['Delivered', count(counts.delivered)],
               ['Waiting', count(counts.pending + counts.held)],

@@ -106,7 +106,7 @@ export const tables: readonly TableView[] = [
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
       field('chatName', 'Chat', 'strong', { ...list, filter: 'contains' }),
-      field('direction', 'Way', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
+      field('direction', 'Direction', 'direction', { ...list, filter: 'exact', values: ['inbound', 'outbound'] }),
       field('text', 'Text', 'body', { ...list, filter: 'text' }),
       field('status', 'Status', 'message', { ...list, filter: 'exact', values: messageStatuses }),
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
@@ -138,7 +138,7 @@ export const tables: readonly TableView[] = [
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
       field('isActive', 'Active', 'yesno', { ...list, filter: 'flag' }),
       field('failures', 'Failures in a row', 'text', list),
-      field('disabledReason', 'Why off', 'text', { filter: 'exact', values: ['GONE', 'FAILING', 'BY_REQUEST'] }),
+      field('disabledReason', 'Disabled because', 'text', { filter: 'exact', values: ['GONE', 'FAILING', 'BY_REQUEST'] }),
       field('lastDeliveredAt', 'Last delivered', 'time', { ...list, ...sort }),
       field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
     ],
