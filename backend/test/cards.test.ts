@@ -1,13 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
-import { cardsOf, type GivenCard } from '../src/messages/accept/cards.js';
+import { cardsOf, type CardInput } from '../src/messages/accept/cards.js';
 
 /** Contact cards that are sent: made into a card that WhatsApp reads, or refused. */
 
 const card = (lines: string[], end = '\n', version = '3.0'): string =>
   ['BEGIN:VCARD', `VERSION:${version}`, ...lines, 'END:VCARD'].join(end);
-const one = (given: GivenCard) => cardsOf([given], '55')[0]!;
-const problem = (given: GivenCard): unknown => {
+const one = (given: CardInput) => cardsOf([given], '55')[0]!;
+const problem = (given: CardInput): unknown => {
   try {
     return one(given);
   } catch (error) {

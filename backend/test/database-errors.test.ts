@@ -731,7 +731,7 @@ describeOnPostgres('one batch of events at two backends', () => {
     );
     expect(rows.map(({ whatsappKey }) => whatsappKey).sort()).toEqual([...keys].sort());
     const complaints = [...core.rig.lines, ...second.lines].filter((line) =>
-      /could not be taken in|A request failed|are refused/.test(line),
+      /could not be ingested|A request failed|are refused/.test(line),
     );
     expect(complaints).toEqual([]);
   }, 60_000);

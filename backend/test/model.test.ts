@@ -15,7 +15,7 @@ import { createEventLog } from '../src/events/log.js';
 import type { Caller } from '../src/accounts/caller.js';
 import { systemClock as clock } from '../src/lib/clock.js';
 import type { Log } from '../src/lib/log.js';
-import { createDispatcher, type Delivery, type WayOut } from '../src/messages/send/dispatcher.js';
+import { createDispatcher, type Delivery, type MessageTransport } from '../src/messages/send/dispatcher.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { createContents } from '../src/messages/sealed-content.js';
 import { createIdempotency } from '../src/messages/accept/idempotency.js';
@@ -146,7 +146,7 @@ function createWorld() {
     generation: 0,
     /** Somebody decided to send again although nobody knows. */
     allowed: new Set<string>(),
-    wayOut(isAlive: () => boolean): WayOut {
+    wayOut(isAlive: () => boolean): MessageTransport {
       const never = new Promise<never>(() => undefined);
       return {
         deliver: async (_session, message) => (await sleep(1), isAlive() ? answer(message) : never),

@@ -3,7 +3,7 @@ import { digitsOf, erased, type Contact } from '@chasqui/shared';
 /** What is known of the person behind an id of a session; null where nothing is. */
 export type People = (sessionId: string, waId: string | null) => Contact | null;
 
-export const nobodyKnown: People = () => null;
+export const noPeople: People = () => null;
 
 /**
  * A contact as a payload carries it, completed by what the contacts table knows: number and LID whichever form the message used, and the name as

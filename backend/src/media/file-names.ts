@@ -1,7 +1,7 @@
 import { extension } from 'mime-types';
 
 /**
- * Names of files. A name comes from whoever sends the file and is shown to whoever receives it, so it must be one that any system can store:
+ * Names of files. A name comes from the sender of the file and is shown to its receiver, so it must be one that any system can store:
  * no path, no reserved or invisible characters, no name of a device, an ending, and at most `maxLength` UTF-16 code units and `maxBytes` bytes.
  */
 

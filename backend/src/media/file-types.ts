@@ -107,7 +107,7 @@ function refined(sniffed: string, { declared, served, byName }: Hinted): string 
   return told ?? containerNames.get(sniffed) ?? sniffed;
 }
 
-/** The bytes show no type. A text of which nobody says more is `text/plain`; a name alone makes no program and no picture of it. */
+/** The bytes show no type. A text without a declared type is `text/plain`; a name alone makes no program and no picture of it. */
 function unsniffed({ declared, served, byName }: Hinted, isText: boolean): string {
   if (!isText) {
     const told = [served, byName].find((hint) => hint !== null && /^application\//.test(hint));

@@ -444,7 +444,7 @@ function partsOfBase64(given: string): { declared: string | null; text: string }
 
 /**
  * Whether a text is the whole base64 of something, in the usual alphabet or in the one of URLs, with or without its filling. The decoder stops
- * at the first filling and drops what is left over, so that a text that was cut off or joined would become another file.
+ * at the first filling and drops the remainder, so that a text that was cut off or joined would become another file.
  */
 function isBase64(text: string): boolean {
   const filling = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;

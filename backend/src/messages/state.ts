@@ -75,7 +75,7 @@ export function createMessageState({
     to: MessageStatus,
     { reason = null, detail = null, more = {}, from, where = {}, contact = null, at, willRetryAt = null }: Move = {},
   ): Promise<boolean> {
-    if (isInDoubt(message, to, reason, more)) return keepInDoubt(tx, message, to, { reason, from, where });
+    if (isUncertain(message, to, reason, more)) return keepUncertain(tx, message, to, { reason, from, where });
     const now = at ?? clock.now();
     const sources = messageSources(to).filter((source) => !from || from.includes(source));
     const field = timeField[to];
@@ -107,8 +107,8 @@ export function createMessageState({
     return true;
   }
 
-  /** It ends, but nobody knows whether an earlier attempt left: looked up once more, and then for a person to settle. */
-  function keepInDoubt(
+  /** It ends, but it is unknown whether an earlier attempt was sent: looked up once more, and then for a person to settle. */
+  function keepUncertain(
     tx: Transaction,
     message: Message,
     to: 'failed' | 'cancelled',
@@ -121,7 +121,7 @@ export function createMessageState({
     return move(tx, message, 'uncertain', { reason: why, detail, more, from: allowed, ...(where ? { where } : {}) });
   }
 
-  /** Places in the quotas follow what became of the message; see quotas.ts. Throws `QUOTA_EXCEEDED` for a retry that finds none. */
+  /** Places in the quotas follow the outcome of the message; see quotas.ts. Throws `QUOTA_EXCEEDED` for a retry that finds none. */
   async function countAgainstQuotas(
     tx: Transaction,
     message: Message,
@@ -256,7 +256,7 @@ export function createMessageState({
 const isOver = (status: MessageStatus): boolean => !['queued', 'sending', 'uncertain'].includes(status);
 
 /** Only a person, who says so, or a proof makes a message `failed` or `cancelled` whose earlier attempt may have left. */
-function isInDoubt(
+function isUncertain(
   message: Message,
   to: MessageStatus,
   reason: MessageReason | null,

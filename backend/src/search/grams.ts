@@ -3,7 +3,7 @@ import { foldText } from '../lib/fold.js';
 /** The most characters of a text that are searched. WhatsApp's own limit for a text is 65,536. */
 const maxIndexed = 65_536;
 /** The most grams of a term that are asked for: more narrow nothing down. */
-const maxAsked = 16;
+const maxQueryGrams = 16;
 
 /** A number for a gram or a fact. Two that share a number cost a look at a row more, and change no result. */
 export function hashOf(gram: string): number {
@@ -36,7 +36,7 @@ export function gramsIn(folded: string): number[] {
   const letters = [...folded];
   if (letters.length < 3) return [hashOf(folded)];
   const last = letters.length - 3;
-  const step = Math.max(1, last / (maxAsked - 1));
+  const step = Math.max(1, last / (maxQueryGrams - 1));
   const grams = new Set<number>();
   for (let at = 0; at < last; at += step) grams.add(hashOf(letters.slice(Math.floor(at), Math.floor(at) + 3).join('')));
   grams.add(hashOf(letters.slice(last).join('')));

@@ -137,7 +137,7 @@ export function createMessageSearch({
     while (!isStopped) {
       const started = performance.now();
       const done = await indexSome().catch((error: unknown) => {
-        log.warn('Messages could not be indexed for the search; it is tried again.', errorFields(error));
+        log.warn('Messages could not be indexed for the search; it is retried.', errorFields(error));
         return null;
       });
       const pause = Math.max(1, done ? (performance.now() - started) * factor : pollMs);

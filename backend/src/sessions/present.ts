@@ -60,7 +60,7 @@ function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session,
 }
 
 /** A worker renews the lease with each heartbeat. One that ran out means that nobody has been heard, not yet that the session is lost. */
-const isUnheard = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
+const isHeartbeatOverdue = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
   !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
 
 /** Shown of a session whose stored settings are damaged. Nothing runs under them: what needs the settings fails until they are saved again. */
@@ -79,7 +79,7 @@ export function presentSession(session: Session, now: Date): SessionResource {
   const settings = readable(session.settings, null);
   return {
     id: session.id,
-    ...base(session, isUnheard(session, now.getTime())),
+    ...base(session, isHeartbeatOverdue(session, now.getTime())),
     isDefault: session.isDefault,
     deviceName: session.deviceName,
     workerId: session.workerId,

@@ -98,7 +98,7 @@ export function createRunning({
     try {
       await gate.init(started);
     } catch (error) {
-      await takeBack(started.id, before, error);
+      await reclaim(started.id, before, error);
       throw error;
     }
     return started;
@@ -120,7 +120,7 @@ export function createRunning({
   }
 
   /** The start did not come about. If the worker took it all the same and only its answer was lost, its events will say so. */
-  async function takeBack(id: string, before: Session['desired'], error: unknown): Promise<void> {
+  async function reclaim(id: string, before: Session['desired'], error: unknown): Promise<void> {
     const code = error instanceof AppError ? notStarted[error.code] : undefined;
     if (!code) return;
     await database.write.run(async (tx) => {

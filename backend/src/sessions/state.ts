@@ -56,7 +56,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
     reason: { code: string; message: string } | null,
     more: Partial<Session> = {},
   ): Promise<void> {
-    const steps = session.status === to ? [to] : wayTo(session.status, to);
+    const steps = session.status === to ? [to] : pathTo(session.status, to);
     for (const [index, step] of steps.entries()) {
       const isLast = index === steps.length - 1;
       const between = passing[step];
@@ -153,7 +153,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
   }
 
   /** WhatsApp restricts the account or the network. Said once for each change. */
-  async function tellRestriction(tx: Transaction, session: Session, before: string | null): Promise<void> {
+  async function emitRestriction(tx: Transaction, session: Session, before: string | null): Promise<void> {
     const kind = restrictions[session.reasonCode ?? ''];
     if (!kind || session.reasonCode === before) return;
     const data = { kind, message: session.reasonText };
@@ -216,7 +216,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
         ...(seen.whatsappWebVersion ? { whatsappWebVersion: seen.whatsappWebVersion } : {}),
         ...(seen.attempt === undefined ? {} : { reconnectAttempts: seen.attempt }),
       });
-      await tellRestriction(tx, session, reasonBefore);
+      await emitRestriction(tx, session, reasonBefore);
       if (!link?.isOther) return;
       const { accountId, id: sessionId } = session;
       const data = { previous, current: link.changes.linkedAccount };
@@ -245,7 +245,7 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
 }
 
 /** The shortest way through the table; every status leads to every other one. */
-export function wayTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
+export function pathTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
   const ways: SessionStatus[][] = [[from]];
   const seen = new Set<SessionStatus>([from]);
   for (const way of ways) {

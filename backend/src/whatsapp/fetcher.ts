@@ -23,9 +23,9 @@ const deadlineMs = 60_000;
 const abandonAfterMs = 30 * 86_400_000;
 /** Abandoned files are looked for with every so many polls. */
 const abandonEveryPolls = 60;
-const abandonTogether = 200;
+const abandonBatchSize = 200;
 /** Above this number of sessions those that have nothing due are forgotten. */
-const mostServed = 10_000;
+const maxServed = 10_000;
 /** While this machine cannot store files, all of them wait this long, then twice as long, up to the second figure. */
 const restMs = { first: 1_000, longest: 30_000 };
 /** A file whose worker or session cannot answer now is asked for again after this long; nothing was learned about the file. */
@@ -133,14 +133,14 @@ export function createFetcher({
     if (code === 'FILE_TOO_LARGE') return settle(file, null, tooLarge);
     if (code === 'MEDIA_EXPIRED') return settle(file, null, 'WhatsApp does not have the file any more.');
     if (error instanceof StorageFailed || isDatabaseDown(error)) throw error;
-    if (error instanceof AppError && isOfTheWorker(error)) return tryAgain(file, { inMs: askAgainMs, attempts: file.attempts });
+    if (error instanceof AppError && isOfTheWorker(error)) return retry(file, { inMs: askAgainMs, attempts: file.attempts });
     if (file.attempts + 1 >= maxAttempts) return settle(file, null, 'The file could not be fetched.');
     const attempts = file.attempts + 1;
-    log.warn('A file could not be fetched; it is tried again.', { mediaId: file.id, attempt: attempts, ...errorFields(error) });
-    await tryAgain(file, { inMs: Math.min(longestRetryMs, 2_000 * 2 ** file.attempts), attempts });
+    log.warn('A file could not be fetched; it is retried.', { mediaId: file.id, attempt: attempts, ...errorFields(error) });
+    await retry(file, { inMs: Math.min(longestRetryMs, 2_000 * 2 ** file.attempts), attempts });
   }
 
-  const tryAgain = async ({ id }: MediaFile, { inMs, attempts }: { inMs: number; attempts: number }): Promise<void> =>
+  const retry = async ({ id }: MediaFile, { inMs, attempts }: { inMs: number; attempts: number }): Promise<void> =>
     void (await database.write.run((tx) =>
       media.settle(tx, id, { nextAttemptAt: new Date(clock.now().getTime() + inMs), attempts }),
     ));
@@ -176,7 +176,7 @@ export function createFetcher({
         return log.error('Files cannot be stored now; they are fetched again later.', { ...fields, inMs: ms });
       }
       postponed.add(file.id);
-      log.error('The state of a file could not be written; it is tried again later.', fields);
+      log.error('The state of a file could not be written; it is retried later.', fields);
       const { id: subject, accountId, sessionId } = file;
       report({ kind: 'file', subject, accountId, sessionId, ...describeError(error) });
     }
@@ -185,7 +185,7 @@ export function createFetcher({
   /** The sessions that were served longest ago come first. */
   function inTurn(sessionIds: Iterable<string>): string[] {
     const due = new Set(sessionIds);
-    for (const id of served) if (!due.has(id) && served.size > mostServed) served.delete(id);
+    for (const id of served) if (!due.has(id) && served.size > maxServed) served.delete(id);
     const turns = new Map([...served].map((id, turn) => [id, turn]));
     return [...due].sort((a, b) => (turns.get(a) ?? -1) - (turns.get(b) ?? -1));
   }
@@ -209,7 +209,7 @@ export function createFetcher({
 
   async function abandon(): Promise<void> {
     const oldest = new Date(clock.now().getTime() - abandonAfterMs);
-    for (const file of await media.abandoned(oldest, abandonTogether, postponed.list()))
+    for (const file of await media.abandoned(oldest, abandonBatchSize, postponed.list()))
       if (!stopping.signal.aborted && !running.has(file.sessionId ?? ''))
         await isolated(file, () => settle(file, null, 'The session was not connected while WhatsApp had the file.'));
   }
@@ -221,7 +221,7 @@ export function createFetcher({
       return;
     }
     looking = look()
-      .catch((error: unknown) => log.error('Files could not be looked through; it is tried again.', errorFields(error)))
+      .catch((error: unknown) => log.error('Files could not be scanned; the scan is retried.', errorFields(error)))
       .finally(() => {
         looking = null;
         if (lookAgain) {
@@ -236,7 +236,7 @@ export function createFetcher({
     wake();
     if (polls % abandonEveryPolls === 1)
       abandon().catch((error: unknown) =>
-        log.error('Abandoned files could not be looked through; it is tried again.', errorFields(error)),
+        log.error('Abandoned files could not be scanned; the scan is retried.', errorFields(error)),
       );
   }
 

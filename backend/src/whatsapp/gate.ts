@@ -1,5 +1,5 @@
 import { AppError, internalOperations, mediaOf, observedSession, type MessageContent, type SendCommand } from '@chasqui/shared';
-import type { Delivery, WayOut } from '../messages/send/dispatcher.js';
+import type { Delivery, MessageTransport } from '../messages/send/dispatcher.js';
 import type { Found } from '../messages/send/uncertain.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { Message } from '../messages/message.entity.js';
@@ -11,7 +11,7 @@ import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
-export interface GateDeps {
+export interface WorkerGatewayOptions {
   client: WorkerClient;
   placement: Placement;
   media: Media;
@@ -31,8 +31,10 @@ export function createGate({
   storageOf,
   sendDeadlineMs,
   leaseMs,
-}: GateDeps): WorkerGate &
-  WayOut & { run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> } {
+}: WorkerGatewayOptions): WorkerGate &
+  MessageTransport & {
+    run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
+  } {
   const urlOf = async (session: Session): Promise<string> => {
     if (session.workerId === null) throw new AppError('WORKER_UNAVAILABLE');
     return placement.urlOf(session.workerId);

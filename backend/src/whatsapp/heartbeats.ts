@@ -22,7 +22,7 @@ export type Heartbeats = ReturnType<typeof createHeartbeats>;
 /** As many beats in a row must a session look different from its row before the beat is believed instead of its events. */
 const beatsToBelieve = 3;
 /** Problems taken from one heartbeat. */
-const mostProblems = 100;
+const maxProblems = 100;
 
 /** Notes what one session failed with. Trouble of the database ends the whole, since nothing else would succeed. */
 const noteIn =
@@ -44,7 +44,7 @@ const runs = (seen: Seen | undefined): boolean => seen !== undefined && seen.sta
  * | a session of this worker | its lease is renewed |
  * | desired `running`, not running there | it is told to start it |
  * | desired `stopped`, suspended, or of a deactivated account, running there | it is told to stop it |
- * | desired `running`, leased to nobody | leased to this worker under the next epoch |
+ * | desired `running`, not leased | leased to this worker under the next epoch |
  * | the same, with a worker that is gone, and no phone linked yet | likewise: there is no login that would be left behind |
  * | the same, with a phone linked | waits for its worker, which has the login on its disk; `connect` moves it by hand |
  * | running there, leased to another or deleted | revoked |
@@ -106,7 +106,7 @@ export function createHeartbeats({
 
   /** What the worker itself isolated. Of a worker that reports without end only the first ones are kept. */
   function reportProblems({ workerId, problems = [] }: Heartbeat): void {
-    for (const { code, sessionId, detail, at, count, report: reportId } of problems.slice(0, mostProblems))
+    for (const { code, sessionId, detail, at, count, report: reportId } of problems.slice(0, maxProblems))
       report({
         kind: 'worker',
         subject: [workerId, sessionId ?? ''].join(' ').trim(),
@@ -156,7 +156,7 @@ export function createHeartbeats({
         const wanted = session.desired === 'running' && session.status !== 'suspended' && !switchedOff.has(session.accountId);
         if (wanted === (runs(there) && there?.epoch === session.leaseEpoch)) return;
         if (!wanted && !runs(there)) return;
-        answer.desired.push(wishOf(session, wanted, settings));
+        answer.desired.push(desiredOf(session, wanted, settings));
       };
       for (const session of mine)
         if (failed) await behindSavepoint(tx, 'session', (own) => ofSession(own, session)).catch(noteIn(failed, session.id));
@@ -212,7 +212,7 @@ export function createHeartbeats({
     return sessions.sort((a, b) => Number(hasWork.has(b.id)) - Number(hasWork.has(a.id)) || seenAt(b) - seenAt(a));
   }
 
-  const wishOf = (session: Session, wanted: boolean, settings: WorkerSettings): HeartbeatReply['desired'][number] => ({
+  const desiredOf = (session: Session, wanted: boolean, settings: WorkerSettings): HeartbeatReply['desired'][number] => ({
     sessionId: session.id,
     state: wanted ? 'running' : 'stopped',
     epoch: session.leaseEpoch,
@@ -225,7 +225,7 @@ export function createHeartbeats({
   const isDrained = (id: string): Promise<boolean> =>
     database.reader.getRepository(Worker).existsBy({ id, drainRequested: true });
 
-  /** Sessions that nobody runs and somebody should. The condition of the update is what was read: of two workers one gets it. */
+  /** Sessions that should run and that no worker runs. The condition of the update is what was read: of two workers one gets it. */
   async function adopt(beat: Heartbeat): Promise<void> {
     const free = beat.draining ? 0 : beat.capacity - beat.sessions.filter(runs).length;
     if (free <= 0 || (await isDrained(beat.workerId))) return;
@@ -340,7 +340,7 @@ export function createHeartbeats({
   /** One pass at a time: on a slow database the next one would only wait behind it. */
   function checkLeases(): void {
     checking ??= writeOff()
-      .catch((error: unknown) => log.error('Expired leases could not be checked; it is tried again.', errorFields(error)))
+      .catch((error: unknown) => log.error('Expired leases could not be checked; it is retried.', errorFields(error)))
       .finally(() => (checking = null));
   }
 

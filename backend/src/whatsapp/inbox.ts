@@ -66,7 +66,7 @@ const maxSuspects = 1_000;
 export type Inbox = ReturnType<typeof createInbox>;
 
 /** As often is a gap asked for again; a worker that answers with the same gap then has nothing to fill it with. */
-const askedAtMost = 2;
+const maxRequested = 2;
 /** A worker sends again only what was not acknowledged, and on demand a few thousand events more. */
 const keptMs = 14 * 86_400_000;
 
@@ -193,7 +193,7 @@ export function createInbox({
     const gap = [desk.workerId, event.epoch, next].join(' ');
     const open = asked.get(event.sessionId);
     const times = open?.gap === gap ? open.times : 0;
-    if (times < askedAtMost) {
+    if (times < maxRequested) {
       asked.set(event.sessionId, { gap, times: times + 1 });
       return next;
     }
@@ -227,7 +227,7 @@ export function createInbox({
   /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
   async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
     if (desk.plan.refuse === event.id) {
-      log.error('An event of a worker was set aside: the database failed each time during it and worked without it.', {
+      log.error('A worker event was isolated: the transaction failed with it and succeeded without it.', {
         eventId: event.id,
         type: event.type,
         sessionId: event.sessionId,
@@ -241,7 +241,7 @@ export function createInbox({
         suspect(event, error);
         throw error;
       }
-      log.error('An event of a worker could not be taken in; the worker keeps it aside.', {
+      log.error('A worker event could not be ingested; the worker parked it.', {
         eventId: event.id,
         type: event.type,
         sessionId: event.sessionId,
@@ -295,7 +295,7 @@ export function createInbox({
       const until = clock.monotonic() + maxTransactionMs;
       const waiting = new Set<string>();
       const taken: OutletEvent[] = [];
-      const holdBack = ({ sessionId, cursor }: OutletEvent): void => {
+      const defer = ({ sessionId, cursor }: OutletEvent): void => {
         waiting.add(sessionId);
         intake.ackCursor = Math.min(intake.ackCursor, cursor - 1);
       };
@@ -306,18 +306,18 @@ export function createInbox({
         }
         if (desk.known.has(event.id)) continue;
         if (taken.length > 0 && clock.monotonic() >= until) {
-          holdBack(event);
+          defer(event);
           break;
         }
         if (waiting.has(event.sessionId) || plan.wait === event.id) {
-          holdBack(event);
+          defer(event);
           continue;
         }
         const refusal = refusalOf(desk, event);
         const fromSequence = refusal ? null : missingBefore(desk, event);
         if (fromSequence !== null) {
           intake.resend.push({ sessionId: event.sessionId, fromSequence });
-          holdBack(event);
+          defer(event);
           continue;
         }
         const code = refusal ?? (await handleAlone(tx, desk, event));

@@ -22,7 +22,7 @@ export const capabilities = defineRoute({
   id: 'capabilities',
   method: 'get',
   path: '/capabilities',
-  summary: 'What the present WhatsApp Web can do, and what became of each mend (meta.compat)',
+  summary: 'What the present WhatsApp Web can do, and the state of each patch (meta.compat)',
   auth: 'key',
   permission: 'instance.info',
   query: z.strictObject({ sessionId: z.string().max(64).optional() }),
@@ -121,16 +121,16 @@ async function connected(sessions: Sessions, caller: Caller, ref: string): Promi
   return session;
 }
 
-/** What may have been done when the worker fell silent depends on the row: a read has no effect and is asked once more, a write has an unknown one. */
+/** What may have been done when the worker stopped answering depends on the row: a read has no effect and is asked once more, a write has an unknown one. */
 async function pass(session: Session, id: OperationId, input: Record<string, unknown>, run: Run): Promise<unknown> {
   const { effect } = operations[id];
-  const fellSilent = (error: unknown): boolean =>
+  const workerUnreachable = (error: unknown): boolean =>
     error instanceof AppError && error.code === 'WORKER_UNAVAILABLE' && error.details['reached'] === true;
   for (let tries = effect === 'read' ? 2 : 1; ; tries -= 1) {
     try {
       return await run(session, id, input, deadlineMs);
     } catch (error) {
-      if (!fellSilent(error)) throw error;
+      if (!workerUnreachable(error)) throw error;
       const isTimeout = error instanceof AppError && ['TIMEOUT', 'ECONNABORTED'].includes(String(error.details['cause']));
       if (tries > 1 && !isTimeout) continue;
       throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: effect === 'read' ? 'none' : 'unknown' });

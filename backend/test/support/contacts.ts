@@ -1,8 +1,8 @@
 import type { Contacts } from '../../src/contacts/contacts.js';
-import { nobodyKnown } from '../../src/contacts/people.js';
+import { noPeople } from '../../src/contacts/people.js';
 
 /** Contacts of a backend that knows nobody, for tests that are not about people. */
 export const noContacts: Pick<Contacts, 'people' | 'formsOf'> = {
-  people: () => Promise.resolve(nobodyKnown),
+  people: () => Promise.resolve(noPeople),
   formsOf: (_accountId, waId) => Promise.resolve([waId]),
 };

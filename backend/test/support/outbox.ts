@@ -8,7 +8,7 @@ import { createEvents } from '../../src/events/events.js';
 import type { ReportFailure } from '../../src/failures/failures.js';
 import { systemClock, type Clock } from '../../src/lib/clock.js';
 import type { Log } from '../../src/lib/log.js';
-import { createDispatcher, type Delivery, type Dispatcher, type WayOut } from '../../src/messages/send/dispatcher.js';
+import { createDispatcher, type Delivery, type Dispatcher, type MessageTransport } from '../../src/messages/send/dispatcher.js';
 import { Message } from '../../src/messages/message.entity.js';
 import { newRow } from '../../src/messages/accept/new-message.js';
 import { createPacing } from '../../src/messages/send/pacing.js';
@@ -60,7 +60,7 @@ export function createWorld() {
         if (!world.left.some(({ messageId }) => messageId === message.id)) return { found: false, proven: true };
         return { found: true, whatsappId: `true_x_${message.whatsappKey}`, ack: 1 };
       },
-    } satisfies WayOut as WayOut,
+    } satisfies MessageTransport as MessageTransport,
   };
   function answer(message: Message): Delivery {
     const known = record.get(message.id);

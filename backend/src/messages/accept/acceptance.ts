@@ -168,7 +168,7 @@ export function createAcceptance({
         void drain();
       });
     } catch (error) {
-      // Of a commit that was lost on its way nobody knows whether it happened: then the file stays, and the sweep decides.
+      // When the reply to a commit is lost, it is unknown whether it happened: then the file stays, and the sweep decides.
       if (acceptance.file && error instanceof AppError) await media.discard(acceptance.file);
       throw error;
     }

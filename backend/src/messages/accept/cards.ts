@@ -15,10 +15,10 @@ export interface Card {
   vcard: string;
 }
 
-export type GivenCard = { name: string; phone: string } | { vcard: string };
+export type CardInput = { name: string; phone: string } | { vcard: string };
 
 /** The cards of one message. Throws `VALIDATION_FAILED` that names every card that cannot be sent. */
-export function cardsOf(given: readonly GivenCard[], countryCode: string | null | undefined): Card[] {
+export function cardsOf(given: readonly CardInput[], countryCode: string | null | undefined): Card[] {
   const problems: FieldError[] = [];
   const cards = given.flatMap((one, index) => {
     const card = 'vcard' in one ? readCard(one.vcard) : newCard(one, countryCode);

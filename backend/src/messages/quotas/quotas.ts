@@ -34,7 +34,7 @@ export type Quotas = ReturnType<typeof createQuotas>;
 
 /**
  * Daily and monthly quotas. A message takes its places when it is accepted and gives them back when it definitely did not leave; the
- * counters are written in the same commit, by whoever holds the event log, so that parallel sends never take more than there is and
+ * counters are written in the same commit, by the transaction that holds the event log, so that parallel sends never take more than there is and
  * transactions do not wait for each other in a circle. The period is part of a counter's key: at midnight the next one begins at zero,
  * whether a job ran or not.
  *
@@ -66,7 +66,7 @@ export function createQuotas({
     ];
   };
 
-  /** Counters of these places, as they are now. The log is held: nobody else changes them meanwhile. */
+  /** Counters of these places, as they are now. The log is locked: no other transaction changes them meanwhile. */
   async function read(tx: Transaction, places: readonly Place[]): Promise<Map<string, number>> {
     const taken = new Map(places.map((place) => [nameOf(place), 0]));
     const owners = among(tx.manager, 'ownerId', [...new Set(places.map(({ ownerId }) => ownerId))]);

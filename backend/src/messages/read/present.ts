@@ -1,5 +1,5 @@
 import { messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
-import { completed, nobodyKnown, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
+import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
 import type { Message } from '../message.entity.js';
 
@@ -20,7 +20,7 @@ export const idsIn = ({ sessionId, fromId, toId, contact }: Message): { sessionI
 };
 
 /** The one place that decides which fields of a message leave. `people` completes whom the row names by what is known of them now. */
-export function presentMessage(message: Message, people: People = nobodyKnown): MessageResource {
+export function presentMessage(message: Message, people: People = noPeople): MessageResource {
   const stored = readable(message.content, null);
   const { type: _, ...content } = stored ?? { type: null };
   return {

@@ -50,7 +50,7 @@ export async function selectionOf(
   if (sessionId) all.push(equal('sessionId', sessionId));
   if (filters.from) all.push({ sql: '"createdAt" >= ?', parameters: [Date.parse(filters.from)] });
   if (filters.to) all.push({ sql: '"createdAt" <= ?', parameters: [Date.parse(filters.to)] });
-  const { ways, facts } = await waysOf(filters, (field, input) =>
+  const { ways, facts } = await directionsOf(filters, (field, input) =>
     contacts.formsOf(accountId, addressOf(field, input, countryCode)),
   );
   // SQLite keeps no statistics: of a session and another condition it would take the index of the condition.
@@ -60,7 +60,7 @@ export async function selectionOf(
 }
 
 /** The conditions that each have an index, the most selective first; each as its branches. */
-async function waysOf(filters: Filters, formsOf: (field: string, input: string) => Promise<string[]>) {
+async function directionsOf(filters: Filters, formsOf: (field: string, input: string) => Promise<string[]>) {
   const ways: Condition[][] = [];
   const facts: Facts[] = [];
   if (filters.chatId) {

@@ -13,7 +13,7 @@ import { errorFields, type Log } from '../../lib/log.js';
 import { createItemBackoff } from '../../lib/item-backoff.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
-import { createDoubts, type Found } from './uncertain.js';
+import { createUncertainMessages, type Found } from './uncertain.js';
 import { createHeld, heldUntil } from './held.js';
 import { createLanes } from './lanes.js';
 import { Message } from '../message.entity.js';
@@ -29,7 +29,7 @@ import { createTakeovers } from './takeovers.js';
 export type Delivery = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
 
 /** The way out, handed in: this domain does not know how a worker is reached. Neither rejects. */
-export interface WayOut {
+export interface MessageTransport {
   /** `isFirst`: no attempt was ever made before. */
   deliver(session: Session, message: Message, isFirst: boolean): Promise<Delivery>;
   lookup(session: Session, message: Message): Promise<Found | null>;
@@ -95,7 +95,7 @@ const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CA
  * | --- | --- |
  * | a claim commits and its answer is lost | the message is `sending` under this backend's name and not in `inFlight`: the next poll takes it over |
  * | the outcome cannot be committed | it stays in memory and is committed before anything else of its session; see outcomes.ts |
- * | one message cannot be claimed while the database works | its chat is set aside for a while; the session's other chats go on |
+ * | one message cannot be claimed while the database works | its chat is paused for a while; the session's other chats go on |
  *
  * The same call is repeated only to the worker that had it (same epoch), whose record is the proof. Another one knows nothing of it:
  * then the message is in doubt (see doubts.ts). Durations in memory are monotonic; stored times that a clock set back has left too far
@@ -108,7 +108,7 @@ export function createDispatcher(parts: {
   pacing: Pacing;
   clock: Clock;
   log: Log;
-  wayOut: WayOut;
+  wayOut: MessageTransport;
   /** This backend's name on its claims, and which of the others are gone. */
   presence: Presence;
   options: DispatcherOptions;
@@ -124,7 +124,7 @@ export function createDispatcher(parts: {
   /** Chats of a session, as `session chat`, whose first message could not be claimed. */
   const postponed = createItemBackoff(clock);
   const steadyMs = steadyTime(clock);
-  const doubts = createDoubts({ database, state, clock, log, lookup: wayOut.lookup, options, report });
+  const doubts = createUncertainMessages({ database, state, clock, log, lookup: wayOut.lookup, options, report });
   const held = createHeld({ database, state });
   const lanes = createLanes({ drain, log });
   const outcomes = createOutcomes({
@@ -196,7 +196,7 @@ export function createDispatcher(parts: {
   }
 
   /**
-   * Runs one step on one message. When it fails although the database works, the message is at fault: its chat is set aside, so that the
+   * Runs one step on one message. When it fails although the database works, the message is at fault: its chat is paused, so that the
    * session's other chats go on and the order within the chat stays.
    */
   async function isolated<T>(message: Message, step: () => Promise<T>): Promise<T | 'failed'> {
@@ -214,12 +214,12 @@ export function createDispatcher(parts: {
     }
   }
 
-  /** This message is at fault and cannot leave: its chat is set aside, and staff are told. */
+  /** This message is at fault and cannot leave: its chat is paused, and staff are informed. */
   function setApart(message: Pick<Message, 'id' | 'accountId' | 'sessionId' | 'chatId'>, error: unknown): void {
     const { id: subject, accountId, sessionId, chatId } = message;
     const inMs = postponed.add(`${sessionId} ${chatId}`);
     lanes.comeBack(sessionId, inMs);
-    log.error('A message could not be claimed; its chat is tried again later and the others go on.', {
+    log.error('A message could not be claimed; its chat is retried later, and the others go on.', {
       messageId: subject,
       sessionId,
       inMs,
@@ -437,16 +437,16 @@ export function createDispatcher(parts: {
   /** One look through the outbox. A part that fails does not keep the others from their turn. */
   async function poll(): Promise<void> {
     polls += 1;
-    await attempt('Claims could not be looked through; it is tried again.', takeovers.poll);
-    await attempt('Messages that ended could not be looked through; it is tried again.', doubts.end);
+    await attempt('Claims could not be scanned; the scan is retried.', takeovers.poll);
+    await attempt('Messages that ended could not be scanned; the scan is retried.', doubts.end);
     if (polls % correctEveryPolls === 1)
-      await attempt('Retry times could not be compared with the clock; it is tried again.', correctRetries);
+      await attempt('Retry times could not be compared with the clock; it is retried.', correctRetries);
     // Lookups wait for pages; nothing else of the outbox waits for them.
-    clearing ??= attempt('Uncertain messages could not be looked up; it is tried again.', () =>
-      doubts.clear(() => stopped),
-    ).finally(() => (clearing = null));
+    clearing ??= attempt('Uncertain messages could not be looked up; it is retried.', () => doubts.clear(() => stopped)).finally(
+      () => (clearing = null),
+    );
     for (const sessionId of outcomes.sessions()) lanes.wake(sessionId);
-    await attempt('The outbox could not be looked through; it is tried again.', wakeDue);
+    await attempt('The outbox could not be scanned; the scan is retried.', wakeDue);
   }
 
   async function attempt(failure: string, work: () => Promise<void>): Promise<void> {
@@ -469,7 +469,9 @@ export function createDispatcher(parts: {
     if (!sessionId || (type !== 'message.queued' && type !== 'session.status')) return;
     if (type === 'session.status') rests.delete(sessionId);
     if (data?.['status'] === 'connected')
-      doubts.reopen(sessionId).catch((error: unknown) => log.error('Doubts could not be looked into again.', errorFields(error)));
+      doubts
+        .reopen(sessionId)
+        .catch((error: unknown) => log.error('Uncertain messages could not be looked up again.', errorFields(error)));
     lanes.wake(sessionId);
   });
 

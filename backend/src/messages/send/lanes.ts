@@ -17,7 +17,7 @@ export function createLanes({ drain, log }: { drain: (sessionId: string) => Prom
     if (busy.has(sessionId)) return void again.add(sessionId);
     const running = work()
       .catch((error: unknown) =>
-        log.error('A session’s queue could not be worked on; it is tried again.', { sessionId, ...errorFields(error) }),
+        log.error('A session’s queue could not be processed; it is retried.', { sessionId, ...errorFields(error) }),
       )
       .finally(() => {
         busy.delete(sessionId);

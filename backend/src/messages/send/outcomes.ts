@@ -27,7 +27,7 @@ export function createOutcomes(parts: {
   log: Log;
   /** Called when an outcome is committed. */
   settled: (messageId: string) => void;
-  /** Writes that nobody knows the outcome, when the outcome itself cannot be written. */
+  /** Records that the outcome is unknown, when the outcome itself cannot be written. */
   uncertain: (tx: Transaction, messageId: string) => Promise<void>;
 }) {
   const { database, log, settled, uncertain } = parts;

@@ -12,7 +12,7 @@ import { errorFields, type Log } from '../../lib/log.js';
 import { createItemBackoff } from '../../lib/item-backoff.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
-import type { Doubts } from './uncertain.js';
+import type { UncertainMessages } from './uncertain.js';
 import type { Lanes } from './lanes.js';
 import { Message } from '../message.entity.js';
 import type { Outcome, Outcomes } from './outcomes.js';
@@ -36,7 +36,7 @@ interface Claim {
 }
 
 /**
- * Takes over the claims that nobody works on: of backends that are gone, those whose lease ran out, and those under our own name that are not
+ * Takes over the claims that no backend works on: of backends that are gone, those whose lease ran out, and those under our own name that are not
  * in `inFlight`. The call is made again under the same id; the worker's record answers it, or sends.
  *
  * | a claim | then |
@@ -51,7 +51,7 @@ export function createTakeovers(parts: {
   clock: Clock;
   log: Log;
   presence: Presence;
-  doubts: Doubts;
+  doubts: UncertainMessages;
   lanes: Lanes;
   outcomes: Outcomes;
   inFlight: Set<string>;
@@ -115,7 +115,7 @@ export function createTakeovers(parts: {
       await database.write.run((tx) => lockRows(tx, Session, [sessionId]));
       const inMs = postponed.add(subject);
       chats.set(subject, { sessionId, chatId: claim.chatId });
-      log.error('A claim could not be taken over; it is tried again later and the other chats go on.', {
+      log.error('A claim could not be taken over; it is retried later, and the other chats go on.', {
         messageId: subject,
         sessionId,
         inMs,

@@ -31,10 +31,10 @@ const dueSql = `SELECT s.id FROM sessions s WHERE (s.status = 'connected' OR s."
   EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" > ?))`;
 
-export type Doubts = ReturnType<typeof createDoubts>;
+export type UncertainMessages = ReturnType<typeof createUncertainMessages>;
 
 /**
- * Messages whose outcome nobody knows, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
+ * Messages whose outcome is unknown, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
  * lookup and `leaseExpiresAt` the end of the grace time in which one that is not found may still turn up.
  *
  * | the lookup says | then |
@@ -51,7 +51,7 @@ export type Doubts = ReturnType<typeof createDoubts>;
  * Each is one conditional update from `uncertain`: an ack that comes at the same moment wins or loses as a whole. Killed anywhere, the
  * row is still `uncertain` and is looked up again.
  */
-export function createDoubts({
+export function createUncertainMessages({
   database,
   state,
   clock,
@@ -99,7 +99,7 @@ export function createDoubts({
         leaveAlone(
           { id: String(id), accountId: String(accountId), sessionId: String(sessionId) },
           error,
-          'A message could not be read; it is tried again later.',
+          'A message could not be read; it is retried later.',
         ),
     );
   }
@@ -210,7 +210,7 @@ export function createDoubts({
             else return;
             postponed.delete(message.id);
           } catch (error) {
-            leaveAlone(message, error, 'An uncertain message could not be looked up; it is tried again later.');
+            leaveAlone(message, error, 'An uncertain message could not be looked up; it is retried later.');
           }
         }
       };
@@ -231,7 +231,7 @@ export function createDoubts({
           await change(message, 'failed', { from: ['queued'], reason });
           postponed.delete(message.id);
         } catch (error) {
-          leaveAlone(message, error, 'A message could not be ended; it is tried again later.');
+          leaveAlone(message, error, 'A message could not be ended; it is retried later.');
         }
       };
       const late = await readDue(`status = 'queued' AND "expiresAt" <= ?`, [time()], 'ORDER BY "expiresAt" LIMIT 200');
