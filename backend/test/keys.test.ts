@@ -187,6 +187,40 @@ describe.each(await databases())('keys on %s', (database) => {
     expect((await me(claimed.key)).status).toBe(200);
   });
 
+  test.each([
+    ['is revoked', { isActive: false, deletedAt: new Date() }, 'none'],
+    ['is switched off', { isActive: false }, 'none'],
+    ['ends later', { expiresAt: new Date('2999-01-01T00:00:00Z') }, 'none'],
+    ['does not rotate any more', { autoRotation: false }, 'announced'],
+    ['loses a permission', { permissions: ['messages.send'] }, 'messages.send'],
+  ])('rotation: a key that %s after it was found to end soon is judged as it is now', async (_name, change, expected) => {
+    const { id } = await make({ name: 'changes', autoRotation: true, permissions: ['messages.send', 'audit.read'] });
+    moved += 24 * 86_400_000;
+    let isChanged = false;
+    const { write } = rig.database;
+    const late: typeof write = {
+      ...write,
+      async run(work) {
+        if (!isChanged) {
+          isChanged = true;
+          await write.run((tx) => updateRows(tx, ApiKey, { id }, change));
+        }
+        return write.run(work);
+      },
+    };
+    await createApiKeys({
+      database: { ...rig.database, write: late },
+      clock,
+      events: createEvents({ clock }),
+      rules: { maxPerSession: 3, expiryDays: 30, autoRotation: false, noticeDays: 7 },
+    }).announceEnding();
+    expect(isChanged).toBe(true);
+    const { successorId, noticedAt } = await rowOf(id);
+    if (expected === 'none') expect([successorId, noticedAt]).toEqual([null, null]);
+    else if (expected === 'announced') expect([successorId, noticedAt === null]).toEqual([null, false]);
+    else expect((await read(successorId!)).permissions).toEqual([expected]);
+  });
+
   test('two different credentials in one request are refused; the same twice is one', async () => {
     const [one, other] = [await make(), await make()];
     const both = (second: string) => rig.call('GET', '/auth/me', { key: one.key, headers: { 'x-api-key': second } });

@@ -1,5 +1,5 @@
 import { allows, AppError, isPermission, newId, permissionGroups, type Permission } from '@chasqui/shared';
-import { IsNull, LessThanOrEqual, Not } from 'typeorm';
+import { IsNull, LessThanOrEqual } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { lockRows, insertRow, readRows, readBatch, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
@@ -273,10 +273,14 @@ export function createApiKeys({
      * Throws `KEY_ALREADY_CLAIMED`.
      */
     async claim(caller: Caller, accountId: string, ref: KeyRef): Promise<{ row: ApiKey; key: string }> {
-      const { id, permissions } = await get(accountId, ref);
-      requirePermissions(caller, permissions);
+      const { id } = await get(accountId, ref);
       const key = makeKey();
       await database.write.run(async (tx) => {
+        await lockRows(tx, ApiKey, [id]);
+        // Closes: the key is revoked, or granted more than the caller has, between the read above and this transaction.
+        const row = await tx.manager.findOneBy(ApiKey, { id, accountId, deletedAt: IsNull() });
+        if (!row) throw new AppError('KEY_NOT_FOUND');
+        requirePermissions(caller, row.permissions);
         const claimed = await updateRows(tx, ApiKey, { id, isClaimable: true }, { ...secretOf(key), isClaimable: false });
         if (claimed === 0) throw new AppError('KEY_ALREADY_CLAIMED');
         await recordAudit(tx, caller, { action: 'key.claim', objectType: 'key', objectId: id, accountId, at: clock.now() });
@@ -298,7 +302,7 @@ export function createApiKeys({
       let announced = 0;
       for (const key of ending)
         try {
-          announced += (await database.write.run((tx) => announce(tx, key))) ? 1 : 0;
+          announced += (await database.write.run((tx) => announce(tx, key.id))) ? 1 : 0;
         } catch (error) {
           // One key that cannot be announced keeps neither the others from it nor the backend from starting.
           if (isSystemError(error)) throw error;
@@ -309,15 +313,13 @@ export function createApiKeys({
     },
   };
 
-  async function announce(tx: Transaction, key: ApiKey): Promise<boolean> {
+  /** Reads the key under its lock: it may have been revoked, changed or announced since the caller's read. Returns whether it was announced. */
+  async function announce(tx: Transaction, id: string): Promise<boolean> {
+    await lockRows(tx, ApiKey, [id]);
+    const key = await tx.manager.findOneBy(ApiKey, { id, isActive: true, deletedAt: IsNull(), noticedAt: IsNull() });
+    if (!key?.expiresAt || key.expiresAt > inDays(rules.noticeDays)) return false;
     const { accountId, sessionId, name, expiresAt } = key;
-    const noted = await updateRows(
-      tx,
-      ApiKey,
-      { id: key.id, noticedAt: IsNull(), expiresAt: Not(IsNull()) },
-      { noticedAt: clock.now() },
-    );
-    if (noted === 0 || expiresAt === null) return false;
+    await updateRows(tx, ApiKey, { id }, { noticedAt: clock.now() });
     let { successorId } = key;
     if (key.autoRotation && successorId === null && expiresAt > clock.now()) {
       const { permissions, rateLimit, rateWindowMs, isPrimary, autoRotation } = key;
