@@ -9,6 +9,7 @@ import {
   sessionReasons,
   sessionStatuses,
   settings,
+  statusOfAck,
 } from '@chasqui/shared';
 import ts from 'typescript';
 import { z } from 'zod';
@@ -79,7 +80,10 @@ describe('what is published has an effect', () => {
 
   test('every reason and every status is given', () => {
     const all = [...Object.keys(sessionReasons), ...Object.keys(messageReasons), ...sessionStatuses, ...messageStatuses];
-    expect(missingFrom(given, all)).toEqual([]);
+    // The statuses of acknowledgements are returned by a function of the contract, which the product calls.
+    const calls = code.some(({ text }) => /\bstatusOfAck\(/.test(text));
+    const ofAcks = calls ? [1, 2, 3, 4].map((ack) => String(statusOfAck(ack))) : [];
+    expect(missingFrom(new Set([...given, ...ofAcks]), all)).toEqual([]);
   });
 });
 
