@@ -27,12 +27,10 @@ describe.each(await databases())('proof of sending on %s', (database) => {
 
   /** Handed to a page that keeps it with ack 0. */
   const unacknowledged = async (text: string): Promise<{ id: string; key: string }> => {
-    core.worker.script({ do: 'doubt' });
+    core.worker.script({ do: 'doubt', ack: 0 });
     const { id } = dataOf(await core.send(text, { async: true }));
     await core.reaches(id, 'uncertain');
-    const key = await reservedOf(id);
-    core.worker.found.set(key, { whatsappId: `true_5511999990001@c.us_${key}`, ack: 0 });
-    return { id, key };
+    return { id, key: await reservedOf(id) };
   };
 
   test('a message that is found with ack 0 is never called sent: it waits for a person, who can have it sent', async () => {

@@ -32,7 +32,8 @@ import { eventually } from './eventually.js';
 export type Script =
   | { do: 'send'; afterMs?: number }
   | { do: 'fail'; reason: string; retryable: boolean }
-  | { do: 'doubt' }
+  /** The outcome is uncertain; `ack`: the page has the message with this ack, so that lookups find it. */
+  | { do: 'doubt'; ack?: number }
   | { do: 'refuse'; code: 'SESSION_NOT_CONNECTED' | 'STALE_EPOCH' | 'SHUTTING_DOWN' }
   | { do: 'loseBefore' }
   | { do: 'loseAfter' };
@@ -323,6 +324,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
         message: 'It was refused.',
         retryable: script.retryable,
       });
+    if (script.do === 'doubt' && script.ack !== undefined)
+      state.found.set(command.reservedId, { whatsappId: `true_${command.recipient}_${command.reservedId}`, ack: script.ack });
     if (script.do === 'doubt')
       return settle({ outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: 'Not confirmed.' });
     state.left.push({ sessionId, messageId, command, file: (res.locals['file'] as Left['file'] | undefined) ?? null });
