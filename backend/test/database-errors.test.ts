@@ -502,7 +502,7 @@ describeOnPostgres('several backends start at once', () => {
     expect(Math.min(migrationLimits.idleMs, migrationLimits.idleInTransactionMs)).toBeGreaterThan(0);
   }, 60_000);
 
-  test('a server that ends the connection amid the migrations is waited for, and they are begun again', async () => {
+  test('a server that ends the connection during the migrations is waited for, and they are begun again', async () => {
     const own = await ownDatabase();
     closers.push(own.drop);
     const operator = await client(own.url);

@@ -137,9 +137,9 @@ describeOnPostgres('while the database is in trouble', () => {
     const { reader } = core.rig.database;
     const key = randomUUID();
     core.worker.script({ do: 'send', afterMs: 2_500 });
-    const sending = core.send('accepted amid trouble', {}, { 'idempotency-key': key });
+    const sending = core.send('accepted during trouble', {}, { 'idempotency-key': key });
     await eventually('the message to be on disk', async () => {
-      const found = await reader.query<unknown[]>(`SELECT 1 FROM messages WHERE text = 'accepted amid trouble'`);
+      const found = await reader.query<unknown[]>(`SELECT 1 FROM messages WHERE text = 'accepted during trouble'`);
       return found.length > 0;
     });
     breakDatabase(troubles['a connection that broke']!);
@@ -147,7 +147,7 @@ describeOnPostgres('while the database is in trouble', () => {
     heal();
     expect([200, 202]).toContain(reply.status);
     const { id } = dataOf(reply);
-    const again = await core.send('accepted amid trouble', {}, { 'idempotency-key': key });
+    const again = await core.send('accepted during trouble', {}, { 'idempotency-key': key });
     expect(dataOf(again).id).toBe(id);
     await core.reaches(id, 'sent');
     expect(core.worker.left.filter(({ messageId }) => messageId === id)).toHaveLength(1);
@@ -159,7 +159,7 @@ describeOnPostgres('while the database is in trouble', () => {
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
     const ids: string[] = [];
     for (let number = 0; number < 12; number += 1)
-      ids.push(dataOf(await core.send(`amid a storm ${number}`, { async: true, queueIfOffline: true })).id);
+      ids.push(dataOf(await core.send(`during a storm ${number}`, { async: true, queueIfOffline: true })).id);
     write.run = async <T>(work: (tx: Transaction) => Promise<T>): Promise<T> => {
       if (Math.random() < 0.5) throw troubles['a connection that broke']!();
       return run(work);

@@ -60,8 +60,8 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
   });
 
   test('a worker that lost its outlet begins at 1 again, and is taken by its ids', async () => {
-    const anew = { ...arrival('from a new outlet'), sequence: 1 };
-    expect((await core.worker.post([anew])).refused).toEqual([]);
+    const fresh = { ...arrival('from a new outlet'), sequence: 1 };
+    expect((await core.worker.post([fresh])).refused).toEqual([]);
     expect((await inbound()).filter((text) => text === 'from a new outlet')).toHaveLength(1);
     const { leaseEpoch } = await row();
     await core.rig.database.write.run((tx) => updateRows(tx, Session, { id: core.sessionId }, { leaseEpoch: leaseEpoch + 1 }));

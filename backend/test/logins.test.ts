@@ -177,25 +177,15 @@ if (await hasRedis()) stores.push(['Redis', { REDIS_URL: redisUrl }]);
   test.each(stores)(
     'of wrong passwords over both at once ten are judged, counted in %s',
     async (store, settings) => {
-      const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
-      const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
+      const { one, other, ip, close } = await twoBackends(settings);
       try {
-        const isReady = async (rig: Rig): Promise<boolean> => {
-          const { body } = await rig.call('GET', '//health', { key: null });
-          return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
-        };
-        for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
-        // Of its own, because Redis is shared with other runs of this test.
-        const { port } = await freePort();
-        const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
         const email = one.firstAdmin!.email;
         const replies = await atOnce(40, (n) => login(n % 2 ? one : other, ip, email, `wrong password in ${store}`));
         expect([count(replies, 401), replies.filter(refused).length]).toEqual([10, 30]);
         expect(refused(await login(other, ip, email, password))).toBe(true);
         expect((await login(other, '198.51.100.7', email, password)).status).toBe(200);
       } finally {
-        await other.close();
-        await one.close();
+        await close();
       }
     },
     40_000,
@@ -204,16 +194,8 @@ if (await hasRedis()) stores.push(['Redis', { REDIS_URL: redisUrl }]);
   test.each(stores)(
     'a right password at one of them clears what was mistyped at the other, counted in %s',
     async (_store, settings) => {
-      const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
-      const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
+      const { one, other, ip, close } = await twoBackends(settings);
       try {
-        const isReady = async (rig: Rig): Promise<boolean> => {
-          const { body } = await rig.call('GET', '//health', { key: null });
-          return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
-        };
-        for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
-        const { port } = await freePort();
-        const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
         const email = one.firstAdmin!.email;
         for (let round = 0; round < 3; round += 1) {
           const wrong = await atOnce(9, () => login(other, ip, email, 'wrong password here'));
@@ -224,13 +206,32 @@ if (await hasRedis()) stores.push(['Redis', { REDIS_URL: redisUrl }]);
         expect([count(wrong, 401), wrong.filter(refused).length]).toEqual([3, 9]);
         expect((await login(other, '198.51.100.8', email, password)).status).toBe(200);
       } finally {
-        await other.close();
-        await one.close();
+        await close();
       }
     },
     40_000,
   );
 });
+
+/** Two backends on one database whose store of windows is ready, and an address of their own: Redis is shared with other runs of this test. */
+async function twoBackends(
+  settings: Record<string, string>,
+): Promise<{ one: Rig; other: Rig; ip: string; close: () => Promise<void> }> {
+  const one = await startRig({ database: 'postgres', settings: { TRUST_PROXY: '1', ...settings } });
+  const other = await startRig({ databaseUrl: one.databaseUrl!, settings: { TRUST_PROXY: '1', ...settings } });
+  const isReady = async (rig: Rig): Promise<boolean> => {
+    const { body } = await rig.call('GET', '//health', { key: null });
+    return (body as unknown as { checks: Record<string, string> }).checks['redis'] !== 'degraded';
+  };
+  for (const rig of [one, other]) await eventually('the store', () => isReady(rig));
+  const { port } = await freePort();
+  const ip = `10.${process.pid % 250}.${port >> 8}.${port & 255}`;
+  const close = async (): Promise<void> => {
+    await other.close();
+    await one.close();
+  };
+  return { one, other, ip, close };
+}
 
 async function freePort(): Promise<{ port: number }> {
   const server = createServer().listen(0, '127.0.0.1');

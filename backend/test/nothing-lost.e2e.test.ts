@@ -97,7 +97,7 @@ const allSent = (ids: readonly string[]) =>
 const received = async (prefix: string): Promise<string[]> =>
   (await stack.simulator.client.received({ phone: ana })).flatMap(({ text }) => (text?.startsWith(prefix) ? [text] : []));
 
-test('the backend is killed twice amid 200 sends at 20 a second: each arrives exactly once', async () => {
+test('the backend is killed twice during 200 sends at 20 a second: each arrives exactly once', async () => {
   await start(1);
   const from = (await stack.simulator.client.journal({})).length;
   const texts = Array.from({ length: 200 }, (_, number) => `storm ${String(number).padStart(3, '0')}`);

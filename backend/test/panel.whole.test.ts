@@ -140,16 +140,16 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     await rig.call('DELETE', `/sessions/${session.id}`);
   });
 
-  it('makes keys that work, makes them anew, and revokes them', async () => {
+  it('makes keys that work, replaces their secrets, and revokes them', async () => {
     const { accounts } = (await data('/admin/live/choices')) as { accounts: { id: string; name: string }[] };
     const accountId = accounts.find((account) => account.name === 'admin')!.id;
     const made = await data('/admin/live/keys', { accountId, name: 'till', permissions: ['instance.info'] });
     const works = async (key: unknown): Promise<number> => (await rig.call('get', '/sessions', { key: key as string })).status;
     expect(await works(made['secret'])).toBe(200);
-    const anew = await data(`/admin/live/keys/${made['id']}/regenerate`, {});
-    expect([await works(made['secret']), await works(anew['secret'])]).toEqual([401, 200]);
-    await data(`/admin/live/keys/${anew['id']}/revoke`, {});
-    expect(await works(anew['secret'])).toBe(401);
+    const replaced = await data(`/admin/live/keys/${made['id']}/regenerate`, {});
+    expect([await works(made['secret']), await works(replaced['secret'])]).toEqual([401, 200]);
+    await data(`/admin/live/keys/${replaced['id']}/revoke`, {});
+    expect(await works(replaced['secret'])).toBe(401);
   });
 
   it('makes sessions, suspends and resumes them, and says plainly that no worker answers', async () => {

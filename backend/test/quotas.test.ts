@@ -110,7 +110,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     expect(refusalOf((await sendMany(1, second))[0]!)).toEqual(exceeded('account.daily'));
   });
 
-  test('what did not leave gives its place back once; a retry takes one anew, or finds none', async () => {
+  test('what did not leave gives its place back once; a retry takes one again, or finds none', async () => {
     await start();
     await setDaily(2);
     core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
@@ -169,7 +169,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     expect(await taken()).toBe(1);
   });
 
-  test('at midnight where the account is, the day begins anew by itself, with a month that goes on', async () => {
+  test('at midnight where the account is, the day begins again by itself, with a month that goes on', async () => {
     let now = Date.parse('2026-06-30T04:56:00Z'); // 23:56 in Lima, which keeps UTC−5 all year.
     const began = Date.now();
     const clock = { now: () => new Date(now + Date.now() - began), monotonic: () => performance.now() };

@@ -92,7 +92,7 @@ test.each([
       expect(await sealed()).toEqual(Array.from({ length: 7 }, () => `${was}.`));
 
       await start(`${fresh},${old}`);
-      await eventually('all to be sealed anew', async () => (await sealed()).every((start) => start === `${is}.`));
+      await eventually('all to be sealed again', async () => (await sealed()).every((start) => start === `${is}.`));
       expect(await sealed()).toHaveLength(7);
       expect(rig!.lines.filter((line) => line.includes('sealed with the first one now'))).toHaveLength(1);
 

@@ -31,8 +31,8 @@ describe('secrets at rest', () => {
     const sealed = createSealer(old).seal('secret', 'here');
     const both = createSealer(`${fresh}, ${old}`);
     expect([both.open(sealed, 'here'), both.isStale(sealed)]).toEqual(['secret', true]);
-    const anew = both.seal('secret', 'here');
-    expect([anew.startsWith('k2.'), both.isStale(anew)]).toEqual([true, false]);
+    const resealed = both.seal('secret', 'here');
+    expect([resealed.startsWith('k2.'), both.isStale(resealed)]).toEqual([true, false]);
     expect(() => createSealer(fresh).open(sealed, 'here')).toThrow('k1');
   });
 

@@ -176,7 +176,7 @@ describe.each(await databases())('sessions on %s', (database) => {
   });
 
   test.each(['SANDBOX_UNAVAILABLE', 'BROWSER_NOT_FOUND'])(
-    'an error of the machine, %s, leaves the session desired: a worker that starts anew starts it',
+    'an error of the machine, %s, leaves the session desired: a worker that starts again starts it',
     async (reason) => {
       await core.worker.move(core.sessionId, 'error', reason);
       await eventually('the error', async () => (await core.session()).status === 'error');

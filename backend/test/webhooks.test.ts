@@ -166,7 +166,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
   test.each([
     ['answers 500', 500],
     ['hangs', 'hang'],
-    ['closes amid the body', 'close'],
+    ['closes during the body', 'close'],
     ['drips', 'drip'],
   ] as const)(
     'a receiver that %s for a while gets every event afterwards, in order, under the same id',

@@ -209,7 +209,7 @@ describe('when processes die', () => {
     expect((await sendText('back again')).body.data).toMatchObject({ status: left });
   }, 120_000);
 
-  test('the backend dies amid sends: each arrives exactly once', async () => {
+  test('the backend dies during sends: each arrives exactly once', async () => {
     const keys = Array.from({ length: 20 }, (_, number) => `crash-${number}`);
     const attempt = (key: string) => sendText(key, { 'Idempotency-Key': key }).catch(() => null);
     const running = keys.map((key, number) => new Promise((done) => setTimeout(() => void attempt(key).then(done), number * 20)));

@@ -11,6 +11,35 @@ import { createLocalWindows, type Windows } from '../src/lib/windows.js';
 import { hasRedis, redisUrl } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 
+/** A proxy before Redis whose connections can be cut, refused and frozen. */
+async function startProxy() {
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((socket) => {
+    if (isCut) return void socket.destroy();
+    const inner = connect(6379, '127.0.0.1');
+    for (const one of [socket, inner]) sockets.add(one.on('error', () => undefined));
+    socket.pipe(inner).pipe(socket);
+    socket.once('close', () => inner.destroy());
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const destroyAll = (): void => sockets.forEach((one) => one.destroy());
+  return {
+    url: `redis://127.0.0.1:${(server.address() as AddressInfo).port}/9`,
+    cut(): void {
+      isCut = true;
+      destroyAll();
+    },
+    restore: (): void => void (isCut = false),
+    freeze: (): void => sockets.forEach((one) => void one.pause()),
+    thaw: (): void => sockets.forEach((one) => void one.resume()),
+    close(): void {
+      server.close();
+      destroyAll();
+    },
+  };
+}
+
 const quiet = (): void => undefined;
 const silent: Log = { error: quiet, warn: quiet, info: quiet, debug: quiet, isDebug: false };
 
@@ -193,28 +222,18 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
 
   test('what is forgotten while Redis is lost is forgotten in Redis when it is back', async () => {
     const name = `test-${randomUUID()}`;
-    const lines = new Set<Socket>();
-    let isCut = false;
-    const proxy = createServer((socket) => {
-      if (isCut) return void socket.destroy();
-      const inner = connect(6379, '127.0.0.1');
-      for (const line of [socket, inner]) lines.add(line.on('error', () => undefined));
-      socket.pipe(inner).pipe(socket);
-    }).listen(0, '127.0.0.1');
-    await new Promise((resolve) => proxy.once('listening', resolve));
-    const windows = await open(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`);
+    const proxy = await startProxy();
+    const windows = await open(proxy.url);
     for (let n = 0; n < 3; n += 1) await windows.count(name, 3, 60_000);
-    isCut = true;
-    for (const line of lines) line.destroy();
+    proxy.cut();
     await eventually('the loss', () => Promise.resolve(!windows.isShared()));
     await windows.forget(name, 60_000);
-    isCut = false;
+    proxy.restore();
     const client = await createClient({ url: redisUrl }).connect();
     await eventually('the window to be deleted', async () => (await client.exists(`chasqui:window:${name}`)) === 0, 15_000);
     client.destroy();
     await Promise.all([windows.close(), clear(name)]);
     proxy.close();
-    for (const line of lines) line.destroy();
   }, 20_000);
 
   test('there is room again after the window, by the time of Redis', async () => {
@@ -229,25 +248,16 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
 
   test('lost, each counts for itself at once and what it counted before still holds; back, they share again', async () => {
     const name = `test-${randomUUID()}`;
-    const lines = new Set<Socket>();
-    let isCut = false;
-    const proxy = createServer((socket) => {
-      if (isCut) return void socket.destroy();
-      const inner = connect(6379, '127.0.0.1');
-      for (const line of [socket, inner]) lines.add(line.on('error', () => undefined));
-      socket.pipe(inner).pipe(socket);
-    }).listen(0, '127.0.0.1');
-    await new Promise((resolve) => proxy.once('listening', resolve));
-    const windows = await open(`redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`);
+    const proxy = await startProxy();
+    const windows = await open(proxy.url);
     const other = await open();
     const allowed = async (): Promise<boolean> => (await windows.count(name, 4, 60_000)).isAllowed;
     expect([await allowed(), await allowed()]).toEqual([true, true]);
     expect((await other.count(name, 4, 60_000)).isAllowed).toBe(true);
-    isCut = true;
-    for (const line of lines) line.destroy();
+    proxy.cut();
     await eventually('the loss', () => Promise.resolve(!windows.isShared()));
     expect([await allowed(), await allowed(), await allowed()]).toEqual([true, true, false]);
-    isCut = false;
+    proxy.restore();
     await eventually('Redis to be back', () => Promise.resolve(windows.isShared()));
     expect((await windows.peek(name, 4, 60_000)).remaining).toBe(1);
     await Promise.all([windows.close(), other.close(), clear(name)]);
@@ -256,20 +266,12 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
 
   test('a Redis that stands still is noticed, said once and waited for by a few requests only; thawed, it is found again', async () => {
     const name = `test-${randomUUID()}`;
-    const lines = new Set<Socket>();
-    const proxy = createServer((socket) => {
-      const inner = connect(6379, '127.0.0.1');
-      for (const line of [socket, inner]) lines.add(line.on('error', () => undefined));
-      socket.pipe(inner).pipe(socket);
-      socket.once('close', () => inner.destroy());
-    }).listen(0, '127.0.0.1');
-    await new Promise((resolve) => proxy.once('listening', resolve));
+    const proxy = await startProxy();
     const said: string[] = [];
     const note = (sentence: string): void => void said.push(sentence);
-    const url = `redis://127.0.0.1:${(proxy.address() as AddressInfo).port}/9`;
-    const windows = createSharedWindows({ url, clock: systemClock, log: { ...silent, warn: note, info: note } });
+    const windows = createSharedWindows({ url: proxy.url, clock: systemClock, log: { ...silent, warn: note, info: note } });
     await eventually('Redis to answer', () => Promise.resolve(windows.isShared()));
-    for (const line of lines) line.pause();
+    proxy.freeze();
     const waits: number[] = [];
     for (let i = 0; i < 40; i += 1) {
       const before = performance.now();
@@ -279,12 +281,11 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     expect(windows.isShared()).toBe(false);
     expect(waits.filter((ms) => ms > 200).length).toBeLessThanOrEqual(3);
     expect(said).toEqual([expect.stringMatching(/^Redis answers/), expect.stringMatching(/^Redis does not answer/)]);
-    for (const line of lines) line.resume();
+    proxy.thaw();
     await eventually('Redis to be found again', () => Promise.resolve(windows.isShared()));
     expect(said).toHaveLength(3);
     await Promise.all([windows.close(), clear(name)]);
     proxy.close();
-    for (const line of lines) line.destroy();
   }, 20_000);
 
   describe('a Redis that is slow', () => {

@@ -21,8 +21,12 @@ export const cleanFolders = [
   'backend/src/privacy',
   'backend/src/search',
   'backend/src/webhooks',
+  'CHANGELOG.md',
+  'CODE_OF_CONDUCT.md',
+  'CONTRIBUTING.md',
   'INTEGRATION_GUIDE.md',
   'README.md',
+  'SECURITY.md',
   'bench',
   'docker',
   'docs/architecture.md',
@@ -65,7 +69,7 @@ const textTypes = new Set([
 ]);
 
 /** Subjects are checked from the newest tag on; without a tag, those that this commit does not contain. */
-const firstCheckedAfter = '8354354';
+const firstCheckedAfter = '43ab172';
 const maxSubjectLength = 72;
 
 const documents =
@@ -75,12 +79,13 @@ const documents =
 const everywhere = [
   { pattern: new RegExp(`\\b(?:${documents})-\\d{2}\\b`), hint: 'state the rule, or link a page of this repository' },
   { pattern: /\bissue \d{1,3}\b/i, hint: 'state the reason; for another project, write its name with #number' },
-  { pattern: /\b(?:nought|naught|manieth|whence|thereof|lest)\b/i, hint: 'write plain English' },
+  {
+    pattern: /\b(?:anew|amid|nought|naught|manieth|whence|thereof|lest)\b/i,
+    hint: 'write plain English: again, among, zero, from where, so that … not',
+  },
 ];
 
 const words = [
-  { pattern: /\banew\b/i, hint: 'again' },
-  { pattern: /\bamid\b/i, hint: 'among, during' },
   { pattern: /\bwhoever\b/i, hint: 'name the subject: a caller, a client, a reader' },
   { pattern: /\bnobody(?:['’]s)?\b/i, hint: 'name the subject: no caller, no backend; or "it is unknown"' },
   { pattern: /\bwish(?:es|ed)?\b/i, hint: 'input, request' },

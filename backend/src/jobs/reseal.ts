@@ -60,7 +60,7 @@ export function createReseal(parts: {
   }
 
   async function message(row: Message): Promise<boolean> {
-    const sealed = contents.anew(row);
+    const sealed = contents.resealed(row);
     // One that went on meanwhile has nothing sealed any more.
     return (
       sealed !== null &&

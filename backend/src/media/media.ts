@@ -248,7 +248,7 @@ export function createMedia({
         deletedAt: null,
       });
     },
-    /** The accept did not happen: the bytes are nobody's. */
+    /** Deletes the bytes of a message that was not accepted: no row names them. */
     discard: (file: StoredFile): Promise<void> => rm(pathOf(file.id), { force: true }),
 
     /** An inbound file that WhatsApp has and we do not, yet. */

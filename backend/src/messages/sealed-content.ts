@@ -26,8 +26,8 @@ export function createContents(sealer: Sealer) {
       const sealed = sealer.seal(JSON.stringify(contents), placeOf(message));
       Object.assign(message, { sealed, content: null, text: null, mentions: [], options } satisfies Partial<Message>);
     },
-    /** Its sealed content under the key that writes now; null when it is so already. */
-    anew: ({ id, sealed }: Pick<Message, 'id' | 'sealed'>): string | null =>
+    /** Returns the sealed content under the current key. Null if it is sealed under that key already. */
+    resealed: ({ id, sealed }: Pick<Message, 'id' | 'sealed'>): string | null =>
       sealed !== null && sealer.isStale(sealed) ? sealer.seal(sealer.open(sealed, placeOf({ id })), placeOf({ id })) : null,
     /** Null: it was removed. */
     open(message: Message): Contents | null {

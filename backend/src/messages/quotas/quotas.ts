@@ -229,6 +229,6 @@ function refusal(full: readonly Place[], timezone: string, now: Date): AppError 
   return new AppError(
     'QUOTA_EXCEEDED',
     { scope, limit, resetAt: resetAt.toISOString(), retryAfterSeconds: Math.ceil((resetAt.getTime() - now.getTime()) / 1000) },
-    `${sentences[scope]} It begins anew at ${resetAt.toISOString()}.`,
+    `${sentences[scope]} It resets at ${resetAt.toISOString()}.`,
   );
 }

@@ -55,6 +55,25 @@ export function createArrivals({
     (await findObserved(tx, sessionId, seen)).message;
   const about = (message: Message) => ({ accountId: message.accountId, sessionId: message.sessionId, messageId: message.id });
 
+  /** Emits what a person did to a message. The message need not be in the history. */
+  async function respondedTo(
+    tx: Transaction,
+    session: Session,
+    type: 'message.reaction' | 'poll.vote',
+    seen: Omit<WorkerEventPayload<'message.reaction'>, 'emoji'>,
+    response: { emoji: string | null } | { options: string[] },
+  ): Promise<void> {
+    const messageId = (await known(tx, session.id, { ...seen, contact: null }))?.id ?? null;
+    const { whatsappId, chat, contact, at } = seen;
+    await events.append(tx, {
+      accountId: session.accountId,
+      sessionId: session.id,
+      messageId,
+      type,
+      data: await contacts.observe(tx, session, { messageId, whatsappId, chat, contact, ...response, at }),
+    });
+  }
+
   const present = async (tx: Transaction, message: Message): Promise<MessageResource> =>
     presentMessage(message, await contacts.people(idsIn(message), tx.manager));
 
@@ -202,26 +221,12 @@ export function createArrivals({
       if (message && !message.revokedAt) await updated(tx, message, 'revoked', { revokedAt: new Date(seen.at) });
     },
     async reacted(tx: Transaction, session: Session, seen: WorkerEventPayload<'message.reaction'>): Promise<void> {
-      const messageId = (await known(tx, session.id, { ...seen, contact: null }))?.id ?? null;
-      const { whatsappId, chat, contact, emoji, at } = seen;
-      await events.append(tx, {
-        accountId: session.accountId,
-        sessionId: session.id,
-        messageId,
-        type: 'message.reaction',
-        data: await contacts.observe(tx, session, { messageId, whatsappId, chat, contact, emoji, at }),
-      });
+      const { emoji, ...about } = seen;
+      await respondedTo(tx, session, 'message.reaction', about, { emoji });
     },
     async voted(tx: Transaction, session: Session, seen: WorkerEventPayload<'poll.vote'>): Promise<void> {
-      const messageId = (await known(tx, session.id, { ...seen, contact: null }))?.id ?? null;
-      const { whatsappId, chat, contact, options, at } = seen;
-      await events.append(tx, {
-        accountId: session.accountId,
-        sessionId: session.id,
-        messageId,
-        type: 'poll.vote',
-        data: await contacts.observe(tx, session, { messageId, whatsappId, chat, contact, options, at }),
-      });
+      const { options, ...about } = seen;
+      await respondedTo(tx, session, 'poll.vote', about, { options });
     },
     /** The file of an inbound message is there, or cannot be had. */
     async fileSettled(
