@@ -6,7 +6,8 @@ import { errorFields, type Log } from './log.js';
 import type { Problems } from './problems.js';
 import { instant } from './sessions/lease.js';
 import type { Registry } from './sessions/registry.js';
-import { emptyMetrics as noMetrics, type Session } from './sessions/session.js';
+import type { Session } from './sessions/session.js';
+import { emptyMetrics } from './sessions/session-state.js';
 
 const heartbeatSession = heartbeatSchema.shape.sessions.element;
 
@@ -38,7 +39,7 @@ export function createHeartbeat(options: {
       const full = session.observe();
       if (observedSession.safeParse(full).success) return [full];
       problems.note('TASK_FAILED', { sessionId: session.id, detail: 'heartbeat: the session does not match the contract' });
-      const bare = { ...full, compat: [], whatsappWebVersion: null, lastRoundTripAt: null, metrics: noMetrics };
+      const bare = { ...full, compat: [], whatsappWebVersion: null, lastRoundTripAt: null, metrics: emptyMetrics };
       return heartbeatSession.safeParse(bare).success ? [bare] : [];
     } catch (error) {
       problems.note('TASK_FAILED', { sessionId: session.id, detail: 'heartbeat: the session cannot be observed', error });
