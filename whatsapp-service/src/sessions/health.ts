@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { SessionReason } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
 import type { EngineSession } from '../engine/engine.js';
-import { createCpuMeter } from './cpu.js';
+import { createCpuMeter, type CpuMeter } from './cpu.js';
 
 /**
  * Probes a connected session at an interval. A failed probe is repeated at once; two failures in a row count as a lost page. With a probe
@@ -47,7 +47,7 @@ interface Context extends HealthOptions {
   lastRoundTrip: { at: Date; ms: number } | null;
   memory: { mb: number | null; processes: number };
   cpuPercent: number | null;
-  readonly measureCpu: ReturnType<typeof createCpuMeter>;
+  readonly measureCpu: CpuMeter;
 }
 
 export function createHealth(options: HealthOptions): Health {
