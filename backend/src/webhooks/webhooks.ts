@@ -32,7 +32,7 @@ import { isOfDeletedSession } from './deleted-sessions.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { filterWith } from './filter.js';
 import { idsOfChat, matches, requireTransform } from './payload.js';
-import type { Opened } from './request.js';
+import type { Opened } from './send/request.js';
 import { isSecret, makeSecret, secretPrefix } from './signing.js';
 import { Webhook, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
 
