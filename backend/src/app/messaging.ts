@@ -63,7 +63,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     pacing: createPacing(Math.random),
     clock,
     log,
-    wayOut: parts.gate,
+    transport: parts.gate,
     presence,
     report,
     options: {

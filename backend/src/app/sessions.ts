@@ -1,6 +1,6 @@
 import { createVoiceConverter } from '../media/voice.js';
 import { createMedia } from '../media/media.js';
-import { createContents } from '../messages/sealed-content.js';
+import { createContentStore } from '../messages/sealed-content.js';
 import { createSafeFetch } from '../lib/safe-fetch.js';
 import { defaultSettings } from '../options.js';
 import { createSessions } from '../sessions/sessions.js';
@@ -17,7 +17,7 @@ export type SessionParts = ReturnType<typeof createSessionParts>;
 /** Sessions, the way to the workers that run them, and the files and texts that go there. */
 export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
   const { config, database, events, clock, sealer, egress, lifecycle } = core;
-  const contents = createContents(sealer);
+  const contents = createContentStore(sealer);
   const media = createMedia({
     database,
     clock,
