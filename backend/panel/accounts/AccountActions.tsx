@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import type { AccountView } from '../../src/admin/views.js';
+import type { AccountView } from '../../src/admin/views/account.js';
 import Ask from '../parts/Ask.js';
 import Once from '../parts/Once.js';
 import RoleChoice from './RoleChoice.js';

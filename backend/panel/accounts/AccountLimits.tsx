@@ -1,5 +1,6 @@
 import React, { useEffect, useState } from 'react';
-import type { AccountView, ChoicesView } from '../../src/admin/views.js';
+import type { AccountView } from '../../src/admin/views/account.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
 import Ask from '../parts/Ask.js';
 import { usePoll } from '../api.js';
 import Meter from '../parts/Meter.js';

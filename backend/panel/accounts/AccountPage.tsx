@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
-import type { AccountView } from '../../src/admin/views.js';
+import type { AccountView } from '../../src/admin/views/account.js';
 import { root, usePoll, viewerOf } from '../api.js';
 import AccountActions from './AccountActions.js';
 import AccountFacts from './AccountFacts.js';

@@ -1,5 +1,5 @@
 import React, { useEffect, useState } from 'react';
-import type { KeyView } from '../../src/admin/views.js';
+import type { KeyView } from '../../src/admin/views/key.js';
 import Ask from '../parts/Ask.js';
 import type { Saying } from '../parts/Said.js';
 

@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
-import type { KeyView } from '../../src/admin/views.js';
+import type { KeyView } from '../../src/admin/views/key.js';
 import { root, usePoll, viewerOf } from '../api.js';
 import Badge from '../parts/Badge.js';
 import KeyActions from './KeyActions.js';

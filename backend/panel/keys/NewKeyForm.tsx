@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import type { ChoicesView } from '../../src/admin/views.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
 import { messageOf, post, usePoll } from '../api.js';
 import AccountChoice from '../accounts/AccountChoice.js';
 import PermissionChoice, { permissionSets } from './PermissionChoice.js';

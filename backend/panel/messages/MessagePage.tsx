@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
 import type { ActionProps } from 'adminjs';
-import type { MessageView } from '../../src/admin/views.js';
+import type { MessageView } from '../../src/admin/views/message.js';
 import { root, usePoll } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';

@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import type { PlanView } from '../../src/admin/views.js';
+import type { PlanView } from '../../src/admin/views/plan.js';
 import { messageOf, post } from '../api.js';
 
 export type PlanFields = Pick<

@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
 import { Link, useNavigate } from 'react-router-dom';
-import type { PlanView } from '../../src/admin/views.js';
+import type { PlanView } from '../../src/admin/views/plan.js';
 import { root, usePoll, viewerOf } from '../api.js';
 import Ask from '../parts/Ask.js';
 import Facts from '../parts/Facts.js';

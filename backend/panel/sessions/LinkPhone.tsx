@@ -1,5 +1,5 @@
 import React from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import Ago from '../parts/Ago.js';
 import QrToScan from './QrToScan.js';
 import type { Saying } from '../parts/Said.js';

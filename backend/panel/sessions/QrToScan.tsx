@@ -1,5 +1,5 @@
 import React from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import Countdown from '../parts/Countdown.js';
 import PairingForm from './PairingForm.js';
 import type { Saying } from '../parts/Said.js';

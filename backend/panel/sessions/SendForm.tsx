@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import { messageOf, post } from '../api.js';
 import Outcome from './Outcome.js';
 

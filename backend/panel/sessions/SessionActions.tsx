@@ -1,5 +1,5 @@
 import React, { useState } from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import Ask from '../parts/Ask.js';
 import SuspendForm from './SuspendForm.js';
 import type { Saying } from '../parts/Said.js';

@@ -1,5 +1,5 @@
 import React, { useEffect, useState } from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import Ask from '../parts/Ask.js';
 import Meter from '../parts/Meter.js';
 import type { Saying } from '../parts/Said.js';

@@ -1,5 +1,5 @@
 import React from 'react';
-import type { WebhookView } from '../../src/admin/views.js';
+import type { WebhookView } from '../../src/admin/views/webhook.js';
 import Ago from '../parts/Ago.js';
 import Ask from '../parts/Ask.js';
 import Badge from '../parts/Badge.js';

@@ -1,6 +1,6 @@
 import React, { useState } from 'react';
 import { Link } from 'react-router-dom';
-import type { ChoicesView } from '../../src/admin/views.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
 import AccountChoice from '../accounts/AccountChoice.js';
 import { messageOf, post, root, usePoll } from '../api.js';
 import Once from '../parts/Once.js';

@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
 import type { ActionProps } from 'adminjs';
 import { Link } from 'react-router-dom';
-import type { WebhookView } from '../../src/admin/views.js';
+import type { WebhookView } from '../../src/admin/views/webhook.js';
 import Ago from '../parts/Ago.js';
 import { root, usePoll } from '../api.js';
 import Badge from '../parts/Badge.js';
