@@ -1,7 +1,7 @@
 import { SettingsError } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
 import { runProcess } from '@chasqui/shared/process';
-import { startWorker } from './app.js';
+import { startWorker } from './app/app.js';
 import { extractConfig } from './config.js';
 import { errorFields } from './log.js';
 import { DamagedStoreError } from './store.js';

@@ -74,7 +74,8 @@ export function openStore(file: string): Store {
     return openFile(file);
   } catch (error) {
     const code = String((error as { code?: unknown } | null)?.code ?? '');
-    if (/^SQLITE_(NOTADB|CORRUPT)/.test(code)) throw new DamagedStoreError(file, code);
+    // SQLITE_ERROR: a header whose numbers SQLite does not support, or tables that do not fit the version that the file names.
+    if (/^SQLITE_(NOTADB|CORRUPT|ERROR$)/.test(code)) throw new DamagedStoreError(file, code);
     throw error;
   }
 }

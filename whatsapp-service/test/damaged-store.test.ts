@@ -48,6 +48,10 @@ describe('a damaged worker.sqlite', () => {
       const error = open(cutAt === null ? bytes : bytes.subarray(0, cutAt));
       if (error !== null) expect(error).toBeInstanceOf(DamagedStoreError);
     });
-    fc.assert(property, { numRuns: 100 });
+    // The number of the schema format is in the header: SQLite names a value that it does not know as a plain error.
+    const unknownFormat = { from: 44, length: 4, byte: 5, cutAt: null };
+    // Without its version number the file looks as if its tables were still to be created.
+    const noVersion = { from: 60, length: 4, byte: 0, cutAt: null };
+    fc.assert(property, { numRuns: 100, examples: [[unknownFormat], [noVersion]] });
   });
 });

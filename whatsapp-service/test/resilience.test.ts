@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { heartbeat as heartbeatSchema, type Heartbeat, type HeartbeatReply, type OutletEvent } from '@chasqui/shared';
 import Database from 'better-sqlite3';
-import { startWorker, type Worker } from '../src/app.js';
+import { startWorker, type Worker } from '../src/app/app.js';
 import { systemClock } from '../src/clock.js';
 import { readConfig, extractConfig } from '../src/config.js';
 import { until } from './engine/harness.js';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { newId, reserveWhatsappId, type Heartbeat, type OutletEvent } from '@chasqui/shared';
 import { startSimulator, type Simulator } from '@chasqui/simulator';
-import { startWorker, type Worker } from '../src/app.js';
+import { startWorker, type Worker } from '../src/app/app.js';
 import { readConfig } from '../src/config.js';
 import { browsersOn } from '../src/sessions/profiles.js';
 import { ana, me, png, sha256, until } from './engine/harness.js';

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { workerRoutes, type Heartbeat, type HeartbeatReply, type OutletEvent } from '@chasqui/shared';
-import { startWorker, type Worker } from '../src/app.js';
+import { startWorker, type Worker } from '../src/app/app.js';
 import { readConfig } from '../src/config.js';
 import { version } from '../src/version.js';
 import { until } from './engine/harness.js';

@@ -1,0 +1,38 @@
+import { newId } from '@chasqui/shared';
+import { createBackend, type BackendCall } from '../backend.js';
+import { createDelivery } from '../events/delivery.js';
+import { createOutlet, type Outlet } from '../events/outlet.js';
+import type { Foundation } from './foundation.js';
+
+export interface EventParts {
+  outlet: Outlet;
+  /** The client of the backend. It closes after the last delivery. */
+  call: BackendCall;
+}
+
+const flushMs = 5_000;
+
+/** The outlet, and its delivery to the backend. */
+export function createEventParts({ config, lifecycle, log, clock, problems, store, marks, identity }: Foundation): EventParts {
+  const outlet = createOutlet({ store, clock, log, problems, marks, newId: () => newId(clock.now()), seenDays: 30 });
+  lifecycle.add('outlet', { phase: 'data', stop: () => outlet.saveMark() });
+  const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
+  const { call } = backend;
+  const delivery = createDelivery({
+    outlet,
+    call,
+    worker: identity,
+    epochOf: marks.epoch,
+    clock,
+    random: Math.random,
+    log,
+    problems,
+  });
+  lifecycle.add('event delivery', {
+    phase: 'connections',
+    start: () => delivery.start(),
+    stop: () => delivery.stop(flushMs).finally(() => backend.close()),
+    withinMs: flushMs + 1_000,
+  });
+  return { outlet, call };
+}

@@ -1,0 +1,82 @@
+import type { Engine } from '../engine/engine.js';
+import { createEngine } from '../engine/wwebjs/client.js';
+import type { Outlet } from '../events/outlet.js';
+import { bareEvent } from '../events/payload.js';
+import { createSendRecord, type SendRecord } from '../sends/record.js';
+import { createSender, type Sender } from '../sends/sender.js';
+import { createProfiles } from '../sessions/profiles.js';
+import { createRegistry, type Registry } from '../sessions/registry.js';
+import { createSession, type Session } from '../sessions/session.js';
+import { createSessionSettings, type SessionSettings } from '../sessions/session-settings.js';
+import { createStartLimit } from '../sessions/start-limit.js';
+import type { Foundation, Overrides } from './foundation.js';
+
+export interface SessionParts {
+  registry: Registry;
+  sender: Sender;
+  record: SendRecord;
+}
+
+/** Running sends finish and browsers close. A send that is cut off here is uncertain and is looked up after the next start. */
+const sessionsStopMs = 11_000;
+
+/** The sessions with their browsers, and the sends. */
+export function createSessionParts(core: Foundation, outlet: Outlet, over: Overrides): SessionParts {
+  const { config, lifecycle, log, clock, problems, store } = core;
+  const record = createSendRecord(store, clock, (error) => problems.note('STORE_WRITE_FAILED', { detail: 'send record', error }));
+  lifecycle.add('send record', { phase: 'data', stop: () => record.flush() });
+  const settings = createSessionSettings({ clock, log, strip: outlet.strip });
+  const registry = createRegistry({
+    create: sessionFactory(core, outlet, settings, over.engine ?? createBrowserEngine(core)),
+    settings,
+    maxSessions: config.maxSessions,
+    memoryLimitMb: config.memoryLimitMb,
+    leaseMs: config.leaseMs,
+    clock,
+    log,
+  });
+  lifecycle.add('sessions', { phase: 'work', stop: () => registry.close(), withinMs: sessionsStopMs });
+  outlet.onMissed((sessionIds) => {
+    for (const session of registry.all()) if (sessionIds.includes(session.id)) session.missed();
+  });
+  const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
+  return { registry, sender, record };
+}
+
+const createBrowserEngine = ({ config, log }: Foundation): Engine =>
+  createEngine({
+    browser: config.browser,
+    loadTimeoutMs: config.initTimeoutMs,
+    maxFileSize: config.maxFileSize,
+    onWarning: (sentence, fields) => log.warn(sentence, fields),
+  });
+
+function sessionFactory(
+  { config, log, clock, problems, marks }: Foundation,
+  outlet: Outlet,
+  settings: SessionSettings,
+  engine: Engine,
+): (id: string) => Session {
+  const profiles = createProfiles({ dir: config.dir, clock, log });
+  const startLimit = createStartLimit(config.startConcurrency);
+  return (id) =>
+    createSession(id, {
+      engine,
+      profiles,
+      startLimit,
+      marks,
+      clock,
+      random: Math.random,
+      log,
+      problems,
+      readopt: (epoch) => outlet.readopt(id, epoch),
+      watched: (since) => outlet.watched(id, since),
+      emit: (event) => outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event),
+      initTimeoutMs: config.initTimeoutMs,
+      probeMs: config.probeMs,
+      maxQrCodes: config.maxQrCodes,
+      maxReconnectAttempts: config.maxReconnectAttempts,
+      mayReconnect: () => settings.mayReconnect(id),
+      recycleAboveMb: config.recycleAboveMb,
+    });
+}
