@@ -7,3 +7,8 @@ export class Refusal extends Error {
     super(message);
   }
 }
+
+/** Throws WhatsApp's answer for a group, a channel or an account that does not exist. */
+export const notFound = (): never => {
+  throw new Refusal(404, 'item-not-found');
+};

@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { phoneId } from '../accounts.js';
 import type { World } from '../world.js';
-import { operation, phone } from './operation.js';
-import { accountIn } from './phones.js';
+import { accountIn, operation, phone } from './operation.js';
 
 const groupSettings = {
   announce: z.boolean().optional(),
