@@ -8,11 +8,11 @@ import type { WireGroup, WireMessage } from './wire.js';
 
 export interface Group extends Omit<WireGroup, 'participants' | 'requests' | 'owner'> {
   owner: string;
-  /** By number. */
+  /** Members by phone number. */
   members: Map<string, { isAdmin: boolean; isSuperAdmin: boolean }>;
   /** When each number requested to join, in seconds. */
   requests: Map<string, number>;
-  /** Private invitations: code → number of the invited. */
+  /** Private invitations: code → number of the invited phone. */
   invitations: Map<string, string>;
   invite: string;
 }

@@ -11,7 +11,7 @@ const groupSettings = {
   lidAddressing: z.boolean().optional(),
 };
 
-/** Groups and channels, changed from the other side. */
+/** Groups and channels, as phones change them. */
 export function groupOperations({ world }: { world: World }) {
   const account = accountIn(world);
   const { groups, channels } = world;
