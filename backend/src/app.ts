@@ -281,7 +281,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
   const contacts = createContacts({ database, events, storageOf, clock });
-  const messageState = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const messageState = createMessageState({ events, clock }, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch({ database, log, report });
   const messages = createMessages({
@@ -301,24 +301,22 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
   const arrivals = createArrivals({ events, contacts, state: messageState, media, clock });
-  const dispatcher = createDispatcher({
-    database,
-    events,
-    state: messageState,
-    pacing: createPacing(Math.random),
-    clock,
-    log,
-    transport: gate,
-    presence,
-    report,
-    options: {
-      pollMs: 500,
-      leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
-      graceMs: config.UNCERTAIN_GRACE_MS,
-      maxRetries: config.MESSAGE_MAX_RETRIES,
-      retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+  const dispatcher = createDispatcher(
+    { database, events, clock, log, report },
+    {
+      state: messageState,
+      pacing: createPacing(Math.random),
+      transport: gate,
+      presence,
+      options: {
+        pollMs: 500,
+        leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
+        graceMs: config.UNCERTAIN_GRACE_MS,
+        maxRetries: config.MESSAGE_MAX_RETRIES,
+        retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+      },
     },
-  });
+  );
   const { post, close: closePosts } = createPost(egress);
   stopper.add('connections', 'webhook connections', closePosts);
   const webhookDispatcher = createWebhookDispatcher({
