@@ -66,6 +66,6 @@ async function isAccountActive(tx: Transaction, accountId: string): Promise<bool
 
 async function hasMessageInFlight({ takeovers }: SendContext, tx: Transaction, sessionId: string): Promise<boolean> {
   const sql = `SELECT id FROM messages WHERE status = 'sending' AND "sessionId" = ?`;
-  const { rows } = await runStatement(tx.manager, sql, [sessionId]);
-  return (rows as { id: string }[]).some(({ id }) => !takeovers.postponed.has(id));
+  const { rows } = await runStatement<{ id: string }>(tx.manager, sql, [sessionId]);
+  return rows.some(({ id }) => !takeovers.postponed.has(id));
 }

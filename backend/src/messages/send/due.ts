@@ -23,16 +23,16 @@ const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CA
 
 /** Wakes every session with a due message. */
 export async function wakeDueSessions({ database, clock, lanes }: SendContext): Promise<void> {
-  const { rows } = await runStatement(database.reader, dueSql, [clock.now().getTime()]);
-  for (const { id } of rows as { id: string }[]) lanes.wake(id);
+  const { rows } = await runStatement<{ id: string }>(database.reader, dueSql, [clock.now().getTime()]);
+  for (const { id } of rows) lanes.wake(id);
 }
 
 /** Brings retries forward that are further ahead than their schedule allows, because the clock was set back. */
 export async function correctRetryTimes({ database, clock, options }: SendContext): Promise<void> {
   const now = clock.now().getTime();
   const interval = options.retryIntervalMs;
-  const { rows } = await runStatement(database.reader, aheadSql, [now + interval, now, interval]);
-  for (const { id } of rows as { id: string }[])
+  const { rows } = await runStatement<{ id: string }>(database.reader, aheadSql, [now + interval, now, interval]);
+  for (const { id } of rows)
     await database.write.run((tx) => runStatement(tx.manager, correctSql, [now, interval, id, now, interval]));
 }
 

@@ -1,6 +1,6 @@
 import type { MessageReason } from '@chasqui/shared';
 import type { Core } from '../../core.js';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Message } from '../message.entity.js';
 import type { MessageState } from '../state.js';
 import type { PostponedMessages } from './isolation.js';
@@ -45,8 +45,8 @@ async function endExpired(context: Context): Promise<void> {
 }
 
 async function endOfDeletedSessions(context: Context): Promise<void> {
-  const sessions = await select<{ id: string }>(context.database.reader, deletedSql);
-  for (const { id } of sessions) {
+  const { rows } = await runStatement<{ id: string }>(context.database.reader, deletedSql, [], { prepare: false });
+  for (const { id } of rows) {
     const left = await context.postponed.readOthers(`status = 'queued' AND "sessionId" = ?`, [id], `LIMIT ${deletedBatchSize}`);
     for (const message of left) await end(context, message, 'SESSION_DELETED');
   }

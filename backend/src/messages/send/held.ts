@@ -2,7 +2,7 @@ import { AppError, messageReasons } from '@chasqui/shared';
 import type { Core } from '../../core.js';
 import type { Database } from '../../db/database.js';
 import { lockRows, readRows } from '../../db/rows.js';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
@@ -101,14 +101,15 @@ async function decideBatch({ state }: Context, tx: Transaction, sessionId: strin
 }
 
 async function countUncertain(database: Database, sessionId: string): Promise<number> {
-  const [row] = await select<{ count: number | string }>(
+  const { rows } = await runStatement<{ count: number | string }>(
     database.reader,
     `SELECT COUNT(*) AS count FROM messages m JOIN sessions s ON s.id = m."sessionId"
       WHERE m."sessionId" = ? AND m."linkedAccountNumber" <> s."linkedAccountNumber"
       AND (m.status = 'uncertain' OR (m.status = 'queued' AND m."doubted"))`,
     [sessionId],
+    { prepare: false },
   );
-  return Number(row?.count ?? 0);
+  return Number(rows[0]?.count ?? 0);
 }
 
 /** Reads the session's row and locks it until the end of the transaction. */

@@ -151,6 +151,12 @@ async function rebase(tx: Transaction, sessionId: string, nowMs: number): Promis
   await runStatement(tx.manager, 'UPDATE paced_sends SET at = at - ? WHERE "sessionId" = ?', [aheadMs, sessionId]);
 }
 
+interface StoredPace {
+  now: number | string;
+  buckets: string | null;
+  updatedAt: number | string | null;
+}
+
 /** Reads the session's window and the shared time in one statement. */
 async function readPace(
   where: DataSource | EntityManager,
@@ -160,8 +166,8 @@ async function readPace(
   const now = sharedNow(where, nowMs);
   const sql = `SELECT ${now.sql} AS now, p.buckets AS buckets, p."updatedAt" AS "updatedAt"
     FROM (SELECT 1 AS one) single LEFT JOIN session_pace p ON p."sessionId" = ?`;
-  const { rows } = await runStatement(where, sql, [...now.parameters, sessionId]);
-  const [row] = rows as { now: number | string; buckets: string | null; updatedAt: number | string | null }[];
+  const { rows } = await runStatement<StoredPace>(where, sql, [...now.parameters, sessionId]);
+  const [row] = rows;
   return { now: Number(row!.now), buckets: parseBuckets(row!.buckets), updatedAt: Number(row!.updatedAt ?? 0) };
 }
 
@@ -184,9 +190,15 @@ const gapParameters = ({ id, settings: { pacing } }: PacedSession, now: number):
 
 async function firstChatMs(where: DataSource, session: PacedSession, now: number): Promise<number | null> {
   const [id, since, jitterMs, until] = gapParameters(session, now);
-  const { rows } = await runStatement(where, firstReadySql, [jitterMs, id, since, jitterMs, until]);
-  const [row] = rows as { at: number | string | null }[];
-  return row?.at === null || row?.at === undefined ? null : Math.max(1, Number(row.at) + session.settings.pacing.chatGapMs - now);
+  const { rows } = await runStatement<{ at: number | string | null }>(where, firstReadySql, [
+    jitterMs,
+    id,
+    since,
+    jitterMs,
+    until,
+  ]);
+  const at = rows[0]?.at ?? null;
+  return at === null ? null : Math.max(1, Number(at) + session.settings.pacing.chatGapMs - now);
 }
 
 async function chatWaits(tx: Transaction, session: PacedSession, messageId: string, now: number): Promise<boolean> {

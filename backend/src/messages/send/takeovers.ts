@@ -41,8 +41,7 @@ interface Claim {
 export async function takeOverClaims(context: SendContext): Promise<void> {
   const { database, presence, clock, lanes, inFlight, takeovers, options } = context;
   const { owner } = presence;
-  const { rows } = await runStatement(database.reader, claimsSql, []);
-  const claims = rows as Claim[];
+  const { rows: claims } = await runStatement<Claim>(database.reader, claimsSql, []);
   const otherOwners = [...new Set(claims.flatMap(({ leaseOwner }) => (leaseOwner && leaseOwner !== owner ? [leaseOwner] : [])))];
   const gone = new Set(otherOwners.length > 0 ? await presence.gone(otherOwners) : []);
   const now = clock.now().getTime();

@@ -91,8 +91,8 @@ async function mark(
 
 async function lookUpDue(context: Context, isStopped: () => boolean): Promise<void> {
   const now = context.clock.now().getTime();
-  const { rows } = await runStatement(context.database.reader, dueSql, [now, now + maxPlanMs]);
-  const sessions = (rows as { id: string }[]).map(({ id }) => lookUpSession(context, id, now, isStopped));
+  const { rows } = await runStatement<{ id: string }>(context.database.reader, dueSql, [now, now + maxPlanMs]);
+  const sessions = rows.map(({ id }) => lookUpSession(context, id, now, isStopped));
   const failed = (await Promise.allSettled(sessions)).find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
 }
