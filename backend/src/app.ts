@@ -18,6 +18,7 @@ import { createPanelVerbs } from './admin/domain-verbs.js';
 import type { mountPanel } from './admin/panel.js';
 import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
+import type { Core } from './core.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
 import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
@@ -183,6 +184,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
     },
   });
+  const core: Core = { database, events, clock, log, report };
   const credentials = createCredentialChanges();
   const keys = createApiKeys({
     database,
@@ -238,7 +240,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
     report,
   });
-  const replies = createStoredReplies({ database, sealer });
+  const replies = createStoredReplies(core, { sealer });
   const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
   const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
 
@@ -279,10 +281,10 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     },
   });
 
-  const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
+  const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
   const contacts = createContacts({ database, events, storageOf, clock });
   const messageState = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
-  const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
+  const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch({ database, log, report });
   const messages = createMessages({
     database,

@@ -289,7 +289,7 @@ describe.each(await databases())('delivery on %s', (database) => {
       state: createMessageState({
         events,
         contacts: noContacts,
-        quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }),
+        quotas: createQuotas({ database: db, events, clock }, { defaultDaily: 0 }),
         clock,
         wipeFile: async () => undefined,
       }),

@@ -206,7 +206,7 @@ function createWorld() {
 async function play(actions: readonly Action[]): Promise<void> {
   const world = createWorld();
   const events = createEvents({ clock });
-  const quotas = createQuotas({ database, events, clock, defaultDaily: 6 });
+  const quotas = createQuotas({ database, events, clock }, { defaultDaily: 6 });
   const state = createMessageState({ events, contacts: noContacts, quotas, clock, wipeFile: async () => undefined });
   const sessionId = await newSession();
   const messages = createMessages({
@@ -217,7 +217,7 @@ async function play(actions: readonly Action[]): Promise<void> {
     eventsOf: createEventLog({ database, clock }).ofMessage,
     state,
     media: { attach: async () => undefined, discard: async () => undefined } as never,
-    idempotency: createIdempotency({ database, clock, hours: 1 }),
+    idempotency: createIdempotency({ database, clock }, { hours: 1 }),
     quotas,
     contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
     storageOf: async () => 'full',

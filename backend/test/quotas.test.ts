@@ -146,7 +146,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     const state = createMessageState({
       events,
       contacts: noContacts,
-      quotas: createQuotas({ database: db, events, clock: systemClock, defaultDaily: 0 }),
+      quotas: createQuotas({ database: db, events, clock: systemClock }, { defaultDaily: 0 }),
       clock: systemClock,
       wipeFile: async () => undefined,
     });

@@ -118,7 +118,7 @@ export function startDispatcher({
   ...parts
 }: OutboxOptions): Dispatcher & { owner: string } {
   const events = createEvents({ clock });
-  const quotas = createQuotas({ database, events, clock, defaultDaily: 0 });
+  const quotas = createQuotas({ database, events, clock }, { defaultDaily: 0 });
   const plain = createMessageState({ events, contacts: noContacts, quotas, clock, wipeFile: () => Promise.resolve() });
   const presence = parts.presence ?? presenceOf(randomUUID());
   const dispatcher = createDispatcher({
