@@ -620,16 +620,10 @@ describe.each(await databases())('requests on %s', (database) => {
       throw new DatabaseConnectionLost('PostgreSQL did not answer.');
     };
     const unused = {} as never;
-    const accept = createAcceptance({
-      database: { write: { run } } as never,
-      events: unused,
-      contacts: unused,
-      media: unused,
-      idempotency: unused,
-      quotas: unused,
-      enterQueue: async () => undefined,
-      report: () => undefined,
-    });
+    const accept = createAcceptance(
+      { database: { write: { run } } as never, events: unused, report: () => undefined },
+      { contacts: unused, media: unused, idempotency: unused, quotas: unused, enterQueue: async () => undefined },
+    );
     const waiting = Array.from({ length: 1_000 }, () =>
       accept({ session: unused, message: {} as never, key: null, file: null }).catch((error: unknown) =>
         databaseErrorKind(error),

@@ -79,8 +79,8 @@ export function createMessages({
 }) {
   const rows = database.reader.getRepository(Message);
   const held = createHeld({ database, state });
-  const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
-  const take = createAcceptance({ database, events, contacts, media, idempotency, enterQueue, quotas, report });
+  const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
+  const store = createAcceptance({ database, events, report }, { contacts, media, idempotency, quotas, enterQueue });
   const waiting = new Map<string, Set<() => void>>();
   let isClosing = false;
   events.subscribe((event) => {
@@ -100,7 +100,7 @@ export function createMessages({
     if ((await storageOf(session)) === 'metadata') contents.hide(message);
     // Read here, so that the commit finds them in the cache.
     await contacts.people(idsIn(message));
-    await take({ session, message, key, file: wish.file });
+    await store({ session, message, key, file: wish.file });
     return message;
   }
 

@@ -38,13 +38,7 @@ export type EarlierCall = { messageId: string } | { status: number; body: string
  */
 export interface Idempotency {
   /** Returns the key of a request; null without the header. Throws `MALFORMED_REQUEST` for a header that is empty or longer than 255 characters. */
-  keyOf(
-    scope: IdempotencyScope,
-    header: string | undefined,
-    method: string,
-    path: string,
-    body: unknown,
-  ): IdempotencyKey | null;
+  keyOf(scope: IdempotencyScope, header: string | undefined, method: string, path: string, body: unknown): IdempotencyKey | null;
   /**
    * Begins a call. Returns what an earlier call left; null for the first call, which must then be ended with `end`. Throws `IDEMPOTENCY_IN_PROGRESS`
    * while the first call still runs, and `IDEMPOTENCY_KEY_REUSED` if the key was used for another request.

@@ -42,10 +42,7 @@ export interface Quotas {
    * Reserves quota for a batch of messages in order and sets `quotaDay` and `cost` of each. Returns a `QUOTA_EXCEEDED` error for each message over a
    * limit; if several limits are reached, the error names the one that resets last. Locks the event log.
    */
-  reserve(
-    tx: Transaction,
-    items: readonly { session: QuotaSession; message: Message }[],
-  ): Promise<Map<Message, AppError>>;
+  reserve(tx: Transaction, items: readonly { session: QuotaSession; message: Message }[]): Promise<Map<Message, AppError>>;
   /** Releases the quota of a message that was not sent. Call it after the event of the change is written: that locks the log. */
   release(tx: Transaction, message: Message): Promise<void>;
   /**
@@ -156,8 +153,7 @@ function countReservations(
     for (const counter of counters) {
       const count = counts.get(nameOf(counter))! + 1;
       counts.set(nameOf(counter), count);
-      if (count === counter.limit)
-        reached.set(nameOf(counter), { ...counter, resetAt: endOf(counter.period, limits.timezone) });
+      if (count === counter.limit) reached.set(nameOf(counter), { ...counter, resetAt: endOf(counter.period, limits.timezone) });
     }
     message.quotaDay = day;
     message.cost = limits.pricePerMessage;
@@ -165,10 +161,7 @@ function countReservations(
   return { counts, refused, reached: [...reached.values()] };
 }
 
-async function readAllLimits(
-  tx: Transaction,
-  items: readonly { session: QuotaSession }[],
-): Promise<Map<string, AccountLimits>> {
+async function readAllLimits(tx: Transaction, items: readonly { session: QuotaSession }[]): Promise<Map<string, AccountLimits>> {
   const limits = new Map<string, AccountLimits>();
   for (const { session } of items)
     if (!limits.has(session.accountId)) limits.set(session.accountId, await readLimits(tx.manager, session.accountId));
