@@ -107,7 +107,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   ): Promise<{ message: Message; warnings: Warning[] }> {
     const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
     // A session that cannot send is refused before anything is looked up, read or fetched for it.
-    messages.mayAccept(session, queueIfOffline);
+    messages.requireSendable(session, queueIfOffline);
     const recipient = messages.recipient(body.recipient, session);
     requireReservedId(recipient);
     const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
