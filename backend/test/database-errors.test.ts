@@ -686,8 +686,8 @@ describe.each(await databases())('requests on %s', (database) => {
 
   /** The contract adds defaults; which, the present hash tells. */
   async function parsedBody(hash: string, text: object): Promise<unknown> {
-    const { sendText } = await import('../src/messages/contract.js');
-    const parsed: unknown = sendText.body!.parse(text);
+    const { sendTyped } = await import('../src/messages/contract.js');
+    const parsed: unknown = sendTyped.text.body.parse(text);
     const now = createHash('sha256').update(`POST /api/v1/messages/send-text\n${JSON.stringify({ body: parsed, file: null })}`);
     expect(hash).toBe(`v2:${now.digest('base64url')}`);
     return parsed;
