@@ -1,8 +1,8 @@
 import { openFilesLimit } from '../lib/open-files.js';
 import { webhookOptions } from '../options.js';
-import { createWebhookDispatcher } from '../webhooks/dispatcher.js';
+import { createWebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import { createWebhookHistory } from '../webhooks/history.js';
-import { createPost } from '../webhooks/post.js';
+import { createPost } from '../webhooks/send/post.js';
 import type { Access } from './access.js';
 import type { Foundation } from './foundation.js';
 import type { Messaging } from './messaging.js';

@@ -1,5 +1,5 @@
 import { AppError } from '@chasqui/shared';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 
 /** How long a count is reused while the queue is well below its limit. */
@@ -18,10 +18,13 @@ export function createQueueLimit({ maxQueued, now }: { maxQueued: number; now: (
   return async function enter(tx, sessionId) {
     const known = cached.get(sessionId);
     if (known && known.until > now() && known.count < maxQueued * 0.9) return void (known.count += 1);
-    const [row] = await select<{ n: number | string }>(
+    const {
+      rows: [row],
+    } = await runStatement<{ n: number | string }>(
       tx.manager,
       'SELECT COUNT(*) AS n FROM messages WHERE status = \'queued\' AND "sessionId" = ?',
       [sessionId],
+      { prepare: false },
     );
     const count = Number(row!.n);
     if (count >= maxQueued) throw new AppError('QUEUE_FULL', { limit: maxQueued });
