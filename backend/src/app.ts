@@ -18,6 +18,7 @@ import { createPanelVerbs } from './admin/domain-verbs.js';
 import type { mountPanel } from './admin/panel.js';
 import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
+import type { Core } from './core.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
 import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
@@ -75,12 +76,14 @@ import { mountSessions } from './sessions/routes.js';
 import { createSessionState } from './sessions/state.js';
 import { createStorageOf } from './sessions/storage-mode.js';
 import { createStoredReplies } from './messages/accept/stored-replies.js';
-import { endOfDeletedSessions } from './webhooks/deleted-sessions.js';
+import { removeEndpointsOfDeletedSessions } from './webhooks/deleted-sessions.js';
 import { createDeliveries } from './webhooks/deliveries.js';
 import { createWebhookDispatcher } from './webhooks/send/dispatcher.js';
+import { createEndpointSecrets } from './webhooks/endpoint-secrets.js';
 import { createWebhookHistory } from './webhooks/history.js';
 import { createPost } from './webhooks/send/post.js';
 import { mountWebhooks } from './webhooks/routes.js';
+import { createSubscriptions } from './webhooks/subscriptions.js';
 import { createWebhooks } from './webhooks/webhooks.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
@@ -162,25 +165,25 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const sealer = createSealer(config.encryptionKeys);
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
   const deliveries = createDeliveries({ database, owner: presence.owner });
-  const webhooks = createWebhooks({
-    database,
-    deliveries,
-    sealer,
-    egress,
+  const subscriptions = createSubscriptions({ database, clock, report });
+  const events = createEvents({
     clock,
+    deliver: subscriptions.deliver,
+    listenerFailed: (error, { type, accountId, sessionId }) => {
+      log.error('A listener of events failed; the others got the event.', { type, sessionId, ...errorFields(error) });
+      report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
+    },
+  });
+  const core: Core = { database, events, clock, log, report };
+  const endpointSecrets = createEndpointSecrets({ database, sealer });
+  const webhooks = createWebhooks(core, {
+    subscriptions,
+    secrets: endpointSecrets,
+    egress,
     rules: {
       maxPerSession: config.MAX_WEBHOOKS_PER_SESSION,
       maxPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
       httpsOnly: config.NODE_ENV === 'production',
-    },
-    report,
-  });
-  const events = createEvents({
-    clock,
-    deliver: webhooks.deliver,
-    listenerFailed: (error, { type, accountId, sessionId }) => {
-      log.error('A listener of events failed; the others got the event.', { type, sessionId, ...errorFields(error) });
-      report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
     },
   });
   const credentials = createCredentialChanges();
@@ -239,8 +242,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     report,
   });
   const replies = createStoredReplies({ database, sealer });
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
-  const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
+  const reseal = createReseal({ database, sealer, endpointSecrets, contents, media, replies, log, report });
+  const eventLog = createEventLog(core, { oldestAvailable: retention.oldestAvailable });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
   stopper.add('connections', 'worker client', () => client.close());
@@ -321,26 +324,16 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   });
   const { post, close: closePosts } = createPost(egress);
   stopper.add('connections', 'webhook connections', closePosts);
-  const webhookDispatcher = createWebhookDispatcher({
-    database,
+  const webhookDispatcher = createWebhookDispatcher(core, {
     deliveries,
+    subscriptions,
+    webhooks,
+    secrets: endpointSecrets,
     presence,
     post,
-    open: webhooks.open,
-    disable: webhooks.disable,
-    reportBacklog: webhooks.reportBacklog,
-    clock,
-    log,
     options: webhookOptions(config, openFilesLimit()),
   });
-  webhooks.connect({ wake: webhookDispatcher.wake, events, formsOf: contacts.formsOf });
-  const webhookHistory = createWebhookHistory({
-    database,
-    eventLog,
-    clock,
-    chatIdsOf: webhooks.chatIdsOf,
-    wake: webhookDispatcher.wake,
-  });
+  const webhookHistory = createWebhookHistory(core, { eventLog, subscriptions });
   const privacy = createPrivacy({
     database,
     events,
@@ -387,13 +380,11 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     maxSessions: config.MAX_SESSIONS,
     tell: over.showFirstAdminPassword ?? (() => undefined),
   });
-  const streamCredentials = createStreamCredentials({ database, keys, clock });
-  const tickets = createTickets({ database, clock });
-  const streams = createStreams({
-    events,
+  const streamCredentials = createStreamCredentials(core, { keys });
+  const tickets = createTickets(core);
+  const streams = createStreams(core, {
     eventLog,
     checkCredential: streamCredentials.check,
-    log,
     options: { ...streamTimes, maxPerCredential: config.MAX_STREAMS_PER_KEY },
   });
   stopper.add('intake', 'event streams', () => streams.close());
@@ -441,6 +432,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     messages,
     media,
     webhooks,
+    endpointSecrets,
     history: webhookHistory,
     dispatcher: webhookDispatcher,
   });
@@ -456,15 +448,16 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;
-  mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, sessionIdOf, beatMs: streamTimes.beatMs });
-  mountWebhooks(http.mount, {
+  const readingOf = createReadingOf(sessionIdOf);
+  mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: streamTimes.beatMs });
+  mountWebhooks(http.mount, core, {
     webhooks,
+    secrets: endpointSecrets,
     history: webhookHistory,
     dispatcher: webhookDispatcher,
     deliveries,
     sessions,
     eventLog,
-    clock,
   });
   mountPrivacy(http.mount, { privacy });
   mountOperations(http.mount, { sessions, contacts, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
@@ -476,7 +469,6 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   await once(server, 'listening');
   stopper.add('work', 'running requests', () => drain.stop(), workStopMs);
   const { port } = server.address() as AddressInfo;
-  const readingOf = createReadingOf(sessionIdOf);
   const closeSockets = serveSockets(server, {
     app: http.app,
     streams,
@@ -487,7 +479,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     pingMs: streamTimes.pingMs,
   });
   stopper.add('intake', 'WebSockets', closeSockets);
-  const wake = await startWake({ ...location(config.database), database, events, credentials, log });
+  const wake = await startWake(core, { ...location(config.database), credentials });
   // After the last outcomes are told.
   stopper.add('connections', 'wake-ups', () => wake.stop());
   dispatcher.start();
@@ -514,9 +506,9 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       { name: 'retention.events', run: retention.ofEvents },
       {
         name: 'webhooks.log',
-        run: () => webhookHistory.clear(null, new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
+        run: () => webhookHistory.prune(new Date(clock.now().getTime() - config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000)),
       },
-      { name: 'webhooks.deletedSessions', run: () => endOfDeletedSessions({ database, clock, forget: webhooks.forget }) },
+      { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
       { name: 'media.sweep', run: () => media.sweep() },
       { name: 'reseal', run: reseal.run },
       { name: 'privacy.prune', run: privacy.prune },

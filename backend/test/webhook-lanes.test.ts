@@ -262,7 +262,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
       },
     });
     await lanes.emit(quiet, 's1', numbers(3));
-    backend.dispatcher.wake('hook-2');
+    backend.subscriptions.wake('hook-2');
     await settled(3);
     expect(lanes.arrivals.map(({ number }) => number)).toEqual([0, 1, 2]);
     // A repeat of what was written already is no failure.
