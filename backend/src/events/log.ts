@@ -2,7 +2,7 @@ import { allows, AppError, eventCatalogue, eventTypes, type EventResource, type 
 import { In, type DataSource } from 'typeorm';
 import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import { parseColumn, storedTextOf } from '../db/unreadable.js';
 import { EventRow } from './event.entity.js';
 import { countThatFit, pageBytes } from '../db/page-bytes.js';
@@ -74,13 +74,10 @@ export function createEventLog(
 
 /** Returns the cursor of the newest event, of one account or of all; 0 when there is none. */
 export async function lastCursor(reader: DataSource, accountId?: string): Promise<number> {
-  const [row] =
-    accountId === undefined
-      ? await select<{ last: number | string | null }>(reader, 'SELECT MAX(cursor) AS last FROM events')
-      : await select<{ last: number | string | null }>(reader, 'SELECT MAX(cursor) AS last FROM events WHERE "accountId" = ?', [
-          accountId,
-        ]);
-  return Number(row?.last ?? 0);
+  const sql = 'SELECT MAX(cursor) AS last FROM events';
+  const [where, values] = accountId === undefined ? ['', []] : [' WHERE "accountId" = ?', [accountId]];
+  const { rows } = await runStatement<{ last: number | string | null }>(reader, sql + where, values, { prepare: false });
+  return Number(rows[0]?.last ?? 0);
 }
 
 async function requireAvailable({ oldestAvailable }: Context, accountId: string, after: number): Promise<void> {
@@ -119,10 +116,11 @@ async function readOne(context: Context, reading: Reading, id: string): Promise<
 }
 
 async function readOfMessage({ database: { reader } }: Context, accountId: string, messageId: string): Promise<EventRow[]> {
-  const found = await select<{ cursor: number | string; bytes: number }>(
+  const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
     reader,
     `SELECT cursor, octet_length(data) AS bytes FROM events WHERE "accountId" = ? AND "messageId" = ? ORDER BY cursor DESC LIMIT ${maxOfMessage}`,
     [accountId, messageId],
+    { prepare: false },
   );
   const cursors = found.slice(0, countThatFit(found, pageBytes)).map(({ cursor }) => Number(cursor));
   return reader.getRepository(EventRow).find({ where: { accountId, cursor: In(cursors) }, order: { cursor: 'ASC' } });
@@ -134,10 +132,11 @@ async function fitting(
   { sql, parameters }: { sql: string; parameters: readonly unknown[] },
   maxBytes: number,
 ): Promise<{ cursors: number[]; isCut: boolean }> {
-  const found = await select<{ cursor: number | string; bytes: number }>(
+  const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
     reader,
     `SELECT e.cursor, octet_length(e.data) AS bytes FROM events e WHERE e.cursor IN (${sql}) ORDER BY e.cursor`,
     parameters,
+    { prepare: false },
   );
   const count = countThatFit(found, maxBytes);
   return { cursors: found.slice(0, count).map(({ cursor }) => Number(cursor)), isCut: count < found.length };
@@ -153,12 +152,13 @@ async function read(
   where: string,
   parameters: readonly unknown[],
 ): Promise<EventResource[]> {
-  const found = await select<RawRow>(
+  const { rows: found } = await runStatement<RawRow>(
     database.reader,
     `SELECT e.cursor, e.id, e.type, e."sessionId", s.name, e.sequence, e."occurredAt", e.data
       FROM events e LEFT JOIN sessions s ON s.id = e."sessionId"
       WHERE e."accountId" = ? AND ${where} ORDER BY e.cursor`,
     [accountId, ...parameters],
+    { prepare: false },
   );
   const now = clock.now().toISOString();
   return found.map((row) => ({

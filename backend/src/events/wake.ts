@@ -1,5 +1,5 @@
 import type { Core } from '../core.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { CredentialChanges } from '../lib/credential-changes.js';
 import { errorFields } from '../lib/log.js';
 import { lastCursor } from './log.js';
@@ -127,10 +127,11 @@ async function pollAndProbe(context: Context): Promise<void> {
 async function poll(context: Context): Promise<void> {
   const { database, received } = context;
   for (;;) {
-    const rows = await select<Record<'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type', string>>(
+    const { rows } = await runStatement<Record<'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type', string>>(
       database.reader,
       `SELECT cursor, "accountId", "sessionId", "messageId", type FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${pageSize}`,
       [received.upTo()],
+      { prepare: false },
     );
     publish(
       context,

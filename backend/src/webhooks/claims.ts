@@ -51,8 +51,8 @@ const dueSql = `SELECT w.id FROM webhooks w JOIN accounts a ON a.id = w."account
   (SELECT 1 FROM webhook_deliveries d WHERE d.status = 'pending' AND d."webhookId" = w.id AND d."nextAttemptAt" <= ?)`;
 
 export async function due({ reader }: Database, now: Date): Promise<string[]> {
-  const { rows } = await runStatement(reader, dueSql, [now.getTime()]);
-  return (rows as { id: string }[]).map(({ id }) => id);
+  const { rows } = await runStatement<{ id: string }>(reader, dueSql, [now.getTime()]);
+  return idsOf(rows);
 }
 
 const pending = (
@@ -85,13 +85,13 @@ export async function claimable(
   // In parts, so that a long queue of waiting sessions neither hides the others nor blocks the process.
   for (let after = -1; ;) {
     // The rows in a separate query: PostgreSQL may join a subquery with every delivery that is pending.
-    const { rows: found } = await runStatement(reader, idsSql, [webhookId, now.getTime(), after, parameter]);
+    const { rows: found } = await runStatement<{ id: string }>(reader, idsSql, [webhookId, now.getTime(), after, parameter]);
     if (found.length > 0) {
-      const ids = among(reader, 'id', idsOf(found as { id: string }[]));
+      const ids = among(reader, 'id', idsOf(found));
       return readRows(reader, WebhookDelivery, `${ids.condition} ORDER BY "eventCursor"`, [ids.parameter]);
     }
-    const { rows } = await runStatement(reader, partEndSql, [webhookId, now.getTime(), after]);
-    const end = (rows as { eventCursor: number | string }[])[0]?.eventCursor;
+    const { rows } = await runStatement<{ eventCursor: number | string }>(reader, partEndSql, [webhookId, now.getTime(), after]);
+    const end = rows[0]?.eventCursor;
     if (end === undefined) return [];
     after = Number(end);
     await new Promise((resolve) => setImmediate(resolve));
@@ -153,8 +153,8 @@ export async function renew({ database, owner, isShared, nowSql }: ClaimContext)
     await runStatement(tx.manager, claims, [owner]);
     if (!isShared) return null;
     const lanes = `UPDATE webhooks SET "laneUntil" = ${nowSql} + ${leaseMs} WHERE "laneOwner" = ? RETURNING id`;
-    const { rows } = await runStatement(tx.manager, lanes, [owner]);
-    return new Set(idsOf(rows as { id: string }[]));
+    const { rows } = await runStatement<{ id: string }>(tx.manager, lanes, [owner]);
+    return new Set(idsOf(rows));
   });
 }
 
@@ -162,8 +162,9 @@ export async function owners({ database, owner, isShared }: ClaimContext): Promi
   const claims = `SELECT DISTINCT "leaseOwner" AS name FROM webhook_deliveries WHERE status = 'sending' AND "leaseOwner" <> ?`;
   const lanes = ` UNION SELECT "laneOwner" FROM webhooks WHERE "laneOwner" <> ?`;
   const sql = claims + (isShared ? lanes : '');
-  const { rows } = await runStatement(database.reader, sql, isShared ? [owner, owner] : [owner]);
-  return (rows as { name: string | null }[]).flatMap(({ name }) => name ?? []);
+  const values = isShared ? [owner, owner] : [owner];
+  const { rows } = await runStatement<{ name: string | null }>(database.reader, sql, values);
+  return rows.flatMap(({ name }) => name ?? []);
 }
 
 export async function release({ database, owner, isShared, nowSql }: ClaimContext, gone: readonly string[]): Promise<void> {
@@ -181,8 +182,8 @@ export async function release({ database, owner, isShared, nowSql }: ClaimContex
 
 export async function own({ database, owner }: ClaimContext): Promise<{ id: string; webhookId: string }[]> {
   const sql = `SELECT id, "webhookId" FROM webhook_deliveries WHERE status = 'sending' AND "leaseOwner" = ?`;
-  const { rows } = await runStatement(database.reader, sql, [owner]);
-  return rows as { id: string; webhookId: string }[];
+  const { rows } = await runStatement<{ id: string; webhookId: string }>(database.reader, sql, [owner]);
+  return rows;
 }
 
 export async function releaseOwn({ database, owner }: ClaimContext, ids: readonly string[]): Promise<void> {

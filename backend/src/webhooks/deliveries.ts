@@ -235,10 +235,10 @@ const oldestSql = `SELECT COALESCE("redeliveredAt", "createdAt") AS since FROM w
 async function backlogOf({ reader }: Database, webhookIds: readonly string[]): Promise<Map<string, Backlog>> {
   const backlogs = new Map<string, Backlog>();
   for (const id of webhookIds) {
-    const { rows: counts } = await runStatement(reader, waitingSql, [id]);
-    const { rows: oldestRows } = await runStatement(reader, oldestSql, [id]);
-    const since = (oldestRows as { since: number | string }[])[0]?.since;
-    const waiting = Number((counts as { waiting: number | string }[])[0]!.waiting);
+    const { rows: counts } = await runStatement<{ waiting: number | string }>(reader, waitingSql, [id]);
+    const { rows: oldestRows } = await runStatement<{ since: number | string }>(reader, oldestSql, [id]);
+    const since = oldestRows[0]?.since;
+    const waiting = Number(counts[0]!.waiting);
     backlogs.set(id, { waiting, oldestAt: since === undefined ? null : new Date(Number(since)) });
   }
   return backlogs;
@@ -249,11 +249,10 @@ const oldestOfEachSql = `SELECT w.id, w."behindSince", (SELECT COALESCE(d."redel
   FROM webhooks w WHERE w."isActive" AND w."deletedAt" IS NULL`;
 
 async function oldest({ reader }: Database): Promise<{ id: string; behindSince: Date | null; oldestAt: Date | null }[]> {
-  const { rows } = await runStatement(reader, oldestOfEachSql, []);
+  type Row = { id: string; behindSince: number | string | null; oldestAt: number | string | null };
+  const { rows } = await runStatement<Row>(reader, oldestOfEachSql);
   const time = (value: number | string | null): Date | null => (value === null ? null : new Date(Number(value)));
-  return (rows as { id: string; behindSince: number | string | null; oldestAt: number | string | null }[]).map(
-    ({ id, behindSince, oldestAt }) => ({ id, behindSince: time(behindSince), oldestAt: time(oldestAt) }),
-  );
+  return rows.map(({ id, behindSince, oldestAt }) => ({ id, behindSince: time(behindSince), oldestAt: time(oldestAt) }));
 }
 
 /** Writes new deliveries of these events, in the caller's transaction. */

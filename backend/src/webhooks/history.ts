@@ -5,7 +5,6 @@ import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, readRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
@@ -183,8 +182,8 @@ async function queueRange(context: Context, webhook: Webhook, range: RangeInput)
   const head = await eventLog.head(webhook.accountId);
   let queued = 0;
   for (;;) {
-    const { rows: page } = await runStatement(database.reader, pageSql, [webhook.accountId, cursor]);
-    const cursors = (page as { cursor: number | string }[]).map((row) => Number(row.cursor)).filter((one) => one <= head);
+    const { rows: page } = await runStatement<{ cursor: number | string }>(database.reader, pageSql, [webhook.accountId, cursor]);
+    const cursors = page.map((row) => Number(row.cursor)).filter((one) => one <= head);
     if (cursors.length === 0) break;
     cursor = cursors.at(-1)!;
     const { condition, parameter } = among(database.reader, 'cursor', cursors);
@@ -242,12 +241,14 @@ async function queue(
 /** Returns the last cursor before a time: cursors and times have the same order, except for events that WhatsApp reports late. */
 async function cursorBefore({ database }: Context, accountId: string, time: number): Promise<number> {
   if (time === 0) return 0;
-  const [row] = await select<{ first: number | string | null }>(
+  const { rows } = await runStatement<{ first: number | string | null }>(
     database.reader,
     'SELECT MIN(cursor) AS first FROM events WHERE "accountId" = ? AND "occurredAt" >= ?',
     [accountId, time],
+    { prepare: false },
   );
-  return row?.first === null || row?.first === undefined ? Number.MAX_SAFE_INTEGER : Number(row.first) - 1;
+  const first = rows[0]?.first ?? null;
+  return first === null ? Number.MAX_SAFE_INTEGER : Number(first) - 1;
 }
 
 const countsSql = `SELECT type, status, COUNT(*) AS n FROM webhook_deliveries
@@ -258,10 +259,20 @@ const rankSql = `SELECT "durationMs" FROM webhook_attempts WHERE "webhookId" = ?
 
 async function statsOf({ database: { reader } }: Context, webhook: Webhook, from: Date | null, to: Date | null) {
   const range = [webhook.id, from?.getTime() ?? 0, to?.getTime() ?? Number.MAX_SAFE_INTEGER];
-  const counts = await select<{ type: string; status: DeliveryStatus; n: number | string }>(reader, countsSql, range);
-  const [times] = await select<{ n: number | string; mean: number | string | null }>(reader, timesSql, range);
+  const unprepared = { prepare: false };
+  const { rows: counts } = await runStatement<{ type: string; status: DeliveryStatus; n: number | string }>(
+    reader,
+    countsSql,
+    range,
+    unprepared,
+  );
+  const {
+    rows: [times],
+  } = await runStatement<{ n: number | string; mean: number | string | null }>(reader, timesSql, range, unprepared);
   const rank = Math.max(0, Math.ceil(Number(times!.n) * 0.95) - 1);
-  const [p95] = await select<{ durationMs: number }>(reader, rankSql, [...range, rank]);
+  const {
+    rows: [p95],
+  } = await runStatement<{ durationMs: number }>(reader, rankSql, [...range, rank], unprepared);
   const sum = (...statuses: DeliveryStatus[]): number =>
     counts.filter(({ status }) => statuses.includes(status)).reduce((total, { n }) => total + Number(n), 0);
   const [delivered, failed] = [sum('delivered'), sum('failed')];
@@ -297,11 +308,12 @@ async function deleteFinished({ database }: Context, webhookId: string | null, b
     total += some.length;
   };
   for (let after = ''; ;) {
-    const old = await select<{ id: string }>(
+    const { rows: old } = await runStatement<{ id: string }>(
       database.reader,
       `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND ("redeliveredAt" IS NULL OR "redeliveredAt" < ?)
         AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
       [before.getTime(), before.getTime(), ...(webhookId ? [webhookId] : []), after],
+      { prepare: false },
     );
     await attemptInHalves(old, remove, (_, error) => {
       if (isSystemError(error)) throw error;

@@ -109,9 +109,9 @@ async function readEndpoints({ report }: Context, tx: Transaction, accountId: st
   } catch (error) {
     if (isSystemError(error)) throw error;
   }
-  const { rows } = await runStatement(tx.manager, `SELECT id FROM webhooks WHERE ${where}`, [accountId]);
+  const { rows } = await runStatement<{ id: string }>(tx.manager, `SELECT id FROM webhooks WHERE ${where}`, [accountId]);
   const endpoints: Webhook[] = [];
-  for (const { id } of rows as { id: string }[])
+  for (const { id } of rows)
     try {
       const [row] = await readRows(tx.manager, Webhook, 'id = ?', [id]);
       if (row && !isWhole(row)) throw new TypeError('The event types of the endpoint are not a table.');

@@ -5,7 +5,6 @@ import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Core } from '../core.js';
 import { insertRow, lockRows, readRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { readable } from '../db/unreadable.js';
@@ -197,8 +196,8 @@ async function requireRoom({ rules }: Context, tx: Transaction, { accountId, ses
 /** The endpoints of an account that count towards its limit: not those of deleted sessions, which only deliver their last events. */
 async function countLive(tx: Transaction, accountId: string, now: Date): Promise<number> {
   const sql = `SELECT COUNT(*) AS live FROM webhooks WHERE "accountId" = ? AND "deletedAt" IS NULL AND NOT ${isOfDeletedSession}`;
-  const [row] = await select<{ live: number | string }>(tx.manager, sql, [accountId, now]);
-  return Number(row!.live);
+  const { rows } = await runStatement<{ live: number | string }>(tx.manager, sql, [accountId, now], { prepare: false });
+  return Number(rows[0]!.live);
 }
 
 async function updateEndpoint(

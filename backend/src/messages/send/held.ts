@@ -1,7 +1,7 @@
 import { AppError, messageReasons } from '@chasqui/shared';
 import type { Database } from '../../db/database.js';
 import { lockRows, readRows } from '../../db/rows.js';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
@@ -69,12 +69,15 @@ export function createHeldMessages({ database, state }: { database: Database; st
   }
 
   async function uncertainOf(sessionId: string): Promise<number> {
-    const [row] = await select<{ count: number | string }>(
+    const {
+      rows: [row],
+    } = await runStatement<{ count: number | string }>(
       database.reader,
       `SELECT COUNT(*) AS count FROM messages m JOIN sessions s ON s.id = m."sessionId"
         WHERE m."sessionId" = ? AND m."linkedAccountNumber" <> s."linkedAccountNumber"
         AND (m.status = 'uncertain' OR (m.status = 'queued' AND m."doubted"))`,
       [sessionId],
+      { prepare: false },
     );
     return Number(row?.count ?? 0);
   }

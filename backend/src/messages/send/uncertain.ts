@@ -4,7 +4,6 @@ import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
 import type { Database } from '../../db/database.js';
 import { notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
-import { select } from '../../db/sql.js';
 import { isSystemError } from '../../db/database-errors.js';
 import { describeError, type ReportFailure } from '../../failures/failures.js';
 import { runStatement } from '../../db/statement.js';
@@ -238,10 +237,12 @@ export function createUncertainMessages({
       for (const message of late) await end(message, 'EXPIRED');
       polls += 1;
       if (polls % 10 !== 1) return;
-      const gone = await select<{ id: string }>(
+      const { rows: gone } = await runStatement<{ id: string }>(
         database.reader,
         `SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL AND EXISTS
           (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id)`,
+        [],
+        { prepare: false },
       );
       for (const { id } of gone) {
         const left = await readDue(`status = 'queued' AND "sessionId" = ?`, [id], 'LIMIT 500');
