@@ -164,7 +164,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('connections', 'failure records', () => failures.stop());
   const sealer = createSealer(config.encryptionKeys);
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
-  const deliveries = createDeliveries({ database, owner: presence.owner });
+  const deliveries = createDeliveries({ database, owner: presence.owner, clock });
   const subscriptions = createSubscriptions({ database, clock, report });
   const events = createEvents({
     clock,

@@ -4,6 +4,7 @@ import { among, insertRows, readRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
+import type { Clock } from '../lib/clock.js';
 import { Session } from '../sessions/session.entity.js';
 import {
   claim,
@@ -98,14 +99,24 @@ export interface Backlog {
 
 /** Names in the cache. */
 const maxNames = 5_000;
+/** For how long a name is cached. A session that is renamed has its new name in deliveries after this time. */
+const nameTtlMs = 10_000;
 
-interface Context extends ClaimContext {
-  /** The names of sessions, by id. */
-  names: Map<string, string>;
+export interface DeliveryParts {
+  database: Database;
+  /** The name under which this backend claims. */
+  owner: string;
+  clock: Clock;
 }
 
-export function createDeliveries({ database, owner }: { database: Database; owner: string }): Deliveries {
-  const context: Context = { ...claimContext(database, owner), names: new Map() };
+interface Context extends ClaimContext {
+  clock: Clock;
+  /** The names of sessions, by id. `until` is a time of the monotonic clock. */
+  names: Map<string, { name: string; until: number }>;
+}
+
+export function createDeliveries({ database, owner, clock }: DeliveryParts): Deliveries {
+  const context: Context = { ...claimContext(database, owner), clock, names: new Map() };
   return {
     isShared: context.isShared,
     due: (now) => due(database, now),
@@ -146,22 +157,22 @@ async function eventsOf(
 }
 
 /** Reads the names of the sessions of these events that are not cached. */
-async function readNames({ database: { reader }, names }: Context, events: readonly EventRow[]): Promise<void> {
-  const unknown = [...new Set(events.flatMap(({ sessionId }) => (sessionId && !names.has(sessionId) ? [sessionId] : [])))];
+async function readNames({ database: { reader }, clock, names }: Context, events: readonly EventRow[]): Promise<void> {
+  const now = clock.monotonic();
+  const isCached = (id: string): boolean => (names.get(id)?.until ?? -Infinity) > now;
+  const unknown = [...new Set(events.flatMap(({ sessionId }) => (sessionId && !isCached(sessionId) ? [sessionId] : [])))];
   if (unknown.length === 0) return;
   if (names.size > maxNames) names.clear();
   const { condition, parameter } = among(reader, 'id', unknown);
-  for (const { id, name } of await readRows(reader, Session, condition, [parameter])) names.set(id, name);
+  for (const { id, name } of await readRows(reader, Session, condition, [parameter]))
+    names.set(id, { name, until: now + nameTtlMs });
 }
 
-const outgoingEvent = (
-  { id, cursor, type, sessionId, data, occurredAt }: EventRow,
-  names: ReadonlyMap<string, string>,
-): OutgoingEvent => ({
+const outgoingEvent = ({ id, cursor, type, sessionId, data, occurredAt }: EventRow, names: Context['names']): OutgoingEvent => ({
   id,
   cursor,
   type,
-  session: sessionId ? { id: sessionId, name: names.get(sessionId) ?? '' } : null,
+  session: sessionId ? { id: sessionId, name: names.get(sessionId)?.name ?? '' } : null,
   data,
   occurredAt,
 });

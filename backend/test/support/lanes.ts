@@ -140,7 +140,7 @@ export async function startLanes(options: {
         open = () => ({ secrets: ['whsec_MDEyMzQ1Njc4OWFiY2RlZg=='], headers: {} }),
         ...parts
       } = over;
-      const deliveries = createDeliveries({ database, owner });
+      const deliveries = createDeliveries({ database, owner, clock });
       const report: ReportFailure = ({ kind, subject }) => reports.push(`${kind} ${subject}`);
       const subscriptions = createSubscriptions({ database, clock, report });
       const events = createEvents({ clock, deliver: subscriptions.deliver });
