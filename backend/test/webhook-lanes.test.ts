@@ -470,7 +470,9 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     await lanes.webhook();
     const now = new Date();
     const session = { id: 's1', accountId: 'account-1', name: 'before', liveName: 'before', createdAt: now, updatedAt: now };
-    await lanes.database.write.run((tx) => insertRow(tx, Session, { ...session, settings: {}, metadata: {} }));
+    await lanes.database.write.run((tx) =>
+      insertRow(tx, Session, { ...session, settings: {} as Session['settings'], metadata: {} }),
+    );
     const names: string[] = [];
     const backend = lanes.backend({
       async post(_url, { body }) {
