@@ -15,6 +15,7 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
@@ -30,6 +31,7 @@ export interface Domains {
   keys: ApiKeys;
   plans: Plans;
   webhooks: Webhooks;
+  endpointSecrets: Pick<EndpointSecrets, 'read'>;
   history: WebhookHistory;
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   sessions: Sessions;
@@ -173,7 +175,8 @@ function planVerbs({ plans }: Domains): PanelVerbs['plans'] {
   };
 }
 
-function webhookVerbs({ database, accounts, sessions, webhooks, history, dispatcher, clock }: Domains): PanelVerbs['webhooks'] {
+function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
+  const { database, accounts, sessions, webhooks, endpointSecrets, history, dispatcher, clock } = domains;
   const on = async <T>(caller: Caller, id: string, run: (owner: Caller, webhook: Webhook) => Promise<T>): Promise<T> => {
     const row = await database.reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
     if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
@@ -188,30 +191,23 @@ function webhookVerbs({ database, accounts, sessions, webhooks, history, dispatc
     },
     test: (caller, id) =>
       on(caller, id, async () => {
-        const result = await dispatcher.tryOut(await webhooks.whole(id), testEvent(clock.now()));
-        const ok = result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300;
-        return { ok, statusCode: result.statusCode, durationMs: result.durationMs, error: result.error };
+        const result = await dispatcher.tryOut(await endpointSecrets.read(id), testEvent(clock.now()));
+        const { ok, statusCode, durationMs, error } = result;
+        return { ok, statusCode, durationMs, error };
       }),
     enable: (caller, id) =>
       on(caller, id, async (owner, webhook) => {
         const enabled = await webhooks.enable(owner, webhook);
-        if (webhook.disabledAt)
-          await history.redeliverRange(enabled, { from: webhook.disabledAt.toISOString(), onlyMissing: true });
+        if (webhook.disabledAt) await history.recover(enabled, webhook.disabledAt);
       }),
     disable: (caller, id) =>
       on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, { active: false }))),
     redeliverFailed: (caller, id) =>
-      on(caller, id, async (owner, webhook) => {
-        const queued = await history.redeliverFailed(webhook);
-        await webhooks.note(owner, webhook, 'webhook.redeliver', { queued });
-      }),
+      on(caller, id, async (owner, webhook) => void (await history.redeliverFailed(owner, webhook))),
     async redeliver(caller, id) {
       const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id });
       if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
-      await on(caller, delivery.webhookId, async (owner, webhook) => {
-        await history.redeliver(webhook, id);
-        await webhooks.note(owner, webhook, 'webhook.redeliver', { deliveryId: id });
-      });
+      await on(caller, delivery.webhookId, async (owner, webhook) => void (await history.redeliver(owner, webhook, id)));
     },
   };
 }

@@ -23,7 +23,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, database, events, clock, log, report, presence, sealer, lifecycle } = core;
+  const { config, database, clock, log, report, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention({
@@ -33,7 +33,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
     report,
   });
-  const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
+  const eventLog = createEventLog(core, { oldestAvailable: retention.oldestAvailable });
   const replies = createStoredReplies(core, { sealer });
   const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
   const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });

@@ -9,8 +9,8 @@ import type { Media } from '../media/media.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import { Message } from '../messages/message.entity.js';
 import type { StoredReplies, StoredReply } from '../messages/accept/stored-replies.js';
+import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
-import type { Webhooks } from '../webhooks/webhooks.js';
 
 const batchSize = 200;
 const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
@@ -24,14 +24,14 @@ const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > 
 export function createReseal(parts: {
   database: Database;
   sealer: Sealer;
-  webhooks: Pick<Webhooks, 'reseal'>;
+  endpointSecrets: Pick<EndpointSecrets, 'reseal'>;
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
   replies: Pick<StoredReplies, 'reseal'>;
   log: Log;
   report: ReportFailure;
 }) {
-  const { database, sealer, webhooks, contents, media, replies, log, report } = parts;
+  const { database, sealer, endpointSecrets, contents, media, replies, log, report } = parts;
 
   /** Goes through rows page by page. Returns how many were sealed again; what cannot be opened is reported and passed over. */
   async function each<T>(
@@ -73,7 +73,7 @@ export function createReseal(parts: {
       const { reader } = database;
       const start = `${sealer.writing}.`;
       const steps = [
-        () => each<Webhook>((last) => webhooks.reseal.page(last?.id ?? ''), webhooks.reseal.one, idOf),
+        () => each<Webhook>((last) => endpointSecrets.reseal.page(last?.id ?? ''), endpointSecrets.reseal.one, idOf),
         () => each<Message>((last) => readRows(reader, Message, waiting, [start.length, start, last?.id ?? '']), message, idOf),
         () => each<MediaFile>((last) => readRows(reader, MediaFile, files, [last?.id ?? '']), media.reseal, idOf),
         () => each<StoredReply>(replies.reseal.page, replies.reseal.one, ({ accountId, key }) => `${accountId} ${key}`),
