@@ -18,6 +18,7 @@ import { createPanelVerbs } from './admin/domain-verbs.js';
 import type { mountPanel } from './admin/panel.js';
 import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
+import type { Core } from './core.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
 import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
@@ -184,10 +185,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     },
   });
   const credentials = createCredentialChanges();
-  const keys = createApiKeys({
-    database,
-    clock,
-    events,
+  const core: Core = { database, events, clock, log, report };
+  const keys = createApiKeys(core, {
     credentials,
     rules: {
       maxPerSession: config.MAX_KEYS_PER_SESSION,
@@ -195,7 +194,6 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       autoRotation: config.KEY_AUTO_ROTATION,
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
     },
-    report,
   });
   const keyUsage = createKeyUsage({ database, clock });
   // A database that is away loses these counts, and nothing else.

@@ -21,6 +21,7 @@ import { databases, serviceKey } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { refuseRows } from './support/faults.js';
+import { coreOf } from './support/parts.js';
 
 /** One bad item stops only itself: a fault is injected at each position of each chain, and everything else must be done. */
 
@@ -613,13 +614,10 @@ describe.each(await databases())('one bad item on %s', (database) => {
       await core.post('/keys', { name, permissions: ['messages.send'], expiresAt: new Date(Date.now() + 2 * day).toISOString() });
     await refuse('UPDATE', 'api_keys', `NEW.name = 'ENDS BAD'`);
     const reports: FailureReport[] = [];
-    const keys = createApiKeys({
-      database: core.rig.database,
-      clock,
-      events: createEvents({ clock }),
-      rules: { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 },
-      report: (report) => void reports.push(report),
-    });
+    const keys = createApiKeys(
+      { ...coreOf(core.rig.database), report: (report) => void reports.push(report) },
+      { rules: { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 } },
+    );
     await keys.announceEnding();
     const noticed = await core.rig.database.reader.getRepository(ApiKey).find();
     expect(names.map((name) => noticed.find((key) => key.name === name)!.noticedAt !== null)).toEqual([true, false, true]);
