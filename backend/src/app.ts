@@ -195,18 +195,16 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
     },
   });
-  const keyUsage = createKeyUsage({ database, clock });
+  const keyUsage = createKeyUsage(core);
   // A database that is away loses these counts, and nothing else.
   stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
-  const plans = createPlans({ database, clock });
-  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
+  const plans = createPlans(core);
+  const tokens = createTokens(core, { secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   stopper.add('connections', 'request limits', () => windows.close());
   // Requests are counted by each backend without Redis; failed logins are rare and are shared through the database then.
   const loginWindows = config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log });
-  const accounts = createAccounts({
-    database,
-    clock,
+  const accounts = createAccounts(core, {
     keys,
     credentials,
     windows: loginWindows,
@@ -383,7 +381,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     email: config.ADMIN_EMAIL,
     password: config.ADMIN_PASSWORD,
     maxSessions: config.MAX_SESSIONS,
-    tell: over.showFirstAdminPassword ?? (() => undefined),
+    show: over.showFirstAdminPassword ?? (() => undefined),
   });
   const streamCredentials = createStreamCredentials({ database, keys, clock });
   const tickets = createTickets({ database, clock });

@@ -71,10 +71,10 @@ test('a process that dies while it shows the first password leaves no account be
   const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
   const rules = { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 };
   const keys = createApiKeys(coreOf(database), { rules });
-  const accounts = createAccounts({ database, clock, keys });
+  const accounts = createAccounts({ database, clock }, { keys });
   const shown: FirstAdmin[] = [];
-  const start = (tell: (first: FirstAdmin) => void): Promise<void> =>
-    accounts.ensureFirstAdmin({ email: 'a@example.com', password: undefined, maxSessions: 1, tell });
+  const start = (show: (first: FirstAdmin) => void): Promise<void> =>
+    accounts.ensureFirstAdmin({ email: 'a@example.com', password: undefined, maxSessions: 1, show });
   try {
     const dies = start((first) => {
       shown.push(first);

@@ -14,7 +14,7 @@ export function credentialOf(req: Request): string | null {
       throw new AppError('UNAUTHENTICATED', {}, 'Use Authorization: ApiKey <key>, or Bearer <token>.');
     found.push(value);
   }
-  const given = [...new Set(found.filter((text): text is string => typeof text === 'string' && text !== ''))];
-  if (given.length > 1) throw new AppError('CONFLICTING_CREDENTIALS');
-  return given[0] ?? null;
+  const values = [...new Set(found.filter((text): text is string => typeof text === 'string' && text !== ''))];
+  if (values.length > 1) throw new AppError('CONFLICTING_CREDENTIALS');
+  return values[0] ?? null;
 }

@@ -9,7 +9,7 @@ import { coreOf } from './parts.js';
 export async function makeAccount({ database }: Rig): Promise<{ id: string; key: string }> {
   const keys = createApiKeys(coreOf(database));
   const name = `other-${randomUUID().slice(0, 8)}`;
-  const { account, apiKey } = await createAccounts({ database, clock, keys }).create(null, {
+  const { account, apiKey } = await createAccounts({ database, clock }, { keys }).create(null, {
     username: name,
     email: `${name}@example.com`,
     password,
