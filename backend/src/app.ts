@@ -227,15 +227,12 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     sealer,
   });
 
-  const retention = createRetention({
-    database,
+  const retention = createRetention(core, {
     media,
-    clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
-    report,
   });
   const replies = createStoredReplies({ database, sealer });
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
+  const reseal = createReseal(core, { sealer, webhooks, contents, media, replies });
   const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -394,22 +391,14 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   });
   stopper.add('intake', 'event streams', () => streams.close());
   credentials.subscribe(streams.check);
-  const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const identify = createAuthentication(core, { accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
   const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential: streamCredentials.check }));
   const http = createServer({
     authenticate,
     identify,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
-    around: createIdempotentCalls({
-      database,
-      idempotency,
-      replies,
-      clock,
-      hours: config.IDEMPOTENCY_HOURS,
-      log,
-      presentError,
-    }),
+    around: createIdempotentCalls(core, { idempotency, replies, hours: config.IDEMPOTENCY_HOURS, presentError }),
     trustProxy: config.TRUST_PROXY,
     corsOrigins: config.CORS_ORIGINS,
     log,
@@ -499,7 +488,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   stopper.add('work', 'privacy jobs', () => privacy.stop(), workStopMs);
   webhookDispatcher.start();
   stopper.add('work', 'webhook dispatcher', () => webhookDispatcher.stop(), workStopMs);
-  const sweep = startSweep({
+  const sweep = startSweep(core, {
     tasks: [
       { name: 'inbox.prune', run: inbox.prune },
       { name: 'contacts.names', run: contacts.forgetNamesLeft },
@@ -518,8 +507,6 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       { name: 'privacy.prune', run: privacy.prune },
       { name: 'failures.prune', run: failures.prune },
     ],
-    log,
-    report,
     times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs },
   });
   await keys.announceEnding().catch((error: unknown) => {
