@@ -1,7 +1,7 @@
 import type { SessionSettings } from '@chasqui/shared';
 import type { Config } from './config.js';
 import type { LimitFigures } from './http/request-limits.js';
-import type { WebhookOptions } from './webhooks/dispatcher.js';
+import type { WebhookOptions } from './webhooks/send/dispatcher.js';
 
 /** Converts settings to the options of the modules. */
 
@@ -16,7 +16,7 @@ export const limitFigures = (config: Config): LimitFigures => ({
   key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
 });
 
-/** The maximum of concurrent webhook requests: each needs a descriptor. Counted in units of body size (webhooks/request-slots.ts). */
+/** The maximum of concurrent webhook requests: each needs a descriptor. Counted in units of body size (webhooks/send/request-slots.ts). */
 const maxWebhookRequests = (openFiles: number): number => Math.max(32, Math.min(512, Math.floor(openFiles / 8)));
 
 /**

@@ -6,7 +6,7 @@ import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
 import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
 import { createLocalWindows, type Windows } from '../lib/windows.js';
@@ -236,7 +236,7 @@ async function ensureFirstAdmin(context: Context, input: FirstAdminInput): Promi
 }
 
 async function hasAccounts(where: DataSource | EntityManager): Promise<boolean> {
-  return (await select(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).length > 0;
+  return (await runStatement(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).rows.length > 0;
 }
 
 async function changePassword(

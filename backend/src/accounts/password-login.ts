@@ -3,7 +3,7 @@ import { verify } from '@node-rs/argon2';
 import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import { Account } from './account.entity.js';
 import type { LoginLimit } from './login-limit.js';
 
@@ -58,6 +58,7 @@ const findWithSecrets = (database: Database, email: string): Promise<Account | n
 
 /** Returns the id of the latest reset of this account's password by another person since a time. Null: there was none. */
 export async function findReset(database: Database, email: string, since: Date): Promise<string | null> {
-  const [row] = await select<{ id: string }>(database.reader, resetSql, [email.toLowerCase(), since]);
-  return row?.id ?? null;
+  const values = [email.toLowerCase(), since];
+  const { rows } = await runStatement<{ id: string }>(database.reader, resetSql, values, { prepare: false });
+  return rows[0]?.id ?? null;
 }

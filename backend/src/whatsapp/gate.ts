@@ -1,6 +1,6 @@
 import { AppError, internalOperations, mediaOf, observedSession, type MessageContent, type SendCommand } from '@chasqui/shared';
-import type { Delivery, MessageTransport } from '../messages/send/dispatcher.js';
-import type { Found } from '../messages/send/uncertain.js';
+import type { TransportResult, MessageTransport } from '../messages/send/dispatcher.js';
+import type { LookupResult } from '../messages/send/uncertain.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
@@ -68,7 +68,7 @@ export function createGate({
       );
     },
 
-    async deliver(session, message, isFirst): Promise<Delivery> {
+    async send(session, message, isFirst): Promise<TransportResult> {
       const url = await urlOf(session).catch(() => null);
       if (!url) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
       const opened = contents.open(message);
@@ -99,7 +99,7 @@ export function createGate({
         row ? { name: nameOf(opened.content) ?? row.id, blob: () => media.blob(row) } : null,
       );
     },
-    async lookup(session, message): Promise<Found | null> {
+    async lookup(session, message): Promise<LookupResult | null> {
       try {
         return internalOperations['session.lookup'].output.parse(
           await run(
