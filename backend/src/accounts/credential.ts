@@ -2,7 +2,7 @@ import { AppError } from '@chasqui/shared';
 import type { Request } from 'express';
 
 /**
- * Returns the credential of a request, from whichever header holds it; never from the URL, where it would end up in logs. The only parser
+ * Returns the credential of a request, from the header that contains it; never from the URL, which is logged. The only parser
  * of these headers: what it accepts is what every later reader sees.
  */
 export function credentialOf(req: Request): string | null {

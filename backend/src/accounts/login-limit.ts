@@ -104,7 +104,7 @@ async function begin(context: Context, login: string, ip: string | null): Promis
   };
 }
 
-/** Counts as `countAttempt` does. If that is refused and the password was reset meanwhile, forgets the earlier counts, once. */
+/** Counts as `countAttempt` does. If that is refused and the password was reset since, forgets the earlier counts, once. */
 async function countUnlessReset(context: Context, name: string, limit: number, login: string): Promise<() => void> {
   try {
     return await countAttempt(context, name, limit);

@@ -240,7 +240,7 @@ function merged(rows: readonly Row[]): Row[] {
   for (const row of rows) {
     const key = JSON.stringify([row.kind, row.subject, row.code, row.report]);
     const known = byItem.get(key);
-    if (known && row.report !== null) continue; // The same report once more.
+    if (known && row.report !== null) continue; // The same report again.
     byItem.set(key, known ? { ...row, at: Math.max(known.at, row.at), count: Math.min(maxCount, known.count + row.count) } : row);
   }
   return [...byItem].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row);

@@ -107,7 +107,7 @@ async function earlierReply({ database, clock, replies }: Context, call: Idempot
   if (record.requestHash !== call.requestHash) throw new AppError('IDEMPOTENCY_KEY_REUSED');
   const reply = openReply(replies, record);
   if (reply) return reply;
-  // Its reply held the content of a message or named a contact, and was removed with them.
+  // Its reply contained a message or named a contact, and was removed with them.
   if (record.messageId !== null || (record.status !== null && record.body === null)) throw new AppError('CONTENT_WIPED');
   const age = clock.now().getTime() - record.createdAt.getTime();
   if (database.dialect === 'postgres' && record.status === null && age >= 0 && age < maxRunMs)

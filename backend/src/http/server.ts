@@ -70,7 +70,7 @@ export function bodyLimits(maxFileSize: number): BodyBudgetLimits {
 /** The longest text message that is allowed has 65,536 characters, each of at most four bytes. */
 const longestText = 262_144;
 
-/** Compressions at the same time. Each takes a thread of the pool that files, passwords and name lookups need, and half a megabyte. */
+/** The maximum of concurrent compressions. Each uses half a megabyte and a thread of the pool that files, passwords and name lookups need. */
 const maxCompressions = 4;
 
 /** Decides which replies are compressed: those that shrink, while few compressions run. The others are sent uncompressed. */

@@ -116,7 +116,7 @@ async function resealRows<T>({ log, report }: Context, { page, reseal, subjectOf
   return count;
 }
 
-/** Does nothing if the message was sent meanwhile: its content is not sealed any more. */
+/** Does nothing if the message was sent since it was read: its content is not sealed any more. */
 async function resealMessage({ database, contents }: Context, row: Message): Promise<boolean> {
   const sealed = contents.resealed(row);
   if (sealed === null) return false;

@@ -28,7 +28,7 @@ interface Context extends Pick<Core, 'log' | 'report'>, SweepTimes {
 }
 
 /**
- * Runs the cleanup tasks: a minute after the start, for what a killed process left behind and what expired meanwhile, and then every hour.
+ * Runs the cleanup tasks: a minute after the start, for what a killed process left behind and what has expired, and then every hour.
  * Each task has a loop of its own. One that fails is retried soon and recorded; one that never ends is reported. Neither delays another
  * task, and no task overlaps itself.
  */

@@ -104,7 +104,7 @@ function networksOf(allow: readonly string[]): BlockList {
   for (const network of allow) {
     const [address = '', bits] = network.split('/');
     const family = isIP(address);
-    if (family === 0) throw new Error(`EGRESS_ALLOW holds ${network}, which is not a network such as 10.0.0.0/8.`);
+    if (family === 0) throw new Error(`EGRESS_ALLOW contains ${network}, which is not a network such as 10.0.0.0/8.`);
     networks.addSubnet(address, Number(bits ?? (family === 4 ? 32 : 128)), family === 4 ? 'ipv4' : 'ipv6');
   }
   return networks;

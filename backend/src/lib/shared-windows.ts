@@ -164,7 +164,7 @@ async function count(context: Context, name: string, limit: number, windowMs: nu
   if (!own.isAllowed) {
     const seen = await lookOnce(context, name, limit, windowMs);
     if (seen) await followReset(context, name, windowMs, seen.reset);
-    // Also when another request has followed the reset meanwhile.
+    // Also if another request has followed the reset in the meantime.
     followed = followedResets.get(name);
     own = await local.count(name, limit, windowMs);
     if (!own.isAllowed) return own;
@@ -172,7 +172,7 @@ async function count(context: Context, name: string, limit: number, windowMs: nu
   const shared = await look(context, name, limit, windowMs, 1);
   if (!shared) return own;
   await followReset(context, name, windowMs, shared.reset);
-  // A reset that was followed meanwhile has removed this request from the own count.
+  // A reset that was followed in the meantime has removed this request from the own count.
   if (followedResets.get(name) !== followed) await local.count(name, limit, windowMs);
   if (!shared.counted.isAllowed) await local.refund(name);
   return shared.counted;
