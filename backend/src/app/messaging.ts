@@ -33,7 +33,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
   const replies = createStoredReplies({ database, sealer });
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const state = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const state = createMessageState({ events, clock }, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch({ database, log, report });
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
@@ -53,16 +53,11 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
-  const dispatcher = createDispatcher({
-    database,
-    events,
+  const dispatcher = createDispatcher(core, {
     state,
     pacing: createPacing(Math.random),
-    clock,
-    log,
     transport: parts.gate,
     presence,
-    report,
     options: {
       pollMs: 500,
       leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),

@@ -78,7 +78,7 @@ export function createMessages({
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
-  const held = createHeldMessages({ database, state });
+  const held = createHeldMessages({ database }, { state });
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
   const take = createAcceptance({ database, events, contacts, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
@@ -252,7 +252,7 @@ export function createMessages({
         if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
         const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + age(message)) : null;
         const isOurs = message.direction === 'outbound' && message.origin !== 'device';
-        const fields = { nextAttemptAt: null, expiresAt, ...(await held.acceptedNow(tx, message.sessionId)) };
+        const fields = { nextAttemptAt: null, expiresAt, ...(await held.currentAccountFields(tx, message.sessionId)) };
         const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], fields }));
         return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
       }),
@@ -277,7 +277,11 @@ export function createMessages({
               : await state.move(tx, message, 'queued', {
                   from,
                   reason: 'SETTLED_AS_RETRY',
-                  fields: { nextAttemptAt: null, hasUncertainAttempt: true, ...(await held.acceptedNow(tx, message.sessionId)) },
+                  fields: {
+                    nextAttemptAt: null,
+                    hasUncertainAttempt: true,
+                    ...(await held.currentAccountFields(tx, message.sessionId)),
+                  },
                 });
         return moved ? null : new AppError('MESSAGE_NOT_UNCERTAIN', { status: message.status });
       }),
