@@ -290,7 +290,7 @@ describe.each(await databases())('delivery on %s', (database) => {
           { events, clock },
           {
             contacts: noContacts,
-            quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }),
+            quotas: createQuotas({ database: db, events, clock }, { defaultDaily: 0 }),
             wipeFile: async () => undefined,
           },
         ),

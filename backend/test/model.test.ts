@@ -207,25 +207,24 @@ function createWorld() {
 async function play(actions: readonly Action[]): Promise<void> {
   const world = createWorld();
   const events = createEvents({ clock });
-  const quotas = createQuotas({ database, events, clock, defaultDaily: 6 });
+  const quotas = createQuotas({ database, events, clock }, { defaultDaily: 6 });
   const state = createMessageState({ events, clock }, { contacts: noContacts, quotas, wipeFile: async () => undefined });
   const sessionId = await newSession();
-  const messages = createMessages({
-    report: () => undefined,
-    database,
-    events,
-    contacts: noContacts,
-    eventsOf: createEventLog({ database, clock }).ofMessage,
-    state,
-    media: { attach: async () => undefined, discard: async () => undefined } as never,
-    idempotency: createIdempotency({ database, clock, hours: 1 }),
-    quotas,
-    contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
-    storageOf: async () => 'full',
-    search: { find: async () => ({ matches: [], isComplete: true }) },
-    clock,
-    defaults: { countryCode: undefined, maxQueued: 1_000 },
-  });
+  const messages = createMessages(
+    { database, events, clock, log, report: () => undefined },
+    {
+      contacts: noContacts,
+      eventsOf: createEventLog({ database, clock }).ofMessage,
+      state,
+      media: { attach: async () => undefined, discard: async () => undefined },
+      idempotency: createIdempotency({ database, clock }, { hours: 1 }),
+      quotas,
+      contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+      storageOf: async () => 'full',
+      search: { find: async () => ({ matches: [], isComplete: true }) },
+      defaults: { countryCode: undefined, maxQueued: 1_000 },
+    },
+  );
   const accepted: string[] = [];
   const asked = new Map<string, string>();
   const live: { stop: () => Promise<void>; isAlive: boolean }[] = [];

@@ -147,7 +147,7 @@ describe.each(await databases())('quotas on %s', (database) => {
       { events, clock: systemClock },
       {
         contacts: noContacts,
-        quotas: createQuotas({ database: db, events, clock: systemClock, defaultDaily: 0 }),
+        quotas: createQuotas({ database: db, events, clock: systemClock }, { defaultDaily: 0 }),
         wipeFile: async () => undefined,
       },
     );

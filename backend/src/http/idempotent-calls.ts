@@ -5,16 +5,13 @@ import { z } from 'zod';
 import type { Caller } from '../accounts/caller.js';
 import type { Core } from '../core.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
 import { databaseRefusal } from '../db/database-errors.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
-import type { Idempotency, IdempotencyKey } from '../messages/accept/idempotency.js';
+import { deleteExpired, type Idempotency, type IdempotencyKey } from '../messages/accept/idempotency.js';
 import type { StoredReplies } from '../messages/accept/stored-replies.js';
 
 /** How long another backend may still run the first call. No replayed route takes longer. */
 const maxRunMs = 120_000;
-
-const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND "sessionId" = ? AND key = ? AND "expiresAt" <= ?';
 
 export interface ErrorReply {
   status: number;
@@ -158,7 +155,7 @@ async function reserve({ database, clock, hours }: Context, call: IdempotencyKey
   const { requestHash, isDefaultSession } = call;
   try {
     await database.write.run(async (tx) => {
-      await runStatement(tx.manager, deleteStale, [call.accountId, call.sessionId, call.key, now.getTime()]);
+      await deleteExpired(tx, call, now);
       await insertRow(tx, IdempotencyRecord, {
         ...recordKeyOf(call),
         requestHash,

@@ -85,3 +85,39 @@ export class Message {
   @Column(orNull(column.time())) revokedAt: Date | null;
   @Column(orNull(column.time())) deletedAt: Date | null;
 }
+
+/** The columns of a message to which nothing has happened yet. A new row starts with them. */
+export const unsetColumns = {
+  whatsappId: null,
+  reasonCode: null,
+  reasonText: null,
+  chatName: null,
+  content: null,
+  sealed: null,
+  text: null,
+  mediaId: null,
+  options: null,
+  isForwarded: false,
+  quotedMessageId: null,
+  cost: '0.0000',
+  quotaDay: null,
+  attempts: 0,
+  hasUncertainAttempt: false,
+  nextAttemptAt: null,
+  leaseOwner: null,
+  leaseExpiresAt: null,
+  epoch: null,
+  timestamp: null,
+  expiresAt: null,
+  scheduledAt: null,
+  queuedAt: null,
+  sentAt: null,
+  deliveredAt: null,
+  readAt: null,
+  playedAt: null,
+  failedAt: null,
+  cancelledAt: null,
+  editedAt: null,
+  revokedAt: null,
+  deletedAt: null,
+} satisfies Partial<Message>;

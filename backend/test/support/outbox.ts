@@ -120,7 +120,7 @@ export function startDispatcher({
   ...parts
 }: OutboxOptions): Dispatcher & { owner: string } {
   const events = createEvents({ clock });
-  const quotas = createQuotas({ database, events, clock, defaultDaily: 0 });
+  const quotas = createQuotas({ database, events, clock }, { defaultDaily: 0 });
   const plain = createMessageState({ events, clock }, { contacts: noContacts, quotas, wipeFile: () => Promise.resolve() });
   const presence = parts.presence ?? presenceOf(randomUUID());
   const log = parts.log ?? recordingLog();
