@@ -48,7 +48,7 @@ export function createUpkeep(
   lifecycle.add('cleanup tasks', {
     phase: 'work',
     start: () => {
-      sweep = startSweep({ tasks, log, report, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
+      sweep = startSweep(core, { tasks, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
     },
     stop: () => sweep?.stop(),
   });
@@ -63,8 +63,8 @@ function cleanupTasks(
   { history, secrets }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
-  const { config, database, clock, log, report, sealer, subscriptions, failures } = core;
-  const reseal = createReseal({ database, sealer, endpointSecrets: secrets, contents, media, replies, log, report });
+  const { config, database, clock, sealer, subscriptions, failures } = core;
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
     { name: 'inbox.prune', run: inbox.prune },
