@@ -18,6 +18,7 @@ import { createPanelVerbs } from './admin/domain-verbs.js';
 import type { mountPanel } from './admin/panel.js';
 import { mountStaff } from './admin/staff.js';
 import type { Config } from './config.js';
+import type { Core } from './core.js';
 import { openDatabase, type Database, type DatabaseLocation } from './db/database.js';
 import { guardFor, type GuardMode } from './db/transaction-guard.js';
 import { openPresence } from './db/presence.js';
@@ -84,12 +85,12 @@ import { mountWebhooks } from './webhooks/routes.js';
 import { createWebhooks } from './webhooks/webhooks.js';
 import { createWorkerClient } from './whatsapp/client.js';
 import { createFetcher } from './whatsapp/fetcher.js';
-import { createGate } from './whatsapp/gate.js';
 import { createHeartbeats } from './whatsapp/heartbeats.js';
 import { createInbox } from './whatsapp/inbox.js';
 import { mountOperations } from './whatsapp/operations.js';
 import { createPlacement } from './whatsapp/placement.js';
 import { mountInternal } from './whatsapp/routes.js';
+import { createWorkerGateway } from './whatsapp/worker-gateway.js';
 import { mountWorkers } from './whatsapp/workers.js';
 import { version } from './version.js';
 
@@ -183,6 +184,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
     },
   });
+  const core: Core = { database, events, clock, log, report };
   const credentials = createCredentialChanges();
   const keys = createApiKeys({
     database,
@@ -252,7 +254,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     urls: config.workerUrls,
     aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
   });
-  const gate = createGate({
+  const gateway = createWorkerGateway({
     client,
     placement,
     media,
@@ -261,13 +263,10 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     sendDeadlineMs: config.SEND_DEADLINE_MS,
     leaseMs,
   });
-  const sessionState = createSessionState({ events, clock });
-  const sessions = createSessions({
-    database,
-    events,
+  const sessionState = createSessionState(core);
+  const sessions = createSessions(core, {
     state: sessionState,
-    clock,
-    gate,
+    gateway,
     limitsOf: plans.limitsOf,
     revokeKeys: keys.revokeOfSession,
     forgetNames: (tx, of) => contacts.forgetNames(tx, of),
@@ -308,7 +307,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     pacing: createPacing(Math.random),
     clock,
     log,
-    wayOut: gate,
+    wayOut: gateway,
     presence,
     report,
     options: {
@@ -364,7 +363,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
     log,
     leaseMs,
-    wipeLeft: sessions.wipeLeft,
+    wipeLeft: sessions.wipePending,
     report,
   });
   const inbox = createInbox({ database, events, state: sessionState, contacts, arrivals, storageOf, clock, log, report });
@@ -467,7 +466,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     clock,
   });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, contacts, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
+  mountOperations(http.mount, { sessions, contacts, run: gateway.run, countryCode: config.DEFAULT_COUNTRY_CODE });
   mountInternal(http.mountInternal, { inbox, heartbeats, now: clock.now });
   http.finish();
 

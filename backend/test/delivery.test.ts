@@ -14,8 +14,8 @@ import { createQuotas } from '../src/messages/quotas/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { createWorkerClient } from '../src/whatsapp/client.js';
-import { createGate } from '../src/whatsapp/gate.js';
 import { createPlacement } from '../src/whatsapp/placement.js';
+import { createWorkerGateway } from '../src/whatsapp/worker-gateway.js';
 import { databases, serviceKey } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -296,7 +296,7 @@ describe.each(await databases())('delivery on %s', (database) => {
       pacing: createPacing(Math.random),
       clock,
       log: core.rig.log,
-      wayOut: createGate({
+      wayOut: createWorkerGateway({
         client,
         placement,
         media: { find: async () => null } as never,

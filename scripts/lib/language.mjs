@@ -20,6 +20,7 @@ export const cleanFolders = [
   'backend/src/lib',
   'backend/src/privacy',
   'backend/src/search',
+  'backend/src/sessions',
   'backend/src/webhooks',
   'CHANGELOG.md',
   'CODE_OF_CONDUCT.md',

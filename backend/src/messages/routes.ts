@@ -74,7 +74,7 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   async function send(body: CommonBody, caller: Caller, http: Http, compose: Compose) {
     const { req, res, header } = http;
     const named = namedOnce(body.sessionId, http.sessionId) ?? header('X-Session-Id');
-    const session = await sessions.which(caller, named);
+    const session = await sessions.resolve(caller, named);
     const file = uploadOf(res)?.bytes;
     const digest = file ? createHash('sha256').update(file).digest('hex') : null;
     const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
@@ -240,14 +240,14 @@ export function mountMessages(mount: Mount, deps: Deps): void {
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
   mount(contract.quota, async ({ query }, caller, { header }) => {
-    const session = await sessions.which(caller, query.sessionId ?? header('X-Session-Id'));
+    const session = await sessions.resolve(caller, query.sessionId ?? header('X-Session-Id'));
     const limits = (await deps.quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
     return { limits, tightest: limits[0]?.scope ?? null };
   });
   /** The caller as it reaches one message: in the session that the request names, when it names one. */
   const within = async (caller: Caller, { header }: Http): Promise<Caller> => {
     const named = header('X-Session-Id');
-    return named ? { ...caller, sessionId: (await sessions.which(caller, named)).id } : caller;
+    return named ? { ...caller, sessionId: (await sessions.resolve(caller, named)).id } : caller;
   };
   mount(contract.read, async ({ params }, caller, http) =>
     present(await messages.find(await within(caller, http), params.messageId)),

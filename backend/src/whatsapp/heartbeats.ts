@@ -10,7 +10,7 @@ import { describeError, type ReportFailure } from '../failures/failures.js';
 import type { Clock } from '../lib/clock.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
-import type { SessionState } from '../sessions/state.js';
+import { lockSession, reasonFor, type SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 import { Worker } from './worker.entity.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
@@ -324,10 +324,10 @@ export function createHeartbeats({
     for (const { id } of lost)
       try {
         await database.write.run(async (tx) => {
-          const session = await state.hold(tx, id);
+          const session = await lockSession(tx, id);
           const isLost = session.leaseExpiresAt !== null && session.leaseExpiresAt < now;
           if (isLost && !['disconnected', 'error', 'suspended'].includes(session.status))
-            await state.move(tx, session, 'disconnected', state.named('WORKER_LOST'));
+            await state.move(tx, session, 'disconnected', reasonFor('WORKER_LOST'));
         });
       } catch (error) {
         // Deleted since it was looked up: it has no lease any more.

@@ -84,7 +84,7 @@ export function mountOperations(
     return new Reply({ started: true as const }, { status: 202 });
   });
   mount(capabilities, async ({ query }, caller) => {
-    const session = await sessions.which(caller, query.sessionId).catch((error: unknown) => {
+    const session = await sessions.resolve(caller, query.sessionId).catch((error: unknown) => {
       // Without a session there is nothing to add to what is known beforehand.
       if (error instanceof AppError && !query.sessionId) return null;
       throw error;

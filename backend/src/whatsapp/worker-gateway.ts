@@ -6,7 +6,7 @@ import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import type { WorkerGate } from '../sessions/running.js';
+import type { WorkerGateway } from '../sessions/context.js';
 import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
@@ -23,7 +23,7 @@ export interface WorkerGatewayOptions {
 }
 
 /** The domains' ways out, over the worker's HTTP contract. */
-export function createGate({
+export function createWorkerGateway({
   client,
   placement,
   media,
@@ -31,7 +31,7 @@ export function createGate({
   storageOf,
   sendDeadlineMs,
   leaseMs,
-}: WorkerGatewayOptions): WorkerGate &
+}: WorkerGatewayOptions): WorkerGateway &
   MessageTransport & {
     run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   } {
