@@ -247,9 +247,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   const client = createWorkerClient({ serviceKey: config.serviceKey });
   stopper.add('connections', 'worker client', () => client.close());
   const leaseMs = config.LEASE_SECONDS * 1000;
-  const placement = createPlacement({
-    database,
-    clock,
+  const placement = createPlacement(core, {
     client,
     urls: config.workerUrls,
     aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
@@ -356,29 +354,14 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     countryCode: config.DEFAULT_COUNTRY_CODE,
     report,
   });
-  const heartbeats = createHeartbeats({
-    database,
+  const heartbeats = createHeartbeats(core, {
     state: sessionState,
     storageOf,
-    clock,
-    log,
     leaseMs,
-    wipeLeft: sessions.wipePending,
-    report,
+    wipePending: sessions.wipePending,
   });
-  const inbox = createInbox({ database, events, state: sessionState, contacts, arrivals, storageOf, clock, log, report });
-  const fetcher = createFetcher({
-    database,
-    events,
-    media,
-    arrivals,
-    client,
-    placement,
-    clock,
-    log,
-    maxBytes: config.MAX_INBOUND_FILE_SIZE,
-    report,
-  });
+  const inbox = createInbox(core, { state: sessionState, contacts, arrivals, storageOf });
+  const fetcher = createFetcher(core, { media, arrivals, client, placement, maxBytes: config.MAX_INBOUND_FILE_SIZE });
 
   await accounts.ensureFirstAdmin({
     email: config.ADMIN_EMAIL,
@@ -451,7 +434,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   mountAccounts(http.mount, { accounts, keys, tokens, present: presentAccount, registration: config.REGISTRATION });
   mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present: presentAccount });
-  mountWorkers(http.mount, { database, clock });
+  mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;

@@ -281,7 +281,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     const { url } = db.reader.options as { url: string };
     const presence = await openPresence({ location: { url }, database: db, owner: newId(), log: core.rig.log });
     const client = createWorkerClient({ serviceKey });
-    const placement = createPlacement({ database: db, clock, client, urls: [core.worker.url], aliveMs: 600_000 });
+    const placement = createPlacement({ database: db, clock }, { client, urls: [core.worker.url], aliveMs: 600_000 });
     const events = createEvents({ clock });
     const second = createDispatcher({
       database: db,

@@ -22,6 +22,7 @@ export const cleanFolders = [
   'backend/src/search',
   'backend/src/sessions',
   'backend/src/webhooks',
+  'backend/src/whatsapp',
   'CHANGELOG.md',
   'CODE_OF_CONDUCT.md',
   'CONTRIBUTING.md',
