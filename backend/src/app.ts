@@ -58,7 +58,7 @@ import { createVoiceConverter } from './media/voice.js';
 import { createMedia } from './media/media.js';
 import { createUploadReader } from './lib/uploads.js';
 import { createArrivals } from './messages/receive/arrivals.js';
-import { createContents } from './messages/sealed-content.js';
+import { createContentStore } from './messages/sealed-content.js';
 import { createDispatcher } from './messages/send/dispatcher.js';
 import { createIdempotency } from './messages/accept/idempotency.js';
 import { createContacts } from './contacts/contacts.js';
@@ -78,9 +78,9 @@ import { createStorageOf } from './sessions/storage-mode.js';
 import { createStoredReplies } from './messages/accept/stored-replies.js';
 import { endOfDeletedSessions } from './webhooks/deleted-sessions.js';
 import { createDeliveries } from './webhooks/deliveries.js';
-import { createWebhookDispatcher } from './webhooks/dispatcher.js';
+import { createWebhookDispatcher } from './webhooks/send/dispatcher.js';
 import { createWebhookHistory } from './webhooks/history.js';
-import { createPost } from './webhooks/post.js';
+import { createPost } from './webhooks/send/post.js';
 import { mountWebhooks } from './webhooks/routes.js';
 import { createWebhooks } from './webhooks/webhooks.js';
 import { createWorkerClient } from './whatsapp/client.js';
@@ -220,7 +220,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   credentials.subscribe(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   const safeFetch = createSafeFetch(egress);
-  const contents = createContents(sealer);
+  const contents = createContentStore(sealer);
   const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
   const media = createMedia({
     database,
@@ -305,7 +305,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     pacing: createPacing(Math.random),
     clock,
     log,
-    wayOut: gateway,
+    transport: gateway,
     presence,
     report,
     options: {

@@ -1,7 +1,7 @@
 import type { SessionSettings } from '@chasqui/shared';
 import type { Config } from './config.js';
 import type { LimitFigures } from './http/request-limits.js';
-import type { WebhookOptions } from './webhooks/dispatcher.js';
+import type { WebhookOptions } from './webhooks/send/dispatcher.js';
 
 /** What the settings say, in the words of those who need it. */
 

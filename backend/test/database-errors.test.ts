@@ -15,7 +15,6 @@ import { openDatabase, type Database, type DatabaseOptions } from '../src/db/dat
 import { advisoryLocks } from '../src/db/locks.js';
 import { StartProblem } from '../src/lib/start-problem.js';
 import { insertRow, readRows, readBatch } from '../src/db/rows.js';
-import { select } from '../src/db/sql.js';
 import { runStatement } from '../src/db/statement.js';
 import { OutsideOfTransactionOnly } from '../src/db/transaction-guard.js';
 import { databaseErrorKind, DatabaseConnectionLost, markConnectionError } from '../src/db/database-errors.js';
@@ -90,7 +89,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
     'a query builder': () => opened.reader.createQueryBuilder(EventCounter, 'c').getMany(),
     'the entity manager': () => opened.reader.manager.find(EventCounter),
     'a query': () => opened.reader.query('SELECT 1'),
-    select: () => select(opened.reader, 'SELECT 1 AS one'),
+    'a statement that is not prepared': () => runStatement(opened.reader, 'SELECT 1 AS one', [], { prepare: false }),
     runStatement: () => runStatement(opened.reader, 'SELECT 1 AS one', []),
     readRows: () => readRows(opened.reader, EventCounter, 'scope = ?', ['x']),
     readBatch: () => readBatch(opened, EventCounter, 'scope = ?', ['x']),
@@ -140,7 +139,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
     await fc.assert(
       fc.asyncProperty(rounds, async (list) => {
         const left: Promise<unknown>[] = [];
-        const read = (): void => void left.push(select(opened.reader, 'SELECT 1 AS one'));
+        const read = (): void => void left.push(runStatement(opened.reader, 'SELECT 1 AS one'));
         for (const { transactions, reads, late } of list) {
           for (let number = 0; number < transactions; number += 1)
             left.push(
@@ -167,7 +166,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
       guard: { kind: 'report', report: (error) => void reports.push(error) },
     });
     for (let times = 0; times < 3; times += 1)
-      await lenient.write.run(async () => void (await select(lenient.reader, 'SELECT 1 AS one')));
+      await lenient.write.run(async () => void (await runStatement(lenient.reader, 'SELECT 1 AS one')));
     expect(reports).toHaveLength(1);
   });
 
@@ -341,7 +340,9 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     await other.write.run((tx) => tx.manager.query(update));
     goOn();
     expect(databaseErrorKind(await outcome)).toBe('unavailable');
-    const [row] = await select<{ last: string }>(other.reader, `SELECT last FROM event_counters WHERE scope = 'row'`);
+    const {
+      rows: [row],
+    } = await runStatement<{ last: string }>(other.reader, `SELECT last FROM event_counters WHERE scope = 'row'`);
     expect(Number(row!.last)).toBe(2);
     await opened.write.run((tx) => tx.manager.query(update));
   });
@@ -725,7 +726,7 @@ describeOnPostgres('one batch of events at two backends', () => {
       );
       expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200]);
     }
-    const rows = await select<{ whatsappKey: string }>(
+    const { rows } = await runStatement<{ whatsappKey: string }>(
       core.rig.database.reader,
       `SELECT "whatsappKey" FROM messages WHERE direction = 'inbound'`,
     );

@@ -9,7 +9,7 @@ import { createDispatcher } from '../src/messages/send/dispatcher.js';
 import { Message } from '../src/messages/message.entity.js';
 import { createPacing } from '../src/messages/send/pacing.js';
 import { createSealer } from '../src/lib/sealer.js';
-import { createContents } from '../src/messages/sealed-content.js';
+import { createContentStore } from '../src/messages/sealed-content.js';
 import { createQuotas } from '../src/messages/quotas/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { Session } from '../src/sessions/session.entity.js';
@@ -296,11 +296,11 @@ describe.each(await databases())('delivery on %s', (database) => {
       pacing: createPacing(Math.random),
       clock,
       log: core.rig.log,
-      wayOut: createWorkerGateway({
+      transport: createWorkerGateway({
         client,
         placement,
         media: { find: async () => null } as never,
-        contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+        contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
         storageOf: async () => 'full',
         sendDeadlineMs: 2_000,
         leaseMs: 60_000,

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
 import { updateRows } from '../src/db/rows.js';
-import { select } from '../src/db/sql.js';
+import { runStatement } from '../src/db/statement.js';
 import { createEvents } from '../src/events/events.js';
 import { databases, startRig, type Reply, type Rig } from './support/backend.js';
 import { eventually } from './support/eventually.js';
@@ -47,7 +47,9 @@ describe.each(await databases())('keys on %s', (database) => {
     const { id, key } = await make();
     expect(key).toMatch(/^chq_[0-9A-Za-z]{49}$/);
     expect(JSON.stringify((await rig.call('GET', '/keys')).body)).not.toContain(key);
-    const [row] = await select<{ hash: string }>(rig.database.reader, 'SELECT * FROM api_keys WHERE id = ?', [id]);
+    const {
+      rows: [row],
+    } = await runStatement<{ hash: string }>(rig.database.reader, 'SELECT * FROM api_keys WHERE id = ?', [id]);
     expect(row!.hash).toBe(createHash('sha256').update(key).digest('hex'));
     expect(JSON.stringify(row)).not.toContain(key);
     const wrong = key.slice(0, -1) + (key.endsWith('0') ? '1' : '0');

@@ -15,9 +15,9 @@ import { createEventLog } from '../src/events/log.js';
 import type { Caller } from '../src/accounts/caller.js';
 import { systemClock as clock } from '../src/lib/clock.js';
 import type { Log } from '../src/lib/log.js';
-import { createDispatcher, type Delivery, type MessageTransport } from '../src/messages/send/dispatcher.js';
+import { createDispatcher, type TransportResult, type MessageTransport } from '../src/messages/send/dispatcher.js';
 import { createSealer } from '../src/lib/sealer.js';
-import { createContents } from '../src/messages/sealed-content.js';
+import { createContentStore } from '../src/messages/sealed-content.js';
 import { createIdempotency } from '../src/messages/accept/idempotency.js';
 import { Message } from '../src/messages/message.entity.js';
 import { QuotaUsage } from '../src/messages/quotas/quota.entity.js';
@@ -146,10 +146,10 @@ function createWorld() {
     generation: 0,
     /** Somebody decided to send again although nobody knows. */
     allowed: new Set<string>(),
-    wayOut(isAlive: () => boolean): MessageTransport {
+    transport(isAlive: () => boolean): MessageTransport {
       const never = new Promise<never>(() => undefined);
       return {
-        deliver: async (_session, message) => (await sleep(1), isAlive() ? answer(message) : never),
+        send: async (_session, message) => (await sleep(1), isAlive() ? answer(message) : never),
         lookup: async (_session, message) => {
           await sleep(1);
           if (!isAlive()) return never;
@@ -162,7 +162,7 @@ function createWorld() {
       };
     },
   };
-  async function answer({ id, whatsappKey }: Message): Promise<Delivery> {
+  async function answer({ id, whatsappKey }: Message): Promise<TransportResult> {
     const known = record.get(id);
     if (known && !(known.outcome === 'failed' && known.retryable)) return known;
     const turn = turns.shift() ?? 'sent';
@@ -219,7 +219,7 @@ async function play(actions: readonly Action[]): Promise<void> {
     media: { attach: async () => undefined, discard: async () => undefined } as never,
     idempotency: createIdempotency({ database, clock, hours: 1 }),
     quotas,
-    contents: createContents(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+    contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
     storageOf: async () => 'full',
     search: { find: async () => ({ matches: [], isComplete: true }) },
     clock,
@@ -241,7 +241,7 @@ async function play(actions: readonly Action[]): Promise<void> {
       pacing: createPacing(Math.random),
       clock,
       log,
-      wayOut: world.wayOut(() => life.isAlive),
+      transport: world.transport(() => life.isAlive),
       presence: alone(newId()),
       options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3 },
     });

@@ -135,8 +135,8 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
     const calls: string[] = [];
-    const deliver = world.wayOut.deliver;
-    world.wayOut.deliver = async (session, message, isFirst) => {
+    const deliver = world.transport.send;
+    world.transport.send = async (session, message, isFirst) => {
       calls.push(message.id);
       await held;
       return deliver(session, message, isFirst);
@@ -274,8 +274,8 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     const [broken] = await queue(database, away, [0]);
     await update(`UPDATE messages SET content = '{', "expiresAt" = ? WHERE id = ?`, [past - 1_000, broken]);
     await update('UPDATE messages SET "expiresAt" = ?, "nextAttemptAt" = NULL WHERE id = ?', [past, late]);
-    const lookup = world.wayOut.lookup;
-    world.wayOut.lookup = async (session, message) => {
+    const lookup = world.transport.lookup;
+    world.transport.lookup = async (session, message) => {
       if (message.id !== good && message.id !== late) throw new Error('The page cannot tell.');
       return lookup(session, message);
     };

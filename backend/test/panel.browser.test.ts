@@ -317,7 +317,7 @@ describe('a person at the panel', () => {
     ];
     await database.write.run(async (tx) => {
       await updateRows(tx, Session, { id: session }, { linkedAccountNumber: 2 });
-      await updateRows(tx, Message, { id: held[1]! }, { doubted: true });
+      await updateRows(tx, Message, { id: held[1]! }, { hasUncertainAttempt: true });
     });
     const decisions = () => world.calls.filter(({ verb }) => verb === 'messages.decideHeld').map(({ args }) => args);
     await signIn(page, 'staff');

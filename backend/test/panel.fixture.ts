@@ -274,7 +274,9 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         const { linkedAccountNumber } = await reader.getRepository(Session).findOneByOrFail({ id });
         const held = { sessionId: id, status: 'queued' as const, linkedAccountNumber: 1 };
         const changes = decision === 'send' ? { linkedAccountNumber } : { status: 'cancelled' as const };
-        await write.run((tx) => updateRows(tx, Message, decision === 'send' ? { ...held, doubted: false } : held, changes));
+        await write.run((tx) =>
+          updateRows(tx, Message, decision === 'send' ? { ...held, hasUncertainAttempt: false } : held, changes),
+        );
         await audit(caller, `message.held_${decision}`, 'session', id);
       },
       resolve: (caller, id, as) => marked('message.resolved', { status: as === 'retry' ? 'queued' : as })(caller, id),

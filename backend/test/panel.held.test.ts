@@ -71,7 +71,7 @@ describe.each(await databases())('held messages at the panel, on %s', (database)
   it('that may have left before are not offered for sending, and none leaves when all are cancelled', async () => {
     const ids = await holdTwo('+5511966665555');
     // Its earlier attempt may have left.
-    await core.rig.database.write.run((tx) => updateRows(tx, Message, { id: ids[0] }, { doubted: true }));
+    await core.rig.database.write.run((tx) => updateRows(tx, Message, { id: ids[0] }, { hasUncertainAttempt: true }));
     expect(await shown()).toEqual([2, 1]);
     expect(await decide('send')).toBe(200);
     await core.reaches(ids[1], 'sent');

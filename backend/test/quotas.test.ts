@@ -151,7 +151,7 @@ describe.each(await databases())('quotas on %s', (database) => {
       wipeFile: async () => undefined,
     });
     const row = await db.reader.getRepository(Message).findOneByOrFail({ id });
-    await db.write.run((tx) => state.move(tx, row, 'uncertain', { reason: 'HELD_BY_POLICY', more: { nextAttemptAt: null } }));
+    await db.write.run((tx) => state.move(tx, row, 'uncertain', { reason: 'HELD_BY_POLICY', fields: { nextAttemptAt: null } }));
     expect((await core.post(`/messages/${id}/resolve`, { as: 'failed' })).body.data).toMatchObject({ status: 'failed' });
     expect(await taken()).toBe(0);
     await core.reaches(id, 'sent');

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createRequestSlots, unknownWeight, weightOf, type Slot } from '../src/webhooks/request-slots.js';
+import { createRequestSlots, unknownWeight, weightOf, type Slot } from '../src/webhooks/send/request-slots.js';
 import { Webhook } from '../src/webhooks/webhook.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { testEvent } from '../src/webhooks/payload.js';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { MessageResource } from '@chasqui/shared';
 import fc from 'fast-check';
-import { select } from '../src/db/sql.js';
+import { runStatement } from '../src/db/statement.js';
 import { foldText } from '../src/lib/fold.js';
 import { gramsIn, gramsOf } from '../src/search/grams.js';
 import { makeAccount } from './support/account.js';
@@ -98,7 +98,9 @@ describe.each(await databases())('search on %s', (database) => {
     return { texts: (body.data as MessageResource[]).map(({ text }) => text), meta: body.meta as Record<string, unknown> };
   };
   const waiting = async (): Promise<number> =>
-    Number((await select<{ n: number | string }>(core.rig.database.reader, 'SELECT COUNT(*) AS n FROM search_queue'))[0]!.n);
+    Number(
+      (await runStatement<{ n: number | string }>(core.rig.database.reader, 'SELECT COUNT(*) AS n FROM search_queue')).rows[0]!.n,
+    );
   const indexed = () => eventually('everything to be indexed', async () => (await waiting()) === 0);
   const receive = (text: string, more = {}) =>
     core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound(text, more), origin: 'live' });
@@ -175,7 +177,7 @@ describe.each(await databases())('search on %s', (database) => {
     await indexed();
     const { manager } = core.rig.database.reader;
     const size = async (): Promise<number> =>
-      Number((await select<{ n: number | string }>(manager, 'SELECT COUNT(*) AS n FROM message_grams'))[0]!.n);
+      Number((await runStatement<{ n: number | string }>(manager, 'SELECT COUNT(*) AS n FROM message_grams')).rows[0]!.n);
     const before = await size();
     await core.rig.database.write.run((tx) => tx.manager.query(`DELETE FROM messages WHERE text = 'short-lived words'`));
     await indexed();
@@ -206,7 +208,7 @@ describe('search in metadata-only mode', () => {
       await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('nobody keeps this'), origin: 'live' });
       await core.send('nor this', { async: true });
       const rows = async (table: string): Promise<number> =>
-        Number((await select<{ n: number }>(core.rig.database.reader, `SELECT COUNT(*) AS n FROM ${table}`))[0]!.n);
+        Number((await runStatement<{ n: number }>(core.rig.database.reader, `SELECT COUNT(*) AS n FROM ${table}`)).rows[0]!.n);
       expect(await rows('messages')).toBe(2);
       expect(await rows('search_queue')).toBe(0);
       expect(await rows('message_grams')).toBe(0);

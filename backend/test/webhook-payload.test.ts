@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
 import fc from 'fast-check';
 import { bodyOf, maxFilledBytes, requireTransform, testEvent, type OutgoingEvent } from '../src/webhooks/payload.js';
-import { requestOf } from '../src/webhooks/request.js';
+import { requestOf } from '../src/webhooks/send/request.js';
 import type { Webhook, WebhookTransform } from '../src/webhooks/webhook.entity.js';
 
 const told = (data: Record<string, unknown>): OutgoingEvent => ({ ...testEvent(new Date(0)), data });

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { createEgress } from '../src/lib/egress.js';
 import { createSafeFetch } from '../src/lib/safe-fetch.js';
-import { createPost } from '../src/webhooks/post.js';
+import { createPost } from '../src/webhooks/send/post.js';
 import { eventually } from './support/eventually.js';
 
 /** Receivers and file servers that misbehave, on raw sockets: whatever they do, the caller goes on in time. */

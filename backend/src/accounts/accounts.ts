@@ -6,7 +6,7 @@ import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
 import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from './caller.js';
 import { recordAudit } from '../audit/audit.js';
@@ -357,7 +357,7 @@ const invalidPassword = (path: string, code: string, message: string): AppError 
 class AccountsExist extends Error {}
 
 async function hasAccounts(where: DataSource | EntityManager): Promise<boolean> {
-  return (await select(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).length > 0;
+  return (await runStatement(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).rows.length > 0;
 }
 
 /** By an operator or by staff; an owner who changes the own password has not been locked out. */
@@ -366,7 +366,9 @@ const resetSql = `SELECT audit.id AS id FROM audit_logs audit JOIN accounts acco
   ORDER BY audit.at DESC LIMIT 1`;
 
 async function findReset(database: Database, email: string, since: Date): Promise<string | null> {
-  const [row] = await select<{ id: string }>(database.reader, resetSql, [email.toLowerCase(), since]);
+  const {
+    rows: [row],
+  } = await runStatement<{ id: string }>(database.reader, resetSql, [email.toLowerCase(), since], { prepare: false });
   return row?.id ?? null;
 }
 

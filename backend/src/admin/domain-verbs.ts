@@ -15,7 +15,7 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
-import type { WebhookDispatcher } from '../webhooks/dispatcher.js';
+import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';

@@ -1,5 +1,5 @@
 import type { DataSource } from 'typeorm';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Clock } from '../lib/clock.js';
 import { dayStart, idFrom, knownZone, offsetMs } from './time.js';
 
@@ -89,15 +89,19 @@ const urgency = `CASE s.status WHEN 'error' THEN 0 WHEN 'passkey_required' THEN 
   WHEN 'connecting' THEN 4 WHEN 'initializing' THEN 5 WHEN 'disconnected' THEN 6 ELSE 7 END`;
 
 async function readSessions(reader: DataSource): Promise<Overview['sessions']> {
-  const counts = await select<{ status: string; n: number | string }>(
+  const { rows: counts } = await runStatement<{ status: string; n: number | string }>(
     reader,
     'SELECT status, COUNT(*) AS n FROM sessions WHERE "deletedAt" IS NULL GROUP BY status',
+    [],
+    { prepare: false },
   );
-  const list = await select<OverviewSession>(
+  const { rows: list } = await runStatement<OverviewSession>(
     reader,
     `SELECT s.id, s.name, a.username AS account, s.status, s."reasonText" AS reason, s."phoneNumber"
      FROM sessions s LEFT JOIN accounts a ON a.id = s."accountId"
      WHERE s."deletedAt" IS NULL ORDER BY ${urgency}, s.name LIMIT 12`,
+    [],
+    { prepare: false },
   );
   const byStatus = Object.fromEntries(counts.map((row) => [row.status, Number(row.n)]));
   const total = counts.reduce((sum, row) => sum + Number(row.n), 0);
@@ -105,22 +109,27 @@ async function readSessions(reader: DataSource): Promise<Overview['sessions']> {
 }
 
 async function readToday(reader: DataSource, since: number): Promise<Overview['today']> {
-  const [row] = await select<Record<'sent' | 'received' | 'failed', number | string | null>>(
+  const {
+    rows: [row],
+  } = await runStatement<Record<'sent' | 'received' | 'failed', number | string | null>>(
     reader,
     `SELECT SUM(CASE WHEN direction = 'outbound' AND status IN (${delivered}) THEN 1 ELSE 0 END) AS sent,
             SUM(CASE WHEN direction = 'inbound' THEN 1 ELSE 0 END) AS received,
             SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END) AS failed
      FROM messages WHERE id >= ?`,
     [idFrom(since)],
+    { prepare: false },
   );
   return { sent: Number(row?.sent ?? 0), received: Number(row?.received ?? 0), failed: Number(row?.failed ?? 0) };
 }
 
 async function readQueue(reader: DataSource): Promise<Overview['queue']> {
-  const rows = await select<{ status: string; n: number | string; oldest: number | string | null }>(
+  const { rows } = await runStatement<{ status: string; n: number | string; oldest: number | string | null }>(
     reader,
     `SELECT status, COUNT(*) AS n, MIN("createdAt") AS oldest FROM messages
      WHERE status IN ('queued', 'sending', 'uncertain') GROUP BY status`,
+    [],
+    { prepare: false },
   );
   const of = (status: string): number => Number(rows.find((row) => row.status === status)?.n ?? 0);
   const oldest = rows.find((row) => row.status === 'queued')?.oldest;
@@ -133,9 +142,11 @@ async function readQueue(reader: DataSource): Promise<Overview['queue']> {
 }
 
 export async function readWorkers(reader: DataSource): Promise<Overview['workers']> {
-  const rows = await select<Record<string, unknown>>(
+  const { rows } = await runStatement<Record<string, unknown>>(
     reader,
     `SELECT id, sessions, capacity, "memoryMb", "memoryLimitMb", "cpuPercent", draining, "drainRequested", "lastHeartbeatAt" FROM workers ORDER BY id`,
+    [],
+    { prepare: false },
   );
   return rows.map((row) => ({
     id: String(row['id']),
@@ -151,17 +162,20 @@ export async function readWorkers(reader: DataSource): Promise<Overview['workers
 
 async function readErrors(reader: DataSource, now: Date): Promise<Overview['errors']> {
   type Found = { id: string; title: string | null; detail: string | null; at: number | string };
-  const messages = await select<Found>(
+  const { rows: messages } = await runStatement<Found>(
     reader,
     `SELECT m.id, COALESCE(m."chatName", m."chatId") AS title, COALESCE(m."reasonText", m."reasonCode") AS detail,
             COALESCE(m."failedAt", m."createdAt") AS at
      FROM messages m WHERE m.status IN ('failed', 'uncertain') AND m.id >= ? ORDER BY m.id DESC LIMIT 6`,
     [idFrom(now.getTime() - day)],
+    { prepare: false },
   );
-  const sessions = await select<Found>(
+  const { rows: sessions } = await runStatement<Found>(
     reader,
     `SELECT id, name AS title, COALESCE("reasonText", "lastError") AS detail, "updatedAt" AS at FROM sessions
      WHERE "deletedAt" IS NULL AND status IN ('error', 'suspended') ORDER BY "updatedAt" DESC LIMIT 6`,
+    [],
+    { prepare: false },
   );
   const as = (kind: 'message' | 'session') => (row: Found) => ({ ...row, kind, title: row.title ?? row.id, at: Number(row.at) });
   return [...messages.map(as('message')), ...sessions.map(as('session'))].sort((a, b) => b.at - a.at).slice(0, 6);
@@ -172,7 +186,7 @@ async function readChart(reader: DataSource, now: Date, range: Chart['range'], t
   const offset = offsetMs(now, timezone);
   const last = Math.floor((now.getTime() + offset) / width);
   const first = last - (range === '24h' ? 23 : 13);
-  const rows = await select<Record<'bucket' | 'sent' | 'received' | 'failed', number | string>>(
+  const { rows } = await runStatement<Record<'bucket' | 'sent' | 'received' | 'failed', number | string>>(
     reader,
     `SELECT ("createdAt" + ${offset}) / ${width} AS bucket,
             SUM(CASE WHEN direction = 'outbound' AND status IN (${delivered}) THEN 1 ELSE 0 END) AS sent,
@@ -180,6 +194,7 @@ async function readChart(reader: DataSource, now: Date, range: Chart['range'], t
             SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END) AS failed
      FROM messages WHERE id >= ? GROUP BY 1`,
     [idFrom(first * width - offset)],
+    { prepare: false },
   );
   const known = new Map(rows.map((row) => [Number(row.bucket), row]));
   const buckets = Array.from({ length: last - first + 1 }, (_, index) => {

@@ -72,7 +72,10 @@ async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Ses
   if (linkedAccountNumber === 1) return { heldMessages: 0, heldMessagesToSend: 0 };
   const where = { sessionId: id, status: 'queued' as const, linkedAccountNumber: Not(linkedAccountNumber) };
   const rows = reader.getRepository(Message);
-  return { heldMessages: await rows.countBy(where), heldMessagesToSend: await rows.countBy({ ...where, doubted: false }) };
+  return {
+    heldMessages: await rows.countBy(where),
+    heldMessagesToSend: await rows.countBy({ ...where, hasUncertainAttempt: false }),
+  };
 }
 export type SessionView = Awaited<ReturnType<typeof sessionView>>;
 

@@ -1,4 +1,4 @@
-import { digitsOf, erased, newId, parseAddress, type Contact } from '@chasqui/shared';
+import { digitsOf, newId, type Contact } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among, lockRows, insertRow, readAmong, updateRows, upsertRows } from '../db/rows.js';
@@ -9,8 +9,8 @@ import type { Clock } from '../lib/clock.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 import { Session } from '../sessions/session.entity.js';
 import { ContactForm, ContactRow } from './contact.entity.js';
+import { formsOf, ownersOf, personId } from './forms.js';
 import { completed, phoneIdOf, type People } from './people.js';
-import { spellingsOf } from './spellings.js';
 
 type Place = Pick<Session, 'id' | 'accountId' | 'settings'>;
 type Reading = DataSource | EntityManager;
@@ -67,10 +67,6 @@ const maxKnown = 50_000;
 /** For how long an id is believed to belong to the same person. Another backend may learn more meanwhile; SQLite has one backend. */
 const cacheTtlMs = { postgres: 5_000, sqlite: 600_000 };
 
-const personId = (id: string | null | undefined): string | null => {
-  const address = id && id !== erased ? parseAddress(id) : null;
-  return address && (address.kind === 'phone' || address.kind === 'lid') ? address.id : null;
-};
 const isLid = (id: string): boolean => id.endsWith('@lid');
 const keyOf = (sessionId: string, waId: string): string => `${sessionId} ${waId}`;
 
@@ -263,14 +259,6 @@ export function createContacts({
     return (sessionId, waId) => (waId === null ? null : (found.get(keyOf(sessionId, waId)) ?? null));
   }
 
-  async function ownersOf(where: Reading, accountId: string, waIds: readonly string[]): Promise<string[]> {
-    const { condition, parameter } = among(where, 'waId', waIds);
-    const sql = `SELECT DISTINCT "contactId" FROM contact_forms WHERE "accountId" = ? AND ${condition}`;
-    return ((await runStatement(where, sql, [accountId, parameter])).rows as { contactId: string }[]).map(
-      ({ contactId }) => contactId,
-    );
-  }
-
   async function forgetNames(tx: Transaction, of: { sessionId: string } | { accountId: string }): Promise<void> {
     const [column, value] = 'sessionId' in of ? ['sessionId', of.sessionId] : ['accountId', of.accountId];
     await runStatement(tx.manager, `UPDATE contacts SET name = NULL WHERE "${column}" = ? AND name IS NOT NULL`, [value]);
@@ -306,16 +294,7 @@ export function createContacts({
         await learn(tx, session, sightings);
       }),
     people,
-    async formsOf(accountId, waId, inside) {
-      const id = personId(waId);
-      if (!id) return [waId];
-      const where = inside ?? database.reader;
-      const digits = digitsOf(id);
-      const asked = [id, ...(digits ? spellingsOf(digits).map((other) => `${other}@c.us`) : [])];
-      const owners = await ownersOf(where, accountId, asked);
-      const forms = owners.length > 0 ? await readAmong(where, ContactForm, 'contactId', owners) : [];
-      return [...new Set([...asked, ...forms.map((form) => form.waId)])];
-    },
+    formsOf: (accountId, waId, inside) => formsOf(inside ?? database.reader, accountId, waId),
     async stored(accountId, waIds) {
       const owners = await ownersOf(database.reader, accountId, waIds);
       const [rows, forms] = await Promise.all([

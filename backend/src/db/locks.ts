@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { select } from './sql.js';
+import { runStatement } from './statement.js';
 import type { Transaction } from './unit-of-work.js';
 
 /** The first half of the advisory locks of backends on PostgreSQL ("chqb" as a number), so that they do not collide with the locks of other programs. */
@@ -23,7 +23,9 @@ const pollIntervalMs = 100;
 export async function lockStep(tx: Transaction, lock: readonly [number, number]): Promise<void> {
   if (tx.manager.connection.options.type !== 'postgres') return;
   for (;;) {
-    const [row] = await select<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);
+    const {
+      rows: [row],
+    } = await runStatement<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);
     if (row?.got) return;
     await sleep(pollIntervalMs);
   }
@@ -32,6 +34,8 @@ export async function lockStep(tx: Transaction, lock: readonly [number, number])
 /** Locks a step until the end of the transaction if the lock is free. Returns whether it was. */
 export async function tryStep(tx: Transaction, lock: readonly [number, number]): Promise<boolean> {
   if (tx.manager.connection.options.type !== 'postgres') return true;
-  const [row] = await select<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);
+  const {
+    rows: [row],
+  } = await runStatement<{ got: boolean }>(tx.manager, 'SELECT pg_try_advisory_xact_lock(?, ?) AS got', lock);
   return row?.got === true;
 }

@@ -1,6 +1,6 @@
 import type { DataSource } from 'typeorm';
 import { among } from './rows.js';
-import { select } from './sql.js';
+import { runStatement } from './statement.js';
 
 /**
  * Pages of rows are bounded by bytes as well as by number: two hundred rows of the longest text would be tens of megabytes in memory, for
@@ -31,10 +31,11 @@ export async function countOfFitting(
   if (ids.length <= alwaysFit) return ids.length;
   const { condition, parameter } = among(reader, 'id', ids);
   const bytes = long.map((name) => `COALESCE(octet_length("${name}"), 0)`).join(' + ');
-  const found = await select<{ id: string; bytes: number | string }>(
+  const { rows: found } = await runStatement<{ id: string; bytes: number | string }>(
     reader,
     `SELECT id, ${bytes} AS bytes FROM ${table} WHERE ${condition}`,
     [parameter],
+    { prepare: false },
   );
   const sizes = new Map(found.map((row) => [row.id, row.bytes]));
   return countThatFit(

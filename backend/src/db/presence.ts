@@ -3,7 +3,7 @@ import { errorFields, type Log } from '../lib/log.js';
 import { openConnection, type BoundedClient } from './connections.js';
 import type { Database, DatabaseLocation } from './database.js';
 import { presenceLockClass } from './locks.js';
-import { select } from './sql.js';
+import { runStatement } from './statement.js';
 
 /** The name under which this backend claims rows, and the check whether other backends are gone. */
 export interface Presence {
@@ -39,11 +39,12 @@ export async function openPresence(parts: {
   return {
     owner,
     async gone(owners) {
-      const locked = await select<{ objid: string | number }>(
+      const { rows: locked } = await runStatement<{ objid: string | number }>(
         database.reader,
         `SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = ? AND objsubid = 2
            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
         [presenceLockClass],
+        { prepare: false },
       );
       const present = new Set(locked.map(({ objid }) => Number(objid)));
       return owners.filter((other) => other !== owner && !present.has(lockOf(other)));

@@ -9,7 +9,6 @@ import {
   type QueryDeepPartialEntity,
 } from 'typeorm';
 import type { Database } from './database.js';
-import { asStored, select } from './sql.js';
 import { runStatement } from './statement.js';
 import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
@@ -140,7 +139,7 @@ export async function readRows<T extends ObjectLiteral>(
   const source = 'connection' in where ? where.connection : where;
   const metadata = source.getMetadata(entity);
   const columns = columnsToRead(metadata, also);
-  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, asStored(source, parameters));
+  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, parameters);
   return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
 }
 
@@ -158,7 +157,7 @@ export async function readRowsApart<T extends ObjectLiteral>(
   const source = 'connection' in where ? where.connection : where;
   const metadata = source.getMetadata(entity);
   const columns = columnsToRead(metadata, []);
-  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, asStored(source, parameters));
+  const { rows } = await runStatement(where, `${selectSql(metadata, columns)} WHERE ${condition}`, parameters);
   return (rows as Record<string, unknown>[]).flatMap((raw) => {
     try {
       return [requireReadable(hydrate<T>(metadata, columns, raw))];
@@ -187,7 +186,7 @@ export async function readBatch<T extends ObjectLiteral>(
   const sql = `${selectSql(metadata, columns)} WHERE ${condition}`;
   const rows = await coalescer.coalesce(
     [sql, ...parameters].join('\0'),
-    async () => (await runStatement(reader, sql, asStored(reader, parameters))).rows,
+    async () => (await runStatement(reader, sql, parameters)).rows,
   );
   return rows.map((raw) => hydrate<T>(metadata, columns, raw as Record<string, unknown>));
 }
@@ -396,6 +395,5 @@ export async function lockRows<T extends ObjectLiteral>(
   const { connection } = tx.manager;
   if (connection.options.type !== 'postgres' || ids.length === 0) return;
   const { tableName } = connection.getMetadata(entity);
-  const marks = ids.map(() => '?').join(', ');
-  await select(tx.manager, `SELECT id FROM ${tableName} WHERE id IN (${marks}) ORDER BY id FOR UPDATE`, ids);
+  await runStatement(tx.manager, `SELECT id FROM ${tableName} WHERE id = ANY(?) ORDER BY id FOR UPDATE`, [ids]);
 }

@@ -2,21 +2,6 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { foldText } from '../lib/fold.js';
 import { runStatement } from './statement.js';
 
-/**
- * Runs hand-written SQL on either database: `?` is a parameter, the caller quotes camelCase names. Dates become
- * milliseconds. For SELECTs; writes go through query builders, whose affected counts are the same on both.
- */
-export async function select<T>(
-  where: DataSource | EntityManager,
-  sql: string,
-  parameters: readonly unknown[] = [],
-): Promise<T[]> {
-  const source = 'connection' in where ? where.connection : where;
-  let number = 0;
-  const text = source.options.type === 'postgres' ? sql.replace(/\?/g, () => `$${++number}`) : sql;
-  return where.query(text, asStored(source, parameters));
-}
-
 /** The name of `foldText` in SQLite, where every connection has it. */
 export const foldFunction = 'chq_fold';
 
@@ -35,16 +20,6 @@ export function containsText(
     : { sql: `instr(${foldFunction}(${column}), ${parameter}) > 0`, value: foldText(part) };
 }
 
-/** Values of a condition as columns store them. */
-export const asStored = (source: DataSource, parameters: readonly unknown[]): unknown[] =>
-  parameters.map((value) =>
-    value instanceof Date
-      ? value.getTime()
-      : typeof value === 'boolean' && source.options.type !== 'postgres'
-        ? Number(value)
-        : value,
-  );
-
 /** Adds to a number and returns the result, in one statement; null when the row does not exist. */
 export async function increment(
   manager: EntityManager,
@@ -54,7 +29,6 @@ export async function increment(
   by = 1,
 ): Promise<number | null> {
   const sql = `UPDATE ${table} SET "${column}" = "${column}" + ? WHERE "${where.column}" = ? RETURNING "${column}" AS n`;
-  const { rows } = await runStatement(manager, sql, [by, where.value]);
-  const [row] = rows as { n: number | string }[];
+  const [row] = (await runStatement<{ n: number | string }>(manager, sql, [by, where.value])).rows;
   return row ? Number(row.n) : null;
 }

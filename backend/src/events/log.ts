@@ -1,7 +1,7 @@
 import { allows, AppError, eventCatalogue, eventTypes, type EventResource, type EventType } from '@chasqui/shared';
 import { In } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import { parseColumn, storedTextOf } from '../db/unreadable.js';
 import type { Clock } from '../lib/clock.js';
 import { EventRow } from './event.entity.js';
@@ -49,10 +49,13 @@ export function createEventLog({
   const rows = database.reader.getRepository(EventRow);
 
   async function head(accountId: string): Promise<number> {
-    const [last] = await select<{ last: number | string | null }>(
+    const {
+      rows: [last],
+    } = await runStatement<{ last: number | string | null }>(
       database.reader,
       'SELECT MAX(cursor) AS last FROM events WHERE "accountId" = ?',
       [accountId],
+      { prepare: false },
     );
     return Number(last?.last ?? 0);
   }
@@ -101,10 +104,11 @@ export function createEventLog({
 
     /** Returns the newest events of one message, oldest first: at most 1,000, and fewer when they are long. Other people may add any number. */
     async ofMessage(accountId: string, messageId: string): Promise<EventRow[]> {
-      const found = await select<{ cursor: number | string; bytes: number }>(
+      const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
         database.reader,
         `SELECT cursor, octet_length(data) AS bytes FROM events WHERE "accountId" = ? AND "messageId" = ? ORDER BY cursor DESC LIMIT ${maxOfMessage}`,
         [accountId, messageId],
+        { prepare: false },
       );
       const cursors = found.slice(0, countThatFit(found, pageBytes)).map(({ cursor }) => Number(cursor));
       return rows.find({ where: { accountId, cursor: In(cursors) }, order: { cursor: 'ASC' } });
@@ -116,10 +120,11 @@ export function createEventLog({
     { sql, parameters }: { sql: string; parameters: readonly unknown[] },
     maxBytes: number,
   ): Promise<{ cursors: number[]; isCut: boolean }> {
-    const found = await select<{ cursor: number | string; bytes: number }>(
+    const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
       database.reader,
       `SELECT e.cursor, octet_length(e.data) AS bytes FROM events e WHERE e.cursor IN (${sql}) ORDER BY e.cursor`,
       parameters,
+      { prepare: false },
     );
     const count = countThatFit(found, maxBytes);
     return { cursors: found.slice(0, count).map(({ cursor }) => Number(cursor)), isCut: count < found.length };
@@ -131,12 +136,13 @@ export function createEventLog({
 
   /** Reads rows in the form of the API. Bypasses the entities: turning a page of rows into class instances took longer than reading it. */
   async function read(accountId: string, where: string, parameters: readonly unknown[]): Promise<EventResource[]> {
-    const found = await select<RawRow>(
+    const { rows: found } = await runStatement<RawRow>(
       database.reader,
       `SELECT e.cursor, e.id, e.type, e."sessionId", s.name, e.sequence, e."occurredAt", e.data
       FROM events e LEFT JOIN sessions s ON s.id = e."sessionId"
       WHERE e."accountId" = ? AND ${where} ORDER BY e.cursor`,
       [accountId, ...parameters],
+      { prepare: false },
     );
     const now = clock.now().toISOString();
     return found.map((row) => ({

@@ -1,7 +1,7 @@
 import type { CredentialChanges } from '../lib/credential-changes.js';
 import { BoundedClient, connectionOptions, defaultLimits, limitSession } from '../db/connections.js';
 import type { Database } from '../db/database.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import { errorFields, type Log } from '../lib/log.js';
 import type { Events, PublishedEvent } from './events.js';
 
@@ -81,10 +81,11 @@ export async function startWake({
   async function poll(): Promise<void> {
     for (;;) {
       const from = received.upTo();
-      const rows = await select<Record<'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type', string>>(
+      const { rows } = await runStatement<Record<'cursor' | 'accountId' | 'sessionId' | 'messageId' | 'type', string>>(
         database.reader,
         'SELECT cursor, "accountId", "sessionId", "messageId", type FROM events WHERE cursor > ? ORDER BY cursor LIMIT 500',
         [from],
+        { prepare: false },
       );
       publish(rows.map((row): Notice => [Number(row.cursor), row.accountId, row.sessionId, row.messageId, row.type]));
       if (rows.length > 0) received.settle(Number(rows.at(-1)!.cursor));
@@ -117,7 +118,9 @@ export async function startWake({
 }
 
 const headOf = async (database: Database): Promise<number> => {
-  const [head] = await select<{ last: string | null }>(database.reader, 'SELECT MAX(cursor) AS last FROM events');
+  const {
+    rows: [head],
+  } = await runStatement<{ last: string | null }>(database.reader, 'SELECT MAX(cursor) AS last FROM events');
   return Number(head?.last ?? 0);
 };
 

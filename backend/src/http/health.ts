@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { statfs } from 'node:fs/promises';
 import type { Express, Response } from 'express';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Database } from '../db/database.js';
 import type { Transaction } from '../db/unit-of-work.js';
@@ -39,7 +38,7 @@ const cacheTtlMs = 1_000;
 export function mountHealth(app: Express, { database, lockLog, dataDir, redis, recentFailures, workers }: HealthOptions): void {
   const checks = {
     database: createCheck('down', async () => {
-      await select(database.reader, 'SELECT 1 AS one');
+      await runStatement(database.reader, 'SELECT 1 AS one');
       await tryWrite(database, lockLog);
       return true;
     }),

@@ -59,8 +59,8 @@ export class Message {
   @Column(orNull(column.string(10))) quotaDay: string | null;
 
   @Column(column.integer({ default: 0 })) attempts: number;
-  /** An attempt was given up without a proof that it did not leave: until one is found it may not be called failed or cancelled. */
-  @Column(column.flag({ default: false })) doubted: boolean;
+  /** An earlier attempt may have been sent. Until that is disproved, the message cannot become `failed` or `cancelled`. */
+  @Column({ ...column.flag({ default: false }), name: 'doubted' }) hasUncertainAttempt: boolean;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;
   /** Whose claim it is while `sending`, and until when; a claim with another epoch writes nothing. */
   @Column(orNull(column.id())) leaseOwner: string | null;

@@ -26,7 +26,7 @@ import type { ListQuery } from './contract.js';
 import { createAcceptance } from './accept/acceptance.js';
 import type { ContentStore } from './sealed-content.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
-import { createHeld, type HeldDecision } from './send/held.js';
+import { createHeldMessages, type HeldDecision } from './send/held.js';
 import { listMessages } from './read/list.js';
 import { Message } from './message.entity.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
@@ -78,7 +78,7 @@ export function createMessages({
   defaults: MessageDefaults;
 }) {
   const rows = database.reader.getRepository(Message);
-  const held = createHeld({ database, state });
+  const held = createHeldMessages({ database, state });
   const enterQueue = createQueueLimit({ most: defaults.maxQueued, now: clock.monotonic });
   const take = createAcceptance({ database, events, contacts, media, idempotency, enterQueue, quotas, report });
   const waiting = new Map<string, Set<() => void>>();
@@ -97,7 +97,7 @@ export function createMessages({
     requireConnected(session, wish.options.queueIfOffline);
     const now = clock.now();
     const message = newRow(newId(idMs(now.getTime())), session, wish, now);
-    if ((await storageOf(session)) === 'metadata') contents.hide(message);
+    if ((await storageOf(session)) === 'metadata') contents.seal(message);
     // Read here, so that the commit finds them in the cache.
     await contacts.people(idsIn(message));
     await take({ session, message, key, file: wish.file });
@@ -211,7 +211,7 @@ export function createMessages({
       for (const wakes of waiting.values()) for (const wake of wakes) wake();
     },
 
-    /** The message once it is sent, failed or in doubt, or as it is when the time is up. A caller that hangs up changes nothing. */
+    /** The message once it is sent, failed or uncertain, or as it is when the time is up. A caller that hangs up changes nothing. */
     async outcome(id: string, waitMs: number): Promise<Message> {
       const until = performance.now() + waitMs;
       for (;;) {
@@ -252,8 +252,8 @@ export function createMessages({
         if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
         const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + age(message)) : null;
         const isOurs = message.direction === 'outbound' && message.origin !== 'device';
-        const more = { nextAttemptAt: null, expiresAt, ...(await held.acceptedNow(tx, message.sessionId)) };
-        const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], more }));
+        const fields = { nextAttemptAt: null, expiresAt, ...(await held.acceptedNow(tx, message.sessionId)) };
+        const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], fields }));
         return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
       }),
     cancel: (caller: Caller, ref: string): Promise<Message> =>
@@ -269,11 +269,15 @@ export function createMessages({
           as === 'sent'
             ? await state.move(tx, message, 'sent', { from })
             : as === 'failed'
-              ? await state.move(tx, message, 'failed', { from, reason: 'SETTLED_AS_FAILED', more: { doubted: true } })
+              ? await state.move(tx, message, 'failed', {
+                  from,
+                  reason: 'SETTLED_AS_FAILED',
+                  fields: { hasUncertainAttempt: true },
+                })
               : await state.move(tx, message, 'queued', {
                   from,
                   reason: 'SETTLED_AS_RETRY',
-                  more: { nextAttemptAt: null, doubted: true, ...(await held.acceptedNow(tx, message.sessionId)) },
+                  fields: { nextAttemptAt: null, hasUncertainAttempt: true, ...(await held.acceptedNow(tx, message.sessionId)) },
                 });
         return moved ? null : new AppError('MESSAGE_NOT_UNCERTAIN', { status: message.status });
       }),

@@ -12,13 +12,13 @@ export interface Contents {
 
 const placeOf = (message: Pick<Message, 'id'>): string => `messages.content:${message.id}`;
 
-export type ContentStore = ReturnType<typeof createContents>;
+export type ContentStore = ReturnType<typeof createContentStore>;
 
 /** The content of messages in the storage mode `metadata`: on the row only sealed, and only until the message is final. */
-export function createContents(sealer: Sealer) {
+export function createContentStore(sealer: Sealer) {
   return {
     /** The row as it may be written: its content sealed, and none of it in the open. */
-    hide(message: Message): void {
+    seal(message: Message): void {
       const { content, mentions, text } = message;
       if (!content) return;
       const contents: Contents = { content: content as MessageContent, mentions, text };

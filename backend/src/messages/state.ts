@@ -40,7 +40,7 @@ export interface Move {
   reason?: MessageReason | null;
   /** A sentence that says more than the table's. */
   detail?: string | null;
-  more?: Partial<Message>;
+  fields?: Partial<Message>;
   /** Narrows the statuses it may come from. */
   from?: readonly MessageStatus[];
   /** What else must be true of the row, such as whose lease it is. */
@@ -73,16 +73,16 @@ export function createMessageState({
     tx: Transaction,
     message: Message,
     to: MessageStatus,
-    { reason = null, detail = null, more = {}, from, where = {}, contact = null, at, willRetryAt = null }: Move = {},
+    { reason = null, detail = null, fields = {}, from, where = {}, contact = null, at, willRetryAt = null }: Move = {},
   ): Promise<boolean> {
-    if (isUncertain(message, to, reason, more)) return keepUncertain(tx, message, to, { reason, from, where });
+    if (isUncertain(message, to, reason, fields)) return keepUncertain(tx, message, to, { reason, from, where });
     const now = at ?? clock.now();
     const sources = messageSources(to).filter((source) => !from || from.includes(source));
     const field = timeField[to];
     const changes: Partial<Message> = {
       leaseOwner: null,
       leaseExpiresAt: null,
-      ...more,
+      ...fields,
       status: to,
       reasonCode: reason,
       reasonText: reason ? (detail ?? messageReasons[reason]) : null,
@@ -117,8 +117,8 @@ export function createMessageState({
     const why = to === 'cancelled' ? 'CANCELLED_IN_DOUBT' : (reason ?? 'HELD_BY_POLICY');
     const detail = `${messageReasons[why]} An earlier attempt may have left; settle it with POST /api/v1/messages/:id/resolve.`;
     const allowed = messageSources(to).filter((source) => source !== 'uncertain' && (!from || from.includes(source)));
-    const more = { nextAttemptAt: clock.now() };
-    return move(tx, message, 'uncertain', { reason: why, detail, more, from: allowed, ...(where ? { where } : {}) });
+    const fields = { nextAttemptAt: clock.now() };
+    return move(tx, message, 'uncertain', { reason: why, detail, fields, from: allowed, ...(where ? { where } : {}) });
   }
 
   /** Places in the quotas follow the outcome of the message; see quotas.ts. Throws `QUOTA_EXCEEDED` for a retry that finds none. */
@@ -230,15 +230,15 @@ export function createMessageState({
       const to = statusOfAck(ack);
       if (!to) return;
       const at = options.at ?? clock.now();
-      const more: Partial<Message> =
+      const fields: Partial<Message> =
         options.whatsappId && !message.whatsappId ? { whatsappId: options.whatsappId, nextAttemptAt: null } : {};
       if (message.status === 'queued') await move(tx, message, 'sending', { from: ['queued'] });
       const isFirst = ackOfStatus(message.status) === 0;
-      if (isFirst) await move(tx, message, 'sent', { more, at });
-      if (to !== 'sent') await move(tx, message, to, { more, contact: options.contact ?? null, at });
+      if (isFirst) await move(tx, message, 'sent', { fields, at });
+      if (to !== 'sent') await move(tx, message, to, { fields, contact: options.contact ?? null, at });
     },
     /** Still in doubt, and now for a person to settle: said once. */
-    async hold(tx: Transaction, message: Message, reason: MessageReason): Promise<boolean> {
+    async markHeld(tx: Transaction, message: Message, reason: MessageReason): Promise<boolean> {
       const isKept = message.reasonCode !== null && !uncertainReasons.has(message.reasonCode);
       const why = isKept ? {} : { reasonCode: reason, reasonText: messageReasons[reason] };
       const changes = { ...why, nextAttemptAt: null };
@@ -260,7 +260,12 @@ function isUncertain(
   message: Message,
   to: MessageStatus,
   reason: MessageReason | null,
-  more: Partial<Message>,
+  fields: Partial<Message>,
 ): to is 'failed' | 'cancelled' {
-  return (to === 'failed' || to === 'cancelled') && message.doubted && more.doubted !== false && reason !== 'SETTLED_AS_FAILED';
+  return (
+    (to === 'failed' || to === 'cancelled') &&
+    message.hasUncertainAttempt &&
+    fields.hasUncertainAttempt !== false &&
+    reason !== 'SETTLED_AS_FAILED'
+  );
 }

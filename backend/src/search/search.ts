@@ -4,7 +4,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, tryStep } from '../db/locks.js';
 import { among } from '../db/rows.js';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
 import { describeError, type ReportFailure } from '../failures/failures.js';
@@ -156,19 +155,22 @@ export function createMessageSearch({
 
   async function look(from: string, parameter: unknown, conditions: readonly Condition[], folded: string): Promise<Match[]> {
     const where = conditions.map(({ sql }) => sql).join(' AND ');
-    const rows = await select<{ id: string; createdAt: number | string; text: string | null }>(
+    const { rows } = await runStatement<{ id: string; createdAt: number | string; text: string | null }>(
       reader,
       `SELECT id, "createdAt", text FROM ${from} WHERE ${where || '1 = 1'}`,
       [parameter, ...conditions.flatMap(({ parameters }) => parameters)],
+      { prepare: false },
     );
     return rows.filter(({ text }) => isMatch(folded, text)).map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
   }
 
   /** Matches among those that are not indexed as they are now. */
   async function amongWaiting(conditions: readonly Condition[], folded: string): Promise<{ matches: Match[]; isAll: boolean }> {
-    const queued = await select<{ messageId: string }>(
+    const { rows: queued } = await runStatement<{ messageId: string }>(
       reader,
       `SELECT "messageId" FROM search_queue ORDER BY n DESC LIMIT ${maxWaiting}`,
+      [],
+      { prepare: false },
     );
     const ids = [...new Set(queued.map(({ messageId }) => messageId))];
     const matches: Match[] = [];

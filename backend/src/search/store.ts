@@ -2,7 +2,6 @@ import type { DataSource } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { among } from '../db/rows.js';
 import { sqliteTriggers } from '../db/search-triggers.js';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { foldText } from '../lib/fold.js';
@@ -154,10 +153,11 @@ function onPostgres(reader: DataSource): SearchStore {
       const either = any.map(() => 'AND grams && ?::int[]').join(' ');
       const beyond = after === null ? '' : `AND id ${order === 'asc' ? '>' : '<'} ?`;
       // Not prepared: the plan must fit how frequent these grams are.
-      const rows = await select<{ id: string }>(
+      const { rows } = await runStatement<{ id: string }>(
         reader,
         `SELECT id FROM message_grams WHERE grams @> ?::int[] ${either} ${beyond} ORDER BY id ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ${limit}`,
         [all, ...any, ...(after === null ? [] : [after])],
+        { prepare: false },
       );
       return rows.map(({ id }) => id);
     },

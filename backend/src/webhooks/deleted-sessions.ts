@@ -2,7 +2,7 @@ import { IsNull } from 'typeorm';
 import { recordAudit } from '../audit/audit.js';
 import type { Database } from '../db/database.js';
 import { lockRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Clock } from '../lib/clock.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { Webhook } from './webhook.entity.js';
@@ -33,7 +33,9 @@ export async function endOfDeletedSessions({
 }): Promise<void> {
   const before = new Date(clock.now().getTime() - lastEventsMs);
   for (let after = ''; ;) {
-    const due = await select<{ id: string; accountId: string }>(database.reader, dueSql, [before, after]);
+    const { rows: due } = await runStatement<{ id: string; accountId: string }>(database.reader, dueSql, [before, after], {
+      prepare: false,
+    });
     for (const { id, accountId } of due)
       await database.write.run(async (tx) => {
         await lockRows(tx, Webhook, [id]);

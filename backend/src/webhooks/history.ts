@@ -3,7 +3,6 @@ import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, insertRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { select } from '../db/sql.js';
 import { isSystemError } from '../db/database-errors.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
@@ -132,22 +131,29 @@ export function createWebhookHistory({
 
     async stats(webhook: Webhook, from: Date | null, to: Date | null) {
       const range = [webhook.id, from?.getTime() ?? 0, to?.getTime() ?? Number.MAX_SAFE_INTEGER];
-      const counts = await select<{ type: string; status: DeliveryStatus; n: number | string }>(
+      const { rows: counts } = await runStatement<{ type: string; status: DeliveryStatus; n: number | string }>(
         database.reader,
         'SELECT type, status, COUNT(*) AS n FROM webhook_deliveries WHERE "webhookId" = ? AND "createdAt" >= ? AND "createdAt" <= ? GROUP BY type, status',
         range,
+        { prepare: false },
       );
       const sum = (...statuses: DeliveryStatus[]): number =>
         counts.filter(({ status }) => statuses.includes(status)).reduce((total, { n }) => total + Number(n), 0);
-      const [times] = await select<{ n: number | string; mean: number | string | null }>(
+      const {
+        rows: [times],
+      } = await runStatement<{ n: number | string; mean: number | string | null }>(
         database.reader,
         'SELECT COUNT(*) AS n, AVG("durationMs") AS mean FROM webhook_attempts WHERE "webhookId" = ? AND at >= ? AND at <= ?',
         range,
+        { prepare: false },
       );
-      const [p95] = await select<{ durationMs: number }>(
+      const {
+        rows: [p95],
+      } = await runStatement<{ durationMs: number }>(
         database.reader,
         'SELECT "durationMs" FROM webhook_attempts WHERE "webhookId" = ? AND at >= ? AND at <= ? ORDER BY "durationMs" LIMIT 1 OFFSET ?',
         [...range, Math.max(0, Math.ceil(Number(times!.n) * 0.95) - 1)],
+        { prepare: false },
       );
       const [delivered, failed] = [sum('delivered'), sum('failed')];
       const byEvent: Record<string, { delivered: number; failed: number; pending: number }> = {};
@@ -182,11 +188,12 @@ export function createWebhookHistory({
         total += some.length;
       };
       for (let after = ''; ;) {
-        const old = await select<{ id: string }>(
+        const { rows: old } = await runStatement<{ id: string }>(
           database.reader,
           `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND ("redeliveredAt" IS NULL OR "redeliveredAt" < ?)
             AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
           [before.getTime(), before.getTime(), ...(webhookId ? [webhookId] : []), after],
+          { prepare: false },
         );
         // A row that cannot be deleted stays; all others are deleted, and the error is thrown at the end.
         await attemptInHalves(old, remove, (_, error) => {
@@ -229,10 +236,13 @@ export function createWebhookHistory({
   }
 
   async function headOf(accountId: string): Promise<number> {
-    const [row] = await select<{ last: number | string | null }>(
+    const {
+      rows: [row],
+    } = await runStatement<{ last: number | string | null }>(
       database.reader,
       'SELECT MAX(cursor) AS last FROM events WHERE "accountId" = ?',
       [accountId],
+      { prepare: false },
     );
     return Number(row?.last ?? 0);
   }
@@ -240,10 +250,13 @@ export function createWebhookHistory({
   /** The last cursor before a time: cursors and times have the same order, except for events that WhatsApp reports late. */
   async function cursorBefore(accountId: string, time: number): Promise<number> {
     if (time === 0) return 0;
-    const [row] = await select<{ first: number | string | null }>(
+    const {
+      rows: [row],
+    } = await runStatement<{ first: number | string | null }>(
       database.reader,
       'SELECT MIN(cursor) AS first FROM events WHERE "accountId" = ? AND "occurredAt" >= ?',
       [accountId, time],
+      { prepare: false },
     );
     return row?.first === null || row?.first === undefined ? Number.MAX_SAFE_INTEGER : Number(row.first) - 1;
   }

@@ -1,6 +1,6 @@
 import { Between, In } from 'typeorm';
 import { updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
+import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { WebhookDelivery, type DeliveryStatus } from './webhook.entity.js';
 
@@ -20,7 +20,9 @@ export async function moveDeliveries(
     (SELECT "eventCursor" FROM webhook_deliveries WHERE "webhookId" = ? AND "eventCursor" > ? ORDER BY "eventCursor" LIMIT ${batchSize}) page`;
   let total = 0;
   for (let after = -1; ;) {
-    const [page] = await select<{ last: number | string | null }>(tx.manager, lastOfPage, [webhookId, after]);
+    const {
+      rows: [page],
+    } = await runStatement<{ last: number | string | null }>(tx.manager, lastOfPage, [webhookId, after], { prepare: false });
     if (!page || page.last === null) return total;
     const last = Number(page.last);
     const where = { webhookId, status: In([...from]), eventCursor: Between(after + 1, last) };

@@ -9,7 +9,7 @@ import * as contract from './contract.js';
 import { filterWith } from './filter.js';
 import * as ofDeliveries from './deliveries.contract.js';
 import type { Backlog, Deliveries } from './deliveries.js';
-import type { WebhookDispatcher } from './dispatcher.js';
+import type { WebhookDispatcher } from './send/dispatcher.js';
 import type { WebhookHistory } from './history.js';
 import { bodyOf, matches, nameFor, requireTransform, testEvent } from './payload.js';
 import { presentAttempts, presentDelivery, presentWebhook } from './present.js';

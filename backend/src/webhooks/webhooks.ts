@@ -14,7 +14,6 @@ import { IsNull, type EntityManager, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
 import { lockRows, insertRow, readRows, updateRows } from '../db/rows.js';
-import { select } from '../db/sql.js';
 import { runStatement } from '../db/statement.js';
 import { isSystemError } from '../db/database-errors.js';
 import type { Contacts } from '../contacts/contacts.js';
@@ -33,7 +32,7 @@ import { isOfDeletedSession } from './deleted-sessions.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { filterWith } from './filter.js';
 import { idsOfChat, matches, requireTransform } from './payload.js';
-import type { Opened } from './request.js';
+import type { Opened } from './send/request.js';
 import { isSecret, makeSecret, secretPrefix } from './signing.js';
 import { Webhook, type WebhookFilter, type WebhookRetry, type WebhookTransform } from './webhook.entity.js';
 
@@ -548,7 +547,9 @@ export function createWebhooks({
 /** The endpoints of an account that count towards its limit: not those of deleted sessions, which only deliver their last events. */
 async function countLive(tx: Transaction, accountId: string, now: Date): Promise<number> {
   const sql = `SELECT COUNT(*) AS live FROM webhooks WHERE "accountId" = ? AND "deletedAt" IS NULL AND NOT ${isOfDeletedSession}`;
-  const [row] = await select<{ live: number | string }>(tx.manager, sql, [accountId, now]);
+  const {
+    rows: [row],
+  } = await runStatement<{ live: number | string }>(tx.manager, sql, [accountId, now], { prepare: false });
   return Number(row!.live);
 }
 

@@ -2,8 +2,8 @@ import { AppError, internalOperations, mediaOf, observedSession, type MessageCon
 import type { Media } from '../media/media.js';
 import type { Message } from '../messages/message.entity.js';
 import type { ContentStore } from '../messages/sealed-content.js';
-import type { Delivery, MessageTransport } from '../messages/send/dispatcher.js';
-import type { Found } from '../messages/send/uncertain.js';
+import type { MessageTransport, TransportResult } from '../messages/send/dispatcher.js';
+import type { LookupResult } from '../messages/send/uncertain.js';
 import type { WorkerGateway } from '../sessions/context.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
@@ -44,7 +44,7 @@ export function createWorkerGateway(parts: GatewayParts): Gateway {
       return internalOperations['session.pairingCode'].output.parse(output);
     },
     run: (session, operation, input, deadlineMs) => runOperation(parts, session, operation, input, deadlineMs),
-    deliver: (session, message, isFirst) => deliverMessage(parts, session, message, isFirst),
+    send: (session, message, isFirst) => sendMessage(parts, session, message, isFirst),
     lookup: (session, message) => lookUpMessage(parts, session, message),
   };
 }
@@ -79,7 +79,7 @@ async function runOperation(
   return output;
 }
 
-async function deliverMessage(parts: GatewayParts, session: Session, message: Message, isFirst: boolean): Promise<Delivery> {
+async function sendMessage(parts: GatewayParts, session: Session, message: Message, isFirst: boolean): Promise<TransportResult> {
   const { client, media, contents, sendDeadlineMs } = parts;
   const url = await urlOfWorker(parts, session).catch(() => null);
   if (!url) return { outcome: 'refused', reason: 'WORKER_UNAVAILABLE' };
@@ -107,7 +107,7 @@ async function deliverMessage(parts: GatewayParts, session: Session, message: Me
   return client.send(url, session.id, message.id, command, outgoing);
 }
 
-async function lookUpMessage(parts: GatewayParts, session: Session, message: Message): Promise<Found | null> {
+async function lookUpMessage(parts: GatewayParts, session: Session, message: Message): Promise<LookupResult | null> {
   const input = {
     reservedId: message.whatsappKey,
     chatId: message.chatId,

@@ -8,7 +8,12 @@ import { createEvents } from '../../src/events/events.js';
 import type { ReportFailure } from '../../src/failures/failures.js';
 import { systemClock, type Clock } from '../../src/lib/clock.js';
 import type { Log } from '../../src/lib/log.js';
-import { createDispatcher, type Delivery, type Dispatcher, type MessageTransport } from '../../src/messages/send/dispatcher.js';
+import {
+  createDispatcher,
+  type TransportResult,
+  type Dispatcher,
+  type MessageTransport,
+} from '../../src/messages/send/dispatcher.js';
 import { Message } from '../../src/messages/message.entity.js';
 import { newRow } from '../../src/messages/accept/new-message.js';
 import { createPacing } from '../../src/messages/send/pacing.js';
@@ -42,8 +47,8 @@ export function createWorld() {
     takesMs: 0,
     atOnce: new Map<string, number>(),
     mostAtOnce: 0,
-    wayOut: {
-      async deliver(session, message): Promise<Delivery> {
+    transport: {
+      async send(session, message): Promise<TransportResult> {
         const running = (world.atOnce.get(session.id) ?? 0) + 1;
         world.atOnce.set(session.id, running);
         world.mostAtOnce = Math.max(world.mostAtOnce, running);
@@ -62,7 +67,7 @@ export function createWorld() {
       },
     } satisfies MessageTransport as MessageTransport,
   };
-  function answer(message: Message): Delivery {
+  function answer(message: Message): TransportResult {
     const known = record.get(message.id);
     if (known) return known;
     const turn = world.only.get(message.id) ?? world.turns.shift() ?? 'sent';
@@ -128,7 +133,7 @@ export function startDispatcher({
     pacing: createPacing(Math.random),
     clock,
     log: parts.log ?? recordingLog(),
-    wayOut: world.wayOut,
+    transport: world.transport,
     presence,
     ...(parts.report ? { report: parts.report } : {}),
     options: {

@@ -66,7 +66,7 @@ export function newRow(
     quotedMessageId,
     cost: '0.0000',
     quotaDay: null,
-    doubted: false,
+    hasUncertainAttempt: false,
     sealed: null,
     attempts: 0,
     nextAttemptAt: null,

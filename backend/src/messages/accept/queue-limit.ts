@@ -1,5 +1,5 @@
 import { AppError } from '@chasqui/shared';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 
 /** How long a count is believed, while the queue is far from full. Milliseconds. */
@@ -15,10 +15,13 @@ export function createQueueLimit({ most, now }: { most: number; now: () => numbe
   return async function enter(tx: Transaction, sessionId: string): Promise<void> {
     const known = counts.get(sessionId);
     if (known && known.until > now() && known.n < most * 0.9) return void (known.n += 1);
-    const [row] = await select<{ n: number | string }>(
+    const {
+      rows: [row],
+    } = await runStatement<{ n: number | string }>(
       tx.manager,
       'SELECT COUNT(*) AS n FROM messages WHERE status = \'queued\' AND "sessionId" = ?',
       [sessionId],
+      { prepare: false },
     );
     const n = Number(row!.n);
     if (n >= most) throw new AppError('QUEUE_FULL', { limit: most });

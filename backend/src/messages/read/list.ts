@@ -1,7 +1,7 @@
 import type { DataSource } from 'typeorm';
 import { countOfFitting, pageBytes } from '../../db/page-bytes.js';
 import { readAmong } from '../../db/rows.js';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Contacts } from '../../contacts/contacts.js';
 import type { MessageSearch } from '../../search/search.js';
 import { factOf, type Wanted } from '../../search/store.js';
@@ -139,16 +139,19 @@ async function pageOf(reader: DataSource, { all, branches }: Selection, query: L
   const conditions = query.cursor ? [...all, beyond(query.cursor, query.order)] : all;
   const { sql, parameters } = union(branches, conditions, '"createdAt", id', `${order} LIMIT ${offset + query.limit}`);
   const page = `${sql} ${order} LIMIT ${query.limit} OFFSET ${offset}`;
-  const rows = await select<{ id: string; createdAt: number | string }>(reader, page, parameters);
+  const { rows } = await runStatement<{ id: string; createdAt: number | string }>(reader, page, parameters, { prepare: false });
   return rows.map(({ id, createdAt }) => ({ id, createdAt: Number(createdAt) }));
 }
 
 async function countUpTo(reader: DataSource, { all, branches }: Selection): Promise<number> {
   const { sql, parameters } = union(branches, all, '1 AS one', `LIMIT ${maxCounted}`);
-  const [row] = await select<{ n: number | string }>(
+  const {
+    rows: [row],
+  } = await runStatement<{ n: number | string }>(
     reader,
     `SELECT COUNT(*) AS n FROM (${sql} LIMIT ${maxCounted}) counted`,
     parameters,
+    { prepare: false },
   );
   return Number(row?.n ?? 0);
 }

@@ -1,7 +1,7 @@
 import { AppError, isId, messageOrigins, messageTypes, parseRecipient } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import type { Contacts } from '../../contacts/contacts.js';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { ListQuery } from '../contract.js';
 
 /** A part of a WHERE clause, with `?` for its parameters. */
@@ -102,7 +102,9 @@ export const unindexed = (reader: DataSource, { sql, parameters }: Condition): C
 
 async function isSmall(reader: DataSource, sessionId: string): Promise<boolean> {
   const sql = `SELECT COUNT(*) AS n FROM (SELECT 1 FROM messages WHERE "sessionId" = ? LIMIT ${smallSession}) counted`;
-  const [row] = await select<{ n: number }>(reader, sql, [sessionId]);
+  const {
+    rows: [row],
+  } = await runStatement<{ n: number }>(reader, sql, [sessionId], { prepare: false });
   return Number(row?.n ?? 0) < smallSession;
 }
 

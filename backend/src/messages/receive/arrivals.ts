@@ -206,7 +206,7 @@ export function createArrivals({
       // Only what we wrote is acknowledged to us.
       const message = await known(tx, session.id, { ...seen, fromMe: true });
       if (!message) return;
-      // A refusal that comes after the doubt settles it; one that comes after an acknowledgement is not believed.
+      // A refusal settles an uncertain message. One that comes after an acknowledgement is ignored.
       if (ack < 0) return void (await state.move(tx, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED' }));
       const who = isErased(message) ? {} : { whatsappId, contact: participant };
       await contacts.learn(tx, session, [sightingIn(participant, message)]);
@@ -328,7 +328,7 @@ function newRow(session: Session, seen: ObservedMessage, origin: 'live' | 'backf
     quotedMessageId: seen.quotedWhatsappId,
     cost: '0.0000',
     quotaDay: null,
-    doubted: false,
+    hasUncertainAttempt: false,
     sealed: null,
     attempts: 0,
     nextAttemptAt: null,

@@ -13,8 +13,8 @@ import { errorFields, type Log } from '../../lib/log.js';
 import { createItemBackoff } from '../../lib/item-backoff.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
-import { createUncertainMessages, type Found } from './uncertain.js';
-import { createHeld, heldUntil } from './held.js';
+import { createUncertainMessages, type LookupResult } from './uncertain.js';
+import { createHeldMessages, heldUntil } from './held.js';
 import { createLanes } from './lanes.js';
 import { Message } from '../message.entity.js';
 import { createOutcomes, type Outcome } from './outcomes.js';
@@ -26,13 +26,13 @@ import { createTakeovers } from './takeovers.js';
  * What the way out answers. `refused`: certainly nothing was handed over by this call. `unknown`: the answer was lost, and only the
  * worker's record or WhatsApp itself can tell.
  */
-export type Delivery = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
+export type TransportResult = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
 
 /** The way out, handed in: this domain does not know how a worker is reached. Neither rejects. */
 export interface MessageTransport {
   /** `isFirst`: no attempt was ever made before. */
-  deliver(session: Session, message: Message, isFirst: boolean): Promise<Delivery>;
-  lookup(session: Session, message: Message): Promise<Found | null>;
+  send(session: Session, message: Message, isFirst: boolean): Promise<TransportResult>;
+  lookup(session: Session, message: Message): Promise<LookupResult | null>;
 }
 
 export interface DispatcherOptions {
@@ -108,14 +108,14 @@ export function createDispatcher(parts: {
   pacing: Pacing;
   clock: Clock;
   log: Log;
-  wayOut: MessageTransport;
+  transport: MessageTransport;
   /** This backend's name on its claims, and which of the others are gone. */
   presence: Presence;
   options: DispatcherOptions;
   /** Reports messages that fail by themselves. */
   report?: ReportFailure;
 }): Dispatcher {
-  const { database, events, state, pacing, clock, log, wayOut, presence, options, report = () => undefined } = parts;
+  const { database, events, state, pacing, clock, log, transport, presence, options, report = () => undefined } = parts;
   const { owner } = presence;
   /** Sessions that rest after a refusal. `until` is monotonic. */
   const rests = new Map<string, { until: number; ms: number }>();
@@ -124,8 +124,8 @@ export function createDispatcher(parts: {
   /** Chats of a session, as `session chat`, whose first message could not be claimed. */
   const postponed = createItemBackoff(clock);
   const steadyMs = steadyTime(clock);
-  const doubts = createUncertainMessages({ database, state, clock, log, lookup: wayOut.lookup, options, report });
-  const held = createHeld({ database, state });
+  const doubts = createUncertainMessages({ database, state, clock, log, lookup: transport.lookup, options, report });
+  const held = createHeldMessages({ database, state });
   const lanes = createLanes({ drain, log });
   const outcomes = createOutcomes({
     database,
@@ -310,8 +310,8 @@ export function createDispatcher(parts: {
         if (await isInFlight(tx, session.id)) return 'busy';
         if (!(await pacing.claim(tx, session, message.id, steadyMs()))) return 'paced';
         const lease = { leaseOwner: owner, leaseExpiresAt: time(options.leaseMs), epoch: session.leaseEpoch };
-        const more = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
-        const isMine = await state.move(tx, message, 'sending', { from: ['queued'], more });
+        const fields = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };
+        const isMine = await state.move(tx, message, 'sending', { from: ['queued'], fields });
         failPoint('claim.written');
         return isMine ? session : 'gone';
       });
@@ -343,7 +343,7 @@ export function createDispatcher(parts: {
    */
   async function handOver(session: Session, message: Message, repeated: boolean): Promise<Outcome> {
     const isFirst = !repeated && message.attempts === 1;
-    const result = await wayOut.deliver(session, message, isFirst).catch((error: unknown): Delivery => {
+    const result = await transport.send(session, message, isFirst).catch((error: unknown): TransportResult => {
       log.error('A message could not be handed over; it is uncertain and is looked up.', {
         messageId: message.id,
         ...errorFields(error),
@@ -364,7 +364,7 @@ export function createDispatcher(parts: {
   }
 
   /** The write of an outcome. It works on a copy of the row each time, because it may run again after a commit that failed. */
-  function writeOf(session: Session, message: Message, result: Delivery, repeated: boolean): Outcome['write'] {
+  function writeOf(session: Session, message: Message, result: TransportResult, repeated: boolean): Outcome['write'] {
     const mine = { leaseOwner: owner };
     const doubt =
       (reason: MessageReason): Outcome['write'] =>
@@ -389,7 +389,7 @@ export function createDispatcher(parts: {
         if (repeated) return doubt('CRASHED_DURING_SEND');
         rest(session.id);
         // Nothing left: it keeps its place in its chat and does not count as an attempt.
-        return moves('queued', { reason: result.reason, more: { attempts: message.attempts - 1 } });
+        return moves('queued', { reason: result.reason, fields: { attempts: message.attempts - 1 } });
       case 'sending':
         takeovers.askAgain(message.id, askAgainMs);
         return async (tx) =>
@@ -402,12 +402,12 @@ export function createDispatcher(parts: {
     }
   }
 
-  function failureOf(message: Message, result: Extract<Delivery, { outcome: 'failed' }>): [Message['status'], Move] {
+  function failureOf(message: Message, result: Extract<TransportResult, { outcome: 'failed' }>): [Message['status'], Move] {
     const { reason, message: detail, retryable } = result;
     if (!retryable) return ['failed', { detail, reason }];
     if (message.attempts > options.maxRetries) return ['failed', { detail, reason: 'RETRIES_EXHAUSTED' }];
     const nextAttemptAt = time(options.retryIntervalMs * 2 ** (message.attempts - 1));
-    return ['queued', { detail, reason: 'RETRY_SCHEDULED', more: { nextAttemptAt } }];
+    return ['queued', { detail, reason: 'RETRY_SCHEDULED', fields: { nextAttemptAt } }];
   }
 
   /** The session rests, so that a worker that is away is not called again and again. */

@@ -1,7 +1,7 @@
 import { AppError, messageReasons } from '@chasqui/shared';
 import type { Database } from '../../db/database.js';
 import { lockRows, readRows } from '../../db/rows.js';
-import { select } from '../../db/sql.js';
+import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { Session } from '../../sessions/session.entity.js';
@@ -36,7 +36,7 @@ export interface HeldDecision {
  * The claim compares the two under the lock of the session's row, and the worker compares the account again right before the page, so that it
  * does not matter which of them learns of the change first.
  */
-export function createHeld({ database, state }: { database: Database; state: MessageState }) {
+export function createHeldMessages({ database, state }: { database: Database; state: MessageState }) {
   /** The session's row, locked until the end of the transaction. */
   async function lockSession(tx: Transaction, id: string): Promise<Session> {
     await lockRows(tx, Session, [id]);
@@ -54,7 +54,7 @@ export function createHeld({ database, state }: { database: Database; state: Mes
   async function decideBatch(tx: Transaction, sessionId: string, decision: 'send' | 'cancel'): Promise<number> {
     const session = await lockSession(tx, sessionId);
     // One whose earlier attempt may have left is for `resolve`; cancelled, it becomes `uncertain`.
-    const certain = decision === 'send' ? 'AND NOT doubted' : '';
+    const certain = decision === 'send' ? 'AND NOT "doubted"' : '';
     const found = await readRows(
       tx.manager,
       Message,
@@ -69,12 +69,15 @@ export function createHeld({ database, state }: { database: Database; state: Mes
   }
 
   async function uncertainOf(sessionId: string): Promise<number> {
-    const [row] = await select<{ count: number | string }>(
+    const {
+      rows: [row],
+    } = await runStatement<{ count: number | string }>(
       database.reader,
       `SELECT COUNT(*) AS count FROM messages m JOIN sessions s ON s.id = m."sessionId"
         WHERE m."sessionId" = ? AND m."linkedAccountNumber" <> s."linkedAccountNumber"
-        AND (m.status = 'uncertain' OR (m.status = 'queued' AND m.doubted))`,
+        AND (m.status = 'uncertain' OR (m.status = 'queued' AND m."doubted"))`,
       [sessionId],
+      { prepare: false },
     );
     return Number(row?.count ?? 0);
   }
@@ -104,4 +107,4 @@ export function createHeld({ database, state }: { database: Database; state: Mes
     },
   };
 }
-export type Held = ReturnType<typeof createHeld>;
+export type HeldMessages = ReturnType<typeof createHeldMessages>;

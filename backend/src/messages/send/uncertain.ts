@@ -4,7 +4,6 @@ import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
 import type { Database } from '../../db/database.js';
 import { notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
-import { select } from '../../db/sql.js';
 import { isSystemError } from '../../db/database-errors.js';
 import { describeError, type ReportFailure } from '../../failures/failures.js';
 import { runStatement } from '../../db/statement.js';
@@ -17,7 +16,7 @@ import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 import type { MessageState, Move } from '../state.js';
 
-export type Found = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
+export type LookupResult = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
 
 /** A lookup that gets no answer at all is asked for so long beyond the grace time before the policy decides. Milliseconds. */
 const silentMs = 10 * 60_000;
@@ -64,7 +63,7 @@ export function createUncertainMessages({
   state: MessageState;
   clock: Clock;
   log: Log;
-  lookup: (session: Session, message: Message) => Promise<Found | null>;
+  lookup: (session: Session, message: Message) => Promise<LookupResult | null>;
   options: { graceMs: number; maxRetries: number };
   report?: ReportFailure | undefined;
 }) {
@@ -120,8 +119,8 @@ export function createUncertainMessages({
     if (found?.found) {
       const { whatsappId, ack } = found;
       if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
-      const more = { doubted: false };
-      if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', more }));
+      const fields = { hasUncertainAttempt: false };
+      if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', fields }));
       failPoint('lookup.unacknowledged');
     }
     const now = clock.now().getTime();
@@ -157,7 +156,7 @@ export function createUncertainMessages({
 
   /** No attempt left: it is sent again, unless it came to its end in the meantime. */
   async function afterProof(message: Message): Promise<void> {
-    const how = { from: ['uncertain'], more: { nextAttemptAt: null, doubted: false } } as const;
+    const how = { from: ['uncertain'], fields: { nextAttemptAt: null, hasUncertainAttempt: false } } as const;
     const end = endOf(message);
     if (end === 'CANCELLED_IN_DOUBT') await change(message, 'cancelled', how);
     else if (end) await change(message, 'failed', { ...how, reason: end });
@@ -178,18 +177,18 @@ export function createUncertainMessages({
     const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
     const mayRetry = account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries && endOf(message) === null;
     if (!mayRetry) return void (await hold(message, reason));
-    const more = { nextAttemptAt: null, doubted: true };
-    await change(message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', more });
+    const fields = { nextAttemptAt: null, hasUncertainAttempt: true };
+    await change(message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', fields });
   }
 
   const hold = (message: Message, reason: MessageReason): Promise<boolean> =>
-    database.write.run((tx) => state.hold(tx, message, reason));
+    database.write.run((tx) => state.markHeld(tx, message, reason));
 
   return {
     /** Moves a message from `sending` to `uncertain`, under the conditions of whoever was handing it over. */
     async raise(tx: Transaction, message: Message, reason: MessageReason, where: FindOptionsWhere<Message>): Promise<void> {
-      const more = { nextAttemptAt: time(), leaseExpiresAt: time(options.graceMs) };
-      await state.move(tx, message, 'uncertain', { from: ['sending'], where, reason, more });
+      const fields = { nextAttemptAt: time(), leaseExpiresAt: time(options.graceMs) };
+      await state.move(tx, message, 'uncertain', { from: ['sending'], where, reason, fields });
     },
     /** Looks up what is due of connected sessions. A session whose page is slow, and a message whose step fails, hold up themselves only. */
     async clear(isStopped: () => boolean): Promise<void> {
@@ -238,10 +237,12 @@ export function createUncertainMessages({
       for (const message of late) await end(message, 'EXPIRED');
       polls += 1;
       if (polls % 10 !== 1) return;
-      const gone = await select<{ id: string }>(
+      const { rows: gone } = await runStatement<{ id: string }>(
         database.reader,
         `SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL AND EXISTS
           (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id)`,
+        [],
+        { prepare: false },
       );
       for (const { id } of gone) {
         const left = await readDue(`status = 'queued' AND "sessionId" = ?`, [id], 'LIMIT 500');

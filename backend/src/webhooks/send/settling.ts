@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Transaction } from '../db/unit-of-work.js';
-import { errorFields, type Log } from '../lib/log.js';
-import type { Deliveries, Outcome } from './deliveries.js';
-import type { Webhook } from './webhook.entity.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { errorFields, type Log } from '../../lib/log.js';
+import type { Deliveries, Outcome } from '../deliveries.js';
+import type { Webhook } from '../webhook.entity.js';
 
 /** The changes of the endpoint that are written in the commit of the outcomes. */
 export interface EndpointChange {

@@ -1,4 +1,4 @@
-import type { WebhookRetry } from './webhook.entity.js';
+import type { WebhookRetry } from '../webhook.entity.js';
 
 export interface Schedule {
   /** Milliseconds before each retry. */

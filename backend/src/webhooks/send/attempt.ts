@@ -1,16 +1,16 @@
 import { AppError, newId } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { isSystemError } from '../db/database-errors.js';
-import { errorFields } from '../lib/log.js';
+import { isSystemError } from '../../db/database-errors.js';
+import { errorFields } from '../../lib/log.js';
 import { openingMs } from './circuit.js';
-import { waitingSince } from './deliveries.js';
+import { waitingSince } from '../deliveries.js';
 import { insert, note, putBack, type Item, type Lane, type LaneParts } from './lane-state.js';
-import type { OutgoingEvent } from './payload.js';
+import type { OutgoingEvent } from '../payload.js';
 import type { Post, Posted } from './post.js';
 import { weightOf, type Slot } from './request-slots.js';
 import { requestOf, shownHeaders } from './request.js';
 import { nextAttempt, scheduleOf } from './schedule.js';
-import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+import type { Webhook, WebhookAttempt, WebhookDelivery } from '../webhook.entity.js';
 
 /** A retry that is due within this time is made within the lane. */
 const maxInLaneWaitMs = 2_000;

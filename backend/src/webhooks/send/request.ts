@@ -1,7 +1,7 @@
-import { version } from '../version.js';
-import { bodyOf, type OutgoingEvent } from './payload.js';
-import { plainSignature, sign } from './signing.js';
-import type { Webhook, WebhookDelivery } from './webhook.entity.js';
+import { version } from '../../version.js';
+import { bodyOf, type OutgoingEvent } from '../payload.js';
+import { plainSignature, sign } from '../signing.js';
+import type { Webhook, WebhookDelivery } from '../webhook.entity.js';
 
 /** The decrypted secrets and headers of an endpoint. The second secret is the one before, while both sign. */
 export interface Opened {

@@ -1,17 +1,17 @@
-import type { Database } from '../db/database.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import type { Clock } from '../lib/clock.js';
-import type { Log } from '../lib/log.js';
+import type { Database } from '../../db/database.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Clock } from '../../lib/clock.js';
+import type { Log } from '../../lib/log.js';
 import { createCircuit, type Circuit } from './circuit.js';
-import type { Deliveries } from './deliveries.js';
+import type { Deliveries } from '../deliveries.js';
 import { createPauses, type Pauses } from './pauses.js';
-import type { OutgoingEvent } from './payload.js';
+import type { OutgoingEvent } from '../payload.js';
 import type { Post } from './post.js';
 import type { RequestSlots } from './request-slots.js';
 import type { Opened } from './request.js';
 import type { Schedule } from './schedule.js';
 import type { Settling } from './settling.js';
-import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+import type { Webhook, WebhookAttempt, WebhookDelivery } from '../webhook.entity.js';
 
 /** The state that the lane of an endpoint (lane.ts) and its attempts (attempt.ts) share. */
 

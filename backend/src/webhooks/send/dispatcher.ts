@@ -1,15 +1,15 @@
 import { setMaxListeners } from 'node:events';
 import { AppError } from '@chasqui/shared';
-import type { Presence } from '../db/presence.js';
-import { errorFields } from '../lib/log.js';
-import { leaseMs, type Backlog } from './deliveries.js';
+import type { Presence } from '../../db/presence.js';
+import { errorFields } from '../../lib/log.js';
+import { leaseMs, type Backlog } from '../deliveries.js';
 import { createMemory, type EndpointMemory, type Lane, type LaneParts, type WebhookOptions } from './lane-state.js';
 import { createLane, leaseMarginMs, runLane } from './lane.js';
-import type { OutgoingEvent } from './payload.js';
+import type { OutgoingEvent } from '../payload.js';
 import type { Posted } from './post.js';
 import { createRequestSlots } from './request-slots.js';
 import { requestOf } from './request.js';
-import type { Webhook } from './webhook.entity.js';
+import type { Webhook } from '../webhook.entity.js';
 
 export type { WebhookOptions } from './lane-state.js';
 

@@ -1,15 +1,15 @@
 import { failPoint } from '@chasqui/shared/fail-point';
-import { readRows, updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import { errorFields } from '../lib/log.js';
+import { readRows, updateRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { errorFields } from '../../lib/log.js';
 import { attempt } from './attempt.js';
-import { leaseMs } from './deliveries.js';
+import { leaseMs } from '../deliveries.js';
 import { insert, putBack, type EndpointMemory, type Item, type Lane, type LaneParts } from './lane-state.js';
-import type { OutgoingEvent } from './payload.js';
+import type { OutgoingEvent } from '../payload.js';
 import { unknownWeight } from './request-slots.js';
 import { createSettling, type EndpointChange } from './settling.js';
-import { Webhook, type WebhookDelivery } from './webhook.entity.js';
+import { Webhook, type WebhookDelivery } from '../webhook.entity.js';
 
 /**
  * The lane of one endpoint: everything that this process sends to it. Deliveries are claimed in batches; sessions go side by side, up to

@@ -1,7 +1,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { AppError } from '@chasqui/shared';
-import type { Egress } from '../lib/egress.js';
+import type { Egress } from '../../lib/egress.js';
 
 export interface Posted {
   statusCode: number | null;
