@@ -7,7 +7,7 @@ export * from './ids.js';
 export * from './input.js';
 export * from './observed.js';
 export * from './openapi.js';
-export * from './operations.js';
+export * from './operations/index.js';
 export * from './paging.js';
 export * from './privacy.js';
 export * from './permissions.js';

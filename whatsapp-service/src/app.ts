@@ -14,7 +14,8 @@ import { createDisk } from './disk.js';
 import type { Engine } from './engine/engine.js';
 import { createEngine } from './engine/wwebjs/client.js';
 import { createDelivery } from './events/delivery.js';
-import { bareEvent, createOutlet } from './events/outlet.js';
+import { createOutlet } from './events/outlet.js';
+import { bareEvent } from './events/payload.js';
 import { createHeartbeat } from './heartbeat.js';
 import { createServer } from './http/server.js';
 import { createLog, type Log } from './log.js';
@@ -25,6 +26,7 @@ import { createMarks } from './sessions/marks.js';
 import { createProfiles } from './sessions/profiles.js';
 import { acquireLock } from './sessions/profile-lock.js';
 import { createRegistry } from './sessions/registry.js';
+import { createSessionSettings } from './sessions/session-settings.js';
 import { createSession } from './sessions/session.js';
 import { createStartLimit } from './sessions/start-limit.js';
 import { onceInStore, openStore } from './store.js';
@@ -103,12 +105,13 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
     });
   const profiles = createProfiles({ dir: config.dir, clock, log });
   const startLimit = createStartLimit(config.startConcurrency);
+  const settings = createSessionSettings({ clock, log, strip: outlet.strip });
   const registry = createRegistry({
+    settings,
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
     leaseMs: config.leaseMs,
     clock,
-    onBare: outlet.strip,
     log,
     create: (id) =>
       createSession(id, {
@@ -122,12 +125,12 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
         problems,
         readopt: (epoch) => outlet.readopt(id, epoch),
         watched: (since) => outlet.watched(id, since),
-        emit: (event) => outlet.append(id, marks.epoch(id), registry.isBare(id) ? bareEvent(event) : event),
+        emit: (event) => outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event),
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,
         maxQrCodes: config.maxQrCodes,
         maxReconnectAttempts: config.maxReconnectAttempts,
-        mayReconnect: () => registry.mayReconnect(id),
+        mayReconnect: () => settings.mayReconnect(id),
         recycleAboveMb: config.recycleAboveMb,
       }),
   });

@@ -46,8 +46,8 @@ export const mutants = {
     changes: [
       {
         file: 'whatsapp-service/dist/events/delivery.js',
-        find: 'const body = { ...options.worker, events };',
-        become: 'const body = { ...options.worker, events }; outlet.acknowledge(events.at(-1).cursor);',
+        find: 'const reply = await post(context, events);',
+        become: 'outlet.acknowledge(events.at(-1).cursor); const reply = await post(context, events);',
       },
     ],
     points: ['inbox.written'],
