@@ -94,7 +94,7 @@ test.each([
       await start(`${fresh},${old}`);
       await eventually('all to be sealed again', async () => (await sealed()).every((start) => start === `${is}.`));
       expect(await sealed()).toHaveLength(7);
-      expect(rig!.lines.filter((line) => line.includes('sealed with the first one now'))).toHaveLength(1);
+      expect(rig!.lines.filter((line) => line.includes('is now sealed with the first key'))).toHaveLength(1);
 
       await start(fresh);
       const repeated = await rotate();

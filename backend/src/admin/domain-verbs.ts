@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
@@ -6,6 +5,7 @@ import type { Accounts } from '../accounts/accounts.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Plans } from '../accounts/plans.js';
+import { makeOneTimePassword } from '../accounts/secrets.js';
 import type { Database } from '../db/database.js';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
@@ -55,7 +55,6 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
 }
 
 const actingFor = (caller: Caller, accountId: string): Caller => ({ ...caller, accountId });
-const oneTimePassword = (): string => randomBytes(15).toString('base64url');
 
 type AuditEntry = { action: string; objectType: string; objectId: string; accountId?: string; changes?: Record<string, unknown> };
 
@@ -149,7 +148,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
 function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
   return {
     async create(caller, input): Promise<ShownOnce> {
-      const secret = oneTimePassword();
+      const secret = makeOneTimePassword();
       const { account } = await accounts.create(caller, { ...input, password: secret, mustChangePassword: true });
       return { id: account.id, secret };
     },
@@ -158,7 +157,7 @@ function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
     activate: (caller, id) => accounts.setActive(caller, id, true),
     deactivate: (caller, id) => accounts.setActive(caller, id, false),
     async resetPassword(caller, id) {
-      const secret = oneTimePassword();
+      const secret = makeOneTimePassword();
       await accounts.setPassword(caller, id, secret, { mustChange: true });
       return { id, secret };
     },

@@ -125,7 +125,7 @@ function createStreaming({ core, access, parts, messaging }: Modules, over: Over
   });
   lifecycle.add('event streams', { phase: 'intake', stop: () => streams.close() });
   credentials.subscribe(streams.check);
-  const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const identify = createAuthentication(core, { accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
   const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential }));
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await parts.sessions.find(caller, named)).id;
   return { times, streamCredentials, tickets, streams, identify, authenticate, sessionIdOf };
@@ -135,22 +135,14 @@ type Streaming = ReturnType<typeof createStreaming>;
 type ServerParts = ReturnType<typeof createServer>;
 
 function createServerParts({ core, messaging }: Modules, { authenticate, identify }: Streaming): ServerParts {
-  const { config, database, clock, log } = core;
+  const { config, log } = core;
   const { idempotency, replies } = messaging;
   return createServer({
     authenticate,
     identify,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
-    around: createIdempotentCalls({
-      database,
-      idempotency,
-      replies,
-      clock,
-      hours: config.IDEMPOTENCY_HOURS,
-      log,
-      presentError,
-    }),
+    around: createIdempotentCalls(core, { idempotency, replies, hours: config.IDEMPOTENCY_HOURS, presentError }),
     trustProxy: config.TRUST_PROXY,
     corsOrigins: config.CORS_ORIGINS,
     log,

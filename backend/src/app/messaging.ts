@@ -26,12 +26,9 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const { config, database, events, clock, log, report, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
-  const retention = createRetention({
-    database,
+  const retention = createRetention(core, {
     media,
-    clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
-    report,
   });
   const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
   const replies = createStoredReplies({ database, sealer });

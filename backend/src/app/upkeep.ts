@@ -48,7 +48,7 @@ export function createUpkeep(
   lifecycle.add('cleanup tasks', {
     phase: 'work',
     start: () => {
-      sweep = startSweep({ tasks, log, report, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
+      sweep = startSweep(core, { tasks, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
     },
     stop: () => sweep?.stop(),
   });
@@ -56,14 +56,15 @@ export function createUpkeep(
 }
 
 function cleanupTasks(
-  { config, database, clock, log, report, sealer, webhooks, failures }: Foundation,
+  core: Foundation,
   { contacts, keys }: Access,
   { media, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
   { history }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
+  const { config, database, clock, sealer, webhooks, failures } = core;
+  const reseal = createReseal(core, { sealer, webhooks, contents, media, replies });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
     { name: 'inbox.prune', run: inbox.prune },
