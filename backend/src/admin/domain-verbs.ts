@@ -94,7 +94,7 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
       const made = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });
       return { id: made.id };
     },
-    start: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.begin(owner, session))),
+    start: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.start(owner, session))),
     stop: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, false))),
     logout: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, true))),
     restart: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.restart(owner, session))),

@@ -10,11 +10,10 @@ import type { Database } from '../db/database.js';
 import { containsText } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
-import type { Caller, Mount } from '../accounts/caller.js';
+import type { Mount } from '../accounts/caller.js';
 import { sentFields } from '../lib/sent-fields.js';
 import type { Quotas } from '../messages/quotas/quotas.js';
 import { Session } from '../sessions/session.entity.js';
-import { createStaffSessions, reachSession } from '../sessions/staff.js';
 import type { Sessions } from '../sessions/sessions.js';
 import { AuditLog } from '../audit/audit.entity.js';
 import * as contract from './staff.contract.js';
@@ -90,8 +89,16 @@ function mountPlanRoutes(mount: Mount, { plans }: Deps): void {
 }
 
 function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
-  const staff = createStaffSessions({ sessions });
-  const shown = async (caller: Caller, id: string) => sessions.present(await reachSession(sessions, caller, id));
+  const find = async (id: string): Promise<Session> => {
+    const session = await sessions.byId(id);
+    if (!session) throw new AppError('SESSION_NOT_FOUND');
+    return session;
+  };
+  /** Runs a verb on the session and returns the session as it is afterwards. */
+  const change = async (id: string, verb: (session: Session) => Promise<unknown>) => {
+    await verb(await find(id));
+    return sessions.present(await find(id));
+  };
 
   mount(contract.listSessions, async ({ query }) => {
     const { accountId, status, workerId, limit, offset } = query;
@@ -112,22 +119,14 @@ function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
     }));
     return new Reply(list, { meta: pageMeta(query, total) });
   });
-  mount(contract.suspend, async ({ params, body }, caller) => {
-    await staff.suspend(caller, params.sessionId, (body as { reason: string }).reason);
-    return shown(caller, params.sessionId);
-  });
-  mount(contract.resume, async ({ params }, caller) => {
-    await staff.resume(caller, params.sessionId);
-    return shown(caller, params.sessionId);
-  });
-  mount(contract.restart, async ({ params }, caller) => {
-    await staff.restart(caller, params.sessionId);
-    return shown(caller, params.sessionId);
-  });
-  mount(contract.disconnect, async ({ params }, caller) => {
-    await staff.stop(caller, params.sessionId);
-    return shown(caller, params.sessionId);
-  });
+  mount(contract.suspend, async ({ params, body }, caller) =>
+    change(params.sessionId, (session) => sessions.suspend(caller, session, (body as { reason: string }).reason)),
+  );
+  mount(contract.resume, async ({ params }, caller) => change(params.sessionId, (session) => sessions.resume(caller, session)));
+  mount(contract.restart, async ({ params }, caller) => change(params.sessionId, (session) => sessions.restart(caller, session)));
+  mount(contract.disconnect, async ({ params }, caller) =>
+    change(params.sessionId, (session) => sessions.stop(caller, session, false)),
+  );
 }
 
 type AuditQuery = InputOf<typeof contract.auditAll>['query'];

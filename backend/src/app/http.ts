@@ -188,7 +188,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   const { core, access, parts, messaging, webhookParts, privacy } = modules;
   const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
-  const { sessions, media, gate } = parts;
+  const { sessions, media, gateway } = parts;
   const { messages, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
@@ -196,12 +196,12 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountAccounts(http.mount, { accounts, keys, tokens, present, registration: config.REGISTRATION });
   mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present });
-  mountWorkers(http.mount, { database, clock });
+  mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
   mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });
   mountPrivacy(http.mount, { privacy });
-  mountOperations(http.mount, { sessions, contacts, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
+  mountOperations(http.mount, { sessions, contacts, run: gateway.run, countryCode: config.DEFAULT_COUNTRY_CODE });
 }

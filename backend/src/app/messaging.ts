@@ -23,7 +23,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, database, clock, log, report, presence, sealer, lifecycle } = core;
+  const { config, database, log, report, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
@@ -52,7 +52,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const dispatcher = createDispatcher(core, {
     state,
     pacing: createPacing(Math.random),
-    transport: parts.gate,
+    transport: parts.gateway,
     presence,
     options: {
       pollMs: 500,
@@ -75,18 +75,17 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
 
 /** What the workers report: heartbeats, events, and the files of inbound messages. */
 function createIngest(
-  { config, database, events, clock, log, report, lifecycle }: Foundation,
+  core: Foundation,
   { contacts, storageOf }: Access,
   { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
   arrivals: Arrivals,
 ) {
+  const { config, lifecycle } = core;
   const state = sessionState;
-  const { wipeLeft } = sessions;
-  const heartbeats = createHeartbeats({ database, state, storageOf, clock, log, leaseMs, wipeLeft, report });
+  const heartbeats = createHeartbeats(core, { state, storageOf, leaseMs, wipePending: sessions.wipePending });
   lifecycle.add('heartbeats', { phase: 'work', start: () => heartbeats.start(), stop: () => heartbeats.stop() });
-  const inbox = createInbox({ database, events, state, contacts, arrivals, storageOf, clock, log, report });
-  const maxBytes = config.MAX_INBOUND_FILE_SIZE;
-  const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log, maxBytes, report });
+  const inbox = createInbox(core, { state, contacts, arrivals, storageOf });
+  const fetcher = createFetcher(core, { media, arrivals, client, placement, maxBytes: config.MAX_INBOUND_FILE_SIZE });
   lifecycle.add('media fetcher', {
     phase: 'work',
     start: () => fetcher.start(),

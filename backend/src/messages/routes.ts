@@ -50,7 +50,7 @@ function mountReads(mount: Mount, context: RouteContext): void {
   mount(contract.listMessages, list);
   mount(contract.listAll, list);
   mount(contract.quota, async ({ query }, caller, { header }) => {
-    const session = await sessions.which(caller, query.sessionId ?? header('X-Session-Id'));
+    const session = await sessions.resolve(caller, query.sessionId ?? header('X-Session-Id'));
     const limits = (await quotas.view(session)).map((view) => ({ ...view, resetAt: view.resetAt.toISOString() }));
     return { limits, tightest: limits[0]?.scope ?? null };
   });
@@ -90,5 +90,5 @@ function mountDecisions(mount: Mount, context: RouteContext): void {
 /** The caller, bound to the session that the request's header names if it names one. */
 async function inNamedSession({ sessions }: RouteContext, caller: Caller, { header }: RouteHttp): Promise<Caller> {
   const named = header('X-Session-Id');
-  return named ? { ...caller, sessionId: (await sessions.which(caller, named)).id } : caller;
+  return named ? { ...caller, sessionId: (await sessions.resolve(caller, named)).id } : caller;
 }

@@ -29,7 +29,7 @@ export const mutants = {
         become: 'const isClaimed = true;',
       },
       {
-        file: 'backend/dist/whatsapp/gate.js',
+        file: 'backend/dist/whatsapp/worker-gateway.js',
         find: 'reservedId: message.whatsappKey',
         become:
           'reservedId: `3EB0${[...Array(18)].map(() => Math.floor(Math.random() * 16).toString(16).toUpperCase()).join("")}`',

@@ -53,7 +53,7 @@ export async function send(context: SendContext, request: SendRequest) {
   const { body, caller, http } = request;
   const { req, res, header } = http;
   const named = namedOnce(body.sessionId, request.sessionInQuery) ?? header('X-Session-Id');
-  const session = await sessions.which(caller, named);
+  const session = await sessions.resolve(caller, named);
   const file = uploadOf(res)?.bytes;
   const digest = file ? createHash('sha256').update(file).digest('hex') : null;
   const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
