@@ -60,6 +60,7 @@ import { createArrivals } from './messages/receive/arrivals.js';
 import { createContentStore } from './messages/sealed-content.js';
 import { createDispatcher } from './messages/send/dispatcher.js';
 import { createIdempotency } from './messages/accept/idempotency.js';
+import type { Core } from './core.js';
 import { createContacts } from './contacts/contacts.js';
 import { createMessages } from './messages/messages.js';
 import { createPacing } from './messages/send/pacing.js';
@@ -183,6 +184,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
       report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
     },
   });
+  const core: Core = { database, events, clock, log, report };
   const credentials = createCredentialChanges();
   const keys = createApiKeys({
     database,
@@ -201,6 +203,8 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   // A database that is away loses these counts, and nothing else.
   stopper.add('connections', 'key usage', () => keyUsage.flush().catch(() => undefined));
   const plans = createPlans({ database, clock });
+  const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
+  const contacts = createContacts(core, { storageOf });
   const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   stopper.add('connections', 'request limits', () => windows.close());
@@ -213,16 +217,13 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     credentials,
     windows: loginWindows,
     timezone: config.QUOTA_TIMEZONE,
-    forgetNames: (tx, of) => contacts.forgetNames(tx, of),
+    forgetNames: contacts.forgetNames,
   });
   credentials.subscribe(plans.forget);
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   const safeFetch = createSafeFetch(egress);
   const contents = createContentStore(sealer);
-  const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
-  const media = createMedia({
-    database,
-    clock,
+  const media = createMedia(core, {
     dir: config.mediaDir,
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
@@ -270,7 +271,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     gate,
     limitsOf: plans.limitsOf,
     revokeKeys: keys.revokeOfSession,
-    forgetNames: (tx, of) => contacts.forgetNames(tx, of),
+    forgetNames: contacts.forgetNames,
     defaults: {
       settings: defaultSettings(config),
       countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -280,10 +281,9 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
   });
 
   const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const contacts = createContacts({ database, events, storageOf, clock });
   const messageState = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
-  const search = createMessageSearch({ database, log, report });
+  const search = createMessageSearch(core);
   const messages = createMessages({
     database,
     events,
@@ -341,21 +341,16 @@ async function buildBackend(config: Config, over: Overrides, log: Log, stopper: 
     chatIdsOf: webhooks.chatIdsOf,
     wake: webhookDispatcher.wake,
   });
-  const privacy = createPrivacy({
-    database,
-    events,
+  const privacy = createPrivacy(core, {
     contacts,
     search,
     messages,
     media,
     replies,
     webhooks,
-    clock,
-    log,
     presence,
     dir: join(config.dataDir, 'exports'),
     countryCode: config.DEFAULT_COUNTRY_CODE,
-    report,
   });
   const heartbeats = createHeartbeats({
     database,

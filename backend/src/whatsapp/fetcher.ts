@@ -117,7 +117,7 @@ export function createFetcher({
       const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(deadlineMs + 10_000)]);
       const input = { whatsappId: message.whatsappId, maxBytes };
       const found = await client.download(url, session.id, { epoch: session.leaseEpoch, input, deadlineMs }, signal);
-      kept = await media.keepStream(file.id, found.bytes, found.mimetype, maxBytes, signal);
+      kept = await media.storeStream(file.id, found.bytes, found.mimetype, maxBytes, signal);
     } catch (error) {
       if (stopping.signal.aborted) return;
       return failed(file, error);
