@@ -5,7 +5,7 @@ import type { DataSource, EntityManager } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Database } from '../db/database.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
-import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
+import { lockRows, insertRow, isConflict, readBatch, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from './caller.js';
@@ -188,11 +188,8 @@ export function createAccounts({
     let account: Account | null = null;
     let isRight = false;
     try {
-      account = await rows
-        .createQueryBuilder('a')
-        .addSelect(['a.passwordHash', 'a.jwtSecret'])
-        .where('a.email = :email', { email: email.toLowerCase() })
-        .getOne();
+      const secrets = ['passwordHash', 'jwtSecret'] as const;
+      [account = null] = await readRows(database.reader, Account, 'email = ?', [email.toLowerCase()], secrets);
       isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false); // An unknown form of hash matches no password.
     } catch (error) {
       // The database did not answer: the password was not checked. Where the windows are in it too, the attempt stays counted.

@@ -2,6 +2,7 @@ import { createHash, hkdfSync } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { decodeJwt, errors, jwtVerify, SignJWT } from 'jose';
 import type { Database } from '../db/database.js';
+import { readRows } from '../db/rows.js';
 import type { Clock } from '../lib/clock.js';
 import { Account } from './account.entity.js';
 import type { ApiKey } from './api-key.entity.js';
@@ -49,12 +50,7 @@ export function createTokens({
     const known = secrets.get(id);
     if (known && known.until > clock.monotonic()) return known.account;
     const before = changes;
-    const account = await database.reader
-      .getRepository(Account)
-      .createQueryBuilder('a')
-      .addSelect('a.jwtSecret')
-      .where('a.id = :id', { id })
-      .getOne();
+    const [account = null] = await readRows(database.reader, Account, 'id = ?', [id], ['jwtSecret']);
     // Closes: read before a logout everywhere, kept after it.
     if (account && before === changes) secrets.set(id, { account, until: clock.monotonic() + 1_000 });
     return account;

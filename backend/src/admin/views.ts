@@ -6,6 +6,8 @@ import { ApiKey } from '../accounts/api-key.entity.js';
 import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { readLimits } from '../accounts/plans.js';
+import { readRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import { readable } from '../db/unreadable.js';
 import { EventRow } from '../events/event.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
@@ -21,12 +23,7 @@ import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.en
 const ms = (time: Date | null | undefined): number | null => time?.getTime() ?? null;
 
 export async function sessionView(reader: DataSource, id: string, now: Date) {
-  const row = await reader
-    .getRepository(Session)
-    .createQueryBuilder('session')
-    .addSelect('session.qrText')
-    .where({ id, deletedAt: IsNull() })
-    .getOne();
+  const [row] = await readRows(reader, Session, 'id = ? AND "deletedAt" IS NULL', [id], ['qrText']);
   if (!row) throw new AppError('SESSION_NOT_FOUND');
   const account = await reader.getRepository(Account).findOneBy({ id: row.accountId });
   const day = dayOf(now, account?.timezone ?? 'UTC');
@@ -248,21 +245,15 @@ export async function webhookView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
   const newest = { where: { webhookId: id }, order: { eventCursor: 'DESC' }, take: 30 } as const;
-  const [account, session, deliveries, oldest, counts] = await Promise.all([
+  const countSql = 'SELECT status, COUNT(*) AS n FROM webhook_deliveries WHERE "webhookId" = ? GROUP BY status';
+  const [account, session, deliveries, oldest, { rows: counts }] = await Promise.all([
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     row.sessionId ? reader.getRepository(Session).findOneBy({ id: row.sessionId }) : null,
     reader.getRepository(WebhookDelivery).find(newest),
     reader
       .getRepository(WebhookDelivery)
       .findOne({ where: { webhookId: id, status: In(['pending', 'sending']) }, order: { eventCursor: 'ASC' } }),
-    reader
-      .getRepository(WebhookDelivery)
-      .createQueryBuilder('d')
-      .select('d.status', 'status')
-      .addSelect('COUNT(*)', 'n')
-      .where('d.webhookId = :id', { id })
-      .groupBy('d.status')
-      .getRawMany<{ status: string; n: number | string }>(),
+    runStatement<{ status: string; n: number | string }>(reader, countSql, [id], { prepare: false }),
   ]);
   const attempts = await reader
     .getRepository(WebhookAttempt)

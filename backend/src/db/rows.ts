@@ -1,3 +1,15 @@
+/**
+ * Reading and writing rows. There are three ways to read, and no fourth (docs/decisions/042-three-ways-to-rows.md):
+ *
+ * 1. Cold reads (a page, a setting, a start) use TypeORM's finders: `reader.getRepository(Session).find({ where, order, take })`, and
+ *    `tx.manager.find` inside a transaction.
+ * 2. Hot reads of whole rows, and columns with `select: false`, use `readRows` and its forms: `readAmong` for a list of ids, `readBatch` for
+ *    callers that share one query, `readRowsApart` where a damaged row must not hide the others.
+ * 3. Joins, counters and aggregates are SQL text, which `runStatement` (statement.ts) runs.
+ *
+ * Writes use `insertRow`, `updateRows`, `deleteRows` and their forms. Only db/ and the stores that eslint.config.mjs names write SQL text that
+ * changes rows. Query builders are used only here and by the panel's tables.
+ */
 import {
   FindOperator,
   type DataSource,

@@ -7,6 +7,7 @@ import { credentialOf } from '../accounts/credential.js';
 import { secretDigestOf } from '../accounts/tokens.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Database } from '../db/database.js';
+import { readRows } from '../db/rows.js';
 import type { CredentialRef } from '../accounts/credential-ref.js';
 import type { Tickets } from './tickets.js';
 import type { Clock } from '../lib/clock.js';
@@ -25,8 +26,10 @@ export function createStreamCredentials({
   keys: Pick<ApiKeys, 'authenticateId'>;
   clock: Clock;
 }) {
-  const account = (id: string): Promise<Account | null> =>
-    database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
+  const account = async (id: string): Promise<Account | null> => {
+    const [row = null] = await readRows(database.reader, Account, 'id = ?', [id], ['jwtSecret']);
+    return row;
+  };
 
   return {
     of(caller: Caller, req: Request): CredentialRef {

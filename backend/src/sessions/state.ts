@@ -15,7 +15,7 @@ import { EventRow } from '../events/event.entity.js';
 import type { Events } from '../events/events.js';
 import { linkOf } from './linked-account.js';
 import { runStatement } from '../db/statement.js';
-import { lockRows, updateRows } from '../db/rows.js';
+import { lockRows, readRows, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Clock } from '../lib/clock.js';
 import { reasonOf } from './present.js';
@@ -125,12 +125,8 @@ export function createSessionState({ events, clock }: { events: Events; clock: C
   ): Promise<void> {
     for (const type of types) {
       // Only the last ones can still hold a code: each new one wipes those before it.
-      const rows = await tx.manager
-        .createQueryBuilder(EventRow, 'e')
-        .where('e.sessionId = :id AND e.type = :type', { id: session.id, type })
-        .orderBy('e.cursor', 'DESC')
-        .limit(codesWithin)
-        .getMany();
+      const newest = `"sessionId" = ? AND type = ? ORDER BY cursor DESC LIMIT ${codesWithin}`;
+      const rows = await readRows(tx.manager, EventRow, newest, [session.id, type]);
       for (const row of rows.filter(({ data }) => (data['qrText'] ?? data['code'] ?? null) !== null)) {
         const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
         await updateRows(tx, EventRow, { cursor: row.cursor }, { data });

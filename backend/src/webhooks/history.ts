@@ -1,4 +1,5 @@
 import { AppError, eventTypes, typesNamed } from '@chasqui/shared';
+import { Between, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
 import type { Database } from '../db/database.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { among, deleteRows, insertRows, readRows, updateRows } from '../db/rows.js';
@@ -71,12 +72,15 @@ export function createWebhookHistory({
       webhook: Webhook,
       { status, event, from, to, limit, offset }: DeliveryQuery,
     ): Promise<{ found: WebhookDelivery[]; total: number }> {
-      const query = rows.createQueryBuilder('d').where('d.webhookId = :id', { id: webhook.id });
-      if (status) query.andWhere('d.status = :status', { status });
-      if (event) query.andWhere('d.type = :event', { event });
-      if (from) query.andWhere('d.createdAt >= :from', { from: Date.parse(from) });
-      if (to) query.andWhere('d.createdAt <= :to', { to: Date.parse(to) });
-      const [found, total] = await query.orderBy('d.eventCursor', 'DESC').take(limit).skip(offset).getManyAndCount();
+      const where: FindOptionsWhere<WebhookDelivery> = {
+        webhookId: webhook.id,
+        ...(status ? { status } : {}),
+        ...(event ? { type: event } : {}),
+        ...(from && to ? { createdAt: Between(new Date(from), new Date(to)) } : {}),
+        ...(from && !to ? { createdAt: MoreThanOrEqual(new Date(from)) } : {}),
+        ...(to && !from ? { createdAt: LessThanOrEqual(new Date(to)) } : {}),
+      };
+      const [found, total] = await rows.findAndCount({ where, order: { eventCursor: 'DESC' }, take: limit, skip: offset });
       return { found, total };
     },
     attempts: (delivery: WebhookDelivery): Promise<WebhookAttempt[]> =>
