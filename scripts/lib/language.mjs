@@ -18,6 +18,7 @@ export const cleanFolders = [
   'backend/src/failures',
   'backend/src/http',
   'backend/src/lib',
+  'backend/src/media',
   'backend/src/privacy',
   'backend/src/search',
   'backend/src/webhooks',
