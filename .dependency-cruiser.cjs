@@ -31,7 +31,7 @@ module.exports = {
       severity: 'error',
       from: {
         path: '^shared/src',
-        pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|process|stopper)\\.ts$`,
+        pathNot: `${test}|^shared/src/(body|connection-room|express|http-server|fail-point|lifecycle|process)\\.ts$`,
       },
       to: { pathNot: '^shared/src|^crypto$|node_modules/(zod|libphonenumber-js)/' },
     },
@@ -129,10 +129,10 @@ module.exports = {
     },
     {
       name: 'nobody-imports-the-app',
-      comment: 'app.ts constructs and wires; main.ts starts it. All other files receive their dependencies as arguments.',
+      comment: 'app/ constructs and wires; main.ts starts it. All other files receive their dependencies as arguments.',
       severity: 'error',
-      from: { path: '^(backend|whatsapp-service)/src/', pathNot: `${test}|/src/(main|app)\\.ts$` },
-      to: { path: '^(backend|whatsapp-service)/src/(main|app)\\.ts$' },
+      from: { path: '^(backend|whatsapp-service)/src/', pathNot: `${test}|/src/(main|app)\\.ts$|/src/app/` },
+      to: { path: '^(backend|whatsapp-service)/src/(main\\.ts|app\\.ts|app/)' },
     },
   ],
   options: {

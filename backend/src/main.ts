@@ -2,7 +2,7 @@ import { SettingsError, unknownSettings } from '@chasqui/shared';
 import { armFailPoints } from '@chasqui/shared/fail-point';
 import { runProcess } from '@chasqui/shared/process';
 import type { FirstAdmin } from './accounts/accounts.js';
-import { startBackend, type Backend } from './app.js';
+import { startBackend, type Backend } from './app/app.js';
 import { readConfig } from './config.js';
 import { errorFields } from './lib/log.js';
 import { StartProblem } from './lib/start-problem.js';

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { Client } from 'pg';
-import { startBackend } from '../src/app.js';
+import { startBackend } from '../src/app/app.js';
 import { readConfig } from '../src/config.js';
 import { createDrain } from '../src/http/drain.js';
 import type { Log } from '../src/lib/log.js';

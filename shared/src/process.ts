@@ -1,5 +1,5 @@
 import { Writable } from 'node:stream';
-import { createStopper, type StopLog } from './stopper.js';
+import { createLifecycle, type LifecycleLog } from './lifecycle.js';
 
 /**
  * How both processes start and end: one place for signals, the parent's channel, uncaught errors, the time limit of a stop, exit codes,
@@ -10,17 +10,17 @@ import { createStopper, type StopLog } from './stopper.js';
  * | SIGTERM, SIGINT, SIGHUP, or the parent closes its channel (it died) | orderly stop, exit code 0 |
  * | the same while the process is still starting | exit code 0 at once; nothing was accepted yet |
  * | an uncaught exception | logged, orderly stop, exit code 1 |
- * | a step of the stop fails or exceeds its time limit | the later steps run, exit code 1 |
+ * | a part fails to stop or exceeds its time limit | the others are stopped, exit code 1 |
  * | the stop exceeds `stopWithinMs` | logged, exit code 1; SIGKILL to itself when a system call does not return |
  * | the reader of stdout or stderr goes away or stops reading, or its disk is full | nothing; lines are lost until it reads again |
  */
 
-export type ProcessLog = StopLog;
+export type ProcessLog = LifecycleLog;
 
 /** What `runProcess` needs from the running program. */
 export interface Running {
   log: ProcessLog;
-  /** Resolves to the names of the steps that did not end in order. */
+  /** Resolves to the names of the parts that did not stop in order. */
   close(): Promise<readonly string[]>;
   /** Runs for each unhandled promise rejection, which is logged and does not end the process. */
   noteTrouble?: (error: unknown) => void;
@@ -175,5 +175,5 @@ function exit(code: number): void {
   look();
 }
 
-export { createStopper };
-export type { Stopper } from './stopper.js';
+export { createLifecycle };
+export type { Lifecycle } from './lifecycle.js';

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { newId } from '@chasqui/shared';
 import { closeWaitingConnections, listen } from '@chasqui/shared/express';
-import { createStopper, type Stopper } from '@chasqui/shared/process';
+import { createLifecycle, type Lifecycle } from '@chasqui/shared/process';
 import { createBackend } from './backend.js';
 import { guardTimers, repeat, systemClock, type Clock } from './clock.js';
 import type { WorkerConfig } from './config.js';
@@ -14,7 +14,8 @@ import { createDisk } from './disk.js';
 import type { Engine } from './engine/engine.js';
 import { createEngine } from './engine/wwebjs/client.js';
 import { createDelivery } from './events/delivery.js';
-import { bareEvent, createOutlet } from './events/outlet.js';
+import { createOutlet } from './events/outlet.js';
+import { bareEvent } from './events/payload.js';
 import { createHeartbeat } from './heartbeat.js';
 import { createServer } from './http/server.js';
 import { createLog, type Log } from './log.js';
@@ -25,6 +26,7 @@ import { createMarks } from './sessions/marks.js';
 import { createProfiles } from './sessions/profiles.js';
 import { acquireLock } from './sessions/profile-lock.js';
 import { createRegistry } from './sessions/registry.js';
+import { createSessionSettings } from './sessions/session-settings.js';
 import { createSession } from './sessions/session.js';
 import { createStartLimit } from './sessions/start-limit.js';
 import { onceInStore, openStore } from './store.js';
@@ -36,7 +38,7 @@ export interface Worker {
   workerId: string;
   /** An unhandled rejection. The worker calls itself degraded until five minutes have passed without another one. */
   noteTrouble(error?: unknown): void;
-  /** Resolves to the names of the steps that failed or did not end in time. */
+  /** Resolves to the names of the parts that did not stop in order. */
   close(): Promise<readonly string[]>;
 }
 
@@ -55,32 +57,32 @@ interface Overrides {
 /** Starts a worker. A start that fails closes everything that it opened. `engine` and `clock` are replaced in tests. */
 export async function startWorker(config: WorkerConfig, over: Overrides = {}): Promise<Worker> {
   const log = over.log ?? createLog(config.logLevel, { process: 'worker' });
-  const stopper = createStopper(log);
+  const lifecycle = createLifecycle(log);
   try {
-    return await buildWorker(config, over, log, stopper);
+    return await buildWorker(config, over, log, lifecycle);
   } catch (error) {
-    await stopper.stop();
+    await lifecycle.stop();
     throw error;
   }
 }
 
-/** The only place that constructs and connects components. Each one registers its stop as soon as it is open. */
-async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stopper: Stopper): Promise<Worker> {
+/** The only place that constructs and connects components. Each one registers itself with the lifecycle as soon as it is open. */
+async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, lifecycle: Lifecycle): Promise<Worker> {
   const bareClock = over.clock ?? systemClock;
   const problems = createProblems({ clock: bareClock, log });
   const clock = guardTimers(bareClock, (error) => problems.note('TASK_FAILED', { detail: 'timer', error }));
   const lock = await acquireLock(join(config.dir, 'worker.lock'));
-  stopper.add('locks', 'worker lock', () => lock.release());
+  lifecycle.add('worker lock', { phase: 'locks', stop: () => lock.release() });
   const uploadDir = join(config.dir, 'tmp');
   await rm(uploadDir, { recursive: true, force: true });
   const store = openStore(join(config.dir, 'worker.sqlite'));
-  stopper.add('data', 'store', () => store.close());
+  lifecycle.add('store', { phase: 'data', stop: () => store.close() });
   const worker = { workerId: onceInStore(store, 'workerId', () => `worker-${randomUUID().slice(0, 8)}`), bootId: randomUUID() };
   const marks = createMarks(store);
   const record = createSendRecord(store, clock, (error) => problems.note('STORE_WRITE_FAILED', { detail: 'send record', error }));
-  stopper.add('data', 'send record', () => record.flush());
+  lifecycle.add('send record', { phase: 'data', stop: () => record.flush() });
   const outlet = createOutlet({ store, clock, log, problems, marks, newId: () => newId(clock.now()), seenDays: 30 });
-  stopper.add('data', 'outlet', () => outlet.saveMark());
+  lifecycle.add('outlet', { phase: 'data', stop: () => outlet.saveMark() });
   const backend = createBackend({ url: config.backendUrl, serviceKey: config.serviceKey, defaultTimeoutMs: 10_000 });
   const delivery = createDelivery({
     outlet,
@@ -92,7 +94,12 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
     log,
     problems,
   });
-  stopper.add('connections', 'event delivery', () => delivery.stop(flushMs).finally(() => backend.close()), flushMs + 1_000);
+  lifecycle.add('event delivery', {
+    phase: 'connections',
+    start: () => delivery.start(),
+    stop: () => delivery.stop(flushMs).finally(() => backend.close()),
+    withinMs: flushMs + 1_000,
+  });
   const engine =
     over.engine ??
     createEngine({
@@ -103,12 +110,13 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
     });
   const profiles = createProfiles({ dir: config.dir, clock, log });
   const startLimit = createStartLimit(config.startConcurrency);
+  const settings = createSessionSettings({ clock, log, strip: outlet.strip });
   const registry = createRegistry({
+    settings,
     maxSessions: config.maxSessions,
     memoryLimitMb: config.memoryLimitMb,
     leaseMs: config.leaseMs,
     clock,
-    onBare: outlet.strip,
     log,
     create: (id) =>
       createSession(id, {
@@ -122,16 +130,16 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
         problems,
         readopt: (epoch) => outlet.readopt(id, epoch),
         watched: (since) => outlet.watched(id, since),
-        emit: (event) => outlet.append(id, marks.epoch(id), registry.isBare(id) ? bareEvent(event) : event),
+        emit: (event) => outlet.append(id, marks.epoch(id), settings.isBare(id) ? bareEvent(event) : event),
         initTimeoutMs: config.initTimeoutMs,
         probeMs: config.probeMs,
         maxQrCodes: config.maxQrCodes,
         maxReconnectAttempts: config.maxReconnectAttempts,
-        mayReconnect: () => registry.mayReconnect(id),
+        mayReconnect: () => settings.mayReconnect(id),
         recycleAboveMb: config.recycleAboveMb,
       }),
   });
-  stopper.add('work', 'sessions', () => registry.close(), sessionsStopMs);
+  lifecycle.add('sessions', { phase: 'work', stop: () => registry.close(), withinMs: sessionsStopMs });
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
   const disk = createDisk({ dir: config.dir, warnBelowMb: config.diskWarnMb, pending: outlet.pending, log });
   await disk.check();
@@ -162,7 +170,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
     idleMs: 660_000,
   });
   await once(server, 'listening');
-  stopper.add('connections', 'HTTP server', () => shut(server));
+  lifecycle.add('HTTP server', { phase: 'connections', stop: () => shut(server) });
   const { port } = server.address() as AddressInfo;
   const url = config.port === 0 || config.url === null ? `http://127.0.0.1:${port}` : config.url;
   const heartbeat = createHeartbeat({
@@ -175,9 +183,8 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
     clock,
     log,
   });
-  delivery.start();
-  heartbeat.start();
-  stopper.add('intake', 'heartbeat', () => heartbeat.stop());
+  lifecycle.add('heartbeat', { phase: 'intake', start: () => heartbeat.start(), stop: () => heartbeat.stop() });
+  await lifecycle.start();
   // Each task fails alone: on a full disk the first one fails, the others and the process go on.
   const tasks: readonly (readonly [name: string, everyMs: number, run: () => void | Promise<void>])[] = [
     ['prune sends', hourMs, record.prune],
@@ -187,7 +194,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
   const stopTasks = tasks.map(([detail, everyMs, run]) =>
     repeat(clock, everyMs, run, (error) => problems.note('TASK_FAILED', { detail, error })),
   );
-  stopper.add('intake', 'timers', () => stopTasks.forEach((stop) => stop()));
+  lifecycle.add('timers', { phase: 'intake', stop: () => stopTasks.forEach((stop) => stop()) });
   log.info('The worker is ready.', { workerId: worker.workerId, port, version, browserProfile: config.browser.profile });
 
   return {
@@ -196,7 +203,7 @@ async function buildWorker(config: WorkerConfig, over: Overrides, log: Log, stop
     workerId: worker.workerId,
     noteTrouble: (error) => problems.note('UNHANDLED_REJECTION', { detail: 'process', error }),
     async close() {
-      const unfinished = await stopper.stop();
+      const unfinished = await lifecycle.stop();
       log.info('The worker has stopped.', { workerId: worker.workerId });
       return unfinished;
     },

@@ -6,7 +6,14 @@ import { createClient, type Transport } from '@chasqui/shared';
 export type BackendCall = ReturnType<typeof createClient>;
 
 /** The client of the backend. Every call carries the service key and ends at its timeout. Redirects and proxies are not followed. */
-export function createBackend(options: { url: string; serviceKey: string; defaultTimeoutMs: number }) {
+export interface BackendClient {
+  /** Calls a route of the contract. Throws `AppError` for an error of the backend, another error if it does not answer. */
+  call: BackendCall;
+  /** Closes all connections. */
+  close(): void;
+}
+
+export function createBackend(options: { url: string; serviceKey: string; defaultTimeoutMs: number }): BackendClient {
   const agents = { httpAgent: new http.Agent({ keepAlive: true }), httpsAgent: new https.Agent({ keepAlive: true }) };
   const client = axios.create({
     ...agents,

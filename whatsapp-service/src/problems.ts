@@ -31,9 +31,12 @@ interface Entry {
   code: WorkerProblemCode;
   sessionId: string | null;
   detail: string;
+  /** When the problem last happened, as wall time and on the monotonic clock. */
   wall: number;
   lastAt: number;
+  /** When it was last logged, on the monotonic clock. */
   loggedAt: number;
+  /** How often it happened, and how many of those the backend knows. */
   count: number;
   reported: number;
   /** The report that was sent without a reply yet. */
@@ -42,68 +45,90 @@ interface Entry {
 
 const keyOf = ({ code, sessionId }: Pick<WorkerProblem, 'code' | 'sessionId'>): string => `${code} ${sessionId ?? ''}`;
 
+interface Context {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** By code and session, in the order in which they last happened, oldest first. */
+  readonly entries: Map<string, Entry>;
+}
+
 export function createProblems({ clock, log }: { clock: Clock; log: Log }): Problems {
-  /** In the order in which they last happened, oldest first. */
-  const entries = new Map<string, Entry>();
-
-  function forgetOld(): void {
-    for (const [key, { lastAt }] of entries) if (clock.monotonic() - lastAt > retentionMs) entries.delete(key);
-    for (const key of entries.keys()) {
-      if (entries.size <= maxEntries) break;
-      entries.delete(key);
-    }
-  }
-
+  const context: Context = { clock, log, entries: new Map() };
   return {
-    note(code, { sessionId = null, detail, error }) {
-      const key = keyOf({ code, sessionId });
-      const before = entries.get(key);
-      const now = clock.monotonic();
-      const isDue = !before || now - before.loggedAt >= logEveryMs;
-      const count = (before?.count ?? 0) + 1;
-      entries.delete(key);
-      entries.set(key, {
-        code,
-        sessionId,
-        detail: detail.slice(0, maxDetail),
-        wall: clock.now(),
-        lastAt: now,
-        loggedAt: isDue ? now : before.loggedAt,
-        count,
-        reported: before?.reported ?? 0,
-        sent: before?.sent ?? null,
-      });
-      forgetOld();
-      if (!isDue) return;
-      const line = workerProblems[code].degrades ? log.error : log.warn;
-      line(workerProblems[code].message, {
-        problem: code,
-        sessionId,
-        detail,
-        count,
-        ...(error === undefined ? {} : errorFields(error)),
-      });
-    },
-    unreported() {
-      forgetOld();
-      return [...entries.values()]
-        .filter(({ count, reported }) => count > reported)
-        .map((entry) => {
-          entry.sent ??= { id: newId(clock.now()), count: entry.count - entry.reported };
-          const { code, sessionId, detail, wall, sent } = entry;
-          return { code, sessionId, detail, at: new Date(wall).toISOString(), count: sent.count, report: sent.id };
-        })
-        .reverse();
-    },
-    reported(problems) {
-      for (const problem of problems) {
-        const entry = entries.get(keyOf(problem));
-        if (!entry?.sent || entry.sent.id !== problem.report) continue;
-        entry.reported += entry.sent.count;
-        entry.sent = null;
-      }
-    },
-    isDegraded: () =>
-      [...entries.values()].some(({ code, lastAt }) => workerProblems[code].degrades && clock.monotonic() - lastAt < degradedMs),
+    note: (code, options) => note(context, code, options),
+    unreported: () => unreported(context),
+    reported: (problems) => reported(context, problems),
+    isDegraded: () => isDegraded(context),
   };
+}
+
+function note(
+  context: Context,
+  code: WorkerProblemCode,
+  { sessionId = null, detail, error }: { sessionId?: string | null; detail: string; error?: unknown },
+): void {
+  const { clock, log, entries } = context;
+  const key = keyOf({ code, sessionId });
+  const before = entries.get(key);
+  const now = clock.monotonic();
+  const isDue = !before || now - before.loggedAt >= logEveryMs;
+  const count = (before?.count ?? 0) + 1;
+  entries.delete(key);
+  entries.set(key, {
+    code,
+    sessionId,
+    detail: detail.slice(0, maxDetail),
+    wall: clock.now(),
+    lastAt: now,
+    loggedAt: isDue ? now : before.loggedAt,
+    count,
+    reported: before?.reported ?? 0,
+    sent: before?.sent ?? null,
+  });
+  forgetOld(context);
+  if (!isDue) return;
+  const line = workerProblems[code].degrades ? log.error : log.warn;
+  line(workerProblems[code].message, {
+    problem: code,
+    sessionId,
+    detail,
+    count,
+    ...(error === undefined ? {} : errorFields(error)),
+  });
+}
+
+function forgetOld({ clock, entries }: Context): void {
+  for (const [key, { lastAt }] of entries) if (clock.monotonic() - lastAt > retentionMs) entries.delete(key);
+  for (const key of entries.keys()) {
+    if (entries.size <= maxEntries) break;
+    entries.delete(key);
+  }
+}
+
+function unreported(context: Context): WorkerProblem[] {
+  const { clock, entries } = context;
+  forgetOld(context);
+  return [...entries.values()]
+    .filter(({ count, reported: reportedCount }) => count > reportedCount)
+    .map((entry) => {
+      entry.sent ??= { id: newId(clock.now()), count: entry.count - entry.reported };
+      const { code, sessionId, detail, wall, sent } = entry;
+      return { code, sessionId, detail, at: new Date(wall).toISOString(), count: sent.count, report: sent.id };
+    })
+    .reverse();
+}
+
+function reported({ entries }: Context, problems: readonly WorkerProblem[]): void {
+  for (const problem of problems) {
+    const entry = entries.get(keyOf(problem));
+    if (!entry?.sent || entry.sent.id !== problem.report) continue;
+    entry.reported += entry.sent.count;
+    entry.sent = null;
+  }
+}
+
+function isDegraded({ clock, entries }: Context): boolean {
+  return [...entries.values()].some(
+    ({ code, lastAt }) => workerProblems[code].degrades && clock.monotonic() - lastAt < degradedMs,
+  );
 }

@@ -13,7 +13,7 @@ const migrations = [
   CREATE TABLE marks (
     session_id TEXT PRIMARY KEY,
     epoch INTEGER NOT NULL DEFAULT 0,
-    watermark INTEGER               -- time (ms) of the newest message taken in; NULL until first linked
+    watermark INTEGER               -- time (ms) of the newest message that was read; NULL until first linked
   ) WITHOUT ROWID;
 
   CREATE TABLE sequences (
@@ -29,7 +29,7 @@ const migrations = [
   );
   CREATE INDEX outlet_by_sequence ON outlet (session_id, epoch, sequence);
 
-  -- Events that the backend would not take: kept for a new epoch of the session, or for a person to look at.
+  -- Events that the backend refused: stored for a new epoch of the session, or for a person to look at.
   CREATE TABLE parked (
     id TEXT PRIMARY KEY,
     session_id TEXT NOT NULL, epoch INTEGER NOT NULL,
@@ -61,7 +61,7 @@ const migrations = [
   ALTER TABLE sends DROP COLUMN looked_up;
   `,
   `
-  -- What was last told of a message beyond its content: edits, deletion, reactions. Empty: something changed since.
+  -- The state that was last reported of a message beyond its content: edits, deletion, reactions. Empty: something changed since.
   ALTER TABLE seen_messages ADD COLUMN state TEXT NOT NULL DEFAULT '';
   `,
 ];

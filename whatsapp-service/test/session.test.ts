@@ -148,6 +148,24 @@ describe('starting', () => {
     expect(it.engine.open()).toBe(0);
   });
 
+  test('a code that arrives while the page is proven outdates the proof', async () => {
+    let answer = (): void => undefined;
+    it.engine.answer.probe = () =>
+      new Promise((resolve) => {
+        answer = () => resolve({ roundTripMs: 1, canary: true });
+      });
+    await it.connect();
+    await it.signal(code(it.clock));
+    answer();
+    await settle();
+    expect(it.shown()).toBe('qr_pending WAITING_FOR_SCAN');
+    expect(it.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+    it.engine.answer.probe = async () => ({ roundTripMs: 1, canary: true });
+    await it.signal({ type: 'authenticated' });
+    await it.signal({ type: 'ready', identity });
+    expect([it.shown(), it.engine.launches]).toEqual(['connected', 1]);
+  });
+
   test('linked but never ready is reported as READY_TIMEOUT and started again', async () => {
     it.session.start(null);
     await settle();

@@ -4,19 +4,16 @@ import { handled, type Rendered, type RouteHttp } from '@chasqui/shared/express'
 import { z } from 'zod';
 import type { Database } from '../db/database.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
 import { databaseRefusal } from '../db/database-errors.js';
 import type { Clock } from '../lib/clock.js';
 import type { Log } from '../lib/log.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
-import type { Idempotency, IdempotencyKey } from '../messages/accept/idempotency.js';
+import { deleteExpired, type Idempotency, type IdempotencyKey } from '../messages/accept/idempotency.js';
 import type { Caller } from '../accounts/caller.js';
 import type { StoredReplies } from '../messages/accept/stored-replies.js';
 
 /** How long another backend may still run the first call. No replayed route takes longer. */
 const maxRunMs = 120_000;
-
-const deleteStale = 'DELETE FROM idempotency_records WHERE "accountId" = ? AND "sessionId" = ? AND key = ? AND "expiresAt" <= ?';
 
 export interface ErrorReply {
   status: number;
@@ -93,7 +90,7 @@ export function createIdempotentCalls({
     const { requestHash, isDefaultSession } = call;
     try {
       await database.write.run(async (tx) => {
-        await runStatement(tx.manager, deleteStale, [call.accountId, call.sessionId, call.key, now.getTime()]);
+        await deleteExpired(tx, call, now);
         await insertRow(tx, IdempotencyRecord, {
           ...recordKeyOf(call),
           requestHash,

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { Client } from 'pg';
 import type { FirstAdmin } from '../../src/accounts/accounts.js';
 import type { mountPanel } from '../../src/admin/panel.js';
-import { startBackend, type Backend } from '../../src/app.js';
+import { startBackend, type Backend } from '../../src/app/app.js';
 import { readConfig } from '../../src/config.js';
 import { openDatabase } from '../../src/db/database.js';
 import type { Clock } from '../../src/lib/clock.js';

@@ -18,78 +18,98 @@ import type { SendFile } from '../sends/sender.js';
 export interface Uploads {
   /** Reads multipart with the parts `command` (JSON) or plain fields, and `file`. Resolves to the fields; `fileOf` returns the file. */
   read(req: Request, res: Response): Promise<unknown>;
+  /** The file that the request contained or that `keep` stored. */
   fileOf(res: Response): SendFile | null;
   /** Removes the file of the request. */
   drop(res: Response): Promise<void>;
+  /** Stores bytes as the file of the request. Throws FILE_TOO_LARGE. */
   keep(res: Response, bytes: Buffer, about: { mimetype: string; filename: string | null }): Promise<SendFile>;
 }
 
-export function createUploads({ dir, maxFileSize }: { dir: string; maxFileSize: number }): Uploads {
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+interface Options {
+  dir: string;
+  maxFileSize: number;
+}
 
-  function newPath(res: Response): string {
-    const path = join(dir, randomUUID());
-    res.locals['filePath'] = path;
-    return path;
-  }
-  async function drop(res: Response): Promise<void> {
-    const path: unknown = res.locals['filePath'];
-    if (typeof path === 'string') await rm(path, { force: true });
-  }
-  const remember = (res: Response, file: SendFile): SendFile => (res.locals['file'] = file);
-
-  async function storeUpload(
-    res: Response,
-    stream: NodeJS.ReadableStream & { truncated?: boolean },
-    info: busboy.FileInfo,
-  ): Promise<void> {
-    // `pipeline` attaches the listeners before anything is awaited: an `error` event without a listener would end the process.
-    const path = newPath(res);
-    const hash = createHash('sha256');
-    const measure = new Transform({
-      transform(chunk: Buffer, _encoding, done) {
-        hash.update(chunk);
-        done(null, chunk);
-      },
-    });
-    const file = createWriteStream(path, { mode: 0o600 });
-    // Closes: the pipeline fails while the file is still being opened; it would be created after it was removed.
-    const closed = new Promise<void>((resolve) => file.once('close', resolve));
-    await pipeline(stream, measure, file).finally(() => closed);
-    if (stream.truncated) throw new AppError('FILE_TOO_LARGE', { limit: maxFileSize });
-    remember(res, { path, mimetype: info.mimeType, filename: info.filename ?? null, sha256: hash.digest('hex') });
-  }
-
+export function createUploads(options: Options): Uploads {
+  mkdirSync(options.dir, { recursive: true, mode: 0o700 });
   return {
-    async read(req, res) {
-      const parser = multipart(req, maxFileSize);
-      let written: Promise<void> = Promise.resolve();
-      let isRefused = false;
-      const onFile = async (stream: NodeJS.ReadableStream, info: busboy.FileInfo): Promise<void> => {
-        // Closes: the parser reaches the file after the request was refused and its files were removed.
-        if (isRefused) return void stream.on('error', () => undefined).resume();
-        await (written = storeUpload(res, stream, info));
-      };
-      try {
-        const fields = await parse(req, parser, onFile);
-        await written;
-        return fieldsOf(fields, (res.locals['file'] as SendFile | undefined) ?? null);
-      } catch (error) {
-        isRefused = true;
-        await written.catch(() => undefined); // The reason is in `error`.
-        await drop(res);
-        throw error;
-      }
-    },
+    read: (req, res) => read(options, req, res),
+    fileOf: storedFile,
     drop,
-    fileOf: (res) => (res.locals['file'] as SendFile | undefined) ?? null,
-    async keep(res, bytes, about) {
-      if (bytes.length > maxFileSize) throw new AppError('FILE_TOO_LARGE', { limit: maxFileSize });
-      const path = newPath(res);
-      await writeFile(path, bytes, { mode: 0o600 });
-      return remember(res, { path, ...about, sha256: createHash('sha256').update(bytes).digest('hex') });
-    },
+    keep: (res, bytes, about) => keep(options, res, bytes, about),
   };
+}
+
+/** The path of the request's file, which `drop` removes. */
+function newPath({ dir }: Options, res: Response): string {
+  const path = join(dir, randomUUID());
+  res.locals['filePath'] = path;
+  return path;
+}
+
+const remember = (res: Response, file: SendFile): SendFile => (res.locals['file'] = file);
+const storedFile = (res: Response): SendFile | null => (res.locals['file'] as SendFile | undefined) ?? null;
+
+async function drop(res: Response): Promise<void> {
+  const path: unknown = res.locals['filePath'];
+  if (typeof path === 'string') await rm(path, { force: true });
+}
+
+async function read(options: Options, req: Request, res: Response): Promise<unknown> {
+  const parser = multipart(req, options.maxFileSize);
+  let written: Promise<void> = Promise.resolve();
+  let isRefused = false;
+  const onFile = async (stream: NodeJS.ReadableStream, info: busboy.FileInfo): Promise<void> => {
+    // Closes: the parser reaches the file after the request was refused and its files were removed.
+    if (isRefused) return void stream.on('error', () => undefined).resume();
+    await (written = storeUpload(options, res, stream, info));
+  };
+  try {
+    const fields = await parse(req, parser, onFile);
+    await written;
+    return fieldsOf(fields, storedFile(res));
+  } catch (error) {
+    isRefused = true;
+    await written.catch(() => undefined); // The reason is in `error`.
+    await drop(res);
+    throw error;
+  }
+}
+
+async function storeUpload(
+  options: Options,
+  res: Response,
+  stream: NodeJS.ReadableStream & { truncated?: boolean },
+  info: busboy.FileInfo,
+): Promise<void> {
+  // `pipeline` attaches the listeners before anything is awaited: an `error` event without a listener would end the process.
+  const path = newPath(options, res);
+  const hash = createHash('sha256');
+  const measure = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      done(null, chunk);
+    },
+  });
+  const file = createWriteStream(path, { mode: 0o600 });
+  // Closes: the pipeline fails while the file is still being opened; it would be created after it was removed.
+  const closed = new Promise<void>((resolve) => file.once('close', resolve));
+  await pipeline(stream, measure, file).finally(() => closed);
+  if (stream.truncated) throw new AppError('FILE_TOO_LARGE', { limit: options.maxFileSize });
+  remember(res, { path, mimetype: info.mimeType, filename: info.filename ?? null, sha256: hash.digest('hex') });
+}
+
+async function keep(
+  options: Options,
+  res: Response,
+  bytes: Buffer,
+  about: { mimetype: string; filename: string | null },
+): Promise<SendFile> {
+  if (bytes.length > options.maxFileSize) throw new AppError('FILE_TOO_LARGE', { limit: options.maxFileSize });
+  const path = newPath(options, res);
+  await writeFile(path, bytes, { mode: 0o600 });
+  return remember(res, { path, ...about, sha256: createHash('sha256').update(bytes).digest('hex') });
 }
 
 /**

@@ -29,19 +29,27 @@ export interface SendEntry {
 
 export interface SendRecord {
   find(messageId: string): SendEntry | null;
+  /** The send's turn in the lane has come. In memory only. */
   accept(entry: Accepted): void;
+  /** Commits that the message may be sent from now on. Throws when the store accepts no writes; then it must not be sent. */
   handOver(messageId: string): void;
+  /** Records the outcome. On disk some milliseconds later; an outcome `sent` is final. */
   settle(messageId: string, outcome: FinalOutcome): void;
   /** A lookup found the message acknowledged by WhatsApp's server (ack 1 or more). A record with an unknown outcome becomes `sent`. */
   prove(sessionId: string, reservedId: string, found: { whatsappId: string; ack: number }): void;
   /** Writes outcomes that are still in memory. Call it before the store is closed. */
   flush(): void;
+  /** Deletes the records of sends that are older than seven days. */
   prune(): void;
 }
+
+type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash' | 'attempt'>;
 
 const retentionMs = 7 * 86_400_000;
 /** The delay before outcomes are written. During a series of sends the next handover writes them earlier. */
 const groupMs = 20;
+/** The delay before a failed write is retried. */
+const retryMs = 1_000;
 
 interface Row {
   message_id: string;
@@ -52,7 +60,22 @@ interface Row {
   outcome: string | null;
   attempt: number;
 }
-type Accepted = Pick<SendEntry, 'messageId' | 'sessionId' | 'reservedId' | 'hash' | 'attempt'>;
+
+interface Context {
+  readonly clock: Clock;
+  readonly onFailure: (error: unknown) => void;
+  readonly sql: ReturnType<typeof statements>;
+  /** Sends between their turn in the lane and their outcome. */
+  readonly accepted: Map<string, Accepted>;
+  /** Outcomes that are not yet on disk. */
+  readonly unsaved: Map<string, { entry: Accepted; outcome: FinalOutcome }>;
+  /** Whether a timer will write the outcomes. */
+  isArmed: boolean;
+  /** Writes the unsaved outcomes in one commit. */
+  readonly saveAll: () => void;
+  /** Writes a handover and the unsaved outcomes of earlier sends in the same commit. */
+  readonly handOverWithRest: (entry: Accepted) => void;
+}
 
 export function createSendRecord(
   store: Store,
@@ -61,87 +84,93 @@ export function createSendRecord(
   onFailure: (error: unknown) => void = () => undefined,
 ): SendRecord {
   const sql = statements(store);
-  const accepted = new Map<string, Accepted>();
-  /** Outcomes that are not yet on disk. */
-  const unsaved = new Map<string, { entry: Accepted; outcome: FinalOutcome }>();
-  let armed = false;
-
+  const unsaved: Context['unsaved'] = new Map();
   const saveAll = store.transaction((): void => {
     for (const { entry, outcome } of unsaved.values())
       sql.settle.run({ ...entry, outcome: JSON.stringify(outcome), now: clock.now() });
   });
-
-  /** Writes the unsaved outcomes of earlier sends in the same commit. */
   const handOverWithRest = store.transaction((entry: Accepted): void => {
     saveAll();
     sql.handOver.run({ ...entry, now: clock.now() });
   });
-
-  function flush(): void {
-    if (unsaved.size === 0) return;
-    saveAll();
-    unsaved.clear();
-  }
-
-  function arm(ms: number): void {
-    if (armed) return;
-    armed = true;
-    clock.after(ms, () => {
-      armed = false;
-      try {
-        flush();
-      } catch (error) {
-        onFailure(error); // The disk is full. The record on disk says handed_over, and a lookup can find the outcome.
-        arm(1_000);
-      }
-    });
-  }
-
-  const saved = (messageId: string): SendEntry | null => {
-    const row = sql.find.get(messageId);
-    return row ? entryOf(row) : null;
-  };
-
-  function settle(messageId: string, outcome: FinalOutcome): void {
-    const entry = accepted.get(messageId) ?? unsaved.get(messageId)?.entry ?? saved(messageId);
-    if (!entry) throw new Error('A send was settled before it was accepted.');
-    accepted.delete(messageId);
-    // A message that was found stays `sent`: the call that waited for it may still end as uncertain.
-    if (unsaved.get(messageId)?.outcome.outcome === 'sent') return;
-    const { sessionId, reservedId, hash, attempt } = entry;
-    unsaved.set(messageId, { entry: { messageId, sessionId, reservedId, hash, attempt }, outcome });
-    arm(groupMs);
-  }
-
+  const accepted: Context['accepted'] = new Map();
+  const context: Context = { clock, onFailure, sql, accepted, unsaved, isArmed: false, saveAll, handOverWithRest };
   return {
-    find(messageId) {
-      const running = accepted.get(messageId);
-      const known = saved(messageId);
-      if (running) return { ...running, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null };
-      const unsavedEntry = unsaved.get(messageId);
-      const isSent = known?.outcome?.outcome === 'sent';
-      return unsavedEntry && !isSent ? { ...unsavedEntry.entry, state: 'settled', outcome: unsavedEntry.outcome } : known;
-    },
-    accept(entry) {
-      // Otherwise an earlier outcome of this message could overwrite the new state.
-      if (unsaved.has(entry.messageId)) flush();
-      accepted.set(entry.messageId, entry);
-    },
-    handOver(messageId) {
-      const entry = accepted.get(messageId);
-      if (!entry) throw new Error('A send was handed over before it was accepted, or twice.');
-      handOverWithRest(entry);
-      unsaved.clear();
-    },
-    settle,
-    prove(sessionId, reservedId, found) {
-      flush();
-      for (const { message_id: id } of sql.withUnknownOutcome.all(sessionId, reservedId))
-        settle(id, { outcome: 'sent', ...found, at: new Date(clock.now()).toISOString() });
-    },
-    flush,
+    find: (messageId) => find(context, messageId),
+    accept: (entry) => accept(context, entry),
+    handOver: (messageId) => handOver(context, messageId),
+    settle: (messageId, outcome) => settle(context, messageId, outcome),
+    prove: (sessionId, reservedId, found) => prove(context, sessionId, reservedId, found),
+    flush: () => flush(context),
     prune: () => void sql.prune.run(clock.now() - retentionMs),
   };
+}
+
+function find(context: Context, messageId: string): SendEntry | null {
+  const { accepted, unsaved } = context;
+  const running = accepted.get(messageId);
+  const known = savedEntry(context, messageId);
+  if (running) return { ...running, state: known?.state === 'handed_over' ? 'handed_over' : 'accepted', outcome: null };
+  const unsavedEntry = unsaved.get(messageId);
+  const isSent = known?.outcome?.outcome === 'sent';
+  return unsavedEntry && !isSent ? { ...unsavedEntry.entry, state: 'settled', outcome: unsavedEntry.outcome } : known;
+}
+
+function savedEntry({ sql }: Context, messageId: string): SendEntry | null {
+  const row = sql.find.get(messageId);
+  return row ? entryOf(row) : null;
+}
+
+function accept(context: Context, entry: Accepted): void {
+  // Otherwise an earlier outcome of this message could overwrite the new state.
+  if (context.unsaved.has(entry.messageId)) flush(context);
+  context.accepted.set(entry.messageId, entry);
+}
+
+function handOver({ accepted, unsaved, handOverWithRest }: Context, messageId: string): void {
+  const entry = accepted.get(messageId);
+  if (!entry) throw new Error('A send was handed over before it was accepted, or twice.');
+  handOverWithRest(entry);
+  unsaved.clear();
+}
+
+function settle(context: Context, messageId: string, outcome: FinalOutcome): void {
+  const { accepted, unsaved } = context;
+  const entry = accepted.get(messageId) ?? unsaved.get(messageId)?.entry ?? savedEntry(context, messageId);
+  if (!entry) throw new Error('A send was settled before it was accepted.');
+  accepted.delete(messageId);
+  // A message that was found stays `sent`: the call that waited for it may still end as uncertain.
+  if (unsaved.get(messageId)?.outcome.outcome === 'sent') return;
+  const { sessionId, reservedId, hash, attempt } = entry;
+  unsaved.set(messageId, { entry: { messageId, sessionId, reservedId, hash, attempt }, outcome });
+  arm(context, groupMs);
+}
+
+function prove(context: Context, sessionId: string, reservedId: string, found: { whatsappId: string; ack: number }): void {
+  flush(context);
+  for (const { message_id: id } of context.sql.withUnknownOutcome.all(sessionId, reservedId))
+    settle(context, id, { outcome: 'sent', ...found, at: new Date(context.clock.now()).toISOString() });
+}
+
+function flush({ unsaved, saveAll }: Context): void {
+  if (unsaved.size === 0) return;
+  saveAll();
+  unsaved.clear();
+}
+
+/** Writes the outcomes after `ms`, unless that is scheduled already. */
+function arm(context: Context, ms: number): void {
+  if (context.isArmed) return;
+  context.isArmed = true;
+  context.clock.after(ms, () => {
+    context.isArmed = false;
+    try {
+      flush(context);
+    } catch (error) {
+      context.onFailure(error); // The disk is full. The record on disk says handed_over, and a lookup can find the outcome.
+      arm(context, retryMs);
+    }
+  });
 }
 
 function statements(store: Store) {

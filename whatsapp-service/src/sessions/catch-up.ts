@@ -38,7 +38,7 @@ const compareMs = 3 * 86_400_000;
 /** The minimum time between two `session.caught_up` events. */
 const progressIntervalMs = 60_000;
 
-export function createCatchUp(options: {
+export interface CatchUpOptions {
   sessionId: string;
   session: EngineSession;
   marks: Marks;
@@ -53,108 +53,139 @@ export function createCatchUp(options: {
   random: () => number;
   log: Log;
   problems: Problems;
-}): CatchUp {
-  const { sessionId, marks, clock, log, problems } = options;
-  let stopped = false;
-  let complete = false;
-  let newest = 0;
+}
+
+interface Context extends CatchUpOptions {
+  isStopped: boolean;
+  /** Whether the past was read up to the start of this browser. Only then live messages move the mark. */
+  isComplete: boolean;
+  /** The time of the newest message that was observed. */
+  newest: number;
   /** Changes when messages are missed: a scan that started earlier does not cover them. */
-  let generation = 0;
-  let attempts = 0;
-  let emittedAt = -Infinity;
-  let cancelRetry = (): void => undefined;
-  let tail: Promise<void> = Promise.resolve();
+  generation: number;
+  /** The number of scans since the last complete one. */
+  attempts: number;
+  /** When `session.caught_up` was emitted last, on the monotonic clock. */
+  emittedAt: number;
+  cancelRetry: () => void;
+  /** Resolves when the scans so far have ended. */
+  tail: Promise<void>;
+}
 
-  /** Returns the number of chats that could not be read. */
-  async function scan(since: Date, startedAt: number, isRequested: boolean): Promise<number> {
-    const oldest = startedAt - longestMs;
-    const from = new Date(Math.max(since.getTime(), oldest));
-    const compareSince = new Date(from.getTime() - compareMs);
-    const watched = options.watched(compareSince.getTime());
-    const request = { since: from, perChat, isRequested, compareSince, watched };
-    const { failedChats = 0, ...found } = await options.session.backfill(request);
-    if (stopped) return 0;
-    const truncated = found.truncated || failedChats > 0 || since.getTime() < oldest;
-    const payload = { ...found, truncated, from: from.toISOString(), to: new Date(startedAt).toISOString() };
-    options.emit({ event: 'session.backfill', payload });
-    return failedChats;
-  }
-
-  /** Reports the mark, not the newest message: the mark does not move while messages cannot be stored. */
-  function emitCaughtUp(): void {
-    const phoneNumber = options.phoneNumber();
-    const at = marks.watermark(sessionId);
-    if (phoneNumber === null || at === null) return;
-    emittedAt = clock.monotonic();
-    options.emit({ event: 'session.caught_up', payload: { phoneNumber, at: new Date(at).toISOString() } });
-  }
-
-  /** The start of a scan. While the past is incomplete, a requested scan covers it too and replaces the scan that is due. */
-  function startOfScan(requested: Date | null, mark: number | null, startedAt: number): Date | null {
-    // A mark from a clock that was ahead must not hide later messages.
-    const marked = mark === null ? null : Math.min(mark, startedAt) - overlapMs;
-    if (requested === null) return marked === null ? null : new Date(marked);
-    return complete || marked === null ? requested : new Date(Math.min(marked, requested.getTime()));
-  }
-
-  function scheduleRetry(requested: Date | null): void {
-    cancelRetry();
-    cancelRetry = clock.after(backoff(attempts, retryMs.first, retryMs.longest, options.random), () => void run(requested));
-  }
-
-  async function runOnce(requested: Date | null): Promise<void> {
-    if (stopped) return;
-    const startGeneration = generation;
-    const startedAt = clock.now();
-    attempts += 1;
-    try {
-      const mark = marks.watermark(sessionId) ?? options.inherited();
-      const since = startOfScan(requested, mark, startedAt);
-      const failedChats = since ? await scan(since, startedAt, requested !== null) : 0;
-      if (stopped || startGeneration !== generation) return;
-      if (failedChats > 0) {
-        problems.note('BACKFILL_INCOMPLETE', { sessionId, detail: `${failedChats} chats, attempt ${attempts}` });
-        if (attempts < maxAttempts) return scheduleRetry(requested);
-      }
-      attempts = 0;
-      complete = true;
-      marks.raiseWatermark(sessionId, Math.max(newest, mark ?? startedAt));
-      emitCaughtUp();
-    } catch (error) {
-      if (stopped || startGeneration !== generation) return;
-      log.warn('The scan for missed messages failed; it is retried.', { sessionId, attempt: attempts, ...errorFields(error) });
-      scheduleRetry(requested);
-    }
-  }
-
-  /** One scan at a time. */
-  function run(requested: Date | null): Promise<void> {
-    cancelRetry();
-    tail = tail.then(() => runOnce(requested));
-    return tail;
-  }
-
+export function createCatchUp(options: CatchUpOptions): CatchUp {
+  const context: Context = {
+    ...options,
+    isStopped: false,
+    isComplete: false,
+    newest: 0,
+    generation: 0,
+    attempts: 0,
+    emittedAt: -Infinity,
+    cancelRetry: () => undefined,
+    tail: Promise.resolve(),
+  };
   return {
-    run,
-    observed(at) {
-      // A wrong time from WhatsApp must not move the mark into the future.
-      const time = Math.min(at, clock.now());
-      if (!(time > newest)) return;
-      newest = time;
-      if (!complete) return;
-      marks.raiseWatermark(sessionId, time);
-      if (clock.monotonic() - emittedAt >= progressIntervalMs) emitCaughtUp();
-    },
-    missed() {
-      generation += 1;
-      attempts = 0;
-      complete = false;
-      marks.unfreeze(sessionId);
-      void run(null);
-    },
+    run: (requested) => run(context, requested),
+    observed: (at) => observed(context, at),
+    missed: () => missed(context),
     stop() {
-      stopped = true;
-      cancelRetry();
+      context.isStopped = true;
+      context.cancelRetry();
     },
   };
+}
+
+/** One scan at a time. */
+function run(context: Context, requested: Date | null): Promise<void> {
+  context.cancelRetry();
+  context.tail = context.tail.then(() => runOnce(context, requested));
+  return context.tail;
+}
+
+async function runOnce(context: Context, requested: Date | null): Promise<void> {
+  const { sessionId, marks, clock, log, problems } = context;
+  if (context.isStopped) return;
+  const { generation } = context;
+  const startedAt = clock.now();
+  context.attempts += 1;
+  try {
+    const mark = marks.watermark(sessionId) ?? context.inherited();
+    const since = startOfScan(context.isComplete, requested, mark, startedAt);
+    const failedChats = since ? await scan(context, since, startedAt, requested !== null) : 0;
+    if (context.isStopped || generation !== context.generation) return;
+    if (failedChats > 0) {
+      problems.note('BACKFILL_INCOMPLETE', { sessionId, detail: `${failedChats} chats, attempt ${context.attempts}` });
+      if (context.attempts < maxAttempts) return scheduleRetry(context, requested);
+    }
+    context.attempts = 0;
+    context.isComplete = true;
+    marks.raiseWatermark(sessionId, Math.max(context.newest, mark ?? startedAt));
+    emitCaughtUp(context);
+  } catch (error) {
+    if (context.isStopped || generation !== context.generation) return;
+    log.warn('The scan for missed messages failed; it is retried.', {
+      sessionId,
+      attempt: context.attempts,
+      ...errorFields(error),
+    });
+    scheduleRetry(context, requested);
+  }
+}
+
+/** The start of a scan. While the past is incomplete, a requested scan covers it too and replaces the scan that is due. */
+function startOfScan(isComplete: boolean, requested: Date | null, mark: number | null, startedAt: number): Date | null {
+  // A mark from a clock that was ahead must not hide later messages.
+  const marked = mark === null ? null : Math.min(mark, startedAt) - overlapMs;
+  if (requested === null) return marked === null ? null : new Date(marked);
+  return isComplete || marked === null ? requested : new Date(Math.min(marked, requested.getTime()));
+}
+
+/** Returns the number of chats that could not be read. */
+async function scan(context: Context, since: Date, startedAt: number, isRequested: boolean): Promise<number> {
+  const oldest = startedAt - longestMs;
+  const from = new Date(Math.max(since.getTime(), oldest));
+  const compareSince = new Date(from.getTime() - compareMs);
+  const watched = context.watched(compareSince.getTime());
+  const request = { since: from, perChat, isRequested, compareSince, watched };
+  const { failedChats = 0, ...found } = await context.session.backfill(request);
+  if (context.isStopped) return 0;
+  const truncated = found.truncated || failedChats > 0 || since.getTime() < oldest;
+  const payload = { ...found, truncated, from: from.toISOString(), to: new Date(startedAt).toISOString() };
+  context.emit({ event: 'session.backfill', payload });
+  return failedChats;
+}
+
+function scheduleRetry(context: Context, requested: Date | null): void {
+  const { attempts, clock, random } = context;
+  context.cancelRetry();
+  const delayMs = backoff(attempts, retryMs.first, retryMs.longest, random);
+  context.cancelRetry = clock.after(delayMs, () => void run(context, requested));
+}
+
+/** Reports the mark, not the newest message: the mark does not move while messages cannot be stored. */
+function emitCaughtUp(context: Context): void {
+  const phoneNumber = context.phoneNumber();
+  const at = context.marks.watermark(context.sessionId);
+  if (phoneNumber === null || at === null) return;
+  context.emittedAt = context.clock.monotonic();
+  context.emit({ event: 'session.caught_up', payload: { phoneNumber, at: new Date(at).toISOString() } });
+}
+
+function observed(context: Context, at: number): void {
+  const { sessionId, marks, clock } = context;
+  // A wrong time from WhatsApp must not move the mark into the future.
+  const time = Math.min(at, clock.now());
+  if (!(time > context.newest)) return;
+  context.newest = time;
+  if (!context.isComplete) return;
+  marks.raiseWatermark(sessionId, time);
+  if (clock.monotonic() - context.emittedAt >= progressIntervalMs) emitCaughtUp(context);
+}
+
+function missed(context: Context): void {
+  context.generation += 1;
+  context.attempts = 0;
+  context.isComplete = false;
+  context.marks.unfreeze(context.sessionId);
+  void run(context, null);
 }

@@ -16,7 +16,9 @@ async function ticksOf(pid: number): Promise<number | null> {
  * Measures the processor time of a group of processes between two calls. Returns it in percent of one processor, so that two busy processors are
  * 200; null at the first call, and if the system does not report it. `now` is a time of the monotonic clock in milliseconds.
  */
-export function createCpuMeter(read: (pid: number) => Promise<number | null> = ticksOf) {
+export type CpuMeter = (pids: readonly number[], now: number) => Promise<number | null>;
+
+export function createCpuMeter(read: (pid: number) => Promise<number | null> = ticksOf): CpuMeter {
   let before: { at: number; ticks: Map<number, number> } | null = null;
 
   return async function measure(pids: readonly number[], now: number): Promise<number | null> {

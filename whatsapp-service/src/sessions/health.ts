@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { SessionReason } from '@chasqui/shared';
 import type { Clock } from '../clock.js';
 import type { EngineSession } from '../engine/engine.js';
-import { createCpuMeter } from './cpu.js';
+import { createCpuMeter, type CpuMeter } from './cpu.js';
 
 /**
  * Probes a connected session at an interval. A failed probe is repeated at once; two failures in a row count as a lost page. With a probe
@@ -25,87 +25,108 @@ const deadlineMs = 4_000;
 /** Memory and processor time are measured with every sixth probe, because the kernel walks over all memory pages to read them. */
 const memoryEvery = 6;
 
-export function createHealth(options: {
+export interface HealthOptions {
   session: EngineSession;
   clock: Clock;
   everyMs: number;
   /** A probe failed; it is repeated at once. */
   onProbeFailed: (reason: SessionReason) => void;
+  /** Two probes in a row failed. This page is not probed any more; the caller decides what follows. */
   onLost: (reason: SessionReason, detail: string) => void;
   /** Receives each measurement, in megabytes. */
   onMemory: (mb: number) => void;
   /** A round threw; probing continues. */
   onFailure: (error: unknown) => void;
-}): Health {
-  const { session, clock } = options;
-  const since = clock.monotonic();
-  let stopped = false;
-  let count = 0;
-  let last: { at: Date; ms: number } | null = null;
-  let memory: { mb: number | null; processes: number } = { mb: null, processes: 0 };
-  let cpuPercent: number | null = null;
-  const cpu = createCpuMeter();
-  let cancel = (): void => undefined;
+}
 
-  /** Schedules the next round even if this one failed. */
-  async function rounds(): Promise<void> {
-    try {
-      await round();
-    } catch (error) {
-      options.onFailure(error);
-    }
-    if (!stopped) cancel = clock.after(options.everyMs, () => void rounds());
-  }
+interface Context extends HealthOptions {
+  isStopped: boolean;
+  cancelNext: () => void;
+  /** The number of rounds that succeeded. */
+  rounds: number;
+  lastRoundTrip: { at: Date; ms: number } | null;
+  memory: { mb: number | null; processes: number };
+  cpuPercent: number | null;
+  readonly measureCpu: CpuMeter;
+}
 
-  async function probeOnce(): Promise<{ reason: SessionReason; detail: string } | null> {
-    try {
-      const { roundTripMs, canary } = await session.probe(deadlineMs);
-      last = { at: new Date(clock.now()), ms: roundTripMs };
-      return canary ? null : { reason: 'EVENT_BRIDGE_BROKEN', detail: 'The canary did not come back.' };
-    } catch (error) {
-      return { reason: 'PAGE_UNRESPONSIVE', detail: error instanceof Error ? error.message : String(error) };
-    }
-  }
-
-  async function round(): Promise<void> {
-    const firstFailure = await probeOnce();
-    if (stopped) return;
-    if (firstFailure) {
-      options.onProbeFailed(firstFailure.reason);
-      const secondFailure = await probeOnce();
-      if (stopped) return;
-      if (secondFailure) {
-        // The caller decides what follows; this page is not probed any more.
-        stopped = true;
-        return options.onLost(secondFailure.reason, secondFailure.detail);
-      }
-    }
-    // The browser may end during the measurement; the engine reports that with a signal.
-    if (count++ % memoryEvery === 0) {
-      const pids = await session.pids().catch(() => null);
-      if (pids) {
-        memory = await memoryOf(pids);
-        cpuPercent = await cpu(pids, clock.monotonic());
-      }
-      if (!stopped && memory.mb !== null) options.onMemory(memory.mb);
-    }
-  }
-  cancel = clock.after(options.everyMs, () => void rounds());
-
+export function createHealth(options: HealthOptions): Health {
+  const { clock } = options;
+  const startedAt = clock.monotonic();
+  const context: Context = {
+    ...options,
+    isStopped: false,
+    cancelNext: () => undefined,
+    rounds: 0,
+    lastRoundTrip: null,
+    memory: { mb: null, processes: 0 },
+    cpuPercent: null,
+    measureCpu: createCpuMeter(),
+  };
+  scheduleRound(context);
   return {
     stop() {
-      stopped = true;
-      cancel();
+      context.isStopped = true;
+      context.cancelNext();
     },
-    lastRoundTripAt: () => last?.at ?? null,
+    lastRoundTripAt: () => context.lastRoundTrip?.at ?? null,
     metrics: () => ({
-      memoryMb: memory.mb,
-      cpuPercent,
-      processes: memory.processes,
-      browserUptimeSeconds: Math.round((clock.monotonic() - since) / 1000),
-      roundTripMs: last?.ms ?? null,
+      memoryMb: context.memory.mb,
+      cpuPercent: context.cpuPercent,
+      processes: context.memory.processes,
+      browserUptimeSeconds: Math.round((clock.monotonic() - startedAt) / 1000),
+      roundTripMs: context.lastRoundTrip?.ms ?? null,
     }),
   };
+}
+
+function scheduleRound(context: Context): void {
+  context.cancelNext = context.clock.after(context.everyMs, () => void runRound(context));
+}
+
+/** Schedules the next round even if this one failed. */
+async function runRound(context: Context): Promise<void> {
+  try {
+    await probeAndMeasure(context);
+  } catch (error) {
+    context.onFailure(error);
+  }
+  if (!context.isStopped) scheduleRound(context);
+}
+
+async function probeAndMeasure(context: Context): Promise<void> {
+  const firstFailure = await probeOnce(context);
+  if (context.isStopped) return;
+  if (firstFailure) {
+    context.onProbeFailed(firstFailure.reason);
+    const secondFailure = await probeOnce(context);
+    if (context.isStopped) return;
+    if (secondFailure) {
+      context.isStopped = true;
+      return context.onLost(secondFailure.reason, secondFailure.detail);
+    }
+  }
+  if (context.rounds++ % memoryEvery === 0) await measure(context);
+}
+
+async function probeOnce(context: Context): Promise<{ reason: SessionReason; detail: string } | null> {
+  try {
+    const { roundTripMs, canary } = await context.session.probe(deadlineMs);
+    context.lastRoundTrip = { at: new Date(context.clock.now()), ms: roundTripMs };
+    return canary ? null : { reason: 'EVENT_BRIDGE_BROKEN', detail: 'The canary did not come back.' };
+  } catch (error) {
+    return { reason: 'PAGE_UNRESPONSIVE', detail: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+async function measure(context: Context): Promise<void> {
+  // The browser may end during the measurement; the engine reports that with a signal.
+  const pids = await context.session.pids().catch(() => null);
+  if (pids) {
+    context.memory = await memoryOf(pids);
+    context.cpuPercent = await context.measureCpu(pids, context.clock.monotonic());
+  }
+  if (!context.isStopped && context.memory.mb !== null) context.onMemory(context.memory.mb);
 }
 
 /** The total proportional set size of all processes, in megabytes; null if the system does not report it. */

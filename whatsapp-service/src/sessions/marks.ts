@@ -25,35 +25,30 @@ export interface Marks {
   onUnwritten(listener: () => void): void;
 }
 
+interface MarkRow {
+  epoch: number;
+  watermark: number | null;
+}
+
 export function createMarks(store: Store): Marks {
-  const read = store.prepare<[string], { epoch: number; watermark: number | null }>(
-    'SELECT epoch, watermark FROM marks WHERE session_id = ?',
-  );
-  const writeEpoch = store.prepare(
-    `INSERT INTO marks (session_id, epoch) VALUES (?, ?)
-     ON CONFLICT (session_id) DO UPDATE SET epoch = max(epoch, excluded.epoch)`,
-  );
-  const writeWatermark = store.prepare(
-    `INSERT INTO marks (session_id, watermark) VALUES (?, ?)
-     ON CONFLICT (session_id) DO UPDATE SET watermark = excluded.watermark`,
-  );
+  const sql = statements(store);
   /** The rows on disk, cached because every event reads the epoch. */
-  const stored = new Map<string, { epoch: number; watermark: number | null }>();
+  const stored = new Map<string, MarkRow>();
   const unwritten = new Map<string, number | null>();
   const frozen = new Set<string>();
   let listener = (): void => undefined;
 
-  function rowOf(sessionId: string): { epoch: number; watermark: number | null } {
+  function rowOf(sessionId: string): MarkRow {
     const known = stored.get(sessionId);
     if (known) return known;
-    const row = read.get(sessionId) ?? { epoch: 0, watermark: null };
+    const row = sql.read.get(sessionId) ?? { epoch: 0, watermark: null };
     stored.set(sessionId, row);
     return row;
   }
-  const watermark = (sessionId: string): number | null => {
+  function watermark(sessionId: string): number | null {
     const waiting = unwritten.get(sessionId);
     return waiting === undefined ? rowOf(sessionId).watermark : waiting;
-  };
+  }
   function change(sessionId: string, at: number | null): void {
     unwritten.set(sessionId, at);
     listener();
@@ -62,7 +57,7 @@ export function createMarks(store: Store): Marks {
   return {
     epoch: (sessionId) => rowOf(sessionId).epoch,
     raiseEpoch(sessionId, epoch) {
-      writeEpoch.run(sessionId, epoch);
+      sql.writeEpoch.run(sessionId, epoch);
       const row = rowOf(sessionId);
       stored.set(sessionId, { ...row, epoch: Math.max(row.epoch, epoch) });
     },
@@ -75,12 +70,10 @@ export function createMarks(store: Store): Marks {
       if (unwritten.get(sessionId) !== null) unwritten.delete(sessionId);
     },
     unfreeze: (sessionId) => void frozen.delete(sessionId),
-    clearWatermark(sessionId) {
-      change(sessionId, null);
-    },
+    clearWatermark: (sessionId) => change(sessionId, null),
     hasUnwritten: () => unwritten.size > 0,
     write() {
-      for (const [sessionId, at] of unwritten) writeWatermark.run(sessionId, at);
+      for (const [sessionId, at] of unwritten) sql.writeWatermark.run(sessionId, at);
     },
     written() {
       for (const [sessionId, at] of unwritten) stored.set(sessionId, { ...rowOf(sessionId), watermark: at });
@@ -89,5 +82,19 @@ export function createMarks(store: Store): Marks {
     onUnwritten: (next) => {
       listener = next;
     },
+  };
+}
+
+function statements(store: Store) {
+  return {
+    read: store.prepare<[string], MarkRow>('SELECT epoch, watermark FROM marks WHERE session_id = ?'),
+    writeEpoch: store.prepare(
+      `INSERT INTO marks (session_id, epoch) VALUES (?, ?)
+       ON CONFLICT (session_id) DO UPDATE SET epoch = max(epoch, excluded.epoch)`,
+    ),
+    writeWatermark: store.prepare(
+      `INSERT INTO marks (session_id, watermark) VALUES (?, ?)
+       ON CONFLICT (session_id) DO UPDATE SET watermark = excluded.watermark`,
+    ),
   };
 }

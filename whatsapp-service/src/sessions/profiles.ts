@@ -28,66 +28,78 @@ const minRoomBytes = 8 * 1_048_576;
 
 export const isSessionId = (id: string): boolean => /^[-_A-Za-z0-9]{1,64}$/.test(id);
 
-export function createProfiles(options: { dir: string; clock: Clock; log: Log }): Profiles {
-  const { clock, log } = options;
-  const root = path.resolve(options.dir, 'profiles');
-  const locks = path.resolve(options.dir, 'locks');
+interface Context {
+  /** The folder whose disk `isFull` measures. */
+  readonly dir: string;
+  readonly profiles: string;
+  readonly locks: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
 
-  /** The only function that builds a path from an id. Refuses a path outside the folder. */
-  function dirOf(sessionId: string): string {
-    const dir = path.resolve(root, sessionId);
-    if (!isSessionId(sessionId) || path.dirname(dir) !== root) throw new Error('The session id is not a valid folder name.');
-    return dir;
-  }
-
-  async function lock(sessionId: string): Promise<Lock> {
-    try {
-      return await acquireLock(path.join(locks, `${sessionId}.lock`));
-    } catch (error) {
-      if (error instanceof LockHeldError) throw new EngineError('PROFILE_LOCKED', error.message);
-      if (error instanceof LockUnavailableError) throw new EngineError('PROFILE_CORRUPT', error.message);
-      throw asEngineError(error);
-    }
-  }
-
+/** Keeps the logins in `<dir>/profiles/<sessionId>` and their locks in `<dir>/locks`. */
+export function createProfiles({ dir, clock, log }: { dir: string; clock: Clock; log: Log }): Profiles {
+  const context: Context = { dir, profiles: path.resolve(dir, 'profiles'), locks: path.resolve(dir, 'locks'), clock, log };
   return {
-    isFull() {
-      try {
-        const { bavail, bsize } = statfsSync(options.dir);
-        return bavail * bsize < minRoomBytes;
-      } catch {
-        return false; // Unknown on this system.
-      }
-    },
-
-    async claim(sessionId) {
-      const dir = dirOf(sessionId);
-      const profileLock = await lock(sessionId);
-      try {
-        await mkdir(dir, { recursive: true, mode: 0o700 });
-        await chmod(dir, 0o700);
-        const ended = await endOrphans(dir, clock);
-        if (ended > 0) log.warn('Orphaned browsers of a profile were ended.', { sessionId, processes: ended });
-        await removeStaleSingletons(dir, await browsersOn(dir));
-        return { dir, release: () => profileLock.release() };
-      } catch (error) {
-        await profileLock.release();
-        throw asEngineError(error);
-      }
-    },
-
-    async wipe(sessionId) {
-      const dir = dirOf(sessionId);
-      const profileLock = await lock(sessionId);
-      try {
-        failPoint('profile.deleting');
-        // If the folder is a symbolic link, the link is removed, not its target.
-        await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      } finally {
-        await profileLock.release();
-      }
-    },
+    claim: (sessionId) => claim(context, sessionId),
+    wipe: (sessionId) => wipe(context, sessionId),
+    isFull: () => isFull(dir),
   };
+}
+
+async function claim(context: Context, sessionId: string): Promise<Profile> {
+  const { clock, log } = context;
+  const dir = dirOf(context, sessionId);
+  const lock = await lockProfile(context, sessionId);
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    await chmod(dir, 0o700);
+    const ended = await endOrphans(dir, clock);
+    if (ended > 0) log.warn('Orphaned browsers of a profile were ended.', { sessionId, processes: ended });
+    await removeStaleSingletons(dir, await browsersOn(dir));
+    return { dir, release: () => lock.release() };
+  } catch (error) {
+    await lock.release();
+    throw asEngineError(error);
+  }
+}
+
+async function wipe(context: Context, sessionId: string): Promise<void> {
+  const dir = dirOf(context, sessionId);
+  const lock = await lockProfile(context, sessionId);
+  try {
+    failPoint('profile.deleting');
+    // If the folder is a symbolic link, the link is removed, not its target.
+    await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  } finally {
+    await lock.release();
+  }
+}
+
+function isFull(dir: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(dir);
+    return bavail * bsize < minRoomBytes;
+  } catch {
+    return false; // Unknown on this system.
+  }
+}
+
+/** The only function that builds a path from an id. Refuses a path outside the folder. */
+function dirOf({ profiles }: Context, sessionId: string): string {
+  const dir = path.resolve(profiles, sessionId);
+  if (!isSessionId(sessionId) || path.dirname(dir) !== profiles) throw new Error('The session id is not a valid folder name.');
+  return dir;
+}
+
+async function lockProfile({ locks }: Context, sessionId: string): Promise<Lock> {
+  try {
+    return await acquireLock(path.join(locks, `${sessionId}.lock`));
+  } catch (error) {
+    if (error instanceof LockHeldError) throw new EngineError('PROFILE_LOCKED', error.message);
+    if (error instanceof LockUnavailableError) throw new EngineError('PROFILE_CORRUPT', error.message);
+    throw asEngineError(error);
+  }
 }
 
 function asEngineError(error: unknown): unknown {

@@ -1,0 +1,77 @@
+import { createAccounts, type Accounts } from '../accounts/accounts.js';
+import { createApiKeys, type ApiKeys } from '../accounts/api-keys.js';
+import { createKeyUsage } from '../accounts/key-usage.js';
+import { createPlans } from '../accounts/plans.js';
+import { createTokens } from '../accounts/tokens.js';
+import { createContacts } from '../contacts/contacts.js';
+import { createStoredWindows } from '../db/stored-windows.js';
+import { createRequestLimits } from '../http/request-limits.js';
+import { createCredentialChanges } from '../lib/credential-changes.js';
+import { errorFields } from '../lib/log.js';
+import { createSharedWindows } from '../lib/shared-windows.js';
+import { createLocalWindows } from '../lib/windows.js';
+import { limitFigures } from '../options.js';
+import { createStorageOf } from '../sessions/storage-mode.js';
+import type { Foundation } from './foundation.js';
+import type { Overrides } from './overrides.js';
+
+/** Wiring only: the types of what is built here are the interfaces of the modules. */
+export type Access = ReturnType<typeof createAccess>;
+
+/** Who may call and how often: accounts, their keys, tokens, plans and request limits; and the people that they write to. */
+export function createAccess(core: Foundation, over: Overrides) {
+  const { config, database, events, clock, log, report, lifecycle } = core;
+  const credentials = createCredentialChanges();
+  const keys = createApiKeys({
+    database,
+    clock,
+    events,
+    credentials,
+    rules: {
+      maxPerSession: config.MAX_KEYS_PER_SESSION,
+      expiryDays: config.KEY_EXPIRY_DAYS,
+      autoRotation: config.KEY_AUTO_ROTATION,
+      noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
+    },
+    report,
+  });
+  const keyUsage = createKeyUsage({ database, clock });
+  // A database that is away loses these counts, and nothing else.
+  lifecycle.add('key usage', { phase: 'connections', stop: () => keyUsage.flush().catch(() => undefined) });
+  const plans = createPlans({ database, clock });
+  credentials.subscribe(plans.forget);
+  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
+  const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
+  const contacts = createContacts(core, { storageOf });
+
+  const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
+  lifecycle.add('request limits', { phase: 'connections', stop: () => windows.close() });
+  // Without Redis each backend counts requests by itself; failed logins are rare and are shared through the database then.
+  const loginWindows = config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log });
+  const accounts = createAccounts({
+    database,
+    clock,
+    keys,
+    credentials,
+    windows: loginWindows,
+    timezone: config.QUOTA_TIMEZONE,
+    forgetNames: contacts.forgetNames,
+  });
+  lifecycle.add('first administrator', { phase: 'data', start: () => ensureFirstAdmin(core, accounts, over) });
+  lifecycle.add('notice of expiring keys', { phase: 'work', start: () => announceEndingKeys(core, keys) });
+  const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
+  return { credentials, keys, keyUsage, plans, tokens, storageOf, contacts, windows, accounts, limits };
+}
+
+const ensureFirstAdmin = ({ config }: Foundation, accounts: Accounts, over: Overrides): Promise<void> =>
+  accounts.ensureFirstAdmin({
+    email: config.ADMIN_EMAIL,
+    password: config.ADMIN_PASSWORD,
+    maxSessions: config.MAX_SESSIONS,
+    tell: over.showFirstAdminPassword ?? (() => undefined),
+  });
+
+const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown> =>
+  keys.announceEnding().catch((error: unknown) => {
+    log.error('Keys that expire soon could not be announced; it is tried again in a minute.', errorFields(error));
+  });

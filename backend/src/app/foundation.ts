@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import type { Lifecycle } from '@chasqui/shared/process';
+import type { Config } from '../config.js';
+import type { Core } from '../core.js';
+import { openDatabase, type Database, type DatabaseLocation } from '../db/database.js';
+import { openPresence, type Presence } from '../db/presence.js';
+import { createSharedClock } from '../db/shared-clock.js';
+import { guardFor } from '../db/transaction-guard.js';
+import { createEvents } from '../events/events.js';
+import { createFailures, describeError, type Failures } from '../failures/failures.js';
+import { systemClock, type Clock } from '../lib/clock.js';
+import { acquireExclusive } from '../lib/exclusive.js';
+import { createEgress, type Egress } from '../lib/egress.js';
+import { errorFields, type Log } from '../lib/log.js';
+import { restrictDataFolder } from '../lib/private-files.js';
+import { createSealer, type Sealer } from '../lib/sealer.js';
+import { createDeliveries, type Deliveries } from '../webhooks/deliveries.js';
+import { createWebhooks, type Webhooks } from '../webhooks/webhooks.js';
+import type { Overrides } from './overrides.js';
+
+/** What every other file of this folder builds upon: the core, and what only some modules need. */
+export interface Foundation extends Core {
+  config: Config;
+  lifecycle: Lifecycle;
+  failures: Failures;
+  presence: Presence;
+  sealer: Sealer;
+  egress: Egress;
+  deliveries: Deliveries;
+  webhooks: Webhooks;
+}
+
+/** Locks the data folder, opens the database and the event log. */
+export async function openFoundation(config: Config, over: Overrides, log: Log, lifecycle: Lifecycle): Promise<Foundation> {
+  const releaseLock = 'file' in config.database ? acquireExclusive(join(config.dataDir, 'backend.lock')) : undefined;
+  if (releaseLock) lifecycle.add('backend lock', { phase: 'locks', stop: releaseLock });
+  restrictDataFolder(config.dataDir);
+  const database = await openDatabase(config.database, { log, guard: over.guard ?? guardFor(config.NODE_ENV, log) });
+  lifecycle.add('database', { phase: 'data', stop: () => database.close() });
+  const clock = over.clock ?? (await openClock(database, over.machineClock ?? systemClock, log, lifecycle));
+  const presence = await openPresence({ location: config.database, database, owner: randomUUID(), log });
+  lifecycle.add('presence', { phase: 'data', stop: () => presence.close() });
+  const failures = createFailures({ database, clock, log });
+  lifecycle.add('failure records', { phase: 'connections', stop: () => failures.stop() });
+  const { report } = failures;
+
+  const sealer = createSealer(config.encryptionKeys);
+  const egress = createEgress({ allow: config.EGRESS_ALLOW });
+  const deliveries = createDeliveries({ database, owner: presence.owner });
+  const webhooks = createWebhooks({
+    database,
+    deliveries,
+    sealer,
+    egress,
+    clock,
+    rules: {
+      maxPerSession: config.MAX_WEBHOOKS_PER_SESSION,
+      maxPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
+      httpsOnly: config.NODE_ENV === 'production',
+    },
+    report,
+  });
+  const events = createEvents({
+    clock,
+    deliver: webhooks.deliver,
+    listenerFailed: (error, { type, accountId, sessionId }) => {
+      log.error('A listener of events failed; the others got the event.', { type, sessionId, ...errorFields(error) });
+      report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
+    },
+  });
+  return {
+    ...{ database, events, clock, log, report },
+    ...{ config, lifecycle, failures, presence, sealer, egress, deliveries, webhooks },
+  };
+}
+
+/** Backends that share a database share its clock. On SQLite there is one backend, and its machine's clock is as good. */
+async function openClock(database: Database, base: Clock, log: Log, lifecycle: Lifecycle): Promise<Clock> {
+  if (database.dialect === 'sqlite') return base;
+  const shared = createSharedClock({ base, database, log });
+  lifecycle.add('shared clock', { phase: 'connections', stop: () => shared.stop() });
+  await shared.read();
+  return shared;
+}
+
+/** Where other backends of this database are reached. SQLite has no other backend. */
+export const notifyLocation = (location: DatabaseLocation): { url: string | null; schema?: string | undefined } =>
+  'url' in location ? { url: location.url, schema: location.schema } : { url: null };

@@ -1,0 +1,216 @@
+import { once } from 'node:events';
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { AnyRoute } from '@chasqui/shared';
+import { listen } from '@chasqui/shared/express';
+import type { Caller } from '../accounts/caller.js';
+import { mountKeys } from '../accounts/keys.routes.js';
+import { createAccountPresenter } from '../accounts/present.js';
+import { mountAccounts } from '../accounts/routes.js';
+import { createPanelVerbs } from '../admin/domain-verbs.js';
+import { mountStaff } from '../admin/staff.js';
+import { createReadingOf, mountEvents } from '../events/routes.js';
+import { serveSockets } from '../events/socket.js';
+import { admitTickets, createStreamCredentials } from '../events/stream-credentials.js';
+import { createStreams } from '../events/streams.js';
+import { createTickets } from '../events/tickets.js';
+import { startWake } from '../events/wake.js';
+import { createAuthentication } from '../http/authentication.js';
+import { mountDocuments } from '../http/documents.js';
+import { createDrain, type Drain } from '../http/drain.js';
+import { mountHealth } from '../http/health.js';
+import { createIdempotentCalls } from '../http/idempotent-calls.js';
+import { createServer, presentError } from '../http/server.js';
+import { openFilesLimit } from '../lib/open-files.js';
+import { createUploadReader } from '../lib/uploads.js';
+import { mountMessages } from '../messages/routes.js';
+import { connectionLimits, defaultStreamTimes } from '../options.js';
+import { mountPrivacy } from '../privacy/routes.js';
+import type { Privacy } from '../privacy/privacy.js';
+import { mountSessions } from '../sessions/routes.js';
+import { version } from '../version.js';
+import { mountWebhooks } from '../webhooks/routes.js';
+import { mountOperations } from '../whatsapp/operations.js';
+import { mountInternal } from '../whatsapp/routes.js';
+import { mountWorkers } from '../whatsapp/workers.js';
+import type { Access } from './access.js';
+import { notifyLocation, type Foundation } from './foundation.js';
+import type { Messaging } from './messaging.js';
+import type { Overrides } from './overrides.js';
+import type { SessionParts } from './sessions.js';
+import { workStopMs } from './times.js';
+import type { WebhookParts } from './webhooks.js';
+
+/** All modules that serve a route. */
+interface Modules {
+  core: Foundation;
+  access: Access;
+  parts: SessionParts;
+  messaging: Messaging;
+  webhookParts: WebhookParts;
+  privacy: Privacy;
+}
+
+export interface HttpParts {
+  routes: readonly AnyRoute[];
+  /** The port on which the server listens. Known once the lifecycle has started. */
+  port(): number;
+}
+
+/** The HTTP server: every route, the panel, the event streams and WebSockets. Listens when the lifecycle starts. */
+export function createHttp(modules: Modules, over: Overrides): HttpParts {
+  const { core, access } = modules;
+  const { config, log, lifecycle } = core;
+  const streaming = createStreaming(modules, over);
+  const http = createServerParts(modules, streaming);
+  lifecycle.add('new requests', { phase: 'intake', stop: () => http.shutDown() });
+  mountMachinery(http, modules, over);
+  mountPublicRoutes(http, modules, streaming);
+  mountInternal(http.mountInternal, {
+    inbox: modules.messaging.inbox,
+    heartbeats: modules.messaging.heartbeats,
+    now: core.clock.now,
+  });
+  http.finish();
+
+  let server: Server | undefined;
+  let drain: Drain | undefined;
+  let closeSockets: (() => Promise<void>) | undefined;
+  lifecycle.add('HTTP server', {
+    phase: 'intake',
+    start: async () => {
+      server = listen(http.app, over.port ?? config.PORT, config.HOST, connectionLimits(config, openFilesLimit()));
+      drain = createDrain(server);
+      await once(server, 'listening');
+      closeSockets = serveSockets(server, {
+        app: http.app,
+        streams: streaming.streams,
+        authenticate: streaming.authenticate,
+        streamCredentialOf: streaming.streamCredentials.of,
+        readingOf: createReadingOf(streaming.sessionIdOf),
+        log,
+        pingMs: streaming.times.pingMs,
+      });
+    },
+    stop: () => closeSockets?.(),
+  });
+  lifecycle.add('running requests', { phase: 'work', stop: () => drain?.stop(), withinMs: workStopMs });
+  let wake: Awaited<ReturnType<typeof startWake>> | undefined;
+  const { database, events } = core;
+  lifecycle.add('wake-ups', {
+    // Stops after the last outcomes are published.
+    phase: 'connections',
+    start: async () => {
+      wake = await startWake({ ...notifyLocation(config.database), database, events, credentials: access.credentials, log });
+    },
+    stop: () => wake?.stop(),
+  });
+  return { routes: http.publicRoutes, port: () => (server?.address() as AddressInfo).port };
+}
+
+/** Who may open an event stream, and the streams that are open. */
+function createStreaming({ core, access, parts, messaging }: Modules, over: Overrides) {
+  const { config, database, events, clock, log, lifecycle } = core;
+  const { accounts, keys, tokens, credentials, limits } = access;
+  const times = { ...defaultStreamTimes, ...over.streamTimes };
+  const streamCredentials = createStreamCredentials({ database, keys, clock });
+  const tickets = createTickets({ database, clock });
+  const checkCredential = streamCredentials.check;
+  const streams = createStreams({
+    events,
+    eventLog: messaging.eventLog,
+    checkCredential,
+    log,
+    options: { ...times, maxPerCredential: config.MAX_STREAMS_PER_KEY },
+  });
+  lifecycle.add('event streams', { phase: 'intake', stop: () => streams.close() });
+  credentials.subscribe(streams.check);
+  const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential }));
+  const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await parts.sessions.find(caller, named)).id;
+  return { times, streamCredentials, tickets, streams, identify, authenticate, sessionIdOf };
+}
+
+type Streaming = ReturnType<typeof createStreaming>;
+type ServerParts = ReturnType<typeof createServer>;
+
+function createServerParts({ core, messaging }: Modules, { authenticate, identify }: Streaming): ServerParts {
+  const { config, database, clock, log } = core;
+  const { idempotency, replies } = messaging;
+  return createServer({
+    authenticate,
+    identify,
+    readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
+    maxFileSize: config.MAX_FILE_SIZE,
+    around: createIdempotentCalls({
+      database,
+      idempotency,
+      replies,
+      clock,
+      hours: config.IDEMPOTENCY_HOURS,
+      log,
+      presentError,
+    }),
+    trustProxy: config.TRUST_PROXY,
+    corsOrigins: config.CORS_ORIGINS,
+    log,
+  });
+}
+
+/** Health, the OpenAPI document, and the staff panel. */
+function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): void {
+  const { core, access, parts, messaging, webhookParts } = modules;
+  const { config, database, events, clock, log, lifecycle } = core;
+  mountHealth(http.app, {
+    database,
+    lockLog: events.lock,
+    dataDir: config.dataDir,
+    redis: config.REDIS_URL ? access.windows.isShared : null,
+    recentFailures: core.failures.recent,
+    workers: async () => {
+      const [known, alive] = await Promise.all([parts.placement.known(), parts.placement.alive()]);
+      return { known: known.length, alive: alive.length, degraded: alive.filter(({ degraded }) => degraded).length };
+    },
+  });
+  mountDocuments(http.app, () => http.publicRoutes, config.PUBLIC_URL);
+  const verbs = createPanelVerbs({
+    database,
+    clock,
+    accounts: access.accounts,
+    keys: access.keys,
+    plans: access.plans,
+    sessions: parts.sessions,
+    messages: messaging.messages,
+    media: parts.media,
+    webhooks: core.webhooks,
+    history: webhookParts.history,
+    dispatcher: webhookParts.dispatcher,
+  });
+  const { search } = messaging;
+  const secureCookies = config.SECURE_COOKIES;
+  const panel = over.mountPanel?.(http.app, { database, verbs, search, events, clock, log, version, secureCookies });
+  lifecycle.add('panel streams', { phase: 'intake', stop: () => panel?.close() });
+}
+
+/** The routes of the public API, in the order of the OpenAPI document. */
+function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
+  const { core, access, parts, messaging, webhookParts, privacy } = modules;
+  const { config, database, clock, webhooks, deliveries } = core;
+  const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
+  const { sessions, media, gate } = parts;
+  const { messages, idempotency, quotas, eventLog } = messaging;
+  const { history, dispatcher } = webhookParts;
+  const { streams, tickets, streamCredentials, sessionIdOf, times } = streaming;
+  const present = createAccountPresenter({ keys, plans });
+  mountAccounts(http.mount, { accounts, keys, tokens, present, registration: config.REGISTRATION });
+  mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
+  mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present });
+  mountWorkers(http.mount, { database, clock });
+  mountSessions(http.mount, { sessions });
+  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
+  const streamCredentialOf = streamCredentials.of;
+  mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, sessionIdOf, beatMs: times.beatMs });
+  mountWebhooks(http.mount, { webhooks, history, dispatcher, deliveries, sessions, eventLog, clock });
+  mountPrivacy(http.mount, { privacy });
+  mountOperations(http.mount, { sessions, contacts, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
+}

@@ -1,0 +1,100 @@
+import { createEventLog } from '../events/log.js';
+import { createRetention } from '../jobs/retention.js';
+import { createIdempotency } from '../messages/accept/idempotency.js';
+import { createStoredReplies } from '../messages/accept/stored-replies.js';
+import { createMessages } from '../messages/messages.js';
+import { createQuotas } from '../messages/quotas/quotas.js';
+import { createArrivals, type Arrivals } from '../messages/receive/arrivals.js';
+import { createDispatcher } from '../messages/send/dispatcher.js';
+import { createPacing } from '../messages/send/pacing.js';
+import { createMessageState } from '../messages/state.js';
+import { claimLeaseMs } from '../options.js';
+import { createMessageSearch } from '../search/search.js';
+import { createFetcher } from '../whatsapp/fetcher.js';
+import { createHeartbeats } from '../whatsapp/heartbeats.js';
+import { createInbox } from '../whatsapp/inbox.js';
+import type { Access } from './access.js';
+import type { Foundation } from './foundation.js';
+import type { SessionParts } from './sessions.js';
+import { workStopMs } from './times.js';
+
+/** Wiring only: the types of what is built here are the interfaces of the modules. */
+export type Messaging = ReturnType<typeof createMessaging>;
+
+/** Messages: accepted, sent, received, found again, and kept for as long as asked. */
+export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
+  const { config, database, clock, report, presence, sealer, lifecycle } = core;
+  const { contacts, storageOf } = access;
+  const { media, contents } = parts;
+  const retention = createRetention({
+    database,
+    media,
+    clock,
+    days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
+    report,
+  });
+  const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
+  const replies = createStoredReplies(core, { sealer });
+  const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
+  const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
+  const search = createMessageSearch(core);
+  lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
+  const messages = createMessages(core, {
+    contacts,
+    eventsOf: eventLog.ofMessage,
+    state,
+    media,
+    idempotency,
+    quotas,
+    contents,
+    storageOf,
+    search,
+    defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
+  });
+  const dispatcher = createDispatcher(core, {
+    state,
+    pacing: createPacing(Math.random),
+    transport: parts.gate,
+    presence,
+    options: {
+      pollMs: 500,
+      leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
+      graceMs: config.UNCERTAIN_GRACE_MS,
+      maxRetries: config.MESSAGE_MAX_RETRIES,
+      retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+    },
+  });
+  lifecycle.add('message dispatcher', {
+    phase: 'work',
+    start: () => dispatcher.start(),
+    // Callers that wait for an outcome have it, or learn that their message is queued.
+    stop: () => dispatcher.stop().finally(messages.endWaiting),
+    withinMs: workStopMs,
+  });
+  const ingest = createIngest(core, access, parts, createArrivals(core, { contacts, state, media }));
+  return { retention, eventLog, replies, quotas, idempotency, search, messages, ...ingest };
+}
+
+/** What the workers report: heartbeats, events, and the files of inbound messages. */
+function createIngest(
+  { config, database, events, clock, log, report, lifecycle }: Foundation,
+  { contacts, storageOf }: Access,
+  { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
+  arrivals: Arrivals,
+) {
+  const state = sessionState;
+  const { wipeLeft } = sessions;
+  const heartbeats = createHeartbeats({ database, state, storageOf, clock, log, leaseMs, wipeLeft, report });
+  lifecycle.add('heartbeats', { phase: 'work', start: () => heartbeats.start(), stop: () => heartbeats.stop() });
+  const inbox = createInbox({ database, events, state, contacts, arrivals, storageOf, clock, log, report });
+  const maxBytes = config.MAX_INBOUND_FILE_SIZE;
+  const fetcher = createFetcher({ database, events, media, arrivals, client, placement, clock, log, maxBytes, report });
+  lifecycle.add('media fetcher', {
+    phase: 'work',
+    start: () => fetcher.start(),
+    stop: () => fetcher.stop(),
+    withinMs: workStopMs,
+  });
+  return { heartbeats, inbox };
+}

@@ -1,0 +1,66 @@
+import { createVoiceConverter } from '../media/voice.js';
+import { createMedia } from '../media/media.js';
+import { createContentStore } from '../messages/sealed-content.js';
+import { createSafeFetch } from '../lib/safe-fetch.js';
+import { defaultSettings } from '../options.js';
+import { createSessions } from '../sessions/sessions.js';
+import { createSessionState } from '../sessions/state.js';
+import { createWorkerClient } from '../whatsapp/client.js';
+import { createGate } from '../whatsapp/gate.js';
+import { createPlacement } from '../whatsapp/placement.js';
+import type { Access } from './access.js';
+import type { Foundation } from './foundation.js';
+
+/** Wiring only: the types of what is built here are the interfaces of the modules. */
+export type SessionParts = ReturnType<typeof createSessionParts>;
+
+/** Sessions, the way to the workers that run them, and the files and texts that go there. */
+export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
+  const { config, database, events, clock, sealer, egress, lifecycle } = core;
+  const contents = createContentStore(sealer);
+  const media = createMedia(core, {
+    dir: config.mediaDir,
+    maxBytes: config.MAX_FILE_SIZE,
+    allowed: config.ALLOWED_FILE_TYPES,
+    safeFetch: createSafeFetch(egress),
+    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
+    sealer,
+  });
+  const client = createWorkerClient({ serviceKey: config.serviceKey });
+  lifecycle.add('worker client', { phase: 'connections', stop: () => client.close() });
+  const leaseMs = config.LEASE_SECONDS * 1000;
+  const placement = createPlacement({
+    database,
+    clock,
+    client,
+    urls: config.workerUrls,
+    aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
+  });
+  const gate = createGate({
+    client,
+    placement,
+    media,
+    contents,
+    storageOf,
+    sendDeadlineMs: config.SEND_DEADLINE_MS,
+    leaseMs,
+  });
+  const sessionState = createSessionState({ events, clock });
+  const sessions = createSessions({
+    database,
+    events,
+    state: sessionState,
+    clock,
+    gate,
+    limitsOf: plans.limitsOf,
+    revokeKeys: keys.revokeOfSession,
+    forgetNames: contacts.forgetNames,
+    defaults: {
+      settings: defaultSettings(config),
+      countryCode: config.DEFAULT_COUNTRY_CODE,
+      initWaitMs: config.INIT_WAIT_MS,
+      leaseMs,
+    },
+  });
+  return { contents, media, client, leaseMs, placement, gate, sessionState, sessions };
+}

@@ -1,0 +1,2 @@
+/** How long running sends and deliveries may delay a stop, in milliseconds. The next start looks into what is cut off. */
+export const workStopMs = 10_000;

@@ -1,0 +1,78 @@
+import { join } from 'node:path';
+import { createReseal } from '../jobs/reseal.js';
+import { startSweep, type CleanupTask } from '../jobs/sweep.js';
+import { createPrivacy, type Privacy } from '../privacy/privacy.js';
+import { endOfDeletedSessions } from '../webhooks/deleted-sessions.js';
+import type { Access } from './access.js';
+import type { Foundation } from './foundation.js';
+import type { Messaging } from './messaging.js';
+import type { Overrides } from './overrides.js';
+import type { SessionParts } from './sessions.js';
+import { workStopMs } from './times.js';
+import type { WebhookParts } from './webhooks.js';
+
+/** Erasures, exports, and the cleanup that runs every hour. */
+export function createUpkeep(
+  core: Foundation,
+  access: Access,
+  parts: SessionParts,
+  messaging: Messaging,
+  webhookParts: WebhookParts,
+  over: Overrides,
+): { privacy: Privacy } {
+  const { config, log, report, presence, webhooks, lifecycle } = core;
+  const privacy = createPrivacy(core, {
+    contacts: access.contacts,
+    search: messaging.search,
+    messages: messaging.messages,
+    media: parts.media,
+    replies: messaging.replies,
+    webhooks,
+    presence,
+    dir: join(config.dataDir, 'exports'),
+    countryCode: config.DEFAULT_COUNTRY_CODE,
+  });
+  lifecycle.add('privacy jobs', {
+    phase: 'work',
+    start: () => privacy.start(),
+    stop: () => privacy.stop(),
+    withinMs: workStopMs,
+  });
+  const tasks = cleanupTasks(core, access, parts, messaging, webhookParts, privacy);
+  let sweep: { stop: () => void } | undefined;
+  lifecycle.add('cleanup tasks', {
+    phase: 'work',
+    start: () => {
+      sweep = startSweep({ tasks, log, report, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
+    },
+    stop: () => sweep?.stop(),
+  });
+  return { privacy };
+}
+
+function cleanupTasks(
+  { config, database, clock, log, report, sealer, webhooks, failures }: Foundation,
+  { contacts, keys }: Access,
+  { media, contents }: SessionParts,
+  { inbox, idempotency, retention, replies }: Messaging,
+  { history }: WebhookParts,
+  privacy: Privacy,
+): CleanupTask[] {
+  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
+  const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
+  return [
+    { name: 'inbox.prune', run: inbox.prune },
+    { name: 'contacts.names', run: contacts.forgetNamesLeft },
+    { name: 'idempotency.prune', run: idempotency.prune },
+    { name: 'keys.announce', run: keys.announceEnding },
+    { name: 'retention.messages', run: retention.ofMessages },
+    { name: 'retention.files', run: retention.ofFiles },
+    { name: 'retention.events', run: retention.ofEvents },
+    { name: 'webhooks.log', run: () => history.clear(null, new Date(clock.now().getTime() - logRetentionMs)) },
+    { name: 'webhooks.deletedSessions', run: () => endOfDeletedSessions({ database, clock, forget: webhooks.forget }) },
+    { name: 'media.sweep', run: () => media.sweep() },
+    { name: 'reseal', run: reseal.run },
+    { name: 'privacy.prune', run: privacy.prune },
+    { name: 'failures.prune', run: failures.prune },
+  ];
+}

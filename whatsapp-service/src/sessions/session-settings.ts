@@ -1,0 +1,77 @@
+import type { WorkerSettings } from '@chasqui/shared';
+import type { Clock } from '../clock.js';
+import { errorFields, type Log } from '../log.js';
+
+/** The settings of this worker's sessions, as the backend sent them last. In memory: every command and every heartbeat repeats them. */
+export interface SessionSettings {
+  /** Applies the settings of a session; an absent one stays. Stored content that the storage mode `metadata` forbids is removed. */
+  apply(sessionId: string, settings: WorkerSettings | undefined): void;
+  /** Whether the session stores only metadata: no content of its messages may be written to disk. */
+  isBare(sessionId: string): boolean;
+  /** Whether a lost browser of this session is started again. */
+  mayReconnect(sessionId: string): boolean;
+}
+
+interface Context {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly strip: (sessionId: string) => boolean;
+  /** Whether a session stores only metadata. No entry: the backend has not sent its storage mode yet. */
+  readonly bare: Map<string, boolean>;
+  readonly withoutReconnect: Set<string>;
+  /** Sessions whose stored content is still to be removed. */
+  readonly unstripped: Set<string>;
+  /** Those of them whose next part is scheduled. */
+  readonly scheduled: Set<string>;
+}
+
+const stripPauseMs = 10;
+
+export function createSessionSettings(options: {
+  clock: Clock;
+  log: Log;
+  /**
+   * Removes the stored content of a session that stores only metadata. Each call removes a part and returns false while there is more. May
+   * throw while the disk accepts no writes; then it is called again.
+   */
+  strip: (sessionId: string) => boolean;
+}): SessionSettings {
+  const context: Context = {
+    ...options,
+    bare: new Map(),
+    withoutReconnect: new Set(),
+    unstripped: new Set(),
+    scheduled: new Set(),
+  };
+  return {
+    apply: (sessionId, settings) => apply(context, sessionId, settings),
+    isBare: (sessionId) => context.bare.get(sessionId) ?? false,
+    mayReconnect: (sessionId) => !context.withoutReconnect.has(sessionId),
+  };
+}
+
+function apply(context: Context, sessionId: string, settings: WorkerSettings | undefined): void {
+  const { bare, withoutReconnect, unstripped, scheduled } = context;
+  if (settings?.autoReconnect === false) withoutReconnect.add(sessionId);
+  else if (settings?.autoReconnect) withoutReconnect.delete(sessionId);
+  if (settings?.storage === undefined) return;
+  const isBare = settings.storage === 'metadata';
+  if (isBare && bare.get(sessionId) !== true) unstripped.add(sessionId);
+  // First: from now on events are written without content.
+  bare.set(sessionId, isBare);
+  if (isBare && unstripped.has(sessionId) && !scheduled.has(sessionId)) stripStored(context, sessionId);
+}
+
+/** Removes the stored content in parts, so that other work runs in between. */
+function stripStored(context: Context, sessionId: string): void {
+  const { clock, log, strip, bare, unstripped, scheduled } = context;
+  scheduled.delete(sessionId);
+  if (bare.get(sessionId) !== true) return;
+  try {
+    if (strip(sessionId)) return void unstripped.delete(sessionId);
+    scheduled.add(sessionId);
+    clock.after(stripPauseMs, () => stripStored(context, sessionId));
+  } catch (error) {
+    log.error('Stored content could not be removed; the next heartbeat retries.', { sessionId, ...errorFields(error) });
+  }
+}

@@ -1,0 +1,178 @@
+import {
+  sessionMoves,
+  sessionReasons,
+  type CaughtUp,
+  type ObservedSession,
+  type SessionReason,
+  type SessionStatus,
+} from '@chasqui/shared';
+import type { Identity } from '../engine/engine.js';
+import { createLane, type Lane } from '../sends/lane.js';
+import type { BrowserDeps, BrowserRun } from './browser-run.js';
+import { createLease, type Lease } from './lease.js';
+import type { LossCount } from './transitions.js';
+
+/** What a session needs from its worker. */
+export interface SessionDeps extends BrowserDeps {
+  /** The session runs here under a newer epoch: events that were refused under an older one are queued again. */
+  readopt: (epoch: number) => void;
+  initTimeoutMs: number;
+  /** The number of codes without a scan after which the session ends with QR_TIMEOUT. A pairing code resets the count. */
+  maxQrCodes: number;
+  maxReconnectAttempts: number;
+  /** The session's current setting `autoReconnect`. */
+  mayReconnect: () => boolean;
+  /** Above this many megabytes the browser is restarted when nothing is being sent. 0: never. */
+  recycleAboveMb: number;
+}
+
+/** The state of one session, in memory. Functions of this folder share it; `move` alone changes `status` and `reason`. */
+export interface SessionState {
+  readonly id: string;
+  readonly deps: SessionDeps;
+  readonly lane: Lane;
+  readonly lease: Lease;
+  status: SessionStatus;
+  reason: SessionReason | null;
+  epoch: number;
+  /** Whether the session should run: a command started it, and neither a command nor a final loss ended it since. */
+  isWanted: boolean;
+  /** When a command last changed the session, on the monotonic clock. */
+  changedAt: number;
+  deviceName: string | null;
+  /** Until when the backend has the messages of an account. */
+  inherited: CaughtUp | null;
+  /** The linked account, as the page reported it last. */
+  identity: Identity | null;
+  /** The code that the page shows; null outside `qr_pending`. */
+  qr: { text: string; expiresAt: Date } | null;
+  browser: BrowserRun | null;
+  lossCount: LossCount;
+  /** The repair that runs. Its result is emitted. */
+  recoveryStep: { step: 'reload' | 'restart'; reason: SessionReason } | null;
+  /** Resolves when the earlier browsers have ended. The next start waits for it. */
+  ending: Promise<void>;
+  /** Resolves when the stops and restarts so far are done. They run one after the other. */
+  orders: Promise<void>;
+  waitingOrders: number;
+  /** Cancels the one timer of the session: a time limit, a restart, or the reset of the counts. */
+  cancelTimer: () => void;
+}
+
+export const createState = (id: string, deps: SessionDeps): SessionState => ({
+  id,
+  deps,
+  lane: createLane(deps.clock),
+  lease: createLease(deps.clock),
+  status: 'disconnected',
+  reason: 'NOT_STARTED',
+  epoch: deps.marks.epoch(id),
+  isWanted: false,
+  changedAt: 0,
+  deviceName: null,
+  inherited: null,
+  identity: null,
+  qr: null,
+  browser: null,
+  lossCount: { losses: 0, attempts: 0 },
+  recoveryStep: null,
+  ending: Promise.resolve(),
+  orders: Promise.resolve(),
+  waitingOrders: 0,
+  cancelTimer: () => undefined,
+});
+
+/** Changes the status and emits it. A transition that `sessionMoves` does not list is a bug: it is logged and refused. */
+export function move(state: SessionState, to: SessionStatus, reason: SessionReason | null): void {
+  const { id, status: from, deps } = state;
+  if (to === from && reason === state.reason) return;
+  if (to !== from && !sessionMoves[from].includes(to)) {
+    deps.log.error('Refused a session transition that is not in the table.', { sessionId: id, from, to, reason });
+    return;
+  }
+  deps.log.info('A session changed.', { sessionId: id, from, to, reason, attempt: state.lossCount.attempts });
+  state.status = to;
+  state.reason = reason;
+  if (to !== 'qr_pending') state.qr = null;
+  emitState(state);
+}
+
+export function emitState(state: SessionState): void {
+  state.deps.emit({
+    event: 'session.observed',
+    payload: {
+      status: state.status,
+      reason: describe(state.reason),
+      ...identityFields(state),
+      attempt: state.lossCount.attempts,
+      compat: compatReports(state),
+    },
+  });
+}
+
+/** The session as the backend sees it in replies and heartbeats. */
+export function observe(state: SessionState): ObservedSession {
+  const { qr, browser } = state;
+  return {
+    sessionId: state.id,
+    epoch: state.epoch,
+    status: state.status,
+    reason: describe(state.reason),
+    ...identityFields(state),
+    qrText: qr?.text ?? null,
+    qrExpiresAt: qr?.expiresAt.toISOString() ?? null,
+    lastRoundTripAt: browser?.health?.lastRoundTripAt()?.toISOString() ?? null,
+    compat: compatReports(state),
+    metrics: { ...(browser?.health?.metrics() ?? emptyMetrics), queueDepth: state.lane.depth() },
+  };
+}
+
+function identityFields({ identity }: SessionState): Identity {
+  const { phoneNumber = null, lid = null, pushName = null, platform = null, whatsappWebVersion = null } = identity ?? {};
+  return { phoneNumber, lid, pushName, platform, whatsappWebVersion };
+}
+
+/** The metrics of a session without a watched browser. */
+export const emptyMetrics = {
+  memoryMb: null,
+  cpuPercent: null,
+  processes: 0,
+  browserUptimeSeconds: null,
+  roundTripMs: null,
+  queueDepth: 0,
+};
+
+/** The state of each compatibility patch. An error counts as no patches: one session must not fail the report of all sessions of the worker. */
+function compatReports({ id, deps, browser }: SessionState): ObservedSession['compat'] {
+  try {
+    return browser?.session?.compat() ?? [];
+  } catch (error) {
+    deps.problems.note('TASK_FAILED', { sessionId: id, detail: 'compatibility reports', error });
+    return [];
+  }
+}
+
+/** A reason with its sentence, as it is shown. */
+export const describe = (code: SessionReason | null): { code: string; message: string } | null =>
+  code ? { code, message: sessionReasons[code] } : null;
+
+/** Runs `task` after `ms`, unless the timer is cancelled or replaced before. A session has one timer. */
+export function later(state: SessionState, ms: number, task: () => void): void {
+  state.cancelTimer();
+  state.cancelTimer = state.deps.clock.after(ms, task);
+}
+
+/** Runs work that is not awaited. Its failure is reported as a problem. */
+export function background({ id, deps }: SessionState, detail: string, work: Promise<void>): void {
+  void work.catch((error: unknown) => deps.problems.note('TASK_FAILED', { sessionId: id, detail, error }));
+}
+
+/** Runs stops and restarts one after the other. */
+export function inOrder(state: SessionState, order: () => Promise<void>): Promise<void> {
+  state.waitingOrders += 1;
+  const result = state.orders.then(order).finally(() => {
+    state.waitingOrders -= 1;
+  });
+  state.orders = result.catch(() => undefined);
+  return result;
+}

@@ -1,0 +1,222 @@
+import type { SessionReason } from '@chasqui/shared';
+import { errorFields } from '../log.js';
+import {
+  launchBrowser,
+  proveBrowser,
+  releaseBrowser,
+  reloadPage,
+  watchBrowser,
+  type BrowserOwner,
+  type BrowserRun,
+  type StateSignal,
+} from './browser-run.js';
+import { background, inOrder, later, move, type SessionState } from './session-state.js';
+import { afterLoss, recoveryFor, restartDelayMs, transitionFor, type TimeLimit, type Transition } from './transitions.js';
+
+/**
+ * How a session reacts to its browser: it carries out what the tables of `transitions.ts` decide. Verbs for the orders in `session.ts`:
+ * `begin`, `endBrowser` and `wipe`.
+ */
+
+/** A page that is reloaded must be proven within this time. */
+const reloadLimitMs = 15_000;
+/** After this time connected, earlier losses no longer count. A browser that keeps crashing earlier is not restarted for ever. */
+const steadyMs = 30_000;
+/** After a code has expired, the next one must arrive within this time. */
+const codeGraceMs = 30_000;
+/** The longest time for which WhatsApp shows one code. */
+const longestCodeMs = 120_000;
+const passkeyMs = 600_000;
+
+/** Starts a browser, once the earlier ones have ended. The session has none. */
+export function begin(state: SessionState): void {
+  state.cancelTimer();
+  move(state, 'initializing', 'STARTING');
+  state.browser = launchBrowser(state.deps, ownerOf(state), state.ending);
+}
+
+function ownerOf(state: SessionState): BrowserOwner {
+  return {
+    sessionId: state.id,
+    deviceName: () => state.deviceName,
+    isRepeatedStart: () => state.lossCount.losses > 0,
+    phoneNumber: () => state.identity?.phoneNumber ?? null,
+    inheritedMark: () => inheritedMark(state),
+    onSignal: (run, signal) => onSignal(state, run, signal),
+    onLaunched: (run) => apply(state, run, transitionFor('launched', state.status)),
+    onProven: (run) => apply(state, run, transitionFor('proven', state.status)),
+    onLost: (reason, detail) => lose(state, reason, detail),
+    onUnresponsive: (run, reason, detail) => background(state, 'reload', escalate(state, run, reason, detail)),
+    onMemory: (memoryMb) => recycle(state, memoryMb),
+  };
+}
+
+/** The backend's mark of another worker or login counts only for the same number. */
+function inheritedMark({ inherited, identity }: SessionState): number | null {
+  if (inherited === null) return null;
+  const digits = (number: string): string => number.replace(/\D/g, '');
+  return digits(inherited.phoneNumber) === digits(identity?.phoneNumber ?? '') ? Date.parse(inherited.at) : null;
+}
+
+/** Ends the current browser, if there is one. Resolves when all browsers so far have ended; the next start waits for that. */
+export function endBrowser(state: SessionState): Promise<void> {
+  state.cancelTimer();
+  const run = state.browser;
+  state.browser = null;
+  if (run) {
+    run.isCurrent = false;
+    afterEnd(state, 'A browser could not be closed.', () => releaseBrowser(run));
+  }
+  return state.ending;
+}
+
+function afterEnd(state: SessionState, failure: string, task: () => Promise<void>): void {
+  const { id, deps } = state;
+  state.ending = state.ending
+    .then(task)
+    .catch((error: unknown) => deps.log.error(failure, { sessionId: id, ...errorFields(error) }));
+}
+
+/** Deletes the login and what belongs to it. No browser may run. */
+export async function wipe(state: SessionState): Promise<void> {
+  const { id, deps } = state;
+  state.identity = null;
+  deps.marks.unfreeze(id);
+  deps.marks.clearWatermark(id);
+  await deps.profiles.wipe(id);
+}
+
+function onSignal(state: SessionState, run: BrowserRun, signal: StateSignal): void {
+  switch (signal.type) {
+    case 'gone':
+      return lose(state, signal.reason, signal.detail);
+    case 'qr':
+      return showCode(state, run, signal);
+    case 'ready':
+      state.identity = signal.identity;
+      return apply(state, run, transitionFor('ready', state.status));
+    case 'line':
+      return apply(state, run, transitionFor(signal.up ? 'line_up' : 'line_down', state.status));
+    default:
+      return apply(state, run, transitionFor(signal.type, state.status));
+  }
+}
+
+function showCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
+  if (state.qr?.text !== text) run.codes += 1;
+  const transition = transitionFor(run.codes > state.deps.maxQrCodes ? 'qr_above_limit' : 'qr', state.status);
+  if (transition.effect === 'show_code') state.qr = { text, expiresAt };
+  apply(state, run, transition);
+}
+
+function apply(state: SessionState, run: BrowserRun, { loss, move: next, within, effect }: Transition): void {
+  if (loss) return lose(state, loss.reason, loss.detail);
+  if (next) move(state, next.to, next.reason);
+  if (within) loseLater(state, limitMs(state, within.limit), within.reason, within.detail);
+  switch (effect) {
+    case 'show_code':
+      return emitCode(state);
+    case 'prove':
+      return background(state, 'proof', proveBrowser(run));
+    case 'watch':
+      return watch(state, run);
+    case undefined:
+      return;
+  }
+}
+
+function loseLater(state: SessionState, ms: number, reason: SessionReason, detail: string): void {
+  later(state, ms, () => lose(state, reason, detail));
+}
+
+function limitMs({ deps, qr }: SessionState, limit: TimeLimit['limit']): number {
+  switch (limit) {
+    case 'start':
+      return deps.initTimeoutMs;
+    case 'passkey':
+      return passkeyMs;
+    case 'code': {
+      // The wall clock may have jumped since the code was created.
+      const remainingMs = Math.max(0, (qr?.expiresAt.getTime() ?? 0) - deps.clock.now());
+      return Math.min(longestCodeMs, remainingMs) + codeGraceMs;
+    }
+  }
+}
+
+function emitCode({ qr, deps }: SessionState): void {
+  if (qr) deps.emit({ event: 'session.qr', payload: { qrText: qr.text, expiresAt: qr.expiresAt.toISOString() } });
+}
+
+/** The session is connected. */
+function watch(state: SessionState, run: BrowserRun): void {
+  endRecovery(state, true);
+  later(state, steadyMs, () => {
+    state.lossCount = { losses: 0, attempts: 0 };
+    run.isReloaded = false;
+  });
+  watchBrowser(run);
+}
+
+/**
+ * Handles a connected page that fails its probes. The page is reloaded once, if the browser still accepts commands; if that does not help in
+ * time, the browser is replaced. A frozen or dead browser accepts no command and is replaced at once.
+ */
+async function escalate(state: SessionState, run: BrowserRun, reason: SessionReason, detail: string): Promise<void> {
+  if (run.isReloaded || state.status !== 'connected') return lose(state, reason, detail);
+  state.recoveryStep = { step: 'reload', reason };
+  state.deps.log.warn('The page does not answer; it is reloaded.', { sessionId: state.id, reason, detail });
+  move(state, 'connecting', reason);
+  loseLater(state, reloadLimitMs, reason, 'Reloading the page did not help.');
+  await reloadPage(run, reason);
+}
+
+/** The browser is lost or did not start. The tables of `transitions.ts` say what happens next. */
+function lose(state: SessionState, cause: SessionReason, detail: string): void {
+  const { id, deps, status, browser } = state;
+  // On a full disk a browser fails like with any other failure; that must not use up the attempts.
+  const reason = recoveryFor(cause) === 'restart' && deps.profiles.isFull() ? 'DISK_FULL' : cause;
+  deps.log.warn('A session lost its browser.', { sessionId: id, reason, detail, attempt: state.lossCount.attempts });
+  endRecovery(state, false);
+  if (status === 'connected' || browser?.isReloaded) state.recoveryStep = { step: 'restart', reason };
+  void endBrowser(state);
+  if (recoveryFor(reason) === 'unlinked') afterEnd(state, 'The login could not be deleted.', () => wipe(state));
+  // A stop is running and decides the next state.
+  if (!state.isWanted) return;
+  const next = afterLoss(reason, {
+    status,
+    count: state.lossCount,
+    mayReconnect: deps.mayReconnect(),
+    maxAttempts: deps.maxReconnectAttempts,
+  });
+  state.lossCount = next.count;
+  if (!next.restarts) {
+    state.isWanted = false;
+    endRecovery(state, false);
+  }
+  move(state, next.to, next.reason);
+  if (next.restarts) later(state, restartDelayMs(next.count.losses, reason, deps.random), () => begin(state));
+}
+
+/** Emits the result of the running recovery step, if there is one. */
+function endRecovery(state: SessionState, ok: boolean): void {
+  if (state.recoveryStep) state.deps.emit({ event: 'session.heal', payload: { ...state.recoveryStep, ok } });
+  state.recoveryStep = null;
+}
+
+/** Replaces a browser above its memory limit while nothing is being sent. The page never trims its message store. */
+function recycle(state: SessionState, memoryMb: number): void {
+  const { id, deps, lane } = state;
+  const isIdle = (): boolean => state.status === 'connected' && lane.depth() === 0;
+  if (deps.recycleAboveMb === 0 || memoryMb <= deps.recycleAboveMb || !isIdle()) return;
+  deps.emit({ event: 'session.recycled', payload: { reason: 'MEMORY_RECYCLED', memoryMb } });
+  deps.log.info('The browser exceeds its memory limit; it is restarted.', { sessionId: id, memoryMb });
+  const recycling = inOrder(state, async () => {
+    // A send or a stop may have come meanwhile; the next memory check decides again.
+    if (!state.isWanted || !isIdle()) return;
+    await endBrowser(state);
+    if (!state.isWanted) return;
+    move(state, 'initializing', 'MEMORY_RECYCLED');
+    begin(state);
+  });
+  background(state, 'recycling', recycling);
+}
