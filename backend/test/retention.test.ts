@@ -17,16 +17,17 @@ describe.each(await databases())('retention on %s', (database) => {
   let media: Media;
   beforeAll(async () => {
     core = await startCore({ database });
-    media = createMedia({
-      database: core.rig.database,
-      clock: systemClock,
-      dir: join(core.rig.dataDir, 'media'),
-      maxBytes: 1_000_000,
-      allowed: ['*'],
-      convertVoice: undefined as never,
-      safeFetch: null as never,
-      sealer: createSealer(`k1:${Buffer.alloc(32).toString('base64')}`),
-    });
+    media = createMedia(
+      { database: core.rig.database, clock: systemClock },
+      {
+        dir: join(core.rig.dataDir, 'media'),
+        maxBytes: 1_000_000,
+        allowed: ['*'],
+        convertVoice: undefined as never,
+        safeFetch: null as never,
+        sealer: createSealer(`k1:${Buffer.alloc(32).toString('base64')}`),
+      },
+    );
   });
   afterAll(() => core?.close());
 

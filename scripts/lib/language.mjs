@@ -21,6 +21,7 @@ export const cleanFolders = [
   'backend/src/jobs',
   'backend/src/lib',
   'backend/src/main.ts',
+  'backend/src/media',
   'backend/src/options.ts',
   'backend/src/messages/message.entity.ts',
   'backend/src/messages/sealed-content.ts',

@@ -2,7 +2,7 @@ import { AppError } from '@chasqui/shared';
 import { verify } from '@node-rs/argon2';
 import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
-import { updateRows } from '../db/rows.js';
+import { readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import { Account } from './account.entity.js';
 import type { LoginLimit } from './login-limit.js';
@@ -48,13 +48,10 @@ export async function authenticatePassword(
   return account;
 }
 
-const findWithSecrets = (database: Database, email: string): Promise<Account | null> =>
-  database.reader
-    .getRepository(Account)
-    .createQueryBuilder('a')
-    .addSelect(['a.passwordHash', 'a.jwtSecret'])
-    .where('a.email = :email', { email: email.toLowerCase() })
-    .getOne();
+async function findWithSecrets({ reader }: Database, email: string): Promise<Account | null> {
+  const [account = null] = await readRows(reader, Account, 'email = ?', [email.toLowerCase()], ['passwordHash', 'jwtSecret']);
+  return account;
+}
 
 /** Returns the id of the latest reset of this account's password by another person since a time. Null: there was none. */
 export async function findReset(database: Database, email: string, since: Date): Promise<string | null> {

@@ -1,6 +1,7 @@
 import { createHash, hkdfSync } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { decodeJwt, errors, jwtVerify, SignJWT } from 'jose';
+import { readRows } from '../db/rows.js';
 import type { Core } from '../core.js';
 import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
 import { createTtlCache, type TtlCache } from '../lib/ttl-cache.js';
@@ -118,12 +119,7 @@ async function findAccount({ database, cache }: Context, id: string): Promise<Ac
   const cached = cache.get(id);
   if (cached) return cached;
   const { version } = cache;
-  const account = await database.reader
-    .getRepository(Account)
-    .createQueryBuilder('a')
-    .addSelect('a.jwtSecret')
-    .where('a.id = :id', { id })
-    .getOne();
+  const [account = null] = await readRows(database.reader, Account, 'id = ?', [id], ['jwtSecret']);
   if (account) cache.set(id, account, version);
   return account;
 }

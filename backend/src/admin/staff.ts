@@ -7,7 +7,7 @@ import type { Plans } from '../accounts/plans.js';
 import { makeOneTimePassword } from '../accounts/secrets.js';
 import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
-import { containsText } from '../db/sql.js';
+import { containing } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
 import type { Mount } from '../accounts/caller.js';
@@ -46,15 +46,15 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
 
   mount(contract.listAccounts, async ({ query }) => {
     const { search, role, active, limit, offset } = query;
-    const asked = rows.createQueryBuilder('a').orderBy('a.createdAt', 'DESC').addOrderBy('a.id', 'DESC').take(limit).skip(offset);
-    if (role) asked.andWhere('a.role = :role', { role });
-    if (active !== undefined) asked.andWhere('a.isActive = :active', { active });
-    if (search) {
-      const { sql: inName, value } = containsText(database.reader, 'a.username', ':part', search);
-      const { sql: inEmail } = containsText(database.reader, 'a.email', ':part', search);
-      asked.andWhere(`(${inName} OR ${inEmail})`, { part: value });
-    }
-    const [found, total] = await asked.getManyAndCount();
+    const conditions = { ...(role ? { role } : {}), ...(active === undefined ? {} : { isActive: active }) };
+    const where = search
+      ? [
+          { ...conditions, username: containing(database.reader, search) },
+          { ...conditions, email: containing(database.reader, search) },
+        ]
+      : conditions;
+    const order = { createdAt: 'DESC', id: 'DESC' } as const;
+    const [found, total] = await rows.findAndCount({ where, order, take: limit, skip: offset });
     return new Reply(await Promise.all(found.map(present)), { meta: pageMeta(query, total) });
   });
   mount(contract.createAccount, async ({ body }, caller) => {

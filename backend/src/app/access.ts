@@ -20,7 +20,7 @@ export type Access = ReturnType<typeof createAccess>;
 
 /** Who may call and how often: accounts, their keys, tokens, plans and request limits; and the people that they write to. */
 export function createAccess(core: Foundation, over: Overrides) {
-  const { config, database, events, clock, log, lifecycle } = core;
+  const { config, database, clock, log, lifecycle } = core;
   const credentials = createCredentialChanges();
   const keys = createApiKeys(core, {
     credentials,
@@ -38,7 +38,7 @@ export function createAccess(core: Foundation, over: Overrides) {
   credentials.subscribe(plans.forget);
   const tokens = createTokens(core, { secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
   const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
-  const contacts = createContacts({ database, events, storageOf, clock });
+  const contacts = createContacts(core, { storageOf });
 
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   lifecycle.add('request limits', { phase: 'connections', stop: () => windows.close() });

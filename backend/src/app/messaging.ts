@@ -23,7 +23,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, database, log, report, presence, sealer, lifecycle } = core;
+  const { config, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
@@ -35,7 +35,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
   const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
-  const search = createMessageSearch({ database, log, report });
+  const search = createMessageSearch(core);
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
   const messages = createMessages(core, {
     contacts,

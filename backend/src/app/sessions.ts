@@ -16,11 +16,9 @@ export type SessionParts = ReturnType<typeof createSessionParts>;
 
 /** Sessions, the gateway to the workers that run them, and the files and texts that go there. */
 export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
-  const { config, database, clock, sealer, egress, lifecycle } = core;
+  const { config, sealer, egress, lifecycle } = core;
   const contents = createContentStore(sealer);
-  const media = createMedia({
-    database,
-    clock,
+  const media = createMedia(core, {
     dir: config.mediaDir,
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,

@@ -20,22 +20,17 @@ export function createUpkeep(
   webhookParts: WebhookParts,
   over: Overrides,
 ): { privacy: Privacy } {
-  const { config, database, events, clock, log, report, presence, lifecycle } = core;
-  const privacy = createPrivacy({
-    database,
-    events,
+  const { config, presence, lifecycle } = core;
+  const privacy = createPrivacy(core, {
     contacts: access.contacts,
     search: messaging.search,
     messages: messaging.messages,
     media: parts.media,
     replies: messaging.replies,
     webhooks: webhookParts.webhooks,
-    clock,
-    log,
     presence,
     dir: join(config.dataDir, 'exports'),
     countryCode: config.DEFAULT_COUNTRY_CODE,
-    report,
   });
   lifecycle.add('privacy jobs', {
     phase: 'work',

@@ -9,6 +9,7 @@ import type { Caller } from '../accounts/caller.js';
 import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
 import { credentialOf } from '../accounts/credential.js';
 import { secretDigestOf } from '../accounts/tokens.js';
+import { readRows } from '../db/rows.js';
 import type { Core } from '../core.js';
 import type { Tickets } from './tickets.js';
 
@@ -66,8 +67,10 @@ async function check(
   return { permissions: key.permissions, sessionId: key.sessionId };
 }
 
-const accountWithSecret = (reader: DataSource, id: string): Promise<Account | null> =>
-  reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
+async function accountWithSecret(reader: DataSource, id: string): Promise<Account | null> {
+  const [account = null] = await readRows(reader, Account, 'id = ?', [id], ['jwtSecret']);
+  return account;
+}
 
 /** Extends authentication: on the routes of streams a ticket is accepted instead of a credential. */
 export function admitTickets(

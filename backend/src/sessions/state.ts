@@ -12,7 +12,7 @@ import {
 import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull } from 'typeorm';
 import type { Core } from '../core.js';
-import { lockRows, updateRows } from '../db/rows.js';
+import { lockRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
@@ -263,12 +263,8 @@ async function wipeCodes(
 ): Promise<void> {
   for (const type of types) {
     // Only the last events can contain a code: each new one wipes those before it.
-    const rows = await tx.manager
-      .createQueryBuilder(EventRow, 'e')
-      .where('e.sessionId = :id AND e.type = :type', { id: session.id, type })
-      .orderBy('e.cursor', 'DESC')
-      .limit(maxUnwipedCodes)
-      .getMany();
+    const newest = `"sessionId" = ? AND type = ? ORDER BY cursor DESC LIMIT ${maxUnwipedCodes}`;
+    const rows = await readRows(tx.manager, EventRow, newest, [session.id, type]);
     for (const row of rows.filter(({ data }) => (data['qrText'] ?? data['code'] ?? null) !== null)) {
       const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
       await updateRows(tx, EventRow, { cursor: row.cursor }, { data });

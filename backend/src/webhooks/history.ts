@@ -1,3 +1,4 @@
+import { Between, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
 import { AppError, eventTypes, typesNamed } from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
@@ -126,12 +127,15 @@ async function listDeliveries(
   { status, event, from, to, limit, offset }: DeliveryQuery,
 ): Promise<{ found: WebhookDelivery[]; total: number }> {
   const rows = database.reader.getRepository(WebhookDelivery);
-  const query = rows.createQueryBuilder('d').where('d.webhookId = :id', { id: webhook.id });
-  if (status) query.andWhere('d.status = :status', { status });
-  if (event) query.andWhere('d.type = :event', { event });
-  if (from) query.andWhere('d.createdAt >= :from', { from: Date.parse(from) });
-  if (to) query.andWhere('d.createdAt <= :to', { to: Date.parse(to) });
-  const [found, total] = await query.orderBy('d.eventCursor', 'DESC').take(limit).skip(offset).getManyAndCount();
+  const where: FindOptionsWhere<WebhookDelivery> = {
+    webhookId: webhook.id,
+    ...(status ? { status } : {}),
+    ...(event ? { type: event } : {}),
+    ...(from && to ? { createdAt: Between(new Date(from), new Date(to)) } : {}),
+    ...(from && !to ? { createdAt: MoreThanOrEqual(new Date(from)) } : {}),
+    ...(to && !from ? { createdAt: LessThanOrEqual(new Date(to)) } : {}),
+  };
+  const [found, total] = await rows.findAndCount({ where, order: { eventCursor: 'DESC' }, take: limit, skip: offset });
   return { found, total };
 }
 

@@ -234,7 +234,7 @@ async function fetchFile(context: Context, file: MediaFile): Promise<void> {
     const signal = AbortSignal.any([stopping.signal, AbortSignal.timeout(deadlineMs + 10_000)]);
     const input = { whatsappId: message.whatsappId, maxBytes };
     const found = await client.download(url, session.id, { epoch: session.leaseEpoch, input, deadlineMs }, signal);
-    stored = await media.keepStream(file.id, found.bytes, found.mimetype, maxBytes, signal);
+    stored = await media.storeStream(file.id, found.bytes, found.mimetype, maxBytes, signal);
   } catch (error) {
     if (stopping.signal.aborted) return;
     return handleFailure(context, file, error);

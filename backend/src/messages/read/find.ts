@@ -1,6 +1,7 @@
 import { AppError, isId, parseMessageKey } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import type { Caller } from '../../accounts/caller.js';
+import { readRows } from '../../db/rows.js';
 import { Message } from '../message.entity.js';
 import { otherKeyOf } from '../receive/observed-identity.js';
 
@@ -11,19 +12,22 @@ import { otherKeyOf } from '../receive/observed-identity.js';
  */
 export async function findMessage(reader: DataSource, caller: Caller, ref: string): Promise<Message> {
   const parsed = isId(ref) ? null : parseMessageKey(ref);
-  const query = reader
-    .getRepository(Message)
-    .createQueryBuilder('m')
-    .where('m.accountId = :accountId AND m.deletedAt IS NULL', { accountId: caller.accountId });
-  if (isId(ref)) query.andWhere('m.id = :ref', { ref });
-  else
+  const conditions = ['"accountId" = ? AND "deletedAt" IS NULL'];
+  const values: string[] = [caller.accountId];
+  const add = (condition: string, ...more: string[]): void => {
+    conditions.push(condition);
+    values.push(...more);
+  };
+  if (isId(ref)) add('id = ?', ref);
+  else {
+    const keys = parsed ? keysOf(parsed) : [ref];
     // By session and key, because the index has these columns.
-    query
-      .andWhere('m.sessionId IN (SELECT s.id FROM sessions s WHERE s."accountId" = :accountId)')
-      .andWhere('m.whatsappKey IN (:...keys)', { keys: parsed ? keysOf(parsed) : [ref] });
-  if (parsed) query.andWhere('m.direction = :direction', { direction: parsed.fromMe ? 'outbound' : 'inbound' });
-  if (caller.sessionId) query.andWhere('m.sessionId = :sessionId', { sessionId: caller.sessionId });
-  const found = await query.limit(4).getMany();
+    add('"sessionId" IN (SELECT s.id FROM sessions s WHERE s."accountId" = ?)', caller.accountId);
+    add(`"whatsappKey" IN (${keys.map(() => '?').join(', ')})`, ...keys);
+  }
+  if (parsed) add('direction = ?', parsed.fromMe ? 'outbound' : 'inbound');
+  if (caller.sessionId) add('"sessionId" = ?', caller.sessionId);
+  const found = await readRows(reader, Message, `${conditions.join(' AND ')} LIMIT 4`, values);
   const exact = found.filter(({ whatsappId }) => whatsappId === ref);
   const [message, another] = exact.length > 0 ? exact : found;
   if (!message) throw new AppError('MESSAGE_NOT_FOUND');
