@@ -28,6 +28,41 @@ const nodeGlobals = Object.fromEntries(
   ].map((name) => [name, 'readonly']),
 );
 
+const restrictedSyntax = [
+  {
+    // A timer does not await what it calls, so a rejection would end the process.
+    selector: 'CallExpression[callee.name=/^set(Timeout|Interval|Immediate)$/] > :function[async=true]',
+    message: 'Call a function that catches and logs, with void.',
+  },
+  {
+    // Node 20's compiled version answers false for letters from U+0080 to U+00FF.
+    selector: "MemberExpression[object.name='URL'][property.name='canParse']",
+    message: 'Use parseUrl of shared.',
+  },
+];
+
+/** See docs/decisions/042-three-ways-to-rows.md. */
+const builders = {
+  selector: 'MemberExpression[property.name=/^create(Query|SelectQuery)Builder$/]',
+  message: 'Use a finder, readRows or runStatement; backend/src/db/rows.ts says when.',
+};
+const writesAsText = ['Literal[value', 'TemplateElement[value.raw'].map((text) => ({
+  selector: `${text}=/^\\s*(UPDATE|INSERT INTO|DELETE FROM)\\s/]`,
+  message: 'Use insertRow, updateRows or deleteRows of backend/src/db/rows.ts, or write this in the store of the table.',
+}));
+/** The stores: each writes its own tables with SQL text. */
+const stores = [
+  'backend/src/accounts/**',
+  'backend/src/contacts/{contacts,sighting}.ts',
+  'backend/src/failures/failures.ts',
+  'backend/src/http/{health,idempotent-calls}.ts',
+  'backend/src/jobs/retention.ts',
+  'backend/src/messages/**',
+  'backend/src/privacy/{erasure,privacy}.ts',
+  'backend/src/search/{search,store}.ts',
+  'backend/src/webhooks/**',
+];
+
 const everywhere = {
   eqeqeq: ['error', 'always', { null: 'ignore' }],
   'no-empty': 'error',
@@ -39,19 +74,7 @@ const everywhere = {
   'no-var': 'error',
   'prefer-const': ['error', { destructuring: 'all' }],
   'max-lines': ['warn', { max: 400 }],
-  'no-restricted-syntax': [
-    'error',
-    {
-      // Nobody waits for what a timer calls, so its rejection would end the process.
-      selector: 'CallExpression[callee.name=/^set(Timeout|Interval|Immediate)$/] > :function[async=true]',
-      message: 'Call a function that catches and logs, with void.',
-    },
-    {
-      // Node 20's compiled version answers false for letters from U+0080 to U+00FF.
-      selector: "MemberExpression[object.name='URL'][property.name='canParse']",
-      message: 'Use parseUrl of shared.',
-    },
-  ],
+  'no-restricted-syntax': ['error', ...restrictedSyntax],
 };
 
 /**
@@ -112,6 +135,15 @@ export default tseslint.config(
     // jest hands over its own mocks and matchers; a test may also print what it measured.
     files: ['**/*.test.ts', '**/test/**/*.ts', 'bench/**/*.ts'],
     rules: { 'no-console': 'off', 'max-lines': 'off' },
+  },
+  {
+    files: ['backend/src/**/*.ts'],
+    ignores: ['backend/src/db/**', 'backend/src/admin/resource.ts', ...stores],
+    rules: { 'no-restricted-syntax': ['error', ...restrictedSyntax, builders, ...writesAsText] },
+  },
+  {
+    files: stores,
+    rules: { 'no-restricted-syntax': ['error', ...restrictedSyntax, builders] },
   },
   {
     // These talk to the person at the terminal before there is any log, or run inside WhatsApp's page, which has nothing else.

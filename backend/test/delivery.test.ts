@@ -14,8 +14,8 @@ import { createQuotas } from '../src/messages/quotas/quotas.js';
 import { createMessageState } from '../src/messages/state.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { createWorkerClient } from '../src/whatsapp/client.js';
-import { createGate } from '../src/whatsapp/gate.js';
 import { createPlacement } from '../src/whatsapp/placement.js';
+import { createWorkerGateway } from '../src/whatsapp/worker-gateway.js';
 import { databases, serviceKey } from './support/backend.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -281,33 +281,33 @@ describe.each(await databases())('delivery on %s', (database) => {
     const { url } = db.reader.options as { url: string };
     const presence = await openPresence({ location: { url }, database: db, owner: newId(), log: core.rig.log });
     const client = createWorkerClient({ serviceKey });
-    const placement = createPlacement({ database: db, clock, client, urls: [core.worker.url], aliveMs: 600_000 });
+    const placement = createPlacement({ database: db, clock }, { client, urls: [core.worker.url], aliveMs: 600_000 });
     const events = createEvents({ clock });
-    const second = createDispatcher({
-      database: db,
-      events,
-      state: createMessageState({
-        events,
-        contacts: noContacts,
-        quotas: createQuotas({ database: db, events, clock, defaultDaily: 0 }),
-        clock,
-        wipeFile: async () => undefined,
-      }),
-      pacing: createPacing(Math.random),
-      clock,
-      log: core.rig.log,
-      transport: createGate({
-        client,
-        placement,
-        media: { find: async () => null } as never,
-        contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
-        storageOf: async () => 'full',
-        sendDeadlineMs: 2_000,
-        leaseMs: 60_000,
-      }),
-      presence,
-      options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
-    });
+    const second = createDispatcher(
+      { database: db, events, clock, log: core.rig.log, report: () => undefined },
+      {
+        state: createMessageState(
+          { events, clock },
+          {
+            contacts: noContacts,
+            quotas: createQuotas({ database: db, events, clock }, { defaultDaily: 0 }),
+            wipeFile: async () => undefined,
+          },
+        ),
+        pacing: createPacing(Math.random),
+        transport: createWorkerGateway({
+          client,
+          placement,
+          media: { find: async () => null } as never,
+          contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+          storageOf: async () => 'full',
+          sendDeadlineMs: 2_000,
+          leaseMs: 60_000,
+        }),
+        presence,
+        options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
+      },
+    );
     second.start();
     core.worker.atOnce.most = 0;
     const before = core.worker.left.length;

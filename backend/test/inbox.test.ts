@@ -55,7 +55,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     expect((await inbound()).at(-1)).toBe('gap 2');
     expect((await core.worker.post([after])).ackCursor).toBe(after.cursor);
     expect((await inbound()).at(-1)).toBe('after it');
-    expect(core.rig.lines.join()).toContain('cannot give the events that are missing');
+    expect(core.rig.lines.join()).toContain('cannot resend missing events');
     await core.worker.flush();
   });
 

@@ -1,22 +1,26 @@
 import { randomUUID } from 'node:crypto';
-import { permissions, type AnyRoute } from '@chasqui/shared';
+import { permissions, requestOf, requestTypes, type AnyRoute } from '@chasqui/shared';
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
+import { z } from 'zod';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
+import { sendTyped } from '../src/messages/contract.js';
 import { makeAccount } from './support/account.js';
 import { databases, password, serviceKey, type Reply } from './support/backend.js';
 import { ana, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { sampleOf } from './support/sample.js';
 
 /**
- * Who reaches what, over every route that is mounted: generated from the routes themselves, so that a new one is in here by itself. A
- * path parameter or a body that the matrix does not know fails it: then add what it needs to `paths` or `bodies`.
+ * Who reaches what, over every route that is mounted: generated from the routes themselves, so that a new one is in here by itself. Path
+ * parameters and bodies are samples of the route's schemas. Only those that must name an object that exists, or that no schema can describe,
+ * are in `paths` and `bodies`.
  */
 
 const dbs = await databases();
 
-/** A body that is right, for routes that ask for one. */
+/** Valid bodies of routes for which a sample of the schema is not enough. */
 const bodies: Record<string, (world: World) => object> = {
   'auth.updateMe': () => ({ timezone: 'America/Lima' }),
   'auth.password': () => ({ currentPassword: 'x', newPassword: 'another long password' }),
@@ -29,41 +33,23 @@ const bodies: Record<string, (world: World) => object> = {
   'sessions.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
   'sessions.update': () => ({ metadata: { by: 'matrix' } }),
   'sessions.pairingCode': () => ({ phoneNumber: ana }),
-  'sessions.backfill': () => ({}),
-  'sessions.stop': () => ({}),
-  'sessions.connect': () => ({}),
-  'sessions.logout': () => ({}),
-  'sessions.restart': () => ({}),
-  'messages.retry': () => ({}),
-  'messages.cancel': () => ({}),
-  'messages.sendText': ({ session }) => ({ sessionId: session, recipient: ana, message: 'x' }),
   'messages.sendMedia': ({ session }) => ({ sessionId: session, recipient: ana, mediaBase64: 'R0lGODlhAQABAAAAACw=' }),
-  'messages.sendLocation': ({ session }) => ({ sessionId: session, recipient: ana, latitude: 1, longitude: 2 }),
-  'messages.sendContact': ({ session }) => ({
-    sessionId: session,
-    recipient: ana,
-    contacts: [{ name: 'A', phone: '+51999888777' }],
-  }),
-  'messages.sendPoll': ({ session }) => ({ sessionId: session, recipient: ana, question: 'x', options: ['a', 'b'] }),
+  ...Object.fromEntries(
+    requestTypes.map((type) => [
+      sendTyped[type].id,
+      ({ session }: World) => ({ sessionId: session, recipient: ana, ...requestOf(type).example }),
+    ]),
+  ),
   'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
   'messages.decideHeld': () => ({ decision: 'cancel' }),
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),
-  'contacts.check': () => ({ numbers: [ana] }),
   'webhooks.create': () => ({ url: 'https://example.com/hook', events: ['message.received'] }),
   'sessionWebhooks.create': () => ({ url: 'https://example.com/hook', events: ['message.received'] }),
   'sessionWebhook.create': () => ({ url: 'https://example.com/hook', events: ['message.received'] }),
-  'webhooks.preview': () => ({}),
   'webhooks.update': () => ({ description: 'by the matrix' }),
   'sessionWebhook.update': () => ({ description: 'by the matrix' }),
-  'webhooks.test': () => ({}),
-  'sessionWebhook.test': () => ({}),
-  'webhooks.rotateSecret': () => ({}),
-  'webhooks.enable': () => ({}),
-  'webhooks.deliveries.redeliver': () => ({}),
   'webhooks.redeliver': () => ({ failed: true }),
-  'sessionWebhook.retry': () => ({}),
-  'sessionWebhook.retryAll': () => ({}),
   'privacy.exports.create': () => ({ contact: ana }),
   'privacy.erasures.create': () => ({ contact: '5511900000009', confirm: '5511900000009' }),
   'admin.accounts.create': () => ({ username: `m-${randomUUID().slice(0, 8)}`, email: `${randomUUID()}@example.com` }),
@@ -72,11 +58,8 @@ const bodies: Record<string, (world: World) => object> = {
   'admin.plans.change': () => ({ maxSessions: 5 }),
   'admin.workers.change': () => ({ draining: false }),
   'admin.sessions.suspend': () => ({ reason: 'matrix' }),
-  'admin.sessions.resume': () => ({}),
-  'admin.sessions.restart': () => ({}),
-  'admin.sessions.disconnect': () => ({}),
 };
-/** What stands for each parameter: objects that are there, and are the first account's. */
+/** The objects of the first account that path parameters name. */
 const paths: Record<string, (world: World) => string> = {
   sessionId: ({ session }) => session,
   messageId: ({ message }) => message,
@@ -119,21 +102,32 @@ const wordsOf = (text: string): string[] => [...text.matchAll(/:(\w+)/g)].map(([
 
 function pathOf(route: AnyRoute, world: World, invented = false): string {
   return route.path.replace(/:(\w+)/g, (_, name: string) => {
-    const known = paths[name];
-    if (!known) throw new Error(`The matrix does not know the parameter :${name} of ${route.id}. Add it to paths.`);
-    return invented ? randomUUID() : known(world);
+    if (invented) return randomUUID();
+    return paths[name]?.(world) ?? encodeURIComponent(sampleParameter(route, name));
   });
 }
 
+/** A valid value of a path parameter that names no object of ours, such as a chat of WhatsApp. */
+function sampleParameter(route: AnyRoute, name: string): string {
+  const shape = route.params instanceof z.ZodObject ? (route.params.shape as Record<string, z.ZodType>) : {};
+  if (!shape[name]) throw new Error(`The matrix does not know the parameter :${name} of ${route.id}. Add it to paths.`);
+  return String(sampleOf(shape[name]));
+}
+
+/** Undefined: the route reads no body. */
+function bodyOf(route: AnyRoute, world: World): object | undefined {
+  const known = bodies[route.id];
+  if (known) return known(world);
+  return route.consumes === 'none' || route.auth === 'pub' ? undefined : (sampleOf(route.body) as object);
+}
+
 async function ask(world: World, route: AnyRoute, credential: Record<string, string>, invented = false): Promise<Reply> {
-  const body = bodies[route.id];
-  if (route.consumes !== 'none' && route.auth !== 'pub' && !body)
-    throw new Error(`The matrix has no body for ${route.id}. Add one to bodies.`);
+  const body = bodyOf(route, world);
   // A credential that is good must not keep the test waiting for events.
   return world.core.rig.call(route.method.toUpperCase(), pathOf(route, world, invented), {
     key: null,
     headers: credential,
-    ...(body ? { body: body(world) } : {}),
+    ...(body ? { body } : {}),
   });
 }
 
@@ -234,9 +228,11 @@ describe.each(dbs)('who reaches what on %s', (database) => {
   const codeOf = ({ status, body }: Reply): [number, string | undefined] => [status, body.error?.code];
 
   test('the matrix knows every route', () => {
-    const unknown = routes.flatMap(({ path }) => wordsOf(path).filter((name) => !paths[name]));
-    const withoutBody = routes.filter(({ consumes, auth, id }) => consumes !== 'none' && auth !== 'pub' && !bodies[id]);
-    expect({ unknown, withoutBody: withoutBody.map(({ id }) => id) }).toEqual({ unknown: [], withoutBody: [] });
+    // Both throw, and name the route, when they do not know what to put into a path or a body.
+    for (const route of routes) {
+      expect(pathOf(route, world)).not.toContain(':');
+      bodyOf(route, world);
+    }
     const ids = new Set(routes.map(({ id }) => id));
     expect(Object.keys(bodies).filter((id) => !ids.has(id))).toEqual([]);
   });
@@ -321,10 +317,10 @@ describe.each(dbs)('who reaches what on %s', (database) => {
         const text = JSON.stringify(answer.body);
         expect([
           route.id,
-          marks.filter((mark) => text.includes(mark) && !JSON.stringify(bodies[route.id]?.(world) ?? '').includes(mark)),
+          marks.filter((mark) => text.includes(mark) && !JSON.stringify(bodyOf(route, world) ?? '').includes(mark)),
         ]).toEqual([route.id, []]);
         const names = wordsOf(route.path);
-        const namesSession = JSON.stringify(bodies[route.id]?.(world) ?? {}).includes(world.session);
+        const namesSession = JSON.stringify(bodyOf(route, world) ?? {}).includes(world.session);
         if (names.length === 0 && !namesSession) continue;
         expect([route.id, answer.status, answer.body.error?.code]).toEqual([route.id, 404, expect.stringMatching(/_NOT_FOUND$/)]);
         if (names.length === 0) continue;
@@ -346,7 +342,7 @@ describe.each(dbs)('who reaches what on %s', (database) => {
     for (const route of routes.filter(({ auth, id }) => auth === 'key' && !streams.has(id))) {
       const answer = await ask(world, route, key(world.keys.otherSession));
       const text = JSON.stringify(answer.body);
-      const sent = JSON.stringify(bodies[route.id]?.(world) ?? {});
+      const sent = JSON.stringify(bodyOf(route, world) ?? {});
       expect([route.id, text.includes(world.message), text.includes('to be read by nobody else')]).toEqual([
         route.id,
         false,

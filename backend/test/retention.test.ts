@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { EventResource, MessageResource } from '@chasqui/shared';
 import { systemClock } from '../src/lib/clock.js';
-import { createRetention, type Retention } from '../src/jobs/retention.js';
+import { createRetention, type Retention, type RetentionDays } from '../src/jobs/retention.js';
 import { createMedia, type Media } from '../src/media/media.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { databases } from './support/backend.js';
@@ -17,28 +17,30 @@ describe.each(await databases())('retention on %s', (database) => {
   let media: Media;
   beforeAll(async () => {
     core = await startCore({ database });
-    media = createMedia({
-      database: core.rig.database,
-      clock: systemClock,
-      dir: join(core.rig.dataDir, 'media'),
-      maxBytes: 1_000_000,
-      allowed: ['*'],
-      convertVoice: undefined as never,
-      safeFetch: null as never,
-      sealer: createSealer(`k1:${Buffer.alloc(32).toString('base64')}`),
-    });
+    media = createMedia(
+      { database: core.rig.database, clock: systemClock },
+      {
+        dir: join(core.rig.dataDir, 'media'),
+        maxBytes: 1_000_000,
+        allowed: ['*'],
+        convertVoice: undefined as never,
+        safeFetch: null as never,
+        sealer: createSealer(`k1:${Buffer.alloc(32).toString('base64')}`),
+      },
+    );
   });
   afterAll(() => core?.close());
 
   /** The retention of this installation as it will be in so many days. */
-  const after = (days: number, kept: Partial<Parameters<typeof createRetention>[0]['days']> = {}): Retention =>
-    createRetention({
-      database: core.rig.database,
-      media,
-      clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
-      days: { messages: 90, media: 30, events: 30, ...kept },
-      report: () => undefined,
-    });
+  const after = (days: number, kept: Partial<RetentionDays> = {}): Retention =>
+    createRetention(
+      {
+        database: core.rig.database,
+        clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
+        report: () => undefined,
+      },
+      { media, days: { messages: 90, media: 30, events: 30, ...kept } },
+    );
   const sessions = async () => ((await core.get('/sessions')).body.data as { counters: Record<string, number> }[])[0]!.counters;
   const events = async (after?: string) => core.get(`/events?limit=200${after === undefined ? '' : `&after=${after}`}`);
 

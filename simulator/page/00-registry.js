@@ -1,5 +1,5 @@
-// Modules as Meta's loader has them: defined by name, made when first required. A name that is not there throws as WhatsApp's
-// loader does, and is reported, so that a library upgrade shows what is missing.
+// Modules as in Meta's loader: defined by name, created when first required. An unknown name throws, as in WhatsApp's
+// loader, and is reported, so that a library upgrade shows which modules are missing.
 const factories = new Map();
 const instances = new Map();
 const reported = new Set();
@@ -30,7 +30,7 @@ const is = (...builds) => builds.includes(options.build);
 const drifted = is('2026-07', '2026-09');
 const newest = is('2026-09');
 
-// WhatsApp's own errors are of small classes whose names are one letter: they arrive as `r: r`.
+// WhatsApp's own errors are instances of classes with one-letter names: they arrive as `r: r`.
 class r extends Error {
   constructor(message, status) {
     super(newest ? 'r' : message);
@@ -40,7 +40,7 @@ class r extends Error {
   }
 }
 
-/** What current builds are reported to refuse fails as it was reported, unless the switch is set. */
+/** Fails as current builds do according to reports, unless the switch is set. */
 function refusedByBuild() {
   return newest && !options.groupsWork;
 }

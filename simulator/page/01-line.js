@@ -1,4 +1,4 @@
-// The line to the server: requests with answers, pushes with listeners, and reconnection.
+// The connection to the server: requests with answers, pushes with listeners, and reconnection.
 const line = (() => {
   let socket = null;
   let counter = 0;
@@ -38,7 +38,7 @@ const line = (() => {
     };
   }
 
-  /** Taken first, confirmed then: what is not confirmed comes again on the next line. */
+  /** Processes the push, then confirms it. A push that is not confirmed is sent again on the next connection. */
   function heard({ ev, d, n }, from) {
     try {
       handlers.get(ev)?.(d);
@@ -56,12 +56,12 @@ const line = (() => {
       onOpen = open;
       onClose = close;
     },
-    /** The server knows who is on the line: what waited may go. */
+    /** The server knows the account of this connection: requests that waited are sent. */
     admit() {
       admitted = true;
       for (const go of wanted.splice(0)) go();
     },
-    /** Without a line a request waits for the next one, as WhatsApp's own jobs do, and until the page has said who it is. */
+    /** Without a connection, and until the page has logged in, a request waits, as WhatsApp's own jobs do. */
     async request(op, d = {}) {
       while (op !== 'hello' && !(admitted && isOpen())) await new Promise((go) => wanted.push(go));
       const i = ++counter;
@@ -73,7 +73,7 @@ const line = (() => {
   };
 })();
 
-// Wids, keys and bytes inside a message's data cross as typed JSON.
+// Wids, keys and bytes in a message's data are sent as typed JSON.
 const binary = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
 function encode(value) {
   if (value instanceof Wid) return { $wid: value.toString() };

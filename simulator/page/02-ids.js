@@ -1,4 +1,4 @@
-// Wid and MsgKey. Until 2026-07 both carry their written form in `_serialized`; from then on in `$1`, and `_serialized` is undefined.
+// Wid and MsgKey. Until 2026-07 both have their text in `_serialized`; since then in `$1`, and `_serialized` is undefined.
 const written = drifted ? '$1' : '_serialized';
 
 class Wid {

@@ -1,6 +1,6 @@
-// Models with attributes and events, and collections that hear the events of their models.
+// Models with attributes and events, and collections that receive the events of their models.
 class Emitter {
-  // Made when the first listener comes: most of the many models never have one.
+  // Created with the first listener: most models never have one.
   #listeners = null;
   on(names, listener) {
     this.#listeners ??= new Map();

@@ -1,4 +1,4 @@
-// Login, the state of the line, and linking. The login lies in IndexedDB with strict durability, so that LocalAuth's restores are real.
+// Login, connection state, and linking. The login is stored in IndexedDB with strict durability, so that LocalAuth really restores it.
 const store = (() => {
   const open = new Promise((resolve, reject) => {
     const request = indexedDB.open('signal-storage', 1);
@@ -117,7 +117,7 @@ line.on('drop', ({ forMs }) => {
   line.close();
 });
 
-// Linking by passkey: WhatsApp asks the companion, which asks the browser.
+// Linking by passkey: WhatsApp requests it from the page, which requests it from the browser.
 const fromBase64Url = (text) => Uint8Array.from(atob(text.replace(/-/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0));
 const toBase64Url = (buffer) =>
   btoa(binary(new Uint8Array(buffer)))

@@ -1,6 +1,6 @@
-// People: contacts, both forms of their ids, pictures, words, blocks.
+// People: contacts, their two ids, pictures, about texts, blocks.
 
-// Both forms of a person, as far as they are known.
+// The two ids of a person, as far as they are known.
 const lidOfPhone = new Map();
 const phoneOfLid = new Map();
 function learn({ phone, lid }) {
@@ -27,7 +27,7 @@ class ContactModel extends Model {
     return this.name ?? this.pushname ?? `+${(this.phoneNumber ?? this.id).user}`;
   }
 }
-/** A picture lies on WhatsApp's own file server; only who may change it can. */
+/** Uploads a picture to WhatsApp's file server. Only accounts that may change it can do this. */
 class PictureModel extends Model {
   canSet() {
     return this.id.isGroup() ? mayEdit(this.id) : isMe(this.id);
@@ -80,7 +80,7 @@ __d('WAWebQueryExistsJob', () => ({
     const found = await line.request('exists', { id: String(wid) });
     if (!found) return null;
     learn(found);
-    // The number as WhatsApp spells it, whatever was asked for.
+    // The number in WhatsApp's spelling, which may differ from the request.
     return {
       wid: createWid(wid.isLid() ? String(wid) : (found.phone ?? String(wid))),
       biz: found.isBusiness,
@@ -128,7 +128,7 @@ async function setPicture(wid, picture) {
   return { status: 200 };
 }
 __d('WAWebContactProfilePicThumbBridge', () => ({
-  // The library hands over the chat's plain model, or an id.
+  // The library passes the chat's plain model, or an id.
   requestProfilePicFromServer: async (given) => ({
     eurl: (await line.request('picture', { id: idOf(given?.id ?? given) })) ?? undefined,
   }),
@@ -139,7 +139,7 @@ __d('WAWebContactProfilePicThumbBridge', () => ({
   requestDeletePicture: (wid) => setPicture(wid, null),
 }));
 
-// Blocking is by LID. The helper that found it went away in 2026.
+// Contacts are blocked by LID. The helper that found the LID was removed in 2026.
 __d('WAWebBlockContactUtils', () =>
   newest
     ? {}

@@ -45,7 +45,7 @@ class ChatModel extends Model {
   iAmAdmin() {
     return Boolean(myPart(this.groupMetadata)?.isAdmin);
   }
-  /** The latest message decides where the chat stands in the list. */
+  /** The latest message determines the position of the chat in the list. */
   heard(msg) {
     if (this.#last && msg.t < this.#last.t) return;
     this.#last = msg;
@@ -119,7 +119,7 @@ __d('WAWebChatGetters', () => ({
   getIsBroadcast: (chat) => chat.id.isBroadcast(),
 }));
 
-/** What the phone or another device did to a chat. */
+/** A change of a chat by the phone or another device. */
 line.on('chat', ({ id, mute, ...props }) => {
   const chat = ensureChat(id);
   const { t: _, id: __, ...changes } = { ...props };

@@ -1,9 +1,9 @@
-// Messages: how the server's become models, and how they are found.
+// Messages: how messages of the server become models, and how they are found.
 class MsgModel extends Model {
   #mediaData = null;
   constructor(given) {
     const { __x_id, ...attributes } = given;
-    // `__x_id` is where a model keeps its `id`: a caller that passes one sets the id, possibly to undefined.
+    // A model stores its `id` in `__x_id`: a caller that passes this field sets the id, possibly to undefined.
     super('__x_id' in given ? { ...attributes, id: __x_id } : attributes);
     if (!this.id) throw new Error('Data passed to getter must include an id property');
   }
@@ -54,14 +54,14 @@ class MsgModel extends Model {
     return rest;
   }
 }
-// Gone in 2026: what files to channels asked for.
+// Removed in 2026. Sending files to channels used it.
 if (!newest) {
   MsgModel.prototype.avParams = function avParams() {
     return { mimetype: this.mimetype, size: this.size, filehash: this.filehash };
   };
 }
 
-/** Also found by the short id alone: acks and addons name messages so. */
+/** Finds messages also by the short id, which acks and addons use. */
 const Msg = new (class extends Collection {
   #byShortId = new Map();
   add(model, options) {
@@ -92,7 +92,7 @@ const keyOf = (wire) =>
     participant: wire.author ? createWid(wire.author) : undefined,
   });
 
-/** A deletion may be a message of another key, which names the deleted one. */
+/** A deletion can be a message of its own, which names the deleted one. */
 const shownKeyOf = (wire) => (wire.data?.shownUnder ? keyOf({ ...wire, key: wire.data.shownUnder }) : keyOf(wire));
 
 function messageFrom(wire, isNewMsg) {
@@ -116,7 +116,7 @@ function messageFrom(wire, isNewMsg) {
   };
 }
 
-/** Puts a message of the server into the store; new ones are announced. */
+/** Adds a message of the server to the store and announces it if it is new. */
 function take(wire, isNewMsg) {
   const known = Msg.get(shownKeyOf(wire));
   if (known) {
@@ -147,13 +147,13 @@ async function loadMessage(serialized) {
   const [, , key] = serialized.split('_');
   if (!key) return null;
   const wire = await line.request('message', { key });
-  // Stored under its whole id: in a group the writer belongs to it.
+  // Stored under its full id, which includes the author in a group.
   return wire && String(shownKeyOf(wire)) === serialized ? take(wire, false) : null;
 }
 
 line.on('msg', (wire) => {
   if (wire.type !== 'gp2') return void take(wire, true);
-  // A notice is told when what it speaks of is true here too.
+  // A notice is emitted after its change has been applied here.
   void GroupMetadata.update(createWid(wire.chat)).then(() => take(wire, true));
 });
 line.on('ack', ({ key, ack, overtaking }) => {
@@ -176,11 +176,11 @@ line.on('history', ({ messages }) => messages.forEach((wire) => take(wire, false
 async function loadEarlier(chat) {
   if (chat.id.isNewsletter()) return [];
   const oldest = chat.msgs.getModelsArray().reduce((first, msg) => (!first || msg.t < first.t ? msg : first), null);
-  // Two messages of one second: the server knows their order.
+  // For messages of the same second the server determines the order.
   const older = await line.request('history', { chat: String(chat.id), before: oldest?.id.id ?? null, limit: 50 });
   return older.filter((wire) => !Msg.get(shownKeyOf(wire))).map((wire) => take(wire, false));
 }
-// From 2026-07 it takes options alone; 1.34.7 calls it so, earlier releases passed the chat itself.
+// Since 2026-07 the argument is an options object. The library passes one since 1.34.7, and the chat before.
 __d('WAWebChatLoadMessages', () => ({
   loadEarlierMsgs: async (given) => {
     if (drifted && !given?.chat) throw new TypeError("Cannot read properties of undefined (reading 'msgs')");
@@ -213,6 +213,6 @@ __d('WAWebApiMessageInfoStore', () => ({
     };
   },
 }));
-// What the library rewrites before any message is deciphered. Here they arrive in the clear, so nothing calls them.
+// The library wraps these functions, which decrypt messages. Here messages arrive as plain text, so nothing calls them.
 __d('WAWebBackendJobsCommon', () => ({ mediaTypeFromProtobuf: () => null }));
 __d('WAWebE2EProtoUtils', () => ({ typeAttributeFromProtobuf: () => 'text' }));

@@ -1,4 +1,4 @@
-// What hangs on messages: reactions, votes, pins, stars, edits, answers to events, revokes.
+// Additions to messages: reactions, votes, pins, stars, edits, answers to events, revokes.
 const votes = new Map();
 const pins = new Map();
 
@@ -95,7 +95,7 @@ function keepReaction(row) {
   Msg.get(row.reactionParentKey)?.set({ hasReaction: model.reactions.length > 0 });
 }
 
-/** What already hung on a message when it came. */
+/** Applies the additions that a message already had when it arrived. */
 function remindMarks(msg, marks) {
   for (const [by, reaction] of Object.entries(marks.reactions)) keepReaction(reactionRow(msg, by, reaction));
   for (const [by, vote] of Object.entries(marks.votes)) keepVote(voteRow(msg, by, vote));
@@ -109,7 +109,7 @@ __d('WAWebPinInChatSchema', () => ({
   getTable: () => ({ equals: async (fields, chat) => [...pins.values()].filter((pin) => pin.chatId === chat) }),
 }));
 
-/** What each kind does here; for those that the library listens to, by way of the tables that it wraps. */
+/** The effect of each kind. Those that the library listens to go through the tables that it wraps. */
 const addonKinds = {
   reaction: (msg, { by, value, t }) =>
     requireModule('WAWebAddonReactionTableMode').reactionTableMode.bulkUpsert([reactionRow(msg, by, { emoji: value ?? '', t })]),
@@ -135,7 +135,7 @@ line.on('addon', async (addon) => {
   if (msg) addonKinds[addon.kind]?.(msg, addon);
 });
 
-/** Asked of the server first; what it refuses does not happen here either. */
+/** Asks the server first. What it refuses has no effect here either. */
 async function hang(kind, msg, value) {
   await line.request('addon', { kind, key: msg.id.id, value });
   addonKinds[kind](msg, { by: 'me', value, t: Math.floor(Date.now() / 1000) });
@@ -175,7 +175,7 @@ const isText = (msg) => msg.type === 'chat';
 __d('WAWebMsgActionCapability', () => ({
   canSenderRevokeMsg: (msg) => msg.id.fromMe && msg.type !== 'revoked',
   canAdminRevokeMsg: (msg) => !msg.id.fromMe && msg.id.remote.isGroup() && Boolean(Chat.get(msg.id.remote)?.iAmAdmin()),
-  // A quarter of an hour, as WhatsApp allows.
+  // WhatsApp allows 15 minutes.
   canEditText: (msg) => msg.id.fromMe && isText(msg) && Date.now() / 1000 - msg.t < 900,
   canEditCaption: (msg) => msg.id.fromMe && typeof msg.caption === 'string' && Date.now() / 1000 - msg.t < 900,
   canStarMsg: (msg) => !msg.isNotification,

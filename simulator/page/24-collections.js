@@ -1,4 +1,4 @@
-// One module holds them all, by the names that the library asks for.
+// One module contains all collections, under the names that the library uses.
 __d('WAWebCollections', () => ({
   Msg,
   Chat,
@@ -16,7 +16,7 @@ __d('WAWebCollections', () => ({
   WAWebNewsletterMetadataCollection: NewsletterMetadata,
 }));
 
-/** The snapshot; then the library is told that all is there, and then comes what waited for this device. */
+/** Applies the snapshot, reports the end of the sync, then receives the messages that waited for this device. */
 async function sync() {
   const snapshot = await line.request('sync', { perChat: 20 });
   for (const contact of snapshot.contacts) Contact.add(contactFrom(contact, contact.id));
@@ -35,8 +35,8 @@ async function sync() {
 }
 
 async function announceSync() {
-  // Real pages finish long after the library has begun to listen. The race that some users meet is a switch.
-  // Lost, the race means that the library was told of nothing: hasSynced is simply true when it begins to listen.
+  // Real pages finish long after the library has started to listen. The race that some users report is a switch.
+  // In this race the library receives no event: hasSynced is already true when it starts to listen.
   if (options.syncRace && !Socket.hears('change:hasSynced')) return void (Socket.hasSynced = true);
   await until(() => Socket.hears('change:hasSynced'), 15_000);
   Socket.hasSynced = false;

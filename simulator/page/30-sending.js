@@ -1,4 +1,4 @@
-// Sending. A send is over when WhatsApp's server has answered; what it refuses becomes ack −1, not an exception.
+// Sending. A send ends when WhatsApp's server has answered. A refusal becomes ack −1, not an exception.
 function addAndSendMsgToChat(chat, message) {
   const msg = message instanceof MsgModel ? message : new MsgModel({ ...message, star: false, hasReaction: false });
   if (msg.directPath) msg.isUnsentMedia = true;
@@ -40,7 +40,7 @@ async function post(msg, to) {
       if (answer.ack > 0 && msg.isUnsentMedia) msg.set({ isUnsentMedia: false });
       return { messageSendResult: answer.ack < 0 ? 'ERROR_UNKNOWN' : 'OK', t: answer.t };
     } catch (error) {
-      // The line broke: WhatsApp sends it again on the next one, under the same id.
+      // The connection broke: WhatsApp sends the message again on the next one, under the same id.
       if (error.status === 0) continue;
       msg.set({ ack: -1 });
       return { messageSendResult: 'ERROR_UNKNOWN', t };
@@ -48,7 +48,7 @@ async function post(msg, to) {
   }
 }
 
-/** A message that the page itself writes. */
+/** A message of the page itself. */
 async function compose(chat, content) {
   const from = chat.id.isLid() || chat.groupMetadata?.isLidAddressingMode ? me.lid : me.pn;
   const shared = chat.id.isGroup() || chat.id.isStatus();

@@ -1,4 +1,4 @@
-// Files: prepared, uploaded byte for byte, downloaded byte for byte. Nothing is encrypted here; hashes are real.
+// Files: prepared, uploaded and downloaded byte for byte. Nothing is encrypted here; hashes are real.
 const base64 = (buffer) => btoa(binary(new Uint8Array(buffer)));
 const hashOf = async (blob) => base64(await crypto.subtle.digest('SHA-256', await blob.arrayBuffer()));
 
@@ -54,7 +54,7 @@ function kindOf(mimetype, { asSticker, isPtt, asDocument, asGif }) {
 class MediaData extends Model {
   toJSON() {
     const { mediaBlob: _, renderableUrl: __, ...rest } = this.serialize();
-    // Since 2026-09-17 the model has an enumerable `__x_id`: spread behind the message's own id it takes its place.
+    // Since 2026-09-17 the model has an enumerable `__x_id`, which replaces the message's id when both are spread into one object.
     return newest ? { ...rest, __x_id: undefined } : rest;
   }
 }
@@ -69,7 +69,7 @@ __d('WAWebPrepRawMedia', () => ({
         filehash: await hashOf(opaque.blob),
         size: opaque.blob.size,
         filename: params.asDocument || kindOf(mimetype, params).type === 'document' ? opaque.blob.name : undefined,
-        // What WhatsApp scales a picture to; a phone does not see it, tests do.
+        // The size to which WhatsApp scales a picture. Phones do not see it; tests do.
         maxDimension: params.maxDimension,
         mediaStage: 'PREPARED',
         mediaBlob: opaque,

@@ -1,4 +1,4 @@
-// Groups.
+// Groups and their members.
 class GroupModel extends Model {
   #participants = new Collection(Model);
   #requests = new Collection(Model);
@@ -21,7 +21,7 @@ class GroupModel extends Model {
   }
 }
 const GroupMetadata = new Collection(GroupModel);
-/** A group that one has left, or was put out of, keeps what was known of it. */
+/** After the account has left a group or was removed, the page keeps what it knew about it. */
 GroupMetadata.update = async (wid) => {
   try {
     return applyGroup(await line.request('group_get', { id: String(wid) }));
@@ -59,7 +59,7 @@ async function ask(op, wid, d) {
   await GroupMetadata.update(wid);
   return answer;
 }
-// An empty list is taken without a word, and nothing happens: the phantom success of every build.
+// An empty list has no effect and causes no error, in every build.
 const change = (how) => async (chat, list) =>
   list.length === 0 ? [] : ask('group_change', chat.id, { how, participants: list.map((one) => String(one.id ?? one)) });
 __d('WAWebModifyParticipantsGroupAction', () => ({

@@ -162,7 +162,7 @@ __d('WAWebNewsletterDirectorySearchAction', () => ({
   },
 }));
 
-// Sending: the library makes the message itself and hands it over as a record.
+// Sending: the library builds the message itself and passes it as a record.
 __d('WAWebNewsletterUpdateMsgsRecordsJob', () => ({
   addNewsletterMsgsRecords: async (records) => void records.forEach(({ id }) => Newsletters.get(id.remote)?.msgs),
   async updateNewsletterMsgRecord(msg) {

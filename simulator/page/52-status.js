@@ -1,4 +1,4 @@
-// Status posts: messages to `status@broadcast`, gathered by who posted them.
+// Status posts: messages to `status@broadcast`, grouped by author.
 class StatusModel extends Model {
   #posts = [];
   take(msg) {
@@ -23,7 +23,7 @@ async function postStatus(content) {
   posted(await added);
   return sent;
 }
-// The gate went away by 2026-04-30; since then a file's post takes one object.
+// The gate was removed by 2026-04-30. Since then the function for files has one object as its argument.
 __d('WAWebStatusGatingUtils', () => (newest ? {} : { canCheckStatusRankingPosterGating: () => false }));
 __d('WAWebMediaUpdateMsg', () => (msg, media) => {
   const { id: _, __x_id: __, ...changes } = media.toJSON ? media.toJSON() : media;

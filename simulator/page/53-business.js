@@ -1,4 +1,4 @@
-// What business accounts have: labels and notes.
+// Labels and notes of business accounts.
 class LabelModel extends Model {
   get hexColor() {
     return this.color;
@@ -16,7 +16,7 @@ line.on('labels', (labels) => {
   for (const known of Label.getModelsArray()) if (!labels.some(({ id }) => id === known.id)) Label.remove(known);
   labels.forEach(applyLabel);
 });
-/** `actions` holds all labels that the chats are to have, and those to take away. */
+/** `actions` lists all labels that the chats get, and those that are removed. */
 Label.addOrRemoveLabels = async (actions, chats) => {
   const labels = actions.filter(({ type }) => type === 'add').map(({ id }) => id);
   for (const chat of chats) {

@@ -1,4 +1,4 @@
-// Calls: heard of, and refused. The library watches the map.
+// Incoming calls and their rejection. The library watches the map.
 const calls = new Map();
 line.on('call', (call) =>
   calls.set(call.id, {
@@ -23,7 +23,7 @@ __d('WADeprecatedSendIq', () => ({
   async deprecatedCastStanza({ tag, content }) {
     const reject = (content ?? []).find((child) => child.tag === 'reject');
     if (tag !== 'call' || !reject) throw new r(`no such stanza: ${tag}`, 400);
-    // As reported of current builds: it resolves, and the phone rings on.
+    // As current builds do according to reports: it resolves, and the phone continues to ring.
     if (refusedByBuild()) return;
     await line.request('call_reject', { id: reject.attrs['call-id'] });
   },

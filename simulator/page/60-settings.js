@@ -1,4 +1,4 @@
-// Settings of this page alone, as WhatsApp keeps them: in the browser.
+// Settings of this page, stored in the browser as WhatsApp does.
 const preference = (name) => ({
   get: () => localStorage.getItem(name) !== 'false',
   set: (value) => localStorage.setItem(name, String(Boolean(value))),
@@ -18,7 +18,7 @@ __d('WAWebUserPrefsGeneral', () =>
 );
 __d('WAWebUserPrefsNotifications', () => preferences(['GlobalOfflineNotifications']));
 
-// Numbers: enough of the world's dialling codes to tell their lengths apart.
+// Phone numbers: enough dialling codes to distinguish their lengths.
 const shortCodes = ['1', '7'];
 const twoDigitCodes =
   '20 27 30 31 32 33 34 36 39 40 41 43 44 45 46 47 48 49 51 52 53 54 55 56 57 58 60 61 62 63 64 65 66 81 82 84 86 90 91 92 93 94 95 98'.split(

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { Push, Receipt, WireContact, WireLabel, WireMessage } from './wire.js';
 
-/** The line of a page that is connected now. */
+/** The connection of a page. */
 export interface DeviceLine {
-  /** The page has taken the snapshot: pushes go out at once. Until then they wait. */
+  /** The page has received the snapshot: pushes are sent at once. Until then they wait. */
   live: boolean;
   send: (push: Push) => void;
-  /** Another page took the device's place. */
+  /** Another page has connected as this device. */
   replace: () => void;
 }
 
-/** One linked page. Its pushes wait in `queue` until it has said that it got them, as WhatsApp's do for an offline device. */
+/** One linked page. Its pushes stay in `queue` until it confirms them, as WhatsApp's do for an offline device. */
 export interface Device {
   id: string;
   token: string;
@@ -19,7 +19,7 @@ export interface Device {
   pushes: number;
 }
 
-/** What one chat looks like to its account. */
+/** The state of one chat for its account. */
 export interface ChatProps {
   unread: number;
   archive: boolean;
@@ -28,7 +28,7 @@ export interface ChatProps {
   t: number;
 }
 
-/** A message as the phone's screen has it. */
+/** A message as the phone shows it. */
 export interface Received {
   key: string;
   from: string;
@@ -60,42 +60,42 @@ export interface Call {
 export interface Account {
   phone: string;
   lid: string;
-  /** Somebody made it or linked it; the others are only numbers that were asked for or written to. */
+  /** The phone was created or linked. Other accounts are numbers that were looked up or written to. */
   made: boolean;
   name: string;
   about: string;
   picture: string | null;
   isBusiness: boolean;
-  /** The phone is off: nothing is delivered to it, acks stay at 1 until it is on again. */
+  /** The phone is off: nothing is delivered to it, and acks stay at 1 until it is on again. */
   offline: boolean;
   autoRead: boolean;
   ackDelayMs: number;
-  /** WhatsApp lets it write to known chats only. */
+  /** WhatsApp only allows it to write to known chats. */
   reachOutLocked: boolean;
-  /** Asked for when a device is linked; `publicKey` (base64 SPKI) lets the signature be checked too. */
+  /** Required when a device is linked. With `publicKey` (base64 SPKI) the signature is checked too. */
   passkey: { id: string; publicKey: string | null } | null;
-  /** It can be put into groups by a private invitation only. */
+  /** It can join groups only by a private invitation. */
   groupsByInvite: boolean;
   /** The number is not on WhatsApp. */
   gone: boolean;
-  /** Other spellings that WhatsApp finds the number by, digits only: asked for one of them, it answers with `phone`. */
+  /** Other spellings of the number, digits only. WhatsApp answers a lookup of one of them with `phone`. */
   spellings: string[];
-  /** Others learn the LID alone. */
+  /** Others see only the LID. */
   hidesNumber: boolean;
   presence: 'available' | 'unavailable' | null;
   devices: Map<string, Device>;
   history: Map<string, WireMessage>;
   /** The messages of each chat in the order in which they came; the same objects as in `history`. */
   byChat: Map<string, WireMessage[]>;
-  /** What ciphertext messages really say, until the page asks for it again. */
+  /** The contents of ciphertext messages, until the page requests them. */
   sealed: Map<string, { type: string; data: Record<string, unknown> }>;
   chats: Map<string, ChatProps>;
   received: Received[];
-  /** Messages that wait for the phone to be on. */
+  /** Messages that wait until the phone is on. */
   waiting: { sender: string; key: string }[];
   typing: { from: string; state: string }[];
   blocked: Set<string>;
-  /** Names in the phone's address book, by number; null: taken out of it. Who is not in it goes by the name of the account. */
+  /** Names in the phone's address book, by number. Null: removed. A contact that is not in it has the name of its account. */
   contacts: Map<string, string | null>;
   labels: WireLabel[];
   notes: Map<string, { text: string; t: number }>;
@@ -155,14 +155,14 @@ export function newAccount(options: AccountOptions): Account {
   };
 }
 
-/** A LID says nothing of the number: it is made from a hash of it, so that the same phone always has the same one. */
+/** A LID does not reveal the number. It is derived from a hash, so that a phone always has the same one. */
 const lidOf = (phone: string): string =>
   `1${(BigInt(`0x${createHash('sha256').update(phone).digest('hex').slice(0, 12)}`) % 10n ** 13n).toString().padStart(13, '0')}`;
 
 export const phoneId = (account: Account): string => `${account.phone}@c.us`;
 export const lidId = (account: Account): string => `${account.lid}@lid`;
 
-/** `of` as `viewer` sees it: with the name of the viewer's address book. */
+/** `of` as `viewer` sees it: with the name from the viewer's address book. */
 export function contactOf(of: Account, viewer: Account): WireContact {
   const saved = viewer.contacts.get(of.phone);
   const phone = of.hidesNumber && of !== viewer ? null : phoneId(of);
@@ -178,7 +178,7 @@ export function contactOf(of: Account, viewer: Account): WireContact {
   };
 }
 
-/** Hands a push to every page of the account, now or when it is back; `but` is the page that it came from. */
+/** Sends a push to every page of the account, now or when it connects again, except to `but`, the page that caused it. */
 export function pushTo(account: Account, push: Push, but?: Device | null): void {
   for (const device of account.devices.values()) {
     if (device === but) continue;
@@ -188,7 +188,7 @@ export function pushTo(account: Account, push: Push, but?: Device | null): void 
   }
 }
 
-/** Typing and calls are of the moment: who is away misses them. */
+/** Sends a push only to connected pages. Typing and calls do not wait. */
 export function pushNow(account: Account, push: Push): void {
   for (const device of account.devices.values()) if (device.line?.live) device.line.send(push);
 }
@@ -222,7 +222,7 @@ export function forget(account: Account, keys: Iterable<string>): void {
 export const receiptOf = (message: WireMessage, id: string): Receipt =>
   (message.marks.receipts[id] ??= { delivered: null, read: null, played: null });
 
-/** What a page is told of its own account. */
+/** What a page receives about its own account. */
 export const identity = (account: Account) => ({
   pn: phoneId(account),
   lid: lidId(account),

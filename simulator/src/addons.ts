@@ -14,13 +14,13 @@ export interface AddonRequest {
 
 interface Change {
   message: WireMessage;
-  /** Who did it, as the holder of this copy sees them. */
+  /** The author, as the owner of this copy sees them. */
   writer: string;
   value: unknown;
   t: number;
 }
 
-/** What can hang on a message: who may hang it there, and what it does to each copy. */
+/** One kind of addition to a message: who may add it, and how it changes each copy. */
 const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply: (change: Change) => void; mine?: true }> = {
   edit: {
     by: 'author',
@@ -35,7 +35,7 @@ const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply
       message.data = { ...message.data, ...(value as object), latestEditSenderTimestampMs: t * 1000 };
     },
   },
-  /** `value`: the key under which pages show the deletion, where it is not the message's own. */
+  /** `value`: the key under which pages show the deletion, if it is not the message's own. */
   revoke: {
     by: 'author or admin',
     apply: ({ message, value }) => Object.assign(message, { type: 'revoked', data: value ? { shownUnder: value } : {} }),
@@ -68,7 +68,7 @@ const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply
   star: { by: 'anyone', mine: true, apply: ({ message, value }) => void (message.marks.star = Boolean(value)) },
 };
 
-/** Edits, revokes, reactions, votes, pins, stars: things that hang on a message. Told to everybody who has it. */
+/** Additions to a message: edits, revokes, reactions, votes, pins, stars. They are sent to every account that has the message. */
 export function createAddons({ phones, groups, clock }: { phones: Phones; groups: Groups; clock: Clock }) {
   function allowed(by: Account, own: WireMessage, who: string): boolean {
     if (who === 'anyone' || own.fromMe) return true;
@@ -113,7 +113,7 @@ export function createAddons({ phones, groups, clock }: { phones: Phones; groups
   }
 }
 
-/** The phone's own screen. */
+/** Changes what the phone shows. */
 function show(account: Account, by: Account, { kind, key, value }: AddonRequest): void {
   if (account === by) return;
   const received = account.received.findLast((message) => message.key === key);

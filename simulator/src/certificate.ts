@@ -1,7 +1,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { generate } from 'selfsigned';
 
-/** A key of its own for each run, trusted by Chromium for its hash alone, never by the machine. */
+/** Creates a key for this run. Chromium trusts it by its hash; the machine does not trust it. */
 export async function makeCertificate(): Promise<{ key: string; cert: string; spki: string }> {
   const made = await generate([{ name: 'commonName', value: 'web.whatsapp.com' }], {
     keySize: 2048,

@@ -4,7 +4,7 @@ import type { ControlOperations } from './control/index.js';
 type Arguments<I> = Record<never, never> extends I ? [input?: I] : [input: I];
 type Answered<T> = T extends undefined | void ? null : T;
 
-/** The control API, typed: one method for each operation, with its argument and its result. Rejects with the simulator's own sentence. */
+/** A typed client of the control API, with one method for each operation. Rejects with the simulator's error message. */
 export type SimulatorClient = {
   [K in keyof ControlOperations]: (
     ...input: Arguments<z.input<ControlOperations[K]['input']>>
@@ -22,7 +22,7 @@ export function simulatorClient(controlUrl: string): SimulatorClient {
     if (!answer.ok) throw new Error(`${name}: ${body.error}`);
     return body.result;
   };
-  // The one cast: every name of the table is a method, which the proxy makes when it is asked for.
+  // The only cast: the proxy creates the method of an operation when it is read.
   return new Proxy(
     {},
     { get: (_, name) => (name === 'then' ? undefined : (input?: object) => call(String(name), input)) },

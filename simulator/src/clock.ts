@@ -1,4 +1,4 @@
-/** The server's time: the machine's, moved by as much as a test wants. Timers run on real time all the same. */
+/** The server's time: the machine's time plus an offset that tests set. Timers run on real time. */
 export function createClock() {
   let offsetMs = 0;
   return {

@@ -11,7 +11,7 @@ interface Kept {
   media: Map<string, Buffer>;
 }
 
-/** Maps, sets and bytes as JSON. Written whole: it is meant for demos and tests, not for gigabytes. */
+/** Maps, sets and bytes as JSON. The whole file is written each time: it is for demos and tests, not for gigabytes. */
 const pack = (name: string, value: unknown): unknown => {
   if (name === 'line' || name === 'byChat') return undefined;
   if (value instanceof Map) return { $map: [...(value as Map<unknown, unknown>)] };
@@ -27,7 +27,7 @@ const unpack = (_: string, value: unknown): unknown => {
   if (packed.$bytes !== undefined) return Buffer.from(packed.$bytes, 'base64');
   return value;
 };
-/** JSON.stringify asks a Buffer's own `toJSON` first. */
+/** JSON.stringify calls a Buffer's own `toJSON` first. */
 const isPackedBuffer = (value: unknown): value is { type: 'Buffer'; data: number[] } =>
   typeof value === 'object' &&
   value !== null &&
@@ -35,8 +35,8 @@ const isPackedBuffer = (value: unknown): value is { type: 'Buffer'; data: number
   Array.isArray((value as { data?: unknown }).data);
 
 /**
- * Keeps the world in one file, so that linked pages are still linked after a restart of the simulator. A write is put off for a
- * moment and replaces the file whole: killed in between, the file is the one before.
+ * Stores the world in one file, so that linked pages are still linked after a restart of the simulator. A write is delayed for a
+ * moment and replaces the whole file. If the process is killed before, the previous file remains.
  */
 export function keepInFile(world: World, file: string) {
   load(world, file);

@@ -1,13 +1,13 @@
 /**
- * Faults that tests order: the next `count` requests of an operation fail (the server refuses), are dropped (never arrive), are
- * applied with the reply lost, or are delayed. `op` is one of the page's line, or `upload` or `download`.
+ * Faults that tests request. The next `count` requests of an operation fail (the server refuses), are dropped (never arrive), are
+ * applied with the reply lost, or are delayed. `op` is an operation of the page's connection, or `upload` or `download`.
  */
 export interface Fault {
   op: string;
   mode: 'fail' | 'drop' | 'dropReply' | 'delay';
   count: number;
   delayMs?: number | undefined;
-  /** What a failed request is refused with; 500 unless told. */
+  /** The status of a failed request. By default 500. */
   status?: number | undefined;
   /** Only for the pages of this number. */
   phone?: string | undefined;
@@ -22,7 +22,7 @@ export function createFaults() {
     clear(): void {
       faults = [];
     },
-    /** The fault that this request meets, if any; it is used up by one. */
+    /** Returns the fault for this request, if there is one, and counts it as used. */
     next(op: string, phone: string | null): Fault | null {
       const fault = faults.find(
         (candidate) => candidate.op === op && candidate.count > 0 && (candidate.phone === undefined || candidate.phone === phone),

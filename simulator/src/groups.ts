@@ -2,16 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { lidId, phoneId, type Account } from './accounts.js';
 import type { Clock } from './clock.js';
 import type { Phones } from './phones.js';
-import { Refusal } from './refusal.js';
+import { notFound, Refusal } from './refusal.js';
+import { newServerId } from './server-id.js';
 import type { WireGroup, WireMessage } from './wire.js';
 
 export interface Group extends Omit<WireGroup, 'participants' | 'requests' | 'owner'> {
   owner: string;
-  /** By number. */
+  /** Members by phone number. */
   members: Map<string, { isAdmin: boolean; isSuperAdmin: boolean }>;
-  /** Who asked to join, by number, and when. */
+  /** When each number requested to join, in seconds. */
   requests: Map<string, number>;
-  /** Private invitations: code → number of the invited. */
+  /** Private invitations: code → number of the invited phone. */
   invitations: Map<string, string>;
   invite: string;
 }
@@ -20,7 +21,7 @@ export interface ParticipantResult {
   id: string;
   phone: string;
   code: number;
-  /** 403: the invitation that may be sent instead. */
+  /** With code 403: the invitation that may be sent instead. */
   inviteCode?: string;
   inviteExpires?: number;
 }
@@ -35,217 +36,319 @@ export interface GroupSettings {
 
 type Notify = (accounts: Account[], message: Omit<WireMessage, 'marks'>) => void;
 
-const notFound = (): never => {
-  throw new Refusal(404, 'item-not-found');
-};
-
-/** Groups, their members and settings. Every change is announced to the members as the notification that WhatsApp shows. */
-export function createGroups({ phones, clock, notify }: { phones: Phones; clock: Clock; notify: Notify }) {
-  const groups = new Map<string, Group>();
-
-  const get = (id: string): Group => groups.get(id) ?? notFound();
-  const account = (phone: string): Account => phones.accounts.get(phone) ?? notFound();
-  const idIn = (group: Group, of: Account): string => (group.lidAddressing ? lidId(of) : phoneId(of));
-  const members = (id: string): Account[] => [...(groups.get(id)?.members.keys() ?? [])].map(account);
-
-  function admin(id: string, by: Account): Group {
-    const group = get(id);
-    if (!group.members.get(by.phone)?.isAdmin) throw new Refusal(403, 'not-authorized');
-    return group;
-  }
-  function editor(id: string, by: Account): Group {
-    const group = get(id);
-    if (!group.members.has(by.phone)) throw new Refusal(403, 'not-authorized');
-    return group.restrict ? admin(id, by) : group;
-  }
-
-  function wire(id: string): WireGroup {
-    const { members: people, requests, invitations: _, invite: __, owner, ...group } = get(id);
-    return {
-      ...group,
-      owner: idIn(get(id), account(owner)),
-      requests: [...requests].map(([phone, t]) => ({ id: idIn(get(id), account(phone)), t })),
-      participants: [...people].map(([phone, role]) => ({ id: idIn(get(id), account(phone)), ...role })),
-    };
-  }
-
-  /** `gone`: those who are no members any more and are to be told all the same. */
-  function tell(group: Group, by: Account, subtype: string, about: Account[], body: string | null, gone: Account[] = []): void {
-    notify([...new Set([...members(group.id), ...gone])], {
-      key: `3EB0${randomBytes(9).toString('hex').toUpperCase()}`,
-      fromMe: false,
-      chat: group.id,
-      from: group.id,
-      to: group.id,
-      author: idIn(group, by),
-      t: clock.seconds(),
-      type: 'gp2',
-      data: { subtype, recipients: about.map((one) => ({ $wid: idIn(group, one) })), body },
-      ack: 0,
-    });
-  }
-
-  const enter = (group: Group, who: Account): void => void group.members.set(who.phone, { isAdmin: false, isSuperAdmin: false });
-
-  function change(
-    by: Account,
-    id: string,
+/**
+ * Groups, their members and settings. Every change is announced to the members as the notification that WhatsApp shows. Verbs throw a
+ * `Refusal`: 404 if the group does not exist, 403 if the account may not do this, 409 if it is done already. Participants are addresses; each
+ * has its own result.
+ */
+export interface Groups {
+  /** All groups, by id. */
+  groups: Map<string, Group>;
+  /** A group as its members see it. */
+  wire(id: string): WireGroup;
+  members(id: string): Account[];
+  /** The address of an account in the group: its phone number, or its LID. */
+  memberId(id: string, of: Account): string;
+  /** The groups of an account. */
+  all(of: Account): WireGroup[];
+  isAdmin(id: string, by: Account): boolean;
+  mayWrite(id: string, by: Account): boolean;
+  create(
+    owner: Account,
+    subject: string,
     participants: string[],
-    act: (group: Group, who: Account) => Partial<ParticipantResult> & { code: number },
-    subtype: string,
-  ): ParticipantResult[] {
-    const group = subtype === 'add' && get(id).memberAddMode === 'all_member_add' ? editorOrMember(id, by) : admin(id, by);
-    const done: Account[] = [];
-    const results = participants.map((participant) => {
-      const who = phones.find(participant);
-      if (!who) return { id: participant, phone: participant, code: 404 };
-      const result = act(group, who);
-      if (result.code === 200) done.push(who);
-      return { id: idIn(group, who), phone: phoneId(who), ...result };
-    });
-    if (done.length > 0) tell(group, by, subtype, done, null, subtype === 'remove' ? done : []);
-    return results;
-  }
+    settings?: GroupSettings,
+  ): { id: string; results: ParticipantResult[] };
+  add(by: Account, id: string, participants: string[]): ParticipantResult[];
+  remove(by: Account, id: string, participants: string[]): ParticipantResult[];
+  promote(by: Account, id: string, participants: string[]): ParticipantResult[];
+  demote(by: Account, id: string, participants: string[]): ParticipantResult[];
+  subject(by: Account, id: string, subject: string): void;
+  description(by: Account, id: string, desc: string, descId: string): void;
+  picture(by: Account, id: string, picture: string | null): void;
+  set(by: Account, id: string, settings: GroupSettings): void;
+  leave(by: Account, id: string): void;
+  /** The invite code of the group. */
+  invite(by: Account, id: string): string;
+  /** Replaces the invite code. */
+  revokeInvite(by: Account, id: string): string;
+  byInvite(code: string): WireGroup;
+  /** Joins at once, or requests to join if the group has `approval`. */
+  join(by: Account, code: string): { id: string; joined: boolean };
+  /** Joins by the private invitation that `add` returned. */
+  joinByInvitation(by: Account, id: string, code: string): string;
+  /** Admits or rejects those who requested to join. */
+  decide(by: Account, id: string, participants: string[], approve: boolean): ParticipantResult[];
+}
 
-  function editorOrMember(id: string, by: Account): Group {
-    const group = get(id);
-    if (!group.members.has(by.phone)) throw new Refusal(403, 'not-authorized');
-    return group;
-  }
+interface GroupsContext {
+  groups: Map<string, Group>;
+  phones: Phones;
+  clock: Clock;
+  /** Delivers a group's notification. */
+  notify: Notify;
+}
 
-  function admit(group: Group, who: Account): Partial<ParticipantResult> & { code: number } {
-    if (group.members.has(who.phone)) return { code: 409 };
-    if (who.groupsByInvite) {
-      const inviteCode = randomBytes(8).toString('hex');
-      group.invitations.set(inviteCode, who.phone);
-      return { code: 403, inviteCode, inviteExpires: clock.seconds() + 3 * 86_400 };
-    }
-    enter(group, who);
-    return { code: 200 };
-  }
+export function createGroups(parts: { phones: Phones; clock: Clock; notify: Notify }): Groups {
+  const context: GroupsContext = { ...parts, groups: new Map() };
+  const { groups } = context;
+  return {
+    groups,
+    wire: (id) => wireOf(context, id),
+    members: (id) => membersOf(context, id),
+    memberId: (id, of) => idIn(groupOf(context, id), of),
+    all: (of) => [...groups.values()].filter((group) => group.members.has(of.phone)).map((group) => wireOf(context, group.id)),
+    isAdmin: (id, by) => groups.get(id)?.members.get(by.phone)?.isAdmin ?? false,
+    mayWrite: (id, by) => mayWrite(context, id, by),
+    create: (owner, subject, participants, settings = {}) => create(context, owner, subject, participants, settings),
+    add: (by, id, participants) => add(context, by, id, participants),
+    remove: (by, id, participants) => remove(context, by, id, participants),
+    promote: (by, id, participants) => setRole(context, by, id, participants, true),
+    demote: (by, id, participants) => setRole(context, by, id, participants, false),
+    subject: (by, id, subject) => edit(context, by, id, { subject }, 'subject', subject),
+    description: (by, id, desc, descId) => edit(context, by, id, { desc, descId }, 'description', desc),
+    picture: (by, id, picture) => edit(context, by, id, { picture }, 'picture', null),
+    set: (by, id, settings) => set(context, by, id, settings),
+    leave: (by, id) => leave(context, by, id),
+    invite: (by, id) => asAdmin(context, id, by).invite,
+    revokeInvite: (by, id) => (asAdmin(context, id, by).invite = randomBytes(11).toString('hex')),
+    byInvite: (code) => wireOf(context, invitedTo(context, code).id),
+    join: (by, code) => join(context, by, code),
+    joinByInvitation: (by, id, code) => joinByInvitation(context, by, id, code),
+    decide: (by, id, participants, approve) => decide(context, by, id, participants, approve),
+  };
+}
 
-  const role = (isAdmin: boolean) => (group: Group, who: Account) => {
+const groupOf = ({ groups }: GroupsContext, id: string): Group => groups.get(id) ?? notFound();
+const accountOf = ({ phones }: GroupsContext, phone: string): Account => phones.accounts.get(phone) ?? notFound();
+const idIn = (group: Group, of: Account): string => (group.lidAddressing ? lidId(of) : phoneId(of));
+const invitedTo = ({ groups }: GroupsContext, code: string): Group =>
+  [...groups.values()].find((group) => group.invite === code) ?? notFound();
+
+function membersOf(context: GroupsContext, id: string): Account[] {
+  return [...(context.groups.get(id)?.members.keys() ?? [])].map((phone) => accountOf(context, phone));
+}
+
+function asMember(context: GroupsContext, id: string, by: Account): Group {
+  const group = groupOf(context, id);
+  if (!group.members.has(by.phone)) throw new Refusal(403, 'not-authorized');
+  return group;
+}
+function asAdmin(context: GroupsContext, id: string, by: Account): Group {
+  const group = groupOf(context, id);
+  if (!group.members.get(by.phone)?.isAdmin) throw new Refusal(403, 'not-authorized');
+  return group;
+}
+/** The group, if the account may change its subject, description and picture. */
+function asEditor(context: GroupsContext, id: string, by: Account): Group {
+  const group = asMember(context, id, by);
+  return group.restrict ? asAdmin(context, id, by) : group;
+}
+
+function mayWrite({ groups }: GroupsContext, id: string, by: Account): boolean {
+  const group = groups.get(id);
+  const member = group?.members.get(by.phone);
+  return Boolean(group && member && (!group.announce || member.isAdmin));
+}
+
+function wireOf(context: GroupsContext, id: string): WireGroup {
+  const found = groupOf(context, id);
+  const { members, requests, invitations: _, invite: __, owner, ...group } = found;
+  const idOf = (phone: string): string => idIn(found, accountOf(context, phone));
+  return {
+    ...group,
+    owner: idOf(owner),
+    requests: [...requests].map(([phone, t]) => ({ id: idOf(phone), t })),
+    participants: [...members].map(([phone, role]) => ({ id: idOf(phone), ...role })),
+  };
+}
+
+interface Announcement {
+  /** WhatsApp's name for the change. */
+  subtype: string;
+  about?: Account[];
+  body?: string | null;
+  /** Accounts that have left the group and are informed too. */
+  gone?: Account[];
+}
+
+function announce(context: GroupsContext, group: Group, by: Account, { subtype, about, body, gone }: Announcement): void {
+  context.notify([...new Set([...membersOf(context, group.id), ...(gone ?? [])])], {
+    key: `3EB0${randomBytes(9).toString('hex').toUpperCase()}`,
+    fromMe: false,
+    chat: group.id,
+    from: group.id,
+    to: group.id,
+    author: idIn(group, by),
+    t: context.clock.seconds(),
+    type: 'gp2',
+    data: { subtype, recipients: (about ?? []).map((one) => ({ $wid: idIn(group, one) })), body: body ?? null },
+    ack: 0,
+  });
+}
+
+type Outcome = Partial<ParticipantResult> & { code: number };
+
+/** Does the same with each participant. The result of an address without an account is 404. */
+function forEach(
+  { phones }: GroupsContext,
+  group: Group,
+  participants: string[],
+  act: (who: Account) => Outcome,
+): ParticipantResult[] {
+  return participants.map((participant) => {
+    const who = phones.find(participant);
+    if (!who) return { id: participant, phone: participant, code: 404 };
+    return { id: idIn(group, who), phone: phoneId(who), ...act(who) };
+  });
+}
+
+/** The same, and announces for whom it succeeded. */
+function change(
+  context: GroupsContext,
+  { group, by, participants, subtype }: { group: Group; by: Account; participants: string[]; subtype: string },
+  act: (who: Account) => Outcome,
+): ParticipantResult[] {
+  const done: Account[] = [];
+  const results = forEach(context, group, participants, (who) => {
+    const outcome = act(who);
+    if (outcome.code === 200) done.push(who);
+    return outcome;
+  });
+  if (done.length > 0) announce(context, group, by, { subtype, about: done, gone: subtype === 'remove' ? done : [] });
+  return results;
+}
+
+function enter(group: Group, who: Account): void {
+  group.members.set(who.phone, { isAdmin: false, isSuperAdmin: false });
+}
+
+/** Adds an account. Some can only be invited: code 403, with the invitation. */
+function admit({ clock }: GroupsContext, group: Group, who: Account): Outcome {
+  if (group.members.has(who.phone)) return { code: 409 };
+  if (who.groupsByInvite) {
+    const inviteCode = randomBytes(8).toString('hex');
+    group.invitations.set(inviteCode, who.phone);
+    return { code: 403, inviteCode, inviteExpires: clock.seconds() + 3 * 86_400 };
+  }
+  enter(group, who);
+  return { code: 200 };
+}
+
+function create(
+  context: GroupsContext,
+  owner: Account,
+  subject: string,
+  participants: string[],
+  settings: GroupSettings,
+): { id: string; results: ParticipantResult[] } {
+  const group: Group = {
+    id: newServerId('g.us'),
+    subject,
+    desc: null,
+    descId: null,
+    owner: owner.phone,
+    creation: context.clock.seconds(),
+    announce: settings.announce ?? false,
+    restrict: settings.restrict ?? false,
+    memberAddMode: settings.memberAddMode ?? 'all_member_add',
+    approval: settings.approval ?? false,
+    lidAddressing: settings.lidAddressing ?? false,
+    picture: null,
+    members: new Map([[owner.phone, { isAdmin: true, isSuperAdmin: true }]]),
+    requests: new Map(),
+    invitations: new Map(),
+    invite: randomBytes(11).toString('hex'),
+  };
+  context.groups.set(group.id, group);
+  const results = forEach(context, group, participants, (who) => admit(context, group, who));
+  announce(context, group, owner, { subtype: 'create', about: membersOf(context, group.id), body: subject });
+  return { id: group.id, results };
+}
+
+function add(context: GroupsContext, by: Account, id: string, participants: string[]): ParticipantResult[] {
+  const mode = groupOf(context, id).memberAddMode;
+  const group = mode === 'all_member_add' ? asMember(context, id, by) : asAdmin(context, id, by);
+  return change(context, { group, by, participants, subtype: 'add' }, (who) => admit(context, group, who));
+}
+
+function remove(context: GroupsContext, by: Account, id: string, participants: string[]): ParticipantResult[] {
+  const group = asAdmin(context, id, by);
+  return change(context, { group, by, participants, subtype: 'remove' }, (who) => ({
+    code: group.members.delete(who.phone) ? 200 : 404,
+  }));
+}
+
+function setRole(context: GroupsContext, by: Account, id: string, participants: string[], isAdmin: boolean): ParticipantResult[] {
+  const group = asAdmin(context, id, by);
+  return change(context, { group, by, participants, subtype: isAdmin ? 'promote' : 'demote' }, (who) => {
     const member = group.members.get(who.phone);
     if (!member) return { code: 404 };
     member.isAdmin = isAdmin;
     return { code: 200 };
-  };
-
-  return {
-    groups,
-    wire,
-    members,
-    memberId: (id: string, of: Account): string => idIn(get(id), of),
-    all: (of: Account): WireGroup[] =>
-      [...groups.values()].filter((group) => group.members.has(of.phone)).map((group) => wire(group.id)),
-    isAdmin: (id: string, by: Account): boolean => groups.get(id)?.members.get(by.phone)?.isAdmin ?? false,
-    mayWrite(id: string, by: Account): boolean {
-      const group = groups.get(id);
-      const member = group?.members.get(by.phone);
-      return Boolean(group && member && (!group.announce || member.isAdmin));
-    },
-    create(owner: Account, subject: string, participants: string[], settings: GroupSettings = {}) {
-      const id = `1203${String(BigInt(`0x${randomBytes(6).toString('hex')}`))
-        .padStart(14, '0')
-        .slice(0, 14)}@g.us`;
-      const group: Group = {
-        id,
-        subject,
-        desc: null,
-        descId: null,
-        owner: owner.phone,
-        creation: clock.seconds(),
-        announce: settings.announce ?? false,
-        restrict: settings.restrict ?? false,
-        memberAddMode: settings.memberAddMode ?? 'all_member_add',
-        approval: settings.approval ?? false,
-        lidAddressing: settings.lidAddressing ?? false,
-        picture: null,
-        members: new Map([[owner.phone, { isAdmin: true, isSuperAdmin: true }]]),
-        requests: new Map(),
-        invitations: new Map(),
-        invite: randomBytes(11).toString('hex'),
-      };
-      groups.set(id, group);
-      const results = participants.map((participant): ParticipantResult => {
-        const who = phones.find(participant);
-        if (!who) return { id: participant, phone: participant, code: 404 };
-        return { id: idIn(group, who), phone: phoneId(who), ...admit(group, who) };
-      });
-      tell(group, owner, 'create', members(id), subject);
-      return { id, results };
-    },
-    add: (by: Account, id: string, participants: string[]) => change(by, id, participants, admit, 'add'),
-    remove: (by: Account, id: string, participants: string[]) =>
-      change(by, id, participants, (group, who) => ({ code: group.members.delete(who.phone) ? 200 : 404 }), 'remove'),
-    promote: (by: Account, id: string, participants: string[]) => change(by, id, participants, role(true), 'promote'),
-    demote: (by: Account, id: string, participants: string[]) => change(by, id, participants, role(false), 'demote'),
-    subject(by: Account, id: string, subject: string): void {
-      const group = editor(id, by);
-      group.subject = subject;
-      tell(group, by, 'subject', [], subject);
-    },
-    description(by: Account, id: string, desc: string, descId: string): void {
-      const group = editor(id, by);
-      Object.assign(group, { desc, descId });
-      tell(group, by, 'description', [], desc);
-    },
-    picture(by: Account, id: string, picture: string | null): void {
-      const group = editor(id, by);
-      group.picture = picture;
-      tell(group, by, 'picture', [], null);
-    },
-    set(by: Account, id: string, settings: GroupSettings): void {
-      const group = admin(id, by);
-      for (const [name, value] of Object.entries(settings)) {
-        if (value === undefined) continue;
-        Object.assign(group, { [name]: value });
-        tell(group, by, noticeOf[name] ?? name, [], String(value));
-      }
-    },
-    leave(by: Account, id: string): void {
-      if (!get(id).members.delete(by.phone)) throw new Refusal(403, 'not-authorized');
-      tell(get(id), by, 'leave', [by], null, [by]);
-    },
-    invite: (by: Account, id: string): string => admin(id, by).invite,
-    revokeInvite: (by: Account, id: string): string => (admin(id, by).invite = randomBytes(11).toString('hex')),
-    byInvite: (code: string): WireGroup => wire([...groups.values()].find((group) => group.invite === code)?.id ?? notFound()),
-    /** Joins at once, or asks the admins where they want to be asked. */
-    join(by: Account, code: string): { id: string; joined: boolean } {
-      const group = [...groups.values()].find((candidate) => candidate.invite === code) ?? notFound();
-      if (group.members.has(by.phone)) throw new Refusal(409, 'conflict');
-      if (group.approval) {
-        group.requests.set(by.phone, clock.seconds());
-        tell(group, by, 'membership_approval_request', [by], null);
-        return { id: group.id, joined: false };
-      }
-      enter(group, by);
-      tell(group, by, 'invite', [by], null);
-      return { id: group.id, joined: true };
-    },
-    joinByInvitation(by: Account, id: string, code: string): string {
-      const group = get(id);
-      if (group.invitations.get(code) !== by.phone) throw new Refusal(404, 'item-not-found');
-      group.invitations.delete(code);
-      enter(group, by);
-      tell(group, by, 'invite', [by], null);
-      return id;
-    },
-    decide(by: Account, id: string, participants: string[], approve: boolean): ParticipantResult[] {
-      const group = admin(id, by);
-      return participants.map((participant) => {
-        const who = phones.find(participant);
-        if (!who || !group.requests.delete(who.phone)) return { id: participant, phone: participant, code: 404 };
-        if (approve) {
-          enter(group, who);
-          tell(group, by, 'add', [who], null);
-        }
-        return { id: idIn(group, who), phone: phoneId(who), code: 200 };
-      });
-    },
-  };
+  });
 }
-export type Groups = ReturnType<typeof createGroups>;
+
+function edit(
+  context: GroupsContext,
+  by: Account,
+  id: string,
+  fields: Partial<Group>,
+  subtype: string,
+  body: string | null,
+): void {
+  announce(context, Object.assign(asEditor(context, id, by), fields), by, { subtype, body });
+}
+
+function set(context: GroupsContext, by: Account, id: string, settings: GroupSettings): void {
+  const group = asAdmin(context, id, by);
+  for (const [name, value] of Object.entries(settings)) {
+    if (value === undefined) continue;
+    Object.assign(group, { [name]: value });
+    announce(context, group, by, { subtype: noticeOf[name] ?? name, body: String(value) });
+  }
+}
+
+function leave(context: GroupsContext, by: Account, id: string): void {
+  const group = groupOf(context, id);
+  if (!group.members.delete(by.phone)) throw new Refusal(403, 'not-authorized');
+  announce(context, group, by, { subtype: 'leave', about: [by], gone: [by] });
+}
+
+function join(context: GroupsContext, by: Account, code: string): { id: string; joined: boolean } {
+  const group = invitedTo(context, code);
+  if (group.members.has(by.phone)) throw new Refusal(409, 'conflict');
+  if (group.approval) {
+    group.requests.set(by.phone, context.clock.seconds());
+    announce(context, group, by, { subtype: 'membership_approval_request', about: [by] });
+    return { id: group.id, joined: false };
+  }
+  enter(group, by);
+  announce(context, group, by, { subtype: 'invite', about: [by] });
+  return { id: group.id, joined: true };
+}
+
+function joinByInvitation(context: GroupsContext, by: Account, id: string, code: string): string {
+  const group = groupOf(context, id);
+  if (group.invitations.get(code) !== by.phone) notFound();
+  group.invitations.delete(code);
+  enter(group, by);
+  announce(context, group, by, { subtype: 'invite', about: [by] });
+  return id;
+}
+
+function decide(context: GroupsContext, by: Account, id: string, participants: string[], approve: boolean): ParticipantResult[] {
+  const group = asAdmin(context, id, by);
+  return participants.map((participant) => {
+    const who = context.phones.find(participant);
+    if (!who || !group.requests.delete(who.phone)) return { id: participant, phone: participant, code: 404 };
+    if (approve) {
+      enter(group, who);
+      announce(context, group, by, { subtype: 'add', about: [who] });
+    }
+    return { id: idIn(group, who), phone: phoneId(who), code: 200 };
+  });
+}
 
 /** The names of settings in WhatsApp's notices. */
 const noticeOf: Record<string, string> = {

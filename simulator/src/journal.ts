@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 
-/** One line for each message that WhatsApp's server was handed: the oracle of crash tests. Append-only. */
+/** One line for each message that reached WhatsApp's server. Append-only. Crash tests compare with it. */
 export interface JournalEntry {
   n: number;
   at: string;
@@ -16,7 +16,7 @@ export interface JournalEntry {
   type: string;
   bodyHash: string;
   bodyLength: number;
-  /** The same key came before: WhatsApp shows it once, but somebody sent it twice. */
+  /** The same key was sent before. WhatsApp shows it once. */
   repeat: boolean;
   refused: boolean;
 }
@@ -26,7 +26,7 @@ export interface Journal {
   since(n: number): JournalEntry[];
 }
 
-/** `file`: where it is also written, line by line, so that it outlives a killed simulator. */
+/** `file`: each line is also appended there, so that it survives if the simulator is killed. */
 export function createJournal(now: () => Date, file?: string): Journal {
   const entries: JournalEntry[] = [];
   return {

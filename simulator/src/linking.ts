@@ -4,15 +4,15 @@ import { assertionFault, passkeyRequest, type Assertion, type PasskeyRequest } f
 import type { Phones } from './phones.js';
 import { Refusal } from './refusal.js';
 
-/** A page that is not linked yet: it shows codes until a phone takes one, or until they run out. */
+/** A page that is not linked yet. It shows codes until a phone scans one, or until all have expired. */
 export interface Waiting {
   ref: string;
   code: string | null;
   codePhone: string | null;
-  /** WhatsApp asked the page for the account's passkey, and waits. */
+  /** WhatsApp has requested the account's passkey from the page and waits for it. */
   passkey: { account: Account; request: PasskeyRequest } | null;
   push: (ev: string, d: unknown) => void;
-  /** Called with the login that the page is to keep. */
+  /** Called with the login that the page stores. */
   linked: (account: Account, device: Device) => void;
 }
 
@@ -26,7 +26,7 @@ const codeLetters = 'ABCDEFGHJKLMNPQRSTVWXYZ123456789';
 export function createLinking(phones: Phones, options: LinkingOptions) {
   const waiting = new Set<Waiting>();
 
-  /** Shows codes, a new one each `refLifeMs`; after the last one the page is told that it idles. Gives back how to stop. */
+  /** Shows codes, a new one each `refLifeMs`. After the last one the page receives `ref_idle`. Returns a function that stops it. */
   function show(page: Waiting): () => void {
     waiting.add(page);
     let left = options.refCount;
@@ -78,7 +78,7 @@ export function createLinking(phones: Phones, options: LinkingOptions) {
         codePhone: page.codePhone,
         passkey: page.passkey ? { phone: page.passkey.account.phone, request: page.passkey.request } : null,
       })),
-    /** `qr`: what the QR encodes, or its first part alone. `device` is null while the account's passkey is asked for. */
+    /** `qr`: the text of the QR code, or only its first part. `device` is null while the account's passkey is requested. */
     scan(qr: string, phone: string): { device: string | null } {
       const ref = qr.trim().split(',')[0];
       const page = [...waiting].find((candidate) => candidate.ref !== '' && candidate.ref === ref);
@@ -100,7 +100,7 @@ export function createLinking(phones: Phones, options: LinkingOptions) {
       if (page.codePhone !== phone) throw new Refusal(409, 'The code was asked for with another number.');
       return link(page, phone);
     },
-    /** The page answers with the signed assertion, or says that it got none. */
+    /** The page answers with the signed assertion, or with null if it received none. */
     assertion(page: Waiting, given: Assertion | null): void {
       const { passkey } = page;
       if (!passkey) throw new Refusal(409, 'no passkey was asked for');

@@ -25,7 +25,7 @@ const simulator = await startSimulator({
 });
 const { httpsPort, controlUrl, phoneUrl, browserArgs } = simulator;
 console.log(JSON.stringify({ httpsPort, controlUrl, phoneUrl, browserArgs }));
-/** How long open connections may delay the end. */
+/** How long open connections may delay the exit. */
 const stopWithinMs = 5_000;
 // Its parent may be gone, and the pipe with it.
 process.stdout.on('error', () => undefined);
@@ -36,6 +36,6 @@ function stop(): void {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
 if (process.send) {
   process.once('disconnect', stop);
-  // It may have died while the simulator started.
+  // The parent may have ended while the simulator started.
   if (!process.connected) stop();
 }

@@ -1,7 +1,7 @@
 import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto';
 import type { Account } from './accounts.js';
 
-/** What the page's `navigator.credentials.get` is asked for, in its JSON form (base64url). */
+/** The argument of the page's `navigator.credentials.get`, in its JSON form (base64url). */
 export interface PasskeyRequest {
   challenge: string;
   rpId: string;
@@ -25,7 +25,7 @@ export const passkeyRequest = (passkey: NonNullable<Account['passkey']>): Passke
   allowCredentials: [{ id: passkey.id, type: 'public-key' }],
 });
 
-/** Null when the assertion answers the request, else what is wrong with it. The signature is checked where the key is known. */
+/** Returns what is wrong with an assertion, or null if it answers the request. The signature is checked if the key is known. */
 export function assertionFault(
   passkey: NonNullable<Account['passkey']>,
   request: PasskeyRequest,

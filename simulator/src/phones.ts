@@ -14,7 +14,7 @@ export function createPhones() {
     return account;
   }
 
-  /** Makes the phone, or changes the given fields of the one that is there. */
+  /** Creates the phone, or changes the passed fields of an existing one. */
   function create(options: AccountOptions): Account {
     const known = accounts.get(options.phone);
     if (!known) return add(newAccount(options));
@@ -22,7 +22,7 @@ export function createPhones() {
     return Object.assign(known, given);
   }
 
-  /** The account that WhatsApp finds when it is asked for a number: under another spelling too, to which no message can be sent. */
+  /** The account that WhatsApp returns for a lookup. It also finds other spellings, to which no message can be sent. */
   function lookUp(id: string): Account | null {
     const user = id.split('@')[0]!;
     return bySpelling(user) ?? find(id);
@@ -30,7 +30,7 @@ export function createPhones() {
   const bySpelling = (user: string): Account | null =>
     [...accounts.values()].find(({ spellings }) => spellings.includes(user)) ?? null;
 
-  /** The account behind an id in either form; null when the number is not on WhatsApp. */
+  /** The account of an id, phone number or LID. Null if the number is not on WhatsApp. */
   function find(id: string): Account | null {
     const [user, server] = id.split('@') as [string, string | undefined];
     if (server === 'lid') return byLid.get(user) ?? null;
@@ -41,7 +41,7 @@ export function createPhones() {
     return /^[1-9]\d{6,14}$/.test(user) && !user.startsWith('999') ? create({ phone: user }) : null;
   }
 
-  /** Tells everybody who has the account among their chats that its name, its words or its picture changed. */
+  /** Informs every account that has a chat with this one that its name, about text or picture has changed. */
   function announce(changed: Account): void {
     for (const viewer of accounts.values()) {
       if (viewer.devices.size === 0) continue;

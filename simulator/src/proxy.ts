@@ -2,12 +2,12 @@ import { createServer } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 
 export interface ProxyOptions {
-  /** Asked for when both are given. */
+  /** Required if both are set. */
   username?: string;
   password?: string;
 }
 
-/** An HTTP proxy on loopback that leads WhatsApp's hosts to the simulator and nothing else anywhere: for tests of proxied sessions. */
+/** An HTTP proxy on loopback for tests of sessions behind a proxy. It connects WhatsApp's hosts to the simulator and refuses all others. */
 export async function openProxy(httpsPort: number, { username, password }: ProxyOptions = {}) {
   const expected = username === undefined ? null : `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}`;
   const tunnels: string[] = [];
@@ -49,7 +49,7 @@ export async function openProxy(httpsPort: number, { username, password }: Proxy
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     /** Hosts that were connected to, in order. */
     tunnels: (): string[] => [...tunnels],
-    /** How many times the name or the password was wrong or missing. */
+    /** The number of requests with a wrong or missing name or password. */
     refused: (): number => refused,
     close: (): Promise<void> =>
       new Promise((resolve) => {

@@ -1,4 +1,4 @@
-/** A refusal as WhatsApp's server words it; the page throws it in a class of its own. The control API answers it with its status. */
+/** A refusal with the text of WhatsApp's server. The page throws it as WhatsApp's own error class; the control API answers with its status. */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
@@ -7,3 +7,8 @@ export class Refusal extends Error {
     super(message);
   }
 }
+
+/** Throws WhatsApp's answer for a group, a channel or an account that does not exist. */
+export const notFound = (): never => {
+  throw new Refusal(404, 'item-not-found');
+};

@@ -19,23 +19,23 @@ import { builds, type BuildName, type PageOptions } from './wire.js';
 import { createWorld } from './world.js';
 
 export interface SimulatorOptions {
-  /** 0 takes free ports. */
+  /** 0: a free port. */
   port?: number;
   controlPort?: number;
-  /** The newest, unless told. */
+  /** By default the newest. */
   build?: BuildName;
-  /** Where the journal is also written, line by line. */
+  /** A file to which the journal is also appended, line by line. */
   journalFile?: string;
-  /** Where phones, chats and logins are kept over a restart; in memory alone without it. */
+  /** The file that keeps phones, chats and logins over a restart. Without it they exist only in memory. */
   dataFile?: string;
-  /** How long each code is shown (20 s), and how many before the page idles (6). */
+  /** How long each code is shown (20 s), and how many codes are shown (6). */
   refLifeMs?: number;
   refCount?: number;
 }
 
 export type Simulator = Awaited<ReturnType<typeof startSimulator>>;
 
-/** Starts the stand-in on loopback. `browserArgs` are all that a browser needs to take it for WhatsApp Web. */
+/** Starts the simulator on loopback. With `browserArgs` a browser uses it as WhatsApp Web. */
 export async function startSimulator(options: SimulatorOptions = {}) {
   const { key, cert, spki } = await makeCertificate();
   const clock = createClock();
@@ -80,7 +80,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     phoneUrl: `${controlUrl}/phone`,
     browserArgs: browserArgs(httpsPort, spki),
     client: simulatorClient(controlUrl),
-    /** A proxy that leads to this simulator alone; the caller closes it. */
+    /** Opens a proxy that connects only to this simulator. The caller closes it. */
     openProxy: (given?: ProxyOptions) => openProxy(httpsPort, given),
     async close(): Promise<void> {
       for (const socket of lines.clients) socket.terminate();
@@ -91,13 +91,13 @@ export async function startSimulator(options: SimulatorOptions = {}) {
   };
 }
 
-/** Leads a browser's way to WhatsApp to this port, and has it trust this key there. */
+/** Redirects a browser's requests to WhatsApp to this port and makes it trust this key. */
 const browserArgs = (httpsPort: number, spki: string): string[] => [
   `--host-resolver-rules=MAP *.whatsapp.com:443 127.0.0.1:${httpsPort},MAP *.whatsapp.net:443 127.0.0.1:${httpsPort},EXCLUDE localhost`,
   `--ignore-certificate-errors-spki-list=${spki}`,
 ];
 
-/** Phone pages hear of a change at most every 100 ms. */
+/** Informs phone pages of changes, at most every 100 ms. */
 function tellSoon(listeners: Set<ServerResponse>): () => void {
   let timer: NodeJS.Timeout | null = null;
   return () => {

@@ -7,10 +7,10 @@ import type { Faults } from './faults.js';
 import type { MadeFile, Media } from './media.js';
 import type { PageOptions } from './wire.js';
 
-/** The same from `src` and from `dist`. */
+/** The path is the same from `src` and from `dist`. */
 const pageFolder = join(import.meta.dirname, '../page');
 
-/** What a browser finds at web.whatsapp.com: the page, its script, and files. */
+/** Serves web.whatsapp.com to browsers: the page, its script, and files. */
 export function createWeb({ page, media, faults }: { page: PageOptions; media: Media; faults: Faults }) {
   const files = readdirSync(pageFolder)
     .filter((name) => name.endsWith('.js'))
@@ -52,7 +52,7 @@ export function createWeb({ page, media, faults }: { page: PageOptions; media: M
   }
 }
 
-/** Zeros until the file's end or the connection's. */
+/** Sends zeros until the file is complete or the connection ends. */
 async function sendMade(res: ServerResponse, file: MadeFile): Promise<void> {
   const piece = Buffer.alloc(262_144);
   res.writeHead(200, {

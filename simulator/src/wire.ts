@@ -1,4 +1,4 @@
-/** What crosses between the simulated page and the server. Ids are WhatsApp's; `t` is in seconds, as WhatsApp writes it. */
+/** What the simulated page and the server exchange. Ids have WhatsApp's form; `t` is in seconds, as in WhatsApp. */
 
 /** A message as one account sees it. `data` is opaque here: the page writes and reads it, so a new message type needs no server work. */
 export interface WireMessage {
@@ -15,12 +15,12 @@ export interface WireMessage {
   marks: Marks;
 }
 
-/** What hangs on a message. People are written as this account sees them: by number, by LID, or `me`. */
+/** Reactions, votes and other additions to a message. People are written as this account sees them: by number, by LID, or `me`. */
 export interface Marks {
   reactions: Record<string, { emoji: string; t: number }>;
   votes: Record<string, { options: string[]; t: number }>;
   responses: Record<string, { response: number; t: number }>;
-  /** Own messages only: how far each recipient has come. */
+  /** Own messages only: the receipts of each recipient. */
   receipts: Record<string, Receipt>;
   star: boolean;
   pin: { by: string; t: number; seconds: number } | null;
@@ -56,7 +56,7 @@ export interface WireGroup {
   restrict: boolean;
   memberAddMode: 'all_member_add' | 'admin_add';
   approval: boolean;
-  /** Members are listed and write under their LIDs. */
+  /** Members are listed with their LIDs and write under them. */
   lidAddressing: boolean;
   picture: string | null;
   requests: { id: string; t: number }[];
@@ -96,20 +96,20 @@ export interface WireChat {
 export interface Push {
   ev: string;
   d: unknown;
-  /** Counted by each device; it is handed over again until the page has said that it got it. */
+  /** A number per device. The push is sent again until the page has confirmed it. */
   n?: number;
 }
 
-/** What a page is told to be: the build's quirks and the switches of the control API. */
+/** How pages behave: the quirks of the build and the switches of the control API. */
 export interface PageOptions {
   build: BuildName;
   version: string;
   ballastMb: number;
-  /** The sync is over before the library listens for its end, and nothing tells it. */
+  /** The sync ends before the library listens for its end, and nothing informs the library. */
   syncRace: boolean;
-  /** What waited for the device comes before the library listens, as some users meet it. */
+  /** Messages that waited for the device arrive before the library listens, as some users report. */
   offlineRace: boolean;
-  /** Operations that current builds are reported to refuse work all the same. */
+  /** Operations that current builds refuse, according to reports, work. */
   groupsWork: boolean;
 }
 

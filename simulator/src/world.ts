@@ -10,12 +10,12 @@ import { createPhones } from './phones.js';
 
 export type World = ReturnType<typeof createWorld>;
 
-/** Everything behind the page: phones, chats, groups, channels, and what travels between them. */
+/** Everything behind the page: phones, chats, groups and channels, and the messages between them. */
 export function createWorld({ journal, clock, faults }: { journal: Journal; clock: Clock; faults: Faults }) {
   const settings = { chainAcks: true };
   const phones = createPhones();
   const media = createMedia();
-  // Groups write their notices through the messages, which ask the groups who is in them.
+  // Groups send their notices as messages, and messages look up the members of groups.
   const groups = createGroups({ phones, clock, notify: (...given) => messages.notify(...given) });
   const messages: Messages = createMessages({ phones, groups, media, clock, journal, settings });
   const addon = createAddons({ phones, groups, clock });

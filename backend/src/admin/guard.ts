@@ -3,6 +3,7 @@ import { AppError, newId, parseUrl } from '@chasqui/shared';
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
 import { Account } from '../accounts/account.entity.js';
 import type { Database } from '../db/database.js';
+import { readRows } from '../db/rows.js';
 import type { Caller } from '../accounts/caller.js';
 import type { PanelSessions } from './panel-sessions.js';
 
@@ -42,12 +43,8 @@ export const fingerprintOf = ({ passwordHash, jwtSecret }: Pick<Account, 'passwo
 
 /** The account with what only the guard may see. */
 export async function readAccount(database: Database, accountId: string): Promise<Account | null> {
-  return database.reader
-    .getRepository(Account)
-    .createQueryBuilder('account')
-    .addSelect(['account.passwordHash', 'account.jwtSecret'])
-    .where({ id: accountId })
-    .getOne();
+  const [account = null] = await readRows(database.reader, Account, 'id = ?', [accountId], ['passwordHash', 'jwtSecret']);
+  return account;
 }
 
 /** Null when the account of the session may not use the panel now: switched off, no longer staff, another password since. */

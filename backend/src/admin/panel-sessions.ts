@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { LessThan } from 'typeorm';
 import type { Database } from '../db/database.js';
-import { insertRow, updateRows } from '../db/rows.js';
+import { deleteRows, insertRow, readRows, updateRows } from '../db/rows.js';
 import type { Clock } from '../lib/clock.js';
 import { PanelSession } from './panel.entity.js';
 
@@ -37,13 +38,7 @@ export function createPanelSessions({ database, clock }: { database: Database; c
       const now = clock.now();
       const stored: Stored = { openedAt: now.getTime(), fingerprint };
       await database.write.run(async (tx) => {
-        // As a number: TypeORM hands dates inside its operators to SQLite as text, before which every number counts as less.
-        await tx.manager
-          .createQueryBuilder()
-          .delete()
-          .from(PanelSession)
-          .where('expiresAt < :now', { now: now.getTime() })
-          .execute();
+        await deleteRows(tx, PanelSession, { expiresAt: LessThan(now) });
         await insertRow(tx, PanelSession, {
           id: idOf(token),
           accountId,
@@ -57,12 +52,7 @@ export function createPanelSessions({ database, clock }: { database: Database; c
     async find(token: string): Promise<OpenPanelSession | null> {
       const now = clock.now();
       const id = idOf(token);
-      const row = await database.reader
-        .getRepository(PanelSession)
-        .createQueryBuilder('session')
-        .addSelect('session.data')
-        .where('session.id = :id AND session.expiresAt > :now', { id, now: now.getTime() })
-        .getOne();
+      const [row] = await readRows(database.reader, PanelSession, 'id = ? AND "expiresAt" > ?', [id, now], ['data']);
       if (!row?.accountId) return null;
       const { openedAt, fingerprint } = JSON.parse(row.data) as Stored;
       const until = Math.min(now.getTime() + idleMs, openedAt + longestMs);

@@ -1,20 +1,19 @@
-import { randomBytes } from 'node:crypto';
 import { AppError, pageMeta, type AccountResource, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { Between, In, IsNull, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
+import { makeOneTimePassword } from '../accounts/secrets.js';
 import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
-import { containsText } from '../db/sql.js';
+import { containing } from '../db/sql.js';
 import { readable } from '../db/unreadable.js';
 import { Failure } from '../failures/failure.entity.js';
-import type { Caller, Mount } from '../accounts/caller.js';
+import type { Mount } from '../accounts/caller.js';
 import { sentFields } from '../lib/sent-fields.js';
 import type { Quotas } from '../messages/quotas/quotas.js';
 import { Session } from '../sessions/session.entity.js';
-import { createStaffSessions, reachSession } from '../sessions/staff.js';
 import type { Sessions } from '../sessions/sessions.js';
 import { AuditLog } from '../audit/audit.entity.js';
 import * as contract from './staff.contract.js';
@@ -47,19 +46,19 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
 
   mount(contract.listAccounts, async ({ query }) => {
     const { search, role, active, limit, offset } = query;
-    const asked = rows.createQueryBuilder('a').orderBy('a.createdAt', 'DESC').addOrderBy('a.id', 'DESC').take(limit).skip(offset);
-    if (role) asked.andWhere('a.role = :role', { role });
-    if (active !== undefined) asked.andWhere('a.isActive = :active', { active });
-    if (search) {
-      const { sql: inName, value } = containsText(database.reader, 'a.username', ':part', search);
-      const { sql: inEmail } = containsText(database.reader, 'a.email', ':part', search);
-      asked.andWhere(`(${inName} OR ${inEmail})`, { part: value });
-    }
-    const [found, total] = await asked.getManyAndCount();
+    const conditions = { ...(role ? { role } : {}), ...(active === undefined ? {} : { isActive: active }) };
+    const where = search
+      ? [
+          { ...conditions, username: containing(database.reader, search) },
+          { ...conditions, email: containing(database.reader, search) },
+        ]
+      : conditions;
+    const order = { createdAt: 'DESC', id: 'DESC' } as const;
+    const [found, total] = await rows.findAndCount({ where, order, take: limit, skip: offset });
     return new Reply(await Promise.all(found.map(present)), { meta: pageMeta(query, total) });
   });
   mount(contract.createAccount, async ({ body }, caller) => {
-    const { password = randomBytes(15).toString('base64url'), role = 'user', planId = null, username, email } = body;
+    const { password = makeOneTimePassword(), role = 'user', planId = null, username, email } = body;
     const isOneTime = body.password === undefined;
     const input = { username, email, password, role, planId, mustChangePassword: isOneTime };
     const { account, apiKey } = await accounts.create(caller, input);
@@ -90,8 +89,16 @@ function mountPlanRoutes(mount: Mount, { plans }: Deps): void {
 }
 
 function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
-  const staff = createStaffSessions({ sessions });
-  const shown = async (caller: Caller, id: string) => sessions.present(await reachSession(sessions, caller, id));
+  const find = async (id: string): Promise<Session> => {
+    const session = await sessions.byId(id);
+    if (!session) throw new AppError('SESSION_NOT_FOUND');
+    return session;
+  };
+  /** Runs a verb on the session and returns the session as it is afterwards. */
+  const change = async (id: string, verb: (session: Session) => Promise<unknown>) => {
+    await verb(await find(id));
+    return sessions.present(await find(id));
+  };
 
   mount(contract.listSessions, async ({ query }) => {
     const { accountId, status, workerId, limit, offset } = query;
@@ -112,22 +119,14 @@ function mountSessionRoutes(mount: Mount, { database, sessions }: Deps): void {
     }));
     return new Reply(list, { meta: pageMeta(query, total) });
   });
-  mount(contract.suspend, async ({ params, body }, caller) => {
-    await staff.suspend(caller, params.sessionId, (body as { reason: string }).reason);
-    return shown(caller, params.sessionId);
-  });
-  mount(contract.resume, async ({ params }, caller) => {
-    await staff.resume(caller, params.sessionId);
-    return shown(caller, params.sessionId);
-  });
-  mount(contract.restart, async ({ params }, caller) => {
-    await staff.restart(caller, params.sessionId);
-    return shown(caller, params.sessionId);
-  });
-  mount(contract.disconnect, async ({ params }, caller) => {
-    await staff.stop(caller, params.sessionId);
-    return shown(caller, params.sessionId);
-  });
+  mount(contract.suspend, async ({ params, body }, caller) =>
+    change(params.sessionId, (session) => sessions.suspend(caller, session, (body as { reason: string }).reason)),
+  );
+  mount(contract.resume, async ({ params }, caller) => change(params.sessionId, (session) => sessions.resume(caller, session)));
+  mount(contract.restart, async ({ params }, caller) => change(params.sessionId, (session) => sessions.restart(caller, session)));
+  mount(contract.disconnect, async ({ params }, caller) =>
+    change(params.sessionId, (session) => sessions.stop(caller, session, false)),
+  );
 }
 
 type AuditQuery = InputOf<typeof contract.auditAll>['query'];

@@ -6,21 +6,19 @@ import { defaultSettings } from '../options.js';
 import { createSessions } from '../sessions/sessions.js';
 import { createSessionState } from '../sessions/state.js';
 import { createWorkerClient } from '../whatsapp/client.js';
-import { createGate } from '../whatsapp/gate.js';
 import { createPlacement } from '../whatsapp/placement.js';
+import { createWorkerGateway } from '../whatsapp/worker-gateway.js';
 import type { Access } from './access.js';
 import type { Foundation } from './foundation.js';
 
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type SessionParts = ReturnType<typeof createSessionParts>;
 
-/** Sessions, the way to the workers that run them, and the files and texts that go there. */
+/** Sessions, the gateway to the workers that run them, and the files and texts that go there. */
 export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
-  const { config, database, events, clock, sealer, egress, lifecycle } = core;
+  const { config, sealer, egress, lifecycle } = core;
   const contents = createContentStore(sealer);
-  const media = createMedia({
-    database,
-    clock,
+  const media = createMedia(core, {
     dir: config.mediaDir,
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
@@ -31,14 +29,12 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
   const client = createWorkerClient({ serviceKey: config.serviceKey });
   lifecycle.add('worker client', { phase: 'connections', stop: () => client.close() });
   const leaseMs = config.LEASE_SECONDS * 1000;
-  const placement = createPlacement({
-    database,
-    clock,
+  const placement = createPlacement(core, {
     client,
     urls: config.workerUrls,
     aliveMs: Math.max(leaseMs, config.HEARTBEAT_SECONDS * 3_000),
   });
-  const gate = createGate({
+  const gateway = createWorkerGateway({
     client,
     placement,
     media,
@@ -47,13 +43,10 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
     sendDeadlineMs: config.SEND_DEADLINE_MS,
     leaseMs,
   });
-  const sessionState = createSessionState({ events, clock });
-  const sessions = createSessions({
-    database,
-    events,
+  const sessionState = createSessionState(core);
+  const sessions = createSessions(core, {
     state: sessionState,
-    clock,
-    gate,
+    gateway,
     limitsOf: plans.limitsOf,
     revokeKeys: keys.revokeOfSession,
     forgetNames: contacts.forgetNames,
@@ -64,5 +57,5 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
       leaseMs,
     },
   });
-  return { contents, media, client, leaseMs, placement, gate, sessionState, sessions };
+  return { contents, media, client, leaseMs, placement, gateway, sessionState, sessions };
 }

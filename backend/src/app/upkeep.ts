@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
 import { createPrivacy, type Privacy } from '../privacy/privacy.js';
-import { endOfDeletedSessions } from '../webhooks/deleted-sessions.js';
+import { removeEndpointsOfDeletedSessions } from '../webhooks/deleted-sessions.js';
 import type { Access } from './access.js';
 import type { Foundation } from './foundation.js';
 import type { Messaging } from './messaging.js';
@@ -20,22 +20,17 @@ export function createUpkeep(
   webhookParts: WebhookParts,
   over: Overrides,
 ): { privacy: Privacy } {
-  const { config, database, events, clock, log, report, presence, webhooks, lifecycle } = core;
-  const privacy = createPrivacy({
-    database,
-    events,
+  const { config, presence, lifecycle } = core;
+  const privacy = createPrivacy(core, {
     contacts: access.contacts,
     search: messaging.search,
     messages: messaging.messages,
     media: parts.media,
     replies: messaging.replies,
-    webhooks,
-    clock,
-    log,
+    webhooks: webhookParts.webhooks,
     presence,
     dir: join(config.dataDir, 'exports'),
     countryCode: config.DEFAULT_COUNTRY_CODE,
-    report,
   });
   lifecycle.add('privacy jobs', {
     phase: 'work',
@@ -48,7 +43,7 @@ export function createUpkeep(
   lifecycle.add('cleanup tasks', {
     phase: 'work',
     start: () => {
-      sweep = startSweep({ tasks, log, report, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
+      sweep = startSweep(core, { tasks, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
     },
     stop: () => sweep?.stop(),
   });
@@ -56,14 +51,15 @@ export function createUpkeep(
 }
 
 function cleanupTasks(
-  { config, database, clock, log, report, sealer, webhooks, failures }: Foundation,
+  core: Foundation,
   { contacts, keys }: Access,
   { media, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
-  { history }: WebhookParts,
+  { history, secrets }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
+  const { config, clock, sealer, subscriptions, failures } = core;
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
     { name: 'inbox.prune', run: inbox.prune },
@@ -73,8 +69,8 @@ function cleanupTasks(
     { name: 'retention.messages', run: retention.ofMessages },
     { name: 'retention.files', run: retention.ofFiles },
     { name: 'retention.events', run: retention.ofEvents },
-    { name: 'webhooks.log', run: () => history.clear(null, new Date(clock.now().getTime() - logRetentionMs)) },
-    { name: 'webhooks.deletedSessions', run: () => endOfDeletedSessions({ database, clock, forget: webhooks.forget }) },
+    { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
+    { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },
     { name: 'privacy.prune', run: privacy.prune },

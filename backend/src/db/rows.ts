@@ -1,14 +1,26 @@
+/**
+ * Reading and writing rows. There are three ways to read, and no fourth (docs/decisions/042-three-ways-to-rows.md):
+ *
+ * 1. Cold reads (a page, a setting, a start) use TypeORM's finders: `reader.getRepository(Session).find({ where, order, take })`, and
+ *    `tx.manager.find` inside a transaction.
+ * 2. Hot reads of whole rows, and columns with `select: false`, use `readRows` and its forms: `readAmong` for a list of ids, `readBatch` for
+ *    callers that share one query, `readRowsApart` where a damaged row must not hide the others.
+ * 3. Joins, counters and aggregates are SQL text, which `runStatement` (statement.ts) runs.
+ *
+ * Writes use `insertRow`, `updateRows`, `deleteRows` and their forms. Only db/ and the stores that eslint.config.mjs names write SQL text that
+ * changes rows. Query builders are used only here and by the panel's tables.
+ */
 import {
   FindOperator,
   type DataSource,
   type EntityManager,
-  type EntityMetadata,
   type EntityTarget,
   type FindOptionsWhere,
   type ObjectLiteral,
   type QueryDeepPartialEntity,
 } from 'typeorm';
 import type { Database } from './database.js';
+import { bits, columnsToRead, columnwise, hydrate, insertSql, selectSql, toStored, unnested, type Column } from './entity-sql.js';
 import { runStatement } from './statement.js';
 import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
@@ -115,15 +127,6 @@ export async function insertMissing<T extends ObjectLiteral>(
     );
 }
 
-const unnested = (columns: readonly Column[]): string =>
-  `SELECT * FROM unnest(${columns.map((column) => `?::${arrayTypes[String(column.type)] ?? 'text[]'}`).join(', ')})`;
-
-const columnwise = (source: DataSource, columns: readonly Column[], rows: readonly ObjectLiteral[]): unknown[] =>
-  columns.map((column) => rows.map((row) => toStored(source, column, row[column.propertyName]) ?? null));
-
-/** PostgreSQL's array types of the column types in columns.ts that are not text. */
-const arrayTypes: Record<string, string> = { bigint: 'bigint[]', integer: 'integer[]', boolean: 'boolean[]' };
-
 /**
  * Returns the entities that meet a condition, in the SQL of `select`: `?` for parameters, camelCase names quoted. Columns with `select: false`
  * are read only when `also` names them. For hot paths; elsewhere TypeORM's finders are easier to read. Each condition text stays prepared, so
@@ -223,60 +226,6 @@ export function notAmong(
 ): { condition: string; parameter: unknown } {
   const { condition, parameter } = among(where, column, values);
   return { condition: `NOT (${condition})`, parameter };
-}
-
-type Column = EntityMetadata['columns'][number];
-
-const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
-  columns.filter((column) => column.isSelect || also.includes(column.propertyName));
-
-/** The bits of a number that identifies a set of columns; a double has 53 exact bits. */
-const bits = Array.from({ length: 53 }, (_, index) => 2 ** index);
-
-const inserts = new WeakMap<EntityMetadata, Map<number, string>>();
-
-/** Building the text costs more than running it, so each text is built once. */
-function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: number): string {
-  let known = inserts.get(metadata);
-  if (!known) inserts.set(metadata, (known = new Map()));
-  let written = known.get(which);
-  if (!written) {
-    if (metadata.columns.length > bits.length) throw new Error(`${metadata.tableName} has more than 53 columns.`);
-    const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
-    written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
-    known.set(which, written);
-  }
-  return written;
-}
-
-const selects = new WeakMap<EntityMetadata, Map<number, string>>();
-
-function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string {
-  let known = selects.get(metadata);
-  if (!known) selects.set(metadata, (known = new Map()));
-  // `also` only adds columns, so their number identifies the set.
-  let written = known.get(columns.length);
-  if (!written) {
-    written = `SELECT ${columns.map((column) => `"${column.databaseName}"`).join(', ')} FROM "${metadata.tableName}"`;
-    known.set(columns.length, written);
-  }
-  return written;
-}
-
-/** The value as the column's transformer writes it; SQLite has no booleans. */
-function toStored(source: DataSource, { transformer }: Column, value: unknown): unknown {
-  const written: unknown = transformer && !Array.isArray(transformer) ? transformer.to(value) : value;
-  return typeof written === 'boolean' && source.options.type !== 'postgres' ? Number(written) : written;
-}
-
-function hydrate<T extends ObjectLiteral>(metadata: EntityMetadata, columns: readonly Column[], raw: Record<string, unknown>): T {
-  const entity = metadata.create() as Record<string, unknown>;
-  for (const { transformer, propertyName, databaseName, type } of columns) {
-    const value = raw[databaseName];
-    const read: unknown = transformer && !Array.isArray(transformer) ? transformer.from(value) : value;
-    entity[propertyName] = type === 'boolean' && typeof read === 'number' ? read === 1 : read;
-  }
-  return entity as T;
 }
 
 /** Inserts one row, unless one with the same unique key exists. */

@@ -1,4 +1,4 @@
-import type { DataSource, EntityManager } from 'typeorm';
+import { Raw, type DataSource, type EntityManager, type FindOperator } from 'typeorm';
 import { foldText } from '../lib/fold.js';
 import { runStatement } from './statement.js';
 
@@ -19,6 +19,10 @@ export function containsText(
     ? { sql: `strpos(lower(normalize(${column}, NFKC)), ${parameter}) > 0`, value: part.normalize('NFKC').toLowerCase() }
     : { sql: `instr(${foldFunction}(${column}), ${parameter}) > 0`, value: foldText(part) };
 }
+
+/** The condition of `containsText` for a finder. */
+export const containing = (source: DataSource, part: string): FindOperator<string> =>
+  Raw((column) => containsText(source, column, ':part', part).sql, { part: containsText(source, '', ':part', part).value });
 
 /** Adds to a number and returns the result, in one statement; null when the row does not exist. */
 export async function increment(

@@ -18,11 +18,11 @@ const separators = / ?[/\\:|] ?/g;
 const reserved = /[<>"?*]/g;
 /** Names of devices on Windows, with any ending: a file of such a name cannot be stored there. */
 const device = /^(con|prn|aux|nul|com[0-9\u00b9\u00b2\u00b3]|lpt[0-9\u00b9\u00b2\u00b3]|conin\$|conout\$)\s*(\.|$)/i;
-/** What programs send as the name of a file when they mean its path. */
+/** Whether a name is a path, as some programs send it. */
 const isPath = (name: string): boolean => /^([a-z]:[/\\]|[/\\]|~[/\\]|\.{1,2}[/\\])/i.test(name);
 
 /**
- * A name that can be stored and shown; null when nothing is left of it. Of a path the last part remains; a slash inside a name
+ * Returns a name that can be stored and shown; null when nothing remains of it. Of a path it is the last part; a slash inside a name
  * (`Invoice 10/2026.pdf`) becomes a dash. A name that is too long is cut before its ending and between characters.
  */
 export function safeName(name: string | null | undefined): string | null {
@@ -44,7 +44,7 @@ export function safeName(name: string | null | undefined): string | null {
   return device.test(short) ? `_${short}` : short;
 }
 
-/** Windows drops dots and blanks at the end of a name. */
+/** Windows removes dots and blanks at the end of a name. */
 function withoutTrailing(name: string): string {
   let end = name.length;
   while (end > 0 && /[.\s]/.test(name[end - 1]!)) end -= 1;
@@ -54,7 +54,7 @@ function withoutTrailing(name: string): string {
 /** A usual ending: up to eight letters and digits with a letter among them. */
 const ending = /\.(?=[a-z0-9]*[a-z])[a-z0-9]{1,8}$/i;
 
-/** The name under which a document is sent: a safe one, with an ending that programs can open; `document` where there is none. */
+/** Returns the name under which a document is sent: a safe one, with an extension that programs can open; `document` where there is no name. */
 export function documentName(name: string | null | undefined, mimetype: string): string {
   const safe = safeName(name) ?? 'document';
   if (ending.test(safe)) return safe;

@@ -1,13 +1,13 @@
-import { AppError, type MediaType } from '@chasqui/shared';
+import { AppError, fileSpecOf, type MediaType } from '@chasqui/shared';
 import { fileTypeFromBuffer, supportedMimeTypes } from 'file-type';
 import { lookup } from 'mime-types';
 
 /**
- * The type of an outgoing file. Its bytes decide. Where bytes cannot tell one type from another (texts; Office files, which share a
- * container), the declared type and the name tell the rest.
+ * The type of an outgoing file. Its bytes decide. Where bytes do not distinguish types (texts; Office files, which share a
+ * container), the declared type and the name decide.
  */
 
-/** Never accepted, whatever ALLOWED_FILE_TYPES says: programs for somebody's machine. */
+/** Never accepted, whatever ALLOWED_FILE_TYPES says: programs for the receiver's machine. */
 const executables = new Set([
   'application/x-msdownload',
   'application/x-elf',
@@ -17,7 +17,7 @@ const executables = new Set([
   'application/vnd.microsoft.portable-executable',
 ]);
 
-/** What servers and clients say when they do not know the type. */
+/** What servers and clients declare when they do not know the type. */
 const unspecific = new Set([
   'application/octet-stream',
   'binary/octet-stream',
@@ -27,7 +27,7 @@ const unspecific = new Set([
   'application/unknown',
 ]);
 
-/** Types whose files are of one container, by the type that their bytes show. */
+/** Types whose files share a container, by the type that their bytes show. */
 const containers: ReadonlyMap<string, RegExp> = new Map([
   [
     'application/x-cfb',
@@ -37,7 +37,7 @@ const containers: ReadonlyMap<string, RegExp> = new Map([
   ['application/xml', /^(text\/xml|[^/+]+\/[^/+]+\+xml)$/],
   ['application/ogg', /^(audio|video)\/ogg$/],
 ]);
-/** Types whose files begin with bytes of their own and are written as texts all the same. */
+/** Types whose bytes show the type although the files are texts. */
 const writtenAsText = new Set([
   'application/xml',
   'application/rtf',
@@ -46,20 +46,15 @@ const writtenAsText = new Set([
   'application/pgp-encrypted',
   'application/x-ms-regedit',
 ]);
-/** What a container is called when nothing says more. */
+/** The type of a container when no hint names another. */
 const containerNames: ReadonlyMap<string, string> = new Map([['application/xml', 'text/xml']]);
 
-const wanted: Partial<Record<MediaType, RegExp>> = {
-  image: /^image\/(?!svg\+xml$)/,
-  video: /^video\//,
-  audio: /^(audio|video)\//,
-  voice: /^(audio|video)\//,
-  sticker: /^image\/(?!svg\+xml$)/,
-};
+/** The media types of files that WhatsApp accepts for a type of message; undefined: all. */
+const mimetypesOf = (type: MediaType): RegExp | undefined => fileSpecOf(type).mimetypes;
 
-/** The type that a file is sent as when the caller names none. WhatsApp shows no SVG as a picture. */
+/** The type that a file is sent as when the caller names none. WhatsApp does not show SVG as a picture. */
 export function kindOf(mimetype: string): MediaType {
-  if (wanted.image?.test(mimetype)) return 'image';
+  if (mimetypesOf('image')?.test(mimetype)) return 'image';
   if (/^video\//.test(mimetype)) return 'video';
   return /^audio\//.test(mimetype) ? 'audio' : 'document';
 }
@@ -67,14 +62,14 @@ export function kindOf(mimetype: string): MediaType {
 export interface TypeHints {
   /** As the caller declares it. It must not contradict the bytes. */
   declared: string | null;
-  /** As the server of a URL calls it. Servers are often wrong, so it counts only where the bytes tell nothing. */
+  /** As the server of a URL declares it. Servers are often wrong, so it counts only where the bytes show no type. */
   served?: string | null;
   filename: string | null;
-  /** What the file is to be sent as. */
+  /** The type of message that sends the file. */
   type: MediaType | undefined;
 }
 
-/** The hints that say something, without parameters. */
+/** The hints that name a specific type, without parameters. */
 interface Hinted {
   declared: string | null;
   served: string | null;
@@ -95,29 +90,29 @@ export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: read
   const pretends = isText && declared !== null && isNoText(declared);
   const contradicts =
     sniffed !== null && declared !== null && !agree(mimetype, declared) && !(declared === 'application/zip' && isArchive(bytes));
-  if (contradicts || pretends || (hints.type && wanted[hints.type] && !wanted[hints.type]!.test(mimetype)))
+  if (contradicts || pretends || (hints.type && mimetypesOf(hints.type)?.test(mimetype) === false))
     throw new AppError('FILE_TYPE_MISMATCH', details);
   return mimetype;
 }
 
-/** The bytes show a type. Of a container the first hint that can be in it says which. */
+/** The type of a file whose bytes show one. Of a container it is the first hint whose files have that container. */
 function refined(sniffed: string, { declared, served, byName }: Hinted): string {
   const inside = containers.get(sniffed);
-  const told = inside && [declared, served, byName].find((hint) => hint !== null && inside.test(hint));
-  return told ?? containerNames.get(sniffed) ?? sniffed;
+  const match = inside && [declared, served, byName].find((hint) => hint !== null && inside.test(hint));
+  return match ?? containerNames.get(sniffed) ?? sniffed;
 }
 
-/** The bytes show no type. A text without a declared type is `text/plain`; a name alone makes no program and no picture of it. */
+/** The type of a file whose bytes show none. A text without a declared type is `text/plain`: a name alone cannot make it a program or a picture. */
 function unsniffed({ declared, served, byName }: Hinted, isText: boolean): string {
   if (!isText) {
-    const told = [served, byName].find((hint) => hint !== null && /^application\//.test(hint));
-    return declared ?? told ?? 'application/octet-stream';
+    const match = [served, byName].find((hint) => hint !== null && /^application\//.test(hint));
+    return declared ?? match ?? 'application/octet-stream';
   }
-  const told = [declared, served].find((hint) => hint !== null && hint !== 'text/plain');
-  return told ?? (byName !== null && /^(text\/|image\/svg\+xml$)/.test(byName) ? byName : 'text/plain');
+  const match = [declared, served].find((hint) => hint !== null && hint !== 'text/plain');
+  return match ?? (byName !== null && /^(text\/|image\/svg\+xml$)/.test(byName) ? byName : 'text/plain');
 }
 
-/** Whether a declared type may be said of a file of this type. */
+/** Whether a declared type fits a file of this type. */
 function agree(mimetype: string, declared: string): boolean {
   const family = (name: string): string => name.split('/')[0]!;
   const isSound = (name: string): boolean => ['audio', 'video'].includes(family(name));
@@ -142,7 +137,7 @@ const shareContainer = (type: string, other: string): boolean =>
 /** Readers of PDF accept blanks and a mark before its first line. */
 const isLatePdf = (bytes: Buffer): boolean => /^(?:\xef\xbb\xbf)?[\s\0]*%PDF-/.test(bytes.toString('latin1', 0, 1_024));
 
-/** Many formats are ZIP archives, and may be called so. */
+/** Many formats are ZIP archives, and may be declared as such. */
 const isArchive = (bytes: Buffer): boolean => bytes.toString('latin1', 0, 2) === 'PK';
 
 const plain = (type: string | null | undefined): string | null => type?.split(';')[0]?.trim().toLowerCase() || null;
@@ -151,11 +146,11 @@ const specific = (type: string | null): string | null => (type !== null && unspe
 const isAllowed = (mimetype: string, allowed: readonly string[]): boolean =>
   allowed.some((pattern) => new RegExp(`^${pattern.replace(/[.+]/g, '\\$&').replaceAll('*', '.*')}$`).test(mimetype));
 
-/** Whether it is the name of a media type (RFC 6838). It is stored and sent as a header: control characters are not for either. */
+/** Whether it is the name of a media type (RFC 6838). It is stored and sent as a header, so it must not contain control characters. */
 const isMediaTypeName = (name: string): boolean =>
   name.length <= 127 && /^[a-z0-9][a-z0-9!#$&^_.+-]*\/[a-z0-9][a-z0-9!#$&^_.+-]*$/.test(name);
 
-/** Text in UTF-8, UTF-16 with its mark, or an older encoding: the start holds no control characters but those that texts have. */
+/** Whether bytes are a text in UTF-8, UTF-16 with its mark, or an older encoding: their start contains only the control characters of texts. */
 export function looksLikeText(bytes: Buffer): boolean {
   const start = bytes.subarray(0, 4096);
   const isUtf16 = (start[0] === 0xff && start[1] === 0xfe) || (start[0] === 0xfe && start[1] === 0xff);

@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** A stored file. Its bytes lie under `media/` in DATA_DIR under its id; names of the outside never become names on disk. */
+/** A stored file. Its bytes are in `media/` of DATA_DIR, named by its id; names from outside never become names on disk. */
 @Entity({ name: 'media_files' })
 @Index('media_files_message', ['messageId'])
 @Index('media_files_account', ['accountId', 'createdAt'])
@@ -12,15 +12,15 @@ export class MediaFile {
   @Column(orNull(column.id())) messageId: string | null;
   /** The session that received a file which is still to be fetched. Null for outgoing files. */
   @Column(orNull(column.id())) sessionId: string | null;
-  /** `pending`: announced by WhatsApp and not fetched yet. `failed`: cannot be had, see `reason`. */
+  /** `pending`: announced by WhatsApp and not fetched yet. `failed`: cannot be fetched, see `reason`. */
   @Column(column.string(8)) state: 'pending' | 'stored' | 'failed';
   @Column(orNull(column.string(160))) reason: string | null;
-  /** As sniffed from the bytes where they tell, otherwise as declared. */
+  /** As the bytes show it, otherwise as declared. */
   @Column(column.string(127)) mimetype: string;
   @Column(orNull(column.big())) size: number | null;
   @Column(orNull(column.string(255))) filename: string | null;
   @Column(orNull(column.string(64))) sha256: string | null;
-  /** Its bytes lie sealed on the disk, and only until the message is final. */
+  /** Its bytes are sealed, and are deleted when the message is final. */
   @Column(column.flag({ default: false })) isSealed: boolean;
   @Column(column.integer({ default: 0 })) attempts: number;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;

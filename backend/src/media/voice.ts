@@ -54,7 +54,7 @@ const timeoutMs = 30_000;
 
 /**
  * Creates the converter. `ffmpeg`: the program, by name or path. At most two conversions run at once, each for 30 s and with an output of at
- * most `maxBytes`; others wait for their turn.
+ * most `maxBytes`; others wait.
  */
 export function createVoiceConverter({ ffmpeg, maxBytes }: { ffmpeg: string; maxBytes: number }): ConvertVoice {
   let running = 0;
@@ -106,7 +106,7 @@ const writing = [
   ...['-application', 'voip', '-threads', '1', '-f', 'ogg', 'pipe:1'],
 ];
 
-/** Runs ffmpeg with `input` on its standard input. It writes nothing but the sound, because its messages hold names of files. */
+/** Runs ffmpeg with `input` on its standard input. It writes nothing but the sound, because its messages contain names of files. */
 function run(program: string, args: readonly string[], input: Buffer | null, maxBytes: number): Promise<Converted> {
   return new Promise((resolve) => {
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'ignore'], timeout: timeoutMs, killSignal: 'SIGKILL' });

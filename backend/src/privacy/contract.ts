@@ -1,7 +1,7 @@
 import { defineRoute } from '@chasqui/shared';
 import { z } from 'zod';
 
-/** What is held about one contact: to hand it out, or to remove it. */
+/** Exports and erasures of what is stored about one contact. */
 
 const time = z.iso.datetime();
 const request = {
@@ -19,7 +19,7 @@ const exportParams = z.object({ exportId: z.string().max(64) });
 const erasureParams = z.object({ erasureId: z.string().max(64) });
 const access = { auth: 'acc', permission: 'privacy.manage' } as const;
 
-/** Nothing that names a contact may outlive its erasure, a stored reply neither. */
+/** Nothing that names a contact may outlive its erasure, and neither may a stored reply. */
 const harmless = {
   without: 'A stored reply would name the contact for longer than its erasure allows. A second request does no harm.',
 };

@@ -4,118 +4,138 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ZipFile } from 'yazl';
 import type { Contacts } from '../contacts/contacts.js';
-import type { Database } from '../db/database.js';
+import type { Core } from '../core.js';
 import { attemptInHalves } from '../db/isolate.js';
 import { readAmong } from '../db/rows.js';
 import { isSystemError } from '../db/database-errors.js';
 import { requireReadable } from '../db/unreadable.js';
-import { describeError, type ReportFailure } from '../failures/failures.js';
+import { describeError } from '../failures/failures.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
+import type { Traces } from './traces.js';
 
-/** Writes everything that is held about a contact into one archive; gives how much of what. Killed during it, it is begun again. */
-export function createExporter({
-  database,
-  pages,
-  contacts,
-  messages,
-  media,
-  dir,
-  report,
-}: {
-  database: Database;
+/** What an export uses. */
+export interface Exporting extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'stored'>;
-  messages: Messages;
-  media: Media;
+  messages: Pick<Messages, 'present'>;
+  media: Pick<Media, 'pathOf'>;
+  /** The folder of the archives. */
   dir: string;
-  report: ReportFailure;
-}) {
-  const pathOf = (id: string): string => join(dir, `${id}.zip`);
-
-  async function exportAll(request: PrivacyRequest): Promise<Record<string, number>> {
-    const traces = await pages.tracesOf(request);
-    await mkdir(dir, { recursive: true, mode: 0o700 });
-    const draft = (name: string): string => join(dir, `${request.id}.${name}.part`);
-    // `unreadable` counts what could not be put into the archive: it is incomplete, and says so.
-    const counts: { messages: number; files: number; events: number; unreadable?: number } = { messages: 0, files: 0, events: 0 };
-    const unreadable = (what: string, error: unknown): void => {
-      if (isSystemError(error)) throw error;
-      counts.unreadable = (counts.unreadable ?? 0) + 1;
-      report({ kind: 'privacy', subject: `${request.id} ${what}`, accountId: request.accountId, ...describeError(error) });
-    };
-    const files: MediaFile[] = [];
-    const ids = new Set<string>();
-    await list(draft('messages'), async (add) => {
-      for await (const page of pages.linesOf(request.accountId)) {
-        const theirs = page.filter((line) => isWith(traces, line)).map(({ id }) => id);
-        if (theirs.length === 0) continue;
-        for (const id of theirs) ids.add(id);
-        const rows: Message[] = [];
-        await attemptInHalves(
-          theirs,
-          async (some) => void rows.push(...(await readAmong(database.reader, Message, 'id', some))),
-          ([id], error) => unreadable(String(id), error),
-        );
-        for (const message of rows) {
-          let entry: unknown;
-          try {
-            requireReadable(message);
-            [entry] = await messages.present([message]);
-          } catch (error) {
-            unreadable(message.id, error);
-            continue;
-          }
-          await add(entry);
-          counts.messages += 1;
-        }
-        files.push(...(await readAmong(database.reader, MediaFile, 'messageId', theirs)));
-      }
-    });
-    await list(draft('events'), async (add) => {
-      for await (const page of pages.eventsOf(request.accountId))
-        for (const { cursor, messageId, type, text, at } of page) {
-          if (!(messageId && ids.has(messageId)) && !traces.mayBeIn(text)) continue;
-          let entry: unknown;
-          try {
-            entry = { type, occurredAt: new Date(at).toISOString(), data: JSON.parse(text) as unknown };
-          } catch (error) {
-            unreadable(`event ${cursor}`, error);
-            continue;
-          }
-          await add(entry);
-          counts.events += 1;
-        }
-    });
-    await list(draft('contacts'), async (add) => {
-      for (const contact of await contacts.stored(request.accountId, traces.all())) await add(contact);
-    });
-    const zip = new ZipFile();
-    zip.addFile(draft('messages'), 'messages.json');
-    zip.addFile(draft('events'), 'events.json');
-    zip.addFile(draft('contacts'), 'contacts.json');
-    for (const file of files) {
-      const path = media.pathOf(file.id);
-      if (file.isSealed || !(await stat(path).catch(() => null))) continue;
-      zip.addFile(path, `media/${file.id}${extensionOf(file)}`);
-      counts.files += 1;
-    }
-    zip.end();
-    await pipeline(zip.outputStream, createWriteStream(draft('zip'), { mode: 0o600 }));
-    await rename(draft('zip'), pathOf(request.id));
-    await Promise.all(['messages', 'events', 'contacts'].map((name) => rm(draft(name), { force: true })));
-    return { ...counts };
-  }
-
-  return { pathOf, exportAll };
 }
 
-/** Writes a JSON list, one entry a line, without holding it in memory. */
-async function list(path: string, fill: (add: (entry: unknown) => Promise<void>) => Promise<void>): Promise<void> {
+/** The numbers of what an archive contains. `unreadable` counts what could not be written to it. */
+interface Counts {
+  messages: number;
+  files: number;
+  events: number;
+  unreadable?: number;
+}
+
+/** One run of an export. */
+interface Run {
+  request: PrivacyRequest;
+  traces: Traces;
+  counts: Counts;
+  /** Messages with the person. */
+  ids: Set<string>;
+  files: MediaFile[];
+}
+
+const listNames = ['messages', 'events', 'contacts'] as const;
+
+export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
+
+/** Writes everything that is stored about a contact into one archive (`archivePath`). Returns its numbers. A killed run is repeated as a whole. */
+export async function exportContact(context: Exporting, request: PrivacyRequest): Promise<Record<string, number>> {
+  const { pages, contacts, dir } = context;
+  const counts: Counts = { messages: 0, files: 0, events: 0 };
+  const run: Run = { request, traces: await pages.tracesOf(request), counts, ids: new Set(), files: [] };
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const draft = (name: string): string => join(dir, `${request.id}.${name}.part`);
+  await writeList(draft('messages'), (add) => addMessages(context, run, add));
+  await writeList(draft('events'), (add) => addEvents(context, run, add));
+  await writeList(draft('contacts'), async (add) => {
+    for (const contact of await contacts.stored(request.accountId, run.traces.all())) await add(contact);
+  });
+  await writeArchive(context, run, draft);
+  await rename(draft('zip'), archivePath(dir, request.id));
+  await Promise.all(listNames.map((name) => rm(draft(name), { force: true })));
+  return { ...counts };
+}
+
+async function addMessages(context: Exporting, run: Run, add: AddEntry): Promise<void> {
+  const { database, pages, messages } = context;
+  for await (const page of pages.linesOf(run.request.accountId)) {
+    const ids = page.filter((line) => isWith(run.traces, line)).map(({ id }) => id);
+    if (ids.length === 0) continue;
+    for (const id of ids) run.ids.add(id);
+    const rows: Message[] = [];
+    await attemptInHalves(
+      ids,
+      async (some) => void rows.push(...(await readAmong(database.reader, Message, 'id', some))),
+      ([id], error) => skip(context, run, String(id), error),
+    );
+    for (const message of rows) {
+      let entry: unknown;
+      try {
+        requireReadable(message);
+        [entry] = await messages.present([message]);
+      } catch (error) {
+        skip(context, run, message.id, error);
+        continue;
+      }
+      await add(entry);
+      run.counts.messages += 1;
+    }
+    run.files.push(...(await readAmong(database.reader, MediaFile, 'messageId', ids)));
+  }
+}
+
+async function addEvents(context: Exporting, run: Run, add: AddEntry): Promise<void> {
+  for await (const page of context.pages.eventsOf(run.request.accountId))
+    for (const { cursor, messageId, type, text, at } of page) {
+      if (!(messageId && run.ids.has(messageId)) && !run.traces.mayBeIn(text)) continue;
+      let entry: unknown;
+      try {
+        entry = { type, occurredAt: new Date(at).toISOString(), data: JSON.parse(text) as unknown };
+      } catch (error) {
+        skip(context, run, `event ${cursor}`, error);
+        continue;
+      }
+      await add(entry);
+      run.counts.events += 1;
+    }
+}
+
+/** Counts and reports what cannot be read. Throws the error when the next item would fail in the same way. */
+function skip({ report }: Exporting, { request: { id, accountId }, counts }: Run, subject: string, error: unknown): void {
+  if (isSystemError(error)) throw error;
+  counts.unreadable = (counts.unreadable ?? 0) + 1;
+  report({ kind: 'privacy', subject: `${id} ${subject}`, accountId, ...describeError(error) });
+}
+
+async function writeArchive({ media }: Exporting, { files, counts }: Run, draft: (name: string) => string): Promise<void> {
+  const zip = new ZipFile();
+  for (const name of listNames) zip.addFile(draft(name), `${name}.json`);
+  for (const file of files) {
+    const path = media.pathOf(file.id);
+    if (file.isSealed || !(await stat(path).catch(() => null))) continue;
+    zip.addFile(path, `media/${file.id}${extensionOf(file)}`);
+    counts.files += 1;
+  }
+  zip.end();
+  await pipeline(zip.outputStream, createWriteStream(draft('zip'), { mode: 0o600 }));
+}
+
+type AddEntry = (entry: unknown) => Promise<void>;
+
+/** Writes a JSON list, one entry a line, as its entries come. */
+async function writeList(path: string, fill: (add: AddEntry) => Promise<void>): Promise<void> {
   const handle: FileHandle = await open(path, 'w', 0o600);
   try {
     let isFirst = true;

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, parseRecipient, type Contact } from '@chasqui/shared';
+import type { DataSource } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
+import { phoneIdOf } from '../contacts/people.js';
 import type { Database } from '../db/database.js';
 import { runStatement } from '../db/statement.js';
 import type { EventRow } from '../events/event.entity.js';
@@ -9,6 +11,7 @@ import { Traces } from './traces.js';
 
 const pageSize = 500;
 
+/** A message, as far as it can name a person. Its JSON columns are texts as stored. */
 export interface Line {
   id: string;
   chatId: string;
@@ -26,68 +29,86 @@ const linesSql = `SELECT id, "chatId", "fromId", "toId", contact, mentions, "quo
   WHERE "accountId" = ? AND ("createdAt", id) > (?, ?) ORDER BY "createdAt", id LIMIT ${pageSize}`;
 const eventsSql = `SELECT cursor, "messageId", type, data, "occurredAt" FROM events WHERE "accountId" = ? AND cursor > ? ORDER BY cursor LIMIT ${pageSize}`;
 
-export type Pages = ReturnType<typeof createPages>;
-
-/** An account's messages and events page by page, oldest first. Between two pages whatever came meanwhile goes first. */
-export function createPages(database: Database, contacts: Pick<Contacts, 'stored'>) {
-  async function* linesOf(accountId: string): AsyncGenerator<Line[]> {
-    let last: [number, string] = [-1, ''];
-    for (;;) {
-      const page = (await runStatement(database.reader, linesSql, [accountId, ...last])).rows as Line[];
-      if (page.length === 0) return;
-      yield page;
-      const { createdAt, id } = page.at(-1)!;
-      last = [Number(createdAt), id];
-      await sleep(0); // Requests that came meanwhile go first.
-    }
-  }
-
-  async function* eventsOf(
-    accountId: string,
-  ): AsyncGenerator<(Pick<EventRow, 'cursor' | 'messageId' | 'type'> & { text: string; at: number })[]> {
-    let last = -1;
-    for (;;) {
-      const page = (await runStatement(database.reader, eventsSql, [accountId, last])).rows as {
-        cursor: number | string;
-        messageId: string | null;
-        type: string;
-        data: string;
-        occurredAt: number | string;
-      }[];
-      if (page.length === 0) return;
-      yield page.map(({ cursor, messageId, type, data, occurredAt }) => ({
-        cursor: Number(cursor),
-        messageId,
-        type,
-        text: data,
-        at: Number(occurredAt),
-      }));
-      last = Number(page.at(-1)!.cursor);
-      await sleep(0);
-    }
-  }
-
-  /** Every form that the account knows of this person: a number and its hidden id (`@lid`) are named together in messages and in contacts. */
-  async function tracesOf({ accountId, contact, forms }: PrivacyRequest): Promise<Traces> {
-    const traces = new Traces([addressOf(contact ?? ''), ...(forms ?? [])]);
-    for (let grew = true; grew;) {
-      grew = false;
-      for (const { ids } of await contacts.stored(accountId, traces.all())) for (const id of ids) grew = traces.add(id) || grew;
-      for await (const page of linesOf(accountId))
-        for (const line of page) {
-          if (!line.contact || !traces.mayBeIn(line.contact)) continue;
-          const { id, phone, lid } = contactOf(line.contact);
-          const forms = [id, lid, phone ? `${phone.replace(/^\+/, '')}@c.us` : null];
-          if (forms.some((form) => traces.has(form))) for (const form of forms) grew = traces.add(form) || grew;
-        }
-    }
-    return traces;
-  }
-
-  return { linesOf, eventsOf, tracesOf };
+/** An event with its data as stored. */
+export interface EventLine extends Pick<EventRow, 'cursor' | 'messageId' | 'type'> {
+  text: string;
+  at: number;
 }
 
-/** A contact that is no JSON tells of no further form; the message is still found by its chat and its sender. */
+/** An account's messages and events page by page, oldest first. Between two pages, requests that came meanwhile are served. */
+export interface Pages {
+  linesOf(accountId: string): AsyncGenerator<Line[]>;
+  eventsOf(accountId: string): AsyncGenerator<EventLine[]>;
+  /** Returns every form that the account knows of the person: messages and contacts name a number and its LID together. */
+  tracesOf(request: PrivacyRequest): Promise<Traces>;
+}
+
+export function createPages({ reader }: Pick<Database, 'reader'>, contacts: Pick<Contacts, 'stored'>): Pages {
+  return {
+    linesOf: (accountId) => linesOf(reader, accountId),
+    eventsOf: (accountId) => eventsOf(reader, accountId),
+    tracesOf: (request) => tracesOf(reader, contacts, request),
+  };
+}
+
+async function* linesOf(reader: DataSource, accountId: string): AsyncGenerator<Line[]> {
+  let last: [number, string] = [-1, ''];
+  for (;;) {
+    const { rows: page } = await runStatement<Line>(reader, linesSql, [accountId, ...last]);
+    if (page.length === 0) return;
+    yield page;
+    const { createdAt, id } = page.at(-1)!;
+    last = [Number(createdAt), id];
+    await sleep(0);
+  }
+}
+
+interface RawEvent {
+  cursor: number | string;
+  messageId: string | null;
+  type: string;
+  data: string;
+  occurredAt: number | string;
+}
+
+async function* eventsOf(reader: DataSource, accountId: string): AsyncGenerator<EventLine[]> {
+  let last = -1;
+  for (;;) {
+    const { rows: page } = await runStatement<RawEvent>(reader, eventsSql, [accountId, last]);
+    if (page.length === 0) return;
+    yield page.map(({ cursor, messageId, type, data, occurredAt }) => ({
+      cursor: Number(cursor),
+      messageId,
+      type,
+      text: data,
+      at: Number(occurredAt),
+    }));
+    last = Number(page.at(-1)!.cursor);
+    await sleep(0);
+  }
+}
+
+async function tracesOf(
+  reader: DataSource,
+  contacts: Pick<Contacts, 'stored'>,
+  { accountId, contact, forms }: PrivacyRequest,
+): Promise<Traces> {
+  const traces = new Traces([addressOf(contact ?? ''), ...(forms ?? [])]);
+  for (let grew = true; grew;) {
+    grew = false;
+    for (const { ids } of await contacts.stored(accountId, traces.all())) for (const id of ids) grew = traces.add(id) || grew;
+    for await (const page of linesOf(reader, accountId))
+      for (const line of page) {
+        if (!line.contact || !traces.mayBeIn(line.contact)) continue;
+        const { id, phone, lid } = contactOf(line.contact);
+        const found = [id, lid, phoneIdOf(phone)];
+        if (found.some((form) => traces.has(form))) for (const form of found) grew = traces.add(form) || grew;
+      }
+  }
+  return traces;
+}
+
+/** A contact that is not JSON names no further form; the message is still found by its chat and its sender. */
 function contactOf(text: string): Pick<Contact, 'id' | 'phone' | 'lid'> {
   try {
     return JSON.parse(text) as Contact;
@@ -96,10 +117,10 @@ function contactOf(text: string): Pick<Contact, 'id' | 'phone' | 'lid'> {
   }
 }
 
-/** Whether a message is with them: a chat of theirs, or written by them in a group. */
+/** Whether a message is with the person: in their chat, or written by them in a group. */
 export const isWith = (traces: Traces, line: Line): boolean => [line.chatId, line.fromId, line.toId].some((id) => traces.has(id));
 
-/** Whether a message with others names them: in a mention, as the writer of a quoted message, or on a contact card. */
+/** Whether a message with others names the person: in a mention, as the writer of a quoted message, or on a contact card. */
 export const isNaming = (traces: Traces, { mentions, quotedMessageId, options, content }: Line): boolean =>
   [mentions, quotedMessageId, options, content].some((text) => text !== null && traces.mayBeIn(text));
 

@@ -1,249 +1,260 @@
 import { rm, stat } from 'node:fs/promises';
 import { AppError, newId, parseRecipient } from '@chasqui/shared';
 import type { Contacts } from '../contacts/contacts.js';
-import type { Database } from '../db/database.js';
+import type { Core } from '../core.js';
 import type { Presence } from '../db/presence.js';
 import { among, insertRow, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
-import { describeError, type ReportFailure } from '../failures/failures.js';
-import type { Events } from '../events/events.js';
+import type { NewEvent } from '../events/events.js';
+import { describeError } from '../failures/failures.js';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
-import type { Clock } from '../lib/clock.js';
-import { errorFields, type Log } from '../lib/log.js';
+import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
 import type { MessageSearch } from '../search/search.js';
-import { createEraser, type ErasableFilters, type ErasableReplies } from './erasure.js';
-import { createExporter } from './export.js';
-import { addressOf, createPages } from './pages.js';
+import { eraseContact, type ErasableFilters, type ErasableReplies } from './erasure.js';
+import { archivePath, exportContact } from './export.js';
+import { addressOf, createPages, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
-const retentionMs = 7 * 86_400_000;
-const pollMs = 5_000;
-/** The condition of the update is what was read: of two backends one gets it. */
-const claimSql = `UPDATE privacy_requests SET status = 'running', owner = ?, "startedAt" = ? WHERE id = ? AND status = ? AND COALESCE(owner, '') = ?`;
-const openSql = `status IN ('queued', 'running') ORDER BY "createdAt" LIMIT 100`;
-
-export type Privacy = ReturnType<typeof createPrivacy>;
-
 /**
- * Hands out, or removes, all that is held about one contact of an account. Both go through the account's messages and events page by page,
- * so that nothing else waits for them, and both may be begun again: an export is written aside and renamed, an erasure finds only what is
- * still there. A row in `privacy_requests` is the job; killed during it, it is begun again.
+ * Exports, or erases, everything that is stored about one contact of an account. A row of `privacy_requests` is the job.
  *
- * Beyond the reach of an erasure: WhatsApp itself, the session's browser profile, and the
- * last few thousand events in a worker's journal, which newer ones push out.
+ * Both read the account's messages and events page by page, so that nothing else waits for them, and both may be repeated: an export is written
+ * to a draft and renamed, an erasure finds only what is still stored. A job whose process was killed is repeated.
+ *
+ * An erasure does not reach WhatsApp itself, the session's browser profile, and the last few thousand events in a worker's journal, which newer
+ * ones displace.
  */
-export function createPrivacy({
-  database,
-  events,
-  contacts,
-  search,
-  messages,
-  media,
-  replies,
-  webhooks,
-  clock,
-  log,
-  presence,
-  dir,
-  countryCode,
-  report,
-}: {
-  database: Database;
-  events: Events;
+export interface Privacy {
+  /** Throws `INVALID_RECIPIENT` for what is not a person. */
+  askForExport(caller: Caller, contact: string): Promise<PrivacyRequest>;
+  /** Throws `INVALID_RECIPIENT`, and `CONFIRMATION_REQUIRED` when `confirm` does not repeat the contact. */
+  askForErasure(caller: Caller, contact: string, confirm: string): Promise<PrivacyRequest>;
+  /** Throws `EXPORT_NOT_FOUND` and `ERASURE_NOT_FOUND`. */
+  find(accountId: string, kind: PrivacyRequest['kind'], id: string): Promise<PrivacyRequest>;
+  /** Returns the path of an export's archive. Throws `EXPORT_NOT_FOUND`, `EXPORT_NOT_READY`, `MEDIA_EXPIRED`. */
+  archive(accountId: string, id: string): Promise<string>;
+  /** Deletes expired archives. */
+  prune(): Promise<void>;
+  start(): void;
+  /** Waits for the running request, which ends at its next step and is repeated by the next start. */
+  stop(): Promise<void>;
+}
+
+export interface PrivacyParts {
   contacts: Contacts;
   search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
   media: Media;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
-  clock: Clock;
-  log: Log;
   presence: Presence;
-  /** Of the archives. */
+  /** The folder of the archives. */
   dir: string;
   /** The installation's, for numbers that begin with 0: a request concerns all sessions of the account. */
   countryCode: string | undefined;
-  report: ReportFailure;
-}) {
-  const rows = database.reader.getRepository(PrivacyRequest);
-  const pages = createPages(database, contacts);
-  const exporter = createExporter({ database, pages, contacts, messages, media, dir, report });
-  const eraser = createEraser({
-    database,
-    pages,
-    contacts,
-    messages,
-    media,
-    replies,
-    webhooks,
-    isStopped: () => stopped,
-    report,
-  });
-  const { pathOf } = exporter;
-  let stopped = false;
-  let running: Promise<void> | null = null;
-  let timer: NodeJS.Timeout | undefined;
+}
 
-  /** Earlier exports of the same person, and whom the requests named. */
-  async function forgetRequests({ id: own, accountId, contact }: PrivacyRequest): Promise<void> {
-    const { forms } = await rows.findOneByOrFail({ id: own });
-    const theirs = new Set([addressOf(contact ?? ''), ...(forms ?? [])]);
-    const same = (await rows.findBy({ accountId })).filter((one) => one.contact !== null && theirs.has(addressOf(one.contact)));
-    for (const { id, kind } of same) if (kind === 'export') await rm(pathOf(id), { force: true });
-    const them = among(
-      database.reader,
-      'id',
-      same.map(({ id }) => id),
-    );
-    await database.write.run((tx) =>
-      runStatement(
-        tx.manager,
-        `UPDATE privacy_requests SET contact = NULL, forms = NULL, "expiresAt" = NULL WHERE ${them.condition}`,
-        [them.parameter],
-      ),
-    );
-  }
+interface Context extends Core, PrivacyParts {
+  pages: Pages;
+  state: State;
+}
 
-  function failed({ id, accountId, kind }: PrivacyRequest, error: unknown): void {
-    log.error('An export or erasure of a contact failed.', { requestId: id, kind, ...errorFields(error) });
-    if (!stopped) report({ kind: 'privacy', subject: id, accountId, ...describeError(error) });
-  }
+interface State {
+  isStopped: boolean;
+  /** The round that works on open requests. */
+  running: Promise<void> | null;
+  timer: NodeJS.Timeout | undefined;
+}
 
-  async function work(request: PrivacyRequest): Promise<void> {
-    const claim = [presence.owner, clock.now().getTime(), request.id, request.status, request.owner ?? ''];
-    const { affected } = await database.write.run((tx) => runStatement(tx.manager, claimSql, claim));
-    if (affected === 0) return;
-    const { id, accountId, contact, kind } = request;
-    const settle = (changes: Partial<PrivacyRequest>, tell: (tx: Transaction) => Promise<unknown>): Promise<void> =>
-      database.write.run(async (tx) => {
-        await updateRows(tx, PrivacyRequest, { id }, { ...changes, finishedAt: clock.now() });
-        await tell(tx);
-      });
-    try {
-      if (kind === 'export') {
-        const counts = await exporter.exportAll(request);
-        const expiresAt = new Date(clock.now().getTime() + retentionMs);
-        await settle({ status: 'done', counts, expiresAt }, (tx) =>
-          events.append(tx, {
-            accountId,
-            sessionId: null,
-            type: 'export.ready',
-            data: { exportId: id, expiresAt: expiresAt.toISOString() },
-          }),
-        );
-      } else {
-        const counts = await eraser.eraseAll(request);
-        await forgetRequests(request);
-        await search.settle();
-        await database.checkpoint();
-        await settle({ status: 'done', counts }, (tx) =>
-          events.append(tx, { accountId, sessionId: null, type: 'contact.erased', data: { contact: contact ?? '' } }),
-        );
-      }
-    } catch (error) {
-      failed(request, error);
-      if (!stopped) await settle({ status: 'failed' }, async () => undefined);
-    }
-  }
+const retentionMs = 7 * 86_400_000;
+const pollMs = 5_000;
+/** The update repeats the values that were read, so that one of two backends claims the request. */
+const claimSql = `UPDATE privacy_requests SET status = 'running', owner = ?, "startedAt" = ? WHERE id = ? AND status = ? AND COALESCE(owner, '') = ?`;
+const openSql = `status IN ('queued', 'running') ORDER BY "createdAt" LIMIT 100`;
 
-  async function round(): Promise<void> {
-    const open = await readRows(database.reader, PrivacyRequest, openSql, []);
-    // Who died during one will not end it; nothing of our own is running now.
-    const gone = await presence.gone(open.flatMap(({ owner }) => owner ?? []));
-    for (const request of open) {
-      const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);
-      if (!isFree || stopped) continue;
-      try {
-        await work(request);
-      } catch (error) {
-        // It was neither claimed nor settled: those behind it are worked on, and the next round tries it again.
-        failed(request, error);
-      }
-    }
-  }
-
-  function wake(): void {
-    if (stopped || running) return;
-    running = round()
-      .catch((error: unknown) =>
-        log.error('Exports and erasures could not be looked through; it is tried again.', errorFields(error)),
-      )
-      .finally(() => (running = null));
-  }
-
-  async function ask(caller: Caller, kind: PrivacyRequest['kind'], contact: string): Promise<PrivacyRequest> {
-    const address = addressOf(contact, countryCode);
-    const now = clock.now();
-    const request: PrivacyRequest = {
-      id: newId(now.getTime()),
-      accountId: caller.accountId,
-      kind,
-      status: 'queued',
-      owner: null,
-      // A national number is stored with its country: the setting may change before the request is worked on.
-      contact: parseRecipient(contact).ok ? contact : address,
-      forms: null,
-      counts: {},
-      createdAt: now,
-      startedAt: null,
-      finishedAt: null,
-      expiresAt: null,
-    };
-    await database.write.run(async (tx) => {
-      await insertRow(tx, PrivacyRequest, request);
-      // That it was asked for, not about whom.
-      const action = kind === 'export' ? 'contact.export' : 'contact.erase';
-      await recordAudit(tx, caller, { action, objectType: 'contact', objectId: request.id, at: now });
-    });
-    wake();
-    return request;
-  }
-
-  async function find(accountId: string, kind: PrivacyRequest['kind'], id: string): Promise<PrivacyRequest> {
-    const request = await rows.findOneBy({ id, accountId, kind });
-    if (!request) throw new AppError(kind === 'export' ? 'EXPORT_NOT_FOUND' : 'ERASURE_NOT_FOUND');
-    return request;
-  }
-
+export function createPrivacy(core: Core, parts: PrivacyParts): Privacy {
+  const state: State = { isStopped: false, running: null, timer: undefined };
+  const context: Context = { ...core, ...parts, pages: createPages(core.database, parts.contacts), state };
   return {
-    /** Throws `INVALID_RECIPIENT` for what is no person. */
-    askForExport: (caller: Caller, contact: string): Promise<PrivacyRequest> => ask(caller, 'export', contact),
-    /** Throws `CONFIRMATION_REQUIRED` when `confirm` is not the contact once more. */
-    async askForErasure(caller: Caller, contact: string, confirm: string): Promise<PrivacyRequest> {
+    askForExport: (caller, contact) => createRequest(context, caller, 'export', contact),
+    async askForErasure(caller, contact, confirm) {
       if (confirm !== contact) throw new AppError('CONFIRMATION_REQUIRED', { field: 'confirm' });
-      return ask(caller, 'erasure', contact);
+      return createRequest(context, caller, 'erasure', contact);
     },
-    find,
-    /** Where an export's archive lies. Throws `EXPORT_NOT_READY`, `MEDIA_EXPIRED`. */
-    async archive(accountId: string, id: string): Promise<string> {
-      const request = await find(accountId, 'export', id);
-      if (request.status === 'queued' || request.status === 'running')
-        throw new AppError('EXPORT_NOT_READY', { status: request.status });
-      const isThere = request.status === 'done' && (await stat(pathOf(id)).catch(() => null));
-      if (!isThere || !request.expiresAt || request.expiresAt <= clock.now()) throw new AppError('MEDIA_EXPIRED');
-      return pathOf(id);
+    find: (accountId, kind, id) => find(core, accountId, kind, id),
+    archive: (accountId, id) => findArchive(context, accountId, id),
+    prune: () => prune(context),
+    start() {
+      wake(context);
+      state.timer = setInterval(() => wake(context), pollMs);
+      state.timer.unref();
     },
-    /** Deletes archives whose time is over. */
-    async prune(): Promise<void> {
-      const sql = `SELECT id FROM privacy_requests WHERE kind = 'export' AND "expiresAt" <= ?`;
-      const over = (await runStatement(database.reader, sql, [clock.now().getTime()])).rows as { id: string }[];
-      const failures: unknown[] = [];
-      for (const { id } of over) await rm(pathOf(id), { force: true }).catch((error: unknown) => failures.push(error));
-      if (failures.length > 0) throw failures[0];
-    },
-    start(): void {
-      wake();
-      timer = setInterval(wake, pollMs);
-      timer.unref();
-    },
-    async stop(): Promise<void> {
-      stopped = true;
-      clearInterval(timer);
-      await running;
+    async stop() {
+      state.isStopped = true;
+      clearInterval(state.timer);
+      await state.running;
     },
   };
+}
+
+async function createRequest(
+  context: Context,
+  caller: Caller,
+  kind: PrivacyRequest['kind'],
+  contact: string,
+): Promise<PrivacyRequest> {
+  const address = addressOf(contact, context.countryCode);
+  const now = context.clock.now();
+  const request: PrivacyRequest = {
+    id: newId(now.getTime()),
+    accountId: caller.accountId,
+    kind,
+    status: 'queued',
+    owner: null,
+    // A national number is stored with its country: the setting may change before the request is worked on.
+    contact: parseRecipient(contact).ok ? contact : address,
+    forms: null,
+    counts: {},
+    createdAt: now,
+    startedAt: null,
+    finishedAt: null,
+    expiresAt: null,
+  };
+  await context.database.write.run(async (tx) => {
+    await insertRow(tx, PrivacyRequest, request);
+    // The record names the request, not the contact.
+    const action = kind === 'export' ? 'contact.export' : 'contact.erase';
+    await recordAudit(tx, caller, { action, objectType: 'contact', objectId: request.id, at: now });
+  });
+  wake(context);
+  return request;
+}
+
+async function find(
+  { database }: Pick<Core, 'database'>,
+  accountId: string,
+  kind: PrivacyRequest['kind'],
+  id: string,
+): Promise<PrivacyRequest> {
+  const request = await database.reader.getRepository(PrivacyRequest).findOneBy({ id, accountId, kind });
+  if (!request) throw new AppError(kind === 'export' ? 'EXPORT_NOT_FOUND' : 'ERASURE_NOT_FOUND');
+  return request;
+}
+
+async function findArchive(context: Context, accountId: string, id: string): Promise<string> {
+  const { status, expiresAt } = await find(context, accountId, 'export', id);
+  if (status === 'queued' || status === 'running') throw new AppError('EXPORT_NOT_READY', { status });
+  const path = archivePath(context.dir, id);
+  const exists = status === 'done' && (await stat(path).catch(() => null));
+  if (!exists || !expiresAt || expiresAt <= context.clock.now()) throw new AppError('MEDIA_EXPIRED');
+  return path;
+}
+
+async function prune({ database, clock, dir }: Context): Promise<void> {
+  const sql = `SELECT id FROM privacy_requests WHERE kind = 'export' AND "expiresAt" <= ?`;
+  const { rows } = await runStatement<{ id: string }>(database.reader, sql, [clock.now()]);
+  const failures: unknown[] = [];
+  for (const { id } of rows) await rm(archivePath(dir, id), { force: true }).catch((error: unknown) => failures.push(error));
+  if (failures.length > 0) throw failures[0];
+}
+
+/** Begins a round, unless one is running. */
+function wake(context: Context): void {
+  const { state, log } = context;
+  if (state.isStopped || state.running) return;
+  state.running = runRound(context)
+    .catch((error: unknown) => log.error('Open exports and erasures could not be read; it is retried.', errorFields(error)))
+    .finally(() => (state.running = null));
+}
+
+async function runRound(context: Context): Promise<void> {
+  const { database, presence, state } = context;
+  const open = await readRows(database.reader, PrivacyRequest, openSql, []);
+  // The requests of a backend that died are free; this backend is working on none now.
+  const gone = await presence.gone(open.flatMap(({ owner }) => owner ?? []));
+  for (const request of open) {
+    const isFree = request.owner === null || request.owner === presence.owner || gone.includes(request.owner);
+    if (!isFree || state.isStopped) continue;
+    try {
+      await runRequest(context, request);
+    } catch (error) {
+      // It was neither claimed nor settled: the requests behind it run, and the next round retries it.
+      reportFailed(context, request, error);
+    }
+  }
+}
+
+async function runRequest(context: Context, request: PrivacyRequest): Promise<void> {
+  const { database, presence, clock, state } = context;
+  const claim = [presence.owner, clock.now(), request.id, request.status, request.owner ?? ''];
+  const { affected } = await database.write.run((tx) => runStatement(tx.manager, claimSql, claim));
+  if (affected === 0) return;
+  try {
+    if (request.kind === 'export') await runExport(context, request);
+    else await runErasure(context, request);
+  } catch (error) {
+    reportFailed(context, request, error);
+    if (!state.isStopped) await settle(context, request, { status: 'failed' }, null);
+  }
+}
+
+async function runExport(context: Context, request: PrivacyRequest): Promise<void> {
+  const { id, accountId } = request;
+  const counts = await exportContact(context, request);
+  const expiresAt = new Date(context.clock.now().getTime() + retentionMs);
+  await settle(
+    context,
+    request,
+    { status: 'done', counts, expiresAt },
+    { accountId, sessionId: null, type: 'export.ready', data: { exportId: id, expiresAt: expiresAt.toISOString() } },
+  );
+}
+
+async function runErasure(context: Context, request: PrivacyRequest): Promise<void> {
+  const { database, search, state } = context;
+  const { accountId, contact } = request;
+  const counts = await eraseContact({ ...context, isStopped: () => state.isStopped }, request);
+  await forgetRequests(context, request);
+  await search.settle();
+  await database.checkpoint();
+  await settle(
+    context,
+    request,
+    { status: 'done', counts },
+    { accountId, sessionId: null, type: 'contact.erased', data: { contact: contact ?? '' } },
+  );
+}
+
+/** Stores the outcome of a request and publishes it, in one transaction. */
+function settle(
+  { database, events, clock }: Context,
+  { id }: PrivacyRequest,
+  changes: Partial<PrivacyRequest>,
+  event: NewEvent | null,
+): Promise<void> {
+  return database.write.run(async (tx) => {
+    await updateRows(tx, PrivacyRequest, { id }, { ...changes, finishedAt: clock.now() });
+    if (event) await events.append(tx, event);
+  });
+}
+
+/** Deletes earlier exports of the same person, and removes the person from requests. */
+async function forgetRequests({ database, dir }: Context, { id: own, accountId, contact }: PrivacyRequest): Promise<void> {
+  const rows = database.reader.getRepository(PrivacyRequest);
+  const { forms } = await rows.findOneByOrFail({ id: own });
+  const theirs = new Set([addressOf(contact ?? ''), ...(forms ?? [])]);
+  const same = (await rows.findBy({ accountId })).filter((one) => one.contact !== null && theirs.has(addressOf(one.contact)));
+  for (const { id, kind } of same) if (kind === 'export') await rm(archivePath(dir, id), { force: true });
+  const ids = same.map(({ id }) => id);
+  const { condition, parameter } = among(database.reader, 'id', ids);
+  const sql = `UPDATE privacy_requests SET contact = NULL, forms = NULL, "expiresAt" = NULL WHERE ${condition}`;
+  await database.write.run((tx) => runStatement(tx.manager, sql, [parameter]));
+}
+
+function reportFailed({ log, report, state }: Context, { id, accountId, kind }: PrivacyRequest, error: unknown): void {
+  log.error('An export or erasure of a contact failed.', { requestId: id, kind, ...errorFields(error) });
+  if (!state.isStopped) report({ kind: 'privacy', subject: id, accountId, ...describeError(error) });
 }

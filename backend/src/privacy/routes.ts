@@ -28,7 +28,7 @@ export function mountPrivacy(mount: Mount, { privacy }: { privacy: Privacy }): v
   );
   mount(contract.exportFile, async ({ params }, caller, { res, header }) => {
     const path = await privacy.archive(caller.accountId, params.exportId);
-    // Opened first: an erasure may take it away meanwhile.
+    // Opened first: an erasure may delete it meanwhile.
     const handle = await open(path).catch(() => {
       throw new AppError('MEDIA_EXPIRED');
     });

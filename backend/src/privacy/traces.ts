@@ -9,7 +9,7 @@ export class Traces {
     for (const id of ids) this.add(id);
   }
 
-  /** Gives whether it was new. */
+  /** Returns whether it was new. */
   add(id: string | null | undefined): boolean {
     if (!id || this.ids.has(id)) return false;
     this.ids.add(id);
@@ -26,7 +26,7 @@ export class Traces {
     return typeof id === 'string' && this.ids.has(id);
   }
 
-  /** Whether a text may hold one of the forms: asked before anything is looked at more closely. */
+  /** Whether a text may contain one of the forms. A cheap test before a closer one. */
   mayBeIn(text: string): boolean {
     for (const id of this.ids) if (text.includes(id)) return true;
     for (const number of this.numbers) if (text.includes(number)) return true;
@@ -34,8 +34,8 @@ export class Traces {
   }
 
   /**
-   * The value without the person: an id of the person is redacted, and each text that is one of the forms, or a message id of
-   * WhatsApp's that holds one, is removed. Texts of other people that only mention a number stay theirs.
+   * Returns the value without the person: an id of the person is redacted, and each text that is one of the forms, or a WhatsApp message id that
+   * contains one, is removed. Texts of other people that only mention a number stay.
    */
   removeFrom(value: unknown): unknown {
     if (typeof value === 'string') return this.isForm(value) ? erased : this.withoutMentions(value);
@@ -51,7 +51,7 @@ export class Traces {
     );
   }
 
-  /** A text with each mention of the person (`@5511…`, as WhatsApp writes it) replaced. What else others wrote of them stays. */
+  /** Returns a text with each mention of the person (`@5511…`, as WhatsApp writes it) replaced. What others wrote otherwise stays. */
   withoutMentions(text: string): string {
     if (!text.includes('@')) return text;
     let result = text;

@@ -1,20 +1,20 @@
 import { foldText } from '../lib/fold.js';
 
-/** The most characters of a text that are searched. WhatsApp's own limit for a text is 65,536. */
+/** Only the first characters of a text are indexed. WhatsApp's own limit for a text is 65,536. */
 const maxIndexed = 65_536;
-/** The most grams of a term that are asked for: more narrow nothing down. */
+/** A search asks for at most this many grams of a term; more would not narrow its result. */
 const maxQueryGrams = 16;
 
-/** A number for a gram or a fact. Two that share a number cost a look at a row more, and change no result. */
+/** A number for a gram or a fact. Two that share a number cost one more comparison with a row, and change no result. */
 export function hashOf(gram: string): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < gram.length; index += 1) hash = Math.imul(hash ^ gram.charCodeAt(index), 0x01000193);
-  // Signed 32 bits, which both databases hold in an integer.
+  // Signed 32 bits, which both databases store in an integer.
   return hash ^ (hash >>> 15);
 }
 
 /**
- * What the index holds of a text: every one, two and three characters in a row. A word of Chinese, Japanese, Korean or Thai is often no longer, and
+ * Returns the grams of a text: every one, two and three characters in a row. A word of Chinese, Japanese, Korean or Thai is often no longer, and
  * blanks do not separate words there.
  */
 export function gramsOf(text: string): Set<number> {
@@ -31,7 +31,7 @@ export function gramsOf(text: string): Set<number> {
   return grams;
 }
 
-/** The grams that a text must have to contain the folded term: at least one. */
+/** Returns grams that a text must have to contain the folded term: at least one. */
 export function gramsIn(folded: string): number[] {
   const letters = [...folded];
   if (letters.length < 3) return [hashOf(folded)];

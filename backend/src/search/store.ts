@@ -7,7 +7,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { foldText } from '../lib/fold.js';
 import { gramsOf, hashOf } from './grams.js';
 
-/** What the index reads of a message. */
+/** The columns of a message that are indexed. */
 export interface Indexed {
   id: string;
   accountId: string;
@@ -38,11 +38,11 @@ export interface Wanted {
 }
 
 export interface SearchStore {
-  /** Writes what the index holds of these messages as they are now; of those without a text, nothing. */
+  /** Indexes these messages as they are now. A message without a text leaves the index. */
   refresh(tx: Transaction, messageIds: readonly string[]): Promise<void>;
   /**
-   * The next places where wanted messages may be, in the order of time from `after` on. Each must be looked at: the index knows grams, not texts, and
-   * the database may have several messages at one place.
+   * Returns the next places where wanted messages may be, in the order of time from `after` on. The caller compares each text: the index knows
+   * grams, not texts, and several messages may have one place.
    */
   places(wanted: Wanted, order: 'asc' | 'desc', after: string | null, limit: number): Promise<string[]>;
   /** A FROM clause that yields the messages at these places, and its parameter. */
@@ -68,12 +68,12 @@ export const createSearchStore = (database: Pick<Database, 'dialect' | 'reader'>
   database.dialect === 'sqlite' ? onSqlite(database.reader) : onPostgres(database.reader);
 
 /**
- * SQLite: a full-text table (FTS5) without content, which holds for each number the sorted list of places. A place is the millisecond that begins a
+ * SQLite: a full-text table (FTS5) without content, which stores the sorted list of places of each number. A place is the millisecond that begins a
  * message's id, as the 12 digits that it is written with; messages of one millisecond share it.
  */
 function onSqlite(reader: DataSource): SearchStore {
   const token = (hash: number): string => `x${(hash >>> 0).toString(36)}`;
-  /** A bigint: the driver binds other large numbers as floating point, which the index does not take for a row number. */
+  /** A bigint: the driver binds other large numbers as floating point, which the index does not accept as a row number. */
   const msOf = (place: string): bigint => BigInt(`0x${place.replace('-', '')}`);
   const placeAt = (ms: number): string => {
     const hex = ms.toString(16).padStart(12, '0');
@@ -90,9 +90,9 @@ function onSqlite(reader: DataSource): SearchStore {
     async refresh(tx, messageIds) {
       const places = [...new Set(messageIds.map(placeOf))];
       const { from, parameter } = at(places);
-      const { rows } = await runStatement(tx.manager, `SELECT ${columns} FROM ${from}`, [parameter]);
+      const { rows } = await runStatement<Indexed>(tx.manager, `SELECT ${columns} FROM ${from}`, [parameter]);
       const tokens = new Map<string, Set<number>>();
-      for (const row of (rows as Indexed[]).filter(isSearchable)) {
+      for (const row of rows.filter(isSearchable)) {
         const place = placeOf(row.id);
         const known = tokens.get(place);
         if (!known) tokens.set(place, tokensOf(row));
@@ -110,8 +110,8 @@ function onSqlite(reader: DataSource): SearchStore {
       const edge = after === null ? (order === 'asc' ? -1n : 2n ** 52n) : msOf(after);
       const sql = `SELECT rowid AS ms FROM message_grams WHERE message_grams MATCH ? AND rowid ${order === 'asc' ? '>' : '<'} ?
         ORDER BY rowid ${order === 'asc' ? 'ASC' : 'DESC'} LIMIT ?`;
-      const { rows } = await runStatement(reader, sql, [match, edge, limit]);
-      return (rows as { ms: number }[]).map(({ ms }) => placeAt(ms));
+      const { rows } = await runStatement<{ ms: number }>(reader, sql, [match, edge, limit]);
+      return rows.map(({ ms }) => placeAt(ms));
     },
   };
 }
@@ -123,10 +123,8 @@ function onPostgres(reader: DataSource): SearchStore {
     placeOf: (id) => id,
     async refresh(tx, messageIds) {
       const wanted = among(tx.manager, 'id', messageIds);
-      const { rows } = await runStatement(tx.manager, `SELECT ${columns} FROM messages WHERE ${wanted.condition}`, [
-        wanted.parameter,
-      ]);
-      const found = (rows as Indexed[]).filter(isSearchable);
+      const sql = `SELECT ${columns} FROM messages WHERE ${wanted.condition}`;
+      const found = (await runStatement<Indexed>(tx.manager, sql, [wanted.parameter])).rows.filter(isSearchable);
       const there = new Set(found.map(({ id }) => id));
       const gone = among(
         tx.manager,
@@ -165,7 +163,7 @@ function onPostgres(reader: DataSource): SearchStore {
 }
 
 /**
- * On SQLite a later migration that rebuilds the table drops its triggers without a word; they are made again at each start. PostgreSQL changes tables in
+ * On SQLite a later migration that rebuilds the table silently drops its triggers; they are created again at each start. PostgreSQL changes tables in
  * place.
  */
 export async function ensureTriggers({ dialect, write }: Pick<Database, 'dialect' | 'write'>): Promise<void> {

@@ -1,5 +1,13 @@
-import { commaList, defineRoute, isCallingCode, session, sessionSettings, sessionStatus, sessionStatuses } from '@chasqui/shared';
-import { withAliases } from '@chasqui/shared';
+import {
+  commaList,
+  defineRoute,
+  isCallingCode,
+  session,
+  sessionSettings,
+  sessionStatus,
+  sessionStatuses,
+  withAliases,
+} from '@chasqui/shared';
 import { z } from 'zod';
 
 /** Other names under which a request may name its session. */
@@ -32,12 +40,12 @@ const settings = sessionSettings
       .optional(),
     pacing: sessionSettings.shape.pacing.partial().strict().optional(),
   });
-/** Read like a recipient's, with the session's country, once the session is known. */
+/** Parsed like a recipient's number, with the session's country, once the session is known. */
 const phoneNumber = z.string().min(1).max(80);
 const none = z.strictObject({});
 
 /** A stored reply would show a QR code that has expired. */
-const joins = 'A repeat joins the start that is running, and gets the code of this moment.';
+const joins = 'A repeat joins the start that is running, and returns the current code.';
 
 export const init = defineRoute({
   id: 'sessions.init',
@@ -45,7 +53,7 @@ export const init = defineRoute({
   headers: ['X-Session-Id'],
   method: 'post',
   path: '/sessions/init',
-  summary: 'Start (or make) the session and get its QR',
+  summary: 'Start the session, or create it first, and return its QR code',
   auth: 'key',
   permission: 'session.control',
   body: withAliases(
@@ -73,7 +81,7 @@ export const disconnect = defineRoute({
   headers: ['X-Session-Id'],
   method: 'post',
   path: '/sessions/disconnect',
-  summary: 'Stop the session; `logout` unlinks it as well',
+  summary: 'Stop the session; `logout` also unlinks the device',
   auth: 'key',
   permission: 'session.control',
   body: withAliases(z.strictObject({ sessionId: sessionRef.optional(), logout: z.boolean().optional() }), sessionAliases),
@@ -94,7 +102,7 @@ export const create = defineRoute({
   id: 'sessions.create',
   method: 'post',
   path: '/sessions',
-  summary: 'Make a session',
+  summary: 'Create a session',
   auth: 'acc',
   permission: 'sessions.manage',
   body: z.strictObject({
@@ -152,7 +160,7 @@ export const connect = defineRoute({
   idempotency: { without: joins },
   method: 'post',
   path: '/sessions/:sessionId/connect',
-  summary: 'Start the session and get its QR',
+  summary: 'Start the session and return its QR code',
   auth: 'key',
   permission: 'session.control',
   params,
@@ -165,7 +173,7 @@ export const qr = defineRoute({
   id: 'sessions.qr',
   method: 'get',
   path: '/sessions/:sessionId/qr',
-  summary: 'The present QR',
+  summary: 'The current QR code',
   auth: 'key',
   permission: 'session.control',
   params,
@@ -176,10 +184,10 @@ export const qr = defineRoute({
 });
 export const pairingCode = defineRoute({
   id: 'sessions.pairingCode',
-  idempotency: { without: 'A code expires: a repeat gets another one.' },
+  idempotency: { without: 'A code expires, so a repeat returns another one.' },
   method: 'post',
   path: '/sessions/:sessionId/pairing-code',
-  summary: 'A code to type on the phone instead of a QR',
+  summary: 'A code to type on the phone instead of scanning a QR code',
   auth: 'key',
   permission: 'session.control',
   params,
@@ -191,7 +199,7 @@ export const stop = defineRoute({
   id: 'sessions.stop',
   method: 'post',
   path: '/sessions/:sessionId/disconnect',
-  summary: 'Stop; the login is kept unless `logout`',
+  summary: 'Stop the session; the login is kept unless `logout`',
   auth: 'key',
   permission: 'session.control',
   params,

@@ -10,9 +10,9 @@ import QRCode from 'qrcode';
 import { readable } from '../db/unreadable.js';
 import type { Caller } from '../accounts/caller.js';
 import type { Session } from './session.entity.js';
+import { iso } from '../lib/iso.js';
 
-const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
-
+/** The reason of the session's status, with its sentence; null when there is none. */
 export const reasonOf = (session: Session) =>
   session.reasonCode
     ? {
@@ -22,8 +22,8 @@ export const reasonOf = (session: Session) =>
     : null;
 
 /**
- * `stale`: the worker was not heard, and `status` is what was known last. `isConnected` is a fact of now, so a stale session does not have it: a
- * program that looks at it alone must not take the state from before a crash for the present one.
+ * `stale` means that the worker did not answer and `status` is the last known one. `isConnected` is false for a stale session: a program that
+ * reads only this field must not mistake the state from before a crash for the current one.
  */
 const base = (session: Session, stale: boolean) => ({
   name: session.name,
@@ -38,7 +38,7 @@ const base = (session: Session, stale: boolean) => ({
   stale,
 });
 
-/** With the QR, drawn again, for callers who may control the session; it is in no other reply. */
+/** Presents the status. Callers with `session.control` also get the QR code as a picture; no other reply contains it. */
 export async function presentStatus(session: Session, caller: Caller, stale = false): Promise<SessionStatusResource> {
   const status = { sessionId: session.id, ...base(session, stale) };
   if (!allows(caller.permissions, 'session.control')) return status;
@@ -50,20 +50,21 @@ export async function presentStatus(session: Session, caller: Caller, stale = fa
   };
 }
 
+/** The text of the QR code to scan; null when there is none. */
 export const presentQrText = (session: Session): string | null => (session.status === 'qr_pending' ? session.qrText : null);
 
-/** How much of its life it was connected, with one decimal. */
+/** The share of the session's life during which it was connected, in percent with one decimal. */
 function uptimePercent({ connectedMs, connectedAt, status, createdAt }: Session, now: number): number {
-  const present = status === 'connected' && connectedAt ? Math.max(0, now - connectedAt.getTime()) : 0;
-  const life = Math.max(1, now - createdAt.getTime());
-  return Math.min(100, Math.round(((connectedMs + present) / life) * 1_000) / 10);
+  const currentMs = status === 'connected' && connectedAt ? Math.max(0, now - connectedAt.getTime()) : 0;
+  const lifeMs = Math.max(1, now - createdAt.getTime());
+  return Math.min(100, Math.round(((connectedMs + currentMs) / lifeMs) * 1_000) / 10);
 }
 
-/** A worker renews the lease with each heartbeat. One that ran out means that nobody has been heard, not yet that the session is lost. */
+/** A worker renews the lease with each heartbeat. An expired one means that no heartbeat has come, not yet that the session is lost. */
 const isHeartbeatOverdue = ({ status, leaseExpiresAt }: Session, now: number): boolean =>
   !['disconnected', 'error', 'suspended'].includes(status) && leaseExpiresAt !== null && leaseExpiresAt.getTime() < now;
 
-/** Shown of a session whose stored settings are damaged. Nothing runs under them: what needs the settings fails until they are saved again. */
+/** Shown for a session whose stored settings are damaged. Code that needs the settings fails until they are saved again. */
 const noSettings: SessionSettings = {
   autoReconnect: false,
   storeMedia: false,
@@ -74,7 +75,7 @@ const noSettings: SessionSettings = {
 };
 const settingsUnreadable = 'The stored settings of this session cannot be read. Save its settings again.';
 
-/** `now` is the backend's clock, by which leases are written. */
+/** Presents a session. `now` is the time of the backend's clock, by which leases are written. */
 export function presentSession(session: Session, now: Date): SessionResource {
   const settings = readable(session.settings, null);
   return {
@@ -97,5 +98,5 @@ export function presentSession(session: Session, now: Date): SessionResource {
   };
 }
 
-/** The picture of a code to scan, as a data URL. */
+/** Draws a QR code, as a data URL. */
 export const drawQr = (text: string): Promise<string> => QRCode.toDataURL(text, { margin: 2, width: 320 });

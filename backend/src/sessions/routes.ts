@@ -1,40 +1,39 @@
 import { AppError, warning } from '@chasqui/shared';
 import { handled, Reply } from '@chasqui/shared/express';
+import type { Response } from 'express';
 import QRCode from 'qrcode';
 import type { Caller, Mount } from '../accounts/caller.js';
 import * as contract from './contract.js';
-import { presentQrText, presentStatus } from './present.js';
+import { drawQr, presentQrText, presentStatus } from './present.js';
+import type { SessionStatusReply } from './running.js';
 import type { Session } from './session.entity.js';
 import type { Sessions } from './sessions.js';
 
+/** Mounts the routes of sessions. The order counts: `/sessions/status` comes before `/sessions/:sessionId`. */
 export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }): void {
-  /** 202 as long as there is neither a code nor an end. */
-  const started = async (session: Session, caller: Caller, phoneNumber?: string) =>
-    new Reply(await presentStatus(session, caller), {
-      status: session.status === 'initializing' || session.status === 'connecting' ? 202 : 200,
-      warnings: phoneNumber && session.status !== 'qr_pending' ? [warning('PAIRING_CODE_NOT_REQUESTED')] : [],
-    });
+  mountResolved(mount, sessions);
+  mountList(mount, sessions);
+  mountRunning(mount, sessions);
+}
 
-  const stopped = async (caller: Caller, session: Session, logout: boolean) => {
-    const { session: now, stale } = await sessions.stop(caller, session, logout);
-    return presentStatus(now, caller, stale);
-  };
-
-  mount(contract.init, async ({ body }, caller, { header }) =>
-    started(
-      // A name in the body counts before the header.
-      await sessions.init(caller, { ...body, sessionId: body.sessionId ?? (body.name ? undefined : header('X-Session-Id')) }),
-      caller,
-      body.phoneNumber,
-    ),
-  );
-  mount(contract.status, async ({ query }, caller, { header }) => {
-    const { session, stale } = await sessions.status(await sessions.which(caller, query.sessionId ?? header('X-Session-Id')));
-    return presentStatus(session, caller, stale);
+/** Routes without a session in their path: it follows from the body, the header, the key or the default. */
+function mountResolved(mount: Mount, sessions: Sessions): void {
+  mount(contract.init, async ({ body }, caller, { header }) => {
+    // A name in the body takes precedence over the header.
+    const sessionId = body.sessionId ?? (body.name ? undefined : header('X-Session-Id'));
+    return startReply(await sessions.init(caller, { ...body, sessionId }), caller, body.phoneNumber);
   });
-  mount(contract.disconnect, async ({ body }, caller, { header }) =>
-    stopped(caller, await sessions.which(caller, body.sessionId ?? header('X-Session-Id')), body.logout ?? false),
-  );
+  mount(contract.status, async ({ query }, caller, { header }) => {
+    const session = await sessions.resolve(caller, query.sessionId ?? header('X-Session-Id'));
+    return statusReply(await sessions.status(session), caller);
+  });
+  mount(contract.disconnect, async ({ body }, caller, { header }) => {
+    const session = await sessions.resolve(caller, body.sessionId ?? header('X-Session-Id'));
+    return statusReply(await sessions.stop(caller, session, body.logout ?? false), caller);
+  });
+}
+
+function mountList(mount: Mount, sessions: Sessions): void {
   mount(contract.list, async ({ query }, caller) => {
     const statuses = query.status;
     const found = await sessions.list(caller.accountId);
@@ -54,41 +53,58 @@ export function mountSessions(mount: Mount, { sessions }: { sessions: Sessions }
     await sessions.remove(caller, session);
     return { id: session.id, deleted: true as const };
   });
+}
+
+function mountRunning(mount: Mount, sessions: Sessions): void {
   mount(contract.connect, async ({ params }, caller) =>
-    started(await sessions.connect(caller, await sessions.find(caller, params.sessionId)), caller),
+    startReply(await sessions.connect(caller, await sessions.find(caller, params.sessionId)), caller),
   );
-  mount(contract.qr, async ({ params, query }, caller, { res }) => {
-    const session = await sessions.find(caller, params.sessionId);
-    const text = presentQrText(session);
-    if (!text)
-      throw new AppError(
-        'SESSION_STATE_CONFLICT',
-        { status: session.status },
-        'There is no code to show now. Start the session with POST /api/v1/sessions/init.',
-      );
-    res.set('Cache-Control', 'no-store');
-    if (query.format === 'png')
-      return (void res.type('png').send(await QRCode.toBuffer(text, { margin: 2, width: 480 })), handled);
-    if (query.format === 'svg')
-      return (void res.type('svg').send(await QRCode.toString(text, { type: 'svg', margin: 2 })), handled);
-    return {
-      qrCode: await QRCode.toDataURL(text, { margin: 2, width: 320 }),
-      qrText: text,
-      expiresAt: (session.qrExpiresAt ?? new Date()).toISOString(),
-    };
-  });
+  mount(contract.qr, async ({ params, query }, caller, { res }) =>
+    qrReply(await sessions.find(caller, params.sessionId), query.format, res),
+  );
   mount(contract.pairingCode, async ({ params, body }, caller) =>
     sessions.pairingCode(caller, await sessions.find(caller, params.sessionId), body.phoneNumber),
   );
-  mount(contract.stop, async ({ params, body }, caller) =>
-    stopped(caller, await sessions.find(caller, params.sessionId), body.logout ?? false),
+  mount(contract.stop, async ({ params, body }, caller) => {
+    const session = await sessions.find(caller, params.sessionId);
+    return statusReply(await sessions.stop(caller, session, body.logout ?? false), caller);
+  });
+  mount(contract.logout, async ({ params }, caller) =>
+    statusReply(await sessions.stop(caller, await sessions.find(caller, params.sessionId), true), caller),
   );
-  mount(contract.logout, async ({ params }, caller) => stopped(caller, await sessions.find(caller, params.sessionId), true));
   mount(contract.restart, async ({ params }, caller) =>
     presentStatus(await sessions.restart(caller, await sessions.find(caller, params.sessionId)), caller),
   );
-  mount(contract.statusOf, async ({ params }, caller) => {
-    const { session, stale } = await sessions.status(await sessions.find(caller, params.sessionId));
-    return presentStatus(session, caller, stale);
+  mount(contract.statusOf, async ({ params }, caller) =>
+    statusReply(await sessions.status(await sessions.find(caller, params.sessionId)), caller),
+  );
+}
+
+/** The reply to a start: 202 as long as there is neither a QR code nor an end. */
+const startReply = async (session: Session, caller: Caller, phoneNumber?: string) =>
+  new Reply(await presentStatus(session, caller), {
+    status: session.status === 'initializing' || session.status === 'connecting' ? 202 : 200,
+    warnings: phoneNumber && session.status !== 'qr_pending' ? [warning('PAIRING_CODE_NOT_REQUESTED')] : [],
   });
+
+const statusReply = ({ session, stale }: SessionStatusReply, caller: Caller) => presentStatus(session, caller, stale);
+
+async function qrReply(session: Session, format: 'json' | 'png' | 'svg', res: Response) {
+  const text = presentQrText(session);
+  if (!text)
+    throw new AppError(
+      'SESSION_STATE_CONFLICT',
+      { status: session.status },
+      'There is no QR code to show now. Start the session with POST /api/v1/sessions/init.',
+    );
+  res.set('Cache-Control', 'no-store');
+  if (format === 'png') {
+    res.type('png').send(await QRCode.toBuffer(text, { margin: 2, width: 480 }));
+    return handled;
+  }
+  if (format === 'svg') {
+    res.type('svg').send(await QRCode.toString(text, { type: 'svg', margin: 2 }));
+    return handled;
+  }
+  return { qrCode: await drawQr(text), qrText: text, expiresAt: (session.qrExpiresAt ?? new Date()).toISOString() };
 }

@@ -1,252 +1,275 @@
 import { AppError, parsePhoneNumber, validationError, type ObservedSession, type SessionReason } from '@chasqui/shared';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Account } from '../accounts/account.entity.js';
-import type { Database } from '../db/database.js';
-import { updateRows } from '../db/rows.js';
-import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from '../accounts/caller.js';
-import type { Clock } from '../lib/clock.js';
+import { auditSession, type SessionContext } from './context.js';
+import { rereadSession } from './lookup.js';
 import { presentQrText } from './present.js';
-import { Session } from './session.entity.js';
-import type { SessionState } from './state.js';
+import type { Session } from './session.entity.js';
+import { lockSession, patchSession, reasonFor } from './state.js';
 
-/** The way to the workers, handed in: this domain does not know how they are reached. Throws `WORKER_…` codes. */
-export interface WorkerGate {
-  /** Where this session runs, or should. */
-  place(session: Session): Promise<{ workerId: string }>;
-  init(session: Session): Promise<ObservedSession>;
-  status(session: Session): Promise<ObservedSession>;
-  disconnect(session: Session, logout: boolean): Promise<ObservedSession>;
-  restart(session: Session): Promise<void>;
-  pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
-}
+/**
+ * Verbs that start, stop and query a session; `Sessions` documents them. Each writes what is desired first and then calls the worker, so
+ * that the heartbeat reconciles the two if the call is lost.
+ */
 
-/** Longer than an event of a worker is ever on its way while both sides live. Milliseconds. */
-const onTheWayMs = 500;
+/** Longer than an event of a worker takes to arrive while both processes run. */
+const eventTravelMs = 500;
 
-/** Why a start did not come about, as the session then says it. */
-const notStarted: Partial<Record<string, SessionReason>> = {
+/** The reason that a session shows after a start that failed with this error. */
+const startFailures: Partial<Record<string, SessionReason>> = {
   WORKER_UNAVAILABLE: 'WORKER_LOST',
   SHUTTING_DOWN: 'WORKER_LOST',
   WORKER_CAPACITY: 'WORKER_CAPACITY',
   WORKER_MEMORY: 'WORKER_MEMORY',
 };
 
-type Audit = (tx: Transaction, caller: Caller, action: string, session: Session) => Promise<void>;
+/** A session, and whether its worker did not answer. */
+export interface SessionStatusReply {
+  session: Session;
+  stale: boolean;
+}
 
-/** Starting, stopping and asking after a session: what is desired is written first, then the worker is told. */
-export function createRunning({
-  database,
-  state,
-  clock,
-  gate,
-  times,
-  read,
-  audit,
-}: {
-  database: Database;
-  state: SessionState;
-  clock: Clock;
-  gate: WorkerGate;
-  times: { initWaitMs: number; leaseMs: number; countryCode: string | undefined };
-  /** The session as it is now, with its code. */
-  read: (id: string) => Promise<Session | null>;
-  audit: Audit;
-}) {
-  const fresher = async (id: string): Promise<Session> => {
-    const row = await read(id);
-    if (!row) throw new AppError('SESSION_NOT_FOUND');
+/**
+ * Sets desired to `running` under the worker that `gateway.place` returns, then calls the worker. Interleavings that this closes:
+ *
+ * | meanwhile | then |
+ * | --- | --- |
+ * | a second start | finds the same worker and epoch; the worker joins it to the running start: one browser |
+ * | another worker got the lease after `place` looked | the row in the transaction decides: a session stays where its lease lives |
+ * | the worker cannot be reached or has no room | the former desired state is restored, and the status says why |
+ * | the backend dies after the commit | desired is `running`: the worker's next heartbeat starts it |
+ */
+export async function startSession(context: SessionContext, caller: Caller, session: Session): Promise<Session> {
+  const { database, clock, state, gateway, defaults } = context;
+  requireNotSuspended(session);
+  const account = await database.reader.getRepository(Account).findOneBy({ id: session.accountId });
+  if (account && !account.isActive) throw new AppError('ACCOUNT_INACTIVE');
+  const { workerId } = await placeWithin(context, session, defaults.initWaitMs);
+  let before = session.desired;
+  const started = await database.write.run(async (tx) => {
+    const row = await lockSession(tx, session.id);
+    before = row.desired;
+    const isLeased = row.workerId !== null && row.leaseExpiresAt !== null && row.leaseExpiresAt > clock.now();
+    const chosen = isLeased ? row.workerId : workerId;
+    await patchSession(tx, row, {
+      desired: 'running',
+      workerId: chosen,
+      leaseEpoch: row.workerId === chosen && row.leaseEpoch > 0 ? row.leaseEpoch : row.leaseEpoch + 1,
+      leaseExpiresAt: new Date(clock.now().getTime() + defaults.leaseMs),
+    });
+    if (row.status === 'disconnected' || row.status === 'error') await state.move(tx, row, 'initializing', reasonFor('STARTING'));
+    await auditSession(context, tx, caller, 'session.start', row);
     return row;
-  };
+  });
+  try {
+    await gateway.init(started);
+  } catch (error) {
+    await undoStart(context, started.id, before, error);
+    throw error;
+  }
+  return started;
+}
 
-  /**
-   * Desired is `running` from now on, under the worker that `gate.place` names; then the worker is told, and the reconcile loop is the
-   * net. Interleavings that this closes:
-   *
-   * | meanwhile | then |
-   * | --- | --- |
-   * | a second start | finds the same worker and epoch; the worker joins it to the running start: one browser |
-   * | another worker got the lease after `place` looked | the row in the transaction decides: a living lease stays where it is |
-   * | the worker cannot be reached or has no room | what was desired before is desired again, and the status says why |
-   * | the backend dies after the commit | desired is `running`: the worker's next heartbeat starts it |
-   */
-  async function start(caller: Caller, session: Session): Promise<Session> {
-    if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
-    const account = await database.reader.getRepository(Account).findOneBy({ id: session.accountId });
-    if (account && !account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-    const { workerId } = await placeWithin(session, times.initWaitMs);
-    let before = session.desired;
-    const started = await database.write.run(async (tx) => {
-      const row = await state.hold(tx, session.id);
-      before = row.desired;
-      const isHeld = row.workerId !== null && row.leaseExpiresAt !== null && row.leaseExpiresAt > clock.now();
-      const chosen = isHeld ? row.workerId : workerId;
-      const epoch = row.workerId === chosen && row.leaseEpoch > 0 ? row.leaseEpoch : row.leaseEpoch + 1;
-      const lease = {
-        desired: 'running' as const,
-        workerId: chosen,
-        leaseEpoch: epoch,
-        leaseExpiresAt: new Date(clock.now().getTime() + times.leaseMs),
-      };
-      await updateRows(tx, Session, { id: row.id }, lease);
-      Object.assign(row, lease);
-      if (row.status === 'disconnected' || row.status === 'error')
-        await state.move(tx, row, 'initializing', state.named('STARTING'));
-      await audit(tx, caller, 'session.start', row);
-      return row;
-    });
+/**
+ * Returns the worker for the session. Right after a start of the system no worker has registered yet; that is waited for, up to `waitMs`.
+ * Throws `WORKER_UNAVAILABLE` after that, and `WORKER_CAPACITY` at once.
+ */
+async function placeWithin({ gateway }: SessionContext, session: Session, waitMs: number): Promise<{ workerId: string }> {
+  for (const until = performance.now() + waitMs; ; await sleep(Math.min(250, Math.max(1, until - performance.now())))) {
     try {
-      await gate.init(started);
+      return await gateway.place(session);
     } catch (error) {
-      await reclaim(started.id, before, error);
-      throw error;
-    }
-    return started;
-  }
-
-  /**
-   * Where the session is to run. Right after a start of the system no worker has registered yet: it is waited for, within the time that the start
-   * of a session may take anyway. Throws `WORKER_UNAVAILABLE` after that, and `WORKER_CAPACITY` at once.
-   */
-  async function placeWithin(session: Session, waitMs: number): Promise<{ workerId: string }> {
-    for (const until = performance.now() + waitMs; ; await sleep(Math.min(250, Math.max(1, until - performance.now())))) {
-      try {
-        return await gate.place(session);
-      } catch (error) {
-        const isMissing = error instanceof AppError && error.code === 'WORKER_UNAVAILABLE';
-        if (!isMissing || performance.now() >= until) throw error;
-      }
+      const isMissing = error instanceof AppError && error.code === 'WORKER_UNAVAILABLE';
+      if (!isMissing || performance.now() >= until) throw error;
     }
   }
+}
 
-  /** The start did not come about. If the worker took it all the same and only its answer was lost, its events will say so. */
-  async function reclaim(id: string, before: Session['desired'], error: unknown): Promise<void> {
-    const code = error instanceof AppError ? notStarted[error.code] : undefined;
-    if (!code) return;
-    await database.write.run(async (tx) => {
-      const row = await state.hold(tx, id);
-      await updateRows(tx, Session, { id }, { desired: before });
-      Object.assign(row, { desired: before });
-      if (row.status === 'initializing') await state.move(tx, row, 'disconnected', state.named(code));
-    });
+/** Restores what was desired before a failed start. If the worker did start it and only its answer was lost, its events will say so. */
+async function undoStart(
+  { database, state }: SessionContext,
+  id: string,
+  before: Session['desired'],
+  error: unknown,
+): Promise<void> {
+  const code = error instanceof AppError ? startFailures[error.code] : undefined;
+  if (!code) return;
+  await database.write.run(async (tx) => {
+    const row = await lockSession(tx, id);
+    await patchSession(tx, row, { desired: before });
+    if (row.status === 'initializing') await state.move(tx, row, 'disconnected', reasonFor(code));
+  });
+}
+
+/** See `Sessions.connect`. With a phone number it also requests a pairing code, if the session waits for a scan. */
+export async function connectSession(
+  context: SessionContext,
+  caller: Caller,
+  session: Session,
+  phoneNumber?: string,
+): Promise<Session> {
+  const digits = phoneNumber === undefined ? null : phoneDigits(context, session, phoneNumber);
+  // A connected session that should stop, and will as soon as its worker can be reached, does not count as started.
+  const isStarted = session.desired === 'running' && (session.status === 'connected' || presentQrText(session) !== null);
+  if (!isStarted) await startSession(context, caller, session);
+  const row = await waitForResult(context, session.id, context.defaults.initWaitMs);
+  if (digits && row.status === 'qr_pending') await context.gateway.pairingCode(row, digits);
+  return row;
+}
+
+/** Waits until there is a QR code, a connection or an end. Returns the row of that moment. */
+async function waitForResult(context: SessionContext, id: string, waitMs: number): Promise<Session> {
+  for (const until = performance.now() + waitMs; ; await sleep(40)) {
+    const row = await rereadSession(context, id);
+    const isSettled =
+      presentQrText(row) !== null || ['connected', 'error', 'disconnected', 'passkey_required', 'suspended'].includes(row.status);
+    if (isSettled || performance.now() >= until) return row;
   }
+}
 
-  /** Waits until there is something to show: a code, a connection, or an end. Gives the row as it is then. */
-  async function settled(id: string, waitMs: number): Promise<Session> {
-    for (const until = performance.now() + waitMs; ; await sleep(40)) {
-      const row = await fresher(id);
-      const hasNews =
-        presentQrText(row) !== null ||
-        ['connected', 'error', 'disconnected', 'passkey_required', 'suspended'].includes(row.status);
-      if (hasNews || performance.now() >= until) return row;
-    }
+/** See `Sessions.stop`. */
+export async function stopSession(
+  context: SessionContext,
+  caller: Caller,
+  session: Session,
+  logout: boolean,
+): Promise<SessionStatusReply> {
+  const { database, clock, state, gateway } = context;
+  const row = await database.write.run(async (tx) => {
+    const locked = await lockSession(tx, session.id);
+    await patchSession(tx, locked, { desired: 'stopped', updatedAt: clock.now() });
+    if (locked.workerId === null && locked.status === 'error')
+      await state.move(tx, locked, 'disconnected', reasonFor('USER_STOPPED'));
+    await auditSession(context, tx, caller, logout ? 'session.logout' : 'session.stop', locked);
+    return locked;
+  });
+  if (row.workerId === null || (row.status === 'disconnected' && !logout))
+    return { session: await rereadSession(context, row.id), stale: false };
+  const observed = await gateway.disconnect(row, logout).catch((error: unknown) => {
+    if (error instanceof AppError) return null;
+    throw error;
+  });
+  // If the session was deleted meanwhile, this throws `SESSION_NOT_FOUND`, and that is the answer.
+  if (observed) return { session: await reconcileWith(context, row.id, observed), stale: false };
+  if (!logout) return { session: await rereadSession(context, row.id), stale: row.status !== 'disconnected' };
+  throw new AppError(
+    'WORKER_UNAVAILABLE',
+    { desired: 'stopped' },
+    'The worker does not answer, so the device was not unlinked. The session will be stopped; log out again once the worker is back.',
+  );
+}
+
+/** See `Sessions.status`. */
+export async function statusOfSession(context: SessionContext, session: Session): Promise<SessionStatusReply> {
+  if (session.workerId === null || session.desired === 'stopped' || session.status === 'suspended')
+    return { session, stale: false };
+  const ask = (): Promise<ObservedSession> => context.gateway.status(session);
+  try {
+    return { session: await reconcileWith(context, session.id, await ask(), ask), stale: false };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { session: await rereadSession(context, session.id), stale: true };
   }
+}
 
-  /**
-   * Desired is `stopped` from now on. A worker that does not answer learns it with its next heartbeat; only a logout needs it now,
-   * because nobody would unlink the device later. Throws `WORKER_UNAVAILABLE` for a logout alone.
-   */
-  async function stop(caller: Caller, session: Session, logout: boolean): Promise<{ session: Session; stale: boolean }> {
-    const row = await database.write.run(async (tx) => {
-      const now = await state.hold(tx, session.id);
-      await updateRows(tx, Session, { id: now.id }, { desired: 'stopped', updatedAt: clock.now() });
-      Object.assign(now, { desired: 'stopped' });
-      if (now.workerId === null && now.status === 'error') await state.move(tx, now, 'disconnected', state.named('USER_STOPPED'));
-      await audit(tx, caller, logout ? 'session.logout' : 'session.stop', now);
-      return now;
-    });
-    if (row.workerId === null || (row.status === 'disconnected' && !logout))
-      return { session: await fresher(row.id), stale: false };
-    const seen = await gate.disconnect(row, logout).catch((error: unknown) => {
-      if (error instanceof AppError) return null;
-      throw error;
-    });
-    // Deleted meanwhile, it is not there any more, and that is the answer.
-    if (seen) return { session: await agree(row.id, seen), stale: false };
-    if (!logout) return { session: await fresher(row.id), stale: row.status !== 'disconnected' };
+/**
+ * Returns the row once it agrees with the worker's answer. The worker's events write the row, in their order. A direct answer that overtakes
+ * them must not, or the session would seem to go back. A difference that lasts longer than an event travels is written from the answer
+ * itself, after `confirm` has asked once more.
+ */
+async function reconcileWith(
+  context: SessionContext,
+  id: string,
+  observed: ObservedSession,
+  confirm?: () => Promise<ObservedSession>,
+): Promise<Session> {
+  for (const until = performance.now() + eventTravelMs; ; await sleep(20)) {
+    const row = await rereadSession(context, id);
+    if (row.status === observed.status || row.status === 'suspended' || row.leaseEpoch !== observed.epoch) return row;
+    if (performance.now() >= until) break;
+  }
+  const again = confirm ? await confirm() : observed;
+  if (again.status === observed.status) await recordObserved(context, id, again);
+  return rereadSession(context, id);
+}
+
+async function recordObserved({ database, state }: SessionContext, id: string, observed: ObservedSession): Promise<void> {
+  await database.write.run(async (tx) => {
+    const row = await lockSession(tx, id);
+    if (observed.epoch === row.leaseEpoch) await state.observe(tx, row, observed);
+  });
+}
+
+/** See `Sessions.restart`. */
+export async function restartSession(context: SessionContext, caller: Caller, session: Session): Promise<Session> {
+  requireNotSuspended(session);
+  if (session.desired === 'stopped' || session.status === 'error' || session.status === 'disconnected')
+    return startSession(context, caller, session);
+  await context.database.write.run((tx) => auditSession(context, tx, caller, 'session.restart', session));
+  await context.gateway.restart(session);
+  return rereadSession(context, session.id);
+}
+
+/** See `Sessions.pairingCode`. */
+export async function requestPairingCode(
+  context: SessionContext,
+  caller: Caller,
+  session: Session,
+  phoneNumber: string,
+): Promise<{ code: string; expiresAt: string }> {
+  const digits = phoneDigits(context, session, phoneNumber);
+  if (session.status !== 'qr_pending')
     throw new AppError(
-      'WORKER_UNAVAILABLE',
-      { desired: 'stopped' },
-      'The worker does not answer, so the device was not unlinked. The session will be stopped; log out again once the worker is back.',
+      'SESSION_STATE_CONFLICT',
+      { status: session.status },
+      'A pairing code is available while the session waits for a scan. Start it with POST /api/v1/sessions/init.',
     );
-  }
+  const code = await context.gateway.pairingCode(session, digits);
+  await context.database.write.run((tx) => auditSession(context, tx, caller, 'session.pairing_code', session));
+  return code;
+}
 
-  /**
-   * The row once it says what the worker said just now. The worker's events write it, in their order; a direct answer that overtakes
-   * them must not, or the session would seem to go back. Only what stays different for longer than any event is on its way is written
-   * down from the answer itself (`confirm` asks once more).
-   */
-  async function agree(id: string, seen: ObservedSession, confirm?: () => Promise<ObservedSession>): Promise<Session> {
-    for (const until = performance.now() + onTheWayMs; ; await sleep(20)) {
-      const row = await fresher(id);
-      if (row.status === seen.status || row.status === 'suspended' || row.leaseEpoch !== seen.epoch) return row;
-      if (performance.now() >= until) break;
-    }
-    const again = confirm ? await confirm() : seen;
-    return again.status === seen.status ? save(id, again) : fresher(id);
-  }
+/** Returns the phone number for a pairing code as digits, parsed like a recipient's number. Throws `VALIDATION_FAILED`. */
+export function phoneDigits({ defaults }: SessionContext, session: Session | null, phoneNumber: string): string {
+  const number = parsePhoneNumber(phoneNumber, session?.settings.countryCode ?? defaults.countryCode);
+  if (number.ok) return number.digits;
+  throw validationError([{ path: 'phoneNumber', code: 'INVALID_PHONE_NUMBER', message: number.message }]);
+}
 
-  async function save(id: string, seen: ObservedSession): Promise<Session> {
-    await database.write.run(async (tx) => {
-      const row = await state.hold(tx, id);
-      if (seen.epoch === row.leaseEpoch) await state.observe(tx, row, seen);
-    });
-    return fresher(id);
-  }
+/** See `Sessions.suspend`. */
+export async function suspendSession(context: SessionContext, caller: Caller, session: Session, why: string): Promise<void> {
+  const { database, state, gateway } = context;
+  await database.write.run(async (tx) => {
+    const row = await lockSession(tx, session.id);
+    await state.move(tx, row, 'suspended', { code: 'SUSPENDED_BY_STAFF', message: why || 'Suspended by staff.' });
+    await auditSession(context, tx, caller, 'session.suspend', row, { why });
+  });
+  if (session.workerId !== null) await isReached(() => gateway.disconnect(session, false));
+}
 
-  /** The number of a pairing code as digits, read like a recipient's. Throws `VALIDATION_FAILED`. */
-  function phoneDigits(session: Session | null, phoneNumber: string): string {
-    const number = parsePhoneNumber(phoneNumber, session?.settings.countryCode ?? times.countryCode);
-    if (number.ok) return number.digits;
-    throw validationError([{ path: 'phoneNumber', code: 'INVALID_PHONE_NUMBER', message: number.message }]);
-  }
+/** See `Sessions.resume`. */
+export async function resumeSession(context: SessionContext, caller: Caller, session: Session): Promise<void> {
+  const { database, state } = context;
+  await database.write.run(async (tx) => {
+    const row = await lockSession(tx, session.id);
+    if (row.status !== 'suspended') throw new AppError('SESSION_STATE_CONFLICT', { status: row.status });
+    await state.move(tx, row, 'disconnected', reasonFor('USER_STOPPED'));
+    await auditSession(context, tx, caller, 'session.resume', row);
+  });
+}
 
-  return {
-    stop,
-    phoneDigits,
-    /** Starts it unless it runs, and waits until there is a code, a connection or an end. */
-    async connect(caller: Caller, session: Session, phoneNumber?: string): Promise<Session> {
-      const digits = phoneNumber === undefined ? null : phoneDigits(session, phoneNumber);
-      // Connected, while it is to be stopped as soon as its worker can be reached: not any more.
-      const isThere = session.desired === 'running' && (session.status === 'connected' || presentQrText(session) !== null);
-      if (!isThere) await start(caller, session);
-      const row = await settled(session.id, times.initWaitMs);
-      if (digits && row.status === 'qr_pending') await gate.pairingCode(row, digits);
-      return row;
-    },
-    /** Starts without waiting for anything but the worker's word that it does. */
-    begin: start,
-    /** Asked from the worker; when it is silent, the last known with `stale`. */
-    async status(session: Session): Promise<{ session: Session; stale: boolean }> {
-      if (session.workerId === null || session.desired === 'stopped' || session.status === 'suspended')
-        return { session, stale: false };
-      const ask = (): Promise<ObservedSession> => gate.status(session);
-      try {
-        return { session: await agree(session.id, await ask(), ask), stale: false };
-      } catch (error) {
-        if (!(error instanceof AppError)) throw error;
-        return { session: await fresher(session.id), stale: true };
-      }
-    },
-    async restart(caller: Caller, session: Session): Promise<Session> {
-      if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
-      if (session.desired === 'stopped' || session.status === 'error' || session.status === 'disconnected')
-        return start(caller, session);
-      await database.write.run((tx) => audit(tx, caller, 'session.restart', session));
-      await gate.restart(session);
-      return fresher(session.id);
-    },
-    async pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }> {
-      const digits = phoneDigits(session, phoneNumber);
-      if (session.status !== 'qr_pending')
-        throw new AppError(
-          'SESSION_STATE_CONFLICT',
-          { status: session.status },
-          'A pairing code can be had while the session waits for a scan. Start it with POST /api/v1/sessions/init.',
-        );
-      const given = await gate.pairingCode(session, digits);
-      await database.write.run((tx) => audit(tx, caller, 'session.pairing_code', session));
-      return given;
-    },
-  };
+/** Makes a call to a worker and returns whether it arrived. A worker that cannot be reached learns the same with its next heartbeat. */
+export async function isReached(call: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await call();
+    return true;
+  } catch (error) {
+    if (error instanceof AppError) return false;
+    throw error;
+  }
+}
+
+function requireNotSuspended(session: Session): void {
+  if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED', { reason: session.reasonText });
 }

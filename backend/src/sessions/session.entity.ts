@@ -2,7 +2,7 @@ import type { CompatReport, SessionSettings, SessionStatus, WhatsappAccount } fr
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** One linked WhatsApp account: what is desired of it, what was last observed, and who holds its lease. */
+/** One linked WhatsApp account: its desired state, what was last observed, and which worker has its lease. */
 @Entity({ name: 'sessions' })
 @Index('sessions_account_name', ['accountId', 'liveName'], { unique: true })
 @Index('sessions_desired', ['desired', 'deletedAt'])
@@ -21,7 +21,7 @@ export class Session {
   @Column(orNull(column.text())) reasonText: string | null;
   @Column(orNull(column.string(20))) phoneNumber: string | null;
   @Column(orNull(column.string(40))) lid: string | null;
-  /** The WhatsApp account that it was last linked to, also after a logout; see linked-account.ts. */
+  /** The WhatsApp account that the session was last linked to; a logout does not clear it. See linked-account.ts. */
   @Column(orNull(column.json())) linkedAccount: WhatsappAccount | null;
   @Column(column.integer({ default: 1 })) linkedAccountNumber: number;
   @Column(orNull(column.string(128))) pushName: string | null;
@@ -48,18 +48,18 @@ export class Session {
   @Column(column.integer({ default: 0 })) leaseEpoch: number;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
 
-  /** All messages up to this time are recorded of the WhatsApp account with this number. Null until a session was first connected. */
+  /** All messages up to this time are recorded, of the WhatsApp account with this number. Null until the session first connects. */
   @Column(orNull(column.time())) caughtUpAt: Date | null;
   @Column(orNull(column.string(20))) caughtUpNumber: string | null;
 
   @Column(orNull(column.time())) lastSeen: Date | null;
   @Column(orNull(column.time())) connectedAt: Date | null;
   @Column(orNull(column.time())) disconnectedAt: Date | null;
-  /** Of all connections that have ended. */
+  /** The duration of all connections that have ended. */
   @Column(column.big({ default: 0 })) connectedMs: number;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;
   @Column(orNull(column.time())) deletedAt: Date | null;
-  /** Deleted, while its worker still has the login on its disk. */
+  /** The session is deleted and its worker still has the login on its disk. */
   @Column(column.flag({ default: false })) wipePending: boolean;
 }

@@ -1,41 +1,34 @@
-import {
-  AppError,
-  isId,
-  isSessionName,
-  newId,
-  type SessionSettings,
-  type SessionResource,
-  validationError,
-} from '@chasqui/shared';
+import { AppError, isSessionName, newId, validationError, type SessionResource, type SessionSettings } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
-import type { ApiKeys } from '../accounts/api-keys.js';
-import { readLimits, type Plans } from '../accounts/plans.js';
-import type { Contacts } from '../contacts/contacts.js';
-import type { Database } from '../db/database.js';
-import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
+import type { Caller } from '../accounts/caller.js';
+import { readLimits } from '../accounts/plans.js';
+import type { Core } from '../core.js';
+import { insertRow, isConflict, lockRows, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Events } from '../events/events.js';
-import type { Caller } from '../accounts/caller.js';
-import { recordAudit } from '../audit/audit.js';
-import type { Clock } from '../lib/clock.js';
+import { auditSession, type SessionContext, type SessionParts } from './context.js';
+import { findSession, readSession, rereadSession, resolveSession } from './lookup.js';
 import { presentSession } from './present.js';
-import { createRunning, type WorkerGate } from './running.js';
+import { removeSession, wipePending } from './removal.js';
+import {
+  connectSession,
+  phoneDigits,
+  requestPairingCode,
+  restartSession,
+  resumeSession,
+  startSession,
+  statusOfSession,
+  stopSession,
+  suspendSession,
+  type SessionStatusReply,
+} from './running.js';
 import { Session } from './session.entity.js';
-import type { SessionState } from './state.js';
-
-export interface SessionDefaults {
-  settings: SessionSettings;
-  /** Calling code of the installation, for sessions that set none. */
-  countryCode: string | undefined;
-  initWaitMs: number;
-  leaseMs: number;
-}
+import { lockSession, ownerOf } from './state.js';
 
 type SettingsChange = Partial<Omit<SessionSettings, 'pacing'>> & { pacing?: Partial<SessionSettings['pacing']> | undefined };
 
-export interface NewSession {
+export interface SessionInput {
   name: string;
   deviceName?: string | null | undefined;
   isDefault?: boolean | undefined;
@@ -43,278 +36,210 @@ export interface NewSession {
   metadata?: Record<string, unknown> | undefined;
 }
 
-export type Sessions = ReturnType<typeof createSessions>;
+export type SessionChanges = Partial<Omit<SessionInput, 'deviceName'>>;
 
-export function createSessions({
-  database,
-  events,
-  state,
-  clock,
-  gate,
-  limitsOf,
-  revokeKeys,
-  forgetNames,
-  defaults,
-}: {
-  database: Database;
-  events: Events;
-  state: SessionState;
-  clock: Clock;
-  gate: WorkerGate;
-  limitsOf: Plans['limitsOf'];
-  /** Ends the keys of a session in the transaction that deletes it. */
-  revokeKeys: ApiKeys['revokeOfSession'];
-  /** Removes the names of a session's contacts when it keeps none from now on. */
-  forgetNames: Contacts['forgetNames'];
-  defaults: SessionDefaults;
-}) {
-  const rows = database.reader.getRepository(Session);
-  const live = { deletedAt: IsNull() };
-  const charged = new WeakSet<Caller>();
-  // The QR's text is select:false, so that no list and no panel query can show it by accident.
-  const withQr = async (
-    where: Partial<Pick<Session, 'id' | 'accountId' | 'liveName' | 'isDefault'>>,
-  ): Promise<Session | null> => {
-    const conditions = ['"deletedAt" IS NULL', ...Object.keys(where).map((name) => `"${name}" = ?`)];
-    const found = await readBatch(database, Session, conditions.join(' AND '), Object.values(where), ['qrText']);
-    return found[0] ?? null;
-  };
-
-  /** One session of the caller, by id, name or `current`. A foreign one is not there, in the same words as one that never was. */
-  async function find(caller: Caller, ref: string): Promise<Session> {
-    if (ref === 'current') return which(caller, null);
-    const where = isId(ref) ? { id: ref, accountId: caller.accountId } : { liveName: ref, accountId: caller.accountId };
-    const session = await withQr(where);
-    if (!session || (caller.sessionId !== null && caller.sessionId !== session.id)) throw new AppError('SESSION_NOT_FOUND');
-    await charge(caller, session);
-    return session;
-  }
-
-  /** One request counts once against the plan's limit of its session, however often the session is looked up for it. */
-  async function charge(caller: Caller, session: Session): Promise<void> {
-    if (!caller.charge || charged.has(caller)) return;
-    charged.add(caller);
-    const { apiLimit } = await limitsOf(caller.accountId);
-    await caller.charge('session_api', `session:${session.id}`, apiLimit, 3_600_000);
-  }
-
-  /** Which session a request means: the key's own, the one it names, the account's default. */
-  async function which(caller: Caller, named: string | null | undefined): Promise<Session> {
-    if (named && named !== 'current') return find(caller, named);
-    if (caller.sessionId !== null) return find(caller, caller.sessionId);
-    const chosen = await withQr({ accountId: caller.accountId, isDefault: true });
-    if (chosen) return charge(caller, chosen).then(() => chosen);
-    const others = await rows.find({ where: { accountId: caller.accountId, ...live }, select: { id: true }, take: 2 });
-    if (others.length > 1) throw new AppError('SESSION_REQUIRED');
-    if (others.length === 1) return find(caller, others[0]!.id);
-    const reason = { code: 'NOT_STARTED', message: 'There is no session yet. Make one with POST /api/v1/sessions/init.' };
-    throw new AppError('SESSION_NOT_CONNECTED', { status: 'disconnected', reason }, reason.message);
-  }
-
-  async function create(caller: Caller, wish: NewSession): Promise<Session> {
-    requireName(wish.name);
-    return onFreeName(() => database.write.run(async (tx) => insertNew(tx, caller, wish)));
-  }
-
-  async function insertNew(tx: Transaction, caller: Caller, wish: NewSession): Promise<Session> {
-    const now = clock.now();
-    // Closes: two sessions made at once, each finding room for one more.
-    await lockRows(tx, Account, [caller.accountId]);
-    const mine = await tx.manager.find(Session, {
-      where: { accountId: caller.accountId, ...live },
-      select: { id: true, name: true },
-    });
-    if (mine.some((session) => session.name === wish.name)) throw new AppError('ALREADY_EXISTS', { field: 'name' });
-    const { maxSessions } = await readLimits(tx.manager, caller.accountId);
-    if (maxSessions > 0 && mine.length >= maxSessions) throw new AppError('SESSION_LIMIT_REACHED', { limit: maxSessions });
-    const isDefault = wish.isDefault ?? mine.length === 0;
-    if (isDefault) await updateRows(tx, Session, { accountId: caller.accountId, isDefault: true }, { isDefault: false });
-    const session = Object.assign(new Session(), {
-      ...fresh,
-      id: newId(now.getTime()),
-      accountId: caller.accountId,
-      name: wish.name,
-      liveName: wish.name,
-      isDefault,
-      deviceName: wish.deviceName ?? null,
-      settings: merge(defaults.settings, wish.settings),
-      metadata: wish.metadata ?? {},
-      ...reason('NOT_STARTED'),
-      createdAt: now,
-      updatedAt: now,
-    });
-    await insertRow(tx, Session, session);
-    await audit(tx, caller, 'session.create', session, { name: session.name });
-    const { accountId, id: sessionId } = session;
-    await events.append(tx, { accountId, sessionId, type: 'session.created', data: presentSession(session, clock.now()) });
-    return session;
-  }
-
-  const audit = (tx: Transaction, caller: Caller, action: string, session: Session, changes: Record<string, unknown> = {}) =>
-    recordAudit(tx, caller, {
-      action,
-      objectType: 'session',
-      objectId: session.id,
-      accountId: session.accountId,
-      changes,
-      at: clock.now(),
-    });
-
-  const running = createRunning({ database, state, clock, gate, times: defaults, read: (id) => withQr({ id }), audit });
-
-  return {
-    find,
-    which,
-    create,
-    present: (session: Session): SessionResource => presentSession(session, clock.now()),
-    ...running,
-    byId: (id: string): Promise<Session | null> => withQr({ id }),
-    list: (accountId: string): Promise<Session[]> => rows.find({ where: { accountId, ...live }, order: { createdAt: 'ASC' } }),
-    /** Starts the named session, or the default one, which is made when the account has none. */
-    async init(
-      caller: Caller,
-      wish: { sessionId?: string | undefined; name?: string | undefined; phoneNumber?: string | undefined },
-    ): Promise<Session> {
-      const named = wish.sessionId ?? wish.name;
-      const known = await which(caller, named).catch((error: unknown) => {
-        // There is none of that name, or none at all: it is made here. A session key and an id name one that must be there.
-        const isNone =
-          error instanceof AppError && (named ? error.code === 'SESSION_NOT_FOUND' : error.code === 'SESSION_NOT_CONNECTED');
-        if (isNone && caller.sessionId === null && !wish.sessionId) return null;
-        throw error;
-      });
-      if (known && wish.sessionId && wish.name && known.name !== wish.name)
-        throw validationError([
-          { path: 'name', code: 'AMBIGUOUS', message: 'sessionId and name are two sessions. Send one of them.' },
-        ]);
-      // Before anything is created: a number that is refused leaves nothing behind.
-      if (wish.phoneNumber) running.phoneDigits(known, wish.phoneNumber);
-      // Two calls at once may both find none; the second one's create says so, and then the first one's is the session.
-      const session =
-        known ??
-        (await create(caller, { name: wish.name ?? 'default' }).catch((error: unknown) => {
-          if (error instanceof AppError && error.code === 'ALREADY_EXISTS') return find(caller, wish.name ?? 'default');
-          throw error;
-        }));
-      return running.connect(caller, session, wish.phoneNumber);
-    },
-    async update(
-      caller: Caller,
-      session: Session,
-      changes: {
-        name?: string | undefined;
-        isDefault?: boolean | undefined;
-        settings?: SettingsChange | undefined;
-        metadata?: Record<string, unknown> | undefined;
-      },
-    ): Promise<Session> {
-      await onFreeName(() =>
-        database.write.run(async (tx) => {
-          if (changes.isDefault) await lockDefault(tx, session);
-          const row = await state.hold(tx, session.id);
-          const { name = row.name } = changes;
-          if (name !== row.name) requireName(name);
-          if (changes.isDefault)
-            await updateRows(tx, Session, { accountId: row.accountId, isDefault: true }, { isDefault: false });
-          await updateRows(
-            tx,
-            Session,
-            { id: row.id },
-            {
-              name,
-              liveName: name,
-              isDefault: changes.isDefault ?? row.isDefault,
-              settings: changes.settings ? merge(readable(row.settings, defaults.settings), changes.settings) : row.settings,
-              metadata: changes.metadata ?? row.metadata,
-              updatedAt: clock.now(),
-            },
-          );
-          if (changes.settings?.storage === 'metadata') await forgetNames(tx, { sessionId: row.id });
-          await audit(tx, caller, 'session.update', row, { fields: Object.keys(changes) });
-        }),
-      );
-      const updated = await withQr({ id: session.id });
-      if (!updated) throw new AppError('SESSION_NOT_FOUND');
-      return updated;
-    },
-    /**
-     * Softly: hidden, its name free again, its history kept. That the login is still to be deleted commits with it; the worker does so
-     * now, or when its next heartbeat is answered.
-     */
-    async remove(caller: Caller, session: Session): Promise<void> {
-      const row = await database.write.run(async (tx) => {
-        // Locks the account, which everybody locks before a session.
-        await revokeKeys(tx, { accountId: session.accountId, sessionId: session.id });
-        const now = await state.hold(tx, session.id);
-        if (now.status !== 'disconnected') await state.move(tx, now, 'disconnected', state.named('USER_LOGGED_OUT'));
-        const gone = { desired: 'stopped' as const, deletedAt: clock.now(), liveName: now.id, isDefault: false };
-        await updateRows(tx, Session, { id: now.id }, { ...gone, wipePending: now.workerId !== null });
-        await audit(tx, caller, 'session.delete', now);
-        const { accountId, id: sessionId } = now;
-        await events.append(tx, { accountId, sessionId, type: 'session.deleted', data: presentSession(now, clock.now()) });
-        return now;
-      });
-      if (row.workerId !== null) await wipe(row);
-    },
-    /** Logins of deleted sessions that this worker still has on its disk are deleted there. */
-    async wipeLeft(workerId: string): Promise<void> {
-      const failed: unknown[] = [];
-      for (const session of await rows.findBy({ workerId, wipePending: true }))
-        await wipe(session).catch((error: unknown) => failed.push(error)); // The others are wiped all the same.
-      if (failed.length > 0) throw failed[0];
-    },
-    /** Staff: the browser ends, the login stays, and nothing starts or sends until `resume`. */
-    async suspend(caller: Caller, session: Session, why: string): Promise<void> {
-      await database.write.run(async (tx) => {
-        const row = await state.hold(tx, session.id);
-        await state.move(tx, row, 'suspended', { code: 'SUSPENDED_BY_STAFF', message: why || 'Suspended by staff.' });
-        await audit(tx, caller, 'session.suspend', row, { why });
-      });
-      if (session.workerId !== null) await trying(() => gate.disconnect(session, false));
-    },
-    /** Staff: `disconnected` again; started by the next heartbeat if that is still desired. */
-    async resume(caller: Caller, session: Session): Promise<void> {
-      await database.write.run(async (tx) => {
-        const row = await state.hold(tx, session.id);
-        if (row.status !== 'suspended') throw new AppError('SESSION_STATE_CONFLICT', { status: row.status });
-        await state.move(tx, row, 'disconnected', state.named('USER_STOPPED'));
-        await audit(tx, caller, 'session.resume', row);
-      });
-    },
-  };
-
-  async function wipe(session: Session): Promise<void> {
-    const isWiped = await trying(() => gate.disconnect(session, true));
-    if (isWiped)
-      await database.write.run((tx) => updateRows(tx, Session, { id: session.id, wipePending: true }, { wipePending: false }));
-  }
+export interface InitInput {
+  sessionId?: string | undefined;
+  name?: string | undefined;
+  phoneNumber?: string | undefined;
 }
 
 /**
- * Locks what a change of the default session writes: the account, then this session and the present default in the order of their ids.
+ * The sessions of an account: which one a request means, creating, changing and deleting them, and running them on a worker. A verb that
+ * starts or stops writes what is desired, then calls the worker; the heartbeat reconciles the two after any failure.
+ *
+ * Verbs that take a `Session` expect it from `find`, `resolve` or `byId`. They lock the row again before they write, and throw
+ * `SESSION_NOT_FOUND` if it was deleted meanwhile. Those that change a session leave an entry in the audit log.
+ */
+export interface Sessions {
+  /**
+   * Returns a session of the caller by id, by name or as `current`. Throws `SESSION_NOT_FOUND` for a session of another account or outside
+   * the key, as if it did not exist. Counts the request against the plan's limit of the session; throws `RATE_LIMITED`.
+   */
+  find(caller: Caller, ref: string): Promise<Session>;
+  /**
+   * Returns the session that a request means: the named one, that of the key, the account's default, or its only one. Throws as `find`,
+   * `SESSION_REQUIRED` if there are several, and `SESSION_NOT_CONNECTED` if there is none.
+   */
+  resolve(caller: Caller, named: string | null | undefined): Promise<Session>;
+  /** Returns a session of any account; null if there is none or it was deleted. The caller of this verb checks who asks. */
+  byId(id: string): Promise<Session | null>;
+  /** Returns the sessions of an account, the oldest first. */
+  list(accountId: string): Promise<Session[]>;
+  present(session: Session): SessionResource;
+  /** Throws `ALREADY_EXISTS` for a name that is taken, `SESSION_LIMIT_REACHED`, and `VALIDATION_FAILED` for a reserved name. */
+  create(caller: Caller, input: SessionInput): Promise<Session>;
+  /** Connects the named session or the default one, and creates it if the account has none. Throws as `create` and `connect`. */
+  init(caller: Caller, input: InitInput): Promise<Session>;
+  /** Throws `ALREADY_EXISTS` for a name that is taken, and `VALIDATION_FAILED` for a reserved name. */
+  update(caller: Caller, session: Session, changes: SessionChanges): Promise<Session>;
+  /** Hides the session, frees its name, revokes its keys and deletes its login. Its history stays. */
+  remove(caller: Caller, session: Session): Promise<void>;
+  /** Deletes the logins of deleted sessions that this worker still has on its disk. Throws the first error after trying all of them. */
+  wipePending(workerId: string): Promise<void>;
+  /** Starts the session unless it runs, and waits until there is a QR code, a connection or an end. Throws as `start`. */
+  connect(caller: Caller, session: Session): Promise<Session>;
+  /**
+   * Starts the session and returns as soon as its worker has answered. Throws `SESSION_SUSPENDED`, `ACCOUNT_INACTIVE`,
+   * `WORKER_UNAVAILABLE`, `WORKER_CAPACITY` and `WORKER_MEMORY`.
+   */
+  start(caller: Caller, session: Session): Promise<Session>;
+  /**
+   * Stops the session; `logout` also unlinks the device. If the worker does not answer, it stops the session after its next heartbeat and the
+   * result is `stale`. A logout throws `WORKER_UNAVAILABLE` then, because no later heartbeat would unlink the device.
+   */
+  stop(caller: Caller, session: Session, logout: boolean): Promise<SessionStatusReply>;
+  /** Restarts the browser, or starts the session if it does not run. Throws as `start`. */
+  restart(caller: Caller, session: Session): Promise<Session>;
+  /** Asks the worker for the status. If it does not answer, returns the last known one as `stale`. */
+  status(session: Session): Promise<SessionStatusReply>;
+  /** Throws `SESSION_STATE_CONFLICT` unless the session waits for a scan, and `VALIDATION_FAILED` for a bad number. */
+  pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
+  /** For staff: ends the browser and keeps the login. Nothing starts or sends until `resume`. */
+  suspend(caller: Caller, session: Session, why: string): Promise<void>;
+  /** For staff: the session is `disconnected` again. The next heartbeat starts it if that is still desired. Throws `SESSION_STATE_CONFLICT`. */
+  resume(caller: Caller, session: Session): Promise<void>;
+}
+
+export function createSessions(core: Core, parts: SessionParts): Sessions {
+  const context: SessionContext = { ...core, ...parts, charged: new WeakSet() };
+  const rows = core.database.reader.getRepository(Session);
+  return {
+    find: (caller, ref) => findSession(context, caller, ref),
+    resolve: (caller, named) => resolveSession(context, caller, named),
+    byId: (id) => readSession(context, { id }),
+    list: (accountId) => rows.find({ where: { accountId, deletedAt: IsNull() }, order: { createdAt: 'ASC' } }),
+    present: (session) => presentSession(session, core.clock.now()),
+    create: (caller, input) => createSession(context, caller, input),
+    init: (caller, input) => initSession(context, caller, input),
+    update: (caller, session, changes) => updateSession(context, caller, session, changes),
+    remove: (caller, session) => removeSession(context, caller, session),
+    wipePending: (workerId) => wipePending(context, workerId),
+    connect: (caller, session) => connectSession(context, caller, session),
+    start: (caller, session) => startSession(context, caller, session),
+    stop: (caller, session, logout) => stopSession(context, caller, session, logout),
+    restart: (caller, session) => restartSession(context, caller, session),
+    status: (session) => statusOfSession(context, session),
+    pairingCode: (caller, session, phoneNumber) => requestPairingCode(context, caller, session, phoneNumber),
+    suspend: (caller, session, why) => suspendSession(context, caller, session, why),
+    resume: (caller, session) => resumeSession(context, caller, session),
+  };
+}
+
+async function createSession(context: SessionContext, caller: Caller, input: SessionInput): Promise<Session> {
+  requireName(input.name);
+  return translateConflict(() => context.database.write.run(async (tx) => insertSession(context, tx, caller, input)));
+}
+
+async function insertSession(context: SessionContext, tx: Transaction, caller: Caller, input: SessionInput): Promise<Session> {
+  const { events, clock, defaults } = context;
+  const { accountId } = caller;
+  const now = clock.now();
+  // Closes: two sessions are created at once, and each transaction finds room for one more.
+  await lockRows(tx, Account, [accountId]);
+  const existing = await tx.manager.find(Session, {
+    where: { accountId, deletedAt: IsNull() },
+    select: { id: true, name: true },
+  });
+  if (existing.some((session) => session.name === input.name)) throw new AppError('ALREADY_EXISTS', { field: 'name' });
+  const { maxSessions } = await readLimits(tx.manager, accountId);
+  if (maxSessions > 0 && existing.length >= maxSessions) throw new AppError('SESSION_LIMIT_REACHED', { limit: maxSessions });
+  const isDefault = input.isDefault ?? existing.length === 0;
+  if (isDefault) await updateRows(tx, Session, { accountId, isDefault: true }, { isDefault: false });
+  const session = Object.assign(new Session(), {
+    ...initialColumns,
+    id: newId(now.getTime()),
+    accountId,
+    name: input.name,
+    liveName: input.name,
+    isDefault,
+    deviceName: input.deviceName ?? null,
+    settings: mergeSettings(defaults.settings, input.settings),
+    metadata: input.metadata ?? {},
+    createdAt: now,
+    updatedAt: now,
+  });
+  await insertRow(tx, Session, session);
+  await auditSession(context, tx, caller, 'session.create', session, { name: session.name });
+  await events.append(tx, { ...ownerOf(session), type: 'session.created', data: presentSession(session, clock.now()) });
+  return session;
+}
+
+async function initSession(context: SessionContext, caller: Caller, input: InitInput): Promise<Session> {
+  const named = input.sessionId ?? input.name;
+  const existing = await resolveSession(context, caller, named).catch((error: unknown) => {
+    // There is no session of that name, or none at all: create it. The session of a session key, or with a given id, must exist.
+    const isNone =
+      error instanceof AppError && (named ? error.code === 'SESSION_NOT_FOUND' : error.code === 'SESSION_NOT_CONNECTED');
+    if (isNone && caller.sessionId === null && !input.sessionId) return null;
+    throw error;
+  });
+  if (existing && input.sessionId && input.name && existing.name !== input.name)
+    throw validationError([
+      { path: 'name', code: 'AMBIGUOUS', message: 'sessionId and name are two sessions. Send one of them.' },
+    ]);
+  // Before anything is created: a number that is refused leaves nothing behind.
+  if (input.phoneNumber) phoneDigits(context, existing, input.phoneNumber);
+  const session = existing ?? (await createOrFind(context, caller, input.name ?? 'default'));
+  return connectSession(context, caller, session, input.phoneNumber);
+}
+
+/** Closes: two calls at once find no session of the name. The second one's creation fails, and it uses the first one's session. */
+async function createOrFind(context: SessionContext, caller: Caller, name: string): Promise<Session> {
+  try {
+    return await createSession(context, caller, { name });
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'ALREADY_EXISTS') return findSession(context, caller, name);
+    throw error;
+  }
+}
+
+async function updateSession(
+  context: SessionContext,
+  caller: Caller,
+  session: Session,
+  changes: SessionChanges,
+): Promise<Session> {
+  await translateConflict(() => context.database.write.run(async (tx) => updateLocked(context, tx, caller, session, changes)));
+  return rereadSession(context, session.id);
+}
+
+async function updateLocked(
+  context: SessionContext,
+  tx: Transaction,
+  caller: Caller,
+  session: Session,
+  changes: SessionChanges,
+): Promise<void> {
+  if (changes.isDefault) await lockDefault(tx, session);
+  const row = await lockSession(tx, session.id);
+  const { id, accountId } = row;
+  const { name = row.name, isDefault = row.isDefault, metadata = row.metadata } = changes;
+  if (name !== row.name) requireName(name);
+  if (changes.isDefault) await updateRows(tx, Session, { accountId, isDefault: true }, { isDefault: false });
+  const settings = changes.settings
+    ? mergeSettings(readable(row.settings, context.defaults.settings), changes.settings)
+    : row.settings;
+  const updatedAt = context.clock.now();
+  await updateRows(tx, Session, { id }, { name, liveName: name, isDefault, settings, metadata, updatedAt });
+  if (changes.settings?.storage === 'metadata') await context.forgetNames(tx, { sessionId: id });
+  await auditSession(context, tx, caller, 'session.update', row, { fields: Object.keys(changes) });
+}
+
+/**
+ * Locks what a change of the default session writes: the account, then this session and the current default in the order of their ids.
  *
  * Closes: two sessions become the default at once, each transaction clearing only the default that it could see.
  */
 async function lockDefault(tx: Transaction, { id, accountId }: Session): Promise<void> {
   await lockRows(tx, Account, [accountId]);
-  const present = await tx.manager.find(Session, { where: { accountId, isDefault: true }, select: { id: true } });
-  const ids = [id, ...present.map((session) => session.id)];
+  const current = await tx.manager.find(Session, { where: { accountId, isDefault: true }, select: { id: true } });
+  const ids = [id, ...current.map((session) => session.id)];
   await lockRows(tx, Session, ids);
 }
 
-/** What a worker that is away learns with its next heartbeat. Gives whether it heard it now. */
-async function trying(call: () => Promise<unknown>): Promise<boolean> {
-  try {
-    await call();
-    return true;
-  } catch (error) {
-    if (error instanceof AppError) return false;
-    throw error;
-  }
-}
-
-/** The unique index over names decides between two that want the same one at once. */
-async function onFreeName<T>(work: () => Promise<T>): Promise<T> {
+/** Runs a write of a name. The unique index over names decides between two requests for the same one: the second gets `ALREADY_EXISTS`. */
+async function translateConflict<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
@@ -328,15 +253,16 @@ function requireName(name: string): void {
   throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'name', code: 'INVALID_NAME', message }] }, message);
 }
 
-function merge(settings: SessionSettings, changes: SettingsChange | undefined): SessionSettings {
+function mergeSettings(settings: SessionSettings, changes: SettingsChange | undefined): SessionSettings {
   return { ...settings, ...changes, pacing: { ...settings.pacing, ...changes?.pacing } } as SessionSettings;
 }
 
-const reason = (code: 'NOT_STARTED') => ({ reasonCode: code, reasonText: null });
-
-const fresh: Partial<Session> = {
+/** The columns of a session that was never started. */
+const initialColumns: Partial<Session> = {
   desired: 'stopped',
   status: 'disconnected',
+  reasonCode: 'NOT_STARTED',
+  reasonText: null,
   phoneNumber: null,
   lid: null,
   pushName: null,

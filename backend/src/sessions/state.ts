@@ -1,5 +1,6 @@
 import {
   AppError,
+  machineReasons,
   newId,
   sessionMoves,
   sessionReasons,
@@ -7,254 +8,281 @@ import {
   type SessionReason,
   type SessionStatus,
   type WorkerEventPayload,
-  machineReasons,
 } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull } from 'typeorm';
-import { EventRow } from '../events/event.entity.js';
-import type { Events } from '../events/events.js';
-import { linkOf } from './linked-account.js';
+import type { Core } from '../core.js';
+import { lockRows, readRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import { lockRows, updateRows } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Clock } from '../lib/clock.js';
+import { EventRow } from '../events/event.entity.js';
+import { linkOf } from './linked-account.js';
 import { reasonOf } from './present.js';
 import { Session } from './session.entity.js';
 
-export type SessionState = ReturnType<typeof createSessionState>;
+/** Why a session has its status: a code of `sessionReasons` or of the worker, and a sentence. */
+export interface StatusReason {
+  code: string;
+  message: string;
+}
 
-const named = (code: SessionReason) => ({ code, message: sessionReasons[code] });
+/** What a worker reports of a session: with an event, with a heartbeat, or as the answer to a call. */
+export type Observation = Pick<WorkerEventPayload<'session.observed'>, 'status' | 'reason' | 'compat' | 'whatsappWebVersion'> &
+  Partial<WorkerEventPayload<'session.observed'>>;
 
-/** What is said of a status that is only passed on the way to another. */
-const passing: Partial<Record<SessionStatus, SessionReason>> = {
+/**
+ * Every change of what is observed of a session: conditional updates along the table `sessionMoves`, each with its event, in the caller's
+ * transaction. The caller has locked the row (`lockSession`). Each verb also updates the `session` object that it is passed.
+ */
+export interface SessionState {
+  /**
+   * Moves a session to a status; `more` are further columns to set with the last step. If the table has no direct move, it takes the shortest
+   * path, with one event for each step: they must have happened while the backend was away.
+   */
+  move(tx: Transaction, session: Session, to: SessionStatus, reason: StatusReason | null, more?: Partial<Session>): Promise<void>;
+  /** Records what a worker reports: status, identity, patches. Ignores reports of a suspended session. */
+  observe(tx: Transaction, session: Session, observed: Observation): Promise<void>;
+  /** Stores and publishes a new QR code. `qrCode` is the picture of the text; draw it before the transaction (`drawQr`), as that takes time. */
+  showQr(tx: Transaction, session: Session, qr: { qrText: string; expiresAt: string; qrCode: string }): Promise<void>;
+  /** Publishes a new pairing code and wipes the codes before it. */
+  showPairingCode(tx: Transaction, session: Session, data: EventData<'session.pairing_code'>): Promise<void>;
+}
+
+type Context = Pick<Core, 'events' | 'clock'>;
+
+export function createSessionState(core: Context): SessionState {
+  return {
+    move: (tx, session, to, reason, more = {}) => moveSession(core, tx, session, to, reason, more),
+    observe: (tx, session, observed) => observeSession(core, tx, session, observed),
+    showQr: (tx, session, qr) => showQr(core, tx, session, qr),
+    showPairingCode: (tx, session, data) => showPairingCode(core, tx, session, data),
+  };
+}
+
+/** Returns a reason of the table with its sentence. */
+export const reasonFor = (code: SessionReason): StatusReason => ({ code, message: sessionReasons[code] });
+
+/** The fields by which an event names its account and session. */
+export const ownerOf = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });
+
+/**
+ * Locks the row until the end of the transaction and returns it as it is then, so that no caller changes a session that another request has
+ * deleted since it was looked up. Throws `SESSION_NOT_FOUND` for a deleted one.
+ */
+export async function lockSession(tx: Transaction, id: string): Promise<Session> {
+  await lockRows(tx, Session, [id]);
+  const session = await tx.manager.findOneBy(Session, { id, deletedAt: IsNull() });
+  if (!session) throw new AppError('SESSION_NOT_FOUND');
+  return session;
+}
+
+/** Writes columns that need no event, to the row and to the object. */
+export async function patchSession(tx: Transaction, session: Session, changes: Partial<Session>): Promise<void> {
+  await updateRows(tx, Session, { id: session.id }, changes);
+  Object.assign(session, changes);
+}
+
+/** The reason of a status that a session only passes on its way to another. */
+const passingReasons: Partial<Record<SessionStatus, SessionReason>> = {
   initializing: 'STARTING',
   qr_pending: 'WAITING_FOR_SCAN',
   connecting: 'SYNCING',
   disconnected: 'WORKER_LOST',
 };
 
-/** Reasons with which WhatsApp keeps the account or the network out, as `session.restriction` names them. */
+async function moveSession(
+  context: Context,
+  tx: Transaction,
+  session: Session,
+  to: SessionStatus,
+  reason: StatusReason | null,
+  more: Partial<Session>,
+): Promise<void> {
+  const steps = session.status === to ? [to] : pathTo(session.status, to);
+  for (const [index, step] of steps.entries()) {
+    const isLast = index === steps.length - 1;
+    const passing = passingReasons[step];
+    await stepTo(context, tx, session, step, isLast ? reason : passing ? reasonFor(passing) : null, isLast ? more : {});
+  }
+}
+
+async function stepTo(
+  { events, clock }: Context,
+  tx: Transaction,
+  session: Session,
+  to: SessionStatus,
+  reason: StatusReason | null,
+  more: Partial<Session>,
+): Promise<void> {
+  const previous = session.status;
+  const isNews = previous !== to || session.reasonCode !== (reason?.code ?? null);
+  const changes = { ...more, ...changesOfStep(session, to, reason, isNews, clock.now()) };
+  const affected = await updateRows(tx, Session, { id: session.id, status: previous }, changes);
+  if (affected === 0) throw new Error('The row of a session changed although its transaction had locked it.');
+  if (previous === 'qr_pending' && to !== 'qr_pending') await wipeCodes(tx, session, ['session.qr', 'session.pairing_code']);
+  Object.assign(session, changes);
+  if (!isNews) return;
+  await events.append(tx, {
+    ...ownerOf(session),
+    type: 'session.status',
+    data: {
+      status: to,
+      previous,
+      desired: session.desired,
+      isConnected: to === 'connected',
+      reason: reasonOf(session),
+      phoneNumber: session.phoneNumber,
+      pushName: session.pushName,
+      platform: session.platform,
+      attempt: session.reconnectAttempts,
+      workerId: session.workerId,
+    },
+  });
+}
+
+/** The columns that one step of a session changes. */
+function changesOfStep(
+  session: Session,
+  to: SessionStatus,
+  reason: StatusReason | null,
+  isNews: boolean,
+  now: Date,
+): Partial<Session> {
+  const wasConnected = session.status === 'connected';
+  const changes: Partial<Session> = {
+    status: to,
+    reasonCode: reason?.code ?? null,
+    reasonText: reason?.message ?? null,
+    updatedAt: now,
+  };
+  if (to === 'connected') {
+    Object.assign(changes, { lastSeen: now, reconnectAttempts: 0 });
+    if (!wasConnected) changes.connectedAt = now;
+  } else if (wasConnected) {
+    Object.assign(changes, { disconnectedAt: now, lastSeen: now });
+    changes.connectedMs = session.connectedMs + Math.max(0, now.getTime() - (session.connectedAt ?? now).getTime());
+  }
+  if (to === 'error' && isNews)
+    Object.assign(changes, { errorCount: session.errorCount + 1, lastError: reason?.message ?? null });
+  if (to !== 'qr_pending') Object.assign(changes, { qrText: null, qrId: null, qrExpiresAt: null });
+  return changes;
+}
+
+async function observeSession(context: Context, tx: Transaction, session: Session, observed: Observation): Promise<void> {
+  // What the browser of a suspended session still reports does not lift the suspension.
+  if (session.status === 'suspended') return;
+  const link = linkOf(session, { phoneNumber: observed.phoneNumber ?? null, lid: observed.lid ?? null });
+  const { linkedAccount: previous, reasonCode: reasonBefore } = session;
+  const changes = { ...changesOfObservation(observed), ...link?.changes };
+  await moveSession(context, tx, session, observed.status, await reasonObserved(tx, session, observed), changes);
+  await emitRestriction(context, tx, session, reasonBefore);
+  if (!link?.isOther) return;
+  const data = { previous, current: link.changes.linkedAccount };
+  await context.events.append(tx, { ...ownerOf(session), type: 'session.identity_changed', data });
+  failPoint('identity.written');
+}
+
+/** Reasons after which a session does not start again by itself. */
+const finalReasons: ReadonlySet<string> = new Set(['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT', 'RECONNECT_OFF']);
+
+/** The columns, other than those of the status, that follow from a worker's report. */
+function changesOfObservation(observed: Observation): Partial<Session> {
+  const { status, phoneNumber, lid = null, pushName = null, platform = null } = observed;
+  const code = observed.reason?.code ?? '';
+  const changes: Partial<Session> = {};
+  if (phoneNumber) Object.assign(changes, { phoneNumber, lid, pushName, platform });
+  if (code === 'USER_LOGGED_OUT' || code === 'LOGGED_OUT_BY_PHONE')
+    Object.assign(changes, { phoneNumber: null, lid: null, pushName: null });
+  if (finalReasons.has(code) || (status === 'error' && !machineReasons.has(code))) changes.desired = 'stopped';
+  if (observed.compat.length > 0) changes.compat = observed.compat;
+  if (observed.whatsappWebVersion) changes.whatsappWebVersion = observed.whatsappWebVersion;
+  if (observed.attempt !== undefined) changes.reconnectAttempts = observed.attempt;
+  return changes;
+}
+
+/**
+ * Returns the reason to record for a report. The worker cannot tell that the deactivation of the account stopped its browser: it only received
+ * the order to stop.
+ */
+async function reasonObserved(tx: Transaction, session: Session, observed: Observation): Promise<StatusReason | null> {
+  const { status, reason } = observed;
+  const isStop = status === 'disconnected' && reason?.code === 'USER_STOPPED' && session.desired === 'running';
+  if (!isStop) return reason;
+  const sql = 'SELECT 1 AS found FROM accounts WHERE id = ? AND NOT "isActive"';
+  const { rows } = await runStatement(tx.manager, sql, [session.accountId]);
+  return rows.length > 0 ? reasonFor('ACCOUNT_INACTIVE') : reason;
+}
+
+/** Reasons with which WhatsApp blocks the account or the network, as `session.restriction` names them. */
 const restrictions: Partial<Record<string, EventData<'session.restriction'>['kind']>> = {
   ACCOUNT_BANNED: 'terms_block',
   ACCOUNT_RESTRICTED: 'terms_block',
   NETWORK_BLOCKED: 'proxy_block',
 };
 
-/** Codes of a session that may lie unwiped: each is wiped when it is replaced or used, so that one would do. */
-const codesWithin = 5;
-
-/** Every change of what is observed of a session: one conditional update along the table, with its event, in one transaction. */
-export function createSessionState({ events, clock }: { events: Events; clock: Clock }) {
-  /**
-   * Moves a session; a way that the table does not have in one step is gone in several, each an event. That happens when the backend
-   * was away while the worker went on: the steps are what must have happened in between.
-   */
-  async function move(
-    tx: Transaction,
-    session: Session,
-    to: SessionStatus,
-    reason: { code: string; message: string } | null,
-    more: Partial<Session> = {},
-  ): Promise<void> {
-    const steps = session.status === to ? [to] : pathTo(session.status, to);
-    for (const [index, step] of steps.entries()) {
-      const isLast = index === steps.length - 1;
-      const between = passing[step];
-      await one(tx, session, step, isLast ? reason : between ? named(between) : null, isLast ? more : {});
-    }
-  }
-
-  async function one(
-    tx: Transaction,
-    session: Session,
-    to: SessionStatus,
-    reason: { code: string; message: string } | null,
-    more: Partial<Session>,
-  ): Promise<void> {
-    const now = clock.now();
-    const previous = session.status;
-    const isNews = previous !== to || session.reasonCode !== (reason?.code ?? null);
-    const changes: Partial<Session> = {
-      ...more,
-      status: to,
-      reasonCode: reason?.code ?? null,
-      reasonText: reason?.message ?? null,
-      updatedAt: now,
-      ...(to === 'connected'
-        ? { lastSeen: now, reconnectAttempts: 0, ...(previous === 'connected' ? {} : { connectedAt: now }) }
-        : {}),
-      ...(previous === 'connected' && to !== 'connected'
-        ? {
-            disconnectedAt: now,
-            lastSeen: now,
-            connectedMs: session.connectedMs + Math.max(0, now.getTime() - (session.connectedAt ?? now).getTime()),
-          }
-        : {}),
-      ...(to === 'error' && isNews ? { errorCount: session.errorCount + 1, lastError: reason?.message ?? null } : {}),
-      ...(to === 'qr_pending' ? {} : { qrText: null, qrId: null, qrExpiresAt: null }),
-    };
-    const affected = await updateRows(tx, Session, { id: session.id, status: previous }, changes);
-    if (affected === 0) throw new Error('A session changed under its own transaction.');
-    if (previous === 'qr_pending' && to !== 'qr_pending') await wipeCodes(tx, session);
-    Object.assign(session, changes);
-    if (!isNews) return;
-    await events.append(tx, {
-      accountId: session.accountId,
-      sessionId: session.id,
-      type: 'session.status',
-      data: {
-        status: to,
-        previous,
-        desired: session.desired,
-        isConnected: to === 'connected',
-        reason: reasonOf(session),
-        phoneNumber: session.phoneNumber,
-        pushName: session.pushName,
-        platform: session.platform,
-        attempt: session.reconnectAttempts,
-        workerId: session.workerId,
-      },
-    });
-  }
-
-  /** What a code was is nobody's business once it is replaced or used: the log keeps that there was one. */
-  async function wipeCodes(
-    tx: Transaction,
-    session: Session,
-    types: readonly ('session.qr' | 'session.pairing_code')[] = ['session.qr', 'session.pairing_code'],
-  ): Promise<void> {
-    for (const type of types) {
-      // Only the last ones can still hold a code: each new one wipes those before it.
-      const rows = await tx.manager
-        .createQueryBuilder(EventRow, 'e')
-        .where('e.sessionId = :id AND e.type = :type', { id: session.id, type })
-        .orderBy('e.cursor', 'DESC')
-        .limit(codesWithin)
-        .getMany();
-      for (const row of rows.filter(({ data }) => (data['qrText'] ?? data['code'] ?? null) !== null)) {
-        const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
-        await updateRows(tx, EventRow, { cursor: row.cursor }, { data });
-      }
-    }
-  }
-
-  /** The account's deactivation stopped the browser: the worker only knows that it was told to. */
-  async function reasonSeen(
-    tx: Transaction,
-    session: Session,
-    seen: Pick<WorkerEventPayload<'session.observed'>, 'status' | 'reason'>,
-  ): Promise<{ code: string; message: string } | null> {
-    const isStop = seen.status === 'disconnected' && seen.reason?.code === 'USER_STOPPED' && session.desired === 'running';
-    if (!isStop) return seen.reason;
-    const { rows } = await runStatement(tx.manager, 'SELECT 1 AS found FROM accounts WHERE id = ? AND NOT "isActive"', [
-      session.accountId,
-    ]);
-    return rows.length > 0 ? named('ACCOUNT_INACTIVE') : seen.reason;
-  }
-
-  /** WhatsApp restricts the account or the network. Said once for each change. */
-  async function emitRestriction(tx: Transaction, session: Session, before: string | null): Promise<void> {
-    const kind = restrictions[session.reasonCode ?? ''];
-    if (!kind || session.reasonCode === before) return;
-    const data = { kind, message: session.reasonText };
-    await events.append(tx, { accountId: session.accountId, sessionId: session.id, type: 'session.restriction', data });
-  }
-
-  return {
-    move,
-    named,
-    /**
-     * Locks the row until the end of the transaction and returns it as it is then, so that no caller changes a session that another request has
-     * deleted since it was looked up. Throws `SESSION_NOT_FOUND` for a deleted one.
-     */
-    async hold(tx: Transaction, id: string): Promise<Session> {
-      await lockRows(tx, Session, [id]);
-      const session = await tx.manager.findOneBy(Session, { id, deletedAt: IsNull() });
-      if (!session) throw new AppError('SESSION_NOT_FOUND');
-      return session;
-    },
-    /** A pairing code was given; what was to be typed before it is nobody's business any more. */
-    async showPairingCode(tx: Transaction, session: Session, data: EventData<'session.pairing_code'>): Promise<void> {
-      await wipeCodes(tx, session, ['session.pairing_code']);
-      await events.append(tx, { accountId: session.accountId, sessionId: session.id, type: 'session.pairing_code', data });
-    },
-    async observe(
-      tx: Transaction,
-      session: Session,
-      seen: Pick<WorkerEventPayload<'session.observed'>, 'status' | 'reason' | 'compat' | 'whatsappWebVersion'> &
-        Partial<WorkerEventPayload<'session.observed'>>,
-    ): Promise<void> {
-      // Suspended by staff: the browser's last words do not lift it.
-      if (session.status === 'suspended') return;
-      const known = seen.phoneNumber
-        ? {
-            phoneNumber: seen.phoneNumber,
-            lid: seen.lid ?? null,
-            pushName: seen.pushName ?? null,
-            platform: seen.platform ?? null,
-          }
-        : {};
-      const link = linkOf(session, { phoneNumber: seen.phoneNumber ?? null, lid: seen.lid ?? null });
-      const previous = session.linkedAccount;
-      const unlinked =
-        seen.reason?.code === 'USER_LOGGED_OUT' || seen.reason?.code === 'LOGGED_OUT_BY_PHONE'
-          ? { phoneNumber: null, lid: null, pushName: null }
-          : {};
-      const code = seen.reason?.code ?? '';
-      const isOver = seen.status === 'error' && !machineReasons.has(code);
-      const ended =
-        ['LOGGED_OUT_BY_PHONE', 'QR_TIMEOUT', 'CONFLICT', 'RECONNECT_OFF'].includes(code) || isOver
-          ? { desired: 'stopped' as const }
-          : {};
-      const reasonBefore = session.reasonCode;
-      await move(tx, session, seen.status, await reasonSeen(tx, session, seen), {
-        ...known,
-        ...unlinked,
-        ...link?.changes,
-        ...ended,
-        ...(seen.compat.length > 0 ? { compat: seen.compat } : {}),
-        ...(seen.whatsappWebVersion ? { whatsappWebVersion: seen.whatsappWebVersion } : {}),
-        ...(seen.attempt === undefined ? {} : { reconnectAttempts: seen.attempt }),
-      });
-      await emitRestriction(tx, session, reasonBefore);
-      if (!link?.isOther) return;
-      const { accountId, id: sessionId } = session;
-      const data = { previous, current: link.changes.linkedAccount };
-      await events.append(tx, { accountId, sessionId, type: 'session.identity_changed', data });
-      failPoint('identity.written');
-    },
-    /** `qrCode` is the picture of the text. Drawing it takes a while, so that it is done before the transaction (`drawQr`). */
-    async showQr(
-      tx: Transaction,
-      session: Session,
-      { qrText, expiresAt, qrCode }: { qrText: string; expiresAt: string; qrCode: string },
-    ): Promise<void> {
-      const replaces = session.qrId;
-      await wipeCodes(tx, session, ['session.qr']);
-      const changes = { qrText, qrId: newId(clock.now().getTime()), qrExpiresAt: new Date(expiresAt), updatedAt: clock.now() };
-      await updateRows(tx, Session, { id: session.id }, changes);
-      Object.assign(session, changes);
-      await events.append(tx, {
-        accountId: session.accountId,
-        sessionId: session.id,
-        type: 'session.qr',
-        data: { qrId: changes.qrId, qrCode, qrText, expiresAt, replaces },
-      });
-    },
-  };
+/** Publishes once for each change of reason that WhatsApp restricts the account or the network. */
+async function emitRestriction({ events }: Context, tx: Transaction, session: Session, before: string | null): Promise<void> {
+  const kind = restrictions[session.reasonCode ?? ''];
+  if (!kind || session.reasonCode === before) return;
+  const data = { kind, message: session.reasonText };
+  await events.append(tx, { ...ownerOf(session), type: 'session.restriction', data });
 }
 
-/** The shortest way through the table; every status leads to every other one. */
-export function pathTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
-  const ways: SessionStatus[][] = [[from]];
-  const seen = new Set<SessionStatus>([from]);
-  for (const way of ways) {
-    for (const next of sessionMoves[way.at(-1)!]) {
-      if (next === to) return [...way.slice(1), to];
-      if (seen.has(next) || next === 'suspended') continue;
-      seen.add(next);
-      ways.push([...way, next]);
+async function showQr(
+  { events, clock }: Context,
+  tx: Transaction,
+  session: Session,
+  { qrText, expiresAt, qrCode }: { qrText: string; expiresAt: string; qrCode: string },
+): Promise<void> {
+  const replaces = session.qrId;
+  await wipeCodes(tx, session, ['session.qr']);
+  const qrId = newId(clock.now().getTime());
+  await patchSession(tx, session, { qrText, qrId, qrExpiresAt: new Date(expiresAt), updatedAt: clock.now() });
+  const data = { qrId, qrCode, qrText, expiresAt, replaces };
+  await events.append(tx, { ...ownerOf(session), type: 'session.qr', data });
+}
+
+async function showPairingCode(
+  { events }: Context,
+  tx: Transaction,
+  session: Session,
+  data: EventData<'session.pairing_code'>,
+): Promise<void> {
+  await wipeCodes(tx, session, ['session.pairing_code']);
+  await events.append(tx, { ...ownerOf(session), type: 'session.pairing_code', data });
+}
+
+/** Codes of a session that may not be wiped yet. Each is wiped when it is replaced or used, so one would be enough. */
+const maxUnwipedCodes = 5;
+
+/** Removes codes that were replaced or used from the log, which keeps that they existed. */
+async function wipeCodes(
+  tx: Transaction,
+  session: Session,
+  types: readonly ('session.qr' | 'session.pairing_code')[],
+): Promise<void> {
+  for (const type of types) {
+    // Only the last events can contain a code: each new one wipes those before it.
+    const newest = `"sessionId" = ? AND type = ? ORDER BY cursor DESC LIMIT ${maxUnwipedCodes}`;
+    const rows = await readRows(tx.manager, EventRow, newest, [session.id, type]);
+    for (const row of rows.filter(({ data }) => (data['qrText'] ?? data['code'] ?? null) !== null)) {
+      const data = type === 'session.qr' ? { ...row.data, qrCode: null, qrText: null } : { ...row.data, code: null };
+      await updateRows(tx, EventRow, { cursor: row.cursor }, { data });
     }
   }
-  throw new Error(`No way leads from ${from} to ${to}.`);
+}
+
+/** The shortest path through the table; every status leads to every other one. */
+function pathTo(from: SessionStatus, to: SessionStatus): SessionStatus[] {
+  const paths: SessionStatus[][] = [[from]];
+  const reached = new Set<SessionStatus>([from]);
+  for (const path of paths) {
+    for (const next of sessionMoves[path.at(-1)!]) {
+      if (next === to) return [...path.slice(1), to];
+      if (reached.has(next) || next === 'suspended') continue;
+      reached.add(next);
+      paths.push([...path, next]);
+    }
+  }
+  throw new Error(`No path leads from ${from} to ${to}.`);
 }

@@ -6,7 +6,7 @@ import type { Session } from './session.entity.js';
 /** Returns how much of a session's messages is stored. Inside a transaction pass its manager. */
 export type StorageOf = (session: Pick<Session, 'accountId' | 'settings'>, inside?: EntityManager) => Promise<StorageMode>;
 
-/** Of what the installation, the account and the session ask for, the stricter mode counts. */
+/** The strictest storage mode of the installation, the account and the session applies. */
 export function createStorageOf({
   installation,
   limitsOf,

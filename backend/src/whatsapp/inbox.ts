@@ -1,397 +1,326 @@
-import {
-  isWorkerEventType,
-  withoutContent,
-  workerEvents,
-  type OutletEvent,
-  type WorkerEventPayload,
-  type WorkerEventType,
-} from '@chasqui/shared';
+import { workerEvents, type OutletEvent } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import type { Contacts, Sighting } from '../contacts/contacts.js';
-import type { Database } from '../db/database.js';
-import { deleteBefore, lockRows, insertIfAbsent, insertMissing, readAmong, updateRows } from '../db/rows.js';
-import { behindSavepoint } from '../db/savepoint.js';
+import type { Core } from '../core.js';
 import { isSystemError, isUnrelatedToStatement } from '../db/database-errors.js';
+import { deleteBefore, insertIfAbsent, insertMissing, lockRows, readAmong, updateRows } from '../db/rows.js';
+import { behindSavepoint } from '../db/savepoint.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Events } from '../events/events.js';
-import type { ReportFailure } from '../failures/failures.js';
-import type { Clock } from '../lib/clock.js';
-import { errorFields, type Log } from '../lib/log.js';
-import type { Arrivals } from '../messages/receive/arrivals.js';
+import { errorFields } from '../lib/log.js';
 import { drawQr } from '../sessions/present.js';
 import { Session } from '../sessions/session.entity.js';
-import type { SessionState } from '../sessions/state.js';
-import type { StorageOf } from '../sessions/storage-mode.js';
+import { writeWorkerEvent, type WorkerEventContext } from './worker-events.js';
 import { InboxEvent, InboxPosition } from './worker.entity.js';
 
-export interface Intake {
+/** What became of a batch, as the worker receives it. */
+export interface IngestResult {
+  /** Everything up to this cursor is committed or refused; the worker deletes it. */
   ackCursor: number;
+  /** Events that the worker parks, each with the reason. */
   refused: { id: string; code: string }[];
+  /** Sessions whose events have a gap, and the sequence from which the worker resends. */
   resend: { sessionId: string; fromSequence: number }[];
 }
 
-/** What one batch is judged by, read at its beginning and kept up while it is taken in. */
-interface Desk {
-  workerId: string;
-  known: Set<string>;
-  sessions: Map<string, Session>;
-  positions: Map<string, { epoch: number; sequence: number }>;
-  /** An event that is refused without being handled, and one that waits with all that follows in its session. */
-  plan: Plan;
-  /** Pictures of codes to scan, by event. They are ready: nothing inside the transaction waits for the drawing. */
-  drawn: Map<string, Promise<string>>;
+/**
+ * Ingests batches of a worker's events: one transaction for each batch, in the order of the cursors.
+ *
+ * | what happens | then |
+ * | --- | --- |
+ * | the process dies before the commit | nothing was ingested; the worker sends the batch again |
+ * | it dies after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
+ * | the batch takes longer than a second | what was handled is committed and acknowledged; the worker sends the rest |
+ * | a sequence is higher than the next one | a gap: the session's later events wait and are requested again; other sessions go on |
+ * | the gap stays, because the worker has no events to fill it | it is logged and skipped |
+ * | a sequence is lower, under a new id | the worker lost its outlet and began again: ingested |
+ * | an old epoch | refused, acknowledged, writes nothing |
+ * | the database fails during one event, and not without it | the other sessions go on; after 3 times and 30 seconds the event is refused |
+ * | one event cannot be stored | rolled back alone to its savepoint, refused, and recorded in `failures`; the worker parks it |
+ */
+export interface Inbox {
+  /** Ingests a batch. Throws when the database fails; the worker then sends the batch again. */
+  ingest(workerId: string, batch: readonly OutletEvent[]): Promise<IngestResult>;
+  /** Deletes the ids of events that no worker will send again. */
+  prune(): Promise<void>;
 }
 
-/**
- * A transaction holds the lock of the event log, which every accept of every backend waits for. After so long it commits what it has; the worker
- * sends the rest again at once.
- */
-const maxTransactionMs = 1_000;
+type InboxParts = Omit<WorkerEventContext, keyof Core>;
 
+interface Context extends Core, InboxParts {
+  /** The open gap of each session, and how often its events were requested. In memory: after a restart they are requested again. */
+  gaps: Map<string, { gap: string; requests: number }>;
+  /** Events during which the database failed. */
+  suspects: Map<string, Suspect>;
+}
+
+/** An event during which the database failed. Usually the database is the cause; when only this event fails, again and again, it is the event. */
+interface Suspect {
+  failures: number;
+  /** The time of the first failure on the monotonic clock. */
+  since: number;
+}
+
+/** What each event of a batch is checked against: read at the beginning of the transaction, and updated with each event. */
+interface BatchState {
+  workerId: string;
+  knownIds: Set<string>;
+  sessions: Map<string, Session>;
+  positions: Map<string, { epoch: number; sequence: number }>;
+  plan: Plan;
+  qrCodes: QrCodes;
+}
+
+/** The pictures of QR codes, by event. They are ready before the transaction begins, so that nothing in it waits for the drawing. */
+type QrCodes = Map<string, Promise<string>>;
+
+/** How to treat a suspect: `refuse` it without handling it, or let it `wait` with all later events of its session. */
 interface Plan {
   refuse?: string;
   wait?: string;
 }
 
-/** An event during which the database failed. Usually the database is the cause; when only this event fails, again and again, it is the event. */
-interface Suspect {
-  times: number;
-  /** On the monotonic clock. */
-  since: number;
-}
-const suspectTimes = 3;
+/**
+ * A transaction holds the lock of the event log, for which every accept of every backend waits. After this time it commits what it has; the
+ * worker sends the rest at once.
+ */
+const maxTransactionMs = 1_000;
+/** A suspect is refused after this many failures within at least this time. */
+const suspectFailures = 3;
 const suspectMs = 30_000;
 const maxSuspects = 1_000;
+/** How often the events of a gap are requested. A worker that answers with the same gap then has no events to fill it. */
+const maxGapRequests = 2;
+/** A worker resends only what was not acknowledged, and on request a few thousand events more. */
+const retentionMs = 14 * 86_400_000;
 
-export type Inbox = ReturnType<typeof createInbox>;
-
-/** As often is a gap asked for again; a worker that answers with the same gap then has nothing to fill it with. */
-const maxRequested = 2;
-/** A worker sends again only what was not acknowledged, and on demand a few thousand events more. */
-const keptMs = 14 * 86_400_000;
-
-/**
- * Takes in what a worker tells: one transaction for the batch, in the order of its cursors.
- *
- * | what happens | then |
- * | --- | --- |
- * | the process dies before the commit | nothing was taken; the worker sends the batch again |
- * | it dies after the commit, before the answer | the worker sends it again; every id is known and changes nothing |
- * | the batch takes longer than a second | what was handled is committed and acknowledged; the worker sends the rest |
- * | a sequence is higher than the next one | a gap: what follows of this session waits and is asked for again; other sessions go on |
- * | the gap stays, because the worker has nothing left to fill it | it is logged and left behind: what there is, is taken |
- * | a sequence is lower, under a new id | the worker lost its outlet and began again: taken |
- * | an old epoch | refused, counts as taken, writes nothing |
- * | the database fails during one event, and not without it | the other sessions go on; after 3 times and 30 seconds the event is refused |
- * | one event cannot be stored | undone alone behind its savepoint, refused, and recorded in `failures`; the worker keeps it aside |
- */
-export function createInbox({
-  database,
-  events,
-  state,
-  contacts,
-  arrivals,
-  storageOf,
-  clock,
-  log,
-  report,
-}: {
-  database: Database;
-  events: Events;
-  state: SessionState;
-  contacts: Contacts;
-  arrivals: Arrivals;
-  storageOf: StorageOf;
-  clock: Clock;
-  log: Log;
-  report: ReportFailure;
-}) {
-  /** The open gap of each session, and how often it was asked for. In memory: after a restart it is asked for again. */
-  const asked = new Map<string, { gap: string; times: number }>();
-  const suspects = new Map<string, Suspect>();
-
-  /** One small function for each kind of event. */
-  const handlers: {
-    [T in WorkerEventType]: (
-      tx: Transaction,
-      session: Session,
-      payload: WorkerEventPayload<T>,
-      drawn: Promise<string> | undefined,
-    ) => Promise<unknown>;
-  } = {
-    'session.observed': async (tx, session, payload) => {
-      await state.observe(tx, session, payload);
-      await contacts.learn(tx, session, [ownSighting(payload)]);
-    },
-    'contact.observed': (tx, session, { contact }) => contacts.learn(tx, session, [{ contact, isNews: true }]),
-    'session.qr': async (tx, session, payload, drawn) => state.showQr(tx, session, { ...payload, qrCode: (await drawn) ?? '' }),
-    'session.pairing_code': (tx, session, data) => state.showPairingCode(tx, session, data),
-    'session.heal': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.heal', data }),
-    'session.recycled': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.recycled', data }),
-    'session.backfill': (tx, session, data) => events.append(tx, { ...of(session), type: 'session.backfill', data }),
-    'session.caught_up': (tx, session, data) => noteCaughtUp(tx, session, data),
-    'message.observed': (tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
-    'message.ack': (tx, session, payload) => arrivals.acknowledged(tx, session, payload),
-    'message.edited': (tx, session, payload) => arrivals.edited(tx, session, payload),
-    'message.revoked': (tx, session, payload) => arrivals.revoked(tx, session, payload),
-    'message.reaction': (tx, session, payload) => arrivals.reacted(tx, session, payload),
-    'poll.vote': (tx, session, payload) => arrivals.voted(tx, session, payload),
-    'chat.updated': (tx, session, data) => events.append(tx, { ...of(session), type: 'chat.updated', data }),
-    'group.participants': async (tx, session, data) =>
-      events.append(tx, { ...of(session), type: 'group.participants', data: await contacts.observe(tx, session, data) }),
-    'group.updated': async (tx, session, data) =>
-      events.append(tx, { ...of(session), type: 'group.updated', data: await contacts.observe(tx, session, data) }),
-    'group.membership_request': async (tx, session, data) =>
-      events.append(tx, { ...of(session), type: 'group.membership_request', data: await contacts.observe(tx, session, data) }),
-    'call.received': async (tx, session, data) =>
-      events.append(tx, { ...of(session), type: 'call.received', data: await contacts.observe(tx, session, data) }),
-  };
-
-  async function open(
-    tx: Transaction,
-    workerId: string,
-    batch: readonly OutletEvent[],
-    drawn: Desk['drawn'],
-    plan: Plan,
-  ): Promise<Desk> {
-    const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
-    const ids = batch.map(({ id }) => id);
-    // Closes: two backends are given one batch. The second waits here for the first, and then reads what that one has stored.
-    await lockRows(tx, Session, sessionIds);
-    const seen = await readAmong(tx.manager, InboxEvent, 'id', ids);
-    const sessions = await readSessions(tx, sessionIds);
-    const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
-      (row) => row.workerId === workerId,
-    );
-    return {
-      workerId,
-      plan,
-      drawn,
-      known: new Set(seen.map((row) => row.id)),
-      sessions: new Map(sessions.map((row) => [row.id, row])),
-      positions: new Map(positions.map(({ sessionId, epoch, sequence }) => [sessionId, { epoch, sequence }])),
-    };
-  }
-
-  const readSessions = (tx: Transaction, ids: readonly string[]): Promise<Session[]> =>
-    readAmong(tx.manager, Session, 'id', ids, ['qrText']);
-
-  const refusalOf = (desk: Desk, event: OutletEvent): string | null => {
-    const session = desk.sessions.get(event.sessionId);
-    if (!session || session.deletedAt) return 'SESSION_NOT_FOUND';
-    return event.epoch < session.leaseEpoch || session.workerId !== desk.workerId ? 'STALE_EPOCH' : null;
-  };
-
-  /** From which sequence on events are missing before this one; null when it is the next, or when nobody can give them any more. */
-  function missingBefore(desk: Desk, event: OutletEvent): number | null {
-    const last = desk.positions.get(event.sessionId);
-    const next = last?.epoch === event.epoch ? last.sequence + 1 : 1;
-    if (event.sequence <= next) {
-      asked.delete(event.sessionId);
-      return null;
-    }
-    const gap = [desk.workerId, event.epoch, next].join(' ');
-    const open = asked.get(event.sessionId);
-    const times = open?.gap === gap ? open.times : 0;
-    if (times < maxRequested) {
-      asked.set(event.sessionId, { gap, times: times + 1 });
-      return next;
-    }
-    asked.delete(event.sessionId);
-    const { sessionId, epoch, sequence } = event;
-    log.warn('A worker cannot give the events that are missing; what follows is taken.', { sessionId, epoch, next, sequence });
-    return null;
-  }
-
-  async function handle(tx: Transaction, desk: Desk, session: Session, event: OutletEvent): Promise<string | null> {
-    if (!isWorkerEventType(event.type)) return 'UNKNOWN_EVENT_TYPE';
-    const parsed = workerEvents[event.type].safeParse(event.payload);
-    if (!parsed.success) {
-      const fields = parsed.error.issues.map((issue) => issue.path.join('.'));
-      log.error('An event of a worker does not fit its schema.', { eventId: event.id, type: event.type, fields });
-      return 'VALIDATION_FAILED';
-    }
-    const isBare = (await storageOf(session, tx.manager)) === 'metadata';
-    // The table's row fits the payload that its own schema has just parsed.
-    await (
-      handlers[event.type] as (
-        tx: Transaction,
-        session: Session,
-        payload: unknown,
-        drawn: Promise<string> | undefined,
-      ) => Promise<unknown>
-    )(tx, session, isBare ? withoutContent(event.type, parsed.data) : parsed.data, desk.drawn.get(event.id));
-    return null;
-  }
-
-  /** One event behind its own savepoint: what it told before it failed is neither written nor heard of. */
-  async function handleAlone(tx: Transaction, desk: Desk, event: OutletEvent): Promise<string | null> {
-    if (desk.plan.refuse === event.id) {
-      log.error('A worker event was isolated: the transaction failed with it and succeeded without it.', {
-        eventId: event.id,
-        type: event.type,
-        sessionId: event.sessionId,
-      });
-      return 'INTERNAL_ERROR';
-    }
-    try {
-      return await behindSavepoint(tx, 'event', (own) => handle(own, desk, desk.sessions.get(event.sessionId)!, event));
-    } catch (error) {
-      if (isSystemError(error)) {
-        suspect(event, error);
-        throw error;
-      }
-      log.error('A worker event could not be ingested; the worker parked it.', {
-        eventId: event.id,
-        type: event.type,
-        sessionId: event.sessionId,
-        ...errorFields(error),
-      });
-      for (const session of await readSessions(tx, [event.sessionId])) desk.sessions.set(session.id, session);
-      return 'INTERNAL_ERROR';
-    }
-  }
-
-  /** After the commit: what was rolled back is sent again, and reported then. */
-  function reportRefused(batch: readonly OutletEvent[], { refused }: Intake): void {
-    const byId = new Map(batch.map((event) => [event.id, event]));
-    for (const { id, code } of refused) {
-      if (expectedRefusals.includes(code)) continue;
-      const { sessionId = null, type = '' } = byId.get(id) ?? {};
-      report({ kind: 'worker_event', subject: id, sessionId, code, detail: `The worker keeps the event ${type} aside.` });
-    }
-  }
-
-  async function close(tx: Transaction, desk: Desk, taken: readonly OutletEvent[]): Promise<void> {
-    const { workerId } = desk;
-    const receivedAt = clock.now();
-    // Events of sessions that do not exist are refused under no lock: another backend may have noted the same ones meanwhile.
-    await insertMissing(
-      tx,
-      InboxEvent,
-      taken.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt })),
-    );
-    for (const sessionId of new Set(taken.map((event) => event.sessionId))) {
-      const position = desk.positions.get(sessionId);
-      if (!position) continue;
-      if ((await updateRows(tx, InboxPosition, { sessionId, workerId }, position)) === 0)
-        await insertIfAbsent(tx, InboxPosition, { sessionId, workerId, ...position });
-    }
-  }
-
-  /** Notes that the database failed during this event. A lock or a full disk is not the event's doing, however often it is met. */
-  function suspect({ id }: OutletEvent, error: unknown): void {
-    if (isUnrelatedToStatement(error)) return;
-    const known = suspects.get(id);
-    if (!known && suspects.size >= maxSuspects) suspects.clear();
-    suspects.set(id, { times: (known?.times ?? 0) + 1, since: known?.since ?? clock.monotonic() });
-  }
-
-  /** Takes in a batch in one transaction. Throws when the database fails; nothing is written then. */
-  async function takeIn(workerId: string, batch: readonly OutletEvent[], drawn: Desk['drawn'], plan: Plan): Promise<Intake> {
-    const intake = await database.write.run(async (tx) => {
-      const desk = await open(tx, workerId, batch.filter(isStorable), drawn, plan);
-      const intake: Intake = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
-      const until = clock.monotonic() + maxTransactionMs;
-      const waiting = new Set<string>();
-      const taken: OutletEvent[] = [];
-      const defer = ({ sessionId, cursor }: OutletEvent): void => {
-        waiting.add(sessionId);
-        intake.ackCursor = Math.min(intake.ackCursor, cursor - 1);
-      };
-      for (const event of batch) {
-        if (!isStorable(event)) {
-          intake.refused.push({ id: event.id, code: 'VALIDATION_FAILED' });
-          continue;
-        }
-        if (desk.known.has(event.id)) continue;
-        if (taken.length > 0 && clock.monotonic() >= until) {
-          defer(event);
-          break;
-        }
-        if (waiting.has(event.sessionId) || plan.wait === event.id) {
-          defer(event);
-          continue;
-        }
-        const refusal = refusalOf(desk, event);
-        const fromSequence = refusal ? null : missingBefore(desk, event);
-        if (fromSequence !== null) {
-          intake.resend.push({ sessionId: event.sessionId, fromSequence });
-          defer(event);
-          continue;
-        }
-        const code = refusal ?? (await handleAlone(tx, desk, event));
-        if (code) intake.refused.push({ id: event.id, code });
-        if (!refusal) desk.positions.set(event.sessionId, { epoch: event.epoch, sequence: event.sequence });
-        desk.known.add(event.id);
-        taken.push(event);
-      }
-      await close(tx, desk, taken);
-      failPoint('inbox.written');
-      return intake;
-    });
-    failPoint('inbox.committed');
-    reportRefused(batch, intake);
-    return intake;
-  }
-
+export function createInbox(core: Core, parts: InboxParts): Inbox {
+  const context: Context = { ...core, ...parts, gaps: new Map(), suspects: new Map() };
   return {
-    async take(workerId: string, batch: readonly OutletEvent[]): Promise<Intake> {
-      const drawn = await drawCodes(batch);
-      const id = suspects.size > 0 ? batch.find((event) => suspects.has(event.id))?.id : undefined;
-      if (id === undefined) return takeIn(workerId, batch, drawn, {});
-      const { times, since } = suspects.get(id)!;
-      // The other sessions first: that this succeeds also shows that the database works.
-      await takeIn(workerId, batch, drawn, { wait: id });
-      const isGuilty = times >= suspectTimes && clock.monotonic() - since >= suspectMs;
-      // Here it may fail once more; the worker then sends the batch again, after its backoff.
-      const intake = await takeIn(workerId, batch, drawn, {}).catch((error: unknown) => {
-        if (!isGuilty || !isSystemError(error) || isUnrelatedToStatement(error)) throw error;
-        return takeIn(workerId, batch, drawn, { refuse: id });
-      });
-      suspects.delete(id);
-      return intake;
-    },
-    /** Forgets ids that no worker will send again. */
-    async prune(): Promise<void> {
-      const before = new Date(clock.now().getTime() - keptMs);
-      await deleteBefore(database, InboxEvent, { time: 'receivedAt', key: 'id', before });
+    ingest: (workerId, batch) => ingest(context, workerId, batch),
+    prune: () => {
+      const before = new Date(core.clock.now().getTime() - retentionMs);
+      return deleteBefore(core.database, InboxEvent, { time: 'receivedAt', key: 'id', before });
     },
   };
+}
+
+async function ingest(context: Context, workerId: string, batch: readonly OutletEvent[]): Promise<IngestResult> {
+  const { suspects, clock } = context;
+  const qrCodes = await drawCodes(batch);
+  const id = suspects.size > 0 ? batch.find((event) => suspects.has(event.id))?.id : undefined;
+  if (id === undefined) return ingestOnce(context, workerId, batch, qrCodes, {});
+  const { failures, since } = suspects.get(id)!;
+  // The other sessions first. That this succeeds also shows that the database works.
+  await ingestOnce(context, workerId, batch, qrCodes, { wait: id });
+  const isGuilty = failures >= suspectFailures && clock.monotonic() - since >= suspectMs;
+  // This may fail again; the worker then sends the batch again, after its backoff.
+  const result = await ingestOnce(context, workerId, batch, qrCodes, {}).catch((error: unknown) => {
+    if (!isGuilty || !isSystemError(error) || isUnrelatedToStatement(error)) throw error;
+    return ingestOnce(context, workerId, batch, qrCodes, { refuse: id });
+  });
+  suspects.delete(id);
+  return result;
+}
+
+/** Draws the QR codes of a batch. One that cannot be drawn rejects again where its event is handled, and that event alone is refused. */
+async function drawCodes(batch: readonly OutletEvent[]): Promise<QrCodes> {
+  const qrCodes: QrCodes = new Map();
+  for (const { id, type, payload } of batch) {
+    if (type !== 'session.qr') continue;
+    const parsed = workerEvents[type].safeParse(payload);
+    if (parsed.success) qrCodes.set(id, drawQr(parsed.data.qrText));
+  }
+  await Promise.allSettled(qrCodes.values());
+  return qrCodes;
+}
+
+/** Ingests a batch in one transaction. Throws when the database fails; nothing is written then. */
+async function ingestOnce(
+  context: Context,
+  workerId: string,
+  batch: readonly OutletEvent[],
+  qrCodes: QrCodes,
+  plan: Plan,
+): Promise<IngestResult> {
+  const result = await context.database.write.run(async (tx) => {
+    const state = await readState(tx, workerId, batch.filter(isStorable), qrCodes, plan);
+    const result = await handleInOrder(context, tx, state, batch);
+    failPoint('inbox.written');
+    return result;
+  });
+  failPoint('inbox.committed');
+  reportRefused(context, batch, result);
+  return result;
+}
+
+/** Whether the inbox can store the envelope of an event. One id that does not fit its column must not fail the batch. */
+const isStorable = ({ id, sessionId, epoch }: OutletEvent): boolean =>
+  /^[\w-]{1,36}$/.test(id) && /^[\w-]{1,36}$/.test(sessionId) && epoch <= 2_147_483_647;
+
+async function readState(
+  tx: Transaction,
+  workerId: string,
+  batch: readonly OutletEvent[],
+  qrCodes: QrCodes,
+  plan: Plan,
+): Promise<BatchState> {
+  const sessionIds = [...new Set(batch.map((event) => event.sessionId))];
+  const ids = batch.map(({ id }) => id);
+  // Closes: two backends receive one batch. The second waits here for the first, and then reads what the first has stored.
+  await lockRows(tx, Session, sessionIds);
+  const known = await readAmong(tx.manager, InboxEvent, 'id', ids);
+  const sessions = await readSessions(tx, sessionIds);
+  const positions = (await readAmong(tx.manager, InboxPosition, 'sessionId', sessionIds)).filter(
+    (row) => row.workerId === workerId,
+  );
+  return {
+    workerId,
+    plan,
+    qrCodes,
+    knownIds: new Set(known.map((row) => row.id)),
+    sessions: new Map(sessions.map((row) => [row.id, row])),
+    positions: new Map(positions.map(({ sessionId, epoch, sequence }) => [sessionId, { epoch, sequence }])),
+  };
+}
+
+const readSessions = (tx: Transaction, ids: readonly string[]): Promise<Session[]> =>
+  readAmong(tx.manager, Session, 'id', ids, ['qrText']);
+
+async function handleInOrder(
+  context: Context,
+  tx: Transaction,
+  state: BatchState,
+  batch: readonly OutletEvent[],
+): Promise<IngestResult> {
+  const { clock } = context;
+  const { knownIds, positions, plan } = state;
+  const result: IngestResult = { ackCursor: batch.at(-1)?.cursor ?? 0, refused: [], resend: [] };
+  const until = clock.monotonic() + maxTransactionMs;
+  const waiting = new Set<string>();
+  const ingested: OutletEvent[] = [];
+  const defer = ({ sessionId, cursor }: OutletEvent): void => {
+    waiting.add(sessionId);
+    result.ackCursor = Math.min(result.ackCursor, cursor - 1);
+  };
+  for (const event of batch) {
+    if (!isStorable(event)) {
+      result.refused.push({ id: event.id, code: 'VALIDATION_FAILED' });
+      continue;
+    }
+    if (knownIds.has(event.id)) continue;
+    if (ingested.length > 0 && clock.monotonic() >= until) {
+      defer(event);
+      break;
+    }
+    if (waiting.has(event.sessionId) || plan.wait === event.id) {
+      defer(event);
+      continue;
+    }
+    const refusal = refusalOf(state, event);
+    const fromSequence = refusal ? null : missingBefore(context, state, event);
+    if (fromSequence !== null) {
+      result.resend.push({ sessionId: event.sessionId, fromSequence });
+      defer(event);
+      continue;
+    }
+    const code = refusal ?? (await handleAlone(context, tx, state, event));
+    if (code) result.refused.push({ id: event.id, code });
+    if (!refusal) positions.set(event.sessionId, { epoch: event.epoch, sequence: event.sequence });
+    knownIds.add(event.id);
+    ingested.push(event);
+  }
+  await storeProgress(context, tx, state, ingested);
+  return result;
 }
 
 /** Refusals that are part of normal operation: the session moved to another worker, or was deleted. */
 const expectedRefusals: readonly string[] = ['STALE_EPOCH', 'SESSION_NOT_FOUND'];
 
-/** Whether the inbox can store the envelope of an event. A batch must not fail because of one id that no column takes. */
-const isStorable = ({ id, sessionId, epoch }: OutletEvent): boolean =>
-  /^[\w-]{1,36}$/.test(id) && /^[\w-]{1,36}$/.test(sessionId) && epoch <= 2_147_483_647;
-
-/** Draws the codes of a batch. One that cannot be drawn rejects again where its event is handled, and is refused alone. */
-async function drawCodes(batch: readonly OutletEvent[]): Promise<Desk['drawn']> {
-  const drawn: Desk['drawn'] = new Map();
-  for (const { id, type, payload } of batch) {
-    if (type !== 'session.qr') continue;
-    const parsed = workerEvents[type].safeParse(payload);
-    if (parsed.success) drawn.set(id, drawQr(parsed.data.qrText));
-  }
-  await Promise.allSettled(drawn.values());
-  return drawn;
+function refusalOf({ sessions, workerId }: BatchState, event: OutletEvent): 'STALE_EPOCH' | 'SESSION_NOT_FOUND' | null {
+  const session = sessions.get(event.sessionId);
+  if (!session || session.deletedAt) return 'SESSION_NOT_FOUND';
+  return event.epoch < session.leaseEpoch || session.workerId !== workerId ? 'STALE_EPOCH' : null;
 }
 
-/** The session's own number and LID are one person too. Its name is the session's `pushName`. */
-const ownSighting = ({ phoneNumber, lid }: WorkerEventPayload<'session.observed'>): Sighting | null =>
-  phoneNumber && lid ? { contact: { id: lid, phone: `+${phoneNumber.replace(/^\+/, '')}`, lid, name: null } } : null;
+/** Returns the first sequence that is missing before this event; null when none is, or when the worker cannot resend it. */
+function missingBefore({ gaps, log }: Context, state: BatchState, event: OutletEvent): number | null {
+  const { sessionId, epoch, sequence } = event;
+  const last = state.positions.get(sessionId);
+  const next = last?.epoch === epoch ? last.sequence + 1 : 1;
+  if (sequence <= next) {
+    gaps.delete(sessionId);
+    return null;
+  }
+  const gap = [state.workerId, epoch, next].join(' ');
+  const known = gaps.get(sessionId);
+  const requests = known?.gap === gap ? known.requests : 0;
+  if (requests < maxGapRequests) {
+    gaps.set(sessionId, { gap, requests: requests + 1 });
+    return next;
+  }
+  gaps.delete(sessionId);
+  log.warn('A worker cannot resend missing events; the events after the gap are ingested.', { sessionId, epoch, next, sequence });
+  return null;
+}
 
-const of = (session: Session) => ({ accountId: session.accountId, sessionId: session.id });
+/** Handles one event behind its own savepoint: if it fails, what it wrote is rolled back and its public events are not published. */
+async function handleAlone(context: Context, tx: Transaction, state: BatchState, event: OutletEvent): Promise<string | null> {
+  const { log } = context;
+  const fields = { eventId: event.id, type: event.type, sessionId: event.sessionId };
+  if (state.plan.refuse === event.id) {
+    log.error('A worker event was isolated: the transaction failed with it and succeeded without it.', fields);
+    return 'INTERNAL_ERROR';
+  }
+  try {
+    return await behindSavepoint(tx, 'event', (own) =>
+      writeWorkerEvent(context, own, state.sessions.get(event.sessionId)!, event, state.qrCodes.get(event.id)),
+    );
+  } catch (error) {
+    if (isSystemError(error)) {
+      suspect(context, event, error);
+      throw error;
+    }
+    log.error('A worker event could not be ingested; the worker parked it.', { ...fields, ...errorFields(error) });
+    for (const session of await readSessions(tx, [event.sessionId])) state.sessions.set(session.id, session);
+    return 'INTERNAL_ERROR';
+  }
+}
 
-/** How far the messages of a session are recorded: for the worker that runs it next, which may have nothing of it on its disk. */
-async function noteCaughtUp(
+/** Notes that the database failed during this event. A lock or a full disk is not caused by the event, however often it occurs. */
+function suspect({ suspects, clock }: Context, { id }: OutletEvent, error: unknown): void {
+  if (isUnrelatedToStatement(error)) return;
+  const known = suspects.get(id);
+  if (!known && suspects.size >= maxSuspects) suspects.clear();
+  suspects.set(id, { failures: (known?.failures ?? 0) + 1, since: known?.since ?? clock.monotonic() });
+}
+
+/** Stores the ids of the ingested events and the new position of each session. */
+async function storeProgress(
+  { clock }: Context,
   tx: Transaction,
-  session: Session,
-  { phoneNumber, at }: WorkerEventPayload<'session.caught_up'>,
+  { workerId, positions }: BatchState,
+  ingested: readonly OutletEvent[],
 ): Promise<void> {
-  const changes = { caughtUpAt: new Date(at), caughtUpNumber: phoneNumber };
-  await updateRows(tx, Session, { id: session.id }, changes);
-  Object.assign(session, changes);
+  const receivedAt = clock.now();
+  // Events of sessions that do not exist are refused without a lock, so another backend may have stored the same ids meanwhile.
+  await insertMissing(
+    tx,
+    InboxEvent,
+    ingested.map(({ id, cursor }) => ({ id, workerId, cursor, receivedAt })),
+  );
+  for (const sessionId of new Set(ingested.map((event) => event.sessionId))) {
+    const position = positions.get(sessionId);
+    if (!position) continue;
+    if ((await updateRows(tx, InboxPosition, { sessionId, workerId }, position)) === 0)
+      await insertIfAbsent(tx, InboxPosition, { sessionId, workerId, ...position });
+  }
+}
+
+/** Records refused events after the commit: those of a transaction that was rolled back are sent again, and reported then. */
+function reportRefused({ report }: Context, batch: readonly OutletEvent[], { refused }: IngestResult): void {
+  const byId = new Map(batch.map((event) => [event.id, event]));
+  for (const { id, code } of refused) {
+    if (expectedRefusals.includes(code)) continue;
+    const { sessionId = null, type = '' } = byId.get(id) ?? {};
+    report({ kind: 'worker_event', subject: id, sessionId, code, detail: `The worker parked the event ${type}.` });
+  }
 }

@@ -12,17 +12,18 @@ import {
 } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { z } from 'zod';
-import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Caller, Mount } from '../accounts/caller.js';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
 import { reasonOf } from '../sessions/present.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { Gateway } from './worker-gateway.js';
 
 export const capabilities = defineRoute({
   id: 'capabilities',
   method: 'get',
   path: '/capabilities',
-  summary: 'What the present WhatsApp Web can do, and the state of each patch (meta.compat)',
+  summary: 'What the current WhatsApp Web can do, and the state of each patch (meta.compat)',
   auth: 'key',
   permission: 'instance.info',
   query: z.strictObject({ sessionId: z.string().max(64).optional() }),
@@ -34,7 +35,7 @@ export const backfill = defineRoute({
   id: 'sessions.backfill',
   method: 'post',
   path: '/sessions/:sessionId/backfill',
-  summary: 'Look for messages that were missed; ends with the event session.backfill',
+  summary: 'Look for missed messages; ends with the event session.backfill',
   auth: 'key',
   permission: 'messages.manage',
   params: z.object({ sessionId: z.string() }),
@@ -42,7 +43,7 @@ export const backfill = defineRoute({
     since: z.iso
       .datetime({ offset: true })
       .optional()
-      .describe('From when on; by default, and at the earliest, 7 days ago. At most 1,000 messages of each chat.'),
+      .describe('The start of the search; by default, and at the earliest, 7 days ago. At most 1,000 messages of each chat.'),
   }),
   status: [202],
   reply: z.object({ started: z.literal(true) }),
@@ -51,26 +52,25 @@ export const backfill = defineRoute({
 
 const deadlineMs = 30_000;
 
-type Run = (session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number) => Promise<unknown>;
+export interface OperationParts {
+  sessions: Sessions;
+  contacts: Pick<Contacts, 'learnNow'>;
+  run: Gateway['run'];
+  /** Calling code of the installation, for sessions that set none. */
+  countryCode: string | undefined;
+}
 
-/** Mounts every row of the operations table; nothing here knows one of them by name. */
-export function mountOperations(
-  mount: Mount,
-  {
-    sessions,
-    contacts,
-    run,
-    countryCode,
-  }: { sessions: Sessions; contacts: Pick<Contacts, 'learnNow'>; run: Run; countryCode: string | undefined },
-): void {
+/** Mounts every row of the operations table, and the two routes about them: backfill and capabilities. */
+export function mountOperations(mount: Mount, parts: OperationParts): void {
+  const { sessions, contacts, run, countryCode } = parts;
   for (const id of operationIds) {
     const route = operationRoute(operations[id]);
     mount(route, async ({ params, query, body }, caller) => {
       const { sessionId, ...rest } = params as { sessionId: string };
-      const session = await connected(sessions, caller, sessionId);
+      const session = await requireConnected(sessions, caller, sessionId);
       const code = operations[id].takesCountry ? (session.settings.countryCode ?? countryCode) : undefined;
       const input = { ...rest, ...(query as object), ...(body as object), ...(code ? { countryCode: code } : {}) };
-      const output = await pass(session, id, input, run);
+      const output = await runWithRetry(run, session, id, input);
       const reply = operations[id].output.parse(output);
       const sightings = id === 'contacts.check' ? sightingsIn(operations['contacts.check'].output.parse(output), code) : [];
       if (sightings.length > 0) await contacts.learnNow(session, sightings);
@@ -78,14 +78,14 @@ export function mountOperations(
     });
   }
   mount(backfill, async ({ params, body }, caller) => {
-    const session = await connected(sessions, caller, params.sessionId);
+    const session = await requireConnected(sessions, caller, params.sessionId);
     const since = body.since ? { since: new Date(body.since).toISOString() } : {};
     await run(session, 'session.backfill', since, deadlineMs);
     return new Reply({ started: true as const }, { status: 202 });
   });
   mount(capabilities, async ({ query }, caller) => {
-    const session = await sessions.which(caller, query.sessionId).catch((error: unknown) => {
-      // Without a session there is nothing to add to what is known beforehand.
+    const session = await sessions.resolve(caller, query.sessionId).catch((error: unknown) => {
+      // The table alone answers for an account without a session.
       if (error instanceof AppError && !query.sessionId) return null;
       throw error;
     });
@@ -106,14 +106,15 @@ export function mountOperations(
   });
 }
 
-/** WhatsApp's answer says which person each number is, and how WhatsApp spells it. */
+/** The people in WhatsApp's answer: which person each number belongs to, and how WhatsApp spells it. */
 const sightingsIn = (rows: OperationOutput<'contacts.check'>, countryCode: string | undefined): Sighting[] =>
   rows.flatMap(({ input, contact }) => {
     const typed = parseRecipient(input, countryCode);
     return contact ? [{ contact, alsoKnownAs: typed.ok ? [typed.address.id] : [] }] : [];
   });
 
-async function connected(sessions: Sessions, caller: Caller, ref: string): Promise<Session> {
+/** Returns the session of the caller. Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` unless it is connected. */
+async function requireConnected(sessions: Sessions, caller: Caller, ref: string): Promise<Session> {
   const session = await sessions.find(caller, ref);
   if (session.status === 'suspended') throw new AppError('SESSION_SUSPENDED');
   if (session.status !== 'connected')
@@ -121,16 +122,21 @@ async function connected(sessions: Sessions, caller: Caller, ref: string): Promi
   return session;
 }
 
-/** What may have been done when the worker stopped answering depends on the row: a read has no effect and is asked once more, a write has an unknown one. */
-async function pass(session: Session, id: OperationId, input: Record<string, unknown>, run: Run): Promise<unknown> {
+/** If the worker stops answering, a read is retried once; a write fails with effect `unknown`, because it may have happened. */
+async function runWithRetry(
+  run: Gateway['run'],
+  session: Session,
+  id: OperationId,
+  input: Record<string, unknown>,
+): Promise<unknown> {
   const { effect } = operations[id];
-  const workerUnreachable = (error: unknown): boolean =>
+  const stoppedAnswering = (error: unknown): boolean =>
     error instanceof AppError && error.code === 'WORKER_UNAVAILABLE' && error.details['reached'] === true;
   for (let tries = effect === 'read' ? 2 : 1; ; tries -= 1) {
     try {
       return await run(session, id, input, deadlineMs);
     } catch (error) {
-      if (!workerUnreachable(error)) throw error;
+      if (!stoppedAnswering(error)) throw error;
       const isTimeout = error instanceof AppError && ['TIMEOUT', 'ECONNABORTED'].includes(String(error.details['cause']));
       if (tries > 1 && !isTimeout) continue;
       throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: effect === 'read' ? 'none' : 'unknown' });

@@ -1,83 +1,101 @@
 import { AppError } from '@chasqui/shared';
-import type { Database } from '../db/database.js';
+import type { Core } from '../core.js';
 import { readRows } from '../db/rows.js';
-import type { Clock } from '../lib/clock.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { WorkerClient } from './client.js';
 import { Worker } from './worker.entity.js';
 
-export type Placement = ReturnType<typeof createPlacement>;
+/** Which worker runs a session, and its address. A session stays with its worker; a new one goes to the least loaded worker. */
+export interface Placement {
+  /** Returns the base URL of a worker. Throws `WORKER_UNAVAILABLE` for an unknown one. */
+  urlOf(workerId: string): Promise<string>;
+  /** Returns the workers whose last heartbeat is recent. */
+  alive(): Promise<Worker[]>;
+  /** Returns all workers that have ever sent a heartbeat. */
+  known(): Promise<Worker[]>;
+  /**
+   * Returns the worker for a session. A session stays with a worker that is alive: its login is on that worker's disk, and elsewhere the phone
+   * would have to be linked again. A new session goes to the least loaded worker that answers now, because one that died a moment ago
+   * still looks alive by its heartbeats. Throws `WORKER_CAPACITY` if no worker has room, and `WORKER_UNAVAILABLE` if none answers.
+   */
+  place(session: Session): Promise<{ workerId: string }>;
+}
 
-/** Which worker runs a session, and where it is reached. A session stays with its worker; a new one goes to the least loaded. */
-export function createPlacement({
-  database,
-  clock,
-  client,
-  urls,
-  aliveMs,
-}: {
-  database: Database;
-  clock: Clock;
+export interface PlacementParts {
   client: WorkerClient;
+  /** Addresses of workers from the settings, for the time before their first heartbeat. */
   urls: readonly string[];
+  /** How long a worker counts as alive after its last heartbeat. */
   aliveMs: number;
-}) {
-  const rows = database.reader.getRepository(Worker);
-  const learned = new Map<string, string>();
+}
 
-  /** Workers heard of lately. A heartbeat far ahead of the clock is from before the clock was set back, and says nothing. */
-  const alive = async (): Promise<Worker[]> =>
-    (await rows.find()).filter((worker) => Math.abs(clock.now().getTime() - worker.lastHeartbeatAt.getTime()) < aliveMs);
+interface Context extends Pick<Core, 'database' | 'clock'>, PlacementParts {
+  /** The addresses of workers that answered before their first heartbeat, by worker id. */
+  learnedUrls: Map<string, string>;
+}
 
-  async function urlOf(workerId: string): Promise<string> {
-    // Past TypeORM's own way: asked for every send.
-    const url = learned.get(workerId) ?? (await readRows(database.reader, Worker, 'id = ?', [workerId]))[0]?.url;
-    if (!url) throw new AppError('WORKER_UNAVAILABLE', { workerId });
-    return url;
-  }
+interface Candidate {
+  workerId: string;
+  /** How many more sessions the worker can run. */
+  free: number;
+}
 
-  /** Before the first heartbeat: the workers of the settings are asked who they are. */
-  async function ask(): Promise<{ workerId: string; free: number }[]> {
-    const answers = await Promise.all(urls.map(async (url) => ({ url, health: await client.health(url).catch(() => null) })));
-    return answers.flatMap(({ url, health }) => {
-      if (!health) return [];
-      learned.set(health.workerId, url);
-      return health.draining ? [] : [{ workerId: health.workerId, free: health.capacity - health.sessions }];
-    });
-  }
-
+export function createPlacement({ database, clock }: Pick<Core, 'database' | 'clock'>, parts: PlacementParts): Placement {
+  const context: Context = { database, clock, ...parts, learnedUrls: new Map() };
   return {
-    urlOf,
-    alive,
-    known: (): Promise<Worker[]> => rows.find(),
-    /**
-     * A session stays with a worker that lives: its login lies on that one's disk, and elsewhere it would have to be linked again. A
-     * new one goes to the least loaded that answers now: one that died a moment ago still looks alive by its heartbeats.
-     */
-    async place(session: Session): Promise<{ workerId: string }> {
-      const living = await alive();
-      if (session.workerId && living.some((worker) => worker.id === session.workerId)) return { workerId: session.workerId };
-      const drained = new Set(living.flatMap(({ id, drainRequested }) => (drainRequested ? id : [])));
-      const candidates = living
-        .filter((worker) => !worker.draining && !drained.has(worker.id))
-        .map((worker) => ({ workerId: worker.id, free: worker.capacity - worker.sessions }));
-      const all = candidates.length > 0 ? candidates : (await ask()).filter(({ workerId }) => !drained.has(workerId));
-      const own = all.find((candidate) => candidate.workerId === session.workerId);
-      if (own) return { workerId: own.workerId };
-      if (all.length === 0) throw new AppError(drained.size > 0 ? 'WORKER_CAPACITY' : 'WORKER_UNAVAILABLE');
-      const roomy = all.filter(({ free }) => free > 0).sort((a, b) => b.free - a.free);
-      if (roomy.length === 0) throw new AppError('WORKER_CAPACITY');
-      for (const { workerId } of roomy) if (await answers(workerId)) return { workerId };
-      throw new AppError('WORKER_UNAVAILABLE');
-    },
+    urlOf: (workerId) => urlOf(context, workerId),
+    alive: () => aliveWorkers(context),
+    known: () => database.reader.getRepository(Worker).find(),
+    place: (session) => place(context, session),
   };
+}
 
-  async function answers(workerId: string): Promise<boolean> {
-    try {
-      return (await client.health(await urlOf(workerId))).workerId === workerId;
-    } catch (error) {
-      if (error instanceof AppError) return false;
-      throw error;
-    }
+async function urlOf({ database, learnedUrls }: Context, workerId: string): Promise<string> {
+  // Read without TypeORM's finder, because every send needs it.
+  const url = learnedUrls.get(workerId) ?? (await readRows(database.reader, Worker, 'id = ?', [workerId]))[0]?.url;
+  if (!url) throw new AppError('WORKER_UNAVAILABLE', { workerId });
+  return url;
+}
+
+/** A heartbeat far ahead of the clock is from before the clock was set back, and proves nothing. */
+async function aliveWorkers({ database, clock, aliveMs }: Context): Promise<Worker[]> {
+  const workers = await database.reader.getRepository(Worker).find();
+  return workers.filter((worker) => Math.abs(clock.now().getTime() - worker.lastHeartbeatAt.getTime()) < aliveMs);
+}
+
+async function place(context: Context, session: Session): Promise<{ workerId: string }> {
+  const alive = await aliveWorkers(context);
+  if (session.workerId && alive.some((worker) => worker.id === session.workerId)) return { workerId: session.workerId };
+  const drained = new Set(alive.flatMap(({ id, drainRequested }) => (drainRequested ? id : [])));
+  const registered = alive
+    .filter((worker) => !worker.draining && !drained.has(worker.id))
+    .map((worker) => ({ workerId: worker.id, free: worker.capacity - worker.sessions }));
+  const candidates =
+    registered.length > 0 ? registered : (await askConfigured(context)).filter(({ workerId }) => !drained.has(workerId));
+  const own = candidates.find((candidate) => candidate.workerId === session.workerId);
+  if (own) return { workerId: own.workerId };
+  if (candidates.length === 0) throw new AppError(drained.size > 0 ? 'WORKER_CAPACITY' : 'WORKER_UNAVAILABLE');
+  const withRoom = candidates.filter(({ free }) => free > 0).sort((a, b) => b.free - a.free);
+  if (withRoom.length === 0) throw new AppError('WORKER_CAPACITY');
+  for (const { workerId } of withRoom) if (await doesAnswer(context, workerId)) return { workerId };
+  throw new AppError('WORKER_UNAVAILABLE');
+}
+
+/** Asks the workers of the settings who they are, before the first heartbeat has come. */
+async function askConfigured({ client, urls, learnedUrls }: Context): Promise<Candidate[]> {
+  const answers = await Promise.all(urls.map(async (url) => ({ url, health: await client.health(url).catch(() => null) })));
+  return answers.flatMap(({ url, health }) => {
+    if (!health) return [];
+    learnedUrls.set(health.workerId, url);
+    return health.draining ? [] : [{ workerId: health.workerId, free: health.capacity - health.sessions }];
+  });
+}
+
+async function doesAnswer(context: Context, workerId: string): Promise<boolean> {
+  try {
+    return (await context.client.health(await urlOf(context, workerId))).workerId === workerId;
+  } catch (error) {
+    if (error instanceof AppError) return false;
+    throw error;
   }
 }

@@ -1,16 +1,16 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** A worker as its last heartbeat told. */
+/** A worker as its last heartbeat described it. */
 @Entity({ name: 'workers' })
 export class Worker {
   @PrimaryColumn(column.string(64)) id: string;
   @Column(column.string(255)) url: string;
   @Column(column.string(64)) bootId: string;
   @Column(column.string(20)) version: string;
-  /** The worker says that it is stopping. */
+  /** The worker reports that it is stopping. */
   @Column(column.flag({ default: false })) draining: boolean;
-  /** Staff want it to take no new sessions. Stays over restarts of the worker. */
+  /** Staff want it to get no new sessions. A restart of the worker does not change this. */
   @Column(column.flag({ default: false })) drainRequested: boolean;
   @Column(column.flag({ default: false })) degraded: boolean;
   @Column(column.integer()) capacity: number;
@@ -21,7 +21,7 @@ export class Worker {
   @Column(column.time()) lastHeartbeatAt: Date;
 }
 
-/** Worker events that were taken in: an id that is known changes nothing. */
+/** Worker events that were ingested: an event with a known id changes nothing. */
 @Entity({ name: 'inbox_events' })
 @Index('inbox_events_time', ['receivedAt'])
 export class InboxEvent {
@@ -31,7 +31,7 @@ export class InboxEvent {
   @Column(column.time()) receivedAt: Date;
 }
 
-/** The last sequence taken from a worker for a session, within the epoch; a gap is asked for again, never skipped. */
+/** The last sequence that was ingested from a worker for a session, within the epoch. Events of a gap are requested again. */
 @Entity({ name: 'inbox_positions' })
 export class InboxPosition {
   @PrimaryColumn(column.id()) sessionId: string;

@@ -1,22 +1,22 @@
 import { defineRoute } from '@chasqui/shared';
 import { z } from 'zod';
 
-/** Workers as their last heartbeats told, for staff. */
+/** Routes for staff: workers as their last heartbeats described them. */
 
 export const worker = z
   .object({
     id: z.string(),
     url: z.string(),
     version: z.string(),
-    /** Takes no new sessions: it is stopping, or staff have asked for it. Those that it has go on. */
+    /** It gets no new sessions, because it is stopping or staff have asked for it. Those that it has go on. */
     draining: z.boolean(),
-    /** What its own health says: something failed lately. */
+    /** Its own health reports that something failed recently. */
     degraded: z.boolean(),
     lastHeartbeat: z.iso.datetime(),
     capacity: z.number().int(),
     sessions: z.number().int(),
     memoryMb: z.number().int().nullable(),
-    /** Above it no session is started; null: no limit. */
+    /** No session is started above this. Null: no limit. */
     memoryLimitMb: z.number().int().nullable(),
     /** Of all processors of its machine. */
     cpuPercent: z.number().int().nullable(),
@@ -35,7 +35,7 @@ export const changeWorker = defineRoute({
   id: 'admin.workers.change',
   method: 'patch',
   path: '/admin/workers/:workerId',
-  summary: 'Let a worker take no new sessions (`draining`), also after its restart, until it is allowed again',
+  summary: 'Assign no new sessions to a worker (`draining`), also after its restart, until this is undone',
   auth: 'adm',
   params: z.object({ workerId: z.string().max(64) }),
   body: z.strictObject({ draining: z.boolean() }),

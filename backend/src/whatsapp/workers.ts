@@ -1,29 +1,31 @@
 import { AppError } from '@chasqui/shared';
-import type { Database } from '../db/database.js';
-import { updateRows } from '../db/rows.js';
-import type { Mount } from '../accounts/caller.js';
+import type { Caller, Mount } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
-import type { Clock } from '../lib/clock.js';
+import type { Core } from '../core.js';
+import { updateRows } from '../db/rows.js';
 import { Worker } from './worker.entity.js';
 import * as contract from './workers.contract.js';
 
 /**
- * Routes for staff: which workers there are, and draining one. A drained worker takes no new sessions (placement.ts, heartbeats.ts); those that
- * it has go on, because their logins lie on its disk.
+ * Mounts the routes for staff that list workers and drain one. A drained worker gets no new sessions (placement.ts, leases.ts). The sessions that
+ * it has go on, because their logins are on its disk.
  */
-export function mountWorkers(mount: Mount, { database, clock }: { database: Database; clock: Clock }): void {
-  const rows = database.reader.getRepository(Worker);
+export function mountWorkers(mount: Mount, core: Core): void {
+  const rows = core.database.reader.getRepository(Worker);
 
   mount(contract.listWorkers, async () => (await rows.find({ order: { id: 'ASC' } })).map(present));
   mount(contract.changeWorker, async ({ params, body }, caller) => {
-    const id = params.workerId;
-    const { draining: drainRequested } = body;
-    await database.write.run(async (tx) => {
-      if ((await updateRows(tx, Worker, { id }, { drainRequested })) === 0) throw new AppError('WORKER_NOT_FOUND');
-      const action = drainRequested ? 'worker.drain' : 'worker.undrain';
-      await recordAudit(tx, caller, { action, objectType: 'worker', objectId: id, accountId: null, at: clock.now() });
-    });
-    return present(await rows.findOneByOrFail({ id }));
+    await drain(core, caller, params.workerId, body.draining);
+    return present(await rows.findOneByOrFail({ id: params.workerId }));
+  });
+}
+
+/** Records whether staff want a worker to get no new sessions. Throws `WORKER_NOT_FOUND`. */
+async function drain({ database, clock }: Core, caller: Caller, id: string, drainRequested: boolean): Promise<void> {
+  await database.write.run(async (tx) => {
+    if ((await updateRows(tx, Worker, { id }, { drainRequested })) === 0) throw new AppError('WORKER_NOT_FOUND');
+    const action = drainRequested ? 'worker.drain' : 'worker.undrain';
+    await recordAudit(tx, caller, { action, objectType: 'worker', objectId: id, accountId: null, at: clock.now() });
   });
 }
 

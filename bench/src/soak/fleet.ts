@@ -1,5 +1,4 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +8,7 @@ import { openFaultProxy, type FaultProxy } from '../fault-proxy.js';
 import { freePort } from '../ports.js';
 import { findServerPrograms, startPostgresServer, type PostgresServer } from '../postgres-server.js';
 import { createProcesses, environment, eventually, type Answer } from '../stack.js';
+import { openBalancer, type Balancer } from './balancer.js';
 
 export type DatabaseKind = 'sqlite' | 'postgres';
 
@@ -68,107 +68,60 @@ const settings = {
   ADMIN_PASSWORD: admin.password,
 };
 
-/** `backends` and `workers` as built processes, on one database, behind a balancer; each process that dies is restarted. */
+/** What all members share. */
+interface Site {
+  dataDir: string;
+  simulator: Fleet['simulator'];
+  /** The fleet's PostgreSQL; null on SQLite. */
+  postgres: Awaited<ReturnType<typeof openPostgres>> | null;
+  lines: FaultProxy[];
+  links: FaultProxy[];
+  ports: Record<Member['part'], number[]>;
+  balancer: Balancer;
+  settings: Record<string, string>;
+  made: Started[];
+}
+
+/** A member with what only the fleet may do to it. */
+interface Started {
+  member: Member;
+  start: () => Promise<void>;
+  end: () => Promise<void>;
+  /** The service key, which the backends generate. */
+  key: () => string;
+}
+
+/** Starts `backends` and `workers` as built processes, on one database, behind a balancer. Each process that dies is restarted. */
 export async function openFleet(
   database: DatabaseKind,
   backends: number,
   workers: number,
   more: Record<string, string> = {},
 ): Promise<Fleet> {
-  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-soak-'));
-  const simulator = await startSimulator({});
-  const own = database === 'postgres' ? await openDatabase() : null;
-  const lines: FaultProxy[] = [];
-  const links: FaultProxy[] = [];
-  const closing: (() => Promise<void>)[] = [];
-  let ended = false;
-  let restarts = 0;
-
-  const ports = { backend: await portsOf(backends), worker: await portsOf(workers) };
-  const balancer = await openBalancer(ports.backend);
-  for (const port of ports.worker) links.push(await openFaultProxy(port));
-  const workerUrls = links.map(({ url }) => url).join(',');
-  const made: { member: Member; start: () => Promise<void>; end: () => Promise<void>; key: () => string }[] = [];
-
-  async function add(part: Member['part'], index: number): Promise<void> {
-    const port = ports[part][index]!;
-    const line = own && part === 'backend' ? await openFaultProxy(Number(new URL(own.url).port)) : null;
-    if (line) lines.push(line);
-    const toBackends = part === 'worker' ? await openFaultProxy(Number(new URL(balancer.url).port)) : null;
-    if (toBackends) links.push(toBackends);
-    const addresses = {
-      BACKEND_URL: toBackends?.url ?? balancer.url,
-      ...(part === 'worker' ? { WORKER_URL: links[index]!.url } : {}),
-    };
-    const env = {
-      ...environment({
-        // Backends share secrets and files, as replicas do; each worker has a disk of its own.
-        dataDir: part === 'backend' ? dataDir : join(dataDir, `worker-${index}`),
-        port: part === 'backend' ? port : ports.backend[0]!,
-        workerPort: part === 'worker' ? port : ports.worker[0]!,
-        browserArgs: simulator.browserArgs,
-        options: {
-          settings: { ...settings, ...more, WORKER_URLS: workerUrls, ...addresses },
-          ...(own ? { databaseUrl: line ? throughProxy(own.url, line.url) : own.url } : {}),
-        },
-      }),
-    };
-    const url = `http://127.0.0.1:${port}`;
-    const processes = createProcesses(env, { backend: url, worker: url });
-    const member: Member = {
-      name: `${part} ${index + 1}`,
-      part,
-      pid: () => processes.pid(part),
-      isUp: () => processes.isUp(part),
-      log: () => processes.log(part),
-    };
-    made.push({
-      member,
-      start: () => processes.start(part),
-      end: () => processes.end(part, 'SIGTERM'),
-      key: processes.key,
-    });
-    await processes.start(part);
-  }
-
-  async function watch(): Promise<void> {
-    for (; !ended; await sleep(50))
-      for (const { member, start } of made)
-        if (!ended && !member.isUp()) {
-          restarts += 1;
-          await start().catch(() => undefined); // Killed during its start: the next round restarts it.
-        }
-  }
-
-  async function close(): Promise<void> {
-    ended = true;
-    await Promise.all(closing.map((end) => end()));
-    await Promise.all(made.filter(({ member }) => member.part === 'worker').map(({ end }) => end()));
-    await Promise.all(made.map(({ end }) => end()));
-    balancer.close();
-    await Promise.all([...lines, ...links].map((line) => line.close()));
-    await simulator.close();
-    await own?.close();
-    await rm(dataDir, { recursive: true, force: true });
-  }
-
+  const site = await openSite(database, backends, workers, more);
+  const { postgres, simulator, made, lines, links, balancer } = site;
+  let watching: Watch | null = null;
+  const close = async (): Promise<void> => {
+    await watching?.stop();
+    await closeSite(site);
+  };
   const headers = (): Record<string, string> => ({ authorization: `ApiKey ${made[0]!.key()}` });
   try {
-    for (let index = 0; index < backends; index += 1) await add('backend', index);
-    for (let index = 0; index < workers; index += 1) await add('worker', index);
-    const watching = watch();
-    closing.push(() => watching);
+    for (let index = 0; index < backends; index += 1) await addMember(site, 'backend', index);
+    for (let index = 0; index < workers; index += 1) await addMember(site, 'worker', index);
+    watching = restartDead(made);
+    const { restarts } = watching;
     return {
       database,
-      databaseUrl: own?.url ?? null,
-      server: own?.server ?? null,
+      databaseUrl: postgres?.url ?? null,
+      server: postgres?.server ?? null,
       simulator,
       members: made.map(({ member }) => member),
       lines,
       links,
       url: balancer.url,
       headers,
-      restarts: () => restarts,
+      restarts,
       close,
       async api<T>(method: string, path: string, body?: unknown, more: Record<string, string> = {}): Promise<Answer<T>> {
         const answer = await fetch(`${balancer.url}/api/v1${path}`, {
@@ -186,9 +139,103 @@ export async function openFleet(
   }
 }
 
+async function openSite(database: DatabaseKind, backends: number, workers: number, more: Record<string, string>): Promise<Site> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-soak-'));
+  const simulator = await startSimulator({});
+  const postgres = database === 'postgres' ? await openPostgres() : null;
+  const ports = { backend: await portsOf(backends), worker: await portsOf(workers) };
+  const balancer = await openBalancer(ports.backend);
+  const links: FaultProxy[] = [];
+  for (const port of ports.worker) links.push(await openFaultProxy(port));
+  const workerUrls = links.map(({ url }) => url).join(',');
+  return {
+    dataDir,
+    simulator,
+    postgres,
+    lines: [],
+    links,
+    ports,
+    balancer,
+    settings: { ...settings, ...more, WORKER_URLS: workerUrls },
+    made: [],
+  };
+}
+
+async function closeSite({ dataDir, simulator, postgres, lines, links, balancer, made }: Site): Promise<void> {
+  await Promise.all(made.filter(({ member }) => member.part === 'worker').map(({ end }) => end()));
+  await Promise.all(made.map(({ end }) => end()));
+  balancer.close();
+  await Promise.all([...lines, ...links].map((line) => line.close()));
+  await simulator.close();
+  await postgres?.close();
+  await rm(dataDir, { recursive: true, force: true });
+}
+
+/** Starts one process, with its proxies. It is in `made` before it is up, so that a failed start is closed too. */
+async function addMember(site: Site, part: Member['part'], index: number): Promise<void> {
+  const { dataDir, simulator, postgres, ports, balancer, lines, links, made } = site;
+  const port = ports[part][index]!;
+  const line = postgres && part === 'backend' ? await openFaultProxy(Number(new URL(postgres.url).port)) : null;
+  if (line) lines.push(line);
+  const toBackends = part === 'worker' ? await openFaultProxy(Number(new URL(balancer.url).port)) : null;
+  if (toBackends) links.push(toBackends);
+  const addresses = {
+    BACKEND_URL: toBackends?.url ?? balancer.url,
+    ...(part === 'worker' ? { WORKER_URL: links[index]!.url } : {}),
+  };
+  const env = environment({
+    // Backends share secrets and files, as replicas do; each worker has its own disk.
+    dataDir: part === 'backend' ? dataDir : join(dataDir, `worker-${index}`),
+    port: part === 'backend' ? port : ports.backend[0]!,
+    workerPort: part === 'worker' ? port : ports.worker[0]!,
+    browserArgs: simulator.browserArgs,
+    options: {
+      settings: { ...site.settings, ...addresses },
+      ...(postgres ? { databaseUrl: line ? throughProxy(postgres.url, line.url) : postgres.url } : {}),
+    },
+  });
+  const url = `http://127.0.0.1:${port}`;
+  const processes = createProcesses(env, { backend: url, worker: url });
+  const member: Member = {
+    name: `${part} ${index + 1}`,
+    part,
+    pid: () => processes.pid(part),
+    isUp: () => processes.isUp(part),
+    log: () => processes.log(part),
+  };
+  made.push({ member, start: () => processes.start(part), end: () => processes.end(part, 'SIGTERM'), key: processes.key });
+  await processes.start(part);
+}
+
+interface Watch {
+  restarts: () => number;
+  /** Resolves when no member will be restarted any more. */
+  stop: () => Promise<void>;
+}
+
+function restartDead(made: readonly Started[]): Watch {
+  let isStopped = false;
+  let restarts = 0;
+  const watching = (async () => {
+    for (; !isStopped; await sleep(50))
+      for (const { member, start } of made)
+        if (!isStopped && !member.isUp()) {
+          restarts += 1;
+          await start().catch(() => undefined); // Killed during its start: the next round restarts it.
+        }
+  })();
+  return {
+    restarts: () => restarts,
+    stop: () => {
+      isStopped = true;
+      return watching;
+    },
+  };
+}
+
 const databaseName = 'soak';
 
-async function openDatabase(): Promise<{ url: string; server: PostgresServer | null; close: () => Promise<void> }> {
+async function openPostgres(): Promise<{ url: string; server: PostgresServer | null; close: () => Promise<void> }> {
   const programs = findServerPrograms();
   if (!programs) {
     const shared = await ownDatabase();
@@ -237,43 +284,4 @@ function throughProxy(databaseUrl: string, proxyUrl: string): string {
   const url = new URL(databaseUrl);
   url.port = new URL(proxyUrl).port;
   return url.href;
-}
-
-/** A TCP balancer: each connection goes to the next port, or to another one if nothing listens there. */
-async function openBalancer(ports: readonly number[]): Promise<{ url: string; close: () => void }> {
-  const open = new Set<Socket>();
-  let turn = 0;
-  const track = (socket: Socket): void => {
-    open.add(socket);
-    socket.on('close', () => open.delete(socket));
-    socket.on('error', () => socket.destroy());
-  };
-  const server = createServer((caller) => {
-    track(caller);
-    caller.pause();
-    turn += 1;
-    const attempt = (tried: number): void => {
-      if (tried === ports.length || caller.destroyed) return void caller.destroy();
-      const target = connect(ports[(turn + tried) % ports.length]!, '127.0.0.1');
-      const refused = (): void => attempt(tried + 1);
-      target.once('error', refused);
-      target.once('connect', () => {
-        target.off('error', refused);
-        track(target);
-        caller.pipe(target);
-        target.pipe(caller);
-        caller.on('close', () => target.destroy());
-        target.on('close', () => caller.destroy());
-      });
-    };
-    attempt(0);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    close: () => {
-      server.close();
-      for (const socket of open) socket.destroy();
-    },
-  };
 }

@@ -3,7 +3,7 @@ import { builds, type BuildName, type PageOptions } from '../wire.js';
 import type { World } from '../world.js';
 import { nothing, operation, phone } from './operation.js';
 
-/** What goes wrong, and what the pages are. */
+/** Faults, and how pages behave. */
 export function faultOperations({ world, page, missing }: { world: World; page: PageOptions; missing: Set<string> }) {
   return {
     fault: operation(

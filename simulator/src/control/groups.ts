@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import { phoneId } from '../accounts.js';
 import type { World } from '../world.js';
-import { operation, phone } from './operation.js';
-import { accountIn } from './phones.js';
+import { accountIn, operation, phone } from './operation.js';
 
 const groupSettings = {
   announce: z.boolean().optional(),
@@ -12,7 +11,7 @@ const groupSettings = {
   lidAddressing: z.boolean().optional(),
 };
 
-/** Groups and channels, changed from the other side. */
+/** Groups and channels, as phones change them. */
 export function groupOperations({ world }: { world: World }) {
   const account = accountIn(world);
   const { groups, channels } = world;

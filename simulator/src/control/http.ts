@@ -12,8 +12,8 @@ import { reference } from './reference.js';
 const phonePage = join(import.meta.dirname, '../../page/phone.html');
 
 /**
- * The control API and the phone page, over plain HTTP on loopback. `changed` is told after each order; `listeners` are the phone
- * pages that want to hear of changes.
+ * The control API and the phone page, over plain HTTP on loopback. `changed` is called after each operation; `listeners` are the phone
+ * pages that are informed of changes.
  */
 export function createControl(parts: {
   operations: ControlOperations;
@@ -25,7 +25,7 @@ export function createControl(parts: {
   const operations: Record<string, Operation> = parts.operations as unknown as Record<string, Operation>;
 
   return async function control(req: IncomingMessage, res: ServerResponse): Promise<void> {
-    // A page of another site must not order things here by way of a name that it points to loopback.
+    // A page of another site must not call operations through a name that resolves to loopback.
     if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(req.headers.host ?? ''))
       return json(res, 403, { error: 'Ask for 127.0.0.1.' });
     const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
@@ -33,7 +33,7 @@ export function createControl(parts: {
     const name = pathname.replace(/^\/api\//, '');
     const operation = Object.hasOwn(operations, name) ? operations[name] : undefined;
     if (req.method !== 'POST' || !operation) return json(res, 404, { error: `There is no ${req.method} ${pathname}` });
-    // Another site's page must not order things here, even on loopback: JSON needs a preflight that we never grant.
+    // A page of another site must not call operations: JSON needs a preflight request, which is never granted.
     if (!req.headers['content-type']?.startsWith('application/json')) return json(res, 415, { error: 'Send application/json.' });
     try {
       const body = await bodyOf(req);
@@ -63,7 +63,7 @@ export function createControl(parts: {
     }
     const bytes = path.startsWith('/mms/') ? media.get(path) : undefined;
     if (!bytes) return json(res, 404, { error: `There is no ${path}` });
-    // Whatever was sent: shown by our page as an image or offered as a file, never run.
+    // Uploaded content: our page shows it as an image or offers it as a file. It must never be executed.
     res.writeHead(200, {
       'content-type': 'application/octet-stream',
       'x-content-type-options': 'nosniff',

@@ -4,6 +4,7 @@ import type { World } from '../world.js';
 import { faultOperations } from './faults.js';
 import { groupOperations } from './groups.js';
 import { messageOperations } from './messages.js';
+import { ownerOperations } from './owners.js';
 import { phoneOperations } from './phones.js';
 
 export interface ControlParts {
@@ -13,9 +14,10 @@ export interface ControlParts {
   missing: Set<string>;
 }
 
-/** Everything that tests and the phone page can order, as one table. */
+/** The operations of the control API, for tests and the phone page. */
 export const controlOperations = (parts: ControlParts) => ({
   ...phoneOperations(parts),
+  ...ownerOperations(parts),
   ...messageOperations(parts),
   ...groupOperations(parts),
   ...faultOperations(parts),

@@ -2,11 +2,11 @@ import { z } from 'zod';
 import { phoneId } from '../accounts.js';
 import { newKey } from '../messages.js';
 import { Refusal } from '../refusal.js';
+import type { WireMessage } from '../wire.js';
 import type { World } from '../world.js';
-import { nothing, operation, phone } from './operation.js';
-import { accountIn } from './phones.js';
+import { accountIn, nothing, operation, phone } from './operation.js';
 
-/** Our short names → WhatsApp's types. */
+/** Short names → WhatsApp's types. */
 const whatsappTypes = {
   text: 'chat',
   image: 'image',
@@ -32,9 +32,9 @@ const delivery = z.object({
   base64: z.string().optional(),
   mimetype: z.string().optional(),
   filename: z.string().optional(),
-  /** What the message says of its file's size, where that is not true. */
+  /** The size that the message claims, if it is not the real one. */
   size: z.number().optional(),
-  /** In place of `base64`: a file of so many zeros, made while it is downloaded. The server announces its size, or does not. */
+  /** In place of `base64`: a file of zeros that is generated during its download. `announced`: the server announces its size. */
   made: z.object({ size: z.number().int().positive(), announced: z.boolean().default(true) }).optional(),
   latitude: z.number().optional(),
   longitude: z.number().optional(),
@@ -47,13 +47,13 @@ const delivery = z.object({
   mentions: z.array(z.string()).optional(),
   forwarded: z.boolean().optional(),
   viewOnce: z.boolean().optional(),
-  /** WhatsApp's own type and fields, for what has no short form. */
+  /** WhatsApp's own type and fields, for types without a short name. */
   raw: z.object({ type: z.string(), data: z.record(z.string(), z.unknown()) }).optional(),
   /** The sender hides the number. */
   asLid: z.boolean().optional(),
-  /** The page gets it as ciphertext first, and either can ask for it again or not. */
+  /** The page gets it as ciphertext first. `recoverable`: the page can request the content. `lost`: it cannot. */
   sealed: z.enum(['recoverable', 'lost']).optional(),
-  /** Seconds, for messages of earlier days. */
+  /** Seconds. By default now. */
   t: z.number().optional(),
   key: z.string().optional(),
 });
@@ -61,62 +61,14 @@ export type Delivery = z.input<typeof delivery>;
 
 const nameIn = (vcard: string): string => /^FN:(.*)$/m.exec(vcard)?.[1]?.trim() ?? 'Contact';
 
-/** What phones write, and what they do to messages. */
+/** What phones write, and what they receive. */
 export function messageOperations({ world }: { world: World }) {
   const account = accountIn(world);
-
-  function contentOf(d: z.output<typeof delivery>): { type: string; data: Record<string, unknown> } {
-    if (d.type === 'raw') {
-      if (!d.raw) throw new Refusal(400, 'A raw message needs `raw`.');
-      return d.raw;
-    }
-    const bytes = d.base64 === undefined ? null : Buffer.from(d.base64, 'base64');
-    const file = d.made ? world.media.make(d.made.size, d.made.announced) : bytes ? world.media.put(bytes) : null;
-    const data: Record<string, unknown> = {
-      body: d.type === 'contact' ? d.vcard : d.text,
-      caption: d.caption,
-      mimetype: d.mimetype,
-      filename: d.filename,
-      size: d.size ?? d.made?.size ?? bytes?.length,
-      ...(file
-        ? { directPath: file.directPath, filehash: file.filehash, encFilehash: file.filehash, mediaKey: 'simulated' }
-        : {}),
-      lat: d.latitude,
-      lng: d.longitude,
-      loc: d.type === 'location' ? d.text : undefined,
-      vcardFormattedName: d.vcard ? nameIn(d.vcard) : undefined,
-      vcardList: d.vcards?.map((vcard) => ({ vcard, displayName: nameIn(vcard) })),
-      pollName: d.question,
-      pollOptions: d.options?.map((name, localId) => ({ name, localId })),
-      pollSelectableOptionsCount: d.type === 'poll' ? (d.multiple ? 0 : 1) : undefined,
-      isForwarded: d.forwarded,
-      isViewOnce: d.viewOnce,
-      mentionedJidList: d.mentions?.map((id) => ({ $wid: id.includes('@') ? id : `${id}@c.us` })),
-      ...quoted(d),
-    };
-    return { type: whatsappTypes[d.type], data: JSON.parse(JSON.stringify(data)) as Record<string, unknown> };
-  }
-
-  function quoted(d: z.output<typeof delivery>): Record<string, unknown> {
-    if (d.quotedKey === undefined) return {};
-    const message = account(d.from).history.get(d.quotedKey);
-    if (!message) throw new Refusal(404, `${d.from} has no message ${d.quotedKey} to quote.`);
-    return {
-      quotedStanzaID: d.quotedKey,
-      quotedParticipant: { $wid: message.author ?? message.from },
-      quotedMsg: { type: message.type, body: message.data['body'], caption: message.data['caption'] },
-    };
-  }
-
-  const target = (to: string): string => (to.includes('@') ? to : phoneId(world.phones.create({ phone: to.replace(/\D/g, '') })));
-  const addon = (kind: string, d: { phone: string; key: string }, value: unknown): void =>
-    world.addon(account(d.phone), { kind, key: d.key, value });
-  const onMessage = { phone, key: z.string() };
-
   return {
     deliver: operation('A phone writes: any type, to a number or a group', delivery, (d) => {
       const { asLid, sealed, t, key } = d;
-      return { key: world.messages.fromPhone(account(d.from), target(d.to), { ...contentOf(d), asLid, sealed, t, key }) };
+      const to = d.to.includes('@') ? d.to : phoneId(world.phones.create({ phone: d.to.replace(/\D/g, '') }));
+      return { key: world.messages.fromPhone(account(d.from), to, { ...contentOf(world, d), asLid, sealed, t, key }) };
     }),
     madeFiles: operation('Files made while they are downloaded, with the bytes that were sent so far', nothing, () => [
       ...world.media.made.values(),
@@ -126,11 +78,32 @@ export function messageOperations({ world }: { world: World }) {
     history: operation(
       'The messages of a phone, or of one chat; the last ones with a limit',
       z.object({ phone, chat: z.string().optional(), limit: z.number().int().positive().optional() }),
-      (d) => {
+      (d): WireMessage[] => {
         const all = d.chat === undefined ? [...account(d.phone).history.values()] : (account(d.phone).byChat.get(d.chat) ?? []);
         return all.slice(-(d.limit ?? all.length));
       },
     ),
+    ...changeOperations(world),
+    typing: operation(
+      'The phone types to a linked account; the library has no event for it',
+      z.object({ from: phone, to: phone, state: z.enum(['composing', 'recording', 'paused']) }),
+      (d) => void account(d.to).typing.push({ from: phoneId(account(d.from)), state: d.state }),
+    ),
+    journal: operation(
+      'Messages that WhatsApp’s server was handed, after the n-th',
+      z.object({ since: z.number().default(0) }),
+      (d) => world.journal.since(d.since),
+    ),
+  };
+}
+
+/** What phones do to a message that they have. */
+function changeOperations(world: World) {
+  const account = accountIn(world);
+  const addon = (kind: string, d: { phone: string; key: string }, value: unknown): void =>
+    world.addon(account(d.phone), { kind, key: d.key, value });
+  const onMessage = { phone, key: z.string() };
+  return {
     ack: operation(
       'The phone acknowledges: 2 delivered, 3 read, 4 played',
       z.object({ ...onMessage, ack: z.number().min(2).max(4) }),
@@ -159,15 +132,54 @@ export function messageOperations({ world }: { world: World }) {
     pin: operation('Pin in the chat for a time; 0 unpins', z.object({ ...onMessage, seconds: z.number() }), (d) =>
       addon('pin', d, d.seconds),
     ),
-    typing: operation(
-      'The phone types to a linked account; the library has no event for it',
-      z.object({ from: phone, to: phone, state: z.enum(['composing', 'recording', 'paused']) }),
-      (d) => void account(d.to).typing.push({ from: phoneId(account(d.from)), state: d.state }),
-    ),
-    journal: operation(
-      'Messages that WhatsApp’s server was handed, after the n-th',
-      z.object({ since: z.number().default(0) }),
-      (d) => world.journal.since(d.since),
-    ),
+  };
+}
+
+type DeliveryInput = z.output<typeof delivery>;
+
+/** The message with WhatsApp's own field names. Stores its file. */
+function contentOf(world: World, d: DeliveryInput): { type: string; data: Record<string, unknown> } {
+  if (d.type === 'raw') {
+    if (!d.raw) throw new Refusal(400, 'A raw message needs `raw`.');
+    return d.raw;
+  }
+  const data: Record<string, unknown> = {
+    body: d.type === 'contact' ? d.vcard : d.text,
+    caption: d.caption,
+    mimetype: d.mimetype,
+    filename: d.filename,
+    ...fileOf(world, d),
+    lat: d.latitude,
+    lng: d.longitude,
+    loc: d.type === 'location' ? d.text : undefined,
+    vcardFormattedName: d.vcard ? nameIn(d.vcard) : undefined,
+    vcardList: d.vcards?.map((vcard) => ({ vcard, displayName: nameIn(vcard) })),
+    pollName: d.question,
+    pollOptions: d.options?.map((name, localId) => ({ name, localId })),
+    pollSelectableOptionsCount: d.type === 'poll' ? (d.multiple ? 0 : 1) : undefined,
+    isForwarded: d.forwarded,
+    isViewOnce: d.viewOnce,
+    mentionedJidList: d.mentions?.map((id) => ({ $wid: id.includes('@') ? id : `${id}@c.us` })),
+    ...quoted(world, d),
+  };
+  return { type: whatsappTypes[d.type], data: JSON.parse(JSON.stringify(data)) as Record<string, unknown> };
+}
+
+function fileOf({ media }: World, d: DeliveryInput): Record<string, unknown> {
+  const bytes = d.base64 === undefined ? null : Buffer.from(d.base64, 'base64');
+  const file = d.made ? media.make(d.made.size, d.made.announced) : bytes ? media.put(bytes) : null;
+  const size = d.size ?? d.made?.size ?? bytes?.length;
+  if (!file) return { size };
+  return { size, directPath: file.directPath, filehash: file.filehash, encFilehash: file.filehash, mediaKey: 'simulated' };
+}
+
+function quoted(world: World, d: DeliveryInput): Record<string, unknown> {
+  if (d.quotedKey === undefined) return {};
+  const message = accountIn(world)(d.from).history.get(d.quotedKey);
+  if (!message) throw new Refusal(404, `${d.from} has no message ${d.quotedKey} to quote.`);
+  return {
+    quotedStanzaID: d.quotedKey,
+    quotedParticipant: { $wid: message.author ?? message.from },
+    quotedMsg: { type: message.type, body: message.data['body'], caption: message.data['caption'] },
   };
 }

@@ -5,11 +5,11 @@ import type { Operation } from './operation.js';
 export interface Described {
   name: string;
   about: string;
-  /** Names of the input's fields; a question mark behind those that may be left out. */
+  /** The names of the input's fields, with a question mark after optional ones. */
   fields: string[];
 }
 
-/** The control API in words, for `GET /api` and the README. */
+/** Describes the control API, for `GET /api` and the README. */
 export function reference(operations: ControlOperations): Described[] {
   return Object.entries(operations as unknown as Record<string, Operation>).map(([name, { about, input }]) => {
     const { shape } = input as z.ZodObject;

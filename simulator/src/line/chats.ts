@@ -9,7 +9,7 @@ import type { OnLine, Ops } from './ops.js';
 export function chatOps({ world, me, device }: OnLine): Ops {
   return {
     sync: (d: { perChat: number }) => snapshot(world, me(), device(), d.perChat),
-    /** What came before the oldest message that the page has; seconds are too coarse to ask by time. */
+    /** The messages before the oldest one of the page. It names a message, because times in seconds are too coarse. */
     history(d: { chat: string; before: string | null; limit: number }) {
       const all = me().byChat.get(d.chat) ?? [];
       const end = d.before === null ? all.length : all.findIndex((message) => message.key === d.before);
@@ -24,7 +24,7 @@ export function chatOps({ world, me, device }: OnLine): Ops {
     send: (d: SendRequest) => world.messages.send(me(), device(), d),
     resend: (d: { keys: string[] }) => world.messages.resend(me(), d.keys),
     addon: (d: { kind: string; key: string; value: unknown }) => world.addon(me(), d, device()),
-    /** Deleted for this account alone. */
+    /** Deletes messages only for this account. */
     delete: (d: { keys: string[] }) => {
       forget(me(), d.keys);
       pushTo(me(), { ev: 'deleted', d }, device());
@@ -50,7 +50,7 @@ export function chatOps({ world, me, device }: OnLine): Ops {
       const targets = d.chat.endsWith('@g.us') ? world.groups.members(d.chat) : [world.phones.find(d.chat)];
       for (const target of targets) if (target && target !== me()) target.typing.push({ from: phoneId(me()), state: d.state });
     },
-    /** The older messages of a chat, sent along by the phone. */
+    /** Sends the older messages of a chat, as the phone does. */
     history_request(d: { chat: string }) {
       pushTo(me(), { ev: 'history', d: { messages: me().byChat.get(d.chat) ?? [] } });
     },
@@ -65,8 +65,8 @@ export function wireChat(account: Account, id: string): WireChat {
 }
 
 /**
- * What a page gets at its start: who it is, its chats with their last messages, groups, channels, contacts. What waits for the
- * device is left out: it comes after, as news.
+ * What a page receives at its start: its account, its chats with their last messages, groups, channels and contacts. Messages that wait
+ * for the device are left out: they follow as new messages.
  */
 function snapshot(world: World, account: Account, device: Device, perChat: number) {
   const waiting = new Set(device.queue.filter((push) => push.ev === 'msg').map((push) => (push.d as WireMessage).key));

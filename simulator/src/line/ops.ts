@@ -1,11 +1,11 @@
 import type { Account, Device } from '../accounts.js';
 import type { World } from '../world.js';
 
-/** Who is on the line, for the tables of operations. */
+/** The account and device of a connection, for the tables of operations. */
 export interface OnLine {
   world: World;
   me: () => Account;
   device: () => Device;
 }
-/** One request of our own page; it writes what its operation reads, so nothing is parsed here. */
+/** The operations of our own page, by name. The page and the operation are written together, so the input is not parsed. */
 export type Ops = Record<string, (d: never) => unknown>;

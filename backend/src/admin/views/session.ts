@@ -1,7 +1,8 @@
 import { AppError } from '@chasqui/shared';
 import QRCode from 'qrcode';
-import { IsNull, Not, type DataSource } from 'typeorm';
+import { Not, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
+import { readRows } from '../../db/rows.js';
 import { readable } from '../../db/unreadable.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
@@ -11,12 +12,7 @@ import { acceptedOf } from './usage.js';
 
 /** One session, with its QR code while it waits for a scan. */
 export async function sessionView(reader: DataSource, id: string, now: Date) {
-  const row = await reader
-    .getRepository(Session)
-    .createQueryBuilder('session')
-    .addSelect('session.qrText')
-    .where({ id, deletedAt: IsNull() })
-    .getOne();
+  const [row] = await readRows(reader, Session, 'id = ? AND "deletedAt" IS NULL', [id], ['qrText']);
   if (!row) throw new AppError('SESSION_NOT_FOUND');
   const account = await reader.getRepository(Account).findOneBy({ id: row.accountId });
   const day = dayOf(now, account?.timezone ?? 'UTC');

@@ -1,6 +1,7 @@
 import { AppError } from '@chasqui/shared';
 import { In, IsNull, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
+import { runStatement } from '../../db/statement.js';
 import { readable } from '../../db/unreadable.js';
 import { Session } from '../../sessions/session.entity.js';
 import { waitingSince } from '../../webhooks/deliveries.js';
@@ -12,21 +13,15 @@ export async function webhookView(reader: DataSource, id: string) {
   const row = await reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
   if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
   const newest = { where: { webhookId: id }, order: { eventCursor: 'DESC' }, take: 30 } as const;
-  const [account, session, deliveries, oldest, counts] = await Promise.all([
+  const countSql = 'SELECT status, COUNT(*) AS n FROM webhook_deliveries WHERE "webhookId" = ? GROUP BY status';
+  const [account, session, deliveries, oldest, { rows: counts }] = await Promise.all([
     reader.getRepository(Account).findOneBy({ id: row.accountId }),
     row.sessionId ? reader.getRepository(Session).findOneBy({ id: row.sessionId }) : null,
     reader.getRepository(WebhookDelivery).find(newest),
     reader
       .getRepository(WebhookDelivery)
       .findOne({ where: { webhookId: id, status: In(['pending', 'sending']) }, order: { eventCursor: 'ASC' } }),
-    reader
-      .getRepository(WebhookDelivery)
-      .createQueryBuilder('d')
-      .select('d.status', 'status')
-      .addSelect('COUNT(*)', 'n')
-      .where('d.webhookId = :id', { id })
-      .groupBy('d.status')
-      .getRawMany<{ status: string; n: number | string }>(),
+    runStatement<{ status: string; n: number | string }>(reader, countSql, [id], { prepare: false }),
   ]);
   const attempts = await reader
     .getRepository(WebhookAttempt)

@@ -1,5 +1,6 @@
 import type { Page } from 'puppeteer';
 import { within } from './deadline.js';
+import type { PageCore } from './page/world.js';
 
 /** An error that the page threw, with the fields that CDP omits. Without them, errors of WhatsApp's own classes arrive as `r: r`. */
 export class PageError extends Error {
@@ -112,4 +113,34 @@ export async function callPage<T>(page: Page, name: string, input: unknown, dead
     return fn(argument);
   };
   return within(page.evaluate(run as never, name as never, input as never) as Promise<T>, deadlineMs, `The page call ${name}`);
+}
+
+/**
+ * Runs a function in the page, with the worker's own object and one input, both plain JSON across the bridge. The function is sent as source
+ * text, so it may use only its arguments and what a browser has: no imports, and nothing of its file. Throws `DeadlineError`.
+ */
+export async function runInPage<Input, Output>(
+  page: Page,
+  run: (core: PageCore, input: Input) => Output,
+  input: Input,
+  deadlineMs: number,
+): Promise<Awaited<Output>> {
+  const evaluated = page.evaluate(withCore(run) as never, input as never) as Promise<Awaited<Output>>;
+  return within(evaluated, deadlineMs, `The page function ${run.name}`);
+}
+
+type PageFunction = (core: PageCore, input: never) => unknown;
+const prepared = new WeakMap<PageFunction, (input: unknown) => unknown>();
+
+/** A function of one argument, the input, for the page. Built from source text, because a closure has no meaning there. */
+function withCore(run: PageFunction): (input: unknown) => unknown {
+  const cached = prepared.get(run);
+  if (cached) return cached;
+  const build = new Function(`return (input) => {
+    if (!window.chasqui) throw new Error('The page is not ready for ${run.name} yet.');
+    return (${String(run)})(window.chasqui, input);
+  }`) as () => (input: unknown) => unknown;
+  const fn = build();
+  prepared.set(run, fn);
+  return fn;
 }

@@ -1,8 +1,21 @@
-import { textOf, type OperationInput, type OperationOutput } from '@chasqui/shared';
-import { callPage } from '../bridge.js';
+/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
+import { textOf, type ChatResource } from '@chasqui/shared';
+import type { PageCore } from '../page/world.js';
 import { isoOf } from '../time.js';
 import { chatTypeOf, contentOf, isFromMe, whatsappIdOf, type RawMessage } from '../translate.js';
-import type { OperationContext } from './context.js';
+import type { OperationContext, OperationHandlers } from './context.js';
+
+export const chats: OperationHandlers<'chats'> = {
+  async 'chats.list'({ type, archived, limit, offset }, { inPage, identities }) {
+    const wanted = (await inPage(allChats, {}))
+      .filter((chat) => type === undefined || chatTypeOf(chat.id) === type)
+      .filter((chat) => archived === undefined || chat.archive === archived)
+      .sort((a, b) => (b.t ?? 0) - (a.t ?? 0))
+      .slice(offset, offset + limit);
+    await identities.learn(wanted.map((chat) => chat.id));
+    return wanted.map((chat) => chatResource(chat, identities));
+  },
+};
 
 interface PageChat {
   id: string;
@@ -17,23 +30,34 @@ interface PageChat {
   last: RawMessage | null;
 }
 
-export async function listChats(
-  { type, archived, limit, offset }: OperationInput<'chats.list'>,
-  { page, identities, deadlineMs }: OperationContext,
-): Promise<OperationOutput<'chats.list'>> {
-  const all = await callPage<PageChat[]>(page, 'chats', {}, deadlineMs);
-  const wanted = all
-    .filter(
-      (chat) => (type === undefined || chatTypeOf(chat.id) === type) && (archived === undefined || chat.archive === archived),
-    )
-    .sort((a, b) => (b.t ?? 0) - (a.t ?? 0))
-    .slice(offset, offset + limit);
-  await identities.learn(wanted.map((chat) => chat.id));
-  return wanted.map((chat) => ({
+/** Runs in the page. All chats and channels. */
+function allChats(core: PageCore, _: object): PageChat[] {
+  const row = (chat: any): PageChat => {
+    const key = chat.lastReceivedKey;
+    const last = key ? core.collections().Msg.get(core.serialized(key)) : chat.msgs?.last?.();
+    return {
+      id: core.serialized(chat.id),
+      name: core.nameOf(chat),
+      unreadCount: chat.unreadCount ?? 0,
+      archive: Boolean(chat.archive),
+      pin: Boolean(chat.pin),
+      muteUntil: chat.mute?.expiration ?? chat.muteExpiration ?? 0,
+      readOnly: Boolean(chat.isReadOnly ?? chat.groupMetadata?.announce),
+      t: chat.t ?? null,
+      last: last ? core.modelOf(last) : null,
+    };
+  };
+  const channels = core.collections().WAWebNewsletterCollection?.getModelsArray?.() ?? [];
+  return [...core.collections().Chat.getModelsArray(), ...channels].map(row);
+}
+
+function chatResource(chat: PageChat, identities: OperationContext['identities']): ChatResource {
+  const type = chatTypeOf(chat.id);
+  return {
     id: chat.id,
-    type: chatTypeOf(chat.id),
+    type,
     name: chat.name,
-    contact: chatTypeOf(chat.id) === 'private' ? identities.contact(chat.id) : null,
+    contact: type === 'private' ? identities.contact(chat.id) : null,
     unreadCount: Math.max(0, chat.unreadCount),
     isArchived: chat.archive,
     isPinned: chat.pin,
@@ -48,7 +72,7 @@ export async function listChats(
           fromMe: isFromMe(chat.last),
         }
       : null,
-  }));
+  };
 }
 
 const mutedUntil = (seconds: number): string | null =>

@@ -5,26 +5,25 @@ import {
   operations,
   type InternalOperationId,
   type OperationId,
-  type OperationInput,
-  type OperationOutput,
+  type OperationNoun,
 } from '@chasqui/shared';
-import { PageError } from '../bridge.js';
+import { callPage, PageError, runInPage } from '../bridge.js';
 import { DeadlineError } from '../deadline.js';
-import { listChats } from './chats.js';
-import { checkNumbers } from './contacts.js';
-import type { OperationContext } from './context.js';
+import { chats } from './chats.js';
+import { contacts } from './contacts.js';
+import type { OperationContext, OperationHandlers } from './context.js';
 import { lookUp, pairingCode } from './internal.js';
-import { ownProfile } from './profile.js';
+import { profile } from './profile.js';
 
-/** One function for each row of the operations table: a row without one does not compile. */
-const handlers: { [K in OperationId]: (input: OperationInput<K>, context: OperationContext) => Promise<OperationOutput<K>> } = {
-  'contacts.check': checkNumbers,
-  'chats.list': listChats,
-  'profile.get': ownProfile,
-};
+type Handler = (input: never, context: OperationContext) => Promise<unknown>;
+
+/** The handlers, by noun. A noun without its file does not compile. Adding an operation to a noun changes only the file of that noun. */
+const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, profile };
+
+const handlers: Record<string, Handler> = Object.assign({}, ...Object.values(nouns));
 
 /** Internal operations that need the page. The session carries out the other ones itself. */
-const internal: Partial<Record<InternalOperationId, (input: never, context: OperationContext) => Promise<unknown>>> = {
+const internal: Partial<Record<InternalOperationId, Handler>> = {
   'session.lookup': lookUp,
   'session.pairingCode': pairingCode,
 };
@@ -33,9 +32,15 @@ const internal: Partial<Record<InternalOperationId, (input: never, context: Oper
 export async function runOperation(
   id: OperationId | InternalOperationId,
   input: Record<string, unknown>,
-  context: OperationContext,
+  session: Pick<OperationContext, 'page' | 'client' | 'identities' | 'deadlineMs'>,
 ): Promise<unknown> {
   const { schema, run } = find(id);
+  const { page, deadlineMs } = session;
+  const context: OperationContext = {
+    ...session,
+    call: (name, argument) => callPage(page, name, argument, deadlineMs),
+    inPage: (fn, argument) => runInPage(page, fn, argument, deadlineMs),
+  };
   const parsed = schema.input.safeParse(input);
   if (!parsed.success)
     throw new AppError('VALIDATION_FAILED', {
@@ -59,7 +64,7 @@ export async function runOperation(
 }
 
 function find(id: OperationId | InternalOperationId) {
-  const run = isOperationId(id) ? (handlers[id] as (input: never, context: OperationContext) => Promise<unknown>) : internal[id];
+  const run = isOperationId(id) ? handlers[id] : internal[id];
   if (!run) throw new AppError('OPERATION_NOT_FOUND', { operation: id });
   return { run, schema: isOperationId(id) ? operations[id] : internalOperations[id] };
 }

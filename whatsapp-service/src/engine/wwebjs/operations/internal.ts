@@ -1,7 +1,6 @@
 import type { internalOperations } from '@chasqui/shared';
 import { AppError } from '@chasqui/shared';
 import type { z } from 'zod';
-import { callPage } from '../bridge.js';
 import { within } from '../deadline.js';
 import type { OperationContext } from './context.js';
 
@@ -15,14 +14,14 @@ const skewMs = 600_000;
 
 export async function lookUp(
   { reservedId, chatId, since }: Input<'session.lookup'>,
-  { page, identities, deadlineMs }: OperationContext,
+  { call, identities, deadlineMs }: OperationContext,
 ): Promise<unknown> {
   await identities.learn([chatId]);
   const { id, lid } = identities.contact(chatId);
   const chatIds = [...new Set([chatId, id, lid].filter((candidate) => candidate !== null))];
   const oldest = since === null ? null : Math.floor((Date.parse(since) - skewMs) / 1_000);
   const input = { key: reservedId, chatIds, pages, since: oldest, readingMs: deadlineMs * readingShare };
-  return callPage(page, 'lookup', input, deadlineMs);
+  return call('lookup', input);
 }
 
 /** WhatsApp's pairing codes are valid for about three minutes. */
@@ -30,9 +29,9 @@ const codeLifeMs = 180_000;
 
 export async function pairingCode(
   { phoneNumber }: Input<'session.pairingCode'>,
-  { client, page, deadlineMs }: OperationContext,
+  { client, call, deadlineMs }: OperationContext,
 ): Promise<unknown> {
-  const { state } = await callPage<{ state: string | null }>(page, 'state', {}, deadlineMs);
+  const { state } = await call<{ state: string | null }>('state', {});
   if (state !== 'UNPAIRED' && state !== 'UNPAIRED_IDLE') throw new AppError('SESSION_STATE_CONFLICT', { state });
   const code = await within(client.requestPairingCode(phoneNumber, true, codeLifeMs), deadlineMs, 'The pairing code');
   if (typeof code !== 'string' || code.length < 8) throw new AppError('WHATSAPP_ERROR', { operation: 'session.pairingCode' });

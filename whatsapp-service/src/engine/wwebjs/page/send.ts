@@ -1,5 +1,6 @@
-/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see world.ts */
-import type { PageWindow } from './world.js';
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
+import { pageScript } from './script.js';
+import type { PageCore, PageWindow } from './world.js';
 
 export interface PageSend {
   reservedId: string;
@@ -41,313 +42,359 @@ export type PageSendResult =
   | { stage: 'not_handed'; why: NotHanded; online: boolean; failure: PageFailure | null }
   | { stage: 'absent'; online: boolean; failure: PageFailure | null };
 
+/** One send that runs. */
+interface Job {
+  id: string;
+  chatId: string;
+  isIdUsed: boolean;
+  /** WhatsApp's own send was called. */
+  handed: boolean;
+  /** The result was returned. */
+  closed: boolean;
+  handOverMs: number;
+  calledAt: number;
+  /** On the page's monotonic clock. */
+  receivedAt: number;
+  refused: PageFailure | null;
+  onAck: (ack: number) => void;
+}
+
+interface SendContext {
+  win: PageWindow;
+  core: PageCore;
+  /** Jobs by reserved id. */
+  jobs: Map<string, Job>;
+  /** Results of the running sends by reserved id: a repeated call joins the first. */
+  running: Map<string, Promise<PageSendResult>>;
+  /** Own messages in the store, by key. */
+  own: Map<string, any>;
+  /** The job that may use its reserved id and hand its message over. */
+  active: Job | null;
+  /** Ends when the last send in the queue was handed over. */
+  tail: Promise<unknown>;
+  listening: boolean;
+}
+
 /**
  * Sends a message under a reserved id. Two rules ensure that exactly this send uses the id and no other message does: sends run one after
  * another until WhatsApp's own send was called, and that call is recognised by a mark in the message. A message with the mark but another
  * id gets the right one; a message whose send was abandoned meanwhile is stopped there.
  */
-export function installSend(): void {
+function installSend(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
   if (!core || core.calls['send']) return;
-
-  interface Job {
-    id: string;
-    chatId: string;
-    isIdUsed: boolean;
-    handed: boolean;
-    closed: boolean;
-    handOverMs: number;
-    calledAt: number;
-    /** On the page's monotonic clock. */
-    receivedAt: number;
-    refused: PageFailure | null;
-    onAck: (ack: number) => void;
-  }
-  const jobs = new Map<string, Job>();
-  const own = new Map<string, any>();
-  let active: Job | null = null;
-  let tail: Promise<unknown> = Promise.resolve();
-  let listening = false;
-
-  const describe = (error: any): PageFailure => ({
-    name: String(error?.name ?? 'Error'),
-    message: String(error?.message ?? error).slice(0, 500),
-    status: Number.isInteger(error?.status) ? error.status : null,
-  });
-  const isOnline = (): boolean => core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
-
-  /** Whether the time for the handover is over. If the wall clock was set back since the call, the time is unknown and counts as over. */
-  const isLate = ({ handOverMs, calledAt, receivedAt }: Job): boolean => {
-    const wallMs = Date.now() - calledAt;
-    return wallMs > handOverMs || wallMs < -1_000 || performance.now() - receivedAt > handOverMs;
+  const context: SendContext = {
+    win,
+    core,
+    jobs: new Map(),
+    running: new Map(),
+    own: new Map(),
+    active: null,
+    tail: Promise.resolve(),
+    listening: false,
   };
-  const isOver = (job: Job): boolean => job.closed || isLate(job);
-  const abandoned = (): Error =>
-    Object.assign(new Error('This send was abandoned before it reached WhatsApp.'), { why: 'deadline' });
-
-  const remember = (msg: any): void => {
-    if (msg?.id?.fromMe) own.set(msg.id.id, msg);
-  };
-  const listen = (): void => {
-    if (listening) return;
-    const { Msg } = core.module('WAWebCollections');
-    Msg.on('add', remember);
-    Msg.on('remove', (msg: any) => own.delete(msg?.id?.id));
-    Msg.on('change:ack', (msg: any, ack: number) => jobs.get(msg?.id?.id)?.onAck(ack));
-    Msg.getModelsArray().forEach(remember);
-    listening = true;
-  };
-
-  core.view('reserved-id', 'WAWebMsgKey', (module) => ({
-    newId: (...args: unknown[]) => {
-      const job = active;
-      if (!job || job.closed || job.isIdUsed) return module.newId(...args);
-      job.isIdUsed = true;
-      return job.id;
-    },
-  }));
+  core.view('reserved-id', 'WAWebMsgKey', (module) => ({ newId: (...args: unknown[]) => newId(context, module, args) }));
   core.view('reserved-id', 'WAWebSendMsgChatAction', (module) => ({
-    addAndSendMsgToChat: (chat: any, message: any, ...rest: unknown[]) => {
-      const job = jobs.get(message.chasquiSend);
-      delete message.chasquiSend;
-      if (!job) return module.addAndSendMsgToChat(chat, message, ...rest);
-      if (isOver(job)) throw abandoned();
-      if (message.id.id !== job.id) {
-        const { participant } = message.id;
-        const key = { from: message.from, to: chat.id, id: job.id, participant, selfDir: 'out' };
-        message.id = new (core.module('WAWebMsgKey'))(key);
-      }
-      job.handed = true;
-      const result = module.addAndSendMsgToChat(chat, message, ...rest);
-      Promise.resolve(result[1]).then(
-        (answer: any) => {
-          if (answer?.messageSendResult === 'OK') return job.onAck(1);
-          const message = 'WhatsApp’s own send returned this result.';
-          job.refused ??= describe({ name: answer?.messageSendResult, message, status: answer?.error ?? answer?.status });
-        },
-        (error: unknown) => {
-          job.refused = describe(error);
-        },
-      );
-      return result;
-    },
+    addAndSendMsgToChat: (chat: any, message: any, ...rest: unknown[]) => sendToChat(context, module, chat, message, rest),
   }));
   // Channels use another function, after which the library counts every answer as a success.
   core.view('reserved-id', 'WAWebNewsletterSendMessageJob', (module) => ({
-    sendNewsletterMessageJob: async (request: any) => {
-      const job = jobs.get(request?.msg?.id?.id);
-      // Closes: another message used the reserved id, and this send got an id under which it could not be looked up.
-      if (!job && active?.chatId === core.serialized(request?.msg?.id?.remote))
-        throw new Error('The send to the channel did not get its reserved id.');
-      if (job && isOver(job)) throw abandoned();
-      if (job) job.handed = true;
-      const answer = await module.sendNewsletterMessageJob(request);
-      if (job && answer && !answer.success) {
-        job.refused = describe({
-          name: 'ChannelRefused',
-          message: 'The channel refused the message.',
-          status: answer.ack?.error,
-        });
-        job.onAck(-1);
-      }
-      return answer;
-    },
+    sendNewsletterMessageJob: (request: any) => sendToChannel(context, module, request),
   }));
-
-  const find = async (key: string, candidates: string[]): Promise<any> => {
-    listen();
-    const known = own.get(key);
-    if (known) return known;
-    const { Msg } = core.module('WAWebCollections');
-    const stored = await Msg.getMessagesById(candidates);
-    return stored?.messages?.find((msg: any) => msg?.id?.id === key) ?? null;
-  };
-
-  const quoted = async (id: string): Promise<string | null> => {
-    const { Msg } = core.module('WAWebCollections');
-    const msg = Msg.get(id) ?? (await Msg.getMessagesById([id]))?.messages?.[0];
-    if (msg) return core.serialized(msg.id);
-    // The stored id may contain the phone number of the chat where the page uses the LID.
-    const same = Msg.getModelsArray().find((candidate: any) => core.isNamedBy(id, candidate));
-    return same ? core.serialized(same.id) : null;
-  };
-
-  const stop = (why: NotHanded): Error => Object.assign(new Error(why), { why });
-
-  /** Returns the chat to send to. Refuses a group or channel that WhatsApp does not know, or that this account is not in, before the handover. */
-  const openChat = async (chatId: string): Promise<any> => {
-    const isShared = /@(g\.us|newsletter)$/.test(chatId);
-    const chat = await win.WWebJS.getChat(chatId, { getAsModel: false }).catch((error: unknown) => {
-      // WhatsApp's errors for an unknown group have no message. While it is not connected they say nothing about the group.
-      if (isShared && isOnline()) throw stop('chat');
-      throw error;
-    });
-    if (!chat) throw stop('chat');
-    if (!/@g\.us$/.test(chatId)) return chat;
-    const { Me, metadata } = { Me: core.module('WAWebUserPrefsMeUser'), metadata: chat.groupMetadata };
-    const members = metadata?.participants;
-    // Without loaded metadata WhatsApp's server decides.
-    if (!members || (members.getModelsArray?.() ?? []).length === 0) return chat;
-    const mine = [Me.getMaybeMePnUser(), Me.getMaybeMeLidUser()].flatMap((id) => (id ? [members.get(id)] : [])).find(Boolean);
-    if (!mine) throw stop('chat');
-    if (metadata.announce && !mine.isAdmin && !mine.isSuperAdmin) throw stop('admin');
-    return chat;
-  };
-
-  /** A message that WhatsApp refused stays in the page. It is removed, so that a new attempt can use the same id. */
-  const forgetRefused = (msg: any): void => {
-    const { Msg, Chat } = core.module('WAWebCollections');
-    own.delete(msg.id.id);
-    Chat.get(msg.id.remote)?.msgs?.remove?.(msg);
-    Msg.remove(msg);
-  };
-  const handOver = async (input: PageSend): Promise<void> => {
-    const chat = await openChat(input.chatId);
-    const options: Record<string, unknown> = { ...input.options };
-    if (input.quotedMessageId) {
-      const id = await quoted(input.quotedMessageId);
-      if (!id && !input.ignoreQuoteErrors) throw stop('quote');
-      if (id) options['quotedMessageId'] = id;
-    }
-    const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
-    options['extraOptions'] = { ...input.extra, ...mark };
-    await win.WWebJS.sendMessage(chat, input.body, options);
-  };
-
-  const notHanded = (why: NotHanded, failure: PageFailure | null): PageSendResult => ({
-    stage: 'not_handed',
-    why,
-    online: isOnline(),
-    failure,
-  });
-  const ackOf = (job: Job): number => own.get(job.id)?.ack ?? 0;
-
-  /** Resolves with the first final result, or at the deadline with what is known then. `work` hands the message over. */
-  const conclude = (input: PageSend, job: Job, deadlineMs: number, work: Promise<void>, release: () => void) =>
-    new Promise<PageSendResult>((resolve) => {
-      const whatsappId = (): string => core.serialized(own.get(job.id)?.id ?? `true_${input.chatId}_${job.id}`);
-      const finish = (result: PageSendResult): void => {
-        clearTimeout(timer);
-        job.closed = true;
-        jobs.delete(job.id);
-        release();
-        resolve(result);
-      };
-      const settle = (ack: number): void => {
-        if (job.closed || ack === 0) return;
-        const failure = ack < 0 ? job.refused : null;
-        finish({ stage: ack < 0 ? 'refused' : 'acked', whatsappId: whatsappId(), ack, failure });
-      };
-      const timer = setTimeout(() => {
-        if (!job.handed) finish(notHanded('deadline', job.refused));
-        else finish({ stage: 'pending', whatsappId: whatsappId(), ack: ackOf(job), failure: job.refused });
-      }, deadlineMs);
-      job.onAck = settle;
-      work.then(
-        () => {
-          release();
-          settle(ackOf(job));
-        },
-        (error: any) => {
-          if (job.closed) return;
-          const failure = describe(error);
-          if (!job.handed) return finish(notHanded(error?.why ?? 'error', failure));
-          if (!own.has(job.id)) return finish({ stage: 'absent', online: isOnline(), failure });
-          job.refused = failure;
-          release();
-          settle(ackOf(job));
-        },
-      );
-    });
-
-  /** Waits for the sends before this one; `mine` is false when they used all its time. */
-  const waitForTurn = async (job: Job, ms: number): Promise<{ mine: boolean; release: () => void }> => {
-    const previous = tail;
-    let free = (): void => undefined;
-    tail = new Promise<void>((resolve) => {
-      free = resolve;
-    });
-    const release = (): void => {
-      if (active === job) active = null;
-      free();
-    };
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const late = new Promise<boolean>((resolve) => {
-      timer = setTimeout(() => resolve(false), ms);
-    });
-    const mine = await Promise.race([previous.then(() => true), late]);
-    clearTimeout(timer);
-    if (mine) active = job;
-    // The sends behind this one wait for the one before it.
-    else void previous.then(release);
-    return { mine, release };
-  };
-
-  const send = async (input: PageSend): Promise<PageSendResult> => {
-    const receivedAt = performance.now();
-    const endsAt = receivedAt + input.deadlineMs;
-    const remainingMs = (): number => Math.max(1, endsAt - performance.now());
-    const id = input.reservedId;
-    const { handOverMs, calledAt } = input;
-    const times = { handOverMs, calledAt, receivedAt };
-    const { chatId } = input;
-    const job: Job = {
-      id,
-      chatId,
-      isIdUsed: false,
-      handed: false,
-      closed: false,
-      ...times,
-      refused: null,
-      onAck: () => undefined,
-    };
-    listen();
-    const known = input.isFirst ? own.get(id) : await find(id, core.ownIds(chatId, id));
-    const existing = known && known.ack < 0 ? null : known;
-    if (known && !existing) forgetRefused(known);
-    jobs.set(id, job);
-    // With ack 0 it is in the page's own queue, so its ack is awaited. A second message under this id could be sent as well.
-    if (existing) {
-      remember(existing);
-      job.handed = true;
-      return conclude(input, job, remainingMs(), Promise.resolve(), () => undefined);
-    }
-    const { mine, release } = await waitForTurn(job, remainingMs());
-    if (mine) return conclude(input, job, remainingMs(), handOver(input), release);
-    jobs.delete(id);
-    return notHanded('deadline', null);
-  };
-
-  const running = new Map<string, Promise<PageSendResult>>();
-  core.calls['send'] = (input: PageSend): Promise<PageSendResult> => {
-    const same = running.get(input.reservedId);
-    if (same) return same;
-    const sending = send(input).finally(() => running.delete(input.reservedId));
-    running.set(input.reservedId, sending);
-    return sending;
-  };
-
-  /** Self-check at ready: the view returns the reserved id to the running send, and a new id to every other caller. */
-  core.calls['checkReserved'] = async () => {
-    listen();
-    const id = '3EB0000000000000000000';
-    const nothing = { refused: null, onAck: () => undefined };
-    const always = { handOverMs: Infinity, calledAt: 0, receivedAt: 0 };
-    const probe: Job = { id, chatId: '', isIdUsed: false, handed: false, closed: false, ...always, ...nothing };
-    const before = active;
-    if (before) return { ok: true, detail: 'a send is running' };
-    active = probe;
-    try {
-      const key = win.require('WAWebMsgKey');
-      const reserved = await key.newId();
-      const next = await key.newId();
-      const bare = new key({ from: 'a@c.us', to: 'b@c.us', id: reserved, selfDir: 'out' });
-      const ok = reserved === id && next !== id && bare.id === id;
-      core.report('reserved-id', ok ? 'mended' : 'failed', ok ? null : 'newId cannot be wrapped');
-      return { ok, detail: null };
-    } finally {
-      active = null;
-    }
+  core.calls['send'] = (input: PageSend) => sendOnce(context, input);
+  core.calls['checkReserved'] = () => checkReserved(context);
+  core.calls['typing'] = ({ chatId, state }: { chatId: string; state: 'typing' | 'stop' }) => {
+    win.WWebJS.sendChatstate(state, chatId);
+    return true;
   };
 }
+
+/** Returns the reserved id to the running send, and a new id to every other caller. */
+function newId({ active: job }: SendContext, module: any, args: unknown[]): unknown {
+  if (!job || job.closed || job.isIdUsed) return module.newId(...args);
+  job.isIdUsed = true;
+  return job.id;
+}
+
+/** WhatsApp's own send. A message with our mark is the one of its job. */
+function sendToChat({ core, jobs }: SendContext, module: any, chat: any, message: any, rest: unknown[]): any {
+  const job = jobs.get(message.chasquiSend);
+  delete message.chasquiSend;
+  if (!job) return module.addAndSendMsgToChat(chat, message, ...rest);
+  if (isOver(job)) throw stop('deadline', 'This send was abandoned before it reached WhatsApp.');
+  if (message.id.id !== job.id) {
+    const { participant } = message.id;
+    const key = { from: message.from, to: chat.id, id: job.id, participant, selfDir: 'out' };
+    message.id = new (core.module('WAWebMsgKey'))(key);
+  }
+  job.handed = true;
+  const result = module.addAndSendMsgToChat(chat, message, ...rest);
+  Promise.resolve(result[1]).then(
+    (answer: any) => {
+      if (answer?.messageSendResult === 'OK') return job.onAck(1);
+      const message = 'WhatsApp’s own send returned this result.';
+      job.refused ??= failureOf({ name: answer?.messageSendResult, message, status: answer?.error ?? answer?.status });
+    },
+    (error: unknown) => {
+      job.refused = failureOf(error);
+    },
+  );
+  return result;
+}
+
+/** WhatsApp's own send to a channel. Its messages cannot carry a mark; they are recognised by the reserved id. */
+async function sendToChannel({ core, jobs, active }: SendContext, module: any, request: any): Promise<any> {
+  const job = jobs.get(request?.msg?.id?.id);
+  // Closes: another message used the reserved id, and this send got an id under which it could not be looked up.
+  if (!job && active?.chatId === core.serialized(request?.msg?.id?.remote))
+    throw new Error('The send to the channel did not get its reserved id.');
+  if (job && isOver(job)) throw stop('deadline', 'This send was abandoned before it reached WhatsApp.');
+  if (job) job.handed = true;
+  const answer = await module.sendNewsletterMessageJob(request);
+  if (job && answer && !answer.success) {
+    const message = 'The channel refused the message.';
+    job.refused = failureOf({ name: 'ChannelRefused', message, status: answer.ack?.error });
+    job.onAck(-1);
+  }
+  return answer;
+}
+
+function failureOf(error: any): PageFailure {
+  return {
+    name: String(error?.name ?? 'Error'),
+    message: String(error?.message ?? error).slice(0, 500),
+    status: Number.isInteger(error?.status) ? error.status : null,
+  };
+}
+
+/** Whether the job has ended, or its time for the handover is over. If the wall clock was set back since the call, that time is unknown and counts as over. */
+function isOver({ closed, handOverMs, calledAt, receivedAt }: Job): boolean {
+  const wallMs = Date.now() - calledAt;
+  return closed || wallMs > handOverMs || wallMs < -1_000 || performance.now() - receivedAt > handOverMs;
+}
+
+/** The error of a send that is not handed over. */
+function stop(why: NotHanded, message: string = why): Error {
+  return Object.assign(new Error(message), { why });
+}
+
+function isOnline(core: PageCore): boolean {
+  return core.moduleIfAny('WAWebSocketModel')?.Socket.state === 'CONNECTED';
+}
+
+function remember({ own }: SendContext, msg: any): void {
+  if (msg?.id?.fromMe) own.set(msg.id.id, msg);
+}
+
+/** Follows the own messages in the store, once its module is there. Idempotent. */
+function listen(context: SendContext): void {
+  if (context.listening) return;
+  const { Msg } = context.core.collections();
+  Msg.on('add', (msg: any) => remember(context, msg));
+  Msg.on('remove', (msg: any) => context.own.delete(msg?.id?.id));
+  Msg.on('change:ack', (msg: any, ack: number) => context.jobs.get(msg?.id?.id)?.onAck(ack));
+  for (const msg of Msg.getModelsArray()) remember(context, msg);
+  context.listening = true;
+}
+
+/** The own message with this key, in the store or in the page's database. */
+async function findOwn({ core, own }: SendContext, chatId: string, key: string): Promise<any> {
+  const known = own.get(key);
+  if (known) return known;
+  const stored = await core.collections().Msg.getMessagesById(core.ownIds(chatId, key));
+  return stored?.messages?.find((msg: any) => msg?.id?.id === key) ?? null;
+}
+
+/** Returns the chat to send to. Refuses a group or channel that WhatsApp does not know, or that this account is not in, before the handover. */
+async function openChat({ core, win }: SendContext, chatId: string): Promise<any> {
+  const isShared = /@(g\.us|newsletter)$/.test(chatId);
+  const chat = await win.WWebJS.getChat(chatId, { getAsModel: false }).catch((error: unknown) => {
+    // WhatsApp's errors for an unknown group have no message. While it is not connected they say nothing about the group.
+    if (isShared && isOnline(core)) throw stop('chat');
+    throw error;
+  });
+  if (!chat) throw stop('chat');
+  if (!/@g\.us$/.test(chatId)) return chat;
+  const { participants: members, announce } = chat.groupMetadata ?? {};
+  // Without loaded metadata WhatsApp's server decides.
+  if (!members || (members.getModelsArray?.() ?? []).length === 0) return chat;
+  const me = core.module('WAWebUserPrefsMeUser');
+  const mine = [me.getMaybeMePnUser(), me.getMaybeMeLidUser()].flatMap((id) => (id ? [members.get(id)] : [])).find(Boolean);
+  if (!mine) throw stop('chat');
+  if (announce && !mine.isAdmin && !mine.isSuperAdmin) throw stop('admin');
+  return chat;
+}
+
+/** A message that WhatsApp refused stays in the page. It is removed, so that a new attempt can use the same id. */
+function forgetRefused({ core, own }: SendContext, msg: any): void {
+  const { Msg, Chat } = core.collections();
+  own.delete(msg.id.id);
+  Chat.get(msg.id.remote)?.msgs?.remove?.(msg);
+  Msg.remove(msg);
+}
+
+/** Calls the library's own send. Rejects with an error of `stop` when the message must not be sent. */
+async function handOver(context: SendContext, input: PageSend): Promise<void> {
+  const { core, win } = context;
+  const chat = await openChat(context, input.chatId);
+  const options: Record<string, unknown> = { ...input.options };
+  if (input.quotedMessageId) {
+    const quoted = await core.findMessage(input.quotedMessageId);
+    if (!quoted && !input.ignoreQuoteErrors) throw stop('quote');
+    if (quoted) options['quotedMessageId'] = core.serialized(quoted.id);
+  }
+  const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
+  options['extraOptions'] = { ...input.extra, ...mark };
+  await win.WWebJS.sendMessage(chat, input.body, options);
+}
+
+function notHanded(core: PageCore, why: NotHanded, failure: PageFailure | null): PageSendResult {
+  return { stage: 'not_handed', why, online: isOnline(core), failure };
+}
+
+/** Resolves with the first final result, or at the deadline with what is known then. `work` hands the message over. */
+function conclude(
+  { core, jobs, own }: SendContext,
+  job: Job,
+  { deadlineMs, work, release }: { deadlineMs: number; work: Promise<void>; release: () => void },
+): Promise<PageSendResult> {
+  const ackOf = (): number => own.get(job.id)?.ack ?? 0;
+  const whatsappId = (): string => core.serialized(own.get(job.id)?.id ?? `true_${job.chatId}_${job.id}`);
+  return new Promise((resolve) => {
+    const finish = (result: PageSendResult): void => {
+      clearTimeout(timer);
+      job.closed = true;
+      jobs.delete(job.id);
+      release();
+      resolve(result);
+    };
+    const settle = (ack: number): void => {
+      if (job.closed || ack === 0) return;
+      const failure = ack < 0 ? job.refused : null;
+      finish({ stage: ack < 0 ? 'refused' : 'acked', whatsappId: whatsappId(), ack, failure });
+    };
+    const timer = setTimeout(() => {
+      if (!job.handed) finish(notHanded(core, 'deadline', job.refused));
+      else finish({ stage: 'pending', whatsappId: whatsappId(), ack: ackOf(), failure: job.refused });
+    }, deadlineMs);
+    job.onAck = settle;
+    work.then(
+      () => {
+        release();
+        settle(ackOf());
+      },
+      (error: any) => {
+        if (job.closed) return;
+        const failure = failureOf(error);
+        if (!job.handed) return finish(notHanded(core, error?.why ?? 'error', failure));
+        if (!own.has(job.id)) return finish({ stage: 'absent', online: isOnline(core), failure });
+        job.refused = failure;
+        release();
+        settle(ackOf());
+      },
+    );
+  });
+}
+
+/** Waits for the sends before this one; `mine` is false when they used all its time. */
+async function waitForTurn(context: SendContext, job: Job, ms: number): Promise<{ mine: boolean; release: () => void }> {
+  const previous = context.tail;
+  let free = (): void => undefined;
+  context.tail = new Promise<void>((resolve) => {
+    free = resolve;
+  });
+  const release = (): void => {
+    if (context.active === job) context.active = null;
+    free();
+  };
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const mine = await Promise.race([previous.then(() => true), late]);
+  clearTimeout(timer);
+  if (mine) context.active = job;
+  // The sends behind this one wait for the one before it.
+  else void previous.then(release);
+  return { mine, release };
+}
+
+/** A second call for a reserved id whose send runs gets the result of the first. */
+function sendOnce(context: SendContext, input: PageSend): Promise<PageSendResult> {
+  const { running } = context;
+  const same = running.get(input.reservedId);
+  if (same) return same;
+  const sending = send(context, input).finally(() => running.delete(input.reservedId));
+  running.set(input.reservedId, sending);
+  return sending;
+}
+
+async function send(context: SendContext, input: PageSend): Promise<PageSendResult> {
+  const { core, jobs, own } = context;
+  const { reservedId: id, chatId, handOverMs, calledAt } = input;
+  const receivedAt = performance.now();
+  const endsAt = receivedAt + input.deadlineMs;
+  const remainingMs = (): number => Math.max(1, endsAt - performance.now());
+  const state = { isIdUsed: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+  const job: Job = { id, chatId, handOverMs, calledAt, receivedAt, ...state };
+  listen(context);
+  const known = input.isFirst ? own.get(id) : await findOwn(context, chatId, id);
+  const existing = known && known.ack < 0 ? null : known;
+  if (known && !existing) forgetRefused(context, known);
+  jobs.set(id, job);
+  // With ack 0 it is in the page's own queue, so its ack is awaited. A second message under this id could be sent as well.
+  if (existing) {
+    remember(context, existing);
+    job.handed = true;
+    return conclude(context, job, { deadlineMs: remainingMs(), work: Promise.resolve(), release: () => undefined });
+  }
+  const { mine, release } = await waitForTurn(context, job, remainingMs());
+  if (mine) return conclude(context, job, { deadlineMs: remainingMs(), work: handOver(context, input), release });
+  jobs.delete(id);
+  return notHanded(core, 'deadline', null);
+}
+
+/** Self-check at ready: the view returns the reserved id to the running send, and a new id to every other caller. */
+async function checkReserved(context: SendContext): Promise<{ ok: boolean; detail: string | null }> {
+  const { core, win } = context;
+  listen(context);
+  if (context.active) return { ok: true, detail: 'a send is running' };
+  const id = '3EB0000000000000000000';
+  const times = { handOverMs: Infinity, calledAt: 0, receivedAt: 0 };
+  const state = { isIdUsed: false, handed: false, closed: false, refused: null, onAck: () => undefined };
+  context.active = { id, chatId: '', ...times, ...state };
+  try {
+    const key = win.require('WAWebMsgKey');
+    const reserved = await key.newId();
+    const next = await key.newId();
+    const bare = new key({ from: 'a@c.us', to: 'b@c.us', id: reserved, selfDir: 'out' });
+    const ok = reserved === id && next !== id && bare.id === id;
+    core.report('reserved-id', ok ? 'mended' : 'failed', ok ? null : 'newId cannot be wrapped');
+    return { ok, detail: null };
+  } finally {
+    context.active = null;
+  }
+}
+
+export const sendScript = pageScript(installSend, [
+  newId,
+  sendToChat,
+  sendToChannel,
+  failureOf,
+  isOver,
+  stop,
+  isOnline,
+  remember,
+  listen,
+  findOwn,
+  openChat,
+  forgetRefused,
+  handOver,
+  notHanded,
+  conclude,
+  waitForTurn,
+  sendOnce,
+  send,
+  checkReserved,
+]);

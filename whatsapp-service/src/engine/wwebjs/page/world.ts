@@ -1,9 +1,6 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the page's objects have no types, and they change */
 
-/**
- * What the files of this folder find in the page. Their functions are sent to the page as source text, so each may use only the page's
- * globals and its own arguments, never an import (types are erased) or a variable outside itself.
- */
+/** The page's globals that the scripts of this folder use. */
 export interface PageWindow {
   require: any;
   WWebJS: any;
@@ -16,8 +13,9 @@ export interface PageWindow {
 export type ViewMaker = (module: any) => Record<string, unknown>;
 export type PatchState = 'armed' | 'mended' | 'not_needed' | 'failed';
 
-/** `window.chasqui`: the worker's own object in the page. */
-export interface PageCore {
+/** `window.chasqui`: the worker's own object in the page. `core.ts` creates it; `tools.ts` adds the second half. */
+export interface PageCore extends PageTools {
+  /** The functions that the worker can call with `callPage`, by name. Input and result are plain JSON. */
   calls: Record<string, (input: any) => unknown>;
   patches: Record<string, { state: PatchState; detail: string | null }>;
   /** WhatsApp's own `require`, without the views. */
@@ -34,11 +32,17 @@ export interface PageCore {
   notify(kind: string, payload: unknown): void;
   /** Restores what the page's own start has replaced. Idempotent. */
   arm(): void;
+}
+
+/** Rules and lookups that the other scripts share. Those that need WhatsApp's modules throw before the page has loaded them. */
+export interface PageTools {
   /** Returns the same value if its JSON has at most 4 MiB; otherwise a reduced copy. Never throws. */
   plain(value: unknown): unknown;
   /** The third number of the build, such as 1047700000; 0 if unknown. */
   build(): number;
   serialized(id: any): string;
+  /** The text of an id, or null if there is none. */
+  idOf(id: any): string | null;
   /** The ids under which an own message may be stored. In a group the id contains the own id, as phone number or LID. */
   ownIds(chatId: string, key: string): string[];
   /**
@@ -46,4 +50,16 @@ export interface PageCore {
    * sender of a message chooses its key, so the key alone is not enough.
    */
   isNamedBy(whatsappId: string, msg: any): boolean;
+  /** WhatsApp's collections: `Chat`, `Contact`, `Msg`, `Reactions`, … */
+  collections(): any;
+  /** WhatsApp's id object for a text. */
+  widOf(id: string): any;
+  /** The chat of this id if the page has it, otherwise null. */
+  chatOf(id: string): any;
+  /** The name that WhatsApp shows for a chat or a contact. */
+  nameOf(model: any): string | null;
+  /** A message as the library's plain object, with the fields that `translate.ts` reads. */
+  modelOf(msg: any): any;
+  /** The message of this id, in the store or in the page's database. The id may name the other address of the chat. Null: not found. */
+  findMessage(whatsappId: string): Promise<any>;
 }

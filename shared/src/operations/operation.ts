@@ -1,16 +1,11 @@
 import { z } from 'zod';
-import type { Permission } from './permissions.js';
-import { paging } from './paging.js';
-import { chat, numberCheck, profile } from './resources.js';
-import { defineRoute, type Method } from './route.js';
-import type { ErrorCode } from './errors.js';
+import type { ErrorCode } from '../errors.js';
+import type { Permission } from '../permissions.js';
+import { defineRoute, type Method } from '../route.js';
 
-/**
- * Operations that are passed through to WhatsApp: check the caller, find the session, run it in the page, return the result. One row here and
- * one function of the same id in `whatsapp-service/src/engine/wwebjs/operations/`; the backend mounts the rows, the worker
- * dispatches them through one internal route, OpenAPI, `GET /capabilities` and the isolation tests loop over them.
- */
+/** One row of the operations table. Rows are in the file of their noun; see `index.ts`. */
 export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodType = z.ZodType> {
+  /** `noun.verb`. The noun names the files of the row and of its function. */
   readonly id: string;
   readonly method: Method;
   /** Below `/sessions/:sessionId`. */
@@ -38,13 +33,14 @@ type NoFields = Record<never, never>;
 /** Not a field of any public request. */
 const country = { countryCode: z.string().max(3).optional() };
 
-function defineOperation<
+export function defineOperation<
+  const Id extends string,
   P extends z.ZodRawShape = NoFields,
   Q extends z.ZodRawShape = NoFields,
   B extends z.ZodRawShape = NoFields,
   O extends z.ZodType = z.ZodType,
 >(row: {
-  id: string;
+  id: Id;
   method: Method;
   path: string;
   summary: string;
@@ -74,50 +70,6 @@ function defineOperation<
   } as const;
 }
 
-export const operations = {
-  'contacts.check': defineOperation({
-    id: 'contacts.check',
-    method: 'post',
-    path: '/contacts/check',
-    summary: 'Which numbers are registered on WhatsApp',
-    permission: 'contacts.check',
-    body: { numbers: z.array(z.string().min(1).max(80)).min(1).max(100) },
-    takesCountry: true,
-    output: z.array(numberCheck),
-    effect: 'read',
-  }),
-  'chats.list': defineOperation({
-    id: 'chats.list',
-    method: 'get',
-    path: '/chats',
-    summary: 'Chats as the page holds them, newest first',
-    permission: 'chats.read',
-    query: {
-      type: z.enum(['private', 'group', 'channel']).optional(),
-      archived: z.stringbool().optional(),
-      ...paging,
-    },
-    output: z.array(chat),
-    effect: 'read',
-  }),
-  'profile.get': defineOperation({
-    id: 'profile.get',
-    method: 'get',
-    path: '/profile',
-    summary: 'The linked account’s own number, name, about text and picture',
-    permission: 'profile.read',
-    output: profile,
-    effect: 'read',
-  }),
-} as const;
-
-export type OperationId = keyof typeof operations;
-export type OperationInput<K extends OperationId> = z.output<(typeof operations)[K]['input']>;
-export type OperationOutput<K extends OperationId> = z.output<(typeof operations)[K]['output']>;
-
-export const operationIds = Object.keys(operations) as OperationId[];
-export const isOperationId = (id: string): id is OperationId => Object.hasOwn(operations, id);
-
 /** Errors that every operation may answer with (`op` in the API's tables). */
 export const operationErrors = [
   'SESSION_NOT_FOUND',
@@ -129,7 +81,7 @@ export const operationErrors = [
 ] as const satisfies readonly ErrorCode[];
 
 /** The public route of an operation. */
-export function operationRoute(row: (typeof operations)[OperationId]) {
+export function operationRoute(row: Operation) {
   return defineRoute({
     id: row.id,
     method: row.method,

@@ -1,0 +1,70 @@
+import type { DataSource, EntityMetadata, ObjectLiteral } from 'typeorm';
+
+/** SQL texts and stored values of entities, from TypeORM's metadata. Only rows.ts uses them. */
+
+export type Column = EntityMetadata['columns'][number];
+
+export const columnsToRead = ({ columns }: EntityMetadata, also: readonly string[]): Column[] =>
+  columns.filter((column) => column.isSelect || also.includes(column.propertyName));
+
+/** The bits of a number that identifies a set of columns; a double has 53 exact bits. */
+export const bits = Array.from({ length: 53 }, (_, index) => 2 ** index);
+
+const inserts = new WeakMap<EntityMetadata, Map<number, string>>();
+
+/** Building the text costs more than running it, so each text is built once. */
+export function insertSql(metadata: EntityMetadata, columns: readonly Column[], which: number): string {
+  let known = inserts.get(metadata);
+  if (!known) inserts.set(metadata, (known = new Map()));
+  let written = known.get(which);
+  if (!written) {
+    if (metadata.columns.length > bits.length) throw new Error(`${metadata.tableName} has more than 53 columns.`);
+    const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
+    written = `INSERT INTO "${metadata.tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')})`;
+    known.set(which, written);
+  }
+  return written;
+}
+
+const selects = new WeakMap<EntityMetadata, Map<number, string>>();
+
+export function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string {
+  let known = selects.get(metadata);
+  if (!known) selects.set(metadata, (known = new Map()));
+  // `also` only adds columns, so their number identifies the set.
+  let written = known.get(columns.length);
+  if (!written) {
+    written = `SELECT ${columns.map((column) => `"${column.databaseName}"`).join(', ')} FROM "${metadata.tableName}"`;
+    known.set(columns.length, written);
+  }
+  return written;
+}
+
+/** The value as the column's transformer writes it; SQLite has no booleans. */
+export function toStored(source: DataSource, { transformer }: Column, value: unknown): unknown {
+  const written: unknown = transformer && !Array.isArray(transformer) ? transformer.to(value) : value;
+  return typeof written === 'boolean' && source.options.type !== 'postgres' ? Number(written) : written;
+}
+
+export function hydrate<T extends ObjectLiteral>(
+  metadata: EntityMetadata,
+  columns: readonly Column[],
+  raw: Record<string, unknown>,
+): T {
+  const entity = metadata.create() as Record<string, unknown>;
+  for (const { transformer, propertyName, databaseName, type } of columns) {
+    const value = raw[databaseName];
+    const read: unknown = transformer && !Array.isArray(transformer) ? transformer.from(value) : value;
+    entity[propertyName] = type === 'boolean' && typeof read === 'number' ? read === 1 : read;
+  }
+  return entity as T;
+}
+
+export const unnested = (columns: readonly Column[]): string =>
+  `SELECT * FROM unnest(${columns.map((column) => `?::${arrayTypes[String(column.type)] ?? 'text[]'}`).join(', ')})`;
+
+export const columnwise = (source: DataSource, columns: readonly Column[], rows: readonly ObjectLiteral[]): unknown[] =>
+  columns.map((column) => rows.map((row) => toStored(source, column, row[column.propertyName]) ?? null));
+
+/** PostgreSQL's array types of the column types in columns.ts that are not text. */
+const arrayTypes: Record<string, string> = { bigint: 'bigint[]', integer: 'integer[]', boolean: 'boolean[]' };

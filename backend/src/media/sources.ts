@@ -1,0 +1,112 @@
+import { AppError } from '@chasqui/shared';
+import type { DataSource } from 'typeorm';
+import { readRows } from '../db/rows.js';
+import type { SafeFetch } from '../lib/safe-fetch.js';
+import type { FileStore } from './file-store.js';
+import { MediaFile } from './media-file.entity.js';
+
+/** Where the bytes of an outgoing file come from. */
+export type MediaSource =
+  | { bytes: Buffer; mimetype?: string | undefined; filename?: string | undefined }
+  | { url: string }
+  | { base64: string }
+  | { mediaId: string };
+
+/** Whose files can be sent again by their id. `sessionId` null: those of all sessions of the account. */
+export interface MediaOwner {
+  accountId: string;
+  sessionId: string | null;
+  /** Whether the caller may read messages. Without that right, only files that were sent through this API can be sent again. */
+  mayRead: boolean;
+}
+
+/** The bytes of a file before they are checked, with what is declared about them. */
+interface FoundFile {
+  bytes: Buffer;
+  /** As the caller declares it. */
+  mimetype: string | null;
+  /** As the server of a URL declares it. */
+  served?: string | null;
+  filename: string | null;
+}
+
+const urlTimeoutMs = 20_000;
+
+/** What reading a source needs. */
+export interface SourceReader {
+  reader: DataSource;
+  files: Pick<FileStore, 'open'>;
+  maxBytes: number;
+  safeFetch: SafeFetch;
+}
+
+/** Reads an outgoing file. Throws `MEDIA_NOT_FOUND`, `MEDIA_EXPIRED`, `VALIDATION_FAILED`, and the errors of a download. */
+export async function readSource(context: SourceReader, source: MediaSource, owner: MediaOwner): Promise<FoundFile> {
+  if ('bytes' in source) return { bytes: source.bytes, mimetype: source.mimetype ?? null, filename: source.filename ?? null };
+  if ('url' in source) return download(context, source.url);
+  return 'mediaId' in source ? readStored(context, owner, source.mediaId) : decodeBase64(source.base64);
+}
+
+async function download({ safeFetch, maxBytes }: SourceReader, url: string): Promise<FoundFile> {
+  const { bytes, mimetype, filename } = await safeFetch(url, { maxBytes, timeoutMs: urlTimeoutMs });
+  return { bytes, mimetype: null, served: mimetype, filename };
+}
+
+async function readStored({ reader, files }: SourceReader, owner: MediaOwner, mediaId: string): Promise<FoundFile> {
+  const file = await findStored(reader, owner, mediaId);
+  if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId });
+  const handle = await files.open(file.id).catch(() => null);
+  if (!handle) throw new AppError('MEDIA_EXPIRED', { mediaId });
+  const bytes = await handle.readFile().finally(() => handle.close());
+  return { bytes, mimetype: file.mimetype, filename: file.filename };
+}
+
+/** Returns a stored file of the account, by its id; of a message of one session where the caller may use only that session. */
+async function findStored(
+  reader: DataSource,
+  { accountId, sessionId, mayRead }: MediaOwner,
+  id: string,
+): Promise<MediaFile | null> {
+  const which = `id = ? AND "accountId" = ? AND state = 'stored' AND NOT "isSealed"`;
+  const conditions = [...(sessionId === null ? [] : ['m."sessionId" = ?']), ...(mayRead ? [] : [`m.origin IN ('api', 'panel')`])];
+  const ofMessage = `EXISTS (SELECT 1 FROM messages m
+      WHERE m.id = media_files."messageId" AND m."deletedAt" IS NULL AND ${conditions.join(' AND ')})`;
+  const parameters = [id, accountId, ...(sessionId === null ? [] : [sessionId])];
+  const condition = conditions.length > 0 ? `${which} AND ${ofMessage}` : which;
+  const [file = null] = await readRows(reader, MediaFile, condition, parameters);
+  return file;
+}
+
+function decodeBase64(base64: string): FoundFile {
+  const { declared, text: given } = splitDataUrl(base64);
+  const text = given.replace(/\s/g, '');
+  if (!isBase64(text)) {
+    const message = 'This is not the whole base64 of a file, nor a data URL with base64.';
+    throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'mediaBase64', code: 'INVALID_FORMAT', message }] });
+  }
+  return { bytes: Buffer.from(text, 'base64'), mimetype: declared, filename: null };
+}
+
+/**
+ * Splits a `data:` URL into its type and its base64; any other text is base64 as a whole. Without a regular expression: the text is as long
+ * as a file may be, and a pattern with two quantifiers before the comma takes quadratic time when there is no comma.
+ */
+function splitDataUrl(given: string): { declared: string | null; text: string } {
+  if (!given.slice(0, 'data:'.length).toLowerCase().startsWith('data:')) return { declared: null, text: given };
+  const comma = given.indexOf(',');
+  const head = given.slice('data:'.length, Math.max(comma, 0));
+  // Other data URLs contain percent-encoded text, which is not base64.
+  if (!head.toLowerCase().endsWith(';base64')) return { declared: null, text: '' };
+  return { declared: head.split(';', 1)[0] || null, text: given.slice(comma + 1) };
+}
+
+/**
+ * Whether a text is the whole base64 of something, in the usual alphabet or in the one of URLs, with or without its padding. The decoder stops
+ * at the first padding and drops the remainder, so that a text that was cut off or joined would become another file.
+ */
+function isBase64(text: string): boolean {
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
+  const length = text.length - padding;
+  const isWhole = padding > 0 ? text.length % 4 === 0 : length % 4 !== 1;
+  return length > 0 && isWhole && /^[A-Za-z0-9+/_-]+$/.test(text.slice(0, length));
+}

@@ -1,0 +1,104 @@
+import {
+  isWorkerEventType,
+  withoutContent,
+  workerEvents,
+  type OutletEvent,
+  type WorkerEventPayload,
+  type WorkerEventType,
+} from '@chasqui/shared';
+import type { Contacts, Sighting } from '../contacts/contacts.js';
+import type { Core } from '../core.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Arrivals } from '../messages/receive/arrivals.js';
+import type { Session } from '../sessions/session.entity.js';
+import { ownerOf, patchSession, type SessionState } from '../sessions/state.js';
+import type { StorageOf } from '../sessions/storage-mode.js';
+
+/** What the handlers of worker events use. */
+export interface WorkerEventContext extends Pick<Core, 'events' | 'log'> {
+  state: SessionState;
+  contacts: Contacts;
+  arrivals: Arrivals;
+  storageOf: StorageOf;
+}
+
+/**
+ * Writes the rows and public events of one worker event, in the caller's transaction, which has locked the session. `qrCode` is the picture of
+ * the event's QR code, if it has one. Returns null, or the code with which the event is refused. Throws what a handler throws.
+ */
+export async function writeWorkerEvent(
+  context: WorkerEventContext,
+  tx: Transaction,
+  session: Session,
+  event: OutletEvent,
+  qrCode: Promise<string> | undefined,
+): Promise<string | null> {
+  const { type } = event;
+  if (!isWorkerEventType(type)) return 'UNKNOWN_EVENT_TYPE';
+  const parsed = workerEvents[type].safeParse(event.payload);
+  if (!parsed.success) {
+    const fields = parsed.error.issues.map((issue) => issue.path.join('.'));
+    context.log.error('A worker event does not match its schema.', { eventId: event.id, type, fields });
+    return 'VALIDATION_FAILED';
+  }
+  const isBare = (await context.storageOf(session, tx.manager)) === 'metadata';
+  const payload = isBare ? withoutContent(type, parsed.data) : parsed.data;
+  // The schema of this type has just parsed the payload.
+  await (handlers[type] as Handler<unknown>)(context, tx, session, payload, qrCode);
+  return null;
+}
+
+type Handler<Payload> = (
+  context: WorkerEventContext,
+  tx: Transaction,
+  session: Session,
+  payload: Payload,
+  qrCode: Promise<string> | undefined,
+) => Promise<unknown>;
+
+/** One row for each type of event. */
+const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
+  'session.observed': async ({ state, contacts }, tx, session, payload) => {
+    await state.observe(tx, session, payload);
+    await contacts.learn(tx, session, [ownSighting(payload)]);
+  },
+  'session.qr': async ({ state }, tx, session, payload, qrCode) =>
+    state.showQr(tx, session, { ...payload, qrCode: (await qrCode) ?? '' }),
+  'session.pairing_code': ({ state }, tx, session, data) => state.showPairingCode(tx, session, data),
+  'session.heal': ({ events }, tx, session, data) => events.append(tx, { ...ownerOf(session), type: 'session.heal', data }),
+  'session.recycled': ({ events }, tx, session, data) =>
+    events.append(tx, { ...ownerOf(session), type: 'session.recycled', data }),
+  'session.backfill': ({ events }, tx, session, data) =>
+    events.append(tx, { ...ownerOf(session), type: 'session.backfill', data }),
+  // How far the messages of a session are recorded: for the worker that runs it next, which may have nothing of it on its disk.
+  'session.caught_up': (_, tx, session, { phoneNumber, at }) =>
+    patchSession(tx, session, { caughtUpAt: new Date(at), caughtUpNumber: phoneNumber }),
+  'contact.observed': ({ contacts }, tx, session, { contact }) => contacts.learn(tx, session, [{ contact, isNews: true }]),
+  'message.observed': ({ arrivals }, tx, session, { message, origin }) => arrivals.observed(tx, session, message, origin),
+  'message.ack': ({ arrivals }, tx, session, payload) => arrivals.acknowledged(tx, session, payload),
+  'message.edited': ({ arrivals }, tx, session, payload) => arrivals.edited(tx, session, payload),
+  'message.revoked': ({ arrivals }, tx, session, payload) => arrivals.revoked(tx, session, payload),
+  'message.reaction': ({ arrivals }, tx, session, payload) => arrivals.reacted(tx, session, payload),
+  'poll.vote': ({ arrivals }, tx, session, payload) => arrivals.voted(tx, session, payload),
+  'chat.updated': ({ events }, tx, session, data) => events.append(tx, { ...ownerOf(session), type: 'chat.updated', data }),
+  'group.participants': async ({ events, contacts }, tx, session, data) =>
+    events.append(tx, {
+      ...ownerOf(session),
+      type: 'group.participants',
+      data: await contacts.observe(tx, session, data),
+    }),
+  'group.updated': async ({ events, contacts }, tx, session, data) =>
+    events.append(tx, { ...ownerOf(session), type: 'group.updated', data: await contacts.observe(tx, session, data) }),
+  'group.membership_request': async ({ events, contacts }, tx, session, data) =>
+    events.append(tx, {
+      ...ownerOf(session),
+      type: 'group.membership_request',
+      data: await contacts.observe(tx, session, data),
+    }),
+  'call.received': async ({ events, contacts }, tx, session, data) =>
+    events.append(tx, { ...ownerOf(session), type: 'call.received', data: await contacts.observe(tx, session, data) }),
+};
+
+/** The session's own number and LID are one person too. Its name is the session's `pushName`. */
+const ownSighting = ({ phoneNumber, lid }: WorkerEventPayload<'session.observed'>): Sighting | null =>
+  phoneNumber && lid ? { contact: { id: lid, phone: `+${phoneNumber.replace(/^\+/, '')}`, lid, name: null } } : null;

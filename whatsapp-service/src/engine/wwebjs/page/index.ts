@@ -1,0 +1,20 @@
+import { contactsScript } from './contacts.js';
+import { coreScript } from './core.js';
+import { downloadScript } from './download.js';
+import { historyScript } from './history.js';
+import { modelsScript } from './models.js';
+import { sendScript } from './send.js';
+import { toolsScript } from './tools.js';
+import { watchScript } from './watch.js';
+
+/** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first two put on `window.chasqui`. */
+export const pageScripts: Readonly<Record<string, string>> = {
+  core: coreScript,
+  tools: toolsScript,
+  models: modelsScript,
+  watch: watchScript,
+  contacts: contactsScript,
+  history: historyScript,
+  send: sendScript,
+  download: downloadScript,
+};
