@@ -21,7 +21,7 @@ describe('the control API', () => {
     expect(plain(readFileSync(join(import.meta.dirname, '../README.md'), 'utf8'))).toContain(plain(asTable(described)));
   });
 
-  test('says what is wrong with an order', async () => {
+  test('describes what is wrong with a request', async () => {
     const answer = await post('/api/createAccount', '{"phone":"12"}');
     expect([answer.status, await answer.json()]).toEqual([400, { error: 'phone: a number has 7 to 15 digits' }]);
     expect((await post('/api/createAccount', '{')).status).toBe(400);
@@ -29,7 +29,7 @@ describe('the control API', () => {
     await expect(simulator.client.received({ phone: '5511900000000' })).rejects.toThrow('Create it first');
   });
 
-  test('takes no orders from pages of other sites', async () => {
+  test('refuses requests from pages of other sites', async () => {
     expect((await post('/api/accounts', '{}', { 'content-type': 'text/plain' })).status).toBe(415);
     const status = await new Promise((resolve) => {
       request(`${simulator.controlUrl}/phone`, { headers: { host: 'evil.example' } }, (res) => {
@@ -40,13 +40,13 @@ describe('the control API', () => {
     expect(status).toBe(403);
   });
 
-  test('a number in any writing is the same phone', async () => {
+  test('a number in any notation is the same phone', async () => {
     await simulator.client.createAccount({ phone: '+55 (11) 98888-7777', name: 'Shop' });
     const made = await simulator.client.createAccount({ phone: '5511988887777@c.us', about: 'open' });
     expect([made.phone, made.name, made.about]).toEqual(['5511988887777', 'Shop', 'open']);
   });
 
-  test('the clock moves what the server writes', async () => {
+  test('the clock moves the times that the server writes', async () => {
     const before = Date.parse((await simulator.client.clock({})).now);
     const after = Date.parse((await simulator.client.clock({ moveMs: 86_400_000 })).now);
     expect(after - before).toBeGreaterThanOrEqual(86_400_000);

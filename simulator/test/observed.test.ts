@@ -172,6 +172,14 @@ describe.each(await databases())('arbitrary observed messages on %s', (database)
   afterAll(() => core?.close());
   const rows = () => core.rig.database.reader.getRepository(Message).countBy({ sessionId: core.sessionId });
 
+  /** Posts until all are acknowledged: on a slow machine one transaction ends before the whole batch. Returns the refusals. */
+  async function postAll(batch: OutletEvent[]): Promise<{ id: string; code: string }[]> {
+    const { refused, ackCursor } = await core.worker.post(batch);
+    const rest = batch.filter(({ cursor }) => cursor > ackCursor);
+    expect(rest.length).toBeLessThan(batch.length);
+    return rest.length === 0 ? refused : [...refused, ...(await postAll(rest))];
+  }
+
   test('each is a row, once, also beside events that are broken and when the batch comes twice', async () => {
     // Two messages under one key may be one (arrivals.test.ts has those cases); here each has a key of its own.
     const keys = new Set<string>();
@@ -187,10 +195,10 @@ describe.each(await databases())('arbitrary observed messages on %s', (database)
           const bad = core.worker.queue(core.sessionId, 'session.recycled', { reason: 'x', memoryMb: 1 });
           return [event, { ...bad, payload: { reason: 7 } }];
         });
-        const { refused, ackCursor } = await core.worker.post(batch);
+        const refused = await postAll(batch);
         await core.worker.post(batch);
         const bad = batch.filter(({ type }) => type === 'session.recycled').map(({ id }) => ({ id, code: 'VALIDATION_FAILED' }));
-        expect([refused, ackCursor]).toEqual([bad, batch.at(-1)!.cursor]);
+        expect(refused).toEqual(bad);
         expect((await rows()) - before).toBe(messages.length);
       }),
       { numRuns: 15, interruptAfterTimeLimit: 60_000 },

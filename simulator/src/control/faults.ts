@@ -7,7 +7,7 @@ import { nothing, operation, phone } from './operation.js';
 export function faultOperations({ world, page, missing }: { world: World; page: PageOptions; missing: Set<string> }) {
   return {
     fault: operation(
-      'The next requests of an operation are refused, not answered, or late',
+      'The next requests of an operation are refused, not answered, or delayed',
       z.object({
         op: z.string(),
         mode: z.enum(['fail', 'drop', 'dropReply', 'delay']),
@@ -18,12 +18,12 @@ export function faultOperations({ world, page, missing }: { world: World; page: 
       }),
       (d) => world.faults.order(d),
     ),
-    clearFaults: operation('No more faults', nothing, () => world.faults.clear()),
+    clearFaults: operation('Remove all faults', nothing, () => world.faults.clear()),
     setAcks: operation('Let acks of one message overtake each other', z.object({ chained: z.boolean() }), (d) => {
       world.settings.chainAcks = d.chained;
     }),
     setPage: operation(
-      'For pages that load from now on: build, weight, races, and whether refused operations work',
+      'For pages that load from now on: build, memory use, races, and whether refused operations work',
       z.object({
         build: z.enum(Object.keys(builds) as [BuildName, ...BuildName[]]).optional(),
         ballastMb: z.number().min(0).optional(),
@@ -46,6 +46,6 @@ export function faultOperations({ world, page, missing }: { world: World; page: 
         return { now: world.clock.now().toISOString() };
       },
     ),
-    missing: operation('Modules that were required and are not there', nothing, () => [...missing]),
+    missing: operation('Modules that a page required and the simulator does not have', nothing, () => [...missing]),
   };
 }

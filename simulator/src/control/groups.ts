@@ -19,7 +19,7 @@ export function groupOperations({ world }: { world: World }) {
 
   return {
     createGroup: operation(
-      'A phone makes a group',
+      'A phone creates a group',
       z.object({ by: phone, subject: z.string(), participants: z.array(z.string()), ...groupSettings }),
       ({ by, subject, participants, ...settings }) => ({ id: groups.create(account(by), subject, participants, settings).id }),
     ),
@@ -28,12 +28,12 @@ export function groupOperations({ world }: { world: World }) {
       invite: groups.groups.get(d.id)!.invite,
     })),
     changeGroup: operation(
-      'Add, remove, promote, demote',
+      'Add, remove, promote or demote members',
       z.object({ ...inGroup, how: z.enum(['add', 'remove', 'promote', 'demote']), participants: z.array(z.string()) }),
       (d) => groups[d.how](account(d.by), d.id, d.participants),
     ),
     setGroup: operation(
-      'Subject, description, settings',
+      'Change subject, description and settings',
       z.object({ ...inGroup, subject: z.string().optional(), description: z.string().optional(), ...groupSettings }),
       ({ by, id, subject, description, ...settings }) => {
         if (subject !== undefined) groups.subject(account(by), id, subject);
@@ -41,12 +41,12 @@ export function groupOperations({ world }: { world: World }) {
         if (Object.values(settings).some((value) => value !== undefined)) groups.set(account(by), id, settings);
       },
     ),
-    joinGroup: operation('Join by invite code, or ask to', z.object({ phone, code: z.string() }), (d) =>
+    joinGroup: operation('Join by invite code, or request to join', z.object({ phone, code: z.string() }), (d) =>
       groups.join(account(d.phone), d.code),
     ),
     leaveGroup: operation('Leave a group', z.object({ phone, id: z.string() }), (d) => groups.leave(account(d.phone), d.id)),
     createChannel: operation(
-      'A phone makes a channel',
+      'A phone creates a channel',
       z.object({ by: phone, name: z.string(), description: z.string().nullable().default(null) }),
       (d) => {
         const id = channels.create(account(d.by), d.name, d.description, null);
@@ -58,12 +58,12 @@ export function groupOperations({ world }: { world: World }) {
       posts: channels.posts(d.id, account(d.phone), 100),
     })),
     followChannel: operation(
-      'Follow a channel, or stop',
+      'Follow a channel, or unfollow it',
       z.object({ phone, id: z.string(), follows: z.boolean().default(true) }),
       (d) => channels.follow(account(d.phone), d.id, d.follows),
     ),
     inviteChannelAdmin: operation(
-      'The owner asks somebody to be an admin',
+      'The owner invites a contact to become an admin',
       z.object({ by: phone, id: z.string(), contact: phone }),
       (d) => channels.inviteAdmin(account(d.by), d.id, account(d.contact)),
     ),

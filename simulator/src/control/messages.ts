@@ -70,11 +70,11 @@ export function messageOperations({ world }: { world: World }) {
       const to = d.to.includes('@') ? d.to : phoneId(world.phones.create({ phone: d.to.replace(/\D/g, '') }));
       return { key: world.messages.fromPhone(account(d.from), to, { ...contentOf(world, d), asLid, sealed, t, key }) };
     }),
-    madeFiles: operation('Files made while they are downloaded, with the bytes that were sent so far', nothing, () => [
+    madeFiles: operation('Files that are generated during their download, with the number of bytes sent so far', nothing, () => [
       ...world.media.made.values(),
     ]),
-    received: operation('What the phone got, in order', z.object({ phone }), (d) => account(d.phone).received),
-    typingSeen: operation('Typing that the phone saw', z.object({ phone }), (d) => account(d.phone).typing),
+    received: operation('Messages that the phone received, in order', z.object({ phone }), (d) => account(d.phone).received),
+    typingSeen: operation('Typing states that the phone received', z.object({ phone }), (d) => account(d.phone).typing),
     history: operation(
       'The messages of a phone, or of one chat; the last ones with a limit',
       z.object({ phone, chat: z.string().optional(), limit: z.number().int().positive().optional() }),
@@ -90,7 +90,7 @@ export function messageOperations({ world }: { world: World }) {
       (d) => void account(d.to).typing.push({ from: phoneId(account(d.from)), state: d.state }),
     ),
     journal: operation(
-      'Messages that WhatsApp’s server was handed, after the n-th',
+      'Messages that reached WhatsApp’s server, after the n-th',
       z.object({ since: z.number().default(0) }),
       (d) => world.journal.since(d.since),
     ),
@@ -114,8 +114,10 @@ function changeOperations(world: World) {
         for (const sender of senders) world.messages.ack(sender, d.key, d.ack, by);
       },
     ),
-    react: operation('A reaction; an empty one takes it back', z.object({ ...onMessage, emoji: z.string() }), (d) =>
-      addon('reaction', d, d.emoji),
+    react: operation(
+      'React to a message; an empty emoji removes the reaction',
+      z.object({ ...onMessage, emoji: z.string() }),
+      (d) => addon('reaction', d, d.emoji),
     ),
     edit: operation('Edit an own message', z.object({ ...onMessage, text: z.string() }), (d) => addon('edit', d, d.text)),
     revoke: operation(
@@ -123,7 +125,7 @@ function changeOperations(world: World) {
       z.object({ ...onMessage, ownKey: z.boolean().default(false) }),
       (d) => addon('revoke', d, d.ownKey ? newKey('3A') : null),
     ),
-    decipher: operation('The page gets the content of a message that came as ciphertext', z.object(onMessage), (d) =>
+    decipher: operation('The page receives the content of a message that arrived as ciphertext', z.object(onMessage), (d) =>
       world.messages.resend(account(d.phone), [d.key]),
     ),
     vote: operation('Vote in a poll, by the options’ names', z.object({ ...onMessage, options: z.array(z.string()) }), (d) =>

@@ -14,7 +14,7 @@ function chatOperations(world: World) {
   const account = accountIn(world);
   return {
     setContact: operation(
-      'Save a name in the address book; null takes it out',
+      'Save a name in the address book; null removes it',
       z.object({ phone, contact: phone, name: z.string().nullable() }),
       (d) => {
         const of = account(d.phone);
@@ -23,7 +23,7 @@ function chatOperations(world: World) {
         if (found) pushTo(of, { ev: 'contact', d: contactOf(found, of) });
       },
     ),
-    contacts: operation('Who the phone knows', z.object({ phone }), (d) => {
+    contacts: operation('The contacts of a phone', z.object({ phone }), (d) => {
       const of = account(d.phone);
       return [...of.chats.keys()].flatMap((id) => {
         const found = world.phones.find(id);
@@ -51,7 +51,7 @@ function chatOperations(world: World) {
       ({ phone: number, chat, ...changes }) => setChat(account(number), chat, changes),
     ),
     read: operation(
-      'The owner opens a chat on the phone: its writers get their ticks',
+      'The owner opens a chat on the phone: its messages are acknowledged as read',
       z.object({ phone, chat: z.string() }),
       (d) => world.messages.read(account(d.phone), d.chat),
     ),
@@ -61,9 +61,9 @@ function chatOperations(world: World) {
 function personOperations(world: World) {
   const account = accountIn(world);
   return {
-    blocked: operation('Who the account blocked', z.object({ phone }), (d) => [...account(d.phone).blocked]),
+    blocked: operation('Contacts that the account blocked', z.object({ phone }), (d) => [...account(d.phone).blocked]),
     block: operation(
-      'The phone blocks a number, or lets it write again',
+      'The phone blocks a number, or unblocks it',
       z.object({ phone, contact: phone, blocked: z.boolean() }),
       (d) => {
         const by = account(d.phone);
@@ -82,15 +82,15 @@ function personOperations(world: World) {
         pushTo(of, { ev: 'labels', d: of.labels });
       },
     ),
-    labels: operation('Labels and the chats that have them', z.object({ phone }), (d) => account(d.phone).labels),
-    call: operation('A phone rings another', z.object({ from: phone, to: phone, isVideo: z.boolean().default(false) }), (d) => {
+    labels: operation('Labels and their chats', z.object({ phone }), (d) => account(d.phone).labels),
+    call: operation('A phone calls another', z.object({ from: phone, to: phone, isVideo: z.boolean().default(false) }), (d) => {
       const to = account(d.to);
       const call = { id: randomUUID(), from: phoneId(account(d.from)), isVideo: d.isVideo, state: 'ringing' as const };
       to.calls.push(call);
       pushNow(to, { ev: 'call', d: { ...call, offerTime: world.clock.seconds() } });
       return { id: call.id };
     }),
-    calls: operation('Calls to a phone and what became of them', z.object({ phone }), (d) => account(d.phone).calls),
+    calls: operation('Calls to a phone and their states', z.object({ phone }), (d) => account(d.phone).calls),
   };
 }
 

@@ -25,14 +25,14 @@ const settings = {
 export function phoneOperations({ world, linking }: { world: World; linking: Linking }) {
   const account = accountIn(world);
   return {
-    createAccount: operation('Make a phone, or change one', z.object({ phone, ...settings }), (d) => shown(change(world, d))),
+    createAccount: operation('Create a phone, or change one', z.object({ phone, ...settings }), (d) => shown(change(world, d))),
     setAccount: operation('Change a phone', z.object({ phone, ...settings }), (d) =>
       shown(change(world, { ...d, phone: account(d.phone).phone })),
     ),
-    accounts: operation('Phones that were made or linked, or have chats', nothing, () =>
+    accounts: operation('Phones that were created or linked, or have chats', nothing, () =>
       [...world.phones.accounts.values()].filter((of) => of.made || of.chats.size > 0).map(shown),
     ),
-    waiting: operation('Pages that wait to be linked: code of the QR, pairing code, passkey request', nothing, () =>
+    waiting: operation('Pages that wait to be linked: text of the QR code, pairing code, passkey request', nothing, () =>
       linking.waiting(),
     ),
     scan: operation('Link the page that shows this QR', z.object({ qr: z.string(), phone }), (d) => linking.scan(d.qr, d.phone)),
@@ -56,7 +56,7 @@ function interruptions(world: World) {
       }
     }),
     keepOut: operation(
-      'WhatsApp keeps the account, or the network it comes from, out of WhatsApp Web',
+      'WhatsApp blocks the account, or its network, from WhatsApp Web',
       z.object({ phone, state: z.enum(['TOS_BLOCK', 'SMB_TOS_BLOCK', 'PROXYBLOCK']) }),
       (d) => {
         for (const device of account(d.phone).devices.values()) device.line?.send({ ev: 'state', d: { state: d.state } });
@@ -65,11 +65,15 @@ function interruptions(world: World) {
     conflict: operation('WhatsApp Web is opened elsewhere with the same login', z.object({ phone }), (d) => {
       for (const device of account(d.phone).devices.values()) device.line?.replace();
     }),
-    drop: operation('The lines break; pages try again after forMs', z.object({ phone, forMs: z.number().default(500) }), (d) => {
-      for (const device of account(d.phone).devices.values()) device.line?.send({ ev: 'drop', d: { forMs: d.forMs } });
-    }),
+    drop: operation(
+      'The connections break; pages reconnect after forMs',
+      z.object({ phone, forMs: z.number().default(500) }),
+      (d) => {
+        for (const device of account(d.phone).devices.values()) device.line?.send({ ev: 'drop', d: { forMs: d.forMs } });
+      },
+    ),
     restrict: operation(
-      'WhatsApp lets the account write to known chats only',
+      'WhatsApp allows the account to write only to known chats',
       z.object({ phone, reachOutLocked: z.boolean() }),
       (d) => {
         account(d.phone).reachOutLocked = d.reachOutLocked;

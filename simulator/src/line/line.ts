@@ -167,7 +167,7 @@ async function answer(connection: Connection, ops: Ops, { i, op, d }: { i: numbe
   if (fault?.mode === 'drop') return;
   if (fault?.mode === 'delay') await new Promise((done) => setTimeout(done, fault.delayMs ?? 1000));
   try {
-    if (fault?.mode === 'fail') throw new Refusal(fault.status ?? 500, 'ordered to fail');
+    if (fault?.mode === 'fail') throw new Refusal(fault.status ?? 500, 'this request was set to fail');
     const run = Object.hasOwn(ops, op) ? ops[op]! : null;
     if (!run) throw new Refusal(501, `the simulator has no operation ${op}`);
     const ok = run(d) ?? null;
