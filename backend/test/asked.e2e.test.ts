@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { mediaTypes, type MediaType } from '@chasqui/shared';
+import { mediaTypes, type FileOption, type MediaType } from '@chasqui/shared';
 import { eventually, startStack, type Stack } from '../../bench/src/stack.js';
-import { fileOptions, type FileOption } from '../src/messages/accept/file-options.js';
+import { fileOptions } from '../src/messages/accept/file-options.js';
 import { sounds } from './support/sounds.js';
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
-import { cardsOf, type CardInput } from '../src/messages/accept/cards.js';
+import { cardsOf, type CardInput } from '@chasqui/shared';
 
 /** Contact cards that are sent: made into a card that WhatsApp reads, or refused. */
 

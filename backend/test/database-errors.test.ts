@@ -621,16 +621,10 @@ describe.each(await databases())('requests on %s', (database) => {
       throw new DatabaseConnectionLost('PostgreSQL did not answer.');
     };
     const unused = {} as never;
-    const accept = createAcceptance({
-      database: { write: { run } } as never,
-      events: unused,
-      contacts: unused,
-      media: unused,
-      idempotency: unused,
-      quotas: unused,
-      enterQueue: async () => undefined,
-      report: () => undefined,
-    });
+    const accept = createAcceptance(
+      { database: { write: { run } } as never, events: unused, report: () => undefined },
+      { contacts: unused, media: unused, idempotency: unused, quotas: unused, enterQueue: async () => undefined },
+    );
     const waiting = Array.from({ length: 1_000 }, () =>
       accept({ session: unused, message: {} as never, key: null, file: null }).catch((error: unknown) =>
         databaseErrorKind(error),
@@ -693,8 +687,8 @@ describe.each(await databases())('requests on %s', (database) => {
 
   /** The contract adds defaults; which, the present hash tells. */
   async function parsedBody(hash: string, text: object): Promise<unknown> {
-    const { sendText } = await import('../src/messages/contract.js');
-    const parsed: unknown = sendText.body!.parse(text);
+    const { sendTyped } = await import('../src/messages/contract.js');
+    const parsed: unknown = sendTyped.text.body.parse(text);
     const now = createHash('sha256').update(`POST /api/v1/messages/send-text\n${JSON.stringify({ body: parsed, file: null })}`);
     expect(hash).toBe(`v2:${now.digest('base64url')}`);
     return parsed;

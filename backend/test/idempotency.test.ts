@@ -109,7 +109,7 @@ describe.each(await databases())('idempotency keys of several sessions on %s', (
   });
 
   test('two sessions run their first calls at the same time', async () => {
-    const idempotency = createIdempotency({ database: core.rig.database, clock: systemClock, hours: 1 });
+    const idempotency = createIdempotency({ database: core.rig.database, clock: systemClock }, { hours: 1 });
     const keyOf = (sessionId: string) =>
       idempotency.keyOf({ accountId: 'a', sessionId, isDefaultSession: false }, 'k', 'POST', '/', {})!;
     expect(await idempotency.begin(keyOf('one'))).toBeNull();

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { newId, type AnyRoute, type MessageResource } from '@chasqui/shared';
+import { newId, requestOf, requestTypes, type AnyRoute, type MessageResource } from '@chasqui/shared';
 import { z } from 'zod';
+import { sendTyped } from '../src/messages/contract.js';
 import { makeAccount } from './support/account.js';
 import { databases, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
@@ -33,12 +34,9 @@ const picture = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9
 const send = { recipient: ana };
 /** A body that is right but for the id. */
 const bodies: Record<string, object> = {
-  'messages.sendText': { ...send, message: 'x' },
+  ...Object.fromEntries(requestTypes.map((type) => [sendTyped[type].id, { ...send, ...requestOf(type).example }])),
   'messages.send': { ...send, type: 'text', message: 'x' },
   'messages.sendMedia': { ...send, mediaBase64: picture },
-  'messages.sendLocation': { ...send, latitude: 1, longitude: 2 },
-  'messages.sendContact': { ...send, contacts: [{ name: 'A', phone: '+51999888777' }] },
-  'messages.sendPoll': { ...send, question: 'x', options: ['a', 'b'] },
   'sessions.init': {},
   'sessions.disconnect': {},
   'events.ticket': {},

@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { permissions, type AnyRoute } from '@chasqui/shared';
+import { permissions, requestOf, requestTypes, type AnyRoute } from '@chasqui/shared';
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';
 import { z } from 'zod';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
+import { sendTyped } from '../src/messages/contract.js';
 import { makeAccount } from './support/account.js';
 import { databases, password, serviceKey, type Reply } from './support/backend.js';
 import { ana, startCore, type Core } from './support/core.js';
@@ -32,15 +33,13 @@ const bodies: Record<string, (world: World) => object> = {
   'sessions.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
   'sessions.update': () => ({ metadata: { by: 'matrix' } }),
   'sessions.pairingCode': () => ({ phoneNumber: ana }),
-  'messages.sendText': ({ session }) => ({ sessionId: session, recipient: ana, message: 'x' }),
   'messages.sendMedia': ({ session }) => ({ sessionId: session, recipient: ana, mediaBase64: 'R0lGODlhAQABAAAAACw=' }),
-  'messages.sendLocation': ({ session }) => ({ sessionId: session, recipient: ana, latitude: 1, longitude: 2 }),
-  'messages.sendContact': ({ session }) => ({
-    sessionId: session,
-    recipient: ana,
-    contacts: [{ name: 'A', phone: '+51999888777' }],
-  }),
-  'messages.sendPoll': ({ session }) => ({ sessionId: session, recipient: ana, question: 'x', options: ['a', 'b'] }),
+  ...Object.fromEntries(
+    requestTypes.map((type) => [
+      sendTyped[type].id,
+      ({ session }: World) => ({ sessionId: session, recipient: ana, ...requestOf(type).example }),
+    ]),
+  ),
   'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
   'messages.decideHeld': () => ({ decision: 'cancel' }),
   'messages.resolve': () => ({ as: 'sent' }),

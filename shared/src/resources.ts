@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { mediaRef } from './content.js';
-import { messageTypes, selectedOption } from './observed.js';
+import { mediaRef, messageTypes, selectedOption } from './message-types/index.js';
 import { storageModes } from './storage-modes.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 

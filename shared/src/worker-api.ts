@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { messageContent } from './content.js';
+import { messageContent } from './message-types/index.js';
 import {
   aboutObserved,
   observedChat,

@@ -4,7 +4,7 @@ import { createIdempotency } from '../messages/accept/idempotency.js';
 import { createStoredReplies } from '../messages/accept/stored-replies.js';
 import { createMessages } from '../messages/messages.js';
 import { createQuotas } from '../messages/quotas/quotas.js';
-import { createArrivals } from '../messages/receive/arrivals.js';
+import { createArrivals, type Arrivals } from '../messages/receive/arrivals.js';
 import { createDispatcher } from '../messages/send/dispatcher.js';
 import { createPacing } from '../messages/send/pacing.js';
 import { createMessageState } from '../messages/state.js';
@@ -23,49 +23,37 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, database, events, clock, log, report, presence, sealer, lifecycle } = core;
+  const { config, database, clock, log, report, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
-  const retention = createRetention({
-    database,
+  const retention = createRetention(core, {
     media,
-    clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
-    report,
   });
-  const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
-  const replies = createStoredReplies({ database, sealer });
-  const quotas = createQuotas({ database, events, clock, defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const state = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
-  const idempotency = createIdempotency({ database, clock, hours: config.IDEMPOTENCY_HOURS });
+  const eventLog = createEventLog(core, { oldestAvailable: retention.oldestAvailable });
+  const replies = createStoredReplies(core, { sealer });
+  const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
+  const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch({ database, log, report });
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
-  const messages = createMessages({
-    database,
-    events,
+  const messages = createMessages(core, {
     contacts,
     eventsOf: eventLog.ofMessage,
     state,
     media,
     idempotency,
     quotas,
-    report,
     contents,
     storageOf,
     search,
-    clock,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
-  const dispatcher = createDispatcher({
-    database,
-    events,
+  const dispatcher = createDispatcher(core, {
     state,
     pacing: createPacing(Math.random),
-    clock,
-    log,
     transport: parts.gateway,
     presence,
-    report,
     options: {
       pollMs: 500,
       leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),
@@ -81,7 +69,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     stop: () => dispatcher.stop().finally(messages.endWaiting),
     withinMs: workStopMs,
   });
-  const ingest = createIngest(core, access, parts, createArrivals({ events, contacts, state, media, clock }));
+  const ingest = createIngest(core, access, parts, createArrivals(core, { contacts, state, media }));
   return { retention, eventLog, replies, quotas, idempotency, search, messages, ...ingest };
 }
 
@@ -90,7 +78,7 @@ function createIngest(
   core: Foundation,
   { contacts, storageOf }: Access,
   { sessionState, sessions, client, placement, media, leaseMs }: SessionParts,
-  arrivals: ReturnType<typeof createArrivals>,
+  arrivals: Arrivals,
 ) {
   const { config, lifecycle } = core;
   const state = sessionState;

@@ -1,4 +1,4 @@
-import { AppError, type MediaType } from '@chasqui/shared';
+import { AppError, fileSpecOf, type MediaType } from '@chasqui/shared';
 import { fileTypeFromBuffer, supportedMimeTypes } from 'file-type';
 import { lookup } from 'mime-types';
 
@@ -49,17 +49,12 @@ const writtenAsText = new Set([
 /** What a container is called when nothing says more. */
 const containerNames: ReadonlyMap<string, string> = new Map([['application/xml', 'text/xml']]);
 
-const wanted: Partial<Record<MediaType, RegExp>> = {
-  image: /^image\/(?!svg\+xml$)/,
-  video: /^video\//,
-  audio: /^(audio|video)\//,
-  voice: /^(audio|video)\//,
-  sticker: /^image\/(?!svg\+xml$)/,
-};
+/** The media types of files that WhatsApp accepts for a type of message; undefined: all. */
+const mimetypesOf = (type: MediaType): RegExp | undefined => fileSpecOf(type).mimetypes;
 
 /** The type that a file is sent as when the caller names none. WhatsApp shows no SVG as a picture. */
 export function kindOf(mimetype: string): MediaType {
-  if (wanted.image?.test(mimetype)) return 'image';
+  if (mimetypesOf('image')?.test(mimetype)) return 'image';
   if (/^video\//.test(mimetype)) return 'video';
   return /^audio\//.test(mimetype) ? 'audio' : 'document';
 }
@@ -95,7 +90,7 @@ export async function resolveType(bytes: Buffer, hints: TypeHints, allowed: read
   const pretends = isText && declared !== null && isNoText(declared);
   const contradicts =
     sniffed !== null && declared !== null && !agree(mimetype, declared) && !(declared === 'application/zip' && isArchive(bytes));
-  if (contradicts || pretends || (hints.type && wanted[hints.type] && !wanted[hints.type]!.test(mimetype)))
+  if (contradicts || pretends || (hints.type && mimetypesOf(hints.type)?.test(mimetype) === false))
     throw new AppError('FILE_TYPE_MISMATCH', details);
   return mimetype;
 }

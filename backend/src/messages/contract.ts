@@ -1,7 +1,8 @@
 import {
   commaList,
-  decimal,
   defineRoute,
+  fileOptionFields,
+  fileSourceFields,
   mediaTypes,
   message,
   messageOrigins,
@@ -9,10 +10,13 @@ import {
   messageTypes,
   paging,
   quota as quotaResource,
+  requestOf,
+  requestTypes,
   timelineEntry,
   withAliases,
   type ErrorCode,
   type InputOf,
+  type RequestType,
 } from '@chasqui/shared';
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
@@ -41,7 +45,7 @@ const file: readonly ErrorCode[] = [
   'MEDIA_EXPIRED',
 ];
 
-/** What every send takes besides its own fields. */
+/** Fields of every send. Their order is part of the stored hashes of requests: append, do not reorder. */
 const common = {
   sessionId: sessionRef.optional(),
   recipient: z.string().min(1).max(80),
@@ -52,59 +56,10 @@ const common = {
   async: z.boolean().optional(),
   queueIfOffline: z.boolean().optional(),
 };
+export type CommonFields = z.output<z.ZodObject<typeof common>>;
 const aliases = { ...sessionAliases, to: 'recipient' };
 
-const text = { message: z.string().min(1).max(65_536), linkPreview: z.boolean().optional() };
-const location = {
-  latitude: decimal(-90, 90),
-  longitude: decimal(-180, 180),
-  name: z.string().max(256).optional(),
-  address: z.string().max(512).optional(),
-};
-const contacts = {
-  contacts: z
-    .array(
-      z.union([
-        z.strictObject({ name: z.string().min(1).max(128), phone: z.string().min(1).max(80) }),
-        z.strictObject({ vcard: z.string().min(1).max(20_000) }),
-      ]),
-    )
-    .min(1)
-    .max(20),
-};
-const poll = {
-  question: z.string().min(1).max(255),
-  /** WhatsApp counts the votes of an option by its text. */
-  options: z
-    .array(z.string().min(1).max(100))
-    .min(2)
-    .max(12)
-    .refine((options) => new Set(options).size === options.length, 'Two options have the same text.'),
-  multiple: z.boolean().optional(),
-};
-const media = {
-  type: z.enum(mediaTypes).optional(),
-  mediaUrl: z.string().max(4096).optional(),
-  mediaBase64: z.string().optional(),
-  mediaId: z.string().max(64).optional(),
-  mimetype: z.string().max(127).optional(),
-  filename: z.string().max(255).optional(),
-  caption: z.string().max(4096).optional(),
-  viewOnce: z.boolean().optional(),
-  hd: z.boolean().optional(),
-  gif: z.boolean().optional(),
-  asDocument: z.boolean().optional(),
-  stickerName: z.string().max(128).optional(),
-  stickerAuthor: z.string().max(128).optional(),
-};
-
-const sendBody = {
-  text: { ...common, ...text },
-  location: { ...common, ...location },
-  contact: { ...common, ...contacts },
-  poll: { ...common, ...poll },
-};
-const { type: _, ...mediaFields } = media;
+const mediaFields = { ...fileSourceFields, ...fileOptionFields };
 
 const sending = <B extends z.ZodType>(id: string, path: string, summary: string, body: B, more: { upload?: boolean } = {}) =>
   defineRoute({
@@ -124,56 +79,47 @@ const sending = <B extends z.ZodType>(id: string, path: string, summary: string,
     errors: more.upload ? [...send, ...file] : send,
   });
 
-export const sendText = sending(
-  'messages.sendText',
-  '/messages/send-text',
-  'Send a text',
-  withAliases(z.strictObject(sendBody.text), { ...aliases, text: 'message', body: 'message' }),
-);
+/** The body of a type's own route. The fields that are specific to the type are read by the function of its row only. */
+export type TypedBody = CommonFields & Record<string, unknown>;
+
+/** `group_invite` → `GroupInvite`. */
+const pascal = (type: string): string => type.replace(/(?:^|_)(\w)/g, (_, first: string) => first.toUpperCase());
+
+function typedRoute(type: RequestType) {
+  const { summary, fields, aliases: more } = requestOf(type);
+  const body: z.ZodType<TypedBody> = withAliases(z.strictObject({ ...common, ...fields }), { ...aliases, ...more });
+  return sending(`messages.send${pascal(type)}`, `/messages/send-${type.replaceAll('_', '-')}`, summary, body);
+}
+
+/** The route of each type that needs no file: `text` has `messages.sendText`, `POST /messages/send-text`. */
+export const sendTyped = Object.fromEntries(requestTypes.map((type) => [type, typedRoute(type)])) as Record<
+  RequestType,
+  ReturnType<typeof typedRoute>
+>;
+
 export const sendMedia = sending(
   'messages.sendMedia',
   '/messages/send-media',
   'Send a file: multipart, URL, base64 or an uploaded one',
-  withAliases(z.strictObject({ ...common, ...media }), aliases),
+  withAliases(z.strictObject({ ...common, type: z.enum(mediaTypes).optional(), ...mediaFields }), aliases),
   { upload: true },
 );
-export const sendLocation = sending(
-  'messages.sendLocation',
-  '/messages/send-location',
-  'Send a location',
-  withAliases(z.strictObject(sendBody.location), aliases),
-);
-export const sendContact = sending(
-  'messages.sendContact',
-  '/messages/send-contact',
-  'Send contact cards',
-  withAliases(z.strictObject(sendBody.contact), aliases),
-);
-export const sendPoll = sending(
-  'messages.sendPoll',
-  '/messages/send-poll',
-  'Send a poll',
-  withAliases(z.strictObject(sendBody.poll), aliases),
-);
+export type MediaBody = InputOf<typeof sendMedia>['body'];
 
-/** Any type by one route; the fields are those of that type's own. */
+const typedBodies = requestTypes.map((type) => z.strictObject({ type: z.literal(type), ...common, ...requestOf(type).fields }));
+const mediaBody = z.strictObject({ type: z.enum(mediaTypes), ...common, ...mediaFields });
+const bodies = [...typedBodies, mediaBody] as [(typeof typedBodies)[number] | typeof mediaBody];
+const typedAliases = Object.assign({}, ...requestTypes.map((type) => requestOf(type).aliases)) as Record<string, string>;
+
+/** Sends any type by one route; the fields are those of the type's own route. */
 export const sendAny = sending(
   'messages.send',
   '/messages/send',
   'Send a message of any type',
-  withAliases(
-    z.discriminatedUnion('type', [
-      z.strictObject({ type: z.literal('text'), ...sendBody.text }),
-      z.strictObject({ type: z.literal('location'), ...sendBody.location }),
-      z.strictObject({ type: z.literal('contact'), ...sendBody.contact }),
-      z.strictObject({ type: z.literal('poll'), ...sendBody.poll }),
-      z.strictObject({ type: z.enum(mediaTypes), ...common, ...mediaFields }),
-    ]),
-    { ...aliases, text: 'message', body: 'message' },
-  ),
+  withAliases(z.discriminatedUnion('type', bodies), { ...aliases, ...typedAliases }),
   { upload: true },
 );
-export type SendAny = InputOf<typeof sendAny>['body'];
+export type AnyBody = InputOf<typeof sendAny>['body'];
 
 const listQuery = z.strictObject({
   sessionId: sessionRef.optional(),
@@ -219,7 +165,7 @@ export const quota = defineRoute({
   reply: quotaResource,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });
-/** A message that is named by WhatsApp's id, in the session that X-Session-Id names. */
+/** Of routes that name a message: an id of WhatsApp's is looked for in the session of X-Session-Id. */
 const named: readonly ErrorCode[] = ['MESSAGE_NOT_FOUND', 'SESSION_NOT_FOUND', 'SESSION_REQUIRED'];
 export const read = defineRoute({
   id: 'messages.read',
@@ -296,7 +242,7 @@ export const decideHeld = defineRoute({
   permission: 'messages.send',
   params: z.object({ sessionId: sessionRef }),
   body: z.strictObject({ decision: z.enum(['send', 'cancel']) }),
-  /** `messages`: how many the decision was carried out on. `uncertain`: how many may have left already and are to be settled one by one. */
+  /** `messages`: the number of messages that were changed. `uncertain`: the number that may have been sent already; each is settled on its own. */
   reply: z.object({ messages: z.number().int(), uncertain: z.number().int() }),
   errors: ['SESSION_NOT_FOUND'],
 });

@@ -2,8 +2,7 @@ import { AppError, internalOperations, mediaOf, observedSession, type MessageCon
 import type { Media } from '../media/media.js';
 import type { Message } from '../messages/message.entity.js';
 import type { ContentStore } from '../messages/sealed-content.js';
-import type { MessageTransport, TransportResult } from '../messages/send/dispatcher.js';
-import type { LookupResult } from '../messages/send/uncertain.js';
+import type { LookupResult, MessageTransport, TransportResult } from '../messages/send/transport.js';
 import type { WorkerGateway } from '../sessions/context.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';

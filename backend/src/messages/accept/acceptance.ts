@@ -1,176 +1,188 @@
 import { AppError } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import type { Contacts } from '../../contacts/contacts.js';
-import type { Database } from '../../db/database.js';
+import type { Core } from '../../core.js';
+import { isConflict, isDatabaseDown, isSystemError } from '../../db/database-errors.js';
 import { attemptInHalves } from '../../db/isolate.js';
 import { insertRows } from '../../db/rows.js';
-import { isConflict, isDatabaseDown, isSystemError } from '../../db/database-errors.js';
 import type { Transaction } from '../../db/unit-of-work.js';
-import type { Events } from '../../events/events.js';
-import { describeError, type ReportFailure } from '../../failures/failures.js';
+import { describeError } from '../../failures/failures.js';
 import type { Media, StoredFile } from '../../media/media.js';
-import type { Idempotency, IdempotencyKey } from './idempotency.js';
-import { Message } from '../message.entity.js';
 import type { Session } from '../../sessions/session.entity.js';
-import { idsIn, presentMessage } from '../read/present.js';
+import { Message } from '../message.entity.js';
 import type { Quotas } from '../quotas/quotas.js';
+import { idsIn, presentMessage } from '../read/present.js';
+import type { Idempotency, IdempotencyKey } from './idempotency.js';
+import type { EnterQueue } from './queue-limit.js';
 
-/** What becomes one commit: the row, and with it the file and the idempotency record. */
+/** What is written in one commit: the message's row, its file and its idempotency record. */
 export interface Acceptance {
   session: Session;
   message: Message;
   key: IdempotencyKey | null;
   file: StoredFile | null;
 }
+
+/**
+ * Accepts a message. When it resolves, the message is on disk, and after any crash it ends in one true state. The row with its id, the file, the
+ * quota, the idempotency record and the event are one commit: before it nothing has happened, after it the dispatcher finds the row. Throws
+ * `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`, and the database's error if it does not take the commit.
+ *
+ * Messages that arrive while another commit runs share the next one: a dozen statements and one flush to the disk for all of them. One by one, each
+ * would wait for the event log's counter until all messages before it have committed.
+ */
+export type Accept = (acceptance: Acceptance) => Promise<void>;
+
+export interface AcceptanceParts {
+  contacts: Pick<Contacts, 'people'>;
+  media: Pick<Media, 'attach' | 'discard'>;
+  idempotency: Pick<Idempotency, 'reserve'>;
+  quotas: Pick<Quotas, 'reserve'>;
+  enterQueue: EnterQueue;
+}
+
+type AcceptanceCore = Pick<Core, 'database' | 'events' | 'report'>;
+
+interface Context extends AcceptanceCore, AcceptanceParts {
+  /** The messages that wait for the next commit, oldest first. */
+  waiting: Waiting[];
+  /** Whether `drain` runs. */
+  isDraining: boolean;
+}
+
 interface Waiting extends Acceptance {
-  /** When it began to wait, by the monotonic clock. */
+  /** When it began to wait, in milliseconds of the monotonic clock. */
   since: number;
   resolve: () => void;
   reject: (error: unknown) => void;
 }
 
-/** As many as join into one commit: the first of them must not wait long for the last. */
-const together = 64;
+/** The maximum number of messages in one commit: the first of them must not wait long for the last. */
+const batchSize = 64;
 
-/** While the database is down, a message that has waited this long is refused: each commit before it may take the whole of a time limit. */
-const patienceMs = 5_000;
+/** While the database is down, a message that has waited longer than this is refused: each commit before it may take a whole time limit. */
+const maxWaitMs = 5_000;
+
+export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Accept {
+  const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
+  return (acceptance) => accept(context, acceptance);
+}
+
+async function accept(context: Context, acceptance: Acceptance): Promise<void> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      context.waiting.push({ ...acceptance, since: performance.now(), resolve, reject });
+      if (context.isDraining) return;
+      context.isDraining = true;
+      void drain(context);
+    });
+  } catch (error) {
+    // If the reply to a commit was lost, it is unknown whether it happened. Then the file stays, and the cleanup decides.
+    if (acceptance.file && error instanceof AppError) await context.media.discard(acceptance.file);
+    throw error;
+  }
+}
+
+async function drain(context: Context): Promise<void> {
+  const { waiting } = context;
+  while (waiting.length > 0) {
+    await gather(waiting);
+    // One message that cannot be stored rolls back the whole commit. The others are committed without it.
+    await attemptInHalves(
+      waiting.splice(0, batchSize),
+      (items) => commit(context, items),
+      (items, error) => refuse(context, items, error),
+    );
+  }
+  context.isDraining = false;
+}
+
+/** Waits until a tick of the event loop brings no further message: one that joins now saves a flush and waits less than for the next commit. */
+async function gather(waiting: readonly Waiting[]): Promise<void> {
+  for (let before = 0; waiting.length > before && waiting.length < batchSize;) {
+    before = waiting.length;
+    await new Promise(setImmediate);
+  }
+}
+
+async function commit(context: Context, items: readonly Waiting[]): Promise<void> {
+  const refused = await context.database.write.run((tx) => write(context, tx, items));
+  if (refused.size < items.length) failPoint('accept.committed');
+  for (const item of items) {
+    const error = refused.get(item);
+    if (error) item.reject(error);
+    else item.resolve();
+  }
+}
+
+/** Writes all messages that are not refused. Returns the error of each refused message. */
+async function write(context: Context, tx: Transaction, items: readonly Acceptance[]): Promise<Map<Acceptance, AppError>> {
+  const { contacts, events, idempotency, media } = context;
+  const refused = await reserveCapacity(context, tx, items);
+  const accepted = items.filter((item) => !refused.has(item));
+  const keyed = accepted.flatMap(({ key, message }) => (key ? [{ key, messageId: message.id }] : []));
+  if (keyed.length > 0) await idempotency.reserve(tx, keyed);
+  for (const { file, message } of accepted)
+    if (file) await media.attach(tx, file, { accountId: message.accountId, messageId: message.id });
+  const messages = accepted.map(({ message }) => message);
+  await insertRows(tx, Message, messages);
+  const people = await contacts.people(messages.flatMap(idsIn), tx.manager);
+  await events.appendAll(
+    tx,
+    messages.map((message) => ({
+      accountId: message.accountId,
+      sessionId: message.sessionId,
+      messageId: message.id,
+      type: 'message.queued' as const,
+      data: presentMessage(message, people),
+    })),
+  );
+  failPoint('accept.written');
+  return refused;
+}
+
+/** Counts the messages into their queues and quotas. Returns the error of each message that does not fit. */
+async function reserveCapacity(
+  { enterQueue, quotas }: Context,
+  tx: Transaction,
+  items: readonly Acceptance[],
+): Promise<Map<Acceptance, AppError>> {
+  const refused = new Map<Acceptance, AppError>();
+  for (const item of items)
+    await enterQueue(tx, item.message.sessionId).catch((error: unknown) => {
+      if (!(error instanceof AppError)) throw error;
+      refused.set(item, error);
+    });
+  const queued = items.filter((item) => !refused.has(item));
+  const overQuota = await quotas.reserve(tx, queued);
+  for (const item of queued) {
+    const error = overQuota.get(item.message);
+    if (error) refused.set(item, error);
+  }
+  return refused;
+}
+
+/** Rejects the messages that cannot be stored, or all messages of a commit that the database did not answer. */
+function refuse({ waiting, report }: Context, items: readonly Waiting[], error: unknown): void {
+  for (const item of items) {
+    // Closes: two calls with one key on two backends. The second call meets the record of the first.
+    if (isConflict(error) && item.key) {
+      item.reject(new AppError('IDEMPOTENCY_IN_PROGRESS'));
+      continue;
+    }
+    item.reject(error);
+    if (isDatabaseDown(error)) refuseLate(waiting, error);
+    if (isSystemError(error) || error instanceof AppError) continue;
+    const { id: subject, accountId, sessionId } = item.message;
+    report({ kind: 'accept', subject, accountId, sessionId, ...describeError(error) });
+  }
+}
 
 /**
- * Accepts messages. When it resolves, the message is on disk, and whatever crashes it ends in one true state. Row, id, file, places
- * in the quotas, idempotency record and event are one commit; before it nothing has happened, after it the dispatcher will find the row.
- *
- * Those that wait while another commit runs join into the next one: a dozen statements and one flush to the disk for all of them, where
- * each alone would wait for the event log's counter as long as everybody before it takes.
+ * Refuses the messages that have waited long behind a commit which the database did not take. They were not attempted. Without this, the last of a
+ * thousand callers would get its 503 only after as many time limits as there are commits before it.
  */
-export function createAcceptance({
-  database,
-  events,
-  contacts,
-  media,
-  idempotency,
-  enterQueue,
-  quotas,
-  report,
-}: {
-  database: Database;
-  events: Events;
-  contacts: Pick<Contacts, 'people'>;
-  media: Media;
-  idempotency: Idempotency;
-  /** Throws when the queue of the session is full. */
-  enterQueue: (tx: Transaction, sessionId: string) => Promise<void>;
-  quotas: Quotas;
-  report: ReportFailure;
-}) {
-  const waiting: Waiting[] = [];
-  let running = false;
-
-  /** Writes them all, but those that are refused: gives why. */
-  async function write(tx: Transaction, items: readonly Acceptance[]): Promise<Map<Acceptance, AppError>> {
-    const refused = new Map<Acceptance, AppError>();
-    for (const item of items)
-      await enterQueue(tx, item.message.sessionId).catch((error: unknown) => {
-        if (!(error instanceof AppError)) throw error;
-        refused.set(item, error);
-      });
-    const queued = items.filter((item) => !refused.has(item));
-    const withoutPlace = await quotas.reserve(tx, queued);
-    for (const item of queued) {
-      const why = withoutPlace.get(item.message);
-      if (why) refused.set(item, why);
-    }
-    const taken = queued.filter((item) => !refused.has(item));
-    const keyed = taken.flatMap(({ key, message }) => (key ? [{ key, messageId: message.id }] : []));
-    if (keyed.length > 0) await idempotency.reserve(tx, keyed);
-    for (const { file, message } of taken)
-      if (file) await media.attach(tx, file, { accountId: message.accountId, messageId: message.id });
-    await insertRows(
-      tx,
-      Message,
-      taken.map(({ message }) => message),
-    );
-    const people = await contacts.people(
-      taken.flatMap(({ message }) => idsIn(message)),
-      tx.manager,
-    );
-    await events.appendAll(
-      tx,
-      taken.map(({ message }) => ({
-        accountId: message.accountId,
-        sessionId: message.sessionId,
-        messageId: message.id,
-        type: 'message.queued' as const,
-        data: presentMessage(message, people),
-      })),
-    );
-    failPoint('accept.written');
-    return refused;
-  }
-
-  async function commit(items: readonly Waiting[]): Promise<void> {
-    const refused = await database.write.run((tx) => write(tx, items));
-    if (refused.size < items.length) failPoint('accept.committed');
-    for (const item of items) {
-      const why = refused.get(item);
-      if (why) item.reject(why);
-      else item.resolve();
-    }
-  }
-
-  /** Rejects the messages that cannot be stored, or all messages of a commit that the database did not answer. */
-  function refuse(items: readonly Waiting[], error: unknown): void {
-    for (const item of items) {
-      // Of two calls with one key on two backends the second meets the first one's record.
-      if (isConflict(error) && item.key) {
-        item.reject(new AppError('IDEMPOTENCY_IN_PROGRESS'));
-        continue;
-      }
-      item.reject(error);
-      if (isDatabaseDown(error)) refuseLate(error);
-      if (isSystemError(error) || error instanceof AppError) continue;
-      const { id: subject, accountId, sessionId } = item.message;
-      report({ kind: 'accept', subject, accountId, sessionId, ...describeError(error) });
-    }
-  }
-
-  /**
-   * Refuses the messages that have waited long behind a commit which the database did not take. They were not attempted. Without this the last of a
-   * thousand callers would get its 503 only after as many time limits as there are commits before it.
-   */
-  function refuseLate(error: unknown): void {
-    const late = performance.now() - patienceMs;
-    while (waiting[0] && waiting[0].since < late) waiting.shift()!.reject(error);
-  }
-
-  /** Until a turn of the event loop brings no more: what joins now saves a flush to the disk, and waits less than for the next one. */
-  async function gather(): Promise<void> {
-    for (let before = 0; waiting.length > before && waiting.length < together;) {
-      before = waiting.length;
-      await new Promise(setImmediate);
-    }
-  }
-
-  async function drain(): Promise<void> {
-    while (waiting.length > 0) {
-      await gather();
-      // What one message cannot do undoes the whole commit; those that can are committed without it.
-      await attemptInHalves(waiting.splice(0, together), commit, refuse);
-    }
-    running = false;
-  }
-
-  return async function accept(acceptance: Acceptance): Promise<void> {
-    try {
-      await new Promise<void>((resolve, reject) => {
-        waiting.push({ ...acceptance, since: performance.now(), resolve, reject });
-        if (running) return;
-        running = true;
-        void drain();
-      });
-    } catch (error) {
-      // When the reply to a commit is lost, it is unknown whether it happened: then the file stays, and the sweep decides.
-      if (acceptance.file && error instanceof AppError) await media.discard(acceptance.file);
-      throw error;
-    }
-  };
+function refuseLate(waiting: Waiting[], error: unknown): void {
+  const late = performance.now() - maxWaitMs;
+  while (waiting[0] && waiting[0].since < late) waiting.shift()!.reject(error);
 }

@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../../db/columns.js';
 
-/** The first reply to an `Idempotency-Key`. Written in the commit of the effect, so that a crash leaves both or neither. */
+/** The first reply to an `Idempotency-Key`. For a message, the record commits with it, so a crash leaves both or neither. */
 @Entity({ name: 'idempotency_records' })
 @Index('idempotency_expiry', ['expiresAt'])
 export class IdempotencyRecord {
@@ -11,9 +11,9 @@ export class IdempotencyRecord {
   @PrimaryColumn(column.string(255)) key: string;
   /** The request named no session, and this one was the account's default. */
   @Column(column.flag({ default: false })) isDefaultSession: boolean;
-  /** A version and SHA-256 over method, path and body; see idempotency.ts. */
+  /** A version, and the SHA-256 of method, path and body; see idempotency.ts. */
   @Column(column.string(64)) requestHash: string;
-  /** The message the send made: a repeat after a crash answers with the message as it is now. */
+  /** The message that the call made. A repeat after a crash returns the message as it is then. */
   @Column(orNull(column.id())) messageId: string | null;
   /** Null while the first call runs. */
   @Column(orNull(column.integer())) status: number | null;

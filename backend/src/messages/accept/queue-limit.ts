@@ -2,19 +2,22 @@ import { AppError } from '@chasqui/shared';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 
-/** How long a count is believed, while the queue is far from full. Milliseconds. */
-const believedMs = 1_000;
+/** How long a count is reused while the queue is well below its limit. */
+const cacheTtlMs = 1_000;
+
+/** Counts a message into the queue of its session. Throws `QUEUE_FULL`. */
+export type EnterQueue = (tx: Transaction, sessionId: string) => Promise<void>;
 
 /**
- * The queue of a session is bounded. Counting it for every accept would make a long queue slow to grow, so a count is believed for a
- * second with what was accepted since added to it; close to the limit every accept counts again.
+ * Bounds the queue of each session to `maxQueued` messages. Counting a long queue for every message would be slow, so a count is reused for a second,
+ * plus the messages accepted since. Close to the limit every message counts the queue again.
  */
-export function createQueueLimit({ most, now }: { most: number; now: () => number }) {
-  const counts = new Map<string, { n: number; until: number }>();
+export function createQueueLimit({ maxQueued, now }: { maxQueued: number; now: () => number }): EnterQueue {
+  const cached = new Map<string, { count: number; until: number }>();
 
-  return async function enter(tx: Transaction, sessionId: string): Promise<void> {
-    const known = counts.get(sessionId);
-    if (known && known.until > now() && known.n < most * 0.9) return void (known.n += 1);
+  return async function enter(tx, sessionId) {
+    const known = cached.get(sessionId);
+    if (known && known.until > now() && known.count < maxQueued * 0.9) return void (known.count += 1);
     const {
       rows: [row],
     } = await runStatement<{ n: number | string }>(
@@ -23,8 +26,8 @@ export function createQueueLimit({ most, now }: { most: number; now: () => numbe
       [sessionId],
       { prepare: false },
     );
-    const n = Number(row!.n);
-    if (n >= most) throw new AppError('QUEUE_FULL', { limit: most });
-    counts.set(sessionId, { n: n + 1, until: now() + believedMs });
+    const count = Number(row!.n);
+    if (count >= maxQueued) throw new AppError('QUEUE_FULL', { limit: maxQueued });
+    cached.set(sessionId, { count: count + 1, until: now() + cacheTtlMs });
   };
 }

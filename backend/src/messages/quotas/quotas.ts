@@ -1,28 +1,82 @@
 import { AppError } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import { readLimits, type AccountLimits } from '../../accounts/plans.js';
-import type { Database } from '../../db/database.js';
+import type { Core } from '../../core.js';
 import { among, readRows, upsertRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
-import type { Events } from '../../events/events.js';
-import type { Clock } from '../../lib/clock.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import { dayOf, endOf, monthOf } from './periods.js';
 import { QuotaUsage, type QuotaScope } from './quota.entity.js';
 
-/** One limit, and how much of it is taken. */
+/** One limit and its use. Numbers of messages. */
 export interface QuotaView {
   scope: QuotaScope;
   limit: number;
+  /** Messages that were sent in the period. */
   used: number;
+  /** Messages that were accepted in the period and are not sent yet. */
   reserved: number;
   remaining: number;
   resetAt: Date;
 }
 
-interface Place {
+/** The fields of a session on which its quotas depend. */
+export type QuotaSession = Pick<Session, 'id' | 'accountId' | 'settings'>;
+
+/**
+ * Daily and monthly quotas. Accepting a message reserves its quota; a message that was certainly not sent releases it. The counters are written
+ * in the same commit, while the event log is locked. So parallel sends never exceed a limit, and transactions cannot deadlock. The period is
+ * part of a counter's key: a new period starts at zero without a job.
+ *
+ * | change of the message | its quota |
+ * | --- | --- |
+ * | accepted | reserved; refused if any limit is reached |
+ * | `failed`, `cancelled` | released, on the day on which it was reserved |
+ * | `failed` → `queued` (retry) | reserved again, today; refused if any limit is reached |
+ * | `failed` → `sent` and above (it was sent after all) | counted again, even over the limit, because it was sent |
+ */
+export interface Quotas {
+  /**
+   * Reserves quota for a batch of messages in order and sets `quotaDay` and `cost` of each. Returns a `QUOTA_EXCEEDED` error for each message over a
+   * limit; if several limits are reached, the error names the one that resets last. Locks the event log.
+   */
+  reserve(tx: Transaction, items: readonly { session: QuotaSession; message: Message }[]): Promise<Map<Message, AppError>>;
+  /** Releases the quota of a message that was not sent. Call it after the event of the change is written: that locks the log. */
+  release(tx: Transaction, message: Message): Promise<void>;
+  /**
+   * Counts a message that was sent although its quota was released, even over the limit. Returns the day on which it counts. Call it after the event
+   * of the change is written.
+   */
+  recount(tx: Transaction, message: Message): Promise<string>;
+  /** Returns how many messages of an account count today and this month, whether they are sent yet or not. */
+  usageOf(accountId: string): Promise<{ today: number; thisMonth: number }>;
+  /** Returns all limits of a session; the one with the fewest messages remaining comes first. */
+  view(session: QuotaSession): Promise<QuotaView[]>;
+}
+
+type QuotaCore = Pick<Core, 'database' | 'events' | 'clock'>;
+interface Context extends QuotaCore {
+  /** Messages a day of a session without a limit of its own. 0: no limit. */
+  defaultDaily: number;
+}
+
+export function createQuotas(core: QuotaCore, { defaultDaily }: { defaultDaily: number }): Quotas {
+  const context: Context = { ...core, defaultDaily };
+  return {
+    reserve: (tx, items) => reserve(context, tx, items),
+    release: async (tx, message) => {
+      if (message.quotaDay !== null) await addToCounters(tx, message, -1, message.quotaDay);
+    },
+    recount: (tx, message) => recount(context, tx, message),
+    usageOf: (accountId) => usageOf(context, accountId),
+    view: (session) => view(context, session),
+  };
+}
+
+/** One counter that a message counts in, with its limit (0: no limit). */
+interface Counter {
   scope: QuotaScope;
   ownerId: string;
   accountId: string;
@@ -30,186 +84,169 @@ interface Place {
   limit: number;
 }
 
-export type Quotas = ReturnType<typeof createQuotas>;
+/** The counters of a message of this session on this day, with their limits. */
+function countersOf({ defaultDaily }: Context, session: QuotaSession, limits: AccountLimits, day: string): Counter[] {
+  const { accountId } = session;
+  const ofSession = session.settings.dailyLimit ?? defaultDaily;
+  return [
+    { scope: 'session.daily', ownerId: session.id, accountId, period: day, limit: ofSession },
+    { scope: 'account.daily', ownerId: accountId, accountId, period: day, limit: limits.dailyMessages },
+    { scope: 'plan.monthly', ownerId: accountId, accountId, period: monthOf(day), limit: limits.monthlyMessages },
+  ];
+}
 
-/**
- * Daily and monthly quotas. A message takes its places when it is accepted and gives them back when it definitely did not leave; the
- * counters are written in the same commit, by the transaction that holds the event log, so that parallel sends never take more than there is and
- * transactions do not wait for each other in a circle. The period is part of a counter's key: at midnight the next one begins at zero,
- * whether a job ran or not.
- *
- * | change of the message | its places |
- * | --- | --- |
- * | accepted | taken, or the whole refused |
- * | `failed`, `cancelled` | given back, of the day that they were taken from |
- * | `failed` → `queued` (retry) | taken again, of today, or refused |
- * | `failed` → `sent` and above (it left after all) | taken again, beyond the limit if need be: a count is the truth |
- */
-export function createQuotas({
-  database,
-  events,
-  clock,
-  defaultDaily,
-}: {
-  database: Database;
-  events: Events;
-  clock: Clock;
-  /** Of a session that has no limit of its own. 0: none. */
-  defaultDaily: number;
-}) {
-  const placesOf = (session: Pick<Session, 'id' | 'accountId' | 'settings'>, limits: AccountLimits, day: string): Place[] => {
-    const { accountId } = session;
-    return [
-      { scope: 'session.daily', ownerId: session.id, accountId, period: day, limit: session.settings.dailyLimit ?? defaultDaily },
-      { scope: 'account.daily', ownerId: accountId, accountId, period: day, limit: limits.dailyMessages },
-      { scope: 'plan.monthly', ownerId: accountId, accountId, period: monthOf(day), limit: limits.monthlyMessages },
-    ];
-  };
+async function reserve(
+  context: Context,
+  tx: Transaction,
+  items: readonly { session: QuotaSession; message: Message }[],
+): Promise<Map<Message, AppError>> {
+  const { events, clock } = context;
+  const now = clock.now();
+  await events.lock(tx);
+  const limitsOf = await readAllLimits(tx, items);
+  const reservations = items.map(({ session, message }): Reservation => {
+    const limits = limitsOf.get(session.accountId)!;
+    const day = dayOf(now, limits.timezone);
+    return { message, limits, day, counters: countersOf(context, session, limits, day) };
+  });
+  const counters = reservations.flatMap((reservation) => reservation.counters);
+  const before = await readCounters(tx, counters);
+  const { counts, refused, reached } = countReservations(reservations, before, now);
+  const changed = new Map(counters.map((counter) => [nameOf(counter), counter]));
+  for (const name of [...changed.keys()]) if (counts.get(name) === before.get(name)) changed.delete(name);
+  await writeCounters(
+    tx,
+    [...changed].map(([name, counter]) => ({ ...counter, taken: counts.get(name)! })),
+  );
+  for (const { scope, accountId, ownerId, limit, resetAt } of reached)
+    await events.append(tx, {
+      accountId,
+      sessionId: scope === 'session.daily' ? ownerId : null,
+      type: 'quota.exhausted',
+      data: { scope, limit, resetAt: resetAt.toISOString() },
+    });
+  return refused;
+}
 
-  /** Counters of these places, as they are now. The log is locked: no other transaction changes them meanwhile. */
-  async function read(tx: Transaction, places: readonly Place[]): Promise<Map<string, number>> {
-    const taken = new Map(places.map((place) => [nameOf(place), 0]));
-    const owners = among(tx.manager, 'ownerId', [...new Set(places.map(({ ownerId }) => ownerId))]);
-    const periods = among(tx.manager, 'period', [...new Set(places.map(({ period }) => period))]);
-    const found = await readRows(tx.manager, QuotaUsage, `${owners.condition} AND ${periods.condition}`, [
-      owners.parameter,
-      periods.parameter,
-    ]);
-    for (const row of found) if (taken.has(nameOf(row))) taken.set(nameOf(row), row.taken);
-    return taken;
-  }
+interface Reservation {
+  message: Message;
+  limits: AccountLimits;
+  day: string;
+  counters: Counter[];
+}
 
-  const write = (tx: Transaction, counts: readonly QuotaUsage[]): Promise<void> =>
-    upsertRows(
-      tx,
-      QuotaUsage,
-      counts.map(({ scope, ownerId, period, accountId, taken }) => ({ scope, ownerId, period, accountId, taken })),
-    );
-
-  async function give(tx: Transaction, message: Message, by: 1 | -1, day: string): Promise<void> {
-    const { sessionId, accountId } = message;
-    const places: [QuotaScope, string, string][] = [
-      ['session.daily', sessionId, day],
-      ['account.daily', accountId, day],
-      ['plan.monthly', accountId, monthOf(day)],
-    ];
-    for (const [scope, ownerId, period] of places) {
-      const { affected } = await runStatement(tx.manager, addSql, [by, scope, ownerId, period]);
-      if (affected === 0 && by === 1) await write(tx, [{ scope, ownerId, period, accountId, taken: 1 }]);
+/** Counts the messages in order and sets `quotaDay` and `cost` of each that fits. `reached`: the limits that the last of their messages used up. */
+function countReservations(
+  reservations: readonly Reservation[],
+  before: ReadonlyMap<string, number>,
+  now: Date,
+): { counts: Map<string, number>; refused: Map<Message, AppError>; reached: (Counter & { resetAt: Date })[] } {
+  const counts = new Map(before);
+  const refused = new Map<Message, AppError>();
+  const reached = new Map<string, Counter & { resetAt: Date }>();
+  for (const { message, limits, day, counters } of reservations) {
+    const full = counters.filter((counter) => counter.limit > 0 && counts.get(nameOf(counter))! >= counter.limit);
+    if (full.length > 0) {
+      refused.set(message, refusal(full, limits.timezone, now));
+      continue;
     }
+    for (const counter of counters) {
+      const count = counts.get(nameOf(counter))! + 1;
+      counts.set(nameOf(counter), count);
+      if (count === counter.limit) reached.set(nameOf(counter), { ...counter, resetAt: endOf(counter.period, limits.timezone) });
+    }
+    message.quotaDay = day;
+    message.cost = limits.pricePerMessage;
   }
+  return { counts, refused, reached: [...reached.values()] };
+}
 
-  return {
-    /**
-     * Takes the places of many messages at once, in their order, and notes the day on each. Gives why for those that found none, of all
-     * limits that are used up the one that ends last. Also says what each one costs.
-     */
-    async reserve(
-      tx: Transaction,
-      wishes: readonly { session: Pick<Session, 'id' | 'accountId' | 'settings'>; message: Message }[],
-    ): Promise<Map<Message, AppError>> {
-      const refused = new Map<Message, AppError>();
-      const now = clock.now();
-      await events.lock(tx);
-      const limits = new Map<string, AccountLimits>();
-      for (const { session } of wishes)
-        if (!limits.has(session.accountId)) limits.set(session.accountId, await readLimits(tx.manager, session.accountId));
-      const wanted = wishes.map(({ session, message }) => {
-        const its = limits.get(session.accountId)!;
-        const day = dayOf(now, its.timezone);
-        return { message, its, day, places: placesOf(session, its, day) };
-      });
-      const taken = await read(
-        tx,
-        wanted.flatMap(({ places }) => places),
-      );
-      const before = new Map(taken);
-      const exhausted = new Map<string, Place & { resetAt: Date }>();
-      for (const { message, its, day, places } of wanted) {
-        const full = places.filter((place) => place.limit > 0 && taken.get(nameOf(place))! >= place.limit);
-        if (full.length > 0) {
-          refused.set(message, refusal(full, its.timezone, now));
-          continue;
-        }
-        for (const place of places) {
-          const count = taken.get(nameOf(place))! + 1;
-          taken.set(nameOf(place), count);
-          if (count === place.limit) exhausted.set(nameOf(place), { ...place, resetAt: endOf(place.period, its.timezone) });
-        }
-        message.quotaDay = day;
-        message.cost = its.pricePerMessage;
-      }
-      const all = new Map(wanted.flatMap(({ places }) => places.map((place) => [nameOf(place), place])));
-      const moved = [...all].filter(([name]) => taken.get(name) !== before.get(name));
-      await write(
-        tx,
-        moved.map(([name, place]) => ({ ...place, taken: taken.get(name)! })),
-      );
-      for (const { scope, accountId, ownerId, limit, resetAt } of exhausted.values())
-        await events.append(tx, {
-          accountId,
-          sessionId: scope === 'session.daily' ? ownerId : null,
-          type: 'quota.exhausted',
-          data: { scope, limit, resetAt: resetAt.toISOString() },
-        });
-      return refused;
-    },
+async function readAllLimits(tx: Transaction, items: readonly { session: QuotaSession }[]): Promise<Map<string, AccountLimits>> {
+  const limits = new Map<string, AccountLimits>();
+  for (const { session } of items)
+    if (!limits.has(session.accountId)) limits.set(session.accountId, await readLimits(tx.manager, session.accountId));
+  return limits;
+}
 
-    /** It did not leave. Called after its event was written. */
-    async release(tx: Transaction, message: Message): Promise<void> {
-      if (message.quotaDay !== null) await give(tx, message, -1, message.quotaDay);
-    },
+/** The present counts, by name of the counter. The log is locked, so no other transaction changes them. */
+async function readCounters(tx: Transaction, counters: readonly Counter[]): Promise<Map<string, number>> {
+  const counts = new Map(counters.map((counter) => [nameOf(counter), 0]));
+  const owners = among(tx.manager, 'ownerId', [...new Set(counters.map(({ ownerId }) => ownerId))]);
+  const periods = among(tx.manager, 'period', [...new Set(counters.map(({ period }) => period))]);
+  const found = await readRows(tx.manager, QuotaUsage, `${owners.condition} AND ${periods.condition}`, [
+    owners.parameter,
+    periods.parameter,
+  ]);
+  for (const row of found) if (counts.has(nameOf(row))) counts.set(nameOf(row), row.taken);
+  return counts;
+}
 
-    /** It left although its places were given back: counted, whatever the limit. Gives the day. Called after its event was written. */
-    async recount(tx: Transaction, message: Message): Promise<string> {
-      const day = dayOf(clock.now(), (await readLimits(tx.manager, message.accountId)).timezone);
-      await give(tx, message, 1, day);
-      return day;
-    },
+const writeCounters = (tx: Transaction, rows: readonly QuotaUsage[]): Promise<void> =>
+  upsertRows(
+    tx,
+    QuotaUsage,
+    rows.map(({ scope, ownerId, period, accountId, taken }) => ({ scope, ownerId, period, accountId, taken })),
+  );
 
-    /** How many messages of an account hold a place today and this month. */
-    async usageOf(accountId: string): Promise<{ today: number; thisMonth: number }> {
-      const day = dayOf(clock.now(), (await readLimits(database.reader, accountId)).timezone);
-      const of = (scope: QuotaScope, period: string): Promise<number> =>
-        takenOf(database.reader, { scope, ownerId: accountId, period });
-      return { today: await of('account.daily', day), thisMonth: await of('plan.monthly', monthOf(day)) };
-    },
+async function recount({ clock }: Context, tx: Transaction, message: Message): Promise<string> {
+  const day = dayOf(clock.now(), (await readLimits(tx.manager, message.accountId)).timezone);
+  await addToCounters(tx, message, 1, day);
+  return day;
+}
 
-    /** All limits of a session, the tightest first. */
-    async view(session: Pick<Session, 'id' | 'accountId' | 'settings'>): Promise<QuotaView[]> {
-      const limits = await readLimits(database.reader, session.accountId);
-      const day = dayOf(clock.now(), limits.timezone);
-      const places = placesOf(session, limits, day).filter(({ limit }) => limit > 0);
-      const views: QuotaView[] = [];
-      for (const place of places) {
-        const { scope, ownerId, period, limit } = place;
-        const taken = await takenOf(database.reader, { scope, ownerId, period });
-        const reserved = Math.min(taken, await waiting(place));
-        const resetAt = endOf(period, limits.timezone);
-        views.push({ scope, limit, used: taken - reserved, reserved, remaining: Math.max(0, limit - taken), resetAt });
-      }
-      return views.sort((one, other) => one.remaining - other.remaining);
-    },
-  };
-
-  /** Accepted in the period and not sent yet. */
-  async function waiting({ scope, ownerId, period }: Place): Promise<number> {
-    const column = scope === 'session.daily' ? 'sessionId' : 'accountId';
-    const statement = `SELECT COUNT(*) AS n FROM messages WHERE "${column}" = ? AND status IN ('queued', 'sending', 'uncertain') AND "quotaDay" >= ? AND "quotaDay" <= ?`;
-    const { rows } = await runStatement(database.reader, statement, [ownerId, period, `${period}~`]);
-    return Number((rows[0] as { n: number | string }).n);
+async function addToCounters(tx: Transaction, message: Message, by: 1 | -1, day: string): Promise<void> {
+  const { sessionId, accountId } = message;
+  const counters: [QuotaScope, string, string][] = [
+    ['session.daily', sessionId, day],
+    ['account.daily', accountId, day],
+    ['plan.monthly', accountId, monthOf(day)],
+  ];
+  for (const [scope, ownerId, period] of counters) {
+    const { affected } = await runStatement(tx.manager, addSql, [by, scope, ownerId, period]);
+    if (affected === 0 && by === 1) await writeCounters(tx, [{ scope, ownerId, period, accountId, taken: 1 }]);
   }
 }
 
-async function takenOf(
+async function usageOf({ database, clock }: Context, accountId: string): Promise<{ today: number; thisMonth: number }> {
+  const day = dayOf(clock.now(), (await readLimits(database.reader, accountId)).timezone);
+  const countOf = (scope: QuotaScope, period: string): Promise<number> =>
+    readCount(database.reader, { scope, ownerId: accountId, period });
+  return { today: await countOf('account.daily', day), thisMonth: await countOf('plan.monthly', monthOf(day)) };
+}
+
+async function view(context: Context, session: QuotaSession): Promise<QuotaView[]> {
+  const { database, clock } = context;
+  const limits = await readLimits(database.reader, session.accountId);
+  const day = dayOf(clock.now(), limits.timezone);
+  const views: QuotaView[] = [];
+  for (const counter of countersOf(context, session, limits, day)) {
+    const { scope, period, limit } = counter;
+    if (limit <= 0) continue;
+    const count = await readCount(database.reader, counter);
+    const reserved = Math.min(count, await countUnsent(context, counter));
+    const resetAt = endOf(period, limits.timezone);
+    views.push({ scope, limit, used: count - reserved, reserved, remaining: Math.max(0, limit - count), resetAt });
+  }
+  return views.sort((one, other) => one.remaining - other.remaining);
+}
+
+/** The number of messages that were accepted in the period and are not sent yet. */
+async function countUnsent({ database }: Context, { scope, ownerId, period }: Counter): Promise<number> {
+  const column = scope === 'session.daily' ? 'sessionId' : 'accountId';
+  const statement = `SELECT COUNT(*) AS n FROM messages WHERE "${column}" = ? AND status IN ('queued', 'sending', 'uncertain') AND "quotaDay" >= ? AND "quotaDay" <= ?`;
+  const { rows } = await runStatement(database.reader, statement, [ownerId, period, `${period}~`]);
+  return Number((rows[0] as { n: number | string }).n);
+}
+
+async function readCount(
   where: DataSource | EntityManager,
-  { scope, ownerId, period }: Pick<Place, 'scope' | 'ownerId' | 'period'>,
+  { scope, ownerId, period }: Pick<Counter, 'scope' | 'ownerId' | 'period'>,
 ): Promise<number> {
   const { rows } = await runStatement(where, readSql, [scope, ownerId, period]);
   return (rows[0] as { taken: number } | undefined)?.taken ?? 0;
 }
 
-const nameOf = ({ scope, ownerId, period }: Pick<Place, 'scope' | 'ownerId' | 'period'>): string =>
+const nameOf = ({ scope, ownerId, period }: Pick<Counter, 'scope' | 'ownerId' | 'period'>): string =>
   `${scope} ${ownerId} ${period}`;
 const readSql = 'SELECT taken FROM quota_usage WHERE scope = ? AND "ownerId" = ? AND period = ?';
 const addSql = 'UPDATE quota_usage SET taken = taken + ? WHERE scope = ? AND "ownerId" = ? AND period = ?';
@@ -220,12 +257,12 @@ const sentences: Record<QuotaScope, string> = {
   'plan.monthly': 'The account has sent as many messages this month as its plan allows.',
 };
 
-/** Of several that are used up the one that ends last: waiting for another would not help. */
-function refusal(full: readonly Place[], timezone: string, now: Date): AppError {
-  const [worst] = full
+/** The error of a message over these limits. It names the limit that resets last: before that, the message cannot be accepted. */
+function refusal(full: readonly Counter[], timezone: string, now: Date): AppError {
+  const [last] = full
     .map(({ scope, limit, period }) => ({ scope, limit, resetAt: endOf(period, timezone) }))
     .sort((one, other) => other.resetAt.getTime() - one.resetAt.getTime());
-  const { scope, limit, resetAt } = worst!;
+  const { scope, limit, resetAt } = last!;
   return new AppError(
     'QUOTA_EXCEEDED',
     { scope, limit, resetAt: resetAt.toISOString(), retryAfterSeconds: Math.ceil((resetAt.getTime() - now.getTime()) / 1000) },

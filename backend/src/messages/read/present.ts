@@ -2,8 +2,7 @@ import { messageReasons, selectedOptionOf, type MessageReason, type MessageResou
 import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
 import type { Message } from '../message.entity.js';
-
-const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+import { iso } from '../../lib/iso.js';
 
 export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
   message.reasonCode
@@ -13,13 +12,13 @@ export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
       }
     : null;
 
-/** The ids in a message behind which a person may be: what `Contacts.people` is asked for before a message is presented. */
+/** The ids in a message that may belong to a person. Pass them to `Contacts.people` before the message is presented. */
 export const idsIn = ({ sessionId, fromId, toId, contact }: Message): { sessionId: string; waId: string | null }[] => {
   const { id = null, phone = null, lid = null } = readable(contact, null) ?? {};
   return [fromId, toId, id, lid, phoneIdOf(phone)].map((waId) => ({ sessionId, waId }));
 };
 
-/** The one place that decides which fields of a message leave. `people` completes whom the row names by what is known of them now. */
+/** Returns a message as it leaves the API. Only here it is decided which fields those are. `people` adds what is known now of the people in it. */
 export function presentMessage(message: Message, people: People = noPeople): MessageResource {
   const stored = readable(message.content, null);
   const { type: _, ...content } = stored ?? { type: null };
@@ -62,5 +61,5 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
   };
 }
 
-/** As a column holds it: PostgreSQL has no NUL in text. The content itself is kept as it came. */
+/** Removes NUL, which PostgreSQL cannot store in text. The content itself is stored as it was received. */
 export const plainText = (text: string | null): string | null => text?.replaceAll('\0', '') ?? null;

@@ -12,7 +12,7 @@ const statusOfEvent: Record<string, string> = {
   'message.received': 'delivered',
 };
 
-/** The timeline is the log, read for one message. */
+/** Converts an event of a message to an entry of its timeline. Returns an empty list for events that do not change its status. */
 export function timelineEntry(row: EventRow) {
   const data = row.data as {
     status?: string;

@@ -4,13 +4,12 @@ import { isoOf, millisecondsOf } from './time.js';
 import { readCard } from './vcard.js';
 
 /**
- * Converts a message of the page to content: one row for each type of WhatsApp. A type without a row becomes `unknown` with its own name.
+ * Converts a message of the page to content: one row for each type of the contract. A type of WhatsApp's without a row becomes `unknown` with its own name.
  * Field names: whatsapp-web.js 1.34.7 (`src/structures`, `src/util/Constants.js`) and the message models of WhatsApp Web that it reads.
  */
 
 const maxCards = 20;
 const maxTitle = 1_024;
-type Make = (raw: RawMessage) => ObservedContent;
 type Of<T extends ObservedContent['type']> = Extract<ObservedContent, { type: T }>;
 
 function mediaOf(raw: RawMessage): Of<'audio'>['media'] {
@@ -66,7 +65,7 @@ function card(vcard: string, name: string | null): Of<'contact'>['contacts'][num
   const found = readCard(vcard);
   return { name: name || (found.name ?? ''), phone: found.phone, vcard };
 }
-function cards(raw: RawMessage): ObservedContent {
+function cards(raw: RawMessage): Of<'contact'> | Of<'unknown'> {
   const contacts = list(raw['vcardList'], maxCards).map((item) =>
     card(text(record(item)['vcard'], maxText / 4) ?? '', text(record(item)['displayName'], 256)),
   );
@@ -123,7 +122,7 @@ function buttonsOf(raw: RawMessage): Offered[] {
     }),
   ];
 }
-const offer = (type: 'buttons' | 'template', raw: RawMessage): ObservedContent => ({
+const offer = <T extends 'buttons' | 'template'>(type: T, raw: RawMessage) => ({
   type,
   message: words(raw['body']) ?? words(raw['caption']),
   title: words(raw['title'], maxTitle),
@@ -197,7 +196,7 @@ const payment = (raw: RawMessage): Of<'payment'> => {
 };
 
 /** A notice that WhatsApp itself adds to a chat; no person sent it. */
-const notice: Make = (raw) => ({
+const notice = (raw: RawMessage): Of<'notice'> => ({
   type: 'notice',
   whatsappType: text(raw['type'], 64) ?? 'unknown',
   subtype: text(raw['subtype'], 64),
@@ -212,82 +211,100 @@ const undecrypted = (raw: RawMessage): Of<'unknown'> => ({
   placeholder: raw['isViewOnce'] === true || text(raw['subtype'], 64)?.startsWith('view_once') ? 'view_once' : 'undecrypted',
 });
 
-const unknown: Make = (raw) => ({
+const unknown = (raw: RawMessage): Of<'unknown'> => ({
   type: 'unknown',
   whatsappType: text(raw['type'], 64) || 'unknown',
   message: hasFile(raw) ? words(raw['caption']) : (words(raw['body']) ?? words(raw['caption'])),
   ...(hasFile(raw) ? { media: mediaOf(raw) } : {}),
 });
 
-const contents: Record<string, Make> = {
-  chat: (raw) =>
-    raw['isDynamicReplyButtonsMsg'] === true ? offer('buttons', raw) : { type: 'text', message: text(raw['body']) ?? '' },
-  image: (raw) => ({ type: 'image', ...withCaption(raw), ...viewOnce(raw) }),
-  video,
-  ptv: (raw) => ({ ...video(raw), videoNote: true }),
-  audio: (raw) => ({ type: 'audio', media: mediaOf(raw), ...viewOnce(raw) }),
-  ptt: (raw) => ({ type: 'voice', media: mediaOf(raw), ...viewOnce(raw) }),
-  document: (raw) => ({ type: 'document', ...withCaption(raw) }),
-  sticker: (raw) => ({ type: 'sticker', media: mediaOf(raw) }),
-  location,
-  live_location: location,
-  vcard: (raw) => ({ type: 'contact', contacts: [card(text(raw['body']) ?? '', text(raw['vcardFormattedName'], 256))] }),
-  multi_vcard: cards,
-  poll_creation: (raw) => ({
-    type: 'poll',
-    question: text(raw['pollName']) ?? '',
-    options: list(raw['pollOptions'], 100).flatMap((option) => text(record(option)['name'], maxTitle) ?? []),
-    // 0: any number of choices; otherwise the maximum number.
-    multiple: isMultiple(number(raw['pollSelectableOptionsCount'])),
-  }),
-  groups_v4_invite: (raw) => ({
-    type: 'group_invite',
-    groupId: idText(raw['inviteGrp']) ?? '',
-    groupName: text(raw['inviteGrpName']),
-    message: words(raw['comment']) ?? words(raw['caption']),
-  }),
-  event_creation: calendarEvent,
-  scheduled_event_creation: calendarEvent,
-  buttons_response: (raw) => chosen(raw, raw['selectedButtonId'], raw['selectedDisplayText']),
-  template_button_reply: (raw) => chosen(raw, raw['selectedId'], raw['selectedDisplayText']),
-  list_response: (raw) => {
-    const answer = record(raw['listResponse']);
-    return chosen(raw, record(answer['singleSelectReply'])['selectedRowId'], answer['title']);
+/**
+ * How each type of message is read, by WhatsApp's own names for it. A type of the contract without a row does not compile. A reader may return
+ * `unknown` for a message without usable content.
+ */
+const incoming: {
+  readonly [T in ObservedContent['type']]: Readonly<Record<string, (raw: RawMessage) => Of<T> | Of<'unknown'>>>;
+} = {
+  text: {
+    chat: (raw) => ({ type: 'text', message: text(raw['body']) ?? '' }),
+    buttons_response: (raw) => chosen(raw, raw['selectedButtonId'], raw['selectedDisplayText']),
+    template_button_reply: (raw) => chosen(raw, raw['selectedId'], raw['selectedDisplayText']),
+    list_response: (raw) => {
+      const answer = record(raw['listResponse']);
+      return chosen(raw, record(answer['singleSelectReply'])['selectedRowId'], answer['title']);
+    },
+    interactive_response: flowAnswer,
+    native_flow_response: flowAnswer,
   },
-  interactive_response: flowAnswer,
-  native_flow_response: flowAnswer,
-  list: listOffer,
-  buttons: (raw) => offer('buttons', raw),
-  interactive: (raw) => offer('buttons', raw),
-  native_flow: (raw) => offer('buttons', raw),
-  hsm: (raw) => offer('template', raw),
-  template: (raw) => offer('template', raw),
-  product,
-  order,
-  payment,
-  album: (raw) => ({
-    type: 'album',
-    images: number(raw['expectedImageCount']),
-    videos: number(raw['expectedVideoCount']),
-  }),
-  ciphertext: undecrypted,
-  e2e_notification: notice,
-  notification: notice,
-  notification_template: notice,
-  group_notification: notice,
-  gp2: notice,
-  protocol: notice,
-  debug: notice,
-  broadcast_notification: notice,
-  call_log: notice,
-  pinned_message: notice,
+  image: { image: (raw) => ({ type: 'image', ...withCaption(raw), ...viewOnce(raw) }) },
+  video: { video, ptv: (raw) => ({ ...video(raw), videoNote: true }) },
+  audio: { audio: (raw) => ({ type: 'audio', media: mediaOf(raw), ...viewOnce(raw) }) },
+  voice: { ptt: (raw) => ({ type: 'voice', media: mediaOf(raw), ...viewOnce(raw) }) },
+  document: { document: (raw) => ({ type: 'document', ...withCaption(raw) }) },
+  sticker: { sticker: (raw) => ({ type: 'sticker', media: mediaOf(raw) }) },
+  location: { location, live_location: location },
+  contact: {
+    vcard: (raw) => ({ type: 'contact', contacts: [card(text(raw['body']) ?? '', text(raw['vcardFormattedName'], 256))] }),
+    multi_vcard: cards,
+  },
+  poll: {
+    poll_creation: (raw) => ({
+      type: 'poll',
+      question: text(raw['pollName']) ?? '',
+      options: list(raw['pollOptions'], 100).flatMap((option) => text(record(option)['name'], maxTitle) ?? []),
+      // 0: any number of choices; otherwise the maximum number.
+      multiple: isMultiple(number(raw['pollSelectableOptionsCount'])),
+    }),
+  },
+  calendar_event: { event_creation: calendarEvent, scheduled_event_creation: calendarEvent },
+  list: { list: listOffer },
+  buttons: {
+    buttons: (raw) => offer('buttons', raw),
+    interactive: (raw) => offer('buttons', raw),
+    native_flow: (raw) => offer('buttons', raw),
+  },
+  template: { hsm: (raw) => offer('template', raw), template: (raw) => offer('template', raw) },
+  product: { product },
+  order: { order },
+  payment: { payment },
+  album: {
+    album: (raw) => ({ type: 'album', images: number(raw['expectedImageCount']), videos: number(raw['expectedVideoCount']) }),
+  },
+  group_invite: {
+    groups_v4_invite: (raw) => ({
+      type: 'group_invite',
+      groupId: idText(raw['inviteGrp']) ?? '',
+      groupName: text(raw['inviteGrpName']),
+      message: words(raw['comment']) ?? words(raw['caption']),
+    }),
+  },
+  notice: {
+    e2e_notification: notice,
+    notification: notice,
+    notification_template: notice,
+    group_notification: notice,
+    gp2: notice,
+    protocol: notice,
+    debug: notice,
+    broadcast_notification: notice,
+    call_log: notice,
+    pinned_message: notice,
+  },
+  unknown: { ciphertext: undecrypted },
 };
+const readers = new Map(
+  Object.values(incoming).flatMap((names): [string, (raw: RawMessage) => ObservedContent][] => Object.entries(names)),
+);
 
 export function contentOf(raw: RawMessage): ObservedContent {
-  const type = text(raw['type'], 64) ?? 'unknown';
   if (isOnlyOnPhone(raw)) return undecrypted(raw);
-  const make = Object.hasOwn(contents, type) ? contents[type] : undefined;
-  return (make ?? unknown)(raw);
+  return (readers.get(whatsappTypeOf(raw)) ?? unknown)(raw);
+}
+
+/** WhatsApp's name for the type. A text with dynamic buttons counts as a message with buttons. */
+function whatsappTypeOf(raw: RawMessage): string {
+  const type = text(raw['type'], 64) ?? 'unknown';
+  return type === 'chat' && raw['isDynamicReplyButtonsMsg'] === true ? 'buttons' : type;
 }
 
 /** Whether this is a placeholder for content that only the phone receives: by its subtype, or view-once media without a file. */

@@ -1,4 +1,5 @@
-import { parsePhoneNumber, validationError, type FieldError } from '@chasqui/shared';
+import { validationError, type FieldError } from '../errors.js';
+import { parsePhoneNumber } from '../ids.js';
 
 /**
  * Contact cards of messages that are sent.

@@ -1,0 +1,185 @@
+import { createHash } from 'node:crypto';
+import {
+  AppError,
+  retryableReasons,
+  validationError,
+  warning,
+  type MessageReason,
+  type MessageResource,
+  type Warning,
+} from '@chasqui/shared';
+import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
+import { failPoint } from '@chasqui/shared/fail-point';
+import type { Response } from 'express';
+import type { Caller } from '../../accounts/caller.js';
+import { databaseRefusal } from '../../db/database-errors.js';
+import { uploadOf } from '../../lib/uploads.js';
+import type { Session } from '../../sessions/session.entity.js';
+import type { Sessions } from '../../sessions/sessions.js';
+import type { CommonFields } from '../contract.js';
+import type { Message } from '../message.entity.js';
+import type { Messages } from '../messages.js';
+import { reasonOf } from '../read/present.js';
+import type { Composed } from './compose.js';
+import type { EarlierCall, Idempotency, IdempotencyKey } from './idempotency.js';
+import { requireReservedId } from './recipients.js';
+
+/** What a request to send needs. */
+export interface SendContext {
+  messages: Messages;
+  sessions: Sessions;
+  idempotency: Idempotency;
+  /** How long a caller waits for the outcome unless it asks for less. */
+  sendWaitMs: number;
+  now: () => Date;
+}
+
+/** One request to send a message, whatever its type. */
+export interface SendRequest {
+  body: CommonFields;
+  /** The session that the query names. */
+  sessionInQuery: string | undefined;
+  caller: Caller;
+  http: RouteHttp;
+  compose: (session: Session) => Composed | Promise<Composed>;
+}
+
+/**
+ * Carries out a request to send: finds the session, replays the reply of an earlier call with the same `Idempotency-Key`, or composes and accepts the
+ * message, waits for its outcome and stores the reply. Throws `SEND_FAILED` if the message failed while the caller waited.
+ */
+export async function send(context: SendContext, request: SendRequest) {
+  const { sessions, idempotency } = context;
+  const { body, caller, http } = request;
+  const { req, res, header } = http;
+  const named = namedOnce(body.sessionId, request.sessionInQuery) ?? header('X-Session-Id');
+  const session = await sessions.resolve(caller, named);
+  const file = uploadOf(res)?.bytes;
+  const digest = file ? createHash('sha256').update(file).digest('hex') : null;
+  const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
+  const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
+  const content = { body, file: digest };
+  const key = idempotency.keyOf(scope, header('Idempotency-Key'), req.method, `${req.baseUrl}${req.path}`, content);
+  const earlier = key ? await idempotency.begin(key) : null;
+  if (earlier) return replay(context, earlier, caller, res);
+  try {
+    const { message, warnings } = await sendOnce(context, request, session, key);
+    // If the reply cannot be stored, a repeat returns the message as it is then.
+    if (key)
+      await storeReply(context, key, message, warnings, res).catch((error: unknown) => {
+        if (!databaseRefusal(error)) throw error;
+      });
+    failPoint('reply.stored');
+    return await answer(context, message, warnings);
+  } finally {
+    if (key) idempotency.end(key);
+  }
+}
+
+async function sendOnce(
+  { messages, sendWaitMs, now }: SendContext,
+  { body, caller, http: { header, res }, compose }: SendRequest,
+  session: Session,
+  key: IdempotencyKey | null,
+): Promise<{ message: Message; warnings: Warning[] }> {
+  const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
+  // A session that cannot send is refused before anything is looked up, read or fetched for it.
+  messages.requireSendable(session, queueIfOffline);
+  const recipient = messages.recipient(body.recipient, session);
+  requireReservedId(recipient);
+  const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
+  const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
+  const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
+  requireFuture(expiresAt, now());
+  const { content, file } = await compose(session);
+  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline };
+  const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file };
+  const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
+  // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
+  if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
+  const accepted = await messages.accept(session, input, key);
+  const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;
+  const warnings = [...(file?.warnings ?? []), ...(isEarlier ? [warning('EXPIRES_EARLIER')] : [])];
+  if (waitMs === 0) return { message: accepted, warnings };
+  const message = await messages.outcome(accepted.id, waitMs).catch((error: unknown) => {
+    // The message is on disk and will be sent. After an error, the caller would send it again under another id.
+    if (databaseRefusal(error)) return accepted;
+    throw error;
+  });
+  return { message, warnings };
+}
+
+/** Returns the reply that shows a message as it is. Throws `SEND_FAILED` if it failed. */
+export async function answer(context: Pick<SendContext, 'messages'>, message: Message, warnings: Warning[] = []) {
+  if (isRefused(message)) throw sendFailed(message);
+  return new Reply(await presentOne(context, message), { status: statusOf(message), warnings });
+}
+
+export const presentOne = async ({ messages }: Pick<SendContext, 'messages'>, message: Message): Promise<MessageResource> =>
+  (await messages.present([message]))[0]!;
+
+async function replay(context: SendContext, earlier: EarlierCall, caller: Caller, res: Response) {
+  res.set('Idempotency-Replayed', 'true');
+  if ('status' in earlier) return (void res.status(earlier.status).type('json').send(earlier.body), handled);
+  return answer(context, await context.messages.find(caller, earlier.messageId));
+}
+
+async function storeReply(
+  context: SendContext,
+  key: IdempotencyKey,
+  message: Message,
+  warnings: Warning[],
+  res: Response,
+): Promise<void> {
+  const { idempotency } = context;
+  const requestId: unknown = res.locals['requestId'];
+  if (isRefused(message)) {
+    const { code, details, message: sentence, status } = sendFailed(message);
+    const reply = { success: false, error: { code, message: sentence, details }, requestId };
+    return idempotency.store(key, status, JSON.stringify(reply));
+  }
+  const data = await presentOne(context, message);
+  const reply = { success: true, data, ...(warnings.length > 0 ? { warnings } : {}), requestId };
+  await idempotency.store(key, statusOf(message), JSON.stringify(reply));
+}
+
+const statusOf = (message: Message): number => (['sent', 'delivered', 'read', 'played'].includes(message.status) ? 200 : 202);
+
+/** Whether the message failed for a reason that is an error to its caller. That it expired before it was handed over is not: its status shows it. */
+const isRefused = ({ status, reasonCode }: Message): boolean => status === 'failed' && reasonCode !== 'EXPIRED';
+
+function sendFailed(message: Message): AppError {
+  const retryable = retryableReasons.has(message.reasonCode as MessageReason);
+  return new AppError(
+    'SEND_FAILED',
+    { reason: message.reasonCode, retryable, message: { id: message.id, status: message.status } },
+    reasonOf(message)?.message,
+  );
+}
+
+function requireFuture(expiresAt: Date | null, now: Date): void {
+  if (expiresAt === null || expiresAt > now) return;
+  const message = 'expiresAt has passed: the message would never be sent. Give a later time, or leave it out.';
+  throw validationError([{ path: 'expiresAt', code: 'IN_THE_PAST', message }]);
+}
+
+/**
+ * Returns how long the caller waits for the outcome: `Prefer: respond-async` and `wait=N` (seconds), or `async` in the body. The reply's header
+ * names the preference that was applied (RFC 7240), which may be shorter than the one that was sent.
+ */
+function waitOf(prefer = '', isAsync: boolean | undefined, defaultMs: number, res: Response): number {
+  if (/\brespond-async\b/.test(prefer)) return (void res.set('Preference-Applied', 'respond-async'), 0);
+  if (isAsync) return 0;
+  const seconds = /\bwait=(\d{1,4})\b/.exec(prefer)?.[1];
+  if (seconds === undefined) return defaultMs;
+  const waitMs = Math.min(Number(seconds) * 1000, defaultMs);
+  res.set('Preference-Applied', `wait=${Math.floor(waitMs / 1000)}`);
+  return waitMs;
+}
+
+/** Returns the session that body or query name. Throws `VALIDATION_FAILED` if they name different sessions. */
+function namedOnce(inBody: string | undefined, inQuery: string | undefined): string | undefined {
+  if (inBody === undefined || inQuery === undefined || inBody === inQuery) return inBody ?? inQuery;
+  const message = 'Body and query name different sessions. Send one of the two.';
+  throw validationError([{ path: 'sessionId', code: 'AMBIGUOUS', message }]);
+}

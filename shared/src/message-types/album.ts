@@ -1,0 +1,9 @@
+import { z } from 'zod';
+import { defineMessageType } from './define.js';
+import { someCount } from './observed-fields.js';
+
+/** The frame around several images and videos, which are messages of their own. */
+export const album = defineMessageType({
+  observed: z.object({ type: z.literal('album'), images: someCount(10_000), videos: someCount(10_000) }),
+  textOf: () => null,
+});

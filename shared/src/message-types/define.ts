@@ -1,0 +1,73 @@
+import type { z } from 'zod';
+import type { FileOption, FileOptionValues, MediaRef } from './file-fields.js';
+
+/** One type of message: everything that is specific to it, except how WhatsApp Web sends and shows it (the worker's engine). */
+export interface MessageTypeRow<
+  Content extends z.ZodObject = z.ZodObject,
+  Observed extends z.ZodObject = z.ZodObject,
+  Fields extends z.ZodRawShape = z.ZodRawShape,
+> {
+  /** The content of a message that is sent. Absent: such messages can only arrive. */
+  readonly content?: Content;
+  /** The content of a message that was observed. Its sender decides what arrives, so it never refuses a value. Absent: such messages are not recognized. */
+  readonly observed?: Observed;
+  /** How a request names the content, in the type's own route and in `POST /messages/send`. */
+  readonly request?: RequestSpec<Fields, Content>;
+  readonly file?: FileSpec<Content>;
+  /** What a person reads of it: the body, the caption, the question. Null if there is nothing to read. */
+  textOf(content: z.output<Content> | z.output<Observed>): string | null;
+}
+
+export interface RequestSpec<Fields extends z.ZodRawShape, Content extends z.ZodType> {
+  /** The summary of the type's route. */
+  readonly summary: string;
+  /** Fields in addition to those of every send. Their order is part of the stored hashes of requests: append, do not reorder. */
+  readonly fields: Fields;
+  /** Other names of fields. */
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** WhatsApp Web cannot post this type to channels. */
+  readonly isRefusedByChannels?: true;
+  /** Returns the content of parsed fields. Throws `VALIDATION_FAILED` for what a schema cannot check. */
+  toContent(fields: z.output<z.ZodObject<Fields>>, context: RequestContext): z.output<Content>;
+  /** Valid fields, for tests of the route. */
+  readonly example: z.input<z.ZodObject<Fields>>;
+}
+
+export interface RequestContext {
+  /** The country of numbers that begin with 0. */
+  countryCode: string | null | undefined;
+}
+
+export interface FileSpec<Content extends z.ZodType> {
+  /** The options that a request may combine with a file of this type. */
+  readonly options: readonly FileOption[];
+  /** Media types of files that WhatsApp accepts for this type. Absent: all. */
+  readonly mimetypes?: RegExp;
+  toContent(media: MediaRef, options: FileOptionValues): z.output<Content>;
+}
+
+/** A type whose messages consist of a file. */
+export interface FileTypeRow<Content extends z.ZodObject, Observed extends z.ZodObject> extends MessageTypeRow<
+  Content,
+  Observed,
+  never
+> {
+  /** How a file becomes a message of this type, in `POST /messages/send-media` and `POST /messages/send`. */
+  readonly file: FileSpec<Content>;
+}
+
+/** Defines a type without a file. The types of its functions follow from its schemas. */
+export function defineMessageType<
+  Content extends z.ZodObject = never,
+  Observed extends z.ZodObject = never,
+  Fields extends z.ZodRawShape = never,
+>(row: MessageTypeRow<Content, Observed, Fields>): MessageTypeRow<Content, Observed, Fields> {
+  return row;
+}
+
+/** Defines a type whose messages consist of a file. */
+export function defineFileType<Content extends z.ZodObject, Observed extends z.ZodObject>(
+  row: FileTypeRow<Content, Observed>,
+): FileTypeRow<Content, Observed> {
+  return row;
+}

@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+
+/**
+ * Fields of data received from WhatsApp, as opposed to what may be sent. The sender decides what arrives, so these schemas never refuse: long values
+ * are cut and impossible values become null. Each field fits its database column.
+ */
+
+/** The longest text of WhatsApp, in UTF-16 units. */
+export const maxText = 65_536;
+
+/** At most `most` UTF-16 units of a text, never half a character. */
+export const cutText = (text: string, most: number): string =>
+  text.length <= most ? text : text.slice(0, /[\uD800-\uDBFF]/.test(text.charAt(most - 1)) ? most - 1 : most);
+
+/** A text that every database stores: without NUL, and with U+FFFD for half a surrogate pair. */
+export function storableText(text: string): string {
+  return text.replaceAll('\0', '').replace(/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/g, '\uFFFD');
+}
+
+/**
+ * An id as it can be stored. One that is longer than `most`, or has characters that no id has, gets a digest in place of its end, so that
+ * two different ids stay different and the same id always becomes the same.
+ */
+export function storableId(id: string, most: number): string {
+  if (id.length <= most && /^[\x21-\x7e]*$/.test(id)) return id;
+  const digest = createHash('sha256').update(id).digest('hex').slice(0, 24);
+  return `${id.replace(/[^\x21-\x7e]/g, '').slice(0, most - digest.length - 1)}~${digest}`;
+}
+
+export const text = (most: number) => z.string().transform((given) => cutText(storableText(given), most));
+export const textOr = (most: number, otherwise: string) => text(most).catch(otherwise);
+/** Null if it is absent or not a text. */
+export const someText = (most: number) => text(most).nullable().catch(null);
+export const id = (most: number) => z.string().transform((given) => storableId(given, most));
+export const someId = (most: number) => id(most).nullable().catch(null);
+export const someNumber = (least: number, most: number) => z.number().min(least).max(most).nullable().catch(null);
+export const someCount = (most: number) =>
+  z
+    .number()
+    .min(0)
+    .max(most)
+    .transform((given) => Math.round(given))
+    .nullable()
+    .catch(null);
+export const flag = z.boolean().optional().catch(undefined);
+/** A list without the items that cannot be read. */
+export const listOf = <T extends z.ZodType>(item: T, most: number) =>
+  z
+    .array(z.unknown())
+    .catch([])
+    .transform((given): z.output<T>[] =>
+      given.slice(0, most).flatMap((one) => {
+        const { success, data } = item.safeParse(one);
+        return success ? [data] : [];
+      }),
+    );
+/** A time that may lie anywhere, such as the start of an event. */
+export const plannedTime = z.iso.datetime().nullable().catch(null);
+
+/** Amounts are in the currency's unit, not in thousandths. */
+export const price = { amount: someNumber(-1e15, 1e15), currency: someText(8) };
+
+const option = z.object({ id: someText(1_024), title: someText(1_024), description: someText(1_024) });
+/** A message that offers options to choose from. */
+export const offer = {
+  message: someText(maxText),
+  title: someText(1_024),
+  footer: someText(1_024),
+  options: listOf(option, 100),
+};

@@ -1,0 +1,92 @@
+import { readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
+import type { MessageContent, SentType } from '@chasqui/shared';
+import type { Page } from 'puppeteer';
+import type { EngineSend } from '../engine.js';
+import { libraryUtil, type LibraryMedia } from './library.js';
+import type { PageSend } from './page/send.js';
+
+/** How each type of message is handed to the library's own `WWebJS.sendMessage`. A type of the contract without a row does not compile. */
+
+/** The arguments of `sendMessage`. `extra` is merged into the message that the library builds. */
+type PageContent = Pick<PageSend, 'body' | 'options' | 'extra'>;
+type ContentOf<T extends SentType> = Extract<MessageContent, { type: T }>;
+type Compose<T extends SentType> = (
+  content: ContentOf<T>,
+  send: EngineSend,
+  page: Page,
+) => Partial<PageContent> | Promise<Partial<PageContent>>;
+
+/** The file of a message cannot be read. */
+export class FileUnreadable extends Error {}
+
+const outgoing: { readonly [T in SentType]: Compose<T> } = {
+  text: ({ message, linkPreview }) => ({
+    body: message,
+    options: { linkPreview: linkPreview !== false ? true : undefined },
+  }),
+  image: ({ caption, viewOnce, hd }, send) =>
+    withMedia(send, { caption: caption ?? undefined, isViewOnce: viewOnce, sendMediaAsHd: hd }),
+  video: ({ caption, viewOnce, gif, hd }, send) =>
+    withMedia(send, { caption: caption ?? undefined, isViewOnce: viewOnce, sendVideoAsGif: gif, sendMediaAsHd: hd }),
+  document: ({ caption }, send) => withMedia(send, { caption: caption ?? undefined, sendMediaAsDocument: true }),
+  audio: (_, send) => withMedia(send),
+  voice: (_, send) => withMedia(send, { sendAudioAsVoice: true }),
+  sticker: async ({ stickerName: name, stickerAuthor: author }, send, page) => ({
+    options: {
+      media: await libraryUtil().formatToWebpSticker(await readMedia(send), { name, author }, page),
+      sendMediaAsSticker: true,
+    },
+  }),
+  location: ({ latitude, longitude, name, address }) => ({
+    options: {
+      location: { latitude, longitude, description: [name, address].filter(Boolean).join('\n') || undefined },
+    },
+  }),
+  contact: ({ contacts }) => {
+    const [card] = contacts;
+    if (card && contacts.length === 1)
+      return {
+        body: card.vcard,
+        options: { parseVCards: true },
+        // The library sends a card that it cannot parse as text. With the type set here it stays a card.
+        extra: { type: 'vcard', vcardFormattedName: card.name },
+      };
+    const vcardList = contacts.map(({ name, vcard }) => ({ displayName: name, vcard }));
+    return { extra: { type: 'multi_vcard', body: null, vcardList } };
+  },
+  poll: ({ question, options, multiple }) => ({
+    options: {
+      poll: {
+        pollName: question,
+        pollOptions: options.map((name, localId) => ({ name, localId })),
+        options: { allowMultipleAnswers: multiple },
+      },
+    },
+  }),
+};
+
+/** Returns the arguments of `sendMessage` for a message. Throws `FileUnreadable`. */
+export async function compose(send: EngineSend, page: Page): Promise<PageContent> {
+  const { content, mentions } = send;
+  const { body = '', options, extra = {} } = await composeContent(content.type, content, send, page);
+  return { body, options: { mentionedJidList: [...mentions], ...options }, extra };
+}
+
+const composeContent = <T extends SentType>(type: T, content: ContentOf<T>, send: EngineSend, page: Page) =>
+  outgoing[type](content, send, page);
+
+const withMedia = async (send: EngineSend, options: Record<string, unknown> = {}): Promise<Partial<PageContent>> => ({
+  options: { media: await readMedia(send), ...options },
+});
+
+async function readMedia(send: EngineSend): Promise<LibraryMedia> {
+  if (!send.file) throw new FileUnreadable('The file of the message is missing.');
+  const { path, mimetype, filename } = send.file;
+  const bytes = await readFile(path).catch((error: Error) => {
+    throw new FileUnreadable(error.message);
+  });
+  // Phones need the codec to play a voice note.
+  const type = send.content.type === 'voice' && mimetype === 'audio/ogg' ? 'audio/ogg; codecs=opus' : mimetype;
+  return { mimetype: type, data: bytes.toString('base64'), filename: filename ?? basename(path) };
+}
