@@ -23,7 +23,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, database, clock, log, report, presence, sealer, lifecycle } = core;
+  const { config, database, log, report, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {

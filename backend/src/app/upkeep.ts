@@ -63,7 +63,7 @@ function cleanupTasks(
   { history, secrets }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
-  const { config, database, clock, sealer, subscriptions, failures } = core;
+  const { config, clock, sealer, subscriptions, failures } = core;
   const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
