@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'react';
-import type { SessionView } from '../src/admin/views.js';
+import type { SessionView } from '../src/admin/views/session.js';
 import { root } from './api.js';
 
 export interface Live {

@@ -12,8 +12,9 @@ armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 process.umask(0o077);
 
 /**
- * The start script takes this line off the log and shows it once. Into a pipe it is written before the call returns. Where the output is kept,
- * as a container's is, the one-time password may be in it, because it must be changed at the first login; a permanent key may not.
+ * Prints the password of the first admin as one JSON line. The start script removes this line from the log and shows it once. A pipe has it
+ * before the call returns. If the output is stored, as a container's is, it may contain the one-time password, which must be changed at the
+ * first login, but not a permanent key.
  */
 const showFirstAdminPassword = ({ apiKey, ...first }: FirstAdmin, showApiKey: boolean): void => {
   const shown = showApiKey ? { ...first, apiKey } : first;
@@ -23,7 +24,7 @@ const showFirstAdminPassword = ({ apiKey, ...first }: FirstAdmin, showApiKey: bo
 async function start(): Promise<Backend> {
   const config = readConfig(process.env, process.cwd());
   const misspelled = unknownSettings(Object.keys(process.env)).filter(({ meant }) => meant !== null);
-  // AdminJS takes longer to load than all the rest.
+  // AdminJS takes longer to load than all other modules.
   const panel = config.PANEL_ENABLED ? await import('./admin/panel.js') : {};
   const backend = await startBackend(config, {
     ...panel,
@@ -35,7 +36,7 @@ async function start(): Promise<Backend> {
   return backend;
 }
 
-/** What a person can do about an error of the start; null for a bug. */
+/** Returns what a person can do about an error of the start. Null: it is a bug. */
 function explain(error: unknown): string | null {
   if (error instanceof SettingsError || error instanceof StartProblem) return error.message;
   const { code } = error as NodeJS.ErrnoException;

@@ -3,12 +3,12 @@ import type { Config } from './config.js';
 import type { LimitFigures } from './http/request-limits.js';
 import type { WebhookOptions } from './webhooks/send/dispatcher.js';
 
-/** What the settings say, in the words of those who need it. */
+/** Converts settings to the options of the modules. */
 
-/** A lease on a claimed message outlives the worker's own deadline by the time of two calls. */
+/** The lease of a claimed message is longer than the worker's own deadline by the time of two calls. */
 export const claimLeaseMs = (sendDeadlineMs: number): number => sendDeadlineMs + 45_000;
 
-/** Comments keep a stream open through proxies, which cut what is silent for 30 or 60 s; pings find lines that are dead. */
+/** Comments keep a stream open through proxies, which close idle connections after 30 or 60 s. Pings detect dead connections. */
 export const defaultStreamTimes = { beatMs: 15_000, pingMs: 30_000, checkMs: 3_000, stallMs: 10_000 };
 
 export const limitFigures = (config: Config): LimitFigures => ({
@@ -16,12 +16,13 @@ export const limitFigures = (config: Config): LimitFigures => ({
   key: { limit: config.API_KEY_RATE_LIMIT, windowMs: config.API_KEY_RATE_WINDOW },
 });
 
-/** Webhook requests under way at once: each has a descriptor. In units of body size, see webhooks/request-slots.ts. */
+/** The maximum of concurrent webhook requests: each needs a descriptor. Counted in units of body size (webhooks/send/request-slots.ts). */
 const maxWebhookRequests = (openFiles: number): number => Math.max(32, Math.min(512, Math.floor(openFiles / 8)));
 
 /**
- * Connections that are open at once. A connection costs one descriptor and at most one more for the file that it downloads, and the process
- * needs some for itself and for webhooks. One address may hold half of them, unless it is a proxy's, behind which everybody has the same.
+ * The maximum of open connections. A connection needs one descriptor and at most one more for the file that it downloads, and the process
+ * needs some for itself and for webhooks. One address may have half of the connections, unless the backend is behind a proxy: then all clients
+ * have the same address.
  */
 export function connectionLimits(
   config: Pick<Config, 'TRUST_PROXY'>,
@@ -33,8 +34,8 @@ export function connectionLimits(
 }
 
 /**
- * The first seven retries follow each other so that a short outage is over for us within seconds of its end, and a receiver that fails now and
- * then keeps up; together they take half a minute, for which the session's later events wait (docs/decisions/065-webhook-recovery.md).
+ * The first seven retries follow quickly, so that deliveries continue within seconds after a short outage, and a receiver that fails now and
+ * then is not left behind. They take half a minute, during which the session's later events wait (docs/decisions/065-webhook-recovery.md).
  */
 const usualDelays = [200, 500, 1_000, 2_000, 5_000, 8_000, 12_000, 30_000, 120_000, 900_000, 3_600_000, 21_600_000, 43_200_000];
 

@@ -7,7 +7,7 @@ import { StartProblem } from './lib/start-problem.js';
 
 /**
  * `node dist/reset-admin.js [e-mail or user name]`: prints a new one-time password of an admin. Reads the same settings as the backend, which
- * may run meanwhile. Started by `npm run reset-admin` and by `container.mjs reset-admin`.
+ * may run at the same time. Started by `npm run reset-admin` and by `container.mjs reset-admin`.
  */
 process.umask(0o077);
 try {
@@ -22,9 +22,9 @@ try {
     await database.close();
   }
 } catch (error) {
-  const isForPeople = error instanceof StartProblem || error instanceof SettingsError;
+  const isExpected = error instanceof StartProblem || error instanceof SettingsError;
   process.stderr.write(
-    `${isForPeople ? error.message : `The password was not changed: ${String((error as Error).stack ?? error)}`}\n`,
+    `${isExpected ? error.message : `The password was not changed: ${String((error as Error).stack ?? error)}`}\n`,
   );
   process.exitCode = 1;
 }

@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createAccounts, type FirstAdmin } from '../src/accounts/accounts.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
 import { openDatabase } from '../src/db/database.js';
-import { createEvents } from '../src/events/events.js';
 import { systemClock as clock } from '../src/lib/clock.js';
 import { databases, password, startRig, type Rig } from './support/backend.js';
+import { coreOf } from './support/parts.js';
 
 describe.each(await databases())('accounts on %s', (database) => {
   let rig: Rig;
@@ -70,11 +70,11 @@ test('a process that dies while it shows the first password leaves no account be
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-first-'));
   const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
   const rules = { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 };
-  const keys = createApiKeys({ database, clock, events: createEvents({ clock }), rules });
-  const accounts = createAccounts({ database, clock, keys });
+  const keys = createApiKeys(coreOf(database), { rules });
+  const accounts = createAccounts({ database, clock }, { keys });
   const shown: FirstAdmin[] = [];
-  const start = (tell: (first: FirstAdmin) => void): Promise<void> =>
-    accounts.ensureFirstAdmin({ email: 'a@example.com', password: undefined, maxSessions: 1, tell });
+  const start = (show: (first: FirstAdmin) => void): Promise<void> =>
+    accounts.ensureFirstAdmin({ email: 'a@example.com', password: undefined, maxSessions: 1, show });
   try {
     const dies = start((first) => {
       shown.push(first);

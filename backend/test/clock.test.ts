@@ -248,7 +248,7 @@ describe('the pace', () => {
             left.push({ at: monotonic, chat });
           } else {
             // A minute and a second later there is room, whatever was done to the clock.
-            const view = await pacing.look(database.reader, session, steady());
+            const view = await pacing.check(database.reader, session, steady());
             expect(view.waitMs).toBeLessThanOrEqual(60_000);
             advance(61_000);
             expect(await claim(chat)).toBe(true);

@@ -5,12 +5,11 @@ import { Account } from '../src/accounts/account.entity.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { updateRows } from '../src/db/rows.js';
-import { createEvents } from '../src/events/events.js';
-import { systemClock } from '../src/lib/clock.js';
 import { makeAccount, loginOf } from './support/account.js';
 import { databases, hasPostgres, password, startRig, type Reply, type Rig } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { coreOf } from './support/parts.js';
 import { readSocket, readSse, type Reader } from './support/readers.js';
 
 /** Whatever stands on a secret ends with it: tokens, tickets, streams, open sockets, long polls and requests whose body is still on its way. */
@@ -136,7 +135,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
   test('a token of an earlier version, which names no secret of its key, opens nothing', async () => {
     const { id, key } = await makeKey(core.rig, {});
     const { accountId } = await core.rig.database.reader.getRepository(ApiKey).findOneByOrFail({ id });
-    const keys = createApiKeys({ database: core.rig.database, clock: systemClock, events: createEvents({ clock: systemClock }) });
+    const keys = createApiKeys(coreOf(core.rig.database));
     expect((await keys.authenticate(key)).id).toBe(id);
     await expect(keys.authenticateId(accountId, id, null)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
   });
@@ -245,7 +244,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
         },
       },
     };
-    const keys = createApiKeys({ database: watched, clock: systemClock, events: createEvents({ clock: systemClock }) });
+    const keys = createApiKeys(coreOf(watched));
     const caller = {
       accountId,
       role: 'user',

@@ -283,31 +283,31 @@ describe.each(await databases())('delivery on %s', (database) => {
     const client = createWorkerClient({ serviceKey });
     const placement = createPlacement({ database: db, clock, client, urls: [core.worker.url], aliveMs: 600_000 });
     const events = createEvents({ clock });
-    const second = createDispatcher({
-      database: db,
-      events,
-      state: createMessageState({
-        events,
-        contacts: noContacts,
-        quotas: createQuotas({ database: db, events, clock }, { defaultDaily: 0 }),
-        clock,
-        wipeFile: async () => undefined,
-      }),
-      pacing: createPacing(Math.random),
-      clock,
-      log: core.rig.log,
-      transport: createGate({
-        client,
-        placement,
-        media: { find: async () => null } as never,
-        contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
-        storageOf: async () => 'full',
-        sendDeadlineMs: 2_000,
-        leaseMs: 60_000,
-      }),
-      presence,
-      options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
-    });
+    const second = createDispatcher(
+      { database: db, events, clock, log: core.rig.log, report: () => undefined },
+      {
+        state: createMessageState(
+          { events, clock },
+          {
+            contacts: noContacts,
+            quotas: createQuotas({ database: db, events, clock }, { defaultDaily: 0 }),
+            wipeFile: async () => undefined,
+          },
+        ),
+        pacing: createPacing(Math.random),
+        transport: createGate({
+          client,
+          placement,
+          media: { find: async () => null } as never,
+          contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
+          storageOf: async () => 'full',
+          sendDeadlineMs: 2_000,
+          leaseMs: 60_000,
+        }),
+        presence,
+        options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
+      },
+    );
     second.start();
     core.worker.atOnce.most = 0;
     const before = core.worker.left.length;

@@ -4,9 +4,9 @@ import { ApiKey } from '../src/accounts/api-key.entity.js';
 import { createApiKeys } from '../src/accounts/api-keys.js';
 import { updateRows } from '../src/db/rows.js';
 import { runStatement } from '../src/db/statement.js';
-import { createEvents } from '../src/events/events.js';
 import { databases, startRig, type Reply, type Rig } from './support/backend.js';
 import { eventually } from './support/eventually.js';
+import { coreOf } from './support/parts.js';
 
 interface Key {
   id: string;
@@ -67,7 +67,7 @@ describe.each(await databases())('keys on %s', (database) => {
         coalesce: (key: string, read: () => Promise<unknown[]>) => coalescer.coalesce(key, () => ((reads += 1), read())),
       },
     };
-    const keys = createApiKeys({ database, clock, events: createEvents({ clock }) });
+    const keys = createApiKeys(coreOf(database, clock));
     const found = await Promise.all(Array.from({ length: 50 }, () => keys.authenticate(key)));
     expect(found.map((row) => row.id)).toEqual(Array(50).fill(id));
     expect(reads).toBe(1);
@@ -162,10 +162,7 @@ describe.each(await databases())('keys on %s', (database) => {
     moved += 24 * 86_400_000;
     // What runs at each start and every hour: a second backend's start, or this.
     const sweep = () =>
-      createApiKeys({
-        database: rig.database,
-        clock,
-        events: createEvents({ clock }),
+      createApiKeys(coreOf(rig.database, clock), {
         rules: { maxPerSession: 3, expiryDays: 30, autoRotation: false, noticeDays: 7 },
       }).announceEnding();
     await Promise.all([sweep(), sweep()]);
@@ -210,10 +207,7 @@ describe.each(await databases())('keys on %s', (database) => {
         return write.run(work);
       },
     };
-    await createApiKeys({
-      database: { ...rig.database, write: late },
-      clock,
-      events: createEvents({ clock }),
+    await createApiKeys(coreOf({ ...rig.database, write: late }, clock), {
       rules: { maxPerSession: 3, expiryDays: 30, autoRotation: false, noticeDays: 7 },
     }).announceEnding();
     expect(isChanged).toBe(true);

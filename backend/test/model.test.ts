@@ -15,7 +15,8 @@ import { createEventLog } from '../src/events/log.js';
 import type { Caller } from '../src/accounts/caller.js';
 import { systemClock as clock } from '../src/lib/clock.js';
 import type { Log } from '../src/lib/log.js';
-import { createDispatcher, type TransportResult, type MessageTransport } from '../src/messages/send/dispatcher.js';
+import { createDispatcher } from '../src/messages/send/dispatcher.js';
+import type { MessageTransport, TransportResult } from '../src/messages/send/transport.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { createContentStore } from '../src/messages/sealed-content.js';
 import { createIdempotency } from '../src/messages/accept/idempotency.js';
@@ -207,7 +208,7 @@ async function play(actions: readonly Action[]): Promise<void> {
   const world = createWorld();
   const events = createEvents({ clock });
   const quotas = createQuotas({ database, events, clock }, { defaultDaily: 6 });
-  const state = createMessageState({ events, contacts: noContacts, quotas, clock, wipeFile: async () => undefined });
+  const state = createMessageState({ events, clock }, { contacts: noContacts, quotas, wipeFile: async () => undefined });
   const sessionId = await newSession();
   const messages = createMessages(
     { database, events, clock, log, report: () => undefined },
@@ -233,17 +234,16 @@ async function play(actions: readonly Action[]): Promise<void> {
     live.push(life);
     const run: Database['write']['run'] = (work) => (life.isAlive ? database.write.run(work) : new Promise(() => undefined));
     const mine: Database = { ...database, write: { run, idle: database.write.idle } };
-    const dispatcher = createDispatcher({
-      database: mine,
-      events,
-      state,
-      pacing: createPacing(Math.random),
-      clock,
-      log,
-      transport: world.transport(() => life.isAlive),
-      presence: alone(newId()),
-      options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3 },
-    });
+    const dispatcher = createDispatcher(
+      { database: mine, events, clock, log, report: () => undefined },
+      {
+        state,
+        pacing: createPacing(Math.random),
+        transport: world.transport(() => life.isAlive),
+        presence: alone(newId()),
+        options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3 },
+      },
+    );
     life.stop = dispatcher.stop;
     dispatcher.start();
   };

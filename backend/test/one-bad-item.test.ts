@@ -21,6 +21,7 @@ import { databases, serviceKey } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { refuseRows } from './support/faults.js';
+import { coreOf } from './support/parts.js';
 
 /** One bad item stops only itself: a fault is injected at each position of each chain, and everything else must be done. */
 
@@ -145,7 +146,8 @@ describe('cleanup tasks', () => {
         const runs = chosen.map(() => 0);
         const open = chosen.map(() => 0);
         let overlaps = 0;
-        const sweep = startSweep({
+        const core = { log: silent, report: (report: FailureReport) => void reports.push(report) };
+        const sweep = startSweep(core, {
           tasks: chosen.map((kind, index) => ({
             name: `${index} ${kind}`,
             run: () => {
@@ -157,8 +159,6 @@ describe('cleanup tasks', () => {
               return kind === 'hangs' ? new Promise(() => undefined) : Promise.resolve().then(() => (open[index]! -= 1));
             },
           })),
-          log: silent,
-          report: (report) => void reports.push(report),
           times: { firstMs: 0, everyMs: 2, retryMs: 1, overdueMs: 5 },
         });
         const reported = (index: number, kind: (typeof kinds)[number]): boolean =>
@@ -613,13 +613,10 @@ describe.each(await databases())('one bad item on %s', (database) => {
       await core.post('/keys', { name, permissions: ['messages.send'], expiresAt: new Date(Date.now() + 2 * day).toISOString() });
     await refuse('UPDATE', 'api_keys', `NEW.name = 'ENDS BAD'`);
     const reports: FailureReport[] = [];
-    const keys = createApiKeys({
-      database: core.rig.database,
-      clock,
-      events: createEvents({ clock }),
-      rules: { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 },
-      report: (report) => void reports.push(report),
-    });
+    const keys = createApiKeys(
+      { ...coreOf(core.rig.database), report: (report) => void reports.push(report) },
+      { rules: { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 } },
+    );
     await keys.announceEnding();
     const noticed = await core.rig.database.reader.getRepository(ApiKey).find();
     expect(names.map((name) => noticed.find((key) => key.name === name)!.noticedAt !== null)).toEqual([true, false, true]);
@@ -631,13 +628,17 @@ describe.each(await databases())('one bad item on %s', (database) => {
   test('a row that cannot be deleted when its time is over keeps no other from being deleted', async () => {
     const reports: FailureReport[] = [];
     const retentionIn = (days: number) =>
-      createRetention({
-        database: core.rig.database,
-        media: { remove: async () => undefined, expire: async () => undefined } as never,
-        clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
-        days: { messages: 90, media: 30, events: 30 },
-        report: (report) => void reports.push(report),
-      });
+      createRetention(
+        {
+          database: core.rig.database,
+          clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
+          report: (report) => void reports.push(report),
+        },
+        {
+          media: { remove: async () => undefined, expire: async () => undefined },
+          days: { messages: 90, media: 30, events: 30 },
+        },
+      );
     const ids: string[] = [];
     for (const text of ['old 1', 'old 2', 'OLD BAD', 'old 3']) {
       const { id } = dataOf(await core.send(text));

@@ -469,17 +469,17 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
   test('the pace finds its rows by an index, however much other sessions have sent', async () => {
     const sessionId = await makeSession(database, accountId, { perMinute: 30, chatGapMs: 1_000, jitterMs: 500 });
     const session = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
-    const { restedChats } = await createPacing(Math.random).look(database.reader, session, Date.now());
-    const sql = `SELECT id FROM messages WHERE status = 'queued' AND "sessionId" = ? AND "nextAttemptAt" IS NULL AND ${restedChats.condition}`;
+    const { readyChats } = await createPacing(Math.random).check(database.reader, session, Date.now());
+    const sql = `SELECT id FROM messages WHERE status = 'queued' AND "sessionId" = ? AND "nextAttemptAt" IS NULL AND ${readyChats.condition}`;
     if (dialect === 'sqlite') {
-      const { rows } = await runStatement(database.reader, `EXPLAIN QUERY PLAN ${sql}`, [sessionId, ...restedChats.parameters]);
+      const { rows } = await runStatement(database.reader, `EXPLAIN QUERY PLAN ${sql}`, [sessionId, ...readyChats.parameters]);
       const plan = JSON.stringify(rows);
       expect(plan).toContain('paced_sends_recent (sessionId=? AND at>?)');
       expect(plan).not.toMatch(/SCAN (p|sent|messages)\b/);
     } else {
       const plan = await database.write.run(async (tx) => {
         await runStatement(tx.manager, 'SET LOCAL enable_seqscan = off', []);
-        return JSON.stringify((await runStatement(tx.manager, `EXPLAIN ${sql}`, [sessionId, ...restedChats.parameters])).rows);
+        return JSON.stringify((await runStatement(tx.manager, `EXPLAIN ${sql}`, [sessionId, ...readyChats.parameters])).rows);
       });
       expect(plan).toContain('paced_sends_recent');
       expect(plan).not.toContain('Seq Scan');

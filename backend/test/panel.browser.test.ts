@@ -395,7 +395,7 @@ describe('a person at the panel', () => {
     await waitText(page, '0 of 250');
     await page.select('select[aria-label="Kept of messages"]', 'metadata');
     await press('Set');
-    await page.waitForFunction(() => document.body.innerText.includes('It holds for the next message.'));
+    await page.waitForFunction(() => document.body.innerText.includes('It applies from the next message.'));
     expect(world.calls.filter(({ verb }) => verb === 'sessions.setLimits').map(({ args }) => args)).toEqual([
       [ids['shop'], { dailyLimit: 250 }],
       [ids['shop'], { storage: 'metadata' }],

@@ -143,13 +143,14 @@ describe.each(await databases())('quotas on %s', (database) => {
     await core.reaches(id, 'sending');
     const { database: db } = core.rig;
     const events = createEvents({ clock: systemClock });
-    const state = createMessageState({
-      events,
-      contacts: noContacts,
-      quotas: createQuotas({ database: db, events, clock: systemClock }, { defaultDaily: 0 }),
-      clock: systemClock,
-      wipeFile: async () => undefined,
-    });
+    const state = createMessageState(
+      { events, clock: systemClock },
+      {
+        contacts: noContacts,
+        quotas: createQuotas({ database: db, events, clock: systemClock }, { defaultDaily: 0 }),
+        wipeFile: async () => undefined,
+      },
+    );
     const row = await db.reader.getRepository(Message).findOneByOrFail({ id });
     await db.write.run((tx) => state.move(tx, row, 'uncertain', { reason: 'HELD_BY_POLICY', fields: { nextAttemptAt: null } }));
     expect((await core.post(`/messages/${id}/resolve`, { as: 'failed' })).body.data).toMatchObject({ status: 'failed' });

@@ -7,12 +7,9 @@ import type { SessionStatusResource } from '@chasqui/shared';
 import { Webhook } from 'standardwebhooks';
 import { openDatabase } from '../src/db/database.js';
 import { insertRow, updateRows } from '../src/db/rows.js';
-import { systemClock } from '../src/lib/clock.js';
-import { createEgress } from '../src/lib/egress.js';
 import { createSealer } from '../src/lib/sealer.js';
-import { createDeliveries } from '../src/webhooks/deliveries.js';
+import { createEndpointSecrets } from '../src/webhooks/endpoint-secrets.js';
 import { Webhook as Hook } from '../src/webhooks/webhook.entity.js';
-import { createWebhooks } from '../src/webhooks/webhooks.js';
 import { serviceKey, startRig, type Rig } from './support/backend.js';
 import { ana, dataOf, quick } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -94,7 +91,7 @@ test.each([
       await start(`${fresh},${old}`);
       await eventually('all to be sealed again', async () => (await sealed()).every((start) => start === `${is}.`));
       expect(await sealed()).toHaveLength(7);
-      expect(rig!.lines.filter((line) => line.includes('sealed with the first one now'))).toHaveLength(1);
+      expect(rig!.lines.filter((line) => line.includes('is now sealed with the first key'))).toHaveLength(1);
 
       await start(fresh);
       const repeated = await rotate();
@@ -125,10 +122,7 @@ test('what somebody changed in the same moment is not written over with what was
   const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
   const [old, fresh] = [key('k1'), key('k2')];
   const sealer = createSealer(`${fresh},${old}`);
-  const egress = createEgress({ allow: [] });
-  const deliveries = createDeliveries({ database, owner: 'nobody' });
-  const rules = { maxPerSession: 1, maxPerAccount: 1, httpsOnly: false };
-  const { reseal } = createWebhooks({ database, deliveries, sealer, egress, clock: systemClock, rules });
+  const { reseal } = createEndpointSecrets({ database, sealer });
   const before = createSealer(old);
   const times = { createdAt: new Date(), updatedAt: new Date() };
   const about = { id: 'hook', accountId: 'account', url: 'https://example.com/', events: [], types: {}, ...times };

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { EventResource, MessageResource } from '@chasqui/shared';
 import { systemClock } from '../src/lib/clock.js';
-import { createRetention, type Retention } from '../src/jobs/retention.js';
+import { createRetention, type Retention, type RetentionDays } from '../src/jobs/retention.js';
 import { createMedia, type Media } from '../src/media/media.js';
 import { createSealer } from '../src/lib/sealer.js';
 import { databases } from './support/backend.js';
@@ -31,14 +31,15 @@ describe.each(await databases())('retention on %s', (database) => {
   afterAll(() => core?.close());
 
   /** The retention of this installation as it will be in so many days. */
-  const after = (days: number, kept: Partial<Parameters<typeof createRetention>[0]['days']> = {}): Retention =>
-    createRetention({
-      database: core.rig.database,
-      media,
-      clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
-      days: { messages: 90, media: 30, events: 30, ...kept },
-      report: () => undefined,
-    });
+  const after = (days: number, kept: Partial<RetentionDays> = {}): Retention =>
+    createRetention(
+      {
+        database: core.rig.database,
+        clock: { now: () => new Date(Date.now() + days * day), monotonic: () => performance.now() },
+        report: () => undefined,
+      },
+      { media, days: { messages: 90, media: 30, events: 30, ...kept } },
+    );
   const sessions = async () => ((await core.get('/sessions')).body.data as { counters: Record<string, number> }[])[0]!.counters;
   const events = async (after?: string) => core.get(`/events?limit=200${after === undefined ? '' : `&after=${after}`}`);
 

@@ -66,13 +66,14 @@ describe('a reader that takes nothing', () => {
     };
     const pages: EventPage[] = [{ events: [event], next: '1', latest: '1', isFull: false }];
     const eventLog = { page: async () => pages.shift() ?? { events: [], next: '1', latest: '1', isFull: false } };
-    const streams = createStreams({
-      events: { subscribe: () => () => undefined },
-      eventLog: eventLog as unknown as EventLog,
-      checkCredential: async () => ({ permissions: ['*'], sessionId: null }),
-      log: silent,
-      options: { maxPerCredential: 1, checkMs: 60_000, stallMs: 100 },
-    });
+    const streams = createStreams(
+      { events: { subscribe: () => () => undefined }, log: silent },
+      {
+        eventLog: eventLog as unknown as EventLog,
+        checkCredential: async () => ({ permissions: ['*'], sessionId: null }),
+        options: { maxPerCredential: 1, checkMs: 60_000, stallMs: 100 },
+      },
+    );
     let ended: EndCode | null = null;
     streams.follow(
       { accountId: 'a', permissions: ['*'], sessionId: null, types: null },

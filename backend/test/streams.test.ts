@@ -138,7 +138,7 @@ describe.each(await databases())('the event log on %s', (database) => {
 
   test('tells of a gap that retention made instead of jumping over it', async () => {
     let kept = 0;
-    const log = createEventLog({ database: core.rig.database, clock, oldestAvailable: async () => kept });
+    const log = createEventLog({ database: core.rig.database, clock }, { oldestAvailable: async () => kept });
     const reading = { accountId: mine, permissions: ['*'], sessionId: null, types: null };
     const all = (await log.page(reading, null, 200)).events;
     const third = Number(all[2]!.cursor);

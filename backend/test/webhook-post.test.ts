@@ -118,11 +118,12 @@ const within = async <T>(what: string, promise: Promise<T>): Promise<T> => {
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 };
-/** A socket that is not read does not notice that the other side has gone: then it is read. */
-const noSockets = () => {
-  for (const socket of sockets) socket.resume();
-  return eventually('all sockets to be free', async () => sockets.size === 0);
-};
+/** A socket that is not read does not notice that the other side has gone: then it is read, also one that is accepted late. */
+const noSockets = () =>
+  eventually('all sockets to be free', async () => {
+    for (const socket of sockets) socket.resume();
+    return sockets.size === 0;
+  });
 const named = (name: string, more: Partial<Misbehaviour> = {}): Misbehaviour => ({
   name,
   pieces: openings[name]!,

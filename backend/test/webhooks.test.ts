@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import type { EventResource } from '@chasqui/shared';
 import { Webhook as Verifier } from 'standardwebhooks';
 import { version } from '../src/version.js';
-import { endOfDeletedSessions } from '../src/webhooks/deleted-sessions.js';
+import { removeEndpointsOfDeletedSessions } from '../src/webhooks/deleted-sessions.js';
 import { makeAccount } from './support/account.js';
 import { databases, migratedDatabase, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
@@ -577,11 +577,13 @@ describe.each(await databases())('webhooks on %s', (database) => {
   test('endpoints of a deleted session free their places at once, deliver its last events, and then end', async () => {
     await start({ settings: { MAX_WEBHOOKS_PER_ACCOUNT: '2' } });
     const end = (laterMs: number): Promise<void> =>
-      endOfDeletedSessions({
-        database: core.rig.database,
-        clock: { now: () => new Date(Date.now() + laterMs), monotonic: () => performance.now() },
-        forget: () => undefined,
-      });
+      removeEndpointsOfDeletedSessions(
+        {
+          database: core.rig.database,
+          clock: { now: () => new Date(Date.now() + laterMs), monotonic: () => performance.now() },
+        },
+        { subscriptions: { forget: () => undefined } },
+      );
     const statusOf = async ({ id }: Hook): Promise<number> => (await core.get(`/webhooks/${id}`)).status;
     const sink = await openSink();
     sink.answer = 503;

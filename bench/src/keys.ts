@@ -34,7 +34,8 @@ async function measure(line: Line, dialect: string, location: DatabaseModule.Dat
   const clock = { now: () => new Date(), monotonic: () => performance.now() };
   const database = await openDatabase(location);
   try {
-    const open = (): ApiKeysModule.ApiKeys => createApiKeys({ database, clock, events: createEvents({ clock }) });
+    const open = (): ApiKeysModule.ApiKeys =>
+      createApiKeys({ database, clock, events: createEvents({ clock }), report: () => undefined });
     const keys = open();
     const made: string[] = [];
     for (let batch = 0; batch < many; batch += 500)

@@ -1,24 +1,24 @@
 import React, { useState } from 'react';
-import type { AccountView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
-import Once from '../parts/Once.js';
+import type { AccountView } from '../../src/admin/views/account.js';
+import ActionButton from '../parts/ActionButton.js';
+import OneTimeSecret from '../parts/OneTimeSecret.js';
 import RoleChoice from './RoleChoice.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 interface AccountActionsProps {
   account: AccountView;
   /** The person's own account: roles and the switch are then for somebody else. */
   mine: boolean;
-  onSaid: (what: Saying | null) => void;
+  onNotice: (what: Notice | null) => void;
 }
 
 /** What an admin can do with an account. */
-const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }) => {
+const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onNotice }) => {
   const [role, setRole] = useState<string>(account.role);
   const [secret, setSecret] = useState<string | null>(null);
   const path = `/live/accounts/${account.id}`;
-  const onError = (text: string): void => onSaid({ tone: 'bad', text });
-  const notify = (text: string) => ({ onDone: () => onSaid({ tone: 'good', text }), onError });
+  const onError = (text: string): void => onNotice({ tone: 'bad', text });
+  const notify = (text: string) => ({ onDone: () => onNotice({ tone: 'good', text }), onError });
   return (
     <div className="cq-stack">
       {mine ? (
@@ -27,7 +27,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
         <>
           <div className="cq-line">
             <RoleChoice value={role} onChange={setRole} />
-            <Ask
+            <ActionButton
               label="Set role"
               path={`${path}/role`}
               body={{ role }}
@@ -35,21 +35,25 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
               {...notify(`The role is ${role} now.`)}
             />
           </div>
-          <Ask
+          <ActionButton
             label="Reset password"
             path={`${path}/reset-password`}
             sure="The present password ends to work at once."
             onError={onError}
             onDone={(answer) => {
               setSecret((answer as { secret: string }).secret);
-              onSaid(null);
+              onNotice(null);
             }}
           />
           {secret && (
-            <Once label="One-time password" secret={secret} hint="Shown this once. It must be changed at the first login." />
+            <OneTimeSecret
+              label="One-time password"
+              secret={secret}
+              hint="Shown this once. It must be changed at the first login."
+            />
           )}
           {account.isActive ? (
-            <Ask
+            <ActionButton
               label="Switch off"
               path={`${path}/deactivate`}
               tone="danger"
@@ -57,7 +61,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onSaid }
               {...notify('Switched off: keys, tokens and the panel refuse it.')}
             />
           ) : (
-            <Ask label="Switch on" path={`${path}/activate`} tone="main" {...notify('Switched on.')} />
+            <ActionButton label="Switch on" path={`${path}/activate`} tone="main" {...notify('Switched on.')} />
           )}
         </>
       )}

@@ -1,6 +1,6 @@
 import React, { useEffect } from 'react';
 import { useCurrentAdmin } from 'adminjs';
-import type { ChoicesView } from '../../src/admin/views.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
 import { viewerOf } from '../api.js';
 
 /** Whose it will be. Begins with the person's own account. */

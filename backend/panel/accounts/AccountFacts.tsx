@@ -1,5 +1,5 @@
 import React from 'react';
-import type { AccountView } from '../../src/admin/views.js';
+import type { AccountView } from '../../src/admin/views/account.js';
 import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';
 

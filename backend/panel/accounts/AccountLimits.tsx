@@ -1,16 +1,17 @@
 import React, { useEffect, useState } from 'react';
-import type { AccountView, ChoicesView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
+import type { AccountView } from '../../src/admin/views/account.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
+import ActionButton from '../parts/ActionButton.js';
 import { usePoll } from '../api.js';
 import Meter from '../parts/Meter.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 import { count } from '../words.js';
 
 const used = (value: number, limit: number): string => (limit > 0 ? `${count(value)} of ${count(limit)}` : count(value));
 
 /** What an account has used of what it may, and for an admin its plan and its own daily limit. */
-const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid: (what: Saying) => void }> = (props) => {
-  const { account, mayChange, onSaid } = props;
+const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNotice: (what: Notice) => void }> = (props) => {
+  const { account, mayChange, onNotice } = props;
   const { usage, limits } = account;
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
   const [planId, setPlanId] = useState(account.plan?.id ?? '');
@@ -18,8 +19,8 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid
   useEffect(() => setPlanId(account.plan?.id ?? ''), [account.plan?.id]);
   useEffect(() => setDaily(account.maxMessagesPerDay), [account.maxMessagesPerDay]);
   const notify = {
-    onDone: () => onSaid({ tone: 'good', text: 'Changed. It holds for the next request.' }),
-    onError: (text: string) => onSaid({ tone: 'bad', text }),
+    onDone: () => onNotice({ tone: 'good', text: 'Changed. It applies from the next request.' }),
+    onError: (text: string) => onNotice({ tone: 'bad', text }),
   };
   return (
     <div className="cq-stack">
@@ -55,7 +56,12 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid
                 ))}
               </select>
             </label>
-            <Ask label="Set plan" path={`/live/accounts/${account.id}/limits`} body={{ planId: planId || null }} {...notify} />
+            <ActionButton
+              label="Set plan"
+              path={`/live/accounts/${account.id}/limits`}
+              body={{ planId: planId || null }}
+              {...notify}
+            />
           </div>
           <div className="cq-line">
             <label>
@@ -68,7 +74,12 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onSaid
                 onChange={(event) => setDaily(Number(event.target.value))}
               />
             </label>
-            <Ask label="Set limit" path={`/live/accounts/${account.id}/limits`} body={{ maxMessagesPerDay: daily }} {...notify} />
+            <ActionButton
+              label="Set limit"
+              path={`/live/accounts/${account.id}/limits`}
+              body={{ maxMessagesPerDay: daily }}
+              {...notify}
+            />
           </div>
         </>
       ) : (

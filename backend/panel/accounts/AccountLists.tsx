@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { AccountView } from '../../src/admin/views.js';
+import type { AccountView } from '../../src/admin/views/account.js';
 import { root } from '../api.js';
 import Badge from '../parts/Badge.js';
 import Panel from '../frame/Panel.js';

@@ -1,15 +1,17 @@
-import React, { useState } from 'react';
+import React from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
-import type { AccountView } from '../../src/admin/views.js';
-import { root, usePoll, viewerOf } from '../api.js';
+import type { AccountView } from '../../src/admin/views/account.js';
+import { root, viewerOf } from '../api.js';
 import AccountActions from './AccountActions.js';
 import AccountFacts from './AccountFacts.js';
 import AccountLimits from './AccountLimits.js';
 import AccountLists from './AccountLists.js';
 import Badge from '../parts/Badge.js';
+import MissingRecord from '../frame/MissingRecord.js';
 import PageHead from '../frame/PageHead.js';
+import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
-import Said, { type Saying } from '../parts/Said.js';
+import NoticeLine from '../parts/NoticeLine.js';
 
 const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
 
@@ -17,18 +19,8 @@ const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
 const AccountPage: React.FC<ActionProps> = ({ record }) => {
   const [admin] = useCurrentAdmin();
   const me = viewerOf(admin);
-  const { value: account, error, reload } = usePoll<AccountView>(`/live/accounts/${record?.id ?? ''}`, 10_000);
-  const [said, setSaid] = useState<Saying | null>(null);
-  if (!account)
-    return (
-      <div className="cq-page">
-        <PageHead title="Account" back={back} below={error} />
-      </div>
-    );
-  const notify = (what: Saying | null): void => {
-    setSaid(what);
-    reload();
-  };
+  const { value: account, error, notice, notify } = useRecord<AccountView>(`/live/accounts/${record?.id ?? ''}`, 10_000);
+  if (!account) return <MissingRecord title="Account" back={back} below={error} />;
   return (
     <div className="cq-page">
       <PageHead
@@ -41,20 +33,20 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
           </>
         }
       />
-      <Said what={said} />
+      <NoticeLine notice={notice} />
       <div className="cq-grid">
         <Panel title="Details" wide>
           <AccountFacts account={account} />
         </Panel>
         <Panel title="Change">
           {me?.role === 'admin' ? (
-            <AccountActions account={account} mine={me.id === account.id} onSaid={notify} />
+            <AccountActions account={account} mine={me.id === account.id} onNotice={notify} />
           ) : (
             <p className="cq-soft">Only an admin changes accounts.</p>
           )}
         </Panel>
         <Panel title="Limits and usage" wide>
-          <AccountLimits account={account} mayChange={me?.role === 'admin'} onSaid={notify} />
+          <AccountLimits account={account} mayChange={me?.role === 'admin'} onNotice={notify} />
         </Panel>
         <AccountLists account={account} />
       </div>

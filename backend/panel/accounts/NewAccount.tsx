@@ -2,7 +2,7 @@ import React, { useState } from 'react';
 import { Link } from 'react-router-dom';
 import { root } from '../api.js';
 import NewAccountForm, { type MadeAccount } from './NewAccountForm.js';
-import Once from '../parts/Once.js';
+import OneTimeSecret from '../parts/OneTimeSecret.js';
 import PageHead from '../frame/PageHead.js';
 
 const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
@@ -15,7 +15,7 @@ const NewAccount: React.FC = () => {
       <PageHead title="New account" back={back} />
       {made ? (
         <>
-          <Once
+          <OneTimeSecret
             label={`One-time password of ${made.username}`}
             secret={made.secret}
             hint="Shown this once. It must be changed at the first login."

@@ -1,5 +1,7 @@
-import React, { useState } from 'react';
-import { messageOf, post } from '../api.js';
+import React from 'react';
+import { post } from '../api.js';
+import { useForm } from '../hooks.js';
+import Form from '../parts/Form.js';
 import RoleChoice from './RoleChoice.js';
 
 export interface MadeAccount {
@@ -10,25 +12,18 @@ export interface MadeAccount {
 
 /** Name, address and role of a new account. */
 const NewAccountForm: React.FC<{ onMade: (made: MadeAccount) => void }> = ({ onMade }) => {
-  const [username, setUsername] = useState('');
-  const [email, setEmail] = useState('');
-  const [role, setRole] = useState('user');
-  const [problem, setProblem] = useState<string | null>(null);
-  const submit = (event: React.FormEvent): void => {
-    event.preventDefault();
-    setProblem(null);
-    post<{ id: string; secret: string }>('/live/accounts', { username, email, role }).then(
-      (made) => onMade({ ...made, username }),
-      (error: unknown) => setProblem(messageOf(error)),
-    );
-  };
+  const form = useForm({ username: '', email: '', role: 'user' }, async (input) => {
+    const made = await post<{ id: string; secret: string }>('/live/accounts', input);
+    onMade({ ...made, username: input.username });
+  });
+  const { username, email, role } = form.fields;
   return (
-    <form className="cq-panel cq-form" onSubmit={submit}>
+    <Form form={form} label="Create account" inPanel>
       <label>
         Name
         <input
           value={username}
-          onChange={(event) => setUsername(event.target.value)}
+          onChange={(event) => form.set({ username: event.target.value })}
           required
           maxLength={64}
           autoComplete="off"
@@ -39,7 +34,7 @@ const NewAccountForm: React.FC<{ onMade: (made: MadeAccount) => void }> = ({ onM
         <input
           type="email"
           value={email}
-          onChange={(event) => setEmail(event.target.value)}
+          onChange={(event) => form.set({ email: event.target.value })}
           required
           maxLength={254}
           autoComplete="off"
@@ -47,17 +42,9 @@ const NewAccountForm: React.FC<{ onMade: (made: MadeAccount) => void }> = ({ onM
       </label>
       <label>
         Role
-        <RoleChoice value={role} onChange={setRole} />
+        <RoleChoice value={role} onChange={(next) => form.set({ role: next })} />
       </label>
-      {problem && (
-        <p className="cq-note cq-bad" role="alert">
-          {problem}
-        </p>
-      )}
-      <button type="submit" className="cq-button cq-main">
-        Make the account
-      </button>
-    </form>
+    </Form>
   );
 };
 export default NewAccountForm;

@@ -1,40 +1,40 @@
 import React from 'react';
-import type { KeyView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
-import type { Saying } from '../parts/Said.js';
+import type { KeyView } from '../../src/admin/views/key.js';
+import ActionButton from '../parts/ActionButton.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 interface KeyActionsProps {
   accessKey: KeyView;
-  onSaid: (what: Saying) => void;
+  onNotice: (what: Notice) => void;
   /** Hears the new key, once. */
   onSecret: (secret: string) => void;
 }
 
 /** What an admin can do with a key. */
-const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, onSaid, onSecret }) => {
-  const onError = (text: string): void => onSaid({ tone: 'bad', text });
+const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, onNotice, onSecret }) => {
+  const onError = (text: string): void => onNotice({ tone: 'bad', text });
   return (
     <>
-      <Ask
+      <ActionButton
         label="Replace secret"
         path={`/live/keys/${id}/regenerate`}
         sure="The present key ends to work at once."
         onError={onError}
         onDone={(answer) => onSecret((answer as { secret: string }).secret)}
       />
-      <Ask
+      <ActionButton
         label={isActive ? 'Switch off' : 'Switch on'}
         path={`/live/keys/${id}/${isActive ? 'deactivate' : 'activate'}`}
         onError={onError}
-        onDone={() => onSaid({ tone: 'good', text: isActive ? 'Switched off, from the next request on.' : 'Switched on.' })}
+        onDone={() => onNotice({ tone: 'good', text: isActive ? 'Switched off, from the next request on.' : 'Switched on.' })}
       />
-      <Ask
+      <ActionButton
         label="Revoke"
         path={`/live/keys/${id}/revoke`}
         tone="danger"
         sure="Programs that use it are shut out at once."
         onError={onError}
-        onDone={() => onSaid({ tone: 'good', text: 'Revoked.' })}
+        onDone={() => onNotice({ tone: 'good', text: 'Revoked.' })}
       />
     </>
   );

@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { KeyView } from '../../src/admin/views.js';
+import type { KeyView } from '../../src/admin/views/key.js';
 import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';

@@ -1,10 +1,10 @@
 import React, { useEffect, useState } from 'react';
-import type { KeyView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
-import type { Saying } from '../parts/Said.js';
+import type { KeyView } from '../../src/admin/views/key.js';
+import ActionButton from '../parts/ActionButton.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 /** How many requests a key may make within its window. */
-const KeyLimit: React.FC<{ accessKey: KeyView; onSaid: (what: Saying) => void }> = ({ accessKey: key, onSaid }) => {
+const KeyLimit: React.FC<{ accessKey: KeyView; onNotice: (what: Notice) => void }> = ({ accessKey: key, onNotice }) => {
   const [limit, setLimit] = useState(key.rateLimit === null ? '' : String(key.rateLimit));
   useEffect(() => setLimit(key.rateLimit === null ? '' : String(key.rateLimit)), [key.rateLimit]);
   return (
@@ -19,12 +19,12 @@ const KeyLimit: React.FC<{ accessKey: KeyView; onSaid: (what: Saying) => void }>
           onChange={(event) => setLimit(event.target.value)}
         />
       </label>
-      <Ask
+      <ActionButton
         label="Set limit"
         path={`/live/keys/${key.id}/rate-limit`}
         body={{ rateLimit: limit === '' ? null : Number(limit) }}
-        onDone={() => onSaid({ tone: 'good', text: 'Changed. It holds for the next request.' })}
-        onError={(text) => onSaid({ tone: 'bad', text })}
+        onDone={() => onNotice({ tone: 'good', text: 'Changed. It applies from the next request.' })}
+        onError={(text) => onNotice({ tone: 'bad', text })}
       />
     </div>
   );

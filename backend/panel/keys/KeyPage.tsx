@@ -1,15 +1,17 @@
 import React, { useState } from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
-import type { KeyView } from '../../src/admin/views.js';
-import { root, usePoll, viewerOf } from '../api.js';
+import type { KeyView } from '../../src/admin/views/key.js';
+import { root, viewerOf } from '../api.js';
 import Badge from '../parts/Badge.js';
 import KeyActions from './KeyActions.js';
 import KeyFacts from './KeyFacts.js';
 import KeyLimit from './KeyLimit.js';
-import Once from '../parts/Once.js';
+import OneTimeSecret from '../parts/OneTimeSecret.js';
+import MissingRecord from '../frame/MissingRecord.js';
 import PageHead from '../frame/PageHead.js';
+import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
-import Said, { type Saying } from '../parts/Said.js';
+import NoticeLine from '../parts/NoticeLine.js';
 
 const back = { to: `${root}/resources/keys`, label: 'API keys' };
 
@@ -17,19 +19,9 @@ const back = { to: `${root}/resources/keys`, label: 'API keys' };
 const KeyPage: React.FC<ActionProps> = ({ record }) => {
   const [admin] = useCurrentAdmin();
   const me = viewerOf(admin);
-  const { value: key, error, reload } = usePoll<KeyView>(`/live/keys/${record?.id ?? ''}`, 10_000);
-  const [said, setSaid] = useState<Saying | null>(null);
+  const { value: key, error, notice, notify } = useRecord<KeyView>(`/live/keys/${record?.id ?? ''}`, 10_000);
   const [secret, setSecret] = useState<string | null>(null);
-  if (!key)
-    return (
-      <div className="cq-page">
-        <PageHead title="API key" back={back} below={error} />
-      </div>
-    );
-  const notify = (what: Saying | null): void => {
-    setSaid(what);
-    reload();
-  };
+  if (!key) return <MissingRecord title="API key" back={back} below={error} />;
   return (
     <div className="cq-page">
       <PageHead
@@ -49,7 +41,7 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
         {me?.role === 'admin' && (
           <KeyActions
             accessKey={key}
-            onSaid={notify}
+            onNotice={notify}
             onSecret={(made) => {
               setSecret(made);
               notify(null);
@@ -57,15 +49,15 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
           />
         )}
       </PageHead>
-      <Said what={said} />
-      {secret && <Once label="The new key" secret={secret} hint="Shown this once. Only its hash is stored." />}
+      <NoticeLine notice={notice} />
+      {secret && <OneTimeSecret label="The new key" secret={secret} hint="Shown this once. Only its hash is stored." />}
       <div className="cq-columns">
         <Panel title="Details">
           <KeyFacts accessKey={key} />
         </Panel>
         {me?.role === 'admin' && (
           <Panel title="Limit">
-            <KeyLimit accessKey={key} onSaid={notify} />
+            <KeyLimit accessKey={key} onNotice={notify} />
           </Panel>
         )}
       </div>

@@ -2,7 +2,7 @@ import React, { useState } from 'react';
 import { Link } from 'react-router-dom';
 import { root } from '../api.js';
 import NewKeyForm from './NewKeyForm.js';
-import Once from '../parts/Once.js';
+import OneTimeSecret from '../parts/OneTimeSecret.js';
 import PageHead from '../frame/PageHead.js';
 
 const back = { to: `${root}/resources/keys`, label: 'API keys' };
@@ -16,7 +16,7 @@ const NewKey: React.FC = () => {
       <PageHead title="New key" back={back} />
       {made ? (
         <>
-          <Once label={`The key “${made.name}”`} secret={made.secret} hint={hint} />
+          <OneTimeSecret label={`The key “${made.name}”`} secret={made.secret} hint={hint} />
           <Link className="cq-button" to={back.to}>
             All keys
           </Link>

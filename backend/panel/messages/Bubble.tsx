@@ -1,5 +1,5 @@
 import React from 'react';
-import type { MessageView } from '../../src/admin/views.js';
+import type { MessageView } from '../../src/admin/views/message.js';
 import MediaPreview from './MediaPreview.js';
 
 /** Parts of a content that have no words of their own. */

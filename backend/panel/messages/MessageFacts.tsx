@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { MessageView } from '../../src/admin/views.js';
+import type { MessageView } from '../../src/admin/views/message.js';
 import { root } from '../api.js';
 import Facts from '../parts/Facts.js';
 

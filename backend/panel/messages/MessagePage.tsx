@@ -1,16 +1,18 @@
-import React, { useState } from 'react';
+import React from 'react';
 import type { ActionProps } from 'adminjs';
-import type { MessageView } from '../../src/admin/views.js';
-import { root, usePoll } from '../api.js';
+import type { MessageView } from '../../src/admin/views/message.js';
+import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
 import Bubble from './Bubble.js';
 import MessageActions from './MessageActions.js';
 import MessageFacts from './MessageFacts.js';
 import MessageReason from './MessageReason.js';
+import MissingRecord from '../frame/MissingRecord.js';
 import PageHead from '../frame/PageHead.js';
+import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
-import Said, { type Saying } from '../parts/Said.js';
+import NoticeLine from '../parts/NoticeLine.js';
 import Timeline from './Timeline.js';
 import { messageWord } from '../words.js';
 
@@ -18,14 +20,8 @@ const back = { to: `${root}/resources/messages`, label: 'Messages' };
 
 /** One message: what it says, where it stands and why, and every step of its way. */
 const MessagePage: React.FC<ActionProps> = ({ record }) => {
-  const { value: message, error, reload } = usePoll<MessageView>(`/live/messages/${record?.id ?? ''}`, 3000);
-  const [said, setSaid] = useState<Saying | null>(null);
-  if (!message)
-    return (
-      <div className="cq-page">
-        <PageHead title="Message" back={back} below={error} />
-      </div>
-    );
+  const { value: message, error, notice, notify } = useRecord<MessageView>(`/live/messages/${record?.id ?? ''}`, 3_000);
+  if (!message) return <MissingRecord title="Message" back={back} below={error} />;
   const [word, tone] = messageWord(message.status, message.direction);
   const who = message.chat.name ?? message.contact?.name ?? message.chat.id;
   return (
@@ -40,15 +36,9 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
           </>
         }
       >
-        <MessageActions
-          message={message}
-          onSaid={(what) => {
-            setSaid(what);
-            reload();
-          }}
-        />
+        <MessageActions message={message} onNotice={notify} />
       </PageHead>
-      <Said what={said} />
+      <NoticeLine notice={notice} />
       <MessageReason message={message} />
       <div className="cq-columns">
         <div>

@@ -1,5 +1,5 @@
 import React from 'react';
-import type { MessageView } from '../../src/admin/views.js';
+import type { MessageView } from '../../src/admin/views/message.js';
 import Ago from '../parts/Ago.js';
 import { messageWord } from '../words.js';
 

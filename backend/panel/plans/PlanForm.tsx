@@ -1,6 +1,7 @@
-import React, { useState } from 'react';
-import type { PlanView } from '../../src/admin/views.js';
-import { messageOf, post } from '../api.js';
+import React from 'react';
+import type { PlanView } from '../../src/admin/views/plan.js';
+import { posting, useForm } from '../hooks.js';
+import Form from '../parts/Form.js';
 
 export type PlanFields = Pick<
   PlanView,
@@ -17,16 +18,10 @@ const figures: [Figure, string][] = [
 
 /** The figures of a plan, to make one or to change one. */
 const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone: (answer: unknown) => void }> = (props) => {
-  const [fields, setFields] = useState(props.from);
-  const [problem, setProblem] = useState<string | null>(null);
-  const set = (changes: Partial<PlanFields>): void => setFields({ ...fields, ...changes });
-  const submit = (event: React.FormEvent): void => {
-    event.preventDefault();
-    setProblem(null);
-    post(props.path, fields).then(props.onDone, (error: unknown) => setProblem(messageOf(error)));
-  };
+  const form = useForm(props.from, posting(props.path, props.onDone));
+  const { fields, set } = form;
   return (
-    <form className="cq-form" onSubmit={submit}>
+    <Form form={form} label={props.label}>
       <label>
         Name
         <input value={fields.name} onChange={(event) => set({ name: event.target.value })} required maxLength={64} />
@@ -64,15 +59,7 @@ const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone
           required
         />
       </label>
-      {problem && (
-        <p className="cq-note cq-bad" role="alert">
-          {problem}
-        </p>
-      )}
-      <button type="submit" className="cq-button cq-main">
-        {props.label}
-      </button>
-    </form>
+    </Form>
   );
 };
 export default PlanForm;

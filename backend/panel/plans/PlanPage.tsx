@@ -1,50 +1,45 @@
-import React, { useState } from 'react';
+import React from 'react';
 import { useCurrentAdmin, type ActionProps } from 'adminjs';
 import { Link, useNavigate } from 'react-router-dom';
-import type { PlanView } from '../../src/admin/views.js';
-import { root, usePoll, viewerOf } from '../api.js';
-import Ask from '../parts/Ask.js';
+import type { PlanView } from '../../src/admin/views/plan.js';
+import { root, viewerOf } from '../api.js';
+import ActionButton from '../parts/ActionButton.js';
 import Facts from '../parts/Facts.js';
+import MissingRecord from '../frame/MissingRecord.js';
 import PageHead from '../frame/PageHead.js';
+import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
 import PlanForm, { type PlanFields } from './PlanForm.js';
-import Said, { type Saying } from '../parts/Said.js';
+import NoticeLine from '../parts/NoticeLine.js';
 import { count } from '../words.js';
 
 const back = { to: `${root}/resources/plans`, label: 'Plans' };
 const fieldsOf = ({ id: _id, accounts: _accounts, updatedAt: _updatedAt, ...fields }: PlanView): PlanFields => fields;
 const limit = (figure: number): string => (figure === 0 ? 'no limit' : count(figure));
 
-/** One plan: its figures, who is on it, and for an admin the form that changes them for the next request of all of them. */
+/** One plan: its limits, the accounts on it, and for an admin the form that changes the limits. */
 const PlanPage: React.FC<ActionProps> = ({ record }) => {
   const [admin] = useCurrentAdmin();
   const me = viewerOf(admin);
   const navigate = useNavigate();
-  const { value: plan, error, reload } = usePoll<PlanView>(`/live/plans/${record?.id ?? ''}`, 15_000);
-  const [said, setSaid] = useState<Saying | null>(null);
-  if (!plan)
-    return (
-      <div className="cq-page">
-        <PageHead title="Plan" back={back} below={error} />
-      </div>
-    );
+  const { value: plan, error, notice, notify } = useRecord<PlanView>(`/live/plans/${record?.id ?? ''}`, 15_000);
+  if (!plan) return <MissingRecord title="Plan" back={back} below={error} />;
   const path = `/live/plans/${plan.id}`;
-  const bad = (text: string): void => setSaid({ tone: 'bad', text });
   return (
     <div className="cq-page">
       <PageHead title={plan.name} back={back}>
         {me?.role === 'admin' && plan.accounts.length === 0 && (
-          <Ask
+          <ActionButton
             label="Delete"
             path={`${path}/delete`}
             tone="danger"
             sure="Delete this plan?"
-            onError={bad}
+            onError={(text) => notify({ tone: 'bad', text })}
             onDone={() => navigate(`${root}/resources/plans`)}
           />
         )}
       </PageHead>
-      <Said what={said} />
+      <NoticeLine notice={notice} />
       <div className="cq-columns">
         <Panel title="What accounts on it may use">
           {me?.role === 'admin' ? (
@@ -53,10 +48,7 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
               path={path}
               from={fieldsOf(plan)}
               label="Change the plan"
-              onDone={() => {
-                setSaid({ tone: 'good', text: 'Changed. It holds for the next request of every account on it.' });
-                reload();
-              }}
+              onDone={() => notify({ tone: 'good', text: 'Changed. It applies from the next request of every account on it.' })}
             />
           ) : (
             <Facts

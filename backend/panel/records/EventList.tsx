@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { EventView } from '../../src/admin/views.js';
+import type { EventView } from '../../src/admin/views/event.js';
 import { root, usePoll } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Empty from '../parts/Empty.js';

@@ -1,11 +1,11 @@
 import React from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import Ago from '../parts/Ago.js';
 import QrToScan from './QrToScan.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 /** The part of the page that changes most: the code to scan, or what happens instead. */
-const LinkPhone: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+const LinkPhone: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session, onNotice }) => {
   if (session.status === 'connected')
     return (
       <div className="cq-joined" role="status">
@@ -27,6 +27,6 @@ const LinkPhone: React.FC<{ session: SessionView; onSaid: (what: Saying) => void
     return session.status === 'disconnected' || session.status === 'error' ? (
       <p className="cq-soft">Press Start to bring it up. If it was never linked, its code appears here.</p>
     ) : null;
-  return <QrToScan session={session} onSaid={onSaid} />;
+  return <QrToScan session={session} onNotice={onNotice} />;
 };
 export default LinkPhone;

@@ -1,9 +1,9 @@
 import React, { useState } from 'react';
 import { messageOf, post } from '../api.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 /** The other way to link: a code that is typed on the phone. */
-const PairingForm: React.FC<{ sessionId: string; onSaid: (what: Saying) => void }> = ({ sessionId, onSaid }) => {
+const PairingForm: React.FC<{ sessionId: string; onNotice: (what: Notice) => void }> = ({ sessionId, onNotice }) => {
   const [phoneNumber, setPhoneNumber] = useState('');
   const [code, setCode] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
@@ -13,7 +13,7 @@ const PairingForm: React.FC<{ sessionId: string; onSaid: (what: Saying) => void 
     post<{ code: string }>(`/live/sessions/${sessionId}/pairing-code`, { phoneNumber })
       .then(
         (given) => setCode(given.code),
-        (error: unknown) => onSaid({ tone: 'bad', text: messageOf(error) }),
+        (error: unknown) => onNotice({ tone: 'bad', text: messageOf(error) }),
       )
       .finally(() => setBusy(false));
   };

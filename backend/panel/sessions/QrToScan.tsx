@@ -1,11 +1,11 @@
 import React from 'react';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import Countdown from '../parts/Countdown.js';
 import PairingForm from './PairingForm.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 /** The code, how long it is good for, how to scan it, and the other way for who cannot. */
-const QrToScan: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session: { id, qr }, onSaid }) => (
+const QrToScan: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session: { id, qr }, onNotice }) => (
   <div className="cq-link">
     <div className="cq-qr">
       {qr ? (
@@ -30,7 +30,7 @@ const QrToScan: React.FC<{ session: SessionView; onSaid: (what: Saying) => void 
           Tap <b>Link a device</b> and point the phone at this code.
         </li>
       </ol>
-      <PairingForm sessionId={id} onSaid={onSaid} />
+      <PairingForm sessionId={id} onNotice={onNotice} />
     </div>
   </div>
 );

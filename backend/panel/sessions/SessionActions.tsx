@@ -1,21 +1,28 @@
 import React, { useState } from 'react';
-import type { SessionView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
+import type { SessionView } from '../../src/admin/views/session.js';
+import ActionButton from '../parts/ActionButton.js';
 import SuspendForm from './SuspendForm.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 const running = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
 
 /** What can be done with a session in its present state. */
-const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session, onNotice }) => {
   const [suspending, setSuspending] = useState(false);
   const path = `/live/sessions/${session.id}`;
   const notify = (text: string) => ({
-    onDone: () => onSaid({ tone: 'good', text }),
-    onError: (problem: string) => onSaid({ tone: 'bad', text: problem }),
+    onDone: () => onNotice({ tone: 'good', text }),
+    onError: (problem: string) => onNotice({ tone: 'bad', text: problem }),
   });
   if (session.status === 'suspended')
-    return <Ask label="Resume" path={`${path}/resume`} tone="main" {...notify('Resumed. Start it when you want it to run.')} />;
+    return (
+      <ActionButton
+        label="Resume"
+        path={`${path}/resume`}
+        tone="main"
+        {...notify('Resumed. Start it when you want it to run.')}
+      />
+    );
   if (suspending)
     return (
       <SuspendForm
@@ -23,35 +30,35 @@ const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) =>
         onCancel={() => setSuspending(false)}
         onDone={() => {
           setSuspending(false);
-          onSaid({ tone: 'good', text: 'Suspended. Nothing is sent until it is resumed.' });
+          onNotice({ tone: 'good', text: 'Suspended. Nothing is sent until it is resumed.' });
         }}
-        onError={(text) => onSaid({ tone: 'bad', text })}
+        onError={(text) => onNotice({ tone: 'bad', text })}
       />
     );
   const runs = running.includes(session.status);
   return (
     <>
       {session.heldMessagesToSend > 0 && (
-        <Ask
+        <ActionButton
           label={`Send ${session.heldMessagesToSend} as this account`}
           path={`${path}/held-messages`}
           body={{ decision: 'send' }}
-          sure="They were accepted for the WhatsApp account before. Send them as the one that is linked now?"
+          sure="They were accepted for the previous WhatsApp account. Send them as the one that is linked now?"
           {...notify('They are in the queue again.')}
         />
       )}
       {session.heldMessages > 0 && (
-        <Ask
+        <ActionButton
           label={`Cancel ${session.heldMessages}`}
           path={`${path}/held-messages`}
           body={{ decision: 'cancel' }}
           tone="danger"
-          sure="Cancel the messages of the WhatsApp account before?"
+          sure="Cancel the messages of the previous WhatsApp account?"
           {...notify('Cancelled.')}
         />
       )}
       {!runs && (
-        <Ask
+        <ActionButton
           label="Start"
           path={`${path}/start`}
           tone="main"
@@ -60,14 +67,24 @@ const SessionActions: React.FC<{ session: SessionView; onSaid: (what: Saying) =>
       )}
       {runs && (
         <>
-          <Ask label="Restart" path={`${path}/restart`} sure="Restart the browser of this session?" {...notify('Restarting.')} />
-          <Ask label="Stop" path={`${path}/stop`} sure="Stop it? The login is kept." {...notify('Stopped. The login is kept.')} />
+          <ActionButton
+            label="Restart"
+            path={`${path}/restart`}
+            sure="Restart the browser of this session?"
+            {...notify('Restarting.')}
+          />
+          <ActionButton
+            label="Stop"
+            path={`${path}/stop`}
+            sure="Stop it? The login is kept."
+            {...notify('Stopped. The login is kept.')}
+          />
         </>
       )}
       <button type="button" className="cq-button" onClick={() => setSuspending(true)}>
         Suspend
       </button>
-      <Ask
+      <ActionButton
         label="Log out"
         path={`${path}/logout`}
         tone="danger"

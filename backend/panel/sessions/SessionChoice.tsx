@@ -1,5 +1,5 @@
 import React from 'react';
-import type { ChoicesView } from '../../src/admin/views.js';
+import type { ChoicesView } from '../../src/admin/views/choices.js';
 
 interface SessionChoiceProps {
   choices: ChoicesView | null;

@@ -1,6 +1,6 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
-import type { SessionView } from '../../src/admin/views.js';
+import type { SessionView } from '../../src/admin/views/session.js';
 import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';

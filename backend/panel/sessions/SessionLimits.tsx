@@ -1,20 +1,20 @@
 import React, { useEffect, useState } from 'react';
-import type { SessionView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
+import type { SessionView } from '../../src/admin/views/session.js';
+import ActionButton from '../parts/ActionButton.js';
 import Meter from '../parts/Meter.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 import { count } from '../words.js';
 
 /** How much of its day a session has used, its limit, and what is kept of its messages. */
-const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => void }> = ({ session, onSaid }) => {
+const SessionLimits: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session, onNotice }) => {
   const { today, dailyLimit, storage } = session.limits;
   const [daily, setDaily] = useState(dailyLimit === null ? '' : String(dailyLimit));
   const [mode, setMode] = useState<string>(storage);
   useEffect(() => setDaily(dailyLimit === null ? '' : String(dailyLimit)), [dailyLimit]);
   useEffect(() => setMode(storage), [storage]);
   const notify = {
-    onDone: () => onSaid({ tone: 'good', text: 'Changed. It holds for the next message.' }),
-    onError: (text: string) => onSaid({ tone: 'bad', text }),
+    onDone: () => onNotice({ tone: 'good', text: 'Changed. It applies from the next message.' }),
+    onError: (text: string) => onNotice({ tone: 'bad', text }),
   };
   const path = `/live/sessions/${session.id}/limits`;
   return (
@@ -36,7 +36,7 @@ const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => 
             onChange={(event) => setDaily(event.target.value)}
           />
         </label>
-        <Ask label="Set limit" path={path} body={{ dailyLimit: daily === '' ? null : Number(daily) }} {...notify} />
+        <ActionButton label="Set limit" path={path} body={{ dailyLimit: daily === '' ? null : Number(daily) }} {...notify} />
       </div>
       <div className="cq-line">
         <label>
@@ -46,7 +46,7 @@ const SessionLimits: React.FC<{ session: SessionView; onSaid: (what: Saying) => 
             <option value="metadata">who and when, no content</option>
           </select>
         </label>
-        <Ask label="Set" path={path} body={{ storage: mode }} {...notify} />
+        <ActionButton label="Set" path={path} body={{ storage: mode }} {...notify} />
       </div>
     </div>
   );

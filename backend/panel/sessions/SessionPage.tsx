@@ -7,7 +7,7 @@ import LinkPhone from './LinkPhone.js';
 import { useSession } from '../live.js';
 import PageHead from '../frame/PageHead.js';
 import Panel from '../frame/Panel.js';
-import Said, { type Saying } from '../parts/Said.js';
+import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
 import SendForm from './SendForm.js';
 import SessionActions from './SessionActions.js';
 import SessionFacts from './SessionFacts.js';
@@ -21,7 +21,7 @@ const back = { to: `${root}/resources/sessions`, label: 'Sessions' };
 const SessionPage: React.FC<ActionProps> = ({ record }) => {
   const id = record?.id ?? '';
   const { session, state } = useSession(id);
-  const [said, setSaid] = useState<Saying | null>(null);
+  const [notice, setNotice] = useState<Notice | null>(null);
   if (state === 'gone')
     return (
       <div className="cq-page">
@@ -46,13 +46,13 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
             <Badge tone={tone}>{word}</Badge>
             {session.phoneNumber && <span>+{session.phoneNumber.replace(/^\+/, '')}</span>}
             {session.account.name && <span>{session.account.name}</span>}
-            {state === 'lost' && <span className="cq-live cq-lost">The line is lost; trying again.</span>}
+            {state === 'lost' && <span className="cq-live cq-lost">Connection lost. Reconnecting.</span>}
           </>
         }
       >
-        <SessionActions session={session} onSaid={setSaid} />
+        <SessionActions session={session} onNotice={setNotice} />
       </PageHead>
-      <Said what={said} />
+      <NoticeLine notice={notice} />
       {session.compat.length > 0 && (
         <p className="cq-note cq-warn">
           WhatsApp Web changed in a way that some functions cannot follow yet:{' '}
@@ -68,7 +68,7 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
                 {reason.message} <code>{reason.code}</code>
               </p>
             )}
-            <LinkPhone session={session} onSaid={setSaid} />
+            <LinkPhone session={session} onNotice={setNotice} />
           </Panel>
           <Panel title="Try it: send a message">
             <SendForm session={session} />
@@ -79,7 +79,7 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
             <SessionFacts session={session} />
           </Panel>
           <Panel title="Limits and storage">
-            <SessionLimits session={session} onSaid={setSaid} />
+            <SessionLimits session={session} onNotice={setNotice} />
           </Panel>
           <Panel title="Last events">
             <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />

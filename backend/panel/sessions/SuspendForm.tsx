@@ -25,7 +25,7 @@ const SuspendForm: React.FC<{ path: string; onDone: () => void; onCancel: () => 
         Suspend
       </button>
       <button type="button" className="cq-button" onClick={props.onCancel}>
-        Keep
+        Cancel
       </button>
     </form>
   );

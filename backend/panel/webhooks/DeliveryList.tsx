@@ -1,9 +1,9 @@
 import React from 'react';
-import type { WebhookView } from '../../src/admin/views.js';
+import type { WebhookView } from '../../src/admin/views/webhook.js';
 import Ago from '../parts/Ago.js';
-import Ask from '../parts/Ask.js';
+import ActionButton from '../parts/ActionButton.js';
 import Badge from '../parts/Badge.js';
-import type { Saying } from '../parts/Said.js';
+import type { Notice } from '../parts/NoticeLine.js';
 import type { Tone } from '../words.js';
 
 const tones: Record<string, Tone> = {
@@ -16,7 +16,7 @@ const tones: Record<string, Tone> = {
 };
 
 /** The newest deliveries of an endpoint, each with its last attempts. */
-const DeliveryList: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) => void }> = ({ webhook, onSaid }) => {
+const DeliveryList: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) => void }> = ({ webhook, onNotice }) => {
   if (webhook.deliveries.length === 0) return <p className="cq-soft">Nothing was to be delivered yet.</p>;
   return (
     <ul className="cq-list cq-events">
@@ -41,11 +41,11 @@ const DeliveryList: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) => v
               </pre>
             ))}
             {(delivery.status === 'failed' || delivery.status === 'delivered') && (
-              <Ask
+              <ActionButton
                 label="Send again"
                 path={`/live/deliveries/${delivery.id}/redeliver`}
-                onDone={() => onSaid({ tone: 'good', text: 'It is on its way again, under the same id.' })}
-                onError={(text) => onSaid({ tone: 'bad', text })}
+                onDone={() => onNotice({ tone: 'good', text: 'It is on its way again, under the same id.' })}
+                onError={(text) => onNotice({ tone: 'bad', text })}
               />
             )}
           </details>

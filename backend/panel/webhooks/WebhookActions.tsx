@@ -1,7 +1,7 @@
 import React from 'react';
-import type { WebhookView } from '../../src/admin/views.js';
-import Ask from '../parts/Ask.js';
-import type { Saying } from '../parts/Said.js';
+import type { WebhookView } from '../../src/admin/views/webhook.js';
+import ActionButton from '../parts/ActionButton.js';
+import type { Notice } from '../parts/NoticeLine.js';
 
 interface Tried {
   ok: boolean;
@@ -11,27 +11,27 @@ interface Tried {
 }
 
 /** What can be done with an endpoint. */
-const WebhookActions: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) => void }> = ({ webhook, onSaid }) => {
+const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) => void }> = ({ webhook, onNotice }) => {
   const path = `/live/webhooks/${webhook.id}`;
-  const onError = (text: string): void => onSaid({ tone: 'bad', text });
-  const notify = (text: string) => ({ onError, onDone: () => onSaid({ tone: 'good', text }) });
+  const onError = (text: string): void => onNotice({ tone: 'bad', text });
+  const notify = (text: string) => ({ onError, onDone: () => onNotice({ tone: 'good', text }) });
   return (
     <>
-      <Ask
+      <ActionButton
         label="Test"
         path={`${path}/test`}
         onError={onError}
         onDone={(answer) => {
           const { ok, statusCode, durationMs, error } = answer as Tried;
           const what = statusCode === null ? `no answer (${error ?? 'unknown'})` : `answered ${statusCode}`;
-          onSaid({ tone: ok ? 'good' : 'bad', text: `The receiver ${what} after ${durationMs} ms.` });
+          onNotice({ tone: ok ? 'good' : 'bad', text: `The receiver ${what} after ${durationMs} ms.` });
         }}
       />
       {webhook.counts.failed > 0 && (
-        <Ask label="Send failed again" path={`${path}/redeliver-failed`} {...notify('They are on their way again.')} />
+        <ActionButton label="Send failed again" path={`${path}/redeliver-failed`} {...notify('They are on their way again.')} />
       )}
       {webhook.isActive ? (
-        <Ask
+        <ActionButton
           label="Switch off"
           path={`${path}/disable`}
           tone="danger"
@@ -39,7 +39,7 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onSaid: (what: Saying) =>
           {...notify('Switched off.')}
         />
       ) : (
-        <Ask
+        <ActionButton
           label="Switch on"
           path={`${path}/enable`}
           tone="main"

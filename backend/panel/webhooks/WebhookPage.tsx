@@ -1,15 +1,17 @@
-import React, { useState } from 'react';
+import React from 'react';
 import type { ActionProps } from 'adminjs';
 import { Link } from 'react-router-dom';
-import type { WebhookView } from '../../src/admin/views.js';
+import type { WebhookView } from '../../src/admin/views/webhook.js';
 import Ago from '../parts/Ago.js';
-import { root, usePoll } from '../api.js';
+import { root } from '../api.js';
 import Badge from '../parts/Badge.js';
 import DeliveryList from './DeliveryList.js';
 import Facts from '../parts/Facts.js';
+import MissingRecord from '../frame/MissingRecord.js';
 import PageHead from '../frame/PageHead.js';
+import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
-import Said, { type Saying } from '../parts/Said.js';
+import NoticeLine from '../parts/NoticeLine.js';
 import WebhookActions from './WebhookActions.js';
 import { count, type Tone } from '../words.js';
 
@@ -28,18 +30,8 @@ const reasons: Record<string, string> = {
 
 /** One endpoint: how it does, what was delivered, and what to do about what was not. */
 const WebhookPage: React.FC<ActionProps> = ({ record }) => {
-  const { value: webhook, error, reload } = usePoll<WebhookView>(`/live/webhooks/${record?.id ?? ''}`, 3_000);
-  const [said, setSaid] = useState<Saying | null>(null);
-  if (!webhook)
-    return (
-      <div className="cq-page">
-        <PageHead title="Webhook" back={back} below={error} />
-      </div>
-    );
-  const notify = (what: Saying): void => {
-    setSaid(what);
-    reload();
-  };
+  const { value: webhook, error, notice, notify } = useRecord<WebhookView>(`/live/webhooks/${record?.id ?? ''}`, 3_000);
+  if (!webhook) return <MissingRecord title="Webhook" back={back} below={error} />;
   const [word, tone] = states[webhook.state];
   const { counts } = webhook;
   return (
@@ -54,13 +46,13 @@ const WebhookPage: React.FC<ActionProps> = ({ record }) => {
           </>
         }
       >
-        <WebhookActions webhook={webhook} onSaid={notify} />
+        <WebhookActions webhook={webhook} onNotice={notify} />
       </PageHead>
-      <Said what={said} />
+      <NoticeLine notice={notice} />
       {webhook.disabledReason && <p className="cq-note cq-warn">{reasons[webhook.disabledReason] ?? webhook.disabledReason}</p>}
       <div className="cq-columns">
         <Panel title="Deliveries">
-          <DeliveryList webhook={webhook} onSaid={notify} />
+          <DeliveryList webhook={webhook} onNotice={notify} />
         </Panel>
         <Panel title="Details">
           <Facts

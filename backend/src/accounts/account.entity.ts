@@ -15,19 +15,19 @@ export class Account {
   @Column(column.string(255, { select: false })) passwordHash: string;
   /** A one-time password must be changed at the first login. */
   @Column(column.flag({ default: false })) mustChangePassword: boolean;
-  /** Goes into the account's signing key: a new one voids every token of this account and of no other. */
+  /** A part of the account's signing key: a new one voids every token of this account and of no other. */
   @Column(column.string(64, { select: false })) jwtSecret: string;
   @Column(column.string(8)) role: Role;
   @Column(column.flag({ default: true })) isActive: boolean;
   @Column(column.string(64, { default: 'UTC' })) timezone: string;
   @Column(column.string(8, { default: 'full' })) storage: StorageMode;
   @Column(column.string(8, { default: 'hold' })) uncertainPolicy: 'hold' | 'retry';
-  /** What holds while the account is on no plan. */
+  /** Applies while the account has no plan. */
   @Column(column.integer({ default: 10 })) maxSessions: number;
   @Column(orNull(column.id())) planId: string | null;
-  /** Besides the plan's own daily limit; the tighter one counts. 0: none. */
+  /** In addition to the plan's daily limit; the stricter one applies. 0: no limit. */
   @Column(column.integer({ default: 0 })) maxMessagesPerDay: number;
-  /** One more than the highest cursor of its events that retention took away. */
+  /** One more than the highest cursor of its events that retention deleted. */
   @Column(column.big({ default: 0 })) eventsKeptFrom: number;
   @Column(orNull(column.time())) lastLoginAt: Date | null;
   @Column(column.time()) createdAt: Date;

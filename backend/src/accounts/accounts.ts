@@ -1,375 +1,352 @@
-import { randomBytes } from 'node:crypto';
 import { AppError, newId } from '@chasqui/shared';
-import { hash, verify } from '@node-rs/argon2';
+import { hash } from '@node-rs/argon2';
 import type { DataSource, EntityManager } from 'typeorm';
+import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
-import type { Database } from '../db/database.js';
+import type { Core } from '../core.js';
 import { advisoryLocks, lockStep } from '../db/locks.js';
 import { lockRows, insertRow, isConflict, readBatch, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Caller } from './caller.js';
-import { recordAudit } from '../audit/audit.js';
-import type { Clock } from '../lib/clock.js';
+import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
 import { createLocalWindows, type Windows } from '../lib/windows.js';
 import { Account, type Role } from './account.entity.js';
 import type { ApiKeys } from './api-keys.js';
-import { createCredentialChanges, type CredentialChanges } from '../lib/credential-changes.js';
-import { createLoginLimit } from './login-limit.js';
+import type { Caller } from './caller.js';
+import { createLoginLimit, type LoginLimit } from './login-limit.js';
+import { authenticatePassword, findReset } from './password-login.js';
 import { Plan } from './plan.entity.js';
+import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
 
-/** The hash of an unknown password: a login to an unknown account takes as long to refuse as one with a wrong password. */
-const unknownAccountHash = '$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5$H0bN0rGdHZJmh9ZqGvRkZ2bG8rY0Zq1tO6Jb0cE5i8s';
+/**
+ * Accounts and their passwords. Each change commits together with its entry in the audit log. All verbs that name an account throw
+ * `ACCOUNT_NOT_FOUND`.
+ */
+export interface Accounts {
+  /**
+   * Creates an account with its primary key. `caller` is null when a person registers. Throws `ALREADY_EXISTS` with the field, `PLAN_NOT_FOUND`,
+   * and `VALIDATION_FAILED` for a password that is too short or too long.
+   */
+  create(caller: Caller | null, input: AccountInput): Promise<NewAccount>;
+  /**
+   * Creates the first admin if there is no account yet.
+   *
+   * Closes: two backends start on one empty database, and both see no account. The second one waits for the lock of the first one, looks
+   * again and creates nothing. The database server ends a first one that freezes there (db/connections.ts).
+   */
+  ensureFirstAdmin(input: FirstAdminInput): Promise<void>;
+  /** Null when it does not exist. Callers within one event-loop turn share the query. */
+  find(id: string): Promise<Account | null>;
+  /** Oldest first. */
+  list(): Promise<Account[]>;
+  /**
+   * Verifies a password and returns its account, with its secrets. Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong
+   * password; `RATE_LIMITED` after too many wrong passwords (login-limit.ts); and `ACCOUNT_INACTIVE`.
+   */
+  authenticatePassword(email: string, password: string, ip: string | null): Promise<Account>;
+  /**
+   * Changes the caller's own password, which ends all tokens, streams and panel sessions of the account. Throws `INVALID_CREDENTIALS` and
+   * `RATE_LIMITED` as a login does, and `VALIDATION_FAILED` for a new password that is too short or the same as the current one: otherwise
+   * a one-time password would stay. Returns the new secrets of the account, which are never shown.
+   */
+  changePassword(caller: Caller, passwords: { current: string; next: string }): Promise<AccountSecrets>;
+  /** Sets a password for the owner, as staff. Ends all tokens, streams and panel sessions of the account. Throws `VALIDATION_FAILED`. */
+  setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void>;
+  /** Ends all tokens, streams and panel sessions of the account. */
+  logoutEverywhere(caller: Caller, id: string): Promise<void>;
+  /** Throws `LAST_ADMIN` if no active admin would be left. */
+  setRole(caller: Caller, id: string, role: Role): Promise<void>;
+  /** Throws `LAST_ADMIN` if no active admin would be left. */
+  setActive(caller: Caller, id: string, isActive: boolean): Promise<void>;
+  /** Changes what only staff may change. Throws `LAST_ADMIN`, `PLAN_NOT_FOUND`. */
+  govern(caller: Caller, id: string, changes: StaffChanges): Promise<Account>;
+  /** Changes what the owner may change. Throws `ALREADY_EXISTS` with the field. */
+  update(caller: Caller, id: string, changes: OwnerChanges): Promise<Account>;
+}
 
-const passwordProblem = 'A password has 12 to 128 characters.';
-const isPassword = (text: string): boolean => text.length >= 12 && text.length <= 128;
+export interface AccountInput {
+  username: string;
+  email: string;
+  password: string;
+  role: Role;
+  /** 10 if omitted. Applies while the account has no plan. */
+  maxSessions?: number;
+  planId?: string | null;
+  mustChangePassword?: boolean;
+}
 
-/** `password` is null when the operator has set it. */
+/** `apiKey` is the secret of the primary key, which is not stored. */
+export interface NewAccount {
+  account: Account;
+  apiKey: string;
+}
+
+export interface FirstAdminInput {
+  email: string;
+  /** Undefined: a one-time password is made. */
+  password: string | undefined;
+  /** The number of sessions that a worker can run: the operator's own account may use all of them. */
+  maxSessions: number;
+  /**
+   * Shows what is shown once, right before the commit. Closes: the process dies between the two. After the commit, the only password would
+   * be one that was never shown; in this order, the next start makes another one.
+   */
+  show: (first: FirstAdmin) => void;
+}
+
+/** `password` is null if the operator has set it. */
 export interface FirstAdmin {
   email: string;
   password: string | null;
   apiKey: string;
 }
 
-type AccountSecrets = Pick<Account, 'passwordHash' | 'jwtSecret'>;
+export type AccountSecrets = Pick<Account, 'passwordHash' | 'jwtSecret'>;
+export type StaffChanges = Partial<Pick<Account, 'role' | 'isActive' | 'planId' | 'maxMessagesPerDay'>>;
+export type OwnerChanges = Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy' | 'storage'>>;
 
-export type Accounts = ReturnType<typeof createAccounts>;
+type AccountCore = Pick<Core, 'database' | 'clock'>;
 
-export function createAccounts({
-  database,
-  clock,
-  keys,
-  credentials = createCredentialChanges(),
-  windows = createLocalWindows(clock),
-  timezone = 'UTC',
-  forgetNames = async () => undefined,
-}: {
-  database: Database;
-  clock: Clock;
+export interface AccountParts {
   keys: ApiKeys;
   credentials?: CredentialChanges;
-  /** Where failed logins are counted; shared by all backends where there can be several. */
+  /** The counts of failed logins, shared by all backends if there can be several. */
   windows?: Windows;
-  /** Of new accounts. */
+  /** The time zone of new accounts. */
   timezone?: string;
-  /** Removes the names of the account's contacts when it keeps none from now on. */
+  /** Removes the names of the account's contacts when the account stops storing content. */
   forgetNames?: Contacts['forgetNames'];
-}) {
-  const limit = createLoginLimit(windows, {
-    clock,
-    findReset: (email, withinMs) => findReset(database, email, new Date(clock.now().getTime() - withinMs)),
-  });
-  const listeners = new Set<(accountId: string) => void>();
-  const rows = database.reader.getRepository(Account);
-
-  async function create(
-    caller: Caller | null,
-    input: {
-      username: string;
-      email: string;
-      password: string;
-      role: Role;
-      maxSessions?: number;
-      planId?: string | null;
-      mustChangePassword?: boolean;
-    },
-    beforeCommit: (made: { account: Account; apiKey: string }) => void = () => undefined,
-    begin: (tx: Transaction) => Promise<void> = async () => undefined,
-  ): Promise<{ account: Account; apiKey: string }> {
-    if (!isPassword(input.password)) throw invalidPassword('password', 'TOO_SMALL', passwordProblem);
-    const email = input.email.toLowerCase();
-    const passwordHash = await hash(input.password);
-    return naming({ username: input.username, email }, null, () =>
-      insertAccount(caller, { ...input, email, passwordHash }, beforeCommit, begin),
-    );
-  }
-
-  /** Runs a write of unique fields; when one is taken, says which: two at once are told apart by the index, not by a look before. */
-  async function naming<T>(
-    unique: { username?: string; email?: string },
-    own: string | null,
-    write: () => Promise<T>,
-  ): Promise<T> {
-    try {
-      return await write();
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-      for (const [field, value] of Object.entries(unique)) {
-        const taken = await rows.findOneBy({ [field]: value });
-        if (taken && taken.id !== own) throw new AppError('ALREADY_EXISTS', { field });
-      }
-      throw error;
-    }
-  }
-
-  function insertAccount(
-    caller: Caller | null,
-    input: {
-      username: string;
-      email: string;
-      passwordHash: string;
-      role: Role;
-      maxSessions?: number;
-      planId?: string | null;
-      mustChangePassword?: boolean;
-    },
-    beforeCommit: (made: { account: Account; apiKey: string }) => void,
-    begin: (tx: Transaction) => Promise<void>,
-  ): Promise<{ account: Account; apiKey: string }> {
-    const { email, passwordHash } = input;
-    return database.write.run(async (tx) => {
-      await begin(tx);
-      const now = clock.now();
-      if (input.planId) await lockPlan(tx, input.planId);
-      const account: Account = {
-        id: newId(now.getTime()),
-        username: input.username,
-        email,
-        passwordHash,
-        mustChangePassword: input.mustChangePassword ?? false,
-        jwtSecret: newSecret(),
-        role: input.role,
-        isActive: true,
-        timezone,
-        uncertainPolicy: 'hold',
-        storage: 'full',
-        maxSessions: input.maxSessions ?? 10,
-        planId: input.planId ?? null,
-        maxMessagesPerDay: 0,
-        eventsKeptFrom: 0,
-        lastLoginAt: null,
-        createdAt: now,
-        updatedAt: now,
-      };
-      await insertRow(tx, Account, account);
-      const { key } = await keys.insert(tx, { accountId: account.id, name: 'Primary key', permissions: ['*'], isPrimary: true });
-      await recordAudit(tx, caller, {
-        action: 'account.create',
-        objectType: 'account',
-        objectId: account.id,
-        accountId: account.id,
-        changes: { username: input.username, role: input.role },
-        at: now,
-      });
-      beforeCommit({ account, apiKey: key });
-      return { account, apiKey: key };
-    });
-  }
-
-  async function change(
-    caller: Caller,
-    id: string,
-    action: string,
-    changes: Partial<Account>,
-    shown: Record<string, unknown>,
-    condition: Pick<Account, 'passwordHash'> | Record<never, never> = {},
-  ): Promise<void> {
-    await database.write.run(async (tx) => {
-      if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await keepAnAdmin(tx, id);
-      if (changes.planId) await lockPlan(tx, changes.planId);
-      const affected = await updateRows(tx, Account, { id, ...condition }, { ...changes, updatedAt: clock.now() });
-      if (changes.storage === 'metadata') await forgetNames(tx, { accountId: id });
-      if (affected === 0) throw new AppError('passwordHash' in condition ? 'INVALID_CREDENTIALS' : 'ACCOUNT_NOT_FOUND');
-      await recordAudit(tx, caller, {
-        action,
-        objectType: 'account',
-        objectId: id,
-        accountId: id,
-        changes: shown,
-        at: clock.now(),
-      });
-      tx.afterCommit(() => credentials.publish(id));
-    });
-    for (const listener of listeners) listener(id);
-  }
-
-  async function authenticatePassword(email: string, password: string, ip: string | null): Promise<Account> {
-    const attempt = await limit.begin(email, ip);
-    let account: Account | null = null;
-    let isRight = false;
-    try {
-      account = await rows
-        .createQueryBuilder('a')
-        .addSelect(['a.passwordHash', 'a.jwtSecret'])
-        .where('a.email = :email', { email: email.toLowerCase() })
-        .getOne();
-      isRight = await verify(account?.passwordHash ?? unknownAccountHash, password).catch(() => false); // An unknown form of hash matches no password.
-    } catch (error) {
-      // The database did not answer: the password was not checked. Where the windows are in it too, the attempt stays counted.
-      await attempt.cancelled().catch(() => undefined);
-      throw error;
-    }
-    if (!account || !isRight) {
-      attempt.failed();
-      throw new AppError('INVALID_CREDENTIALS');
-    }
-    await attempt.succeeded();
-    const { id } = account;
-    if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
-    await database.write.run((tx) => updateRows(tx, Account, { id }, { lastLoginAt: clock.now() }));
-    return account;
-  }
-
-  /** A password and, with it, a new secret of the account: every token, stream and panel session of it ends. */
-  async function setPassword(
-    caller: Caller,
-    id: string,
-    password: string,
-    { mustChange }: { mustChange: boolean },
-    condition: Pick<Account, 'passwordHash'> | Record<never, never> = {},
-  ): Promise<AccountSecrets> {
-    if (!isPassword(password)) throw invalidPassword('newPassword', 'TOO_SMALL', passwordProblem);
-    const changes = { passwordHash: await hash(password), jwtSecret: newSecret(), mustChangePassword: mustChange };
-    await change(caller, id, 'account.password', changes, {}, condition);
-    return changes;
-  }
-
-  return {
-    create,
-    /** Called on this backend after each committed change of an account. Must not throw. Gives the way to stop listening. */
-    onChanged(listener: (accountId: string) => void): () => void {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
-    find: async (id: string): Promise<Account | null> => (await readBatch(database, Account, 'id = ?', [id]))[0] ?? null,
-    list: (): Promise<Account[]> => rows.find({ order: { createdAt: 'ASC' } }),
-
-    /**
-     * Creates the first admin if there is no account yet.
-     *
-     * Closes: two backends start on one empty database. Both see no account; the second one waits for the first one's lock, looks again and
-     * creates nothing. A first one that freezes there is ended by the server (connections.ts), which is waited for.
-     */
-    async ensureFirstAdmin(input: {
-      email: string;
-      password: string | undefined;
-      /** The operator's own account may use what the worker holds. */
-      maxSessions: number;
-      /**
-       * Shows what is shown once, right before the commit. Closes: the process dies between the two, and a password that was never shown
-       * is the only one there is; this way round the next start makes another.
-       */
-      tell: (first: FirstAdmin) => void;
-    }): Promise<void> {
-      if (await hasAccounts(database.reader)) return;
-      const password = input.password ?? randomBytes(15).toString('base64url');
-      const isOneTime = input.password === undefined;
-      const first = {
-        username: 'admin',
-        email: input.email,
-        password,
-        role: 'admin',
-        mustChangePassword: isOneTime,
-        maxSessions: input.maxSessions,
-      } as const;
-      try {
-        await create(
-          null,
-          first,
-          ({ account, apiKey }) => input.tell({ email: account.email, password: isOneTime ? password : null, apiKey }),
-          async (tx) => {
-            await lockStep(tx, advisoryLocks.firstAdmin);
-            if (await hasAccounts(tx.manager)) throw new AccountsExist();
-          },
-        );
-      } catch (error) {
-        if (!(error instanceof AccountsExist)) throw error;
-      }
-    },
-
-    /**
-     * Verifies a password. Throws `INVALID_CREDENTIALS`, the same for an unknown address and a wrong password, and `RATE_LIMITED` after too
-     * many that were wrong. The attempt is counted before the password is verified; see login-limit.ts.
-     */
-    authenticatePassword,
-
-    /**
-     * Changes the caller's own password, which ends all tokens, streams and panel sessions of the account. Throws `INVALID_CREDENTIALS` and
-     * `RATE_LIMITED` as a login does, and `VALIDATION_FAILED` for a new password that is too short or the same as the present one: otherwise
-     * a one-time password would stay. Returns the new secrets of the account, which are never shown.
-     */
-    async changePassword(caller: Caller, { current, next }: { current: string; next: string }): Promise<AccountSecrets> {
-      const { email } = await rows.findOneByOrFail({ id: caller.accountId });
-      const { id, passwordHash } = await authenticatePassword(email, current, caller.ip);
-      // Closes: the address was given to another account between the two reads.
-      if (id !== caller.accountId) throw new AppError('INVALID_CREDENTIALS');
-      if (next === current)
-        throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the present one.');
-      // Closes: of two that know the present password and change it at once, one is refused.
-      return setPassword(caller, id, next, { mustChange: false }, { passwordHash });
-    },
-    async setPassword(caller: Caller, id: string, password: string, options: { mustChange: boolean }): Promise<void> {
-      await setPassword(caller, id, password, options);
-    },
-    logoutEverywhere: (caller: Caller, id: string) => change(caller, id, 'account.logout', { jwtSecret: newSecret() }, {}),
-    async setRole(caller: Caller, id: string, role: Role): Promise<void> {
-      await change(caller, id, 'account.role', { role }, { role });
-    },
-    async setActive(caller: Caller, id: string, isActive: boolean): Promise<void> {
-      await change(caller, id, 'account.active', { isActive }, { isActive });
-    },
-    /** What staff decide of an account; throws `LAST_ADMIN`, `PLAN_NOT_FOUND`. */
-    async govern(
-      caller: Caller,
-      id: string,
-      changes: Partial<Pick<Account, 'role' | 'isActive' | 'planId' | 'maxMessagesPerDay'>>,
-    ): Promise<Account> {
-      await change(caller, id, 'account.govern', changes, changes);
-      return rows.findOneByOrFail({ id });
-    },
-    async update(
-      caller: Caller,
-      id: string,
-      changes: Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy' | 'storage'>>,
-    ): Promise<Account> {
-      const lower = changes.email ? { ...changes, email: changes.email.toLowerCase() } : changes;
-      await naming(
-        { ...(lower.username ? { username: lower.username } : {}), ...(lower.email ? { email: lower.email } : {}) },
-        id,
-        () => change(caller, id, 'account.update', lower, changes),
-      );
-      return rows.findOneByOrFail({ id });
-    },
-  };
-
-  /** Closes: the plan is removed while an account is put on it; see plans.ts. */
-  async function lockPlan(tx: Transaction, id: string): Promise<void> {
-    if ((await updateRows(tx, Plan, { id }, { updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
-  }
-
-  /** Closes: two admins demote each other at once, each seeing the other still there. All admins' rows are held first. */
-  async function keepAnAdmin(tx: Transaction, id: string): Promise<void> {
-    const before = await tx.manager.findBy(Account, { role: 'admin' });
-    await lockRows(
-      tx,
-      Account,
-      before.map((one) => one.id),
-    );
-    const admins = await tx.manager.findBy(Account, { role: 'admin', isActive: true });
-    if (admins.length === 1 && admins[0]!.id === id) throw new AppError('LAST_ADMIN');
-  }
 }
 
-const invalidPassword = (path: string, code: string, message: string): AppError =>
-  new AppError('VALIDATION_FAILED', { fields: [{ path, code, message }] }, message);
+interface Context extends AccountCore, Required<Omit<AccountParts, 'windows'>> {
+  limit: LoginLimit;
+}
 
-/** Another backend has created the first admin meanwhile. */
-class AccountsExist extends Error {}
+export function createAccounts({ database, clock }: AccountCore, parts: AccountParts): Accounts {
+  const { windows = createLocalWindows(clock) } = parts;
+  const context: Context = {
+    database,
+    clock,
+    keys: parts.keys,
+    credentials: parts.credentials ?? createCredentialChanges(),
+    timezone: parts.timezone ?? 'UTC',
+    forgetNames: parts.forgetNames ?? (async () => undefined),
+    limit: createLoginLimit(windows, {
+      clock,
+      findReset: (email, withinMs) => findReset(database, email, new Date(clock.now().getTime() - withinMs)),
+    }),
+  };
+  return {
+    create: (caller, input) => createAccount(context, caller, input),
+    ensureFirstAdmin: (input) => ensureFirstAdmin(context, input),
+    find: async (id) => (await readBatch(database, Account, 'id = ?', [id]))[0] ?? null,
+    list: () => database.reader.getRepository(Account).find({ order: { createdAt: 'ASC' } }),
+    authenticatePassword: (email, password, ip) => authenticatePassword(context, email, password, ip),
+    changePassword: (caller, passwords) => changePassword(context, caller, passwords),
+    async setPassword(caller, id, password, options) {
+      await setPassword(context, caller, id, password, options);
+    },
+    logoutEverywhere: (caller, id) =>
+      changeAccount(context, caller, id, { action: 'account.logout', changes: { jwtSecret: makeJwtSecret() }, shown: {} }),
+    setRole: (caller, id, role) => changeAccount(context, caller, id, { action: 'account.role', changes: { role } }),
+    setActive: (caller, id, isActive) => changeAccount(context, caller, id, { action: 'account.active', changes: { isActive } }),
+    async govern(caller, id, changes) {
+      await changeAccount(context, caller, id, { action: 'account.govern', changes });
+      return readAccount(context, id);
+    },
+    update: (caller, id, changes) => updateAccount(context, caller, id, changes),
+  };
+}
+
+const readAccount = ({ database }: Context, id: string): Promise<Account> =>
+  database.reader.getRepository(Account).findOneByOrFail({ id });
+
+async function createAccount(context: Context, caller: Caller | null, input: AccountInput): Promise<NewAccount> {
+  requirePassword('password', input.password);
+  const { username } = input;
+  const email = input.email.toLowerCase();
+  const passwordHash = await hash(input.password);
+  return nameConflicts(context, { username, email }, null, () =>
+    context.database.write.run((tx) => insertAccount(context, tx, caller, { ...input, email, passwordHash })),
+  );
+}
+
+async function insertAccount(
+  { clock, keys, timezone }: Context,
+  tx: Transaction,
+  caller: Caller | null,
+  input: Omit<AccountInput, 'password'> & { passwordHash: string },
+): Promise<NewAccount> {
+  const now = clock.now();
+  if (input.planId) await lockPlan(tx, input.planId, now);
+  const account: Account = {
+    id: newId(now.getTime()),
+    username: input.username,
+    email: input.email,
+    passwordHash: input.passwordHash,
+    mustChangePassword: input.mustChangePassword ?? false,
+    jwtSecret: makeJwtSecret(),
+    role: input.role,
+    isActive: true,
+    timezone,
+    uncertainPolicy: 'hold',
+    storage: 'full',
+    maxSessions: input.maxSessions ?? 10,
+    planId: input.planId ?? null,
+    maxMessagesPerDay: 0,
+    eventsKeptFrom: 0,
+    lastLoginAt: null,
+    createdAt: now,
+    updatedAt: now,
+  };
+  await insertRow(tx, Account, account);
+  const primary = { accountId: account.id, name: 'Primary key', permissions: ['*'], isPrimary: true };
+  const { key } = await keys.insert(tx, primary);
+  await recordAudit(tx, caller, {
+    action: 'account.create',
+    objectType: 'account',
+    objectId: account.id,
+    accountId: account.id,
+    changes: { username: input.username, role: input.role },
+    at: now,
+  });
+  return { account, apiKey: key };
+}
+
+async function ensureFirstAdmin(context: Context, input: FirstAdminInput): Promise<void> {
+  const { database } = context;
+  if (await hasAccounts(database.reader)) return;
+  const isOneTime = input.password === undefined;
+  const password = input.password ?? makeOneTimePassword();
+  requirePassword('password', password);
+  const first = {
+    username: 'admin',
+    email: input.email.toLowerCase(),
+    passwordHash: await hash(password),
+    role: 'admin',
+    mustChangePassword: isOneTime,
+    maxSessions: input.maxSessions,
+  } as const;
+  await database.write.run(async (tx) => {
+    await lockStep(tx, advisoryLocks.firstAdmin);
+    if (await hasAccounts(tx.manager)) return; // Another backend has created the first admin.
+    const { account, apiKey } = await insertAccount(context, tx, null, first);
+    input.show({ email: account.email, password: isOneTime ? password : null, apiKey });
+  });
+}
 
 async function hasAccounts(where: DataSource | EntityManager): Promise<boolean> {
   return (await runStatement(where, 'SELECT 1 AS one FROM accounts LIMIT 1')).rows.length > 0;
 }
 
-/** By an operator or by staff; an owner who changes the own password has not been locked out. */
-const resetSql = `SELECT audit.id AS id FROM audit_logs audit JOIN accounts account ON account.id = audit."accountId"
-  WHERE account.email = ? AND audit.action = 'account.password' AND audit."actorType" IN ('system', 'staff') AND audit.at > ?
-  ORDER BY audit.at DESC LIMIT 1`;
-
-async function findReset(database: Database, email: string, since: Date): Promise<string | null> {
-  const {
-    rows: [row],
-  } = await runStatement<{ id: string }>(database.reader, resetSql, [email.toLowerCase(), since], { prepare: false });
-  return row?.id ?? null;
+async function changePassword(
+  context: Context,
+  caller: Caller,
+  { current, next }: { current: string; next: string },
+): Promise<AccountSecrets> {
+  const { email } = await readAccount(context, caller.accountId);
+  const { id, passwordHash } = await authenticatePassword(context, email, current, caller.ip);
+  // Closes: another account gets this address between the two reads.
+  if (id !== caller.accountId) throw new AppError('INVALID_CREDENTIALS');
+  if (next === current)
+    throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the present one.');
+  // Closes: two callers know the current password and change it at once. One of them is refused.
+  return setPassword(context, caller, id, next, { mustChange: false }, { passwordHash });
 }
 
-const newSecret = (): string => randomBytes(32).toString('hex');
+/** Sets a password together with a new secret of the account, which ends its tokens, streams and panel sessions. */
+async function setPassword(
+  context: Context,
+  caller: Caller,
+  id: string,
+  password: string,
+  { mustChange }: { mustChange: boolean },
+  condition?: Pick<Account, 'passwordHash'>,
+): Promise<AccountSecrets> {
+  requirePassword('newPassword', password);
+  const changes = { passwordHash: await hash(password), jwtSecret: makeJwtSecret(), mustChangePassword: mustChange };
+  await changeAccount(context, caller, id, { action: 'account.password', changes, shown: {}, condition });
+  return changes;
+}
+
+async function updateAccount(context: Context, caller: Caller, id: string, changes: OwnerChanges): Promise<Account> {
+  const { username } = changes;
+  const email = changes.email?.toLowerCase();
+  const unique = { ...(username ? { username } : {}), ...(email ? { email } : {}) };
+  const stored = email ? { ...changes, email } : changes;
+  await nameConflicts(context, unique, id, () =>
+    changeAccount(context, caller, id, { action: 'account.update', changes: stored, shown: changes }),
+  );
+  return readAccount(context, id);
+}
+
+interface AccountChange {
+  action: string;
+  changes: Partial<Account>;
+  /** The changes as the audit log shows them. Omitted: as they are. */
+  shown?: Record<string, unknown>;
+  /** The change is refused with `INVALID_CREDENTIALS` if the account has another password by now. */
+  condition?: Pick<Account, 'passwordHash'> | undefined;
+}
+
+async function changeAccount(
+  { database, clock, credentials, forgetNames }: Context,
+  caller: Caller,
+  id: string,
+  { action, changes, shown = changes, condition }: AccountChange,
+): Promise<void> {
+  await database.write.run(async (tx) => {
+    if ((changes.role ?? 'admin') !== 'admin' || changes.isActive === false) await requireOtherAdmin(tx, id);
+    if (changes.planId) await lockPlan(tx, changes.planId, clock.now());
+    const affected = await updateRows(tx, Account, { id, ...condition }, { ...changes, updatedAt: clock.now() });
+    if (changes.storage === 'metadata') await forgetNames(tx, { accountId: id });
+    if (affected === 0) throw new AppError(condition ? 'INVALID_CREDENTIALS' : 'ACCOUNT_NOT_FOUND');
+    const entry = { action, objectType: 'account', objectId: id, accountId: id, changes: shown, at: clock.now() };
+    await recordAudit(tx, caller, entry);
+    tx.afterCommit(() => credentials.publish(id));
+  });
+}
+
+/** Closes: the plan is deleted while an account gets it. Both transactions write the plan's row first (plans.ts). */
+async function lockPlan(tx: Transaction, id: string, now: Date): Promise<void> {
+  if ((await updateRows(tx, Plan, { id }, { updatedAt: now })) === 0) throw new AppError('PLAN_NOT_FOUND');
+}
+
+/** Closes: two admins demote each other at once, and each still sees the other one. The rows of all admins are locked first. */
+async function requireOtherAdmin(tx: Transaction, id: string): Promise<void> {
+  const before = await tx.manager.findBy(Account, { role: 'admin' });
+  const ids = before.map((admin) => admin.id);
+  await lockRows(tx, Account, ids);
+  const admins = await tx.manager.findBy(Account, { role: 'admin', isActive: true });
+  if (admins.length === 1 && admins[0]!.id === id) throw new AppError('LAST_ADMIN');
+}
+
+/**
+ * Runs a write of unique fields. Throws `ALREADY_EXISTS` with the field that another account has. The unique index decides between two
+ * concurrent writes; a read before the write could not.
+ */
+async function nameConflicts<T>(
+  { database }: Context,
+  unique: { username?: string; email?: string },
+  ownId: string | null,
+  write: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await write();
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    for (const [field, value] of Object.entries(unique)) {
+      const owner = await database.reader.getRepository(Account).findOneBy({ [field]: value });
+      if (owner && owner.id !== ownId) throw new AppError('ALREADY_EXISTS', { field });
+    }
+    throw error;
+  }
+}
+
+function requirePassword(path: string, password: string): void {
+  if (password.length >= 12 && password.length <= 128) return;
+  throw invalidPassword(path, 'TOO_SMALL', 'A password has 12 to 128 characters.');
+}
+
+const invalidPassword = (path: string, code: string, message: string): AppError =>
+  new AppError('VALIDATION_FAILED', { fields: [{ path, code, message }] }, message);

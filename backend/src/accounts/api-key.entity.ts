@@ -9,7 +9,7 @@ export class ApiKey {
   @Column(column.id()) accountId: string;
   /** Null: an account key, for all sessions. */
   @Column(orNull(column.id())) sessionId: string | null;
-  /** The account's primary key, which holds every permission and is made again by regenerate. */
+  /** The account's primary key, which has every permission. */
   @Column(column.flag({ default: false })) isPrimary: boolean;
   @Column(column.string(100)) name: string;
   @Index('api_keys_hash', { unique: true }) @Column(column.string(64, { select: false })) hash: string;
@@ -17,18 +17,18 @@ export class ApiKey {
   @Column(column.string(4)) lastFour: string;
   @Column(column.json()) permissions: string[];
   @Column(column.flag({ default: true })) isActive: boolean;
-  /** Requests within the window; null: the installation's. 0: none. */
+  /** Requests within the window. Null: the installation's default applies. 0: no limit. */
   @Column(orNull(column.integer())) rateLimit: number | null;
   @Column(orNull(column.integer())) rateWindowMs: number | null;
   @Column(orNull(column.time())) expiresAt: Date | null;
   /** A successor is made before it expires. */
   @Column(column.flag({ default: false })) autoRotation: boolean;
   @Column(orNull(column.id())) successorId: string | null;
-  /** A successor whose secret was not collected yet: until then it accepts no secret. */
+  /** A successor whose secret was not claimed yet: until then no secret is valid. */
   @Column(column.flag({ default: false })) isClaimable: boolean;
-  /** When its owner was told that it ends. */
+  /** When the event `key.expiring` was emitted. */
   @Column(orNull(column.time())) noticedAt: Date | null;
-  /** Switched off can be switched on again; deleted is for good. */
+  /** A deactivated key can be activated again; a deleted one cannot. */
   @Column(orNull(column.time())) deletedAt: Date | null;
   @Column(orNull(column.time())) lastUsedAt: Date | null;
   @Column(column.time()) createdAt: Date;

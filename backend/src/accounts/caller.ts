@@ -1,5 +1,6 @@
-import type { EventType } from '@chasqui/shared';
+import type { AnyRoute, EventType } from '@chasqui/shared';
 import type { createMount } from '@chasqui/shared/express';
+import type { Request, Response } from 'express';
 import type { Role } from './account.entity.js';
 import type { CredentialRef } from './credential-ref.js';
 
@@ -12,7 +13,7 @@ export interface KeyLimit {
   rateWindowMs: number | null;
 }
 
-/** The authenticated caller of a request. Every verb of a tenant takes it, or its `accountId`, as the first argument. */
+/** The authenticated caller of a request. Every verb on a tenant's data has it, or its `accountId`, as the first argument. */
 export interface Caller {
   accountId: string;
   role: Role;
@@ -37,5 +38,8 @@ export interface Caller {
   ticket?: { types: readonly EventType[] | null; credential: CredentialRef };
 }
 
-/** Mounts a route of the contract: parses what comes in, and calls the handler with it and the authenticated caller. */
+/** Returns the caller of a request. Throws the error with which the request is refused. */
+export type Authenticate = (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
+
+/** Mounts a route of the contract: parses the request, and calls the handler with the result and the authenticated caller. */
 export type Mount = ReturnType<typeof createMount<Caller>>['mount'];

@@ -8,7 +8,7 @@ export const login = defineRoute({
   method: 'post',
   path: '/auth/login',
   summary:
-    'Log in with e-mail address and password. The token of a one-time password can only be used to change it (POST /auth/me/password)',
+    'Log in with an e-mail address and a password. With a one-time password, the token permits only a change of the password (POST /auth/me/password)',
   auth: 'pub',
   body: z.strictObject({ email: z.string().min(3).max(254), password: z.string().min(1).max(128) }),
   reply: token,
@@ -18,7 +18,7 @@ export const register = defineRoute({
   id: 'auth.register',
   method: 'post',
   path: '/auth/register',
-  summary: 'Make an account, where registration is open',
+  summary: 'Register an account, if registration is open',
   auth: 'pub',
   body: z.strictObject({ username: z.string().min(1).max(64), email: z.email().max(254), password }),
   status: 201,
@@ -29,7 +29,8 @@ export const exchangeKey = defineRoute({
   id: 'auth.exchangeKey',
   method: 'post',
   path: '/auth/api-key',
-  summary: 'A token that holds what the key holds, and ends with the key or with its secret',
+  summary:
+    'Exchange an API key for a token with the same permissions. The token ends with the key, or when the key gets another secret',
   auth: 'pub',
   body: z.strictObject({ apiKey: z.string().min(1).max(200) }),
   reply: token,
@@ -39,8 +40,8 @@ export const logout = defineRoute({
   id: 'auth.logout',
   method: 'post',
   path: '/auth/logout',
-  idempotency: { without: 'A repeat has no token any more.' },
-  summary: 'Log out everywhere: tokens, streams and panel sessions of the account end',
+  idempotency: { without: 'A repeat has no valid token.' },
+  summary: 'Log out everywhere. Ends all tokens, streams and panel sessions of the account',
   auth: 'pwd',
   reply: z.object({ loggedOut: z.literal(true) }),
 });
@@ -48,7 +49,7 @@ export const me = defineRoute({
   id: 'auth.me',
   method: 'get',
   path: '/auth/me',
-  summary: 'Who am I',
+  summary: 'Read the account and the credential of the caller',
   auth: 'key',
   reply: account.partial().extend({
     id: z.string(),
@@ -57,7 +58,7 @@ export const me = defineRoute({
       id: z.string().nullable(),
       permissions: z.array(z.string()),
       sessionId: z.string().nullable(),
-      /** When the key or token ends; null: never. */
+      /** When the key or token expires. Null: it does not. */
       expiresAt: z.iso.datetime().nullable(),
     }),
   }),
@@ -66,7 +67,7 @@ export const updateMe = defineRoute({
   id: 'auth.updateMe',
   method: 'patch',
   path: '/auth/me',
-  summary: 'Change the own account',
+  summary: 'Change the account of the caller',
   auth: 'pwd',
   body: z.strictObject({
     username: z.string().min(1).max(64).optional(),
@@ -82,8 +83,8 @@ export const changePassword = defineRoute({
   id: 'auth.password',
   method: 'post',
   path: '/auth/me/password',
-  idempotency: { without: 'A repeat has no token any more.' },
-  summary: 'Change the own password; tokens, streams and panel sessions of the account end',
+  idempotency: { without: 'A repeat has no valid token.' },
+  summary: 'Change the password of the caller. Ends all tokens, streams and panel sessions of the account',
   auth: 'pwd',
   body: z.strictObject({ currentPassword: z.string(), newPassword: password }),
   reply: z.object({ changed: z.literal(true) }),
@@ -94,7 +95,7 @@ export const regenerateKey = defineRoute({
   method: 'post',
   path: '/auth/me/api-key/regenerate',
   idempotency: hashedOnly,
-  summary: 'A new primary key; the old secret ends, and with it its tokens and streams',
+  summary: 'Replace the secret of the primary key. The old secret, its tokens and its streams end',
   auth: 'pwd',
   reply: z.object({ apiKey: z.string() }),
 });

@@ -2,7 +2,7 @@ import { AppError } from '@chasqui/shared';
 import type { Request } from 'express';
 
 /**
- * Returns the credential of a request, from whichever header holds it; never from the URL, where it would end up in logs. The only parser
+ * Returns the credential of a request, from the header that contains it; never from the URL, which is logged. The only parser
  * of these headers: what it accepts is what every later reader sees.
  */
 export function credentialOf(req: Request): string | null {
@@ -14,7 +14,7 @@ export function credentialOf(req: Request): string | null {
       throw new AppError('UNAUTHENTICATED', {}, 'Use Authorization: ApiKey <key>, or Bearer <token>.');
     found.push(value);
   }
-  const given = [...new Set(found.filter((text): text is string => typeof text === 'string' && text !== ''))];
-  if (given.length > 1) throw new AppError('CONFLICTING_CREDENTIALS');
-  return given[0] ?? null;
+  const values = [...new Set(found.filter((text): text is string => typeof text === 'string' && text !== ''))];
+  if (values.length > 1) throw new AppError('CONFLICTING_CREDENTIALS');
+  return values[0] ?? null;
 }

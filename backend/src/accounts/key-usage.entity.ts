@@ -1,7 +1,7 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { column } from '../db/columns.js';
 
-/** Requests made with a key; written in batches, for people to look at. */
+/** The number of requests made with a key. Written in batches; the figures are for people. */
 @Entity({ name: 'api_key_usage' })
 export class ApiKeyUsage {
   @PrimaryColumn(column.id()) keyId: string;

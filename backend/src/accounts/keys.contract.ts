@@ -1,7 +1,7 @@
 import { defineRoute, type ErrorCode, type IdempotencyRule, type Method } from '@chasqui/shared';
 import { z } from 'zod';
 
-/** Each route twice: below `/keys` for all keys of the account, below a session for those that are bound to it. */
+/** Each verb has two routes: `/keys` for all keys of the account, and one below a session for the keys of that session. */
 
 const time = z.iso.datetime();
 const key = z
@@ -54,13 +54,16 @@ const keyParams = z.object({ keyId: z.string().max(64) });
 const sessionParams = z.object({ sessionId: z.string().min(1).max(64) });
 const grantErrors: readonly ErrorCode[] = ['PERMISSION_DENIED', 'UNKNOWN_PERMISSION'];
 
-/** Why a lost reply cannot be given again. */
+/** The routes whose reply contains a secret that is not stored. */
 export const hashedOnly: IdempotencyRule = {
   without:
-    'Only a hash of the key is stored, so that its first reply cannot be given again: after a lost reply, list the keys and regenerate it.',
+    'Only a hash of the key is stored, so the reply cannot be repeated: after a lost reply, list the keys and regenerate the key.',
 };
 
-/** Both routes of one verb: `all` of the account, and those `ofSession`. */
+/**
+ * Defines both routes of one verb: `all` for the keys of the account, `ofSession` for those of one session. `{of}` in the summary becomes
+ * " of one session" in the second.
+ */
 function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType, O extends z.ZodType>(spec: {
   id: string;
   method: Method;
@@ -83,12 +86,12 @@ function both<P extends z.ZodRawShape, Q extends z.ZodType, B extends z.ZodType,
     permission: 'keys.manage',
   } as const;
   return {
-    all: defineRoute({ ...more, id: `keys.${id}`, path: `/keys${path}`, summary, params, errors }),
+    all: defineRoute({ ...more, id: `keys.${id}`, path: `/keys${path}`, summary: summary.replace('{of}', ''), params, errors }),
     ofSession: defineRoute({
       ...more,
       id: `sessionKeys.${id}`,
       path: `/sessions/:sessionId/keys${path}`,
-      summary: `${summary}, of one session`,
+      summary: summary.replace('{of}', ' of one session'),
       params: params.extend(sessionParams.shape),
       errors: ['SESSION_NOT_FOUND', ...errors],
     }),
@@ -100,7 +103,7 @@ export const list = both({
   id: 'list',
   method: 'get',
   path: '',
-  summary: 'Keys',
+  summary: 'List keys{of}',
   params: none,
   query: z.strictObject({ active: z.stringbool().optional() }),
   reply: z.array(key),
@@ -111,7 +114,7 @@ export const create = both({
   method: 'post',
   path: '',
   idempotency: hashedOnly,
-  summary: 'A new key; it is shown in this reply alone',
+  summary: 'Create a key{of}. Only this reply contains the key',
   params: none,
   body: z.strictObject({ ...fields, sessionId: z.string().max(64).nullable().optional() }),
   status: 201,
@@ -122,7 +125,7 @@ export const read = both({
   id: 'read',
   method: 'get',
   path: '/:keyId',
-  summary: 'One key',
+  summary: 'Read a key{of}',
   params: keyParams,
   reply: key,
   errors: ['KEY_NOT_FOUND'],
@@ -131,7 +134,7 @@ export const update = both({
   id: 'update',
   method: 'put',
   path: '/:keyId',
-  summary: 'Change a key; it holds from the next request on',
+  summary: 'Change a key{of}. The change applies to the next request',
   params: keyParams,
   body: z.strictObject({ ...fields, isActive: z.boolean() }).partial(),
   reply: key,
@@ -141,7 +144,7 @@ export const remove = both({
   id: 'delete',
   method: 'delete',
   path: '/:keyId',
-  summary: 'Revoke a key',
+  summary: 'Revoke a key{of}',
   params: keyParams,
   reply: z.object({ id: z.string(), deleted: z.literal(true) }),
   errors: ['KEY_NOT_FOUND'],
@@ -151,7 +154,7 @@ export const regenerate = both({
   method: 'post',
   path: '/:keyId/regenerate',
   idempotency: hashedOnly,
-  summary: 'A new secret for a key; the old one dies',
+  summary: 'Replace the secret of a key{of}. The old secret, its tokens and its streams end',
   params: keyParams,
   reply: keyWithSecret,
   errors: ['KEY_NOT_FOUND', 'PERMISSION_DENIED'],
@@ -161,7 +164,7 @@ export const claim = both({
   method: 'post',
   path: '/:keyId/claim',
   idempotency: hashedOnly,
-  summary: 'Collect, once, the secret of a successor that rotation made',
+  summary: 'Claim the secret of a successor{of} that rotation made. A secret can be claimed once',
   params: keyParams,
   reply: keyWithSecret,
   errors: ['KEY_NOT_FOUND', 'PERMISSION_DENIED', 'KEY_ALREADY_CLAIMED'],
@@ -170,7 +173,7 @@ export const usageOf = both({
   id: 'usage',
   method: 'get',
   path: '/:keyId/usage',
-  summary: 'Requests made with a key, and what is left of its limit',
+  summary: 'Count the requests made with a key{of}, and read what is left of its rate limit',
   params: keyParams,
   reply: usage,
   errors: ['KEY_NOT_FOUND'],

@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column } from '../db/columns.js';
 
-/** What accounts on it may use. A limit of 0 is none. */
+/** Limits that several accounts share. 0: no limit. */
 @Entity({ name: 'plans' })
 export class Plan {
   @PrimaryColumn(column.id()) id: string;

@@ -1,13 +1,37 @@
 import { AppError, newId, type StorageMode } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
-import type { Database } from '../db/database.js';
+import { recordAudit } from '../audit/audit.js';
+import type { Core } from '../core.js';
 import { deleteRows, insertRow, isConflict, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import type { Caller } from './caller.js';
-import { recordAudit } from '../audit/audit.js';
-import type { Clock } from '../lib/clock.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import { createTtlCache, type TtlCache } from '../lib/ttl-cache.js';
 import { Account } from './account.entity.js';
+import type { Caller } from './caller.js';
 import { Plan } from './plan.entity.js';
+
+/**
+ * Plans, and the limits that follow from them. A changed plan applies to the next request; on another backend within a second. All verbs
+ * that name a plan throw `PLAN_NOT_FOUND`; `create` and `update` throw `ALREADY_EXISTS` for a name that another plan has.
+ */
+export interface Plans {
+  find(id: string): Promise<Plan>;
+  /** By name. */
+  list(): Promise<Plan[]>;
+  create(caller: Caller, input: PlanInput): Promise<Plan>;
+  update(caller: Caller, id: string, changes: Partial<PlanInput>): Promise<Plan>;
+  /** Throws `PLAN_IN_USE` while an account has the plan. */
+  remove(caller: Caller, id: string): Promise<void>;
+  /**
+   * Returns the limits of an account, cached for a second: a change by another backend is not seen during this time. Inside a transaction pass
+   * its manager. Throws `ACCOUNT_NOT_FOUND`.
+   */
+  limitsOf(accountId: string, where?: DataSource | EntityManager): Promise<AccountLimits>;
+  /** Returns the limits of an account as the tables have them now. Throws `ACCOUNT_NOT_FOUND`. */
+  readLimits(accountId: string): Promise<AccountLimits>;
+  /** Empties the cache of limits. Called when an account has changed. */
+  forget(): void;
+}
 
 export type PlanInput = Pick<
   Plan,
@@ -15,8 +39,8 @@ export type PlanInput = Pick<
 >;
 
 /**
- * What an account may use. Messages a day: the tighter of its own figure and its plan's. Everything else: the plan's figure, where there is a plan.
- * 0: no limit.
+ * The limits of an account. 0: no limit. For messages a day, the stricter of the account's own figure and its plan's applies. All other
+ * figures come from the plan if the account has one.
  */
 export interface AccountLimits {
   plan: { id: string; name: string } | null;
@@ -28,6 +52,93 @@ export interface AccountLimits {
   /** Requests an hour, for each session. */
   apiLimit: number;
   pricePerMessage: string;
+}
+
+type PlanCore = Pick<Core, 'database' | 'clock'>;
+
+interface Context extends PlanCore {
+  /** By account. */
+  cache: TtlCache<AccountLimits>;
+}
+
+const cacheTtlMs = 1_000;
+const maxCachedAccounts = 10_000;
+
+export function createPlans({ database, clock }: PlanCore): Plans {
+  const cache = createTtlCache<AccountLimits>({ clock, ttlMs: cacheTtlMs, maxEntries: maxCachedAccounts });
+  const context: Context = { database, clock, cache };
+  return {
+    find: (id) => findPlan(context, id),
+    list: () => database.reader.getRepository(Plan).find({ order: { name: 'ASC' } }),
+    create: (caller, input) => createPlan(context, caller, input),
+    update: (caller, id, changes) => updatePlan(context, caller, id, changes),
+    remove: (caller, id) => removePlan(context, caller, id),
+    limitsOf: (accountId, where = database.reader) => limitsOf(context, accountId, where),
+    readLimits: (accountId) => readLimits(database.reader, accountId),
+    forget: () => cache.invalidate(null),
+  };
+}
+
+async function findPlan({ database }: Context, id: string): Promise<Plan> {
+  const plan = await database.reader.getRepository(Plan).findOneBy({ id });
+  if (!plan) throw new AppError('PLAN_NOT_FOUND');
+  return plan;
+}
+
+async function createPlan(context: Context, caller: Caller, input: PlanInput): Promise<Plan> {
+  const now = context.clock.now();
+  const plan: Plan = { ...input, id: newId(now.getTime()), createdAt: now, updatedAt: now };
+  await changePlan(context, caller, 'plan.create', plan.id, input, (tx) => insertRow(tx, Plan, plan));
+  return plan;
+}
+
+async function updatePlan(context: Context, caller: Caller, id: string, changes: Partial<PlanInput>): Promise<Plan> {
+  await changePlan(context, caller, 'plan.update', id, changes, (tx) => writePlan(context, tx, id, changes));
+  return findPlan(context, id);
+}
+
+async function removePlan(context: Context, caller: Caller, id: string): Promise<void> {
+  await changePlan(context, caller, 'plan.delete', id, {}, async (tx) => {
+    // Closes: an account gets the plan while it is deleted. Both transactions write the plan's row first.
+    await writePlan(context, tx, id, {});
+    if (await tx.manager.existsBy(Account, { planId: id })) throw new AppError('PLAN_IN_USE');
+    await deleteRows(tx, Plan, { id });
+  });
+}
+
+async function writePlan({ clock }: Context, tx: Transaction, id: string, changes: Partial<PlanInput>): Promise<void> {
+  const affected = await updateRows(tx, Plan, { id }, { ...changes, updatedAt: clock.now() });
+  if (affected === 0) throw new AppError('PLAN_NOT_FOUND');
+}
+
+/** Runs a write together with its entry in the audit log, and empties the cache after the commit. */
+async function changePlan(
+  { database, clock, cache }: Context,
+  caller: Caller,
+  action: string,
+  id: string,
+  changes: object,
+  write: (tx: Transaction) => Promise<void>,
+): Promise<void> {
+  try {
+    await database.write.run(async (tx) => {
+      await write(tx);
+      const entry = { action, objectType: 'plan', objectId: id, accountId: null, changes: { ...changes }, at: clock.now() };
+      await recordAudit(tx, caller, entry);
+      tx.afterCommit(() => cache.invalidate(null));
+    });
+  } catch (error) {
+    throw isConflict(error) ? new AppError('ALREADY_EXISTS', { field: 'name' }) : error;
+  }
+}
+
+async function limitsOf({ cache }: Context, accountId: string, where: DataSource | EntityManager): Promise<AccountLimits> {
+  const cached = cache.get(accountId);
+  if (cached) return cached;
+  const { version } = cache;
+  const limits = await readLimits(where, accountId);
+  cache.set(accountId, limits, version);
+  return limits;
 }
 
 const limitsSql = `SELECT a.timezone, a.storage, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,
@@ -48,7 +159,7 @@ interface LimitsRow {
   price: string | null;
 }
 
-/** Read from the tables each time: a plan that was changed holds for the next request. Throws `ACCOUNT_NOT_FOUND`. */
+/** Reads the limits of an account from the tables. Throws `ACCOUNT_NOT_FOUND`. */
 export async function readLimits(where: DataSource | EntityManager, accountId: string): Promise<AccountLimits> {
   const [row] = (await runStatement(where, limitsSql, [accountId])).rows as LimitsRow[];
   if (!row) throw new AppError('ACCOUNT_NOT_FOUND');
@@ -57,95 +168,11 @@ export async function readLimits(where: DataSource | EntityManager, accountId: s
     timezone: row.timezone,
     storage: row.storage,
     maxSessions: row.plan === null ? row.own : (row.sessions ?? 0),
-    dailyMessages: tighter(row.daily, row.planDaily ?? 0),
+    dailyMessages: stricter(row.daily, row.planDaily ?? 0),
     monthlyMessages: row.monthly ?? 0,
     apiLimit: row.api ?? 0,
     pricePerMessage: row.price ?? '0.0000',
   };
 }
 
-const tighter = (one: number, other: number): number => (one === 0 || other === 0 ? Math.max(one, other) : Math.min(one, other));
-
-/** For how long the limit of every single request is believed; a change made here is heard of at once. */
-const cacheTtlMs = 1_000;
-
-export type Plans = ReturnType<typeof createPlans>;
-
-export function createPlans({ database, clock }: { database: Database; clock: Clock }) {
-  const rows = database.reader.getRepository(Plan);
-  const known = new Map<string, { limits: AccountLimits; until: number }>();
-  let changes = 0;
-
-  async function change(
-    caller: Caller,
-    action: string,
-    id: string,
-    changed: object,
-    write: (tx: Parameters<Parameters<Database['write']['run']>[0]>[0]) => Promise<void>,
-  ): Promise<void> {
-    try {
-      await database.write.run(async (tx) => {
-        await write(tx);
-        const about = { action, objectType: 'plan', objectId: id, accountId: null, at: clock.now() };
-        await recordAudit(tx, caller, { ...about, changes: { ...changed } });
-        tx.afterCommit(forget);
-      });
-    } catch (error) {
-      throw isConflict(error) ? new AppError('ALREADY_EXISTS', { field: 'name' }) : error;
-    }
-  }
-
-  async function find(id: string): Promise<Plan> {
-    const plan = await rows.findOneBy({ id });
-    if (!plan) throw new AppError('PLAN_NOT_FOUND');
-    return plan;
-  }
-
-  function forget(): void {
-    changes += 1;
-    known.clear();
-  }
-
-  return {
-    find,
-    list: (): Promise<Plan[]> => rows.find({ order: { name: 'ASC' } }),
-    async create(caller: Caller, input: PlanInput): Promise<Plan> {
-      const now = clock.now();
-      const plan: Plan = { ...input, id: newId(now.getTime()), createdAt: now, updatedAt: now };
-      await change(caller, 'plan.create', plan.id, input, (tx) => insertRow(tx, Plan, plan));
-      return plan;
-    },
-    async update(caller: Caller, id: string, input: Partial<PlanInput>): Promise<Plan> {
-      await change(caller, 'plan.update', id, input, async (tx) => {
-        if ((await updateRows(tx, Plan, { id }, { ...input, updatedAt: clock.now() })) === 0)
-          throw new AppError('PLAN_NOT_FOUND');
-      });
-      return find(id);
-    },
-    /** Throws `PLAN_IN_USE`. Closes: an account is put on a plan that is being removed; both write the plan's row first. */
-    async remove(caller: Caller, id: string): Promise<void> {
-      await change(caller, 'plan.delete', id, {}, async (tx) => {
-        if ((await updateRows(tx, Plan, { id }, { updatedAt: clock.now() })) === 0) throw new AppError('PLAN_NOT_FOUND');
-        if (await tx.manager.existsBy(Account, { planId: id })) throw new AppError('PLAN_IN_USE');
-        await deleteRows(tx, Plan, { id });
-      });
-    },
-    /**
-     * Returns what `readLimits` returns, from a cache of one second: for so long a change made by another backend is not seen.
-     * Inside a transaction pass its manager.
-     */
-    async limitsOf(accountId: string, where: DataSource | EntityManager = database.reader): Promise<AccountLimits> {
-      const now = clock.monotonic();
-      const found = known.get(accountId);
-      if (found && found.until > now) return found.limits;
-      const before = changes;
-      const limits = await readLimits(where, accountId);
-      if (known.size > 10_000) known.clear();
-      // Closes: read before a change, kept after it.
-      if (before === changes) known.set(accountId, { limits, until: now + cacheTtlMs });
-      return limits;
-    },
-    readLimits: (accountId: string): Promise<AccountLimits> => readLimits(database.reader, accountId),
-    forget,
-  };
-}
+const stricter = (one: number, other: number): number => (one === 0 || other === 0 ? Math.max(one, other) : Math.min(one, other));

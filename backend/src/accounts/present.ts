@@ -4,9 +4,11 @@ import type { ApiKeys } from './api-keys.js';
 import type { Plan } from './plan.entity.js';
 import type { Plans } from './plans.js';
 
-/** The one place that decides which fields of an account leave. */
-export function createAccountPresenter({ keys, plans }: { keys: ApiKeys; plans: Plans }) {
-  return async function present(account: Account): Promise<AccountResource> {
+/** Converts an account to what the API shows of it. The only place that decides which fields are public. */
+export type PresentAccount = (account: Account) => Promise<AccountResource>;
+
+export function createAccountPresenter({ keys, plans }: { keys: ApiKeys; plans: Plans }): PresentAccount {
+  return async function present(account) {
     const [primary] = (await keys.list(account.id)).filter((key) => key.isPrimary);
     const limits = await plans.readLimits(account.id);
     return {

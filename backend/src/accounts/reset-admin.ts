@@ -1,34 +1,35 @@
-import { randomBytes } from 'node:crypto';
 import { hash } from '@node-rs/argon2';
+import { recordAudit } from '../audit/audit.js';
+import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
 import { updateRows } from '../db/rows.js';
-import { recordAudit } from '../audit/audit.js';
-import type { Clock } from '../lib/clock.js';
 import { StartProblem } from '../lib/start-problem.js';
 import { Account } from './account.entity.js';
+import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
 
 /**
- * Gives an admin a new one-time password, for an operator who has lost the old one and has access to the machine. Switches the account on and
- * voids its tokens. `name` is an e-mail address or a user name; without it, the oldest active admin is taken, or else the oldest admin.
- * A running backend needs no restart: it reads the password at each login. Running it twice gives a second password; the last one counts.
+ * Sets a one-time password of an admin, for an operator who has lost the old one and has access to the machine. Activates the account and
+ * voids its tokens. `name` is an e-mail address or a user name. Without it, the oldest active admin is chosen, or else the oldest admin.
+ * A running backend needs no restart: it reads the password at each login. A second run sets a second password; the last one is valid.
+ * Throws `StartProblem` if there is no such admin.
  */
 export async function resetAdmin(
-  { database, clock }: { database: Database; clock: Clock },
+  { database, clock }: Pick<Core, 'database' | 'clock'>,
   name: string | null,
 ): Promise<{ email: string; username: string; password: string }> {
   const account = await findAdmin(database, name);
-  const password = randomBytes(15).toString('base64url');
+  const password = makeOneTimePassword();
   const passwordHash = await hash(password);
   await database.write.run(async (tx) => {
     const at = clock.now();
     const changes = {
       passwordHash,
-      jwtSecret: randomBytes(32).toString('hex'),
+      jwtSecret: makeJwtSecret(),
       mustChangePassword: true,
       isActive: true,
       updatedAt: at,
     };
-    // Closes: the account is demoted or deleted meanwhile.
+    // Closes: the account is demoted or deleted after it was read.
     if ((await updateRows(tx, Account, { id: account.id, role: 'admin' }, changes)) === 0)
       throw new StartProblem(`${account.email} is not an admin any more. Run the command again.`);
     await recordAudit(tx, null, {
@@ -52,5 +53,7 @@ async function findAdmin(database: Database, name: string | null): Promise<Accou
   if (found) return found;
   if (wanted && admins.length > 0)
     throw new StartProblem(`There is no admin called ${name}. Admins: ${admins.map(({ email }) => email).join(', ')}.`);
-  throw new StartProblem('There is no admin yet. Start the backend once: it makes the first one and prints a one-time password.');
+  throw new StartProblem(
+    'There is no admin yet. Start the backend once: it creates the first one and prints a one-time password.',
+  );
 }

@@ -1,4 +1,4 @@
-import { AppError, type AccountResource } from '@chasqui/shared';
+import { AppError } from '@chasqui/shared';
 import type { Request } from 'express';
 import { decodeJwt } from 'jose';
 import type { Caller, Mount } from './caller.js';
@@ -7,43 +7,24 @@ import type { Account } from './account.entity.js';
 import type { Accounts } from './accounts.js';
 import type { ApiKeys } from './api-keys.js';
 import * as contract from './contract.js';
+import type { PresentAccount } from './present.js';
 import type { Tokens } from './tokens.js';
 
-export function mountAccounts(
-  mount: Mount,
-  {
-    accounts,
-    keys,
-    tokens,
-    present,
-    registration,
-  }: {
-    accounts: Accounts;
-    keys: ApiKeys;
-    tokens: Tokens;
-    present: (account: Account) => Promise<AccountResource>;
-    registration: 'open' | 'closed';
-  },
-): void {
-  const mine = async (accountId: string): Promise<Account> => {
-    const account = await accounts.find(accountId);
-    if (!account) throw new AppError('UNAUTHENTICATED');
-    return account;
-  };
+export interface AccountRouteParts {
+  accounts: Accounts;
+  keys: ApiKeys;
+  tokens: Tokens;
+  present: PresentAccount;
+  registration: 'open' | 'closed';
+}
 
-  /** When the credential of this request ends; null: never. Authentication has verified it. */
-  async function endOf({ accountId, credential }: Caller, req: Request): Promise<string | null> {
-    if (credential.type === 'key')
-      return (await keys.list(accountId)).find(({ id }) => id === credential.id)?.expiresAt?.toISOString() ?? null;
-    const { exp } = credential.type === 'token' ? decodeJwt(credentialOf(req) ?? '') : {};
-    return exp === undefined ? null : new Date(exp * 1000).toISOString();
-  }
-
+/** Mounts login, registration, and what callers do with their own account. */
+export function mountAccounts(mount: Mount, { accounts, keys, tokens, present, registration }: AccountRouteParts): void {
   mount(contract.login, async ({ body }, caller) => {
     const account = await accounts.authenticatePassword(body.email, body.password, caller.ip);
     const { token, expiresAt } = await tokens.issue(account);
     const { mustChangePassword } = account;
-    // With a one-time password nothing is allowed but to change it.
+    // A one-time password permits nothing but to change it.
     const permissions = mustChangePassword ? [] : ['*'];
     return { token, expiresAt: expiresAt.toISOString(), permissions, sessionId: null, mustChangePassword };
   });
@@ -56,7 +37,7 @@ export function mountAccounts(
     const key = await keys.authenticate(body.apiKey).catch((error: unknown) => {
       throw error instanceof AppError ? new AppError('INVALID_CREDENTIALS') : error;
     });
-    const account = await mine(key.accountId);
+    const account = await ownAccount(accounts, key.accountId);
     if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
     const { token, expiresAt } = await tokens.issueForKey(key);
     return {
@@ -72,17 +53,17 @@ export function mountAccounts(
     return { loggedOut: true as const };
   });
   mount(contract.me, async (_, caller, { req }) => {
-    const account = await mine(caller.accountId);
+    const account = await ownAccount(accounts, caller.accountId);
     const credential = {
       type: caller.credential.type,
       id: caller.credential.id,
       permissions: [...caller.permissions],
       sessionId: caller.sessionId,
-      expiresAt: await endOf(caller, req),
+      expiresAt: await expiryOf(keys, caller, req),
     };
-    const whole = await present(account);
-    // A session key learns of the account no more than it needs.
-    return caller.sessionId ? { id: whole.id, limits: whole.limits, credential } : { ...whole, credential };
+    const resource = await present(account);
+    // A session key learns no more of the account than it needs.
+    return caller.sessionId ? { id: resource.id, limits: resource.limits, credential } : { ...resource, credential };
   });
   mount(contract.updateMe, async ({ body }, caller) => present(await accounts.update(caller, caller.accountId, body)));
   mount(contract.changePassword, async ({ body }, caller) => {
@@ -90,4 +71,19 @@ export function mountAccounts(
     return { changed: true as const };
   });
   mount(contract.regenerateKey, async (_, caller) => ({ apiKey: await keys.regeneratePrimary(caller, caller.accountId) }));
+}
+
+/** Authentication has found the account a moment ago. */
+async function ownAccount(accounts: Accounts, id: string): Promise<Account> {
+  const account = await accounts.find(id);
+  if (!account) throw new AppError('UNAUTHENTICATED');
+  return account;
+}
+
+/** Returns when the credential of a request expires. Null: it does not. Authentication has verified it. */
+async function expiryOf(keys: ApiKeys, { accountId, credential }: Caller, req: Request): Promise<string | null> {
+  if (credential.type === 'key')
+    return (await keys.list(accountId)).find(({ id }) => id === credential.id)?.expiresAt?.toISOString() ?? null;
+  const { exp } = credential.type === 'token' ? decodeJwt(credentialOf(req) ?? '') : {};
+  return exp === undefined ? null : new Date(exp * 1000).toISOString();
 }

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { AppError } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
@@ -6,6 +5,7 @@ import type { Accounts } from '../accounts/accounts.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Plans } from '../accounts/plans.js';
+import { makeOneTimePassword } from '../accounts/secrets.js';
 import type { Database } from '../db/database.js';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
@@ -15,6 +15,7 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
@@ -30,6 +31,7 @@ export interface Domains {
   keys: ApiKeys;
   plans: Plans;
   webhooks: Webhooks;
+  endpointSecrets: Pick<EndpointSecrets, 'read'>;
   history: WebhookHistory;
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   sessions: Sessions;
@@ -55,7 +57,6 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
 }
 
 const actingFor = (caller: Caller, accountId: string): Caller => ({ ...caller, accountId });
-const oneTimePassword = (): string => randomBytes(15).toString('base64url');
 
 type AuditEntry = { action: string; objectType: string; objectId: string; accountId?: string; changes?: Record<string, unknown> };
 
@@ -149,7 +150,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
 function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
   return {
     async create(caller, input): Promise<ShownOnce> {
-      const secret = oneTimePassword();
+      const secret = makeOneTimePassword();
       const { account } = await accounts.create(caller, { ...input, password: secret, mustChangePassword: true });
       return { id: account.id, secret };
     },
@@ -158,7 +159,7 @@ function accountVerbs({ accounts }: Domains): PanelVerbs['accounts'] {
     activate: (caller, id) => accounts.setActive(caller, id, true),
     deactivate: (caller, id) => accounts.setActive(caller, id, false),
     async resetPassword(caller, id) {
-      const secret = oneTimePassword();
+      const secret = makeOneTimePassword();
       await accounts.setPassword(caller, id, secret, { mustChange: true });
       return { id, secret };
     },
@@ -173,7 +174,8 @@ function planVerbs({ plans }: Domains): PanelVerbs['plans'] {
   };
 }
 
-function webhookVerbs({ database, accounts, sessions, webhooks, history, dispatcher, clock }: Domains): PanelVerbs['webhooks'] {
+function webhookVerbs(domains: Domains): PanelVerbs['webhooks'] {
+  const { database, accounts, sessions, webhooks, endpointSecrets, history, dispatcher, clock } = domains;
   const on = async <T>(caller: Caller, id: string, run: (owner: Caller, webhook: Webhook) => Promise<T>): Promise<T> => {
     const row = await database.reader.getRepository(Webhook).findOneBy({ id, deletedAt: IsNull() });
     if (!row) throw new AppError('WEBHOOK_NOT_FOUND');
@@ -188,30 +190,23 @@ function webhookVerbs({ database, accounts, sessions, webhooks, history, dispatc
     },
     test: (caller, id) =>
       on(caller, id, async () => {
-        const result = await dispatcher.tryOut(await webhooks.whole(id), testEvent(clock.now()));
-        const ok = result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300;
-        return { ok, statusCode: result.statusCode, durationMs: result.durationMs, error: result.error };
+        const result = await dispatcher.tryOut(await endpointSecrets.read(id), testEvent(clock.now()));
+        const { ok, statusCode, durationMs, error } = result;
+        return { ok, statusCode, durationMs, error };
       }),
     enable: (caller, id) =>
       on(caller, id, async (owner, webhook) => {
         const enabled = await webhooks.enable(owner, webhook);
-        if (webhook.disabledAt)
-          await history.redeliverRange(enabled, { from: webhook.disabledAt.toISOString(), onlyMissing: true });
+        if (webhook.disabledAt) await history.recover(enabled, webhook.disabledAt);
       }),
     disable: (caller, id) =>
       on(caller, id, async (owner, webhook) => void (await webhooks.update(owner, webhook, { active: false }))),
     redeliverFailed: (caller, id) =>
-      on(caller, id, async (owner, webhook) => {
-        const queued = await history.redeliverFailed(webhook);
-        await webhooks.note(owner, webhook, 'webhook.redeliver', { queued });
-      }),
+      on(caller, id, async (owner, webhook) => void (await history.redeliverFailed(owner, webhook))),
     async redeliver(caller, id) {
       const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id });
       if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
-      await on(caller, delivery.webhookId, async (owner, webhook) => {
-        await history.redeliver(webhook, id);
-        await webhooks.note(owner, webhook, 'webhook.redeliver', { deliveryId: id });
-      });
+      await on(caller, delivery.webhookId, async (owner, webhook) => void (await history.redeliver(owner, webhook, id)));
     },
   };
 }

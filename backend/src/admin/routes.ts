@@ -8,7 +8,14 @@ import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
 import { newPlan } from './staff.contract.js';
 import type { PanelVerbs } from './verbs.js';
-import { accountView, choicesView, eventsView, keyView, messageView, planView, sessionView, webhookView } from './views.js';
+import { accountView } from './views/account.js';
+import { choicesView } from './views/choices.js';
+import { eventsView } from './views/event.js';
+import { keyView } from './views/key.js';
+import { messageView } from './views/message.js';
+import { planView } from './views/plan.js';
+import { sessionView } from './views/session.js';
+import { webhookView } from './views/webhook.js';
 
 const nothing = z.strictObject({});
 const cursor = whole(0, Number.MAX_SAFE_INTEGER).optional();

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { AppError, pageMeta, type AccountResource, type InputOf } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { Between, In, IsNull, LessThanOrEqual, MoreThanOrEqual, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
 import type { Plans } from '../accounts/plans.js';
+import { makeOneTimePassword } from '../accounts/secrets.js';
 import { presentPlan } from '../accounts/present.js';
 import type { Database } from '../db/database.js';
 import { containsText } from '../db/sql.js';
@@ -59,7 +59,7 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
     return new Reply(await Promise.all(found.map(present)), { meta: pageMeta(query, total) });
   });
   mount(contract.createAccount, async ({ body }, caller) => {
-    const { password = randomBytes(15).toString('base64url'), role = 'user', planId = null, username, email } = body;
+    const { password = makeOneTimePassword(), role = 'user', planId = null, username, email } = body;
     const isOneTime = body.password === undefined;
     const input = { username, email, password, role, planId, mustChangePassword: isOneTime };
     const { account, apiKey } = await accounts.create(caller, input);

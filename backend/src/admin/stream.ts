@@ -8,7 +8,7 @@ import { createStreamWriter } from '../lib/stream-writer.js';
 import { signedIn, visit, requestIdOf } from './guard.js';
 import type { PanelSessions } from './panel-sessions.js';
 import type { PanelLog } from './route.js';
-import { sessionView } from './views.js';
+import { sessionView } from './views/session.js';
 
 export interface StreamParts {
   database: Database;

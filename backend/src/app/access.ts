@@ -20,12 +20,9 @@ export type Access = ReturnType<typeof createAccess>;
 
 /** Who may call and how often: accounts, their keys, tokens, plans and request limits; and the people that they write to. */
 export function createAccess(core: Foundation, over: Overrides) {
-  const { config, database, events, clock, log, report, lifecycle } = core;
+  const { config, database, events, clock, log, lifecycle } = core;
   const credentials = createCredentialChanges();
-  const keys = createApiKeys({
-    database,
-    clock,
-    events,
+  const keys = createApiKeys(core, {
     credentials,
     rules: {
       maxPerSession: config.MAX_KEYS_PER_SESSION,
@@ -33,14 +30,13 @@ export function createAccess(core: Foundation, over: Overrides) {
       autoRotation: config.KEY_AUTO_ROTATION,
       noticeDays: config.KEY_EXPIRY_NOTICE_DAYS,
     },
-    report,
   });
-  const keyUsage = createKeyUsage({ database, clock });
-  // A database that is away loses these counts, and nothing else.
+  const keyUsage = createKeyUsage(core);
+  // If the database is unavailable, these counts are lost, and nothing else.
   lifecycle.add('key usage', { phase: 'connections', stop: () => keyUsage.flush().catch(() => undefined) });
-  const plans = createPlans({ database, clock });
+  const plans = createPlans(core);
   credentials.subscribe(plans.forget);
-  const tokens = createTokens({ database, clock, secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
+  const tokens = createTokens(core, { secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
   const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
   const contacts = createContacts({ database, events, storageOf, clock });
 
@@ -48,9 +44,7 @@ export function createAccess(core: Foundation, over: Overrides) {
   lifecycle.add('request limits', { phase: 'connections', stop: () => windows.close() });
   // Without Redis each backend counts requests by itself; failed logins are rare and are shared through the database then.
   const loginWindows = config.REDIS_URL || database.dialect === 'sqlite' ? windows : createStoredWindows({ database, log });
-  const accounts = createAccounts({
-    database,
-    clock,
+  const accounts = createAccounts(core, {
     keys,
     credentials,
     windows: loginWindows,
@@ -68,10 +62,10 @@ const ensureFirstAdmin = ({ config }: Foundation, accounts: Accounts, over: Over
     email: config.ADMIN_EMAIL,
     password: config.ADMIN_PASSWORD,
     maxSessions: config.MAX_SESSIONS,
-    tell: over.showFirstAdminPassword ?? (() => undefined),
+    show: over.showFirstAdminPassword ?? (() => undefined),
   });
 
 const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown> =>
   keys.announceEnding().catch((error: unknown) => {
-    log.error('Keys that expire soon could not be announced; it is tried again in a minute.', errorFields(error));
+    log.error('Keys that expire soon could not be announced; the announcement is retried in a minute.', errorFields(error));
   });

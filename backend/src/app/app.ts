@@ -41,7 +41,7 @@ async function buildBackend(config: Config, over: Overrides, log: Log, lifecycle
   const access = createAccess(core, over);
   const parts = createSessionParts(core, access);
   const messaging = createMessaging(core, access, parts);
-  const webhookParts = createWebhookParts(core, access, messaging);
+  const webhookParts = createWebhookParts(core, messaging);
   const { privacy } = createUpkeep(core, access, parts, messaging, webhookParts, over);
   const http = createHttp({ core, access, parts, messaging, webhookParts, privacy }, over);
   await lifecycle.start();

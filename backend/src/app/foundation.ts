@@ -16,7 +16,7 @@ import { errorFields, type Log } from '../lib/log.js';
 import { restrictDataFolder } from '../lib/private-files.js';
 import { createSealer, type Sealer } from '../lib/sealer.js';
 import { createDeliveries, type Deliveries } from '../webhooks/deliveries.js';
-import { createWebhooks, type Webhooks } from '../webhooks/webhooks.js';
+import { createSubscriptions, type Subscriptions } from '../webhooks/subscriptions.js';
 import type { Overrides } from './overrides.js';
 
 /** What every other file of this folder builds upon: the core, and what only some modules need. */
@@ -28,7 +28,7 @@ export interface Foundation extends Core {
   sealer: Sealer;
   egress: Egress;
   deliveries: Deliveries;
-  webhooks: Webhooks;
+  subscriptions: Subscriptions;
 }
 
 /** Locks the data folder, opens the database and the event log. */
@@ -47,23 +47,11 @@ export async function openFoundation(config: Config, over: Overrides, log: Log, 
 
   const sealer = createSealer(config.encryptionKeys);
   const egress = createEgress({ allow: config.EGRESS_ALLOW });
-  const deliveries = createDeliveries({ database, owner: presence.owner });
-  const webhooks = createWebhooks({
-    database,
-    deliveries,
-    sealer,
-    egress,
-    clock,
-    rules: {
-      maxPerSession: config.MAX_WEBHOOKS_PER_SESSION,
-      maxPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
-      httpsOnly: config.NODE_ENV === 'production',
-    },
-    report,
-  });
+  const deliveries = createDeliveries({ database, owner: presence.owner, clock });
+  const subscriptions = createSubscriptions({ database, clock, report });
   const events = createEvents({
     clock,
-    deliver: webhooks.deliver,
+    deliver: subscriptions.deliver,
     listenerFailed: (error, { type, accountId, sessionId }) => {
       log.error('A listener of events failed; the others got the event.', { type, sessionId, ...errorFields(error) });
       report({ kind: 'listener', subject: type, accountId, sessionId, ...describeError(error) });
@@ -71,7 +59,7 @@ export async function openFoundation(config: Config, over: Overrides, log: Log, 
   });
   return {
     ...{ database, events, clock, log, report },
-    ...{ config, lifecycle, failures, presence, sealer, egress, deliveries, webhooks },
+    ...{ config, lifecycle, failures, presence, sealer, egress, deliveries, subscriptions },
   };
 }
 

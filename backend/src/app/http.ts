@@ -87,7 +87,7 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
         streams: streaming.streams,
         authenticate: streaming.authenticate,
         streamCredentialOf: streaming.streamCredentials.of,
-        readingOf: createReadingOf(streaming.sessionIdOf),
+        readingOf: streaming.readingOf,
         log,
         pingMs: streaming.times.pingMs,
       });
@@ -96,12 +96,11 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
   });
   lifecycle.add('running requests', { phase: 'work', stop: () => drain?.stop(), withinMs: workStopMs });
   let wake: Awaited<ReturnType<typeof startWake>> | undefined;
-  const { database, events } = core;
   lifecycle.add('wake-ups', {
     // Stops after the last outcomes are published.
     phase: 'connections',
     start: async () => {
-      wake = await startWake({ ...notifyLocation(config.database), database, events, credentials: access.credentials, log });
+      wake = await startWake(core, { ...notifyLocation(config.database), credentials: access.credentials });
     },
     stop: () => wake?.stop(),
   });
@@ -110,47 +109,38 @@ export function createHttp(modules: Modules, over: Overrides): HttpParts {
 
 /** Who may open an event stream, and the streams that are open. */
 function createStreaming({ core, access, parts, messaging }: Modules, over: Overrides) {
-  const { config, database, events, clock, log, lifecycle } = core;
+  const { config, lifecycle } = core;
   const { accounts, keys, tokens, credentials, limits } = access;
   const times = { ...defaultStreamTimes, ...over.streamTimes };
-  const streamCredentials = createStreamCredentials({ database, keys, clock });
-  const tickets = createTickets({ database, clock });
+  const streamCredentials = createStreamCredentials(core, { keys });
+  const tickets = createTickets(core);
   const checkCredential = streamCredentials.check;
-  const streams = createStreams({
-    events,
+  const streams = createStreams(core, {
     eventLog: messaging.eventLog,
     checkCredential,
-    log,
     options: { ...times, maxPerCredential: config.MAX_STREAMS_PER_KEY },
   });
   lifecycle.add('event streams', { phase: 'intake', stop: () => streams.close() });
   credentials.subscribe(streams.check);
-  const identify = createAuthentication({ accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
+  const identify = createAuthentication(core, { accounts, keys, tokens, credentials, serviceKey: config.serviceKey });
   const authenticate = limits.around(admitTickets(identify, { tickets, checkCredential }));
   const sessionIdOf = async (caller: Caller, named: string): Promise<string> => (await parts.sessions.find(caller, named)).id;
-  return { times, streamCredentials, tickets, streams, identify, authenticate, sessionIdOf };
+  const readingOf = createReadingOf(sessionIdOf);
+  return { times, streamCredentials, tickets, streams, identify, authenticate, sessionIdOf, readingOf };
 }
 
 type Streaming = ReturnType<typeof createStreaming>;
 type ServerParts = ReturnType<typeof createServer>;
 
 function createServerParts({ core, messaging }: Modules, { authenticate, identify }: Streaming): ServerParts {
-  const { config, database, clock, log } = core;
+  const { config, log } = core;
   const { idempotency, replies } = messaging;
   return createServer({
     authenticate,
     identify,
     readUpload: createUploadReader({ maxFileSize: config.MAX_FILE_SIZE }),
     maxFileSize: config.MAX_FILE_SIZE,
-    around: createIdempotentCalls({
-      database,
-      idempotency,
-      replies,
-      clock,
-      hours: config.IDEMPOTENCY_HOURS,
-      log,
-      presentError,
-    }),
+    around: createIdempotentCalls(core, { idempotency, replies, hours: config.IDEMPOTENCY_HOURS, presentError }),
     trustProxy: config.TRUST_PROXY,
     corsOrigins: config.CORS_ORIGINS,
     log,
@@ -182,7 +172,8 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     sessions: parts.sessions,
     messages: messaging.messages,
     media: parts.media,
-    webhooks: core.webhooks,
+    webhooks: webhookParts.webhooks,
+    endpointSecrets: webhookParts.secrets,
     history: webhookParts.history,
     dispatcher: webhookParts.dispatcher,
   });
@@ -195,12 +186,12 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
 /** The routes of the public API, in the order of the OpenAPI document. */
 function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
   const { core, access, parts, messaging, webhookParts, privacy } = modules;
-  const { config, database, clock, webhooks, deliveries } = core;
+  const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
   const { sessions, media, gate } = parts;
   const { messages, idempotency, quotas, eventLog } = messaging;
-  const { history, dispatcher } = webhookParts;
-  const { streams, tickets, streamCredentials, sessionIdOf, times } = streaming;
+  const { webhooks, secrets, history, dispatcher } = webhookParts;
+  const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
   const present = createAccountPresenter({ keys, plans });
   mountAccounts(http.mount, { accounts, keys, tokens, present, registration: config.REGISTRATION });
   mountKeys(http.mount, { keys, usage: keyUsage, limits, sessionIdOf });
@@ -209,8 +200,8 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountSessions(http.mount, { sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;
-  mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, sessionIdOf, beatMs: times.beatMs });
-  mountWebhooks(http.mount, { webhooks, history, dispatcher, deliveries, sessions, eventLog, clock });
+  mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
+  mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });
   mountPrivacy(http.mount, { privacy });
   mountOperations(http.mount, { sessions, contacts, run: gate.run, countryCode: config.DEFAULT_COUNTRY_CODE });
 }

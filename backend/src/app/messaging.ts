@@ -23,20 +23,17 @@ export type Messaging = ReturnType<typeof createMessaging>;
 
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
-  const { config, database, events, clock, log, report, presence, sealer, lifecycle } = core;
+  const { config, database, clock, log, report, presence, sealer, lifecycle } = core;
   const { contacts, storageOf } = access;
   const { media, contents } = parts;
-  const retention = createRetention({
-    database,
+  const retention = createRetention(core, {
     media,
-    clock,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
-    report,
   });
-  const eventLog = createEventLog({ database, clock, oldestAvailable: retention.oldestAvailable });
+  const eventLog = createEventLog(core, { oldestAvailable: retention.oldestAvailable });
   const replies = createStoredReplies(core, { sealer });
   const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const state = createMessageState({ events, contacts, quotas, clock, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch({ database, log, report });
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
@@ -52,16 +49,11 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     search,
     defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
   });
-  const dispatcher = createDispatcher({
-    database,
-    events,
+  const dispatcher = createDispatcher(core, {
     state,
     pacing: createPacing(Math.random),
-    clock,
-    log,
     transport: parts.gate,
     presence,
-    report,
     options: {
       pollMs: 500,
       leaseMs: claimLeaseMs(config.SEND_DEADLINE_MS),

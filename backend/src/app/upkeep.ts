@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
 import { createPrivacy, type Privacy } from '../privacy/privacy.js';
-import { endOfDeletedSessions } from '../webhooks/deleted-sessions.js';
+import { removeEndpointsOfDeletedSessions } from '../webhooks/deleted-sessions.js';
 import type { Access } from './access.js';
 import type { Foundation } from './foundation.js';
 import type { Messaging } from './messaging.js';
@@ -20,7 +20,7 @@ export function createUpkeep(
   webhookParts: WebhookParts,
   over: Overrides,
 ): { privacy: Privacy } {
-  const { config, database, events, clock, log, report, presence, webhooks, lifecycle } = core;
+  const { config, database, events, clock, log, report, presence, lifecycle } = core;
   const privacy = createPrivacy({
     database,
     events,
@@ -29,7 +29,7 @@ export function createUpkeep(
     messages: messaging.messages,
     media: parts.media,
     replies: messaging.replies,
-    webhooks,
+    webhooks: webhookParts.webhooks,
     clock,
     log,
     presence,
@@ -48,7 +48,7 @@ export function createUpkeep(
   lifecycle.add('cleanup tasks', {
     phase: 'work',
     start: () => {
-      sweep = startSweep({ tasks, log, report, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
+      sweep = startSweep(core, { tasks, times: over.firstSweepMs === undefined ? {} : { firstMs: over.firstSweepMs } });
     },
     stop: () => sweep?.stop(),
   });
@@ -56,14 +56,15 @@ export function createUpkeep(
 }
 
 function cleanupTasks(
-  { config, database, clock, log, report, sealer, webhooks, failures }: Foundation,
+  core: Foundation,
   { contacts, keys }: Access,
   { media, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
-  { history }: WebhookParts,
+  { history, secrets }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
-  const reseal = createReseal({ database, sealer, webhooks, contents, media, replies, log, report });
+  const { config, database, clock, sealer, subscriptions, failures } = core;
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
     { name: 'inbox.prune', run: inbox.prune },
@@ -73,8 +74,8 @@ function cleanupTasks(
     { name: 'retention.messages', run: retention.ofMessages },
     { name: 'retention.files', run: retention.ofFiles },
     { name: 'retention.events', run: retention.ofEvents },
-    { name: 'webhooks.log', run: () => history.clear(null, new Date(clock.now().getTime() - logRetentionMs)) },
-    { name: 'webhooks.deletedSessions', run: () => endOfDeletedSessions({ database, clock, forget: webhooks.forget }) },
+    { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
+    { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },
     { name: 'privacy.prune', run: privacy.prune },

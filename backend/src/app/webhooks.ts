@@ -1,9 +1,10 @@
 import { openFilesLimit } from '../lib/open-files.js';
 import { webhookOptions } from '../options.js';
 import { createWebhookDispatcher } from '../webhooks/send/dispatcher.js';
+import { createEndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import { createWebhookHistory } from '../webhooks/history.js';
 import { createPost } from '../webhooks/send/post.js';
-import type { Access } from './access.js';
+import { createWebhooks } from '../webhooks/webhooks.js';
 import type { Foundation } from './foundation.js';
 import type { Messaging } from './messaging.js';
 import { workStopMs } from './times.js';
@@ -11,21 +12,29 @@ import { workStopMs } from './times.js';
 /** Wiring only: the types of what is built here are the interfaces of the modules. */
 export type WebhookParts = ReturnType<typeof createWebhookParts>;
 
-/** Delivers the events of the log to the endpoints that subscribed to them. */
-export function createWebhookParts(core: Foundation, { contacts }: Access, { eventLog }: Messaging) {
-  const { config, database, events, clock, log, presence, egress, deliveries, webhooks, lifecycle } = core;
+/** Endpoints, and the deliveries of the log's events to them. */
+export function createWebhookParts(core: Foundation, { eventLog }: Messaging) {
+  const { config, presence, sealer, egress, deliveries, subscriptions, lifecycle } = core;
+  const secrets = createEndpointSecrets({ database: core.database, sealer });
+  const webhooks = createWebhooks(core, {
+    subscriptions,
+    secrets,
+    egress,
+    rules: {
+      maxPerSession: config.MAX_WEBHOOKS_PER_SESSION,
+      maxPerAccount: config.MAX_WEBHOOKS_PER_ACCOUNT,
+      httpsOnly: config.NODE_ENV === 'production',
+    },
+  });
   const { post, close: closePosts } = createPost(egress);
   lifecycle.add('webhook connections', { phase: 'connections', stop: closePosts });
-  const dispatcher = createWebhookDispatcher({
-    database,
+  const dispatcher = createWebhookDispatcher(core, {
+    subscriptions,
+    webhooks,
+    secrets,
     deliveries,
     presence,
     post,
-    open: webhooks.open,
-    disable: webhooks.disable,
-    reportBacklog: webhooks.reportBacklog,
-    clock,
-    log,
     options: webhookOptions(config, openFilesLimit()),
   });
   lifecycle.add('webhook dispatcher', {
@@ -34,13 +43,6 @@ export function createWebhookParts(core: Foundation, { contacts }: Access, { eve
     stop: () => dispatcher.stop(),
     withinMs: workStopMs,
   });
-  webhooks.connect({ wake: dispatcher.wake, events, formsOf: contacts.formsOf });
-  const history = createWebhookHistory({
-    database,
-    eventLog,
-    clock,
-    chatIdsOf: webhooks.chatIdsOf,
-    wake: dispatcher.wake,
-  });
-  return { dispatcher, history };
+  const history = createWebhookHistory(core, { eventLog, subscriptions });
+  return { webhooks, secrets, dispatcher, history };
 }

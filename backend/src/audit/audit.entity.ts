@@ -9,7 +9,7 @@ export class AuditLog {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.time()) at: Date;
   @Column(orNull(column.id())) accountId: string | null;
-  /** `staff`: somebody of another account, by their role. */
+  /** `staff`: a person of another account, whose role permits it. */
   @Column(column.string(8)) actorType: 'key' | 'token' | 'panel' | 'staff' | 'system';
   /** Of the key, or of the account whose login it was. */
   @Column(orNull(column.id())) actorId: string | null;

@@ -4,7 +4,7 @@ import { insertRow } from '../db/rows.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Caller } from '../accounts/caller.js';
 
-/** Who did what to which object, from where; in the transaction of the change, so that neither is without the other. */
+/** Writes who did what to which object, and from where, in the transaction of the change: neither exists without the other. */
 export async function recordAudit(
   tx: Transaction,
   caller: Caller | null,
@@ -18,12 +18,12 @@ export async function recordAudit(
   },
 ): Promise<void> {
   const { credential, accountId = null, ip = null, requestId = null } = caller ?? {};
-  const concerned = entry.accountId === undefined ? accountId : entry.accountId;
+  const changedAccount = entry.accountId === undefined ? accountId : entry.accountId;
   await insertRow(tx, AuditLog, {
     id: newId(entry.at.getTime()),
     at: entry.at,
-    accountId: concerned,
-    actorType: actorTypeOf(caller, concerned),
+    accountId: changedAccount,
+    actorType: actorTypeOf(caller, changedAccount),
     actorId: credential?.id ?? null,
     actorName: credential?.name ?? null,
     credential: credentialOf(caller),
@@ -41,9 +41,9 @@ function credentialOf(caller: Caller | null): AuditLog['credential'] {
   return type === 'none' || type === 'service' ? null : type;
 }
 
-/** A key acts on its own account alone; a person may also act on another, and the id of their login is then that of a stranger. */
-function actorTypeOf(caller: Caller | null, concerned: string | null): AuditLog['actorType'] {
+/** A key acts only on its own account. A person may act on another account; then the id of the login is not that of the changed account. */
+function actorTypeOf(caller: Caller | null, changedAccount: string | null): AuditLog['actorType'] {
   const { type, id } = caller?.credential ?? { type: 'none', id: null };
   if (type === 'none' || type === 'service') return 'system';
-  return caller?.isPasswordLogin && id !== concerned ? 'staff' : type;
+  return caller?.isPasswordLogin && id !== changedAccount ? 'staff' : type;
 }

@@ -35,6 +35,6 @@ export async function ownersOf(
 ): Promise<string[]> {
   const { condition, parameter } = among(where, 'waId', waIds);
   const sql = `SELECT DISTINCT "contactId" FROM contact_forms WHERE "accountId" = ? AND ${condition}`;
-  const { rows } = await runStatement(where, sql, [accountId, parameter]);
-  return (rows as { contactId: string }[]).map(({ contactId }) => contactId);
+  const { rows } = await runStatement<{ contactId: string }>(where, sql, [accountId, parameter]);
+  return rows.map(({ contactId }) => contactId);
 }

@@ -44,72 +44,75 @@ export interface Events {
   receive(event: PublishedEvent): void;
 }
 
-export function createEvents({
-  clock,
-  deliver,
-  listenerFailed = () => undefined,
-}: {
+export interface EventParts {
   clock: Clock;
   /** Writes the deliveries of the events, in their commit. Absent in tests without deliveries. */
   deliver?: (tx: Transaction, rows: readonly EventRow[]) => Promise<void>;
   /** Called with the error that a listener threw, and the event. */
   listenerFailed?: (error: unknown, event: PublishedEvent) => void;
-}): Events {
-  const listeners = new Set<(event: PublishedEvent) => void>();
+}
 
-  /** Calls every listener. One that throws must not keep the event from the others, nor fail the commit that has already happened. */
-  function publish(event: PublishedEvent): void {
-    for (const listener of listeners)
-      try {
-        listener(event);
-      } catch (error) {
-        listenerFailed(error, event);
-      }
-  }
+interface Context extends EventParts {
+  listeners: Set<(event: PublishedEvent) => void>;
+}
 
-  async function write(tx: Transaction, list: readonly NewEvent[]): Promise<EventRow[]> {
-    if (list.length === 0) return [];
-    let cursor = (await advance(tx, 'log', list.length)) - list.length;
-    const sequences = new Map<string, number>();
-    for (const [sessionId, count] of countBy(list)) sequences.set(sessionId, (await advance(tx, sessionId, count)) - count);
-    const now = clock.now();
-    const rows = list.map((event): EventRow => {
-      const sequence = event.sessionId === null ? null : sequences.get(event.sessionId)! + 1;
-      if (event.sessionId !== null) sequences.set(event.sessionId, sequence!);
-      return {
-        cursor: (cursor += 1),
-        id: newId(now.getTime()),
-        accountId: event.accountId,
-        sessionId: event.sessionId,
-        sequence,
-        type: event.type,
-        messageId: event.messageId ?? null,
-        // Fields that the catalogue does not name are not logged.
-        data: eventCatalogue[event.type].data.parse(event.data) as Record<string, unknown>,
-        occurredAt: event.occurredAt ?? now,
-      };
-    });
-    await insertRows(tx, EventRow, rows);
-    await deliver?.(tx, rows);
-    tx.afterCommit(() => {
-      for (const row of rows) publish(row);
-    });
-    return rows;
-  }
-
+export function createEvents(parts: EventParts): Events {
+  const context: Context = { ...parts, listeners: new Set() };
   return {
-    append: async <T extends EventType>(tx: Transaction, event: NewEvent<T>) => (await write(tx, [event]))[0]!,
-    appendAll: write,
-    async lock(tx) {
-      if (tx.manager.connection.options.type === 'postgres')
-        await runStatement(tx.manager, "SELECT last FROM event_counters WHERE scope = 'log' FOR UPDATE", []);
-    },
+    append: async <T extends EventType>(tx: Transaction, event: NewEvent<T>) => (await write(context, tx, [event]))[0]!,
+    appendAll: (tx, events) => write(context, tx, events),
+    lock: lockLog,
     subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
+      context.listeners.add(listener);
+      return () => void context.listeners.delete(listener);
     },
-    receive: publish,
+    receive: (event) => publish(context, event),
   };
+}
+
+async function lockLog(tx: Transaction): Promise<void> {
+  if (tx.manager.connection.options.type === 'postgres')
+    await runStatement(tx.manager, "SELECT last FROM event_counters WHERE scope = 'log' FOR UPDATE", []);
+}
+
+/** Calls every listener. One that throws must not keep the event from the others, nor fail the commit that has already happened. */
+function publish({ listeners, listenerFailed }: Context, event: PublishedEvent): void {
+  for (const listener of listeners)
+    try {
+      listener(event);
+    } catch (error) {
+      listenerFailed?.(error, event);
+    }
+}
+
+async function write(context: Context, tx: Transaction, events: readonly NewEvent[]): Promise<EventRow[]> {
+  if (events.length === 0) return [];
+  let cursor = (await advance(tx, 'log', events.length)) - events.length;
+  const sequences = new Map<string, number>();
+  for (const [sessionId, count] of countBy(events)) sequences.set(sessionId, (await advance(tx, sessionId, count)) - count);
+  const now = context.clock.now();
+  const rows = events.map((event): EventRow => {
+    const sequence = event.sessionId === null ? null : sequences.get(event.sessionId)! + 1;
+    if (event.sessionId !== null) sequences.set(event.sessionId, sequence!);
+    return {
+      cursor: (cursor += 1),
+      id: newId(now.getTime()),
+      accountId: event.accountId,
+      sessionId: event.sessionId,
+      sequence,
+      type: event.type,
+      messageId: event.messageId ?? null,
+      // Fields that the catalogue does not name are not logged.
+      data: eventCatalogue[event.type].data.parse(event.data) as Record<string, unknown>,
+      occurredAt: event.occurredAt ?? now,
+    };
+  });
+  await insertRows(tx, EventRow, rows);
+  await context.deliver?.(tx, rows);
+  tx.afterCommit(() => {
+    for (const row of rows) publish(context, row);
+  });
+  return rows;
 }
 
 /**

@@ -1,14 +1,35 @@
 import { allows, AppError, eventCatalogue, eventTypes, type EventResource, type EventType } from '@chasqui/shared';
-import { In } from 'typeorm';
+import { In, type DataSource } from 'typeorm';
+import type { Core } from '../core.js';
 import type { Database } from '../db/database.js';
 import { runStatement } from '../db/statement.js';
 import { parseColumn, storedTextOf } from '../db/unreadable.js';
-import type { Clock } from '../lib/clock.js';
 import { EventRow } from './event.entity.js';
 import { countThatFit, pageBytes } from '../db/page-bytes.js';
 import { cursorText } from './events.js';
 
-export type EventLog = ReturnType<typeof createEventLog>;
+/**
+ * Reads the log. Every read takes the account first; events that the caller's permissions do not cover are invisible to it.
+ */
+export interface EventLog {
+  /** Returns the cursor of the account's newest event; 0 when there is none. */
+  head(accountId: string): Promise<number>;
+  /** Throws `CURSOR_EXPIRED` when retention deleted events after the cursor: a gap is reported, never silent. */
+  requireAvailable(accountId: string, after: number): Promise<void>;
+  /**
+   * Returns the next events after a cursor; null begins with the oldest available one. The head is read first and the log is written in
+   * cursor order, so a page that is not full covers everything up to that head, and the next page continues from there: a reader of rare
+   * events does not scan the same events again, and its cursor does not expire.
+   *
+   * Returns at most `limit` events, and fewer when their data would exceed `maxBytes`; such a page counts as full. It contains at least one
+   * event if there is any. Throws `CURSOR_EXPIRED`.
+   */
+  page(reading: Reading, after: number | null, limit: number, maxBytes?: number): Promise<EventPage>;
+  /** Returns one event. Throws `EVENT_NOT_FOUND`, also for one that the caller may not read. */
+  one(reading: Reading, id: string): Promise<EventResource>;
+  /** Returns the newest events of one message, oldest first: at most 1,000, and fewer when they are long. Other people may add any number. */
+  ofMessage(accountId: string, messageId: string): Promise<EventRow[]>;
+}
 
 /** The most events that the timeline of one message reads. */
 const maxOfMessage = 1_000;
@@ -32,129 +53,123 @@ export interface EventPage {
   isFull: boolean;
 }
 
-/**
- * Reads the log. Every read takes the account first; events that the caller's permissions do not cover are invisible to it.
- * `oldestAvailable`: one more than the highest cursor of the account that retention has deleted, 0 while there is none. It may grow at any
- * time.
- */
-export function createEventLog({
-  database,
-  clock,
-  oldestAvailable = async () => 0,
-}: {
-  database: Database;
-  clock: Clock;
-  oldestAvailable?: (accountId: string) => Promise<number>;
-}) {
-  const rows = database.reader.getRepository(EventRow);
+interface Context extends Pick<Core, 'database' | 'clock'> {
+  /** Returns one more than the highest cursor of the account that retention has deleted, 0 while there is none. It may grow at any time. */
+  oldestAvailable: (accountId: string) => Promise<number>;
+}
 
-  async function head(accountId: string): Promise<number> {
-    const {
-      rows: [last],
-    } = await runStatement<{ last: number | string | null }>(
-      database.reader,
-      'SELECT MAX(cursor) AS last FROM events WHERE "accountId" = ?',
-      [accountId],
-      { prepare: false },
-    );
-    return Number(last?.last ?? 0);
-  }
-
-  /** Throws `CURSOR_EXPIRED` when retention deleted events after the cursor: a gap is reported, never silent. */
-  async function requireAvailable(accountId: string, after: number): Promise<void> {
-    const last = (await oldestAvailable(accountId)) - 1;
-    if (after < last) throw new AppError('CURSOR_EXPIRED', { oldestCursor: cursorText(last) });
-  }
-
+export function createEventLog(
+  { database, clock }: Pick<Core, 'database' | 'clock'>,
+  { oldestAvailable = async () => 0 }: Partial<Pick<Context, 'oldestAvailable'>> = {},
+): EventLog {
+  const context: Context = { database, clock, oldestAvailable };
   return {
-    head,
-    requireAvailable,
-
-    /**
-     * Returns the next events after a cursor; null begins with the oldest available one. The head is read first and the log is written in
-     * cursor order, so a page that is not full covers everything up to that head, and the next page continues from there: a reader of rare
-     * events does not scan the same events again, and its cursor does not expire.
-     *
-     * Returns at most `limit` events, and fewer when their data would exceed `maxBytes`; such a page counts as full. It contains at least one
-     * event if there is any.
-     */
-    async page(reading: Reading, after: number | null, limit: number, maxBytes = pageBytes): Promise<EventPage> {
-      const { accountId } = reading;
-      const from = after ?? 0;
-      const latest = await head(accountId);
-      const types = readable(reading.permissions, reading.types);
-      const next = latest > from ? nextCursors(database.dialect, { ...reading, types }, from, limit) : null;
-      const { cursors, isCut } = next ? await fitting(next, maxBytes) : { cursors: [], isCut: false };
-      const events = cursors.length > 0 ? await readAt(accountId, cursors) : [];
-      // Checked afterwards: a deletion by retention during the read would otherwise be a silent gap.
-      if (after !== null) await requireAvailable(accountId, after);
-      const last = Number(events.at(-1)?.cursor ?? from);
-      const isFull = isCut || events.length === limit;
-      return { events, next: cursorText(isFull ? last : Math.max(last, latest)), latest: cursorText(latest), isFull };
-    },
-
-    /** Returns one event. Throws `EVENT_NOT_FOUND`, also for one that the caller may not read. */
-    async one(reading: Reading, id: string): Promise<EventResource> {
-      const [event] = await read(reading.accountId, 'e.id = ?', [id]);
-      const types: readonly string[] = readable(reading.permissions, null) ?? eventTypes;
-      const isForeign = reading.sessionId !== null && event?.session?.id !== reading.sessionId;
-      if (!event || isForeign || !types.includes(event.type)) throw new AppError('EVENT_NOT_FOUND');
-      return event;
-    },
-
-    /** Returns the newest events of one message, oldest first: at most 1,000, and fewer when they are long. Other people may add any number. */
-    async ofMessage(accountId: string, messageId: string): Promise<EventRow[]> {
-      const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
-        database.reader,
-        `SELECT cursor, octet_length(data) AS bytes FROM events WHERE "accountId" = ? AND "messageId" = ? ORDER BY cursor DESC LIMIT ${maxOfMessage}`,
-        [accountId, messageId],
-        { prepare: false },
-      );
-      const cursors = found.slice(0, countThatFit(found, pageBytes)).map(({ cursor }) => Number(cursor));
-      return rows.find({ where: { accountId, cursor: In(cursors) }, order: { cursor: 'ASC' } });
-    },
+    head: (accountId) => lastCursor(database.reader, accountId),
+    requireAvailable: (accountId, after) => requireAvailable(context, accountId, after),
+    page: (reading, after, limit, maxBytes = pageBytes) => readPage(context, reading, after, limit, maxBytes),
+    one: (reading, id) => readOne(context, reading, id),
+    ofMessage: (accountId, messageId) => readOfMessage(context, accountId, messageId),
   };
+}
 
-  /** Returns as many of the next cursors as fit into `maxBytes` of data. Reads only the lengths, which both databases know without reading the text. */
-  async function fitting(
-    { sql, parameters }: { sql: string; parameters: readonly unknown[] },
-    maxBytes: number,
-  ): Promise<{ cursors: number[]; isCut: boolean }> {
-    const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
-      database.reader,
-      `SELECT e.cursor, octet_length(e.data) AS bytes FROM events e WHERE e.cursor IN (${sql}) ORDER BY e.cursor`,
-      parameters,
-      { prepare: false },
-    );
-    const count = countThatFit(found, maxBytes);
-    return { cursors: found.slice(0, count).map(({ cursor }) => Number(cursor)), isCut: count < found.length };
-  }
+/** Returns the cursor of the newest event, of one account or of all; 0 when there is none. */
+export async function lastCursor(reader: DataSource, accountId?: string): Promise<number> {
+  const sql = 'SELECT MAX(cursor) AS last FROM events';
+  const [where, values] = accountId === undefined ? ['', []] : [' WHERE "accountId" = ?', [accountId]];
+  const { rows } = await runStatement<{ last: number | string | null }>(reader, sql + where, values, { prepare: false });
+  return Number(rows[0]?.last ?? 0);
+}
 
-  function readAt(accountId: string, cursors: readonly number[]): Promise<EventResource[]> {
-    return read(accountId, `e.cursor IN (${cursors.map(() => '?').join(', ')})`, cursors);
-  }
+async function requireAvailable({ oldestAvailable }: Context, accountId: string, after: number): Promise<void> {
+  const last = (await oldestAvailable(accountId)) - 1;
+  if (after < last) throw new AppError('CURSOR_EXPIRED', { oldestCursor: cursorText(last) });
+}
 
-  /** Reads rows in the form of the API. Bypasses the entities: turning a page of rows into class instances took longer than reading it. */
-  async function read(accountId: string, where: string, parameters: readonly unknown[]): Promise<EventResource[]> {
-    const { rows: found } = await runStatement<RawRow>(
-      database.reader,
-      `SELECT e.cursor, e.id, e.type, e."sessionId", s.name, e.sequence, e."occurredAt", e.data
+async function readPage(
+  context: Context,
+  reading: Reading,
+  after: number | null,
+  limit: number,
+  maxBytes: number,
+): Promise<EventPage> {
+  const { database } = context;
+  const { accountId } = reading;
+  const from = after ?? 0;
+  const latest = await lastCursor(database.reader, accountId);
+  const types = readable(reading.permissions, reading.types);
+  const next = latest > from ? nextCursors(database.dialect, { ...reading, types }, from, limit) : null;
+  const { cursors, isCut } = next ? await fitting(database, next, maxBytes) : { cursors: [], isCut: false };
+  const events = cursors.length > 0 ? await readAt(context, accountId, cursors) : [];
+  // Checked afterwards: a deletion by retention during the read would otherwise be a silent gap.
+  if (after !== null) await requireAvailable(context, accountId, after);
+  const last = Number(events.at(-1)?.cursor ?? from);
+  const isFull = isCut || events.length === limit;
+  return { events, next: cursorText(isFull ? last : Math.max(last, latest)), latest: cursorText(latest), isFull };
+}
+
+async function readOne(context: Context, reading: Reading, id: string): Promise<EventResource> {
+  const [event] = await read(context, reading.accountId, 'e.id = ?', [id]);
+  const types: readonly string[] = readable(reading.permissions, null) ?? eventTypes;
+  const isForeign = reading.sessionId !== null && event?.session?.id !== reading.sessionId;
+  if (!event || isForeign || !types.includes(event.type)) throw new AppError('EVENT_NOT_FOUND');
+  return event;
+}
+
+async function readOfMessage({ database: { reader } }: Context, accountId: string, messageId: string): Promise<EventRow[]> {
+  const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
+    reader,
+    `SELECT cursor, octet_length(data) AS bytes FROM events WHERE "accountId" = ? AND "messageId" = ? ORDER BY cursor DESC LIMIT ${maxOfMessage}`,
+    [accountId, messageId],
+    { prepare: false },
+  );
+  const cursors = found.slice(0, countThatFit(found, pageBytes)).map(({ cursor }) => Number(cursor));
+  return reader.getRepository(EventRow).find({ where: { accountId, cursor: In(cursors) }, order: { cursor: 'ASC' } });
+}
+
+/** Returns as many of the next cursors as fit into `maxBytes` of data. Reads only the lengths, which both databases know without reading the text. */
+async function fitting(
+  { reader }: Database,
+  { sql, parameters }: { sql: string; parameters: readonly unknown[] },
+  maxBytes: number,
+): Promise<{ cursors: number[]; isCut: boolean }> {
+  const { rows: found } = await runStatement<{ cursor: number | string; bytes: number }>(
+    reader,
+    `SELECT e.cursor, octet_length(e.data) AS bytes FROM events e WHERE e.cursor IN (${sql}) ORDER BY e.cursor`,
+    parameters,
+    { prepare: false },
+  );
+  const count = countThatFit(found, maxBytes);
+  return { cursors: found.slice(0, count).map(({ cursor }) => Number(cursor)), isCut: count < found.length };
+}
+
+const readAt = (context: Context, accountId: string, cursors: readonly number[]): Promise<EventResource[]> =>
+  read(context, accountId, `e.cursor IN (${cursors.map(() => '?').join(', ')})`, cursors);
+
+/** Reads rows in the form of the API. Bypasses the entities: turning a page of rows into class instances took longer than reading it. */
+async function read(
+  { database, clock }: Context,
+  accountId: string,
+  where: string,
+  parameters: readonly unknown[],
+): Promise<EventResource[]> {
+  const { rows: found } = await runStatement<RawRow>(
+    database.reader,
+    `SELECT e.cursor, e.id, e.type, e."sessionId", s.name, e.sequence, e."occurredAt", e.data
       FROM events e LEFT JOIN sessions s ON s.id = e."sessionId"
       WHERE e."accountId" = ? AND ${where} ORDER BY e.cursor`,
-      [accountId, ...parameters],
-      { prepare: false },
-    );
-    const now = clock.now().toISOString();
-    return found.map((row) => ({
-      cursor: cursorText(Number(row.cursor)),
-      id: row.id,
-      type: row.type,
-      session: row.sessionId ? { id: row.sessionId, name: row.name ?? '' } : null,
-      sequence: row.sequence === null ? null : Number(row.sequence),
-      occurredAt: new Date(Number(row.occurredAt)).toISOString(),
-      data: withoutOldCode(row.type, dataOf(row), now),
-    }));
-  }
+    [accountId, ...parameters],
+    { prepare: false },
+  );
+  const now = clock.now().toISOString();
+  return found.map((row) => ({
+    cursor: cursorText(Number(row.cursor)),
+    id: row.id,
+    type: row.type,
+    session: row.sessionId ? { id: row.sessionId, name: row.name ?? '' } : null,
+    sequence: row.sequence === null ? null : Number(row.sequence),
+    occurredAt: new Date(Number(row.occurredAt)).toISOString(),
+    data: withoutOldCode(row.type, dataOf(row), now),
+  }));
 }
 
 /** A row as either driver returns it: PostgreSQL returns big integers as text. */

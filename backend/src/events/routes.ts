@@ -12,21 +12,24 @@ import type { Tickets } from './tickets.js';
 export interface EventParts {
   eventLog: EventLog;
   streams: Streams;
-  tickets: Tickets;
+  tickets: Pick<Tickets, 'issue'>;
   streamCredentialOf: (caller: Caller, req: Request) => CredentialRef;
-  /** Throws `SESSION_NOT_FOUND` for a session that is not the caller's. */
-  sessionIdOf: (caller: Caller, named: string) => Promise<string>;
+  readingOf: ReadingOf;
+  /** How often a stream without events writes its position. */
   beatMs: number;
 }
 
-interface StreamInput {
-  types?: EventType[] | null | undefined;
+export interface StreamInput {
+  types?: readonly EventType[] | null | undefined;
   sessionId?: string | undefined;
 }
 
-/** Narrows the request to what the caller may read: its session, when it is bound to one, and its ticket's types, when it used one. */
-export function createReadingOf(sessionIdOf: EventParts['sessionIdOf']) {
-  return async (caller: Caller, { types, sessionId }: StreamInput): Promise<Reading> => {
+/** Narrows a request to what the caller may read: its session, when it is bound to one, and its ticket's types, when it used one. */
+export type ReadingOf = (caller: Caller, input: StreamInput) => Promise<Reading>;
+
+/** `sessionIdOf` throws `SESSION_NOT_FOUND` for a session that is not the caller's. */
+export function createReadingOf(sessionIdOf: (caller: Caller, named: string) => Promise<string>): ReadingOf {
+  return async (caller, { types, sessionId }) => {
     const granted = caller.ticket?.types ?? null;
     return {
       accountId: caller.accountId,
@@ -38,30 +41,11 @@ export function createReadingOf(sessionIdOf: EventParts['sessionIdOf']) {
 }
 
 export function mountEvents(mount: Mount, parts: EventParts): void {
-  const { eventLog, streams, tickets, streamCredentialOf } = parts;
-  const readingOf = createReadingOf(parts.sessionIdOf);
-
-  interface Page {
-    after?: string | undefined;
-    limit: number;
-    wait: number;
-  }
-  async function page(
-    caller: Caller,
-    input: StreamInput & Page,
-    req: Request,
-    res: Response,
-  ): Promise<Reply<EventPage['events']>> {
-    const gone = new AbortController();
-    res.once('close', () => gone.abort());
-    const after = input.after ? Number(input.after) : null;
-    const waiting = { after, limit: input.limit, waitMs: input.wait * 1000, gone: gone.signal };
-    const { events, next, latest } = await streams.poll(await readingOf(caller, input), streamCredentialOf(caller, req), waiting);
-    return new Reply(events, { meta: { nextCursor: next, latestCursor: latest } });
-  }
-
-  mount(contract.listEvents, ({ query }, caller, { req, res }) => page(caller, query, req, res));
-  mount(contract.listSessionEvents, ({ params, query }, caller, { req, res }) => page(caller, { ...query, ...params }, req, res));
+  const { eventLog, streams, tickets, streamCredentialOf, readingOf } = parts;
+  mount(contract.listEvents, ({ query }, caller, { req, res }) => page(parts, caller, query, req, res));
+  mount(contract.listSessionEvents, ({ params, query }, caller, { req, res }) =>
+    page(parts, caller, { ...query, ...params }, req, res),
+  );
   mount(contract.makeTicket, async ({ body }, caller, { req, res }) => {
     const { types, sessionId } = await readingOf(caller, body);
     const credential = streamCredentialOf(caller, req);
@@ -93,6 +77,28 @@ export function mountEvents(mount: Mount, parts: EventParts): void {
     }
   });
   mount(contract.readEvent, async ({ params }, caller) => eventLog.one(await readingOf(caller, {}), params.eventId));
+}
+
+interface PageInput extends StreamInput {
+  after?: string | undefined;
+  limit: number;
+  /** Seconds. */
+  wait: number;
+}
+
+async function page(
+  { streams, readingOf, streamCredentialOf }: EventParts,
+  caller: Caller,
+  input: PageInput,
+  req: Request,
+  res: Response,
+): Promise<Reply<EventPage['events']>> {
+  const gone = new AbortController();
+  res.once('close', () => gone.abort());
+  const after = input.after ? Number(input.after) : null;
+  const waiting = { after, limit: input.limit, waitMs: input.wait * 1000, gone: gone.signal };
+  const { events, next, latest } = await streams.poll(await readingOf(caller, input), streamCredentialOf(caller, req), waiting);
+  return new Reply(events, { meta: { nextCursor: next, latestCursor: latest } });
 }
 
 /** The framing of Server-Sent Events. */

@@ -1,15 +1,16 @@
 import type { IncomingMessage, Server } from 'node:http';
 import { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { AppError, findUnfit, isErrorCode, validationError, type AnyRoute, type EventType } from '@chasqui/shared';
+import { AppError, findUnfit, isErrorCode, validationError, type AnyRoute } from '@chasqui/shared';
 import { keepConnection, pathAndQuery } from '@chasqui/shared/express';
 import type { Express, Request, Response } from 'express';
 import { WebSocketServer, type WebSocket } from 'ws';
-import { databaseRefusal } from '../db/database-errors.js';
 import type { Caller } from '../accounts/caller.js';
+import type { CredentialRef } from '../accounts/credential-ref.js';
+import { databaseRefusal } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
 import { socket as socketRoute, socketFrame, type SocketFrame } from './contract.js';
-import type { CredentialRef } from '../accounts/credential-ref.js';
+import type { ReadingOf } from './routes.js';
 import type { EndCode, Sink, Stream, Streams } from './streams.js';
 
 /** The WebSocket framing of the streams. One subscription at a time; a new one replaces the one before. */
@@ -30,15 +31,7 @@ export interface SocketParts {
   streams: Streams;
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
   streamCredentialOf: (caller: Caller, req: Request) => CredentialRef;
-  readingOf: (
-    caller: Caller,
-    input: { types: EventType[] | null | undefined; sessionId: string | undefined },
-  ) => Promise<{
-    accountId: string;
-    permissions: readonly string[];
-    sessionId: string | null;
-    types: readonly EventType[] | null;
-  }>;
+  readingOf: ReadingOf;
   log: Log;
   pingMs: number;
 }
@@ -140,41 +133,50 @@ async function welcome(parts: SocketParts, client: WebSocket, raw: IncomingMessa
   }
 }
 
+/** Starts to handle the frames of a client, one after another: those that have arrived, and those that follow. */
+type Listen = (handler: (text: string) => Promise<void>) => void;
+
+interface FrameQueue {
+  waiting: string[];
+  waitingBytes: number;
+  /** Null until the caller is authenticated. */
+  handler: ((text: string) => Promise<void>) | null;
+  isBusy: boolean;
+}
+
 /** Queues the frames that arrive before the caller is authenticated. */
-function createQueue(client: WebSocket) {
-  const waiting: { text: string }[] = [];
-  let waitingBytes = 0;
-  let onFrame: ((text: string) => Promise<void>) | null = null;
-  let busy = false;
-  async function work(): Promise<void> {
-    if (busy || !onFrame) return;
-    busy = true;
-    for (let next = waiting.shift(); next; next = waiting.shift()) await onFrame(next.text);
-    waitingBytes = 0;
-    busy = false;
-  }
+function createQueue(client: WebSocket): Listen {
+  const queue: FrameQueue = { waiting: [], waitingBytes: 0, handler: null, isBusy: false };
   client.on('message', (bytes, isBinary) => {
     // After the close frame the client may still send for a moment.
     if (client.readyState !== client.OPEN) return;
-    waitingBytes += Buffer.isBuffer(bytes) ? bytes.length : 0;
-    if (waiting.length >= maxFramesIn || waitingBytes > maxBytesIn) {
-      waiting.length = 0;
+    queue.waitingBytes += Buffer.isBuffer(bytes) ? bytes.length : 0;
+    if (queue.waiting.length >= maxFramesIn || queue.waitingBytes > maxBytesIn) {
+      queue.waiting.length = 0;
       return void end(client, 'MALFORMED_REQUEST', 'Too many frames at once.');
     }
-    waiting.push({ text: isBinary || !Buffer.isBuffer(bytes) ? '' : bytes.toString('utf8') });
-    void work();
+    queue.waiting.push(isBinary || !Buffer.isBuffer(bytes) ? '' : bytes.toString('utf8'));
+    void work(queue);
   });
-  return (handler: (text: string) => Promise<void>): void => {
-    onFrame = handler;
-    void work();
+  return (handler) => {
+    queue.handler = handler;
+    void work(queue);
   };
+}
+
+async function work(queue: FrameQueue): Promise<void> {
+  if (queue.isBusy || !queue.handler) return;
+  queue.isBusy = true;
+  for (let text = queue.waiting.shift(); text !== undefined; text = queue.waiting.shift()) await queue.handler(text);
+  queue.waitingBytes = 0;
+  queue.isBusy = false;
 }
 
 function converse(
   parts: SocketParts,
   client: WebSocket,
   { caller, credential }: { caller: Caller; credential: CredentialRef },
-  listen: (handler: (text: string) => Promise<void>) => void,
+  listen: Listen,
 ): void {
   let stream: Stream | null = null;
   const sink = sinkOf(client, parts.pingMs);

@@ -2,70 +2,77 @@ import { allows, AppError, type AnyRoute } from '@chasqui/shared';
 import { pathAndQuery } from '@chasqui/shared/express';
 import type { Request, Response } from 'express';
 import { decodeJwt } from 'jose';
+import type { DataSource } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
+import type { Caller } from '../accounts/caller.js';
+import type { CheckCredential, CredentialRef } from '../accounts/credential-ref.js';
 import { credentialOf } from '../accounts/credential.js';
 import { secretDigestOf } from '../accounts/tokens.js';
-import type { ApiKeys } from '../accounts/api-keys.js';
-import type { Database } from '../db/database.js';
-import type { CredentialRef } from '../accounts/credential-ref.js';
+import type { Core } from '../core.js';
 import type { Tickets } from './tickets.js';
-import type { Clock } from '../lib/clock.js';
-import type { Caller } from '../accounts/caller.js';
 
 /**
  * Refers to the credentials of connections that outlive their request, without their secrets, and checks whether they are still valid. Every
  * check reads the database, because another backend may have changed the credential.
  */
-export function createStreamCredentials({
-  database,
-  keys,
-  clock,
-}: {
-  database: Database;
-  keys: Pick<ApiKeys, 'authenticateId'>;
-  clock: Clock;
-}) {
-  const account = (id: string): Promise<Account | null> =>
-    database.reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
-
-  return {
-    of(caller: Caller, req: Request): CredentialRef {
-      if (caller.ticket) return caller.ticket.credential;
-      const { accountId, credential, keyFingerprint = null } = caller;
-      const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
-      if (credential.type === 'key') return { ...key, secret: null, until: null };
-      // Closes: the account gets a new secret after the token was verified; with that one, a void token would make a good ticket.
-      const { accountSecretDigest: secret } = caller;
-      if (secret === undefined) throw new AppError('UNAUTHENTICATED');
-      const { exp } = decodeJwt(credentialOf(req) ?? '');
-      const token = { secret, until: exp === undefined ? null : exp * 1000 };
-      // A token that was issued for a key depends on that key and permits nothing more.
-      return caller.isPasswordLogin ? { ...key, ...token, type: 'token', id: accountId } : { ...key, ...token };
-    },
-
-    /** Returns what the credential permits now. Throws the error that a request with it would get. */
-    async check(ref: CredentialRef): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
-      const owner = await account(ref.accountId);
-      if (!owner) throw new AppError('UNAUTHENTICATED');
-      if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
-      if (ref.secret !== null && ref.secret !== secretDigestOf(owner))
-        throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
-      if (ref.until !== null && ref.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
-      if (ref.type === 'token') {
-        if (owner.mustChangePassword) throw new AppError('PASSWORD_CHANGE_REQUIRED');
-        return { permissions: ['*'], sessionId: null };
-      }
-      const key = await keys.authenticateId(ref.accountId, ref.id, ref.keyFingerprint);
-      if (!allows(key.permissions, 'events.read')) throw new AppError('PERMISSION_DENIED', { permission: 'events.read' });
-      return { permissions: key.permissions, sessionId: key.sessionId };
-    },
-  };
+export interface StreamCredentials {
+  /** Returns a reference to the credential of a request. Throws `UNAUTHENTICATED`. */
+  of(caller: Caller, req: Request): CredentialRef;
+  /** Returns what the credential permits now. Throws the error that a request with it would get. */
+  check: CheckCredential;
 }
+
+interface CredentialParts {
+  keys: Pick<ApiKeys, 'authenticateId'>;
+}
+type Context = Pick<Core, 'database' | 'clock'> & CredentialParts;
+
+export function createStreamCredentials(core: Pick<Core, 'database' | 'clock'>, parts: CredentialParts): StreamCredentials {
+  const context: Context = { ...core, ...parts };
+  return { of: credentialRefOf, check: (ref) => check(context, ref) };
+}
+
+function credentialRefOf(caller: Caller, req: Request): CredentialRef {
+  if (caller.ticket) return caller.ticket.credential;
+  const { accountId, credential, keyFingerprint = null } = caller;
+  const key = { accountId, type: 'key' as const, id: credential.id ?? '', keyFingerprint };
+  if (credential.type === 'key') return { ...key, secret: null, until: null };
+  // Closes: the account gets a new secret after the token was verified; with that one, a void token would make a good ticket.
+  const { accountSecretDigest: secret } = caller;
+  if (secret === undefined) throw new AppError('UNAUTHENTICATED');
+  const { exp } = decodeJwt(credentialOf(req) ?? '');
+  const token = { secret, until: exp === undefined ? null : exp * 1000 };
+  // A token that was issued for a key depends on that key and permits nothing more.
+  return caller.isPasswordLogin ? { ...key, ...token, type: 'token', id: accountId } : { ...key, ...token };
+}
+
+async function check(
+  { database, clock, keys }: Context,
+  ref: CredentialRef,
+): Promise<{ permissions: readonly string[]; sessionId: string | null }> {
+  const owner = await accountWithSecret(database.reader, ref.accountId);
+  if (!owner) throw new AppError('UNAUTHENTICATED');
+  if (!owner.isActive) throw new AppError('ACCOUNT_INACTIVE');
+  if (ref.secret !== null && ref.secret !== secretDigestOf(owner))
+    throw new AppError('UNAUTHENTICATED', {}, 'The token is void. Log in again.');
+  if (ref.until !== null && ref.until <= clock.now().getTime()) throw new AppError('TOKEN_EXPIRED');
+  if (ref.type === 'token') {
+    if (owner.mustChangePassword) throw new AppError('PASSWORD_CHANGE_REQUIRED');
+    return { permissions: ['*'], sessionId: null };
+  }
+  const key = await keys.authenticateId(ref.accountId, ref.id, ref.keyFingerprint);
+  if (!allows(key.permissions, 'events.read')) throw new AppError('PERMISSION_DENIED', { permission: 'events.read' });
+  return { permissions: key.permissions, sessionId: key.sessionId };
+}
+
+const accountWithSecret = (reader: DataSource, id: string): Promise<Account | null> =>
+  reader.getRepository(Account).createQueryBuilder('a').addSelect('a.jwtSecret').where('a.id = :id', { id }).getOne();
 
 /** Extends authentication: on the routes of streams a ticket is accepted instead of a credential. */
 export function admitTickets(
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>,
-  { tickets, checkCredential }: { tickets: Tickets; checkCredential: ReturnType<typeof createStreamCredentials>['check'] },
+  { tickets, checkCredential }: { tickets: Pick<Tickets, 'redeem'>; checkCredential: CheckCredential },
 ): (route: AnyRoute, req: Request, res: Response) => Promise<Caller> {
   return async (route, req, res) => {
     if (route.id !== 'events.stream' && route.id !== 'events.socket') return authenticate(route, req, res);

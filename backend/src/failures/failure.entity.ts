@@ -21,7 +21,7 @@ export const failureKinds = [
 ] as const;
 export type FailureKind = (typeof failureKinds)[number];
 
-/** One item that failed by itself and was isolated, so that the items behind it went on. Never holds content of messages. */
+/** One item that failed by itself and was isolated, so that the items behind it went on. Never contains content of messages. */
 @Entity({ name: 'failures' })
 @Index('failures_item', ['kind', 'subject', 'code'], { unique: true })
 @Index('failures_last', ['lastAt'])

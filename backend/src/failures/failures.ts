@@ -12,24 +12,33 @@ import { type Failure, type FailureKind } from './failure.entity.js';
 
 export interface FailureReport {
   kind: FailureKind;
-  /** What failed: an id, or the name of a task. At most 120 characters are kept. */
+  /** What failed: an id, or the name of a task. At most 120 characters are stored. */
   subject: string;
   accountId?: string | null;
   sessionId?: string | null;
   /** A code of ours, of a driver, or the name of the error's class. */
   code: string;
-  /** One line. Must not quote content: text of messages, names, numbers. */
+  /** One line. Must not quote content: text of messages, names, phone numbers. */
   detail: string;
   at?: Date;
-  /** How often it happened since it was last reported. */
+  /** How often it failed since the last report. */
   count?: number;
-  /** Of a sender that sends a report again when it got no answer: the same report counts once. */
+  /** Set by a sender that repeats a report when it got no answer: the same report counts once. */
   reportId?: string | undefined;
 }
 
 /** Reports an isolated item. Returns at once and never throws. */
 export type ReportFailure = (report: FailureReport) => void;
 
+/**
+ * The durable record of items that failed by themselves while those behind them went on. Staff read it in the panel and at
+ * `GET /admin/failures`, and `/health` is degraded while one of them is recent.
+ *
+ * | the process dies | then |
+ * | --- | --- |
+ * | after an item was isolated, before its row is written | the row is missing; the log has the line, and an item that fails again is reported again |
+ * | while the row is written | it is there or not; nothing else depends on it |
+ */
 export interface Failures {
   /**
    * Reports an isolated item. Returns at once and never throws: the row is written later, in a transaction of its own. Reports that
@@ -38,23 +47,41 @@ export interface Failures {
   report: ReportFailure;
   /** Resolves when all reports so far are written, or cannot be. For tests and for an orderly stop. */
   flush(): Promise<void>;
-  /** How many items failed within the last quarter of an hour. */
+  /** Returns how many items failed within the last quarter of an hour. */
   recent(): Promise<number>;
-  /** Deletes rows that are too old, and the oldest ones above the limit. */
+  /** Deletes the rows that are older than the retention, and the oldest ones above the maximum. */
   prune(): Promise<void>;
-  /** Stops writing. What is still in memory is lost; it was logged. */
+  /** Stops writing. Reports that are still in memory are lost; they were logged. */
   stop(): Promise<void>;
 }
 
-/** Rows that are kept at most. The items are events that cannot be stored, so their number is chosen by their senders. */
+interface FailureParts {
+  database: Database;
+  clock: Clock;
+  log: Log;
+}
+
+interface Context extends FailureParts {
+  pending: Row[];
+  /** How many reports were dropped since the last log line about it. */
+  dropped: number;
+  writing: Promise<void> | null;
+  /** Set while the next attempt waits for the database. */
+  timer: NodeJS.Timeout | undefined;
+  isStopped: boolean;
+  /** Writes run in this context, not in that of a report, which may be inside a transaction. */
+  scope: AsyncResource;
+}
+
+/** The maximum number of rows. The items are events that cannot be stored, so their senders choose the number. */
 const maxRows = 2_000;
-/** Rows that are kept at most of one account, or of one session where the account is not known. */
+/** The maximum number of rows of one account, or of one session if the account is not known. */
 const maxRowsOfOwner = 200;
 /** Reports kept in memory while the database does not answer. */
 const maxPending = 1_000;
-/** Of one owner; the others need room as well. */
+/** The same, for one owner: the others need room as well. */
 const maxPendingOfOwner = 250;
-/** Rows that are written in one transaction: on SQLite all other writers wait for it. */
+/** Rows written in one transaction: on SQLite all other writers wait for it. */
 const batchSize = 100;
 const retentionMs = 30 * 86_400_000;
 const recentMs = 15 * 60_000;
@@ -68,106 +95,118 @@ const upsertSql = `INSERT INTO failures (id, kind, subject, "accountId", "sessio
     count = CASE WHEN failures.count >= ${maxCount} OR failures.report = excluded.report THEN failures.count ELSE failures.count + excluded.count END,
     report = COALESCE(excluded.report, failures.report)`;
 
-/** Whose item it was. One tenant whose every item fails must not push the rows of the others out. */
+/** The owner of the item. One tenant whose every item fails must not push out the rows of the others. */
 const ownerSql = `COALESCE("accountId", "sessionId", '')`;
 const trimSql = `DELETE FROM failures WHERE id NOT IN (SELECT id FROM failures ORDER BY "lastAt" DESC, id DESC LIMIT ${maxRows})`;
 const trimOwnerSql = `DELETE FROM failures WHERE ${ownerSql} = ? AND id NOT IN
   (SELECT id FROM failures WHERE ${ownerSql} = ? ORDER BY "lastAt" DESC, id DESC LIMIT ${maxRowsOfOwner})`;
 
-/**
- * The durable record of items that failed by themselves while those behind them went on. Staff read it in the panel and at
- * `GET /admin/failures`, and `/health` is degraded while one of them is recent.
- *
- * | the process dies | then |
- * | --- | --- |
- * | after an item was isolated, before its row is written | the row is missing; the log has the line, and an item that fails again is reported again |
- * | while the row is written | it is there or not; nothing else depends on it |
- */
-export function createFailures({ database, clock, log }: { database: Database; clock: Clock; log: Log }): Failures {
-  let pending: Row[] = [];
-  let dropped = 0;
-  let writing: Promise<void> | null = null;
-  let timer: NodeJS.Timeout | undefined;
-  let stopped = false;
-  const context = new AsyncResource('failures');
-
-  const write = (rows: readonly Row[]): Promise<void> =>
-    database.write.run(async (tx) => {
-      for (const row of rows) await upsert(tx, row);
-      for (const owner of new Set(rows.map(ownerOf)))
-        if (owner !== '') await runStatement(tx.manager, trimOwnerSql, [owner, owner]);
-      await runStatement(tx.manager, trimSql, []);
-    });
-
-  /** Writes what is pending. A row that the database refuses is dropped alone. Never rejects. */
-  async function drain(): Promise<void> {
-    while (pending.length > 0) {
-      const batch = merged(pending.splice(0, batchSize));
-      let isDown = false;
-      await attemptInHalves(batch, write, (rows, error) => {
-        if (isSystemError(error)) {
-          isDown = true;
-          pending = [...rows, ...pending].slice(0, maxPending);
-        } else log.error('A failure could not be recorded.', { kind: rows[0]!.kind, ...errorFields(error) });
-      });
-      if (isDown) {
-        if (!stopped) timer ??= setTimeout(wake, retryMs).unref();
-        return;
-      }
-    }
-    if (dropped > 0) log.error('Failures were not recorded because there were too many at once.', { dropped });
-    dropped = 0;
-  }
-
-  function wake(): void {
-    clearTimeout(timer);
-    timer = undefined;
-    if (stopped || writing) return;
-    // In a turn of its own, so that reports of one batch are written together, and in a context of its own: a report may come from inside of a
-    // transaction, and the guard would take the writing for a part of it.
-    writing = context
-      .runInAsyncScope(() => new Promise((resolve) => setImmediate(resolve)).then(drain))
-      .finally(() => {
-        writing = null;
-        if (pending.length > 0 && timer === undefined) wake();
-      });
-    writing.catch((error: unknown) => log.error('Failures could not be recorded.', errorFields(error)));
-  }
-
+export function createFailures({ database, clock, log }: FailureParts): Failures {
+  const context: Context = {
+    database,
+    clock,
+    log,
+    pending: [],
+    dropped: 0,
+    writing: null,
+    timer: undefined,
+    isStopped: false,
+    scope: new AsyncResource('failures'),
+  };
   return {
-    report(report) {
-      if (stopped) return;
-      const row = rowOf(report, clock.now());
-      const owner = ownerOf(row);
-      const isFull =
-        pending.length >= maxPending ||
-        (owner !== '' && pending.filter((one) => ownerOf(one) === owner).length >= maxPendingOfOwner);
-      if (isFull) return void (dropped += 1);
-      pending.push(row);
-      // While the database is away, the next attempt has its time; a report must not bring it forward.
-      if (timer === undefined) wake();
-    },
+    report: (report) => addReport(context, report),
     async flush() {
-      if (pending.length > 0) wake();
-      while (writing) await writing;
+      if (context.pending.length > 0) wake(context);
+      while (context.writing) await context.writing;
     },
-    async recent() {
-      const since = clock.now().getTime() - recentMs;
-      const { rows } = await runStatement(database.reader, 'SELECT COUNT(*) AS n FROM failures WHERE "lastAt" > ?', [since]);
-      return Number((rows[0] as { n: number | string }).n);
-    },
-    async prune() {
-      await database.write.run(async (tx) => {
-        await runStatement(tx.manager, 'DELETE FROM failures WHERE "lastAt" < ?', [clock.now().getTime() - retentionMs]);
-        await runStatement(tx.manager, trimSql, []);
-      });
-    },
+    recent: () => countRecent(context),
+    prune: () => prune(context),
     async stop() {
-      stopped = true;
-      clearTimeout(timer);
-      await writing;
+      context.isStopped = true;
+      clearTimeout(context.timer);
+      await context.writing;
     },
   };
+}
+
+function addReport(context: Context, report: FailureReport): void {
+  const { pending } = context;
+  if (context.isStopped) return;
+  const row = rowOf(report, context.clock.now());
+  const owner = ownerOf(row);
+  const isFull =
+    pending.length >= maxPending || (owner !== '' && pending.filter((one) => ownerOf(one) === owner).length >= maxPendingOfOwner);
+  if (isFull) {
+    context.dropped += 1;
+    return;
+  }
+  pending.push(row);
+  // While the database is unavailable, the timer starts the next attempt; a report must not start it earlier.
+  if (context.timer === undefined) wake(context);
+}
+
+/** Starts to write what is pending, unless that runs already. */
+function wake(context: Context): void {
+  clearTimeout(context.timer);
+  context.timer = undefined;
+  if (context.isStopped || context.writing) return;
+  // In a later event-loop turn, so that reports of one batch are written together, and in a context of its own: a report may come from inside
+  // a transaction, and the guard would regard the write as a part of it.
+  context.writing = context.scope
+    .runInAsyncScope(() => new Promise((resolve) => setImmediate(resolve)).then(() => drain(context)))
+    .finally(() => {
+      context.writing = null;
+      if (context.pending.length > 0 && context.timer === undefined) wake(context);
+    });
+  context.writing.catch((error: unknown) => context.log.error('Failures could not be recorded.', errorFields(error)));
+}
+
+/** Writes what is pending. A row that the database refuses is dropped alone. Never rejects. */
+async function drain(context: Context): Promise<void> {
+  const { log } = context;
+  while (context.pending.length > 0) {
+    const batch = merged(context.pending.splice(0, batchSize));
+    let isDown = false;
+    await attemptInHalves(
+      batch,
+      (rows) => writeRows(context, rows),
+      (rows, error) => {
+        if (isSystemError(error)) {
+          isDown = true;
+          context.pending = [...rows, ...context.pending].slice(0, maxPending);
+        } else log.error('A failure could not be recorded.', { kind: rows[0]!.kind, ...errorFields(error) });
+      },
+    );
+    if (isDown) {
+      if (!context.isStopped) context.timer ??= setTimeout(() => wake(context), retryMs).unref();
+      return;
+    }
+  }
+  if (context.dropped > 0)
+    log.error('Failures were not recorded because there were too many at once.', { dropped: context.dropped });
+  context.dropped = 0;
+}
+
+function writeRows({ database }: Context, rows: readonly Row[]): Promise<void> {
+  return database.write.run(async (tx) => {
+    for (const row of rows) await upsert(tx, row);
+    for (const owner of new Set(rows.map(ownerOf)))
+      if (owner !== '') await runStatement(tx.manager, trimOwnerSql, [owner, owner]);
+    await runStatement(tx.manager, trimSql, []);
+  });
+}
+
+async function countRecent({ database, clock }: Context): Promise<number> {
+  const since = clock.now().getTime() - recentMs;
+  const { rows } = await runStatement(database.reader, 'SELECT COUNT(*) AS n FROM failures WHERE "lastAt" > ?', [since]);
+  return Number((rows[0] as { n: number | string }).n);
+}
+
+async function prune({ database, clock }: Context): Promise<void> {
+  await database.write.run(async (tx) => {
+    await runStatement(tx.manager, 'DELETE FROM failures WHERE "lastAt" < ?', [clock.now().getTime() - retentionMs]);
+    await runStatement(tx.manager, trimSql, []);
+  });
 }
 
 type Row = Omit<Failure, 'id' | 'firstAt' | 'lastAt'> & { at: number };
@@ -192,13 +231,16 @@ const rowOf = (report: FailureReport, now: Date): Row => ({
   report: idOrNull(report.reportId),
 });
 
-/** Reports of one item become one row, but for those with an id, which are compared with the row's; in an order that is the same for all writers, so that two backends never wait in a circle. */
+/**
+ * Merges reports of one item into one row, except reports with an id, which are compared with the id in the row. Sorts the rows, so that two
+ * backends write them in the same order and never deadlock.
+ */
 function merged(rows: readonly Row[]): Row[] {
   const byItem = new Map<string, Row>();
   for (const row of rows) {
     const key = JSON.stringify([row.kind, row.subject, row.code, row.report]);
     const known = byItem.get(key);
-    if (known && row.report !== null) continue; // The same report once more.
+    if (known && row.report !== null) continue; // The same report again.
     byItem.set(key, known ? { ...row, at: Math.max(known.at, row.at), count: Math.min(maxCount, known.count + row.count) } : row);
   }
   return [...byItem].sort(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row);
@@ -212,8 +254,8 @@ async function upsert(
 }
 
 /**
- * The code and the line of an error for a report. A driver's message may quote values, and so may a handler's, so the line says what kind
- * of error it was and nothing of its text.
+ * Returns the code and the detail of an error for a report. The messages of drivers and handlers may quote values, so the detail names the kind
+ * of error and omits its message. Never throws.
  */
 export function describeError(error: unknown): { code: string; detail: string } {
   try {

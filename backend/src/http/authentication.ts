@@ -3,111 +3,29 @@ import { allows, AppError, type AnyRoute } from '@chasqui/shared';
 import type { Request, Response } from 'express';
 import type { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
-import type { ApiKeys } from '../accounts/api-keys.js';
-import { changePassword } from '../accounts/contract.js';
 import type { ApiKey } from '../accounts/api-key.entity.js';
-import type { CredentialChanges } from '../lib/credential-changes.js';
+import type { ApiKeys } from '../accounts/api-keys.js';
+import type { Authenticate, Caller } from '../accounts/caller.js';
+import { changePassword } from '../accounts/contract.js';
+import { credentialOf } from '../accounts/credential.js';
 import { fingerprintOf, isKeyForm } from '../accounts/key-form.js';
 import { secretDigestOf, type Tokens } from '../accounts/tokens.js';
-import type { Caller } from '../accounts/caller.js';
-import { credentialOf } from '../accounts/credential.js';
+import type { Core } from '../core.js';
+import type { CredentialChanges } from '../lib/credential-changes.js';
+import { createTtlCache, type TtlCache } from '../lib/ttl-cache.js';
 
-/** Authenticates callers in every scheme and checks that they may use the route. */
-export function createAuthentication({
-  accounts,
-  keys,
-  tokens,
-  credentials,
-  serviceKey,
-}: {
-  accounts: Accounts;
-  keys: ApiKeys;
-  tokens: Tokens;
+export interface AuthenticationParts {
+  accounts: Pick<Accounts, 'find'>;
+  keys: Pick<ApiKeys, 'authenticate' | 'authenticateId'>;
+  tokens: Pick<Tokens, 'verify'>;
   credentials: CredentialChanges;
   serviceKey: string;
-}) {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  const serviceDigest = digest(serviceKey);
-  const isServiceKey = (text: string): boolean => timingSafeEqual(digest(text), serviceDigest);
-  const active = new Map<string, AccountState & { until: number }>();
-  let changes = 0;
-  credentials.subscribe((id) => {
-    changes += 1;
-    if (id === null) active.clear();
-    else active.delete(id);
-  });
+}
 
-  /** Returns the state of an account. Cached for a second; a change clears the cache. */
-  async function stateOf(accountId: string): Promise<AccountState> {
-    const state = active.get(accountId);
-    if (state && state.until > performance.now()) return state;
-    const before = changes;
-    const account = await accounts.find(accountId);
-    if (!account) throw new AppError('UNAUTHENTICATED');
-    const { isActive, role, mustChangePassword } = account;
-    const now = { isActive, role, mustChangePassword, until: performance.now() + 1_000 };
-    // Closes: the account is read while active, deactivated meanwhile, and then cached as active for a second.
-    if (before === changes) active.set(accountId, now);
-    return now;
-  }
-
-  async function identify(text: string): Promise<Identity> {
-    if (text.startsWith('chq_') || isKeyForm(text)) {
-      const key = await keys.authenticate(text);
-      return ofKey('key', key, (await mayAct(key.accountId)).role);
-    }
-    if (text.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
-    const { account, key: tokenKey } = await tokens.verify(text);
-    const { role, mustChangePassword } = await mayAct(account.id);
-    // The secret that verified the token, which may be a cached one: streams and tickets end when the account gets another one.
-    const accountSecretDigest = secretDigestOf(account);
-    if (tokenKey) {
-      const key = await keys.authenticateId(account.id, tokenKey.id, tokenKey.fingerprint);
-      return { ...ofKey('token', key, role), accountSecretDigest };
-    }
-    return {
-      accountSecretDigest,
-      accountId: account.id,
-      role,
-      credential: { type: 'token', id: account.id, name: account.username },
-      permissions: ['*'],
-      sessionId: null,
-      isPasswordLogin: true,
-      isOneTime: mustChangePassword,
-    };
-  }
-
-  async function mayAct(accountId: string): Promise<AccountState> {
-    const state = await stateOf(accountId);
-    if (!state.isActive) throw new AppError('ACCOUNT_INACTIVE');
-    return state;
-  }
-
-  return async function authenticate(route: AnyRoute, req: Request, res: Response): Promise<Caller> {
-    res.locals['route'] = route.id;
-    const about = { requestId: String(res.locals['requestId']), ip: req.ip ?? null };
-    const anonymous: Caller = {
-      accountId: '',
-      role: 'user',
-      credential: { type: 'none', id: null, name: null },
-      permissions: [],
-      sessionId: null,
-      isPasswordLogin: false,
-      ...about,
-    };
-    if (route.auth === 'pub') return anonymous;
-    const text = credentialOf(req);
-    if (text === null) throw new AppError('UNAUTHENTICATED');
-    if (route.auth === 'svc') {
-      if (!isServiceKey(text)) throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
-      return { ...anonymous, credential: { type: 'service', id: null, name: 'worker' } };
-    }
-    const { isOneTime, ...identity } = await identify(text);
-    if (isOneTime && route.id !== changePassword.id) throw new AppError('PASSWORD_CHANGE_REQUIRED');
-    const caller: Caller = Object.assign(identity, about);
-    checkLevel(route, caller);
-    return caller;
-  };
+interface Context extends Pick<AuthenticationParts, 'accounts' | 'keys' | 'tokens'> {
+  serviceKeyDigest: Buffer;
+  /** By account. */
+  cache: TtlCache<AccountState>;
 }
 
 /** The fields of an account that every request needs. */
@@ -116,8 +34,76 @@ type AccountState = Pick<Account, 'isActive' | 'role' | 'mustChangePassword'>;
 /** The authenticated caller. `isOneTime`: it logged in with a one-time password. */
 type Identity = Omit<Caller, 'requestId' | 'ip'> & { isOneTime: boolean };
 
+const cacheTtlMs = 1_000;
+const maxCachedAccounts = 20_000;
+
+/** Authenticates callers by key, token or service key, and checks that they may use the route. */
+export function createAuthentication({ clock }: Pick<Core, 'clock'>, parts: AuthenticationParts): Authenticate {
+  const { accounts, keys, tokens, credentials, serviceKey } = parts;
+  const cache = createTtlCache<AccountState>({ clock, ttlMs: cacheTtlMs, maxEntries: maxCachedAccounts });
+  credentials.subscribe(cache.invalidate);
+  const context: Context = { accounts, keys, tokens, serviceKeyDigest: digestOf(serviceKey), cache };
+  return (route, req, res) => authenticate(context, route, req, res);
+}
+
+async function authenticate(context: Context, route: AnyRoute, req: Request, res: Response): Promise<Caller> {
+  res.locals['route'] = route.id;
+  const request = { requestId: String(res.locals['requestId']), ip: req.ip ?? null };
+  if (route.auth === 'pub') return { ...anonymous, ...request };
+  const credential = credentialOf(req);
+  if (credential === null) throw new AppError('UNAUTHENTICATED');
+  if (route.auth === 'svc') {
+    if (!timingSafeEqual(digestOf(credential), context.serviceKeyDigest))
+      throw new AppError('UNAUTHENTICATED', {}, 'Send the service key in X-API-Key.');
+    return { ...anonymous, ...request, credential: { type: 'service', id: null, name: 'worker' } };
+  }
+  const { isOneTime, ...identity } = await identify(context, credential);
+  if (isOneTime && route.id !== changePassword.id) throw new AppError('PASSWORD_CHANGE_REQUIRED');
+  const caller: Caller = Object.assign(identity, request);
+  requireAccess(route, caller);
+  return caller;
+}
+
+const anonymous: Omit<Caller, 'requestId' | 'ip'> = {
+  accountId: '',
+  role: 'user',
+  credential: { type: 'none', id: null, name: null },
+  permissions: [],
+  sessionId: null,
+  isPasswordLogin: false,
+};
+
+const digestOf = (text: string): Buffer => createHash('sha256').update(text).digest();
+
+async function identify(context: Context, credential: string): Promise<Identity> {
+  const { keys, tokens } = context;
+  if (credential.startsWith('chq_') || isKeyForm(credential)) {
+    const key = await keys.authenticate(credential);
+    return identityOfKey('key', key, (await requireActive(context, key.accountId)).role);
+  }
+  if (credential.split('.').length !== 3) throw new AppError('UNAUTHENTICATED');
+  const { account, key: tokenKey } = await tokens.verify(credential);
+  const { role, mustChangePassword } = await requireActive(context, account.id);
+  // The secret that verified the token, which may be a cached one: streams and tickets end when the account gets another one.
+  const accountSecretDigest = secretDigestOf(account);
+  if (tokenKey) {
+    const key = await keys.authenticateId(account.id, tokenKey.id, tokenKey.fingerprint);
+    return { ...identityOfKey('token', key, role), accountSecretDigest };
+  }
+  return {
+    accountSecretDigest,
+    accountId: account.id,
+    role,
+    credential: { type: 'token', id: account.id, name: account.username },
+    permissions: ['*'],
+    sessionId: null,
+    isPasswordLogin: true,
+    isOneTime: mustChangePassword,
+  };
+}
+
 /** `key` was read with its hash. */
-const ofKey = (type: 'key' | 'token', key: ApiKey, role: Account['role']): Identity => ({
+const identityOfKey = (type: 'key' | 'token', key: ApiKey, role: Account['role']): Identity => ({
   accountId: key.accountId,
   role,
   credential: { type, id: key.id, name: key.name },
@@ -129,7 +115,25 @@ const ofKey = (type: 'key' | 'token', key: ApiKey, role: Account['role']): Ident
   keyLimit: { rateLimit: key.rateLimit, rateWindowMs: key.rateWindowMs },
 });
 
-function checkLevel(route: AnyRoute, caller: Caller): void {
+async function requireActive(context: Context, accountId: string): Promise<AccountState> {
+  const state = await stateOf(context, accountId);
+  if (!state.isActive) throw new AppError('ACCOUNT_INACTIVE');
+  return state;
+}
+
+async function stateOf({ accounts, cache }: Context, accountId: string): Promise<AccountState> {
+  const cached = cache.get(accountId);
+  if (cached) return cached;
+  const { version } = cache;
+  const account = await accounts.find(accountId);
+  if (!account) throw new AppError('UNAUTHENTICATED');
+  const { isActive, role, mustChangePassword } = account;
+  const state = { isActive, role, mustChangePassword };
+  cache.set(accountId, state, version);
+  return state;
+}
+
+function requireAccess(route: AnyRoute, caller: Caller): void {
   if (route.auth === 'acc' && caller.sessionId !== null) throw new AppError('ACCOUNT_KEY_REQUIRED');
   if (['pwd', 'stf', 'adm'].includes(route.auth) && !caller.isPasswordLogin) throw new AppError('PASSWORD_LOGIN_REQUIRED');
   if (route.auth === 'stf' && caller.role === 'user') throw new AppError('STAFF_REQUIRED');

@@ -21,7 +21,7 @@ const defaults = { partialMs: 1_500, requestMs: 8_000 };
 /** Watches the connections of `server` from now on. Call it before `listen` accepts any. */
 export function createDrain(server: Server, limits: Partial<typeof defaults> = {}): Drain {
   const { partialMs, requestMs } = { ...defaults, ...limits };
-  /** The requests of each open connection that have no whole answer yet. */
+  /** The requests of each open connection whose reply is not complete yet. */
   const open = new Map<Duplex, Set<IncomingMessage>>();
   let isStopping = false;
 

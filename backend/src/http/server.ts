@@ -10,25 +10,12 @@ import {
 import compression from 'compression';
 import express, { Router, type ErrorRequestHandler, type Express, type Request, type Response } from 'express';
 import helmet, { type HelmetOptions } from 'helmet';
+import type { Authenticate, Caller, Mount } from '../accounts/caller.js';
 import { databaseRefusal, isSchemaMissing } from '../db/database-errors.js';
 import { errorFields, type Log } from '../lib/log.js';
-import type { Caller, Mount } from '../accounts/caller.js';
 import { trustProxies } from './proxy-trust.js';
 
-export interface ServerOptions {
-  authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  /** Authenticates without counting the request against a limit. Called again after a body that arrived slowly. */
-  identify: (route: AnyRoute, req: Request, res: Response) => Promise<Caller>;
-  readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
-  maxFileSize: number;
-  /** Runs around the handlers of the public routes: replays repeats (idempotent-calls.ts). */
-  around: NonNullable<MountOptions<Caller>['around']>;
-  /** See proxy-trust.ts. */
-  trustProxy: number | readonly string[];
-  corsOrigins: readonly string[];
-  log: Log;
-}
-
+/** The HTTP server of the API: parsing, limits on bodies, CORS, compression and errors. Routes are mounted by the domains. */
 export interface HttpServer {
   app: Express;
   /** Below /api/v1. */
@@ -40,6 +27,20 @@ export interface HttpServer {
   shutDown(): void;
   /** Called last: handles unknown routes and thrown errors. */
   finish(): void;
+}
+
+export interface ServerOptions {
+  authenticate: Authenticate;
+  /** Authenticates without counting the request against a limit. Called again after a body that arrived slowly. */
+  identify: Authenticate;
+  readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
+  maxFileSize: number;
+  /** Runs around the handlers of the public routes: replays repeats (idempotent-calls.ts). */
+  around: NonNullable<MountOptions<Caller>['around']>;
+  /** See proxy-trust.ts. */
+  trustProxy: number | readonly string[];
+  corsOrigins: readonly string[];
+  log: Log;
 }
 
 /**
@@ -69,7 +70,7 @@ export function bodyLimits(maxFileSize: number): BodyBudgetLimits {
 /** The longest text message that is allowed has 65,536 characters, each of at most four bytes. */
 const longestText = 262_144;
 
-/** Compressions at the same time. Each takes a thread of the pool that files, passwords and name lookups need, and half a megabyte. */
+/** The maximum of concurrent compressions. Each uses half a megabyte and a thread of the pool that files, passwords and name lookups need. */
 const maxCompressions = 4;
 
 /** Decides which replies are compressed: those that shrink, while few compressions run. The others are sent uncompressed. */
@@ -86,19 +87,8 @@ function createCompressionFilter(): (req: Request, res: Response) => boolean {
 }
 
 export function createServer(options: ServerOptions): HttpServer {
-  const app = express();
-  let stopping = false;
-  app.disable('x-powered-by');
-  // A hash of every reply costs more than it saves: clients of an API request only changes.
-  app.disable('etag');
-  app.use(trustProxies(app, options.trustProxy));
-  app.use(identify(options.log));
-  app.use((_req, _res, next) => next(stopping ? new AppError('SHUTTING_DOWN') : undefined));
-  app.use(helmet(headersOfData));
-  const compress = compression({ filter: createCompressionFilter() });
-  // Replies to sends are short and many; long replies are read with GET.
-  app.use((req, res, next) => (req.method === 'GET' ? compress(req, res, next) : next()));
-  app.use(cors(options.corsOrigins));
+  let isStopping = false;
+  const app = createApp(options, () => isStopping);
   const router = Router();
   app.use('/api/v1', router);
   const internalRouter = Router();
@@ -124,27 +114,42 @@ export function createServer(options: ServerOptions): HttpServer {
     mountInternal: internalRoutes.mount,
     publicRoutes: publicRoutes.mounted,
     shutDown() {
-      stopping = true;
+      isStopping = true;
       for (const { refuseUnread } of [publicRoutes, internalRoutes]) refuseUnread(new AppError('SHUTTING_DOWN'));
     },
     finish() {
       app.use(internalRouter);
-      app.use((req, res) => {
-        const path = req.path.replace(/^\/api\/v1/, '');
-        const allowed = [
-          ...new Set(
-            publicRoutes.mounted
-              .filter((route) => req.path.startsWith('/api/v1') && matches(route.path, path))
-              .map((route) => route.method.toUpperCase()),
-          ),
-        ];
-        if (allowed.length === 0) throw new AppError('ROUTE_NOT_FOUND');
-        res.set('Allow', allowed.join(', '));
-        throw new AppError('METHOD_NOT_ALLOWED', { allow: allowed });
-      });
+      app.use((req, res) => refuseUnknown(publicRoutes.mounted, req, res));
       app.use(answerErrors(options.log));
     },
   };
+}
+
+/** Creates the Express app with what runs before all routes, also before those of the panel. */
+function createApp({ trustProxy, corsOrigins, log }: ServerOptions, isStopping: () => boolean): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  // A hash of every reply costs more than it saves: clients of an API request only changes.
+  app.disable('etag');
+  app.use(trustProxies(app, trustProxy));
+  app.use(identify(log));
+  app.use((_req, _res, next) => next(isStopping() ? new AppError('SHUTTING_DOWN') : undefined));
+  app.use(helmet(headersOfData));
+  const compress = compression({ filter: createCompressionFilter() });
+  // Replies to sends are short and many; long replies are read with GET.
+  app.use((req, res, next) => (req.method === 'GET' ? compress(req, res, next) : next()));
+  app.use(cors(corsOrigins));
+  return app;
+}
+
+/** Throws `METHOD_NOT_ALLOWED` if the path has routes for other methods, and otherwise `ROUTE_NOT_FOUND`. */
+function refuseUnknown(routes: readonly AnyRoute[], req: Request, res: Response): never {
+  const path = req.path.replace(/^\/api\/v1/, '');
+  const found = req.path.startsWith('/api/v1') ? routes.filter((route) => matches(route.path, path)) : [];
+  const allowed = [...new Set(found.map((route) => route.method.toUpperCase()))];
+  if (allowed.length === 0) throw new AppError('ROUTE_NOT_FOUND');
+  res.set('Allow', allowed.join(', '));
+  throw new AppError('METHOD_NOT_ALLOWED', { allow: allowed });
 }
 
 const matches = (pattern: string, path: string): boolean => new RegExp(`^${pattern.replace(/:\w+/g, '[^/]+')}/?$`).test(path);
@@ -199,26 +204,7 @@ export function presentError({ status, code, message, details }: AppError, reque
 const outageLogMs = 10_000;
 
 function answerErrors(log: Log): ErrorRequestHandler {
-  let nextLogAt = 0;
-  let unlogged = 0;
-
-  function logOutage(known: AppError, requestId: unknown, error: unknown): void {
-    unlogged += 1;
-    if (performance.now() < nextLogAt) return;
-    nextLogAt = performance.now() + outageLogMs;
-    const { stack: _stack, ...fields } = errorFields(error);
-    const sentence = isSchemaMissing(error)
-      ? 'Requests are refused because tables or columns of the database are missing. Restart the backend, which migrates it, or restore the right backup.'
-      : 'Requests are refused because the database is unavailable or the disk is full.';
-    log.warn(sentence, {
-      ...fields,
-      answered: known.code,
-      refused: unlogged,
-      requestId,
-    });
-    unlogged = 0;
-  }
-
+  const logOutage = createOutageLog(log);
   return (error: unknown, _req, res, next) => {
     const requestId: unknown = res.locals['requestId'];
     const known = asAppError(error);
@@ -229,5 +215,22 @@ function answerErrors(log: Log): ErrorRequestHandler {
     if (retryAfter !== undefined) res.set('Retry-After', String(retryAfter));
     const { status, body } = presentError(known, requestId);
     res.status(status).json(body);
+  };
+}
+
+/** Logs refused requests, at most one line in `outageLogMs`. */
+function createOutageLog(log: Log): (known: AppError, requestId: unknown, error: unknown) => void {
+  let nextLogAt = 0;
+  let unlogged = 0;
+  return (known, requestId, error) => {
+    unlogged += 1;
+    if (performance.now() < nextLogAt) return;
+    nextLogAt = performance.now() + outageLogMs;
+    const { stack: _stack, ...fields } = errorFields(error);
+    const sentence = isSchemaMissing(error)
+      ? 'Requests are refused because tables or columns of the database are missing. Restart the backend, which migrates it, or restore the right backup.'
+      : 'Requests are refused because the database is unavailable or the disk is full.';
+    log.warn(sentence, { ...fields, answered: known.code, refused: unlogged, requestId });
+    unlogged = 0;
   };
 }

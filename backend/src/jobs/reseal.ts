@@ -1,96 +1,127 @@
-import type { Database } from '../db/database.js';
-import { readRows, updateRows } from '../db/rows.js';
+import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
-import { describeError, type ReportFailure } from '../failures/failures.js';
-import { errorFields, type Log } from '../lib/log.js';
+import { readRows, updateRows } from '../db/rows.js';
+import { describeError } from '../failures/failures.js';
+import { errorFields } from '../lib/log.js';
 import type { Sealer } from '../lib/sealer.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
-import type { ContentStore } from '../messages/sealed-content.js';
-import { Message } from '../messages/message.entity.js';
 import type { StoredReplies, StoredReply } from '../messages/accept/stored-replies.js';
+import { Message } from '../messages/message.entity.js';
+import type { ContentStore } from '../messages/sealed-content.js';
+import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
-import type { Webhooks } from '../webhooks/webhooks.js';
+
+/**
+ * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and
+ * headers of webhooks, messages and files that wait in the storage mode `metadata`, and stored replies. May die halfway, and the next run
+ * continues: the list of keys opens both. What no key opens is left as it is and reported, and the log has the number.
+ */
+export interface Reseal {
+  /** Throws the first failure of the database, after all kinds of rows were tried. */
+  run(): Promise<void>;
+}
+
+type ResealCore = Pick<Core, 'database' | 'log' | 'report'>;
+
+export interface ResealParts {
+  sealer: Sealer;
+  endpointSecrets: Pick<EndpointSecrets, 'reseal'>;
+  contents: ContentStore;
+  media: Pick<Media, 'reseal'>;
+  replies: Pick<StoredReplies, 'reseal'>;
+}
+
+interface Context extends ResealCore, ResealParts {}
+
+/** One kind of sealed rows. */
+interface Step<T> {
+  /** Returns the rows after `last`, in order; empty at the end. */
+  page: (last: T | null) => Promise<T[]>;
+  /** Returns whether the row was sealed again. */
+  reseal: (row: T) => Promise<boolean>;
+  subjectOf: (row: T) => string;
+}
 
 const batchSize = 200;
 const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
 const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${batchSize}`;
 
-/**
- * Seals again what another key than the first of ENCRYPTION_KEYS has sealed, so that the old one can be taken out of the list: secrets and
- * headers of webhooks, messages and files that wait in the storage mode `metadata`, and stored replies. Killed anywhere, the next run goes on: all of
- * the keys still open all of it. What no key opens is left as it is, and the log names how many.
- */
-export function createReseal(parts: {
-  database: Database;
-  sealer: Sealer;
-  webhooks: Pick<Webhooks, 'reseal'>;
-  contents: ContentStore;
-  media: Pick<Media, 'reseal'>;
-  replies: Pick<StoredReplies, 'reseal'>;
-  log: Log;
-  report: ReportFailure;
-}) {
-  const { database, sealer, webhooks, contents, media, replies, log, report } = parts;
+export function createReseal({ database, log, report }: ResealCore, parts: ResealParts): Reseal {
+  const context: Context = { database, log, report, ...parts };
+  return { run: () => run(context) };
+}
 
-  /** Goes through rows page by page. Returns how many were sealed again; what cannot be opened is reported and passed over. */
-  async function each<T>(
-    page: (last: T | null) => Promise<T[]>,
-    reseal: (row: T) => Promise<boolean>,
-    subjectOf: (row: T) => string,
-  ): Promise<number> {
-    let done = 0;
-    let unreadable = 0;
-    for (let last: T | null = null; ;) {
-      const rows: T[] = await page(last);
-      for (const row of rows)
-        try {
-          if (await reseal(row)) done += 1;
-        } catch (error) {
-          if (isSystemError(error)) throw error;
-          report({ kind: 'reseal', subject: subjectOf(row), ...describeError(error) });
-          if (unreadable === 0) log.error('What was sealed with a key that is not there cannot be opened.', errorFields(error));
-          unreadable += 1;
-        }
-      if (rows.length === 0) break;
-      last = rows.at(-1)!;
-    }
-    if (unreadable > 0) log.error('Some of what is sealed stays closed. Put its key back into ENCRYPTION_KEYS.', { unreadable });
-    return done;
-  }
-
-  async function message(row: Message): Promise<boolean> {
-    const sealed = contents.resealed(row);
-    // One that went on meanwhile has nothing sealed any more.
-    return (
-      sealed !== null &&
-      (await database.write.run((tx) => updateRows(tx, Message, { id: row.id, sealed: row.sealed! }, { sealed }))) === 1
-    );
-  }
-
-  return {
-    async run(): Promise<void> {
-      const { reader } = database;
-      const start = `${sealer.writing}.`;
-      const steps = [
-        () => each<Webhook>((last) => webhooks.reseal.page(last?.id ?? ''), webhooks.reseal.one, idOf),
-        () => each<Message>((last) => readRows(reader, Message, waiting, [start.length, start, last?.id ?? '']), message, idOf),
-        () => each<MediaFile>((last) => readRows(reader, MediaFile, files, [last?.id ?? '']), media.reseal, idOf),
-        () => each<StoredReply>(replies.reseal.page, replies.reseal.one, ({ accountId, key }) => `${accountId} ${key}`),
-      ];
-      let done = 0;
-      let failed: { error: unknown } | null = null;
-      for (const step of steps)
-        try {
-          done += await step();
-        } catch (error) {
-          failed ??= { error };
-        }
-      if (done > 0)
-        log.info('What another key had sealed is sealed with the first one now.', { count: done, keyId: sealer.writing });
-      if (failed) throw failed.error;
-    },
+async function run(context: Context): Promise<void> {
+  const { database, sealer, endpointSecrets, media, replies, log } = context;
+  const { reader } = database;
+  const prefix = `${sealer.writing}.`;
+  const hooks: Step<Webhook> = {
+    page: (last) => endpointSecrets.reseal.page(last?.id ?? ''),
+    reseal: endpointSecrets.reseal.one,
+    subjectOf: idOf,
   };
+  const messages: Step<Message> = {
+    page: (last) => readRows(reader, Message, waiting, [prefix.length, prefix, last?.id ?? '']),
+    reseal: (row) => resealMessage(context, row),
+    subjectOf: idOf,
+  };
+  const mediaFiles: Step<MediaFile> = {
+    page: (last) => readRows(reader, MediaFile, files, [last?.id ?? '']),
+    reseal: media.reseal,
+    subjectOf: idOf,
+  };
+  const storedReplies: Step<StoredReply> = {
+    page: replies.reseal.page,
+    reseal: replies.reseal.one,
+    subjectOf: ({ accountId, key }) => `${accountId} ${key}`,
+  };
+  const steps = [
+    () => resealRows(context, hooks),
+    () => resealRows(context, messages),
+    () => resealRows(context, mediaFiles),
+    () => resealRows(context, storedReplies),
+  ];
+  let count = 0;
+  let failed: { error: unknown } | null = null;
+  for (const step of steps)
+    try {
+      count += await step();
+    } catch (error) {
+      failed ??= { error };
+    }
+  if (count > 0) log.info('What an older key had sealed is now sealed with the first key.', { count, keyId: sealer.writing });
+  if (failed) throw failed.error;
+}
+
+/** Reads the rows page by page. Returns how many were sealed again; a row that cannot be opened is reported and skipped. */
+async function resealRows<T>({ log, report }: Context, { page, reseal, subjectOf }: Step<T>): Promise<number> {
+  let count = 0;
+  let unreadable = 0;
+  for (let last: T | null = null; ;) {
+    const rows: T[] = await page(last);
+    for (const row of rows)
+      try {
+        if (await reseal(row)) count += 1;
+      } catch (error) {
+        if (isSystemError(error)) throw error;
+        report({ kind: 'reseal', subject: subjectOf(row), ...describeError(error) });
+        if (unreadable === 0) log.error('A sealed row cannot be opened: its key is not in ENCRYPTION_KEYS.', errorFields(error));
+        unreadable += 1;
+      }
+    if (rows.length === 0) break;
+    last = rows.at(-1)!;
+  }
+  if (unreadable > 0) log.error('Some sealed rows could not be opened. Put their key back into ENCRYPTION_KEYS.', { unreadable });
+  return count;
+}
+
+/** Does nothing if the message was sent since it was read: its content is not sealed any more. */
+async function resealMessage({ database, contents }: Context, row: Message): Promise<boolean> {
+  const sealed = contents.resealed(row);
+  if (sealed === null) return false;
+  const { id, sealed: before } = row;
+  return (await database.write.run((tx) => updateRows(tx, Message, { id, sealed: before! }, { sealed }))) === 1;
 }
 
 const idOf = ({ id }: { id: string }): string => id;

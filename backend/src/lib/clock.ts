@@ -23,3 +23,6 @@ export function steadyTime(clock: Clock): () => number {
   const origin = clock.now().getTime() - clock.monotonic();
   return () => origin + clock.monotonic();
 }
+
+/** The wall clock's time in so many milliseconds. */
+export const timeIn = (clock: Pick<Clock, 'now'>, ms: number): Date => new Date(clock.now().getTime() + ms);

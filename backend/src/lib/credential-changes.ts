@@ -1,6 +1,6 @@
 /**
  * Notifies everything that caches a credential (caches, open streams) that it changed: a key regenerated, changed, revoked or claimed, a
- * password changed, an account deactivated or given another role. Published after the commit.
+ * password changed, an account deactivated or its role changed. Published after the commit.
  *
  * With several backends on one PostgreSQL the others receive it through NOTIFY (events/wake.ts), usually within milliseconds. The caches' TTL
  * (1 s) and the streams' regular check (`checkMs`, 3 s) cover a lost notice.

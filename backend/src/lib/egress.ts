@@ -50,78 +50,88 @@ const badPorts: ReadonlySet<string> = new Set(
   5060 5061 6000 6566 6665 6666 6667 6668 6669 6679 6697 10080`.split(/\s+/),
 );
 
-export type Egress = ReturnType<typeof createEgress>;
-
 /**
  * The egress guard, which checks every request to an address that a caller named. http and https only, no credentials in the URL, no
- * port of another protocol, no address that is not public, in whatever spelling, as literal, by name or at the moment of connecting: the resolver that the
- * socket itself uses returns only checked addresses, so a name whose address changes between check and connection gains nothing.
+ * port of another protocol, no address that is not public, in whatever spelling, as literal, by name or at the moment of connecting: the resolver
+ * that the socket itself uses returns only checked addresses, so a name whose address changes between check and connection gains nothing.
  */
-export function createEgress({
-  allow,
-  resolve: resolveName = createResolver(),
-}: {
-  /** Networks such as `10.0.0.0/8` that are allowed all the same. Throws when an entry is not a network. */
+export interface Egress {
+  /** Parses a URL. Throws `URL_NOT_ALLOWED`. Does not check names, which are resolved when the connection is made. */
+  check(text: string): URL;
+  /** Returns whether the operator allows the network of this literal address. */
+  isOpenedHost(host: string): boolean;
+  /** The lookup function of the request. Returns only permitted addresses. */
+  lookup: LookupFunction;
+  /** The last defence: destroys the request when the remote address of its connection is not permitted. */
+  watch(request: ClientRequest): void;
+}
+
+export interface EgressOptions {
+  /** Networks such as `10.0.0.0/8` that are allowed although they are not public. Throws when an entry is not a network. */
   allow: readonly string[];
-  /** Turns names into addresses; tests answer as a hostile name server would. */
+  /** Resolves names to addresses; tests answer as a hostile name server would. */
   resolve?: Resolve;
-}) {
-  const opened = new BlockList();
-  for (const network of allow) {
-    const [address = '', bits] = network.split('/');
-    const family = isIP(address);
-    if (family === 0) throw new Error(`EGRESS_ALLOW holds ${network}, which is not a network such as 10.0.0.0/8.`);
-    opened.addSubnet(address, Number(bits ?? (family === 4 ? 32 : 128)), family === 4 ? 'ipv4' : 'ipv6');
-  }
-  const isOpened = (address: string): boolean =>
-    isIP(address) !== 0 && opened.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
-  const permitted = (address: string): boolean => isPublicAddress(address) || isOpened(address);
+}
 
-  const lookup: LookupFunction = (hostname, options, callback) => {
-    resolveName(hostname, { ...options, all: true }, (error, addresses) => {
-      if (error) return callback(error, '', 0);
-      if (addresses.length === 0 || !addresses.every(({ address }) => permitted(address)))
-        return callback(new AppError('URL_NOT_ALLOWED') as NodeJS.ErrnoException, '', 0);
-      if (options.all) return callback(null, addresses);
-      callback(null, addresses[0]!.address, addresses[0]!.family);
-    });
-  };
-
+export function createEgress({ allow, resolve = createResolver() }: EgressOptions): Egress {
+  const opened = networksOf(allow);
   return {
-    /** Throws `URL_NOT_ALLOWED`. Does not check names, which are looked up when the connection is made. */
-    check(text: string): URL {
-      let url: URL;
-      try {
-        url = new URL(text);
-      } catch {
-        throw new AppError('URL_NOT_ALLOWED', {}, 'This is not a URL.');
-      }
-      // The parser has turned 0x7f.1, 2130706433 and the like into plain dotted form by now.
-      const host = url.hostname.replace(/^\[|\]$/g, '');
-      const literal = isIP(host) !== 0;
-      if (!['http:', 'https:'].includes(url.protocol) || url.username || url.password || (literal && !permitted(host)))
-        throw new AppError('URL_NOT_ALLOWED');
-      if (badPorts.has(url.port) && !isOpened(host))
-        throw new AppError(
-          'URL_NOT_ALLOWED',
-          { port: Number(url.port) },
-          `Port ${url.port} belongs to another protocol. Use another port, or an address whose network the operator allows with EGRESS_ALLOW.`,
-        );
-      return url;
+    check: (text) => checkUrl(opened, text),
+    isOpenedHost: (host) => isIn(opened, withoutBrackets(host)),
+    lookup: (hostname, options, callback) => {
+      resolve(hostname, { ...options, all: true }, (error, addresses) => {
+        if (error) return callback(error, '', 0);
+        if (addresses.length === 0 || !addresses.every(({ address }) => isPermitted(opened, address)))
+          return callback(new AppError('URL_NOT_ALLOWED') as NodeJS.ErrnoException, '', 0);
+        if (options.all) return callback(null, addresses);
+        callback(null, addresses[0]!.address, addresses[0]!.family);
+      });
     },
-    /** Whether the operator allows the network of this literal address. */
-    isOpenedHost: (host: string): boolean => isOpened(host.replace(/^\[|\]$/g, '')),
-    /** The lookup function of the request: returns only permitted addresses. */
-    lookup,
-    /** The last defence: destroys the request when the remote address of its connection is not permitted. */
-    watch(request: ClientRequest): void {
+    watch(request) {
       request.on('socket', (socket) => {
         const checkRemote = (): void => {
-          if (!permitted(socket.remoteAddress ?? '')) request.destroy(new AppError('URL_NOT_ALLOWED'));
+          if (!isPermitted(opened, socket.remoteAddress ?? '')) request.destroy(new AppError('URL_NOT_ALLOWED'));
         };
         if (socket.connecting) socket.once('connect', checkRemote);
         else checkRemote();
       });
     },
   };
+}
+
+function networksOf(allow: readonly string[]): BlockList {
+  const networks = new BlockList();
+  for (const network of allow) {
+    const [address = '', bits] = network.split('/');
+    const family = isIP(address);
+    if (family === 0) throw new Error(`EGRESS_ALLOW contains ${network}, which is not a network such as 10.0.0.0/8.`);
+    networks.addSubnet(address, Number(bits ?? (family === 4 ? 32 : 128)), family === 4 ? 'ipv4' : 'ipv6');
+  }
+  return networks;
+}
+
+const isIn = (networks: BlockList, address: string): boolean =>
+  isIP(address) !== 0 && networks.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6');
+const isPermitted = (opened: BlockList, address: string): boolean => isPublicAddress(address) || isIn(opened, address);
+const withoutBrackets = (host: string): string => host.replace(/^\[|\]$/g, '');
+
+function checkUrl(opened: BlockList, text: string): URL {
+  let url: URL;
+  try {
+    url = new URL(text);
+  } catch {
+    throw new AppError('URL_NOT_ALLOWED', {}, 'This is not a URL.');
+  }
+  // The parser has converted 0x7f.1, 2130706433 and the like to the dotted form.
+  const host = withoutBrackets(url.hostname);
+  const isLiteral = isIP(host) !== 0;
+  if (!['http:', 'https:'].includes(url.protocol) || url.username || url.password || (isLiteral && !isPermitted(opened, host)))
+    throw new AppError('URL_NOT_ALLOWED');
+  if (badPorts.has(url.port) && !isIn(opened, host))
+    throw new AppError(
+      'URL_NOT_ALLOWED',
+      { port: Number(url.port) },
+      `Port ${url.port} belongs to another protocol. Use another port, or an address whose network the operator allows with EGRESS_ALLOW.`,
+    );
+  return url;
 }

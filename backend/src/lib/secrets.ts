@@ -25,7 +25,7 @@ export function ensureSecrets(dataDir: string): Secrets {
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof z.ZodError)
       throw new StartProblem(
-        `${file} is damaged. It holds the keys of what is stored encrypted, so it is not replaced. Restore it from a backup.`,
+        `${file} is damaged. It contains the keys of what is stored encrypted, so it is not replaced. Restore it from a backup.`,
       );
     throw fileProblem(error, 'The data folder', dataDir);
   }

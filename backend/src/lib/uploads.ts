@@ -12,7 +12,7 @@ import { z } from 'zod';
  * truncated part would be sent as if it were whole.
  */
 
-/** The file part of a multipart request. It is held in memory until it has been checked; `MAX_FILE_SIZE` bounds it, and a shared budget bounds all of them. */
+/** The file part of a multipart request. It stays in memory until it was checked; `MAX_FILE_SIZE` bounds it, and a shared budget bounds all of them. */
 export interface Upload {
   bytes: Buffer;
   mimetype: string;
@@ -131,8 +131,8 @@ function readParts(
 
 /** The type that the name of the file part declares must not contradict the field `type`. */
 function nameType(fields: Map<string, string[]>, type: string): void {
-  const given = fields.get('type') ?? [];
-  if (given.some((one) => one !== type))
+  const values = fields.get('type') ?? [];
+  if (values.some((one) => one !== type))
     throw validationError([
       {
         path: 'type',

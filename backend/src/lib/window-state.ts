@@ -2,7 +2,7 @@
  * The state of one sliding window as a plain value, so that every store (memory, Redis, a table) counts in the same way.
  *
  * Requests are kept in buckets of a sixtieth of the window. A bucket is dated by its latest request, and all of its requests count until
- * that one is a whole window old. So the limit holds within any window, no wait is longer than the window, and room comes at most a
+ * that one is a whole window old. So the limit applies to any window, no wait is longer than the window, and room is free at most a
  * sixtieth late. Buckets carry times instead of slot numbers: a window whose length changes keeps its counts.
  */
 export interface Bucket {

@@ -11,8 +11,8 @@ export interface Counted {
 }
 
 /**
- * Sliding windows, each with a name: never more than `limit` requests within any `windowMs`. Limit and length are given with each call and
- * may change between calls; a change applies from the next call, and earlier requests still count.
+ * Sliding windows, each with a name: never more than `limit` requests within any `windowMs`. Each call passes limit and length, which
+ * may change between calls: a change applies from the next call, and earlier requests still count.
  */
 export interface Windows {
   /** Counts one request, unless the window is full. */

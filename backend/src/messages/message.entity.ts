@@ -2,7 +2,7 @@ import type { Contact, MessageOrigin, MessageStatus, MessageType, StoredContent 
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** How a send is to be made, beyond its content. */
+/** What a send request says besides its content. */
 export interface SendOptions {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
@@ -10,7 +10,7 @@ export interface SendOptions {
   queueIfOffline: boolean;
 }
 
-/** One message, in or out. A row that is `queued` is the outbox; nothing else queues. */
+/** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. */
 @Entity({ name: 'messages' })
 @Index('messages_account_time', ['accountId', 'createdAt', 'id'])
 @Index('messages_session_time', ['sessionId', 'createdAt', 'id'])
@@ -25,9 +25,9 @@ export class Message {
   @PrimaryColumn(column.id()) id: string;
   @Column(column.id()) accountId: string;
   @Column(column.id()) sessionId: string;
-  /** WhatsApp's serialized id, once known. */
+  /** WhatsApp's serialized id. Null until it is known. */
   @Column(orNull(column.string(160))) whatsappId: string | null;
-  /** The part of it that does not depend on how the chat is written: the reserved id of ours, or WhatsApp's own; see observed-identity.ts. */
+  /** The part of that id which does not depend on the chat's address: our reserved id, or WhatsApp's own. See observed-identity.ts. */
   @Column(column.string(80)) whatsappKey: string;
   @Column(column.string(8)) direction: 'inbound' | 'outbound';
   @Column(column.string(10)) origin: MessageOrigin;
@@ -39,15 +39,15 @@ export class Message {
   @Column(column.string(80)) chatId: string;
   @Column(column.string(8)) chatType: 'private' | 'group' | 'channel' | 'status';
   @Column(orNull(column.string(256))) chatName: string | null;
-  /** The other person: who wrote it, or whom it went to in a private chat. */
+  /** The other person: the author, or the recipient in a private chat. */
   @Column(orNull(column.json())) contact: Contact | null;
   @Column(orNull(column.string(80))) fromId: string | null;
   @Column(orNull(column.string(80))) toId: string | null;
 
   @Column(orNull(column.json())) content: StoredContent | null;
-  /** In the storage mode `metadata`, until the message is final: its content, sealed; see contents.ts. */
+  /** The sealed content in the storage mode `metadata`, until the status is final. See sealed-content.ts. */
   @Column(orNull(column.text())) sealed: string | null;
-  /** What a person would read of it; what searches look in. */
+  /** What a person reads of it. Searches look here. */
   @Column(orNull(column.text())) text: string | null;
   @Column(orNull(column.id())) mediaId: string | null;
   @Column(orNull(column.json())) options: SendOptions | null;
@@ -55,21 +55,21 @@ export class Message {
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
   @Column(column.string(20, { default: '0.0000' })) cost: string;
-  /** The day (`2026-11-21`) in whose quotas it holds a place; null once that was given back. */
+  /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
 
   @Column(column.integer({ default: 0 })) attempts: number;
   /** An earlier attempt may have been sent. Until that is disproved, the message cannot become `failed` or `cancelled`. */
   @Column({ ...column.flag({ default: false }), name: 'doubted' }) hasUncertainAttempt: boolean;
   @Column(orNull(column.time())) nextAttemptAt: Date | null;
-  /** Whose claim it is while `sending`, and until when; a claim with another epoch writes nothing. */
+  /** The backend that claimed it while it is `sending`, the end of its lease, and the session's epoch at that time. */
   @Column(orNull(column.id())) leaseOwner: string | null;
   @Column(orNull(column.time())) leaseExpiresAt: Date | null;
   @Column(orNull(column.integer())) epoch: number | null;
-  /** Under which of the session's WhatsApp accounts it was accepted. It leaves as no other unless a person decides so; see held.ts. */
+  /** The number of the WhatsApp account for which it was accepted. It is sent as another one only if a person decides so. See held.ts. */
   @Column(column.integer({ default: 1 })) linkedAccountNumber: number;
 
-  /** WhatsApp's own time. */
+  /** WhatsApp's time of the message. */
   @Column(orNull(column.time())) timestamp: Date | null;
   @Column(orNull(column.time())) expiresAt: Date | null;
   @Column(column.time()) createdAt: Date;

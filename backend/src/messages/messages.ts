@@ -111,7 +111,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
   const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
   const waits = createOutcomeWaits(core);
-  const context: Context = { ...core, ...parts, held: createHeldMessages({ database, state }), store, idTime: createIdTime() };
+  const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
   return {
     accept: (session, input, key) => accept(context, session, input, key),
     requireSendable,
@@ -208,7 +208,7 @@ const retry = (context: Context, caller: Caller, ref: string): Promise<Message> 
       ? new Date(clock.now().getTime() + message.expiresAt.getTime() - message.createdAt.getTime())
       : null;
     const isOurs = message.direction === 'outbound' && message.origin !== 'device';
-    const fields = { nextAttemptAt: null, expiresAt, ...(await held.acceptedNow(tx, message.sessionId)) };
+    const fields = { nextAttemptAt: null, expiresAt, ...(await held.currentAccountFields(tx, message.sessionId)) };
     const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], fields }));
     return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
   });
@@ -238,7 +238,7 @@ async function settle(
     case 'failed':
       return state.move(tx, message, 'failed', { from, reason: 'SETTLED_AS_FAILED', fields: { hasUncertainAttempt: true } });
     case 'retry': {
-      const accepted = await held.acceptedNow(tx, message.sessionId);
+      const accepted = await held.currentAccountFields(tx, message.sessionId);
       const fields = { nextAttemptAt: null, hasUncertainAttempt: true, ...accepted };
       return state.move(tx, message, 'queued', { from, reason: 'SETTLED_AS_RETRY', fields });
     }

@@ -2,39 +2,51 @@ import type { MessageContent } from '@chasqui/shared';
 import type { Sealer } from '../lib/sealer.js';
 import type { Message } from './message.entity.js';
 
-/** What is needed to send a message, and to nobody once it is final. */
+/** What is needed to send a message, and is of no use once its status is final. */
 export interface Contents {
   content: MessageContent;
   mentions: string[];
-  /** For the time that typing takes. */
+  /** Its length determines how long typing is shown. */
   text: string | null;
 }
 
-const placeOf = (message: Pick<Message, 'id'>): string => `messages.content:${message.id}`;
+/**
+ * The content of messages in the storage mode `metadata`. The row contains it only sealed, and only until the status of the message is final
+ * (state.ts deletes it).
+ */
+export interface ContentStore {
+  /** Seals the content of a row that is about to be written, and removes it from the columns that are readable. */
+  seal(message: Message): void;
+  /** Returns the sealed content under the current key. Null if there is none or it is sealed under that key already. */
+  resealed(message: Pick<Message, 'id' | 'sealed'>): string | null;
+  /** Returns what is to be sent, sealed or not. Null if it was deleted. */
+  open(message: Message): Contents | null;
+}
 
-export type ContentStore = ReturnType<typeof createContentStore>;
-
-/** The content of messages in the storage mode `metadata`: on the row only sealed, and only until the message is final. */
-export function createContentStore(sealer: Sealer) {
+export function createContentStore(sealer: Sealer): ContentStore {
   return {
-    /** The row as it may be written: its content sealed, and none of it in the open. */
-    seal(message: Message): void {
-      const { content, mentions, text } = message;
-      if (!content) return;
-      const contents: Contents = { content: content as MessageContent, mentions, text };
-      const options = message.options && { ...message.options, mentions: [] };
-      const sealed = sealer.seal(JSON.stringify(contents), placeOf(message));
-      Object.assign(message, { sealed, content: null, text: null, mentions: [], options } satisfies Partial<Message>);
-    },
-    /** Returns the sealed content under the current key. Null if it is sealed under that key already. */
-    resealed: ({ id, sealed }: Pick<Message, 'id' | 'sealed'>): string | null =>
-      sealed !== null && sealer.isStale(sealed) ? sealer.seal(sealer.open(sealed, placeOf({ id })), placeOf({ id })) : null,
-    /** Null: it was removed. */
-    open(message: Message): Contents | null {
-      if (message.sealed !== null) return JSON.parse(sealer.open(message.sealed, placeOf(message))) as Contents;
-      const { content, mentions, text } = message;
-      // Only messages that are to be sent are opened, and what they hold was accepted for sending.
-      return content && { content: content as MessageContent, mentions, text };
-    },
+    seal: (message) => seal(sealer, message),
+    resealed: ({ id, sealed }) =>
+      sealed !== null && sealer.isStale(sealed) ? sealer.seal(sealer.open(sealed, placeOf(id)), placeOf(id)) : null,
+    open: (message) => open(sealer, message),
   };
+}
+
+/** Sealed text opens only at the place for which it was sealed. */
+const placeOf = (messageId: string): string => `messages.content:${messageId}`;
+
+function seal(sealer: Sealer, message: Message): void {
+  const { content, mentions, text } = message;
+  if (!content) return;
+  const contents: Contents = { content: content as MessageContent, mentions, text };
+  const options = message.options && { ...message.options, mentions: [] };
+  const sealed = sealer.seal(JSON.stringify(contents), placeOf(message.id));
+  Object.assign(message, { sealed, content: null, text: null, mentions: [], options } satisfies Partial<Message>);
+}
+
+function open(sealer: Sealer, message: Message): Contents | null {
+  if (message.sealed !== null) return JSON.parse(sealer.open(message.sealed, placeOf(message.id))) as Contents;
+  const { content, mentions, text } = message;
+  // Only messages that are to be sent are opened, and their content was accepted for sending.
+  return content && { content: content as MessageContent, mentions, text };
 }

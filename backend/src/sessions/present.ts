@@ -10,8 +10,7 @@ import QRCode from 'qrcode';
 import { readable } from '../db/unreadable.js';
 import type { Caller } from '../accounts/caller.js';
 import type { Session } from './session.entity.js';
-
-const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+import { iso } from '../lib/iso.js';
 
 export const reasonOf = (session: Session) =>
   session.reasonCode

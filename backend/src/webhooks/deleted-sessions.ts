@@ -1,10 +1,10 @@
 import { IsNull } from 'typeorm';
 import { recordAudit } from '../audit/audit.js';
-import type { Database } from '../db/database.js';
+import type { Core } from '../core.js';
 import { lockRows, updateRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import type { Clock } from '../lib/clock.js';
 import { moveDeliveries } from './move-deliveries.js';
+import type { Subscriptions } from './subscriptions.js';
 import { Webhook } from './webhook.entity.js';
 
 /** Messages that were queued when their session was deleted fail in this time. Their events still have to be delivered. */
@@ -21,16 +21,10 @@ const dueSql = `SELECT id, "accountId" FROM webhooks WHERE "deletedAt" IS NULL A
  * Deletes the endpoints of sessions that were deleted an hour ago or longer, as soon as no delivery waits any more. They are not deleted together
  * with the session because its last events, `session.deleted` among them, are still to be delivered. May run twice and may end halfway.
  */
-export async function endOfDeletedSessions({
-  database,
-  clock,
-  forget,
-}: {
-  database: Database;
-  clock: Clock;
-  /** Called after the commit: the account's endpoints have changed. */
-  forget: (accountId: string) => void;
-}): Promise<void> {
+export async function removeEndpointsOfDeletedSessions(
+  { database, clock }: Pick<Core, 'database' | 'clock'>,
+  { subscriptions }: { subscriptions: Pick<Subscriptions, 'forget'> },
+): Promise<void> {
   const before = new Date(clock.now().getTime() - lastEventsMs);
   for (let after = ''; ;) {
     const { rows: due } = await runStatement<{ id: string; accountId: string }>(database.reader, dueSql, [before, after], {
@@ -40,12 +34,12 @@ export async function endOfDeletedSessions({
       await database.write.run(async (tx) => {
         await lockRows(tx, Webhook, [id]);
         const at = clock.now();
-        const ended = await updateRows(tx, Webhook, { id, deletedAt: IsNull() }, { deletedAt: at, isActive: false });
-        if (ended === 0) return;
+        const removed = await updateRows(tx, Webhook, { id, deletedAt: IsNull() }, { deletedAt: at, isActive: false });
+        if (removed === 0) return;
         await moveDeliveries(tx, id, ['pending', 'held'], { status: 'cancelled', finishedAt: at });
         const changes = { reason: 'SESSION_DELETED' };
         await recordAudit(tx, null, { action: 'webhook.delete', objectType: 'webhook', objectId: id, accountId, changes, at });
-        tx.afterCommit(() => forget(accountId));
+        tx.afterCommit(() => subscriptions.forget(accountId));
       });
     if (due.length === 0) return;
     after = due.at(-1)!.id;

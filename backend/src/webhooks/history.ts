@@ -1,17 +1,48 @@
 import { AppError, eventTypes, typesNamed } from '@chasqui/shared';
-import type { Database } from '../db/database.js';
-import { attemptInHalves } from '../db/isolate.js';
-import { among, deleteRows, insertRows, readRows, updateRows } from '../db/rows.js';
-import { runStatement } from '../db/statement.js';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
+import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
+import { attemptInHalves } from '../db/isolate.js';
+import { among, deleteRows, readRows, updateRows } from '../db/rows.js';
+import { runStatement } from '../db/statement.js';
 import { EventRow } from '../events/event.entity.js';
 import type { EventLog } from '../events/log.js';
-import type { Clock } from '../lib/clock.js';
-import { newDelivery } from './deliveries.js';
+import { insertDeliveries } from './deliveries.js';
 import { moveDeliveries } from './move-deliveries.js';
 import { matches } from './payload.js';
-import type { Webhooks } from './webhooks.js';
+import { chatIdsOf, type Subscriptions } from './subscriptions.js';
 import { WebhookAttempt, WebhookDelivery, type DeliveryStatus, type Webhook } from './webhook.entity.js';
+
+/**
+ * The history of deliveries: lists, redelivery, statistics and deletion. Each verb takes an endpoint that the caller has found, so that access is
+ * checked in one place. Redelivery restarts the schedule of a delivery; its id and its number of attempts stay.
+ */
+export interface WebhookHistory {
+  /** Throws `DELIVERY_NOT_FOUND`. */
+  find(webhook: Webhook, id: string): Promise<WebhookDelivery>;
+  /** Returns a page of deliveries, newest first, and how many match. */
+  list(webhook: Webhook, query: DeliveryQuery): Promise<{ found: WebhookDelivery[]; total: number }>;
+  /** Returns the first 200 logged attempts of a delivery, oldest first. */
+  attempts(delivery: WebhookDelivery): Promise<WebhookAttempt[]>;
+  /** Sends one event again. Throws `DELIVERY_NOT_FOUND`, and `CONTENT_WIPED` when retention removed the event. */
+  redeliver(caller: Caller, webhook: Webhook, id: string): Promise<WebhookDelivery>;
+  /** Sends everything again that has failed. Returns the number of deliveries. */
+  redeliverFailed(caller: Caller, webhook: Webhook): Promise<number>;
+  /**
+   * Sends every event of a range that the endpoint's present settings match, also those from while it was off. Returns the number of deliveries.
+   * Throws `UNKNOWN_EVENT_TYPE` and `CURSOR_EXPIRED`.
+   */
+  redeliverRange(caller: Caller, webhook: Webhook, range: RangeInput): Promise<number>;
+  /** Sends the events since a time for which there is no delivery: those from while the endpoint was off. */
+  recover(webhook: Webhook, since: Date): Promise<void>;
+  /** Counts deliveries that were created, and attempts that were made, in a range of time. */
+  stats(webhook: Webhook, from: Date | null, to: Date | null): Promise<DeliveryStats>;
+  /** Deletes finished deliveries of an endpoint that are older than `before`. Returns their number. */
+  clear(caller: Caller, webhook: Webhook, before: Date): Promise<number>;
+  /** Deletes finished deliveries of all endpoints that are older than `before`. Returns their number. May end halfway, and runs again. */
+  prune(before: Date): Promise<number>;
+}
 
 export interface DeliveryQuery {
   status?: DeliveryStatus | undefined;
@@ -28,236 +59,269 @@ export interface RangeInput {
   events?: string[] | undefined;
   onlyMissing?: boolean | undefined;
 }
+export interface DeliveryStats {
+  delivered: number;
+  failed: number;
+  pending: number;
+  held: number;
+  /** Null before anything was delivered or has failed. */
+  successRate: number | null;
+  meanMs: number | null;
+  p95Ms: number | null;
+  byEvent: Record<string, { delivered: number; failed: number; pending: number }>;
+}
+
+interface HistoryParts {
+  eventLog: Pick<EventLog, 'head' | 'requireAvailable'>;
+  subscriptions: Pick<Subscriptions, 'wake'>;
+}
+type Context = Core & HistoryParts;
+
+export function createWebhookHistory(core: Core, parts: HistoryParts): WebhookHistory {
+  const context: Context = { ...core, ...parts };
+  return {
+    find: (webhook, id) => findDelivery(context, webhook, id),
+    list: (webhook, query) => listDeliveries(context, webhook, query),
+    attempts: (delivery) => attemptsOf(context, delivery),
+    redeliver: (caller, webhook, id) => redeliver(context, caller, webhook, id),
+    redeliverFailed: (caller, webhook) => redeliverFailed(context, caller, webhook),
+    async redeliverRange(caller, webhook, range) {
+      const queued = await queueRange(context, webhook, range);
+      await audit(context, caller, webhook, 'webhook.redeliver', { queued });
+      return queued;
+    },
+    recover: async (webhook, since) =>
+      void (await queueRange(context, webhook, { from: since.toISOString(), onlyMissing: true })),
+    stats: (webhook, from, to) => statsOf(context, webhook, from, to),
+    async clear(caller, webhook, before) {
+      const deleted = await deleteFinished(context, webhook.id, before);
+      await audit(context, caller, webhook, 'webhook.clear_deliveries', { deleted });
+      return deleted;
+    },
+    prune: (before) => deleteFinished(context, null, before),
+  };
+}
+
+async function audit(
+  { database, clock }: Context,
+  caller: Caller,
+  { id: objectId, accountId }: Webhook,
+  action: string,
+  changes: Record<string, unknown>,
+): Promise<void> {
+  await database.write.run((tx) =>
+    recordAudit(tx, caller, { action, objectType: 'webhook', objectId, accountId, changes, at: clock.now() }),
+  );
+}
+
+async function findDelivery({ database }: Context, webhook: Webhook, id: string): Promise<WebhookDelivery> {
+  const delivery = await database.reader.getRepository(WebhookDelivery).findOneBy({ id, webhookId: webhook.id });
+  if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
+  return delivery;
+}
+
+async function listDeliveries(
+  { database }: Context,
+  webhook: Webhook,
+  { status, event, from, to, limit, offset }: DeliveryQuery,
+): Promise<{ found: WebhookDelivery[]; total: number }> {
+  const rows = database.reader.getRepository(WebhookDelivery);
+  const query = rows.createQueryBuilder('d').where('d.webhookId = :id', { id: webhook.id });
+  if (status) query.andWhere('d.status = :status', { status });
+  if (event) query.andWhere('d.type = :event', { event });
+  if (from) query.andWhere('d.createdAt >= :from', { from: Date.parse(from) });
+  if (to) query.andWhere('d.createdAt <= :to', { to: Date.parse(to) });
+  const [found, total] = await query.orderBy('d.eventCursor', 'DESC').take(limit).skip(offset).getManyAndCount();
+  return { found, total };
+}
+
+function attemptsOf({ database }: Context, { id: deliveryId }: WebhookDelivery): Promise<WebhookAttempt[]> {
+  return database.reader.getRepository(WebhookAttempt).find({ where: { deliveryId }, order: { at: 'ASC' }, take: 200 });
+}
+
+/** The columns of a delivery whose schedule starts again. */
+const restarted = (now: Date) => ({
+  status: 'pending' as const,
+  nextAttemptAt: now,
+  waitMs: 0,
+  redeliveredAt: now,
+  finishedAt: null,
+});
+
+async function redeliver(context: Context, caller: Caller, webhook: Webhook, id: string): Promise<WebhookDelivery> {
+  const { database, clock, subscriptions } = context;
+  const { status, eventCursor: cursor } = await findDelivery(context, webhook, id);
+  if (!(await database.reader.getRepository(EventRow).existsBy({ cursor }))) throw new AppError('CONTENT_WIPED');
+  if (status === 'delivered' || status === 'failed')
+    await database.write.run((tx) => updateRows(tx, WebhookDelivery, { id, status }, restarted(clock.now())));
+  subscriptions.wake(webhook.id);
+  const delivery = await findDelivery(context, webhook, id);
+  await audit(context, caller, webhook, 'webhook.redeliver', { deliveryId: id });
+  return delivery;
+}
+
+async function redeliverFailed(context: Context, caller: Caller, webhook: Webhook): Promise<number> {
+  const { database, clock, subscriptions } = context;
+  const queued = await database.write.run((tx) => moveDeliveries(tx, webhook.id, ['failed'], restarted(clock.now())));
+  subscriptions.wake(webhook.id);
+  await audit(context, caller, webhook, 'webhook.redeliver', { queued });
+  return queued;
+}
 
 const pageSize = 500;
-const pageSql = 'SELECT cursor FROM events WHERE "accountId" = ? AND cursor > ? ORDER BY cursor LIMIT 500';
+const pageSql = `SELECT cursor FROM events WHERE "accountId" = ? AND cursor > ? ORDER BY cursor LIMIT ${pageSize}`;
 
-export type WebhookHistory = ReturnType<typeof createWebhookHistory>;
-
-/** The history of deliveries: lists, redelivery, statistics and deletion. */
-export function createWebhookHistory({
-  database,
-  eventLog,
-  clock,
-  chatIdsOf,
-  wake,
-}: {
-  database: Database;
-  eventLog: Pick<EventLog, 'requireAvailable'>;
-  clock: Clock;
-  chatIdsOf: Webhooks['chatIdsOf'];
-  wake: (webhookId: string) => void;
-}) {
-  const rows = database.reader.getRepository(WebhookDelivery);
-
-  async function find(webhook: Webhook, id: string): Promise<WebhookDelivery> {
-    const delivery = await rows.findOneBy({ id, webhookId: webhook.id });
-    if (!delivery) throw new AppError('DELIVERY_NOT_FOUND');
-    return delivery;
+/** Goes through the log page by page, up to its present head, and queues the events that match. Returns the number of deliveries. */
+async function queueRange(context: Context, webhook: Webhook, range: RangeInput): Promise<number> {
+  const { database, eventLog, subscriptions } = context;
+  const { from, after, to, onlyMissing = false } = range;
+  const types = range.events && typesOf(range.events);
+  const [begin, end] = [from ? Date.parse(from) : 0, to ? Date.parse(to) : Infinity];
+  let cursor = after === undefined ? await cursorBefore(context, webhook.accountId, begin) : Number(after);
+  if (after !== undefined) await eventLog.requireAvailable(webhook.accountId, cursor);
+  const head = await eventLog.head(webhook.accountId);
+  let queued = 0;
+  for (;;) {
+    const { rows: page } = await runStatement<{ cursor: number | string }>(database.reader, pageSql, [webhook.accountId, cursor]);
+    const cursors = page.map((row) => Number(row.cursor)).filter((one) => one <= head);
+    if (cursors.length === 0) break;
+    cursor = cursors.at(-1)!;
+    const { condition, parameter } = among(database.reader, 'cursor', cursors);
+    const found: EventRow[] = [];
+    for (const row of await readRows(database.reader, EventRow, condition, [parameter])) {
+      const at = row.occurredAt.getTime();
+      if (at < begin || at > end || (types && !types.has(row.type))) continue;
+      if (matches(row, webhook, await chatIdsOf(database.reader, webhook, row.data))) found.push(row);
+    }
+    queued += await queue(context, webhook, found, onlyMissing);
+    if (cursors.length < pageSize) break;
   }
+  subscriptions.wake(webhook.id);
+  return queued;
+}
 
-  /** Restarts the schedule of a delivery; its attempt count and its id stay. */
-  const again = (now: Date) => ({
-    status: 'pending' as const,
-    nextAttemptAt: now,
-    waitMs: 0,
-    redeliveredAt: now,
-    finishedAt: null,
+/** Resolves names to types. Throws `UNKNOWN_EVENT_TYPE`. */
+function typesOf(names: readonly string[]): ReadonlySet<string> {
+  const types = names.flatMap((name) => {
+    const named = typesNamed(name);
+    if (!named) throw new AppError('UNKNOWN_EVENT_TYPE', { event: name, known: eventTypes });
+    return named;
   });
+  return new Set(types);
+}
 
+/** Writes deliveries for events that have none, and restarts finished ones unless `onlyMissing`. Returns their number. */
+async function queue(
+  { database, clock }: Context,
+  webhook: Webhook,
+  events: readonly EventRow[],
+  onlyMissing: boolean,
+): Promise<number> {
+  if (events.length === 0) return 0;
+  const now = clock.now();
+  return database.write.run(async (tx) => {
+    const { condition, parameter } = among(
+      tx.manager,
+      'eventCursor',
+      events.map(({ cursor }) => cursor),
+    );
+    const present = await readRows(tx.manager, WebhookDelivery, `"webhookId" = ? AND ${condition}`, [webhook.id, parameter]);
+    const cursors = new Set(present.map(({ eventCursor }) => eventCursor));
+    const missing = events.filter(({ cursor }) => !cursors.has(cursor)).map((event) => ({ webhook, event }));
+    if (missing.length > 0) await insertDeliveries(tx, missing, now);
+    let queued = missing.length;
+    if (!onlyMissing)
+      for (const { id, status } of present)
+        if (status === 'delivered' || status === 'failed')
+          queued += await updateRows(tx, WebhookDelivery, { id, status }, restarted(now));
+    return queued;
+  });
+}
+
+/** Returns the last cursor before a time: cursors and times have the same order, except for events that WhatsApp reports late. */
+async function cursorBefore({ database }: Context, accountId: string, time: number): Promise<number> {
+  if (time === 0) return 0;
+  const { rows } = await runStatement<{ first: number | string | null }>(
+    database.reader,
+    'SELECT MIN(cursor) AS first FROM events WHERE "accountId" = ? AND "occurredAt" >= ?',
+    [accountId, time],
+    { prepare: false },
+  );
+  const first = rows[0]?.first ?? null;
+  return first === null ? Number.MAX_SAFE_INTEGER : Number(first) - 1;
+}
+
+const countsSql = `SELECT type, status, COUNT(*) AS n FROM webhook_deliveries
+  WHERE "webhookId" = ? AND "createdAt" >= ? AND "createdAt" <= ? GROUP BY type, status`;
+const timesSql = `SELECT COUNT(*) AS n, AVG("durationMs") AS mean FROM webhook_attempts WHERE "webhookId" = ? AND at >= ? AND at <= ?`;
+const rankSql = `SELECT "durationMs" FROM webhook_attempts WHERE "webhookId" = ? AND at >= ? AND at <= ?
+  ORDER BY "durationMs" LIMIT 1 OFFSET ?`;
+
+async function statsOf({ database: { reader } }: Context, webhook: Webhook, from: Date | null, to: Date | null) {
+  const range = [webhook.id, from?.getTime() ?? 0, to?.getTime() ?? Number.MAX_SAFE_INTEGER];
+  const unprepared = { prepare: false };
+  const { rows: counts } = await runStatement<{ type: string; status: DeliveryStatus; n: number | string }>(
+    reader,
+    countsSql,
+    range,
+    unprepared,
+  );
+  const {
+    rows: [times],
+  } = await runStatement<{ n: number | string; mean: number | string | null }>(reader, timesSql, range, unprepared);
+  const rank = Math.max(0, Math.ceil(Number(times!.n) * 0.95) - 1);
+  const {
+    rows: [p95],
+  } = await runStatement<{ durationMs: number }>(reader, rankSql, [...range, rank], unprepared);
+  const sum = (...statuses: DeliveryStatus[]): number =>
+    counts.filter(({ status }) => statuses.includes(status)).reduce((total, { n }) => total + Number(n), 0);
+  const [delivered, failed] = [sum('delivered'), sum('failed')];
+  const byEvent: DeliveryStats['byEvent'] = {};
+  for (const { type, status, n } of counts) {
+    const entry = (byEvent[type] ??= { delivered: 0, failed: 0, pending: 0 });
+    if (status === 'delivered' || status === 'failed') entry[status] += Number(n);
+    else if (status !== 'cancelled') entry.pending += Number(n);
+  }
   return {
-    find,
-    async list(
-      webhook: Webhook,
-      { status, event, from, to, limit, offset }: DeliveryQuery,
-    ): Promise<{ found: WebhookDelivery[]; total: number }> {
-      const query = rows.createQueryBuilder('d').where('d.webhookId = :id', { id: webhook.id });
-      if (status) query.andWhere('d.status = :status', { status });
-      if (event) query.andWhere('d.type = :event', { event });
-      if (from) query.andWhere('d.createdAt >= :from', { from: Date.parse(from) });
-      if (to) query.andWhere('d.createdAt <= :to', { to: Date.parse(to) });
-      const [found, total] = await query.orderBy('d.eventCursor', 'DESC').take(limit).skip(offset).getManyAndCount();
-      return { found, total };
-    },
-    attempts: (delivery: WebhookDelivery): Promise<WebhookAttempt[]> =>
-      database.reader.getRepository(WebhookAttempt).find({ where: { deliveryId: delivery.id }, order: { at: 'ASC' }, take: 200 }),
-
-    /** Throws `CONTENT_WIPED` when retention removed the event. */
-    async redeliver(webhook: Webhook, id: string): Promise<WebhookDelivery> {
-      const delivery = await find(webhook, id);
-      const isKept = await database.reader.getRepository(EventRow).existsBy({ cursor: delivery.eventCursor });
-      if (!isKept) throw new AppError('CONTENT_WIPED');
-      const from = (['delivered', 'failed'] as const).find((status) => status === delivery.status);
-      if (from) await database.write.run((tx) => updateRows(tx, WebhookDelivery, { id, status: from }, again(clock.now())));
-      wake(webhook.id);
-      return find(webhook, id);
-    },
-    async redeliverFailed(webhook: Webhook): Promise<number> {
-      const queued = await database.write.run((tx) => moveDeliveries(tx, webhook.id, ['failed'], again(clock.now())));
-      wake(webhook.id);
-      return queued;
-    },
-    /** Queues every event of a range that the endpoint's present settings match, also those from while it was off. Throws `CURSOR_EXPIRED`. */
-    async redeliverRange(webhook: Webhook, { from, after, to, events, onlyMissing = false }: RangeInput): Promise<number> {
-      const named = events?.flatMap((name) => {
-        const types = typesNamed(name);
-        if (!types) throw new AppError('UNKNOWN_EVENT_TYPE', { event: name, known: eventTypes });
-        return types;
-      });
-      const wanted = named && new Set<string>(named);
-      const [begin, end] = [from ? Date.parse(from) : 0, to ? Date.parse(to) : Infinity];
-      let cursor = after === undefined ? await cursorBefore(webhook.accountId, begin) : Number(after);
-      if (after !== undefined) await eventLog.requireAvailable(webhook.accountId, cursor);
-      const head = await headOf(webhook.accountId);
-      let queued = 0;
-      for (;;) {
-        const { rows: page } = await runStatement(database.reader, pageSql, [webhook.accountId, cursor]);
-        const cursors = (page as { cursor: number | string }[]).map((row) => Number(row.cursor)).filter((one) => one <= head);
-        if (cursors.length === 0) break;
-        cursor = cursors.at(-1)!;
-        const { condition, parameter } = among(database.reader, 'cursor', cursors);
-        const found: EventRow[] = [];
-        for (const row of await readRows(database.reader, EventRow, condition, [parameter])) {
-          const at = row.occurredAt.getTime();
-          if (at < begin || at > end || (wanted && !wanted.has(row.type))) continue;
-          if (matches(row, webhook, await chatIdsOf(webhook, row.data))) found.push(row);
-        }
-        queued += await queue(webhook, found, onlyMissing);
-        if (cursors.length < pageSize) break;
-      }
-      wake(webhook.id);
-      return queued;
-    },
-
-    async stats(webhook: Webhook, from: Date | null, to: Date | null) {
-      const range = [webhook.id, from?.getTime() ?? 0, to?.getTime() ?? Number.MAX_SAFE_INTEGER];
-      const { rows: counts } = await runStatement<{ type: string; status: DeliveryStatus; n: number | string }>(
-        database.reader,
-        'SELECT type, status, COUNT(*) AS n FROM webhook_deliveries WHERE "webhookId" = ? AND "createdAt" >= ? AND "createdAt" <= ? GROUP BY type, status',
-        range,
-        { prepare: false },
-      );
-      const sum = (...statuses: DeliveryStatus[]): number =>
-        counts.filter(({ status }) => statuses.includes(status)).reduce((total, { n }) => total + Number(n), 0);
-      const {
-        rows: [times],
-      } = await runStatement<{ n: number | string; mean: number | string | null }>(
-        database.reader,
-        'SELECT COUNT(*) AS n, AVG("durationMs") AS mean FROM webhook_attempts WHERE "webhookId" = ? AND at >= ? AND at <= ?',
-        range,
-        { prepare: false },
-      );
-      const {
-        rows: [p95],
-      } = await runStatement<{ durationMs: number }>(
-        database.reader,
-        'SELECT "durationMs" FROM webhook_attempts WHERE "webhookId" = ? AND at >= ? AND at <= ? ORDER BY "durationMs" LIMIT 1 OFFSET ?',
-        [...range, Math.max(0, Math.ceil(Number(times!.n) * 0.95) - 1)],
-        { prepare: false },
-      );
-      const [delivered, failed] = [sum('delivered'), sum('failed')];
-      const byEvent: Record<string, { delivered: number; failed: number; pending: number }> = {};
-      for (const { type, status, n } of counts) {
-        const entry = (byEvent[type] ??= { delivered: 0, failed: 0, pending: 0 });
-        if (status === 'delivered' || status === 'failed') entry[status] += Number(n);
-        else if (status !== 'cancelled') entry.pending += Number(n);
-      }
-      return {
-        delivered,
-        failed,
-        pending: sum('pending', 'sending'),
-        held: sum('held'),
-        successRate: delivered + failed === 0 ? null : delivered / (delivered + failed),
-        meanMs: times!.mean === null ? null : Math.round(Number(times!.mean)),
-        p95Ms: p95?.durationMs ?? null,
-        byEvent,
-      };
-    },
-
-    /** Deletes finished deliveries of one endpoint, or of all, that are older than `before`. Returns their number. */
-    async clear(webhookId: string | null, before: Date): Promise<number> {
-      let total = 0;
-      const unwritable: unknown[] = [];
-      const remove = async (some: readonly { id: string }[]): Promise<void> => {
-        await database.write.run(async (tx) => {
-          for (const { id } of some) {
-            await deleteRows(tx, WebhookAttempt, { deliveryId: id });
-            await deleteRows(tx, WebhookDelivery, { id });
-          }
-        });
-        total += some.length;
-      };
-      for (let after = ''; ;) {
-        const { rows: old } = await runStatement<{ id: string }>(
-          database.reader,
-          `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND ("redeliveredAt" IS NULL OR "redeliveredAt" < ?)
-            AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
-          [before.getTime(), before.getTime(), ...(webhookId ? [webhookId] : []), after],
-          { prepare: false },
-        );
-        // A row that cannot be deleted stays; all others are deleted, and the error is thrown at the end.
-        await attemptInHalves(old, remove, (_, error) => {
-          if (isSystemError(error)) throw error;
-          unwritable.push(error);
-        });
-        if (old.length === 0) break;
-        after = old.at(-1)!.id;
-      }
-      if (unwritable.length > 0) throw unwritable[0];
-      return total;
-    },
+    delivered,
+    failed,
+    pending: sum('pending', 'sending'),
+    held: sum('held'),
+    successRate: delivered + failed === 0 ? null : delivered / (delivered + failed),
+    meanMs: times!.mean === null ? null : Math.round(Number(times!.mean)),
+    p95Ms: p95?.durationMs ?? null,
+    byEvent,
   };
+}
 
-  async function queue(webhook: Webhook, found: readonly EventRow[], onlyMissing: boolean): Promise<number> {
-    if (found.length === 0) return 0;
-    const now = clock.now();
-    return database.write.run(async (tx) => {
-      const { condition, parameter } = among(
-        tx.manager,
-        'eventCursor',
-        found.map(({ cursor }) => cursor),
-      );
-      const there = await readRows(tx.manager, WebhookDelivery, `"webhookId" = ? AND ${condition}`, [webhook.id, parameter]);
-      const have = new Set(there.map(({ eventCursor }) => eventCursor));
-      const missing = found.filter(({ cursor }) => !have.has(cursor));
-      if (missing.length > 0)
-        await insertRows(
-          tx,
-          WebhookDelivery,
-          missing.map((event) => newDelivery(webhook, event, now)),
-        );
-      let queued = missing.length;
-      if (!onlyMissing)
-        for (const { id, status } of there)
-          if (status === 'delivered' || status === 'failed')
-            queued += await updateRows(tx, WebhookDelivery, { id, status }, again(now));
-      return queued;
+/** Deletes finished deliveries of one endpoint, or of all. A row that cannot be deleted stays; its error is thrown after all others are deleted. */
+async function deleteFinished({ database }: Context, webhookId: string | null, before: Date): Promise<number> {
+  let total = 0;
+  const unwritable: unknown[] = [];
+  const remove = async (some: readonly { id: string }[]): Promise<void> => {
+    await database.write.run(async (tx) => {
+      for (const { id } of some) {
+        await deleteRows(tx, WebhookAttempt, { deliveryId: id });
+        await deleteRows(tx, WebhookDelivery, { id });
+      }
     });
-  }
-
-  async function headOf(accountId: string): Promise<number> {
-    const {
-      rows: [row],
-    } = await runStatement<{ last: number | string | null }>(
+    total += some.length;
+  };
+  for (let after = ''; ;) {
+    const { rows: old } = await runStatement<{ id: string }>(
       database.reader,
-      'SELECT MAX(cursor) AS last FROM events WHERE "accountId" = ?',
-      [accountId],
+      `SELECT id FROM webhook_deliveries WHERE "createdAt" < ? AND ("redeliveredAt" IS NULL OR "redeliveredAt" < ?)
+        AND status IN ('delivered', 'failed', 'cancelled')${webhookId ? ' AND "webhookId" = ?' : ''} AND id > ? ORDER BY id LIMIT 500`,
+      [before.getTime(), before.getTime(), ...(webhookId ? [webhookId] : []), after],
       { prepare: false },
     );
-    return Number(row?.last ?? 0);
+    await attemptInHalves(old, remove, (_, error) => {
+      if (isSystemError(error)) throw error;
+      unwritable.push(error);
+    });
+    if (old.length === 0) break;
+    after = old.at(-1)!.id;
   }
-
-  /** The last cursor before a time: cursors and times have the same order, except for events that WhatsApp reports late. */
-  async function cursorBefore(accountId: string, time: number): Promise<number> {
-    if (time === 0) return 0;
-    const {
-      rows: [row],
-    } = await runStatement<{ first: number | string | null }>(
-      database.reader,
-      'SELECT MIN(cursor) AS first FROM events WHERE "accountId" = ? AND "occurredAt" >= ?',
-      [accountId, time],
-      { prepare: false },
-    );
-    return row?.first === null || row?.first === undefined ? Number.MAX_SAFE_INTEGER : Number(row.first) - 1;
-  }
+  if (unwritable.length > 0) throw unwritable[0];
+  return total;
 }

@@ -5,10 +5,9 @@ import type { circuits, webhook as webhookSchema } from './contract.js';
 import type { deliveryWithLog } from './deliveries.contract.js';
 import type { Backlog } from './deliveries.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from './webhook.entity.js';
+import { iso } from '../lib/iso.js';
 
 /** Endpoints, deliveries and attempts as the API shows them. Times are ISO 8601. */
-
-const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
 
 export type Circuit = (typeof circuits)[number];
 

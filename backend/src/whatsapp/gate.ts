@@ -1,6 +1,5 @@
 import { AppError, internalOperations, mediaOf, observedSession, type MessageContent, type SendCommand } from '@chasqui/shared';
-import type { TransportResult, MessageTransport } from '../messages/send/dispatcher.js';
-import type { LookupResult } from '../messages/send/uncertain.js';
+import type { LookupResult, MessageTransport, TransportResult } from '../messages/send/transport.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Media } from '../media/media.js';

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { createAccounts } from '../../src/accounts/accounts.js';
 import { createApiKeys } from '../../src/accounts/api-keys.js';
-import { createEvents } from '../../src/events/events.js';
 import { systemClock as clock } from '../../src/lib/clock.js';
 import { password, type Rig } from './backend.js';
+import { coreOf } from './parts.js';
 
 /** One more tenant of a running backend; gives its id and account key. */
 export async function makeAccount({ database }: Rig): Promise<{ id: string; key: string }> {
-  const keys = createApiKeys({ database, clock, events: createEvents({ clock }) });
+  const keys = createApiKeys(coreOf(database));
   const name = `other-${randomUUID().slice(0, 8)}`;
-  const { account, apiKey } = await createAccounts({ database, clock, keys }).create(null, {
+  const { account, apiKey } = await createAccounts({ database, clock }, { keys }).create(null, {
     username: name,
     email: `${name}@example.com`,
     password,

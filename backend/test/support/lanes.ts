@@ -2,21 +2,24 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Account } from '../../src/accounts/account.entity.js';
+import type { Core } from '../../src/core.js';
 import { openDatabase, type Database } from '../../src/db/database.js';
 import { insertRow, readRows } from '../../src/db/rows.js';
 import { createEvents, type Events } from '../../src/events/events.js';
+import type { ReportFailure } from '../../src/failures/failures.js';
 import { systemClock, type Clock } from '../../src/lib/clock.js';
 import { createEgress } from '../../src/lib/egress.js';
 import type { Log } from '../../src/lib/log.js';
 import { createSealer } from '../../src/lib/sealer.js';
 import { createDeliveries, type Deliveries } from '../../src/webhooks/deliveries.js';
+import { createEndpointSecrets, type EndpointSecrets } from '../../src/webhooks/endpoint-secrets.js';
 import { createWebhookDispatcher, type WebhookDispatcher } from '../../src/webhooks/send/dispatcher.js';
-import type { LaneParts } from '../../src/webhooks/send/lane-state.js';
+import type { LaneContext } from '../../src/webhooks/send/lane-state.js';
 import type { Post, PostRequest, Posted } from '../../src/webhooks/send/post.js';
 import { Webhook, WebhookDelivery } from '../../src/webhooks/webhook.entity.js';
+import { createSubscriptions, type Subscriptions } from '../../src/webhooks/subscriptions.js';
 import { createWebhooks } from '../../src/webhooks/webhooks.js';
 import { migratedDatabase } from './backend.js';
-import { noContacts } from './contacts.js';
 
 /** Webhook lanes on a real database, with a receiver that is a function: no HTTP, so that faults and times are a test's to choose. */
 
@@ -38,6 +41,7 @@ export interface Backend {
   deliveries: Deliveries;
   dispatcher: WebhookDispatcher;
   events: Events;
+  subscriptions: Subscriptions;
 }
 
 export interface Lanes {
@@ -51,7 +55,13 @@ export interface Lanes {
   taken: Map<string, number[]>;
   /** Starts one more backend on this database. */
   backend(
-    over?: Partial<LaneParts> & { owner?: string; concurrency?: number; receiver?: Receiver; maxRequests?: number },
+    over?: Partial<Pick<LaneContext, 'deliveries' | 'post'>> & {
+      owner?: string;
+      concurrency?: number;
+      receiver?: Receiver;
+      maxRequests?: number;
+      open?: EndpointSecrets['open'];
+    },
   ): Backend;
   webhook(over?: Partial<Webhook>): Promise<string>;
   /** Writes so many events of a session, with their deliveries. */
@@ -127,29 +137,29 @@ export async function startLanes(options: {
         concurrency = 4,
         maxRequests = 512,
         receiver = options.receiver ?? (() => ({})),
+        open = () => ({ secrets: ['whsec_MDEyMzQ1Njc4OWFiY2RlZg=='], headers: {} }),
         ...parts
       } = over;
-      const deliveries = createDeliveries({ database, owner });
-      const webhooks = createWebhooks({
-        database,
-        deliveries,
-        sealer: createSealer(`k1:${Buffer.alloc(32, 7).toString('base64')}`),
+      const deliveries = createDeliveries({ database, owner, clock });
+      const report: ReportFailure = ({ kind, subject }) => reports.push(`${kind} ${subject}`);
+      const subscriptions = createSubscriptions({ database, clock, report });
+      const events = createEvents({ clock, deliver: subscriptions.deliver });
+      const core: Core = { database, events, clock, log, report };
+      const sealer = createSealer(`k1:${Buffer.alloc(32, 7).toString('base64')}`);
+      const secrets = { ...createEndpointSecrets({ database, sealer }), open };
+      const webhooks = createWebhooks(core, {
+        subscriptions,
+        secrets,
         egress: createEgress({ allow: [] }),
-        clock,
         rules: { maxPerSession: 10, maxPerAccount: 50, httpsOnly: false },
-        report: ({ kind, subject }) => reports.push(`${kind} ${subject}`),
       });
-      const events = createEvents({ clock, deliver: webhooks.deliver });
-      const dispatcher = createWebhookDispatcher({
-        database,
+      const dispatcher = createWebhookDispatcher(core, {
         deliveries,
+        subscriptions,
+        webhooks,
+        secrets,
         presence: { owner, gone: async () => [], close: async () => undefined },
         post: postTo(receiver),
-        open: () => ({ secrets: ['whsec_MDEyMzQ1Njc4OWFiY2RlZg=='], headers: {} }),
-        disable: webhooks.disable,
-        reportBacklog: webhooks.reportBacklog,
-        clock,
-        log,
         options: {
           timeoutMs: 15_000,
           concurrency,
@@ -159,8 +169,7 @@ export async function startLanes(options: {
         },
         ...parts,
       });
-      webhooks.connect({ wake: dispatcher.wake, events, formsOf: noContacts.formsOf });
-      const backend = { deliveries, dispatcher, events };
+      const backend = { deliveries, dispatcher, events, subscriptions };
       backends.push(backend);
       dispatcher.start();
       return backend;

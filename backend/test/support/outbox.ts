@@ -8,17 +8,14 @@ import { createEvents } from '../../src/events/events.js';
 import type { ReportFailure } from '../../src/failures/failures.js';
 import { systemClock, type Clock } from '../../src/lib/clock.js';
 import type { Log } from '../../src/lib/log.js';
-import {
-  createDispatcher,
-  type TransportResult,
-  type Dispatcher,
-  type MessageTransport,
-} from '../../src/messages/send/dispatcher.js';
+import type { DispatcherOptions } from '../../src/messages/send/context.js';
+import { createDispatcher, type Dispatcher } from '../../src/messages/send/dispatcher.js';
+import type { MessageTransport, TransportResult } from '../../src/messages/send/transport.js';
 import { Message } from '../../src/messages/message.entity.js';
 import { newRow } from '../../src/messages/accept/new-message.js';
 import { createPacing } from '../../src/messages/send/pacing.js';
 import { createQuotas } from '../../src/messages/quotas/quotas.js';
-import { createMessageState } from '../../src/messages/state.js';
+import { createMessageState, type MessageState } from '../../src/messages/state.js';
 import { Session } from '../../src/sessions/session.entity.js';
 import { noContacts } from './contacts.js';
 
@@ -112,8 +109,8 @@ export interface OutboxOptions {
   presence?: Presence;
   report?: ReportFailure;
   /** Wraps the domain's state machine, to inject faults. */
-  state?: (state: ReturnType<typeof createMessageState>) => ReturnType<typeof createMessageState>;
-  times?: Partial<{ pollMs: number; leaseMs: number; graceMs: number; maxRetries: number; retryIntervalMs: number }>;
+  state?: (state: MessageState) => MessageState;
+  times?: Partial<DispatcherOptions>;
 }
 
 export function startDispatcher({
@@ -124,28 +121,28 @@ export function startDispatcher({
 }: OutboxOptions): Dispatcher & { owner: string } {
   const events = createEvents({ clock });
   const quotas = createQuotas({ database, events, clock }, { defaultDaily: 0 });
-  const plain = createMessageState({ events, contacts: noContacts, quotas, clock, wipeFile: () => Promise.resolve() });
+  const plain = createMessageState({ events, clock }, { contacts: noContacts, quotas, wipeFile: () => Promise.resolve() });
   const presence = parts.presence ?? presenceOf(randomUUID());
-  const dispatcher = createDispatcher({
-    database,
-    events,
-    state: parts.state?.(plain) ?? plain,
-    pacing: createPacing(Math.random),
-    clock,
-    log: parts.log ?? recordingLog(),
-    transport: world.transport,
-    presence,
-    ...(parts.report ? { report: parts.report } : {}),
-    options: {
-      pollMs: 10,
-      leaseMs: 90_000,
-      graceMs: 20,
-      maxRetries: 3,
-      retryIntervalMs: 20,
-      restMs: { first: 50, longest: 200 },
-      ...parts.times,
+  const log = parts.log ?? recordingLog();
+  const report = parts.report ?? (() => undefined);
+  const dispatcher = createDispatcher(
+    { database, events, clock, log, report },
+    {
+      state: parts.state?.(plain) ?? plain,
+      pacing: createPacing(Math.random),
+      transport: world.transport,
+      presence,
+      options: {
+        pollMs: 10,
+        leaseMs: 90_000,
+        graceMs: 20,
+        maxRetries: 3,
+        retryIntervalMs: 20,
+        refusalBackoffMs: { first: 50, max: 200 },
+        ...parts.times,
+      },
     },
-  });
+  );
   dispatcher.start();
   return { ...dispatcher, owner: presence.owner };
 }

@@ -13,7 +13,7 @@ export interface Mutant {
 }
 
 const sender = 'whatsapp-service/dist/sends/sender.js';
-const dispatcher = 'backend/dist/messages/send/dispatcher.js';
+const claim = 'backend/dist/messages/send/claim.js';
 
 /**
  * Any one of the defences of a send is enough: without the claim the worker's record answers, without the record the page knows the
@@ -24,9 +24,9 @@ export const mutants = {
     what: 'no id is reserved: each call uses a random one, and nothing records that a message is about to be sent',
     changes: [
       {
-        file: dispatcher,
-        find: 'const isMine = await state.move(tx, message, "sending", { from: ["queued"], more });',
-        become: 'const isMine = true;',
+        file: claim,
+        find: 'const isClaimed = await state.move(tx, message, "sending", { from: ["queued"], fields });',
+        become: 'const isClaimed = true;',
       },
       {
         file: 'backend/dist/whatsapp/gate.js',

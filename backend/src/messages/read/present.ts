@@ -2,8 +2,7 @@ import { messageReasons, selectedOptionOf, type MessageReason, type MessageResou
 import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
 import type { Message } from '../message.entity.js';
-
-const iso = (time: Date | null): string | null => time?.toISOString() ?? null;
+import { iso } from '../../lib/iso.js';
 
 export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
   message.reasonCode

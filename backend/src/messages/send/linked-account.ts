@@ -1,4 +1,4 @@
-/** Whether a message was accepted for another WhatsApp account than the one the session was last linked to. */
+/** Whether a message was accepted for another WhatsApp account than the one to which the session was last linked. */
 export const isForAnotherAccount = (
   message: { linkedAccountNumber: number },
   session: { linkedAccountNumber: number },

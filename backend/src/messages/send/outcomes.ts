@@ -3,65 +3,79 @@ import type { Database } from '../../db/database.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { errorFields, type Log } from '../../lib/log.js';
 
-/** What became of a handover, as a write that is not committed yet. */
+/** The result of a hand-over, as a write that is not committed yet. */
 export interface Outcome {
   messageId: string;
-  /** May run more than once: a commit whose answer was lost is made again. Must not change what it closes over. */
+  /** May run more than once, because a commit whose reply was lost is repeated. Must not change what it closes over. */
   write: (tx: Transaction) => Promise<void>;
-  /** It may wait for the transaction that claims the session's next message. */
-  joins: boolean;
+  /** Whether it may wait for the transaction that claims the session's next message. */
+  joinsNextClaim: boolean;
 }
 
-/** After so many failures of one write the database is asked for less: that the outcome is uncertain. */
-const failuresUntilUncertain = 10;
-
-export type Outcomes = ReturnType<typeof createOutcomes>;
-
 /**
- * The outcomes of handovers between the moment they are known and their commit; one a session, because one message a session is in flight.
- * An outcome whose commit fails stays here and is committed before anything else of its session happens, however long the database is away.
- * If the process dies first, the message is still `sending` and its claim is taken over: the worker's record gives the same outcome.
+ * The outcomes of hand-overs from the moment they are known until their commit. There is at most one for each session, because a session has
+ * one message in flight. An outcome whose commit fails stays here and is committed before anything else of its session, however long the
+ * database is down. If the process dies first, the message is still `sending` and its claim is taken over: the worker's send record returns
+ * the same outcome.
  */
-export function createOutcomes(parts: {
+export interface Outcomes {
+  add(sessionId: string, outcome: Outcome): void;
+  /** Returns the pending outcome of a session. */
+  pendingOf(sessionId: string): Outcome | null;
+  /** Returns the sessions that have a pending outcome. */
+  sessions(): string[];
+  /** Removes an outcome that the caller committed in a transaction of its own. */
+  committed(sessionId: string, outcome: Outcome): void;
+  /** Commits the pending outcome of a session. If it throws, the outcome stays pending. */
+  commit(sessionId: string): Promise<void>;
+}
+
+interface Parts {
   database: Database;
   log: Log;
   /** Called when an outcome is committed. */
-  settled: (messageId: string) => void;
-  /** Records that the outcome is unknown, when the outcome itself cannot be written. */
-  uncertain: (tx: Transaction, messageId: string) => Promise<void>;
-}) {
-  const { database, log, settled, uncertain } = parts;
-  const pending = new Map<string, Outcome & { failures: number }>();
+  onCommitted: (messageId: string) => void;
+  /** Records that the outcome is unknown. Called if the outcome itself cannot be written. */
+  markUncertain: (tx: Transaction, messageId: string) => Promise<void>;
+}
 
-  function done(sessionId: string, outcome: Outcome): void {
-    if (pending.get(sessionId)?.messageId === outcome.messageId) pending.delete(sessionId);
-    settled(outcome.messageId);
-    failPoint('outcome.committed');
-  }
+type Pending = Map<string, Outcome & { failures: number }>;
 
+/** After this many failures, the write is replaced by a simpler one: the outcome is unknown. */
+const failuresUntilUncertain = 10;
+
+export function createOutcomes(parts: Parts): Outcomes {
+  const pending: Pending = new Map();
   return {
-    add: (sessionId: string, outcome: Outcome): void => void pending.set(sessionId, { ...outcome, failures: 0 }),
-    of: (sessionId: string): Outcome | null => pending.get(sessionId) ?? null,
-    sessions: (): string[] => [...pending.keys()],
-    /** The outcome was committed in a transaction of the caller's. */
-    done,
-    /** Commits what is pending of a session. Throws when it cannot; it stays pending then. */
-    async settle(sessionId: string): Promise<void> {
-      const outcome = pending.get(sessionId);
-      if (!outcome) return;
-      try {
-        await database.write.run(outcome.write);
-      } catch (error) {
-        outcome.failures += 1;
-        if (outcome.failures % failuresUntilUncertain !== 0) throw error;
-        // When the database is away this fails as well. When it works, the write itself is at fault, and the session must go on.
-        await database.write.run((tx) => uncertain(tx, outcome.messageId));
-        log.error('The outcome of a message could not be written; the message is uncertain and is looked up.', {
-          messageId: outcome.messageId,
-          ...errorFields(error),
-        });
-      }
-      done(sessionId, outcome);
-    },
+    add: (sessionId, outcome) => void pending.set(sessionId, { ...outcome, failures: 0 }),
+    pendingOf: (sessionId) => pending.get(sessionId) ?? null,
+    sessions: () => [...pending.keys()],
+    committed: (sessionId, outcome) => committed(parts, pending, sessionId, outcome),
+    commit: (sessionId) => commit(parts, pending, sessionId),
   };
+}
+
+function committed(parts: Parts, pending: Pending, sessionId: string, { messageId }: Outcome): void {
+  if (pending.get(sessionId)?.messageId === messageId) pending.delete(sessionId);
+  parts.onCommitted(messageId);
+  failPoint('outcome.committed');
+}
+
+async function commit(parts: Parts, pending: Pending, sessionId: string): Promise<void> {
+  const { database, log } = parts;
+  const outcome = pending.get(sessionId);
+  if (!outcome) return;
+  try {
+    await database.write.run(outcome.write);
+  } catch (error) {
+    outcome.failures += 1;
+    if (outcome.failures % failuresUntilUncertain !== 0) throw error;
+    // If the database is down, this fails as well. If it works, the write itself is at fault, and the session must go on.
+    await database.write.run((tx) => parts.markUncertain(tx, outcome.messageId));
+    log.error('The outcome of a message could not be written; the message is uncertain and is looked up.', {
+      messageId: outcome.messageId,
+      ...errorFields(error),
+    });
+  }
+  committed(parts, pending, sessionId, outcome);
 }

@@ -2,252 +2,207 @@ import { uncertainReasons, type MessageReason } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { IsNull, type FindOptionsWhere } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
-import type { Database } from '../../db/database.js';
-import { notAmong, readRows, readRowsApart, updateRows } from '../../db/rows.js';
-import { isSystemError } from '../../db/database-errors.js';
-import { describeError, type ReportFailure } from '../../failures/failures.js';
+import type { Core } from '../../core.js';
+import { readRows, updateRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
-import type { Clock } from '../../lib/clock.js';
-import { errorFields, type Log } from '../../lib/log.js';
-import { createItemBackoff } from '../../lib/item-backoff.js';
-import { isForAnotherAccount } from './linked-account.js';
+import { timeIn } from '../../lib/clock.js';
 import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 import type { MessageState, Move } from '../state.js';
+import type { PostponedMessages } from './isolation.js';
+import { isForAnotherAccount } from './linked-account.js';
+import type { MessageTransport } from './transport.js';
 
-export type LookupResult = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
+/**
+ * Messages whose outcome is unknown. While a message is `uncertain`, `nextAttemptAt` is its next lookup, and `leaseExpiresAt` is the end of the
+ * grace time in which a message that was not found may still turn up.
+ *
+ * | the lookup returns | then |
+ * | --- | --- |
+ * | found, acknowledged | the message takes that status |
+ * | found, not acknowledged | it proves nothing: it is looked up again within the grace time, then the policy decides (it only waits in the page) |
+ * | found, refused | `failed` |
+ * | absent, within the grace time (since the message became uncertain, and since the session connected) | it is looked up again: the history may not be synced |
+ * | absent and proven | `queued` under the same reserved id, or the status that it would have ended in: `failed`, `cancelled` |
+ * | absent, not provable | the account's policy: it is held for a person, or sent again under the same id, as often as a retry |
+ * | no answer | it is looked up again |
+ * | (the session is linked to another WhatsApp account) | it is not looked up, because another history proves nothing. It is held for a person |
+ *
+ * Each step is one conditional update from `uncertain`: an ack that comes at the same moment wins or loses as a whole. If the process dies
+ * anywhere, the row is still `uncertain` and is looked up again.
+ */
+export interface UncertainMessages {
+  /** Moves a message from `sending` to `uncertain`. `where` names the backend that handed it over. */
+  mark(tx: Transaction, message: Message, reason: MessageReason, where: FindOptionsWhere<Message>): Promise<void>;
+  /** Looks up the due messages of all connected sessions. A slow page delays only its own session; a failed step only its own message. */
+  lookUpDue(isStopped: () => boolean): Promise<void>;
+  /** Plans one more lookup of the held messages of a session that is connected again, because its history may be complete now. */
+  lookUpHeld(sessionId: string): Promise<void>;
+}
 
-/** A lookup that gets no answer at all is asked for so long beyond the grace time before the policy decides. Milliseconds. */
-const silentMs = 10 * 60_000;
-/** As many of one session are looked up in one round. */
-const perSession = 10;
-/** No lookup is planned further ahead than this. What is, was planned before the clock was set back, and is due. */
-const longestPlanMs = 15_000;
+interface Parts {
+  state: MessageState;
+  lookup: MessageTransport['lookup'];
+  options: { graceMs: number; maxRetries: number };
+  postponed: PostponedMessages;
+}
 
-/** Connected sessions with a lookup that is due, and deleted ones with anything left. Others are not asked: their rows wait without cost. */
+interface Context extends Pick<Core, 'database' | 'clock'>, Parts {
+  lookupIntervalMs: number;
+  /** Sessions whose time of connection is ahead of the clock, and when that was first seen. Monotonic milliseconds. */
+  connectedAhead: Map<string, { connectedAt: number; seenAt: number }>;
+}
+
+/** A lookup without an answer is repeated for so long after the grace time before the policy decides. Milliseconds. */
+const unansweredMs = 10 * 60_000;
+/** The delay after a lookup without an answer. */
+const unansweredIntervalMs = 10_000;
+/** Messages of one session that are looked up in one pass. */
+const batchSize = 10;
+/** No lookup is planned further ahead than this. One that is was planned before the clock was set back, and is due. */
+const maxPlanMs = 15_000;
+
+/** Connected sessions with a due lookup, and deleted ones with anything left. The rows of other sessions wait at no cost. */
 const dueSql = `SELECT s.id FROM sessions s WHERE (s.status = 'connected' OR s."deletedAt" IS NOT NULL) AND (
   EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'uncertain' AND m."sessionId" = s.id AND m."nextAttemptAt" > ?))`;
 
-export type UncertainMessages = ReturnType<typeof createUncertainMessages>;
-
-/**
- * Messages whose outcome is unknown, and those whose time ran out. While a message is `uncertain`, `nextAttemptAt` is the next
- * lookup and `leaseExpiresAt` the end of the grace time in which one that is not found may still turn up.
- *
- * | the lookup says | then |
- * | --- | --- |
- * | found, acknowledged | it takes that status |
- * | found, not acknowledged yet | it proves nothing: looked at again within the grace time, then as the policy says (the page only waits for it) |
- * | found, refused | `failed` |
- * | absent, within the grace time (of the doubt, and of the session's return) | looked for again: history may not be synced |
- * | absent and proven | `queued` under the same reserved id, or how it ended otherwise: `failed`, `cancelled` |
- * | absent, unprovable | the account's policy: held for a person, or sent again under the same id, as often as a retry |
- * | no answer | asked again |
- * | (the session is linked to another WhatsApp account) | not looked up: another history proves nothing. Held for a person |
- *
- * Each is one conditional update from `uncertain`: an ack that comes at the same moment wins or loses as a whole. Killed anywhere, the
- * row is still `uncertain` and is looked up again.
- */
-export function createUncertainMessages({
-  database,
-  state,
-  clock,
-  log,
-  lookup,
-  options,
-  report = () => undefined,
-}: {
-  database: Database;
-  state: MessageState;
-  clock: Clock;
-  log: Log;
-  lookup: (session: Session, message: Message) => Promise<LookupResult | null>;
-  options: { graceMs: number; maxRetries: number };
-  report?: ReportFailure | undefined;
-}) {
-  const lookEveryMs = Math.max(100, Math.min(2_000, options.graceMs / 2));
-  const time = (inMs = 0): Date => new Date(clock.now().getTime() + inMs);
-  /** Sessions whose time of connection is ahead of the clock, and when that was first seen. Monotonic milliseconds. */
-  const connectedAhead = new Map<string, { connectedAt: number; seenAt: number }>();
-  /** Messages whose step failed, which are left alone for a while so that they do not stop the others. */
-  const postponed = createItemBackoff(clock);
-  let polls = 0;
-
-  const change = (message: Message, to: Message['status'], how: Move): Promise<boolean> =>
-    database.write.run((tx) => state.move(tx, message, to, how));
-
-  const lookAgain = async (message: Message, inMs: number): Promise<void> =>
-    void (await database.write.run((tx) =>
-      updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: time(inMs) }),
-    ));
-
-  /**
-   * Messages that meet a condition, without those that are left alone now: however many of these there are, they take no one's place. A row
-   * that cannot be read is left alone like one whose step fails.
-   */
-  function readDue(condition: string, parameters: readonly unknown[], rest: string): Promise<Message[]> {
-    const others = notAmong(database.reader, 'id', postponed.list());
-    return readRowsApart(
-      database.reader,
-      Message,
-      `${condition} AND ${others.condition} ${rest}`,
-      [...parameters, others.parameter],
-      ({ id, accountId, sessionId }, error) =>
-        leaveAlone(
-          { id: String(id), accountId: String(accountId), sessionId: String(sessionId) },
-          error,
-          'A message could not be read; it is retried later.',
-        ),
-    );
-  }
-
-  /** A message that fails by itself is reported and left alone for a while; those behind it go on. Trouble of the database is no message's own. */
-  function leaveAlone(message: Pick<Message, 'id' | 'accountId' | 'sessionId'>, error: unknown, sentence: string): void {
-    postponed.add(message.id);
-    log.error(sentence, { messageId: message.id, ...errorFields(error) });
-    if (isSystemError(error)) return;
-    const { id: subject, accountId, sessionId } = message;
-    report({ kind: 'message', subject, accountId, sessionId, ...describeError(error) });
-  }
-
-  async function clearOne(session: Session, message: Message): Promise<void> {
-    if (isForAnotherAccount(message, session)) return void (await hold(message, 'SESSION_IDENTITY_CHANGED'));
-    const found = await lookup(session, message);
-    failPoint('lookup.heard');
-    if (found?.found) {
-      const { whatsappId, ack } = found;
-      if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
-      const fields = { hasUncertainAttempt: false };
-      if (ack < 0) return void (await change(message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', fields }));
-      failPoint('lookup.unacknowledged');
-    }
-    const now = clock.now().getTime();
-    const graceEnds = Math.max(await graceOf(message, now), now + graceLeftMs(session, now));
-    if (now < graceEnds) return lookAgain(message, Math.min(lookEveryMs, graceEnds - now));
-    if (found?.found) return byPolicy(message, 'NOT_ACKNOWLEDGED');
-    if (found?.proven) return afterProof(message);
-    if (found === null && now < graceEnds + silentMs) return lookAgain(message, 10_000);
-    await byPolicy(message, 'HELD_BY_POLICY');
-  }
-
-  /** When the grace time of this message ends. One that is too far ahead is from before the clock was set back: it starts over now. */
-  async function graceOf(message: Message, now: number): Promise<number> {
-    const stored = message.leaseExpiresAt?.getTime() ?? 0;
-    if (stored <= now + options.graceMs) return stored;
-    const leaseExpiresAt = new Date(now + options.graceMs);
-    await database.write.run((tx) => updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { leaseExpiresAt }));
-    return leaseExpiresAt.getTime();
-  }
-
-  /** How much of the grace time is left since the session connected; counted from the first look where the clock was set back since then. */
-  function graceLeftMs(session: Session, now: number): number {
-    const connectedAt = session.connectedAt?.getTime() ?? now;
-    if (connectedAt <= now) {
-      connectedAhead.delete(session.id);
-      return connectedAt + options.graceMs - now;
-    }
-    const monotonic = clock.monotonic();
-    let known = connectedAhead.get(session.id);
-    if (known?.connectedAt !== connectedAt) connectedAhead.set(session.id, (known = { connectedAt, seenAt: monotonic }));
-    return known.seenAt + options.graceMs - monotonic;
-  }
-
-  /** No attempt left: it is sent again, unless it came to its end in the meantime. */
-  async function afterProof(message: Message): Promise<void> {
-    const how = { from: ['uncertain'], fields: { nextAttemptAt: null, hasUncertainAttempt: false } } as const;
-    const end = endOf(message);
-    if (end === 'CANCELLED_IN_DOUBT') await change(message, 'cancelled', how);
-    else if (end) await change(message, 'failed', { ...how, reason: end });
-    else await change(message, 'queued', { ...how, reason: 'PROVEN_ABSENT' });
-  }
-
-  const isLate = ({ expiresAt }: Message): boolean => expiresAt !== null && expiresAt <= clock.now();
-
-  /** Why it is not to be sent again, if so. */
-  function endOf(message: Message): MessageReason | null {
-    const reason = message.reasonCode as MessageReason | null;
-    if (reason && !uncertainReasons.has(reason)) return reason;
-    return isLate(message) ? 'EXPIRED' : null;
-  }
-
-  /** `reason`: why it is held, where the policy does not send it again. */
-  async function byPolicy(message: Message, reason: MessageReason): Promise<void> {
-    const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
-    const mayRetry = account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries && endOf(message) === null;
-    if (!mayRetry) return void (await hold(message, reason));
-    const fields = { nextAttemptAt: null, hasUncertainAttempt: true };
-    await change(message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', fields });
-  }
-
-  const hold = (message: Message, reason: MessageReason): Promise<boolean> =>
-    database.write.run((tx) => state.markHeld(tx, message, reason));
-
+export function createUncertainMessages({ database, clock }: Pick<Core, 'database' | 'clock'>, parts: Parts): UncertainMessages {
+  const lookupIntervalMs = Math.max(100, Math.min(2_000, parts.options.graceMs / 2));
+  const context: Context = { database, clock, ...parts, lookupIntervalMs, connectedAhead: new Map() };
   return {
-    /** Moves a message from `sending` to `uncertain`, under the conditions of whoever was handing it over. */
-    async raise(tx: Transaction, message: Message, reason: MessageReason, where: FindOptionsWhere<Message>): Promise<void> {
-      const fields = { nextAttemptAt: time(), leaseExpiresAt: time(options.graceMs) };
-      await state.move(tx, message, 'uncertain', { from: ['sending'], where, reason, fields });
-    },
-    /** Looks up what is due of connected sessions. A session whose page is slow, and a message whose step fails, hold up themselves only. */
-    async clear(isStopped: () => boolean): Promise<void> {
-      const now = clock.now().getTime();
-      const { rows: due } = await runStatement(database.reader, dueSql, [now, now + longestPlanMs]);
-      const ofSession = async (id: string): Promise<void> => {
-        const [session = null] = await readRows(database.reader, Session, 'id = ?', [id]);
-        const due = await readDue(
-          `status = 'uncertain' AND "sessionId" = ? AND ("nextAttemptAt" <= ? OR "nextAttemptAt" > ?)`,
-          [id, now, now + longestPlanMs],
-          `ORDER BY "nextAttemptAt" LIMIT ${perSession}`,
-        );
-        for (const message of due) {
-          if (isStopped()) return;
-          try {
-            if (!session || session.deletedAt) await hold(message, 'HELD_BY_POLICY');
-            else if (session.status === 'connected') await clearOne(session, message);
-            else return;
-            postponed.delete(message.id);
-          } catch (error) {
-            leaveAlone(message, error, 'An uncertain message could not be looked up; it is retried later.');
-          }
-        }
-      };
-      const results = await Promise.allSettled((due as { id: string }[]).map(({ id }) => ofSession(id)));
-      const failed = results.find((result) => result.status === 'rejected');
-      if (failed) throw failed.reason;
-    },
-    /** The session is back: what was held is looked up once more, in the history that it has now. */
-    async reopen(sessionId: string): Promise<void> {
-      await database.write.run((tx) =>
-        updateRows(tx, Message, { sessionId, status: 'uncertain', nextAttemptAt: IsNull() }, { nextAttemptAt: time() }),
-      );
-    },
-    /** Ends what waited too long, and what waits for a session that is deleted. */
-    async end(): Promise<void> {
-      const end = async (message: Message, reason: MessageReason): Promise<void> => {
-        try {
-          await change(message, 'failed', { from: ['queued'], reason });
-          postponed.delete(message.id);
-        } catch (error) {
-          leaveAlone(message, error, 'A message could not be ended; it is retried later.');
-        }
-      };
-      const late = await readDue(`status = 'queued' AND "expiresAt" <= ?`, [time()], 'ORDER BY "expiresAt" LIMIT 200');
-      for (const message of late) await end(message, 'EXPIRED');
-      polls += 1;
-      if (polls % 10 !== 1) return;
-      const { rows: gone } = await runStatement<{ id: string }>(
-        database.reader,
-        `SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL AND EXISTS
-          (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id)`,
-        [],
-        { prepare: false },
-      );
-      for (const { id } of gone) {
-        const left = await readDue(`status = 'queued' AND "sessionId" = ?`, [id], 'LIMIT 500');
-        for (const message of left) await end(message, 'SESSION_DELETED');
-      }
-    },
+    mark: (tx, message, reason, where) => mark(context, tx, message, reason, where),
+    lookUpDue: (isStopped) => lookUpDue(context, isStopped),
+    lookUpHeld: (sessionId) => lookUpHeld(context, sessionId),
   };
 }
+
+async function mark(
+  { state, clock, options }: Context,
+  tx: Transaction,
+  message: Message,
+  reason: MessageReason,
+  where: FindOptionsWhere<Message>,
+): Promise<void> {
+  const fields = { nextAttemptAt: clock.now(), leaseExpiresAt: timeIn(clock, options.graceMs) };
+  await state.move(tx, message, 'uncertain', { from: ['sending'], where, reason, fields });
+}
+
+async function lookUpDue(context: Context, isStopped: () => boolean): Promise<void> {
+  const now = context.clock.now().getTime();
+  const { rows } = await runStatement<{ id: string }>(context.database.reader, dueSql, [now, now + maxPlanMs]);
+  const sessions = rows.map(({ id }) => lookUpSession(context, id, now, isStopped));
+  const failed = (await Promise.allSettled(sessions)).find((result) => result.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+async function lookUpHeld({ database, clock }: Context, sessionId: string): Promise<void> {
+  await database.write.run((tx) =>
+    updateRows(tx, Message, { sessionId, status: 'uncertain', nextAttemptAt: IsNull() }, { nextAttemptAt: clock.now() }),
+  );
+}
+
+async function lookUpSession(context: Context, id: string, now: number, isStopped: () => boolean): Promise<void> {
+  const { postponed } = context;
+  const [session = null] = await readRows(context.database.reader, Session, 'id = ?', [id]);
+  const due = await postponed.readOthers(
+    `status = 'uncertain' AND "sessionId" = ? AND ("nextAttemptAt" <= ? OR "nextAttemptAt" > ?)`,
+    [id, now, now + maxPlanMs],
+    `ORDER BY "nextAttemptAt" LIMIT ${batchSize}`,
+  );
+  for (const message of due) {
+    if (isStopped()) return;
+    try {
+      if (!session || session.deletedAt) await markHeld(context, message, 'HELD_BY_POLICY');
+      else if (session.status === 'connected') await lookUp(context, session, message);
+      else return;
+      postponed.delete(message.id);
+    } catch (error) {
+      postponed.add(message, error, 'An uncertain message could not be looked up; it is retried later.');
+    }
+  }
+}
+
+async function lookUp(context: Context, session: Session, message: Message): Promise<void> {
+  const { database, state, clock } = context;
+  if (isForAnotherAccount(message, session)) return void (await markHeld(context, message, 'SESSION_IDENTITY_CHANGED'));
+  const result = await context.lookup(session, message);
+  failPoint('lookup.heard');
+  if (result?.found) {
+    const { whatsappId, ack } = result;
+    if (ack >= 1) return database.write.run((tx) => state.acknowledge(tx, message, ack, { whatsappId }));
+    const fields = { hasUncertainAttempt: false };
+    if (ack < 0)
+      return void (await move(context, message, 'failed', { from: ['uncertain'], reason: 'WHATSAPP_REFUSED', fields }));
+    failPoint('lookup.unacknowledged');
+  }
+  const now = clock.now().getTime();
+  const graceEnds = Math.max(await graceEndOf(context, message, now), now + graceLeftMs(context, session, now));
+  if (now < graceEnds) return lookUpIn(context, message, Math.min(context.lookupIntervalMs, graceEnds - now));
+  if (result?.found) return applyPolicy(context, message, 'NOT_ACKNOWLEDGED');
+  if (result?.proven) return afterProof(context, message);
+  if (result === null && now < graceEnds + unansweredMs) return lookUpIn(context, message, unansweredIntervalMs);
+  await applyPolicy(context, message, 'HELD_BY_POLICY');
+}
+
+async function lookUpIn({ database, clock }: Context, message: Message, ms: number): Promise<void> {
+  await database.write.run((tx) =>
+    updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { nextAttemptAt: timeIn(clock, ms) }),
+  );
+}
+
+/** Returns when the message's grace time ends. An end that is too far ahead dates from before the clock was set back: the time restarts now. */
+async function graceEndOf({ database, options }: Context, message: Message, now: number): Promise<number> {
+  const stored = message.leaseExpiresAt?.getTime() ?? 0;
+  if (stored <= now + options.graceMs) return stored;
+  const leaseExpiresAt = new Date(now + options.graceMs);
+  await database.write.run((tx) => updateRows(tx, Message, { id: message.id, status: 'uncertain' }, { leaseExpiresAt }));
+  return leaseExpiresAt.getTime();
+}
+
+/** Returns how much of the grace time is left since the session connected. If the clock was set back since then, it counts from this call. */
+function graceLeftMs({ clock, options, connectedAhead }: Context, session: Session, now: number): number {
+  const connectedAt = session.connectedAt?.getTime() ?? now;
+  if (connectedAt <= now) {
+    connectedAhead.delete(session.id);
+    return connectedAt + options.graceMs - now;
+  }
+  const monotonic = clock.monotonic();
+  let known = connectedAhead.get(session.id);
+  if (known?.connectedAt !== connectedAt) connectedAhead.set(session.id, (known = { connectedAt, seenAt: monotonic }));
+  return known.seenAt + options.graceMs - monotonic;
+}
+
+/** No attempt was sent: the message is sent again, unless it ended in the meantime. */
+async function afterProof(context: Context, message: Message): Promise<void> {
+  const how = { from: ['uncertain'], fields: { nextAttemptAt: null, hasUncertainAttempt: false } } as const;
+  const end = endOf(context, message);
+  if (end === 'CANCELLED_IN_DOUBT') await move(context, message, 'cancelled', how);
+  else if (end) await move(context, message, 'failed', { ...how, reason: end });
+  else await move(context, message, 'queued', { ...how, reason: 'PROVEN_ABSENT' });
+}
+
+/** Returns why the message must not be sent again; null if it may be. */
+function endOf({ clock }: Context, { reasonCode, expiresAt }: Message): MessageReason | null {
+  const reason = reasonCode as MessageReason | null;
+  if (reason && !uncertainReasons.has(reason)) return reason;
+  return expiresAt !== null && expiresAt <= clock.now() ? 'EXPIRED' : null;
+}
+
+/** Sends the message again if the account's policy says so. Otherwise holds it for a person, with this reason. */
+async function applyPolicy(context: Context, message: Message, reason: MessageReason): Promise<void> {
+  const { database, options } = context;
+  const account = await database.reader.getRepository(Account).findOneByOrFail({ id: message.accountId });
+  const mayRetry =
+    account.uncertainPolicy === 'retry' && message.attempts <= options.maxRetries && endOf(context, message) === null;
+  if (!mayRetry) return void (await markHeld(context, message, reason));
+  const fields = { nextAttemptAt: null, hasUncertainAttempt: true };
+  await move(context, message, 'queued', { from: ['uncertain'], reason: 'POLICY_RETRY', fields });
+}
+
+const move = ({ database, state }: Context, message: Message, to: Message['status'], how: Move): Promise<boolean> =>
+  database.write.run((tx) => state.move(tx, message, to, how));
+
+const markHeld = ({ database, state }: Context, message: Message, reason: MessageReason): Promise<boolean> =>
+  database.write.run((tx) => state.markHeld(tx, message, reason));

@@ -4,9 +4,9 @@ import { isSystemError } from '../../db/database-errors.js';
 import { errorFields } from '../../lib/log.js';
 import { openingMs } from './circuit.js';
 import { waitingSince } from '../deliveries.js';
-import { insert, note, putBack, type Item, type Lane, type LaneParts } from './lane-state.js';
+import { insert, note, putBack, type Item, type Lane, type LaneContext } from './lane-state.js';
 import type { OutgoingEvent } from '../payload.js';
-import type { Post, Posted } from './post.js';
+import { isSuccess, type Post, type Posted } from './post.js';
 import { weightOf, type Slot } from './request-slots.js';
 import { requestOf, shownHeaders } from './request.js';
 import { nextAttempt, scheduleOf } from './schedule.js';
@@ -23,13 +23,13 @@ const rereadMs = 1_000;
 const excerptLength = 2_048;
 
 /** Makes one attempt and records its result. Shrinks `slot` to what the body needs. Never rejects. */
-export async function attempt(parts: LaneParts, lane: Lane, item: Item, slot: Slot): Promise<void> {
+export async function attempt(context: LaneContext, lane: Lane, item: Item, slot: Slot): Promise<void> {
   const { delivery } = item;
   const webhook = lane.webhook!;
-  const at = parts.clock.now();
+  const at = context.clock.now();
   try {
-    const outgoing = item.outgoing === undefined ? await readOutgoingEvent(parts, delivery) : item.outgoing;
-    if (outgoing === 'UNREADABLE') return putBack(parts, lane, delivery, rereadMs);
+    const outgoing = item.outgoing === undefined ? await readOutgoingEvent(context, delivery) : item.outgoing;
+    if (outgoing === 'UNREADABLE') return putBack(context, lane, delivery, rereadMs);
     // Retention removed the event: there is nothing left to send.
     if (outgoing === null) return note(lane, delivery, null, 'failed', null, 0);
     let request: { headers: Record<string, string>; body: string };
@@ -40,50 +40,50 @@ export async function attempt(parts: LaneParts, lane: Lane, item: Item, slot: Sl
       secret = Object.keys(lane.opened.headers);
       request = requestOf(webhook, delivery, outgoing, lane.opened, at);
     } catch (error) {
-      return notBuilt(parts, lane, item, at, error);
+      return notBuilt(context, lane, item, at, error);
     }
     slot.shrinkTo(weightOf(Buffer.byteLength(request.body)));
-    const timeoutMs = webhook.retry?.timeoutMs ?? parts.options.timeoutMs;
-    const result = await postSafely(parts, webhook.url, { ...request, timeoutMs, signal: parts.signal });
+    const timeoutMs = webhook.retry?.timeoutMs ?? context.options.timeoutMs;
+    const result = await postSafely(context, webhook.url, { ...request, timeoutMs, signal: context.signal });
     failPoint('webhook.answered');
-    if (result.error === 'ABORTED') return putBack(parts, lane, delivery);
+    if (result.error === 'ABORTED') return putBack(context, lane, delivery);
     conclude(
-      parts,
+      context,
       lane,
       item,
       result,
-      attemptOf(delivery, at, parts.clock.now(), result, shownHeaders(request.headers, secret), request.body),
+      attemptOf(delivery, at, context.clock.now(), result, shownHeaders(request.headers, secret), request.body),
     );
   } catch (error) {
-    parts.log.error('A webhook delivery failed because of an internal error; it is retried.', {
+    context.log.error('A webhook delivery failed because of an internal error; it is retried.', {
       webhookId: lane.webhookId,
       deliveryId: delivery.id,
       ...errorFields(error),
     });
-    putBack(parts, lane, delivery, rebuildMs);
+    putBack(context, lane, delivery, rebuildMs);
   }
 }
 
 /** Reads the event of one delivery. Returns `UNREADABLE` when the database does not answer, and an error when the event itself cannot be read. */
 async function readOutgoingEvent(
-  parts: LaneParts,
+  context: LaneContext,
   delivery: WebhookDelivery,
 ): Promise<OutgoingEvent | null | Error | 'UNREADABLE'> {
   try {
-    return (await parts.deliveries.eventsOf([delivery])).get(delivery.eventCursor) ?? null;
+    return (await context.deliveries.eventsOf([delivery])).get(delivery.eventCursor) ?? null;
   } catch (error) {
     if (isSystemError(error)) return 'UNREADABLE';
     return error instanceof Error ? error : new Error(String(error));
   }
 }
 
-async function postSafely(parts: LaneParts, url: string, request: Parameters<Post>[1]): Promise<Posted> {
-  const began = parts.monotonic();
+async function postSafely(context: LaneContext, url: string, request: Parameters<Post>[1]): Promise<Posted> {
+  const began = context.clock.monotonic();
   try {
-    return await parts.post(url, request);
+    return await context.post(url, request);
   } catch (error) {
-    parts.log.error('A webhook request failed because of an internal error.', errorFields(error));
-    const durationMs = Math.round(parts.monotonic() - began);
+    context.log.error('A webhook request failed because of an internal error.', errorFields(error));
+    const durationMs = Math.round(context.clock.monotonic() - began);
     return { statusCode: null, error: 'NOT_SENT', response: null, retryAfterMs: 0, durationMs };
   }
 }
@@ -109,31 +109,25 @@ const attemptOf = (
 });
 
 /** Applies the result to the delivery, its session and its endpoint. */
-function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made: WebhookAttempt): void {
+function conclude(context: LaneContext, lane: Lane, item: Item, result: Posted, made: WebhookAttempt): void {
   const { delivery } = item;
-  const now = parts.clock.now();
-  if (result.statusCode !== null && result.statusCode >= 200 && result.statusCode < 300) {
+  const now = context.clock.now();
+  if (isSuccess(result)) {
     lane.memory.pauses.release(delivery);
     lane.retryAt.delete(delivery.sessionId ?? '');
     noteSuccess(lane, now);
     return note(lane, delivery, made, 'delivered', null, 0);
   }
-  noteFailure(parts, lane, result, now);
+  noteFailure(context, lane, result, now);
   if (result.statusCode === 410) return note(lane, delivery, made, 'failed', null, 0);
-  const again = nextAttempt(scheduleOf(parts.options.schedule, lane.webhook!.retry), {
-    attempts: delivery.attempts + 1,
-    since: waitingSince(delivery).getTime(),
-    now: now.getTime(),
-    retryAfterMs: result.retryAfterMs,
-    random: Math.random,
-  });
+  const again = nextTime(context, lane, delivery, now, result.retryAfterMs);
   const waitMs = again === null ? null : again - now.getTime();
   const isPaused = lane.memory.pauses.failed(delivery, waitMs, now.getTime());
   const session = delivery.sessionId ?? '';
   if (waitMs === null) return note(lane, delivery, made, 'failed', null, 0);
-  if (isPaused && waitMs <= maxInLaneWaitMs && lane.webhook!.openUntil === null && !parts.isStopped()) {
+  if (isPaused && waitMs <= maxInLaneWaitMs && lane.webhook!.openUntil === null && !context.isStopped()) {
     note(lane, delivery, made, 'sending', now, 0);
-    lane.retryAt.set(session, parts.monotonic() + waitMs);
+    lane.retryAt.set(session, context.clock.monotonic() + waitMs);
     return insert(lane, {
       ...item,
       delivery: { ...delivery, attempts: delivery.attempts + 1, statusCode: made.statusCode, error: made.error },
@@ -142,8 +136,25 @@ function conclude(parts: LaneParts, lane: Lane, item: Item, result: Posted, made
   note(lane, delivery, made, 'pending', new Date(again!), Math.round(waitMs));
   lane.retryAt.delete(session);
   if (!isPaused) return;
-  for (const { delivery: later } of lane.queues.get(session) ?? []) putBack(parts, lane, later);
+  for (const { delivery: later } of lane.queues.get(session) ?? []) putBack(context, lane, later);
   lane.queues.delete(session);
+}
+
+/** Returns when a delivery that has just failed is tried again; null: never. */
+function nextTime(
+  { options }: LaneContext,
+  lane: Lane,
+  delivery: WebhookDelivery,
+  now: Date,
+  retryAfterMs: number,
+): number | null {
+  return nextAttempt(scheduleOf(options.schedule, lane.webhook!.retry), {
+    attempts: delivery.attempts + 1,
+    since: waitingSince(delivery).getTime(),
+    now: now.getTime(),
+    retryAfterMs,
+    random: Math.random,
+  });
 }
 
 function noteSuccess(lane: Lane, now: Date): void {
@@ -162,9 +173,9 @@ function noteSuccess(lane: Lane, now: Date): void {
   [lane.isProbe, lane.isWoken, lane.hasClosed] = [false, true, true];
 }
 
-function noteFailure(parts: LaneParts, lane: Lane, result: Posted, now: Date): void {
+function noteFailure(context: LaneContext, lane: Lane, result: Posted, now: Date): void {
   const webhook = lane.webhook!;
-  const at = parts.monotonic();
+  const at = context.clock.monotonic();
   const sinceLastMs = webhook.failingSince === null ? 0 : at - (lane.memory.failedAt ?? at);
   lane.memory.failedAt = at;
   const fields: Partial<Webhook> = {
@@ -176,7 +187,7 @@ function noteFailure(parts: LaneParts, lane: Lane, result: Posted, now: Date): v
   if (isOpening) {
     const openMs = openingMs(webhook.openMs, result.retryAfterMs, maxRetryAfterMs);
     Object.assign(fields, { openUntil: new Date(now.getTime() + openMs), openMs });
-    parts.wakeLater(lane.webhookId, openMs);
+    context.wakeLater(lane.webhookId, openMs);
   }
   lane.isProbe = false;
   Object.assign(webhook, fields);
@@ -185,23 +196,17 @@ function noteFailure(parts: LaneParts, lane: Lane, result: Posted, now: Date): v
 }
 
 /** Records a delivery that cannot be built as a failed attempt: the endpoint is not at fault, and other deliveries continue. */
-function notBuilt(parts: LaneParts, lane: Lane, { delivery }: Item, at: Date, error: unknown): void {
+function notBuilt(context: LaneContext, lane: Lane, { delivery }: Item, at: Date, error: unknown): void {
   const reason = error instanceof AppError ? error.code : 'NOT_BUILT';
-  parts.log.warn('A webhook delivery could not be built; it is retried.', {
+  context.log.warn('A webhook delivery could not be built; it is retried.', {
     webhookId: lane.webhookId,
     deliveryId: delivery.id,
     reason,
     errorName: error instanceof Error ? error.name : typeof error,
   });
-  const now = parts.clock.now();
+  const now = context.clock.now();
   const result = { durationMs: 0, statusCode: null, error: reason, response: null };
-  const again = nextAttempt(scheduleOf(parts.options.schedule, lane.webhook!.retry), {
-    attempts: delivery.attempts + 1,
-    since: waitingSince(delivery).getTime(),
-    now: now.getTime(),
-    retryAfterMs: rebuildMs,
-    random: Math.random,
-  });
+  const again = nextTime(context, lane, delivery, now, rebuildMs);
   lane.memory.pauses.release(delivery);
   lane.retryAt.delete(delivery.sessionId ?? '');
   if (lane.isProbe) {

@@ -1,9 +1,9 @@
 import type { Database } from '../../db/database.js';
-import type { Transaction } from '../../db/unit-of-work.js';
 import type { Clock } from '../../lib/clock.js';
 import type { Log } from '../../lib/log.js';
 import { createCircuit, type Circuit } from './circuit.js';
 import type { Deliveries } from '../deliveries.js';
+import type { EndpointSecrets } from '../endpoint-secrets.js';
 import { createPauses, type Pauses } from './pauses.js';
 import type { OutgoingEvent } from '../payload.js';
 import type { Post } from './post.js';
@@ -12,6 +12,7 @@ import type { Opened } from './request.js';
 import type { Schedule } from './schedule.js';
 import type { Settling } from './settling.js';
 import type { Webhook, WebhookAttempt, WebhookDelivery } from '../webhook.entity.js';
+import type { Webhooks } from '../webhooks.js';
 
 /** The state that the lane of an endpoint (lane.ts) and its attempts (attempt.ts) share. */
 
@@ -25,19 +26,15 @@ export interface WebhookOptions {
   maxRequests: number;
 }
 
-/** The dependencies of lanes. */
-export interface LaneParts {
+/** What lanes may use. */
+export interface LaneContext {
   database: Database;
-  deliveries: Deliveries;
-  post: Post;
-  /** Decrypts the sealed columns of an endpoint's row. */
-  open: (webhook: Webhook, now: Date) => Opened;
-  /** Switches an endpoint off in this transaction, with its event. */
-  disable: (tx: Transaction, webhook: Webhook, reason: 'GONE' | 'FAILING') => Promise<void>;
   clock: Clock;
-  /** The monotonic clock. Milliseconds. */
-  monotonic: () => number;
   log: Log;
+  deliveries: Deliveries;
+  webhooks: Pick<Webhooks, 'disable'>;
+  secrets: Pick<EndpointSecrets, 'open'>;
+  post: Post;
   options: WebhookOptions;
   /** Room for requests, over all endpoints. */
   slots: RequestSlots;
@@ -107,6 +104,7 @@ export interface Lane {
   notify: () => void;
 }
 
+/** Puts a claimed delivery into the queue of its session, in the order of the log. */
 export function insert(lane: Lane, item: Item): void {
   const key = item.delivery.sessionId ?? '';
   const queue = lane.queues.get(key) ?? [];
@@ -116,12 +114,13 @@ export function insert(lane: Lane, item: Item): void {
 }
 
 /** Leaves a claimed delivery as it was; with `waitMs`, for a later attempt. */
-export function putBack(parts: LaneParts, lane: Lane, delivery: WebhookDelivery, waitMs = 0): void {
-  const now = parts.clock.now();
+export function putBack(context: LaneContext, lane: Lane, delivery: WebhookDelivery, waitMs = 0): void {
+  const now = context.clock.now();
   const at = waitMs > 0 ? new Date(now.getTime() + waitMs) : (delivery.nextAttemptAt ?? now);
   note(lane, delivery, null, 'pending', at, waitMs > 0 ? waitMs : (delivery.waitMs ?? 0));
 }
 
+/** Records the outcome of a delivery; settling.ts writes it. */
 export function note(
   lane: Lane,
   delivery: WebhookDelivery,

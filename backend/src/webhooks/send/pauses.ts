@@ -1,3 +1,22 @@
+/**
+ * Keeps the order of each session at one endpoint over a short outage: behind an event that failed, the later ones of its session wait
+ * for its next attempt. Later events do not wait for one that fails for longer than `maxPauseMs`: then the receiver probably
+ * refuses the event and is not down. In memory only: after a crash some events may arrive out of order, which their cursors show.
+ */
+export interface Pauses {
+  /** Records a failure whose next attempt is in `waitMs`; null: there is none. Returns whether the session waits for it. */
+  failed(delivery: EventKey, waitMs: number | null, wallNow: number): boolean;
+  /** Called when the event was delivered, or later events no longer wait for it. */
+  release(delivery: EventKey): void;
+  /** Whether this event has to wait for an earlier one of its session. */
+  isPaused(delivery: EventKey, wallNow: number): boolean;
+  /** Returns the sessions that wait now; '' means events of the account. */
+  sessions(wallNow: number): string[];
+  /** Ends all waiting: the endpoint was changed, or answers again. */
+  clear(): void;
+  isEmpty(): boolean;
+}
+
 /** The longest time for which later events of a session wait behind one that failed, over all its retries. */
 const maxPauseMs = 45_000;
 
@@ -16,17 +35,10 @@ interface EventKey {
   eventCursor: number;
 }
 
-export type Pauses = ReturnType<typeof createPauses>;
+const keyOf = ({ sessionId }: EventKey): string => sessionId ?? '';
 
-/**
- * Keeps the order of each session at one endpoint over a short outage: behind an event that failed, the later ones of its session wait
- * for its next attempt. Later events do not wait for one that fails for longer than `maxPauseMs`: then the receiver probably
- * refuses the event and is not down. In memory only: after a crash some events may arrive out of order, which their cursors show.
- */
-export function createPauses(monotonic: () => number) {
+export function createPauses(monotonic: () => number): Pauses {
   const pauses = new Map<string, Pause>();
-  const keyOf = ({ sessionId }: EventKey): string => sessionId ?? '';
-
   const release = (delivery: EventKey): void => {
     const key = keyOf(delivery);
     if ((pauses.get(key)?.cursor ?? Infinity) <= delivery.eventCursor) pauses.delete(key);
@@ -34,8 +46,7 @@ export function createPauses(monotonic: () => number) {
   const isOver = (pause: Pause, wallNow: number): boolean => monotonic() >= pause.until || wallNow >= pause.untilWall;
 
   return {
-    /** Records a failure whose next attempt is in `waitMs`; null: there is none. Returns whether the session waits for it. */
-    failed(delivery: EventKey, waitMs: number | null, wallNow: number): boolean {
+    failed(delivery, waitMs, wallNow) {
       const now = monotonic();
       const before = pauses.get(keyOf(delivery));
       const since = before?.cursor === delivery.eventCursor ? before.since : now;
@@ -49,24 +60,13 @@ export function createPauses(monotonic: () => number) {
         pauses.set(keyOf(delivery), { cursor, until: now + waitMs, untilWall: wallNow + waitMs, since });
       return true;
     },
-    /** Called when the event was delivered, or later events no longer wait for it. */
     release,
-    /** Whether this event has to wait for an earlier one of its session. */
-    isPaused(delivery: EventKey, wallNow: number): boolean {
+    isPaused(delivery, wallNow) {
       const pause = pauses.get(keyOf(delivery));
       return pause !== undefined && delivery.eventCursor > pause.cursor && !isOver(pause, wallNow);
     },
-    /** The sessions that wait now; '' means events of the account. */
-    sessions(wallNow: number): string[] {
-      return [...pauses].flatMap(([key, pause]) => (isOver(pause, wallNow) ? [] : [key]));
-    },
-    /** Milliseconds until the next wait ends; null when nothing waits. */
-    nextInMs(wallNow: number): number | null {
-      const waiting = [...pauses.values()].filter((pause) => !isOver(pause, wallNow));
-      return waiting.length === 0 ? null : Math.max(0, Math.min(...waiting.map(({ until }) => until)) - monotonic());
-    },
-    /** Ends all waiting: the endpoint was changed, or answers again. */
-    clear: (): void => pauses.clear(),
-    isEmpty: (): boolean => pauses.size === 0,
+    sessions: (wallNow) => [...pauses].flatMap(([key, pause]) => (isOver(pause, wallNow) ? [] : [key])),
+    clear: () => pauses.clear(),
+    isEmpty: () => pauses.size === 0,
   };
 }

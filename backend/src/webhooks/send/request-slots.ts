@@ -31,71 +31,76 @@ interface Waiting {
   enter: () => void;
 }
 
+interface State {
+  units: number;
+  /** The units that one account may use. */
+  perAccount: number;
+  total: number;
+  used: Map<string, number>;
+  /** By account; the account whose turn it is next comes first. */
+  queues: Map<string, Waiting[]>;
+  isClosed: boolean;
+}
+
 export function createRequestSlots(units: number): RequestSlots {
   const perAccount = Math.max(1, Math.floor(units / 2));
-  const used = new Map<string, number>();
-  let total = 0;
-  let isClosed = false;
-  /** By account; the account whose turn it is next comes first. */
-  const queues = new Map<string, Waiting[]>();
-
-  const fits = (accountId: string, weight: number): boolean =>
-    isClosed || (total + weight <= units && (used.get(accountId) ?? 0) + weight <= perAccount);
-
-  function add(accountId: string, weight: number): void {
-    total += weight;
-    const now = (used.get(accountId) ?? 0) + weight;
-    if (now > 0) used.set(accountId, now);
-    else used.delete(accountId);
-  }
-
-  /**
-   * Returns the account whose first waiting request is let in next. One that does not fit into what is left of all units keeps the accounts
-   * behind it waiting, or small requests would overtake a large one forever; one at its account's own limit does not.
-   */
-  function next(): [string, Waiting[]] | null {
-    for (const [accountId, queue] of queues) {
-      if (fits(accountId, queue[0]!.weight)) return [accountId, queue];
-      if ((used.get(accountId) ?? 0) + queue[0]!.weight <= perAccount) return null;
-    }
-    return null;
-  }
-
-  function admit(): void {
-    for (let found = next(); found; found = next()) {
-      const [accountId, queue] = found;
-      const first = queue.shift()!;
-      queues.delete(accountId);
-      if (queue.length > 0) queues.set(accountId, queue);
-      add(accountId, first.weight);
-      first.enter();
-    }
-  }
-
-  function slotOf(accountId: string, weight: number): Slot {
-    let left = weight;
-    const shrinkTo = (to: number): void => {
-      if (to >= left) return;
-      add(accountId, to - left);
-      left = to;
-      admit();
-    };
-    return { shrinkTo, leave: () => shrinkTo(0) };
-  }
-
+  const state: State = { units, perAccount, total: 0, used: new Map(), queues: new Map(), isClosed: false };
   return {
     enter(accountId, wanted) {
       const weight = Math.min(wanted, perAccount);
       return new Promise((resolve) => {
-        const queue = queues.get(accountId) ?? [];
-        queue.push({ weight, enter: () => resolve(slotOf(accountId, weight)) });
-        queues.set(accountId, queue);
-        admit();
+        const queue = state.queues.get(accountId) ?? [];
+        queue.push({ weight, enter: () => resolve(slotOf(state, accountId, weight)) });
+        state.queues.set(accountId, queue);
+        admit(state);
       });
     },
     close() {
-      isClosed = true;
-      admit();
+      state.isClosed = true;
+      admit(state);
     },
   };
+}
+
+function admit(state: State): void {
+  for (let found = next(state); found; found = next(state)) {
+    const [accountId, queue] = found;
+    const first = queue.shift()!;
+    state.queues.delete(accountId);
+    if (queue.length > 0) state.queues.set(accountId, queue);
+    add(state, accountId, first.weight);
+    first.enter();
+  }
+}
+
+/**
+ * Returns the account whose first waiting request is let in next. One that does not fit into what is left of all units keeps the accounts
+ * behind it waiting, or small requests would overtake a large one forever; one at its account's own limit does not.
+ */
+function next(state: State): [string, Waiting[]] | null {
+  for (const [accountId, queue] of state.queues) {
+    const { weight } = queue[0]!;
+    const isWithinAccount = (state.used.get(accountId) ?? 0) + weight <= state.perAccount;
+    if (state.isClosed || (isWithinAccount && state.total + weight <= state.units)) return [accountId, queue];
+    if (isWithinAccount) return null;
+  }
+  return null;
+}
+
+function add(state: State, accountId: string, weight: number): void {
+  state.total += weight;
+  const used = (state.used.get(accountId) ?? 0) + weight;
+  if (used > 0) state.used.set(accountId, used);
+  else state.used.delete(accountId);
+}
+
+function slotOf(state: State, accountId: string, weight: number): Slot {
+  let left = weight;
+  const shrinkTo = (to: number): void => {
+    if (to >= left) return;
+    add(state, accountId, to - left);
+    left = to;
+    admit(state);
+  };
+  return { shrinkTo, leave: () => shrinkTo(0) };
 }

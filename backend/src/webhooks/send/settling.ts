@@ -4,20 +4,6 @@ import { errorFields, type Log } from '../../lib/log.js';
 import type { Deliveries, Outcome } from '../deliveries.js';
 import type { Webhook } from '../webhook.entity.js';
 
-/** The changes of the endpoint that are written in the commit of the outcomes. */
-export interface EndpointChange {
-  fields: Partial<Webhook>;
-  /** The receiver answered 410. */
-  isGone: boolean;
-  /** The circuit closed: pending deliveries become due now. */
-  hasClosed: boolean;
-}
-
-const batchSize = 256;
-const retryMs = { first: 250, longest: 5_000 };
-
-export type Settling = ReturnType<typeof createSettling>;
-
 /**
  * Writes the results of one lane's deliveries: all present ones in one commit, while other attempts are still running. Never rejects.
  * When the database refuses, it keeps the outcomes and repeats until they are written, so that a short outage causes no
@@ -28,7 +14,29 @@ export type Settling = ReturnType<typeof createSettling>;
  * | before the commit | the claim is released, and the event is sent again under its id |
  * | after it, before this process knows | the repeat finds the row changed, and writes nothing |
  */
-export function createSettling(parts: {
+export interface Settling {
+  /** Queues an outcome. */
+  note(outcome: Outcome): void;
+  /** Queues changes of the endpoint. Later values of a field replace earlier ones. */
+  change(fields: Partial<Webhook>, flags?: Partial<Pick<EndpointChange, 'isGone' | 'hasClosed'>>): void;
+  /** Returns the fields of the endpoint that are newer than its row. */
+  unsaved(): Partial<Webhook>;
+  /** Whether the database refuses writes now: then nothing should be sent, because its result could not be written. */
+  isBlocked(): boolean;
+  /** Resolves when everything that is queued was written or abandoned. */
+  end(): Promise<void>;
+}
+
+/** The changes of the endpoint that are written in the commit of the outcomes. */
+export interface EndpointChange {
+  fields: Partial<Webhook>;
+  /** The receiver answered 410. */
+  isGone: boolean;
+  /** The circuit closed: pending deliveries become due now. */
+  hasClosed: boolean;
+}
+
+interface SettlingParts {
   webhookId: string;
   deliveries: Pick<Deliveries, 'settle'>;
   log: Log;
@@ -37,102 +45,129 @@ export function createSettling(parts: {
   /** Called when the outcomes were written or abandoned. */
   onSettled: (outcomes: readonly Outcome[]) => void;
   isStopped: () => boolean;
-}) {
-  const { webhookId, deliveries, log, also, onSettled, isStopped } = parts;
-  const unchanged = (): EndpointChange => ({ fields: {}, isGone: false, hasClosed: false });
-  const waiting: Outcome[] = [];
-  let change = unchanged();
-  let saving = unchanged();
-  let writing: Promise<void> | null = null;
-  let isFailing = false;
+}
 
-  const hasWork = (): boolean => waiting.length > 0 || Object.keys(change.fields).length > 0 || change.isGone || change.hasClosed;
+interface Context extends SettlingParts {
+  waiting: Outcome[];
+  /** The change that waits, and the one that is being written. */
+  change: EndpointChange;
+  saving: EndpointChange;
+  writing: Promise<void> | null;
+  isFailing: boolean;
+}
 
-  function flush(): void {
-    writing ??= drain()
-      .catch((error: unknown) => log.error('Results of webhook deliveries were lost.', { webhookId, ...errorFields(error) }))
-      .finally(() => (writing = null));
-  }
+const batchSize = 256;
+const retryMs = { first: 250, longest: 5_000 };
 
-  async function drain(): Promise<void> {
-    // One tick of the event loop lets attempts that ended at the same time share a commit.
-    await new Promise((resolve) => setImmediate(resolve));
-    while (hasWork()) {
-      const outcomes = waiting.splice(0, batchSize);
-      [saving, change] = [change, unchanged()];
-      await write(outcomes, saving);
-      saving = unchanged();
-      onSettled(outcomes);
-    }
-  }
+const unchanged = (): EndpointChange => ({ fields: {}, isGone: false, hasClosed: false });
 
-  async function write(outcomes: readonly Outcome[], changes: EndpointChange): Promise<void> {
-    try {
-      return await deliveries.settle(outcomes, (tx) => also(tx, changes));
-    } catch (error) {
-      log.error('Results of webhook deliveries could not be written; the write is retried.', {
-        webhookId,
-        ...errorFields(error),
-      });
-    }
-    isFailing = true;
-    let left = outcomes;
-    let isChangeLeft = true;
-    for (let round = 0; left.length > 0 || isChangeLeft; round += 1) {
-      if (isStopped() && round > 0) break;
-      await sleep(isStopped() ? 100 : Math.min(retryMs.first * 2 ** round, retryMs.longest));
-      const refused: Outcome[] = [];
-      for (const outcome of left) if (!(await isWritten([outcome], async () => undefined))) refused.push(outcome);
-      const isChangeRefused: boolean = isChangeLeft && !(await isWritten([], (tx) => also(tx, changes)));
-      // The database works when anything else was written, the endpoint's own row included.
-      const works: boolean = refused.length < left.length || (isChangeLeft && !isChangeRefused);
-      left = works ? await writeReduced(refused) : refused;
-      isChangeLeft = isChangeRefused && !(works && round > 2);
-    }
-    isFailing = false;
-  }
-
-  const isWritten = (outcomes: readonly Outcome[], work: (tx: Transaction) => Promise<void>): Promise<boolean> =>
-    deliveries.settle(outcomes, work).then(
-      () => true,
-      () => false,
-    );
-
-  /** Writes outcomes that are refused themselves, without what came from outside. Returns none: what is refused again is released later. */
-  async function writeReduced(outcomes: readonly Outcome[]): Promise<Outcome[]> {
-    for (const outcome of outcomes) {
-      const attempt = outcome.attempt && {
-        ...outcome.attempt,
-        error: outcome.attempt.error && 'NOT_RECORDED',
-        requestHeaders: {},
-        requestBody: null,
-        response: null,
-      };
-      if (await isWritten([{ ...outcome, attempt }], async () => undefined)) continue;
-      log.error('The result of a webhook delivery could not be written; it is sent again.', {
-        webhookId,
-        deliveryId: outcome.delivery.id,
-      });
-    }
-    return [];
-  }
-
+export function createSettling(parts: SettlingParts): Settling {
+  const context: Context = {
+    ...parts,
+    waiting: [],
+    change: unchanged(),
+    saving: unchanged(),
+    writing: null,
+    isFailing: false,
+  };
   return {
-    note(outcome: Outcome): void {
-      waiting.push(outcome);
-      flush();
+    note(outcome) {
+      context.waiting.push(outcome);
+      flush(context);
     },
-    change(fields: Partial<Webhook>, flags: Partial<Pick<EndpointChange, 'isGone' | 'hasClosed'>> = {}): void {
-      Object.assign(change.fields, fields);
-      Object.assign(change, flags);
-      flush();
+    change(fields, flags = {}) {
+      Object.assign(context.change.fields, fields);
+      Object.assign(context.change, flags);
+      flush(context);
     },
-    /** Fields of the endpoint that are newer than its row. */
-    unsaved: (): Partial<Webhook> => ({ ...saving.fields, ...change.fields }),
-    /** Whether the database refuses writes now: then nothing should be sent, because its result could not be written. */
-    isBlocked: (): boolean => isFailing || waiting.length > batchSize,
-    async end(): Promise<void> {
-      while (writing) await writing;
+    unsaved: () => ({ ...context.saving.fields, ...context.change.fields }),
+    isBlocked: () => context.isFailing || context.waiting.length > batchSize,
+    async end() {
+      while (context.writing) await context.writing;
     },
   };
+}
+
+function flush(context: Context): void {
+  const { log, webhookId } = context;
+  context.writing ??= drain(context)
+    .catch((error: unknown) => log.error('Results of webhook deliveries were lost.', { webhookId, ...errorFields(error) }))
+    .finally(() => (context.writing = null));
+}
+
+const hasWork = ({ waiting, change }: Context): boolean =>
+  waiting.length > 0 || Object.keys(change.fields).length > 0 || change.isGone || change.hasClosed;
+
+async function drain(context: Context): Promise<void> {
+  // One tick of the event loop lets attempts that ended at the same time share a commit.
+  await new Promise((resolve) => setImmediate(resolve));
+  while (hasWork(context)) {
+    const outcomes = context.waiting.splice(0, batchSize);
+    [context.saving, context.change] = [context.change, unchanged()];
+    await write(context, outcomes, context.saving);
+    context.saving = unchanged();
+    context.onSettled(outcomes);
+  }
+}
+
+async function write(context: Context, outcomes: readonly Outcome[], change: EndpointChange): Promise<void> {
+  const { deliveries, also, log, webhookId } = context;
+  try {
+    return await deliveries.settle(outcomes, (tx) => also(tx, change));
+  } catch (error) {
+    log.error('Results of webhook deliveries could not be written; the write is retried.', {
+      webhookId,
+      ...errorFields(error),
+    });
+  }
+  context.isFailing = true;
+  await writeOneByOne(context, outcomes, change);
+  context.isFailing = false;
+}
+
+/** Writes each outcome, and the change of the endpoint, by itself until nothing is left. Gives up at shutdown, after one more round. */
+async function writeOneByOne(context: Context, outcomes: readonly Outcome[], change: EndpointChange): Promise<void> {
+  const { also, isStopped } = context;
+  let left = outcomes;
+  let isChangeLeft = true;
+  for (let round = 0; left.length > 0 || isChangeLeft; round += 1) {
+    if (isStopped() && round > 0) break;
+    await sleep(isStopped() ? 100 : Math.min(retryMs.first * 2 ** round, retryMs.longest));
+    const refused: Outcome[] = [];
+    for (const outcome of left) if (!(await isWritten(context, [outcome], async () => undefined))) refused.push(outcome);
+    const isChangeRefused: boolean = isChangeLeft && !(await isWritten(context, [], (tx) => also(tx, change)));
+    // The database works when anything else was written, the endpoint's own row included.
+    const works: boolean = refused.length < left.length || (isChangeLeft && !isChangeRefused);
+    if (works) await writeReduced(context, refused);
+    left = works ? [] : refused;
+    isChangeLeft = isChangeRefused && !(works && round > 2);
+  }
+}
+
+const isWritten = (
+  { deliveries }: Context,
+  outcomes: readonly Outcome[],
+  also: (tx: Transaction) => Promise<void>,
+): Promise<boolean> =>
+  deliveries.settle(outcomes, also).then(
+    () => true,
+    () => false,
+  );
+
+/** Writes outcomes that are refused themselves, without what came from outside. The claim of one that is refused again is released later. */
+async function writeReduced(context: Context, outcomes: readonly Outcome[]): Promise<void> {
+  for (const outcome of outcomes) {
+    const attempt = outcome.attempt && {
+      ...outcome.attempt,
+      error: outcome.attempt.error && 'NOT_RECORDED',
+      requestHeaders: {},
+      requestBody: null,
+      response: null,
+    };
+    if (await isWritten(context, [{ ...outcome, attempt }], async () => undefined)) continue;
+    context.log.error('The result of a webhook delivery could not be written; it is sent again.', {
+      webhookId: context.webhookId,
+      deliveryId: outcome.delivery.id,
+    });
+  }
 }

@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
 import { messageOf, post } from '../api.js';
 
-interface AskProps {
+interface ActionButtonProps {
   label: string;
   path: string;
   body?: unknown;
@@ -13,7 +13,7 @@ interface AskProps {
 }
 
 /** A button that changes something: asks first where that matters, and tells what came of it. */
-const Ask: React.FC<AskProps> = ({ label, path, body, sure, tone, onDone, onError }) => {
+const ActionButton: React.FC<ActionButtonProps> = ({ label, path, body, sure, tone, onDone, onError }) => {
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const run = (): void => {
@@ -31,7 +31,7 @@ const Ask: React.FC<AskProps> = ({ label, path, body, sure, tone, onDone, onErro
           {label}
         </button>
         <button type="button" className="cq-button" onClick={() => setAsking(false)}>
-          Keep
+          Cancel
         </button>
       </span>
     );
@@ -46,4 +46,4 @@ const Ask: React.FC<AskProps> = ({ label, path, body, sure, tone, onDone, onErro
     </button>
   );
 };
-export default Ask;
+export default ActionButton;

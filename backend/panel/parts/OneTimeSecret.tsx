@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
 
 /** A secret that is shown this one time. */
-const Once: React.FC<{ label: string; secret: string; hint: string }> = ({ label, secret, hint }) => {
+const OneTimeSecret: React.FC<{ label: string; secret: string; hint: string }> = ({ label, secret, hint }) => {
   const [copied, setCopied] = useState(false);
   const copy = (): void => {
     // Browsers give no clipboard on plain http; the field can still be selected by hand.
@@ -23,4 +23,4 @@ const Once: React.FC<{ label: string; secret: string; hint: string }> = ({ label
     </div>
   );
 };
-export default Once;
+export default OneTimeSecret;

@@ -1,0 +1,61 @@
+import { useCallback, useState, type FormEvent } from 'react';
+import { messageOf, post, usePoll } from './api.js';
+import type { Notice } from './parts/NoticeLine.js';
+
+export interface LiveRecord<T> {
+  /** Null until the first answer. */
+  value: T | null;
+  /** Why there is no answer. The last good value stays. */
+  error: string | null;
+  notice: Notice | null;
+  /** Shows the outcome of a change, or nothing, and reads the record again. */
+  notify: (notice: Notice | null) => void;
+}
+
+/** The record that a page shows, read now and every few milliseconds, and the outcome of the last change to it. */
+export function useRecord<T>(path: string, everyMs: number): LiveRecord<T> {
+  const { value, error, reload } = usePoll<T>(path, everyMs);
+  const [notice, setNotice] = useState<Notice | null>(null);
+  const notify = useCallback(
+    (next: Notice | null): void => {
+      setNotice(next);
+      reload();
+    },
+    [reload],
+  );
+  return { value, error, notice, notify };
+}
+
+export interface Form<T> {
+  fields: T;
+  /** Changes some fields. */
+  set: (changes: Partial<T>) => void;
+  /** Why the last submission was refused. */
+  problem: string | null;
+  isBusy: boolean;
+  /** For `<form onSubmit>`. A second submission while the first one runs is ignored. */
+  onSubmit: (event: FormEvent) => void;
+}
+
+/** The fields of a form and its submission. `submit` throws what `problem` then shows. */
+export function useForm<T>(initial: T, submit: (fields: T) => Promise<void>): Form<T> {
+  const [fields, setFields] = useState(initial);
+  const [problem, setProblem] = useState<string | null>(null);
+  const [isBusy, setBusy] = useState(false);
+  const onSubmit = (event: FormEvent): void => {
+    event.preventDefault();
+    if (isBusy) return;
+    setBusy(true);
+    setProblem(null);
+    submit(fields)
+      .catch((error: unknown) => setProblem(messageOf(error)))
+      .finally(() => setBusy(false));
+  };
+  return { fields, set: (changes) => setFields((before) => ({ ...before, ...changes })), problem, isBusy, onSubmit };
+}
+
+/** Posts the fields of a form. `onDone` receives the answer. */
+export const posting =
+  <T, A>(path: string, onDone: (answer: A) => void) =>
+  async (fields: T): Promise<void> =>
+    onDone(await post<A>(path, fields));

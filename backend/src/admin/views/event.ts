@@ -1,0 +1,35 @@
+import { In, LessThan, MoreThan, type DataSource, type FindOptionsWhere } from 'typeorm';
+import { EventRow } from '../../events/event.entity.js';
+import { Session } from '../../sessions/session.entity.js';
+
+/** Fields that would let a reader of the log sign in. They are left out. */
+const loginData: Record<string, readonly string[]> = {
+  'session.qr': ['qrText', 'qrCode'],
+  'session.pairing_code': ['code'],
+};
+
+/** Events, newest first. `after` returns the later ones, `before` the page of earlier ones. */
+export async function eventsView(
+  reader: DataSource,
+  query: { after?: number; before?: number; type?: string; sessionId?: string },
+) {
+  const where: FindOptionsWhere<EventRow> = {};
+  if (query.after !== undefined) where.cursor = MoreThan(query.after);
+  else if (query.before !== undefined) where.cursor = LessThan(query.before);
+  if (query.type) where.type = query.type;
+  if (query.sessionId) where.sessionId = query.sessionId;
+  const rows = await reader.getRepository(EventRow).find({ where, order: { cursor: 'DESC' }, take: 50 });
+  const sessions = await reader
+    .getRepository(Session)
+    .find({ where: { id: In([...new Set(rows.flatMap((row) => row.sessionId ?? []))]) }, select: { id: true, name: true } });
+  const names = new Map(sessions.map((session) => [session.id, session.name]));
+  return rows.map((row) => ({
+    cursor: row.cursor,
+    type: row.type,
+    session: row.sessionId ? { id: row.sessionId, name: names.get(row.sessionId) ?? null } : null,
+    messageId: row.messageId,
+    at: row.occurredAt.getTime(),
+    data: Object.fromEntries(Object.entries(row.data).filter(([name]) => !loginData[row.type]?.includes(name))),
+  }));
+}
+export type EventView = Awaited<ReturnType<typeof eventsView>>[number];

@@ -1,0 +1,65 @@
+import { AppError } from '@chasqui/shared';
+import { IsNull, type DataSource } from 'typeorm';
+import { Account } from '../../accounts/account.entity.js';
+import { EventRow } from '../../events/event.entity.js';
+import { MediaFile } from '../../media/media-file.entity.js';
+import { Message } from '../../messages/message.entity.js';
+import { Session } from '../../sessions/session.entity.js';
+import { toMs } from './time.js';
+
+const times = ['createdAt', 'queuedAt', 'sentAt', 'deliveredAt', 'readAt', 'playedAt', 'failedAt', 'cancelledAt'] as const;
+
+/** One message with its timeline. */
+export async function messageView(reader: DataSource, id: string) {
+  const row = await reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
+  if (!row) throw new AppError('MESSAGE_NOT_FOUND');
+  const [session, account, media, events] = await Promise.all([
+    reader.getRepository(Session).findOneBy({ id: row.sessionId }),
+    reader.getRepository(Account).findOneBy({ id: row.accountId }),
+    row.mediaId ? reader.getRepository(MediaFile).findOneBy({ id: row.mediaId }) : null,
+    reader.getRepository(EventRow).find({ where: { messageId: id }, order: { cursor: 'ASC' }, take: 200 }),
+  ]);
+  return {
+    id: row.id,
+    whatsappId: row.whatsappId,
+    direction: row.direction,
+    origin: row.origin,
+    type: row.type,
+    status: row.status,
+    reason: row.reasonCode ? { code: row.reasonCode, message: row.reasonText } : null,
+    session: { id: row.sessionId, name: session?.name ?? null },
+    account: { id: row.accountId, name: account?.username ?? null },
+    chat: { id: row.chatId, type: row.chatType, name: row.chatName },
+    contact: row.contact,
+    content: row.content,
+    text: row.text,
+    attempts: row.attempts,
+    nextAttemptAt: toMs(row.nextAttemptAt),
+    media: media && {
+      id: media.id,
+      state: media.deletedAt ? 'removed' : media.state,
+      reason: media.reason,
+      mimetype: media.mimetype,
+      size: media.size,
+      filename: media.filename,
+    },
+    times: Object.fromEntries(times.map((name) => [name, toMs(row[name])])) as Record<(typeof times)[number], number | null>,
+    timeline: events.map((event) => timelineEntry(event)),
+  };
+}
+export type MessageView = Awaited<ReturnType<typeof messageView>>;
+
+const named = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+function timelineEntry({ cursor, type, data, occurredAt }: EventRow) {
+  const reason = data['reason'] as { code?: unknown; message?: unknown } | null | undefined;
+  const attempt = data['attempt'] ?? data['attempts'];
+  return {
+    cursor,
+    type,
+    status: named(data['status']) ?? type.slice(type.indexOf('.') + 1),
+    at: occurredAt.getTime(),
+    reason: reason ? { code: named(reason.code) ?? '', message: named(reason.message) } : null,
+    attempt: typeof attempt === 'number' && attempt > 0 ? attempt : null,
+  };
+}
