@@ -20,22 +20,9 @@ export const cleanFolders = [
   'backend/src/http',
   'backend/src/jobs',
   'backend/src/lib',
-<<<<<<< HEAD
-  'backend/src/messages/accept',
-  'backend/src/messages/contract.ts',
-  'backend/src/messages/messages.ts',
-  'backend/src/messages/quotas',
-  'backend/src/messages/read',
-  'backend/src/messages/receive',
-  'backend/src/messages/routes.ts',
-=======
   'backend/src/main.ts',
+  'backend/src/messages',
   'backend/src/options.ts',
-  'backend/src/messages/message.entity.ts',
-  'backend/src/messages/sealed-content.ts',
-  'backend/src/messages/send',
-  'backend/src/messages/state.ts',
->>>>>>> a1
   'backend/src/privacy',
   'backend/src/search',
   'backend/src/webhooks',
