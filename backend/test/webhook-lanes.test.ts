@@ -400,11 +400,15 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     await lanes.emit(quiet, 'long', numbers(1_100));
     await lanes.emit(quiet, 'other', numbers(3));
     lanes.backend();
-    await eventually('the other session', async () => lanes.taken.get('other')?.length === 3);
-    expect(lanes.taken.get('other')).toEqual(numbers(3));
-    const rows = await lanes.rows();
-    expect(rows.filter(({ status }) => status === 'sending').length).toBeLessThan(300);
-    free();
+    try {
+      await eventually('the other session', async () => lanes.taken.get('other')?.length === 3);
+      expect(lanes.taken.get('other')).toEqual(numbers(3));
+      const rows = await lanes.rows();
+      expect(rows.filter(({ status }) => status === 'sending').length).toBeLessThan(300);
+    } finally {
+      // A stop waits for the receiver.
+      free();
+    }
     // Beyond what was claimed at first.
     await eventually('the long queue to go on', async () => (lanes.taken.get('long')?.length ?? 0) > 200);
     expect(lanes.taken.get('long')!.slice(0, 200)).toEqual(numbers(200));
