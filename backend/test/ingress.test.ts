@@ -34,7 +34,7 @@ describe.each(await databases())('on %s', (database) => {
     const { rig } = core;
     const login = await loginOf(rig);
     const invalid = [422, 'VALIDATION_FAILED'];
-    const requests: [method: string, path: string, body?: object, more?: object][] = [
+    const requests: [method: string, path: string, body?: object | undefined, more?: object][] = [
       ['GET', '/messages/a%00b'],
       ['GET', '/messages/a%00b/media'],
       ['GET', '/events/a%00b'],

@@ -385,7 +385,7 @@ interface NewMessage {
   chatName?: string;
   status?: MessageStatus;
   direction?: 'inbound' | 'outbound';
-  reason?: [string, string];
+  reason?: [string, string] | undefined;
   at?: Date;
   content?: MessageContent;
   mediaId?: string;
@@ -442,7 +442,7 @@ interface Way {
   status: MessageStatus;
   direction: 'inbound' | 'outbound';
   at: Date;
-  reason?: [string, string];
+  reason?: [string, string] | undefined;
 }
 
 /** Straight into the table: the catalogue would want a whole message resource, which is the messages domain's to make. */

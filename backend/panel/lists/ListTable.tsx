@@ -6,7 +6,7 @@ import ListRow from './ListRow.js';
 interface ListTableProps {
   resource: ResourceJSON;
   records: RecordJSON[];
-  sortBy?: string;
+  sortBy?: string | undefined;
   direction: 'asc' | 'desc';
 }
 

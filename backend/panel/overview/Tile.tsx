@@ -7,7 +7,7 @@ interface TileProps {
   value: number;
   of?: number;
   to: string;
-  tone?: Tone;
+  tone?: Tone | undefined;
   hint?: string;
 }
 

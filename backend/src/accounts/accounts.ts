@@ -17,6 +17,7 @@ import { createLoginLimit, type LoginLimit } from './login-limit.js';
 import { authenticatePassword, findReset } from './password-login.js';
 import { Plan } from './plan.entity.js';
 import { makeJwtSecret, makeOneTimePassword } from './secrets.js';
+import type { Changes } from '../lib/changes.js';
 
 /**
  * Accounts and their passwords. Each change commits together with its entry in the audit log. All verbs that name an account throw
@@ -102,8 +103,8 @@ export interface FirstAdmin {
 }
 
 export type AccountSecrets = Pick<Account, 'passwordHash' | 'jwtSecret'>;
-export type StaffChanges = Partial<Pick<Account, 'role' | 'isActive' | 'planId' | 'maxMessagesPerDay'>>;
-export type OwnerChanges = Partial<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy' | 'storage'>>;
+export type StaffChanges = Changes<Pick<Account, 'role' | 'isActive' | 'planId' | 'maxMessagesPerDay'>>;
+export type OwnerChanges = Changes<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy' | 'storage'>>;
 
 type AccountCore = Pick<Core, 'database' | 'clock'>;
 
@@ -282,7 +283,7 @@ async function updateAccount(context: Context, caller: Caller, id: string, chang
 
 interface AccountChange {
   action: string;
-  changes: Partial<Account>;
+  changes: Changes<Account>;
   /** The changes as the audit log shows them. Omitted: as they are. */
   shown?: Record<string, unknown>;
   /** The change is refused with `INVALID_CREDENTIALS` if the account has another password by now. */

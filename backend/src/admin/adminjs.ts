@@ -52,7 +52,7 @@ function optionsOf(view: TableView): ResourceOptions {
   };
 }
 
-function words(): AdminJSOptions['locale'] {
+function words(): NonNullable<AdminJSOptions['locale']> {
   const resources = Object.fromEntries(
     tables.map((view) => [
       view.id,
@@ -74,7 +74,7 @@ function words(): AdminJSOptions['locale'] {
         resources,
       },
     },
-  } as AdminJSOptions['locale'];
+  } as NonNullable<AdminJSOptions['locale']>;
 }
 
 function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, version: string): AdminJS {

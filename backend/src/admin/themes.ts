@@ -81,7 +81,7 @@ const palettes: Record<Theme, Palette> = {
 };
 
 /** What AdminJS merges over its theme. Its type wants the whole theme; its code takes any part of one. */
-export function themeOverrides(theme: Theme): BrandingOptions['theme'] {
+export function themeOverrides(theme: Theme): NonNullable<BrandingOptions['theme']> {
   const line = `1px solid ${palettes[theme]['border']}`;
   return {
     font: `'Inter Variable', system-ui, -apple-system, 'Segoe UI', sans-serif`,
@@ -89,5 +89,5 @@ export function themeOverrides(theme: Theme): BrandingOptions['theme'] {
     sizes: { sidebarWidth: '248px', navbarHeight: '60px' },
     borders: { default: line, input: `1px solid ${palettes[theme]['inputBorder']}`, filterInput: line, bg: line },
     shadows: { card: 'none', login: 'none', drawer: 'none', cardHover: 'none' },
-  } as unknown as BrandingOptions['theme'];
+  } as unknown as NonNullable<BrandingOptions['theme']>;
 }

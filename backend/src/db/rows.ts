@@ -242,7 +242,7 @@ export async function updateRows<T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
   where: FindOptionsWhere<T>,
-  changes: Partial<{ [K in keyof T]: T[K] | (() => string) }>,
+  changes: { [K in keyof T]?: T[K] | (() => string) | undefined },
 ): Promise<number> {
   if (Object.values(changes).every((value) => value === undefined)) return tx.manager.countBy(entity, inMs(where));
   const plain = plainUpdate(tx, entity, where, changes);

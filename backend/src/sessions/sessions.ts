@@ -25,8 +25,9 @@ import {
 } from './running.js';
 import { Session } from './session.entity.js';
 import { lockSession, ownerOf } from './state.js';
+import { withChanges, type Changes } from '../lib/changes.js';
 
-type SettingsChange = Partial<Omit<SessionSettings, 'pacing'>> & { pacing?: Partial<SessionSettings['pacing']> | undefined };
+type SettingsChange = Changes<Omit<SessionSettings, 'pacing'>> & { pacing?: Changes<SessionSettings['pacing']> | undefined };
 
 export interface SessionInput {
   name: string;
@@ -36,7 +37,7 @@ export interface SessionInput {
   metadata?: Record<string, unknown> | undefined;
 }
 
-export type SessionChanges = Partial<Omit<SessionInput, 'deviceName'>>;
+export type SessionChanges = Changes<Omit<SessionInput, 'deviceName'>>;
 
 export interface InitInput {
   sessionId?: string | undefined;
@@ -254,7 +255,8 @@ function requireName(name: string): void {
 }
 
 function mergeSettings(settings: SessionSettings, changes: SettingsChange | undefined): SessionSettings {
-  return { ...settings, ...changes, pacing: { ...settings.pacing, ...changes?.pacing } } as SessionSettings;
+  const pacing = withChanges(settings.pacing, changes?.pacing);
+  return withChanges(settings, { ...changes, pacing });
 }
 
 /** The columns of a session that was never started. */

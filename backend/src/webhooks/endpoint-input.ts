@@ -6,6 +6,7 @@ import { filterWith } from './filter.js';
 import { requireTransform } from './payload.js';
 import { isSecret } from './signing.js';
 import type { Webhook, WebhookFilter, WebhookRetry, WebhookTransform } from './webhook.entity.js';
+import type { Changes } from '../lib/changes.js';
 
 export interface WebhookInput {
   url: string;
@@ -36,7 +37,7 @@ const maxHeaders = 20;
  * Checks an input and returns its fields in the form of the row; only those that were sent. Throws `URL_NOT_ALLOWED`, `VALIDATION_FAILED`,
  * `TRANSFORM_INVALID`, `UNKNOWN_EVENT_TYPE`, `PERMISSION_DENIED` and `INVALID_RECIPIENT`.
  */
-export function columnsOf(rules: InputRules, caller: Caller, id: string, input: Partial<WebhookInput>): Partial<Webhook> {
+export function columnsOf(rules: InputRules, caller: Caller, id: string, input: Changes<WebhookInput>): Partial<Webhook> {
   if (input.url !== undefined) requireUrl(rules, input.url);
   if (input.headers) requireHeaders(input.headers);
   if (input.secret !== undefined) requireSecret(input.secret);

@@ -18,6 +18,7 @@ import { moveDeliveries } from './move-deliveries.js';
 import { makeSecret } from './signing.js';
 import type { Subscriptions } from './subscriptions.js';
 import { Webhook } from './webhook.entity.js';
+import type { Changes } from '../lib/changes.js';
 
 /**
  * Endpoints: their creation, changes and state. Each change takes an endpoint that the caller has found, so that access is checked in one place.
@@ -34,7 +35,7 @@ export interface Webhooks {
    */
   create(caller: Caller, input: WebhookInput, sessionId: string | null): Promise<{ webhook: Webhook; secret: string }>;
   /** Changes the fields that are present. `active` switches the endpoint on or off. Throws the errors of `columnsOf`. */
-  update(caller: Caller, webhook: Webhook, input: Partial<WebhookInput>): Promise<Webhook>;
+  update(caller: Caller, webhook: Webhook, input: Changes<WebhookInput>): Promise<Webhook>;
   /** Deletes the endpoint and cancels its pending deliveries. */
   remove(caller: Caller, webhook: Webhook): Promise<void>;
   /** Replaces the secret; the old one also signs for `overlapHours`. */
@@ -204,7 +205,7 @@ async function updateEndpoint(
   context: Context,
   caller: Caller,
   webhook: Webhook,
-  input: Partial<WebhookInput>,
+  input: Changes<WebhookInput>,
 ): Promise<Webhook> {
   const columns = { ...columnsOf(inputRules(context), caller, webhook.id, input), updatedAt: context.clock.now() };
   const { url, events, active } = input;

@@ -102,7 +102,7 @@ function snapshot(world: World, account: Account, device: Device, perChat: numbe
 export function setChat(
   account: Account,
   id: string,
-  changes: Partial<{ archive: boolean; pin: number; mute: number; unread: number }>,
+  changes: { archive?: boolean | undefined; pin?: number | undefined; mute?: number | undefined; unread?: number | undefined },
 ): void {
   if (!account.chats.has(id)) throw new Refusal(404, `There is no chat ${id}.`);
   Object.assign(chatProps(account, id), Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined)));

@@ -1,6 +1,7 @@
 import { In, LessThan, MoreThan, type DataSource, type FindOptionsWhere } from 'typeorm';
 import { EventRow } from '../../events/event.entity.js';
 import { Session } from '../../sessions/session.entity.js';
+import type { Changes } from '../../lib/changes.js';
 
 /** Fields that would let a reader of the log sign in. They are left out. */
 const loginData: Record<string, readonly string[]> = {
@@ -11,7 +12,7 @@ const loginData: Record<string, readonly string[]> = {
 /** Events, newest first. `after` returns the later ones, `before` the page of earlier ones. */
 export async function eventsView(
   reader: DataSource,
-  query: { after?: number; before?: number; type?: string; sessionId?: string },
+  query: Changes<{ after: number; before: number; type: string; sessionId: string }>,
 ) {
   const where: FindOptionsWhere<EventRow> = {};
   if (query.after !== undefined) where.cursor = MoreThan(query.after);
