@@ -128,7 +128,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
     at: new Date(now - 40 * 60_000),
     reason: ['RECIPIENT_NOT_ON_WHATSAPP', 'The number is not registered on WhatsApp.'],
   });
-  ids['doubt'] = await addMessage(database, events, {
+  ids['uncertain'] = await addMessage(database, events, {
     sessionId: ids['orders']!,
     text: 'Order 1043 has left the shop.',
     chatName: 'Leo Marsh',
@@ -297,7 +297,7 @@ describe('a person at the panel', () => {
     await shoot(page, 'message-failed-light');
     await page.click('.cq-actions .cq-main');
     await page.waitForSelector('[data-testid=message][data-status=queued]');
-    await page.goto(pathOf('messages', ids['doubt']!));
+    await page.goto(pathOf('messages', ids['uncertain']!));
     await waitText(page, 'It arrived');
     await page.click('.cq-actions .cq-button');
     await waitText(page, 'Did you see it on the phone?');

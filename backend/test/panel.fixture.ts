@@ -307,7 +307,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { rateLimit }))),
       revoke: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive: false, deletedAt: new Date() }))),
-      regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_anew' }),
+      regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_again' }),
     },
     webhooks: {
       async create(_caller, { accountId, sessionId, url, events: names }) {
