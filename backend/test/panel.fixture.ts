@@ -231,8 +231,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
         return { accountId: account.id, fingerprint: fingerprintOf(account) };
       },
-      signedIn: (caller) => audit(caller, 'panel.login', 'account', caller.accountId),
-      signedOut: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
+      recordLogin: (caller) => audit(caller, 'panel.login', 'account', caller.accountId),
+      recordLogout: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
       async changePassword(caller, { current, next }) {
         const account = await reader
           .getRepository(Account)

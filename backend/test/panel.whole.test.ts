@@ -307,6 +307,6 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     );
     const audit = (await admin.get('/admin/api/resources/audit/actions/list')).json()['records'] as unknown[];
     expect(audit.length).toBeGreaterThan(8);
-    expect(rig.lines.filter((line) => line.includes('the panel failed'))).toEqual([]);
+    expect(rig.lines.filter((line) => line.includes('A request to the panel failed.'))).toEqual([]);
   });
 });
