@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
 
-/** What our routes answer when something is not possible. */
+/** A refusal by one of the panel's routes. */
 export class PanelError extends Error {
   constructor(
     readonly code: string,
@@ -18,7 +18,7 @@ interface Answer<T> {
 
 export const root = '/admin';
 
-async function ask<T>(path: string, init: RequestInit): Promise<T> {
+async function request<T>(path: string, init: RequestInit): Promise<T> {
   let response: Response;
   try {
     response = await fetch(root + path, { credentials: 'same-origin', redirect: 'error', ...init });
@@ -31,20 +31,20 @@ async function ask<T>(path: string, init: RequestInit): Promise<T> {
   }
   const answer = (await response.json().catch(() => ({}))) as Answer<T>;
   if (response.ok) return answer.data as T;
-  const { code = 'INTERNAL_ERROR', message = 'That did not work.', details } = answer.error ?? {};
+  const { code = 'INTERNAL_ERROR', message = 'The request failed.', details } = answer.error ?? {};
   const fields = details?.fields ?? [];
   throw new PanelError(code, fields.length > 0 ? fields.map((field) => field.message).join(' ') : message, fields);
 }
 
-export const get = <T>(path: string): Promise<T> => ask<T>(path, { headers: { accept: 'application/json' } });
+export const get = <T>(path: string): Promise<T> => request<T>(path, { headers: { accept: 'application/json' } });
 export const post = <T = unknown>(path: string, body: unknown = {}): Promise<T> =>
-  ask<T>(path, {
+  request<T>(path, {
     method: 'POST',
     headers: { 'content-type': 'application/json', accept: 'application/json' },
     body: JSON.stringify(body),
   });
 
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : 'That did not work.');
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : 'The request failed.');
 
 export interface Polled<T> {
   value: T | null;
@@ -52,7 +52,7 @@ export interface Polled<T> {
   reload: () => void;
 }
 
-/** Asks a route now and every few milliseconds, while the page can be seen. The last good answer stays when one fails. */
+/** Reads a route now and every `everyMs` milliseconds, while the page is visible. When a read fails, the last value stays. */
 export function usePoll<T>(path: string, everyMs: number): Polled<T> {
   const [value, setValue] = useState<T | null>(null);
   const [error, setError] = useState<string | null>(null);
@@ -82,7 +82,7 @@ export function usePoll<T>(path: string, everyMs: number): Polled<T> {
   return { value, error, reload };
 }
 
-/** The time, renewed often enough for what is shown. */
+/** Returns the current time, renewed every `everyMs` milliseconds. */
 export function useNow(everyMs: number): number {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
@@ -100,7 +100,7 @@ export interface Viewer {
   colours: 'light' | 'dark';
 }
 
-/** Runs something again and again while the page can be seen; null: not at all. Milliseconds. */
+/** Calls `run` every `everyMs` milliseconds while the page is visible. Null: never. */
 export function useRenewal(run: () => unknown, everyMs: number | null): void {
   const latest = useRef(run);
   latest.current = run;
@@ -113,5 +113,5 @@ export function useRenewal(run: () => unknown, everyMs: number | null): void {
   }, [everyMs]);
 }
 
-/** Who sits here, as AdminJS's state has it. */
+/** Returns the signed-in person from AdminJS's state. */
 export const viewerOf = (admin: unknown): Viewer | null => admin as Viewer | null;

@@ -1,4 +1,4 @@
-/** AdminJS brings its router along as a global of the page; these are the parts of it that our pages use. */
+/** AdminJS provides its router as a global of the page. These are the parts of it that our pages use. */
 declare module 'react-router-dom' {
   import type { AnchorHTMLAttributes, FC } from 'react';
 

@@ -5,14 +5,14 @@ import type { Notice } from './parts/NoticeLine.js';
 export interface LiveRecord<T> {
   /** Null until the first answer. */
   value: T | null;
-  /** Why there is no answer. The last good value stays. */
+  /** Why the last read failed. The last value stays. */
   error: string | null;
   notice: Notice | null;
   /** Shows the outcome of a change, or nothing, and reads the record again. */
   notify: (notice: Notice | null) => void;
 }
 
-/** The record that a page shows, read now and every few milliseconds, and the outcome of the last change to it. */
+/** Reads the record of a page now and every `everyMs` milliseconds, with the outcome of the last change to it. */
 export function useRecord<T>(path: string, everyMs: number): LiveRecord<T> {
   const { value, error, reload } = usePoll<T>(path, everyMs);
   const [notice, setNotice] = useState<Notice | null>(null);
@@ -37,7 +37,7 @@ export interface Form<T> {
   onSubmit: (event: FormEvent) => void;
 }
 
-/** The fields of a form and its submission. `submit` throws what `problem` then shows. */
+/** Holds the fields of a form and submits them. `problem` shows the error that `submit` throws. */
 export function useForm<T>(initial: T, submit: (fields: T) => Promise<void>): Form<T> {
   const [fields, setFields] = useState(initial);
   const [problem, setProblem] = useState<string | null>(null);

@@ -7,7 +7,7 @@ export interface Live {
   state: 'opening' | 'live' | 'lost' | 'gone';
 }
 
-/** One session as it changes, over server-sent events; the browser connects again by itself when the line breaks. */
+/** Follows one session over server-sent events. The browser reconnects by itself when the connection is lost. */
 export function useSession(id: string): Live {
   const [live, setLive] = useState<Live>({ session: null, state: 'opening' });
   useEffect(() => {

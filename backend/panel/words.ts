@@ -23,7 +23,7 @@ const messageWords: Record<string, [string, Tone]> = {
 };
 
 export const sessionWord = (status: string): [string, Tone] => sessionWords[status] ?? [status, 'idle'];
-/** An inbound message is `sent` by somebody else: for us it is received. */
+/** An inbound message with the state `sent` or `delivered` is shown as received. */
 export const messageWord = (status: string, direction?: string): [string, Tone] =>
   direction === 'inbound' && (status === 'sent' || status === 'delivered')
     ? ['Received', 'good']

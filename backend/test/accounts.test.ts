@@ -22,7 +22,7 @@ describe.each(await databases())('accounts on %s', (database) => {
   const me = (token: string) => rig.call('GET', '/auth/me', { key: null, headers: { authorization: `Bearer ${token}` } });
   const tokenOf = (reply: { body: { data?: unknown } }): string => (reply.body.data as { token: string }).token;
 
-  test('open registration makes a user with a working primary key, and names the field that is taken', async () => {
+  test('open registration creates a user with a working primary key, and names the field whose value is in use', async () => {
     const made = await register('rosa');
     const { account, apiKey } = made.body.data as { account: { role: string }; apiKey: string };
     expect([made.status, account.role]).toEqual([201, 'user']);
@@ -35,13 +35,13 @@ describe.each(await databases())('accounts on %s', (database) => {
       expect([reply.status, reply.body.error?.code, reply.body.error?.details['field']]).toEqual([409, 'ALREADY_EXISTS', field]);
   });
 
-  test('of ten that register one name at once, one is made and nine are told the field', async () => {
+  test('of ten registrations of one name at once, one succeeds and nine are refused with the field', async () => {
     const replies = await Promise.all(Array.from({ length: 10 }, (_, n) => register('same', `same${n}@example.com`)));
     expect(replies.filter(({ status }) => status === 201)).toHaveLength(1);
     expect(replies.filter(({ body }) => body.error?.details['field'] === 'username')).toHaveLength(9);
   });
 
-  test('a token exchanged for a key holds the key’s permissions and dies with it', async () => {
+  test('a token exchanged for a key has the key’s permissions and ends with it', async () => {
     const made = await rig.call('POST', '/keys', { body: { name: 'narrow', permissions: ['messages.send'] } });
     const { key, id } = made.body.data as { key: string; id: string };
     const token = tokenOf(await exchange(key));
@@ -66,7 +66,7 @@ test('registration is closed unless it is opened', async () => {
   expect([reply.status, reply.body.error?.code]).toEqual([403, 'REGISTRATION_CLOSED']);
 });
 
-test('a process that dies while it shows the first password leaves no account behind: the next start shows one that works', async () => {
+test('a process that dies while it shows the first password leaves no account behind; the next start shows one that works', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-first-'));
   const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
   const rules = { maxPerSession: 10, expiryDays: 365, autoRotation: false, noticeDays: 7 };

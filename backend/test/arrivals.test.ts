@@ -6,7 +6,7 @@ import { eventually } from './support/eventually.js';
 
 type Origin = WorkerEventPayload<'message.observed'>['origin'];
 
-describe.each(await databases())('what is observed of messages, on %s', (database) => {
+describe.each(await databases())('observed messages, on %s', (database) => {
   let core: Core;
   beforeAll(async () => {
     core = await startCore({ database });
@@ -219,11 +219,11 @@ describe.each(await databases())('what is observed of messages, on %s', (databas
     });
   });
 
-  describe('what became of a message while nobody listened', () => {
+  describe('changes of a message while its session was offline', () => {
     const person = { id: `${ana}@c.us`, phone: `+${ana}`, lid: '184467440737@lid', name: 'Ana' };
     const at = (): string => new Date().toISOString();
 
-    test('an edit is told once', async () => {
+    test('an edit is published once', async () => {
       const message = core.inbound('before', { key: '3AED000000000000000001' });
       await observe(message);
       const edited = { ...message, content: { type: 'text', message: 'after' } as const, editedAt: at() };
@@ -234,7 +234,7 @@ describe.each(await databases())('what is observed of messages, on %s', (databas
       expect(await eventsOf(row!.id, 'message.updated')).toMatchObject([{ change: 'edited', previousText: 'before' }]);
     });
 
-    test('an edit that is older than the one that was told changes nothing', async () => {
+    test('an edit that is older than the published one changes nothing', async () => {
       const message = core.inbound('first', { key: '3AED000000000000000002' });
       await observe(message);
       const { whatsappId, key, chat } = message;
@@ -244,7 +244,7 @@ describe.each(await databases())('what is observed of messages, on %s', (databas
       expect(await found(key)).toMatchObject([{ text: 'third' }]);
     });
 
-    test('a deletion is told once, and the row keeps what was said', async () => {
+    test('a deletion is published once, and the row keeps the text', async () => {
       const message = core.inbound('said', { key: '3AED000000000000000003' });
       await observe(message);
       const gone = { type: 'unknown', whatsappType: 'revoked', message: null } as const;
@@ -255,7 +255,7 @@ describe.each(await databases())('what is observed of messages, on %s', (databas
       expect(await eventsOf(row!.id, 'message.updated')).toMatchObject([{ change: 'revoked' }]);
     });
 
-    test('a reaction that was given, changed or taken back is told once', async () => {
+    test('a reaction that was added, changed or removed is published once', async () => {
       const message = core.inbound('react', { key: '3AED000000000000000004' });
       await observe(message);
       const [row] = await found(message.key);
@@ -302,7 +302,7 @@ describe.each(await databases())('what is observed of messages, on %s', (databas
     expect((await core.send('plain')).body.data).toMatchObject({ selectedOption: null });
   });
 
-  test('how far the messages are recorded goes to the worker that runs the session next', async () => {
+  test('the worker that runs the session next learns how far its messages are recorded', async () => {
     const at = new Date(Date.now() - 60_000).toISOString();
     const event = core.worker.queue(core.sessionId, 'session.caught_up', { phoneNumber: '5511988887777', at });
     expect((await core.worker.post([event])).refused).toEqual([]);

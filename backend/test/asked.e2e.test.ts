@@ -115,7 +115,7 @@ describe('every option on every type', () => {
         if (type === 'sticker' && asked.length === 0) bareSticker = got.mediaSha256;
         expect([type, asked, got.type]).toEqual([type, asked, typesOnPhone[sentAs]]);
         expect([type, asked, asked.filter((option) => !isSeen[option](got, sentAs))]).toEqual([type, asked, []]);
-        // Nothing that nobody asked for.
+        // Nothing that was not requested.
         const extra = (['caption', 'viewOnce', 'hd', 'gif'] as const).filter(
           (one) => !asked.includes(one) && isSeen[one](got, sentAs),
         );
@@ -178,7 +178,7 @@ describe('contact cards, places and names', () => {
     }
   });
 
-  test('the receiver of a document sees the name that the reply has, and a changed one is told', async () => {
+  test('the receiver of a document sees the name that the reply has, and a changed name causes a warning', async () => {
     for (const [filename, name, isChanged] of [
       [undefined, 'document.pdf', false],
       ['Invoice 10/2026.pdf', 'Invoice 10-2026.pdf', true],

@@ -80,7 +80,7 @@ test('whenever the clock is set by up to two hours, everything due leaves, once,
           else if (step.do === 'jump') clock.jump(step.ms);
           else if (step.do === 'restart') {
             await dispatcher.stop();
-            // Long stopped: its claims are nobody's. On SQLite there is no other backend.
+            // Long stopped: its claims have no owner. On SQLite there is no other backend.
             dispatcher = start();
           } else
             for (let n = 0; n < step.n; n += 1) {
@@ -204,7 +204,7 @@ describe('the pace', () => {
     { minLength: 5, maxLength: 40 },
   );
 
-  test('holds in any minute while the clock is set, and never holds anything longer than it says', async () => {
+  test('applies in every minute while the clock is set, and never delays a message longer than configured', async () => {
     await fc.assert(
       fc.asyncProperty(paceSteps, async (list) => {
         let monotonic = 1_000;

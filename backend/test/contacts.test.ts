@@ -49,7 +49,7 @@ describe.each(await databases())('contacts on %s', (database) => {
   const named = (text: string): Promise<MessageResource> =>
     eventually(`the message ${text}`, async () => (await list('limit=200')).find((message) => message.text === text));
 
-  test('what came from a LID and what went to the number are found by each form, as a chat and as a contact', async () => {
+  test('messages from a LID and messages to the number are found by each form, as a chat and as a contact', async () => {
     const who = person();
     await takeIn(fromLid(who, `question ${who.digits}`));
     await core.send(`answer ${who.digits}`, { recipient: who.digits, async: true });
@@ -73,7 +73,7 @@ describe.each(await databases())('contacts on %s', (database) => {
     expect(await textsOf(`chatId=${who.digits}`)).toEqual([]);
   });
 
-  test('a person who gives themselves somebody’s number as a name is not found under it', async () => {
+  test('a person who uses another person’s number as a name is not found under it', async () => {
     const who = person();
     const liar = person(`+${who.digits}`);
     const other = person(`"${who.id}"`);
@@ -98,7 +98,7 @@ describe.each(await databases())('contacts on %s', (database) => {
     expect(queued?.data).toMatchObject({ toNumber: who.digits, contact: who.contact });
   });
 
-  test('the number of earlier messages is filled once it is learned, and told', async () => {
+  test('the number of earlier messages is filled once it is known, and an event is published', async () => {
     const who = person('Finn');
     const bare = { id: who.lid, phone: null, lid: who.lid, name: 'Finn' };
     await takeIn(fromLid(who, `before ${who.digits}`, bare));
@@ -174,7 +174,7 @@ describe.each(await databases())('contacts on %s', (database) => {
     expect(await textsOf(`contact=${first.digits}`)).toEqual([`second ${first.digits}`]);
   });
 
-  test('a renamed contact and a newly saved one are told, and shown on earlier messages', async () => {
+  test('a renamed contact and a newly saved one are published, and shown on earlier messages', async () => {
     const who = person('Ida One');
     await takeIn(fromLid(who, `renamed ${who.digits}`));
     await named(`renamed ${who.digits}`);
@@ -229,7 +229,7 @@ describe.each(await databases())('contacts on %s', (database) => {
     }
   });
 
-  test('a new name that is told of one id is shown on messages under every id of the person, and the former name can return', async () => {
+  test('a new name that is reported for one id is shown on messages under every id of the person, and the former name can return', async () => {
     const who = person('Lea One');
     const byNumber = { chat: { id: who.id, type: 'private' as const, name: null }, from: who.id };
     await takeIn(
@@ -255,7 +255,7 @@ describe.each(await databases())('contacts on %s', (database) => {
     expect(names).toEqual(['Lea Two', 'Lea One', 'Lea Three', 'Lea One']);
   });
 
-  test('what is sent to another spelling, or named by it alone, changes no number and tells no contact.updated', async () => {
+  test('a send to another spelling, or a mention of it, changes no number and publishes no contact.updated', async () => {
     for (const [typed, registered] of [
       ['5511999887711', '551199887711'],
       ['525512345611', '5215512345611'],

@@ -97,7 +97,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     },
   );
 
-  test('the keys of a session end with it: their tokens and streams too, and one that is made meanwhile', async () => {
+  test('the keys of a session end with it, with their tokens and streams, and so does a key that is created meanwhile', async () => {
     const owner = { key: (await makeAccount(core.rig)).key };
     const { id } = (await core.rig.call('POST', '/sessions', { ...owner, body: { name: 'short-lived' } })).body.data as {
       id: string;
@@ -125,7 +125,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     expect((await core.rig.call('GET', '/sessions', bearer(tokens[1]!))).status).toBe(200);
   });
 
-  test('a token ends with the hash of its key, whoever changed that', async () => {
+  test('a token ends when the hash of its key changes, whichever process changes it', async () => {
     const made = await makeKey(core.rig, {});
     const token = await tokenOf(core.rig, made.key);
     await core.rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: made.id }, { hash: 'f'.repeat(64) }));
@@ -140,7 +140,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     await expect(keys.authenticateId(accountId, id, null)).rejects.toMatchObject({ code: 'UNAUTHENTICATED' });
   });
 
-  test('permissions that are taken away are missing in an open stream, and in a socket that subscribes afterwards', async () => {
+  test('permissions that are removed are missing in an open stream, and in a socket that subscribes afterwards', async () => {
     const owner = { key: (await makeAccount(core.rig)).key };
     const made = await makeKey(core.rig, owner);
     const headers = { 'x-api-key': made.key };
@@ -164,7 +164,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     await stream.ended;
   });
 
-  test('permissions that another backend takes away, unheard here, are missing in the reply of a long poll that began before', async () => {
+  test('permissions that another backend removes without a notice here are missing in the reply of a long poll that began before', async () => {
     const owner = { key: (await makeAccount(core.rig)).key };
     const made = await makeKey(core.rig, owner);
     const poll = core.rig.call('GET', '/events?wait=2', { key: made.key });
@@ -257,7 +257,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     );
     // After no commit was the old secret switched on.
     expect(seen).toEqual([false]);
-    // The other instance of the module told nobody: the backend finds out when its cache ends.
+    // The other instance of the module notified no backend: this one finds out when its cache entry ends.
     await eventually(
       'the old secret to be refused',
       async () => (await core.rig.call('GET', '/auth/me', { key })).status === 401,
@@ -376,10 +376,10 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
       await open.ended;
   });
 
-  test('after its line to the server was broken, a backend forgets every credential that it has cached', async () => {
+  test('after its connection to the server broke, a backend discards every cached credential', async () => {
     const made = await makeKey(first.rig, {});
     expect((await second.call('GET', '/sessions', { key: made.key })).status).toBe(200);
-    // Past every backend: nobody is told.
+    // Changed without a backend: none is notified.
     await first.rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: made.id }, { isActive: false }));
     expect((await second.call('GET', '/sessions', { key: made.key })).status).toBe(200);
     await first.rig.database.reader.query(

@@ -30,7 +30,7 @@ describe('a damaged chasqui.sqlite', () => {
     }
   }
 
-  test('that is no database at all is named, with what to do', async () => {
+  test('that is no database at all is named, with the next step', async () => {
     const error = await open(Buffer.from('not a database '.repeat(1_000)));
     expect(error).toBeInstanceOf(StartProblem);
     expect(String(error)).toMatch(/\.sqlite cannot be read: .*SQLITE_NOTADB.*latest backup in its place/);

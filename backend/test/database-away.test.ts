@@ -88,7 +88,7 @@ describe('after the database file was away', () => {
     });
   }, 90_000);
 
-  test('because somebody else held it locked', async () => {
+  test('because another process had locked it', async () => {
     await work(async () => {
       const other = new Sqlite(join(core.rig.dataDir, 'chasqui.sqlite'));
       other.exec('BEGIN IMMEDIATE');

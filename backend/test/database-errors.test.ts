@@ -115,7 +115,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
     expect(await opened.reader.getRepository(EventCounter).findOneBy({ scope })).toBeNull();
   });
 
-  test('a read that somebody else has begun in this turn is no way around it', async () => {
+  test('a read that another caller started in the same tick is no way around it', async () => {
     const outcome = await new Promise<unknown>((resolve) => {
       void opened.write
         .run(async () => {
@@ -160,7 +160,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
     );
   });
 
-  test('in production it is reported once for each place, and the work goes on', async () => {
+  test('in production it is reported once for each place, and the work continues', async () => {
     const reports: Error[] = [];
     const { opened: lenient } = await openOwn(database, {
       guard: { kind: 'report', report: (error) => void reports.push(error) },
@@ -188,7 +188,7 @@ describe.each(await databases())('the guard of transactions on %s', (database) =
   });
 });
 
-describe('what an error of the database means', () => {
+describe('the meaning of an error of the database', () => {
   const unavailable = [
     ...[
       '08000',
@@ -269,7 +269,7 @@ describe('what an error of the database means', () => {
       expect([code, asAppError(withCode(code)).code]).toEqual([code, 'INTERNAL_ERROR']);
   });
 
-  test('whatever is thrown is told apart without throwing', () => {
+  test('any thrown value is classified without throwing', () => {
     fc.assert(
       fc.property(fc.anything(), (thrown) => {
         expect([null, 'unavailable', 'full', 'conflict', 'data']).toContain(databaseErrorKind(thrown));
@@ -297,7 +297,7 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     expect(await Promise.all(names.map(shown))).toEqual(['1234ms', '8s', '5s', '10000', '5']);
   });
 
-  test('every form of address that the settings take is understood: options, and a socket', async () => {
+  test('every form of address that the settings accept is understood: options, and a socket', async () => {
     const own = await ownDatabase();
     closers.push(own.drop);
     const name = new URL(own.url).pathname.slice(1);
@@ -318,7 +318,7 @@ describeOnPostgres('time limits on PostgreSQL', () => {
     }
   });
 
-  test('a transaction that stands still loses its locks, and others go on', async () => {
+  test('a transaction that is frozen loses its locks, and others continue', async () => {
     const { opened, url } = await openOwn('postgres', { limits: quickLimits });
     const other = await openDatabase({ url }, { limits: { ...quickLimits, lockMs: 5_000 } });
     closers.push(other.close);
@@ -462,7 +462,7 @@ describe.each(await databases())('a schema that does not fit, on %s', (database)
 });
 
 describeOnPostgres('a schema that is gone while the program runs', () => {
-  test('is 503 with Retry-After and a line that says what to do, not 500', async () => {
+  test('is 503 with Retry-After and a log line with the next step, not 500', async () => {
     const own = await ownDatabase();
     closers.push(own.drop);
     const rig = await startRig({ databaseUrl: own.url });
@@ -489,7 +489,7 @@ describeOnPostgres('several backends start at once', () => {
     for (const rig of rigs) expect((await rig.call('GET', '//health/ready', { key: null })).status).toBe(200);
   }, 60_000);
 
-  test('a backend that stands still while it migrates does not keep the others from starting', async () => {
+  test('a backend that freezes while it migrates does not keep the others from starting', async () => {
     const own = await ownDatabase();
     closers.push(own.drop);
     const limits = { ...migrationLimits, idleMs: 500, idleInTransactionMs: 500 };
@@ -567,7 +567,7 @@ describe.each(await databases())('requests on %s', (database) => {
     };
   }
 
-  test('while nobody can write: sends are 503 with Retry-After, ready is 503 in time, and the process answers; afterwards all is well', async () => {
+  test('while no write is possible, sends get 503 with Retry-After, ready is 503 in time, and the process replies; afterwards all works', async () => {
     const release = await lockOut();
     try {
       const sends = Array.from({ length: 5 }, () => core.send('locked out', { async: true }));

@@ -68,7 +68,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect(leftOf(id)).toHaveLength(1);
   });
 
-  test('the answer is lost after it left: in doubt, found by its reserved id, never doubled', async () => {
+  test('a reply that is lost after the send leaves the message uncertain; it is found by its reserved id and never doubled', async () => {
     core.worker.script({ do: 'loseAfter' });
     const answer = await core.send('lost answer');
     expect([answer.status, answer.body.data]).toMatchObject([
@@ -100,11 +100,11 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect(leftOf(id)).toHaveLength(1);
   });
 
-  test('nobody can tell: held for a person, who settles it', async () => {
+  test('an outcome that cannot be proven is held until a person settles it', async () => {
     core.worker.proves = false;
     const settled: string[] = [];
     for (const as of ['sent', 'failed', 'retry']) {
-      core.worker.script({ do: 'doubt' });
+      core.worker.script({ do: 'uncertain' });
       const { id } = dataOf(await core.send(`held ${as}`));
       await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'HELD_BY_POLICY');
       core.worker.record.delete(id);
@@ -123,10 +123,10 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect(settled).toEqual(['sent', 'failed', 'sent']);
   });
 
-  test('nobody can tell, and the account wants it tried again', async () => {
+  test('an outcome that cannot be proven is retried when the account’s policy says so', async () => {
     await policy('retry');
     core.worker.proves = false;
-    core.worker.script({ do: 'doubt' });
+    core.worker.script({ do: 'uncertain' });
     const { id } = dataOf(await core.send('try again'));
     core.worker.record.delete(id);
     await core.reaches(id, 'sent');
@@ -136,7 +136,7 @@ describe.each(await databases())('delivery on %s', (database) => {
 
   test('cancelled while an earlier attempt may have left: called cancelled only once its absence is proven', async () => {
     core.worker.proves = false;
-    core.worker.script({ do: 'doubt' });
+    core.worker.script({ do: 'uncertain' });
     const { id } = dataOf(await core.send('held, wanted again, not wanted'));
     await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'HELD_BY_POLICY');
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
@@ -152,9 +152,9 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect(leftOf(id)).toEqual([]);
   });
 
-  test('a later ack settles a doubt without any lookup', async () => {
+  test('a later ack settles an uncertain message without any lookup', async () => {
     core.worker.proves = false;
-    core.worker.script({ do: 'doubt' });
+    core.worker.script({ do: 'uncertain' });
     const { id } = dataOf(await core.send('late ack'));
     const sending = (await core.events('message.sending')).find(({ data }) => data['id'] === id)!;
     const key = String(sending.data['reservedId']);
@@ -231,7 +231,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     expect(leftOf(id)).toEqual([]);
   });
 
-  test('killed while another worker had it: in doubt, looked up, and only then sent again', async () => {
+  test('a kill while another worker has the message leaves it uncertain; it is looked up and only then sent again', async () => {
     const id = await leaveBehind('another worker', { epoch: 0 });
     await runOut(id);
     await core.reaches(id, 'sent');
@@ -257,7 +257,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     ]);
   });
 
-  test('the pace holds a stream, lets a single message go at once, and never holds another chat for one', async () => {
+  test('the pace delays a burst, sends a single message at once, and never delays one chat because of another', async () => {
     const pace = (pacing: Record<string, unknown>) =>
       core.rig.call('PUT', '/sessions/current', { body: { settings: { pacing } } });
     await pace({ perMinute: 3, chatGapMs: 2_500, jitterMs: 0 });
@@ -329,7 +329,7 @@ describe.each(await databases())('delivery on %s', (database) => {
     await core.reaches(accepted.at(-1)!, 'sent');
   });
 
-  test('what waits for a session that is deleted ends as failed, and says why', async () => {
+  test('a message that waits for a session that is deleted ends as failed, with the reason', async () => {
     const made = await core.post('/sessions', { name: 'short-lived' });
     const { id: sessionId } = made.body.data as { id: string };
     const { id } = await sendAsync('for nobody', { sessionId, queueIfOffline: true });

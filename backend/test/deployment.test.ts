@@ -53,7 +53,7 @@ describe('CORS_ORIGINS', () => {
       })
     ).headers;
 
-  test('* lets every page ask and read, errors included, and allows no credentials', async () => {
+  test('* lets every page send requests and read replies, errors included, and allows no credentials', async () => {
     rig = await startRig({ settings: { CORS_ORIGINS: '*' } });
     for (const origin of ['https://app.example', 'null', 'http://localhost:5173', 'capacitor://localhost']) {
       const allowed = await preflight(origin);
@@ -69,7 +69,7 @@ describe('CORS_ORIGINS', () => {
     }
   });
 
-  test('a list lets those pages ask, however it was spelled, and no others; caches are told', async () => {
+  test('a list admits those pages, however they are spelled, and no others, and replies say so to caches', async () => {
     rig = await startRig({ settings: { CORS_ORIGINS: 'https://Slash.Example/,https://port.example:443' } });
     for (const origin of ['https://slash.example', 'https://port.example'])
       expect((await preflight(origin)).get('access-control-allow-origin')).toBe(origin);
@@ -144,13 +144,13 @@ describe('TRUST_PROXY', () => {
     close();
   });
 
-  test('a name server that never answers holds no request', async () => {
+  test('a name server that never replies delays no request', async () => {
     const { ask, close } = await startEcho(['nginx'], { resolveName: () => new Promise(() => undefined) });
     expect(await Promise.all(Array.from({ length: 10 }, () => ask('203.0.113.7')))).toEqual(Array(10).fill('127.0.0.1'));
     close();
   });
 
-  test('networks, addresses and numbers mean what they say, for whatever header comes', async () => {
+  test('networks, addresses and numbers apply as documented, for any header', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(fc.oneof(fc.ipV4(), fc.ipV6(), fc.constantFrom('', 'unknown', '127.0.0.9')), { maxLength: 4 }),
@@ -233,7 +233,7 @@ describe('the first start', () => {
     expect([second.code, second.output]).toEqual([1, expect.stringMatching(refused)]);
   });
 
-  test('in a container it prints a one-time password and no key; reset-admin beside it gives another one', async () => {
+  test('in a container it prints a one-time password and no key; reset-admin beside it prints another one', async () => {
     const place = mkdtempSync(join(dir, 'container-'));
     const port = await freePort();
     const env = {

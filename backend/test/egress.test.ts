@@ -123,8 +123,8 @@ test.each([
   expect(connections).toBe(0);
 });
 
-test('a name that changes its mind gains nothing: it is asked once, by the connection itself, and again by the next one', async () => {
-  // 198.18.0.0/15 is for benchmarks: allowed here as if it were public, and nobody is there.
+test('a name that changes its address gains nothing: the connection itself resolves it once, and the next one resolves it again', async () => {
+  // 198.18.0.0/15 is for benchmarks: allowed here as if it were public, and no host is there.
   const answers = ['198.18.0.1', '127.0.0.1', '127.0.0.1'];
   const asked: string[] = [];
   const fetch = createSafeFetch(
@@ -171,7 +171,7 @@ describe('a network that the operator allows', () => {
   });
   afterEach(() => new Promise((resolve) => server.close(resolve)));
 
-  test('is reached; size and status are held to', async () => {
+  test('is reached; limits of size and status apply', async () => {
     expect(await fetch(`${at}/a%20b.png`, limits)).toEqual({
       bytes: Buffer.from('hello'),
       mimetype: 'image/png',
@@ -219,7 +219,7 @@ describe('a network that the operator allows', () => {
     expect(asked.every((url) => url.startsWith('/status/302'))).toBe(true);
   });
 
-  test('the limit of time holds for all redirects together', async () => {
+  test('the time limit covers all redirects in total', async () => {
     await expect(fetch(`${at}/hops/5`, { ...limits, timeoutMs: 0 })).rejects.toMatchObject({ details: { cause: 'TIMEOUT' } });
   });
 

@@ -147,7 +147,7 @@ describe.each(these({ ...languages, 'npm run receiver': local }).run)('the recei
     await once(child, 'exit');
   });
 
-  test('takes what is signed, once, however often it comes', async () => {
+  test('accepts a signed delivery once, however often it arrives', async () => {
     const one = delivery();
     expect([await post(one), await post(one), await post(one)]).toEqual([200, 200, 200]);
     await eventually('it to be printed', async () => printed.includes(one.id));
@@ -158,7 +158,7 @@ describe.each(these({ ...languages, 'npm run receiver': local }).run)('the recei
     expect(taken).toHaveLength(1);
   });
 
-  test('takes what the real sender signs, and refuses it under another secret', async () => {
+  test('accepts a delivery that the real sender signs, and refuses it under another secret', async () => {
     interface Sent {
       eventId: string;
       lastStatusCode: number | null;
@@ -193,7 +193,7 @@ describe.each(these({ ...languages, 'npm run receiver': local }).run)('the recei
     ]).toEqual([false, true]);
   });
 
-  test('takes either of two signatures while the secret is rotated', async () => {
+  test('accepts either of two signatures while the secret is rotated', async () => {
     const one = delivery();
     const other = sign(one.id, one.timestamp, one.body, randomBytes(24));
     expect(await post({ ...one, signature: `${other} ${one.signature}` })).toBe(200);
@@ -219,7 +219,7 @@ describe.each(these({ ...languages, 'npm run receiver': local }).run)('the recei
     expect(await post(one)).toBe(200);
   });
 
-  test('refuses what is too old, from the future, or without a header', async () => {
+  test('refuses a delivery that is too old, from the future, or without a header', async () => {
     expect(await post(delivery({ ageSeconds: 600 }))).toBe(401);
     expect(await post(delivery({ ageSeconds: -600 }))).toBe(401);
     for (const name of ['id', 'timestamp', 'signature'] as const)
@@ -276,7 +276,7 @@ const copied = [
   ...['INTEGRATION_GUIDE.md', 'README.md', 'docs/webhooks.md', 'docs/failure.md'].map((name) => join(examples, '..', name)),
 ].filter((path) => /\.(http|mjs|ts|py|php|go|sh|md)$/.test(path));
 
-test('every request of an example or a document goes to a route that there is', async () => {
+test('every request of an example or a document has a route', async () => {
   const core = await startCore({ linked: false });
   const routes = [...core.rig.routes, socket];
   await core.close();

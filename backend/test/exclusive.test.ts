@@ -62,7 +62,7 @@ test('a second one in the same process is refused, and a release frees the lock'
   expect(existsSync(file())).toBe(false);
 });
 
-test('of processes that start at once one holds the lock; killed with -9 it frees it at once, whatever files were left', async () => {
+test('of processes that start at once one has the lock; kill -9 frees it at once, whatever files are left', async () => {
   await fc.assert(
     fc.asyncProperty(
       fc.integer({ min: 2, max: 4 }),
@@ -84,7 +84,7 @@ test('of processes that start at once one holds the lock; killed with -9 it free
   );
 });
 
-test('it holds between host names, as between two containers that share a volume, also while its owner stands still', async () => {
+test('the lock excludes other host names, such as containers that share a volume, also while its owner is frozen', async () => {
   if (spawnSync('unshare', ['-u', 'true']).status !== 0) {
     process.stderr.write('SKIPPED: the lock between host names, because `unshare -u` is not allowed here.\n');
     return;

@@ -74,7 +74,7 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     expect(told).toHaveLength(1);
   });
 
-  test('a file that is larger than announced is cut off at the limit, told as failed once, and nothing stays on the disk', async () => {
+  test('a file that is larger than announced is cut off at the limit and reported as failed once, and nothing stays on the disk', async () => {
     for (const announced of [10, null]) {
       const liar = await arrives(randomBytes(limit * 3), announced);
       const file = await settled(liar);
@@ -85,7 +85,7 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     }
   });
 
-  test('thousands of files of sessions that are not connected cost nothing and hold up no other; connected again, they are fetched', async () => {
+  test('thousands of files of disconnected sessions cost nothing and delay no other; they are fetched after a reconnection', async () => {
     const { body } = await core.post('/sessions', { name: `away-${database}` });
     const { id: away } = body.data as { id: string };
     const past = new Date(Date.now() - 60_000);
@@ -146,7 +146,7 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     const told = (): number => core.rig.lines.filter((line) => line.includes('Files cannot be stored now')).length;
     await mkdir(media, { recursive: true });
     await rename(media, `${media}.away`);
-    await writeFile(media, ''); // Whoever makes a folder below it fails.
+    await writeFile(media, ''); // A folder below it cannot be created.
     let files: string[];
     try {
       files = [await arrives(Buffer.from('%PDF-1.4 x'), null), await arrives(Buffer.from('%PDF-1.4 y'), null)];
@@ -171,7 +171,7 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     await core.rig.database.write.run((tx) => updateRows(tx, Session, { id }, { status: 'disconnected' }));
   });
 
-  test('sessions take turns, however many files each of them has', async () => {
+  test('sessions are served in rotation, however many files each of them has', async () => {
     const db = core.rig.database;
     const sessions: string[] = [];
     for (let n = 0; n < 8; n += 1) {
@@ -202,7 +202,7 @@ describe.each(await databases())('files of inbound messages on %s', (database) =
     expect(counts.size).toBe(sessions.length);
   }, 60_000);
 
-  test('a worker that never answers holds up the files of its own sessions only', async () => {
+  test('a worker that never replies delays the files of its own sessions only', async () => {
     let calls = 0;
     const silent: Server = createServer(() => void (calls += 1)).listen(0, '127.0.0.1');
     await new Promise((resolve) => silent.once('listening', resolve));

@@ -79,7 +79,7 @@ describe('the type of a file', () => {
     ['a picture that is declared as a PDF', png, { declared: 'application/pdf' }, 'FILE_TYPE_MISMATCH'],
     ['a PDF that is to be a picture', pdf, { type: 'image' as const }, 'FILE_TYPE_MISMATCH'],
     ['a vector image that is to be a picture', xml, { declared: 'image/svg+xml', type: 'image' as const }, 'FILE_TYPE_MISMATCH'],
-    ['a container that nobody names', cfb, {}, 'FILE_TYPE_NOT_ALLOWED'],
+    ['a container of an unknown type', cfb, {}, 'FILE_TYPE_NOT_ALLOWED'],
     ['a mail in a container', cfb, { filename: 'mail.msg' }, 'FILE_TYPE_NOT_ALLOWED'],
     ['unknown bytes with the name of a picture', unknown, { filename: 'a.png' }, 'FILE_TYPE_NOT_ALLOWED'],
     ['unknown bytes', unknown, {}, 'FILE_TYPE_NOT_ALLOWED'],
@@ -130,7 +130,7 @@ describe('the name of a document', () => {
     }
   });
 
-  test('whatever is given, the name is safe, has an ending, and stays the same when it is made safe again', () => {
+  test('for any input the name is safe, has an extension, and stays the same when it is made safe again', () => {
     const part = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.constantFrom('/', '\\', '..', ':', '\ud83d', '\u202e', '😀', ' ', '.'),

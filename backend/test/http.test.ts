@@ -17,7 +17,7 @@ const makeKey = async (permissions: string[]) => {
 };
 
 describe('every route', () => {
-  test('stands in the OpenAPI document', async () => {
+  test('is in the OpenAPI document', async () => {
     const { body } = await rig.call('GET', '/openapi.json', { key: null });
     const { paths } = body as unknown as { paths: Record<string, Record<string, unknown>> };
     for (const route of rig.routes)
@@ -27,7 +27,7 @@ describe('every route', () => {
       ]);
   });
 
-  test('declares the errors of what all requests pass, and those of bodies where it reads one', async () => {
+  test('declares the errors that every request can get, and those of bodies where it reads one', async () => {
     const { body } = await rig.call('GET', '/openapi.json', { key: null });
     const { paths } = body as unknown as {
       paths: Record<string, Record<string, { responses: Record<string, { description: string }> }>>;
@@ -105,7 +105,7 @@ describe('every refusal has the one envelope', () => {
     ]);
   });
 
-  test('an unknown field is named; a request id is taken over', async () => {
+  test('an unknown field is named; a request id is adopted', async () => {
     const { body, headers } = await rig.call('POST', '/messages/send-text', {
       body: { recipient: '5511999990001', mesage: 'x', message: 'x' },
       headers: { 'x-request-id': 'mine-1' },
@@ -156,7 +156,7 @@ describe('keys and logins', () => {
     expect([status, body.error?.code]).toEqual([401, 'KEY_EXPIRED']);
   });
 
-  test('no key grants what its maker does not hold', async () => {
+  test('no key grants a permission that its creator does not have', async () => {
     const { key } = (
       await rig.call('POST', '/keys', { key: rig.apiKey, body: { name: 'maker', permissions: ['keys.manage', 'chats.read'] } })
     ).body.data as { key: string };

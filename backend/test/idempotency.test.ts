@@ -57,7 +57,7 @@ describe.each(await databases())('idempotency keys of several sessions on %s', (
     expect(sentAs('bound')).toHaveLength(2);
   });
 
-  test('the same holds for an account key that names the session, in the header, in the body or not at all', async () => {
+  test('the same applies to an account key that names the session in the header, in the body or not at all', async () => {
     const ways: [string, Parameters<typeof send>[2]][] = [
       [session.shop, {}],
       [session.shop, { headers: { 'X-Session-Id': session.shop } }],

@@ -77,7 +77,7 @@ describe.each(await databases())(
       await rm(dataDir, { recursive: true, force: true });
     });
 
-    test('a repeat is told that the effect is unknown, never repeats it, and a new key is a new call', async () => {
+    test('a repeat gets an error that the effect is unknown and never repeats it; a new key is a new call', async () => {
       dataDir = await mkdtemp(join(tmpdir(), 'chasqui-calls-'));
       own = database === 'postgres' ? await ownDatabase() : null;
       await start();

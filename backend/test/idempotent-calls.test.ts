@@ -20,7 +20,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     core.rig.call('POST', path, { body, ...as, headers: { ...headers, 'Idempotency-Key': key } });
   const records = () => core.rig.database.reader.getRepository(IdempotencyRecord).find({ order: { createdAt: 'ASC' } });
 
-  test('each route has one effect for two calls with one key, and gives the first reply again', async () => {
+  test('each route has one effect for two calls with one key, and repeats the first reply', async () => {
     core = await startCore({ database, settings: { EGRESS_ALLOW: '127.0.0.1/32' } });
     const admin = await loginOf(core.rig);
     const hook = { url: 'http://127.0.0.1:9/', events: ['message.sent'] };
@@ -119,7 +119,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     expect((theirs.body.data as { id: string }).id).not.toBe((ours.body.data as { id: string }).id);
   });
 
-  test('a reply that holds a secret is not replayed to a key with other permissions', async () => {
+  test('a reply that contains a secret is not replayed to a key with other permissions', async () => {
     core = await startCore({ database });
     const { key } = (await core.post('/keys', { name: 'low', permissions: ['webhook.configure'] })).body.data as { key: string };
     const hook = { url: 'https://example.com/', events: ['message.received'] };
@@ -141,7 +141,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     }
   });
 
-  test('every POST with a credential takes the header or says in OpenAPI why it does not; secrets that are only hashed are never replayed', async () => {
+  test('every POST with a credential accepts the header or says in OpenAPI why not; secrets that are only hashed are never replayed', async () => {
     core = await startCore({ database, linked: false });
     const document = (await core.rig.call('GET', '/openapi.json')).body as unknown as {
       paths: Record<string, Record<string, { description?: string; parameters: { $ref?: string }[] }>>;
@@ -177,7 +177,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     await core?.close();
   });
 
-  test('while one runs a call the other refuses it, and afterwards gives its reply', async () => {
+  test('while one runs a call the other refuses it, and afterwards returns its reply', async () => {
     core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
     const { id } = (await core.send('slow')).body.error!.details['message'] as { id: string };
     core.worker.script({ do: 'send', afterMs: 1_500 });

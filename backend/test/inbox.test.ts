@@ -7,7 +7,7 @@ import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 import { startStandIn } from './support/worker.js';
 
-describe.each(await databases())('what workers tell, on %s', (database) => {
+describe.each(await databases())('worker events, on %s', (database) => {
   let core: Core;
   const inbound = async (): Promise<(string | null)[]> =>
     ((await core.get('/messages?direction=inbound&order=asc&limit=200')).body.data as MessageResource[]).map(({ text }) => text);
@@ -20,7 +20,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
   });
   afterAll(() => core?.close());
 
-  test('a batch that comes twice is taken in once', async () => {
+  test('a batch that arrives twice is ingested once', async () => {
     const batch = [arrival('once 1'), arrival('once 2')];
     const first = await core.worker.post(batch);
     expect(first).toEqual({ ackCursor: batch[1]!.cursor, refused: [], resend: [] });
@@ -29,7 +29,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     await core.worker.flush();
   });
 
-  test('a gap is asked for and nothing behind it is taken; other sessions go on', async () => {
+  test('a gap is requested again and nothing behind it is ingested; other sessions continue', async () => {
     const other = (await core.post('/sessions', { name: 'other' })).body.data as { id: string };
     await core.post(`/sessions/${other.id}/connect`, {});
     await core.worker.link(other.id);
@@ -59,7 +59,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     await core.worker.flush();
   });
 
-  test('a worker that lost its outlet begins at 1 again, and is taken by its ids', async () => {
+  test('a worker that lost its outlet begins at 1 again, and its events are ingested by their ids', async () => {
     const fresh = { ...arrival('from a new outlet'), sequence: 1 };
     expect((await core.worker.post([fresh])).refused).toEqual([]);
     expect((await inbound()).filter((text) => text === 'from a new outlet')).toHaveLength(1);
@@ -69,7 +69,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     await core.worker.flush();
   });
 
-  test('a stale epoch and an unknown session are refused, count as taken and write nothing', async () => {
+  test('events of a stale epoch or an unknown session are refused, count as acknowledged and write nothing', async () => {
     const { leaseEpoch } = await row();
     const before = await inbound();
     const stale = { ...arrival('from a former life'), epoch: leaseEpoch - 1 };
@@ -86,7 +86,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     expect(await inbound()).toEqual(before);
   });
 
-  test('one event that cannot be taken in is put aside alone', async () => {
+  test('one event that cannot be ingested is set aside alone', async () => {
     const { leaseEpoch } = await row();
     const at = (sequence: number, event: OutletEvent): OutletEvent => ({ ...event, epoch: leaseEpoch, sequence, id: newId() });
     const broken = at(1, { ...arrival('x'), type: 'session.qr', payload: { nonsense: true } });
@@ -97,7 +97,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     expect((await inbound()).at(-1)).toBe('behind the broken one');
   });
 
-  test('events of a session are in the order in which the worker told them, without gaps', async () => {
+  test('events of a session are in the order in which the worker reported them, without gaps', async () => {
     const events = await core.events();
     const mine = events.filter(({ data, type }) => type.startsWith('message.') && data['sessionId'] === core.sessionId);
     expect(mine.map(({ data }) => data['text'])).toEqual(
@@ -118,23 +118,26 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
     const observe = (message: ReturnType<Core['inbound']>) =>
       fresh.worker.emit(fresh.sessionId, 'message.observed', { message, origin: 'live' });
 
-    test('what was written on the phone is recorded as such; what we sent ourselves is not doubled', async () => {
+    test('a message written on the phone is recorded as such; a message that we sent is not doubled', async () => {
       await observe(fresh.inbound('from the phone', { fromMe: true, ack: 2, from: '5511988887777@c.us', to: `${ana}@c.us` }));
       const [device] = (await fresh.get('/messages?origin=device')).body.data as MessageResource[];
       expect(device).toMatchObject({ text: 'from the phone', direction: 'outbound', status: 'delivered', origin: 'device' });
       expect((await fresh.events('message.sent')).map(({ data }) => data['id'])).toEqual([device!.id]);
 
       fresh.worker.proves = false;
-      fresh.worker.script({ do: 'doubt' });
-      const doubt = dataOf(await fresh.send('in doubt'));
+      fresh.worker.script({ do: 'uncertain' });
+      const uncertain = dataOf(await fresh.send('may have been sent'));
       const key = String((await fresh.events('message.sending')).at(-1)!.data['reservedId']);
-      await observe(fresh.inbound('in doubt', { fromMe: true, ack: 1, key }));
-      expect(await fresh.message(doubt.id)).toMatchObject({ status: 'sent', contact: { lid: '184467440737@lid', name: 'Ana' } });
+      await observe(fresh.inbound('may have been sent', { fromMe: true, ack: 1, key }));
+      expect(await fresh.message(uncertain.id)).toMatchObject({
+        status: 'sent',
+        contact: { lid: '184467440737@lid', name: 'Ana' },
+      });
       expect((await fresh.get('/messages?direction=outbound')).body.meta).toMatchObject({ total: 2 });
     });
 
-    test('somebody who writes under the key of one of our messages neither settles it nor hides', async () => {
-      fresh.worker.script({ do: 'doubt' });
+    test('a sender who uses the key of one of our messages neither settles it nor hides', async () => {
+      fresh.worker.script({ do: 'uncertain' });
       const ours = dataOf(await fresh.send('ours'));
       const key = String((await fresh.events('message.sending')).at(-1)!.data['reservedId']);
       const forged = fresh.inbound('under a false flag', { key });
@@ -185,7 +188,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
       expect((await told('message.failed,message.sent')).map(({ type }) => type)).toEqual(['message.failed', 'message.sent']);
     });
 
-    test('text with NUL and half a surrogate is taken in, and half a surrogate is sent; a caller is told about NUL', async () => {
+    test('text with NUL and half a surrogate is ingested, and half a surrogate is sent; a caller’s NUL is refused', async () => {
       await observe(fresh.inbound('a\0b\ud800c odd'));
       expect((await fresh.get('/messages?search=odd')).body.meta).toMatchObject({ total: 1 });
       expect((await fresh.send('a\ud800b')).status).toBe(200);
@@ -193,7 +196,7 @@ describe.each(await databases())('what workers tell, on %s', (database) => {
       expect([status, body.error?.details['fields']]).toEqual([422, [expect.objectContaining({ code: 'INVALID_CHARACTER' })]]);
     });
 
-    test('calls, chats and groups are told as they are', async () => {
+    test('calls, chats and groups are published as they are', async () => {
       const { chat, contact } = fresh.inbound('');
       const at = new Date().toISOString();
       await fresh.worker.emit(fresh.sessionId, 'call.received', { callId: 'c1', contact, isVideo: false, isGroup: false, at });
@@ -250,7 +253,7 @@ describe.each(await databases())('heartbeats on %s', (database) => {
   });
   afterAll(() => core?.close());
 
-  test('a worker that was restarted gets back what should run, and nobody presses start', async () => {
+  test('a worker that was restarted starts its sessions again without a user’s action', async () => {
     core.worker.sessions.get(core.sessionId)!.status = 'disconnected';
     core.worker.starts.length = 0;
     const { leases, desired, revoke } = await core.worker.beat();
@@ -260,11 +263,11 @@ describe.each(await databases())('heartbeats on %s', (database) => {
     expect(await core.session()).toMatchObject({ status: 'connected' });
   });
 
-  test('a heartbeat says nothing of what is as it should be', async () => {
+  test('the reply to a heartbeat omits sessions that are as desired', async () => {
     expect((await core.worker.beat()).desired).toEqual([]);
   });
 
-  test('what belongs to nobody is revoked; what is suspended is stopped and not started again', async () => {
+  test('an unknown session is revoked; a suspended one is stopped and not started again', async () => {
     const stray = newId();
     core.worker.sessions.set(stray, { epoch: 1, status: 'connected', reason: null, phoneNumber: null, qrText: null });
     expect((await core.worker.beat()).revoke).toEqual([{ sessionId: stray, epoch: 1 }]);

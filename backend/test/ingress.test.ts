@@ -65,7 +65,7 @@ describe.each(await databases())('on %s', (database) => {
     }
   });
 
-  test('the panel refuses U+0000 before it signs in anybody', async () => {
+  test('the panel refuses U+0000 before any sign-in', async () => {
     const { url } = core.rig;
     const form = await fetch(`${url}/admin/login`, {
       method: 'POST',
@@ -77,7 +77,7 @@ describe.each(await databases())('on %s', (database) => {
       expect([path, (await fetch(`${url}${path}`, { redirect: 'manual' })).status]).toEqual([path, 400]);
   });
 
-  test('a made-up list cursor is refused, whatever stands in it', async () => {
+  test('a forged list cursor is refused, whatever it contains', async () => {
     const id = '01900000-0000-7000-8000-000000000000';
     const given = fc.oneof(
       fc.string(),
@@ -99,7 +99,7 @@ describe.each(await databases())('on %s', (database) => {
     );
   });
 
-  test('a credential is read in one way: what opens one route opens all that it may', async () => {
+  test('a credential is read in one way: a form that opens one route opens all permitted routes', async () => {
     const login = await loginOf(core.rig);
     const token = login.headers.authorization.slice('Bearer '.length);
     const statuses = async (authorization: string): Promise<number[]> =>
@@ -196,7 +196,7 @@ describe.each(await databases())('on %s', (database) => {
     });
   });
 
-  test('long polls of one credential are counted, and one that ends makes room', async () => {
+  test('long polls of one credential are counted, and one that ends frees its slot', async () => {
     const gone = new AbortController();
     const headers = { authorization: `ApiKey ${core.rig.apiKey}` };
     const { nextCursor } = (await core.get('/events?limit=200')).body.meta as { nextCursor: string };
@@ -215,7 +215,7 @@ describe.each(await databases())('on %s', (database) => {
   });
 });
 
-test('upgrades whose caller is not known yet are bounded, and one that is known makes room', async () => {
+test('upgrades whose caller is not known yet are bounded, and one that becomes known frees its slot', async () => {
   const server = createServer();
   const admit: (() => void)[] = [];
   const close = serveSockets(server, {

@@ -127,7 +127,7 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
     });
   };
 
-  test('every field that looks like an id is known, and every route that takes one in its body has a body here', () => {
+  test('every field that looks like an id is known, and every route that accepts one in its body has a body here', () => {
     const places = placesOf(core.rig.routes);
     expect(places.filter(({ name }) => !Object.hasOwn(kinds, name)).map(({ route, name }) => `${route.id} ${name}`)).toEqual([]);
     const withBody = places.filter(
@@ -137,7 +137,7 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
     expect(withBody.length).toBeGreaterThan(10);
   });
 
-  test('the id of another session’s or account’s object is answered in each place as one that never was', async () => {
+  test('the id of another session’s or account’s object gets the same reply in each place as an id that does not exist', async () => {
     let asked = 0;
     for (const place of placesOf(core.rig.routes)) {
       const kind = kinds[place.name]!;
@@ -165,7 +165,7 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
     expect(asked).toBeGreaterThan(20);
   });
 
-  test('the same places take the caller’s own: a file, a quote and an event of its session', async () => {
+  test('the same places accept the caller’s own: a file, a quote and an event of its session', async () => {
     const own = dataOf(
       await core.rig.call('POST', '/messages/send-media', { key: sibling.key, body: bodies['messages.sendMedia'] }),
     );

@@ -150,7 +150,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   await rig.database.write.run((tx) => updateRows(tx, ApiKey, { id: expired.id }, { expiresAt: new Date(Date.now() - 1_000) }));
   const thisSession = await made(`/sessions/${session}/keys`, { name: 'this session', ...all });
   const otherSession = await made(`/sessions/${other.id}/keys`, { name: 'other session', ...all });
-  // Nobody is there: what matters is whose it is.
+  // No host is there: only the owner matters.
   const hook = await made(`/sessions/${session}/webhooks`, { url: 'https://hook.invalid/', events: ['message.*'] });
   const { body } = await core.send('to be read by nobody else');
   const message = (body.data as { id: string }).id;
@@ -216,7 +216,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   };
 }
 
-describe.each(dbs)('who reaches what on %s', (database) => {
+describe.each(dbs)('access of each credential to each route, on %s', (database) => {
   let world: World;
   let routes: AnyRoute[];
   beforeAll(async () => {
@@ -237,7 +237,7 @@ describe.each(dbs)('who reaches what on %s', (database) => {
     expect(Object.keys(bodies).filter((id) => !ids.has(id))).toEqual([]);
   });
 
-  it('admits nobody without a credential that is good now, and says which is wrong with it', async () => {
+  it('admits no caller without a valid credential, and says what is wrong with it', async () => {
     const wrong = {
       none: {},
       madeUp: key(`chq_${'0'.repeat(49)}`),
@@ -289,7 +289,7 @@ describe.each(dbs)('who reaches what on %s', (database) => {
     }
   });
 
-  it('keeps what needs an account key, a password or a role from who has less', async () => {
+  it('refuses routes that need an account key, a password or a role to callers with less', async () => {
     for (const route of routes) {
       const refused = async (credential: Record<string, string>, code: string): Promise<void> =>
         expect([route.id, ...codeOf(await ask(world, route, credential))]).toEqual([route.id, 403, code]);
@@ -329,7 +329,7 @@ describe.each(dbs)('who reaches what on %s', (database) => {
       }
   });
 
-  it('gives a role nothing outside the staff routes', async () => {
+  it('grants a role nothing outside the staff routes', async () => {
     for (const route of routes.filter(
       ({ auth, path, id }) => ['key', 'acc'].includes(auth) && path.includes(':') && !withoutObject.has(id),
     )) {
@@ -378,7 +378,7 @@ describe.each(dbs)('who reaches what on %s', (database) => {
     expect((await rig.call('GET', '/auth/me', { key: null, headers: bearer(world.tokens.user) })).status).toBe(200);
   });
 
-  test('what a credential changes is in the audit log, on every route that changes something', async () => {
+  test('the change of a credential is in the audit log, on every route that changes something', async () => {
     const { rig } = world.core;
     const count = (): Promise<number> => rig.database.reader.getRepository(AuditLog).count();
     const silent: string[] = [];

@@ -73,7 +73,7 @@ describe.each(await databases())('keys on %s', (database) => {
     expect(reads).toBe(1);
   });
 
-  test('switched off, on and revoked, each from the next request on; the audit log says who', async () => {
+  test('a key is switched off, on and revoked, each from the next request on; the audit log names the caller', async () => {
     const { id, key } = await make({ name: 'life' });
     expect((await me(key)).status).toBe(200);
     await rig.call('PUT', `/keys/${id}`, { body: { isActive: false } });
@@ -91,7 +91,7 @@ describe.each(await databases())('keys on %s', (database) => {
     expect(audit[0]!.actor).toMatchObject({ type: 'key', name: 'Primary key' });
   });
 
-  test('a permission that was taken away is missing at once, and named', async () => {
+  test('a permission that was removed is missing at once, and named', async () => {
     const { id, key } = await make({ permissions: ['messages.send', 'audit.read'] });
     expect((await rig.call('GET', '/audit', { key })).status).toBe(200);
     await rig.call('PUT', `/keys/${id}`, { body: { permissions: ['messages.send'] } });
@@ -103,7 +103,7 @@ describe.each(await databases())('keys on %s', (database) => {
     ]);
   });
 
-  test('nobody hands on more than they hold, by whatever way', async () => {
+  test('no caller can pass on more permissions than it has, on any route', async () => {
     const { key } = await make({ permissions: ['keys.manage', 'messages.send'] });
     const strong = await make({ permissions: ['*'] });
     const weak = await make({ permissions: ['messages.send'] });
@@ -230,7 +230,7 @@ describe.each(await databases())('keys on %s', (database) => {
     const { id, key } = await make();
     await me(key);
     await eventually('the note', async () => (await rowOf(id)).lastUsedAt !== null);
-    // A row of another account is nobody's here.
+    // A row of another account does not exist for this caller.
     await rig.database.write.run((tx) => updateRows(tx, ApiKey, { id }, { accountId: 'somebody else' }));
     expect(codeOf(await rig.call('GET', `/keys/${id}`))).toEqual([404, 'KEY_NOT_FOUND']);
   });

@@ -135,7 +135,7 @@ test('a first start that is stopped before all runs still shows the one-time pas
   expect((await api('GET', '/sessions')).status).toBe(200);
 }, 240_000);
 
-test('a start script that is killed takes both processes with it within seconds, and the next start comes up meanwhile', async () => {
+test('both processes stop within seconds after their start script is killed, and the next start succeeds meanwhile', async () => {
   const first = await running();
   const parts = [pidOf('backend'), pidOf('worker')];
   const from = performance.now();
@@ -227,7 +227,7 @@ test('nothing that is open, half done or frozen keeps a stop from ending in time
   void Promise.all(Array.from({ length: 10 }, (_, number) => api('POST', `/sessions/s${number}/connect`).catch(() => null)));
   await eventually('a browser that starts', async () => treesBelow(pidOf('worker')).length > 1);
 
-  // Half a body, and a stream that nobody reads.
+  // Half a body, and a stream without a reader.
   const { port } = new URL(base);
   const half = connect(Number(port), '127.0.0.1').on('error', () => undefined);
   half.write(

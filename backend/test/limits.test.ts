@@ -29,7 +29,7 @@ describe('the address', () => {
   const from = (ip: string, key: string | null): Promise<Reply> =>
     rig.call('GET', '/auth/me', { key, headers: { 'x-forwarded-for': ip } });
 
-  test('eight wrong credentials are told that they are wrong, the ninth is told to wait, with the time', async () => {
+  test('eight wrong credentials get 401, the ninth gets 429 with the time to wait', async () => {
     const replies = await times(50, () => from('192.0.2.1', 'chq_wrong'));
     expect(replies.filter(({ status }) => status === 401)).toHaveLength(8);
     expect(split(replies).refused).toBe(42);
@@ -71,7 +71,7 @@ describe.each(await databases())('the key on %s', (database) => {
   });
   afterAll(() => rig?.close());
 
-  test('exactly twelve of fifty at once pass, each is told what is left, and there is room again after the window', async () => {
+  test('exactly twelve of fifty at once pass, each reply has the remaining number, and there is capacity again after the window', async () => {
     const { key } = await makeKey(rig);
     const me = () => rig.call('GET', '/auth/me', { key });
     const replies = await times(50, me);
@@ -94,7 +94,7 @@ describe.each(await databases())('the key on %s', (database) => {
     await eventually('room', async () => (await me()).status === 200);
   });
 
-  test('a key’s own limit holds instead, from the next request on, and its usage says what is left', async () => {
+  test('a key’s own limit applies instead, from the next request on, and its usage shows the remaining number', async () => {
     await eventually('the window of the primary key', async () => (await rig.call('GET', '/auth/me')).status === 200);
     const { id, key } = await makeKey(rig, { rateLimit: { limit: 3, windowMs: 60_000 } });
     expect(split(await times(5, () => rig.call('GET', '/auth/me', { key })))).toEqual({ passed: 3, refused: 2 });
@@ -115,7 +115,7 @@ describe.each(await databases())('the session on %s', (database) => {
   });
   afterAll(() => core?.close());
 
-  test('waiting sends beyond the pace are refused and named; queued ones are taken and paced', async () => {
+  test('waiting sends beyond the pace are refused and named; queued ones are accepted and paced', async () => {
     await core.rig.call('PUT', '/sessions/current', {
       body: { settings: { pacing: { perMinute: 6, chatGapMs: 0, jitterMs: 0 } } },
     });
@@ -127,7 +127,7 @@ describe.each(await databases())('the session on %s', (database) => {
     expect(list).toHaveLength(7);
   });
 
-  test('the plan’s limit of calls for a session holds from the change on, without a restart, and other sessions keep theirs', async () => {
+  test('the plan’s limit of calls for a session applies from the change on, without a restart, and other sessions keep theirs', async () => {
     const staff = await loginOf(core.rig);
     const plan = await core.rig.call('POST', '/admin/plans', { ...staff, body: { name: 'small' } });
     const { id: planId } = plan.body.data as { id: string };
@@ -187,7 +187,7 @@ if (!isShared) process.stderr.write('SKIPPED: limits over two backends, which ne
   });
 });
 
-test('without the Redis that is set: limits hold in this process, and health says degraded', async () => {
+test('while the configured Redis is unavailable, limits apply in this process, and health reports degraded', async () => {
   const rig = await startRig({ settings: { REDIS_URL: 'redis://127.0.0.1:9', API_KEY_RATE_LIMIT: '5' } });
   try {
     expect(split(await times(12, () => rig.call('GET', '/auth/me')))).toEqual({ passed: 5, refused: 7 });

@@ -28,10 +28,10 @@ describe.each(await databases())('a session that is linked to another WhatsApp a
     linked = phone;
   };
   const queued = async (text: string): Promise<string> => dataOf(await core.send(text, { async: true, queueIfOffline: true })).id;
-  /** One whose outcome nobody can tell: it may have left. */
-  const doubtful = async (text: string): Promise<string> => {
+  /** Accepts a message whose outcome is unknown: it may have been sent. */
+  const sendUncertain = async (text: string): Promise<string> => {
     core.worker.proves = false;
-    core.worker.script({ do: 'doubt' });
+    core.worker.script({ do: 'uncertain' });
     const { id } = dataOf(await core.send(text));
     await core.reaches(id, 'uncertain');
     return id;
@@ -42,8 +42,8 @@ describe.each(await databases())('a session that is linked to another WhatsApp a
   });
   afterAll(() => core?.close());
 
-  test('what waits or is uncertain is held, says why, and leaves as the new account only after a person decides', async () => {
-    const uncertain = await doubtful('may have left as the first account');
+  test('waiting and uncertain messages are held with the reason, and are sent as the new account only after a person decides', async () => {
+    const uncertain = await sendUncertain('may have left as the first account');
     await unlink();
     const waiting = [await queued('one'), await queued('two')];
     await link(phones[1]);

@@ -133,7 +133,7 @@ test('the part of an address that counts: an IPv4 address in any form, a network
   fc.assert(fc.property(fc.string(), (text) => typeof countedAddress(text) === 'string'));
 });
 
-test('whatever attempts come in whatever order: no more are judged than may fail, and nobody waits for ever', async () => {
+test('for any attempts in any order, no more are verified than may fail, and no attempt waits forever', async () => {
   const attempts = fc.array(
     fc.record({ login: fc.nat({ max: 2 }), ip: fc.nat({ max: 2 }), ends: fc.constantFrom('failed', 'succeeded', 'cancelled') }),
     { maxLength: 80 },

@@ -84,14 +84,14 @@ describe.each(await databases())('messages on %s', (database) => {
     expect((await core.message(sent.whatsappId!)).id).toBe(sent.id);
   });
 
-  test('acks out of order only ever climb, and each step is told once', async () => {
+  test('acks out of order only raise the state, and each step is published once', async () => {
     const sent = dataOf(await core.send('out of order'));
     for (const ack of [3, 2, 1, 3, 2]) await core.worker.emit(core.sessionId, 'message.ack', ackOf(sent, ack));
     expect((await core.message(sent.id)).status).toBe('read');
     expect(await timeline(sent.id)).toEqual(['queued', 'sending', 'sent', 'read']);
   });
 
-  test('an ack that overtakes the answer settles the message, and message.sent is told all the same', async () => {
+  test('an ack that overtakes the reply settles the message, and message.sent is still published', async () => {
     core.worker.script({ do: 'send', afterMs: 400 });
     const before = core.worker.puts.length;
     const waiting = core.send('fast phone');
@@ -121,7 +121,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect((await core.message(id)).status).toBe('sent');
   });
 
-  test('a refusal that may pass is tried again later, and the caller is not told that it failed', async () => {
+  test('a temporary refusal is retried later, and the caller gets no failure', async () => {
     core.worker.script({ do: 'fail', reason: 'CONNECTION_LOST', retryable: true });
     const answer = await core.send('later', {}, { Prefer: 'wait=1' });
     expect([answer.status, answer.headers.get('preference-applied'), answer.body.data]).toMatchObject([
@@ -211,7 +211,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect(leftOf(loose.id)[0]!.command.options.quotedMessageId).toBeNull();
   });
 
-  test('the same Idempotency-Key gives the first answer, whatever it was, and sends nothing more', async () => {
+  test('the same Idempotency-Key returns the first reply, whatever it was, and sends nothing more', async () => {
     const key = { 'Idempotency-Key': `order-${database}` };
     const [one, two] = await Promise.all([core.send('once', {}, key), core.send('once', {}, key)]);
     const [first, second] = one.status === 200 ? [one, two] : [two, one];
@@ -247,7 +247,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect((await core.post(`/messages/${id}/resolve`, { as: 'sent' })).body.error?.code).toBe('MESSAGE_NOT_UNCERTAIN');
   });
 
-  test('a message that would be expired at once is refused; one that expires while it waits is told as failed, not as an error of WhatsApp', async () => {
+  test('a message that would expire at once is refused; one that expires while it waits fails, not as an error of WhatsApp', async () => {
     const before = core.worker.left.length;
     for (const expiresAt of [new Date(Date.now() - 1000).toISOString(), '2020-01-01T00:00:00+05:00']) {
       const { status, body } = await core.send('too late', { expiresAt });
@@ -286,7 +286,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect([status, body.error?.details['fields']]).toMatchObject([422, [{ path: 'mediaBase64' }]]);
   });
 
-  test('mediaBase64 is taken with line breaks, without fillings, in the form for URLs and as a data URL', async () => {
+  test('mediaBase64 is accepted with line breaks, without padding, in the form for URLs and as a data URL', async () => {
     const text = png.toString('base64');
     const forms = [text.replace(/.{20}/g, '$&\r\n'), text.replaceAll('=', ''), png.toString('base64url')];
     for (const mediaBase64 of [...forms, `data:image/png;name=a.png;base64,${text}`]) {
@@ -341,7 +341,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect(left).toEqual(texts);
   });
 
-  test('an answer and its file are taken in', async () => {
+  test('a reply and its file are ingested', async () => {
     await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound('Thank you <b>!</b>'), origin: 'live' });
     const [text] = (await core.get('/messages/list?direction=inbound&type=text&limit=1')).body.data as MessageResource[];
     expect(text).toMatchObject({
@@ -367,7 +367,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect((await core.get(`/messages/${gone.whatsappId}/media`)).body.error?.code).toBe('MEDIA_EXPIRED');
   });
 
-  test('edits, revokes and reactions are told of the message they are about', async () => {
+  test('edits, revokes and reactions are published with the message that they refer to', async () => {
     const message = core.inbound('first words');
     await core.worker.emit(core.sessionId, 'message.observed', { message, origin: 'live' });
     const about = { whatsappId: message.whatsappId, key: message.key, chat: message.chat, at: new Date().toISOString() };

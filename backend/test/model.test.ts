@@ -36,7 +36,8 @@ import { noContacts } from './support/contacts.js';
  * have, nothing leaves twice without a proof between, and what is said of a message in the end is true.
  */
 
-type Turn = 'sent' | 'lostAfter' | 'lostBefore' | 'refused' | 'failed' | 'failedForNow' | 'doubtLeft' | 'doubtStayed' | 'slow';
+type Turn =
+  'sent' | 'lostAfter' | 'lostBefore' | 'refused' | 'failed' | 'failedForNow' | 'uncertainSent' | 'uncertainUnsent' | 'slow';
 type Action =
   | { do: 'accept'; chat: number }
   | { do: 'turn'; turn: Turn }
@@ -60,8 +61,8 @@ const turns: Turn[] = [
   'refused',
   'failed',
   'failedForNow',
-  'doubtLeft',
-  'doubtStayed',
+  'uncertainSent',
+  'uncertainUnsent',
   'slow',
 ];
 const action: fc.Arbitrary<Action> = fc.oneof(
@@ -136,7 +137,7 @@ function createWorld() {
   const turns: Turn[] = [];
   const record = new Map<string, SendOutcome>();
   const left = new Map<string, number>();
-  /** Handed to the page, and nobody knows yet what became of it. */
+  /** Handed to the page, with an outcome that is not known yet. */
   const open = new Set<string>();
   const wrongs: string[] = [];
   const world = {
@@ -145,7 +146,7 @@ function createWorld() {
     left,
     wrongs,
     generation: 0,
-    /** Somebody decided to send again although nobody knows. */
+    /** A person decided to send it again although the outcome is unknown. */
     allowed: new Set<string>(),
     transport(isAlive: () => boolean): MessageTransport {
       const never = new Promise<never>(() => undefined);
@@ -178,7 +179,7 @@ function createWorld() {
     const leave = (): void => void left.set(id, (left.get(id) ?? 0) + 1);
     const sent = (): SendOutcome =>
       settle({ outcome: 'sent', whatsappId: `true_x_${whatsappKey}`, ack: 1, at: new Date().toISOString() });
-    const doubt = (): SendOutcome => (
+    const uncertain = (): SendOutcome => (
       open.add(id),
       settle({ outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: '?' })
     );
@@ -195,10 +196,10 @@ function createWorld() {
         return failed(false);
       case 'failedForNow':
         return failed(true);
-      case 'doubtLeft':
-        return (leave(), doubt());
-      case 'doubtStayed':
-        return doubt();
+      case 'uncertainSent':
+        return (leave(), uncertain());
+      case 'uncertainUnsent':
+        return uncertain();
     }
   }
   return world;
@@ -381,7 +382,7 @@ async function judge({
     const byHand = ['sent', 'failed'].includes(asked.get(id) ?? '');
     if (!byHand) expect([told, times > 0]).toEqual([told, isSaidSent]);
     if (!asked.has(id)) expect([told, times]).toEqual([told, isSaidSent ? 1 : 0]);
-    // What WhatsApp got may be called failed by a person alone, and cancelled by nobody.
+    // Only a person may mark a message as failed that WhatsApp got, and it is never cancelled.
     if (times > 0) expect([told, message.status === 'cancelled']).toEqual([told, false]);
   }
 }
@@ -392,7 +393,7 @@ async function unsettled(sessionId: string): Promise<number> {
   return rows.filter(({ status }) => !rests.includes(status)).length;
 }
 
-/** As on SQLite: there is no other backend, so whoever else has claims is gone. */
+/** As on SQLite: there is no other backend, so any other owner of claims is gone. */
 const alone = (owner: string): Presence => ({
   owner,
   gone: async (owners) => owners.filter((other) => other !== owner),

@@ -250,7 +250,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
     await core.worker.flush();
   });
 
-  test('an event whose envelope no column takes does not keep the batch away', async () => {
+  test('an event whose envelope fits no column does not block the batch', async () => {
     const good = core.worker.queue(core.sessionId, 'message.observed', { message: core.inbound('enveloped'), origin: 'live' });
     const broken = ['x'.repeat(80), 'a\0b'].map((id) => ({ ...good, id }));
     const far = { ...good, id: newId(), epoch: 2 ** 40 };
@@ -330,7 +330,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
     });
 
   if (database === 'postgres')
-    test('a batch that takes long is committed in parts, in order and once, so that accepts go on between them', async () => {
+    test('a slow batch is committed in parts, in order and once, so that accepts continue between them', async () => {
       const run = (sql: string): Promise<unknown> => core.rig.database.write.run((tx) => tx.manager.query(sql));
       await run(
         `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$`,
@@ -362,7 +362,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
     const damage = (sql: string): Promise<unknown> => core.rig.database.write.run((tx) => tx.manager.query(sql));
     const texts = ['{', '', 'null', '5', '"x"', '[1'];
 
-    test('a message, an event, a session, an endpoint or a key that cannot be read takes no other from its list', async () => {
+    test('a message, an event, a session, an endpoint or a key that cannot be read hides no other in its list', async () => {
       const made = (await core.post('/sessions', { name: 'damaged' })).body.data as { id: string };
       const endpoint = (await core.post('/webhooks', { url: 'http://127.0.0.1:9/damaged', events: ['*'] })).body.data as {
         id: string;
@@ -751,7 +751,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
       await own.stop();
     });
 
-    test('a tenant whose every item fails pushes out nobody else, not even while the database is away', async () => {
+    test('a tenant whose items all fail displaces no other tenant, not even while the database is unavailable', async () => {
       let isAway = false;
       const { write } = core.rig.database;
       const own = make({

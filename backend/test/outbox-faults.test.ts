@@ -131,7 +131,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     );
     start({ presence });
     await allAre(sessionId, 'sent');
-    // One that takes its time: polls go by, and nobody makes its call again.
+    // A slow call: several polls run, and none of them repeats it.
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
     const calls: string[] = [];
@@ -214,7 +214,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     expect(leftOf(sessionId).filter((id) => id === ids[0] || id === ids[3])).toEqual([ids[0], ids[3]]);
   });
 
-  test('a claim that cannot be taken over does not keep its session, and is taken over once it can', async () => {
+  test('a claim that cannot be taken over does not block its session, and is taken over once it can', async () => {
     const sessionId = await makeSession(database, accountId);
     const ids = await queue(database, sessionId, [0, 1, 0, 2]);
     const [row] = (await runStatement(database.reader, 'SELECT content FROM messages WHERE id = ?', [ids[0]])).rows as {
@@ -341,7 +341,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     expect(leftOf(sessionId)).toEqual(ids);
   });
 
-  test('uncertain messages of sessions that are not connected are not asked about, and keep nobody from their turn', async () => {
+  test('uncertain messages of disconnected sessions are not looked up, and block no other message', async () => {
     const away = await makeSession(database, accountId, {}, { status: 'disconnected' });
     await queue(
       database,
@@ -349,11 +349,11 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       Array.from({ length: 120 }, (_, chat) => chat),
     );
     const past = Date.now() - 60_000;
-    const doubt = `UPDATE messages SET status = 'uncertain', "nextAttemptAt" = ?, "leaseExpiresAt" = ? WHERE "sessionId" = ?`;
-    await update(doubt, [past, past, away]);
+    const makeUncertain = `UPDATE messages SET status = 'uncertain', "nextAttemptAt" = ?, "leaseExpiresAt" = ? WHERE "sessionId" = ?`;
+    await update(makeUncertain, [past, past, away]);
     const here = await makeSession(database, accountId, {}, { connectedAt: new Date(past) });
     const [id] = await queue(database, here, [0]);
-    await update(doubt, [past + 30_000, past, here]);
+    await update(makeUncertain, [past + 30_000, past, here]);
     start();
     await allAre(here, 'sent');
     expect(new Set(world.lookups)).toEqual(new Set([id]));
@@ -386,7 +386,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       expect(world.mostAtOnce).toBe(1);
     });
 
-    test('the pace of a session holds over both of them and over a restart, and frees up when the minute is over', async () => {
+    test('the pace of a session applies across both of them and a restart, and has capacity again after the minute', async () => {
       const sessionId = await makeSession(database, accountId, { perMinute: 5 });
       const ids = await queue(
         database,
@@ -403,7 +403,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       await waits();
       expect(leftOf(sessionId)).toHaveLength(5);
       await Promise.all(running.splice(0).map((dispatcher) => dispatcher.stop()));
-      // Whoever starts next finds what has left; another session shows that they have looked.
+      // The next backend finds what was sent; another session shows that it has polled.
       start();
       start();
       const other = await makeSession(database, accountId);
@@ -433,7 +433,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
       expect(leftOf(sessionId)).toEqual(ids);
     }, 30_000);
 
-    test('the gap between two messages to one chat holds over both of them; other chats do not wait for it', async () => {
+    test('the gap between two messages to one chat applies across both of them; other chats do not wait for it', async () => {
       const chatGapMs = 1_200;
       const sessionId = await makeSession(database, accountId, { perMinute: 1_000, chatGapMs });
       await queue(database, sessionId, [0, 0, 1, 0]);

@@ -12,7 +12,7 @@ import { databases, password } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
 import { randomOf } from './support/raw.js';
 
-/** Queries, ids and bodies that no page of the panel sends. Whatever comes, nothing is 500 and nobody else waits. */
+/** Queries, ids and bodies that no page of the panel sends. None of them gets a 500, and no other caller waits. */
 
 const seed = Number(process.env['PROPERTY_SEED']);
 const requests = 400 * Number(process.env['PROPERTY_RUNS'] ?? 1);

@@ -128,7 +128,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
     at: new Date(now - 40 * 60_000),
     reason: ['RECIPIENT_NOT_ON_WHATSAPP', 'The number is not registered on WhatsApp.'],
   });
-  ids['doubt'] = await addMessage(database, events, {
+  ids['uncertain'] = await addMessage(database, events, {
     sessionId: ids['orders']!,
     text: 'Order 1043 has left the shop.',
     chatName: 'Leo Marsh',
@@ -297,7 +297,7 @@ describe('a person at the panel', () => {
     await shoot(page, 'message-failed-light');
     await page.click('.cq-actions .cq-main');
     await page.waitForSelector('[data-testid=message][data-status=queued]');
-    await page.goto(pathOf('messages', ids['doubt']!));
+    await page.goto(pathOf('messages', ids['uncertain']!));
     await waitText(page, 'It arrived');
     await page.click('.cq-actions .cq-button');
     await waitText(page, 'Did you see it on the phone?');
@@ -313,7 +313,7 @@ describe('a person at the panel', () => {
     const [session, ...held] = [
       ids['orders']!,
       await addMessage(database, events, { sessionId: ids['orders']!, text: 'Held, certain', status: 'queued' }),
-      await addMessage(database, events, { sessionId: ids['orders']!, text: 'Held, doubted', status: 'queued' }),
+      await addMessage(database, events, { sessionId: ids['orders']!, text: 'Held, uncertain', status: 'queued' }),
     ];
     await database.write.run(async (tx) => {
       await updateRows(tx, Session, { id: session }, { linkedAccountNumber: 2 });
@@ -326,7 +326,7 @@ describe('a person at the panel', () => {
     await waitText(page, 'Cancel 2');
     await page.click('::-p-text(Send 1 as this account)');
     await waitText(page, 'Send them as the one that is linked now?');
-    await page.click('::-p-text(Keep)');
+    await page.click('::-p-text(Go back)');
     expect(decisions()).toEqual([]);
     await page.click('::-p-text(Send 1 as this account)');
     await waitText(page, 'Send them as the one that is linked now?');
@@ -335,7 +335,7 @@ describe('a person at the panel', () => {
     await waitText(page, 'Cancel 1');
     expect(await text(page)).not.toContain('as this account');
     await page.click('::-p-text(Cancel 1)');
-    await waitText(page, 'Cancel the messages of the WhatsApp account before?');
+    await waitText(page, 'Cancel the messages of the previous WhatsApp account?');
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => !document.body.innerText.includes('Cancel 1'));
     expect(decisions()).toEqual([
@@ -393,7 +393,7 @@ describe('a person at the panel', () => {
     await page.type('input[aria-label="Limit a day"]', '250');
     await press('Set limit');
     await waitText(page, '0 of 250');
-    await page.select('select[aria-label="Kept of messages"]', 'metadata');
+    await page.select('select[aria-label="Stored of messages"]', 'metadata');
     await press('Set');
     await page.waitForFunction(() => document.body.innerText.includes('It applies from the next message.'));
     expect(world.calls.filter(({ verb }) => verb === 'sessions.setLimits').map(({ args }) => args)).toEqual([
@@ -403,8 +403,8 @@ describe('a person at the panel', () => {
     await shoot(page, 'session-limits-light');
 
     await page.goto(pathOf('keys', ids['key']!));
-    await page.waitForSelector('input[aria-label="Requests in its window"]');
-    await page.type('input[aria-label="Requests in its window"]', '40');
+    await page.waitForSelector('input[aria-label="Requests in a window"]');
+    await page.type('input[aria-label="Requests in a window"]', '40');
     await press('Set limit');
     await waitText(page, '40 in its window');
     await shoot(page, 'key-light');

@@ -231,8 +231,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         if (!account.isActive) throw new AppError('ACCOUNT_INACTIVE');
         return { accountId: account.id, fingerprint: fingerprintOf(account) };
       },
-      signedIn: (caller) => audit(caller, 'panel.login', 'account', caller.accountId),
-      signedOut: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
+      recordLogin: (caller) => audit(caller, 'panel.login', 'account', caller.accountId),
+      recordLogout: (caller) => audit(caller, 'panel.logout', 'account', caller.accountId),
       async changePassword(caller, { current, next }) {
         const account = await reader
           .getRepository(Account)
@@ -307,7 +307,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { rateLimit }))),
       revoke: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, ApiKey, { id }, { isActive: false, deletedAt: new Date() }))),
-      regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_anew' }),
+      regenerate: (_caller, id) => Promise.resolve({ id, secret: 'cq_live_made_again' }),
     },
     webhooks: {
       async create(_caller, { accountId, sessionId, url, events: names }) {

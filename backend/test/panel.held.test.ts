@@ -44,7 +44,7 @@ describe.each(await databases())('held messages at the panel, on %s', (database)
   }, 60_000);
   afterAll(() => core?.close());
 
-  it('are sent as the present account, once, when a person says so, and written down', async () => {
+  it('are sent once as the present account when a person decides so, and the decision is recorded', async () => {
     expect(await shown()).toEqual([0, 0]);
     const ids = await holdTwo('+5511977776666');
     expect(await shown()).toEqual([2, 2]);
@@ -68,7 +68,7 @@ describe.each(await databases())('held messages at the panel, on %s', (database)
     expect([entry?.actorName, entry?.objectId, entry?.changes]).toEqual(['admin', core.sessionId, { messages: 2, uncertain: 0 }]);
   });
 
-  it('that may have left before are not offered for sending, and none leaves when all are cancelled', async () => {
+  it('that may have been sent before are not offered for sending, and none is sent when all are cancelled', async () => {
     const ids = await holdTwo('+5511966665555');
     // Its earlier attempt may have left.
     await core.rig.database.write.run((tx) => updateRows(tx, Message, { id: ids[0] }, { hasUncertainAttempt: true }));

@@ -63,7 +63,7 @@ describe('signing in', () => {
       expect((await person.get('/admin')).text).toContain('window.REDUX_STATE');
     }
   });
-  it('tells a user that the panel is not for them, and opens nothing', async () => {
+  it('shows a user that the panel is for staff only, and opens nothing', async () => {
     const person = visitor();
     const reply = await person.send('/admin/login', { login: 'bakery', password: passwords.user });
     expect([reply.status, person.cookies.size]).toEqual([403, 0]);
@@ -91,7 +91,7 @@ describe('signing in', () => {
     old.cookies.set('chasqui_panel', first);
     expect((await old.get('/admin')).status).toBe(302);
   });
-  it('takes no cookie that it did not give', async () => {
+  it('accepts no cookie that it did not set', async () => {
     const person = visitor();
     person.cookies.set('chasqui_panel', 'chosen-by-somebody-else');
     await person.send('/admin/login', { login: 'mara', password: passwords.admin });
@@ -140,9 +140,7 @@ describe('a one-time password', () => {
       person.send('/admin/password', { current, next, repeat });
     expect((await change('short')).text).toContain('at least 12 characters');
     expect((await change('a long enough one', 'another one')).text).toContain('The new passwords differ.');
-    expect((await change('a long enough one', 'a long enough one', 'wrong')).text).toContain(
-      'The present password is not right.',
-    );
+    expect((await change('a long enough one', 'a long enough one', 'wrong')).text).toContain('The current password is wrong.');
     const elsewhere = await signedIn('fresh');
     expect((await change('a long enough one')).headers.get('location')).toBe('/admin');
     expect((await person.get('/admin')).status).toBe(200);
@@ -152,7 +150,7 @@ describe('a one-time password', () => {
 });
 
 describe('who may be here', () => {
-  it('lets nobody in without signing in, to pages, lists, live routes or files', async () => {
+  it('admits no visitor who is not signed in, to pages, lists, live routes or files', async () => {
     const stranger = visitor();
     for (const path of ['/admin', '/admin/resources/accounts', list('accounts'), '/admin/api/dashboard', '/admin/pages/events'])
       expect([path, (await stranger.get(path)).headers.get('location')]).toEqual([path, '/admin/login']);
@@ -177,7 +175,7 @@ describe('who may be here', () => {
       await write({ isActive: true, role: 'staff', passwordHash: `fake:${passwords.staff}` });
     }
   });
-  it('gives a promoted person the new rights without a new login', async () => {
+  it('grants a promoted person the new rights without a new login', async () => {
     const person = await signedIn('staff');
     const as = (role: 'staff' | 'admin') =>
       world.database.write.run((tx) => updateRows(tx, Account, { id: world.accounts.staff }, { role }));
@@ -264,7 +262,7 @@ describe('what can be posted', () => {
       405,
     );
   });
-  it('holds known fields only: one more and nothing is done', async () => {
+  it('accepts known fields only: with one more, nothing is done', async () => {
     const person = await signedIn('admin');
     const before = world.calls.length;
     const account = { username: 'new', email: 'new@example.org', role: 'user' };
@@ -392,7 +390,7 @@ describe('secrets', () => {
     const found = await person.get('/admin/api/resources/accounts/actions/search?searchProperty=passwordHash&query=fake');
     expect(found.text).not.toContain('fake:');
   });
-  it('give the QR code to its own page only, as a picture', async () => {
+  it('return the QR code to its own page only, as a picture', async () => {
     const person = await signedIn('staff');
     const view = (await person.get(`/admin/live/sessions/${ids['session']}`)).json()['data'] as { qr: { svg: string } };
     expect(view.qr.svg).toMatch(/^<svg/);
@@ -429,7 +427,7 @@ describe('lists', () => {
     await database.write.run((tx) => updateRows(tx, Session, { id: other }, { deletedAt: new Date() }));
     expect(await count('sessions', 'filters.status=connected')).toBe(0);
   });
-  it('carry the names that ids stand for', async () => {
+  it('contain the names that ids stand for', async () => {
     const person = await signedIn('staff');
     const records = (await person.get(list('messages'))).json()['records'] as { params: Record<string, unknown> }[];
     expect(records.find((record) => record.params['id'] === ids['message'])?.params).toMatchObject({
@@ -460,7 +458,7 @@ describe('the overview', () => {
 });
 
 describe('a live session', () => {
-  it('is told when it changes, and ends when the person is shut out', async () => {
+  it('is updated when it changes, and ends when the person loses access', async () => {
     const person = await signedIn('staff');
     const controller = new AbortController();
     const cookie = `chasqui_panel=${person.cookies.get('chasqui_panel')}`;

@@ -166,7 +166,7 @@ describe.each(await databases())('one contact on %s', (database) => {
     expect(codeOf(await core.post('/privacy/erasures', { contact: ana, confirm: ben }))).toEqual([422, 'CONFIRMATION_REQUIRED']);
   });
 
-  test('an export holds every message, event and file of theirs, under every name of theirs, and nobody else’s', async () => {
+  test('an export contains every message, event and file of the person, under every name of theirs, and no other person’s', async () => {
     const asked = await core.post('/privacy/exports', { contact: `+${ana}` });
     expect([asked.status, asked.body.data]).toMatchObject([202, { contact: `+${ana}` }]);
     ids['export'] = (asked.body.data as { id: string }).id;
@@ -268,7 +268,7 @@ describe.each(await databases())('one contact on %s', (database) => {
     await core.worker.move(core.sessionId, 'connected', null);
   });
 
-  test('what WhatsApp tells of them afterwards does not bring them back, and a repeated request sends nothing again', async () => {
+  test('later reports of WhatsApp do not restore the person, and a repeated request sends nothing again', async () => {
     const [left] = core.worker.left.filter(({ messageId }) => messageId === ids['sent']);
     const { reservedId: key } = left!.command;
     const chat = { id: `${ana}@c.us`, type: 'private' as const, name: marks.name };

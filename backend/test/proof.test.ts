@@ -27,7 +27,7 @@ describe.each(await databases())('proof of sending on %s', (database) => {
 
   /** Handed to a page that keeps it with ack 0. */
   const unacknowledged = async (text: string): Promise<{ id: string; key: string }> => {
-    core.worker.script({ do: 'doubt', ack: 0 });
+    core.worker.script({ do: 'uncertain', ack: 0 });
     const { id } = dataOf(await core.send(text, { async: true }));
     await core.reaches(id, 'uncertain');
     return { id, key: await reservedOf(id) };
@@ -55,7 +55,7 @@ describe.each(await databases())('proof of sending on %s', (database) => {
 
   test('with the policy `retry` each attempt reaches the page again, as often as a retry, and then it is held', async () => {
     await policy('retry');
-    core.worker.script({ do: 'doubt' }, { do: 'doubt' }, { do: 'doubt' });
+    core.worker.script({ do: 'uncertain' }, { do: 'uncertain' }, { do: 'uncertain' });
     const { id } = await unacknowledged('again and again');
     await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'NOT_ACKNOWLEDGED', 30_000);
     expect(attemptsOf(id)).toBe(4);
@@ -173,7 +173,7 @@ test('a session that is started right after the system waits for a worker', asyn
   }
 }, 30_000);
 
-test('a session that finds no worker within its wait is told so', async () => {
+test('a start that finds no worker within its wait says so', async () => {
   const rig = await startRig({ settings: { ...quick, WORKER_URLS: 'http://127.0.0.1:9', INIT_WAIT_MS: '700' } });
   try {
     const began = performance.now();

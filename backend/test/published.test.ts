@@ -78,7 +78,7 @@ describe('what is published has an effect', () => {
     expect(missingFrom(given, eventTypes)).toEqual([]);
   });
 
-  test('every reason and every status is given', () => {
+  test('every reason and every status is published', () => {
     const all = [...Object.keys(sessionReasons), ...Object.keys(messageReasons), ...sessionStatuses, ...messageStatuses];
     // The statuses of acknowledgements are returned by a function of the contract, which the product calls.
     const calls = code.some(({ text }) => /\bstatusOfAck\(/.test(text));

@@ -47,7 +47,7 @@ describe.each(await databases())('quotas on %s', (database) => {
   const ofAccount = (changes: Partial<Account>) =>
     core.rig.database.write.run((tx) => updateRows(tx, Account, { role: 'admin' }, changes));
 
-  test('exactly ten of fifty at once are accepted; the others are told which limit it is, and when it ends', async () => {
+  test('exactly ten of fifty at once are accepted; the others get the limit and the time at which it ends', async () => {
     await start();
     await setDaily(10);
     const replies = await sendMany(50);
@@ -86,7 +86,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     }
   });
 
-  test('all limits hold at once, and of several that are used up the one that ends last is named', async () => {
+  test('all limits apply at once, and of several that are used up the one that ends last is named', async () => {
     await start();
     const staff = await loginOf(core.rig);
     const { data } = (
@@ -110,7 +110,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     expect(refusalOf((await sendMany(1, second))[0]!)).toEqual(exceeded('account.daily'));
   });
 
-  test('what did not leave gives its place back once; a retry takes one again, or finds none', async () => {
+  test('an unsent message is subtracted once; a retry counts again, or finds the quota used up', async () => {
     await start();
     await setDaily(2);
     core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
@@ -135,7 +135,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     });
   });
 
-  test('one that was settled as failed and left after all counts again, whoever hears of it', async () => {
+  test('a message that was settled as failed and sent after all counts again, whichever backend learns of it', async () => {
     await start();
     await setDaily(1);
     core.worker.script({ do: 'send', afterMs: 700 });
@@ -160,7 +160,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     expect(refusalOf((await sendMany(1))[0]!)).toEqual(exceeded('session.daily'));
   });
 
-  test('a repeated request takes no second place', async () => {
+  test('a repeated request is not counted twice', async () => {
     await start();
     await setDaily(1);
     const headers = { 'Idempotency-Key': 'once' };

@@ -10,7 +10,7 @@ import { numbers, startLanes, type Lanes } from './support/lanes.js';
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('room for webhook requests', () => {
-  test('is never exceeded in all or by one account, and everybody gets in', async () => {
+  test('is never exceeded in all or by one account, and every request is admitted', async () => {
     const request = fc.record({ account: fc.constantFrom('a', 'b', 'c'), weight: fc.integer({ min: 1, max: 30 }) });
     const property = fc.asyncProperty(
       fc.integer({ min: 2, max: 40 }),
@@ -26,7 +26,7 @@ describe('room for webhook requests', () => {
           });
         while (entered < requests.length || inside.length > 0) {
           await turn();
-          // Nobody is inside and nobody gets in: somebody would wait for ever.
+          // No request runs and none is admitted: one would wait forever.
           expect(inside.length).toBeGreaterThan(0);
           const sum = (list: typeof inside): number => list.reduce((total, { weight }) => total + weight, 0);
           expect(sum(inside)).toBeLessThanOrEqual(units);
@@ -62,7 +62,7 @@ describe('room for webhook requests', () => {
     await later;
   });
 
-  test('that a request does not need after all is given back at once', async () => {
+  test('that a request does not need after all is released at once', async () => {
     const slots = createRequestSlots(48);
     const first = await slots.enter('a', unknownWeight);
     let isIn = false;
@@ -135,7 +135,7 @@ describe('deliveries over many endpoints', () => {
     expect(new Set(lanes.arrivals.map(({ webhookId }) => webhookId))).toEqual(reached);
   }, 30_000);
 
-  test('tests of endpoints are under way four at a time for an account, and the next one is told to wait', async () => {
+  test('an account runs four tests of endpoints at a time, and the next one is refused with Retry-After', async () => {
     const { receiver, open } = hangingReceivers();
     lanes = await startLanes({ database: 'sqlite', receiver });
     const webhook = await lanes.row(await lanes.webhook());

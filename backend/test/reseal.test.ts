@@ -117,7 +117,7 @@ test.each([
   60_000,
 );
 
-test('what somebody changed in the same moment is not written over with what was there before', async () => {
+test('a concurrent change is not overwritten with the former value', async () => {
   const dir = await mkdtemp(join(tmpdir(), 'chasqui-reseal-'));
   const database = await openDatabase({ file: join(dir, 'chasqui.sqlite') });
   const [old, fresh] = [key('k1'), key('k2')];

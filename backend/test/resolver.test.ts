@@ -93,13 +93,13 @@ ofLinux('names of receivers', () => {
     await expect(resolve('four.example', 6)).rejects.toMatchObject({ code: 'ENOTFOUND' });
   });
 
-  test('a server that is silent about IPv6 does not hold up the IPv4 addresses', async () => {
+  test('a server that does not reply about IPv6 does not delay the IPv4 addresses', async () => {
     expect(await resolve('half.example')).toEqual([{ address: '192.0.2.4', family: 4 }]);
     // One question for each family. That about IPv6 would have been repeated if its time had been waited for.
     expect(questions.filter((name) => name === 'half.example')).toHaveLength(2);
   });
 
-  test('names whose server is silent end with an error, and hold up neither other names nor the system’s own look-ups', async () => {
+  test('names whose server does not reply end with an error, and delay neither other names nor the system’s own lookups', async () => {
     let over = 0;
     const silent = Array.from({ length: 40 }, (_, n) =>
       resolve(`silent${n}.example`).catch((error: unknown) => ((over += 1), error)),

@@ -72,7 +72,7 @@ describe.each(await databases())('retention on %s', (database) => {
     expect([gone.status, gone.body.error?.code]).toEqual([410, 'MEDIA_EXPIRED']);
   });
 
-  test('events go from the old end, and a cursor from before is told so, never led past the gap', async () => {
+  test('the oldest events are deleted first, and an earlier cursor gets an error and never skips the gap', async () => {
     await core.send('one more');
     const first = ((await events()).body.data as EventResource[])[0]!;
     const { events: gone } = await after(31).run();
@@ -107,7 +107,7 @@ describe.each(await databases())('retention on %s', (database) => {
     await core.worker.move(core.sessionId, 'connected', null);
   });
 
-  test('the sweep takes files that no row names, once they are old, and leaves the others', async () => {
+  test('the cleanup deletes old files that no row names, and leaves the others', async () => {
     const { id, content } = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64: picture }));
     const { id: mediaId } = (content as unknown as { media: { id: string } }).media;
     const folder = join(core.rig.dataDir, 'media', 'zz');

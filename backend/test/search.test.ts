@@ -138,7 +138,7 @@ describe.each(await databases())('search on %s', (database) => {
     }
   });
 
-  test('pages by cursor and by offset hold every match once, in order, with other filters too', async () => {
+  test('pages by cursor and by offset contain every match once, in order, with other filters too', async () => {
     for (let number = 0; number < 30; number += 1)
       await receive(`paged Größe ${number}`, number % 3 === 0 ? { fromMe: true, ack: 1 } : {});
     await indexed();

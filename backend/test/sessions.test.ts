@@ -44,13 +44,13 @@ describe.each(await databases())('sessions on %s', (database) => {
     expect(log).toContain('second-code');
   });
 
-  test('a pairing code is given while the session waits for a scan', async () => {
+  test('a pairing code is returned while the session waits for a scan', async () => {
     const answer = await core.post('/sessions/current/pairing-code', { phoneNumber: '+55 11 98888-7777' });
     expect([answer.status, answer.body.data]).toMatchObject([200, { code: 'ABCD1234' }]);
     expect(core.worker.operations.at(-1)).toEqual({ operation: 'session.pairingCode', input: { phoneNumber: '5511988887777' } });
   });
 
-  test('scanned, it is connected; the code is wiped, init gives none, and qr is a conflict', async () => {
+  test('a scan connects the session; the code is wiped, init returns none, and qr is a conflict', async () => {
     await core.worker.link(core.sessionId);
     expect(await core.session()).toMatchObject({ status: 'connected', isConnected: true, reason: null, stale: false });
     expect(statusOf(await core.post('/sessions/init'))).toMatchObject({ status: 'connected', qrCode: null });
@@ -139,7 +139,7 @@ describe.each(await databases())('sessions on %s', (database) => {
     await core.worker.link(core.sessionId);
   });
 
-  test('the phone that unlinks it ends it, and nobody starts it again by himself', async () => {
+  test('a phone that unlinks the session ends it, and it is not restarted automatically', async () => {
     await core.worker.move(core.sessionId, 'disconnected', 'LOGGED_OUT_BY_PHONE');
     const { desired } = await core.worker.beat();
     expect(desired.filter((input) => input.state === 'running')).toEqual([]);
@@ -152,7 +152,7 @@ describe.each(await databases())('sessions on %s', (database) => {
     await core.worker.link(core.sessionId);
   });
 
-  test('a session tells how long it was up, when it was last seen, how often it failed and why', async () => {
+  test('a session reports how long it was up, when it was last seen, how often it failed and why', async () => {
     const read = async () => (await core.get('/sessions/default')).body.data as SessionResource;
     const before = await read();
     expect(before.uptimePercent).toBeGreaterThan(0);
@@ -273,7 +273,7 @@ describe.each(await databases())('leases on %s', (database) => {
   });
   afterAll(() => core?.close());
 
-  test('a lease that runs out is told as WORKER_LOST, and the next heartbeat brings the session back', async () => {
+  test('a lease that expires is reported as WORKER_LOST, and the next heartbeat restores the session', async () => {
     await eventually(
       'the session to be written off',
       async () => {

@@ -61,7 +61,7 @@ describe.each(await databases())('staff over REST on %s', (database) => {
     expect((await rig.call('GET', '/auth/me', { key })).status).toBe(200);
   });
 
-  test('a plan’s number of sessions holds from its change on, without a restart', async () => {
+  test('a plan’s number of sessions applies from its change on, without a restart', async () => {
     const { id, key } = await makeAccount(rig);
     const planId = await makePlan({ maxSessions: 1 });
     await as(admin, 'PATCH', `/admin/accounts/${id}`, { planId });
@@ -74,7 +74,7 @@ describe.each(await databases())('staff over REST on %s', (database) => {
     expect(data).toMatchObject({ plan: { id: planId }, usage: { sessions: 2, today: 0, thisMonth: 0 } });
   });
 
-  test('a plan is removed only when nobody is on it', async () => {
+  test('a plan is removed only when no account uses it', async () => {
     const { id } = await makeAccount(rig);
     const planId = await makePlan({});
     await as(admin, 'PATCH', `/admin/accounts/${id}`, { planId });

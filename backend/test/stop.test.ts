@@ -101,7 +101,7 @@ describe('the drain of an HTTP server', () => {
     ['half a body, soon', half, never, [950, 3000]],
     ['a request that is answered in time, then', whole, soon, [1000, 3000]],
     ['a request that is never answered, at its limit', whole, never, [2900, 9000]],
-    ['an answer that nobody reads, at its limit', whole, much, [2900, 9000]],
+    ['a reply that no client reads, at its limit', whole, much, [2900, 9000]],
   ] as const)('ends %s', async (_title, text, handle, [least, most]) => {
     const server = createHttpServer(handle).listen(0, '127.0.0.1');
     const drain = createDrain(server, limits);
@@ -120,7 +120,7 @@ describe('the drain of an HTTP server', () => {
   });
 });
 
-test('streams and sockets whose readers have stopped reading, and answers nobody takes, do not keep a backend', async () => {
+test('streams and sockets whose readers have stopped reading, and unread replies, do not delay the stop of a backend', async () => {
   const rig = await startRig();
   const key = `Authorization: ApiKey ${rig.apiKey}`;
   const socketKey = 'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==';

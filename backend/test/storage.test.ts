@@ -144,9 +144,9 @@ describe.each(await databases())('what is kept of messages on %s', (database) =>
     expect(await foundIn(marks.body)).toEqual([]);
   });
 
-  test('a message in doubt keeps what it may be sent again with', async () => {
+  test('an uncertain message keeps the content that it may be sent again with', async () => {
     core.worker.proves = false;
-    core.worker.script({ do: 'doubt' });
+    core.worker.script({ do: 'uncertain' });
     const { id } = dataOf(await core.send(marks.body));
     await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'HELD_BY_POLICY');
     core.worker.record.delete(id);

@@ -11,7 +11,7 @@ import { eventually } from './support/eventually.js';
 const never = (): Promise<void> => new Promise(() => undefined);
 const silent = { error() {}, warn() {}, info() {}, debug() {}, isDebug: false };
 
-describe('a reader that takes nothing', () => {
+describe('a reader that stops reading', () => {
   let server: Server | undefined;
   const sockets: Socket[] = [];
   afterEach(async () => {
@@ -39,7 +39,7 @@ describe('a reader that takes nothing', () => {
     expect(taken * 150_000).toBeLessThan(1_500_000);
   });
 
-  test('that takes again in time is not cut off, however long it goes on', async () => {
+  test('that reads again in time is not disconnected, however long it continues', async () => {
     let now = 0;
     let taken: () => void = () => undefined;
     const writer = createStreamWriter(() => new Promise((resolve) => (taken = resolve)), {

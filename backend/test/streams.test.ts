@@ -71,7 +71,7 @@ describe.each(await databases())('the event log on %s', (database) => {
     ]);
   });
 
-  test('gives a reader of something rare a cursor that moves on with the log', async () => {
+  test('returns to a reader of rare events a cursor that advances with the log', async () => {
     const first = await core.get('/events?types=group.updated');
     expect([listOf(first), nextOf(first)]).toEqual([[], first.body.meta!['latestCursor']]);
     const event = await writer(core.rig).heal(mine, core.sessionId);
@@ -79,7 +79,7 @@ describe.each(await databases())('the event log on %s', (database) => {
     expect(listOf(filtered).map(({ id }) => id)).toEqual([event.id]);
   });
 
-  test('of one session holds that session’s events and no others, in the order of its sequence', async () => {
+  test('of one session contains that session’s events and no others, in the order of its sequence', async () => {
     const other = (await core.post('/sessions', { name: `other-${database}` })).body.data as { id: string };
     await writer(core.rig).heal(mine, other.id);
     const found = listOf(await core.get(`/sessions/${other.id}/events`));
@@ -94,7 +94,7 @@ describe.each(await databases())('the event log on %s', (database) => {
     expect([foreign.status, foreign.body.error?.code]).toEqual([404, 'SESSION_NOT_FOUND']);
   });
 
-  test('gives one event by its id, to whom it may be given', async () => {
+  test('returns one event by its id to permitted callers only', async () => {
     const event = await writer(core.rig).heal(mine, core.sessionId);
     expect((await core.get(`/events/${event.id}`)).body.data).toMatchObject({ id: event.id, type: 'session.heal' });
     const stranger = await makeAccount(core.rig);
@@ -136,7 +136,7 @@ describe.each(await databases())('the event log on %s', (database) => {
     expect((await polling).status).toBe(401);
   });
 
-  test('tells of a gap that retention made instead of jumping over it', async () => {
+  test('reports a gap that retention made instead of skipping it', async () => {
     let kept = 0;
     const log = createEventLog({ database: core.rig.database, clock }, { oldestAvailable: async () => kept });
     const reading = { accountId: mine, permissions: ['*'], sessionId: null, types: null };
@@ -194,7 +194,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       (await core.post('/keys', { name: 'reader', permissions, ...more })).body.data as { key: string; id: string };
     const head = async () => (await core.get('/events?limit=1')).body.meta!['latestCursor'] as string;
 
-    test('tells what happens from now on, the same as the log', async () => {
+    test('sends new events, the same as the log', async () => {
       const before = await head();
       const stream = await reader();
       const begin = stream.cursor;
@@ -212,7 +212,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       await core.send('two');
       const wanted = listOf(await core.get(`/events?after=${after}`));
       const stream = await reader({ after });
-      await eventually('all to be told', async () => stream.events.length === wanted.length);
+      await eventually('all to receive it', async () => stream.events.length === wanted.length);
       expect(stream.events).toEqual(wanted);
       const later = await reader({ after: wanted[1]!.cursor });
       await eventually('the rest to be told', async () => later.events.length === wanted.length - 2);
@@ -231,7 +231,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       await core.send('hello');
       await core.post(`/sessions/${other.id}/connect`, {});
       await eventually(
-        'all to be told',
+        'all to receive it',
         async () => filtered.events.length > 0 && ofOther.events.length > 0 && ofSender.events.length > 1,
       );
       const after = await head();
@@ -243,7 +243,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       expect(after).not.toBe('');
     });
 
-    test('a token that a key was exchanged for hears what the key may, and ends with it', async () => {
+    test('a token that a key was exchanged for receives the events that the key may read, and ends with it', async () => {
       const other = (await core.post('/sessions', { name: `bound-${Date.now()}` })).body.data as { id: string };
       const made = await makeKey(['*'], { sessionId: other.id });
       const reply = await core.rig.call('POST', '/auth/api-key', { key: null, body: { apiKey: made.key } });
@@ -362,7 +362,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       await eventually('room', () => reader(withKey(key)).catch(() => null));
     });
 
-    test('whose reader takes nothing is cut off, slows nobody, and resumes without a gap', async () => {
+    test('whose reader stops reading is disconnected, slows no other, and resumes without a gap', async () => {
       const begin = await head();
       const slow = await reader();
       const quick = await reader();
@@ -549,7 +549,7 @@ describe('the WebSocket', () => {
     }
     const wanted = listOf(await first.get(`/events?types=session.created&after=${before}`));
     expect(wanted).toHaveLength(3);
-    await eventually('all to be told', async () => stream.events.length === wanted.length);
+    await eventually('all to receive it', async () => stream.events.length === wanted.length);
     expect(stream.events).toEqual(wanted);
     expect(second.lines.some((line) => line.includes('Lost the notification connection to the other backends'))).toBe(true);
     stream.cut();

@@ -35,7 +35,7 @@ function open(schema: Schema, path: string): string[] {
   return [...inner, ...items, ...fields, ...(isOpen ? [path] : [])];
 }
 
-test('no object in a query or a body of any route takes a field that it does not name', () => {
+test('no object in a query or a body of any route accepts a field that it does not name', () => {
   expect(routes.length).toBeGreaterThan(100);
   const found = routes.flatMap((route) =>
     (['query', 'body'] as const).flatMap((part) =>
@@ -168,7 +168,7 @@ test('what a channel cannot have is refused before anything is stored', async ()
   expect((await core.post('/messages/send-text', { recipient, message: 'hi' })).status).toBe(200);
 });
 
-test('init: a number that no code is asked for is told, a name counts before the header, and two sessions are refused', async () => {
+test('init: an unused number causes a warning, a name takes precedence over the header, and two sessions are refused', async () => {
   const linked = await core.post('/sessions/init', { phoneNumber: '+5511988887777' });
   expect([linked.status, (linked.body as { warnings?: unknown }).warnings]).toMatchObject([
     200,
@@ -179,7 +179,7 @@ test('init: a number that no code is asked for is told, a name counts before the
   expect((await core.post('/sessions/init', { sessionId: core.sessionId, name: 'other' })).status).toBe(422);
 });
 
-test('an expiry beyond the session’s limit is told, and a wait is told as long as it is', async () => {
+test('an expiry beyond the session’s limit causes a warning, and a wait is reported with its real length', async () => {
   const expiresAt = new Date(Date.now() + 48 * 3_600_000).toISOString();
   const sent = await core.send('hi', { expiresAt }, { Prefer: 'wait=60' });
   expect([sent.status, (sent.body as { warnings?: unknown }).warnings]).toMatchObject([200, [{ code: 'EXPIRES_EARLIER' }]]);

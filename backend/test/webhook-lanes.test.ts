@@ -313,7 +313,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect(lanes.taken.get('s1')).toEqual(numbers(3));
   });
 
-  test('a clock that is set back an hour holds nothing: new deliveries, retries and the circuit', async () => {
+  test('a clock that is set back an hour delays nothing: new deliveries, retries and the circuit', async () => {
     let moved = 0;
     let isDown = false;
     const clock = { now: () => new Date(Date.now() + moved), monotonic: () => performance.now() };
@@ -389,7 +389,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
       ),
     );
 
-  test('a session with a long queue that waits for its receiver neither fills the memory nor holds up another one', async () => {
+  test('a session with a long queue that waits for its receiver neither fills the memory nor delays another one', async () => {
     let free = (): void => undefined;
     const gate = new Promise<void>((resolve) => (free = resolve));
     lanes = await startLanes({ database, receiver: async ({ session }) => (session === 'long' && (await gate), {}) });
@@ -493,7 +493,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect(names).toEqual(['before', 'after']);
   }, 60_000);
 
-  test('a clock that is set forward, or days without the program, neither switch an endpoint off nor give deliveries up', async () => {
+  test('a clock that is set forward, or days without the program, neither switch an endpoint off nor end deliveries', async () => {
     // Nothing in it depends on the database.
     if (database === 'postgres') return;
     let moved = 0;

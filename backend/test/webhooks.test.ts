@@ -234,7 +234,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(idsOf(sink.taken)).toEqual((await eventsOf('message.queued')).map((event) => event.id));
   });
 
-  test('an event that the receiver cannot take does not hold up its session for long', async () => {
+  test('an event that the receiver cannot process does not delay its session for long', async () => {
     await start({ settings: { WEBHOOK_RETRY_DELAYS: '300,300,60000,60000' } });
     const sink = await openSink();
     const { id } = await make(sink, { events: ['message.queued'] });
@@ -306,7 +306,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
       await core.send('one');
       await eventually('the first attempt', async () => sink.seen.length > 0);
       const { apiKey } = core.rig;
-      // As killed: what it had claimed stays claimed, by a backend that nobody knows.
+      // As killed: what it had claimed stays claimed, by an unknown backend.
       const rows = await core.rig.database.reader.query<object[]>('SELECT * FROM webhook_deliveries');
       expect(rows).toHaveLength(2);
       for (const one of sinks) one.answer = 'ok';
@@ -329,7 +329,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     }
   }, 30_000);
 
-  test('410 switches an endpoint off and holds the rest; enabling sends them on, and with recover what came meanwhile', async () => {
+  test('410 switches an endpoint off and keeps the waiting deliveries; enabling sends them, and with recover also later events', async () => {
     await start();
     const sink = await openSink();
     const { id } = await make(sink, { events: ['message.queued'] });
@@ -517,7 +517,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     ).toThrow();
   });
 
-  test('a test send tells what came of it, and no redirect is followed', async () => {
+  test('a test send returns its outcome, and no redirect is followed', async () => {
     await start();
     const [sink, elsewhere] = [await openSink(), await openSink()];
     const { id } = await make(sink);

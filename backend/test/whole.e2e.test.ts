@@ -93,7 +93,7 @@ describe('linking', () => {
     expect(profiles).toHaveLength(1);
   });
 
-  test('scanning the QR connects the session, and init then gives no QR', async () => {
+  test('scanning the QR connects the session, and init then returns no QR', async () => {
     const { body } = await stack.api<{ qrText: string }>('GET', '/sessions/current/qr');
     await stack.simulator.client.scan({ qr: body.data.qrText, phone: me });
     await connected();
@@ -120,7 +120,7 @@ describe('sending', () => {
     expect(timeline.body.data.map((entry) => entry.status)).toEqual(['queued', 'sending', 'sent', 'delivered', 'read']);
   });
 
-  test('the same Idempotency-Key gives the first answer and sends nothing more', async () => {
+  test('the same Idempotency-Key returns the first reply and sends nothing more', async () => {
     const first = await sendText('once', { 'Idempotency-Key': 'order-1' });
     const again = await sendText('once', { 'Idempotency-Key': 'order-1' });
     expect(again.headers.get('idempotency-replayed')).toBe('true');
@@ -194,7 +194,7 @@ describe('receiving', () => {
 });
 
 describe('when processes die', () => {
-  test('kill -9 of both: connected again without a scan, history whole, what arrived meanwhile taken in once, sending works', async () => {
+  test('after kill -9 of both, the session reconnects without a scan, history is complete, missed messages are ingested once, and sending works', async () => {
     const before = (await list('limit=200')).map((message) => message.id);
     await Promise.all([stack.end('worker', 'SIGKILL'), stack.end('backend', 'SIGKILL')]);
     await stack.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'while you were away' });

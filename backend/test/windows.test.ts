@@ -110,7 +110,7 @@ describe('a window in memory', () => {
     );
   });
 
-  test('a window that is made longer or shorter holds from the next request on, and keeps what it has counted', async () => {
+  test('a window that is made longer or shorter applies from the next request on, and keeps its counts', async () => {
     let now = 0;
     const windows = createLocalWindows({ monotonic: () => now });
     for (let i = 0; i < 5; i += 1) await windows.count('x', 5, 1_000);
@@ -177,7 +177,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
-  test('a window that is made longer or shorter holds from the next request on, over both backends', async () => {
+  test('a window that is made longer or shorter applies from the next request on, across both backends', async () => {
     const name = `test-${randomUUID()}`;
     const [one, other] = [await open(), await open()];
     for (let i = 0; i < 3; i += 1) expect((await one.count(name, 3, 300)).isAllowed).toBe(true);
@@ -192,7 +192,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
-  test('what counts neither after all is given back, on whichever backend', async () => {
+  test('a request that does not count after all is subtracted, on either backend', async () => {
     const name = `test-${randomUUID()}`;
     const [one, other] = [await open(), await open()];
     for (let i = 0; i < 2; i += 1) await one.count(name, 2, 60_000);
@@ -204,7 +204,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
-  test('what one backend forgets no backend counts any more, however full its own window was; data lost in Redis forgives nothing', async () => {
+  test('a count that one backend resets counts on no backend, however full its own window was; data lost in Redis resets nothing', async () => {
     const name = `test-${randomUUID()}`;
     const [one, other] = [await open(), await open()];
     for (const before of [1, 4, 5]) {
@@ -220,7 +220,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await Promise.all([one.close(), other.close(), clear(name)]);
   });
 
-  test('what is forgotten while Redis is lost is forgotten in Redis when it is back', async () => {
+  test('a count that is reset while Redis is lost is reset in Redis when it is back', async () => {
     const name = `test-${randomUUID()}`;
     const proxy = await startProxy();
     const windows = await open(proxy.url);
@@ -246,7 +246,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     await Promise.all([windows.close(), clear(name)]);
   });
 
-  test('lost, each counts for itself at once and what it counted before still holds; back, they share again', async () => {
+  test('without Redis each counts for itself at once and keeps its earlier counts; when Redis is back, they share again', async () => {
     const name = `test-${randomUUID()}`;
     const proxy = await startProxy();
     const windows = await open(proxy.url);
@@ -264,7 +264,7 @@ if (!isThere) process.stderr.write('SKIPPED: the tests of shared windows, becaus
     proxy.close();
   });
 
-  test('a Redis that stands still is noticed, said once and waited for by a few requests only; thawed, it is found again', async () => {
+  test('a frozen Redis is detected and logged once, and only a few requests wait for it; it is used again after it thaws', async () => {
     const name = `test-${randomUUID()}`;
     const proxy = await startProxy();
     const said: string[] = [];

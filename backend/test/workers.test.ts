@@ -16,7 +16,7 @@ describe.each(await databases())('workers over REST on %s', (database) => {
   const drain = (id: string, draining: boolean): Promise<Reply> =>
     core.rig.call('PATCH', `/admin/workers/${id}`, { ...admin, body: { draining } });
 
-  test('a drained worker takes no new session, also after its restart; those that it has go on, and it takes new ones once allowed', async () => {
+  test('a drained worker gets no new session, also after its restart; its sessions continue, and it gets new ones once allowed', async () => {
     const [worker] = await list();
     const id = String(worker!['id']);
     expect(worker).toMatchObject({ draining: false, sessions: expect.any(Number), cpuPercent: 7 });
@@ -33,7 +33,7 @@ describe.each(await databases())('workers over REST on %s', (database) => {
     expect((await core.post('/sessions/init', { sessionId: name })).body.data).toMatchObject({ status: 'qr_pending' });
   });
 
-  test('a session’s autoReconnect is told with the order to start it, and with the next heartbeat', async () => {
+  test('a session’s autoReconnect is sent with the command to start it, and with the next heartbeat', async () => {
     const { id } = (await core.post('/sessions', { name: 'by-hand', settings: { autoReconnect: false } })).body.data as {
       id: string;
     };
@@ -44,7 +44,7 @@ describe.each(await databases())('workers over REST on %s', (database) => {
     expect(await told()).toBe(true);
   });
 
-  test('a worker that nobody knows is not found, and only admins may drain one', async () => {
+  test('an unknown worker is not found, and only admins may drain one', async () => {
     const unknown = await drain('nowhere', true);
     expect([unknown.status, unknown.body.error?.code]).toEqual([404, 'WORKER_NOT_FOUND']);
     const byKey = await core.rig.call('PATCH', '/admin/workers/nowhere', { body: { draining: true } });

@@ -11,6 +11,7 @@ import { extname, join } from 'node:path';
 export const cleanFolders = [
   'backend/panel',
   'backend/src/accounts',
+  'backend/src/admin',
   'backend/src/audit',
   'backend/src/config.ts',
   'backend/src/contacts',

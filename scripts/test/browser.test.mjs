@@ -74,14 +74,14 @@ test('a setting that names no program is an error that names the setting, never 
   await expect(findBrowser({ PATH: folder, BROWSER_PATH: stub })).rejects.toThrow('does not answer like a browser');
 });
 
-test('a program that only tells to install something is passed over for one that answers', async () => {
+test('a program that only asks to install something is skipped for one that replies', async () => {
   fake('chromium-headless-shell', '');
   const chromium = fake('chromium');
   const found = await findBrowser({ PATH: `${folder}:/bin`, PUPPETEER_CACHE_DIR: folder });
   expect(found).toEqual({ path: chromium, source: 'found', version: 'Chromium 142.0.7444.134' });
 });
 
-test('what an earlier start downloaded is found again, the newest first', async () => {
+test('a browser that an earlier start downloaded is found again, the newest first', async () => {
   for (const version of ['linux-99.0.1', 'linux-142.0.2', 'linux-142.0.10']) {
     const place = join('chrome-headless-shell', version, 'chrome-headless-shell-linux64');
     mkdirSync(join(folder, place), { recursive: true });

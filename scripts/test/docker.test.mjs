@@ -70,7 +70,7 @@ describe('settings', () => {
     expect([...read].filter((name) => !(name in worker.environment))).toEqual([]);
   });
 
-  test('what .env sets is what the worker gets, for every setting that its container does not fix', () => {
+  test('the worker gets every setting of .env that its container does not fix', () => {
     const fixed = new Set(['WORKER_HOST', 'WORKER_PORT', 'WORKER_URL', 'BACKEND_URL', 'DATA_DIR', ...ofContainers]);
     for (const name of Object.keys(worker.environment).filter((one) => !fixed.has(one)))
       expect([name, environmentOf(worker, { [name]: 'from-env-file' })[name]]).toEqual([name, 'from-env-file']);
@@ -174,7 +174,7 @@ test('the seccomp profile lets namespaces be made and nothing be mounted', () =>
   expect(refused).not.toEqual(expect.arrayContaining(['clone']));
 });
 
-test('nginx balances by least connections, takes out a backend after 3 failures for 5 s, and hides /internal', () => {
+test('nginx balances by least connections, removes a backend after 3 failures for 5 s, and hides /internal', () => {
   const upstream = text('docker/nginx-upstream.conf');
   expect(upstream).toMatch(/least_conn;/);
   expect(upstream).toMatch(/max_fails=3 fail_timeout=5s/);

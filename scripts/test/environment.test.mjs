@@ -34,7 +34,7 @@ test.each([
   expect(() => parseEnv(text)).toThrow(`.env, line ${line}:`);
 });
 
-test('what the environment sets wins over .env, an empty value too', () => {
+test('the environment takes precedence over .env, also with an empty value', () => {
   const folder = mkdtempSync(join(tmpdir(), 'chasqui-env-'));
   const file = join(folder, '.env');
   writeFileSync(file, 'PORT=1\nHOST=a\nREDIS_URL=redis://there\n');
@@ -60,7 +60,7 @@ test('an .env that is a folder, or no UTF-8 text, is an error that says so', () 
   rmSync(folder, { recursive: true });
 });
 
-test('a misspelled setting in .env stops the start and is named; what other programs read there does not', async () => {
+test('a misspelled setting in .env stops the start and is named; settings of other programs do not', async () => {
   const { settings, unknownSettings } = await loadSettings();
   const demand = (...names) => demandKnownNames(unknownSettings, names);
   expect(() => demand('PORT', 'SEND_RATE_PER_MINUT', 'loglevel')).toThrow(

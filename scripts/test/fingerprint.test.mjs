@@ -15,7 +15,7 @@ const write = (name, text) => {
 };
 const now = (more) => fingerprint(folder, listFiles(folder), more);
 
-test('the same tree gives the same fingerprint; a changed, new, renamed or removed file another', () => {
+test('the same tree has the same fingerprint; a changed, new, renamed or removed file changes it', () => {
   write('src/a.ts', 'one');
   write('src/b/c.ts', 'two');
   const before = now();
@@ -32,7 +32,7 @@ test('the same tree gives the same fingerprint; a changed, new, renamed or remov
   expect(now()).not.toBe(before);
 });
 
-test('another version of what the result depends on is another fingerprint', () => {
+test('another version of a dependency of the result changes the fingerprint', () => {
   write('a', '');
   expect(now('115')).not.toBe(now('127'));
 });
@@ -46,7 +46,7 @@ test('text cannot move from one file to the next unnoticed', () => {
   expect(now()).not.toBe(before);
 });
 
-test('a stamp matches only what was written after the work', () => {
+test('a stamp matches only files that were written after the work', () => {
   const done = stamp(join(folder, '.cache/stamps/build'));
   expect(done.matches('abc')).toBe(false);
   done.write('abc');

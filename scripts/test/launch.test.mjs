@@ -27,7 +27,7 @@ test.each([
   ['24.1.0', true],
 ])('Node %s is new enough: %s', (version, expected) => expect(isNodeNewEnough(version)).toBe(expected));
 
-test('the line with the one-time password is taken out of the log; others are not', () => {
+test('the line with the one-time password is removed from the log; others are not', () => {
   const admin = firstAdmin();
   expect(admin.takes('{"level":"info","message":"started"}')).toBe(false);
   expect(admin.found()).toBeNull();
@@ -129,7 +129,7 @@ test('the worker gets the service key and no other secret', () => {
   expect(worker).not.toHaveProperty('PG_URL');
 });
 
-test('what the environment sets, also by another name, is not overridden', () => {
+test('a setting of the environment, also under another name, is not overridden', () => {
   const { backend } = environmentsFor(
     prepared({ NODE_SERVICE_API_KEY: 'mine', JWT_SECRET: 'mine', NODE_SERVICE_URL: 'http://w:1' }),
   );

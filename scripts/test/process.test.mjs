@@ -95,7 +95,7 @@ test.each([
   expect(output()).toContain('"why":"' + signal);
 });
 
-test('a reader of stdout and stderr that goes away does not matter', async () => {
+test('a reader of stdout and stderr that exits has no effect', async () => {
   const { child, ended } = run({ more: `setInterval(() => process.stderr.write('A line of Node itself.\\n'), 5);` });
   await started();
   child.stdout.destroy();
@@ -117,7 +117,7 @@ test('a disk that is full behind stdout and stderr does not matter', async () =>
   expect(await ended).toEqual({ code: 0, signal: null });
 });
 
-test('a reader that stands still neither blocks the process nor fills its memory, and is told how much it missed', async () => {
+test('a reader that stops reading neither blocks the process nor fills its memory, and gets the number of missed lines', async () => {
   const flood = `import { createLogOutput } from ${JSON.stringify(entry)};
     let sent = 0;
     const output = createLogOutput(process.stdout, 256 * 1024);
@@ -146,7 +146,7 @@ async function loseParent(child) {
   child.disconnect();
 }
 
-test.each(['process', 'start script'])('a terminal that stands still does not freeze a %s', async (kind) => {
+test.each(['process', 'start script'])('a terminal that stops reading does not freeze a %s', async (kind) => {
   const terminal = pathToFileURL(join(root, 'scripts/lib/terminal.mjs')).href;
   const file = join(folder, 'talks.mjs');
   const line = `const line = 'x'.repeat(1000);`;

@@ -69,7 +69,7 @@ async function until(condition, what, withinMs = 60_000) {
 const lives = (pid) => startOf(pid) !== null;
 const contentOf = (name) => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), 'utf8') : '');
 
-test('a log file on a full disk never throws, says so once, and goes on with the number of missing lines', () => {
+test('a log file on a full disk never throws, reports it once, and continues with the number of missing lines', () => {
   const file = join(folder, 'worker.log');
   const troubles = [];
   symlinkSync('/dev/full', file);
@@ -84,7 +84,7 @@ test('a log file on a full disk never throws, says so once, and goes on with the
   expect(kept).toBe('kept');
 });
 
-test('a log file whose folder goes away, or cannot be rotated, never throws', () => {
+test('a log file whose folder is deleted, or that cannot be rotated, never throws', () => {
   const file = join(folder, 'logs/worker.log');
   const log = openLogFile(file, { maxBytes: 20, onTrouble: () => undefined });
   log.write('the first line');
@@ -113,7 +113,7 @@ test('a run record on a disk that refuses it never throws, and never leaves half
   expect(good.read()).toMatchObject({ pid: process.pid, parts: [{ name: 'backend', pid: process.pid }] });
 });
 
-test('lines are the same however their bytes are cut, and one that never ends is held up to its limit', () => {
+test('lines are the same however their bytes are split, and one that never ends is buffered up to its limit', () => {
   const text = fc.array(fc.stringMatching(/^[a-zé✓]{0,12}$/), { minLength: 1, maxLength: 6 });
   fc.assert(
     fc.property(text, fc.array(fc.nat(40), { maxLength: 8 }), (lines, cuts) => {
@@ -200,7 +200,7 @@ test('a command that never ends is ended with all that it started, and reported 
   await until(() => !lives(pid), 'the grandchild to end');
 });
 
-test('a command that ends is not waited for longer because something it left behind holds its output', async () => {
+test('a command that has ended is not waited for because a process that it left behind still has its output open', async () => {
   const code = `${grandchild} console.log('done'); child.unref();
     setInterval(() => require('fs').existsSync('grandchild') && process.exit(3), 10);`;
   const result = await runCommand(process.execPath, ['-e', code], { cwd: folder });
@@ -232,7 +232,7 @@ test.each([
   },
 );
 
-test('two set-ups never run at once, and what a killed one left running is ended before the next begins', async () => {
+test('two set-ups never run at once, and processes that a killed one left running are ended before the next begins', async () => {
   const file = (name, work) =>
     script(
       name,
@@ -262,7 +262,7 @@ test('two set-ups never run at once, and what a killed one left running is ended
   await killAndWait([{ pid: Number(contentOf('grandchild')) }], /./);
 }, 60_000);
 
-test('a supervised process whose own process holds its output is started again all the same', async () => {
+test('a supervised process whose child still has its output open is started again all the same', async () => {
   const events = [];
   const file = script(
     'worker',
@@ -303,7 +303,7 @@ test('an error of a process while it stops is named with its exit code; one that
   expect(await supervisor.stop(100)).toEqual([]);
 });
 
-test('a process that stops answering, or stands still before its first answer, is killed and started again; others are left alone', async () => {
+test('a process that stops replying, or is frozen before its first reply, is killed and started again; others are left alone', async () => {
   let up = 0;
   const supervisor = createSupervisor({ firstDelayMs: 20, onLine: () => (up += 1) });
   for (const name of ['frozen', 'well', 'starting', 'suspended'])
@@ -342,7 +342,7 @@ test('a process that stops answering, or stands still before its first answer, i
   await supervisor.stop(500);
 });
 
-test('a start script whose reader is gone, or stands still, goes on', async () => {
+test('a start script whose reader is gone, or stops reading, continues', async () => {
   const file = script(
     'start',
     `import { appendFileSync } from 'node:fs';
@@ -366,7 +366,7 @@ test('a start script whose reader is gone, or stands still, goes on', async () =
   expect(Math.max(...held)).toBeLessThan(2 * 1024 * 1024);
 });
 
-test('a file that the system refuses is told in a sentence with a next step, and without a stack', async () => {
+test('a file that the system refuses is reported in a sentence with a next step, and without a stack', async () => {
   const file = script(
     'start',
     `import { readFileSync, writeFileSync } from 'node:fs';
@@ -407,7 +407,7 @@ test('a full disk leaves no half lock and no half secrets behind', async () => {
   expect(readdirSync(join(folder, 'data'))).toEqual([]);
 });
 
-test('a start on a folder that a start in another container holds is refused, whatever processes are named there', async () => {
+test('a start on a folder that a start in another container has locked is refused, whatever processes are named there', async () => {
   const file = script(
     'start',
     `import { takeSystemLock } from ${lib('system-lock.mjs')};

@@ -24,7 +24,7 @@ test('the first call makes strong secrets in a file that only its owner may read
   expect(readdirSync(folder)).toEqual(['secrets.json']);
 });
 
-test('every later call gives the same secrets and writes nothing', () => {
+test('every later call returns the same secrets and writes nothing', () => {
   const first = ensureSecrets(folder).secrets;
   const written = statSync(file()).mtimeMs;
   expect(ensureSecrets(folder)).toEqual({ secrets: first, made: [] });

@@ -67,7 +67,7 @@ test('a process that ran for long enough begins at the shortest delay again', as
   expect(new Set(events)).toEqual(new Set(['worker again in 20']));
 });
 
-test('a process that never was ready is given up, and its last words are told', async () => {
+test('a process that was never ready is abandoned, and its last lines are printed', async () => {
   supervisor = supervise();
   start('backend', 'console.error("no database"); process.exit(1)');
   await until(() => events.some((event) => event.includes('given up')));

@@ -21,7 +21,7 @@ describe('the control API', () => {
     expect(plain(readFileSync(join(import.meta.dirname, '../README.md'), 'utf8'))).toContain(plain(asTable(described)));
   });
 
-  test('describes what is wrong with a request', async () => {
+  test('describes the faults of a request', async () => {
     const answer = await post('/api/createAccount', '{"phone":"12"}');
     expect([answer.status, await answer.json()]).toEqual([400, { error: 'phone: a number has 7 to 15 digits' }]);
     expect((await post('/api/createAccount', '{')).status).toBe(400);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { ana, linked, me, toAna, until, type Rig } from './stock.js';
 
-describe('what goes wrong on the way', () => {
+describe('faults on the network', () => {
   let rig: Rig;
   beforeAll(async () => {
     rig = await linked({ build: 'classic' });
@@ -32,7 +32,7 @@ describe('what goes wrong on the way', () => {
     expect(await journal(lost.id.id)).toEqual([]);
   });
 
-  test('a request whose answer is lost was taken all the same', async () => {
+  test('a request whose reply is lost was still processed', async () => {
     await rig.simulator.client.fault({ op: 'send', mode: 'dropReply' });
     const sent = await send('answer lost');
     await until('its arrival', async () => (await journal(sent.id.id)).length === 1);
@@ -63,7 +63,7 @@ describe('what goes wrong on the way', () => {
     await rig.simulator.client.restrict({ phone: me, reachOutLocked: false });
   });
 
-  test('a phone that is off gets what waited when it is on', async () => {
+  test('a phone that was off gets the waiting messages when it is on', async () => {
     await rig.simulator.client.setAccount({ phone: ana, offline: true });
     const sent = await send('sleep well');
     await until('the first tick', () => acks(sent.id.id).includes(1));
@@ -72,7 +72,7 @@ describe('what goes wrong on the way', () => {
     await until('the second tick', () => acks(sent.id.id).includes(2));
   });
 
-  test('acks may overtake each other when told to', async () => {
+  test('acks may overtake each other when configured', async () => {
     await rig.simulator.client.setAccount({ phone: ana, autoRead: true });
     const orderly = await send('in order');
     await until('read', () => acks(orderly.id.id).includes(3));
@@ -85,7 +85,7 @@ describe('what goes wrong on the way', () => {
     await rig.simulator.client.setAccount({ phone: ana, autoRead: false });
   });
 
-  test('a blocked account is not told so: one tick for ever', async () => {
+  test('a blocked account is not notified: its messages keep one tick', async () => {
     await rig.simulator.client.block({ phone: ana, contact: me, blocked: true });
     const sent = await send('hello?');
     await until('the first tick', () => acks(sent.id.id).includes(1));

@@ -44,7 +44,7 @@ test('a browser killed at once after the link is linked when it comes back', asy
   expect(stage.events.some(({ name }) => name === 'qr')).toBe(false);
 }, 40_000);
 
-test('what came while a page was away is told once it is back, and no more than once', async () => {
+test('messages that arrived while a page was away are delivered once when it is back', async () => {
   rig = await linked({ build: 'classic' });
   await rig.client.destroy();
   const { key } = await rig.simulator.client.deliver({ from: ana, to: me, type: 'text', text: 'while you were away' });
@@ -88,7 +88,7 @@ test('the owner logs the device out: a logout, and a new code', async () => {
   );
 }, 40_000);
 
-test('a conflict is told, and a takeover brings the page back', async () => {
+test('a conflict is reported, and a takeover restores the page', async () => {
   rig = await linked({ build: 'classic' }, { takeoverOnConflict: true, takeoverTimeoutMs: 100 });
   await rig.simulator.client.conflict({ phone: me });
   await heard(rig, 'change_state', (state) => state === 'CONFLICT');
@@ -96,7 +96,7 @@ test('a conflict is told, and a takeover brings the page back', async () => {
   await heard(rig, 'message', (message) => message.id.id === key);
 }, 40_000);
 
-test('two devices of one account both hear, and each hears what the other sent', async () => {
+test('two devices of one account both receive messages, and each receives what the other sent', async () => {
   rig = await linked({ build: 'classic' });
   const profile = await newProfile();
   const second = launch(rig.simulator, profile);

@@ -124,8 +124,8 @@ const raw = fc
   }));
 const bare = (id: string) => ({ id, phone: null, lid: null, name: null });
 const translated = (given: Record<string, unknown>): ObservedMessage => observeAny(given, bare, () => null).message;
-describe('the schema of what is observed', () => {
-  test('takes whatever there is, and what it gives it takes unchanged', () => {
+describe('the schema of observed messages', () => {
+  test('accepts any input, and accepts its own output unchanged', () => {
     fc.assert(
       fc.property(fc.oneof(raw.map(translated), odd, fc.dictionary(fc.string(), odd)), (given) => {
         const first = observedMessage.parse(given);
@@ -137,7 +137,7 @@ describe('the schema of what is observed', () => {
     );
   });
 
-  test('none of the observed events refuses what is in it', () => {
+  test('no schema of an observed event refuses its content', () => {
     const types = [
       'message.observed',
       'message.ack',
@@ -156,7 +156,7 @@ describe('the schema of what is observed', () => {
     );
   });
 
-  test('an id that is too long keeps what tells it from others', () => {
+  test('an id that is too long keeps the part that distinguishes it from others', () => {
     const long = 'x'.repeat(500);
     expect([storableId(long, 80).length, storableId('short', 80)]).toEqual([80, 'short']);
     expect(storableId(`${long}a`, 80)).not.toBe(storableId(`${long}b`, 80));

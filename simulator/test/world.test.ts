@@ -36,7 +36,7 @@ describe('messages', () => {
     expect(world.journal.since(0).every(({ refused }) => refused)).toBe(true);
   });
 
-  test('a group’s message climbs when all of its members have acknowledged', () => {
+  test('the ack of a group’s message rises when all of its members have acknowledged', () => {
     const { world, shop, ana, bruno } = stage();
     for (const phone of [ana, bruno]) phone.offline = true;
     const { id } = world.groups.create(shop, 'Team', [phoneId(ana), phoneId(bruno)]);

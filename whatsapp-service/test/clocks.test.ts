@@ -18,7 +18,7 @@ import { createTestClock, createTestLog, createTestProblems, settle } from './me
 const hour = 3_600_000;
 
 describe('a lease', () => {
-  test('never holds longer than it was granted for, however the wall clock jumps, and not at all after a suspension', () => {
+  test('is never valid longer than granted, however the wall clock jumps, and not at all after a suspension', () => {
     const step = fc.oneof(
       fc.record({ kind: fc.constant('pass' as const), ms: fc.integer({ min: 0, max: 30_000 }) }),
       fc.record({ kind: fc.constant('jump' as const), ms: fc.integer({ min: -2 * hour, max: 2 * hour }) }),

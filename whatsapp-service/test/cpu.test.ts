@@ -17,7 +17,7 @@ test('processor time is measured between two calls, over all processes, also tho
   expect(await measure([], 15_000)).toBeNull();
 });
 
-test('a busy process is measured by what the system tells', async () => {
+test('a busy process is measured with figures of the system', async () => {
   const busy = spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' });
   try {
     const measure = createCpuMeter();

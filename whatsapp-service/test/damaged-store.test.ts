@@ -29,7 +29,7 @@ describe('a damaged worker.sqlite', () => {
     }
   }
 
-  test('that is no database at all is named, with what to do', () => {
+  test('that is no database at all is named, with the next step', () => {
     const error = open(Buffer.from('not a database '.repeat(1_000)));
     expect(error).toBeInstanceOf(DamagedStoreError);
     expect(String(error)).toMatch(/\.sqlite cannot be read: .*SQLITE_NOTADB.*replace it with a backup/);

@@ -109,7 +109,7 @@ describe('the outlet', () => {
     ]);
   });
 
-  test('gives the same rows again until they are acknowledged, and no cursor twice', () => {
+  test('returns the same rows again until they are acknowledged, and no cursor twice', () => {
     outlet.append('a', 1, heal('1'));
     outlet.commit();
     expect(outlet.batch(1)).toEqual(outlet.batch(1));
@@ -192,7 +192,7 @@ describe('the delivery', () => {
     expect(reasons(got)).toEqual(Array.from({ length: 1_200 }, (_, i) => String(i)));
   });
 
-  test('what is appended while a batch is away goes with the next one', async () => {
+  test('rows that are appended while a batch is in flight are in the next one', async () => {
     const { got } = backend();
     outlet.append('a', 1, heal('1'));
     await until('the first', () => got.length === 1);
@@ -226,7 +226,7 @@ describe('the delivery', () => {
     expect(reasons(got)).toEqual(['1', '2', '3', '2', '3']);
   });
 
-  test('a message refused for its stale epoch goes again under the new one', async () => {
+  test('a message refused for its stale epoch is sent again under the new one', async () => {
     const { got, state } = backend((events) => ({
       refused: events.filter(({ epoch }) => epoch < state.epoch).map(({ id }) => ({ id, code: 'STALE_EPOCH' })),
     }));
@@ -240,7 +240,7 @@ describe('the delivery', () => {
     expect(outlet.pending()).toBe(0);
   });
 
-  test('one event that cannot be read does not hold up the others', async () => {
+  test('one event that cannot be read does not delay the others', async () => {
     const { got } = backend((events) => {
       if (events.some(({ payload }) => payload['reason'] === 'bad')) throw new AppError('VALIDATION_FAILED');
       return {};

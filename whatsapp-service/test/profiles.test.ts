@@ -63,7 +63,7 @@ const killed = async (process: ChildProcess): Promise<void> => {
 };
 
 describe('the lock', () => {
-  test('a living owner keeps it, and a release gives it free', async () => {
+  test('a living owner keeps it, and a release frees it', async () => {
     const held = await profiles.claim('s1');
     await expect(profiles.claim('s1')).rejects.toMatchObject({ reason: 'PROFILE_LOCKED' });
     await held.release();

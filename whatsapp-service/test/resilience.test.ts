@@ -149,7 +149,7 @@ describe('a worker whose disk accepts no writes for a while', () => {
     expect([engine.launches, await statusOf('s1')]).toEqual([1, 'connected']);
   }, 60_000);
 
-  test('goes on after its hourly tasks failed, and says so', async () => {
+  test('continues after its hourly tasks failed, and reports it', async () => {
     // An hour is over at once; everything else takes its usual time.
     await start({}, { ...systemClock, after: (ms, what) => systemClock.after(ms === 3_600_000 ? 30 : ms, what) });
     const unlock = lockStore();
@@ -173,7 +173,7 @@ describe('a worker whose disk accepts no writes for a while', () => {
 });
 
 describe('trouble with one session', () => {
-  test('that takes long to stop costs no other session its heartbeat', async () => {
+  test('that is slow to stop delays no other session’s heartbeat', async () => {
     await start();
     await connect('s1');
     await connect('s2');
@@ -224,7 +224,7 @@ describe('trouble with one session', () => {
   }, 60_000);
 });
 
-describe('what a page reports of one session', () => {
+describe('the reports of a page about one session', () => {
   test.each<[string, object, () => unknown[]]>([
     ['a version that is no text', { whatsappWebVersion: { a: 1 } }, () => []],
     ['reports that are none', {}, () => [{ defect: 5, state: 'invented' }]],
@@ -311,7 +311,7 @@ describe('a lease', () => {
       deadlineMs: 5_000,
     });
 
-  test('holds for as long as the backend says; a repeat of the start makes it no longer, a heartbeat does', async () => {
+  test('lasts as long as the backend says; a repeated start does not extend it, a heartbeat does', async () => {
     let leaseMs = 1;
     reply = (beat) => ({ ...keepAll(beat), leaseMs });
     await start({ LEASE_SECONDS: '60' });
@@ -368,7 +368,7 @@ describe('a stop', () => {
     expect(engine.open()).toBe(0);
   }, 60_000);
 
-  test('with a browser that neither starts nor ends goes on without it', async () => {
+  test('with a browser that neither starts nor ends continues without it', async () => {
     const { launch } = engine;
     engine.launch = async (options) => (options.sessionId === 'hangs' ? new Promise(() => undefined) : launch(options));
     // Limits for work that hangs expire at once; everything else takes its usual time.

@@ -328,7 +328,7 @@ describe('losing the browser', () => {
     expect(it.shown()).toBe('error RECONNECT_EXHAUSTED');
   });
 
-  test('with autoReconnect off a lost browser is not started again, and somebody who starts the session gets a new one', async () => {
+  test('with autoReconnect off a lost browser is not restarted, and a user who starts the session gets a new one', async () => {
     it.reconnects.allowed = false;
     await it.connect();
     const { launches } = it.engine;
@@ -533,7 +533,7 @@ describe('losing the browser', () => {
   });
 
   test.each(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE'] as const)(
-    '%s is told, and is not tried again on this machine',
+    '%s is reported, and is not retried on this machine',
     async (reason) => {
       it.engine.failNext(reason, 100);
       it.session.start(null);
@@ -549,7 +549,7 @@ describe('losing the browser', () => {
     expect([it.engine.launches, it.engine.open()]).toEqual([2, 1]);
   });
 
-  test('after QR_MAX_RETRIES codes without a scan it gives up; a pairing code begins the count again', async () => {
+  test('after QR_MAX_RETRIES codes without a scan it stops; a pairing code restarts the count', async () => {
     it.session.start(null);
     await settle();
     const show = (n: number) => it.signal({ type: 'qr', text: `code ${n}`, expiresAt: new Date(it.clock.now() + 20_000) });

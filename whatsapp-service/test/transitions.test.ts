@@ -14,8 +14,8 @@ const signals = Object.keys(transitions) as PageSignal[];
 const reasons = Object.keys(sessionReasons) as SessionReason[];
 const rows = signals.flatMap((signal) => activeStatuses.map((status) => ({ signal, status, ...transitions[signal][status] })));
 
-describe('what follows a signal', () => {
-  test('every move is one that the table of states has', () => {
+describe('the effect of a signal', () => {
+  test('the table of states has every transition', () => {
     for (const { signal, status, move } of rows)
       if (move && move.to !== status)
         expect([signal, status, sessionMoves[status]]).toContainEqual(expect.arrayContaining([move.to]));
@@ -65,11 +65,11 @@ describe('what follows a signal', () => {
   });
 });
 
-describe('what follows a loss', () => {
+describe('the effect of a loss', () => {
   const fresh = { losses: 0, attempts: 0 };
   const allowed = { count: fresh, mayReconnect: true, maxAttempts: 3 };
 
-  test('every status that follows is one that the table of states has', () => {
+  test('the table of states has every resulting status', () => {
     for (const reason of reasons)
       for (const status of activeStatuses)
         for (const mayReconnect of [true, false])

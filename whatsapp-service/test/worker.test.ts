@@ -277,7 +277,7 @@ describe('sessions', () => {
     expect(existsSync(join(dir, 'worker', 'profiles', 's1'))).toBe(true);
   });
 
-  test('without a living lease a send is refused before the page sees it, and with the next heartbeat it goes', async () => {
+  test('without a valid lease a send is refused before the page sees it, and succeeds after the next heartbeat', async () => {
     let isHeard = true;
     const answer = reply;
     reply = (beat) => {
@@ -404,7 +404,7 @@ describe('sends', () => {
     expect(engine.sent).toHaveLength(2);
   });
 
-  test('what was sent is never sent again, whatever the attempt', async () => {
+  test('a sent message is never sent again, whatever the attempt', async () => {
     const first = (await put()).body.data;
     expect((await put('m1', command({ attempt: 5 }))).body.data).toEqual(first);
     expect(engine.sent).toHaveLength(1);
@@ -427,7 +427,7 @@ describe('sends', () => {
   });
 
   const other = { phoneNumber: '5511977776666', lid: null };
-  test('a session that is linked to another WhatsApp account neither sends nor looks up what was accepted for the one before', async () => {
+  test('a session that is linked to another WhatsApp account neither sends nor looks up messages accepted for the former one', async () => {
     const refused = await put('m1', command({ account: other }));
     expect([refused.status, refused.body.error.code]).toEqual([409, 'SESSION_IDENTITY_CHANGED']);
     expect((await lookUp({ account: other })).body.error.code).toBe('SESSION_IDENTITY_CHANGED');

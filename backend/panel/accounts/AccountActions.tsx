@@ -7,13 +7,13 @@ import type { Notice } from '../parts/NoticeLine.js';
 
 interface AccountActionsProps {
   account: AccountView;
-  /** The person's own account: roles and the switch are then for somebody else. */
-  mine: boolean;
-  onNotice: (what: Notice | null) => void;
+  /** The account is the person's own: only another admin may change its role or switch it off. */
+  isOwn: boolean;
+  onNotice: (notice: Notice | null) => void;
 }
 
-/** What an admin can do with an account. */
-const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onNotice }) => {
+/** The actions of an admin on an account. */
+const AccountActions: React.FC<AccountActionsProps> = ({ account, isOwn, onNotice }) => {
   const [role, setRole] = useState<string>(account.role);
   const [secret, setSecret] = useState<string | null>(null);
   const path = `/live/accounts/${account.id}`;
@@ -21,8 +21,8 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onNotice
   const notify = (text: string) => ({ onDone: () => onNotice({ tone: 'good', text }), onError });
   return (
     <div className="cq-stack">
-      {mine ? (
-        <p className="cq-soft">This is you. Another admin changes your role; your password is behind your name above.</p>
+      {isOwn ? (
+        <p className="cq-soft">This is you. Another admin changes your role; you change your password under your name above.</p>
       ) : (
         <>
           <div className="cq-line">
@@ -31,14 +31,14 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onNotice
               label="Set role"
               path={`${path}/role`}
               body={{ role }}
-              sure={`Make ${account.username} ${role}?`}
+              question={`Make ${account.username} ${role}?`}
               {...notify(`The role is ${role} now.`)}
             />
           </div>
           <ActionButton
             label="Reset password"
             path={`${path}/reset-password`}
-            sure="The present password ends to work at once."
+            question="The current password stops working at once. Reset it?"
             onError={onError}
             onDone={(answer) => {
               setSecret((answer as { secret: string }).secret);
@@ -57,7 +57,7 @@ const AccountActions: React.FC<AccountActionsProps> = ({ account, mine, onNotice
               label="Switch off"
               path={`${path}/deactivate`}
               tone="danger"
-              sure="Shut this account out everywhere?"
+              question="Keys, tokens and the panel then refuse this account. Switch it off?"
               {...notify('Switched off: keys, tokens and the panel refuse it.')}
             />
           ) : (

@@ -3,7 +3,7 @@ import { useCurrentAdmin } from 'adminjs';
 import type { ChoicesView } from '../../src/admin/views/choices.js';
 import { viewerOf } from '../api.js';
 
-/** Whose it will be. Begins with the person's own account. */
+/** The account that will own the new record. The person's own account is preselected. */
 const AccountChoice: React.FC<{ choices: ChoicesView | null; value: string; onChange: (id: string) => void }> = ({
   choices,
   value,

@@ -7,10 +7,10 @@ import Meter from '../parts/Meter.js';
 import type { Notice } from '../parts/NoticeLine.js';
 import { count } from '../words.js';
 
-const used = (value: number, limit: number): string => (limit > 0 ? `${count(value)} of ${count(limit)}` : count(value));
+const usageText = (value: number, limit: number): string => (limit > 0 ? `${count(value)} of ${count(limit)}` : count(value));
 
-/** What an account has used of what it may, and for an admin its plan and its own daily limit. */
-const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNotice: (what: Notice) => void }> = (props) => {
+/** The usage and limits of an account. An admin can change its plan and its own daily limit. */
+const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNotice: (notice: Notice) => void }> = (props) => {
   const { account, mayChange, onNotice } = props;
   const { usage, limits } = account;
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
@@ -28,19 +28,19 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNoti
         label="Messages today"
         value={usage.today}
         of={limits.dailyMessages}
-        text={used(usage.today, limits.dailyMessages)}
+        text={usageText(usage.today, limits.dailyMessages)}
       />
       <Meter
         label="Messages this month"
         value={usage.thisMonth}
         of={limits.monthlyMessages}
-        text={used(usage.thisMonth, limits.monthlyMessages)}
+        text={usageText(usage.thisMonth, limits.monthlyMessages)}
       />
       <Meter
         label="Sessions"
         value={account.sessions.length}
         of={limits.maxSessions}
-        text={used(account.sessions.length, limits.maxSessions)}
+        text={usageText(account.sessions.length, limits.maxSessions)}
       />
       {mayChange ? (
         <>
@@ -65,11 +65,11 @@ const AccountLimits: React.FC<{ account: AccountView; mayChange: boolean; onNoti
           </div>
           <div className="cq-line">
             <label>
-              Own limit a day <small className="cq-soft">0: none</small>{' '}
+              Own daily limit <small className="cq-soft">0: none</small>{' '}
               <input
                 type="number"
                 min={0}
-                aria-label="Own limit a day"
+                aria-label="Own daily limit"
                 value={daily}
                 onChange={(event) => setDaily(Number(event.target.value))}
               />

@@ -15,7 +15,7 @@ import NoticeLine from '../parts/NoticeLine.js';
 
 const back = { to: `${root}/resources/accounts`, label: 'Accounts' };
 
-/** One account with its sessions and keys. Staff reads it, an admin changes it. */
+/** One account with its sessions and keys. Staff can read it; an admin can change it. */
 const AccountPage: React.FC<ActionProps> = ({ record }) => {
   const [admin] = useCurrentAdmin();
   const me = viewerOf(admin);
@@ -40,9 +40,9 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
         </Panel>
         <Panel title="Change">
           {me?.role === 'admin' ? (
-            <AccountActions account={account} mine={me.id === account.id} onNotice={notify} />
+            <AccountActions account={account} isOwn={me.id === account.id} onNotice={notify} />
           ) : (
-            <p className="cq-soft">Only an admin changes accounts.</p>
+            <p className="cq-soft">Only an admin can change accounts.</p>
           )}
         </Panel>
         <Panel title="Limits and usage" wide>

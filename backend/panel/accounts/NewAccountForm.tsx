@@ -4,17 +4,17 @@ import { useForm } from '../hooks.js';
 import Form from '../parts/Form.js';
 import RoleChoice from './RoleChoice.js';
 
-export interface MadeAccount {
+export interface CreatedAccount {
   id: string;
   username: string;
   secret: string;
 }
 
 /** Name, address and role of a new account. */
-const NewAccountForm: React.FC<{ onMade: (made: MadeAccount) => void }> = ({ onMade }) => {
+const NewAccountForm: React.FC<{ onCreated: (created: CreatedAccount) => void }> = ({ onCreated }) => {
   const form = useForm({ username: '', email: '', role: 'user' }, async (input) => {
-    const made = await post<{ id: string; secret: string }>('/live/accounts', input);
-    onMade({ ...made, username: input.username });
+    const created = await post<{ id: string; secret: string }>('/live/accounts', input);
+    onCreated({ ...created, username: input.username });
   });
   const { username, email, role } = form.fields;
   return (

@@ -6,7 +6,7 @@ const roles: [string, string][] = [
   ['admin', 'admin: everything'],
 ];
 
-/** The three roles, each with what it opens. */
+/** The choice of a role, each with what it may do. */
 const RoleChoice: React.FC<{ value: string; onChange: (role: string) => void }> = ({ value, onChange }) => (
   <select aria-label="Role" value={value} onChange={(event) => onChange(event.target.value)}>
     {roles.map(([role, label]) => (

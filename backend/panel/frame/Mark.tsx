@@ -1,6 +1,6 @@
 import React from 'react';
 
-/** Our mark: a cord with knots, as the runners carried them. The same drawing as static/logo.svg. */
+/** The logo: a cord with knots, as the Chasqui runners carried them. It is the same drawing as static/logo.svg. */
 const Mark: React.FC<{ size: number }> = ({ size }) => (
   <svg className="cq-mark" width={size} height={size} viewBox="0 0 48 48" aria-hidden="true">
     <rect width="48" height="48" rx="12" fill="#0f766e" />

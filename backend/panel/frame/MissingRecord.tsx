@@ -1,7 +1,7 @@
 import React from 'react';
 import PageHead from './PageHead.js';
 
-/** A page whose record is not loaded yet, or cannot be. */
+/** The page of a record that is not loaded yet, or cannot be loaded. */
 const MissingRecord: React.FC<React.ComponentProps<typeof PageHead>> = (head) => (
   <div className="cq-page">
     <PageHead {...head} />

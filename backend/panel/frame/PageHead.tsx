@@ -1,7 +1,7 @@
 import React from 'react';
 import { Link } from 'react-router-dom';
 
-/** The top of a page: where one is, what it is, what can be done. */
+/** The top of a page: a link back, the title, the state, and the actions. */
 const PageHead: React.FC<{
   title: React.ReactNode;
   back?: { to: string; label: string };

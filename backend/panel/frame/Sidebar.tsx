@@ -33,7 +33,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
   },
 ];
 
-/** The way around. On small screens it slides in over the page. */
+/** The navigation. On small screens it slides in over the page. */
 const Sidebar: React.FC<{ isVisible: boolean }> = ({ isVisible }) => {
   const { pathname } = useLocation();
   const here = (path: string): boolean => (path === '' ? pathname.replace(/\/$/, '') === root : pathname.startsWith(root + path));

@@ -3,7 +3,7 @@ import { Icon } from '@adminjs/design-system';
 import { useCurrentAdmin } from 'adminjs';
 import { post, root, viewerOf } from '../api.js';
 
-/** Menu, theme, who is signed in, and out. */
+/** The bar with the menu, the theme, the signed-in person and the logout. */
 const TopBar: React.FC<{ toggleSidebar: () => void }> = ({ toggleSidebar }) => {
   const [admin] = useCurrentAdmin();
   const me = viewerOf(admin);

@@ -5,12 +5,12 @@ import type { Notice } from '../parts/NoticeLine.js';
 
 interface KeyActionsProps {
   accessKey: KeyView;
-  onNotice: (what: Notice) => void;
-  /** Hears the new key, once. */
+  onNotice: (notice: Notice) => void;
+  /** Receives the new key, once. */
   onSecret: (secret: string) => void;
 }
 
-/** What an admin can do with a key. */
+/** The actions of an admin on a key. */
 const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, onNotice, onSecret }) => {
   const onError = (text: string): void => onNotice({ tone: 'bad', text });
   return (
@@ -18,7 +18,7 @@ const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, on
       <ActionButton
         label="Replace secret"
         path={`/live/keys/${id}/regenerate`}
-        sure="The present key ends to work at once."
+        question="The current key stops working at once. Replace it?"
         onError={onError}
         onDone={(answer) => onSecret((answer as { secret: string }).secret)}
       />
@@ -32,7 +32,7 @@ const KeyActions: React.FC<KeyActionsProps> = ({ accessKey: { id, isActive }, on
         label="Revoke"
         path={`/live/keys/${id}/revoke`}
         tone="danger"
-        sure="Programs that use it are shut out at once."
+        question="Programs that use it are refused at once. Revoke it?"
         onError={onError}
         onDone={() => onNotice({ tone: 'good', text: 'Revoked.' })}
       />

@@ -3,18 +3,18 @@ import type { KeyView } from '../../src/admin/views/key.js';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** How many requests a key may make within its window. */
-const KeyLimit: React.FC<{ accessKey: KeyView; onNotice: (what: Notice) => void }> = ({ accessKey: key, onNotice }) => {
+/** Sets how many requests a key may make within a window. */
+const KeyLimit: React.FC<{ accessKey: KeyView; onNotice: (notice: Notice) => void }> = ({ accessKey: key, onNotice }) => {
   const [limit, setLimit] = useState(key.rateLimit === null ? '' : String(key.rateLimit));
   useEffect(() => setLimit(key.rateLimit === null ? '' : String(key.rateLimit)), [key.rateLimit]);
   return (
     <div className="cq-line cq-begin">
       <label>
-        Requests in its window <small className="cq-soft">empty: the installation’s; 0: none</small>{' '}
+        Requests in a window <small className="cq-soft">empty: the installation’s; 0: none</small>{' '}
         <input
           type="number"
           min={0}
-          aria-label="Requests in its window"
+          aria-label="Requests in a window"
           value={limit}
           onChange={(event) => setLimit(event.target.value)}
         />

@@ -15,7 +15,7 @@ import NoticeLine from '../parts/NoticeLine.js';
 
 const back = { to: `${root}/resources/keys`, label: 'API keys' };
 
-/** One key: what it may do, who uses it, and its end. The key itself is nowhere any more. */
+/** One key: its permissions, its usage, its limit and its expiry. The key itself is not stored. */
 const KeyPage: React.FC<ActionProps> = ({ record }) => {
   const [admin] = useCurrentAdmin();
   const me = viewerOf(admin);
@@ -42,8 +42,8 @@ const KeyPage: React.FC<ActionProps> = ({ record }) => {
           <KeyActions
             accessKey={key}
             onNotice={notify}
-            onSecret={(made) => {
-              setSecret(made);
+            onSecret={(newSecret) => {
+              setSecret(newSecret);
               notify(null);
             }}
           />

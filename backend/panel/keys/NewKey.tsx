@@ -8,21 +8,21 @@ import PageHead from '../frame/PageHead.js';
 const back = { to: `${root}/resources/keys`, label: 'API keys' };
 const hint = 'Shown this once; only its hash is stored. Programs send it as: Authorization: ApiKey <key>.';
 
-/** Makes a key, which is shown once. */
+/** Creates a key, which is shown once. */
 const NewKey: React.FC = () => {
-  const [made, setMade] = useState<{ name: string; secret: string } | null>(null);
+  const [created, setCreated] = useState<{ name: string; secret: string } | null>(null);
   return (
     <div className="cq-page cq-narrow">
       <PageHead title="New key" back={back} />
-      {made ? (
+      {created ? (
         <>
-          <OneTimeSecret label={`The key “${made.name}”`} secret={made.secret} hint={hint} />
+          <OneTimeSecret label={`The key “${created.name}”`} secret={created.secret} hint={hint} />
           <Link className="cq-button" to={back.to}>
             All keys
           </Link>
         </>
       ) : (
-        <NewKeyForm onMade={setMade} />
+        <NewKeyForm onCreated={setCreated} />
       )}
     </div>
   );

@@ -7,14 +7,14 @@ import AccountChoice from '../accounts/AccountChoice.js';
 import PermissionChoice, { permissionSets } from './PermissionChoice.js';
 import SessionChoice from '../sessions/SessionChoice.js';
 
-/** Whose key it is, what it reaches and what it may do. */
-const NewKeyForm: React.FC<{ onMade: (made: { name: string; secret: string }) => void }> = ({ onMade }) => {
+/** The account, scope and permissions of a new key. */
+const NewKeyForm: React.FC<{ onCreated: (created: { name: string; secret: string }) => void }> = ({ onCreated }) => {
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
   const form = useForm({ accountId: '', sessionId: '', name: '', set: 'send' }, async ({ set, ...input }) => {
     const permissions = permissionSets[set]?.permissions ?? [];
     const body = { ...input, sessionId: input.sessionId || null, permissions };
     const { secret } = await post<{ secret: string }>('/live/keys', body);
-    onMade({ name: input.name, secret });
+    onCreated({ name: input.name, secret });
   });
   const { accountId, sessionId, name, set } = form.fields;
   return (

@@ -1,6 +1,6 @@
 import React from 'react';
 
-/** Sets of permissions that most programs need; finer ones are given through the API. */
+/** Sets of permissions that most programs need. The API can set them one by one. */
 export const permissionSets: Record<string, { label: string; permissions: string[] }> = {
   send: { label: 'Send messages', permissions: ['messages.send', 'instance.info'] },
   both: {
@@ -22,10 +22,10 @@ export const permissionSets: Record<string, { label: string; permissions: string
   all: { label: 'Everything', permissions: ['*'] },
 };
 
-/** What a key may do. */
+/** The choice of a key's permissions. */
 const PermissionChoice: React.FC<{ value: string; onChange: (set: string) => void }> = ({ value, onChange }) => (
   <label>
-    May
+    Permissions
     <select value={value} onChange={(event) => onChange(event.target.value)}>
       {Object.entries(permissionSets).map(([name, { label }]) => (
         <option key={name} value={name}>

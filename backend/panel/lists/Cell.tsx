@@ -7,7 +7,7 @@ export type Row = Record<string, unknown>;
 
 const text = (value: unknown): string => (value === null || value === undefined ? '' : String(value));
 
-/** One value of a list, drawn as its table says (`look` in tables.ts). Text of strangers is only ever text. */
+/** One value of a list, drawn by its `look` (admin/tables.ts). Text that strangers wrote is always shown as plain text. */
 const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, row }) => {
   const value = row[name];
   switch (look) {

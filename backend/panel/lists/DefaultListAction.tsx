@@ -8,11 +8,11 @@ import NoRows from './NoRows.js';
 import PageHead from '../frame/PageHead.js';
 import Pager from './Pager.js';
 
-/** Lists that are looked at while things happen renew themselves, unless somebody searches in texts. Milliseconds. */
+/** The lists of `liveTables` are read again this often, except during a search in texts. Milliseconds. */
 const renewMs = 10_000;
-const lively = ['sessions', 'messages', 'audit', 'failures'];
+const liveTables = ['sessions', 'messages', 'audit', 'failures'];
 
-/** A list of any table: search, choices, rows that are links, pages. */
+/** The list of any table, with search, filters and pages. AdminJS finds it by this name. */
 const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const { records, loading, page, perPage, total, sortBy, direction, fetchData } = useRecords(resource.id);
   const { toggleFilter } = useFilterDrawer();
@@ -20,7 +20,7 @@ const DefaultListAction: React.FC<ActionProps> = ({ resource }) => {
   const { pathname, search } = useLocation();
   const navigate = useNavigate();
   const searches = search.includes('filters.text') || search.includes('filters.chatName');
-  useRenewal(fetchData, lively.includes(resource.id) && !searches ? renewMs : null);
+  useRenewal(fetchData, liveTables.includes(resource.id) && !searches ? renewMs : null);
   const add = resource.resourceActions.find((action) => action.name === 'new');
   const filtered = [...new URLSearchParams(search).keys()].some((key) => key.startsWith('filters.'));
   return (

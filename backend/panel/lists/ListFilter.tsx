@@ -2,19 +2,19 @@ import React, { useEffect, useState } from 'react';
 import type { ResourceJSON } from 'adminjs';
 import { messageWord, sessionWord } from '../words.js';
 
-/** What one searches by in each table, and the column whose choices stand beside it. */
+/** The column that the search field of each table searches, and the column whose values can be chosen beside it. */
 const main: Record<string, { search: string; hint: string; choice?: string }> = {
   sessions: { search: 'name', hint: 'Search by name', choice: 'status' },
   messages: { search: 'text', hint: 'Search in texts', choice: 'status' },
   accounts: { search: 'username', hint: 'Search by name', choice: 'role' },
   keys: { search: 'name', hint: 'Search by name' },
-  audit: { search: 'action', hint: 'Search by what was done' },
+  audit: { search: 'action', hint: 'Search by action' },
 };
 
 const wordOf = (table: string, value: string): string =>
   table === 'sessions' ? sessionWord(value)[0] : table === 'messages' ? messageWord(value)[0] : value;
 
-/** The two filters that are used all the time; the rest is behind "More filters". */
+/** The two filters that are used most. The others are behind "More filters". */
 const ListFilter: React.FC<{ resource: ResourceJSON; search: string; onChange: (search: string) => void }> = ({
   resource,
   search,
@@ -68,7 +68,7 @@ const ListFilter: React.FC<{ resource: ResourceJSON; search: string; onChange: (
       <button type="submit" className="cq-button">
         Search
       </button>
-      {resource.id === 'messages' && present && <span>Looks through the newest 10,000 messages with this text.</span>}
+      {resource.id === 'messages' && present && <span>Only the newest 10,000 messages with this text are searched.</span>}
       {filtered && (
         <button type="button" className="cq-button cq-plain" onClick={() => onChange('')}>
           Clear

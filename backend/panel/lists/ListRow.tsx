@@ -4,7 +4,7 @@ import { Link, useNavigate } from 'react-router-dom';
 import { root } from '../api.js';
 import Cell from './Cell.js';
 
-/** One row. Its first cell is a link, for the keyboard and for new tabs; a click anywhere else on it does the same. */
+/** One row. Its first cell is a link, for the keyboard and for new tabs. A click anywhere else on the row opens the same page. */
 const ListRow: React.FC<{ resource: ResourceJSON; record: RecordJSON }> = ({ resource, record }) => {
   const navigate = useNavigate();
   const { translateProperty } = useTranslation();

@@ -10,7 +10,7 @@ interface ListTableProps {
   direction: 'asc' | 'desc';
 }
 
-/** The rows of a list under their names. On a phone each row is a card. */
+/** The rows of a list under their column names. On a phone each row is a card. */
 const ListTable: React.FC<ListTableProps> = ({ resource, records, sortBy, direction }) => {
   const { translateProperty } = useTranslation();
   const { pathname, search } = useLocation();
@@ -27,12 +27,12 @@ const ListTable: React.FC<ListTableProps> = ({ resource, records, sortBy, direct
         <thead>
           <tr>
             {resource.listProperties.map(({ name, label, isSortable }) => {
-              const isHere = sortBy === name;
+              const isSortedBy = sortBy === name;
               const word = translateProperty(label, resource.id);
               return (
-                <th key={name} scope="col" aria-sort={isHere ? order : undefined}>
+                <th key={name} scope="col" aria-sort={isSortedBy ? order : undefined}>
                   {isSortable ? (
-                    <Link to={sortTo(name)}>{`${word}${isHere ? (direction === 'asc' ? ' ↑' : ' ↓') : ''}`}</Link>
+                    <Link to={sortTo(name)}>{`${word}${isSortedBy ? (direction === 'asc' ? ' ↑' : ' ↓') : ''}`}</Link>
                   ) : (
                     word
                   )}

@@ -6,7 +6,7 @@ import Empty from '../parts/Empty.js';
 const words: Record<string, [title: string, next: string, link?: [to: string, label: string]]> = {
   sessions: [
     'No phone is linked yet',
-    'A session is one linked WhatsApp account. Make one, scan its code, and send.',
+    'A session is one linked WhatsApp account. Create one, scan its code, and send.',
     ['/resources/sessions/actions/new', 'Link your first phone'],
   ],
   messages: [
@@ -21,14 +21,14 @@ const words: Record<string, [title: string, next: string, link?: [to: string, la
   ],
   keys: [
     'No API keys yet',
-    'Programs sign in with a key. Make one for each program, with no more permissions than it needs.',
+    'Programs sign in with a key. Create one for each program, with no more permissions than it needs.',
     ['/resources/keys/actions/new', 'New key'],
   ],
-  audit: ['Nothing has been changed yet', 'Every change is written down here: who, what, when and from where.'],
+  audit: ['Nothing has been changed yet', 'Every change is recorded here, with its actor, time and IP address.'],
   failures: ['Nothing failed', 'An item that cannot be processed, such as a worker event that cannot be stored, is listed here.'],
 };
 
-/** An empty list says what to do next; one that a filter emptied says that. */
+/** The text of an empty list: what to do next, or that a filter hides every row. */
 const NoRows: React.FC<{ table: string; filtered: boolean }> = ({ table, filtered }) => {
   if (filtered)
     return (

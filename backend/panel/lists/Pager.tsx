@@ -2,10 +2,10 @@ import React from 'react';
 import { Link } from 'react-router-dom';
 import { count } from '../words.js';
 
-/** Counting stops at this number on the server. */
-const most = 10_000;
+/** The server counts up to this number (`countLimit` in admin/resource.ts). */
+const countLimit = 10_000;
 
-/** Which rows these are, and the way to the others. */
+/** Says which rows are shown, and links to the page before and after. */
 const Pager: React.FC<{ page: number; perPage: number; total: number; pathname: string; search: string }> = (props) => {
   const { page, perPage, total, pathname, search } = props;
   if (total === 0) return null;
@@ -19,7 +19,7 @@ const Pager: React.FC<{ page: number; perPage: number; total: number; pathname: 
     <nav className="cq-pager" aria-label="Pages">
       <span>
         {count((page - 1) * perPage + 1)}–{count(Math.min(page * perPage, total))} of {count(total)}
-        {total >= most ? ' and more' : ''}
+        {total >= countLimit ? ' and more' : ''}
       </span>
       {page > 1 && (
         <Link className="cq-button" to={to(page - 1)}>

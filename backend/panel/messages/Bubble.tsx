@@ -2,8 +2,8 @@ import React from 'react';
 import type { MessageView } from '../../src/admin/views/message.js';
 import MediaPreview from './MediaPreview.js';
 
-/** Parts of a content that have no words of their own. */
-function rest(content: MessageView['content']): [string, string][] {
+/** Returns the parts of a content that its text does not include. */
+function detailsOf(content: MessageView['content']): [string, string][] {
   if (content?.type === 'location') return [['Place', `${content.latitude}, ${content.longitude}`]];
   if (content?.type === 'poll') return content.options.map((option, index) => [`Choice ${index + 1}`, option]);
   if (content?.type === 'contact')
@@ -12,17 +12,17 @@ function rest(content: MessageView['content']): [string, string][] {
   return [];
 }
 
-/** A message as the phone would show it. Its text is text: markup in it is shown, not obeyed. */
+/** A message as a phone shows it. Markup in its text is shown as text. */
 const Bubble: React.FC<{ message: MessageView }> = ({ message }) => (
   <div className={`cq-bubble ${message.direction === 'outbound' ? 'cq-ours' : ''}`}>
     {message.media && <MediaPreview media={message.media} alt={message.text ?? message.type} />}
     {message.text && <p className="cq-text">{message.text}</p>}
-    {rest(message.content).map(([name, value]) => (
+    {detailsOf(message.content).map(([name, value]) => (
       <p key={name + value}>
         <small>{name}</small> {value}
       </p>
     ))}
-    {!message.text && !message.media && rest(message.content).length === 0 && (
+    {!message.text && !message.media && detailsOf(message.content).length === 0 && (
       <p className="cq-soft">
         {message.content ? `A message of type ${message.type}.` : 'The content was removed or is not stored.'}
       </p>

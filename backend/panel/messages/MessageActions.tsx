@@ -3,8 +3,8 @@ import type { MessageView } from '../../src/admin/views/message.js';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** What can be done with a message in its present state. */
-const MessageActions: React.FC<{ message: MessageView; onNotice: (what: Notice) => void }> = ({ message, onNotice }) => {
+/** The actions that the state of a message allows. */
+const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice) => void }> = ({ message, onNotice }) => {
   if (message.direction !== 'outbound') return null;
   const path = `/live/messages/${message.id}`;
   const notify = (text: string) => ({
@@ -27,7 +27,7 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (what: Notice) 
           label="Cancel"
           path={`${path}/cancel`}
           tone="danger"
-          sure="Cancel this message?"
+          question="Cancel this message?"
           {...notify('Cancelled.')}
         />
       );
@@ -38,22 +38,22 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (what: Notice) 
             label="It arrived"
             path={`${path}/resolve`}
             body={{ as: 'sent' }}
-            sure="Did you see it on the phone?"
-            {...notify('Settled as sent.')}
+            question="Did you see it on the phone?"
+            {...notify('Resolved as sent.')}
           />
           <ActionButton
             label="It did not"
             path={`${path}/resolve`}
             body={{ as: 'failed' }}
-            sure="Settle it as failed?"
-            {...notify('Settled as failed.')}
+            question="Resolve it as failed?"
+            {...notify('Resolved as failed.')}
           />
           <ActionButton
             label="Send again"
             path={`${path}/resolve`}
             body={{ as: 'retry' }}
             tone="main"
-            sure="If it did arrive, WhatsApp shows it once: the id stays."
+            question="If it did arrive, WhatsApp shows it only once, because the id stays the same."
             {...notify('It is sent again under the same id.')}
           />
         </>

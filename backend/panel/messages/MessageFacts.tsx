@@ -4,7 +4,7 @@ import type { MessageView } from '../../src/admin/views/message.js';
 import { root } from '../api.js';
 import Facts from '../parts/Facts.js';
 
-/** What is known of a message besides its content. */
+/** The details of a message besides its content. */
 const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
   <Facts
     of={[
@@ -22,7 +22,7 @@ const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
       ],
       ['Chat', <code>{message.chat.id}</code>],
       ['Type', message.type],
-      ['Made by', message.origin],
+      ['Origin', message.origin],
       ['Attempts', message.direction === 'outbound' ? message.attempts : null],
       ['Id', <code>{message.id}</code>],
       ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],

@@ -18,16 +18,16 @@ import { messageWord } from '../words.js';
 
 const back = { to: `${root}/resources/messages`, label: 'Messages' };
 
-/** One message: what it says, where it stands and why, and every step of its way. */
+/** One message: its content, its state with the reason, and its timeline. */
 const MessagePage: React.FC<ActionProps> = ({ record }) => {
   const { value: message, error, notice, notify } = useRecord<MessageView>(`/live/messages/${record?.id ?? ''}`, 3_000);
   if (!message) return <MissingRecord title="Message" back={back} below={error} />;
   const [word, tone] = messageWord(message.status, message.direction);
-  const who = message.chat.name ?? message.contact?.name ?? message.chat.id;
+  const partner = message.chat.name ?? message.contact?.name ?? message.chat.id;
   return (
     <div className="cq-page" data-testid="message" data-status={message.status}>
       <PageHead
-        title={`${message.direction === 'outbound' ? 'To' : 'From'} ${who}`}
+        title={`${message.direction === 'outbound' ? 'To' : 'From'} ${partner}`}
         back={back}
         below={
           <>

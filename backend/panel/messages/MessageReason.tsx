@@ -3,18 +3,18 @@ import type { MessageView } from '../../src/admin/views/message.js';
 import Ago from '../parts/Ago.js';
 import { messageWord } from '../words.js';
 
-const open = ['failed', 'uncertain', 'queued', 'cancelled'];
+const statusesWithReason = ['failed', 'uncertain', 'queued', 'cancelled'];
 
-/** Why a message stands where it stands, and when it is tried next. */
+/** The reason for the state of a message, and the time of its next attempt. */
 const MessageReason: React.FC<{ message: MessageView }> = ({ message: { reason, status, direction, nextAttemptAt } }) => {
-  if (!reason || !open.includes(status)) return null;
+  if (!reason || !statusesWithReason.includes(status)) return null;
   return (
     <p className={`cq-note cq-${messageWord(status, direction)[1]}`}>
       {reason.message} <code>{reason.code}</code>
       {nextAttemptAt && status === 'queued' ? (
         <>
           {' '}
-          Next try <Ago at={nextAttemptAt} />.
+          Next attempt <Ago at={nextAttemptAt} />.
         </>
       ) : null}
     </p>

@@ -12,7 +12,7 @@ const names: Record<string, string> = {
   'message.reaction': 'Reaction',
 };
 
-/** The way of a message, step by step, as the event log has it; from its own times where the log was pruned. */
+/** The steps of a message from the event log, or from the times of the message when the log was pruned. */
 const Timeline: React.FC<{ message: MessageView }> = ({ message }) => {
   const steps: Step[] =
     message.timeline.length > 0

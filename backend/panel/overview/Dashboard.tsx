@@ -14,7 +14,7 @@ import WorkerLoad from '../workers/WorkerLoad.js';
 
 const lists = `${root}/resources`;
 
-/** What the gateway does at this moment. Renews itself; every figure leads to what is behind it. */
+/** The current figures of the installation, renewed every few seconds. Every figure links to its records. */
 const Dashboard: React.FC = () => {
   const { value, error } = usePoll<Overview>('/live/overview', 3000);
   const live = <span className={error ? 'cq-live cq-lost' : 'cq-live'}>{error ?? 'Live'}</span>;

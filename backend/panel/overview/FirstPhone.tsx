@@ -3,11 +3,11 @@ import { Link } from 'react-router-dom';
 import { root } from '../api.js';
 import Empty from '../parts/Empty.js';
 
-/** A new installation: what to do first. */
+/** The first step of a new installation. */
 const FirstPhone: React.FC = () => (
   <section className="cq-panel cq-first">
     <Empty title="Link your first phone">
-      <p>Make a session, scan its code with WhatsApp on the phone, and send a message. It takes a minute.</p>
+      <p>Create a session, scan its code with WhatsApp on the phone, and send a message. It takes a minute.</p>
       <Link className="cq-button cq-main" to={`${root}/resources/sessions/actions/new`}>
         New session
       </Link>

@@ -64,7 +64,7 @@ function series(chart: Chart): ChartData<'bar', number[], string> {
   };
 }
 
-/** Messages an hour or a day. The same in words for who cannot see it. */
+/** The messages per hour or per day. Screen readers announce the sums. */
 const MessageChart: React.FC = () => {
   const [range, setRange] = useState<Chart['range']>('24h');
   const { value, error } = usePoll<Chart>(`/live/chart?range=${range}`, 20_000);

@@ -4,7 +4,7 @@ import type { Overview } from '../../src/admin/overview.js';
 import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 
-/** What went wrong last: messages of a day, and sessions that need somebody. */
+/** The latest problems: messages that failed within a day, and sessions that need a person. */
 const Problems: React.FC<{ errors: Overview['errors'] }> = ({ errors }) => {
   if (errors.length === 0) return <p className="cq-soft">Nothing went wrong in the last 24 hours.</p>;
   return (

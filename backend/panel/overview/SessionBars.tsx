@@ -5,7 +5,7 @@ import { sessionWord } from '../words.js';
 
 const order = ['connected', 'connecting', 'initializing', 'qr_pending', 'passkey_required', 'disconnected', 'suspended', 'error'];
 
-/** How many sessions are in which state. */
+/** The number of sessions in each state. */
 const SessionBars: React.FC<{ byStatus: Record<string, number>; total: number }> = ({ byStatus, total }) => {
   const present = order.filter((status) => byStatus[status]);
   if (present.length === 0) return <p className="cq-soft">No sessions yet.</p>;

@@ -5,7 +5,7 @@ import { root } from '../api.js';
 import Badge from '../parts/Badge.js';
 import { sessionWord } from '../words.js';
 
-/** Sessions in short, those that need somebody first, each with why it is not connected. */
+/** A short list of sessions. Those that need a person come first, each with the reason why it is not connected. */
 const SessionList: React.FC<{ sessions: OverviewSession[] }> = ({ sessions }) => {
   if (sessions.length === 0) return <p className="cq-soft">No sessions yet.</p>;
   return (

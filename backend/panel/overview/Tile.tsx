@@ -11,7 +11,7 @@ interface TileProps {
   hint?: string;
 }
 
-/** One figure that leads to what is behind it. */
+/** One figure that links to its records. */
 const Tile: React.FC<TileProps> = ({ label, value, of, to, tone, hint }) => (
   <Link className={tone ? `cq-tile cq-${tone}` : 'cq-tile'} to={to}>
     <span>{label}</span>

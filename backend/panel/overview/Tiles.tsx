@@ -7,7 +7,7 @@ import { agoText } from '../words.js';
 const lists = `${root}/resources`;
 const messages = (filter: string): string => `${lists}/messages?filters.${filter}`;
 
-/** The figures of the moment. */
+/** The current figures. */
 const Tiles: React.FC<{ overview: Overview }> = ({ overview: { sessions, today, queue, at } }) => (
   <div className="cq-tiles">
     <Tile
@@ -24,14 +24,14 @@ const Tiles: React.FC<{ overview: Overview }> = ({ overview: { sessions, today, 
       label="In the queue"
       value={queue.queued + queue.sending}
       to={messages('status=queued')}
-      hint={queue.oldestQueuedAt ? `oldest ${agoText(queue.oldestQueuedAt, at)}` : 'nothing waits'}
+      hint={queue.oldestQueuedAt ? `oldest ${agoText(queue.oldestQueuedAt, at)}` : 'no message waits'}
     />
     <Tile
       label="Uncertain"
       value={queue.uncertain}
       to={messages('status=uncertain')}
       tone={queue.uncertain > 0 ? 'warn' : undefined}
-      hint={queue.uncertain > 0 ? 'look and settle' : 'none'}
+      hint={queue.uncertain > 0 ? 'check and resolve' : 'none'}
     />
   </div>
 );

@@ -5,15 +5,15 @@ interface ActionButtonProps {
   label: string;
   path: string;
   body?: unknown;
-  /** Asked before; the button then has to be pressed a second time. */
-  sure?: string;
+  /** A question that is asked first; the button must then be pressed a second time. */
+  question?: string;
   tone?: 'main' | 'danger';
   onDone: (answer: unknown) => void;
   onError: (message: string) => void;
 }
 
-/** A button that changes something: asks first where that matters, and tells what came of it. */
-const ActionButton: React.FC<ActionButtonProps> = ({ label, path, body, sure, tone, onDone, onError }) => {
+/** A button that changes something. It asks for confirmation if it has a question, and reports the outcome. */
+const ActionButton: React.FC<ActionButtonProps> = ({ label, path, body, question, tone, onDone, onError }) => {
   const [asking, setAsking] = useState(false);
   const [busy, setBusy] = useState(false);
   const run = (): void => {
@@ -25,13 +25,13 @@ const ActionButton: React.FC<ActionButtonProps> = ({ label, path, body, sure, to
   };
   if (asking)
     return (
-      <span className="cq-sure" role="alertdialog" aria-label={sure}>
-        <span>{sure}</span>
+      <span className="cq-sure" role="alertdialog" aria-label={question}>
+        <span>{question}</span>
         <button type="button" className={`cq-button cq-${tone ?? 'main'}`} onClick={run} autoFocus>
           {label}
         </button>
         <button type="button" className="cq-button" onClick={() => setAsking(false)}>
-          Cancel
+          Go back
         </button>
       </span>
     );
@@ -40,7 +40,7 @@ const ActionButton: React.FC<ActionButtonProps> = ({ label, path, body, sure, to
       type="button"
       className={tone ? `cq-button cq-${tone}` : 'cq-button'}
       disabled={busy}
-      onClick={sure ? () => setAsking(true) : run}
+      onClick={question ? () => setAsking(true) : run}
     >
       {busy ? `${label} …` : label}
     </button>

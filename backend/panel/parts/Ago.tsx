@@ -2,7 +2,7 @@ import React from 'react';
 import { useNow } from '../api.js';
 import { agoText, exactText } from '../words.js';
 
-/** How long ago, exact on hover. Takes milliseconds or what a Date becomes in JSON. */
+/** How long ago a time was; the exact time appears on hover. `at`: milliseconds, or a Date as JSON. */
 const Ago: React.FC<{ at: number | string | null | undefined; none?: string }> = ({ at, none = '–' }) => {
   const now = useNow(10_000);
   const time = typeof at === 'string' ? Date.parse(at) : at;

@@ -1,7 +1,7 @@
 import React from 'react';
 import type { Tone } from '../words.js';
 
-/** A state in a word, with a dot so that it does not rest on colour alone. */
+/** A state as a word, with a dot so that it does not depend on colour alone. */
 const Badge: React.FC<{ tone: Tone; title?: string | null; children: React.ReactNode }> = ({ tone, title, children }) => (
   <span className={`cq-badge cq-${tone}`} title={title ?? undefined}>
     <i aria-hidden="true" />

@@ -1,7 +1,7 @@
 import React, { useRef } from 'react';
 import { useNow } from '../api.js';
 
-/** How long the present code is good for. */
+/** The time until the current QR code expires. */
 const Countdown: React.FC<{ until: number }> = ({ until }) => {
   const now = useNow(500);
   const from = useRef(Math.max(1, until - now));

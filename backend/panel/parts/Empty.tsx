@@ -1,6 +1,6 @@
 import React from 'react';
 
-/** Nothing is here: why, and what to do next. */
+/** The text of an empty place: why it is empty, and what to do next. */
 const Empty: React.FC<{ title: string; children?: React.ReactNode }> = ({ title, children }) => (
   <div className="cq-empty">
     <svg viewBox="0 0 64 40" width="64" height="40" aria-hidden="true">

@@ -1,6 +1,6 @@
 import React from 'react';
 
-/** Names and values; a value that is not known is left out. */
+/** A list of names and values. A row without a value is left out. */
 const Facts: React.FC<{ of: [string, React.ReactNode][] }> = ({ of }) => (
   <dl className="cq-facts">
     {of

@@ -3,19 +3,19 @@ import type { Form as FormState } from '../hooks.js';
 
 interface FormProps {
   form: Pick<FormState<unknown>, 'problem' | 'isBusy' | 'onSubmit'>;
-  /** What the button says. */
+  /** The text of the button. */
   label: string;
-  /** What the button says while the server has not answered. */
+  /** The text of the button until the server answers. */
   busyLabel?: string;
-  /** Stands in a panel of its own. */
+  /** Draws the form as a panel. */
   inPanel?: boolean;
   testId?: string;
-  /** Beside the button. */
+  /** Shown beside the button. */
   hint?: React.ReactNode;
   children: React.ReactNode;
 }
 
-/** A form with one button. A refusal appears above it and is announced to screen readers. */
+/** A form with one button. An error appears above the button, and screen readers announce it. */
 const Form: React.FC<FormProps> = ({ form, label, busyLabel = `${label} …`, inPanel = false, testId, hint, children }) => (
   <form className={inPanel ? 'cq-panel cq-form' : 'cq-form'} onSubmit={form.onSubmit} data-testid={testId}>
     {children}

@@ -1,6 +1,6 @@
 import React from 'react';
 
-/** How full something is. Without a limit there is no bar, only the words. */
+/** A bar of how much of a limit is used. Without a limit it shows only the text. */
 const Meter: React.FC<{ label: string; value: number; of: number | null; text: string }> = ({ label, value, of, text }) => {
   const part = of ? Math.min(1, value / of) : 0;
   return (

@@ -1,6 +1,6 @@
 import React from 'react';
 
-/** What came of a change. */
+/** The outcome of a change. */
 export interface Notice {
   tone: 'good' | 'bad';
   text: string;
@@ -8,7 +8,7 @@ export interface Notice {
 
 /** Shows the outcome of the last change. Screen readers announce it. */
 const NoticeLine: React.FC<{ notice: Notice | null }> = ({ notice }) => (
-  <div aria-live="polite" className="cq-said">
+  <div aria-live="polite" className="cq-notice">
     {notice && (
       <p className={`cq-note cq-${notice.tone}`} role={notice.tone === 'bad' ? 'alert' : 'status'}>
         {notice.text}

@@ -1,10 +1,10 @@
 import React, { useState } from 'react';
 
-/** A secret that is shown this one time. */
+/** A secret that is shown only this once. */
 const OneTimeSecret: React.FC<{ label: string; secret: string; hint: string }> = ({ label, secret, hint }) => {
   const [copied, setCopied] = useState(false);
   const copy = (): void => {
-    // Browsers give no clipboard on plain http; the field can still be selected by hand.
+    // Browsers offer no clipboard on plain HTTP; the text of the field can still be selected and copied.
     navigator.clipboard?.writeText(secret).then(
       () => setCopied(true),
       () => setCopied(false),

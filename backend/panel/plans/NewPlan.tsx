@@ -15,18 +15,18 @@ const empty = {
   currency: 'USD',
 };
 
-/** Makes a plan. */
+/** Creates a plan. */
 const NewPlan: React.FC = () => {
   const navigate = useNavigate();
   return (
     <div className="cq-page cq-narrow">
       <PageHead title="New plan" back={{ to: `${root}/resources/plans`, label: 'Plans' }} />
-      <Panel title="What accounts on it may use">
+      <Panel title="Limits of its accounts">
         <PlanForm
           path="/live/plans"
           from={empty}
-          label="Make the plan"
-          onDone={(made) => navigate(`${root}/resources/plans/records/${(made as { id: string }).id}/show`)}
+          label="Create plan"
+          onDone={(created) => navigate(`${root}/resources/plans/records/${(created as { id: string }).id}/show`)}
         />
       </Panel>
     </div>

@@ -16,7 +16,7 @@ const figures: [Figure, string][] = [
   ['apiLimit', 'Requests an hour, for each session'],
 ];
 
-/** The figures of a plan, to make one or to change one. */
+/** The form that creates or changes a plan. */
 const PlanForm: React.FC<{ path: string; from: PlanFields; label: string; onDone: (answer: unknown) => void }> = (props) => {
   const form = useForm(props.from, posting(props.path, props.onDone));
   const { fields, set } = form;

@@ -33,7 +33,7 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
             label="Delete"
             path={`${path}/delete`}
             tone="danger"
-            sure="Delete this plan?"
+            question="Delete this plan?"
             onError={(text) => notify({ tone: 'bad', text })}
             onDone={() => navigate(`${root}/resources/plans`)}
           />
@@ -41,13 +41,13 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
       </PageHead>
       <NoticeLine notice={notice} />
       <div className="cq-columns">
-        <Panel title="What accounts on it may use">
+        <Panel title="Limits of its accounts">
           {me?.role === 'admin' ? (
             <PlanForm
               key={plan.updatedAt}
               path={path}
               from={fieldsOf(plan)}
-              label="Change the plan"
+              label="Save plan"
               onDone={() => notify({ tone: 'good', text: 'Changed. It applies from the next request of every account on it.' })}
             />
           ) : (
@@ -62,8 +62,8 @@ const PlanPage: React.FC<ActionProps> = ({ record }) => {
             />
           )}
         </Panel>
-        <Panel title="Accounts on it">
-          {plan.accounts.length === 0 && <p className="cq-soft">None yet. Put one on it from the account’s page.</p>}
+        <Panel title="Accounts on this plan">
+          {plan.accounts.length === 0 && <p className="cq-soft">None yet. Choose this plan on an account’s page.</p>}
           <ul className="cq-list">
             {plan.accounts.map((account) => (
               <li key={account.id}>

@@ -9,22 +9,22 @@ import { exactText } from '../words.js';
 
 const back = { to: `${root}/resources/audit`, label: 'Audit log' };
 
-/** One entry of the audit log, which cannot be changed. */
+/** One entry of the audit log. Entries cannot be changed. */
 const AuditPage: React.FC<ActionProps> = ({ record }) => {
   const entry = (record?.params ?? {}) as Record<string, string | null>;
   const at = Date.parse(entry['at'] ?? '');
   return (
     <div className="cq-page">
       <PageHead title={entry['action'] ?? 'Entry'} back={back} below={<Ago at={at} />} />
-      <Panel title="Who, what, from where">
+      <Panel title="Details">
         <Facts
           of={[
             ['When', Number.isNaN(at) ? null : exactText(at)],
-            ['Who', entry['actorName']],
-            ['With', entry['actorType']],
+            ['Actor', entry['actorName']],
+            ['Actor type', entry['actorType']],
             ['Account', entry['accountName'] ?? entry['accountId']],
-            ['On', [entry['objectType'], entry['objectId']].filter(Boolean).join(' ')],
-            ['From', entry['ip']],
+            ['Object', [entry['objectType'], entry['objectId']].filter(Boolean).join(' ')],
+            ['IP address', entry['ip']],
             ['Request', entry['requestId'] && <code>{entry['requestId']}</code>],
           ]}
         />

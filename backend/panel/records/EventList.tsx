@@ -5,7 +5,7 @@ import { root, usePoll } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Empty from '../parts/Empty.js';
 
-/** The event log, newest first, renewed every few seconds. `short`: without sessions and contents. */
+/** The newest events, read again every few seconds. `short`: without sessions and data. */
 const EventList: React.FC<{ path: string; short?: boolean }> = ({ path, short }) => {
   const { value, error } = usePoll<EventView[]>(path, 3000);
   if (!value) return <p className="cq-soft">{error ?? 'Loading …'}</p>;
@@ -14,7 +14,7 @@ const EventList: React.FC<{ path: string; short?: boolean }> = ({ path, short })
       <p className="cq-soft">Nothing has happened yet.</p>
     ) : (
       <Empty title="No events">
-        <p>All that happens to sessions and messages is written here as it happens.</p>
+        <p>Every event of a session or a message appears here at once.</p>
       </Empty>
     );
   return (

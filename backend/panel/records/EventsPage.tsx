@@ -19,7 +19,7 @@ const types = [
   'message.reaction',
 ];
 
-/** The tail of the event log: what webhooks and streams are told, as it is told. */
+/** The newest events of the log, which webhooks and streams deliver too. */
 const EventsPage: React.FC = () => {
   const [type, setType] = useState('');
   return (

@@ -8,7 +8,7 @@ import Panel from '../frame/Panel.js';
 import { exactText } from '../words.js';
 
 const back = { to: `${root}/resources/failures`, label: 'Failures' };
-const shown = (time: string | null | undefined): string | null => {
+const timeText = (time: string | null | undefined): string | null => {
   const at = Date.parse(time ?? '');
   return Number.isNaN(at) ? null : exactText(at);
 };
@@ -19,22 +19,20 @@ const FailurePage: React.FC<ActionProps> = ({ record }) => {
   return (
     <div className="cq-page">
       <PageHead title={failure['code'] ?? 'Failure'} back={back} below={<Ago at={Date.parse(failure['lastAt'] ?? '')} />} />
-      <Panel title="What failed, how often, since when">
+      <Panel title="Details">
         <Facts
           of={[
-            ['Where', failure['kind']],
-            ['What', failure['subject'] && <code>{failure['subject']}</code>],
+            ['Kind', failure['kind']],
+            ['Subject', failure['subject'] && <code>{failure['subject']}</code>],
             ['Detail', failure['detail']],
-            ['Times', String(failure['count'] ?? '')],
-            ['First', shown(failure['firstAt'])],
-            ['Last', shown(failure['lastAt'])],
+            ['Count', String(failure['count'] ?? '')],
+            ['First', timeText(failure['firstAt'])],
+            ['Last', timeText(failure['lastAt'])],
             ['Account', failure['accountName'] ?? failure['accountId']],
             ['Session', failure['sessionName'] ?? failure['sessionId']],
           ]}
         />
-        <p>
-          It was isolated, and everything behind it went on. Search the log for the id or the name above to see the whole error.
-        </p>
+        <p>The item was isolated, and later items were processed. Search the log for the subject above to see the whole error.</p>
       </Panel>
     </div>
   );

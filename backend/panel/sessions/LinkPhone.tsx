@@ -4,8 +4,8 @@ import Ago from '../parts/Ago.js';
 import QrToScan from './QrToScan.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** The part of the page that changes most: the code to scan, or what happens instead. */
-const LinkPhone: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session, onNotice }) => {
+/** Shows the QR code, or the state of the session when there is no code to scan. */
+const LinkPhone: React.FC<{ session: SessionView; onNotice: (notice: Notice) => void }> = ({ session, onNotice }) => {
   if (session.status === 'connected')
     return (
       <div className="cq-joined" role="status">
@@ -25,7 +25,7 @@ const LinkPhone: React.FC<{ session: SessionView; onNotice: (what: Notice) => vo
     );
   if (session.status !== 'qr_pending')
     return session.status === 'disconnected' || session.status === 'error' ? (
-      <p className="cq-soft">Press Start to bring it up. If it was never linked, its code appears here.</p>
+      <p className="cq-soft">Press Start to run the session. If no phone is linked, the code appears here.</p>
     ) : null;
   return <QrToScan session={session} onNotice={onNotice} />;
 };

@@ -5,7 +5,7 @@ import { root, usePoll } from '../api.js';
 import Badge from '../parts/Badge.js';
 import { messageWord } from '../words.js';
 
-/** What became of the message that was just sent, until it is known. */
+/** The state of the message that was just accepted. */
 const Outcome: React.FC<{ id: string }> = ({ id }) => {
   const { value } = usePoll<MessageView>(`/live/messages/${id}`, 1500);
   const [word, tone] = messageWord(value?.status ?? 'queued');

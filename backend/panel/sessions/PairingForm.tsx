@@ -2,8 +2,8 @@ import React, { useState } from 'react';
 import { messageOf, post } from '../api.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** The other way to link: a code that is typed on the phone. */
-const PairingForm: React.FC<{ sessionId: string; onNotice: (what: Notice) => void }> = ({ sessionId, onNotice }) => {
+/** Links a phone with a pairing code, which the person types on the phone, instead of a QR code. */
+const PairingForm: React.FC<{ sessionId: string; onNotice: (notice: Notice) => void }> = ({ sessionId, onNotice }) => {
   const [phoneNumber, setPhoneNumber] = useState('');
   const [code, setCode] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
@@ -12,7 +12,7 @@ const PairingForm: React.FC<{ sessionId: string; onNotice: (what: Notice) => voi
     setBusy(true);
     post<{ code: string }>(`/live/sessions/${sessionId}/pairing-code`, { phoneNumber })
       .then(
-        (given) => setCode(given.code),
+        (pairing) => setCode(pairing.code),
         (error: unknown) => onNotice({ tone: 'bad', text: messageOf(error) }),
       )
       .finally(() => setBusy(false));

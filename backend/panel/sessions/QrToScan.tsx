@@ -4,8 +4,8 @@ import Countdown from '../parts/Countdown.js';
 import PairingForm from './PairingForm.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-/** The code, how long it is good for, how to scan it, and the other way for who cannot. */
-const QrToScan: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session: { id, qr }, onNotice }) => (
+/** The QR code with its countdown, how to scan it, and the pairing code for a person who cannot scan. */
+const QrToScan: React.FC<{ session: SessionView; onNotice: (notice: Notice) => void }> = ({ session: { id, qr }, onNotice }) => (
   <div className="cq-link">
     <div className="cq-qr">
       {qr ? (

@@ -5,7 +5,7 @@ import { useForm } from '../hooks.js';
 import Form from '../parts/Form.js';
 import Outcome from './Outcome.js';
 
-/** Sends a real text through this session. */
+/** Sends a text message with this session. */
 const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
   const [sentId, setSentId] = useState<string | null>(null);
   const form = useForm({ recipient: '', message: '' }, async (fields) => {

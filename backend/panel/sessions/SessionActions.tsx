@@ -4,10 +4,10 @@ import ActionButton from '../parts/ActionButton.js';
 import SuspendForm from './SuspendForm.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-const running = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
+const runningStatuses = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'];
 
-/** What can be done with a session in its present state. */
-const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session, onNotice }) => {
+/** The actions that the state of a session allows. */
+const SessionActions: React.FC<{ session: SessionView; onNotice: (notice: Notice) => void }> = ({ session, onNotice }) => {
   const [suspending, setSuspending] = useState(false);
   const path = `/live/sessions/${session.id}`;
   const notify = (text: string) => ({
@@ -35,7 +35,7 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) 
         onError={(text) => onNotice({ tone: 'bad', text })}
       />
     );
-  const runs = running.includes(session.status);
+  const isRunning = runningStatuses.includes(session.status);
   return (
     <>
       {session.heldMessagesToSend > 0 && (
@@ -43,7 +43,7 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) 
           label={`Send ${session.heldMessagesToSend} as this account`}
           path={`${path}/held-messages`}
           body={{ decision: 'send' }}
-          sure="They were accepted for the previous WhatsApp account. Send them as the one that is linked now?"
+          question="They were accepted for the previous WhatsApp account. Send them as the one that is linked now?"
           {...notify('They are in the queue again.')}
         />
       )}
@@ -53,11 +53,11 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) 
           path={`${path}/held-messages`}
           body={{ decision: 'cancel' }}
           tone="danger"
-          sure="Cancel the messages of the previous WhatsApp account?"
+          question="Cancel the messages of the previous WhatsApp account?"
           {...notify('Cancelled.')}
         />
       )}
-      {!runs && (
+      {!isRunning && (
         <ActionButton
           label="Start"
           path={`${path}/start`}
@@ -65,18 +65,18 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) 
           {...notify('Starting. The code or the connection appears below.')}
         />
       )}
-      {runs && (
+      {isRunning && (
         <>
           <ActionButton
             label="Restart"
             path={`${path}/restart`}
-            sure="Restart the browser of this session?"
+            question="Restart the browser of this session?"
             {...notify('Restarting.')}
           />
           <ActionButton
             label="Stop"
             path={`${path}/stop`}
-            sure="Stop it? The login is kept."
+            question="Stop it? The login is kept."
             {...notify('Stopped. The login is kept.')}
           />
         </>
@@ -88,7 +88,7 @@ const SessionActions: React.FC<{ session: SessionView; onNotice: (what: Notice) 
         label="Log out"
         path={`${path}/logout`}
         tone="danger"
-        sure="Unlink the phone and delete the login?"
+        question="Unlink the phone and delete the login?"
         {...notify('Logged out. Start it to link a phone again.')}
       />
     </>

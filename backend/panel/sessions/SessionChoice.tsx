@@ -8,10 +8,10 @@ interface SessionChoiceProps {
   onChange: (id: string) => void;
 }
 
-/** One session of an account, or all of them. */
+/** The choice of one session of an account, or of all of them. */
 const SessionChoice: React.FC<SessionChoiceProps> = ({ choices, accountId, value, onChange }) => (
   <label>
-    Reaches
+    Scope
     <select value={value} onChange={(event) => onChange(event.target.value)}>
       <option value="">all sessions of the account</option>
       {(choices?.sessions ?? [])

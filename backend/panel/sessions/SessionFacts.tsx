@@ -6,7 +6,7 @@ import Ago from '../parts/Ago.js';
 import Facts from '../parts/Facts.js';
 import { count, memory } from '../words.js';
 
-/** What is known of a session, in two columns. */
+/** The details of a session. */
 const SessionFacts: React.FC<{ session: SessionView }> = ({ session }) => (
   <Facts
     of={[
@@ -31,7 +31,7 @@ const SessionFacts: React.FC<{ session: SessionView }> = ({ session }) => (
       ['WhatsApp Web', session.whatsappWebVersion],
       ['Last error', session.lastError],
       ['Id', <code>{session.id}</code>],
-      ['Messages', <Link to={`${root}/resources/messages?filters.sessionId=${session.id}`}>Show them</Link>],
+      ['Messages', <Link to={`${root}/resources/messages?filters.sessionId=${session.id}`}>Show all</Link>],
     ]}
   />
 );

@@ -5,8 +5,8 @@ import Meter from '../parts/Meter.js';
 import type { Notice } from '../parts/NoticeLine.js';
 import { count } from '../words.js';
 
-/** How much of its day a session has used, its limit, and what is kept of its messages. */
-const SessionLimits: React.FC<{ session: SessionView; onNotice: (what: Notice) => void }> = ({ session, onNotice }) => {
+/** The messages of a session today, its daily limit, and its storage mode. */
+const SessionLimits: React.FC<{ session: SessionView; onNotice: (notice: Notice) => void }> = ({ session, onNotice }) => {
   const { today, dailyLimit, storage } = session.limits;
   const [daily, setDaily] = useState(dailyLimit === null ? '' : String(dailyLimit));
   const [mode, setMode] = useState<string>(storage);
@@ -40,8 +40,8 @@ const SessionLimits: React.FC<{ session: SessionView; onNotice: (what: Notice) =
       </div>
       <div className="cq-line">
         <label>
-          Kept of messages{' '}
-          <select aria-label="Kept of messages" value={mode} onChange={(event) => setMode(event.target.value)}>
+          Stored of messages{' '}
+          <select aria-label="Stored of messages" value={mode} onChange={(event) => setMode(event.target.value)}>
             <option value="full">everything</option>
             <option value="metadata">who and when, no content</option>
           </select>

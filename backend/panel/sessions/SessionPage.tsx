@@ -17,7 +17,7 @@ import { sessionWord } from '../words.js';
 
 const back = { to: `${root}/resources/sessions`, label: 'Sessions' };
 
-/** One session, live: where it stands, what to do next, its code while it waits for a scan, and a form to try it with. */
+/** One session, live: its state, its QR code while it waits for a scan, its limits, and a form that sends a message. */
 const SessionPage: React.FC<ActionProps> = ({ record }) => {
   const id = record?.id ?? '';
   const { session, state } = useSession(id);

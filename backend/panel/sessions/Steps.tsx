@@ -3,7 +3,7 @@ import React from 'react';
 const steps = ['Start', 'Scan', 'Sync', 'Connected'];
 const reached: Record<string, number> = { initializing: 0, qr_pending: 1, passkey_required: 1, connecting: 2, connected: 4 };
 
-/** How far a session is on its way. */
+/** The steps to a connected session, and the one that it has reached. */
 const Steps: React.FC<{ status: string }> = ({ status }) => {
   const at = reached[status] ?? -1;
   return (

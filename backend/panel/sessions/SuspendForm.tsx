@@ -1,7 +1,7 @@
 import React, { useState } from 'react';
 import { messageOf, post } from '../api.js';
 
-/** Suspending asks for a reason, which the owner of the session reads. */
+/** Asks for the reason of a suspension, which the owner of the session can read. */
 const SuspendForm: React.FC<{ path: string; onDone: () => void; onCancel: () => void; onError: (text: string) => void }> = (
   props,
 ) => {
@@ -15,7 +15,7 @@ const SuspendForm: React.FC<{ path: string; onDone: () => void; onCancel: () => 
       <input
         value={reason}
         onChange={(event) => setReason(event.target.value)}
-        placeholder="Why? The owner reads it."
+        placeholder="Reason. The owner can read it."
         aria-label="Reason"
         required
         maxLength={500}

@@ -16,8 +16,8 @@ const tones: Record<string, Tone> = {
 };
 
 /** The newest deliveries of an endpoint, each with its last attempts. */
-const DeliveryList: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) => void }> = ({ webhook, onNotice }) => {
-  if (webhook.deliveries.length === 0) return <p className="cq-soft">Nothing was to be delivered yet.</p>;
+const DeliveryList: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice) => void }> = ({ webhook, onNotice }) => {
+  if (webhook.deliveries.length === 0) return <p className="cq-soft">There are no deliveries yet.</p>;
   return (
     <ul className="cq-list cq-events">
       {webhook.deliveries.map((delivery) => (
@@ -44,7 +44,7 @@ const DeliveryList: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) =>
               <ActionButton
                 label="Send again"
                 path={`/live/deliveries/${delivery.id}/redeliver`}
-                onDone={() => onNotice({ tone: 'good', text: 'It is on its way again, under the same id.' })}
+                onDone={() => onNotice({ tone: 'good', text: 'It is sent again under the same id.' })}
                 onError={(text) => onNotice({ tone: 'bad', text })}
               />
             )}

@@ -3,15 +3,15 @@ import type { WebhookView } from '../../src/admin/views/webhook.js';
 import ActionButton from '../parts/ActionButton.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
-interface Tried {
+interface TestOutcome {
   ok: boolean;
   statusCode: number | null;
   durationMs: number;
   error: string | null;
 }
 
-/** What can be done with an endpoint. */
-const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) => void }> = ({ webhook, onNotice }) => {
+/** The actions on an endpoint. */
+const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (notice: Notice) => void }> = ({ webhook, onNotice }) => {
   const path = `/live/webhooks/${webhook.id}`;
   const onError = (text: string): void => onNotice({ tone: 'bad', text });
   const notify = (text: string) => ({ onError, onDone: () => onNotice({ tone: 'good', text }) });
@@ -22,20 +22,20 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) 
         path={`${path}/test`}
         onError={onError}
         onDone={(answer) => {
-          const { ok, statusCode, durationMs, error } = answer as Tried;
-          const what = statusCode === null ? `no answer (${error ?? 'unknown'})` : `answered ${statusCode}`;
-          onNotice({ tone: ok ? 'good' : 'bad', text: `The receiver ${what} after ${durationMs} ms.` });
+          const { ok, statusCode, durationMs, error } = answer as TestOutcome;
+          const outcome = statusCode === null ? `gave no answer (${error ?? 'unknown'})` : `answered ${statusCode}`;
+          onNotice({ tone: ok ? 'good' : 'bad', text: `The receiver ${outcome} after ${durationMs} ms.` });
         }}
       />
       {webhook.counts.failed > 0 && (
-        <ActionButton label="Send failed again" path={`${path}/redeliver-failed`} {...notify('They are on their way again.')} />
+        <ActionButton label="Send failed again" path={`${path}/redeliver-failed`} {...notify('They are sent again.')} />
       )}
       {webhook.isActive ? (
         <ActionButton
           label="Switch off"
           path={`${path}/disable`}
           tone="danger"
-          sure="Nothing more is sent; what waits is held."
+          question="Nothing more is sent, and waiting deliveries are held. Switch it off?"
           {...notify('Switched off.')}
         />
       ) : (
@@ -43,7 +43,7 @@ const WebhookActions: React.FC<{ webhook: WebhookView; onNotice: (what: Notice) 
           label="Switch on"
           path={`${path}/enable`}
           tone="main"
-          {...notify('Switched on. What was held, and what came meanwhile, is on its way.')}
+          {...notify('Switched on. Held deliveries and the events since then are sent now.')}
         />
       )}
     </>

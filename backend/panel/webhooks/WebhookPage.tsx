@@ -25,10 +25,10 @@ const states: Record<WebhookView['state'], [string, Tone]> = {
 const reasons: Record<string, string> = {
   GONE: 'The receiver answered 410: it no longer exists.',
   FAILING: 'Every attempt failed for days.',
-  BY_REQUEST: 'Switched off by somebody.',
+  BY_REQUEST: 'Switched off by a person or through the API.',
 };
 
-/** One endpoint: how it does, what was delivered, and what to do about what was not. */
+/** One endpoint: its state, its newest deliveries, and its actions. */
 const WebhookPage: React.FC<ActionProps> = ({ record }) => {
   const { value: webhook, error, notice, notify } = useRecord<WebhookView>(`/live/webhooks/${record?.id ?? ''}`, 3_000);
   if (!webhook) return <MissingRecord title="Webhook" back={back} below={error} />;

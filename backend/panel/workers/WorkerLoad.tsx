@@ -5,10 +5,10 @@ import Badge from '../parts/Badge.js';
 import Meter from '../parts/Meter.js';
 import { memory } from '../words.js';
 
-/** A worker that was not heard from for this long counts as silent. Milliseconds. */
+/** A worker whose last heartbeat is older than this is shown as silent. Milliseconds. */
 const silentMs = 20_000;
 
-/** Load and memory of each worker, and when it was last heard from. */
+/** The load and memory of each worker, and the time of its last heartbeat. */
 const WorkerLoad: React.FC<{ workers: Overview['workers']; at: number }> = ({ workers, at }) => {
   if (workers.length === 0)
     return <p className="cq-soft">No worker has reported yet. Workers run the browsers; `npm start` starts one.</p>;
@@ -46,7 +46,7 @@ const WorkerLoad: React.FC<{ workers: Overview['workers']; at: number }> = ({ wo
             <Meter label="Processor" value={worker.cpuPercent} of={100} text={`${worker.cpuPercent} %`} />
           )}
           <small>
-            heard <Ago at={worker.heartbeatAt} />
+            last heartbeat <Ago at={worker.heartbeatAt} />
           </small>
         </li>
       ))}

@@ -4,7 +4,7 @@ import { usePoll } from '../api.js';
 import PageHead from '../frame/PageHead.js';
 import WorkerLoad from './WorkerLoad.js';
 
-/** The workers as their last heartbeats told; nothing here waits for a worker. */
+/** The workers as their last heartbeats reported them. The page never waits for a worker. */
 const WorkersPage: React.FC = () => {
   const { value, error } = usePoll<{ at: number; workers: Overview['workers'] }>('/live/workers', 3000);
   return (

@@ -8,7 +8,7 @@ import { tables, type TableView } from './tables.js';
 import { themeOverrides } from './themes.js';
 import type { MessageSearch } from '../search/search.js';
 
-/** Who AdminJS takes to be signed in. It reaches the page's state, so it holds nothing that the person may not read. */
+/** The signed-in person as AdminJS knows it. AdminJS writes it into the page, so it contains nothing that the person may not read. */
 interface Admin {
   id: string;
   email: string;
@@ -22,7 +22,8 @@ const never = { isAccessible: false, isVisible: false };
 const asAdmin = (admin: unknown): Admin | undefined => admin as Admin | undefined;
 
 function optionsOf(view: TableView): ResourceOptions {
-  const names = (keep: (field: TableView['fields'][number]) => unknown) => view.fields.filter(keep).map((field) => field.name);
+  const names = (matches: (field: TableView['fields'][number]) => unknown) =>
+    view.fields.filter(matches).map((field) => field.name);
   return {
     id: view.id,
     navigation: { name: view.group, icon: view.icon },
@@ -41,7 +42,7 @@ function optionsOf(view: TableView): ResourceOptions {
         ? {
             component: view.create.component,
             hideActionHeader: true,
-            // AdminJS asks this for the button and the page; the change itself is a route of ours with its own check.
+            // AdminJS calls this for the button and the page. The change itself is one of our routes, with its own check.
             isAccessible: ({ currentAdmin }) => view.create?.role !== 'admin' || asAdmin(currentAdmin)?.role === 'admin',
           }
         : never,
@@ -52,7 +53,7 @@ function optionsOf(view: TableView): ResourceOptions {
   };
 }
 
-function words(): AdminJSOptions['locale'] {
+function locale(): AdminJSOptions['locale'] {
   const resources = Object.fromEntries(
     tables.map((view) => [
       view.id,
@@ -91,7 +92,7 @@ function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, ver
     }),
     version: { app: version, admin: false },
     settings: { defaultPerPage: 25 },
-    locale: words(),
+    locale: locale(),
     dashboard: { component: 'Dashboard' },
     pages: { events: { component: 'EventsPage', icon: 'Activity' }, workers: { component: 'WorkersPage', icon: 'Cpu' } },
     resources: tables.map((view) => ({ resource: new PanelResource(view, reader, search), options: optionsOf(view) })),
@@ -99,20 +100,20 @@ function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, ver
 }
 
 /**
- * Mounts AdminJS's pages and reads, and nothing else of it. Its POST routes are left out: they parse uploads to disk before anybody
- * is known and write whatever is posted. `AdminJS.initialize()` is never called, so nothing is bundled while the server runs, in no
- * environment; the bundle is made by bundle.mjs when the product is built.
+ * Mounts the pages and reads of AdminJS, and nothing else of it. Its POST routes are left out: they write uploads to the disk before the sender
+ * is known, and store everything that is posted. `AdminJS.initialize()` is never called, so that the server bundles nothing in any environment;
+ * bundle.mjs makes the bundle when the product is built.
  */
 export function mountAdminJS(router: Router, reader: DataSource, search: Pick<MessageSearch, 'find'>, version: string): void {
   const admin = buildAdmin(reader, search, version);
-  router.use(onlyKnown, plainQuery, nameAdmin);
+  router.use(skipUnusedPaths, sanitizeQuery, setAdminUser);
   const routes = AdminRouter.routes.filter((route) => route.method === 'GET' && route.action !== 'bundleComponents');
   buildRoutes({ admin, routes, router: router as Parameters<typeof buildRoutes>[0]['router'] });
 }
 
 const table = `(${tables.map((view) => view.id).join('|')})`;
-/** What of AdminJS is used. It throws, as for a bug, at what it does not know, and knows more than the panel needs. */
-const known = [
+/** The AdminJS paths that the panel uses. AdminJS throws an unexpected error at an unknown path, and serves more paths than the panel needs. */
+const usedPaths = [
   '/',
   `/resources/${table}`,
   `/resources/${table}/actions/new`,
@@ -123,9 +124,10 @@ const known = [
   `/api/resources/${table}/records/[^/]+/show`,
 ].map((path) => new RegExp(`^${path}/?$`));
 
-const onlyKnown: RequestHandler = (req, _res, next) => next(known.some((path) => path.test(req.path)) ? undefined : 'router');
+const skipUnusedPaths: RequestHandler = (req, _res, next) =>
+  next(usedPaths.some((path) => path.test(req.path)) ? undefined : 'router');
 
-/** The parameters of a list, by name. A whole number has so few digits that the database can skip as many rows. */
+/** The query parameters of a list and their forms. A page number has so few digits that the database can skip as many rows. */
 const parameters: Record<string, RegExp> = {
   page: /^[1-9]\d{0,6}$/,
   perPage: /^(100|[1-9]\d?)$/,
@@ -140,10 +142,10 @@ const parameters: Record<string, RegExp> = {
 };
 
 /**
- * Leaves of the query what a list of the panel sends. AdminJS makes objects and lists of names with dots, of any depth and length, takes any
- * number, and hands to the database what it makes of them.
+ * Removes every query parameter that no list of the panel sends. AdminJS turns names with dots into objects and lists of any depth and length,
+ * accepts any number, and passes the result to the database.
  */
-const plainQuery: RequestHandler = (req, _res, next) => {
+const sanitizeQuery: RequestHandler = (req, _res, next) => {
   const query: Record<string, string> = {};
   for (const [name, form] of Object.entries(parameters)) {
     const [value] = [req.query[name]].flat();
@@ -153,8 +155,8 @@ const plainQuery: RequestHandler = (req, _res, next) => {
   next();
 };
 
-/** AdminJS looks for who is signed in on `req.session`, which is there for this request alone and stored nowhere. */
-const nameAdmin: RequestHandler = (req, _res, next) => {
+/** Sets `req.session`, where AdminJS reads the signed-in person. It exists for this request alone and is not stored. */
+const setAdminUser: RequestHandler = (req, _res, next) => {
   const visitor = visitorOf(req);
   if (visitor) {
     const { id, username, email, role } = visitor.account;

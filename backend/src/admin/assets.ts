@@ -4,18 +4,18 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import express, { type Response, type Router } from 'express';
 
-/** `src/admin` and `dist/admin` lie equally deep, so both find the folder of the package two above. */
+/** `src/admin` and `dist/admin` are equally deep, so that the package folder is two levels above both. */
 const packageRoot = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 export const bundleFile = join(packageRoot, 'dist', 'admin', 'panel.bundle.js');
 
-/** The browser asks each time whether its copy is still right: an update is seen at once and costs a 304 otherwise. */
+/** The browser validates its copy at each use: an update is effective at once, and an unchanged file costs a 304. */
 const caching = (res: Response): void => {
   res.set({ 'Cache-Control': 'no-cache' });
 };
 
 /**
- * All that a browser fetches, by a list: AdminJS's own routes would look for development builds outside production, bundle at run
- * time, and hand out absolute paths that Express 5 answers with 404 because a folder on the way begins with a dot.
+ * Mounts the files that a browser fetches, from a fixed list. AdminJS's own routes would look for development builds outside production, bundle
+ * at run time, and send absolute paths, which Express 5 answers with 404 when a folder in the path begins with a dot.
  */
 export function mountAssets(router: Router): void {
   if (!existsSync(bundleFile)) throw new Error('The pages of the admin panel are not built. Run: npm run build');

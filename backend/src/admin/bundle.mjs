@@ -3,8 +3,8 @@ import { basename, dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
- * What AdminJS's own scripts put on the page as globals (AssetBundler.DEFAULT_GLOBALS of adminjs 7.8.17). Our pages use these, so
- * that there is one React on the page.
+ * The globals that AdminJS's own scripts define on the page (AssetBundler.DEFAULT_GLOBALS of adminjs 7.8.17). Our pages use them, so that the
+ * page has one React.
  */
 const globals = {
   react: 'React',
@@ -31,8 +31,8 @@ const pageGlobals = {
 
 /**
  * Bundles the browser half of the admin panel (backend/panel: each .tsx file has one default export, registered under the file's name)
- * into dist/admin/panel.bundle.js. Runs when the product is built, never while it runs: AdminJS's own bundler takes ten seconds and up to
- * 785 MB, this a third of a second.
+ * into dist/admin/panel.bundle.js. Runs when the product is built, never while it runs: AdminJS's own bundler needs ten seconds and up
+ * to 785 MB; this one needs a third of a second.
  */
 export async function bundlePanel() {
   const { build } = await import('esbuild');

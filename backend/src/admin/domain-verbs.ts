@@ -40,8 +40,8 @@ export interface Domains {
 }
 
 /**
- * The panel's verbs by those of the domains, which are the ones of REST. A person at the panel acts for the account whose object it
- * is: the caller keeps their name, their credential and their address, and takes over that account's id.
+ * Implements the panel's verbs with the verbs of the domains, which REST uses too. A person at the panel acts for the account that owns the
+ * object: the caller keeps the person's name, credential and address, and has that account's id.
  */
 export function createPanelVerbs(domains: Domains): PanelVerbs {
   return {
@@ -60,23 +60,26 @@ const actingFor = (caller: Caller, accountId: string): Caller => ({ ...caller, a
 
 type AuditEntry = { action: string; objectType: string; objectId: string; accountId?: string; changes?: Record<string, unknown> };
 
-/** For the verbs that leave no entry themselves. After their commit: a change without an entry is better than an entry without one. */
-const written = ({ database, clock }: Domains, caller: Caller, entry: AuditEntry): Promise<void> =>
+/**
+ * Writes the audit entry of a verb whose domain writes none. It runs after the commit of that verb: a change without an entry is better than an
+ * entry without a change.
+ */
+const writeAuditEntry = ({ database, clock }: Domains, caller: Caller, entry: AuditEntry): Promise<void> =>
   database.write.run((tx) => recordAudit(tx, caller, { ...entry, at: clock.now() }));
 
 function authVerbs(domains: Domains): PanelVerbs['auth'] {
   const { database, accounts } = domains;
-  const login = (caller: Caller, action: string): Promise<void> =>
-    written(domains, caller, { action, objectType: 'account', objectId: caller.accountId });
+  const auditLogin = (caller: Caller, action: string): Promise<void> =>
+    writeAuditEntry(domains, caller, { action, objectType: 'account', objectId: caller.accountId });
   return {
-    async signIn({ login: named, password, ip }) {
-      // By address, as REST does it. An unknown name is passed on and fails there, counted and in the same time.
-      const byName = named.includes('@') ? null : await database.reader.getRepository(Account).findOneBy({ username: named });
-      const account = await accounts.authenticatePassword(byName?.email ?? named, password, ip);
+    async signIn({ login, password, ip }) {
+      // By e-mail address, as REST does. An unknown name is passed on: it fails there, is counted, and takes the same time.
+      const byName = login.includes('@') ? null : await database.reader.getRepository(Account).findOneBy({ username: login });
+      const account = await accounts.authenticatePassword(byName?.email ?? login, password, ip);
       return { accountId: account.id, fingerprint: fingerprintOf(account) };
     },
-    signedIn: (caller) => login(caller, 'panel.login'),
-    signedOut: (caller) => login(caller, 'panel.logout'),
+    recordLogin: (caller) => auditLogin(caller, 'panel.login'),
+    recordLogout: (caller) => auditLogin(caller, 'panel.logout'),
     changePassword: async (caller, input) => ({ fingerprint: fingerprintOf(await accounts.changePassword(caller, input)) }),
   };
 }
@@ -91,8 +94,8 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
   return {
     async create(caller, { accountId, name, deviceName }) {
       if (!(await domains.accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
-      const made = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });
-      return { id: made.id };
+      const created = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });
+      return { id: created.id };
     },
     start: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.start(owner, session))),
     stop: (caller, id) => on(caller, id, async (owner, session) => void (await sessions.stop(owner, session, false))),
@@ -112,8 +115,8 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
 
 function messageVerbs(domains: Domains): PanelVerbs['messages'] {
   const { database, messages, sessions } = domains;
-  const noted = (caller: Caller, action: string, id: string, accountId: string, changes: Record<string, unknown> = {}) =>
-    written(domains, caller, { action, objectType: 'message', objectId: id, accountId, changes });
+  const auditMessage = (caller: Caller, action: string, id: string, accountId: string, changes: Record<string, unknown> = {}) =>
+    writeAuditEntry(domains, caller, { action, objectType: 'message', objectId: id, accountId, changes });
   const on = async (caller: Caller, id: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
     const message = await database.reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
@@ -133,7 +136,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
         origin: 'panel' as const,
       };
       const { id } = await messages.accept(session, input, null);
-      await noted(caller, 'message.send', id, session.accountId, { sessionId });
+      await auditMessage(caller, 'message.send', id, session.accountId, { sessionId });
       return { id };
     },
     retry: (caller, id) => on(caller, id, (owner) => messages.retry(owner, id)),

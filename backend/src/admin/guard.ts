@@ -7,13 +7,13 @@ import { readRows } from '../db/rows.js';
 import type { Caller } from '../accounts/caller.js';
 import type { PanelSessions } from './panel-sessions.js';
 
-/** Where everything of the panel lies. */
+/** The path under which the panel is mounted. */
 export const root = '/admin';
 export const cookieName = 'chasqui_panel';
 export const themeCookie = 'chasqui_theme';
 export type Theme = 'light' | 'dark';
 
-/** Who sits at the panel, read again for each request. */
+/** The person who is signed in to the panel, read from the database for each request. */
 export interface Visitor {
   sessionId: string;
   account: Pick<Account, 'id' | 'username' | 'email' | 'role' | 'timezone' | 'mustChangePassword'>;
@@ -22,7 +22,8 @@ export interface Visitor {
 
 const visitors = new WeakMap<Request, Visitor>();
 export const visitorOf = (req: Request): Visitor | null => visitors.get(req) ?? null;
-export function signedIn(req: Request): Visitor {
+/** Returns the signed-in person. Throws `UNAUTHENTICATED` without one. */
+export function requireVisitor(req: Request): Visitor {
   const visitor = visitors.get(req);
   if (!visitor) throw new AppError('UNAUTHENTICATED', {}, 'Sign in to the panel.');
   return visitor;
@@ -37,18 +38,21 @@ export function cookieOf(req: Request, name: string): string | null {
 }
 export const themeOf = (req: Request): Theme => (cookieOf(req, themeCookie) === 'dark' ? 'dark' : 'light');
 
-/** Kept with the panel session and shown in no reply: changes with the password, and whenever the account is logged out everywhere. */
+/** A hash that is stored with the panel session and is in no reply. It changes with the password, and when the account is logged out everywhere. */
 export const fingerprintOf = ({ passwordHash, jwtSecret }: Pick<Account, 'passwordHash' | 'jwtSecret'>): string =>
   createHash('sha256').update(`${passwordHash} ${jwtSecret}`).digest('hex').slice(0, 32);
 
-/** The account with what only the guard may see. */
+/** Reads an account, including the password hash and the token secret that only the guard may use. */
 export async function readAccount(database: Database, accountId: string): Promise<Account | null> {
   const [account = null] = await readRows(database.reader, Account, 'id = ?', [accountId], ['passwordHash', 'jwtSecret']);
   return account;
 }
 
-/** Null when the account of the session may not use the panel now: switched off, no longer staff, another password since. */
-export async function visit(
+/**
+ * Returns the person whom the cookie of a request belongs to. Null when the account may not use the panel now: it was switched off, is no longer
+ * staff, or has another password.
+ */
+export async function findVisitor(
   { database, sessions }: { database: Database; sessions: PanelSessions },
   req: Request,
   requestId: string,
@@ -61,7 +65,7 @@ export async function visit(
   return { sessionId: session.id, account, caller: callerOf(account, req, requestId) };
 }
 
-/** A person at the panel, as the domains know callers. */
+/** Returns the caller that the domains receive for a person at the panel. */
 export function callerOf(account: Pick<Account, 'id' | 'role' | 'username'>, req: Request, requestId: string): Caller {
   return {
     accountId: account.id,
@@ -77,9 +81,10 @@ export function callerOf(account: Pick<Account, 'id' | 'role' | 'username'>, req
 
 export const requestIdOf = (res: Response): string => String(res.getHeader('x-request-id') ?? newId());
 
-export function rememberVisitor(parts: { database: Database; sessions: PanelSessions }): RequestHandler {
+/** Finds the signed-in person of each request; `visitorOf` and `requireVisitor` return it. */
+export function identifyVisitor(parts: { database: Database; sessions: PanelSessions }): RequestHandler {
   return (req, res, next) => {
-    visit(parts, req, requestIdOf(res))
+    findVisitor(parts, req, requestIdOf(res))
       .then((visitor) => {
         if (visitor) visitors.set(req, visitor);
         next();
@@ -89,31 +94,31 @@ export function rememberVisitor(parts: { database: Database; sessions: PanelSess
 }
 
 /**
- * Refuses what another site makes a browser send. A change must prove its origin; a read of ours that programs use must not come
- * from elsewhere; a page may be opened from anywhere. Sec-Fetch-Site is only sent to trustworthy origins, so Origin counts where
- * it is missing, as on plain http in a local network.
+ * Refuses requests that another site makes a browser send. A change must prove its origin; a read that returns data must not come from another
+ * site; a page may be opened from anywhere. Browsers send Sec-Fetch-Site only to trustworthy origins. Origin decides where it is missing, as on
+ * plain HTTP in a local network.
  */
 export const refuseOtherSites: RequestHandler = (req, _res, next) => {
-  const reads = req.method === 'GET' || req.method === 'HEAD';
-  const isPage = reads && !/^\/(api|live)\//.test(req.path);
-  if (isPage || comesFromHere(req, reads)) return next();
+  const isRead = req.method === 'GET' || req.method === 'HEAD';
+  const isPage = isRead && !/^\/(api|live)\//.test(req.path);
+  if (isPage || isFromSameSite(req, isRead)) return next();
   next(new AppError('CSRF_REFUSED'));
 };
 
-function comesFromHere(req: Request, reads: boolean): boolean {
+function isFromSameSite(req: Request, isRead: boolean): boolean {
   const site = req.get('sec-fetch-site');
-  if (site) return site === 'same-origin' || (reads && site === 'none');
+  if (site) return site === 'same-origin' || (isRead && site === 'none');
   const origin = req.get('origin');
-  if (!origin) return reads;
+  if (!origin) return isRead;
   const url = parseUrl(origin);
   return url !== null && url.host === req.get('host');
 }
 
-/** PostgreSQL has no U+0000 in a text, and AdminJS hands filters and ids from the URL straight to the database. */
+/** PostgreSQL cannot store U+0000 in a text, and AdminJS passes filters and ids from the URL to the database unchecked. */
 export const refuseNul: RequestHandler = (req, _res, next) => {
   next(
     /%00|\0/.test(req.url)
-      ? new AppError('MALFORMED_REQUEST', {}, 'The URL holds the character U+0000 (%00). Remove it.')
+      ? new AppError('MALFORMED_REQUEST', {}, 'The URL contains the character U+0000 (%00). Remove it.')
       : undefined,
   );
 };
@@ -121,7 +126,7 @@ export const refuseNul: RequestHandler = (req, _res, next) => {
 const nonces = new WeakMap<Response, string>();
 export const nonceOf = (res: Response): string => nonces.get(res) ?? '';
 
-/** Headers of every reply of the panel. Inline styles are allowed because AdminJS's components make them; inline scripts are not. */
+/** Headers of every reply of the panel. Inline styles are allowed because AdminJS's components use them; inline scripts are not. */
 export function setHeaders(_req: Request, res: Response, next: NextFunction): void {
   const nonce = randomBytes(16).toString('base64');
   nonces.set(res, nonce);

@@ -9,22 +9,22 @@ const head = (style: string): string => `
   <link rel="stylesheet" href="${root}/static/fonts.css">
   <link rel="stylesheet" href="${root}/static/${style}">`;
 
-/** Stands for JSON inside a script element: the same value, without a character that could end the element. */
+/** Escapes JSON for a script element: the value stays the same, without a character that could end the element. */
 const inScript = (json: string): string =>
   json.replaceAll('<', '\\u003c').replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
 
 /**
- * AdminJS writes its page with its state as bare JSON (a name with `</script>` in it would be script), without a nonce, and with
- * a font from another host. Its own template cannot be replaced, so its text is mended before it leaves.
+ * Patches the pages that AdminJS sends. AdminJS writes its state into them as bare JSON (a name with `</script>` in it would become a script),
+ * without a nonce, and with a font from another host. Its template cannot be replaced, so the text is patched before it is sent.
  */
-export const mendPages: RequestHandler = (req, res, next) => {
+export const patchPages: RequestHandler = (req, res, next) => {
   const send = res.send.bind(res);
   res.send = (body: unknown) =>
-    send(typeof body === 'string' && /^\s*<!DOCTYPE html>/i.test(body) ? mended(body, req, res) : body);
+    send(typeof body === 'string' && /^\s*<!DOCTYPE html>/i.test(body) ? patchedPage(body, req, res) : body);
   next();
 };
 
-function mended(page: string, req: Request, res: Response): string {
+function patchedPage(page: string, req: Request, res: Response): string {
   return page
     .replace(/^([ \t]*window\.(?:REDUX_STATE|THEME) = )(.*)$/gm, (_, start: string, json: string) => start + inScript(json))
     .replace(/<link[^<>]+fonts\.googleapis\.com[^<>]*>/g, () => head('panel.css'))
@@ -33,7 +33,7 @@ function mended(page: string, req: Request, res: Response): string {
     .replaceAll('<script', `<script nonce="${nonceOf(res)}"`);
 }
 
-/** A page of our own without any script: login and password. `body` is HTML. */
+/** Builds a page without scripts, for login and password. `body` is HTML. */
 export function plainPage(req: Request, title: string, body: string): string {
   return `<!DOCTYPE html>
 <html lang="en" data-theme="${themeOf(req)}">

@@ -17,9 +17,9 @@ export interface LoginParts {
 const form = express.urlencoded({ extended: false, limit: '8kb', parameterLimit: 8 });
 const loginForm = z.object({ login: z.string().min(1).max(254), password: z.string().min(1).max(1024) });
 const passwordForm = z.object({ current: z.string().min(1).max(1024), next: z.string().max(1024), repeat: z.string().max(1024) });
-const shortest = 12;
+const minPasswordLength = 12;
 
-/** Login, logout and password: the only pages that are there before somebody has signed in, or before a password is their own. */
+/** Mounts login, logout and the password page: the only ones that work before a login, or while the password is a one-time one. */
 export function mountLogin(router: Router, parts: LoginParts): void {
   const cookie: CookieOptions = { httpOnly: true, sameSite: 'strict', secure: parts.secureCookies, path: root };
 
@@ -27,7 +27,7 @@ export function mountLogin(router: Router, parts: LoginParts): void {
     if (visitorOf(req)) return res.redirect(303, root);
     res.send(loginPage(req, null, ''));
   });
-  router.post('/login', onlyForms, form, (req, res, next) => {
+  router.post('/login', refuseOtherBodies, form, (req, res, next) => {
     signIn(parts, cookie, req, res).catch(next);
   });
   router.post('/logout', (req, res, next) => {
@@ -38,17 +38,17 @@ export function mountLogin(router: Router, parts: LoginParts): void {
     if (!visitorOf(req)) return res.redirect(303, `${root}/login`);
     res.send(passwordPage(req, null));
   });
-  router.post('/password', onlyForms, requireVisitor, form, (req, res, next) => {
+  router.post('/password', refuseOtherBodies, redirectToLogin, form, (req, res, next) => {
     changePassword(parts, cookie, req, res).catch(next);
   });
 }
 
-/** A multipart body would be a file on the disk before anybody has signed in; these forms have none. */
-function onlyForms(req: Request, _res: Response, next: NextFunction): void {
+/** Refuses bodies that are not simple forms: a multipart body could write a file to the disk before its sender has signed in. */
+function refuseOtherBodies(req: Request, _res: Response, next: NextFunction): void {
   next(req.is('application/x-www-form-urlencoded') ? undefined : new AppError('UNSUPPORTED_MEDIA_TYPE', {}, 'Use the form.'));
 }
 
-function requireVisitor(req: Request, res: Response, next: NextFunction): void {
+function redirectToLogin(req: Request, res: Response, next: NextFunction): void {
   if (visitorOf(req)) next();
   else res.redirect(303, `${root}/login`);
 }
@@ -74,7 +74,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
     const previous = visitorOf(req);
     if (previous) await parts.sessions.close(previous.sessionId);
     const token = await parts.sessions.open(account.id, fingerprint);
-    await parts.verbs.auth.signedIn(callerOf(account, req, requestIdOf(res)));
+    await parts.verbs.auth.recordLogin(callerOf(account, req, requestIdOf(res)));
     res.cookie(cookieName, token, cookie).redirect(303, account.mustChangePassword ? `${root}/password` : root);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
@@ -85,7 +85,7 @@ async function signIn(parts: LoginParts, cookie: CookieOptions, req: Request, re
 }
 
 const sentences: Partial<Record<string, string>> = {
-  INVALID_CREDENTIALS: 'That name and password do not belong together. Check both and try again.',
+  INVALID_CREDENTIALS: 'The name or the password is wrong. Check both and try again.',
   RATE_LIMITED: 'Too many attempts. Wait a few minutes and try again.',
   ACCOUNT_INACTIVE: 'This account is switched off. Ask your operator.',
 };
@@ -94,7 +94,7 @@ async function signOut({ sessions, verbs }: LoginParts, cookie: CookieOptions, r
   const visitor = visitorOf(req);
   if (visitor) {
     await sessions.close(visitor.sessionId);
-    await verbs.auth.signedOut(visitor.caller);
+    await verbs.auth.recordLogout(visitor.caller);
   }
   res.clearCookie(cookieName, cookie).redirect(303, `${root}/login`);
 }
@@ -106,17 +106,17 @@ async function changePassword(parts: LoginParts, cookie: CookieOptions, req: Req
   if (!input.success || findUnfit(input.data)) return refuse(422, 'Fill in all three fields.');
   const { current, next, repeat } = input.data;
   if (next !== repeat) return refuse(422, 'The new passwords differ. Type the same one twice.');
-  if (next.length < shortest) return refuse(422, `The new password needs at least ${shortest} characters.`);
-  if (next === current) return refuse(422, 'Choose a password that is not the present one.');
+  if (next.length < minPasswordLength) return refuse(422, `The new password needs at least ${minPasswordLength} characters.`);
+  if (next === current) return refuse(422, 'Choose a password that differs from the current one.');
   let fingerprint: string;
   try {
     ({ fingerprint } = await parts.verbs.auth.changePassword(visitor.caller, { current, next }));
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
-    return refuse(error.status, error.code === 'INVALID_CREDENTIALS' ? 'The present password is not right.' : error.message);
+    return refuse(error.status, error.code === 'INVALID_CREDENTIALS' ? 'The current password is wrong.' : error.message);
   }
   await parts.sessions.closeAll(visitor.account.id);
-  // Closes: the password is replaced once more meanwhile. The session is void then, because it has the fingerprint of this one.
+  // Closes: the password is replaced again before the session opens. The session is void then, because it has the fingerprint of this password.
   const token = await parts.sessions.open(visitor.account.id, fingerprint);
   res.cookie(cookieName, token, cookie).redirect(303, root);
 }
@@ -137,7 +137,7 @@ function loginPage(req: Request, message: string | null, login: string): string 
       <input id="password" name="password" type="password" autocomplete="current-password" required maxlength="1024"${login ? ' autofocus' : ''}>
       <button type="submit">Sign in</button>
     </form>
-    <p class="hint">First start? The address and the one-time password stand in the server’s console.</p>`,
+    <p class="hint">First start? The address and the one-time password are in the server’s console output.</p>`,
   );
 }
 
@@ -153,9 +153,9 @@ function passwordPage(req: Request, message: string | null): string {
     <p class="lead">${must ? 'You signed in with a one-time password. Choose your own to go on.' : 'You will be signed out everywhere else.'}</p>
     ${alert(message)}
     <form method="post" action="${root}/password">
-      ${field('current', must ? 'One-time password' : 'Present password', 'current-password', 'autofocus')}
-      ${field('next', `New password, at least ${shortest} characters`, 'new-password', `minlength="${shortest}"`)}
-      ${field('repeat', 'New password again', 'new-password', `minlength="${shortest}"`)}
+      ${field('current', must ? 'One-time password' : 'Current password', 'current-password', 'autofocus')}
+      ${field('next', `New password, at least ${minPasswordLength} characters`, 'new-password', `minlength="${minPasswordLength}"`)}
+      ${field('repeat', 'New password again', 'new-password', `minlength="${minPasswordLength}"`)}
       <button type="submit">Change password</button>
     </form>
     <form method="post" action="${root}/logout"><button class="quiet" type="submit">Sign out</button></form>

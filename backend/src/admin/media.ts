@@ -2,13 +2,13 @@ import { AppError } from '@chasqui/shared';
 import type { Request, Response, Router } from 'express';
 import type { DataSource } from 'typeorm';
 import { MediaFile } from '../media/media-file.entity.js';
-import { signedIn } from './guard.js';
+import { requireVisitor } from './guard.js';
 import type { PanelVerbs } from './verbs.js';
 
-/** What a browser may draw or play by itself. Everything else, SVG and HTML above all, is only ever saved. */
-const harmless = /^(image\/(png|jpeg|webp|gif)|audio\/(ogg|mpeg|mp4|aac|amr|wav|webm)|video\/(mp4|webm|3gpp))(;|$)/;
+/** The types that a browser may show or play. Everything else, SVG and HTML above all, is only downloaded. */
+const inlineTypes = /^(image\/(png|jpeg|webp|gif)|audio\/(ogg|mpeg|mp4|aac|amr|wav|webm)|video\/(mp4|webm|3gpp))(;|$)/;
 
-/** A message's file, for who is signed in. It comes from strangers: no type of its own choosing reaches the browser. */
+/** Mounts the route of a message's file. Strangers send these files, so only the types of `inlineTypes` reach the browser as they are. */
 export function mountMedia(router: Router, parts: { reader: DataSource; media: PanelVerbs['media'] }): void {
   router.get('/live/media/:id', (req, res, next) => {
     sendFile(parts, req, res).catch(next);
@@ -20,12 +20,12 @@ async function sendFile(
   req: Request,
   res: Response,
 ): Promise<void> {
-  signedIn(req);
+  requireVisitor(req);
   const file = await reader.getRepository(MediaFile).findOneBy({ id: String(req.params['id']) });
   if (!file) throw new AppError('MEDIA_NOT_FOUND');
   await media.send(
     res,
-    harmless.test(file.mimetype) ? file : { ...file, mimetype: 'application/octet-stream' },
+    inlineTypes.test(file.mimetype) ? file : { ...file, mimetype: 'application/octet-stream' },
     req.get('range'),
   );
 }

@@ -36,42 +36,47 @@ export interface Overview {
 
 export interface Chart {
   range: '24h' | '14d';
-  /** Whose days and hours these are. */
+  /** The time zone of the buckets. */
   timezone: string;
   /** Start of each bucket. */
   buckets: { at: number; sent: number; received: number; failed: number }[];
 }
 
-const delivered = `'sent','delivered','read','played'`;
+/** An outbound message with one of these states was sent. */
+const sentStatuses = `'sent','delivered','read','played'`;
 
-/** Figures are shared by everybody who looks within the same moment: twenty open dashboards ask the database no more than one. */
-const overviewAgeMs = 1000;
-const chartAgeMs = 15_000;
+/** How long figures are cached for all people: twenty open dashboards cost the database no more than one. */
+const overviewTtlMs = 1000;
+const chartTtlMs = 15_000;
 
 /**
- * Reads the figures off the reader; never asks a worker, so that it answers the same with every worker down.
- * "Today" is found by message id, which begins with its time: a range of the primary key, at any size of the table.
+ * Reads the dashboard's figures. It uses only the database reader, so that it works while every worker is down. "Today" is a range of message
+ * ids, which begin with their time: it reads the primary key, whatever the size of the table.
  */
-export function createOverview({ reader, clock }: { reader: DataSource; clock: Clock }) {
-  const fresh = new Map<string, { until: number; value: Promise<unknown> }>();
-  const shared = <T>(key: string, ageMs: number, read: () => Promise<T>): Promise<T> => {
+export interface OverviewReader {
+  overview(timezone: string): Promise<Overview>;
+  chart(range: Chart['range'], timezone: string): Promise<Chart>;
+}
+
+export function createOverview({ reader, clock }: { reader: DataSource; clock: Clock }): OverviewReader {
+  const cache = new Map<string, { until: number; value: Promise<unknown> }>();
+  const cached = <T>(key: string, ttlMs: number, read: () => Promise<T>): Promise<T> => {
     const now = clock.monotonic();
-    const known = fresh.get(key);
-    if (known && known.until > now) return known.value as Promise<T>;
+    const entry = cache.get(key);
+    if (entry && entry.until > now) return entry.value as Promise<T>;
     const value = read();
-    fresh.set(key, { until: now + ageMs, value });
-    value.catch(() => fresh.delete(key));
+    cache.set(key, { until: now + ttlMs, value });
+    value.catch(() => cache.delete(key));
     return value;
   };
 
   return {
     overview: (timezone: string): Promise<Overview> =>
-      shared(`overview ${timezone}`, overviewAgeMs, () => readOverview(reader, clock.now(), timezone)),
+      cached(`overview ${timezone}`, overviewTtlMs, () => readOverview(reader, clock.now(), timezone)),
     chart: (range: Chart['range'], timezone: string): Promise<Chart> =>
-      shared(`${range} ${timezone}`, chartAgeMs, () => readChart(reader, clock.now(), range, timezone)),
+      cached(`${range} ${timezone}`, chartTtlMs, () => readChart(reader, clock.now(), range, timezone)),
   };
 }
-export type OverviewReader = ReturnType<typeof createOverview>;
 
 async function readOverview(reader: DataSource, now: Date, timezone: string): Promise<Overview> {
   const [sessions, today, queue, workers, errors] = await Promise.all([
@@ -84,7 +89,7 @@ async function readOverview(reader: DataSource, now: Date, timezone: string): Pr
   return { at: now.getTime(), sessions, today, queue, workers, errors };
 }
 
-/** Those that need somebody first. */
+/** Orders sessions so that those that need a person come first. */
 const urgency = `CASE s.status WHEN 'error' THEN 0 WHEN 'passkey_required' THEN 1 WHEN 'qr_pending' THEN 2 WHEN 'suspended' THEN 3
   WHEN 'connecting' THEN 4 WHEN 'initializing' THEN 5 WHEN 'disconnected' THEN 6 ELSE 7 END`;
 
@@ -113,7 +118,7 @@ async function readToday(reader: DataSource, since: number): Promise<Overview['t
     rows: [row],
   } = await runStatement<Record<'sent' | 'received' | 'failed', number | string | null>>(
     reader,
-    `SELECT SUM(CASE WHEN direction = 'outbound' AND status IN (${delivered}) THEN 1 ELSE 0 END) AS sent,
+    `SELECT SUM(CASE WHEN direction = 'outbound' AND status IN (${sentStatuses}) THEN 1 ELSE 0 END) AS sent,
             SUM(CASE WHEN direction = 'inbound' THEN 1 ELSE 0 END) AS received,
             SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END) AS failed
      FROM messages WHERE id >= ?`,
@@ -131,12 +136,12 @@ async function readQueue(reader: DataSource): Promise<Overview['queue']> {
     [],
     { prepare: false },
   );
-  const of = (status: string): number => Number(rows.find((row) => row.status === status)?.n ?? 0);
+  const countOf = (status: string): number => Number(rows.find((row) => row.status === status)?.n ?? 0);
   const oldest = rows.find((row) => row.status === 'queued')?.oldest;
   return {
-    queued: of('queued'),
-    sending: of('sending'),
-    uncertain: of('uncertain'),
+    queued: countOf('queued'),
+    sending: countOf('sending'),
+    uncertain: countOf('uncertain'),
     oldestQueuedAt: oldest ? Number(oldest) : null,
   };
 }
@@ -177,8 +182,13 @@ async function readErrors(reader: DataSource, now: Date): Promise<Overview['erro
     [],
     { prepare: false },
   );
-  const as = (kind: 'message' | 'session') => (row: Found) => ({ ...row, kind, title: row.title ?? row.id, at: Number(row.at) });
-  return [...messages.map(as('message')), ...sessions.map(as('session'))].sort((a, b) => b.at - a.at).slice(0, 6);
+  const toError = (kind: 'message' | 'session') => (row: Found) => ({
+    ...row,
+    kind,
+    title: row.title ?? row.id,
+    at: Number(row.at),
+  });
+  return [...messages.map(toError('message')), ...sessions.map(toError('session'))].sort((a, b) => b.at - a.at).slice(0, 6);
 }
 
 async function readChart(reader: DataSource, now: Date, range: Chart['range'], timezone: string): Promise<Chart> {
@@ -189,16 +199,16 @@ async function readChart(reader: DataSource, now: Date, range: Chart['range'], t
   const { rows } = await runStatement<Record<'bucket' | 'sent' | 'received' | 'failed', number | string>>(
     reader,
     `SELECT ("createdAt" + ${offset}) / ${width} AS bucket,
-            SUM(CASE WHEN direction = 'outbound' AND status IN (${delivered}) THEN 1 ELSE 0 END) AS sent,
+            SUM(CASE WHEN direction = 'outbound' AND status IN (${sentStatuses}) THEN 1 ELSE 0 END) AS sent,
             SUM(CASE WHEN direction = 'inbound' THEN 1 ELSE 0 END) AS received,
             SUM(CASE WHEN status = 'failed' THEN 1 ELSE 0 END) AS failed
      FROM messages WHERE id >= ? GROUP BY 1`,
     [idFrom(first * width - offset)],
     { prepare: false },
   );
-  const known = new Map(rows.map((row) => [Number(row.bucket), row]));
+  const byBucket = new Map(rows.map((row) => [Number(row.bucket), row]));
   const buckets = Array.from({ length: last - first + 1 }, (_, index) => {
-    const row = known.get(first + index);
+    const row = byBucket.get(first + index);
     return {
       at: (first + index) * width - offset,
       sent: Number(row?.sent ?? 0),

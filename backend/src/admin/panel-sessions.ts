@@ -8,35 +8,44 @@ import { PanelSession } from './panel.entity.js';
 const hour = 3_600_000;
 /** A session ends this long after its last use, and in any case this long after login. Milliseconds. */
 const idleMs = 8 * hour;
-const longestMs = 7 * 24 * hour;
-/** A use is written down at most this often, so that a page that asks every few seconds does not write every few seconds. */
+const maxAgeMs = 7 * 24 * hour;
+/** A use is stored at most this often, so that a page that polls every few seconds does not write every few seconds. */
 const touchMs = 10 * 60_000;
 
 export interface OpenPanelSession {
   id: string;
   accountId: string;
-  /** Of the password at login: another password voids the session. */
+  /** The fingerprint of the password at login (guard.ts). With another password the session is void. */
   fingerprint: string;
 }
 
-interface Stored {
+/** The column `data`. */
+interface SessionData {
   openedAt: number;
   fingerprint: string;
 }
 
 /**
- * Cookie sessions, always made again at login. The cookie carries 256 random bits; the table only their SHA-256, so that a person who
- * reads the table cannot sit down at the panel.
+ * The panel's cookie sessions. Each login opens a new one. The cookie has 256 random bits and the table only their SHA-256, so that a person who
+ * reads the table cannot sign in with it.
  */
-export function createPanelSessions({ database, clock }: { database: Database; clock: Clock }) {
+export interface PanelSessions {
+  /** Opens a session and returns the value of its cookie. Deletes expired sessions, which is all the cleanup that this table needs. */
+  open(accountId: string, fingerprint: string): Promise<string>;
+  /** Returns the session of a cookie and extends it. Null when it does not exist or has expired. */
+  find(token: string): Promise<OpenPanelSession | null>;
+  close(id: string): Promise<void>;
+  closeAll(accountId: string): Promise<void>;
+}
+
+export function createPanelSessions({ database, clock }: { database: Database; clock: Clock }): PanelSessions {
   const idOf = (token: string): string => createHash('sha256').update(token).digest('hex');
 
   return {
-    /** Gives the cookie's value. Sweeps what ran out, which is all the cleaning this table needs. */
     async open(accountId: string, fingerprint: string): Promise<string> {
       const token = randomBytes(32).toString('base64url');
       const now = clock.now();
-      const stored: Stored = { openedAt: now.getTime(), fingerprint };
+      const stored: SessionData = { openedAt: now.getTime(), fingerprint };
       await database.write.run(async (tx) => {
         await deleteRows(tx, PanelSession, { expiresAt: LessThan(now) });
         await insertRow(tx, PanelSession, {
@@ -54,8 +63,8 @@ export function createPanelSessions({ database, clock }: { database: Database; c
       const id = idOf(token);
       const [row] = await readRows(database.reader, PanelSession, 'id = ? AND "expiresAt" > ?', [id, now], ['data']);
       if (!row?.accountId) return null;
-      const { openedAt, fingerprint } = JSON.parse(row.data) as Stored;
-      const until = Math.min(now.getTime() + idleMs, openedAt + longestMs);
+      const { openedAt, fingerprint } = JSON.parse(row.data) as SessionData;
+      const until = Math.min(now.getTime() + idleMs, openedAt + maxAgeMs);
       if (until <= now.getTime()) return null;
       if (until - row.expiresAt.getTime() > touchMs)
         await database.write.run((tx) => updateRows(tx, PanelSession, { id }, { expiresAt: new Date(until) }));
@@ -71,4 +80,3 @@ export function createPanelSessions({ database, clock }: { database: Database; c
     },
   };
 }
-export type PanelSessions = ReturnType<typeof createPanelSessions>;

@@ -7,8 +7,8 @@ import type { Clock } from '../lib/clock.js';
 import type { MessageSearch } from '../search/search.js';
 import { mountAdminJS } from './adminjs.js';
 import { mountAssets } from './assets.js';
-import { refuseNul, refuseOtherSites, rememberVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
-import { mendPages } from './html.js';
+import { refuseNul, refuseOtherSites, identifyVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
+import { patchPages } from './html.js';
 import { mountLogin } from './login.js';
 import { mountMedia } from './media.js';
 import { createOverview } from './overview.js';
@@ -31,15 +31,16 @@ export interface PanelParts {
 }
 
 export interface Panel {
-  /** Ends the live views, which would hold a stopping server open. */
+  /** Ends the live views, which would otherwise delay the stop of the server. */
   close(): void;
 }
 
 /**
- * Mounts the admin panel at `/admin`. Before body parsers: the panel parses what it takes itself, after it knows who sends it.
+ * Mounts the admin panel at `/admin`. It must be mounted before the body parsers: the panel parses bodies itself, after it has identified the
+ * sender.
  *
- * The order is the security: headers on every reply, refusals of other sites, public files, who it is, the login pages, and only
- * then a wall behind which everything else stands.
+ * The order of the handlers is a security rule: headers for every reply, refusals of other sites, public files, the identification of the
+ * person, the login pages, and then the check that refuses everything else without a login.
  */
 export function mountPanel(app: Express, parts: PanelParts): Panel {
   const { database, verbs, clock, log } = parts;
@@ -47,26 +48,26 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   const router = Router();
   router.use(setHeaders, refuseOtherSites, refuseNul);
   mountAssets(router);
-  router.use(rememberVisitor({ database, sessions }));
+  router.use(identifyVisitor({ database, sessions }));
   mountLogin(router, { database, sessions, verbs, secureCookies: parts.secureCookies });
-  router.use(wall);
+  router.use(requireLogin);
 
   const overview = createOverview({ reader: database.reader, clock });
-  router.post('/theme', rememberTheme(parts.secureCookies));
+  router.post('/theme', setTheme(parts.secureCookies));
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
   mountMedia(router, { reader: database.reader, media: verbs.media });
   mountRoutes(router, [...readRoutes({ reader: database.reader, overview, clock }), ...changeRoutes(verbs)]);
   const adminjs = Router();
   mountAdminJS(adminjs, database.reader, parts.search, parts.version);
-  router.use(mendPages, adminjs);
-  router.use(unknown);
+  router.use(patchPages, adminjs);
+  router.use(refuseUnknown);
   router.use(answerErrors(log));
   app.use(root, router);
   return { close: closeStreams };
 }
 
-/** Refuses requests without a login, and logins with a one-time password. Programs get a code, people the page they need. */
-const wall: RequestHandler = (req, res, next) => {
+/** Refuses requests without a login, and logins with a one-time password. Programs receive an error code, people the page that they need. */
+const requireLogin: RequestHandler = (req, res, next) => {
   const visitor = visitorOf(req);
   if (visitor && !visitor.account.mustChangePassword) return next();
   const isPage = req.method === 'GET' && !req.path.startsWith('/live/');
@@ -79,7 +80,7 @@ const wall: RequestHandler = (req, res, next) => {
 };
 
 const year = 365 * 86_400_000;
-const rememberTheme =
+const setTheme =
   (secure: boolean): RequestHandler =>
   (req, res, next) => {
     const theme = z.enum(['light', 'dark']).safeParse(req.query['theme']);
@@ -88,6 +89,6 @@ const rememberTheme =
     res.json({ data: { theme: theme.data } });
   };
 
-const unknown: RequestHandler = (req, _res, next) => {
+const refuseUnknown: RequestHandler = (req, _res, next) => {
   next(new AppError(req.method === 'GET' ? 'ROUTE_NOT_FOUND' : 'METHOD_NOT_ALLOWED'));
 };

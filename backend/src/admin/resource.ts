@@ -29,7 +29,10 @@ class PanelProperty extends BaseProperty {
   }
 }
 
-/** The screen says of this many rows that there may be more (Pager.tsx), and of a text that the newest matches were looked through (ListFilter.tsx). */
+/**
+ * Rows are counted up to this number. Pager.tsx then says that there may be more, and ListFilter.tsx that only the newest matches of a text were
+ * searched.
+ */
 const countLimit = 10_000;
 
 interface Page {
@@ -39,8 +42,8 @@ interface Page {
 }
 
 /**
- * What the adapter wants to know of a class derived from TypeORM's BaseEntity, which ours are not: its table, and no columns, since
- * it would show them all.
+ * The parts of a TypeORM BaseEntity that the adapter reads; our entities do not derive from it. It names the table and no columns, because the
+ * adapter would show them all.
  */
 const modelOf = (view: TableView, reader: DataSource) => {
   const { connection, primaryColumns } = reader.getRepository(view.entity).metadata;
@@ -48,9 +51,9 @@ const modelOf = (view: TableView, reader: DataSource) => {
 };
 
 /**
- * A table for AdminJS, over the reader: it cannot write, because its data source cannot and because it has no verb for it.
- * The adapter's queries are replaced whole. They filter and sort by any column, hidden ones too (an oracle for what is hidden),
- * compare choices with LIKE, times as text, and swallow what a save throws.
+ * A table for AdminJS, read through the reader. It cannot write: its data source is read-only, and its write methods throw. All queries of the
+ * adapter are replaced. The adapter's own filter and sort by any column, even a hidden one (which reveals its values), compare choices with LIKE
+ * and times as text, and ignore the errors of a save.
  */
 export class PanelResource extends TypeOrmResource {
   private readonly repository: Repository<ObjectLiteral>;
@@ -61,7 +64,7 @@ export class PanelResource extends TypeOrmResource {
     private readonly reader: DataSource,
     private readonly search: Pick<MessageSearch, 'find'>,
   ) {
-    // The adapter's type wants the class; see modelOf for what it uses of it.
+    // The adapter's type requires the class; modelOf has the parts of it that the adapter uses.
     super(modelOf(view, reader) as unknown as ConstructorParameters<typeof TypeOrmResource>[0]);
     this.repository = reader.getRepository(view.entity);
     this.panelProperties = new Map(view.fields.map((field) => [field.name, new PanelProperty(field)]));
@@ -74,24 +77,24 @@ export class PanelResource extends TypeOrmResource {
     return (this.panelProperties.get(path) ?? null) as never;
   }
 
-  /** Counts no further than a person pages: the whole of a table with millions of rows is not read to draw a page number. */
+  /** Counts up to `countLimit`, so that a page number never requires reading a table with millions of rows. */
   override async count(filter: Filter): Promise<number> {
-    const some = (await this.query(filter)).select('1').limit(countLimit);
-    const counted = await this.reader
+    const counted = (await this.query(filter)).select('1').limit(countLimit);
+    const result = await this.reader
       .createQueryBuilder()
       .select('COUNT(*)', 'n')
-      .from(`(${some.getQuery()})`, 'some')
-      .setParameters(some.getParameters())
+      .from(`(${counted.getQuery()})`, 'counted')
+      .setParameters(counted.getParameters())
       .getRawOne<{ n: number | string }>();
-    return Number(counted?.n ?? 0);
+    return Number(result?.n ?? 0);
   }
 
   override async find(filter: Filter, page: Page): Promise<BaseRecord[]> {
-    const asked = this.view.fields.find((field) => field.sort && field.name === page.sort?.sortBy);
+    const sortField = this.view.fields.find((field) => field.sort && field.name === page.sort?.sortBy);
     const { by, direction } = this.view.order;
-    const down = (asked ? page.sort?.direction : direction) === 'desc' ? 'DESC' : 'ASC';
-    const query = (await this.query(filter)).orderBy(`row.${asked?.name ?? by}`, down);
-    if ((asked?.name ?? by) !== 'id') query.addOrderBy('row.id', down);
+    const sqlDirection = (sortField ? page.sort?.direction : direction) === 'desc' ? 'DESC' : 'ASC';
+    const query = (await this.query(filter)).orderBy(`row.${sortField?.name ?? by}`, sqlDirection);
+    if ((sortField?.name ?? by) !== 'id') query.addOrderBy('row.id', sqlDirection);
     return this.records(
       await query
         .take(Math.min(page.limit ?? 25, 100))
@@ -129,9 +132,9 @@ export class PanelResource extends TypeOrmResource {
 
   private async query(filter: Filter | undefined): Promise<SelectQueryBuilder<ObjectLiteral>> {
     const query = this.base();
-    const asked = (filter?.filters ?? {}) as Record<string, { value: unknown }>;
+    const filters = (filter?.filters ?? {}) as Record<string, { value: unknown }>;
     for (const field of this.view.fields) {
-      const value = asked[field.name]?.value;
+      const value = filters[field.name]?.value;
       if (field.filter && value !== undefined && value !== '') await this.narrow(query, field, field.filter, value);
     }
     return query;
@@ -162,18 +165,18 @@ export class PanelResource extends TypeOrmResource {
     else query.andWhere({ [name]: In([text, ...(await this.idsNamed(kind, text))]) });
   }
 
-  /** SQLite has numbers for booleans. */
+  /** SQLite stores booleans as numbers. */
   private flag(value: boolean): boolean | number {
     return this.reader.options.type === 'postgres' ? value : Number(value);
   }
 
-  /** Part of a text, without regard to case. */
+  /** A condition that a column contains a text, in upper or lower case. */
   private contains(column: string, name: string, text: string): [sql: string, parameters: Record<string, string>] {
     const { sql, value } = containsText(this.reader, column, `:${name}`, text);
     return [sql, { [name]: value }];
   }
 
-  /** The newest messages with a text, of all accounts: as many as are counted. */
+  /** Returns the ids of the newest messages with a text, of all accounts, up to `countLimit`. */
   private async idsWithText(text: string): Promise<string[]> {
     if (foldText(text) === '') return [];
     const everything = { conditions: [], facts: { all: [], any: [] }, order: 'desc' as const, from: null };
@@ -193,7 +196,7 @@ export class PanelResource extends TypeOrmResource {
     return found.map((row) => String(row['id']));
   }
 
-  /** Rows as AdminJS takes them: the fields of the view, JSON as text, and the names that ids stand for. */
+  /** Converts rows to AdminJS records: the fields of the view, JSON as text, and the names of accounts and sessions. */
   private async records(rows: ObjectLiteral[]): Promise<BaseRecord[]> {
     const accounts = await namesOf(this.reader, Account, 'username', rows, 'accountId');
     const sessions = await namesOf(this.reader, Session, 'name', rows, 'sessionId');

@@ -2,13 +2,13 @@ import { AppError, findUnfit, newId, validationError } from '@chasqui/shared';
 import { json, type NextFunction, type Request, type Response, type Router } from 'express';
 import type { z } from 'zod';
 import { databaseRefusal } from '../db/database-errors.js';
-import { requestIdOf, signedIn, type Visitor } from './guard.js';
+import { requestIdOf, requireVisitor, type Visitor } from './guard.js';
 
 export interface PanelLog {
   error(message: string, fields?: Record<string, unknown>): void;
 }
 
-export interface Asked<Q, B> {
+export interface RouteInput<Q, B> {
   visitor: Visitor;
   /** The `:id` of the path. */
   id: string;
@@ -16,10 +16,7 @@ export interface Asked<Q, B> {
   body: B;
 }
 
-/**
- * One route of the panel's own JSON interface. `body` is what may be posted: a strict schema, so that an unknown field is
- * refused and can never reach a verb. `role` is who may; everybody who is signed in is at least staff.
- */
+/** One route of the panel's own JSON interface. `role` is the role that it requires; every signed-in person is at least staff. */
 export interface PanelRoute {
   method: 'get' | 'post';
   path: string;
@@ -27,35 +24,37 @@ export interface PanelRoute {
   run(req: Request): Promise<unknown>;
 }
 
+/** Defines a read for all staff. `query` is the schema of the query string. */
 export function read<Q extends z.ZodType>(
   path: string,
   query: Q,
-  run: (asked: Asked<z.output<Q>, undefined>) => Promise<unknown>,
+  run: (input: RouteInput<z.output<Q>, undefined>) => Promise<unknown>,
 ): PanelRoute {
   return {
     method: 'get',
     path,
     role: 'staff',
-    run: (req) => run({ ...asked(req), query: parsed(query, req.query), body: undefined }),
+    run: (req) => run({ ...inputOf(req), query: parsed(query, req.query), body: undefined }),
   };
 }
 
+/** Defines a change. `body` is a strict schema, so that an unknown field is refused and never reaches a verb. */
 export function change<B extends z.ZodType>(
   role: PanelRoute['role'],
   path: string,
   body: B,
-  run: (asked: Asked<undefined, z.output<B>>) => Promise<unknown>,
+  run: (input: RouteInput<undefined, z.output<B>>) => Promise<unknown>,
 ): PanelRoute {
   return {
     method: 'post',
     path,
     role,
-    run: (req) => run({ ...asked(req), query: undefined, body: parsed(body, req.body ?? {}) }),
+    run: (req) => run({ ...inputOf(req), query: undefined, body: parsed(body, req.body ?? {}) }),
   };
 }
 
-const asked = (req: Request): { visitor: Visitor; id: string } => ({
-  visitor: signedIn(req),
+const inputOf = (req: Request): { visitor: Visitor; id: string } => ({
+  visitor: requireVisitor(req),
   id: String(req.params['id'] ?? ''),
 });
 
@@ -78,21 +77,20 @@ export function mountRoutes(router: Router, routes: readonly PanelRoute[]): void
         .then((data) => res.json({ data: data ?? null }))
         .catch(next);
     };
-    const mayEnter = (req: Request, _res: Response, next: NextFunction): void => {
-      const { account } = signedIn(req);
+    const checkRole = (req: Request, _res: Response, next: NextFunction): void => {
+      const { account } = requireVisitor(req);
       next(route.role === 'admin' && account.role !== 'admin' ? new AppError('ADMIN_REQUIRED') : undefined);
     };
-    if (route.method === 'get') router.get(route.path, mayEnter, answer);
-    else router.post(route.path, mayEnter, parse, answer);
+    if (route.method === 'get') router.get(route.path, checkRole, answer);
+    else router.post(route.path, checkRole, parse, answer);
   }
 }
 
-/** The seconds after which a reply that says "not now" may be asked for again. */
+/** The Retry-After of a 503 reply. */
 const retryAfterSeconds = 5;
 
 /**
- * Answers everything that failed in the panel: JSON for programs, a sentence for people. A database in trouble is 503 with Retry-After, as in the
- * API. A bug is logged and answered without details.
+ * Answers failed requests to the panel: JSON for programs, a sentence for people. An unavailable database is 503 with Retry-After, as in the API. A bug is logged and answered without details.
  */
 export function answerErrors(log: PanelLog) {
   return (error: unknown, req: Request, res: Response, next: NextFunction): void => {
@@ -100,7 +98,11 @@ export function answerErrors(log: PanelLog) {
     const expected = error instanceof AppError ? error : (databaseRefusal(error) ?? fromParser(error));
     const requestId = requestIdOf(res) || newId();
     if (!expected)
-      log.error('the panel failed', { requestId, path: req.path, error: error instanceof Error ? error.stack : 'not an error' });
+      log.error('A request to the panel failed.', {
+        requestId,
+        path: req.path,
+        error: error instanceof Error ? error.stack : 'not an error',
+      });
     const { status, code, message, details } = expected ?? new AppError('INTERNAL_ERROR');
     if (status === 503) res.set('Retry-After', String(retryAfterSeconds));
     res.status(status);
@@ -110,7 +112,7 @@ export function answerErrors(log: PanelLog) {
   };
 }
 
-/** Express's parsers throw errors with a 4xx of their own. */
+/** Express's body parsers throw errors that carry a 4xx status. */
 function fromParser(error: unknown): AppError | null {
   const status = (error as { status?: unknown } | null)?.status;
   if (status === 413) return new AppError('BODY_TOO_LARGE');

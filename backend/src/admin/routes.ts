@@ -17,13 +17,13 @@ import { planView } from './views/plan.js';
 import { sessionView } from './views/session.js';
 import { webhookView } from './views/webhook.js';
 
-const nothing = z.strictObject({});
+const emptyBody = z.strictObject({});
 const cursor = whole(0, Number.MAX_SAFE_INTEGER).optional();
 const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
 const figure = z.number().int().min(0).max(1_000_000_000);
 
-/** What pages ask for, many of them every few seconds. Only the reader is asked, so a worker that is down delays none of them. */
+/** The reads of the panel's pages; many are polled every few seconds. They use only the database reader, so that an unreachable worker delays none. */
 export function readRoutes(parts: { reader: DataSource; overview: OverviewReader; clock: Clock }): PanelRoute[] {
   const { reader, overview, clock } = parts;
   return [
@@ -31,23 +31,23 @@ export function readRoutes(parts: { reader: DataSource; overview: OverviewReader
     read('/live/chart', z.object({ range: z.enum(['24h', '14d']).default('24h') }), ({ visitor, query }) =>
       overview.chart(query.range, visitor.account.timezone),
     ),
-    read('/live/sessions/:id', z.object({}), (asked) => sessionView(reader, asked.id, clock.now())),
-    read('/live/messages/:id', z.object({}), (asked) => messageView(reader, asked.id)),
+    read('/live/sessions/:id', z.object({}), (input) => sessionView(reader, input.id, clock.now())),
+    read('/live/messages/:id', z.object({}), (input) => messageView(reader, input.id)),
     read(
       '/live/events',
       z.object({ after: cursor, before: cursor, type: z.string().max(40).optional(), sessionId: id.optional() }),
       ({ query }) => eventsView(reader, query),
     ),
     read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
-    read('/live/accounts/:id', z.object({}), (asked) => accountView(reader, asked.id, clock.now())),
-    read('/live/keys/:id', z.object({}), (asked) => keyView(reader, asked.id)),
-    read('/live/webhooks/:id', z.object({}), (asked) => webhookView(reader, asked.id)),
-    read('/live/plans/:id', z.object({}), (asked) => planView(reader, asked.id)),
+    read('/live/accounts/:id', z.object({}), (input) => accountView(reader, input.id, clock.now())),
+    read('/live/keys/:id', z.object({}), (input) => keyView(reader, input.id)),
+    read('/live/webhooks/:id', z.object({}), (input) => webhookView(reader, input.id)),
+    read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
     read('/live/choices', z.object({}), () => choicesView(reader)),
   ];
 }
 
-/** Every change that can be made from the panel, and who may make it. */
+/** Every change that the panel can make, and the role that it requires. */
 export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
   return [
     ...sessionChanges(verbs.sessions, verbs.messages),
@@ -65,47 +65,47 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     deviceName: z.string().max(64).nullable().default(null),
   });
   const simple = (['start', 'stop', 'logout', 'restart', 'resume'] as const).map((verb) =>
-    change('staff', `/live/sessions/:id/${verb}`, nothing, (asked) => sessions[verb](asked.visitor.caller, asked.id)),
+    change('staff', `/live/sessions/:id/${verb}`, emptyBody, (input) => sessions[verb](input.visitor.caller, input.id)),
   );
   return [
     ...simple,
     change('staff', '/live/sessions', newSession, ({ visitor, body }) => sessions.create(visitor.caller, body)),
-    change('staff', '/live/sessions/:id/suspend', z.strictObject({ reason: z.string().trim().min(1).max(500) }), (asked) =>
-      sessions.suspend(asked.visitor.caller, asked.id, asked.body.reason),
+    change('staff', '/live/sessions/:id/suspend', z.strictObject({ reason: z.string().trim().min(1).max(500) }), (input) =>
+      sessions.suspend(input.visitor.caller, input.id, input.body.reason),
     ),
     change(
       'staff',
       '/live/sessions/:id/pairing-code',
       z.strictObject({ phoneNumber: z.string().min(1).max(80) }),
-      async (asked) => {
-        const given = await sessions.pairingCode(asked.visitor.caller, asked.id, asked.body.phoneNumber);
-        return { code: given.code, expiresAt: given.expiresAt.getTime() };
+      async (input) => {
+        const pairing = await sessions.pairingCode(input.visitor.caller, input.id, input.body.phoneNumber);
+        return { code: pairing.code, expiresAt: pairing.expiresAt.getTime() };
       },
     ),
     change(
       'staff',
       '/live/sessions/:id/limits',
       z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes) }).partial(),
-      (asked) => sessions.setLimits(asked.visitor.caller, asked.id, sentFields(asked.body)),
+      (input) => sessions.setLimits(input.visitor.caller, input.id, sentFields(input.body)),
     ),
     change(
       'staff',
       '/live/sessions/:id/send',
       z.strictObject({ recipient: z.string().trim().min(1).max(128), message: z.string().min(1).max(65_536) }),
-      (asked) => messages.sendText(asked.visitor.caller, asked.id, asked.body),
+      (input) => messages.sendText(input.visitor.caller, input.id, input.body),
     ),
   ];
 }
 
 function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
   return [
-    change('staff', '/live/messages/:id/retry', nothing, (asked) => messages.retry(asked.visitor.caller, asked.id)),
-    change('staff', '/live/messages/:id/cancel', nothing, (asked) => messages.cancel(asked.visitor.caller, asked.id)),
-    change('staff', '/live/sessions/:id/held-messages', z.strictObject({ decision: z.enum(['send', 'cancel']) }), (asked) =>
-      messages.decideHeld(asked.visitor.caller, asked.id, asked.body.decision),
+    change('staff', '/live/messages/:id/retry', emptyBody, (input) => messages.retry(input.visitor.caller, input.id)),
+    change('staff', '/live/messages/:id/cancel', emptyBody, (input) => messages.cancel(input.visitor.caller, input.id)),
+    change('staff', '/live/sessions/:id/held-messages', z.strictObject({ decision: z.enum(['send', 'cancel']) }), (input) =>
+      messages.decideHeld(input.visitor.caller, input.id, input.body.decision),
     ),
-    change('staff', '/live/messages/:id/resolve', z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }), (asked) =>
-      messages.resolve(asked.visitor.caller, asked.id, asked.body.as),
+    change('staff', '/live/messages/:id/resolve', z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }), (input) =>
+      messages.resolve(input.visitor.caller, input.id, input.body.as),
     ),
   ];
 }
@@ -122,41 +122,41 @@ function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {
   const newKey = z.strictObject({
     accountId: id,
     sessionId: id.nullable().default(null),
-    name: z.string().trim().min(1, 'Give it a name.').max(100),
+    name: z.string().trim().min(1, 'Enter a name.').max(100),
     permissions: z.array(z.enum(['*', ...permissions])).min(1, 'Choose at least one permission.'),
   });
   return [
     change('admin', '/live/accounts', newAccount, ({ visitor, body }) => accounts.create(visitor.caller, body)),
-    change('admin', '/live/accounts/:id/role', z.strictObject({ role }), (asked) =>
-      accounts.setRole(asked.visitor.caller, asked.id, asked.body.role),
+    change('admin', '/live/accounts/:id/role', z.strictObject({ role }), (input) =>
+      accounts.setRole(input.visitor.caller, input.id, input.body.role),
     ),
-    change('admin', '/live/accounts/:id/activate', nothing, (asked) => accounts.activate(asked.visitor.caller, asked.id)),
-    change('admin', '/live/accounts/:id/deactivate', nothing, (asked) => accounts.deactivate(asked.visitor.caller, asked.id)),
-    change('admin', '/live/accounts/:id/reset-password', nothing, (asked) =>
-      accounts.resetPassword(asked.visitor.caller, asked.id),
+    change('admin', '/live/accounts/:id/activate', emptyBody, (input) => accounts.activate(input.visitor.caller, input.id)),
+    change('admin', '/live/accounts/:id/deactivate', emptyBody, (input) => accounts.deactivate(input.visitor.caller, input.id)),
+    change('admin', '/live/accounts/:id/reset-password', emptyBody, (input) =>
+      accounts.resetPassword(input.visitor.caller, input.id),
     ),
     change(
       'admin',
       '/live/accounts/:id/limits',
       z.strictObject({ planId: id.nullable(), maxMessagesPerDay: figure }).partial(),
-      (asked) => accounts.setLimits(asked.visitor.caller, asked.id, sentFields(asked.body)),
+      (input) => accounts.setLimits(input.visitor.caller, input.id, sentFields(input.body)),
     ),
-    change('admin', '/live/keys/:id/activate', nothing, (asked) => keys.setActive(asked.visitor.caller, asked.id, true)),
-    change('admin', '/live/keys/:id/deactivate', nothing, (asked) => keys.setActive(asked.visitor.caller, asked.id, false)),
-    change('admin', '/live/keys/:id/rate-limit', z.strictObject({ rateLimit: figure.nullable() }), (asked) =>
-      keys.setRateLimit(asked.visitor.caller, asked.id, asked.body.rateLimit),
+    change('admin', '/live/keys/:id/activate', emptyBody, (input) => keys.setActive(input.visitor.caller, input.id, true)),
+    change('admin', '/live/keys/:id/deactivate', emptyBody, (input) => keys.setActive(input.visitor.caller, input.id, false)),
+    change('admin', '/live/keys/:id/rate-limit', z.strictObject({ rateLimit: figure.nullable() }), (input) =>
+      keys.setRateLimit(input.visitor.caller, input.id, input.body.rateLimit),
     ),
     change('admin', '/live/keys', newKey, ({ visitor, body }) => keys.create(visitor.caller, body)),
-    change('admin', '/live/keys/:id/revoke', nothing, (asked) => keys.revoke(asked.visitor.caller, asked.id)),
-    change('admin', '/live/keys/:id/regenerate', nothing, (asked) => keys.regenerate(asked.visitor.caller, asked.id)),
+    change('admin', '/live/keys/:id/revoke', emptyBody, (input) => keys.revoke(input.visitor.caller, input.id)),
+    change('admin', '/live/keys/:id/regenerate', emptyBody, (input) => keys.regenerate(input.visitor.caller, input.id)),
   ];
 }
 
 function planChanges(plans: PanelVerbs['plans']): PanelRoute[] {
   return [
     change('admin', '/live/plans', newPlan, ({ visitor, body }) => plans.create(visitor.caller, body)),
-    change('admin', '/live/plans/:id', newPlan, (asked) => plans.update(asked.visitor.caller, asked.id, asked.body)),
-    change('admin', '/live/plans/:id/delete', nothing, (asked) => plans.remove(asked.visitor.caller, asked.id)),
+    change('admin', '/live/plans/:id', newPlan, (input) => plans.update(input.visitor.caller, input.id, input.body)),
+    change('admin', '/live/plans/:id/delete', emptyBody, (input) => plans.remove(input.visitor.caller, input.id)),
   ];
 }
 
@@ -164,17 +164,17 @@ function webhookChanges(webhooks: PanelVerbs['webhooks']): PanelRoute[] {
   const newWebhook = z.strictObject({
     accountId: id,
     sessionId: id.nullable().default(null),
-    url: z.string().trim().min(1, 'Give it a URL.').max(2_048),
+    url: z.string().trim().min(1, 'Enter a URL.').max(2_048),
     events: z.array(z.string().max(60)).min(1, 'Name at least one event.').max(100),
   });
   return [
     change('admin', '/live/webhooks', newWebhook, ({ visitor, body }) => webhooks.create(visitor.caller, body)),
-    change('staff', '/live/webhooks/:id/test', nothing, (asked) => webhooks.test(asked.visitor.caller, asked.id)),
-    change('staff', '/live/webhooks/:id/enable', nothing, (asked) => webhooks.enable(asked.visitor.caller, asked.id)),
-    change('staff', '/live/webhooks/:id/disable', nothing, (asked) => webhooks.disable(asked.visitor.caller, asked.id)),
-    change('staff', '/live/webhooks/:id/redeliver-failed', nothing, (asked) =>
-      webhooks.redeliverFailed(asked.visitor.caller, asked.id),
+    change('staff', '/live/webhooks/:id/test', emptyBody, (input) => webhooks.test(input.visitor.caller, input.id)),
+    change('staff', '/live/webhooks/:id/enable', emptyBody, (input) => webhooks.enable(input.visitor.caller, input.id)),
+    change('staff', '/live/webhooks/:id/disable', emptyBody, (input) => webhooks.disable(input.visitor.caller, input.id)),
+    change('staff', '/live/webhooks/:id/redeliver-failed', emptyBody, (input) =>
+      webhooks.redeliverFailed(input.visitor.caller, input.id),
     ),
-    change('staff', '/live/deliveries/:id/redeliver', nothing, (asked) => webhooks.redeliver(asked.visitor.caller, asked.id)),
+    change('staff', '/live/deliveries/:id/redeliver', emptyBody, (input) => webhooks.redeliver(input.visitor.caller, input.id)),
   ];
 }

@@ -2,7 +2,7 @@ import { account, auditEntry, defineRoute, paging, plan, session, sessionStatuse
 import { z } from 'zod';
 import { failureKinds } from '../failures/failure.entity.js';
 
-/** What people with the role do over REST; the panel does the same through the same verbs. */
+/** The REST routes for staff. The panel calls the same verbs of the domains. */
 
 const accountParams = z.object({ accountId: z.string().max(64) });
 const planParams = z.object({ planId: z.string().max(64) });
@@ -21,7 +21,7 @@ const role = z.enum(['user', 'staff', 'admin']);
 const staffSession = session.extend({ account: z.object({ id: z.string(), username: z.string() }) });
 const deleted = z.object({ id: z.string(), deleted: z.literal(true) });
 
-/** A new plan; the panel takes the same. */
+/** A new plan, over REST and from the panel. */
 export const newPlan = z.strictObject({
   ...planFields,
   dailyMessages: figure.default(0),
@@ -50,11 +50,11 @@ export const createAccount = defineRoute({
   id: 'admin.accounts.create',
   idempotency: {
     without:
-      'Only hashes of key and password are stored, so that the first reply cannot be given again. A second account with this name or address is refused.',
+      'Only hashes of key and password are stored, so that the first reply cannot be returned again. A second account with this name or address is refused.',
   },
   method: 'post',
   path: '/admin/accounts',
-  summary: 'Make an account; without a password a one-time one is made and shown here',
+  summary: 'Create an account; without a password, a one-time password is created and returned',
   auth: 'adm',
   body: z.strictObject({
     username: z.string().min(1).max(64),
@@ -71,7 +71,7 @@ export const readAccount = defineRoute({
   id: 'admin.accounts.read',
   method: 'get',
   path: '/admin/accounts/:accountId',
-  summary: 'One account, and what it used today and this month',
+  summary: 'One account, and its usage today and this month',
   auth: 'stf',
   params: accountParams,
   reply: account.extend({
@@ -83,7 +83,7 @@ export const changeAccount = defineRoute({
   id: 'admin.accounts.change',
   method: 'patch',
   path: '/admin/accounts/:accountId',
-  summary: 'Role, plan, limits, or switch it off and on',
+  summary: 'Change the role, plan or limits of an account, or switch it off or on',
   auth: 'adm',
   params: accountParams,
   body: z.strictObject({
@@ -108,7 +108,7 @@ export const createPlan = defineRoute({
   id: 'admin.plans.create',
   method: 'post',
   path: '/admin/plans',
-  summary: 'Make a plan; 0 is no limit',
+  summary: 'Create a plan; 0 means no limit',
   auth: 'adm',
   body: newPlan,
   status: 201,
@@ -119,7 +119,7 @@ export const changePlan = defineRoute({
   id: 'admin.plans.change',
   method: 'put',
   path: '/admin/plans/:planId',
-  summary: 'Change a plan; it holds for the next request of every account on it',
+  summary: 'Change a plan; it applies from the next request of every account on it',
   auth: 'adm',
   params: planParams,
   body: z.strictObject(planFields).partial(),
@@ -164,8 +164,8 @@ const onSession = (verb: 'suspend' | 'resume' | 'restart' | 'disconnect', summar
     reply: session,
     errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'SESSION_SUSPENDED', 'WORKER_UNAVAILABLE'],
   });
-export const suspend = onSession('suspend', 'Stop a session of any account; its login is kept, nothing is sent');
-export const resume = onSession('resume', 'Let a suspended session run again');
+export const suspend = onSession('suspend', 'Suspend a session of any account: it stops, keeps its login and sends nothing');
+export const resume = onSession('resume', 'End the suspension of a session');
 export const restart = onSession('restart', 'Restart a session of any account', 202);
 export const disconnect = onSession('disconnect', 'Stop a session of any account, and keep its login');
 
@@ -181,7 +181,7 @@ export const audit = defineRoute({
   id: 'audit.list',
   method: 'get',
   path: '/audit',
-  summary: 'Who did what in the own account. Sends through the API are listed as messages, not here',
+  summary: 'Audit log of the own account. Sends through the API are listed as messages, not here',
   auth: 'acc',
   permission: 'audit.read',
   query: z.strictObject(auditQuery),
@@ -191,7 +191,7 @@ export const auditAll = defineRoute({
   id: 'admin.audit.list',
   method: 'get',
   path: '/admin/audit',
-  summary: 'Who did what in all accounts',
+  summary: 'Audit log of all accounts',
   auth: 'stf',
   query: z.strictObject({ ...auditQuery, accountId: z.string().max(64).optional() }),
   reply: z.array(auditEntry),

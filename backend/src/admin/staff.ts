@@ -27,7 +27,7 @@ interface Deps {
   present: (account: Account) => Promise<AccountResource>;
 }
 
-/** Routes for staff, across accounts: the one place of REST where a role counts. */
+/** Mounts the routes for staff, across accounts: the only ones of REST that depend on a role. */
 export function mountStaff(mount: Mount, deps: Deps): void {
   mountAccountRoutes(mount, deps);
   mountPlanRoutes(mount, deps);
@@ -38,7 +38,7 @@ export function mountStaff(mount: Mount, deps: Deps): void {
 
 function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present }: Deps): void {
   const rows = database.reader.getRepository(Account);
-  const reach = async (id: string): Promise<Account> => {
+  const findAccount = async (id: string): Promise<Account> => {
     const account = await accounts.find(id);
     if (!account) throw new AppError('ACCOUNT_NOT_FOUND');
     return account;
@@ -65,13 +65,13 @@ function mountAccountRoutes(mount: Mount, { database, accounts, quotas, present 
     return { account: await present(account), apiKey, ...(isOneTime ? { oneTimePassword: password } : {}) };
   });
   mount(contract.readAccount, async ({ params }) => {
-    const account = await reach(params.accountId);
+    const account = await findAccount(params.accountId);
     const ofAccount = { accountId: account.id, deletedAt: IsNull() };
     const count = await database.reader.getRepository(Session).countBy(ofAccount);
     return { ...(await present(account)), usage: { sessions: count, ...(await quotas.usageOf(account.id)) } };
   });
   mount(contract.changeAccount, async ({ params, body }, caller) => {
-    await reach(params.accountId);
+    await findAccount(params.accountId);
     return present(await accounts.govern(caller, params.accountId, sentFields(body)));
   });
 }
@@ -188,7 +188,7 @@ const presentEntry = (entry: AuditLog) => ({
   requestId: entry.requestId,
 });
 
-/** As the account itself sees it: that staff did it, not who of them nor from where. */
+/** Presents an entry to the account itself: it says that staff acted, but neither which person nor from where. */
 const presentOwnEntry = (entry: AuditLog): ReturnType<typeof presentEntry> =>
   entry.actorType === 'staff'
     ? { ...presentEntry(entry), actor: { type: 'staff', id: null, name: null }, credential: null, ip: null }

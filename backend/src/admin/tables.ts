@@ -9,7 +9,7 @@ import { Session } from '../sessions/session.entity.js';
 import { Webhook } from '../webhooks/webhook.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
 
-/** How a value is drawn; `panel/lists/Cell.tsx` has one way for each. */
+/** How the panel draws a value. `panel/lists/Cell.tsx` has a case for each. */
 export type Look =
   | 'text'
   | 'strong'
@@ -27,22 +27,25 @@ export type Look =
   | 'limit';
 
 /**
- * One column that the panel may read. A column that has no row here does not exist for it: it is not selected, shown, searched or
- * sorted by, whatever a request says.
+ * One column that the panel may read. A column that is not listed here is never selected, shown, searched or sorted by, whatever a request
+ * asks for.
  */
 export interface Field {
   name: string;
   label: string;
   look: Look;
   inList?: true;
-  /** `contains`: part of the text, without regard to case. `owner`: an id, or part of the name it stands for. */
+  /**
+   * How the column is filtered. `contains`: part of the value, in upper or lower case. `text`: the message search. `account` and `session`:
+   * the id, or part of the name that belongs to it. `flag`: true or false. `range`: times from and to.
+   */
   filter?: 'exact' | 'contains' | 'text' | 'range' | 'flag' | 'account' | 'session';
-  /** Only where an index or a small table makes it cheap. */
+  /** The list may be sorted by this column. Set only where an index or a small table makes that cheap. */
   sort?: true;
   values?: readonly string[];
 }
 
-/** A table as the panel shows it; `actions` name components of the bundle. */
+/** A table as the panel shows it. `page` and `create.component` name components of the bundle (`backend/panel`). */
 export interface TableView {
   id: string;
   entity: EntityTarget<ObjectLiteral>;
@@ -52,11 +55,11 @@ export interface TableView {
   icon: string;
   title: string;
   order: { by: string; direction: 'asc' | 'desc' };
-  /** Rows with a time here are left out. */
+  /** Rows with a value in this column are not shown. */
   hiddenBy?: 'deletedAt';
-  /** The component of one row's page. */
+  /** The component that draws the page of one row. */
   page: string;
-  /** The component that makes a new row, and who may. */
+  /** The component that creates a row, and the role that it requires. */
   create?: { component: string; label: string; role: 'staff' | 'admin' };
   fields: readonly Field[];
 }
@@ -178,8 +181,8 @@ export const tables: readonly TableView[] = [
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact' }),
       field('name', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
-      field('dailyMessages', 'A day', 'limit', { ...list, ...sort }),
-      field('monthlyMessages', 'A month', 'limit', { ...list, ...sort }),
+      field('dailyMessages', 'Messages a day', 'limit', { ...list, ...sort }),
+      field('monthlyMessages', 'Messages a month', 'limit', { ...list, ...sort }),
       field('maxSessions', 'Sessions', 'limit', { ...list, ...sort }),
       field('apiLimit', 'Requests an hour', 'limit', list),
       field('pricePerMessage', 'Price', 'text', list),
@@ -226,12 +229,12 @@ export const tables: readonly TableView[] = [
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact' }),
       field('at', 'When', 'time', { ...list, ...sort, filter: 'range' }),
-      field('actorName', 'Who', 'strong', { ...list, filter: 'contains' }),
-      field('action', 'What', 'mono', { ...list, filter: 'contains' }),
-      field('objectType', 'On', 'text', { ...list, filter: 'exact' }),
-      field('objectId', 'Object', 'mono', { filter: 'exact' }),
-      field('ip', 'From', 'mono', { ...list, filter: 'exact' }),
-      field('actorType', 'By', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'staff', 'system'] }),
+      field('actorName', 'Actor', 'strong', { ...list, filter: 'contains' }),
+      field('action', 'Action', 'mono', { ...list, filter: 'contains' }),
+      field('objectType', 'Object type', 'text', { ...list, filter: 'exact' }),
+      field('objectId', 'Object id', 'mono', { filter: 'exact' }),
+      field('ip', 'IP address', 'mono', { ...list, filter: 'exact' }),
+      field('actorType', 'Actor type', 'text', { filter: 'exact', values: ['key', 'token', 'panel', 'staff', 'system'] }),
       field('accountId', 'Account', 'name', { filter: 'account' }),
       field('requestId', 'Request', 'mono', { filter: 'exact' }),
       field('changes', 'Changes', 'json'),
@@ -250,10 +253,10 @@ export const tables: readonly TableView[] = [
     fields: [
       field('id', 'Id', 'mono', { filter: 'exact' }),
       field('lastAt', 'Last', 'time', { ...list, ...sort, filter: 'range' }),
-      field('kind', 'Where', 'strong', { ...list, filter: 'exact', values: failureKinds }),
+      field('kind', 'Kind', 'strong', { ...list, filter: 'exact', values: failureKinds }),
       field('code', 'Code', 'mono', { ...list, filter: 'exact' }),
-      field('subject', 'What', 'mono', { ...list, filter: 'contains' }),
-      field('count', 'Times', 'text', list),
+      field('subject', 'Subject', 'mono', { ...list, filter: 'contains' }),
+      field('count', 'Count', 'text', list),
       field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
       field('accountId', 'Account', 'name', { filter: 'account' }),
       field('firstAt', 'First', 'time'),

@@ -3,12 +3,12 @@ import type { Theme } from './guard.js';
 
 type Palette = Record<string, string>;
 
-const alike: Palette = { white: '#ffffff', black: '#000000', love: '#0f766e' };
+const common: Palette = { white: '#ffffff', black: '#000000', love: '#0f766e' };
 
-/** The colours of AdminJS's own parts; those of our pages stand in `static/panel.css`. The two lists agree. */
+/** The colours of AdminJS's own components. Those of our pages are in `static/panel.css`; the two lists agree. */
 const palettes: Record<Theme, Palette> = {
   light: {
-    ...alike,
+    ...common,
     border: '#dfe5e3',
     text: '#14211f',
     primary100: '#0f766e',
@@ -43,7 +43,7 @@ const palettes: Record<Theme, Palette> = {
     highlight: '#eef4f3',
   },
   dark: {
-    ...alike,
+    ...common,
     white: '#1a2321',
     border: '#2b3735',
     text: '#e8efed',
@@ -80,7 +80,7 @@ const palettes: Record<Theme, Palette> = {
   },
 };
 
-/** What AdminJS merges over its theme. Its type wants the whole theme; its code takes any part of one. */
+/** Returns what AdminJS merges over its theme. Its type requires the whole theme; its code accepts any part of one. */
 export function themeOverrides(theme: Theme): BrandingOptions['theme'] {
   const line = `1px solid ${palettes[theme]['border']}`;
   return {

@@ -15,7 +15,7 @@ export function offsetMs(at: Date, timezone: string): number {
   return local - Math.floor(at.getTime() / 1000) * 1000;
 }
 
-/** The zone, or UTC where this machine does not know it. Intl's own list leaves out aliases such as Asia/Kolkata, so it is tried. */
+/** Returns the zone, or UTC when this machine does not know it. Intl's own list has no aliases such as Asia/Kolkata, so the zone is tried. */
 export function knownZone(timezone: string): string {
   try {
     return new Intl.DateTimeFormat('en-US', { timeZone: timezone }).resolvedOptions().timeZone;
@@ -25,7 +25,7 @@ export function knownZone(timezone: string): string {
   }
 }
 
-/** When the present day began in a zone, in milliseconds since 1970. */
+/** Returns when the current day began in a zone, in milliseconds since 1970. */
 export function dayStart(now: Date, timezone: string): number {
   const offset = offsetMs(now, timezone);
   const dayMs = 86_400_000;

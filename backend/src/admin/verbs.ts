@@ -4,25 +4,26 @@ import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
 
-/** The role that an account can be given. */
+/** The role of an account. */
 export type PanelRole = 'user' | 'staff' | 'admin';
 
-/** Null: the installation’s daily limit. */
+/** What the panel may set of a session. An absent field stays as it is. */
 export interface SessionLimits {
+  /** Messages a day. Null: the installation’s limit applies. */
   dailyLimit?: number | null;
   storage?: StorageMode;
 }
 
-/** What leaves the panel's sight once: a key or a one-time password, to be shown and forgotten. */
+/** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
 export interface ShownOnce {
   id: string;
   secret: string;
 }
 
 /**
- * Everything the panel can change, as verbs of the domains. The panel itself reads tables and never writes one of theirs: what is
- * not in here cannot be done from it. Each verb checks its own rules, writes its row of the audit log in its own commit and
- * throws `AppError`. `caller` is the person at the panel; whose object it is, the verb finds out from the id.
+ * Every change that the panel can make. The panel itself only reads the tables of the domains; it has no other access to them. Each verb
+ * checks its own rules, writes an entry of the audit log and throws `AppError`. `caller` is the person at the panel. The verb finds the account
+ * that owns the object by the object's id.
  */
 export interface PanelVerbs {
   auth: {
@@ -37,9 +38,10 @@ export interface PanelVerbs {
       ip: string | null;
       requestId: string;
     }): Promise<{ accountId: string; fingerprint: string }>;
-    /** Told once a session of the panel is open, and once it is closed. */
-    signedIn(caller: Caller): Promise<void>;
-    signedOut(caller: Caller): Promise<void>;
+    /** Writes the audit entry of a login, after the panel session was opened. */
+    recordLogin(caller: Caller): Promise<void>;
+    /** Writes the audit entry of a logout, after the panel session was closed. */
+    recordLogout(caller: Caller): Promise<void>;
     /** Returns the fingerprint of the new password. */
     changePassword(caller: Caller, input: { current: string; next: string }): Promise<{ fingerprint: string }>;
   };
@@ -61,7 +63,7 @@ export interface PanelVerbs {
     retry(caller: Caller, messageId: string): Promise<void>;
     cancel(caller: Caller, messageId: string): Promise<void>;
     resolve(caller: Caller, messageId: string, as: 'sent' | 'failed' | 'retry'): Promise<void>;
-    /** All messages of a session that wait because another WhatsApp account is linked now. */
+    /** Sends or cancels all messages of a session that are held because another WhatsApp account is linked now. */
     decideHeld(caller: Caller, sessionId: string, decision: 'send' | 'cancel'): Promise<void>;
   };
   accounts: {
@@ -82,7 +84,7 @@ export interface PanelVerbs {
       input: { accountId: string; sessionId: string | null; name: string; permissions: string[] },
     ): Promise<ShownOnce>;
     setActive(caller: Caller, keyId: string, isActive: boolean): Promise<void>;
-    /** Null: the installation’s. */
+    /** Null: the installation’s rate limit applies. */
     setRateLimit(caller: Caller, keyId: string, rateLimit: number | null): Promise<void>;
     revoke(caller: Caller, keyId: string): Promise<void>;
     regenerate(caller: Caller, keyId: string): Promise<ShownOnce>;
@@ -97,7 +99,7 @@ export interface PanelVerbs {
       caller: Caller,
       webhookId: string,
     ): Promise<{ ok: boolean; statusCode: number | null; durationMs: number; error: string | null }>;
-    /** Also sends what came while it was off. */
+    /** Also delivers the events that happened while the endpoint was switched off. */
     enable(caller: Caller, webhookId: string): Promise<void>;
     disable(caller: Caller, webhookId: string): Promise<void>;
     redeliverFailed(caller: Caller, webhookId: string): Promise<void>;
@@ -105,7 +107,7 @@ export interface PanelVerbs {
   };
   plans: {
     create(caller: Caller, input: PlanInput): Promise<{ id: string }>;
-    /** Holds for the next request of every account on it. */
+    /** Applies from the next request of every account on the plan. */
     update(caller: Caller, planId: string, input: PlanInput): Promise<void>;
     /** Throws `PLAN_IN_USE`. */
     remove(caller: Caller, planId: string): Promise<void>;

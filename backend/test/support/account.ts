@@ -18,7 +18,7 @@ export async function makeAccount({ database }: Rig): Promise<{ id: string; key:
   return { id: account.id, key: apiKey };
 }
 
-/** What a call needs to be one of a person who signed in: the first admin, when nobody is named. */
+/** The headers of a call by a person who signed in: the first admin, when no person is named. */
 export async function loginOf(
   rig: Rig,
   email = rig.firstAdmin!.email,

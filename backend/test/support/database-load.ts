@@ -127,7 +127,7 @@ export async function startUnderLoad<L extends Line = FaultProxy>(
   const taken = { events: 0 };
   const keys: string[] = [];
   let stopping = false;
-  /** The backends are gone: whoever still waits for an answer gives up. */
+  /** The backends are gone: callers that still wait for a reply give up. */
   let closed = false;
 
   /** One call, repeated under its key until an answer counts, as the guide asks of clients. */

@@ -28,12 +28,12 @@ import { eventually } from './eventually.js';
  * in `left`; that list, not any reply, says whether a message was lost or doubled.
  */
 
-/** What becomes of the next send. `lose…` cut the line instead of answering: before or after the message left. */
+/** The outcome of the next send. `lose…` close the connection instead of replying: before or after the message was sent. */
 export type Script =
   | { do: 'send'; afterMs?: number }
   | { do: 'fail'; reason: string; retryable: boolean }
   /** The outcome is uncertain; `ack`: the page has the message with this ack, so that lookups find it. */
-  | { do: 'doubt'; ack?: number }
+  | { do: 'uncertain'; ack?: number }
   | { do: 'refuse'; code: 'SESSION_NOT_CONNECTED' | 'STALE_EPOCH' | 'SHUTTING_DOWN' }
   | { do: 'loseBefore' }
   | { do: 'loseAfter' };
@@ -324,9 +324,9 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
         message: 'It was refused.',
         retryable: script.retryable,
       });
-    if (script.do === 'doubt' && script.ack !== undefined)
+    if (script.do === 'uncertain' && script.ack !== undefined)
       state.found.set(command.reservedId, { whatsappId: `true_${command.recipient}_${command.reservedId}`, ack: script.ack });
-    if (script.do === 'doubt')
+    if (script.do === 'uncertain')
       return settle({ outcome: 'uncertain', reason: 'TIMEOUT_AFTER_HANDOVER', message: 'Not confirmed.' });
     state.left.push({ sessionId, messageId, command, file: (res.locals['file'] as Left['file'] | undefined) ?? null });
     const whatsappId = `true_${command.recipient}_${command.reservedId}`;
@@ -412,7 +412,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       await move(sessionId, 'connecting', 'SYNCING');
       await move(sessionId, 'connected', null);
     },
-    /** The process is gone: nobody answers, nothing is told. Its record and outlet are on disk. */
+    /** The process is gone: it sends no replies and no events. Its record and outlet are on disk. */
     async die(): Promise<void> {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -58,7 +58,7 @@ describe('a start that cannot be', () => {
     ['no such host', { args: ['--host-resolver-rules=MAP * ~NOTFOUND'] }, 'NETWORK_UNREACHABLE'],
     ['no proxy there', { args: ['--proxy-server=http://127.0.0.1:9'] }, 'PROXY_UNREACHABLE'],
   ])(
-    '%s is told as what it is',
+    '%s is reported as such',
     async (_name, config, reason) => {
       expect((await reasonOf(launch(config))).reason).toBe(reason);
       await until('nothing left behind', () => left().length === 0);

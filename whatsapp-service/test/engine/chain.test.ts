@@ -158,7 +158,7 @@ const events = [
   'group_membership_request',
 ] as const;
 
-describe('what the library reports of a session', () => {
+describe('reports of the library about a session', () => {
   test('garbage in any event, at any position, loses no other event and changes no order', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -270,7 +270,7 @@ describe('the contact of an id', () => {
     await expect(identities.learn([ana])).resolves.toBe(true);
   });
 
-  describe('what changes later', () => {
+  describe('later changes', () => {
     const bea = '5511999990002@c.us';
     const lid = '184467440738@lid';
     let answers: Record<string, unknown>;

@@ -108,7 +108,7 @@ describe('types of messages', () => {
   });
 });
 
-describe('who wrote where', () => {
+describe('author and chat', () => {
   test('a private message from a hidden number names the person in both forms', () => {
     const seen = observe(message({ type: 'chat', body: 'x' }, lid), identify, nameOf);
     expect(seen).toMatchObject({

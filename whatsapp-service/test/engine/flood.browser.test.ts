@@ -43,7 +43,7 @@ const flood = (what: string, total: number, each: number): string => `new Promis
   turn();
 })`;
 
-test('what a page gets from its console still works', async () => {
+test('the return values of a page’s console still work', async () => {
   const made = await newest!.pupPage.evaluate(`typeof console.createTask('x').run + ' ' + typeof console.log('x')`);
   expect(made).toBe('function undefined');
 }, 20_000);

@@ -170,7 +170,7 @@ describe('data of the page that the library cannot read', () => {
     expect(await session.probe(4_000)).toMatchObject({ canary: true });
   }, 30_000);
 
-  test('what the page reports of itself is sent in the form of the contract', async () => {
+  test('reports of the page are sent in the form of the contract', async () => {
     await pageOf().evaluate(`(() => {
       for (const state of [5, null, 'mended', 'invented']) window.chasqui.notify('patch', { patch: 'invented', state, detail: { a: 1 } });
       window.chasqui.notify('patch', { patch: 'ids', state: 'invented', detail: null });

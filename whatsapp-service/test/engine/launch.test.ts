@@ -71,7 +71,7 @@ describe('a browser that ends while it starts', () => {
   });
 });
 
-test('of our environment a browser gets what it needs and nothing else', () => {
+test('a browser gets only the variables of our environment that it needs', () => {
   const env = {
     PATH: '/bin',
     HOME: '/home/x',

@@ -52,7 +52,7 @@ test('are there before the first page, after a change of the renderer, and after
   ]);
 }, 20_000);
 
-test('come in the order in which they were called, among each other too, and give a promise of nothing', async () => {
+test('arrive in the order in which they were called, among each other too, and return a promise of undefined', async () => {
   expect(await run(`first(0)`)).toBeUndefined();
   await run(`for (let n = 1; n <= 1000; n += 1) (n % 3 ? first : second)(n)`);
   await until('all of them', () => heard.length === 1001);
@@ -68,7 +68,7 @@ test('other calls of the binding change nothing', async () => {
   expect(heard.splice(0)).toEqual([['first', 'still there']]);
 }, 20_000);
 
-test('what the page prints does not stay in its memory', async () => {
+test('console output of the page does not stay in its memory', async () => {
   await run(`(() => {
     const printed = { much: new Array(1000).fill('x') };
     window.held = new WeakRef(printed);

@@ -47,7 +47,7 @@ test('groups refuse by name: only admins, not a member, no such group', async ()
   await until('the promotion', async () => (await sendTo(announce)).outcome === 'sent');
 }, 60_000);
 
-test('what WhatsApp refused is sent under the same id by another attempt, and is found as sent', async () => {
+test('a message that WhatsApp refused is sent under the same id by another attempt, and is found as sent', async () => {
   const { client } = rig.simulator;
   // Her phone is off: only the server's own ack can raise it.
   await client.setAccount({ phone: ana, offline: true });
@@ -61,7 +61,7 @@ test('what WhatsApp refused is sent under the same id by another attempt, and is
   await client.setAccount({ phone: ana, offline: false });
 }, 30_000);
 
-test('what is in the page with ack 0 is found as that, and another attempt hands nothing over beside it', async () => {
+test('a message in the page with ack 0 is found as such, and another attempt hands nothing over beside it', async () => {
   const { client } = rig.simulator;
   await client.setAccount({ phone: ana, offline: true });
   // The server has it, and the page never learns that from its answer.
@@ -78,7 +78,7 @@ test('what is in the page with ack 0 is found as that, and another attempt hands
   expect((await handed(reservedId)).map(({ repeat }) => repeat)).toEqual([false]);
 }, 30_000);
 
-test('a message of ours behind hundreds of newer ones is found; what lies behind history that was not read is not proven absent', async () => {
+test('a message behind hundreds of newer ones is found; one behind unread history is not proven absent', async () => {
   const { client } = rig.simulator;
   const since = new Date().toISOString();
   const group = (await client.createGroup({ by: bob, subject: 'Busy', participants: [me] })).id;

@@ -138,7 +138,7 @@ test('a message is compared by its key, however its chat is written', () => {
   expect(seen).toMatchObject({ timestamp: '2023-11-14T22:13:20.000Z', contact: { name: 'Ana' }, fromMe: false });
 });
 
-test('the bridge gives every id its written form, from its parts, at any depth', () => {
+test('the bridge returns the serialized form of every id, from its parts, at any depth', () => {
   const crossed = {
     id: { fromMe: true, remote: { user: '5511', server: 'c.us', $1: '5511@c.us' }, id: 'A', $1: 'x' },
     list: [{ user: '7770001', server: 'lid' }],

@@ -50,7 +50,7 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
 interface HeldMessages {
   /** Messages that wait for a decision because another WhatsApp account is linked now. */
   heldMessages: number;
-  /** Of these, the ones that are sent when a person says so. The others may have left before, and are settled one by one. */
+  /** How many of these the decision `send` sends. The others may have been sent before; each is resolved by itself. */
   heldMessagesToSend: number;
 }
 
@@ -65,7 +65,7 @@ async function heldMessages(reader: DataSource, { id, linkedAccountNumber }: Ses
 }
 export type SessionView = Awaited<ReturnType<typeof sessionView>>;
 
-/** The QR code as a picture. It is only for the person who looks at this page: never in a log, a list or a stored page. */
+/** Returns the QR code as a picture. It is only for the person who opened this page: never in a log, a list or a stored page. */
 async function qrOf(row: Session, now: Date): Promise<{ id: string | null; svg: string; expiresAt: number | null } | null> {
   if (row.status !== 'qr_pending' || !row.qrText) return null;
   if (row.qrExpiresAt && row.qrExpiresAt <= now) return null;
