@@ -1,5 +1,5 @@
 import { createAccounts, type Accounts } from '../accounts/accounts.js';
-import { createApiKeys, type ApiKeys } from '../accounts/api-keys.js';
+import { createApiKeys } from '../accounts/api-keys.js';
 import { createKeyUsage } from '../accounts/key-usage.js';
 import { createPlans } from '../accounts/plans.js';
 import { createTokens } from '../accounts/tokens.js';
@@ -7,7 +7,6 @@ import { createContacts } from '../contacts/contacts.js';
 import { createStoredWindows } from '../db/stored-windows.js';
 import { createRequestLimits } from '../http/request-limits.js';
 import { createCredentialChanges } from '../lib/credential-changes.js';
-import { errorFields } from '../lib/log.js';
 import { createSharedWindows } from '../lib/shared-windows.js';
 import { createLocalWindows } from '../lib/windows.js';
 import { limitFigures } from '../options.js';
@@ -52,7 +51,6 @@ export function createAccess(core: Foundation, over: Overrides) {
     forgetNames: contacts.forgetNames,
   });
   lifecycle.add('first administrator', { phase: 'data', start: () => ensureFirstAdmin(core, accounts, over) });
-  lifecycle.add('notice of expiring keys', { phase: 'work', start: () => announceEndingKeys(core, keys) });
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
   return { credentials, keys, keyUsage, plans, tokens, storageOf, contacts, windows, accounts, limits };
 }
@@ -63,9 +61,4 @@ const ensureFirstAdmin = ({ config }: Foundation, accounts: Accounts, over: Over
     password: config.ADMIN_PASSWORD,
     maxSessions: config.MAX_SESSIONS,
     show: over.showFirstAdminPassword ?? (() => undefined),
-  });
-
-const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown> =>
-  keys.announceEnding().catch((error: unknown) => {
-    log.error('Keys that expire soon could not be announced; the announcement is retried in a minute.', errorFields(error));
   });

@@ -36,7 +36,6 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
   const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch(core);
-  lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
   const messages = createMessages(core, {
     contacts,
     eventsOf: eventLog.ofMessage,
@@ -70,6 +69,8 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     withinMs: workStopMs,
   });
   const ingest = createIngest(core, access, parts, createArrivals(core, { contacts, state, media }));
+  // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
+  lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
   return { retention, eventLog, replies, quotas, idempotency, search, messages, ...ingest };
 }
 

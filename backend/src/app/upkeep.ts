@@ -1,6 +1,8 @@
 import { join } from 'node:path';
+import type { ApiKeys } from '../accounts/api-keys.js';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
+import { errorFields } from '../lib/log.js';
 import { createPrivacy, type Privacy } from '../privacy/privacy.js';
 import { removeEndpointsOfDeletedSessions } from '../webhooks/deleted-sessions.js';
 import type { Access } from './access.js';
@@ -47,8 +49,15 @@ export function createUpkeep(
     },
     stop: () => sweep?.stop(),
   });
+  // Starts last: it commits once for each key, and no message waits for it.
+  lifecycle.add('notice of expiring keys', { phase: 'work', start: () => announceEndingKeys(core, access.keys) });
   return { privacy };
 }
+
+const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown> =>
+  keys.announceEnding().catch((error: unknown) => {
+    log.error('Keys that expire soon could not be announced; the announcement is retried in a minute.', errorFields(error));
+  });
 
 function cleanupTasks(
   core: Foundation,

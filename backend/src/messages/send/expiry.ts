@@ -28,8 +28,8 @@ export function createExpiry(context: Context): Expiry {
   let runs = 0;
   return {
     async run() {
-      runs += 1;
       await endExpired(context);
+      runs += 1;
       if (runs % deletedEveryRuns === 1) await endOfDeletedSessions(context);
     },
   };
