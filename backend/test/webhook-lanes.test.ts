@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { insertRow, updateRows } from '../src/db/rows.js';
+import { insertRow, insertRows, updateRows } from '../src/db/rows.js';
 import { runStatement } from '../src/db/statement.js';
 import { Session } from '../src/sessions/session.entity.js';
-import type { Deliveries } from '../src/webhooks/deliveries.js';
+import { newDelivery, type Deliveries } from '../src/webhooks/deliveries.js';
 import { databases } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import { numbers, startLanes, type Arrival, type Lanes } from './support/lanes.js';
@@ -492,6 +492,41 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     await eventually('the second delivery', async () => names.length === 2);
     expect(names).toEqual(['before', 'after']);
   }, 60_000);
+
+  test('a cached name is in a delivery also when the cache of names is emptied for another one', async () => {
+    // Nothing in it depends on the database.
+    if (database === 'postgres') return;
+    lanes = await startLanes({ database });
+    const { events, deliveries } = lanes.backend();
+    const ids = numbers(5_002).map((n) => `s${n}`);
+    const now = new Date();
+    const rows = await lanes.database.write.run(async (tx) => {
+      await insertRows(
+        tx,
+        Session,
+        ids.map((id) => ({
+          id,
+          accountId: 'account-1',
+          name: `n-${id}`,
+          liveName: id,
+          settings: {},
+          metadata: {},
+          createdAt: now,
+          updatedAt: now,
+        })),
+      );
+      const data = { reason: 'test', memoryMb: 1 };
+      const type = 'session.recycled' as const;
+      return events.appendAll(
+        tx,
+        ids.map((sessionId) => ({ accountId: 'account-1', sessionId, type, data })),
+      );
+    });
+    const all = rows.map((event) => newDelivery({ id: 'hook', accountId: 'account-1' }, event, now));
+    await deliveries.eventsOf(all.slice(0, -1));
+    const found = await deliveries.eventsOf([all[0]!, all.at(-1)!]);
+    expect([...found.values()].map(({ session }) => session?.name)).toEqual(['n-s0', 'n-s5001']);
+  });
 
   test('a clock that is set forward, or days without the program, neither switch an endpoint off nor end deliveries', async () => {
     // Nothing in it depends on the database.

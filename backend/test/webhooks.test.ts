@@ -340,7 +340,17 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect((await core.events('webhook.disabled')).map(({ data }) => data)).toMatchObject([{ webhookId: id, reason: 'GONE' }]);
     sink.answer = 'ok';
     await core.send('while it was off');
-    expect(await deliveries(id)).toHaveLength(1);
+    const { createdAt: time } = (await deliveries(id))[0]!;
+    const earlier = new Date(Date.parse(time) - 1).toISOString();
+    for (const [range, count] of [
+      ['', 1],
+      [`&from=${time}&to=${time}`, 1],
+      [`&from=${time}`, 1],
+      [`&to=${time}`, 1],
+      [`&to=${earlier}`, 0],
+      [`&from=${earlier}&to=${earlier}`, 0],
+    ] as const)
+      expect([range, await deliveries(id, range)]).toEqual([range, expect.objectContaining({ length: count })]);
     expect((await core.post(`/webhooks/${id}/enable`, { recover: true })).body).toMatchObject({ success: true });
     await arrived(sink, 1);
     expect(JSON.parse(sink.taken[0]!.body)).toMatchObject({ data: { text: 'while it was off' } });

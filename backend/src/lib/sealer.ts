@@ -28,8 +28,10 @@ export interface Sealer {
  */
 export function createSealer(keys: string): Sealer {
   const entries = keys.split(',').map((entry) => parseKey(entry.trim()));
-  const [writing, writingKey] = entries[0]!;
   const keysById = new Map(entries);
+  const [writing] = entries[0]!;
+  // Of two keys with one id the last one opens, so it seals too.
+  const writingKey = keysById.get(writing)!;
   const openWith = (keyId: string, bytes: Buffer, place: string): Buffer => {
     const key = keysById.get(keyId);
     if (!key) throw new Error(`Nothing in ENCRYPTION_KEYS has the id that a secret was sealed with: ${keyId}.`);

@@ -152,27 +152,42 @@ async function eventsOf(
   );
   const which = `${condition} AND "accountId" = ?${maxLength === undefined ? '' : ` AND LENGTH(data) <= ${maxLength}`}`;
   const found = await readRows(reader, EventRow, which, [parameter, deliveries[0]!.accountId]);
-  await readNames(context, found);
-  return new Map(found.map((row) => [row.cursor, outgoingEvent(row, context.names)]));
+  const names = await namesOf(context, found);
+  return new Map(found.map((row) => [row.cursor, outgoingEvent(row, names)]));
 }
 
-/** Reads the names of the sessions of these events that are not cached. */
-async function readNames({ database: { reader }, clock, names }: Context, events: readonly EventRow[]): Promise<void> {
+/** Returns the names of the sessions of these events, by id. Does not depend on what stays in the cache, which others may empty meanwhile. */
+async function namesOf(
+  { database: { reader }, clock, names }: Context,
+  events: readonly EventRow[],
+): Promise<ReadonlyMap<string, string>> {
   const now = clock.monotonic();
-  const isCached = (id: string): boolean => (names.get(id)?.until ?? -Infinity) > now;
-  const unknown = [...new Set(events.flatMap(({ sessionId }) => (sessionId && !isCached(sessionId) ? [sessionId] : [])))];
-  if (unknown.length === 0) return;
+  const found = new Map<string, string>();
+  const missing = new Set<string>();
+  for (const { sessionId } of events) {
+    if (sessionId === null) continue;
+    const cached = names.get(sessionId);
+    if (cached && cached.until > now) found.set(sessionId, cached.name);
+    else missing.add(sessionId);
+  }
+  if (missing.size === 0) return found;
   if (names.size > maxNames) names.clear();
-  const { condition, parameter } = among(reader, 'id', unknown);
-  for (const { id, name } of await readRows(reader, Session, condition, [parameter]))
+  const { condition, parameter } = among(reader, 'id', [...missing]);
+  for (const { id, name } of await readRows(reader, Session, condition, [parameter])) {
+    found.set(id, name);
     names.set(id, { name, until: now + nameTtlMs });
+  }
+  return found;
 }
 
-const outgoingEvent = ({ id, cursor, type, sessionId, data, occurredAt }: EventRow, names: Context['names']): OutgoingEvent => ({
+const outgoingEvent = (
+  { id, cursor, type, sessionId, data, occurredAt }: EventRow,
+  names: ReadonlyMap<string, string>,
+): OutgoingEvent => ({
   id,
   cursor,
   type,
-  session: sessionId ? { id: sessionId, name: names.get(sessionId)?.name ?? '' } : null,
+  session: sessionId ? { id: sessionId, name: names.get(sessionId) ?? '' } : null,
   data,
   occurredAt,
 });

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createContext, runInContext } from 'node:vm';
 import { describe, expect, test } from '@jest/globals';
 import ts from 'typescript';
 import { patches } from '../../src/engine/wwebjs/compat/index.js';
@@ -62,6 +63,22 @@ describe('the scripts of the page', () => {
     expect(Object.keys(ofOperations)).toContain('operations-chats.ts-allChats');
     const scripts = { ...pageScripts, ...ofOperations, ...functions, 'console-limit': `(${String(installConsoleLimit)})();` };
     expect(unknownNames(scripts)).toEqual([]);
+  });
+
+  test('call the page’s own require as the page does, as a plain function', () => {
+    const receivers: unknown[] = [];
+    const page: Record<string, any> = {
+      require(this: unknown, name: string) {
+        receivers.push(this);
+        return { name };
+      },
+    };
+    page['window'] = page['top'] = page;
+    createContext(page);
+    runInContext(pageScripts['core']!, page);
+    const names = [page['chasqui'].module('a'), page['chasqui'].moduleIfAny('b'), (0, page['require'])('c')];
+    expect(names).toEqual([{ name: 'a' }, { name: 'b' }, { name: 'c' }]);
+    expect(receivers).toEqual([undefined, undefined, undefined]);
   });
 
   test('a function that is not listed is found', () => {

@@ -38,7 +38,7 @@ function installCore(): void {
     wraps: new Map(),
     waiting: [],
     real: win.require,
-    viewRequire: (name) => viewOf(context, name, context.real(name)),
+    viewRequire: (name) => viewOf(context, name, requireReal(context, name)),
     accessor: {
       get: () => (context.real ? context.viewRequire : undefined),
       set: (value) => {
@@ -47,7 +47,7 @@ function installCore(): void {
     },
   };
   const verbs: Omit<PageCore, keyof PageTools | 'calls' | 'patches'> = {
-    module: (name) => context.real(name),
+    module: (name) => requireReal(context, name),
     moduleIfAny: (name) => moduleIfAny(context, name),
     view: (patch, name, make) => {
       context.makers.set(name, [...(context.makers.get(name) ?? []), { patch, make }]);
@@ -68,9 +68,14 @@ function installCore(): void {
   watchLibrary(context);
 }
 
-function moduleIfAny({ real }: CoreContext, name: string): any {
+/** Calls WhatsApp's own `require` as the page does: as a function, not as a method of an object of ours. */
+function requireReal({ real }: CoreContext, name: string): any {
+  return real(name);
+}
+
+function moduleIfAny(context: CoreContext, name: string): any {
   try {
-    return real(name) ?? null;
+    return requireReal(context, name) ?? null;
   } catch {
     // WhatsApp's require throws for a module that this build does not have: the caller asked whether it does.
     return null;
@@ -188,6 +193,7 @@ function wrapped(context: CoreContext, name: string, original: any): any {
 }
 
 export const coreScript = pageScript(installCore, [
+  requireReal,
   moduleIfAny,
   reportPatch,
   reportFailed,
