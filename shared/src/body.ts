@@ -8,7 +8,7 @@ import { AppError } from './errors.js';
  * Reads request bodies within limits: for each body, and for the sum of all bodies in memory.
  *
  * A body may arrive in chunks of one byte. A chunk stored separately costs a hundred times its size, so chunks are joined as they
- * arrive. The bytes of all bodies that are held in memory are counted, because the limit of one body bounds nothing when many arrive at once.
+ * arrive. The bytes of all bodies in memory are counted, because the limit of one body bounds nothing when many arrive at once.
  */
 
 const slabBytes = 65_536;
@@ -50,16 +50,16 @@ export function createCollector(): Collector {
   };
 }
 
-/** Counts further bytes of one body. Throws when all bodies together, or those of one owner, hold too much. */
-export type Hold = (bytes: number) => void;
+/** Counts further bytes of one body. Throws when all bodies, or those of one owner, exceed their limit. */
+export type CountBytes = (bytes: number) => void;
 
 export interface BodyBudget {
-  /** For one request. What it counted is given back when its response is over. */
-  open(owner: string, res: ServerResponse): Hold;
+  /** Opens the count of one request. Its bytes are released when the response has ended. */
+  open(owner: string, res: ServerResponse): CountBytes;
 }
 
 export interface BodyBudgetLimits {
-  /** Bytes of all bodies that are held at the same time. */
+  /** The bytes of all bodies in memory at the same time. */
   totalBytes: number;
   /** Bytes of the bodies of one owner. */
   ownerBytes: number;
@@ -111,17 +111,17 @@ export function createBodyBudget({ totalBytes, ownerBytes }: BodyBudgetLimits): 
 export interface JsonLimits {
   /** Bytes of the body, compressed or not, with each escape (`\u0416`, `\/`) counted as the character that it stands for. */
   limit: number;
-  hold: Hold;
+  countBytes: CountBytes;
   /** Looks at the inflated bytes before they are parsed. Throws to refuse them. */
   verify: (bytes: Buffer) => void;
 }
 
 /** Reads and parses a JSON body, which is an object or a list. An empty one is an empty object. Rejects with an `AppError`. */
-export async function readJson(req: IncomingMessage, { limit, hold, verify }: JsonLimits): Promise<unknown> {
+export async function readJson(req: IncomingMessage, { limit, countBytes, verify }: JsonLimits): Promise<unknown> {
   if (!isUtf8(req.headers['content-type'])) throw malformed('charset.unsupported');
   const inflated = inflating(req.headers['content-encoding']);
-  const raw = await readBytes(req, limit + escapeRoom, hold);
-  const bytes = inflated ? await inflated(raw, limit + escapeRoom, hold) : raw;
+  const raw = await readBytes(req, limit + escapeRoom, countBytes);
+  const bytes = inflated ? await inflated(raw, limit + escapeRoom, countBytes) : raw;
   if (bytes.length > limit && unescapedLength(bytes) > limit) throw tooLarge(limit);
   verify(bytes);
   return parse(bytes);
@@ -160,7 +160,7 @@ const isUtf8 = (contentType = ''): boolean => {
   return charset === undefined || /^utf-?8$/i.test(charset);
 };
 
-type Inflate = (raw: Buffer, limit: number, hold: Hold) => Promise<Buffer>;
+type Inflate = (raw: Buffer, limit: number, countBytes: CountBytes) => Promise<Buffer>;
 
 const inflaters: ReadonlyMap<string, Inflate> = new Map(
   [
@@ -169,9 +169,9 @@ const inflaters: ReadonlyMap<string, Inflate> = new Map(
     ['br', promisify(brotliDecompress)] as const,
   ].map(([name, run]) => [
     name,
-    async (raw: Buffer, limit: number, hold: Hold): Promise<Buffer> => {
+    async (raw: Buffer, limit: number, countBytes: CountBytes): Promise<Buffer> => {
       // The inflated size is known only afterwards, so the maximum is counted first.
-      hold(limit);
+      countBytes(limit);
       try {
         return await run(raw, { maxOutputLength: limit });
       } catch (error) {
@@ -191,7 +191,7 @@ function inflating(encoding: string | undefined): Inflate | null {
 }
 
 /** Resolves with the body. When it is refused, the rest of it is read and dropped, so that the caller can read the answer. */
-export function readBytes(req: IncomingMessage, limit: number, hold: Hold): Promise<Buffer> {
+export function readBytes(req: IncomingMessage, limit: number, countBytes: CountBytes): Promise<Buffer> {
   const declared = Number(req.headers['content-length'] ?? 0);
   if (declared > limit) return Promise.reject(tooLarge(limit));
   return new Promise((resolve, reject) => {
@@ -212,7 +212,7 @@ export function readBytes(req: IncomingMessage, limit: number, hold: Hold): Prom
       received += chunk.length;
       if (received > limit) return refuse(tooLarge(limit));
       try {
-        hold(chunk.length);
+        countBytes(chunk.length);
       } catch (error) {
         return refuse(error);
       }

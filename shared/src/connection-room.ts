@@ -26,7 +26,7 @@ export function createConnectionRoom(now: () => number = () => performance.now()
     const [first] = entries;
     return first && now() - first[1] >= minAgeMs ? first[0] : null;
   };
-  /** Those that have arrived meanwhile are passed over for good, so that each is looked at once. */
+  /** Requests that have arrived in the meantime are skipped for good, so that each entry is checked once. */
   function oldestBody(): Socket | null {
     for (const req of receiving) {
       receiving.delete(req);

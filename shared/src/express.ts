@@ -1,14 +1,14 @@
 import { createServer, ServerResponse, type Server } from 'node:http';
 import { Router, type Express, type Request, type RequestHandler, type Response } from 'express';
 import type { z } from 'zod';
-import { readJson, type BodyBudget, type Hold } from './body.js';
+import { readJson, type BodyBudget, type CountBytes } from './body.js';
 import { AppError, validationError, type FieldError } from './errors.js';
 import { createGuardedServer, createRequestClass, type ServerLimits } from './http-server.js';
 import type { RequestHeader } from './headers.js';
 import { findUnfit } from './input.js';
 import type { AnyRoute, InputOf, OutputOf } from './route.js';
 
-export { createBodyBudget, createCollector, type BodyBudget, type BodyBudgetLimits, type Hold } from './body.js';
+export { createBodyBudget, createCollector, type BodyBudget, type BodyBudgetLimits, type CountBytes } from './body.js';
 export { checkBoundary, closeWaitingConnections, feed, keepConnection, pathAndQuery } from './http-server.js';
 
 /** A reply that needs more than its data: another of the route's statuses, `meta`, `warnings` or headers. */
@@ -50,7 +50,7 @@ export interface Rendered {
 
 export interface MountOptions<Context> {
   router: Router;
-  /** Runs before a byte of the body is read. Throws `AppError` for who may not. */
+  /** Runs before a byte of the body is read. Throws an `AppError` for a caller that may not use the route. */
   authenticate: (route: AnyRoute, req: Request, res: Response) => Promise<Context>;
   /**
    * Runs when a body took longer than `confirmAfterMs` to arrive: the result of authentication may be out of date. May change the context; throws
@@ -59,11 +59,11 @@ export interface MountOptions<Context> {
   confirm?: (route: AnyRoute, context: Context, http: { req: Request; res: Response }) => Promise<void>;
   /** Body limit of JSON requests, in bytes. */
   jsonLimit: number | ((route: AnyRoute) => number);
-  /** Reads multipart of `upload` routes and returns the text fields; JSON of those routes is read by us. */
-  readUpload?: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
-  /** Bounds the bodies that are held in memory at the same time, and those of one owner among them. */
+  /** Reads multipart of `upload` routes and returns the text fields; this module reads the JSON of those routes. */
+  readUpload?: (route: AnyRoute, req: Request, res: Response, countBytes: CountBytes) => Promise<unknown>;
+  /** Bounds the bodies that are in memory at the same time, and those of one owner among them. */
   bodies?: { budget: BodyBudget; ownerOf: (context: Context) => string };
-  /** Wraps the handler, whose reply `run` gives as it will be sent; `handled` where the handler has written it itself. */
+  /** Wraps the handler. `run` returns the reply as it is sent, or `handled` if the handler has written it itself. */
   around?: (
     route: AnyRoute,
     context: Context,
@@ -72,7 +72,7 @@ export interface MountOptions<Context> {
   ) => Promise<Rendered | typeof handled>;
   /**
    * For routes that callers from outside use. Refuses what the databases cannot store: U+0000, and JSON with too many or too deeply nested
-   * values. Refuses what would be ignored: a query parameter that is given twice, and a body where the route has none.
+   * values. Refuses what would be ignored: a repeated query parameter, and a body where the route has none.
    */
   refusesUnfit?: boolean;
 }
@@ -87,8 +87,8 @@ export function identify(log: {
 }): RequestHandler {
   return (req, res, next) => {
     const started = performance.now();
-    const given = req.get('x-request-id');
-    const requestId = given && /^[A-Za-z0-9._-]{1,128}$/.test(given) ? given : crypto.randomUUID();
+    const sentId = req.get('x-request-id');
+    const requestId = sentId && /^[A-Za-z0-9._-]{1,128}$/.test(sentId) ? sentId : crypto.randomUUID();
     res.locals['requestId'] = requestId;
     res.setHeader('X-Request-Id', requestId);
     if (log.isDebug)
@@ -192,16 +192,16 @@ export function createMount<Context>(options: MountOptions<Context>) {
     const { refusesUnfit = false } = options;
     // The body of a GET request has no meaning (RFC 9110, section 9.3.1).
     if (route.consumes === 'none' && (!refusesUnfit || route.method === 'get')) return {};
-    const hold = options.bodies?.budget.open(options.bodies.ownerOf(context), res) ?? unlimited;
+    const countBytes = options.bodies?.budget.open(options.bodies.ownerOf(context), res) ?? unlimited;
     if (route.consumes === 'upload' && req.is('multipart/form-data')) {
       if (!options.readUpload) throw new AppError('UNSUPPORTED_MEDIA_TYPE');
-      return options.readUpload(route, req, res, hold);
+      return options.readUpload(route, req, res, countBytes);
     }
     const hasBody = req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > 0;
     if (!hasBody) return {};
     if (req.headers['content-type'] !== 'application/json' && !req.is(['json', '+json', 'text/json']))
       throw new AppError('UNSUPPORTED_MEDIA_TYPE');
-    return readJson(req, { limit, hold, verify: refuseManyValues });
+    return readJson(req, { limit, countBytes, verify: refuseManyValues });
   }
 
   return {
@@ -217,7 +217,7 @@ export function createMount<Context>(options: MountOptions<Context>) {
 /** A replaced credential is refused after this time at the latest, even for a body whose upload began before the replacement. */
 const confirmAfterMs = 500;
 
-const unlimited: Hold = () => undefined;
+const unlimited: CountBytes = () => undefined;
 
 const isStream = (route: AnyRoute): boolean => route.method === 'get' && route.files.includes('text/event-stream');
 
@@ -238,7 +238,7 @@ function refuseManyValues(bytes: Buffer): void {
     const byte = bytes[at];
     if (byte !== comma && byte !== bracket && byte !== brace) continue;
     count += 1;
-    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE', {}, 'The JSON body holds too many values.');
+    if (count > maxSeparators) throw new AppError('BODY_TOO_LARGE', {}, 'The JSON body contains too many values.');
   }
 }
 
@@ -273,12 +273,12 @@ function answerJson(res: Response, { status, headers, body }: Rendered): void {
   res.end(body);
 }
 
-/** Errors named in one reply. A body can hold thousands of wrong values, and each error is several times as long as the value. */
+/** Errors named in one reply. A body can countBytes thousands of wrong values, and each error is several times as long as the value. */
 const maxFieldErrors = 50;
 
 function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: boolean): unknown {
   const fields: FieldError[] = [];
-  const take = (schema: z.ZodType, value: unknown): unknown => {
+  const parse = (schema: z.ZodType, value: unknown): unknown => {
     const unfit = refusesUnfit ? findUnfit(value) : null;
     if (unfit) return void fields.push(unfit);
     const result = schema.safeParse(value);
@@ -287,9 +287,9 @@ function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: 
     return undefined;
   };
   const input = {
-    params: take(route.params, req.params),
-    query: take(route.query, firstOfEach(req.query)),
-    body: take(route.body, body),
+    params: parse(route.params, req.params),
+    query: parse(route.query, firstOfEach(req.query)),
+    body: parse(route.body, body),
   };
   if (refusesUnfit) fields.push(...repeated(req.query));
   if (fields.length > 0) throw validationError(fields);
@@ -302,10 +302,10 @@ const repeated = (query: Request['query']): FieldError[] =>
     .map((name) => ({
       path: name,
       code: 'REPEATED',
-      message: 'Given more than once. Send it once; where several values are allowed, separate them by commas.',
+      message: 'Sent more than once. Send it once; where several values are allowed, separate them by commas.',
     }));
 
-/** A query parameter that is given twice is not a list: the first counts, where it is not refused. */
+/** A repeated query parameter is not a list: if it is not refused, its first value counts. */
 const firstOfEach = (query: Request['query']): Record<string, unknown> =>
   Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? value[0] : value]));
 

@@ -37,7 +37,7 @@ export const failPoints = {
 } as const;
 export type FailPoint = keyof typeof failPoints;
 
-/** What a crash test writes into the file that `armFailPoints` was given: at the `pass`-th pass of `point` the victims die. */
+/** The content of the file of `armFailPoints`, which a crash test writes: at the `pass`-th pass of `point` the victims are killed. */
 export interface FailOrder {
   id: string;
   point: FailPoint;

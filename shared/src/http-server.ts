@@ -140,7 +140,7 @@ export function createGuardedServer(
   server.keepAliveTimeout = Math.min(keepAliveMs, idleMs);
   const perAddress = new Map<string, number>();
   server.on('connection', (socket) => {
-    // A socket comes a second time when an upgrade that is not taken is put back to be read as a plain request.
+    // A socket comes a second time when an upgrade that is not handled is put back to be read as a plain request.
     if (connections.has(socket)) return;
     socket.on('error', ignore);
     const address = socket.remoteAddress ?? '';
@@ -274,7 +274,7 @@ export function pathAndQuery(target: string): { path: string; query: URLSearchPa
   return { path, query: new URLSearchParams(query.join('?')) };
 }
 
-/** What Node refuses before there is a request to answer, by `error.code`. */
+/** The answers to errors that Node finds before there is a request, by `error.code`. */
 const unreadable: Record<string, [status: string, code: ErrorCode, message: string]> = {
   HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'MALFORMED_REQUEST', 'The headers are too large. At most 16 KB.'],
   ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'MALFORMED_REQUEST', 'The request did not arrive in time.'],
@@ -287,7 +287,7 @@ const farewellMs = 1_000;
 
 /**
  * Answers what is not HTTP with the error envelope and closes the connection: what follows on it cannot be understood. Earlier requests on
- * the same connection get their answers first, and then it is closed without a refusal, which the caller would take for one of them.
+ * the same connection get their answers first, and then it is closed without a refusal, which the caller would mistake for one of them.
  */
 function answerUnreadable(error: NodeJS.ErrnoException, socket: Socket, connections: Connections): void {
   if (answered.has(socket)) return;

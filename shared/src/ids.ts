@@ -35,7 +35,7 @@ function random16(): Buffer {
 const uuidForm = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 export const isId = (value: string): boolean => uuidForm.test(value);
 
-/** What a WhatsApp address names. `phone` and `lid` are the two forms of one person. */
+/** The kind of a WhatsApp address. `phone` and `lid` are the two forms of one person. */
 export type AddressKind = 'phone' | 'lid' | 'group' | 'channel' | 'status';
 
 export interface Address {
@@ -45,7 +45,7 @@ export interface Address {
 }
 
 /**
- * Kinds of recipients whose sends take a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
+ * Kinds of recipients whose sends accept a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
  * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are not recipients here.
  */
 export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel']);
@@ -186,7 +186,7 @@ export function parseMessageKey(
   return { fromMe: parts[0] === 'true', chatId: parts[1]!, key: parts[2]!, participant: parts[3] ?? null };
 }
 
-/** For logs: the kind and the last two digits, never a whole number. */
+/** Returns the form for logs: the kind and the last two digits, never a whole number. */
 export function maskAddress(id: string): string {
   const address = parseAddress(id);
   return address ? `${address.kind}:…${userOf(address.id).slice(-2)}` : '…';

@@ -8,7 +8,7 @@ import type { FieldError } from './errors.js';
  * values and their depth bound what validation and error reporting cost.
  */
 
-/** More values than any request of the API needs: the longest list that a schema allows holds some hundred items. */
+/** More values than any request of the API needs: the longest list that a schema allows has some hundred items. */
 const maxValues = 20_000;
 const maxDepth = 32;
 
@@ -40,7 +40,7 @@ const nulIn = (path: string): FieldError => ({
 });
 
 /**
- * A number from `min` to `max`, given as a number or as decimal text (query strings and forms have only text). Nothing else becomes a
+ * A number from `min` to `max`, as a number or as decimal text (query strings and forms have only text). Nothing else becomes a
  * number: `null`, an empty text, `true` or `0x10` would otherwise be read as 0, 1 or 16.
  */
 export const decimal = (min: number, max: number) =>
@@ -53,7 +53,7 @@ export const whole = (min: number, max: number) =>
 const numberFrom = (form: RegExp, message: string, range: z.ZodNumber) =>
   z.union([range, z.string().trim().regex(form, message).transform(Number).pipe(range)]);
 
-/** Several values of a query parameter, separated by commas. `extra`: names that stand for several. An unknown value is refused by name. */
+/** Several values of a query parameter, separated by commas. `extra`: names of several values. An unknown value is refused by name. */
 export const commaList = <T extends string>(values: readonly T[], extra: Record<string, readonly T[]> = {}) =>
   z
     .string()

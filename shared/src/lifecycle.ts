@@ -1,4 +1,4 @@
-/** What the lifecycle and `runProcess` log with. */
+/** The log of the lifecycle and of `runProcess`. */
 export interface LifecycleLog {
   info(sentence: string, fields?: Record<string, unknown>): void;
   warn(sentence: string, fields?: Record<string, unknown>): void;

@@ -21,7 +21,7 @@ export function chatTypeOf(id: string): 'private' | 'group' | 'channel' | 'statu
   return kind === 'group' || kind === 'channel' || kind === 'status' ? kind : 'private';
 }
 
-/** When something happened. A value that is no time, before WhatsApp existed or more than a day ahead becomes the present time. */
+/** The time at which something happened. A value that is no time, before WhatsApp existed or more than a day ahead becomes the current time. */
 export const observedTime = z
   .any()
   .optional()
@@ -54,7 +54,7 @@ export const observedTexts = listOf(text(1_024), 100);
 /** Content of this type exists but was not stored, because the session's storage mode is `metadata`. */
 const withheldContent = z.object({ type: z.literal('withheld'), of: z.enum(messageTypes).catch('unknown') });
 
-/** Who reacted with what. */
+/** A reaction and its sender. */
 const reaction = z.object({ contact: observedContact, emoji: text(64), at: observedTime });
 
 /** Which message it is: WhatsApp's ids, the direction and the chat. Two messages are the same when all of it fits. */
@@ -69,7 +69,7 @@ const identity = {
 /** One message as the page shows it. */
 const messageFields = z.object({
   ...identity,
-  /** Who wrote it: the other side in a private chat, the participant in a group; null when it is ours. */
+  /** The sender: the other side in a private chat, the participant in a group; null when it is ours. */
   contact: observedContact,
   from: someId(80),
   to: someId(80),
@@ -79,7 +79,7 @@ const messageFields = z.object({
   isForwarded: z.boolean().catch(false),
   mentions: listOf(id(80), 1_024),
   quotedWhatsappId: someId(160),
-  /** What became of it since it was written, where the page knows. Null: not looked at. */
+  /** Later changes of the message that the page knows. Null: the page was not asked. */
   editedAt: observedTime.nullable().optional().catch(null),
   revokedAt: observedTime.nullable().optional().catch(null),
   reactions: listOf(reaction, 1_024).nullable().optional().catch(null),
@@ -102,5 +102,5 @@ export const observedMessage = z
   .transform((message) => (message.key === '' ? { ...message, key: keyFor(message) } : message));
 export type ObservedMessage = z.infer<typeof observedMessage>;
 
-/** What happens to a message that exists. The direction is read from WhatsApp's id where a worker does not say it. */
+/** A change of a message that exists. The direction is read from WhatsApp's id where a worker does not say it. */
 export const aboutObserved = { ...identity, fromMe: z.boolean().optional().catch(undefined), at: observedTime };

@@ -16,7 +16,7 @@ const everywhere: ErrorCode[] = [
   'STORAGE_FULL',
   'SHUTTING_DOWN',
 ];
-/** Of routes that read a body. */
+/** The errors of routes that read a body. */
 const withBody: ErrorCode[] = ['BODY_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE', 'OVERLOADED'];
 const authenticated: ErrorCode[] = ['UNAUTHENTICATED', 'PERMISSION_DENIED'];
 

@@ -1,4 +1,4 @@
-/** What each permission allows, besides reading the events that need it. One row each; `docs/reference/permissions.md` is generated from it. */
+/** The permissions, each with what it allows besides reading the events that need it. `docs/reference/permissions.md` is generated from it. */
 export const permissionCatalogue = {
   'messages.send': 'Send messages; retry, cancel and settle them.',
   'messages.receive': 'Read messages, their timelines and their files.',

@@ -2,7 +2,7 @@ import type { ObservedMessage } from './observed.js';
 import type { Contact } from './resources.js';
 import type { WorkerEventPayload, WorkerEventType } from './worker-api.js';
 
-/** Removes the content from the payload of one event type; `as is`: the payload holds no content. */
+/** Removes the content from the payload of one event type; `as is`: the payload has no content. */
 type Strip<T extends WorkerEventType> = 'as is' | ((payload: WorkerEventPayload<T>) => WorkerEventPayload<T>);
 
 const nameless = <T extends { name: string | null } | null>(one: T): T => (one ? { ...one, name: null } : one);
@@ -61,5 +61,5 @@ export function withoutContent<T extends WorkerEventType>(type: T, payload: Work
   return strip === 'as is' ? payload : strip(payload);
 }
 
-/** Stands in stored values where a person was named who has been erased on request. */
+/** Replaces the name of a person who was erased on request in stored values. */
 export const erased = 'erased';

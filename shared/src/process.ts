@@ -17,7 +17,7 @@ import { createLifecycle, type LifecycleLog } from './lifecycle.js';
 
 export type ProcessLog = LifecycleLog;
 
-/** What `runProcess` needs from the running program. */
+/** The parts of the running program that `runProcess` needs. */
 export interface Running {
   log: ProcessLog;
   /** Resolves to the names of the parts that did not stop in order. */

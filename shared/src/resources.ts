@@ -46,7 +46,7 @@ export const sessionSettings = z
       .boolean()
       .describe('Whether a browser that is lost is started again. Off: `disconnected` with `RECONNECT_OFF`.'),
     storeMedia: z.boolean(),
-    /** What is stored of messages. If absent, the account's and the installation's mode apply. The strictest of the three applies. */
+    /** The storage mode. If absent, the account's and the installation's mode apply. The strictest of the three applies. */
     storage: z.enum(storageModes).optional(),
     countryCode: z
       .string()

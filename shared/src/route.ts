@@ -68,7 +68,7 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   errors?: readonly ErrorCode[];
   /** `Idempotency-Key` need not be named: it follows from `idempotency`. */
   headers?: readonly RequestHeader[];
-  /** Of a POST; `replayed` unless it says otherwise. A POST that needs no credential has no account whose replies could be stored. */
+  /** The idempotency of a POST; `replayed` by default. A POST that needs no credential has no account whose replies could be stored. */
   idempotency?: IdempotencyRule;
 }
 
@@ -119,14 +119,14 @@ function idempotencyOf({
   return idempotency ?? 'replayed';
 }
 
-/** What a caller of the typed client passes. */
+/** The input of a call of the typed client. */
 export interface RouteInput<P, Q, B> {
   params?: P;
   query?: Q;
   body?: B;
 }
 
-// `any` here is variance, not laziness: a list of routes holds routes of every input and output.
+// `any` here is variance, not laziness: a list of routes contains routes of every input and output.
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type AnyRoute = Route<any, any, any>;
 export type InputOf<R extends AnyRoute> = NonNullable<R['$']>['in'];

@@ -79,7 +79,7 @@ export const one = (canonical: Canonical, message: string) =>
 /** An address as operators write it: blanks, wildcards and backslashes would be dropped or turned into something else. */
 const plainUrl = (text: string): URL | null => (/[\s\p{Cc}*\\]/u.test(text) ? null : parseUrl(text));
 
-/** Nothing but scheme, host, port and, if allowed, a path: everything else would be dropped silently. */
+/** A URL of scheme, host, port and, if allowed, a path. It refuses other parts, which would be dropped silently. */
 function httpUrl(text: string, allowPath: boolean): string | null {
   const url = plainUrl(text);
   if (!url || !/^https?:\/\//i.test(text) || !/^https?:$/.test(url.protocol) || !isHost(url.hostname)) return null;
@@ -122,7 +122,7 @@ export const proxies = z.union([z.number(), z.array(z.string()), z.string()]).tr
 /** Schemes whose pages send an `Origin` header: the web, browser extensions and the usual shells of mobile and desktop apps. */
 const pageSchemes =
   /^(chrome-extension|moz-extension|safari-web-extension|capacitor|ionic|tauri|app):\/\/[a-z0-9._-]+(:\d{1,5})?$/;
-/** As browsers spell it: lower case, no default port, no slash at the end. `*` is every page. */
+/** An origin as browsers spell it: lower case, no default port, no slash at the end. `*` is every page. */
 export const pageOrigin: Canonical = (text) => {
   if (text === '*') return text;
   const bare = text.toLowerCase().replace(/\/$/, '');

@@ -60,7 +60,7 @@ export const settings = {
   HOST: setting(
     'Addresses',
     one(host, 'must be an IP address or a host name, without scheme and port').default('127.0.0.1'),
-    'Address the backend listens on. 0.0.0.0 opens it to the network: put TLS before it.',
+    'Address the backend listens on. 0.0.0.0 opens it to the network: put a proxy with TLS in front of it.',
   ),
   WORKER_PORT: setting('Addresses', port.default(3000), 'Port of the worker.'),
   WORKER_HOST: setting(
@@ -92,7 +92,7 @@ export const settings = {
   TRUST_PROXY: setting(
     'Addresses',
     proxies.default(0),
-    'Reverse proxies whose X-Forwarded-For is trusted: how many stand before the backend, or which, as a comma-separated list of networks, addresses and host names. 0: none.',
+    'Reverse proxies whose X-Forwarded-For is trusted: their number, or their addresses as a comma-separated list of networks, addresses and host names. 0: none.',
   ),
 
   DATA_DIR: setting(
@@ -150,7 +150,7 @@ export const settings = {
   REGISTRATION: setting(
     'Accounts',
     z.enum(['closed', 'open']).default('closed'),
-    'open: anyone who reaches the API may make an account. closed: only staff do.',
+    'open: anyone who reaches the API may create an account. closed: only staff may.',
   ),
   ADMIN_EMAIL: setting(
     'Accounts',
@@ -163,24 +163,26 @@ export const settings = {
     'Password of the first admin. Unset: a one-time password is printed at the first start.',
     { secret: true },
   ),
-  SERVICE_API_KEY: setting('Accounts', secretText, 'Shared by backend and worker. Unset: made once and kept in DATA_DIR.', {
+  SERVICE_API_KEY: setting('Accounts', secretText, 'Shared by backend and worker. Unset: created once and stored in DATA_DIR.', {
     aliases: ['NODE_SERVICE_API_KEY'],
     secret: true,
   }),
-  JWT_SECRET: setting('Accounts', secretText, 'Signs the login tokens. Unset: made once and kept in DATA_DIR.', { secret: true }),
-  COOKIE_SECRET: setting('Accounts', secretText, 'Signs the cookies of the panel. Unset: made once and kept in DATA_DIR.', {
+  JWT_SECRET: setting('Accounts', secretText, 'Signs the login tokens. Unset: created once and stored in DATA_DIR.', {
+    secret: true,
+  }),
+  COOKIE_SECRET: setting('Accounts', secretText, 'Signs the cookies of the panel. Unset: created once and stored in DATA_DIR.', {
     secret: true,
   }),
   ENCRYPTION_KEYS: setting(
     'Accounts',
     encryptionKeys.optional(),
-    'Keys for secrets at rest, `id:base64` comma separated. The first one writes, and a minute after a start everything is sealed with it: then the others can go. Unset: made once and kept in DATA_DIR.',
+    'Keys for secrets at rest, `id:base64` comma separated. The first one encrypts. A minute after a start everything is encrypted with it; then the others can be removed. Unset: created once and stored in DATA_DIR.',
     { secret: true },
   ),
   SHOW_FIRST_API_KEY: setting(
     'Accounts',
     flag.default(true),
-    'Whether the very first start prints an API key beside the one-time password. false where the output is kept, as in the images: make a key in the panel.',
+    'Whether the very first start prints an API key beside the one-time password. false where the output is stored, as in the images: create a key in the panel.',
   ),
   JWT_EXPIRES_IN: setting('Accounts', hours(0.05, 720).default(24), 'How long a login token is valid, such as 90m, 24h or 7d.'),
 
@@ -232,7 +234,7 @@ export const settings = {
   UNCERTAIN_GRACE_MS: setting(
     'Messages',
     integer(0, 3_600_000).default(60_000),
-    'How long after its return a session is given before an absent message counts as absent, in milliseconds.',
+    'How long after a session has reconnected a missing message counts as not sent, in milliseconds.',
   ),
   SEND_RATE_PER_MINUTE: setting(
     'Messages',
@@ -243,18 +245,18 @@ export const settings = {
   MESSAGE_MAX_RETRIES: setting(
     'Messages',
     integer(0, 20).default(3),
-    'How often a send that certainly did not leave is tried again.',
+    'How often a message that was certainly not sent is retried.',
   ),
   MESSAGE_RETRY_INTERVAL: setting(
     'Messages',
     decimal(0.01, 1440).default(15),
-    'Minutes until the first of those tries; each further one waits twice as long.',
+    'Minutes until the first of those retries; each further one waits twice as long.',
   ),
-  IDEMPOTENCY_HOURS: setting('Messages', integer(1, 720).default(72), 'How long the reply to an Idempotency-Key is kept.'),
+  IDEMPOTENCY_HOURS: setting('Messages', integer(1, 720).default(72), 'How long the reply to an Idempotency-Key is stored.'),
   MESSAGE_CONTENT_STORAGE: setting(
     'Messages',
     z.enum(storageModes).default('full'),
-    'What is kept of messages: full, or metadata (who wrote when to whom; no body, file or name). Accounts and sessions may be stricter.',
+    'What is stored of messages: full, or metadata (who wrote when to whom; no body, file or name). Accounts and sessions may be stricter.',
   ),
   MESSAGE_RETENTION_DAYS: setting(
     'Messages',
@@ -322,7 +324,7 @@ export const settings = {
   KEY_EXPIRY_NOTICE_DAYS: setting(
     'Limits',
     integer(1, 365).default(14),
-    'How many days before its end a key is announced, and its successor made.',
+    'How many days before a key expires this is announced and its successor is created.',
   ),
 
   WEBHOOK_TIMEOUT: setting(
@@ -342,7 +344,7 @@ export const settings = {
       .optional(),
     'Delays before the retries of a delivery, in milliseconds; the list is the whole schedule. Unset: 0.2 s, 0.5 s, 1 s, 2 s, 5 s, 8 s, 12 s, 30 s, 2 min, 15 min, 1 h, 6 h, 12 h, and every 12 h until the window ends.',
   ),
-  WEBHOOK_RETRY_WINDOW_HOURS: setting('Webhooks', integer(1, 720).default(168), 'For how long a delivery is tried.'),
+  WEBHOOK_RETRY_WINDOW_HOURS: setting('Webhooks', integer(1, 720).default(168), 'For how long a delivery is retried.'),
   WEBHOOK_MAX_RETRIES: setting(
     'Webhooks',
     integer(0, 100).optional(),
@@ -361,7 +363,7 @@ export const settings = {
   WEBHOOK_LOG_RETENTION_DAYS: setting(
     'Webhooks',
     integer(1, 365).default(30),
-    'For how long deliveries and their attempts are kept.',
+    'For how long deliveries and their attempts are stored.',
   ),
   MAX_WEBHOOKS_PER_SESSION: setting('Webhooks', integer(1, 1_000).default(10), 'Maximum number of endpoints of one session.'),
   MAX_WEBHOOKS_PER_ACCOUNT: setting('Webhooks', integer(1, 10_000).default(50), 'Maximum number of endpoints of one account.'),
@@ -376,7 +378,7 @@ export const settings = {
   DISK_WARN_MB: setting(
     'Timing',
     integer(0, 1_000_000).default(500),
-    'With less room than this on its disk (MB) a worker says that it is degraded, before anything fails.',
+    'With less free disk space than this (MB) a worker reports that it is degraded, before anything fails.',
   ),
   RECYCLE_ABOVE_MB: setting(
     'Timing',
@@ -386,7 +388,7 @@ export const settings = {
   MAX_RECONNECT_ATTEMPTS: setting(
     'Timing',
     integer(0, 100).default(5),
-    'Attempts to bring a lost session back before it is an error.',
+    'Attempts to reconnect a lost session before its status is error.',
   ),
 
   CORS_ORIGINS: setting(
@@ -397,7 +399,7 @@ export const settings = {
   MAX_STREAMS_PER_KEY: setting(
     'Security',
     integer(1, 10_000).default(20),
-    'Maximum number of event streams (SSE and WebSocket) that one key or login may hold open on a backend.',
+    'Maximum number of event streams (SSE and WebSocket) that one key or login may keep open on a backend.',
   ),
   EGRESS_ALLOW: setting(
     'Security',
@@ -407,7 +409,7 @@ export const settings = {
   SECURE_COOKIES: setting(
     'Security',
     flag.default(false),
-    'Send the panel’s cookie over HTTPS only. Set it when TLS stands before the backend.',
+    'Send the panel’s cookie over HTTPS only. Set it when a proxy in front of the backend adds TLS.',
   ),
   LOG_LEVEL: setting('Logs', z.enum(['error', 'warn', 'info', 'debug']).default('info'), 'How much is logged.'),
   NODE_ENV: setting(

@@ -1,5 +1,5 @@
 /**
- * What a session keeps of its messages: everything (`full`), or only who wrote to whom, when, and the
+ * What a session stores of its messages: everything (`full`), or only who wrote to whom, when, and the
  * states (`metadata`: no text, no file, no names).
  */
 export const storageModes = ['full', 'metadata'] as const;

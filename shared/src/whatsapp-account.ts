@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Which WhatsApp account a session is linked to. `phoneNumber` holds digits only. Null if the page does not know it. */
+/** Which WhatsApp account a session is linked to. `phoneNumber` has digits only. Null if the page does not know it. */
 export const whatsappAccount = z.object({ phoneNumber: z.string().nullable(), lid: z.string().nullable() });
 export type WhatsappAccount = z.infer<typeof whatsappAccount>;
 

@@ -34,7 +34,7 @@ export type WorkerSettings = z.infer<typeof workerSettings>;
 
 export const sessionMetrics = z.object({
   memoryMb: z.number().nullable(),
-  /** Of one processor: two that are busy are 200. Null until it was measured twice. */
+  /** In percent of one processor: two busy processors are 200. Null until it was measured twice. */
   cpuPercent: z.number().nullable(),
   processes: z.number().int(),
   browserUptimeSeconds: z.number().nullable(),
@@ -153,7 +153,7 @@ export const workerRoutes = {
       epoch: epoch.optional(),
       settings: workerSettings.optional(),
       deviceName: z.string().nullable().optional(),
-      /** How long the lease under this epoch holds, in milliseconds; by default the worker's own LEASE_SECONDS. */
+      /** How long the lease under this epoch is valid, in milliseconds; by default the worker's own LEASE_SECONDS. */
       leaseMs: z.number().int().positive().optional(),
       caughtUp: caughtUp.nullable().optional(),
     }),
@@ -184,7 +184,7 @@ export const workerRoutes = {
     id: 'worker.message.sendText',
     method: 'post',
     path: '/api/message/send-text',
-    summary: 'Send a text; the same way as the idempotent PUT',
+    summary: 'Send a text, with the rules of the idempotent PUT',
     auth: 'svc',
     body: z.object({ ...simpleSend, message: z.string().min(1).max(65_536) }),
     status: [200, 202],
@@ -195,7 +195,7 @@ export const workerRoutes = {
     id: 'worker.message.sendMedia',
     method: 'post',
     path: '/api/message/send-media',
-    summary: 'Send a file (multipart, or base64 in JSON); the same way as the idempotent PUT',
+    summary: 'Send a file (multipart, or base64 in JSON), with the rules of the idempotent PUT',
     auth: 'svc',
     consumes: 'upload',
     body: z.object({
@@ -512,7 +512,7 @@ export const backendInternalRoutes = {
     id: 'internal.events.test',
     method: 'get',
     path: '/internal/events/test',
-    summary: 'Whether events would be taken',
+    summary: 'Whether events would be accepted',
     auth: 'svc',
     reply: z.object({ ok: z.literal(true), time: z.iso.datetime() }),
   }),

@@ -12,7 +12,7 @@ let server: Server;
 
 beforeAll(async () => {
   server = createServer((req, res) => {
-    readJson(req, { limit, hold: () => undefined, verify: () => undefined }).then(
+    readJson(req, { limit, countBytes: () => undefined, verify: () => undefined }).then(
       (value) => res.end(JSON.stringify({ value })),
       (error: AppError) => res.writeHead(error.status).end(JSON.stringify(error.details)),
     );

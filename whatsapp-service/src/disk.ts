@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { errorFields, type Log } from './log.js';
 
-/** Free space on the worker's disk, which holds profiles, the send record and the outlet. */
+/** Free space on the worker's disk, which has the profiles, the send record and the outlet. */
 export interface Disk {
   /** False below `warnBelowMb`: health reports `degraded` before anything fails. */
   hasRoom(): boolean;

@@ -11,7 +11,7 @@ armFailPoints(process.env['CHASQUI_FAIL_POINTS']);
 // Only the own user may read files that this process and its browsers create, even in a folder that other users can enter.
 process.umask(0o077);
 
-/** What an operator can do about an error at start; null for a bug. */
+/** Returns what an operator can do about an error at start; null for a bug. */
 function explain(error: unknown): string | null {
   if (error instanceof SettingsError) return error.message;
   if (error instanceof LockUnavailableError || error instanceof DamagedStoreError) return error.message;

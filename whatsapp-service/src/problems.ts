@@ -7,7 +7,7 @@ import { errorFields, type Log } from './log.js';
  * bounded: one entry for each code and session.
  */
 export interface Problems {
-  /** Never throws. `detail` holds no message content, numbers or codes. */
+  /** Never throws. `detail` contains no message content, numbers or codes. */
   note(code: WorkerProblemCode, options: { sessionId?: string | null; detail: string; error?: unknown }): void;
   /**
    * The problems that were not yet reported to the backend, latest first; `count` is the number since the last report. A report without a
@@ -48,7 +48,7 @@ const keyOf = ({ code, sessionId }: Pick<WorkerProblem, 'code' | 'sessionId'>): 
 interface Context {
   readonly clock: Clock;
   readonly log: Log;
-  /** By code and session, in the order in which they last happened, oldest first. */
+  /** The problems by code and session, in the order in which they last happened, oldest first. */
   readonly entries: Map<string, Entry>;
 }
 

@@ -242,7 +242,7 @@ describe('memory while the disk accepts no writes', () => {
     marks.freeze('s');
     catchUp.observed(clock.now());
     expect(marks.watermark('s')).toBe(before);
-    catchUp.missed();
+    catchUp.onMissedMessages();
     await settle();
     // While the scan runs, what is seen live does not move the mark.
     await clock.advance(10);

@@ -250,7 +250,7 @@ async function changePassword(
   // Closes: another account gets this address between the two reads.
   if (id !== caller.accountId) throw new AppError('INVALID_CREDENTIALS');
   if (next === current)
-    throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the present one.');
+    throw invalidPassword('newPassword', 'SAME_AS_BEFORE', 'Choose a password that differs from the current one.');
   // Closes: two callers know the current password and change it at once. One of them is refused.
   return setPassword(context, caller, id, next, { mustChange: false }, { passwordHash });
 }

@@ -14,7 +14,7 @@ export interface CredentialRef {
   until: number | null;
 }
 
-/** What a credential permits now. Throws `AppError` when it is not valid any more. */
+/** Returns the current permissions of a credential. Throws `AppError` when it is not valid any more. */
 export type CheckCredential = (
   credential: CredentialRef,
 ) => Promise<{ permissions: readonly string[]; sessionId: string | null }>;

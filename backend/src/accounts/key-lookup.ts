@@ -21,7 +21,7 @@ export interface KeyLookup {
 }
 
 interface Context extends Pick<Core, 'database' | 'clock'> {
-  /** By the hash of the secret. */
+  /** The cached keys, by the hash of the secret. */
   cache: TtlCache<ApiKey>;
 }
 

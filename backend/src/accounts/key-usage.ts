@@ -24,7 +24,7 @@ interface Counts {
 }
 
 interface Context extends Pick<Core, 'database' | 'clock'> {
-  /** What was not written yet, by key. */
+  /** The counts that were not written yet, by key. */
   counts: Map<string, Counts>;
   /** Set while a flush is due. */
   timer: NodeJS.Timeout | undefined;

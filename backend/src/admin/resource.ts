@@ -180,7 +180,7 @@ export class PanelResource extends TypeOrmResource {
   private async idsWithText(text: string): Promise<string[]> {
     if (foldText(text) === '') return [];
     const everything = { conditions: [], facts: { all: [], any: [] }, order: 'desc' as const, from: null };
-    const { matches } = await this.search.find({ ...everything, term: text, most: countLimit });
+    const { matches } = await this.search.find({ ...everything, term: text, maxMatches: countLimit });
     return matches.map(({ id }) => id);
   }
 

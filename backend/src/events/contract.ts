@@ -4,7 +4,7 @@ import { sessionAliases, sessionRef } from '../sessions/contract.js';
 
 export const cursor = z.string().regex(/^\d{0,18}$/, 'A cursor as in an event or in meta.nextCursor.');
 
-/** Names of event types: a list, or one text with commas. The output is the list of types that the names stand for; null means all. */
+/** Names of event types: a list, or one text with commas. The output is the list of types that the names include; null means all. */
 export const typeNames = z
   .union([z.string().max(2000), z.array(z.string().max(40)).max(100)])
   .transform((names, context): EventType[] | null => {

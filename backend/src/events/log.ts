@@ -34,7 +34,7 @@ export interface EventLog {
 /** The most events that the timeline of one message reads. */
 const maxOfMessage = 1_000;
 
-/** Who reads, and which events: the permissions are the current ones of the credential. */
+/** The reader and the events that it may read. The permissions are the current ones of the credential. */
 export interface Reading {
   accountId: string;
   permissions: readonly string[];

@@ -32,7 +32,7 @@ interface NotifyParts {
 interface Context extends NotifyParts {
   /** Null while there is no connection. */
   client: BoundedClient | null;
-  /** Gives up the present connection. Null while there is none. */
+  /** Gives up the current connection. Null while there is none. */
   lose: ((error?: Error) => void) | null;
   /** The server's process id of this connection. */
   ownProcessId: number;

@@ -296,7 +296,7 @@ async function poll(context: Context, reading: Reading, credential: CredentialRe
   }
 }
 
-/** Why a poll may not answer any more. */
+/** The reason why a poll may no longer answer. */
 interface Refusal {
   error: AppError | null;
 }

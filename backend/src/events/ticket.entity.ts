@@ -6,7 +6,7 @@ import { column } from '../db/columns.js';
 export class StreamTicket {
   @PrimaryColumn(column.string(64)) hash: string;
   @Column(column.id()) accountId: string;
-  /** What the ticket opens, and the credential that it depends on. */
+  /** The stream that the ticket opens, and the credential that it depends on. */
   @Column(column.json()) grant: Record<string, unknown>;
   @Index('stream_tickets_expiry') @Column(column.time()) expiresAt: Date;
 }

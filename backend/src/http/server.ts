@@ -4,7 +4,7 @@ import {
   createMount,
   identify,
   type BodyBudgetLimits,
-  type Hold,
+  type CountBytes,
   type MountOptions,
 } from '@chasqui/shared/express';
 import compression from 'compression';
@@ -33,7 +33,7 @@ export interface ServerOptions {
   authenticate: Authenticate;
   /** Authenticates without counting the request against a limit. Called again after a body that arrived slowly. */
   identify: Authenticate;
-  readUpload: (route: AnyRoute, req: Request, res: Response, hold: Hold) => Promise<unknown>;
+  readUpload: (route: AnyRoute, req: Request, res: Response, countBytes: CountBytes) => Promise<unknown>;
   maxFileSize: number;
   /** Runs around the handlers of the public routes: replays repeats (idempotent-calls.ts). */
   around: NonNullable<MountOptions<Caller>['around']>;

@@ -6,7 +6,7 @@ import { errorFields } from '../lib/log.js';
 
 /** One cleanup task. May run twice, or on two backends at once, and may die halfway: the next run continues. */
 export interface CleanupTask {
-  /** For the log and the record of failures, such as `retention.messages`. */
+  /** The name of the task in the log and in the record of failures, such as `retention.messages`. */
   name: string;
   run: () => Promise<unknown>;
 }

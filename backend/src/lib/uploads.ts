@@ -1,5 +1,5 @@
 import { AppError, isMediaType, validationError, type AnyRoute, type FieldError } from '@chasqui/shared';
-import { checkBoundary, createCollector, feed, type Hold } from '@chasqui/shared/express';
+import { checkBoundary, createCollector, feed, type CountBytes } from '@chasqui/shared/express';
 import busboy from 'busboy';
 import type { Request, Response } from 'express';
 import { z } from 'zod';
@@ -32,14 +32,14 @@ export function createUploadReader({ maxFileSize }: { maxFileSize: number }) {
   const fieldSize = Math.max(longestText, Math.ceil(maxFileSize * 1.4) + 65_536);
   const maxBytes = fieldSize + longestText;
 
-  return async function readUpload(route: AnyRoute, req: Request, res: Response, hold: Hold): Promise<unknown> {
+  return async function readUpload(route: AnyRoute, req: Request, res: Response, countBytes: CountBytes): Promise<unknown> {
     const fields = new Map<string, string[]>();
     const { upload, type } = await readParts(
       req,
       createParser(req, { maxFileSize, fieldSize }),
       { maxFileSize, fieldSize, maxBytes },
       fields,
-      hold,
+      countBytes,
     );
     if (upload) res.locals['upload'] = upload;
     if (type) nameType(fields, type);
@@ -74,7 +74,7 @@ function readParts(
   parser: busboy.Busboy,
   limits: { maxFileSize: number; fieldSize: number; maxBytes: number },
   fields: Map<string, string[]>,
-  hold: Hold,
+  countBytes: CountBytes,
 ): Promise<Parts> {
   return new Promise((resolve, reject) => {
     const parts: Parts = { upload: null, type: null };
@@ -93,7 +93,7 @@ function readParts(
       received += chunk.length;
       if (received > limits.maxBytes) return refuse(new AppError('BODY_TOO_LARGE', { limit: limits.maxBytes }));
       try {
-        hold(chunk.length);
+        countBytes(chunk.length);
       } catch (error) {
         refuse(error as AppError);
       }

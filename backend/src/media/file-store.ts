@@ -33,7 +33,7 @@ export interface FileStore {
   sweep(olderThanMs: number, usedAmong: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<number>;
 }
 
-/** The disk could not take a file. Nothing is wrong with the file. */
+/** The disk could not store a file. The file itself is valid. */
 export class StorageFailed extends Error {
   readonly code: string | null;
   constructor(cause: unknown) {
@@ -43,7 +43,7 @@ export class StorageFailed extends Error {
   }
 }
 
-/** What a draft is called until it is renamed. */
+/** The name of a draft until it is renamed. */
 const draftEnding = '.part';
 
 export function createFileStore(dir: string): FileStore {

@@ -17,7 +17,7 @@ const executables = new Set([
   'application/vnd.microsoft.portable-executable',
 ]);
 
-/** What servers and clients declare when they do not know the type. */
+/** The types that servers and clients declare when they do not know the type. */
 const unspecific = new Set([
   'application/octet-stream',
   'binary/octet-stream',

@@ -25,7 +25,7 @@ export type { MediaOwner, MediaSource } from './sources.js';
 
 /** Files of messages: a row each, and bytes on the disk (`file-store.ts`). */
 export interface Media {
-  /** Where the bytes of a file lie. */
+  /** The place of the bytes of a file. */
   pathOf(id: string): string;
   /**
    * Reads, checks and stores an outgoing file, sealed where the disk may not have it in plain. `hints` are what the caller declares. Throws
@@ -87,7 +87,7 @@ export interface Media {
   sweep(olderThanMs?: number): Promise<number>;
 }
 
-/** What the caller declares about a file. `isSealed`: the disk may have it only sealed. */
+/** The facts that the caller declares about a file. `isSealed`: the disk may have it only sealed. */
 export interface FileHints {
   mimetype?: string | undefined;
   filename?: string | undefined;
@@ -104,7 +104,7 @@ export interface StoredFile {
   sha256: string;
   kind: MediaType;
   isSealed: boolean;
-  /** What was changed about it, for the reply. */
+  /** The warnings about changes of the file, for the reply. */
   warnings: Warning[];
 }
 

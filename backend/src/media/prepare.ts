@@ -5,7 +5,7 @@ import { isOggOpus, type ConvertVoice } from './voice.js';
 interface PreparedFile {
   bytes: Buffer;
   mimetype: string;
-  /** What was changed, or could not be. */
+  /** The warnings about changes that were made, or could not be made. */
   warnings: Warning[];
 }
 

@@ -5,7 +5,7 @@ import type { SafeFetch } from '../lib/safe-fetch.js';
 import type { FileStore } from './file-store.js';
 import { MediaFile } from './media-file.entity.js';
 
-/** Where the bytes of an outgoing file come from. */
+/** The source of the bytes of an outgoing file. */
 export type MediaSource =
   | { bytes: Buffer; mimetype?: string | undefined; filename?: string | undefined }
   | { url: string }
@@ -32,7 +32,7 @@ interface FoundFile {
 
 const urlTimeoutMs = 20_000;
 
-/** What reading a source needs. */
+/** The parts that reading a source needs. */
 export interface SourceReader {
   reader: DataSource;
   files: Pick<FileStore, 'open'>;

@@ -18,7 +18,7 @@ interface Limits {
   maxBytes: number;
 }
 
-/** Ogg starts with `OggS`; the first page of an Opus stream holds `OpusHead` (RFC 7845, section 5.1). */
+/** Ogg starts with `OggS`; the first page of an Opus stream contains `OpusHead` (RFC 7845, section 5.1). */
 export const isOggOpus = (bytes: Buffer): boolean =>
   bytes.subarray(0, 4).equals(Buffer.from('OggS')) && bytes.subarray(0, 512).includes('OpusHead');
 

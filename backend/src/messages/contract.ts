@@ -165,8 +165,8 @@ export const quota = defineRoute({
   reply: quotaResource,
   errors: ['SESSION_NOT_FOUND', 'SESSION_REQUIRED'],
 });
-/** Of routes that name a message: an id of WhatsApp's is looked for in the session of X-Session-Id. */
-const named: readonly ErrorCode[] = ['MESSAGE_NOT_FOUND', 'SESSION_NOT_FOUND', 'SESSION_REQUIRED'];
+/** The errors of routes that name a message. WhatsApp's id of a message is searched in the session of X-Session-Id. */
+const messageErrors: readonly ErrorCode[] = ['MESSAGE_NOT_FOUND', 'SESSION_NOT_FOUND', 'SESSION_REQUIRED'];
 export const read = defineRoute({
   id: 'messages.read',
   headers: ['X-Session-Id'],
@@ -177,33 +177,33 @@ export const read = defineRoute({
   permission: 'messages.receive',
   params,
   reply: message,
-  errors: named,
+  errors: messageErrors,
 });
 export const timeline = defineRoute({
   id: 'messages.timeline',
   headers: ['X-Session-Id'],
   method: 'get',
   path: '/messages/:messageId/timeline',
-  summary: 'Every change of its state',
+  summary: 'Every change of a message’s state',
   auth: 'key',
   permission: 'messages.receive',
   params,
   reply: z.array(timelineEntry),
-  errors: named,
+  errors: messageErrors,
 });
 export const mediaFile = defineRoute({
   id: 'messages.media',
   headers: ['X-Session-Id', 'Range'],
   method: 'get',
   path: '/messages/:messageId/media',
-  summary: 'Its file',
+  summary: 'The file of a message',
   auth: 'key',
   permission: 'messages.receive',
   params,
   status: [200, 206],
   files: ['application/octet-stream'],
   envelope: false,
-  errors: [...named, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED', 'RANGE_NOT_SATISFIABLE'],
+  errors: [...messageErrors, 'MEDIA_NOT_FOUND', 'MEDIA_EXPIRED', 'RANGE_NOT_SATISFIABLE'],
 });
 export const retry = defineRoute({
   id: 'messages.retry',
@@ -217,7 +217,7 @@ export const retry = defineRoute({
   body: z.strictObject({}),
   status: [200, 202],
   reply: message,
-  errors: [...named, 'MESSAGE_NOT_RETRYABLE', 'CONTENT_WIPED', 'SEND_FAILED'],
+  errors: [...messageErrors, 'MESSAGE_NOT_RETRYABLE', 'CONTENT_WIPED', 'SEND_FAILED'],
 });
 export const cancel = defineRoute({
   id: 'messages.cancel',
@@ -230,14 +230,14 @@ export const cancel = defineRoute({
   params,
   body: z.strictObject({}),
   reply: message,
-  errors: [...named, 'MESSAGE_NOT_CANCELLABLE'],
+  errors: [...messageErrors, 'MESSAGE_NOT_CANCELLABLE'],
 });
 export const decideHeld = defineRoute({
   id: 'messages.decideHeld',
   method: 'post',
   path: '/sessions/:sessionId/held-messages',
   summary:
-    'Decide on the messages that were accepted for the WhatsApp account before the present one: send them as the present one, or cancel them',
+    'Decide on the messages that were accepted for the previous WhatsApp account: send them as the current account, or cancel them',
   auth: 'key',
   permission: 'messages.send',
   params: z.object({ sessionId: sessionRef }),
@@ -251,11 +251,11 @@ export const resolve = defineRoute({
   headers: ['X-Session-Id'],
   method: 'post',
   path: '/messages/:messageId/resolve',
-  summary: 'Settle an uncertain message by hand',
+  summary: 'Resolve an uncertain message by hand',
   auth: 'key',
   permission: 'messages.send',
   params,
   body: z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }),
   reply: message,
-  errors: [...named, 'MESSAGE_NOT_UNCERTAIN'],
+  errors: [...messageErrors, 'MESSAGE_NOT_UNCERTAIN'],
 });

@@ -2,7 +2,7 @@ import type { Contact, MessageOrigin, MessageStatus, MessageType, StoredContent 
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
-/** What a send request says besides its content. */
+/** The options of a send request besides its content. */
 export interface SendOptions {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
@@ -47,7 +47,7 @@ export class Message {
   @Column(orNull(column.json())) content: StoredContent | null;
   /** The sealed content in the storage mode `metadata`, until the status is final. See sealed-content.ts. */
   @Column(orNull(column.text())) sealed: string | null;
-  /** What a person reads of it. Searches look here. */
+  /** The text that a person reads. Searches use it. */
   @Column(orNull(column.text())) text: string | null;
   @Column(orNull(column.id())) mediaId: string | null;
   @Column(orNull(column.json())) options: SendOptions | null;

@@ -71,7 +71,7 @@ export interface Messages {
   /** Settles an uncertain message as a person says. Throws `MESSAGE_NOT_UNCERTAIN`. */
   resolve(caller: Caller, ref: string, as: 'sent' | 'failed' | 'retry'): Promise<Message>;
   /**
-   * Decides on all messages of a session that were accepted for an earlier WhatsApp account: `send` them as the present account, or `cancel` them.
+   * Decides on all messages of a session that were accepted for an earlier WhatsApp account: `send` them as the current account, or `cancel` them.
    * `send` skips messages that may have been sent already.
    */
   decideHeld(caller: Caller, session: Session, decision: 'send' | 'cancel'): Promise<HeldDecision>;

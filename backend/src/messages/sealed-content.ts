@@ -2,7 +2,7 @@ import type { MessageContent } from '@chasqui/shared';
 import type { Sealer } from '../lib/sealer.js';
 import type { Message } from './message.entity.js';
 
-/** What is needed to send a message, and is of no use once its status is final. */
+/** The data that sending a message needs. It is deleted once the status of the message is final. */
 export interface Contents {
   content: MessageContent;
   mentions: string[];

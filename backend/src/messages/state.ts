@@ -22,7 +22,7 @@ import { Message } from './message.entity.js';
 import { idsIn, presentMessage } from './read/present.js';
 import type { Quotas } from './quotas/quotas.js';
 
-/** How a message is moved to another status. */
+/** A move of a message to another status. */
 export interface Move {
   reason?: MessageReason | null;
   /** Replaces the standard sentence of the reason. */
@@ -35,7 +35,7 @@ export interface Move {
   where?: FindOptionsWhere<Message>;
   /** The person whose acknowledgement it is. */
   contact?: Contact | null;
-  /** When it happened. Now, if absent. */
+  /** The time of the change. Absent: now. */
   at?: Date;
   willRetryAt?: Date | null;
 }

@@ -28,8 +28,8 @@ export interface Query {
   order: 'asc' | 'desc';
   /** Search from this message on, the id of which begins with a time. Null: from the end. */
   from: string | null;
-  /** As many matches are enough. */
-  most: number;
+  /** The most matches to return. */
+  maxMatches: number;
 }
 
 export interface Match {
@@ -114,7 +114,7 @@ async function find({ database: { reader }, store }: Context, query: Query): Pro
   // By id, like the places of the index: by another order, a match on a later place could belong before those that were cut.
   const sign = query.order === 'asc' ? 1 : -1;
   const matches = [...all.values()].sort((a, b) => sign * (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
-  return { matches: matches.slice(0, query.most), isComplete: waiting.isAll };
+  return { matches: matches.slice(0, query.maxMatches), isComplete: waiting.isAll };
 }
 
 /** Returns the matches among those that are not indexed as they are now. */
@@ -144,14 +144,14 @@ async function findWaiting(
 async function findIndexed(
   reader: DataSource,
   store: SearchStore,
-  { conditions, facts, order, from, most }: Query,
+  { conditions, facts, order, from, maxMatches }: Query,
   folded: string,
 ): Promise<Match[]> {
   const wanted = { all: [...facts.all, ...gramsIn(folded)], any: facts.any };
   const matches: Match[] = [];
   let after = from === null ? null : store.placeOf(from);
-  while (matches.length < most) {
-    const places = await store.places(wanted, order, after, Math.min(pageSize, most - matches.length + 16));
+  while (matches.length < maxMatches) {
+    const places = await store.places(wanted, order, after, Math.min(pageSize, maxMatches - matches.length + 16));
     if (places.length === 0) break;
     const { from: source, parameter } = store.at(places);
     matches.push(...(await compareTexts(reader, source, parameter, conditions, folded)));

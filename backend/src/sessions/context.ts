@@ -9,7 +9,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import type { Session } from './session.entity.js';
 import type { SessionState } from './state.js';
 
-/** How this domain reaches workers. It does not know the protocol; `whatsapp/worker-gateway.ts` implements it. Throws `WORKER_…` codes. */
+/** The access of this domain to workers. It does not know the protocol; `whatsapp/worker-gateway.ts` implements it. Throws `WORKER_…` codes. */
 export interface WorkerGateway {
   /** Returns the worker that runs this session, or that should run it. */
   place(session: Session): Promise<{ workerId: string }>;
@@ -42,7 +42,7 @@ export interface SessionParts {
   defaults: SessionDefaults;
 }
 
-/** What the verbs of sessions share. */
+/** The parts that the verbs of sessions share. */
 export interface SessionContext extends Core, SessionParts {
   /** Callers whose request was already counted against the plan's limit of a session. */
   charged: WeakSet<Caller>;

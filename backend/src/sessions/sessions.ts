@@ -49,7 +49,7 @@ export interface InitInput {
  * The sessions of an account: which one a request means, creating, changing and deleting them, and running them on a worker. A verb that
  * starts or stops writes what is desired, then calls the worker; the heartbeat reconciles the two after any failure.
  *
- * Verbs that take a `Session` expect it from `find`, `resolve` or `byId`. They lock the row again before they write, and throw
+ * Verbs with a `Session` parameter expect it from `find`, `resolve` or `byId`. They lock the row again before they write, and throw
  * `SESSION_NOT_FOUND` if it was deleted meanwhile. Those that change a session leave an entry in the audit log.
  */
 export interface Sessions {
@@ -63,7 +63,7 @@ export interface Sessions {
    * `SESSION_REQUIRED` if there are several, and `SESSION_NOT_CONNECTED` if there is none.
    */
   resolve(caller: Caller, named: string | null | undefined): Promise<Session>;
-  /** Returns a session of any account; null if there is none or it was deleted. The caller of this verb checks who asks. */
+  /** Returns a session of any account; null if there is none or it was deleted. The caller of this verb must check the access. */
   byId(id: string): Promise<Session | null>;
   /** Returns the sessions of an account, the oldest first. */
   list(accountId: string): Promise<Session[]>;
@@ -169,7 +169,7 @@ async function insertSession(context: SessionContext, tx: Transaction, caller: C
 async function initSession(context: SessionContext, caller: Caller, input: InitInput): Promise<Session> {
   const named = input.sessionId ?? input.name;
   const existing = await resolveSession(context, caller, named).catch((error: unknown) => {
-    // There is no session of that name, or none at all: create it. The session of a session key, or with a given id, must exist.
+    // There is no session of that name, or none at all: create it. The session of a session key, or with the requested id, must exist.
     const isNone =
       error instanceof AppError && (named ? error.code === 'SESSION_NOT_FOUND' : error.code === 'SESSION_NOT_CONNECTED');
     if (isNone && caller.sessionId === null && !input.sessionId) return null;

@@ -20,13 +20,13 @@ import { linkOf } from './linked-account.js';
 import { reasonOf } from './present.js';
 import { Session } from './session.entity.js';
 
-/** Why a session has its status: a code of `sessionReasons` or of the worker, and a sentence. */
+/** The reason of the status of a session: a code of `sessionReasons` or of the worker, and a sentence. */
 export interface StatusReason {
   code: string;
   message: string;
 }
 
-/** What a worker reports of a session: with an event, with a heartbeat, or as the answer to a call. */
+/** The report of a worker about a session: with an event, with a heartbeat, or as the answer to a call. */
 export type Observation = Pick<WorkerEventPayload<'session.observed'>, 'status' | 'reason' | 'compat' | 'whatsappWebVersion'> &
   Partial<WorkerEventPayload<'session.observed'>>;
 
@@ -201,7 +201,7 @@ function changesOfObservation(observed: Observation): Partial<Session> {
 }
 
 /**
- * Returns the reason to record for a report. The worker cannot tell that the deactivation of the account stopped its browser: it only received
+ * Returns the reason to record for a report. The worker does not know that the deactivation of the account stopped its browser: it only received
  * the order to stop.
  */
 async function reasonObserved(tx: Transaction, session: Session, observed: Observation): Promise<StatusReason | null> {

@@ -15,7 +15,7 @@ export interface ClaimContext {
   owner: string;
   /** Whether lanes are shared with other backends. */
   isShared: boolean;
-  /** The present time in SQL. Leases are compared by the clock of the database: those of two backends may differ, or be set back. */
+  /** The current time in SQL. Leases are compared by the clock of the database: those of two backends may differ, or be set back. */
   nowSql: string;
 }
 

@@ -1,6 +1,15 @@
 import { defineRoute, eventTypes, messageTypes, type ErrorCode } from '@chasqui/shared';
 import { z } from 'zod';
-import { access, clearQuery, delivery, found, listQuery, stats, statsQuery, webhookParams } from './deliveries.contract.js';
+import {
+  access,
+  clearQuery,
+  delivery,
+  endpointErrors,
+  listQuery,
+  stats,
+  statsQuery,
+  webhookParams,
+} from './deliveries.contract.js';
 
 /** Endpoints (their deliveries: deliveries.contract.ts). `S/webhook` acts on the first endpoint of a session. */
 
@@ -79,9 +88,9 @@ export const webhook = z
       /** Deliveries that are not settled, and since when the oldest of them waits. */
       backlog: z.object({ waiting: z.number().int(), oldestAt: nullable }),
     }),
-    /** The first characters of the secret, to tell two apart. Null: it cannot be decrypted. */
+    /** The first characters of the secret, to distinguish two secrets. Null: it cannot be decrypted. */
     secretPrefix: z.string().nullable(),
-    /** Until when the secret before signs as well; null: it does not. */
+    /** Until when the previous secret signs too. Null: it does not sign. */
     previousSecretUntil: nullable,
     createdAt: time,
     updatedAt: time,
@@ -191,7 +200,7 @@ export const read = defineRoute({
   summary: 'One endpoint and its health',
   params: webhookParams,
   reply: webhook,
-  errors: found,
+  errors: endpointErrors,
 });
 export const update = defineRoute({
   ...access,
@@ -202,7 +211,7 @@ export const update = defineRoute({
   params: webhookParams,
   body: change,
   reply: webhook,
-  errors: [...found, ...wrong],
+  errors: [...endpointErrors, ...wrong],
 });
 export const remove = defineRoute({
   ...access,
@@ -212,7 +221,7 @@ export const remove = defineRoute({
   summary: 'Delete an endpoint; its pending deliveries are cancelled',
   params: webhookParams,
   reply: z.object({ id: z.string(), deleted: z.literal(true) }),
-  errors: found,
+  errors: endpointErrors,
 });
 export const tryOut = defineRoute({
   auth: 'key',
@@ -224,7 +233,7 @@ export const tryOut = defineRoute({
   params: webhookParams,
   body: tryBody,
   reply: tried,
-  errors: found,
+  errors: endpointErrors,
 });
 export const statsOf = defineRoute({
   ...access,
@@ -235,7 +244,7 @@ export const statsOf = defineRoute({
   params: webhookParams,
   query: statsQuery,
   reply: stats,
-  errors: found,
+  errors: endpointErrors,
 });
 export const rotate = defineRoute({
   ...access,
@@ -246,7 +255,7 @@ export const rotate = defineRoute({
   params: webhookParams,
   body: z.strictObject({ overlapHours: z.number().min(0).max(720).optional() }),
   reply: withSecret,
-  errors: found,
+  errors: endpointErrors,
 });
 export const enable = defineRoute({
   ...access,
@@ -257,7 +266,7 @@ export const enable = defineRoute({
   params: webhookParams,
   body: z.strictObject({ recover: z.boolean().optional() }),
   reply: webhook,
-  errors: found,
+  errors: endpointErrors,
 });
 /** The same on the first endpoint of a session. */
 export const first = {

@@ -2,7 +2,7 @@ import { defineRoute, eventTypes, paging, type ErrorCode } from '@chasqui/shared
 import { z } from 'zod';
 import { deliveryStatuses } from './webhook.entity.js';
 
-/** What is delivered to an endpoint, and sending it again. */
+/** Routes of deliveries and of redelivery. */
 
 const time = z.iso.datetime();
 const nullable = time.nullable();
@@ -24,7 +24,7 @@ export const delivery = z
     lastStatusCode: z.number().int().nullable(),
     lastError: z.string().nullable(),
     createdAt: time,
-    /** When it was last asked for again, and the retry window started again; null: never. */
+    /** When a redelivery was last requested, which started the retry window again. Null: never. */
     redeliveredAt: nullable,
     deliveredAt: nullable,
   })
@@ -70,7 +70,8 @@ export const statsQuery = z.strictObject({
 });
 export const clearQuery = z.strictObject({ before: z.iso.datetime({ offset: true }).optional() });
 export const access = { auth: 'key', permission: 'webhook.configure' } as const;
-export const found: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
+/** The errors of routes that name an endpoint. */
+export const endpointErrors: readonly ErrorCode[] = ['WEBHOOK_NOT_FOUND'];
 
 export const listDeliveries = defineRoute({
   ...access,
@@ -81,7 +82,7 @@ export const listDeliveries = defineRoute({
   params: webhookParams,
   query: listQuery,
   reply: z.array(delivery),
-  errors: found,
+  errors: endpointErrors,
 });
 export const clearDeliveries = defineRoute({
   ...access,
@@ -92,7 +93,7 @@ export const clearDeliveries = defineRoute({
   params: webhookParams,
   query: clearQuery,
   reply: z.object({ deleted: z.number().int() }),
-  errors: found,
+  errors: endpointErrors,
 });
 export const readDelivery = defineRoute({
   ...access,
@@ -102,7 +103,7 @@ export const readDelivery = defineRoute({
   summary: 'One delivery with its attempts',
   params: deliveryParams,
   reply: deliveryWithLog,
-  errors: [...found, 'DELIVERY_NOT_FOUND'],
+  errors: [...endpointErrors, 'DELIVERY_NOT_FOUND'],
 });
 export const redeliverOne = defineRoute({
   ...access,
@@ -114,7 +115,7 @@ export const redeliverOne = defineRoute({
   body: z.strictObject({}),
   status: 202,
   reply: delivery,
-  errors: [...found, 'DELIVERY_NOT_FOUND', 'CONTENT_WIPED'],
+  errors: [...endpointErrors, 'DELIVERY_NOT_FOUND', 'CONTENT_WIPED'],
 });
 export const redeliver = defineRoute({
   ...access,
@@ -138,5 +139,5 @@ export const redeliver = defineRoute({
   ]),
   status: 202,
   reply: z.object({ queued: z.number().int() }),
-  errors: [...found, 'CURSOR_EXPIRED', 'UNKNOWN_EVENT_TYPE'],
+  errors: [...endpointErrors, 'CURSOR_EXPIRED', 'UNKNOWN_EVENT_TYPE'],
 });

@@ -81,7 +81,7 @@ const invalidField = (path: string, message: string): AppError =>
   new AppError('VALIDATION_FAILED', { fields: [{ path, code: 'INVALID_FORMAT', message }] }, message);
 
 /**
- * Returns the types that names stand for → the requested name, without those that the caller may not read. Throws `PERMISSION_DENIED` for the name
+ * Returns a map of each type to the requested name that includes it, without those that the caller may not read. Throws `PERMISSION_DENIED` for the name
  * of a single type that the caller may not read.
  */
 function typesOf(caller: Caller, names: readonly string[]): Partial<Record<EventType, string>> {

@@ -11,7 +11,7 @@ export interface EndpointSecrets {
   sealSecret(webhookId: string, secret: string): string;
   /** Returns the column `headers`; null for no headers. */
   sealHeaders(webhookId: string, headers: Record<string, string>): string | null;
-  /** Decrypts the secrets of an endpoint: the present one first, then the previous one while both sign. Throws when no key opens them. */
+  /** Decrypts the secrets of an endpoint: the current one first, then the previous one while both sign. Throws when no key opens them. */
   open(webhook: Webhook, now: Date): Opened;
   /** Reads an endpoint with its secret columns, still sealed. */
   read(webhookId: string): Promise<Webhook>;
@@ -20,7 +20,7 @@ export interface EndpointSecrets {
    * key opens; its deliveries fail with the reason.
    */
   shown(webhookId: string): Promise<{ headers: string[]; secretPrefix: string | null }>;
-  /** For the job that seals data of another key again. */
+  /** Used by the job that seals data of another key again. */
   reseal: {
     /** Returns the next endpoints after an id, with their sealed columns. */
     page(after: string): Promise<Webhook[]>;
@@ -36,7 +36,7 @@ interface Context {
 
 const sealedColumns = ['secret', 'oldSecret', 'headers'] as const;
 
-/** What a sealed value is bound to: it cannot be moved to another row or column. */
+/** The row and column that a sealed value is bound to: it cannot be opened in another place. */
 const headersPlace = (webhookId: string): string => `webhooks.headers:${webhookId}`;
 const secretPlace = (webhookId: string): string => `webhooks.secret:${webhookId}`;
 

@@ -2,7 +2,7 @@ import { AppError, erased, parseRecipient } from '@chasqui/shared';
 import type { WebhookFilter } from './webhook.entity.js';
 
 /**
- * A filter as it is stored: chats by their ids, numbers by the id that they stand for. Throws `INVALID_RECIPIENT` for a chat that is no id and no
+ * A filter as it is stored: chats by their ids, numbers by the id that belongs to them. Throws `INVALID_RECIPIENT` for a chat that is no id and no
  * number in international form: it would never match.
  */
 export function filterWith(filter: WebhookFilter): WebhookFilter {

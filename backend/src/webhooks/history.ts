@@ -16,7 +16,7 @@ import { chatIdsOf, type Subscriptions } from './subscriptions.js';
 import { WebhookAttempt, WebhookDelivery, type DeliveryStatus, type Webhook } from './webhook.entity.js';
 
 /**
- * The history of deliveries: lists, redelivery, statistics and deletion. Each verb takes an endpoint that the caller has found, so that access is
+ * The history of deliveries: lists, redelivery, statistics and deletion. Each verb receives an endpoint that the caller has found, so that access is
  * checked in one place. Redelivery restarts the schedule of a delivery; its id and its number of attempts stay.
  */
 export interface WebhookHistory {
@@ -65,7 +65,7 @@ export interface DeliveryStats {
   failed: number;
   pending: number;
   held: number;
-  /** Null before anything was delivered or has failed. */
+  /** Null before the first delivery has succeeded or failed. */
   successRate: number | null;
   meanMs: number | null;
   p95Ms: number | null;

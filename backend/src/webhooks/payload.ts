@@ -70,7 +70,7 @@ export function bodyOf(outgoing: OutgoingEvent, webhook: Shape): { event: string
 
 interface Value {
   value: unknown;
-  /** Its form inside a longer text. */
+  /** The form of the value inside a longer text. */
   text: string;
 }
 type ReadValue = (path: string) => Value;

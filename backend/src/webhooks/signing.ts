@@ -18,7 +18,7 @@ export function isSecret(text: string): boolean {
   return length >= 16 && length <= 64;
 }
 
-/** What an endpoint shows of its secret, to tell two apart: the first four characters of its own part. */
+/** The part of its secret that an endpoint shows, to distinguish two secrets: the first four characters of its own part. */
 export const secretPrefix = (secret: string): string => secret.slice(0, (secret.startsWith(prefix) ? prefix.length : 0) + 4);
 
 /**
@@ -30,5 +30,5 @@ export function sign(secret: string, id: string, timestamp: number, body: string
   return `v1,${createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')}`;
 }
 
-/** For receivers that know only this form: over the body alone, with the secret as it is shown. */
+/** Returns the signature over the body alone, with the secret as it is shown, for receivers that know only this form. */
 export const plainSignature = (secret: string, body: string): string => createHmac('sha256', secret).update(body).digest('hex');

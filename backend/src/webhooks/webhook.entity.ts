@@ -8,7 +8,7 @@ export interface WebhookFilter {
   types?: string[] | undefined;
 }
 export interface WebhookTransform {
-  /** The body; `{{path}}` stands for a value of the event. */
+  /** The body; `{{path}}` is replaced by a value of the event. */
   template?: unknown;
   /** Name in the body → path in the event. */
   fields?: Record<string, string> | undefined;
@@ -34,7 +34,7 @@ export class Webhook {
   @Column(orNull(column.string(200))) description: string | null;
   /** The requested names. */
   @Column(column.json()) events: string[];
-  /** The types that those names stand for and that the creator may read: type → the requested name. */
+  /** The types that those names include and that the creator may read: type → the requested name. */
   @Column(column.json()) types: Partial<Record<EventType, string>>;
   /** `whsec_…` or a text of the caller's own, sealed. */
   @Column({ ...column.text(), select: false }) secret: string;
@@ -48,7 +48,7 @@ export class Webhook {
   @Column(orNull(column.json())) filter: WebhookFilter | null;
   @Column(orNull(column.json())) transform: WebhookTransform | null;
   @Column(orNull(column.json())) retry: WebhookRetry | null;
-  /** Why it was switched off, and when: `GONE`, `FAILING`, `BY_REQUEST`. */
+  /** Why and when the endpoint was switched off: `GONE`, `FAILING`, `BY_REQUEST`. */
   @Column(orNull(column.string(16))) disabledReason: string | null;
   @Column(orNull(column.time())) disabledAt: Date | null;
   /** Since when every attempt failed; null while the last one succeeded. */
@@ -58,12 +58,12 @@ export class Webhook {
   @Column(column.big({ default: 0 })) failingMs: number;
   /** The circuit is open: no attempts until this time, and then one probe. */
   @Column(orNull(column.time())) openUntil: Date | null;
-  /** For how long it was opened the last time, in milliseconds. Bounds `openUntil` when the clock was set back, and grows with each failed probe. */
+  /** For how long the circuit was opened the last time, in milliseconds. Bounds `openUntil` when the clock was set back, and grows with each failed probe. */
   @Column(orNull(column.integer())) openMs: number | null;
   /** The backend that alone sends to this endpoint, and until when, by the database's clock. PostgreSQL only. */
   @Column(orNull(column.id())) laneOwner: string | null;
   @Column(orNull(column.time())) laneUntil: Date | null;
-  /** Since when deliveries wait too long, as the event `webhook.backlog` has told it; null while they do not. */
+  /** Since when deliveries wait too long, as the last event `webhook.backlog` reported it; null while they do not. */
   @Column(orNull(column.time())) behindSince: Date | null;
   @Column(orNull(column.time())) lastDeliveredAt: Date | null;
   @Column(column.time()) createdAt: Date;

@@ -21,7 +21,7 @@ import { Webhook } from './webhook.entity.js';
 import type { Changes } from '../lib/changes.js';
 
 /**
- * Endpoints: their creation, changes and state. Each change takes an endpoint that the caller has found, so that access is checked in one place.
+ * Endpoints: their creation, changes and state. Each change receives an endpoint that the caller has found, so that access is checked in one place.
  * `WEBHOOK_NOT_FOUND` is thrown for an endpoint that another request has deleted since it was looked up.
  */
 export interface Webhooks {
@@ -336,7 +336,7 @@ function audit(
   return recordAudit(tx, caller, { action, objectType: 'webhook', objectId, accountId, changes: { ...changes }, at });
 }
 
-/** Switches an endpoint off and holds its pending deliveries. Returns false if it was off. */
+/** Switches an endpoint off and sets its pending deliveries to `held`. Returns false if it was off. */
 async function switchOff({ clock, subscriptions }: Context, tx: Transaction, webhook: Webhook, reason: string): Promise<boolean> {
   const now = clock.now();
   const off = { isActive: false, disabledReason: reason, disabledAt: now, openUntil: null, openMs: null, behindSince: null };

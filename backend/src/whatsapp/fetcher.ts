@@ -80,7 +80,7 @@ const concernsWorker = (error: unknown): boolean =>
   error.code === 'WORKER_UNAVAILABLE' &&
   [error.details['cause'], error.details['code']].some((one) => workerCauses.has(one));
 
-/** What is stored of a file. */
+/** The stored fields of a fetched file. */
 type StoredFile = Pick<MediaFile, 'mimetype' | 'size' | 'sha256'>;
 
 interface Context extends Core, FetcherParts {

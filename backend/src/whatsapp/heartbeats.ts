@@ -28,8 +28,8 @@ import { Worker } from './worker.entity.js';
  * | found | then |
  * | --- | --- |
  * | a session of this worker | its lease is renewed |
- * | desired `running`, not running there | the reply tells it to start the session |
- * | desired `stopped`, suspended, or of a deactivated account, running there | the reply tells it to stop the session |
+ * | desired `running`, not running there | the reply names the session to start |
+ * | desired `stopped`, suspended, or of a deactivated account, running there | the reply names the session to stop |
  * | desired `running`, not leased | leased to this worker under the next epoch |
  * | the same, the lease of another worker has expired, and no phone is linked | likewise: no login would be left behind |
  * | the same, with a phone linked | waits for its worker, which has the login on its disk; `connect` moves it by hand |

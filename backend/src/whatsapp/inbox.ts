@@ -11,7 +11,7 @@ import { Session } from '../sessions/session.entity.js';
 import { writeWorkerEvent, type WorkerEventContext } from './worker-events.js';
 import { InboxEvent, InboxPosition } from './worker.entity.js';
 
-/** What became of a batch, as the worker receives it. */
+/** The result of a batch, as the worker receives it. */
 export interface IngestResult {
   /** Everything up to this cursor is committed or refused; the worker deletes it. */
   ackCursor: number;
@@ -59,7 +59,7 @@ interface Suspect {
   since: number;
 }
 
-/** What each event of a batch is checked against: read at the beginning of the transaction, and updated with each event. */
+/** The facts that each event of a batch is checked against: read at the beginning of the transaction, and updated with each event. */
 interface BatchState {
   workerId: string;
   knownIds: Set<string>;

@@ -14,7 +14,7 @@ import type { Session } from '../sessions/session.entity.js';
 import { ownerOf, patchSession, type SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 
-/** What the handlers of worker events use. */
+/** The parts that the handlers of worker events use. */
 export interface WorkerEventContext extends Pick<Core, 'events' | 'log'> {
   state: SessionState;
   contacts: Contacts;

@@ -10,7 +10,7 @@ import type { WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
-/** How the domains reach workers: each verb finds the session's worker and calls it under the session's epoch. */
+/** The access of the domains to workers: each verb finds the session's worker and calls it under the session's epoch. */
 export interface Gateway extends WorkerGateway, MessageTransport {
   /** Runs an operation in the session's page and returns its output. Throws `WORKER_…` codes and those of WhatsApp. */
   run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;

@@ -8,9 +8,9 @@ export const worker = z
     id: z.string(),
     url: z.string(),
     version: z.string(),
-    /** It gets no new sessions, because it is stopping or staff have asked for it. Those that it has go on. */
+    /** The worker gets no new sessions, because it is stopping or staff requested it. Its current sessions go on. */
     draining: z.boolean(),
-    /** Its own health reports that something failed recently. */
+    /** The worker reports that something failed recently. */
     degraded: z.boolean(),
     lastHeartbeat: z.iso.datetime(),
     capacity: z.number().int(),
@@ -18,7 +18,7 @@ export const worker = z
     memoryMb: z.number().int().nullable(),
     /** No session is started above this. Null: no limit. */
     memoryLimitMb: z.number().int().nullable(),
-    /** Of all processors of its machine. */
+    /** In percent of all processors of the machine. */
     cpuPercent: z.number().int().nullable(),
   })
   .meta({ id: 'Worker' });

@@ -131,7 +131,7 @@ function lineOf(property: Property): string {
   return `${[property.name, ...kept].join(';')}:${textOf(property).replace(/\r\n|\r|\n/g, '\\n')}`;
 }
 
-/** What the card shows as its name: FN, or the parts of N in the order in which people say them, or the organisation. */
+/** Returns the name that the card shows: FN, or the parts of N in the order in which people say them, or the organisation. */
 function nameIn(properties: readonly Property[]): string | null {
   const valueOf = (name: string): string => {
     const found = properties.find((property) => property.name === name);
@@ -147,7 +147,7 @@ function nameIn(properties: readonly Property[]): string | null {
 
 const numberIn = ({ value }: Property): string => value.trim().replace(/^tel:/i, '').split(';', 1)[0]!.trim();
 
-/** Why a TEL line is none; null when it is one. National numbers and extensions are usual in cards. */
+/** Returns why the value of a TEL line is no phone number; null when it is one. National numbers and extensions are usual in cards. */
 function problemOf(property: Property): string | null {
   const number = numberIn(property);
   const digits = number.replace(/\D/g, '').length;

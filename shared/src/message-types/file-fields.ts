@@ -46,7 +46,7 @@ export const observedFile = observedMedia.catch({
   sha256: null,
 });
 
-/** Where a request has its file, and what it says about it. A multipart part is not among the fields. */
+/** The fields in which a request names and describes its file. A multipart part is not among the fields. */
 export const fileSourceFields = {
   mediaUrl: z.string().max(4096).optional(),
   mediaBase64: z.string().optional(),

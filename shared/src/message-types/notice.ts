@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { defineMessageType } from './define.js';
 import { id, listOf, maxText, someText, textOr } from './observed-fields.js';
 
-/** What WhatsApp itself writes into a chat: members who join and leave, encryption, calls. It has no sender. */
+/** A notice that WhatsApp itself writes into a chat: members who join and leave, encryption, calls. It has no sender. */
 export const notice = defineMessageType({
   observed: z.object({
     type: z.literal('notice'),

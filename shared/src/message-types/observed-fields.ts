@@ -9,9 +9,9 @@ import { z } from 'zod';
 /** The longest text of WhatsApp, in UTF-16 units. */
 export const maxText = 65_536;
 
-/** At most `most` UTF-16 units of a text, never half a character. */
-export const cutText = (text: string, most: number): string =>
-  text.length <= most ? text : text.slice(0, /[\uD800-\uDBFF]/.test(text.charAt(most - 1)) ? most - 1 : most);
+/** At most `max` UTF-16 units of a text, never half a character. */
+export const cutText = (text: string, max: number): string =>
+  text.length <= max ? text : text.slice(0, /[\uD800-\uDBFF]/.test(text.charAt(max - 1)) ? max - 1 : max);
 
 /** A text that every database stores: without NUL, and with U+FFFD for half a surrogate pair. */
 export function storableText(text: string): string {
@@ -19,38 +19,38 @@ export function storableText(text: string): string {
 }
 
 /**
- * An id as it can be stored. One that is longer than `most`, or has characters that no id has, gets a digest in place of its end, so that
+ * An id as it can be stored. One that is longer than `max`, or has characters that no id has, gets a digest in place of its end, so that
  * two different ids stay different and the same id always becomes the same.
  */
-export function storableId(id: string, most: number): string {
-  if (id.length <= most && /^[\x21-\x7e]*$/.test(id)) return id;
+export function storableId(id: string, max: number): string {
+  if (id.length <= max && /^[\x21-\x7e]*$/.test(id)) return id;
   const digest = createHash('sha256').update(id).digest('hex').slice(0, 24);
-  return `${id.replace(/[^\x21-\x7e]/g, '').slice(0, most - digest.length - 1)}~${digest}`;
+  return `${id.replace(/[^\x21-\x7e]/g, '').slice(0, max - digest.length - 1)}~${digest}`;
 }
 
-export const text = (most: number) => z.string().transform((given) => cutText(storableText(given), most));
-export const textOr = (most: number, otherwise: string) => text(most).catch(otherwise);
+export const text = (max: number) => z.string().transform((value) => cutText(storableText(value), max));
+export const textOr = (max: number, otherwise: string) => text(max).catch(otherwise);
 /** Null if it is absent or not a text. */
-export const someText = (most: number) => text(most).nullable().catch(null);
-export const id = (most: number) => z.string().transform((given) => storableId(given, most));
-export const someId = (most: number) => id(most).nullable().catch(null);
-export const someNumber = (least: number, most: number) => z.number().min(least).max(most).nullable().catch(null);
-export const someCount = (most: number) =>
+export const someText = (max: number) => text(max).nullable().catch(null);
+export const id = (max: number) => z.string().transform((value) => storableId(value, max));
+export const someId = (max: number) => id(max).nullable().catch(null);
+export const someNumber = (min: number, max: number) => z.number().min(min).max(max).nullable().catch(null);
+export const someCount = (max: number) =>
   z
     .number()
     .min(0)
-    .max(most)
-    .transform((given) => Math.round(given))
+    .max(max)
+    .transform((value) => Math.round(value))
     .nullable()
     .catch(null);
 export const flag = z.boolean().optional().catch(undefined);
 /** A list without the items that cannot be read. */
-export const listOf = <T extends z.ZodType>(item: T, most: number) =>
+export const listOf = <T extends z.ZodType>(item: T, max: number) =>
   z
     .array(z.unknown())
     .catch([])
-    .transform((given): z.output<T>[] =>
-      given.slice(0, most).flatMap((one) => {
+    .transform((value): z.output<T>[] =>
+      value.slice(0, max).flatMap((one) => {
         const { success, data } = item.safeParse(one);
         return success ? [data] : [];
       }),

@@ -8,7 +8,7 @@ export const chats = {
     id: 'chats.list',
     method: 'get',
     path: '/chats',
-    summary: 'Chats as the page holds them, newest first',
+    summary: 'Chats as the WhatsApp Web page has them, newest first',
     permission: 'chats.read',
     query: {
       type: z.enum(['private', 'group', 'channel']).optional(),

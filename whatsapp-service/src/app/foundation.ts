@@ -10,7 +10,7 @@ import { createMarks, type Marks } from '../sessions/marks.js';
 import { acquireLock } from '../sessions/profile-lock.js';
 import { onceInStore, openStore, type Store } from '../store.js';
 
-/** What every other file of this folder builds upon. */
+/** The parts that every other file of this folder uses. */
 export interface Foundation {
   config: WorkerConfig;
   lifecycle: Lifecycle;
@@ -24,7 +24,7 @@ export interface Foundation {
   identity: { workerId: string; bootId: string };
 }
 
-/** What tests replace. */
+/** The parts that tests replace. */
 export interface Overrides {
   engine?: Engine;
   clock?: Clock;

@@ -37,7 +37,7 @@ export function createSessionParts(core: Foundation, outlet: Outlet, over: Overr
   });
   lifecycle.add('sessions', { phase: 'work', stop: () => registry.close(), withinMs: sessionsStopMs });
   outlet.onMissed((sessionIds) => {
-    for (const session of registry.all()) if (sessionIds.includes(session.id)) session.missed();
+    for (const session of registry.all()) if (sessionIds.includes(session.id)) session.onMissedMessages();
   });
   const sender = createSender({ record, log, draining: registry.isDraining, sessionFor: registry.under });
   return { registry, sender, record };

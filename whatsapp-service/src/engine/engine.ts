@@ -31,7 +31,7 @@ export interface LaunchOptions {
   onSignal: (signal: EngineSignal) => void;
 }
 
-/** What happens to a session. `ready` repeats after a reload or a reconnect; handlers are idempotent. */
+/** The signals of a session. `ready` repeats after a reload or a reconnect; handlers are idempotent. */
 export type EngineSignal =
   | { type: 'qr'; text: string; expiresAt: Date }
   /** All codes expired without a scan. The page shows no further code. */
@@ -42,7 +42,7 @@ export type EngineSignal =
   | { type: 'ready'; identity: Identity }
   /** Whether WhatsApp Web is connected to its server. */
   | { type: 'line'; up: boolean }
-  /** An event of the page could not be read and was skipped; later events are processed. `what` names the event. Neither field holds content. */
+  /** An event of the page could not be read and was skipped; later events are processed. `what` names the event. Neither field contains message content. */
   | { type: 'unreadable'; what: string; detail: string }
   | {
       type: 'gone';

@@ -254,7 +254,7 @@ async function isAtFault(context: Context, event: OutletEvent): Promise<boolean>
   return false;
 }
 
-/** What a failure says about the batch: `unreadable` and `failed` may be caused by one event; null means the connection or the moment. */
+/** The meaning of a failure for the batch: `unreadable` and `failed` may be caused by one event; null means the connection or the moment. */
 function faultOf(error: unknown): 'unreadable' | 'failed' | null {
   if (!(error instanceof AppError)) return null;
   if (permanentCodes.has(error.code)) return 'unreadable';

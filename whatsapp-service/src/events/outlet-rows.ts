@@ -81,7 +81,7 @@ export function outletStatements(store: Store) {
       `SELECT * FROM (SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor LIMIT 2000) WHERE session_id <> ? LIMIT ?`,
     ),
     newest: store.prepare<[number, number], Row>('SELECT * FROM outlet WHERE cursor > ? ORDER BY cursor DESC LIMIT ?'),
-    /** By cursor, not by the index of sequences: with a limit it stops after the rows that it needs. */
+    /** Reads by cursor, not by the index of sequences: with a limit it stops after the rows that it needs. */
     ofSession: store.prepare<[string, number, number], Pick<Row, 'cursor' | 'type' | 'payload'>>(
       'SELECT cursor, type, payload FROM outlet WHERE +session_id = ? AND cursor > ? ORDER BY cursor LIMIT ?',
     ),

@@ -11,7 +11,7 @@ export type FinalOutcome = Exclude<SendOutcome, { outcome: 'sending' }>;
  * | --- | --- | --- |
  * | (none) | | nothing was handed over |
  * | accepted: its turn in the lane came | not at all | as before: nothing was handed over by this call |
- * | handed_over | committed right before the page call | may have left: only a lookup can tell |
+ * | handed_over | committed right before the page call | may have been sent: only a lookup can decide |
  * | settled: the outcome is known | some milliseconds later, many in one commit | the outcome; killed before, it says handed_over, and the lookup finds it |
  *
  * So a send costs one commit of its own: the one that must not be missing.

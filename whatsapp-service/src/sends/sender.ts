@@ -45,7 +45,7 @@ interface Context extends SenderDeps {
   readonly running: Map<string, string>;
 }
 
-/** What identifies a send: equal hashes have the same effect for the recipient. */
+/** The hash that identifies a send: equal hashes have the same effect for the recipient. */
 interface SendId {
   messageId: string;
   sessionId: string;

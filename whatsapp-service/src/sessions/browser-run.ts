@@ -35,13 +35,13 @@ export interface BrowserRun {
   /** The page has reported its login since it was last loaded. */
   isReady: boolean;
   isProving: boolean;
-  /** The page was reloaded for the present failure; the next step is another browser. */
+  /** The page was reloaded for the current failure; the next step is another browser. */
   isReloaded: boolean;
   /** The number of QR codes that were shown, counted by the session. */
   codes: number;
 }
 
-/** What a browser needs from its worker. */
+/** The parts of the worker that a browser run uses. */
 export interface BrowserDeps {
   engine: Engine;
   profiles: Profiles;

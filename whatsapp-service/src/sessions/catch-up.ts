@@ -23,7 +23,7 @@ export interface CatchUp {
   /** A message was observed; `at` is WhatsApp's time in milliseconds. Never throws. */
   observed(at: number): void;
   /** Observed messages could not be stored: the past is incomplete and is scanned again from the mark on the disk. */
-  missed(): void;
+  onMissedMessages(): void;
   stop(): void;
 }
 
@@ -87,7 +87,7 @@ export function createCatchUp(options: CatchUpOptions): CatchUp {
   return {
     run: (requested) => run(context, requested),
     observed: (at) => observed(context, at),
-    missed: () => missed(context),
+    onMissedMessages: () => onMissedMessages(context),
     stop() {
       context.isStopped = true;
       context.cancelRetry();
@@ -182,7 +182,7 @@ function observed(context: Context, at: number): void {
   if (clock.monotonic() - context.emittedAt >= progressIntervalMs) emitCaughtUp(context);
 }
 
-function missed(context: Context): void {
+function onMissedMessages(context: Context): void {
   context.generation += 1;
   context.attempts = 0;
   context.isComplete = false;

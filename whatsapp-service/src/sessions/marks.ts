@@ -1,6 +1,6 @@
 import type { Store } from '../store.js';
 
-/** What is stored of a session across processes: the epoch under which it last ran, and until when its messages were read. */
+/** The values of a session that outlive the process: the epoch under which it last ran, and until when its messages were read. */
 export interface Marks {
   epoch(sessionId: string): number;
   /** Only raises the epoch. Written at once. Throws when the store accepts no writes; then nothing has changed. */

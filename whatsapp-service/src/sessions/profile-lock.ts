@@ -8,7 +8,7 @@ import Sqlite from 'better-sqlite3';
  * shell has none, and the lock of full Chromium names a host, which may have been renamed with its container.
  *
  * The operating system holds the lock: an SQLite file (`<file>.sqlite`) with an exclusive transaction that stays open. It belongs to the
- * inode, so that it also holds between containers that share a volume, whatever their host names, process ids and clocks are, and the
+ * inode, so that it also works between containers that share a volume, whatever their host names, process ids and clocks are, and the
  * system releases it when the process ends, however it ends. The file is empty and is never deleted: a process that waits for the
  * deleted file and one that creates it again would both hold a lock. Nothing else in this process may open it: closing any descriptor of a
  * file releases all POSIX locks that the process has on it.

@@ -12,7 +12,7 @@ import type { BrowserDeps, BrowserRun } from './browser-run.js';
 import { createLease, type Lease } from './lease.js';
 import type { LossCount } from './transitions.js';
 
-/** What a session needs from its worker. */
+/** The parts of the worker that a session uses. */
 export interface SessionDeps extends BrowserDeps {
   /** The session runs here under a newer epoch: events that were refused under an older one are queued again. */
   readopt: (epoch: number) => void;

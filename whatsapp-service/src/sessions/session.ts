@@ -73,7 +73,7 @@ export interface Session {
   /** Starts a scan for messages since a time. Throws SESSION_NOT_CONNECTED. */
   backfill(since: Date): void;
   /** Messages of this session could not be stored; a scan looks for them, now or at the next connection. */
-  missed(): void;
+  onMissedMessages(): void;
   observe(): ObservedSession;
 }
 
@@ -111,7 +111,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
       connected(state);
       void state.browser?.catchUp?.run(since);
     },
-    missed: () => missed(state),
+    onMissedMessages: () => onMissedMessages(state),
     observe: () => observe(state),
   };
 }
@@ -265,8 +265,8 @@ async function requestPairingCode(state: SessionState, input: Record<string, unk
   return output;
 }
 
-function missed({ id, browser, deps }: SessionState): void {
-  if (browser?.catchUp) browser.catchUp.missed();
+function onMissedMessages({ id, browser, deps }: SessionState): void {
+  if (browser?.catchUp) browser.catchUp.onMissedMessages();
   // The next connection scans from the mark on disk.
   else deps.marks.unfreeze(id);
 }

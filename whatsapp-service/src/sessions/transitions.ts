@@ -10,7 +10,7 @@ import { backoff } from '../clock.js';
 export const activeStatuses = ['initializing', 'qr_pending', 'passkey_required', 'connecting', 'connected'] as const;
 export type ActiveStatus = (typeof activeStatuses)[number];
 
-/** What the page reports, and what the session finds out about it. */
+/** The signals: reports of the page, and findings of the session about the page. */
 export type PageSignal =
   /** The browser has started; the page loads. */
   | 'launched'
@@ -119,7 +119,7 @@ export const transitions: Readonly<Record<PageSignal, Row>> = {
   proven: { ...inAnyStatus(ignored), connecting: connect, connected: connect },
 };
 
-/** What follows `signal` in `status`. Nothing in a status without a browser. */
+/** Returns the reaction to `signal` in `status`. A status without a browser has none. */
 export const transitionFor = (signal: PageSignal, status: SessionStatus): Transition =>
   isActive(status) ? transitions[signal][status] : ignored;
 
@@ -176,7 +176,7 @@ export interface AfterLoss {
   restarts: boolean;
 }
 
-/** What follows a loss of the browser, in a session that should run. */
+/** Returns the reaction to a loss of the browser, in a session that should run. */
 export function afterLoss(
   reason: SessionReason,
   session: { status: SessionStatus; count: LossCount; mayReconnect: boolean; maxAttempts: number },

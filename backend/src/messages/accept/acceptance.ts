@@ -15,7 +15,7 @@ import { idsIn, presentMessage } from '../read/present.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { EnterQueue } from './queue-limit.js';
 
-/** What is written in one commit: the message's row, its file and its idempotency record. */
+/** The rows that one commit writes: the message's row, its file and its idempotency record. */
 export interface Acceptance {
   session: Session;
   message: Message;
@@ -26,7 +26,7 @@ export interface Acceptance {
 /**
  * Accepts a message. When it resolves, the message is on disk, and after any crash it ends in one true state. The row with its id, the file, the
  * quota, the idempotency record and the event are one commit: before it nothing has happened, after it the dispatcher finds the row. Throws
- * `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`, and the database's error if it does not take the commit.
+ * `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`, and the database's error if the commit fails.
  *
  * Messages that arrive while another commit runs share the next one: a dozen statements and one flush to the disk for all of them. One by one, each
  * would wait for the event log's counter until all messages before it have committed.
@@ -51,7 +51,7 @@ interface Context extends AcceptanceCore, AcceptanceParts {
 }
 
 interface Waiting extends Acceptance {
-  /** When it began to wait, in milliseconds of the monotonic clock. */
+  /** When the message began to wait, in milliseconds of the monotonic clock. */
   since: number;
   resolve: () => void;
   reject: (error: unknown) => void;
@@ -179,7 +179,7 @@ function refuse({ waiting, report }: Context, items: readonly Waiting[], error: 
 }
 
 /**
- * Refuses the messages that have waited long behind a commit which the database did not take. They were not attempted. Without this, the last of a
+ * Refuses the messages that have waited long behind a commit that the database refused. They were not attempted. Without this, the last of a
  * thousand callers would get its 503 only after as many time limits as there are commits before it.
  */
 function refuseLate(waiting: Waiting[], error: unknown): void {

@@ -6,7 +6,7 @@ import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { IdempotencyRecord } from './idempotency.entity.js';
 
-/** What an `Idempotency-Key` belongs to. */
+/** The scope of an `Idempotency-Key`. */
 export interface IdempotencyScope {
   accountId: string;
   /** The session that the request acts on, after it was resolved. Empty for a request of the account as a whole. */
@@ -22,7 +22,7 @@ export interface IdempotencyKey extends IdempotencyScope {
   earlierHashes: () => string[];
 }
 
-/** What an earlier call with the same key left: its message, or its whole reply. */
+/** The result of an earlier call with the same key: its message, or its whole reply. */
 export type EarlierCall = { messageId: string } | { status: number; body: string };
 
 /**

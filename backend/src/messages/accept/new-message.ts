@@ -11,7 +11,7 @@ export interface NewMessage {
   file: StoredFile | null;
   options: SendOptions;
   quotedMessageId: string | null;
-  /** When it may no longer be sent. The session's maximum age applies if it is earlier. */
+  /** The time from which the message may no longer be sent. The session's maximum age applies if it is earlier. */
   expiresAt: Date | null;
   origin: 'api' | 'panel';
 }

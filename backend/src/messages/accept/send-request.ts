@@ -24,7 +24,7 @@ import type { Composed } from './compose.js';
 import type { EarlierCall, Idempotency, IdempotencyKey } from './idempotency.js';
 import { requireReservedId } from './recipients.js';
 
-/** What a request to send needs. */
+/** The parts that a send request uses. */
 export interface SendContext {
   messages: Messages;
   sessions: Sessions;

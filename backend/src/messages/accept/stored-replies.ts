@@ -17,7 +17,7 @@ export interface StoredReplies {
   seal(body: string, of: ReplyKey): string;
   /** Throws if none of the keys in ENCRYPTION_KEYS opens it. */
   open(body: string, of: ReplyKey): string;
-  /** For the change of the encryption key. */
+  /** Used by the change of the encryption key. */
   reseal: {
     /** Returns a batch of the sealed replies after `last`. */
     page(last: StoredReply | null): Promise<StoredReply[]>;

@@ -168,7 +168,7 @@ async function readAllLimits(tx: Transaction, items: readonly { session: QuotaSe
   return limits;
 }
 
-/** The present counts, by name of the counter. The log is locked, so no other transaction changes them. */
+/** The current counts, by name of the counter. The log is locked, so no other transaction changes them. */
 async function readCounters(tx: Transaction, counters: readonly Counter[]): Promise<Map<string, number>> {
   const counts = new Map(counters.map((counter) => [nameOf(counter), 0]));
   const owners = among(tx.manager, 'ownerId', [...new Set(counters.map(({ ownerId }) => ownerId))]);

@@ -86,7 +86,7 @@ async function searchMessages(
     facts: factsOf(input),
     order,
     from: cursor ? idFrom(cursor, order) : null,
-    most: maxMatches,
+    maxMatches,
   });
   const places = matches.slice(offset, offset + limit);
   const { messages, nextCursor, warnings } = await readPage(reader, places, limit);

@@ -35,7 +35,7 @@ export interface DispatcherParts {
   options: DispatcherOptions;
 }
 
-/** What every part of the dispatcher works with. `createDispatcher` builds it. */
+/** The parts and state that all files of the dispatcher share. `createDispatcher` builds it. */
 export interface SendContext extends Omit<Core, 'events'>, DispatcherParts {
   /** The time for `pacing`; see `steadyTime`. */
   steadyMs: () => number;
@@ -53,7 +53,7 @@ export interface SendContext extends Omit<Core, 'events'>, DispatcherParts {
   isStopped: boolean;
 }
 
-/** What this process knows of claims that are to be taken over, by message. */
+/** The state of claims that are to be taken over, by message. */
 export interface TakeoverMemory {
   /** Claims whose first call still runs at the worker, and when to ask again. Monotonic milliseconds. */
   askAgainAt: Map<string, number>;

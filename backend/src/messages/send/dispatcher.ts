@@ -30,7 +30,7 @@ import { createUncertainMessages } from './uncertain.js';
  * | during the call | `sending` | repeats the call: the worker's record answers, or the worker looks the message up under its reserved id |
  * | after the reply, before its commit | `sending` | repeats the call: the record returns the same outcome |
  *
- * | two compete for one message | who wins |
+ * | two compete for one message | what decides |
  * | --- | --- |
  * | two claims | one conditional update; the affected count decides |
  * | a claim and a cancel, a claim and an expiry | the same: both move it from `queued` |

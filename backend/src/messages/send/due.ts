@@ -9,7 +9,7 @@ import { blockedChats } from './takeovers.js';
 
 /** Which message is next: the queries on the `queued` rows. */
 
-/** Sessions with a due message. It is asked of each session by itself, because a scan of all queued rows would take as long as the queue is. */
+/** Returns the sessions with a due message. It queries each session by itself, because the time of a scan of all queued rows grows with the queue. */
 const dueSql = `SELECT s.id FROM sessions s JOIN accounts a ON a.id = s."accountId" WHERE a."isActive" AND (
   EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?))`;

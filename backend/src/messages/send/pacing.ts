@@ -11,7 +11,7 @@ export interface PacedSession {
   settings: Pick<SessionSettings, 'pacing'>;
 }
 
-/** What the pace allows a session to send now. */
+/** The sends that the pace allows a session now. */
 export interface PaceView {
   /** Milliseconds until the session may send anything. 0 means now. */
   waitMs: number;

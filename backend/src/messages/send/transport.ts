@@ -4,7 +4,7 @@ import type { Message } from '../message.entity.js';
 
 /**
  * The result of handing a message over. `refused`: this call certainly handed nothing over. `unknown`: the reply was lost, and only the
- * worker's send record or WhatsApp itself can tell.
+ * worker's send record or WhatsApp itself can decide.
  */
 export type TransportResult = SendOutcome | { outcome: 'refused'; reason: MessageReason } | { outcome: 'unknown' };
 
@@ -14,7 +14,7 @@ export type TransportResult = SendOutcome | { outcome: 'refused'; reason: Messag
  */
 export type LookupResult = { found: true; whatsappId: string; ack: number } | { found: false; proven: boolean };
 
-/** How messages reach WhatsApp. It is passed in, because this domain does not know how a worker is called. */
+/** The access of the dispatcher to WhatsApp. It is passed in, because this domain does not know how a worker is called. */
 export interface MessageTransport {
   /** Hands a message over. Must not reject. `isFirst`: there was no attempt before this one. */
   send(session: Session, message: Message, isFirst: boolean): Promise<TransportResult>;

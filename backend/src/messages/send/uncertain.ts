@@ -20,7 +20,7 @@ import type { MessageTransport } from './transport.js';
  *
  * | the lookup returns | then |
  * | --- | --- |
- * | found, acknowledged | the message takes that status |
+ * | found, acknowledged | the message gets that status |
  * | found, not acknowledged | it proves nothing: it is looked up again within the grace time, then the policy decides (it only waits in the page) |
  * | found, refused | `failed` |
  * | absent, within the grace time (since the message became uncertain, and since the session connected) | it is looked up again: the history may not be synced |

@@ -13,7 +13,7 @@ export interface Circuit {
    * prolong it: once this process has read it, it counts on the monotonic clock.
    */
   waitMs(stored: { openUntil: Date | null; openMs: number | null }, wallNow: number): number;
-  /** Whether it holds nothing that the next run of the lane needs. */
+  /** Whether the circuit has no state that the next run of the lane needs. */
   isEmpty(): boolean;
 }
 
@@ -22,7 +22,7 @@ const windowSize = 20;
 const windowMs = 60_000;
 const minAttempts = 10;
 const openingRate = 0.8;
-/** It also opens after a few consecutive failures over this time: for an endpoint with few events, or one that hangs. */
+/** The circuit also opens after a few consecutive failures over this time: for an endpoint with few events, or one that hangs. */
 const few = { failures: 3, ms: 30_000 };
 /** How long it stays open before a probe: doubled with each probe that fails. */
 export const probeMs = { first: 1_000, longest: 60_000 };
@@ -30,7 +30,7 @@ export const probeMs = { first: 1_000, longest: 60_000 };
 interface State {
   monotonic: () => number;
   recent: { at: number; isFailure: boolean }[];
-  /** The present series of failures without a success. */
+  /** The current series of failures without a success. */
   series: { since: number | null; count: number };
   /** The stored time that was read last, and when it ends on the monotonic clock. */
   opening: { openUntil: number; probeAt: number } | null;

@@ -31,7 +31,7 @@ export type { WebhookOptions } from './lane-state.js';
 export interface WebhookDispatcher {
   start(): void;
   /**
-   * Sends one test request, for a person who tests an endpoint. Takes the endpoint with its sealed columns. Rejects with `RATE_LIMITED` or
+   * Sends one test request, for a person who tests an endpoint. The endpoint must have its sealed columns. Rejects with `RATE_LIMITED` or
    * `OVERLOADED` when too many tests of this account, or of all accounts, are running.
    */
   tryOut(webhook: Webhook, outgoing: OutgoingEvent): Promise<TestResult>;
@@ -59,12 +59,12 @@ interface DispatcherParts {
 }
 
 interface Context extends Core, DispatcherParts {
-  /** What lanes may use. */
+  /** The parts that lanes may use. */
   forLanes: LaneContext;
   /** The lanes that run, by endpoint. */
   lanes: Map<string, Lane>;
   running: Map<string, Promise<void>>;
-  /** What outlives a run of a lane. Only endpoints that fail or wait have an entry between two runs. */
+  /** The state of endpoints that outlives a run of a lane. Only endpoints that fail or wait have an entry between two runs. */
   memories: Map<string, EndpointMemory>;
   /** Planned wake-ups. `at` is a time of the monotonic clock. */
   timers: Map<string, { timer: NodeJS.Timeout; at: number }>;
@@ -86,7 +86,7 @@ const pollMs = 1_000;
 const renewIntervalMs = 15_000;
 const backlogIntervalMs = 10_000;
 const repairIntervalMs = 60_000;
-/** A delivery that waits longer than this puts its endpoint behind. */
+/** An endpoint with a delivery that waits longer than this is behind. */
 const behindAfterMs = 60_000;
 /** A wall clock that fell behind the monotonic one by more than this was set back. */
 const clockStepMs = 500;

@@ -26,7 +26,7 @@ export interface WebhookOptions {
   maxRequests: number;
 }
 
-/** What lanes may use. */
+/** The parts that lanes may use. */
 export interface LaneContext {
   database: Database;
   clock: Clock;
@@ -77,7 +77,7 @@ export interface Lane {
   readonly webhookId: string;
   readonly memory: EndpointMemory;
   readonly settling: Settling;
-  /** Claimed deliveries that are not under way, by session, the oldest first. '' stands for events of the account. */
+  /** Claimed deliveries that are not under way, by session, the oldest first. '' is the key of events of the account. */
   readonly queues: Map<string, Item[]>;
   /** Sessions whose first delivery is retried at this time of the monotonic clock. */
   readonly retryAt: Map<string, number>;
@@ -100,7 +100,7 @@ export interface Lane {
   loadedAt: number;
   /** Sessions that the last claim left out because enough of theirs is claimed already. */
   leftOut: ReadonlySet<string>;
-  /** Ends the present waiting of the lane. */
+  /** Ends the current wait of the lane. */
   notify: () => void;
 }
 

@@ -35,7 +35,7 @@ const maxAnswerBytes = 65_536;
 /** The most interim answers (status 1xx) that one request accepts. */
 const maxInterimAnswers = 20;
 
-/** What the requests of one process share. */
+/** The state that the requests of one process share. */
 interface Connections {
   egress: Egress;
   agents: { 'http:': http.Agent; 'https:': https.Agent };

@@ -9,10 +9,10 @@ export interface Schedule {
   windowMs: number;
 }
 
-const shortened = (list: readonly number[], most: number): number[] => {
-  const delays = list.slice(0, most);
+const withRetries = (list: readonly number[], maxRetries: number): number[] => {
+  const delays = list.slice(0, maxRetries);
   // Longer than the list: each further delay is three times the one before.
-  while (delays.length < most && delays.length > 0) delays.push(delays.at(-1)! * 3);
+  while (delays.length < maxRetries && delays.length > 0) delays.push(delays.at(-1)! * 3);
   return delays;
 };
 
@@ -25,7 +25,7 @@ export function scheduleOf(installation: Schedule, own: WebhookRetry | null): Sc
 
 /**
  * When a delivery is tried again that has failed `attempts` times; null: never. Jitter of 20 % keeps those that failed together from
- * coming back together; what the receiver asked for (`retryAfterMs`, at most twelve hours) is a lower bound.
+ * coming back together; what the receiver asked for (`retryAfterMs`, at maxRetries twelve hours) is a lower bound.
  */
 export function nextAttempt(
   schedule: Schedule,
@@ -38,7 +38,7 @@ export function nextAttempt(
   }: { attempts: number; since: number; now: number; retryAfterMs: number; random: () => number },
 ): number | null {
   const { maxRetries, repeats, windowMs } = schedule;
-  const delays = maxRetries === null ? schedule.delays : shortened(schedule.delays, maxRetries);
+  const delays = maxRetries === null ? schedule.delays : withRetries(schedule.delays, maxRetries);
   const delay = delays[attempts - 1] ?? (repeats && maxRetries === null ? delays.at(-1) : undefined);
   if (delay === undefined) return null;
   const wait = Math.max(delay * (0.8 + 0.4 * random()), Math.min(retryAfterMs, 12 * 3_600_000));

@@ -76,7 +76,7 @@ function watchPage(context: SessionContext, page: Page): void {
   });
 }
 
-/** What the page reports with `chasqui.notify`, by kind. Other kinds are ignored. */
+/** The handlers of reports with `chasqui.notify`, by kind. Other kinds are ignored. */
 function pageReports(context: SessionContext): Record<string, (payload: never) => void> {
   const { options, listener, probe, reports, state } = context;
   return {

@@ -31,7 +31,7 @@ export interface LibraryMedia {
   filename?: string | null;
 }
 
-/** Tells the library where the login is stored. `logout` would delete the folder while the browser runs, so it is replaced. */
+/** Sets the folder in which the library stores the login. `logout` would delete the folder while the browser runs, so it is replaced. */
 export interface AuthStrategy {
   logout(): Promise<void>;
   beforeBrowserInitialized(): Promise<void>;

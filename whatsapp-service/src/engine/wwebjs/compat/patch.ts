@@ -1,5 +1,5 @@
 /**
- * A fix for one defect of the present WhatsApp Web or of the library. `install` is sent to the page as source text and runs in every new
+ * A fix for one defect of the current WhatsApp Web or of the library. `install` is sent to the page as source text and runs in every new
  * document after the core (page/core.ts), so it must not use imports or anything else outside itself.
  */
 export interface Patch {

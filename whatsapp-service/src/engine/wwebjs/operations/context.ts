@@ -4,7 +4,7 @@ import type { Identities } from '../identities.js';
 import type { LibraryClient } from '../library.js';
 import type { PageCore } from '../page/world.js';
 
-/** What an operation receives besides its input. */
+/** The parts that an operation receives besides its input. */
 export interface OperationContext {
   page: Page;
   client: LibraryClient;

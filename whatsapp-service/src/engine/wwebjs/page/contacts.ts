@@ -18,7 +18,7 @@ interface Described {
   name: string | null;
   /** Whether the name comes from the phone's address book. */
   isSaved: boolean;
-  /** Why the page could not read it. */
+  /** The reason why the page could not read the contact. */
   failed?: string;
 }
 

@@ -5,17 +5,17 @@ import type { PageCore, PageTools, PageWindow, PatchState, ViewMaker } from './w
 interface CoreContext {
   win: PageWindow;
   core: PageCore;
-  /** What each patch adds to a module, by module name. */
+  /** The additions of patches to a module, by module name. */
   makers: Map<string, { patch: string; make: ViewMaker }[]>;
   /** The views made so far, each with the module that it belongs to. */
   views: Map<string, { module: any; view: any }>;
-  /** What each patch wraps around a function of the library, by function name. */
+  /** The wrappers of patches around a function of the library, by function name. */
   wraps: Map<string, { patch: string; wrap: (original: any) => any }[]>;
   /** Patches that wait for the page's modules. */
   waiting: { patch: string; run: () => void }[];
   /** WhatsApp's own `require`; undefined until the page has set it. */
   real: any;
-  /** What the library finds in place of it. */
+  /** The replacement that the library finds. */
   viewRequire: (name: string) => any;
   /** The accessor of `window.require`. */
   accessor: { get: () => any; set: (value: any) => void };

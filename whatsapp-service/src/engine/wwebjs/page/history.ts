@@ -2,7 +2,7 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
-/** What `lookup` searches for. */
+/** The input of `lookup`. */
 export interface PageLookup {
   /** The reserved key of an own message. */
   key: string;
