@@ -80,7 +80,7 @@ describe('a name and a number', () => {
     ]);
   });
 
-  test('of several cards each wrong one is named', () => {
+  test('each wrong card of several is named', () => {
     const wrong = { name: 'Jo', phone: 'x' };
     const given = [wrong, { name: 'Ana', phone: '+5511966660002' }, { vcard: 'x' }];
     expect(() => cardsOf(given, null)).toThrow(

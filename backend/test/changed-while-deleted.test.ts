@@ -93,7 +93,7 @@ describe.each(await databases())('on %s', (database) => {
     expect([404, 409]).toContain(reply!.status);
   });
 
-  test('of two sessions that become the default at once, one is it', async () => {
+  test('when two sessions become the default at once, exactly one is it', async () => {
     const [present, one, other] = [await makeSession(), await makeSession(), await makeSession()];
     await core.rig.call('PUT', `/sessions/${present.id}`, { body: { isDefault: true } });
     const replies = await behind(
@@ -114,7 +114,7 @@ describe.each(await databases())('on %s', (database) => {
     expect(replies.map(outcome)).toEqual(paths.map(() => [200, null]));
   });
 
-  test('updateRows without a value to set writes nothing and counts what meets the condition', async () => {
+  test('updateRows without a value to set writes nothing and counts the rows that match', async () => {
     const { id } = (await core.post('/keys', { name: 'counted', permissions: [] })).body.data as { id: string };
     const counted = (where: { id: string }, changes: Partial<ApiKey>): Promise<number> =>
       core.rig.database.write.run((tx) => updateRows(tx, ApiKey, where, changes));

@@ -130,7 +130,7 @@ test.each([
   }
 });
 
-test('an uncertain message whose lookup, grace time and connection lie two hours ahead is looked up within its grace time', async () => {
+test('an uncertain message whose lookup, grace period and connection are two hours ahead is looked up within its grace period', async () => {
   const world = createWorld();
   const ahead = new Date(Date.now() + 2 * hourMs);
   const sessionId = await makeSession(database, accountId, {}, { connectedAt: ahead });

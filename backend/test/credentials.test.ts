@@ -191,7 +191,7 @@ describe.each(await databases())('a secret that is replaced on %s', (database) =
     expect((await core.rig.call('GET', '/auth/me', { key })).status).toBe(200);
   });
 
-  test('of two that change one password at once with the present one, one is refused', async () => {
+  test('when two callers change one password at once with the present one, one is refused', async () => {
     const { key } = await makeAccount(core.rig);
     const { email } = (await core.rig.call('GET', '/auth/me', { key })).body.data as { email: string };
     const login = await loginOf(core.rig, email);

@@ -280,7 +280,7 @@ describe('the meaning of an error of the database', () => {
 });
 
 describeOnPostgres('time limits on PostgreSQL', () => {
-  test('every connection has all of them, and what the operator put into the URL stays', async () => {
+  test('every connection has all of them, and limits in the operator’s URL take precedence', async () => {
     const own = await ownDatabase();
     closers.push(own.drop);
     const opened = await openConnection({ url: `${own.url}?lock_timeout=1234`, name: 'test', onError: () => undefined });

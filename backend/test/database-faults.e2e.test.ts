@@ -136,7 +136,7 @@ describeWithServer('PostgreSQL in trouble', () => {
     await expectHealed(loaded);
   }, 240_000);
 
-  test('two backends that start at once on an empty database: one that is frozen, cut off or killed does not stop the other', async () => {
+  test('of two backends that start at once on an empty database, a frozen, disconnected or killed one does not stop the other', async () => {
     loaded = await startUnderLoad(server, 2);
     const { backends, lines, flows, firstAdmins } = loaded;
     const [a, b] = backends as [BackendProcess, BackendProcess];
@@ -172,7 +172,7 @@ describeWithServer('PostgreSQL in trouble', () => {
     await expectHealed(loaded);
   }, 240_000);
 
-  test('two backends whose commits lose their answers: nothing is lost or doubled', async () => {
+  test('two backends whose commits lose their replies lose and double no message', async () => {
     const lossy = await startUnderLoad(server, 2, openCommitProxy);
     try {
       await lossy.flows();

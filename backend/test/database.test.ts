@@ -21,7 +21,7 @@ describe.each(await databases())('%s', (database) => {
     expect(wanted.upQueries.map((query) => query.query)).toEqual([]);
   });
 
-  test('of many transactions at once, one that throws is undone alone', async () => {
+  test('a transaction that throws is rolled back alone among many', async () => {
     const results = await Promise.allSettled(
       Array.from({ length: 40 }, (_, number) =>
         rig.database.write.run(async (tx) => {
@@ -39,7 +39,7 @@ describe.each(await databases())('%s', (database) => {
     ]);
   });
 
-  test('alone, one that throws leaves nothing, and the next one commits', async () => {
+  test('a single transaction that throws writes nothing, and the next one commits', async () => {
     const failed = rig.database.write.run(async (tx) => {
       await insertRow(tx, EventCounter, { scope: 'alone', last: 1 });
       throw new Error('no');
@@ -49,7 +49,7 @@ describe.each(await databases())('%s', (database) => {
     expect([await count('alone'), await count('after-alone')]).toMatchObject([null, { last: 1 }]);
   });
 
-  test('a reader never sees what is not committed', async () => {
+  test('a reader never sees uncommitted data', async () => {
     let release = (): void => undefined;
     const held = new Promise<void>((resolve) => (release = resolve));
     const writing = rig.database.write.run(async (tx) => {

@@ -193,7 +193,7 @@ describe.each(await databases())('Idempotency-Key on every POST with an effect, 
     expect(core.worker.left.filter(({ messageId }) => messageId === id)).toHaveLength(1);
   });
 
-  test('of two calls that come to both at once, each key has one effect; the other call is refused or gets its reply', async () => {
+  test('each key has one effect when both get a call at once; the other call is refused or gets the same reply', async () => {
     const admin = await loginOf(core.rig);
     for (let round = 0; round < 25; round += 1) {
       const [key, body] = [`both-${round}`, { name: `both-${round}` }];

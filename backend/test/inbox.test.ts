@@ -285,7 +285,7 @@ describe.each(await databases())('heartbeats on %s', (database) => {
     expect(await core.session()).toMatchObject({ status: 'connected' });
   });
 
-  test('a session whose events were lost is believed from its heartbeats, after a while', async () => {
+  test('a session whose events were lost takes its state from heartbeats after some time', async () => {
     core.worker.sessions.get(core.sessionId)!.status = 'connecting';
     await core.worker.beat();
     await core.worker.beat();

@@ -123,7 +123,7 @@ describe.each(await databases())('keys on %s', (database) => {
     expect(codeOf(await by('POST', '/keys', { name: 'x', permissions: ['messages.fly'] }))).toEqual([422, 'UNKNOWN_PERMISSION']);
   });
 
-  test('a session has three keys at most, also of ten made at once; deleting one makes room', async () => {
+  test('a session has three keys at most, also when ten are created at once; deleting one allows another', async () => {
     const path = `/sessions/${sessionId}/keys`;
     const replies = await Promise.all(
       Array.from({ length: 10 }, (_, n) => rig.call('POST', path, { body: { name: `k${n}`, permissions: [] } })),
@@ -157,7 +157,7 @@ describe.each(await databases())('keys on %s', (database) => {
     expect((await me(usual.key)).status).toBe(200);
   });
 
-  test('rotation: announced once, a successor whose secret is collected once, and both live until the old one ends', async () => {
+  test('a rotation is announced once, the successor’s secret can be claimed once, and both keys work until the old one ends', async () => {
     const old = await make({ name: 'rotates', autoRotation: true, permissions: ['messages.send', 'audit.read'] });
     moved += 24 * 86_400_000;
     // What runs at each start and every hour: a second backend's start, or this.

@@ -159,7 +159,7 @@ test('processes that a killed start script leaves frozen are killed by the next 
   expect(await endOf(second.child)).toBe(0);
 }, 240_000);
 
-test('of two starts at once one runs and the other says so; one that comes while it stops waits, and runs', async () => {
+test('of two starts at once one runs and the other reports it; a start during a stop waits and then runs', async () => {
   const both = [begin(), begin()];
   const refused = await eventually('one to be refused', async () => both.find(({ child }) => child.exitCode !== null), 90_000);
   const first = await up(both.find((one) => one !== refused)!);

@@ -41,7 +41,7 @@ describe('the address', () => {
     expect(last.body.error?.message).toContain(`Wait ${seconds} s`);
   });
 
-  test('a valid key from that address goes on, up to a count of its own', async () => {
+  test('a valid key from that address still works, up to its own limit', async () => {
     const replies = await times(45, () => from('192.0.2.1', rig.apiKey));
     expect(split(replies)).toEqual({ passed: 40, refused: 5 });
     expect(refusal(replies.find(({ status }) => status === 429)!)).toEqual(refusedFor('ip'));

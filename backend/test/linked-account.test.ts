@@ -84,7 +84,7 @@ describe.each(await databases())('a session that is linked to another WhatsApp a
     expect((await core.post(`/sessions/${core.sessionId}/held-messages`, { decision: 'maybe' })).status).toBe(422);
   });
 
-  test('the worker notices first: nothing leaves, and the message goes on when the account is the right one', async () => {
+  test('when the worker notices first, nothing is sent, and the message continues when the account is the right one', async () => {
     core.worker.pageOf.set(core.sessionId, '+5511900000000');
     const { id } = dataOf(await core.send('early', { async: true }));
     await eventually('the refusal', async () => (await isHeld(id)) && (await core.message(id)).status === 'queued');

@@ -41,7 +41,7 @@ describe.each(await databases())('failed logins on %s', (database) => {
     expect([count(replies, 401), replies.filter(refused).length]).toEqual([30, 15]);
   }, 30_000);
 
-  test('right passwords are never refused, however many come at once, and they clear what was mistyped before', async () => {
+  test('correct passwords are never refused, however many arrive at once, and they clear earlier failures', async () => {
     for (let n = 0; n < 9; n += 1) await login(rig, '192.0.2.4', email, 'wrong password here');
     const replies = await atOnce(40, () => login(rig, '192.0.2.4', email, password));
     expect(count(replies, 200)).toBe(40);

@@ -107,7 +107,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect(await timeline(left)).toEqual(['queued', 'sending', 'sent', 'delivered']);
   });
 
-  test('what WhatsApp refuses is failed with its reason, and an ack still proves that it left', async () => {
+  test('a message that WhatsApp refuses fails with its reason, and an ack still proves that it was sent', async () => {
     core.worker.script({ do: 'fail', reason: 'RECIPIENT_NOT_ON_WHATSAPP', retryable: false });
     const answer = await core.send('nobody there');
     expect([answer.status, answer.body.error]).toMatchObject([
@@ -313,7 +313,7 @@ describe.each(await databases())('messages on %s', (database) => {
     expect((await send(Buffer.from(bytes.toString('latin1')))).status).toBe(200);
   });
 
-  test('a key that may send and not read sends again what was sent, and no file that a contact sent', async () => {
+  test('a key that may send and not read can send a sent file again, and no file that a contact sent', async () => {
     const made = await core.post('/keys', { name: `sends only on ${database}`, permissions: ['messages.send'] });
     const { key } = made.body.data as unknown as { key: string };
     const own = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64: png.toString('base64') }));

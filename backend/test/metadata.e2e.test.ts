@@ -51,7 +51,7 @@ const everywhere = async (): Promise<string[]> =>
     Object.values(marks),
   );
 
-test('what goes out and what comes in leaves nothing of itself with either process', async () => {
+test('content that is sent or received leaves no trace in either process', async () => {
   const form = new FormData();
   form.set('recipient', ana);
   form.set('caption', marks.caption);
@@ -86,7 +86,7 @@ test('what goes out and what comes in leaves nothing of itself with either proce
     for (const mark of Object.values(marks)) expect([part, stack.log(part).includes(mark)]).toEqual([part, false]);
 }, 60_000);
 
-test('the search itself finds what a session says that keeps all', async () => {
+test('the search itself finds the content of a session that stores everything', async () => {
   await stack.api('PUT', '/sessions/bare', { settings: { storage: 'full' } });
   await eventually('the worker to hear of it', async () => {
     const before = (await list()).length;

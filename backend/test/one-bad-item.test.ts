@@ -104,7 +104,7 @@ describe('attempts in halves', () => {
 });
 
 describe('listeners', () => {
-  test('one that throws, at any position, keeps the event from no other', async () => {
+  test('a listener that throws, at any position, keeps the event from no other', async () => {
     fc.assert(
       fc.property(patterns(6), (bad) => {
         const failed: unknown[] = [];
@@ -139,7 +139,7 @@ describe('cleanup tasks', () => {
       },
     });
 
-  test('one that throws, rejects or never ends, at any position, keeps no other from running again and again', async () => {
+  test('a task that throws, rejects or never ends, at any position, keeps no other from running repeatedly', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.constantFrom(...kinds), { minLength: 1, maxLength: 5 }), async (chosen) => {
         const reports: FailureReport[] = [];
@@ -508,7 +508,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
       }
     });
 
-    test('a session whose row cannot be read keeps only itself away, and its lease', async () => {
+    test('a session whose row cannot be read affects only itself, and keeps its lease', async () => {
       const { settings } = await row(ids[1]!);
       const set = (text: string): Promise<unknown> =>
         core.rig.database.write.run((tx) => tx.manager.query(`UPDATE sessions SET settings = '${text}' WHERE id = '${ids[1]}'`));
@@ -539,7 +539,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
       }
     });
 
-    test('what the worker isolated itself comes with its heartbeat and is recorded, whatever it says', async () => {
+    test('items that the worker isolated arrive with its heartbeat and are recorded, whatever they contain', async () => {
       const at = new Date().toISOString();
       const problem = { code: 'EVENT_LOST', sessionId: ids[0], detail: 'It could not be read.', at, count: 3 };
       const odd = {
@@ -586,7 +586,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
     });
   });
 
-  test('of messages that waited too long, one that cannot be ended keeps no other waiting', async () => {
+  test('an expired message that cannot be ended blocks no other', async () => {
     await core.worker.move(core.sessionId, 'connecting', 'RECONNECTING');
     const sent: MessageResource[] = [];
     for (const text of ['late 1', 'LATE BAD', 'late 2'])
@@ -607,7 +607,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
     await core.worker.move(core.sessionId, 'connected', null);
   });
 
-  test('of keys that end soon, one that cannot be announced keeps no other from its notice', async () => {
+  test('an expiring key that cannot be announced blocks no other notice', async () => {
     const names = ['ends 1', 'ENDS BAD', 'ends 2'];
     for (const name of names)
       await core.post('/keys', { name, permissions: ['messages.send'], expiresAt: new Date(Date.now() + 2 * day).toISOString() });
@@ -786,7 +786,7 @@ describe.each(await databases())('one bad item on %s', (database) => {
       await own.stop();
     });
 
-    test('one that cannot be written stops no other', async () => {
+    test('a report that cannot be written stops no other', async () => {
       await refuse('INSERT', 'failures', `NEW.subject = 'unwritable'`);
       const own = make();
       for (const subject of ['first', 'unwritable', 'last']) own.report({ kind: 'accept', subject, code: 'X', detail: 'd' });

@@ -121,7 +121,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     );
   }, 120_000);
 
-  test('a claim under our own name that nothing here works on is taken over at once; one that is worked on is left alone', async () => {
+  test('a claim under our own name without work in this process is taken over at once; one with work is left alone', async () => {
     const presence = presenceOf('own-name');
     const sessionId = await makeSession(database, accountId);
     const [id] = await queue(database, sessionId, [0]);
@@ -172,7 +172,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     expect(leftOf(sessionId)).toEqual([id]);
   });
 
-  test('one message whose claim always fails stops its own chat only, and leaves once it can', async () => {
+  test('a message whose claim always fails stops its own chat only, and is sent once it can be', async () => {
     const sessionId = await makeSession(database, accountId);
     const ids = await queue(database, sessionId, [0, 1, 0, 2, 1]);
     let isBroken = true;
@@ -253,7 +253,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     expect(leftOf(sessionId)).toEqual([id]);
   });
 
-  test('fifty uncertain messages whose lookup fails, and rows that cannot be read, keep no other from being looked up or ended', async () => {
+  test('fifty uncertain messages whose lookup fails, and unreadable rows, keep no other from being looked up or ended', async () => {
     const past = Date.now() - 60_000;
     const sessionId = await makeSession(database, accountId, {}, { connectedAt: new Date(past) });
     const ids = await queue(
@@ -320,7 +320,7 @@ describe.each(await databases())('the outbox on %s', (dialect) => {
     expect(leftOf(sessionId).filter((id) => id === ids[0])).toHaveLength(1);
   });
 
-  test('an outcome that can never be written makes its message uncertain, and the session goes on', async () => {
+  test('an outcome that can never be written makes its message uncertain, and the session continues', async () => {
     const sessionId = await makeSession(database, accountId);
     const ids = await queue(database, sessionId, [0, 1]);
     let isBroken = true;

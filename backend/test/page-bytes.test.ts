@@ -55,7 +55,7 @@ describe.each(await databases())('pages of long rows on %s', (database) => {
 
   const sizeOf = (body: object): number => Buffer.byteLength(JSON.stringify(body));
 
-  test('a list of messages goes on by its cursor until every one was read once', async () => {
+  test('a list of messages continues by its cursor until every message was read once', async () => {
     const seen: string[] = [];
     let pages = 0;
     for (let cursor = ''; ; pages += 1) {
@@ -71,7 +71,7 @@ describe.each(await databases())('pages of long rows on %s', (database) => {
     expect(pages).toBeGreaterThan(1);
   });
 
-  test('a list by offset says how many rows it has, and goes on behind them', async () => {
+  test('a list by offset says how many rows it has, and continues after them', async () => {
     const seen: string[] = [];
     let pages = 0;
     for (let offset = 0; offset <= count; pages += 1) {
@@ -89,7 +89,7 @@ describe.each(await databases())('pages of long rows on %s', (database) => {
     expect(pages).toBeGreaterThan(1);
   });
 
-  test('the event log goes on by its cursor until every event was read once, and a timeline is bounded', async () => {
+  test('the event log continues by its cursor until every event was read once, and a timeline is bounded', async () => {
     const seen: string[] = [];
     for (let after = ''; ;) {
       const { body } = await core.get(`/events?limit=200&types=message.received&after=${after}`);

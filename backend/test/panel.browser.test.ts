@@ -289,7 +289,7 @@ describe('a person at the panel', () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
-  it('retries a failed message and settles an uncertain one, each after a question where it matters', async () => {
+  it('retries a failed message and settles an uncertain one, each after a confirmation where it matters', async () => {
     const { page, problems } = await open();
     await signIn(page, 'staff');
     await page.goto(pathOf('messages', ids['failed']!));
@@ -307,7 +307,7 @@ describe('a person at the panel', () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
-  it('decides on messages of the account that was linked before, after a question, and offers only what can be sent', async () => {
+  it('decides on messages of the formerly linked account, after a confirmation, and offers only those that can be sent', async () => {
     const { page, problems } = await open();
     const { database, events } = world;
     const [session, ...held] = [
@@ -412,7 +412,7 @@ describe('a person at the panel', () => {
     expect(problems).toEqual([]);
   }, 60_000);
 
-  it('makes a webhook, sees what was delivered and what was not, and sends it again', async () => {
+  it('creates a webhook, shows its delivered and failed events, and sends one again', async () => {
     const { page, problems } = await open();
     await signIn(page);
     await page.goto(`${world.url}/admin/resources/webhooks/actions/new`);

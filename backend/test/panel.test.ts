@@ -149,7 +149,7 @@ describe('a one-time password', () => {
   });
 });
 
-describe('who may be here', () => {
+describe('access', () => {
   it('admits no visitor who is not signed in, to pages, lists, live routes or files', async () => {
     const stranger = visitor();
     for (const path of ['/admin', '/admin/resources/accounts', list('accounts'), '/admin/api/dashboard', '/admin/pages/events'])
@@ -184,7 +184,7 @@ describe('who may be here', () => {
     await as('staff');
     expect((await person.post(`/admin/live/keys/${ids['key']}/regenerate`)).status).toBe(403);
   });
-  it('keeps staff from what is for admins: nothing is called', async () => {
+  it('refuses verbs for admins to staff: nothing is called', async () => {
     const person = await signedIn('staff');
     const before = world.calls.length;
     const user = world.accounts.user;
@@ -242,7 +242,7 @@ describe('requests from other sites', () => {
   });
 });
 
-describe('what can be posted', () => {
+describe('changes', () => {
   it('is refused before login whatever it is: no upload is parsed', async () => {
     const upload = () => {
       const data = new FormData();
@@ -364,7 +364,7 @@ describe('secrets', () => {
       expect(reply.text).not.toContain('PAIRCODE');
     }
   });
-  it('cannot be guessed by filters, sorting or search: what is hidden does not exist', async () => {
+  it('cannot be guessed by filters, sorting or search: hidden columns do not exist', async () => {
     const person = await signedIn('staff');
     const names = (reply: Reply): unknown[] => (reply.json()['records'] as { id: string }[]).map((record) => record.id);
     for (const [table, column, right] of [
@@ -435,7 +435,7 @@ describe('lists', () => {
       accountName: 'bakery',
     });
   });
-  it('answer for what is not there', async () => {
+  it('reply for records that do not exist', async () => {
     const person = await signedIn('staff');
     expect((await person.get('/admin/live/messages/none')).status).toBe(404);
     expect((await person.get('/admin/live/nothing')).status).toBe(404);
@@ -444,7 +444,7 @@ describe('lists', () => {
 });
 
 describe('the overview', () => {
-  it('counts what is there without asking any worker', async () => {
+  it('counts existing records without asking any worker', async () => {
     const person = await signedIn('staff');
     const { data } = (await person.get('/admin/live/overview')).json() as { data: Record<string, Record<string, unknown>> };
     expect(data['sessions']).toMatchObject({ byStatus: { qr_pending: 1 } });
@@ -541,7 +541,7 @@ describe('pages', () => {
 });
 
 describe('files of messages', () => {
-  it('reach the browser as what is harmless to show, or as bytes to save', async () => {
+  it('reach the browser as a type that is safe to show, or as a download', async () => {
     const person = await signedIn('staff');
     const typeOf = async (declared: string) => {
       const id = await addImage(world.database.write, world.accounts.user, declared);

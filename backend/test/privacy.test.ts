@@ -160,7 +160,7 @@ describe.each(await databases())('one contact on %s', (database) => {
     return found;
   }
 
-  test('what is no person, and what is not confirmed, is refused', async () => {
+  test('a request that names no person, or is not confirmed, is refused', async () => {
     expect(codeOf(await core.post('/privacy/exports', { contact: 'nobody' }))).toEqual([422, 'INVALID_RECIPIENT']);
     expect(codeOf(await core.post('/privacy/exports', { contact: group }))).toEqual([422, 'INVALID_RECIPIENT']);
     expect(codeOf(await core.post('/privacy/erasures', { contact: ana, confirm: ben }))).toEqual([422, 'CONFIRMATION_REQUIRED']);

@@ -33,7 +33,7 @@ describe.each(await databases())('proof of sending on %s', (database) => {
     return { id, key: await reservedOf(id) };
   };
 
-  test('a message that is found with ack 0 is never called sent: it waits for a person, who can have it sent', async () => {
+  test('a message that is found with ack 0 never becomes sent: it waits for a person, who can have it sent', async () => {
     const { id, key } = await unacknowledged('still in the page');
     await eventually('it to be held', async () => (await core.message(id)).reason?.code === 'NOT_ACKNOWLEDGED');
     expect(leftOf(id)).toEqual([]);

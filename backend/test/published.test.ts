@@ -43,7 +43,7 @@ function givenTexts(sources: readonly Source[]): Set<string> {
 }
 const given = givenTexts(code);
 
-describe('what is published has an effect', () => {
+describe('every published setting, code and name has an effect', () => {
   test('every setting is read', () => {
     const used = new Set<string>();
     for (const { path, tree, text } of [...product, ...scripts]) {
@@ -87,7 +87,7 @@ describe('what is published has an effect', () => {
   });
 });
 
-describe('what the routes publish has an effect', () => {
+describe('the fields that routes publish have an effect', () => {
   let rig: Rig;
   beforeAll(async () => {
     rig = await startRig();

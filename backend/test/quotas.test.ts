@@ -170,7 +170,7 @@ describe.each(await databases())('quotas on %s', (database) => {
     expect(await taken()).toBe(1);
   });
 
-  test('at midnight where the account is, the day begins again by itself, with a month that goes on', async () => {
+  test('at midnight in the account’s time zone the day restarts by itself, and the month continues', async () => {
     let now = Date.parse('2026-06-30T04:56:00Z'); // 23:56 in Lima, which keeps UTC−5 all year.
     const began = Date.now();
     const clock = { now: () => new Date(now + Date.now() - began), monotonic: () => performance.now() };

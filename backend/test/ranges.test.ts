@@ -49,7 +49,7 @@ describe('a part of a file', () => {
     );
   });
 
-  test('what is no single range of bytes, or depends on a version of the file, gets the whole file', async () => {
+  test('a request that is no single range of bytes, or depends on a version of the file, gets the whole file', async () => {
     for (const range of ['bytes=0-1,4-5', 'lines=0-1', 'bytes', 'bytes=a-b', `bytes=0-${'9'.repeat(40)}`, 'bytes=-']) {
       const { reply, body } = await fetchPart(range);
       expect([range, reply.status, body.equals(bytes)]).toEqual([range, 200, true]);

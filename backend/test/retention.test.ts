@@ -44,7 +44,7 @@ describe.each(await databases())('retention on %s', (database) => {
   const sessions = async () => ((await core.get('/sessions')).body.data as { counters: Record<string, number> }[])[0]!.counters;
   const events = async (after?: string) => core.get(`/events?limit=200${after === undefined ? '' : `&after=${after}`}`);
 
-  test('messages that are final go with their files; what still waits stays; the counts do too', async () => {
+  test('final messages are deleted with their files; waiting ones and the counts stay', async () => {
     const sent = dataOf(await core.send('old'));
     const image = dataOf(await core.post('/messages/send-media', { recipient: ana, mediaBase64: picture }));
     await core.reaches(image.id, 'sent');

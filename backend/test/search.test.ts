@@ -172,7 +172,7 @@ describe.each(await databases())('search on %s', (database) => {
     expect((body.data as MessageResource[]).map(({ text }) => text)).toEqual(all.slice(32, 37).reverse());
   });
 
-  test('what is deleted leaves the index', async () => {
+  test('a deleted message leaves the index', async () => {
     await receive('short-lived words');
     await indexed();
     const { manager } = core.rig.database.reader;

@@ -65,7 +65,7 @@ describe.each(await databases())('sessions on %s', (database) => {
     ]);
   });
 
-  test('a session of another account answers exactly like one that never was', async () => {
+  test('a session of another account gets the same replies as one that does not exist', async () => {
     const unknown = '01973f0a-5b1e-7c3d-9a54-0d5b2f6a1c11';
     const { key } = await makeAccount(core.rig);
     for (const [method, path, body] of [
@@ -207,7 +207,7 @@ describe.each(await databases())('sessions on %s', (database) => {
     await isShown('ok');
   });
 
-  test('what has messages waiting is started first', async () => {
+  test('sessions with waiting messages are started first', async () => {
     const busy = (await core.get('/sessions/more-0')).body.data as { id: string };
     await core.post('/sessions/more-0/connect', {});
     await core.worker.link(busy.id);

@@ -116,7 +116,7 @@ describe.each(await databases())('staff over REST on %s', (database) => {
     expect(admins.map((one) => one.id)).toEqual([adminId]);
   });
 
-  test('the account sees in its audit log that staff did it, not who; staff sees both', async () => {
+  test('the account sees in its audit log that staff acted, but not which person; staff sees both', async () => {
     const { id, key } = await makeAccount(rig);
     await as(admin, 'PATCH', `/admin/accounts/${id}`, { maxMessagesPerDay: 5 });
     type Entry = { action: string; actor: { type: string; name: string | null }; ip: string | null; changes: unknown };

@@ -138,7 +138,7 @@ test('streams and sockets whose readers have stopped reading, and unread replies
   expect(await stopOf(rig)).toBeLessThan(10_000);
 });
 
-test('a stop answers the callers that wait for a send: with the outcome of the one that runs, with `queued` for those behind it', async () => {
+test('a stop replies to callers that wait for a send: with the outcome of the running send, with `queued` for those behind it', async () => {
   const core = await startCore({ settings: { SEND_WAIT_MS: '25000' } });
   core.worker.script({ do: 'send', afterMs: 1200 });
   const first = core.send('The first.');
@@ -180,7 +180,7 @@ async function connectionsTo(url: string): Promise<number> {
 }
 
 describe.each(await databases())('on %s', (kind) => {
-  test('a start that fails when all but the port was opened closes what it had opened', async () => {
+  test('a start that fails when all but the port was opened closes everything that it opened', async () => {
     const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-stop-'));
     const own = kind === 'postgres' ? await ownDatabase() : null;
     const holder = createServer().listen(0, '127.0.0.1');

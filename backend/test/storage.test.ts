@@ -28,7 +28,7 @@ const picture = Buffer.concat([
   Buffer.from(marks.file),
 ]);
 
-describe.each(await databases())('what is kept of messages on %s', (database) => {
+describe.each(await databases())('stored content of messages, on %s', (database) => {
   let core: Core;
   beforeAll(async () => {
     core = await startCore({ database, settings: { MESSAGE_RETENTION_DAYS: '90' } });
@@ -70,7 +70,7 @@ describe.each(await databases())('what is kept of messages on %s', (database) =>
       return list.find(({ whatsappId }) => whatsappId?.endsWith(key));
     });
 
-  test('the search itself finds what is kept in full', async () => {
+  test('the search itself finds content that is stored in full', async () => {
     await core.send('KEPT-mark-5b9f');
     expect(await foundIn('KEPT-mark-5b9f')).not.toEqual([]);
     await writeFile(join(core.rig.dataDir, 'probe'), picture);
@@ -135,7 +135,7 @@ describe.each(await databases())('what is kept of messages on %s', (database) =>
     expect(await foundIn(marks.caption, marks.file, marks.filename)).toEqual([]);
   });
 
-  test('what failed and what was cancelled is gone too, and cannot be tried again', async () => {
+  test('the content of failed and cancelled messages is deleted too, and they cannot be retried', async () => {
     core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
     const failed = dataOf(await core.send(marks.body, { async: true }));
     await core.reaches(failed.id, 'failed');
@@ -157,7 +157,7 @@ describe.each(await databases())('what is kept of messages on %s', (database) =>
     expect(await foundIn(marks.body)).toEqual([]);
   });
 
-  test('what arrives is known by who, when and of what kind, and by nothing else', async () => {
+  test('an incoming message is stored with its sender, time and type, and nothing else', async () => {
     const seen = inbound();
     await core.worker.emit(core.sessionId, 'message.observed', { message: seen, origin: 'live' });
     expect(await arrived(seen.key)).toMatchObject({

@@ -347,7 +347,7 @@ describe.each((await databases()).flatMap((database) => Object.keys(readers).map
       else expect(ended.reason).toContain(reason);
     });
 
-    test('of one key are so many and no more; one that leaves makes room', async () => {
+    test('of one key are limited in number; closing one allows another', async () => {
       const { key } = await makeKey(['*']);
       const three = [await reader(withKey(key)), await reader(withKey(key)), await reader(withKey(key))];
       if (isSocket) {
@@ -407,7 +407,7 @@ describe('the WebSocket', () => {
       socket.others.map((text) => JSON.parse(text) as { type: string }).find((frame) => frame.type === type),
     );
 
-  test('answers a ping, refuses nonsense by name, and goes on', async () => {
+  test('answers a ping, refuses invalid frames by name, and continues', async () => {
     const socket = await connect();
     socket.say('{');
     expect(await says(socket, 'error')).toMatchObject({ code: 'MALFORMED_REQUEST' });
@@ -514,7 +514,7 @@ describe('the WebSocket', () => {
   });
   const here = () => withKey(first.rig.apiKey);
 
-  test('what one commits is on the other’s streams and long polls within a moment', async () => {
+  test('a commit of one reaches the other’s streams and long polls within a moment', async () => {
     const streams = [await readSse({ url: second.url, ...here() }), await readSocket({ url: second.url, ...here() })];
     await eventually('them to begin', async () => streams.every(({ cursor }) => cursor));
     const times: number[] = [];
@@ -555,7 +555,7 @@ describe('the WebSocket', () => {
     stream.cut();
   });
 
-  test('what wakes a waiter on one backend was done on the other', async () => {
+  test('a change on one backend wakes a waiter on the other', async () => {
     // The second backend accepts and waits; the first one's dispatcher may be the one that sends.
     const sent = await Promise.all(
       Array.from({ length: 6 }, () =>

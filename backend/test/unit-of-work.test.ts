@@ -64,7 +64,7 @@ describe('the queue of writers on SQLite', () => {
     expect(await written()).toEqual([2]);
   });
 
-  test('whatever statement fails, every job is settled as it was written, and the queue goes on', async () => {
+  test('whichever statement fails, every job settles as it was written, and the queue continues', async () => {
     let next = 0;
     const fault = fc.record({
       sql: fc.constantFrom(...statements),

@@ -147,7 +147,7 @@ test('the same text is accepted plain and escaped, up to the same length', async
   }
 });
 
-test('what a channel cannot have is refused before anything is stored', async () => {
+test('content that a channel cannot have is refused before anything is stored', async () => {
   const recipient = '120363041234567890@newsletter';
   const before = core.worker.left.length;
   for (const [path, body, field] of [

@@ -26,7 +26,7 @@ const types = { wav: 'audio/wav', mp3: 'audio/mpeg', m4a: 'audio/mp4', webm: 'vi
     expect(readdirSync(tmpdir()).filter((name) => name.startsWith('chasqui-voice-'))).toEqual([]);
   });
 
-  test('what has no sound, is broken, is a playlist or becomes too large is not converted, and the reason is said', async () => {
+  test('a file that has no sound, is broken, is a playlist or becomes too large is not converted, and the reply has the reason', async () => {
     const playlist = Buffer.from('#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n');
     for (const [bytes, type] of [
       [Buffer.alloc(500), 'audio/mpeg'],

@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 describe.each(await databases())('a backlog of an endpoint on %s', (database) => {
-  test('is moved in parts, so that no statement grows with it, and what does not belong to it stays', async () => {
+  test('is moved in parts, so that no statement grows with it, and other deliveries stay', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'chasqui-backlog-'));
     closers.push(() => rm(folder, { recursive: true, force: true }));
     const own = database === 'postgres' ? await migratedDatabase() : null;

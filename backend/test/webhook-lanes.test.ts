@@ -100,7 +100,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect(lanes.arrivals).toHaveLength(240);
   }, 60_000);
 
-  test('a lane is not left while the events of what was claimed for it are read', async () => {
+  test('a lane is not released while the events of its claims are read', async () => {
     if (database === 'sqlite') return;
     let all = 0;
     let most = 0;
@@ -133,7 +133,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect(most).toBe(2);
   }, 120_000);
 
-  test('what another backend was about to send is sent when its lane is free, or its lease has ended', async () => {
+  test('deliveries that another backend was about to send are sent when its lane is free, or its lease has ended', async () => {
     if (database === 'sqlite') return;
     lanes = await startLanes({ database });
     const id = await lanes.webhook();
@@ -222,7 +222,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     );
   }, 120_000);
 
-  test('an endpoint whose secrets cannot be read fails its own deliveries, with the reason, and goes on when they can', async () => {
+  test('an endpoint whose secrets cannot be read fails its own deliveries, with the reason, and continues when they can', async () => {
     let isBroken = true;
     lanes = await startLanes({ database });
     const id = await lanes.webhook();
@@ -447,7 +447,7 @@ describe.each(await databases())('webhook lanes on %s', (database) => {
     expect(lanes.lines.filter((line) => line.includes('could not be written'))).toEqual([]);
   });
 
-  test('an endpoint that is changed, switched off or deleted gets no more of what was claimed under its old form', async () => {
+  test('an endpoint that is changed, switched off or deleted gets no more deliveries that were claimed before', async () => {
     lanes = await startLanes({ database, receiver: async () => (await sleep(200), {}) });
     const id = await lanes.webhook();
     const backend = lanes.backend();

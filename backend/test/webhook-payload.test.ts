@@ -84,7 +84,7 @@ test('whatever the template and the event are, a body is at most as large as the
   );
 });
 
-test('a new name is either refused, or fits a header as it is; one that was saved before is encoded', () => {
+test('a new name is either refused or fits a header as it is; an earlier name is encoded', () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.constant('Nachricht – empfangen')), (name) => {
       const transform = { rename: { test: name } };

@@ -294,7 +294,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     bad.answer = 'ok';
   });
 
-  test('after a restart what waited is delivered, what was under way again under the same id', async () => {
+  test('after a restart waiting events are delivered, and those in progress again under the same id', async () => {
     const own = database === 'postgres' ? await migratedDatabase() : null;
     const dataDir = await mkdtemp(join(tmpdir(), 'chasqui-webhooks-'));
     const place = { dataDir, ...(own ? { databaseUrl: own.url } : {}) };
@@ -434,7 +434,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(await deliveries(id)).toEqual([]);
   });
 
-  test('filters and transformations do what their preview says', async () => {
+  test('filters and transformations match their preview', async () => {
     await start();
     const sink = await openSink();
     const transform = {
@@ -469,7 +469,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(sink.seen).toHaveLength(1);
   });
 
-  test('what cannot be a header, is too large or too deep is refused when it is tried or saved, never a 500', async () => {
+  test('a value that cannot be a header, is too large or too deep is refused when it is tested or saved, never a 500', async () => {
     await start();
     const sink = await openSink();
     const { id } = await make(sink);
@@ -548,7 +548,7 @@ describe.each(await databases())('webhooks on %s', (database) => {
     expect(elsewhere.seen).toEqual([]);
   });
 
-  test('who may have which: sessions, permissions, limits, addresses', async () => {
+  test('access to webhooks: sessions, permissions, limits, addresses', async () => {
     await start({ settings: { MAX_WEBHOOKS_PER_SESSION: '2', EGRESS_ALLOW: '' } });
     const body = { url: 'https://example.com/hook', events: ['message.received'] };
     const key = async (path: string, permissions: string[]): Promise<string> =>

@@ -145,7 +145,7 @@ describe('sending', () => {
     expect(arrived?.mediaSha256).toBe(createHash('sha256').update(bytes).digest('hex'));
   });
 
-  test('what WhatsApp refuses is failed, with a reason, and never a success', async () => {
+  test('a message that WhatsApp refuses fails with a reason, and is never a success', async () => {
     const answer = await stack.api<MessageBody>('POST', '/messages/send-text', {
       recipient: '99900000001@c.us',
       message: 'nobody',

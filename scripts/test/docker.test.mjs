@@ -76,7 +76,7 @@ describe('settings', () => {
       expect([name, environmentOf(worker, { [name]: 'from-env-file' })[name]]).toEqual([name, 'from-env-file']);
   });
 
-  test('the backend gets all of .env, and what the files add to it can be read', () => {
+  test('the backend gets all of .env, and the settings that the files add are valid', () => {
     expect(backend.env_file).toEqual([{ path: '.env', required: false }]);
     const env = { DATABASE_URL: 'postgres://chasqui:p@postgres:5432/chasqui', PUBLIC_URL: 'https://wa.example.com' };
     for (const own of [environmentOf(backend), { ...environmentOf(backend, env), ...environmentOf(prod.services.backend, env) }])
@@ -98,14 +98,14 @@ describe('settings', () => {
     expect(Object.keys(worker.environment).filter((name) => settings[name]?.secret)).toEqual(['SERVICE_API_KEY']);
   });
 
-  test('nginx alone is trusted to say who called, with and without the production file', () => {
+  test('nginx alone is trusted to name the client, with and without the production file', () => {
     expect(readSettings(environmentOf(backend)).TRUST_PROXY).toEqual(['nginx']);
     expect(nginx.networks.some((name) => backend.networks.includes(name))).toBe(true);
     expect(prod.services.backend.environment).not.toHaveProperty('TRUST_PROXY');
     expect(text('docker/nginx-routes.conf')).toMatch(/^proxy_set_header X-Forwarded-For \$remote_addr;$/m);
   });
 
-  test('production starts no two backends on SQLite, and says what to set', () => {
+  test('production starts no two backends on SQLite, and names the setting to change', () => {
     expect(prod.services.backend.deploy.replicas).toBe(2);
     const env = { PUBLIC_URL: 'https://a.example' };
     expect(() => environmentOf(prod.services.backend, env)).toThrow(

@@ -128,7 +128,7 @@ test('lines are the same however their bytes are split, and one that never ends 
   );
 });
 
-test('of many scripts that want one lock at once, also where a dead one is left, exactly one has it at any time', async () => {
+test('exactly one of many scripts has a lock at any time, also after a dead owner', async () => {
   const places = join(folder, 'locks');
   mkdirSync(places);
   const lock = join(places, 'one.lock');

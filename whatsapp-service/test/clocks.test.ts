@@ -79,7 +79,7 @@ describe('with a wall clock that is set', () => {
   });
   afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
-  test.each([-2 * hour, 2 * hour])('by %d ms, events go on to the backend at once', async (jump) => {
+  test.each([-2 * hour, 2 * hour])('by %d ms, events still reach the backend at once', async (jump) => {
     const clock = createTestClock();
     const store = openStore(join(dir, 'worker.sqlite'));
     const problems = createTestProblems(clock);
@@ -116,7 +116,7 @@ describe('with a wall clock that is set', () => {
     store.close();
   });
 
-  test.each([-2 * hour, 2 * hour])('by %d ms, the uptime of a browser is what has passed, and probes go on', async (jump) => {
+  test.each([-2 * hour, 2 * hour])('by %d ms, the uptime of a browser is the elapsed time, and probes continue', async (jump) => {
     const clock = createTestClock();
     let probes = 0;
     const health = createHealth({
@@ -171,7 +171,7 @@ describe('timers', () => {
     stop();
   });
 
-  test('health probes go on after a round that threw', async () => {
+  test('health probes continue after a round that threw', async () => {
     const clock = createTestClock();
     let probes = 0;
     const failures: unknown[] = [];
@@ -223,7 +223,7 @@ describe('problems', () => {
     expect(problems.unreported()).toEqual([]);
   });
 
-  test('whose report got no answer are sent again as the same report, and what came meanwhile is in the next one', () => {
+  test('whose report got no reply are sent again as the same report, and later ones are in the next report', () => {
     const problems = createTestProblems(createTestClock());
     const note = (): void => problems.note('TASK_FAILED', { detail: 'probe' });
     note();

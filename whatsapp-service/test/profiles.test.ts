@@ -71,7 +71,7 @@ describe('the lock', () => {
     await (await profiles.claim('s1')).release();
   });
 
-  test('of ten that want it at once, one gets it', async () => {
+  test('of ten attempts at once, one gets it', async () => {
     const results = await Promise.allSettled(Array.from({ length: 10 }, () => acquireLock(file())));
     const got = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     expect(got).toHaveLength(1);
@@ -162,7 +162,7 @@ describe('the folder', () => {
     expect([existsSync(join(outside, 'keep')), existsSync(join(dir, 'profiles', 's1'))]).toEqual([true, false]);
   });
 
-  test('browser locks of another host, of a dead process and of one that is no browser are removed', async () => {
+  test('browser locks of another host, of a dead process and of a process that is no browser are removed', async () => {
     const folder = join(dir, 'profiles', 's1', 'session-s1');
     mkdirSync(folder, { recursive: true });
     const lock = join(folder, 'SingletonLock');

@@ -262,7 +262,7 @@ describe('a passkey', () => {
   });
   const legal = (): void => expect(it.log.lines.filter(({ level }) => level === 'error')).toEqual([]);
 
-  test('goes on when it was confirmed, and back to a code when it was refused', async () => {
+  test('continues when it was confirmed, and returns to a code when it was refused', async () => {
     await it.signal(code(it.clock));
     expect(it.shown()).toBe('qr_pending WAITING_FOR_SCAN');
     await it.signal({ type: 'passkey_required' });
@@ -413,7 +413,7 @@ describe('losing the browser', () => {
 
   const heals = (): unknown[] => it.events.flatMap((event) => (event.event === 'session.heal' ? [event.payload] : []));
 
-  test('a page whose browser accepts commands is reloaded first, and that may be enough', async () => {
+  test('a page whose browser accepts commands is reloaded first, which may be enough', async () => {
     await it.connect();
     it.engine.answer.probe = () => Promise.reject(new Error('no answer'));
     it.engine.answer.reload = async () => undefined;
@@ -697,7 +697,7 @@ describe('whatever happens', () => {
   }, 60_000);
 });
 
-test('first starts go before those of sessions whose browsers fail again and again', async () => {
+test('first starts take precedence over those of sessions whose browsers fail repeatedly', async () => {
   const gate = createStartLimit(1);
   const signal = new AbortController().signal;
   const order: string[] = [];

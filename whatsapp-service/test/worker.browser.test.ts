@@ -148,7 +148,7 @@ describe('the worker', () => {
     expect(await parentless(await browsersOn(profile()))).toHaveLength(1);
   }, 90_000);
 
-  test('a stop leaves no process, and a new worker on the folder connects without a scan and still knows what was sent', async () => {
+  test('a stop leaves no process, and a new worker on the folder connects without a scan and still has its send records', async () => {
     const before = codes();
     const body = { sessionId, recipient: ana, message: 'over the restart', messageId: newId() };
     await call('POST', '/api/message/send-text', body);

@@ -133,7 +133,7 @@ describe('a browser that runs', () => {
     expect(after).toEqual([]);
   }, 30_000);
 
-  test('a frozen browser is a probe that fails in its time, not one that hangs; closing ends it', async () => {
+  test('a probe of a frozen browser fails in time and does not hang; closing ends the browser', async () => {
     const { session } = await link(rig);
     const pids = await session.pids();
     for (const pid of pids) process.kill(pid, 'SIGSTOP');

@@ -32,7 +32,7 @@ describe('contacts in the page', () => {
     expect(received.map(({ text }) => text)).toEqual(['hello Nina']);
   }, 60_000);
 
-  test('a person who hides the number is known by the LID alone', async () => {
+  test('a person who hides the number is identified by the LID alone', async () => {
     const [hidden] = ['5511977661234'];
     await rig.simulator.client.createAccount({ phone: hidden, name: 'Hugo', hidesNumber: true });
     const group = await rig.simulator.client.createGroup({

@@ -79,7 +79,7 @@ describe.each<[BuildName, string[]]>([
 ])('build %s with the patches off', (build, names) => {
   afterAll(() => setPatience());
 
-  test('fails at what its defects break, so the patches are needed', async () => {
+  test('fails where its defects break it, so the patches are needed', async () => {
     const rig = await startRig(build, false);
     try {
       const { session, signals } = await link(rig);
