@@ -67,16 +67,23 @@ describe('the scripts of the page', () => {
 
   test('call the page’s own require as the page does, as a plain function', () => {
     const receivers: unknown[] = [];
-    const page: Record<string, any> = {
+    interface Page {
+      require: (this: void, name: string) => unknown;
+      window?: Page;
+      top?: Page;
+      chasqui?: { module: (name: string) => unknown; moduleIfAny: (name: string) => unknown };
+    }
+    const page: Page = {
       require(this: unknown, name: string) {
         receivers.push(this);
         return { name };
       },
     };
-    page['window'] = page['top'] = page;
+    page.window = page.top = page;
     createContext(page);
     runInContext(pageScripts['core']!, page);
-    const names = [page['chasqui'].module('a'), page['chasqui'].moduleIfAny('b'), (0, page['require'])('c')];
+    const { require } = page;
+    const names = [page.chasqui?.module('a'), page.chasqui?.moduleIfAny('b'), require('c')];
     expect(names).toEqual([{ name: 'a' }, { name: 'b' }, { name: 'c' }]);
     expect(receivers).toEqual([undefined, undefined, undefined]);
   });
