@@ -436,7 +436,7 @@ describe('a person at the panel', () => {
     await press('Test');
     await waitText(page, 'The receiver answered 204 after 12 ms.');
     await press('Send failed again');
-    await waitText(page, 'on their way again');
+    await waitText(page, 'They are sent again.');
     expect(world.calls.some(({ verb }) => verb === 'webhooks.redeliverFailed')).toBe(true);
     await page.browserContext().close();
     expect(problems).toEqual([]);

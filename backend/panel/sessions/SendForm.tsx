@@ -19,8 +19,8 @@ const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
     <span className="cq-soft">Not connected: the message waits in the queue, if the settings allow it.</span>
   );
   return (
-    <>
-      <Form form={form} label="Send" busyLabel="Sending …" testId="send" hint={hint}>
+    <div data-testid="send">
+      <Form form={form} label="Send" busyLabel="Sending …" hint={hint}>
         <label>
           To
           <input
@@ -43,7 +43,7 @@ const SendForm: React.FC<{ session: SessionView }> = ({ session }) => {
         </label>
       </Form>
       {sentId && <Outcome key={sentId} id={sentId} />}
-    </>
+    </div>
   );
 };
 export default SendForm;
