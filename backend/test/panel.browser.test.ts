@@ -358,7 +358,7 @@ describe('a person at the panel', () => {
     };
     for (const [index, value] of ['Small shop', '500', '9000', '2', '600', '0.0050', 'usd'].entries()) await fill(index, value);
     await page.click('.cq-form .cq-main');
-    await waitText(page, 'Put one on it from the account’s page.');
+    await waitText(page, 'Choose this plan on an account’s page.');
     expect(world.calls.find(({ verb }) => verb === 'plans.create')?.args).toEqual([
       {
         name: 'Small shop',
