@@ -406,7 +406,7 @@ describe('a person at the panel', () => {
     await page.waitForSelector('input[aria-label="Requests in a window"]');
     await page.type('input[aria-label="Requests in a window"]', '40');
     await press('Set limit');
-    await waitText(page, '40 in its window');
+    await waitText(page, '40 in a window');
     await shoot(page, 'key-light');
     await page.browserContext().close();
     expect(problems).toEqual([]);
