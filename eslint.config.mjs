@@ -73,7 +73,7 @@ const everywhere = {
   'no-unsafe-finally': 'error',
   'no-var': 'error',
   'prefer-const': ['error', { destructuring: 'all' }],
-  'max-lines': ['warn', { max: 400 }],
+  'max-lines': ['error', { max: 400 }],
   'max-lines-per-function': ['error', { max: 100 }],
   'no-restricted-syntax': ['error', ...restrictedSyntax],
 };
@@ -135,7 +135,7 @@ export default tseslint.config(
   {
     // jest hands over its own mocks and matchers; a test may also print what it measured.
     files: ['**/*.test.ts', '**/test/**/*.ts', 'bench/**/*.ts'],
-    rules: { 'no-console': 'off', 'max-lines': 'off' },
+    rules: { 'no-console': 'off' },
   },
   {
     // A `describe` is one function. A migration is a list of statements, and the simulator's page one script.

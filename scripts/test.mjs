@@ -11,6 +11,7 @@ import { build } from './lib/packages.mjs';
 import { cacheDir, root } from './lib/paths.mjs';
 import { createTally } from './lib/tally.mjs';
 import { readSeed } from './lib/test-seed.mjs';
+import { toolPath } from './lib/tool-path.mjs';
 import { Problem, bold, green, red, say, seconds, showProblem, yellow } from './lib/terminal.mjs';
 
 /**
@@ -27,25 +28,16 @@ const filter = process.argv.slice(2);
 const tally = createTally();
 let seed = null;
 
-const bin = (path) => [process.execPath, join(root, 'node_modules', path)];
+const tool = (name) => [process.execPath, toolPath(name)];
 const checks = [
-  ['format (prettier)', [...bin('prettier/bin/prettier.cjs'), '--check', '--cache', '--cache-location', '.cache/prettier', '.']],
+  ['format (prettier)', [...tool('prettier'), '--check', '--cache', '--cache-location', '.cache/prettier', '.']],
   [
     'import rules (dependency-cruiser)',
-    [
-      ...bin('dependency-cruiser/bin/dependency-cruise.mjs'),
-      '--config',
-      '.dependency-cruiser.cjs',
-      'shared',
-      'backend',
-      'whatsapp-service',
-      'simulator',
-      'bench',
-    ],
+    [...tool('depcruise'), '--config', '.dependency-cruiser.cjs', 'shared', 'backend', 'whatsapp-service', 'simulator', 'bench'],
   ],
-  ['types of server code (tsc)', [...bin('typescript/bin/tsc'), '-p', 'tsconfig.json']],
-  ['types of code beside a browser (tsc)', [...bin('typescript/bin/tsc'), '-p', 'tsconfig.browser.json']],
-  ['lint (eslint)', [...bin('eslint/bin/eslint.js'), '.', '--max-warnings=-1']],
+  ['types of server code (tsc)', [...tool('tsc'), '-p', 'tsconfig.json']],
+  ['types of code beside a browser (tsc)', [...tool('tsc'), '-p', 'tsconfig.browser.json']],
+  ['lint (eslint)', [...tool('eslint'), '.', '--max-warnings=-1']],
   ['.env.example drift', [process.execPath, 'scripts/env-example.mjs', '--check']],
   ['docs/reference drift', [process.execPath, 'scripts/docs.mjs', '--check']],
   ['language (docs/glossary.md)', [process.execPath, 'scripts/language.mjs']],
@@ -82,7 +74,7 @@ async function runJest(project, args, env, name = project) {
   mkdirSync(cacheDir, { recursive: true });
   rmSync(reportFile, { force: true });
   say(`\n${bold(`Tests: ${name}`)}`);
-  const [node, jest] = bin('jest/bin/jest.js');
+  const [node, jest] = tool('jest');
   const child = spawn(node, [jest, '--selectProjects', project, '--json', `--outputFile=${reportFile}`, ...args, ...filter], {
     cwd: root,
     // The JSON goes to stdout as well; what people read goes to stderr.

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one table of places, tried with each stranger */
 import { randomUUID } from 'node:crypto';
 import { permissions, requestOf, requestTypes, type AnyRoute } from '@chasqui/shared';
 import { afterAll, beforeAll, describe, expect, it, test } from '@jest/globals';

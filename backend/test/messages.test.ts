@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one world, and one block for each rule of an accepted message */
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash } from 'node:crypto';
 import type { MessageResource, WorkerEventPayload } from '@chasqui/shared';

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- a model and the machine that it is compared with read together */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { mkdtemp, rm } from 'node:fs/promises';

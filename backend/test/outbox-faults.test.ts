@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one rig of two backends, and one block for each fault */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

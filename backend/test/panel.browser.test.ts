@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one browser and one world; starting both for each page would take longer than the tests */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -5,18 +6,8 @@ import puppeteer, { type Browser, type Page } from 'puppeteer';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { updateRows } from '../src/db/rows.js';
-import {
-  addEvent,
-  addImage,
-  addKey,
-  addMessage,
-  addSession,
-  addWebhook,
-  addWorker,
-  passwords,
-  startWorld,
-  type World,
-} from './panel.fixture.js';
+import { passwords, startWorld, type World } from './panel.fixture.js';
+import { addEvent, addImage, addKey, addMessage, addSession, addWebhook, addWorker } from './panel.rows.js';
 
 /** A person at the panel: a real browser, the real pages, a seeded database. PANEL_SHOTS names a folder for pictures of every page. */
 let world: World;

@@ -3,8 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { deflateSync } from 'node:zlib';
-import { AppError, newId, reserveWhatsappId, type MessageContent, type MessageStatus, type SessionStatus } from '@chasqui/shared';
+import { AppError, newId } from '@chasqui/shared';
 import express from 'express';
 import { Account, type Role } from '../src/accounts/account.entity.js';
 import { ApiKey } from '../src/accounts/api-key.entity.js';
@@ -18,14 +17,13 @@ import type { PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { deleteRows, insertRow, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
-import { EventRow } from '../src/events/event.entity.js';
 import { createEvents, type Events } from '../src/events/events.js';
 import type { Caller } from '../src/accounts/caller.js';
-import { MediaFile } from '../src/media/media-file.entity.js';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
-import { Webhook, WebhookAttempt, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
-import { Worker } from '../src/whatsapp/worker.entity.js';
+import { Webhook, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
+import { png } from './panel.picture.js';
+import { addKey, addMessage, addSession, settings } from './panel.rows.js';
 
 /**
  * The panel over a real database of its own, with verbs that do the least that a test can see: they change the row and write the
@@ -38,44 +36,6 @@ export const passwords = {
   user: 'seven green doors',
   fresh: 'one-time-Xy7',
 };
-
-/** A picture of 320 by 200: a till receipt of no shop. PNG by hand: signature, IHDR, IDAT, IEND. */
-const picture = { width: 320, height: 200 };
-const png = drawReceipt();
-function drawReceipt(): Buffer {
-  const { width, height } = picture;
-  const line = (y: number): Buffer => {
-    const isText = y > 24 && y < 170 && y % 18 < 8;
-    const end = 60 + (((y - (y % 18)) * 37) % 170);
-    return Buffer.from([
-      0,
-      ...Array.from({ length: width }, (_, x) => (isText && x > 34 && x < end ? 70 : x < 12 || x > 308 ? 214 : 248)),
-    ]);
-  };
-  const chunk = (type: string, data: Buffer): Buffer => {
-    const body = Buffer.concat([Buffer.from(type), data]);
-    const size = Buffer.alloc(4);
-    size.writeUInt32BE(data.length);
-    const sum = Buffer.alloc(4);
-    sum.writeUInt32BE(crc32(body));
-    return Buffer.concat([size, body, sum]);
-  };
-  const header = Buffer.alloc(13);
-  header.writeUInt32BE(width, 0);
-  header.writeUInt32BE(height, 4);
-  header.set([8, 0, 0, 0, 0], 8);
-  const pixels = deflateSync(Buffer.concat(Array.from({ length: height }, (_, y) => line(y))));
-  const signature = Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]);
-  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', pixels), chunk('IEND', Buffer.alloc(0))]);
-}
-function crc32(bytes: Buffer): number {
-  let value = 0xffffffff;
-  for (const byte of bytes) {
-    value ^= byte;
-    for (let bit = 0; bit < 8; bit++) value = (value >>> 1) ^ (value & 1 ? 0xedb88320 : 0);
-  }
-  return (value ^ 0xffffffff) >>> 0;
-}
 
 /** A zone in which it is six in the evening now: "today" then has had a day, whenever the tests run. */
 function eveningZone(): string {
@@ -358,212 +318,4 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
     },
   };
-}
-
-const settings: Session['settings'] = {
-  autoReconnect: true,
-  storeMedia: true,
-  countryCode: null,
-  queueIfOffline: true,
-  maxQueueAgeHours: 24,
-  pacing: { perMinute: 30, chatGapMs: 0, jitterMs: 0, typing: false },
-};
-
-type NewSession = Partial<Session> & { accountId: string; name: string; status: SessionStatus };
-export async function addSession(write: UnitOfWork, row: NewSession): Promise<string> {
-  const id = newId();
-  const now = new Date();
-  const rest = { liveName: row.name, settings, metadata: {}, createdAt: now, updatedAt: now };
-  await write.run((tx) => insertRow(tx, Session, { ...rest, ...row, id }));
-  return id;
-}
-
-interface NewMessage {
-  sessionId: string;
-  accountId?: string;
-  text: string | null;
-  chatName?: string;
-  status?: MessageStatus;
-  direction?: 'inbound' | 'outbound';
-  reason?: [string, string] | undefined;
-  at?: Date;
-  content?: MessageContent;
-  mediaId?: string;
-}
-
-/** One message with its events, as a domain would have written them. */
-export async function addMessage(database: Database, events: Events, asked: NewMessage): Promise<string> {
-  const { status = 'sent', direction = 'outbound', at = new Date(), text, reason } = asked;
-  const session = await database.reader.getRepository(Session).findOneByOrFail({ id: asked.sessionId });
-  const id = newId(at.getTime());
-  const content: MessageContent = asked.content ?? { type: 'text', message: text ?? '' };
-  await database.write.run(async (tx) => {
-    await insertRow(tx, Message, {
-      id,
-      accountId: session.accountId,
-      sessionId: session.id,
-      whatsappKey: reserveWhatsappId(session.accountId, id),
-      direction,
-      origin: direction === 'inbound' ? 'live' : 'api',
-      type: content.type,
-      status,
-      reasonCode: reason?.[0] ?? null,
-      reasonText: reason?.[1] ?? null,
-      chatId: '447400123123@c.us',
-      chatType: 'private',
-      chatName: asked.chatName ?? 'Ines Okafor',
-      content,
-      text,
-      mediaId: asked.mediaId ?? null,
-      mentions: [],
-      attempts: direction === 'outbound' ? 1 : 0,
-      createdAt: at,
-      queuedAt: direction === 'outbound' ? at : null,
-      sentAt: ['sent', 'delivered', 'read'].includes(status) ? new Date(at.getTime() + 900) : null,
-    });
-    await insertEvents(tx, events, {
-      accountId: session.accountId,
-      sessionId: session.id,
-      messageId: id,
-      status,
-      direction,
-      at,
-      reason,
-    });
-  });
-  return id;
-}
-
-type Tx = Parameters<Parameters<UnitOfWork['run']>[0]>[0];
-interface Way {
-  accountId: string;
-  sessionId: string;
-  messageId: string;
-  status: MessageStatus;
-  direction: 'inbound' | 'outbound';
-  at: Date;
-  reason?: [string, string] | undefined;
-}
-
-/** Straight into the table: the catalogue would want a whole message resource, which is the messages domain's to make. */
-let lastCursor = 1_000_000;
-async function insertEvents(tx: Tx, _events: Events, way: Way): Promise<void> {
-  const steps: [string, MessageStatus, number][] =
-    way.direction === 'inbound'
-      ? [['message.received', 'delivered', 0]]
-      : [
-          ['message.queued', 'queued', 0],
-          ['message.sending', 'sending', 240],
-        ];
-  if (way.direction === 'outbound' && ['sent', 'delivered', 'read'].includes(way.status))
-    steps.push(['message.sent', 'sent', 900]);
-  if (['delivered', 'read'].includes(way.status) && way.direction === 'outbound') steps.push(['message.ack', 'delivered', 2100]);
-  if (way.status === 'read') steps.push(['message.ack', 'read', 64_000]);
-  if (way.status === 'failed' || way.status === 'uncertain') steps.push([`message.${way.status}`, way.status, 3000]);
-  for (const [type, status, after] of steps)
-    await insertRow(tx, EventRow, {
-      cursor: ++lastCursor,
-      id: newId(),
-      accountId: way.accountId,
-      sessionId: way.sessionId,
-      sequence: lastCursor,
-      type,
-      messageId: way.messageId,
-      data: {
-        status,
-        ...(type === 'message.sending' ? { attempt: 1 } : {}),
-        reason: way.reason && status === way.status ? { code: way.reason[0], message: way.reason[1] } : null,
-      },
-      occurredAt: new Date(way.at.getTime() + after),
-    });
-}
-
-export async function addEvent(
-  write: UnitOfWork,
-  row: { accountId: string; sessionId: string; type: string; data: Record<string, unknown> },
-) {
-  const cursor = ++lastCursor;
-  await write.run((tx) =>
-    insertRow(tx, EventRow, { ...row, cursor, id: newId(), sequence: cursor, messageId: null, occurredAt: new Date() }),
-  );
-}
-
-type NewKey = { accountId: string; sessionId: string | null; name: string; permissions: string[] };
-export async function addKey(write: UnitOfWork, row: NewKey): Promise<string> {
-  const id = newId();
-  const hash = `hash-of-${id}`;
-  await write.run((tx) =>
-    insertRow(tx, ApiKey, { ...row, id, hash, prefix: 'cq_live_9f3', lastFour: 'x7Qa', createdAt: new Date() }),
-  );
-  return id;
-}
-
-export async function addImage(write: UnitOfWork, accountId: string, mimetype = 'image/png'): Promise<string> {
-  const id = newId();
-  const row = {
-    id,
-    accountId,
-    state: 'stored' as const,
-    mimetype,
-    size: png.length,
-    filename: 'receipt.png',
-    createdAt: new Date(),
-  };
-  await write.run((tx) => insertRow(tx, MediaFile, row));
-  return id;
-}
-
-export async function addWorker(write: UnitOfWork, row: Partial<Worker> & { id: string }): Promise<void> {
-  const rest = { url: 'http://worker.invalid', bootId: newId(), version: '0.1.0', capacity: 50, lastHeartbeatAt: new Date() };
-  await write.run((tx) => insertRow(tx, Worker, { ...rest, ...row }));
-}
-
-/** An endpoint whose receiver has been failing, with one delivery that arrived and one that did not. */
-export async function addWebhook(write: UnitOfWork, accountId: string, url: string): Promise<string> {
-  const [id, now] = [newId(), new Date()];
-  await write.run(async (tx) => {
-    await insertRow(tx, Webhook, {
-      id,
-      accountId,
-      url,
-      events: ['message.*'],
-      types: {},
-      secret: 'sealed',
-      failures: 12,
-      failingSince: new Date(now.getTime() - 600_000),
-      openUntil: new Date(now.getTime() + 40_000),
-      createdAt: now,
-      updatedAt: now,
-    });
-    for (const [cursor, type, status, statusCode] of [
-      [1, 'message.queued', 'delivered', 204],
-      [2, 'message.sent', 'failed', 500],
-    ] as const) {
-      const deliveryId = newId();
-      await insertRow(tx, WebhookDelivery, {
-        id: deliveryId,
-        webhookId: id,
-        accountId,
-        eventCursor: cursor,
-        eventId: newId(),
-        type,
-        status,
-        attempts: 1,
-        statusCode,
-        createdAt: now,
-      });
-      await insertRow(tx, WebhookAttempt, {
-        id: newId(),
-        deliveryId,
-        webhookId: id,
-        at: now,
-        durationMs: 31,
-        statusCode,
-        requestHeaders: {},
-        requestBody: `{"event":"${type}"}`,
-        response: statusCode === 500 ? 'upstream is down' : '',
-      });
-    }
-  });
-  return id;
 }

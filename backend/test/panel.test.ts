@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one world, and one block for each page of the panel */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { AppError } from '@chasqui/shared';
 import { Account } from '../src/accounts/account.entity.js';
@@ -5,17 +6,8 @@ import { PanelSession } from '../src/admin/panel.entity.js';
 import { AuditLog } from '../src/audit/audit.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { Session } from '../src/sessions/session.entity.js';
-import {
-  addEvent,
-  addImage,
-  addKey,
-  addMessage,
-  addSession,
-  addWorker,
-  passwords,
-  startWorld,
-  type World,
-} from './panel.fixture.js';
+import { passwords, startWorld, type World } from './panel.fixture.js';
+import { addEvent, addImage, addKey, addMessage, addSession, addWorker } from './panel.rows.js';
 
 import { createVisitor, type Reply, type Visitor } from './panel.visitor.js';
 

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- both kinds of streams go through the same list of cases */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import http from 'node:http';
 import { eventTypes, type EventResource } from '@chasqui/shared';

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one rig of receivers, and one block for each way they fail */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';

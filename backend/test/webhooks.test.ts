@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one world, and one block for each rule of an endpoint */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createHmac } from 'node:crypto';
 import { tmpdir } from 'node:os';

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { root } from './paths.mjs';
 
-/** Where the packages keep the programs that the scripts of package.json run. */
+/** Where the packages keep the programs that `npm test` and the scripts of package.json run. */
 const programs = {
   depcruise: 'dependency-cruiser/bin/dependency-cruise.mjs',
   eslint: 'eslint/bin/eslint.js',
+  jest: 'jest/bin/jest.js',
   prettier: 'prettier/bin/prettier.cjs',
   tsc: 'typescript/bin/tsc',
 };

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one rig of processes, and one block for each way of ending them */
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- a table, one row for each setting */
 import { z } from 'zod';
 import { isCallingCode } from './ids.js';
 import { storageModes } from './storage-modes.js';

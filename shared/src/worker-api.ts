@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- a table, one entry for each route and event between the processes */
 import { z } from 'zod';
 import { messageContent } from './message-types/index.js';
 import {

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one rig of full and broken disks, and one block for each */
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-import { permissions, storageModes, whole } from '@chasqui/shared';
+import { eventTypes, permissions, storageModes, whole } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
@@ -38,6 +38,7 @@ export function readRoutes(parts: { reader: DataSource; overview: OverviewReader
       z.object({ after: cursor, before: cursor, type: z.string().max(40).optional(), sessionId: id.optional() }),
       ({ query }) => eventsView(reader, query),
     ),
+    read('/live/event-types', z.object({}), async () => eventTypes),
     read('/live/workers', z.object({}), async () => ({ at: clock.now().getTime(), workers: await readWorkers(reader) })),
     read('/live/accounts/:id', z.object({}), (input) => accountView(reader, input.id, clock.now())),
     read('/live/keys/:id', z.object({}), (input) => keyView(reader, input.id)),

@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one stand-in worker, whose routes share its state */
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

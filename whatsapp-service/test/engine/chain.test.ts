@@ -1,3 +1,4 @@
+/* eslint-disable max-lines -- one stand-in client, and one block for each event */
 import { EventEmitter } from 'node:events';
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import type { Contact } from '@chasqui/shared';

@@ -2,15 +2,8 @@ import { parseAddress, phoneOf, type Contact } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import { callPage } from './bridge.js';
 import { DeadlineError } from './deadline.js';
+import type { Described } from './page/contacts.js';
 
-interface Described {
-  id: string;
-  lid: string | null;
-  phone: string | null;
-  name: string | null;
-  /** Whether the name comes from the phone's address book. */
-  isSaved: boolean;
-}
 interface CacheEntry extends Described {
   /** On the monotonic clock. */
   readAt: number;

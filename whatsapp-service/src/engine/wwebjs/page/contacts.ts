@@ -11,7 +11,8 @@ function installContacts(): void {
   core.calls['exists'] = ({ ids }: { ids: string[] }) => Promise.all(ids.map((id) => registeredAs(core, id)));
 }
 
-interface Described {
+/** A person or a chat, as the page knows it. */
+export interface Described {
   id: string;
   lid: string | null;
   phone: string | null;
