@@ -3,12 +3,15 @@
 const factories = new Map();
 const instances = new Map();
 const reported = new Set();
+/** Modules that a test has taken away. */
+let withheld = new Set();
 
 function __d(name, factory) {
   factories.set(name, factory);
 }
 
 function requireModule(name) {
+  if (withheld.has(name)) throw new Error(`Requiring unknown module "${name}"`);
   if (instances.has(name)) return instances.get(name);
   const factory = factories.get(name);
   if (!factory) {
@@ -27,8 +30,28 @@ window.__d = __d;
 window.Debug = { VERSION: options.version };
 
 const is = (...builds) => builds.includes(options.build);
-const drifted = is('2026-07', '2026-09');
-const newest = is('2026-09');
+const drifted = is('2026-07', '2026-09', '2026-09b');
+const newest = is('2026-09', '2026-09b');
+/** Modules that few people use are not in the first bundle. */
+const lazy = is('2026-09b');
+
+// Components bring modules when they are loaded. On builds that are not lazy, all modules are in the first bundle.
+const components = new Map();
+function __lazy(component, name, factory) {
+  if (!lazy) return __d(name, factory);
+  components.set(component, [...(components.get(component) ?? []), [name, factory]]);
+}
+if (lazy)
+  window.Bootloader = {
+    loadModules(names, done) {
+      const unknown = names.find((name) => !components.has(name));
+      if (unknown) throw new Error(`Bootloader: unknown component "${unknown}"`);
+      setTimeout(() => {
+        for (const name of names) for (const [module, factory] of components.get(name)) __d(module, factory);
+        done();
+      }, 25);
+    },
+  };
 
 // WhatsApp's own errors are instances of classes with one-letter names: they arrive as `r: r`.
 class r extends Error {

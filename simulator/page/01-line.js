@@ -73,6 +73,10 @@ const line = (() => {
   };
 })();
 
+line.on('modules', ({ without }) => {
+  withheld = new Set(without);
+});
+
 // Wids, keys and bytes in a message's data are sent as typed JSON.
 const binary = (bytes) => Array.from(bytes, (byte) => String.fromCharCode(byte)).join('');
 function encode(value) {

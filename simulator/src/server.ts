@@ -15,7 +15,7 @@ import { serveLine } from './line/line.js';
 import { createLinking } from './linking.js';
 import { createWeb } from './web.js';
 import { openProxy, type ProxyOptions } from './proxy.js';
-import { builds, type BuildName, type PageOptions } from './wire.js';
+import { builds, type BuildName, type PageOptions, type Push } from './wire.js';
 import { createWorld } from './world.js';
 
 export interface SimulatorOptions {
@@ -67,7 +67,10 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     serveLine(socket, { world, linking, report: (module) => missing.add(module), changed });
     socket.on('close', tell);
   });
-  const operations = controlOperations({ world, linking, page, missing });
+  const tellPages = (push: Push): void => {
+    for (const socket of lines.clients) if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(push));
+  };
+  const operations = controlOperations({ world, linking, page, missing, tellPages });
   const control = createControl({ operations, media: world.media, changed, listeners });
   const api = createHttpServer((req, res) => void control(req, res));
   await Promise.all([listen(web, options.port ?? 0), listen(api, options.controlPort ?? 0)]);

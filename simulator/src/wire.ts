@@ -117,5 +117,6 @@ export const builds = {
   classic: '2.3000.1040000000',
   '2026-07': '2.3000.1043000000',
   '2026-09': '2.3000.1047700000',
+  '2026-09b': '2.3000.1048000000',
 } as const;
 export type BuildName = keyof typeof builds;

@@ -6,17 +6,23 @@ import {
   operationIds,
   operationRoute,
   operations,
-  parseRecipient,
+  type Operation,
   type OperationId,
   type OperationOutput,
 } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { z } from 'zod';
 import type { Caller, Mount } from '../accounts/caller.js';
-import type { Contacts, Sighting } from '../contacts/contacts.js';
+import { recordAudit } from '../audit/audit.js';
+import type { Database } from '../db/database.js';
+import type { Clock } from '../lib/clock.js';
+import type { Message } from '../messages/message.entity.js';
+import type { Messages } from '../messages/messages.js';
 import { reasonOf } from '../sessions/present.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import { addressedBy, withAddresses } from './operation-input.js';
+import type { OperationResults } from './operation-results.js';
 import type { Gateway } from './worker-gateway.js';
 
 export const capabilities = defineRoute({
@@ -53,30 +59,20 @@ export const backfill = defineRoute({
 const deadlineMs = 30_000;
 
 export interface OperationParts {
+  database: Pick<Database, 'write'>;
+  clock: Clock;
   sessions: Sessions;
-  contacts: Pick<Contacts, 'learnNow'>;
+  messages: Messages;
   run: Gateway['run'];
+  results: OperationResults;
   /** Calling code of the installation, for sessions that set none. */
   countryCode: string | undefined;
 }
 
 /** Mounts every row of the operations table, and the two routes about them: backfill and capabilities. */
 export function mountOperations(mount: Mount, parts: OperationParts): void {
-  const { sessions, contacts, run, countryCode } = parts;
-  for (const id of operationIds) {
-    const route = operationRoute(operations[id]);
-    mount(route, async ({ params, query, body }, caller) => {
-      const { sessionId, ...rest } = params as { sessionId: string };
-      const session = await requireConnected(sessions, caller, sessionId);
-      const code = operations[id].takesCountry ? (session.settings.countryCode ?? countryCode) : undefined;
-      const input = { ...rest, ...(query as object), ...(body as object), ...(code ? { countryCode: code } : {}) };
-      const output = await runWithRetry(run, session, id, input);
-      const reply = operations[id].output.parse(output);
-      const sightings = id === 'contacts.check' ? sightingsIn(operations['contacts.check'].output.parse(output), code) : [];
-      if (sightings.length > 0) await contacts.learnNow(session, sightings);
-      return reply;
-    });
-  }
+  const { sessions, run } = parts;
+  for (const id of operationIds) mountOperation(mount, parts, id);
   mount(backfill, async ({ params, body }, caller) => {
     const session = await requireConnected(sessions, caller, params.sessionId);
     const since = body.since ? { since: new Date(body.since).toISOString() } : {};
@@ -92,7 +88,7 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
     const rows = operationIds.map((id) => ({
       operation: id,
       method: operations[id].method.toUpperCase(),
-      path: `/sessions/:sessionId${operations[id].path}`,
+      path: operationRoute(operations[id]).path,
       support: operations[id].support,
       reason: operations[id].supportReason,
       checkedAt: session?.connectedAt?.toISOString() ?? null,
@@ -106,12 +102,72 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
   });
 }
 
-/** The people in WhatsApp's answer: which person each number belongs to, and how WhatsApp spells it. */
-const sightingsIn = (rows: OperationOutput<'contacts.check'>, countryCode: string | undefined): Sighting[] =>
-  rows.flatMap(({ input, contact }) => {
-    const typed = parseRecipient(input, countryCode);
-    return contact ? [{ contact, alsoKnownAs: typed.ok ? [typed.address.id] : [] }] : [];
+function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {
+  const row: Operation = operations[id];
+  const result = parts.results[id];
+  mount(operationRoute(row), async ({ params, query, body }, caller, { header }) => {
+    const { sessionId, messageId, ...rest } = params as Record<string, string>;
+    const { session, message } = messageId
+      ? await ofMessage(parts, caller, messageId, header('X-Session-Id'))
+      : { session: await requireConnected(parts.sessions, caller, sessionId!), message: null };
+    const countryCode = session.settings.countryCode ?? parts.countryCode;
+    const given = { ...rest, ...(query as object), ...(body as object), ...(message ? namedBy(message) : {}) };
+    const input = { ...withAddresses(row, given, countryCode), ...(row.takesCountry && countryCode ? { countryCode } : {}) };
+    const answer = await audited(parts, { caller, session, row, input, message }, () =>
+      runWithRetry(parts.run, session, id, input),
+    );
+    const output = row.output.parse(answer) as OperationOutput<Id>;
+    const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
+    return new Reply(row.reply.parse(reply), { status: row.status });
   });
+}
+
+/** The message, which WhatsApp must have, and its session. */
+async function ofMessage({ messages, sessions }: OperationParts, caller: Caller, ref: string, named: string | undefined) {
+  const sessionId = named ? (await sessions.resolve(caller, named)).id : caller.sessionId;
+  const message = await messages.find({ ...caller, sessionId }, ref);
+  if (!message.whatsappId)
+    throw new AppError(
+      'MESSAGE_NOT_FOUND',
+      { status: message.status },
+      'WhatsApp does not have this message: it was not sent yet.',
+    );
+  return { session: await requireConnected(sessions, caller, message.sessionId), message };
+}
+
+const namedBy = ({ whatsappId, chatId }: Message) => ({ whatsappId, chatId });
+
+interface Audited {
+  caller: Caller;
+  session: Session;
+  row: Operation;
+  input: Record<string, unknown>;
+  message: Message | null;
+}
+
+/** Runs a change and writes who made it. Also when its effect is unknown: it may have happened. */
+async function audited(
+  { database, clock }: OperationParts,
+  { caller, session, row, input, message }: Audited,
+  run: () => Promise<unknown>,
+) {
+  if (!row.isAudited) return run();
+  const write = async (changes: Record<string, unknown>): Promise<void> => {
+    const object = message ? { objectType: 'message', objectId: message.id } : { objectType: 'session', objectId: session.id };
+    const about = message ? {} : { about: addressedBy(row, input) };
+    const entry = { action: row.id, ...object, accountId: session.accountId, changes: { ...about, ...changes }, at: clock.now() };
+    await database.write.run((tx) => recordAudit(tx, caller, entry));
+  };
+  try {
+    const answer = await run();
+    await write({});
+    return answer;
+  } catch (error) {
+    if (error instanceof AppError && error.code === 'OPERATION_TIMEOUT' && error.details['effect'] !== 'none')
+      await write({ effect: error.details['effect'] });
+    throw error;
+  }
+}
 
 /** Returns the session of the caller. Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` unless it is connected. */
 async function requireConnected(sessions: Sessions, caller: Caller, ref: string): Promise<Session> {

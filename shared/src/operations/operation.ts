@@ -3,12 +3,19 @@ import type { ErrorCode } from '../errors.js';
 import type { Permission } from '../permissions.js';
 import { defineRoute, type Method } from '../route.js';
 
+/** What a field may name. `chat`: a person, a group or a channel. */
+export type AddressRole = 'person' | 'group' | 'channel' | 'chat';
+
 /** One row of the operations table. Rows are in the file of their noun; see `index.ts`. */
 export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodType = z.ZodType> {
   /** `noun.verb`. The noun names the files of the row and of its function. */
   readonly id: string;
   readonly method: Method;
-  /** Below `/sessions/:sessionId`. */
+  /**
+   * `session`: the path is below `/sessions/:sessionId`. `message`: it is below `/messages/:messageId`; the message determines the session, and
+   * the input has `whatsappId` and `chatId` of the message.
+   */
+  readonly scope: 'session' | 'message';
   readonly path: string;
   readonly summary: string;
   readonly permission: Permission;
@@ -17,9 +24,17 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly query: z.ZodObject;
   readonly body: z.ZodObject | null;
   readonly input: In;
+  /** Fields that name people or chats in any form of a recipient, as text or as a list. The backend replaces them by WhatsApp's ids. */
+  readonly addresses: Readonly<Record<string, AddressRole>>;
   /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
   readonly takesCountry: boolean;
   readonly output: Out;
+  /** What the route replies with, where that is not the output. */
+  readonly reply: z.ZodType;
+  /** The status of the reply. */
+  readonly status: 200 | 201 | 202;
+  /** Whether each call is written to the audit log. */
+  readonly isAudited: boolean;
   /** `read` may be repeated by us; `write` is sent once, and a timeout after hand-over is an unknown effect. */
   readonly effect: 'read' | 'write';
   /** What `GET /capabilities` reports before a page was asked. */
@@ -30,8 +45,10 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
 
 const none = z.strictObject({});
 type NoFields = Record<never, never>;
-/** Not a field of any public request. */
+/** Not fields of any public request. */
 const country = { countryCode: z.string().max(3).optional() };
+const ofMessage = { whatsappId: z.string(), chatId: z.string() };
+type MessageFields<S> = S extends 'message' ? typeof ofMessage : NoFields;
 
 export function defineOperation<
   const Id extends string,
@@ -39,9 +56,13 @@ export function defineOperation<
   Q extends z.ZodRawShape = NoFields,
   B extends z.ZodRawShape = NoFields,
   O extends z.ZodType = z.ZodType,
+  const E extends 'read' | 'write' = 'read' | 'write',
+  const S extends 'session' | 'message' = 'session',
 >(row: {
   id: Id;
   method: Method;
+  /** `session` if absent. */
+  scope?: S;
   path: string;
   summary: string;
   permission: Permission;
@@ -50,15 +71,32 @@ export function defineOperation<
   body?: B;
   /** The backend adds the calling code of the session or the installation to the input: for operations that read numbers. */
   takesCountry?: true;
+  /** See `Operation.addresses`. Implies `takesCountry` for the backend, not for the input. */
+  addresses?: Readonly<Record<string, AddressRole>>;
   output: O;
-  effect: 'read' | 'write';
+  reply?: z.ZodType;
+  status?: 201 | 202;
+  effect: E;
+  /** False for a write that says nothing about who manages what, such as "typing". True if absent; reads are never audited. */
+  isAudited?: false;
   support?: 'degraded' | 'unsupported';
   supportReason?: string;
   errors?: readonly ErrorCode[];
 }) {
-  const input = z.object({ ...row.params, ...row.query, ...row.body, ...country } as P & Q & B & typeof country);
+  const scope = (row.scope ?? 'session') as S;
+  const scoped = (scope === 'message' ? ofMessage : {}) as MessageFields<S>;
+  const input = z.object({ ...row.params, ...row.query, ...row.body, ...scoped, ...country } as P &
+    Q &
+    B &
+    MessageFields<S> &
+    typeof country);
   return {
     ...row,
+    scope,
+    addresses: row.addresses ?? {},
+    reply: row.reply ?? row.output,
+    status: row.status ?? 200,
+    isAudited: row.effect === 'write' && row.isAudited !== false,
     params: row.params ? z.object(row.params) : none,
     query: row.query ? z.strictObject(row.query) : none,
     body: row.body ? z.strictObject(row.body) : null,
@@ -75,25 +113,38 @@ export const operationErrors = [
   'SESSION_NOT_FOUND',
   'SESSION_NOT_CONNECTED',
   'SESSION_SUSPENDED',
+  'NOT_SUPPORTED_BY_WHATSAPP',
   'WHATSAPP_ERROR',
   'WORKER_UNAVAILABLE',
   'OPERATION_TIMEOUT',
 ] as const satisfies readonly ErrorCode[];
 
+/** Errors that only operations with an effect answer with. */
+export const changeErrors = ['WHATSAPP_REFUSED'] as const satisfies readonly ErrorCode[];
+
 /** The public route of an operation. */
 export function operationRoute(row: Operation) {
+  const owner = row.scope === 'message' ? 'messageId' : 'sessionId';
   return defineRoute({
     id: row.id,
     method: row.method,
-    path: `/sessions/:sessionId${row.path}`,
+    path: row.scope === 'message' ? `/messages/:messageId${row.path}` : `/sessions/:sessionId${row.path}`,
     summary: row.summary,
     auth: 'key',
     permission: row.permission,
-    params: row.params.extend({ sessionId: z.string() }),
+    params: row.params.extend({ [owner]: z.string() }),
     query: row.query,
     ...(row.effect === 'read' ? { idempotency: { without: 'It has no effect.' } } : {}),
     ...(row.body ? { body: row.body } : {}),
-    reply: row.output as z.ZodType,
-    errors: [...operationErrors, ...row.errors],
+    ...(row.status === 200 ? {} : { status: [row.status] as const }),
+    reply: row.reply,
+    ...(row.scope === 'message' ? { headers: ['X-Session-Id'] as const } : {}),
+    errors: [
+      ...operationErrors,
+      ...(row.effect === 'write' ? changeErrors : []),
+      ...(Object.keys(row.addresses).length > 0 ? (['INVALID_RECIPIENT'] as const) : []),
+      ...(row.scope === 'message' ? (['MESSAGE_NOT_FOUND', 'SESSION_REQUIRED'] as const) : []),
+      ...row.errors,
+    ],
   });
 }

@@ -1,10 +1,18 @@
 import { z } from 'zod';
-import { builds, type BuildName, type PageOptions } from '../wire.js';
+import { builds, type BuildName, type PageOptions, type Push } from '../wire.js';
 import type { World } from '../world.js';
 import { nothing, operation, phone } from './operation.js';
 
+export interface FaultParts {
+  world: World;
+  page: PageOptions;
+  missing: Set<string>;
+  /** Sends a push to every open page. */
+  tellPages: (push: Push) => void;
+}
+
 /** Faults, and how pages behave. */
-export function faultOperations({ world, page, missing }: { world: World; page: PageOptions; missing: Set<string> }) {
+export function faultOperations({ world, page, missing, tellPages }: FaultParts) {
   return {
     fault: operation(
       'The next requests of an operation are refused, not answered, or delayed',
@@ -36,6 +44,11 @@ export function faultOperations({ world, page, missing }: { world: World; page: 
         if (build) Object.assign(page, { build, version: builds[build] });
         return page;
       },
+    ),
+    withoutModules: operation(
+      'Take modules away from all open pages; an empty list gives them back',
+      z.object({ names: z.array(z.string()) }),
+      ({ names }) => tellPages({ ev: 'modules', d: { without: names } }),
     ),
     clock: operation(
       'Move the server’s clock',

@@ -1,17 +1,12 @@
 import type { Linking } from '../linking.js';
-import type { PageOptions } from '../wire.js';
-import type { World } from '../world.js';
-import { faultOperations } from './faults.js';
+import { faultOperations, type FaultParts } from './faults.js';
 import { groupOperations } from './groups.js';
 import { messageOperations } from './messages.js';
 import { ownerOperations } from './owners.js';
 import { phoneOperations } from './phones.js';
 
-export interface ControlParts {
-  world: World;
+export interface ControlParts extends FaultParts {
   linking: Linking;
-  page: PageOptions;
-  missing: Set<string>;
 }
 
 /** The operations of the control API, for tests and the phone page. */

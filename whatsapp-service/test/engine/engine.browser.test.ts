@@ -20,7 +20,7 @@ import {
   type Rig,
 } from './harness.js';
 
-describe.each<BuildName>(['classic', '2026-07', '2026-09'])('build %s', (build) => {
+describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %s', (build) => {
   let rig: Rig;
   let session: EngineSession;
   let signals: EngineSignal[];
@@ -43,7 +43,12 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09'])('build %s', (build) 
     expect(Object.values(states)).not.toContain('failed');
     expect(Object.values(states)).not.toContain('waiting');
     expect([states['ids'], states['media']]).toEqual(
-      { classic: ['not_needed', 'not_needed'], '2026-07': ['mended', 'not_needed'], '2026-09': ['mended', 'mended'] }[build],
+      {
+        classic: ['not_needed', 'not_needed'],
+        '2026-07': ['mended', 'not_needed'],
+        '2026-09': ['mended', 'mended'],
+        '2026-09b': ['mended', 'mended'],
+      }[build],
     );
     expect(states['reserved-id']).toBe('mended');
   });

@@ -9,14 +9,27 @@ export class PageError extends Error {
     message: string,
     readonly status: number | null,
     readonly build: string | null,
+    /** Set if our own code in the page refused, before it called WhatsApp; see `PageTools.refuse`. */
+    readonly refusal: { code: string; details: Record<string, unknown> } | null = null,
   ) {
     super(message);
     this.name = 'PageError';
   }
 }
 
+/** Whether WhatsApp said no: its server with a status, our own code in the page with a code, or the page by throwing a text. */
+export const isRefusal = ({ pageName, status, refusal }: PageError): boolean =>
+  refusal !== null || (status !== null ? status >= 400 && status < 500 : pageName === 'String');
+
 interface Caught {
-  failed: { name: string; message: string; stack: string; status: number | null; build: string | null };
+  failed: {
+    name: string;
+    message: string;
+    stack: string;
+    status: number | null;
+    build: string | null;
+    refusal: PageError['refusal'];
+  };
 }
 
 /**
@@ -35,8 +48,8 @@ export function installBridge(page: Page, onDefectMet: () => void): void {
       if (typeof fn !== 'function') return complete(await evaluate(fn, ...args));
       const result = (await evaluate(catching(String(fn)), ...args)) as { value?: unknown } | Caught;
       if ('failed' in result) {
-        const { name, message, stack, status, build } = result.failed;
-        throw Object.assign(new PageError(name, message, status, build), { stack });
+        const { name, message, stack, status, build, refusal } = result.failed;
+        throw Object.assign(new PageError(name, message, status, build, refusal), { stack });
       }
       return complete(result.value);
     },
@@ -64,6 +77,7 @@ function catching(source: string): (...args: unknown[]) => unknown {
         stack: String(error?.stack ?? ''),
         status: Number.isInteger(error?.status) ? error.status : null,
         build: window.Debug?.VERSION ?? null,
+        refusal: error?.chasquiRefusal ?? null,
       } };
     }
   }`) as () => (...args: unknown[]) => unknown;
@@ -116,30 +130,32 @@ export async function callPage<T>(page: Page, name: string, input: unknown, dead
 }
 
 /**
- * Runs a function in the page, with the worker's own object and one input, both plain JSON across the bridge. The function is sent as source
- * text, so it may use only its arguments and what a browser has: no imports, and nothing of its file. Throws `DeadlineError`.
+ * Runs a function in the page, with the worker's own object and the given values, all plain JSON across the bridge. The function is sent as
+ * source text, so it may use only its arguments and what a browser has: no imports, and nothing of its file. Throws `DeadlineError`.
  */
-export async function runInPage<Input, Output>(
+export async function runInPage<Given extends unknown[], Output>(
   page: Page,
-  run: (core: PageCore, input: Input) => Output,
-  input: Input,
+  run: (core: PageCore, ...given: Given) => Output,
+  given: Given,
   deadlineMs: number,
 ): Promise<Awaited<Output>> {
-  const evaluated = page.evaluate(withCore(run) as never, input as never) as Promise<Awaited<Output>>;
+  const evaluated = page.evaluate(withCore(run as unknown as PageFunction) as never, ...(given as unknown as never[])) as Promise<
+    Awaited<Output>
+  >;
   return within(evaluated, deadlineMs, `The page function ${run.name}`);
 }
 
-type PageFunction = (core: PageCore, input: never) => unknown;
-const prepared = new WeakMap<PageFunction, (input: unknown) => unknown>();
+type PageFunction = (core: PageCore, ...given: never[]) => unknown;
+const prepared = new WeakMap<PageFunction, (...given: unknown[]) => unknown>();
 
-/** A function of one argument, the input, for the page. Built from source text, because a closure has no meaning there. */
-function withCore(run: PageFunction): (input: unknown) => unknown {
+/** A function of the given values alone, for the page. Built from source text, because a closure has no meaning there. */
+function withCore(run: PageFunction): (...given: unknown[]) => unknown {
   const cached = prepared.get(run);
   if (cached) return cached;
-  const build = new Function(`return (input) => {
+  const build = new Function(`return (...given) => {
     if (!window.chasqui) throw new Error('The page is not ready for ${run.name} yet.');
-    return (${String(run)})(window.chasqui, input);
-  }`) as () => (input: unknown) => unknown;
+    return (${String(run)})(window.chasqui, ...given);
+  }`) as () => (...given: unknown[]) => unknown;
   const fn = build();
   prepared.set(run, fn);
   return fn;

@@ -3,18 +3,38 @@ import { textOf, type ChatResource } from '@chasqui/shared';
 import type { PageCore } from '../page/world.js';
 import { isoOf } from '../time.js';
 import { chatTypeOf, contentOf, isFromMe, whatsappIdOf, type RawMessage } from '../translate.js';
-import type { OperationContext, OperationHandlers } from './context.js';
+import { change } from './change.js';
+import { need, read, type OperationContext, type OperationHandlers } from './context.js';
+
+const archiving = [need('WAWebCmd', 'Cmd.archiveChat')];
 
 export const chats: OperationHandlers<'chats'> = {
-  async 'chats.list'({ type, archived, limit, offset }, { inPage, identities }) {
-    const wanted = (await inPage(allChats, {}))
-      .filter((chat) => type === undefined || chatTypeOf(chat.id) === type)
-      .filter((chat) => archived === undefined || chat.archive === archived)
-      .sort((a, b) => (b.t ?? 0) - (a.t ?? 0))
-      .slice(offset, offset + limit);
-    await identities.learn(wanted.map((chat) => chat.id));
-    return wanted.map((chat) => chatResource(chat, identities));
-  },
+  'chats.list': read('chats.list', {
+    needs: [need('WAWebCollections', 'Chat.getModelsArray')],
+    async run({ type, archived, limit, offset }, { inPage, identities }) {
+      const wanted = (await inPage(chatRows, null))
+        .filter((chat) => type === undefined || chatTypeOf(chat.id) === type)
+        .filter((chat) => archived === undefined || chat.archive === archived)
+        .sort((a, b) => (b.t ?? 0) - (a.t ?? 0))
+        .slice(offset, offset + limit);
+      await identities.learn(wanted.map((chat) => chat.id));
+      return wanted.map((chat) => chatResource(chat, identities));
+    },
+  }),
+  'chats.archive': change('chats.archive', {
+    needs: archiving,
+    prepare: ({ chatId }) => ({ chatId, isArchived: true }),
+    act: setArchived,
+    effect: isArchived,
+    done: ({ chatId }, context) => readChat(chatId, context),
+  }),
+  'chats.unarchive': change('chats.unarchive', {
+    needs: archiving,
+    prepare: ({ chatId }) => ({ chatId, isArchived: false }),
+    act: setArchived,
+    effect: isArchived,
+    done: ({ chatId }, context) => readChat(chatId, context),
+  }),
 };
 
 interface PageChat {
@@ -30,8 +50,25 @@ interface PageChat {
   last: RawMessage | null;
 }
 
-/** Runs in the page. All chats and channels. */
-function allChats(core: PageCore, _: object): PageChat[] {
+/** Runs in the page. */
+async function setArchived(core: PageCore, { chatId, isArchived }: { chatId: string; isArchived: boolean }): Promise<void> {
+  await core.module('WAWebCmd').Cmd.archiveChat(core.requireChat(chatId), isArchived);
+}
+
+/** Runs in the page. */
+function isArchived(core: PageCore, { chatId, isArchived }: { chatId: string; isArchived: boolean }): boolean {
+  return Boolean(core.requireChat(chatId).archive) === isArchived;
+}
+
+/** One chat, as the page has it after a change. */
+async function readChat(chatId: string, { inPage, identities }: OperationContext): Promise<ChatResource> {
+  const [chat] = await inPage(chatRows, [chatId]);
+  await identities.learn([chat!.id]);
+  return chatResource(chat!, identities);
+}
+
+/** Runs in the page. The chats with these ids; without a list all chats and channels. */
+function chatRows(core: PageCore, ids: string[] | null): PageChat[] {
   const row = (chat: any): PageChat => {
     const key = chat.lastReceivedKey;
     const last = key ? core.collections().Msg.get(core.serialized(key)) : chat.msgs?.last?.();
@@ -47,6 +84,7 @@ function allChats(core: PageCore, _: object): PageChat[] {
       last: last ? core.modelOf(last) : null,
     };
   };
+  if (ids) return ids.map((id) => row(core.requireChat(id)));
   const channels = core.collections().WAWebNewsletterCollection?.getModelsArray?.() ?? [];
   return [...core.collections().Chat.getModelsArray(), ...channels].map(row);
 }

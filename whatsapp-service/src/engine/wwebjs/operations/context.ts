@@ -1,8 +1,8 @@
-import type { OperationId, OperationIdOf, OperationInput, OperationNoun, OperationOutput } from '@chasqui/shared';
+import type { OperationId, OperationIdOf, OperationInput, OperationNoun, OperationOutput, operations } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { Identities } from '../identities.js';
 import type { LibraryClient } from '../library.js';
-import type { PageCore } from '../page/world.js';
+import type { Need, PageCore } from '../page/world.js';
 
 /** The parts that an operation receives besides its input. */
 export interface OperationContext {
@@ -14,13 +14,45 @@ export interface OperationContext {
   /** Calls a function that `page/` has installed, by name. */
   call<T>(name: string, input: unknown): Promise<T>;
   /** Runs a function of the operation's own file in the page; see `runInPage`. */
-  inPage<Input, Output>(run: (core: PageCore, input: Input) => Output, input: Input): Promise<Awaited<Output>>;
+  inPage<Given extends unknown[], Output>(
+    run: (core: PageCore, ...given: Given) => Output,
+    ...given: Given
+  ): Promise<Awaited<Output>>;
 }
 
-export type OperationHandler<Id extends OperationId> = (
-  input: OperationInput<Id>,
-  context: OperationContext,
-) => Promise<OperationOutput<Id>>;
+/** An operation that changes nothing. */
+export interface ReadHandler<Id extends OperationId = OperationId> {
+  readonly id: Id;
+  readonly effect: 'read';
+  /** What it calls in the page. Without one of them it is not supported. */
+  readonly needs: readonly Need[];
+  run(input: OperationInput<Id>, context: OperationContext): Promise<OperationOutput<Id>>;
+}
 
-/** The handlers of one noun, by id. A row of the table without its handler does not compile. */
+/** An operation that changes something, and looks afterwards whether it did; made by `change`. */
+export interface ChangeHandler<Id extends OperationId = OperationId> {
+  readonly id: Id;
+  readonly effect: 'write';
+  readonly needs: readonly Need[];
+  run(input: OperationInput<Id>, context: OperationContext): Promise<OperationOutput<Id>>;
+}
+
+export type OperationHandler<Id extends OperationId> = (typeof operations)[Id]['effect'] extends 'write'
+  ? ChangeHandler<Id>
+  : ReadHandler<Id>;
+
+/** The handlers of one noun, by id. A row of the table without its handler does not compile, and neither does a write without an effect check. */
 export type OperationHandlers<Noun extends OperationNoun> = { [Id in OperationIdOf<Noun>]: OperationHandler<Id> };
+
+export function read<Id extends OperationId>(id: Id, handler: Omit<ReadHandler<Id>, 'id' | 'effect'>): ReadHandler<Id> {
+  return { id, effect: 'read', ...handler };
+}
+
+/** A module that an operation needs, with the functions that it calls there. */
+export const need = (module: string, ...functions: string[]): Need => ({ module, functions });
+/** The same for a module that WhatsApp loads late, with the components that bring it. */
+export const lazyNeed = (module: string, functions: readonly string[], components: readonly string[]): Need => ({
+  module,
+  functions,
+  components,
+});

@@ -1,32 +1,42 @@
 import {
   AppError,
   internalOperations,
+  isErrorCode,
   isOperationId,
   operations,
   type InternalOperationId,
   type OperationId,
   type OperationNoun,
 } from '@chasqui/shared';
-import { callPage, PageError, runInPage } from '../bridge.js';
+import { callPage, isRefusal, PageError, runInPage } from '../bridge.js';
 import { DeadlineError } from '../deadline.js';
+import type { Need, PageCore } from '../page/world.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
 import { lookUp, pairingCode } from './internal.js';
+import { messages } from './messages.js';
 import { profile } from './profile.js';
 
-type Handler = (input: never, context: OperationContext) => Promise<unknown>;
+type Run = (input: never, context: OperationContext) => Promise<unknown>;
+interface Handler {
+  needs: readonly Need[];
+  run: Run;
+}
 
 /** The handlers, by noun. A noun without its file does not compile. Adding an operation to a noun changes only the file of that noun. */
-const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, profile };
+const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, messages, profile };
 
-const handlers: Record<string, Handler> = Object.assign({}, ...Object.values(nouns));
+const handlers: Record<OperationId, Handler> = Object.assign({}, ...Object.values(nouns));
 
 /** Internal operations that need the page. The session carries out the other ones itself. */
-const internal: Partial<Record<InternalOperationId, Handler>> = {
+const internal: Partial<Record<InternalOperationId, Run>> = {
   'session.lookup': lookUp,
   'session.pairingCode': pairingCode,
 };
+
+/** The modules of the page that an operation calls, for the check after `ready`. */
+export const needsOf = (id: OperationId): readonly Need[] => handlers[id].needs;
 
 /** Runs one operation. Input and output are checked by their schemas; an error of the page becomes an `AppError`. */
 export async function runOperation(
@@ -34,12 +44,12 @@ export async function runOperation(
   input: Record<string, unknown>,
   session: Pick<OperationContext, 'page' | 'client' | 'identities' | 'deadlineMs'>,
 ): Promise<unknown> {
-  const { schema, run } = find(id);
+  const { schema, run, needs } = find(id);
   const { page, deadlineMs } = session;
   const context: OperationContext = {
     ...session,
     call: (name, argument) => callPage(page, name, argument, deadlineMs),
-    inPage: (fn, argument) => runInPage(page, fn, argument, deadlineMs),
+    inPage: (fn, ...given) => runInPage(page, fn, given, deadlineMs),
   };
   const parsed = schema.input.safeParse(input);
   if (!parsed.success)
@@ -47,24 +57,47 @@ export async function runOperation(
       fields: parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), code: issue.code, message: issue.message })),
     });
   try {
+    if (needs.length > 0) await requireModules(id, needs, context);
     return schema.output.parse(await run(parsed.data as never, context));
   } catch (error) {
-    if (error instanceof DeadlineError)
-      throw new AppError('OPERATION_TIMEOUT', {
-        operation: id,
-        effect: isOperationId(id) && operations[id].effect === 'read' ? 'none' : 'unknown',
-      });
-    if (error instanceof PageError)
-      throw new AppError('WHATSAPP_ERROR', {
-        operation: id,
-        whatsapp: { name: error.pageName, message: error.message, status: error.status, build: error.build },
-      });
-    throw error;
+    throw errorOf(id, error);
   }
 }
 
-function find(id: OperationId | InternalOperationId) {
-  const run = isOperationId(id) ? handlers[id] : internal[id];
-  if (!run) throw new AppError('OPERATION_NOT_FOUND', { operation: id });
-  return { run, schema: isOperationId(id) ? operations[id] : internalOperations[id] };
+async function requireModules(operation: string, needs: readonly Need[], { inPage }: OperationContext): Promise<void> {
+  const missing = await inPage(loadModules, needs).catch((error: unknown) => {
+    if (error instanceof DeadlineError) throw new AppError('OPERATION_TIMEOUT', { operation, effect: 'none' });
+    throw error;
+  });
+  if (missing.length > 0)
+    throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { operation, reason: `WhatsApp Web has no ${missing.join(', ')}.`, missing });
 }
+
+/** Runs in the page. */
+function loadModules(core: PageCore, needs: readonly Need[]): Promise<string[]> {
+  return core.load(needs);
+}
+
+/** The error of the API for what an operation threw. */
+function errorOf(id: OperationId | InternalOperationId, error: unknown): unknown {
+  if (error instanceof DeadlineError) {
+    const effect = isOperationId(id) && operations[id].effect === 'read' ? 'none' : 'unknown';
+    return new AppError('OPERATION_TIMEOUT', { operation: id, effect });
+  }
+  if (!(error instanceof PageError)) return error;
+  if (error.refusal && isErrorCode(error.refusal.code))
+    return new AppError(error.refusal.code, { operation: id, ...error.refusal.details });
+  const { pageName: name, message, status, build } = error;
+  return new AppError(isRefusal(error) ? 'WHATSAPP_REFUSED' : 'WHATSAPP_ERROR', {
+    operation: id,
+    whatsapp: { name, message, status, build },
+  });
+}
+
+function find(id: OperationId | InternalOperationId): { schema: Schema; run: Run; needs: readonly Need[] } {
+  if (isOperationId(id)) return { schema: operations[id], ...handlers[id] };
+  const run = internal[id];
+  if (!run) throw new AppError('OPERATION_NOT_FOUND', { operation: id });
+  return { schema: internalOperations[id], run, needs: [] };
+}
+type Schema = Pick<(typeof operations)[OperationId] | (typeof internalOperations)[InternalOperationId], 'input' | 'output'>;

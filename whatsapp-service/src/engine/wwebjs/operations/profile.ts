@@ -1,23 +1,29 @@
 import { phoneOf } from '@chasqui/shared';
 import type { PageCore, PageWindow } from '../page/world.js';
-import type { OperationHandlers } from './context.js';
+import { need, read, type OperationHandlers } from './context.js';
 
 export const profile: OperationHandlers<'profile'> = {
-  async 'profile.get'(_, { call, inPage }) {
-    const me = await call<PageIdentity>('identity', {});
-    const [about, picture] = me.phone
-      ? await Promise.all([inPage(aboutOf, { id: me.phone }), inPage(pictureOf, { id: me.phone })])
-      : [null, null];
-    return {
-      phoneNumber: phoneOf(me.phone),
-      lid: me.lid,
-      name: me.pushName,
-      about,
-      picture,
-      isBusiness: /^smb/.test(me.platform ?? ''),
-      platform: me.platform,
-    };
-  },
+  'profile.get': read('profile.get', {
+    needs: [
+      need('WAWebContactStatusBridge', 'getStatus'),
+      need('WAWebContactProfilePicThumbBridge', 'requestProfilePicFromServer'),
+    ],
+    async run(_, { call, inPage }) {
+      const me = await call<PageIdentity>('identity', {});
+      const [about, picture] = me.phone
+        ? await Promise.all([inPage(aboutOf, { id: me.phone }), inPage(pictureOf, { id: me.phone })])
+        : [null, null];
+      return {
+        phoneNumber: phoneOf(me.phone),
+        lid: me.lid,
+        name: me.pushName,
+        about,
+        picture,
+        isBusiness: /^smb/.test(me.platform ?? ''),
+        platform: me.platform,
+      };
+    },
+  }),
 };
 
 interface PageIdentity {

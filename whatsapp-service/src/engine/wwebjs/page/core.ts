@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
 import { pageScript } from './script.js';
-import type { PageCore, PageTools, PageWindow, PatchState, ViewMaker } from './world.js';
+import type { PageCore, PageOperating, PageTools, PageWindow, PatchState, ViewMaker } from './world.js';
 
 interface CoreContext {
   win: PageWindow;
@@ -31,7 +31,7 @@ function installCore(): void {
   if (win.top !== window || win.chasqui) return;
   const context: CoreContext = {
     win,
-    // `tools.ts` runs next and adds its half before any other code can use it.
+    // `tools.ts` and `operate.ts` run next and add their parts before any other code can use them.
     core: { calls: {}, patches: {} } as unknown as PageCore,
     makers: new Map(),
     views: new Map(),
@@ -46,7 +46,7 @@ function installCore(): void {
       },
     },
   };
-  const verbs: Omit<PageCore, keyof PageTools | 'calls' | 'patches'> = {
+  const verbs: Omit<PageCore, keyof PageTools | keyof PageOperating | 'calls' | 'patches'> = {
     module: (name) => requireReal(context, name),
     moduleIfAny: (name) => moduleIfAny(context, name),
     view: (patch, name, make) => {

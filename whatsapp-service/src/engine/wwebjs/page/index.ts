@@ -3,14 +3,16 @@ import { coreScript } from './core.js';
 import { downloadScript } from './download.js';
 import { historyScript } from './history.js';
 import { modelsScript } from './models.js';
+import { operateScript } from './operate.js';
 import { sendScript } from './send.js';
 import { toolsScript } from './tools.js';
 import { watchScript } from './watch.js';
 
-/** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first two put on `window.chasqui`. */
+/** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first three put on `window.chasqui`. */
 export const pageScripts: Readonly<Record<string, string>> = {
   core: coreScript,
   tools: toolsScript,
+  operate: operateScript,
   models: modelsScript,
   watch: watchScript,
   contacts: contactsScript,

@@ -4,6 +4,8 @@
 export interface PageWindow {
   require: any;
   WWebJS: any;
+  /** WhatsApp's loader of modules that are not in the first bundle. Older builds have none. */
+  Bootloader?: { loadModules(components: string[], done: () => void): void };
   Debug: { VERSION: string } | undefined;
   chasqui: PageCore;
   chasquiNotify: ((kind: string, payload: unknown) => Promise<unknown>) | undefined;
@@ -14,7 +16,7 @@ export type ViewMaker = (module: any) => Record<string, unknown>;
 export type PatchState = 'armed' | 'mended' | 'not_needed' | 'failed';
 
 /** `window.chasqui`: the worker's own object in the page. `core.ts` creates it; `tools.ts` adds the second half. */
-export interface PageCore extends PageTools {
+export interface PageCore extends PageTools, PageOperating {
   /** The functions that the worker can call with `callPage`, by name. Input and result are plain JSON. */
   calls: Record<string, (input: any) => unknown>;
   patches: Record<string, { state: PatchState; detail: string | null }>;
@@ -62,4 +64,37 @@ export interface PageTools {
   modelOf(msg: any): any;
   /** The message of this id, in the store or in the page's database. The id may name the other address of the chat. Null: not found. */
   findMessage(whatsappId: string): Promise<any>;
+}
+
+/** A module of the page with the functions that an operation calls. */
+export interface Need {
+  module: string;
+  /** Paths to functions within the module, such as `Cmd.archiveChat`. Empty: the module itself is enough. */
+  functions: readonly string[];
+  /** Components that load the module when the first bundle does not have it. The first one that this build knows is used. */
+  components?: readonly string[];
+}
+
+/** What operations use besides the tools: `operate.ts` adds it. Functions that refuse do so before anything was asked of WhatsApp. */
+export interface PageOperating {
+  /** Loads the modules and returns what is still missing, as `Module` or `Module.function`. Empty: everything is there. */
+  load(needs: readonly Need[]): Promise<string[]>;
+  /** Ends the operation with an error code of the API. Throws always. */
+  refuse(code: string, details?: Record<string, unknown>): never;
+  /** The other id of a person, LID for a phone number and the reverse, as far as the page knows it. Null for other ids. */
+  otherIdOf(wid: any): any;
+  /** Whether two ids name the same person or chat, whichever of their ids they are. */
+  isSame(a: any, b: any): boolean;
+  /** The chat, under either id of a person. Refuses with `CHAT_NOT_FOUND`. */
+  requireChat(id: string): any;
+  /** The same, but a person on WhatsApp without a chat gets one. Refuses with `CHAT_NOT_FOUND`. */
+  openChat(id: string): Promise<any>;
+  /** The message. Refuses with `MESSAGE_NOT_FOUND`. */
+  requireMessage(whatsappId: string): Promise<any>;
+  /** The chat of a group with its members read again from WhatsApp. Refuses with `GROUP_NOT_FOUND`, and with `GROUP_ADMIN_REQUIRED` if asked. */
+  requireGroup(id: string, rights?: 'member' | 'admin'): Promise<any>;
+  /** The channel. Refuses with `CHANNEL_NOT_FOUND`. */
+  requireChannel(id: string): any;
+  /** The linked account's own ids: phone number, then LID. */
+  me(): any[];
 }

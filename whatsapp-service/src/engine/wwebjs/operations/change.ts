@@ -1,0 +1,118 @@
+import { AppError, type OperationId, type OperationInput, type OperationOutput } from '@chasqui/shared';
+import { isRefusal, PageError, runInPage } from '../bridge.js';
+import { DeadlineError, sleep } from '../deadline.js';
+import type { Need, PageCore } from '../page/world.js';
+import type { ChangeHandler, OperationContext } from './context.js';
+
+/**
+ * A change in three steps: is it possible, do it, did it happen. Many functions of WhatsApp's page resolve without an effect, and some have
+ * their effect and reject, so only what the page shows afterwards decides. The functions `before`, `act` and `effect` run in the page.
+ */
+interface ChangeSteps<Id extends OperationId, Given, Before, Result> {
+  readonly needs: readonly Need[];
+  /** What the functions in the page receive. By default the input. */
+  prepare?(input: OperationInput<Id>, context: OperationContext): Given | Promise<Given>;
+  /** Refuses what cannot work (`core.refuse`), and returns what `effect` compares with. Asks for nothing and changes nothing. */
+  before?: (core: PageCore, given: Given) => Before;
+  act: (core: PageCore, given: Given, before: Awaited<Before>) => Result;
+  /** The words of a refusal in what `act` resolved to, for functions of the page that do not throw. Null: not refused. */
+  refusal?(result: Awaited<Result>): string | null;
+  /** Whether the change is visible. Called repeatedly. `result` is null if `act` threw or has not ended. */
+  effect: (core: PageCore, given: Given, before: Awaited<Before>, result: Awaited<Result> | null) => boolean | Promise<boolean>;
+  /** Reads the output once the effect was seen. */
+  done(input: OperationInput<Id>, context: OperationContext, seen: Seen<Given, Before, Result>): Promise<OperationOutput<Id>>;
+}
+
+interface Seen<Given, Before, Result> {
+  given: Given;
+  before: Awaited<Before>;
+  result: Awaited<Result> | null;
+}
+
+/** The share of the deadline that `act` may use. The rest is for looking. */
+const actingShare = 0.6;
+const lookEveryMs = 100;
+/** How long the effect is awaited after `act` resolved: the page changes its models later than it resolves. */
+const lookMs = 5_000;
+/** The same after `act` threw or did not end. */
+const lookAfterFailureMs = 1_500;
+/** The same after WhatsApp or the page has said no. */
+const lookAfterRefusalMs = 300;
+const maxReadingMs = 3_000;
+
+export function change<Id extends OperationId, Given = OperationInput<Id>, Before = null, Result = unknown>(
+  id: Id,
+  steps: ChangeSteps<Id, Given, Before, Result>,
+): ChangeHandler<Id> {
+  return { id, effect: 'write', needs: steps.needs, run: (input, context) => runChange(id, steps, input, context) };
+}
+
+async function runChange<Id extends OperationId, Given, Before, Result>(
+  id: Id,
+  steps: ChangeSteps<Id, Given, Before, Result>,
+  input: OperationInput<Id>,
+  context: OperationContext,
+): Promise<OperationOutput<Id>> {
+  const endsAt = performance.now() + context.deadlineMs;
+  const left = (): number => Math.max(1, endsAt - performance.now());
+  const given = (steps.prepare ? await steps.prepare(input, context) : input) as Given;
+  const before = (
+    steps.before ? await runInPage(context.page, steps.before, [given], maxReadingMs).catch(nothingDone(id)) : null
+  ) as Awaited<Before>;
+  const acted = await attempt(runInPage(context.page, steps.act, [given, before], left() * actingShare));
+  const result = acted.state === 'resolved' ? acted.value : null;
+  const refused = acted.state === 'resolved' ? (steps.refusal?.(acted.value) ?? null) : null;
+  const isSeen = await look(
+    () => runInPage(context.page, steps.effect, [given, before, result], maxReadingMs),
+    Math.min(lookingTime(acted, refused), left()),
+  );
+  if (isSeen) return steps.done(input, context, { given, before, result }).catch(unreadable(id));
+  if (refused !== null) throw new AppError('WHATSAPP_REFUSED', { operation: id, whatsapp: { message: refused } });
+  if (acted.state === 'threw') throw acted.error;
+  throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: 'unknown' });
+}
+
+function lookingTime(acted: Attempt<unknown>, refused: string | null): number {
+  if (acted.state === 'late') return lookAfterFailureMs;
+  if (acted.state === 'resolved') return refused === null ? lookMs : lookAfterRefusalMs;
+  return acted.error instanceof PageError && isRefusal(acted.error) ? lookAfterRefusalMs : lookAfterFailureMs;
+}
+
+type Attempt<T> = { state: 'resolved'; value: T } | { state: 'threw'; error: unknown } | { state: 'late' };
+
+async function attempt<T>(work: Promise<T>): Promise<Attempt<T>> {
+  try {
+    return { state: 'resolved', value: await work };
+  } catch (error) {
+    return error instanceof DeadlineError ? { state: 'late' } : { state: 'threw', error };
+  }
+}
+
+/** Whether the effect is seen within `ms`. A look that fails is repeated; after the last one the effect counts as not seen. */
+async function look(isThere: () => Promise<boolean>, ms: number): Promise<boolean> {
+  for (const end = performance.now() + ms; ; await sleep(lookEveryMs)) {
+    const isSeen = await isThere().catch((error: unknown) => {
+      if (error instanceof PageError || error instanceof DeadlineError) return false;
+      throw error;
+    });
+    if (isSeen) return true;
+    if (performance.now() >= end) return false;
+  }
+}
+
+/** A deadline before anything was asked of WhatsApp. */
+const nothingDone =
+  (operation: OperationId) =>
+  (error: unknown): never => {
+    if (error instanceof DeadlineError) throw new AppError('OPERATION_TIMEOUT', { operation, effect: 'none' });
+    throw error;
+  };
+
+/** The change was seen, but its result could not be read: neither a failure nor an unknown effect. */
+const unreadable =
+  (operation: OperationId) =>
+  (error: unknown): never => {
+    if (error instanceof PageError || error instanceof DeadlineError)
+      throw new AppError('OPERATION_TIMEOUT', { operation, effect: 'seen' });
+    throw error;
+  };

@@ -1,0 +1,125 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
+import { pageScript } from './script.js';
+import type { Need, PageCore, PageOperating, PageWindow } from './world.js';
+
+/** Adds what the operations use to `window.chasqui`: loading of modules, and finding the objects that an operation is about. */
+function installOperating(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || (core as Partial<PageCore>).load) return;
+  const operating: PageOperating = {
+    load: (needs) => load(core, win, needs),
+    refuse,
+    otherIdOf: (wid) => otherIdOf(core, wid),
+    isSame: (a, b) => isSame(core, a, b),
+    requireChat: (id) => findChat(core, id) ?? refuse('CHAT_NOT_FOUND', { chatId: id }),
+    openChat: (id) => openChat(core, id),
+    requireMessage: async (id) => (await core.findMessage(id)) ?? refuse('MESSAGE_NOT_FOUND', { whatsappId: id }),
+    requireGroup: (id, rights = 'member') => requireGroup(core, id, rights),
+    requireChannel: (id) =>
+      core.collections().WAWebNewsletterCollection?.get(core.widOf(id)) ?? refuse('CHANNEL_NOT_FOUND', { channelId: id }),
+    me: () => ownWids(core),
+  };
+  Object.assign(core, operating);
+}
+
+function refuse(code: string, details: Record<string, unknown> = {}): never {
+  throw Object.assign(new Error(code), { chasquiRefusal: { code, details } });
+}
+
+async function load(core: PageCore, win: PageWindow, needs: readonly Need[]): Promise<string[]> {
+  const missing: string[] = [];
+  for (const need of needs) {
+    const module = core.moduleIfAny(need.module) ?? (await loadLazily(core, win, need));
+    if (!module) missing.push(need.module);
+    else
+      for (const path of need.functions) {
+        const found = path.split('.').reduce((value: any, name) => value?.[name], module);
+        if (typeof found !== 'function') missing.push(`${need.module}.${path}`);
+      }
+  }
+  return missing;
+}
+
+/** Loads a module that the first bundle does not have. Null if no component brings it within three seconds. */
+async function loadLazily(core: PageCore, win: PageWindow, { module, components = [] }: Need): Promise<any> {
+  if (!win.Bootloader) return null;
+  for (const component of components) {
+    const loaded = new Promise<void>((resolve) => {
+      try {
+        win.Bootloader!.loadModules([component], resolve);
+      } catch {
+        // This build does not have the component; the next one may.
+        resolve();
+      }
+    });
+    await Promise.race([loaded, new Promise((resolve) => setTimeout(resolve, 3_000))]);
+    const found = core.moduleIfAny(module);
+    if (found) return found;
+  }
+  return null;
+}
+
+function otherIdOf(core: PageCore, wid: any): any {
+  const api = core.moduleIfAny('WAWebApiContact');
+  if (wid?.isLid?.()) return api?.getPhoneNumber?.(wid) ?? null;
+  return /@c\.us$/.test(core.serialized(wid)) ? (api?.getCurrentLid?.(wid) ?? null) : null;
+}
+
+function isSame(core: PageCore, a: any, b: any): boolean {
+  const [left, right] = [core.serialized(a), core.serialized(b)];
+  if (left === right) return left !== '';
+  const other = core.otherIdOf(core.widOf(left));
+  return other !== null && core.serialized(other) === right;
+}
+
+function findChat(core: PageCore, id: string): any {
+  const wid = core.widOf(id);
+  const { Chat, WAWebNewsletterCollection } = core.collections();
+  if (/@newsletter$/.test(id)) return WAWebNewsletterCollection?.get(wid) ?? null;
+  const other = core.otherIdOf(wid);
+  return Chat.get(wid) ?? (other && Chat.get(other)) ?? null;
+}
+
+async function openChat(core: PageCore, id: string): Promise<any> {
+  const known = findChat(core, id);
+  if (known) return known;
+  if (!/@(c\.us|lid)$/.test(id)) core.refuse('CHAT_NOT_FOUND', { chatId: id });
+  const wid = core.widOf(id);
+  const registered = (await core.module('WAWebQueryExistsJob').queryWidExists(wid))?.wid;
+  if (!registered && !wid.isLid?.()) core.refuse('CHAT_NOT_FOUND', { chatId: id });
+  // Only this origin may create a chat with a LID.
+  const { chat } = await core.module('WAWebFindChatAction').findOrCreateLatestChat(registered ?? wid, 'createChat');
+  return chat ?? core.refuse('CHAT_NOT_FOUND', { chatId: id });
+}
+
+async function requireGroup(core: PageCore, id: string, rights: 'member' | 'admin'): Promise<any> {
+  const { Chat } = core.collections();
+  const wid = core.widOf(id);
+  const chat = Chat.get(wid);
+  if (!chat) core.refuse('GROUP_NOT_FOUND', { groupId: id });
+  await core.module('WAWebGroupQueryJob').queryAndUpdateGroupMetadataById({ id: wid });
+  const mine = ownWids(core);
+  const members: any[] = chat.groupMetadata?.participants?.getModelsArray?.() ?? [];
+  const self = members.find((one) => mine.some((own) => core.serialized(own) === core.serialized(one.id)));
+  if (!self) core.refuse('GROUP_NOT_FOUND', { groupId: id });
+  if (rights === 'admin' && !self.isAdmin && !self.isSuperAdmin) core.refuse('GROUP_ADMIN_REQUIRED', { groupId: id });
+  return chat;
+}
+
+function ownWids(core: PageCore): any[] {
+  const me = core.module('WAWebUserPrefsMeUser');
+  return [me.getMaybeMePnUser?.(), me.getMaybeMeLidUser?.()].filter(Boolean);
+}
+
+export const operateScript = pageScript(installOperating, [
+  refuse,
+  load,
+  loadLazily,
+  otherIdOf,
+  isSame,
+  findChat,
+  openChat,
+  requireGroup,
+  ownWids,
+]);

@@ -1,0 +1,123 @@
+import assert from 'node:assert/strict';
+import { afterAll, beforeAll, describe, test } from '@jest/globals';
+import { AppError, operations, type OperationId, type OperationOutput } from '@chasqui/shared';
+import type { BuildName } from '@chasqui/simulator';
+import { needsOf } from '../../src/engine/wwebjs/operations/index.js';
+import { link, online, startRig } from './harness.js';
+import { chats } from './operations/chats.js';
+import { contacts } from './operations/contacts.js';
+import { messages } from './operations/messages.js';
+import { profile } from './operations/profile.js';
+import type { Scenario, Stage } from './operations/scenario.js';
+
+/**
+ * Every operation of the table, on every simulated build: its effect is seen where others see it. On the newest build also with WhatsApp refusing, with
+ * the answer lost, with the page frozen, and with a module missing: each gives its code, and an effect that is unknown is told as unknown.
+ */
+const scenarios: { [Id in OperationId]: Scenario<Id> } = { ...messages, ...chats, ...contacts, ...profile };
+const ids = Object.keys(scenarios) as OperationId[];
+const byId = scenarios as unknown as Record<OperationId, Scenario<OperationId>>;
+
+/** Long enough for an operation that works, short enough to wait for in vain. */
+const faultyMs = 1_500;
+
+async function run(stage: Stage, id: OperationId, deadlineMs = 10_000) {
+  const { arrange, verify } = byId[id];
+  const { input, world } = await arrange(stage);
+  return {
+    go: async () => (await stage.session.run(id, input, deadlineMs)) as OperationOutput<OperationId>,
+    verify: (output: OperationOutput<OperationId>) => verify(stage, world, output),
+  };
+}
+
+const codeOf = async (work: Promise<unknown>): Promise<{ code: string; effect: unknown; details?: unknown }> => {
+  try {
+    await work;
+    return { code: 'SUCCESS', effect: null };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    return { code: error.code, effect: error.details['effect'] ?? null, details: error.details };
+  }
+};
+
+let stage: Stage;
+const begin = (build: BuildName) => async (): Promise<void> => {
+  const rig = await startRig(build);
+  stage = { rig, ...(await link(rig)) };
+  await online(rig);
+};
+
+describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('on build %s, the effect is seen of', (build) => {
+  beforeAll(begin(build), 60_000);
+  afterAll(async () => stage?.rig.close());
+
+  test.each(ids)(
+    '%s',
+    async (id) => {
+      const { go, verify } = await run(stage, id);
+      await verify(await go());
+    },
+    20_000,
+  );
+});
+
+describe('when something fails', () => {
+  beforeAll(begin('2026-09b'), 60_000);
+  afterAll(async () => stage?.rig.close());
+  const faulty = async (id: OperationId, mode: 'fail' | 'drop' | 'dropReply') => {
+    const { client } = stage.rig.simulator;
+    const { go, verify } = await run(stage, id, faultyMs);
+    await client.fault({ op: byId[id].line!, mode, count: 20, status: 403 });
+    const answered = await codeOf(go());
+    await client.clearFaults();
+    return { answered, verify };
+  };
+  const carried = ids.filter((id) => byId[id].line !== null);
+
+  test.each(carried)(
+    'WhatsApp refuses %s',
+    async (id) => {
+      const { answered } = await faulty(id, 'fail');
+      assert.equal(answered.code, byId[id].refusedAs ?? 'WHATSAPP_REFUSED', JSON.stringify(answered));
+    },
+    20_000,
+  );
+
+  test.each(carried)(
+    'the answer to %s is lost: never called a failure',
+    async (id) => {
+      const { answered } = await faulty(id, 'dropReply');
+      const unknown = operations[id].effect === 'read' ? 'none' : 'unknown';
+      assert.ok(
+        answered.code === 'SUCCESS' ||
+          (answered.code === 'OPERATION_TIMEOUT' && [unknown, 'seen'].includes(String(answered.effect))),
+        JSON.stringify(answered),
+      );
+    },
+    20_000,
+  );
+
+  test.each(carried)(
+    'nothing answers %s: unknown',
+    async (id) => {
+      const { answered } = await faulty(id, 'drop');
+      const effect = operations[id].effect === 'read' ? 'none' : 'unknown';
+      assert.deepEqual([answered.code, answered.effect], ['OPERATION_TIMEOUT', effect], JSON.stringify(answered));
+    },
+    20_000,
+  );
+
+  test.each(ids)(
+    'the page has no module for %s',
+    async (id) => {
+      const module = byId[id].without ?? needsOf(id)[0]!.module;
+      const { go } = await run(stage, id);
+      await stage.rig.simulator.client.withoutModules({ names: [module] });
+      const answered = await codeOf(go());
+      await stage.rig.simulator.client.withoutModules({ names: [] });
+      assert.equal(answered.code, 'NOT_SUPPORTED_BY_WHATSAPP', JSON.stringify(answered));
+      assert.match(JSON.stringify(answered.details), new RegExp(module));
+    },
+    20_000,
+  );
+});
