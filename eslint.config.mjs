@@ -52,15 +52,17 @@ const writesAsText = ['Literal[value', 'TemplateElement[value.raw'].map((text) =
 }));
 /** The stores: each writes its own tables with SQL text. */
 const stores = [
-  'backend/src/accounts/**',
+  'backend/src/accounts/key-usage.ts',
   'backend/src/contacts/{contacts,sighting}.ts',
   'backend/src/failures/failures.ts',
   'backend/src/http/{health,idempotent-calls}.ts',
   'backend/src/jobs/retention.ts',
-  'backend/src/messages/**',
+  'backend/src/messages/accept/idempotency.ts',
+  'backend/src/messages/quotas/quotas.ts',
+  'backend/src/messages/send/{due,pacing}.ts',
   'backend/src/privacy/{erasure,privacy}.ts',
   'backend/src/search/{search,store}.ts',
-  'backend/src/webhooks/**',
+  'backend/src/webhooks/{claims,deliveries,webhooks}.ts',
 ];
 
 const everywhere = {
