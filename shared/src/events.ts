@@ -69,8 +69,8 @@ export const eventCatalogue = {
   ),
   'session.heal': row(
     'instance.info',
-    'A session failed a probe, or the worker reloaded its page or restarted its browser to repair it (`step`). `ok` says whether it answers.',
-    z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
+    'A session failed a probe, or the worker reloaded its page, restarted its browser or restored the copy of its login to repair it (`step`). `ok` says whether that helped.',
+    z.object({ step: z.enum(['probe', 'reload', 'restart', 'restore']), reason: z.string(), ok: z.boolean() }),
   ),
   'session.identity_changed': row(
     'instance.info',

@@ -386,6 +386,11 @@ export const settings = {
     integer(0, 100_000).default(600),
     'A browser above this much memory (PSS, in MB) is restarted as soon as its session has nothing to send. 0: never.',
   ),
+  COPY_LOGIN_MINUTES: setting(
+    'Timing',
+    decimal(0, 10_080).default(360),
+    'How often the login of an idle session is copied on the worker’s disk. The copy is used once when a login is damaged. 0: only at a stop.',
+  ),
   MAX_RECONNECT_ATTEMPTS: setting(
     'Timing',
     integer(0, 100).default(5),

@@ -311,7 +311,7 @@ export const workerEvents = {
   }),
   'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
   'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
-  'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),
+  'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart', 'restore']), reason: z.string(), ok: z.boolean() }),
   'session.recycled': z.object({ reason: z.string(), memoryMb: z.number().int() }),
   'session.backfill': z.object({
     chats: z.number().int(),

@@ -130,6 +130,7 @@ const effects: { [N in Name]: Effect<N> } = {
   PROBE_SECONDS: number,
   DISK_WARN_MB: number,
   RECYCLE_ABOVE_MB: number,
+  COPY_LOGIN_MINUTES: number,
   MAX_RECONNECT_ATTEMPTS: number,
   CORS_ORIGINS: everyEntry(isOrigin),
   MAX_STREAMS_PER_KEY: number,

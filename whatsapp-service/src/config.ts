@@ -26,6 +26,7 @@ export interface WorkerConfig {
   readonly maxReconnectAttempts: number;
   /** Megabytes; 0: never. */
   readonly recycleAboveMb: number;
+  readonly copyEveryMs: number;
   readonly diskWarnMb: number;
   readonly browser: Readonly<{ path: string | null; profile: Settings['BROWSER_PROFILE']; args: readonly string[] }>;
   readonly logLevel: Settings['LOG_LEVEL'];
@@ -53,6 +54,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, cw
     probeMs: settings.PROBE_SECONDS * 1000,
     maxReconnectAttempts: settings.MAX_RECONNECT_ATTEMPTS,
     recycleAboveMb: settings.RECYCLE_ABOVE_MB,
+    copyEveryMs: settings.COPY_LOGIN_MINUTES * 60_000,
     diskWarnMb: settings.DISK_WARN_MB,
     browser: Object.freeze({
       path: settings.BROWSER_PATH ? path.resolve(cwd, settings.BROWSER_PATH) : null,

@@ -5,8 +5,10 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -184,5 +186,67 @@ describe('the folder', () => {
     await (await profiles.claim('s1')).release();
     await ended;
     expect([child.exitCode, child.signalCode]).toEqual([null, null]);
+  });
+});
+
+describe('copies', () => {
+  const profile = (): string => join(dir, 'profiles', 's1');
+  const soon = new AbortController().signal;
+  beforeEach(async () => {
+    const claimed = await profiles.claim('s1');
+    mkdirSync(join(profile(), 'Default', 'IndexedDB'), { recursive: true });
+    mkdirSync(join(profile(), 'Default', 'Code Cache'), { recursive: true });
+    writeFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'a login');
+    writeFileSync(join(profile(), 'Default', 'Code Cache', 'x'), 'not needed');
+    await claimed.release();
+  });
+
+  test('return the login as it was, without caches', async () => {
+    expect([await profiles.copiedAt('s1'), await profiles.restoreCopy('s1')]).toEqual([null, false]);
+    expect(await profiles.saveCopy('s1', soon)).toBe(true);
+    writeFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'damaged');
+    writeFileSync(join(profile(), 'Default', 'IndexedDB', '2.log'), 'damaged');
+    expect(await profiles.restoreCopy('s1')).toBe(true);
+    expect(readFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'utf8')).toBe('a login');
+    expect(existsSync(join(profile(), 'Default', 'IndexedDB', '2.log'))).toBe(false);
+    expect(existsSync(join(profile(), 'Default', 'Code Cache'))).toBe(false);
+    expect(statSync(join(profile(), 'Default')).mode & 0o77).toBe(0);
+  });
+
+  test('keep the earlier one when the time is over', async () => {
+    await profiles.saveCopy('s1', soon);
+    writeFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'later');
+    expect(await profiles.saveCopy('s1', AbortSignal.abort())).toBe(false);
+    await profiles.restoreCopy('s1');
+    expect(readFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'utf8')).toBe('a login');
+  });
+
+  test('survive a crash at every step of the exchange', async () => {
+    await profiles.saveCopy('s1', soon);
+    renameSync(join(dir, 'copies', 's1'), join(dir, 'copies', 's1.old'));
+    mkdirSync(join(dir, 'copies', 's1.new'));
+    expect(await profiles.copiedAt('s1')).not.toBeNull();
+    expect(await profiles.saveCopy('s1', soon)).toBe(true);
+    expect(readdirSync(join(dir, 'copies'))).toEqual(['s1']);
+  });
+
+  test('are not made while a browser writes', async () => {
+    let isWriting = true;
+    const writing = (async () => {
+      for (let n = 0; isWriting; n += 1) {
+        writeFileSync(join(profile(), 'Default', 'IndexedDB', '1.log'), 'x'.repeat(n));
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    })();
+    expect(await profiles.saveCopy('s1', soon)).toBe(false);
+    isWriting = false;
+    await writing;
+    expect(await profiles.copiedAt('s1')).toBeNull();
+  });
+
+  test('are deleted with the login', async () => {
+    await profiles.saveCopy('s1', soon);
+    await profiles.wipe('s1');
+    expect([await profiles.copiedAt('s1'), readdirSync(join(dir, 'copies'))]).toEqual([null, []]);
   });
 });

@@ -302,3 +302,60 @@ describe('losing the browser', () => {
     expect([it.shown(), it.engine.launches]).toEqual(['connected', 1]);
   });
 });
+
+describe('the copy of the login', () => {
+  const gone: EngineSignal = { type: 'gone', reason: 'BROWSER_CRASHED', detail: '' };
+
+  test('is made when a session that worked is stopped, unless there is a recent one', async () => {
+    await it.connect();
+    await it.session.stop({ logout: false });
+    await it.connect();
+    await it.session.stop({ logout: false });
+    expect(it.copies.saves).toBe(1);
+    await it.clock.advance(601_000);
+    await it.connect();
+    await it.session.stop({ logout: false });
+    expect(it.copies.saves).toBe(2);
+  });
+
+  test('is not made from a browser that was lost, or that never worked', async () => {
+    await it.connect();
+    await it.signal(gone);
+    await it.session.stop({ logout: false });
+    expect(it.copies.saves).toBe(0);
+  });
+
+  test('is used once when a page that had a login shows a code at its start', async () => {
+    it.copies.at = 1;
+    it.session.start(null);
+    await settle();
+    await it.signal(code(it.clock));
+    await it.clock.advance(10);
+    expect([it.copies.restores, it.session.observe().qrText]).toEqual([1, null]);
+    await it.signal(code(it.clock));
+    expect([it.copies.restores, it.copies.at, it.session.observe().qrText]).toEqual([1, null, 'code']);
+    expect(it.events).toContainEqual({
+      event: 'session.heal',
+      payload: { step: 'restore', reason: 'PROFILE_CORRUPT', ok: false },
+    });
+  });
+
+  test('is used when a browser crashes again before it ever worked, and not for a lost network', async () => {
+    it.copies.at = 1;
+    it.session.start(null);
+    await settle();
+    await it.signal(gone);
+    await it.clock.advance(300);
+    expect(it.copies.restores).toBe(0);
+    await it.signal(gone);
+    await it.clock.advance(6_000);
+    expect(it.copies.restores).toBe(1);
+    await it.signal({ type: 'authenticated' });
+    await it.signal({ type: 'ready', identity });
+    expect(it.shown()).toBe('connected');
+    expect(it.events).toContainEqual({
+      event: 'session.heal',
+      payload: { step: 'restore', reason: 'PROFILE_CORRUPT', ok: true },
+    });
+  });
+});

@@ -7,16 +7,10 @@ import { EngineError } from '../src/engine/engine.js';
 import { createSession, type Session } from '../src/sessions/session.js';
 import { createMemoryEngine, createTestClock, createTestLog, createTestProblems, identity, settle } from './memory-engine.js';
 
-/** One session with the in-memory engine, a clock that the test turns, and everything that it emitted. */
-export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
-  const engine = createMemoryEngine();
-  const clock = createTestClock();
-  const log = createTestLog();
-  const events: WorkerEvent[] = [];
-  const held = new Set<string>();
-  const wiped: string[] = [];
+/** Marks in memory, of one session. */
+export function createTestMarks(): Marks {
   let watermark: number | null = null;
-  const marks: Marks = {
+  return {
     epoch: () => 1,
     raiseEpoch: () => undefined,
     watermark: () => watermark,
@@ -29,9 +23,21 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     written: () => undefined,
     onUnwritten: () => undefined,
   };
+}
+
+/** One session with the in-memory engine, a clock that the test turns, and everything that it emitted. */
+export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
+  const engine = createMemoryEngine();
+  const clock = createTestClock();
+  const log = createTestLog();
+  const events: WorkerEvent[] = [];
+  const held = new Set<string>();
+  const wiped: string[] = [];
+  const marks = createTestMarks();
   const problems = createTestProblems(clock);
   const reconnects = { allowed: true };
   const disk = { isFull: false };
+  const copies = { at: null as number | null, saves: 0, restores: 0 };
   const session: Session = createSession('s1', {
     engine,
     clock,
@@ -49,6 +55,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     maxReconnectAttempts,
     mayReconnect: () => reconnects.allowed,
     recycleAboveMb,
+    copyEveryMs: 3_600_000,
     profiles: {
       async claim(id) {
         if (held.has(id)) throw new EngineError('PROFILE_LOCKED', 'Held.');
@@ -60,6 +67,18 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
         wiped.push(id);
       },
       isFull: () => disk.isFull,
+      async saveCopy() {
+        copies.saves += 1;
+        copies.at = clock.now();
+        return true;
+      },
+      copiedAt: async () => copies.at,
+      async restoreCopy(id) {
+        if (held.has(id)) throw new EngineError('PROFILE_LOCKED', 'Held.');
+        copies.restores += 1;
+        return copies.at !== null;
+      },
+      removeCopy: async () => void (copies.at = null),
     },
   });
   const statuses = (): SessionStatus[] =>
@@ -92,6 +111,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     log,
     problems,
     disk,
+    copies,
     events,
     wiped,
     reconnects,
@@ -101,7 +121,7 @@ export function createSessionRig(maxReconnectAttempts = 3, recycleAboveMb = 0) {
     signal,
     connect,
     measured,
-    mark: () => watermark,
+    mark: () => marks.watermark(''),
   };
 }
 /** A QR code that is valid for 20 s. */

@@ -78,5 +78,6 @@ function sessionFactory(
       maxReconnectAttempts: config.maxReconnectAttempts,
       mayReconnect: () => settings.mayReconnect(id),
       recycleAboveMb: config.recycleAboveMb,
+      copyEveryMs: config.copyEveryMs,
     });
 }

@@ -35,6 +35,8 @@ export interface BrowserRun {
   /** The page has reported its login since it was last loaded. */
   isReady: boolean;
   isProving: boolean;
+  /** The page was proven, and nothing is known to be wrong with the browser: its login may be copied when it has closed. */
+  isSound: boolean;
   /** The page was reloaded for the current failure; the next step is another browser. */
   isReloaded: boolean;
   /** The number of QR codes that were shown, counted by the session. */
@@ -82,6 +84,11 @@ export interface BrowserOwner {
   onMemory(memoryMb: number): void;
 }
 
+/** A copy of a login that is younger is not replaced at a stop. */
+const recentCopyMs = 600_000;
+/** A stop of the worker closes up to 50 browsers within its time limit. A login that takes longer to copy keeps its earlier copy. */
+const copyingMs = 2_000;
+
 export type StateSignal = Exclude<EngineSignal, { type: 'event' | 'unreadable' }>;
 
 const probeDeadlineMs = 10_000;
@@ -107,6 +114,7 @@ export function launchBrowser(deps: BrowserDeps, owner: BrowserOwner, former: Pr
     catchUp: null,
     isReady: false,
     isProving: false,
+    isSound: false,
     isReloaded: false,
     codes: 0,
   };
@@ -176,6 +184,7 @@ export async function proveBrowser(run: BrowserRun): Promise<void> {
   } finally {
     run.isProving = false;
   }
+  run.isSound = true;
   run.owner.onProven(run);
 }
 
@@ -244,9 +253,21 @@ export async function releaseBrowser(run: BrowserRun): Promise<void> {
 async function discard(run: BrowserRun): Promise<void> {
   const { clock, log } = run.deps;
   const closing = run.session?.close() ?? Promise.resolve();
-  if (!(await settlesWithin(clock, closing, closeEndsMs)))
-    log.error('A browser did not close in time.', { sessionId: run.owner.sessionId });
+  const isClosed = await settlesWithin(clock, closing, closeEndsMs);
+  if (!isClosed) log.error('A browser did not close in time.', { sessionId: run.owner.sessionId });
+  if (isClosed && run.isSound && run.profile) await copyClosedLogin(run);
   await run.profile?.release();
+}
+
+/** Copies the login of a browser that was closed in order, unless the copy is recent. */
+async function copyClosedLogin({ deps, owner }: BrowserRun): Promise<void> {
+  const { clock, profiles } = deps;
+  const copiedAt = await profiles.copiedAt(owner.sessionId);
+  if (copiedAt !== null && clock.now() - copiedAt < recentCopyMs) return;
+  const tooLate = new AbortController();
+  const cancel = clock.after(copyingMs, () => tooLate.abort());
+  await profiles.saveCopy(owner.sessionId, tooLate.signal);
+  cancel();
 }
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { failPoint } from '@chasqui/shared/fail-point';
 import { sleep, type Clock } from '../clock.js';
 import { EngineError } from '../engine/engine.js';
-import type { Log } from '../log.js';
+import { errorFields, type Log } from '../log.js';
+import { createProfileCopies, type ProfileCopies } from './profile-copies.js';
 import { acquireLock, codeOf, exists, LockHeldError, LockUnavailableError, type Lock } from './profile-lock.js';
 
 /** A session's login folder, locked by this worker. */
@@ -17,7 +18,15 @@ export interface Profile {
 export interface Profiles {
   /** Locks the folder, ends orphaned browsers that use it and removes their lock files. Throws `EngineError`. */
   claim(sessionId: string): Promise<Profile>;
-  /** Deletes the login. The caller has closed the browser. Throws `EngineError` PROFILE_LOCKED. */
+  /** Copies a proven login; see profile-copies.ts. The caller has claimed it. Returns whether there is a new copy. Never throws. */
+  saveCopy(sessionId: string, signal: AbortSignal): Promise<boolean>;
+  /** When the copy of the login was made, in milliseconds since 1970. Null: there is none. */
+  copiedAt(sessionId: string): Promise<number | null>;
+  /** Replaces the login by its copy. The caller has closed the browser. Returns false if there is no copy. Throws `EngineError` PROFILE_LOCKED. */
+  restoreCopy(sessionId: string): Promise<boolean>;
+  /** Deletes the copy alone: it was no better than the login. */
+  removeCopy(sessionId: string): Promise<void>;
+  /** Deletes the login and its copy. The caller has closed the browser. Throws `EngineError` PROFILE_LOCKED. */
   wipe(sessionId: string): Promise<void>;
   /** Whether the disk is too full for a login. Chromium does not report that: it starts, and its page never loads. Never throws. */
   isFull(): boolean;
@@ -33,15 +42,27 @@ interface Context {
   readonly dir: string;
   readonly profiles: string;
   readonly locks: string;
+  readonly copies: ProfileCopies;
   readonly clock: Clock;
   readonly log: Log;
 }
 
-/** Keeps the logins in `<dir>/profiles/<sessionId>` and their locks in `<dir>/locks`. */
+/** Keeps the logins in `<dir>/profiles/<sessionId>`, their copies in `<dir>/copies` and their locks in `<dir>/locks`. */
 export function createProfiles({ dir, clock, log }: { dir: string; clock: Clock; log: Log }): Profiles {
-  const context: Context = { dir, profiles: path.resolve(dir, 'profiles'), locks: path.resolve(dir, 'locks'), clock, log };
+  const context: Context = {
+    dir,
+    profiles: path.resolve(dir, 'profiles'),
+    locks: path.resolve(dir, 'locks'),
+    copies: createProfileCopies(path.resolve(dir, 'copies')),
+    clock,
+    log,
+  };
   return {
     claim: (sessionId) => claim(context, sessionId),
+    saveCopy: (sessionId, signal) => saveCopy(context, sessionId, signal),
+    copiedAt: (sessionId) => context.copies.savedAt(sessionId),
+    restoreCopy: (sessionId) => restoreCopy(context, sessionId),
+    removeCopy: (sessionId) => context.copies.remove(sessionId),
     wipe: (sessionId) => wipe(context, sessionId),
     isFull: () => isFull(dir),
   };
@@ -64,6 +85,25 @@ async function claim(context: Context, sessionId: string): Promise<Profile> {
   }
 }
 
+async function saveCopy(context: Context, sessionId: string, signal: AbortSignal): Promise<boolean> {
+  if (isFull(context.dir)) return false;
+  try {
+    return await context.copies.save(sessionId, dirOf(context, sessionId), signal);
+  } catch (error) {
+    context.log.warn('A login could not be copied.', { sessionId, ...errorFields(error) });
+    return false;
+  }
+}
+
+async function restoreCopy(context: Context, sessionId: string): Promise<boolean> {
+  const lock = await lockProfile(context, sessionId);
+  try {
+    return await context.copies.restore(sessionId, dirOf(context, sessionId));
+  } finally {
+    await lock.release();
+  }
+}
+
 async function wipe(context: Context, sessionId: string): Promise<void> {
   const dir = dirOf(context, sessionId);
   const lock = await lockProfile(context, sessionId);
@@ -71,6 +111,7 @@ async function wipe(context: Context, sessionId: string): Promise<void> {
     failPoint('profile.deleting');
     // If the folder is a symbolic link, the link is removed, not its target.
     await rm(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    await context.copies.remove(sessionId);
   } finally {
     await lock.release();
   }

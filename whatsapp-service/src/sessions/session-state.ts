@@ -24,6 +24,8 @@ export interface SessionDeps extends BrowserDeps {
   mayReconnect: () => boolean;
   /** Above this many megabytes the browser is restarted when nothing is being sent. 0: never. */
   recycleAboveMb: number;
+  /** While nothing is sent, the login is copied at this interval. 0: never. */
+  copyEveryMs: number;
 }
 
 /** The state of one session, in memory. Functions of this folder share it; `move` alone changes `status` and `reason`. */
@@ -49,7 +51,11 @@ export interface SessionState {
   browser: BrowserRun | null;
   lossCount: LossCount;
   /** The repair that runs. Its result is emitted. */
-  recoveryStep: { step: 'reload' | 'restart'; reason: SessionReason } | null;
+  recoveryStep: { step: 'reload' | 'restart' | 'restore'; reason: SessionReason } | null;
+  /** The login was replaced by its copy since the session was last connected. A second time would not help. */
+  isRestored: boolean;
+  /** When a copy of the login was last tried, on the monotonic clock. */
+  copyTriedAt: number;
   /** Resolves when the earlier browsers have ended. The next start waits for it. */
   ending: Promise<void>;
   /** Resolves when the stops and restarts so far are done. They run one after the other. */
@@ -76,6 +82,8 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   browser: null,
   lossCount: { losses: 0, attempts: 0 },
   recoveryStep: null,
+  isRestored: false,
+  copyTriedAt: -Infinity,
   ending: Promise.resolve(),
   orders: Promise.resolve(),
   waitingOrders: 0,

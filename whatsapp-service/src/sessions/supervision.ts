@@ -27,6 +27,8 @@ const codeGraceMs = 30_000;
 /** The longest time for which WhatsApp shows one code. */
 const longestCodeMs = 120_000;
 const passkeyMs = 600_000;
+/** A copy of the login that failed, because the browser was writing, is tried again after this time. */
+const copyTriesMs = 60_000;
 
 /** Starts a browser, once the earlier ones have ended. The session has none. */
 export function begin(state: SessionState): void {
@@ -47,7 +49,10 @@ function ownerOf(state: SessionState): BrowserOwner {
     onProven: (run) => apply(state, run, transitionFor('proven', state.status)),
     onLost: (reason, detail) => lose(state, reason, detail),
     onUnresponsive: (run, reason, detail) => background(state, 'reload', escalate(state, run, reason, detail)),
-    onMemory: (memoryMb) => recycle(state, memoryMb),
+    onMemory: (memoryMb) => {
+      recycle(state, memoryMb);
+      background(state, 'copy of the login', copyWhenIdle(state));
+    },
   };
 }
 
@@ -102,7 +107,62 @@ function onSignal(state: SessionState, run: BrowserRun, signal: StateSignal): vo
   }
 }
 
-function showCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
+function showCode(state: SessionState, run: BrowserRun, code: { text: string; expiresAt: Date }): void {
+  // A page that had a login shows no code at its start: the login is damaged, or the phone has unlinked it.
+  if (state.status !== 'initializing') return takeCode(state, run, code);
+  const restored = restoreOnce(state).then((isRestored) => {
+    if (isRestored || !run.isCurrent) return;
+    takeCode(state, run, code);
+  });
+  background(state, 'restoring the login', restored);
+}
+
+/** Starts the session again with the copy of its login, once. Returns whether it does. */
+async function restoreOnce(state: SessionState): Promise<boolean> {
+  const { id, deps, browser } = state;
+  const hasCopy = (await deps.profiles.copiedAt(id)) !== null;
+  if (!hasCopy || state.browser !== browser || !state.isWanted) return false;
+  if (state.isRestored) {
+    // The copy is not accepted either: the phone has unlinked the device.
+    endRecovery(state, false);
+    await deps.profiles.removeCopy(id);
+    return false;
+  }
+  deps.log.warn('The login is damaged or was unlinked; its copy is tried.', { sessionId: id });
+  restoreLater(state);
+  begin(state);
+  return true;
+}
+
+/** Whether a browser ended again before it ever worked. A slow network is no reason: its login is newer than the copy. */
+function mayBeDamaged({ browser, lossCount, isRestored }: SessionState, reason: SessionReason): boolean {
+  const hasCrashed = reason === 'BROWSER_CRASHED' || reason === 'PAGE_CRASHED';
+  return hasCrashed && lossCount.attempts > 0 && !isRestored && browser !== null && !browser.isSound;
+}
+
+/** Replaces the login by its copy, if there is one, once the browser has ended. */
+function restoreLater(state: SessionState): void {
+  const { id, deps } = state;
+  state.isRestored = true;
+  state.recoveryStep = { step: 'restore', reason: 'PROFILE_CORRUPT' };
+  void endBrowser(state);
+  afterEnd(state, 'The copy of the login could not be used.', async () => void (await deps.profiles.restoreCopy(id)));
+}
+
+/** Copies the login while the session is connected and nothing is sent, so that the copy is of a moment without writes. */
+async function copyWhenIdle(state: SessionState): Promise<void> {
+  const { id, deps, lane, browser } = state;
+  const now = deps.clock.monotonic();
+  if (deps.copyEveryMs === 0 || now - state.copyTriedAt < copyTriesMs) return;
+  if (state.status !== 'connected' || !browser?.isSound || lane.depth() > 0) return;
+  state.copyTriedAt = now;
+  const copiedAt = await deps.profiles.copiedAt(id);
+  if (copiedAt !== null && deps.clock.now() - copiedAt < deps.copyEveryMs) return;
+  const isSaved = await deps.profiles.saveCopy(id, browser.abort.signal);
+  if (isSaved) deps.log.debug('The login was copied.', { sessionId: id });
+}
+
+function takeCode(state: SessionState, run: BrowserRun, { text, expiresAt }: { text: string; expiresAt: Date }): void {
   if (state.qr?.text !== text) run.codes += 1;
   const transition = transitionFor(run.codes > state.deps.maxQrCodes ? 'qr_above_limit' : 'qr', state.status);
   if (transition.effect === 'show_code') state.qr = { text, expiresAt };
@@ -150,6 +210,7 @@ function emitCode({ qr, deps }: SessionState): void {
 /** The session is connected. */
 function watch(state: SessionState, run: BrowserRun): void {
   endRecovery(state, true);
+  state.isRestored = false;
   later(state, steadyMs, () => {
     state.lossCount = { losses: 0, attempts: 0 };
     run.isReloaded = false;
@@ -176,8 +237,11 @@ function lose(state: SessionState, cause: SessionReason, detail: string): void {
   // On a full disk a browser fails like with any other failure; that must not use up the attempts.
   const reason = recoveryFor(cause) === 'restart' && deps.profiles.isFull() ? 'DISK_FULL' : cause;
   deps.log.warn('A session lost its browser.', { sessionId: id, reason, detail, attempt: state.lossCount.attempts });
-  endRecovery(state, false);
+  const isRestoring = state.recoveryStep?.step === 'restore';
+  if (!isRestoring) endRecovery(state, false);
   if (status === 'connected' || browser?.isReloaded) state.recoveryStep = { step: 'restart', reason };
+  if (mayBeDamaged(state, reason)) restoreLater(state);
+  if (browser) browser.isSound = false;
   void endBrowser(state);
   if (recoveryFor(reason) === 'unlinked') afterEnd(state, 'The login could not be deleted.', () => wipe(state));
   // A stop is running and decides the next state.

@@ -1,0 +1,131 @@
+import { constants } from 'node:fs';
+import { copyFile, mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+
+/**
+ * Copies of logins. A browser that is killed in the wrong moment can leave its profile damaged, and the account would have to be linked again.
+ * Each session has at most one copy, `<dir>/copies/<sessionId>`, of a profile that was proven to work. A copy is a login: it is deleted with it.
+ */
+export interface ProfileCopies {
+  /**
+   * Copies a profile in place of the earlier copy. Returns false, and keeps the earlier copy, if a file changed meanwhile or `signal` ended it: a
+   * copy of a browser's databases is only usable if nothing was written during it.
+   */
+  save(sessionId: string, profile: string, signal: AbortSignal): Promise<boolean>;
+  /** When the copy was made, in milliseconds since 1970. Null: there is none. */
+  savedAt(sessionId: string): Promise<number | null>;
+  /** Replaces the profile by the copy. No browser may run. Returns false, and changes nothing, if there is no copy. */
+  restore(sessionId: string, profile: string): Promise<boolean>;
+  remove(sessionId: string): Promise<void>;
+}
+
+/** What Chromium creates again by itself, and what belongs to a running browser. */
+const leftOut = /cache|^Singleton|^Crashpad$|^Service Worker$|^BrowserMetrics/i;
+
+export function createProfileCopies(copies: string): ProfileCopies {
+  const at = (sessionId: string): string => path.join(copies, sessionId);
+  return {
+    save: (sessionId, profile, signal) => save(at(sessionId), profile, signal),
+    savedAt: (sessionId) => savedAt(at(sessionId)),
+    restore: (sessionId, profile) => restore(at(sessionId), profile),
+    remove: (sessionId) => remove(at(sessionId)),
+  };
+}
+
+interface FileState {
+  /** Relative to the profile. */
+  name: string;
+  size: number;
+  modifiedAt: number;
+}
+
+async function save(copy: string, profile: string, signal: AbortSignal): Promise<boolean> {
+  const unfinished = `${copy}.new`;
+  await rm(unfinished, { recursive: true, force: true });
+  try {
+    const before = await filesIn(profile);
+    for (const { name } of before) {
+      if (signal.aborted) return false;
+      const target = path.join(unfinished, name);
+      await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+      await copyFile(path.join(profile, name), target, constants.COPYFILE_FICLONE);
+    }
+    if (before.length === 0 || !isSame(before, await filesIn(profile))) return false;
+    await replace(copy, unfinished);
+    return true;
+  } catch (error) {
+    // The browser has deleted a file since it was listed.
+    if (isMissing(error)) return false;
+    throw error;
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
+}
+
+/** After a crash between the two renames, `<copy>.old` is the copy; see `current`. */
+async function replace(copy: string, by: string): Promise<void> {
+  const former = `${copy}.old`;
+  const existing = await current(copy);
+  if (existing !== former) {
+    await rm(former, { recursive: true, force: true });
+    if (existing) await rename(existing, former);
+  }
+  await rename(by, copy);
+  await rm(former, { recursive: true, force: true });
+}
+
+async function current(copy: string): Promise<string | null> {
+  for (const candidate of [copy, `${copy}.old`]) if (await stat(candidate).catch(() => null)) return candidate;
+  return null;
+}
+
+async function savedAt(copy: string): Promise<number | null> {
+  const existing = await current(copy);
+  return existing ? (await stat(existing)).birthtimeMs : null;
+}
+
+async function restore(copy: string, profile: string): Promise<boolean> {
+  const existing = await current(copy);
+  if (!existing) return false;
+  const files = await filesIn(existing);
+  // Complete first, then in place: after a crash here the profile is either the damaged one or the copy.
+  const unfinished = `${copy}.restoring`;
+  await rm(unfinished, { recursive: true, force: true });
+  for (const { name } of files) {
+    const target = path.join(unfinished, name);
+    await mkdir(path.dirname(target), { recursive: true, mode: 0o700 });
+    await copyFile(path.join(existing, name), target, constants.COPYFILE_FICLONE);
+  }
+  await rm(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  await rename(unfinished, profile);
+  return true;
+}
+
+async function remove(copy: string): Promise<void> {
+  for (const suffix of ['', '.old', '.new', '.restoring'])
+    await rm(`${copy}${suffix}`, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+async function filesIn(folder: string, below = ''): Promise<FileState[]> {
+  const found: FileState[] = [];
+  for (const entry of await readdir(path.join(folder, below), { withFileTypes: true })) {
+    if (leftOut.test(entry.name)) continue;
+    const name = path.join(below, entry.name);
+    if (entry.isDirectory()) found.push(...(await filesIn(folder, name)));
+    else if (entry.isFile()) {
+      const { size, mtimeMs } = await stat(path.join(folder, name));
+      found.push({ name, size, modifiedAt: mtimeMs });
+    }
+  }
+  return found;
+}
+
+const isSame = (before: FileState[], after: FileState[]): boolean =>
+  before.length === after.length &&
+  before.every(({ name, size, modifiedAt }, index) => {
+    const now = after[index]!;
+    return now.name === name && now.size === size && now.modifiedAt === modifiedAt;
+  });
+
+const isMissing = (error: unknown): boolean =>
+  typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
