@@ -5,7 +5,7 @@ const sessionWords: Record<string, [string, Tone]> = {
   connecting: ['Connecting', 'info'],
   initializing: ['Starting', 'info'],
   qr_pending: ['Scan the code', 'wait'],
-  passkey_required: ['Confirm on phone', 'wait'],
+  passkey_required: ['Passkey needed', 'wait'],
   disconnected: ['Stopped', 'idle'],
   error: ['Error', 'bad'],
   suspended: ['Suspended', 'warn'],

@@ -219,6 +219,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       suspend: moved('session.suspended', { status: 'suspended' }),
       resume: moved('session.resumed', { status: 'disconnected' }),
       pairingCode: () => Promise.resolve({ code: 'K7Q2M9XA', expiresAt: new Date(Date.now() + 60_000) }),
+      passkeyScript: () => Promise.resolve({ script: '(async () => {})();', expiresAt: new Date(Date.now() + 60_000) }),
+      answerPasskey: () => Promise.resolve(),
       setLimits: (caller, id, changes) =>
         moved('session.limits', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
     },

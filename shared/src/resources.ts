@@ -259,6 +259,42 @@ export const numberCheck = z
   .object({ input: z.string(), normalised: z.string().nullable(), registered: z.boolean(), contact: contact.nullable() })
   .meta({ id: 'NumberCheck' });
 
+/** Bytes in WebAuthn's JSON form: base64url without padding. */
+const base64url = z
+  .string()
+  .regex(/^[-_A-Za-z0-9]{1,8192}$/)
+  .meta({ examples: ['Y2hhbGxlbmdl'] });
+
+/** What WhatsApp asks of a passkey: the JSON form of WebAuthn's `PublicKeyCredentialRequestOptions`. */
+export const passkeyRequest = z
+  .object({
+    challenge: base64url,
+    /** The site that the passkey belongs to. It differs between accounts; only a page of that site can sign. */
+    rpId: z.string().nullable(),
+    timeout: z.number().nullable(),
+    userVerification: z.string().nullable(),
+    allowCredentials: z.array(
+      z.object({ id: base64url, type: z.literal('public-key'), transports: z.array(z.string()).optional() }),
+    ),
+  })
+  .meta({ id: 'PasskeyRequest' });
+export type PasskeyRequest = z.infer<typeof passkeyRequest>;
+
+/** A passkey's answer: the JSON form of WebAuthn's `PublicKeyCredential`. */
+export const passkeyAnswer = z
+  .object({
+    id: base64url,
+    response: z.object({
+      clientDataJSON: base64url,
+      authenticatorData: base64url,
+      signature: base64url,
+      userHandle: base64url.nullable().optional(),
+    }),
+    authenticatorAttachment: z.string().max(40).nullable().optional(),
+  })
+  .meta({ id: 'PasskeyAnswer' });
+export type PasskeyAnswer = z.infer<typeof passkeyAnswer>;
+
 export const capability = z
   .object({
     operation: z.string(),

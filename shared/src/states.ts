@@ -42,7 +42,8 @@ export const sessionReasons = {
   NOT_STARTED: 'The session was never started. Start it with POST /api/v1/sessions/init.',
   STARTING: 'The browser is starting.',
   WAITING_FOR_SCAN: 'Scan the QR code with WhatsApp on the phone: Settings, Linked devices, Link a device.',
-  WAITING_FOR_PASSKEY: 'WhatsApp asks for a passkey. Confirm it on the phone.',
+  WAITING_FOR_PASSKEY:
+    'WhatsApp asks for the passkey of this account. Its owner signs the request: GET and POST /api/v1/sessions/:sessionId/passkey, or the session’s page in the panel.',
   SYNCING: 'Linked; WhatsApp is syncing its messages.',
   RECONNECTING: 'The line to WhatsApp was lost; the session is connecting again.',
   USER_STOPPED: 'Stopped on request. The login is kept.',

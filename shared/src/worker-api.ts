@@ -13,7 +13,7 @@ import {
   observedTime,
   observedAck,
 } from './observed.js';
-import { compatReport, reason, sessionSettings } from './resources.js';
+import { compatReport, passkeyAnswer, passkeyRequest, reason, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
@@ -269,6 +269,10 @@ export const internalOperations = {
     input: z.object({ phoneNumber: z.string().regex(/^\d{7,15}$/) }),
     output: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   },
+  /** What WhatsApp asks of the passkey of the account that is being linked. SESSION_STATE_CONFLICT: it asks for nothing. */
+  'session.passkey': { input: z.object({}), output: z.object({ request: passkeyRequest, expiresAt: z.iso.datetime() }) },
+  /** Hands the passkey's answer to WhatsApp's page. Whether WhatsApp accepts it shows in the status. */
+  'session.answerPasskey': { input: z.object({ answer: passkeyAnswer }), output: z.object({ answered: z.literal(true) }) },
   'session.backfill': { input: z.object({ since: z.iso.datetime().optional() }), output: z.object({ started: z.boolean() }) },
   /**
    * Found by the reserved id in the page's store or, after sync, in its history; `proven` says that absence is certain. Only an `ack` of 1 or more

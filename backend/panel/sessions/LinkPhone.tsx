@@ -1,6 +1,7 @@
 import React from 'react';
 import type { SessionView } from '../../src/admin/views/session.js';
 import Ago from '../parts/Ago.js';
+import PasskeyForm from './PasskeyForm.js';
 import QrToScan from './QrToScan.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
@@ -23,6 +24,7 @@ const LinkPhone: React.FC<{ session: SessionView; onNotice: (notice: Notice) => 
         {session.status === 'connecting' ? 'Linked. WhatsApp is syncing; this takes a few seconds.' : 'The browser is starting.'}
       </p>
     );
+  if (session.status === 'passkey_required') return <PasskeyForm sessionId={session.id} onNotice={onNotice} />;
   if (session.status !== 'qr_pending')
     return session.status === 'disconnected' || session.status === 'error' ? (
       <p className="cq-soft">Press Start to run the session. If no phone is linked, the code appears here.</p>

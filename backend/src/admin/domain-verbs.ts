@@ -14,6 +14,7 @@ import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
+import { signingScript } from '../sessions/passkeys.js';
 import type { Sessions } from '../sessions/sessions.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
@@ -105,6 +106,12 @@ function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
     resume: (caller, id) => on(caller, id, (owner, session) => sessions.resume(owner, session)),
     setLimits: (caller, id, changes) =>
       on(caller, id, async (owner, session) => void (await sessions.update(owner, session, { settings: changes }))),
+    passkeyScript: (caller, id) =>
+      on(caller, id, async (_owner, session) => {
+        const waiting = await sessions.passkey(session);
+        return { script: signingScript(waiting), expiresAt: new Date(waiting.expiresAt) };
+      }),
+    answerPasskey: (caller, id, answer) => on(caller, id, (owner, session) => sessions.answerPasskey(owner, session, answer)),
     pairingCode: (caller, id, phoneNumber) =>
       on(caller, id, async (owner, session) => {
         const { code, expiresAt } = await sessions.pairingCode(owner, session, phoneNumber);

@@ -1,4 +1,4 @@
-import { eventTypes, permissions, storageModes, whole } from '@chasqui/shared';
+import { eventTypes, passkeyAnswer, permissions, storageModes, whole } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
@@ -82,6 +82,13 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
         const pairing = await sessions.pairingCode(input.visitor.caller, input.id, input.body.phoneNumber);
         return { code: pairing.code, expiresAt: pairing.expiresAt.getTime() };
       },
+    ),
+    change('staff', '/live/sessions/:id/passkey', emptyBody, async (input) => {
+      const { script, expiresAt } = await sessions.passkeyScript(input.visitor.caller, input.id);
+      return { script, expiresAt: expiresAt.getTime() };
+    }),
+    change('staff', '/live/sessions/:id/passkey-answer', z.strictObject({ answer: passkeyAnswer }), (input) =>
+      sessions.answerPasskey(input.visitor.caller, input.id, input.body.answer),
     ),
     change(
       'staff',

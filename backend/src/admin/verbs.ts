@@ -1,4 +1,4 @@
-import type { StorageMode } from '@chasqui/shared';
+import type { PasskeyAnswer, StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -56,6 +56,9 @@ export interface PanelVerbs {
     suspend(caller: Caller, sessionId: string, reason: string): Promise<void>;
     resume(caller: Caller, sessionId: string): Promise<void>;
     pairingCode(caller: Caller, sessionId: string, phoneNumber: string): Promise<{ code: string; expiresAt: Date }>;
+    /** The script with which the owner signs WhatsApp's request for a passkey. */
+    passkeyScript(caller: Caller, sessionId: string): Promise<{ script: string; expiresAt: Date }>;
+    answerPasskey(caller: Caller, sessionId: string, answer: PasskeyAnswer): Promise<void>;
     setLimits(caller: Caller, sessionId: string, changes: SessionLimits): Promise<void>;
   };
   messages: {

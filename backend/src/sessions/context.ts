@@ -1,4 +1,4 @@
-import type { ObservedSession, SessionSettings } from '@chasqui/shared';
+import type { ObservedSession, PasskeyAnswer, PasskeyRequest, SessionSettings } from '@chasqui/shared';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Caller } from '../accounts/caller.js';
 import type { Plans } from '../accounts/plans.js';
@@ -20,6 +20,10 @@ export interface WorkerGateway {
   disconnect(session: Session, logout: boolean): Promise<ObservedSession>;
   restart(session: Session): Promise<void>;
   pairingCode(session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
+  /** What WhatsApp asks of the passkey of the account that is being linked. Throws `SESSION_STATE_CONFLICT` if it asks for nothing. */
+  passkey(session: Session): Promise<{ request: PasskeyRequest; expiresAt: string }>;
+  /** Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
+  answerPasskey(session: Session, answer: PasskeyAnswer): Promise<void>;
 }
 
 export interface SessionDefaults {

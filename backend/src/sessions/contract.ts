@@ -2,6 +2,8 @@ import {
   commaList,
   defineRoute,
   isCallingCode,
+  passkeyAnswer,
+  passkeyRequest,
   session,
   sessionSettings,
   sessionStatus,
@@ -194,6 +196,41 @@ export const pairingCode = defineRoute({
   body: z.strictObject({ phoneNumber }),
   reply: z.object({ code: z.string(), expiresAt: z.iso.datetime() }),
   errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'WHATSAPP_ERROR', 'WORKER_UNAVAILABLE'],
+});
+export const passkey = defineRoute({
+  id: 'sessions.passkey',
+  method: 'get',
+  path: '/sessions/:sessionId/passkey',
+  summary: 'What WhatsApp asks of the passkey of the account that is being linked',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  query: z.strictObject({
+    format: z
+      .enum(['json', 'script'])
+      .default('json')
+      .describe(
+        '`script`: JavaScript for the console of web.whatsapp.com in the owner’s browser. It signs the request and shows the answer.',
+      ),
+  }),
+  reply: z.object({ request: passkeyRequest, expiresAt: z.iso.datetime() }),
+  files: ['text/javascript'],
+  errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'WORKER_UNAVAILABLE', 'OPERATION_TIMEOUT'],
+});
+export const answerPasskey = defineRoute({
+  id: 'sessions.answerPasskey',
+  idempotency: { without: 'WhatsApp accepts one answer to each request.' },
+  method: 'post',
+  path: '/sessions/:sessionId/passkey',
+  summary:
+    'Hand in the passkey’s answer. The status then goes on to `connecting`, or back to `qr_pending` if WhatsApp refuses it',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  body: passkeyAnswer,
+  status: 202,
+  reply: z.object({ answered: z.literal(true) }),
+  errors: ['SESSION_NOT_FOUND', 'SESSION_STATE_CONFLICT', 'WORKER_UNAVAILABLE', 'OPERATION_TIMEOUT'],
 });
 export const stop = defineRoute({
   id: 'sessions.stop',

@@ -4,6 +4,7 @@ import type { Response } from 'express';
 import QRCode from 'qrcode';
 import type { Caller, Mount } from '../accounts/caller.js';
 import * as contract from './contract.js';
+import { signingScript } from './passkeys.js';
 import { drawQr, presentQrText, presentStatus } from './present.js';
 import type { SessionStatusReply } from './running.js';
 import type { Session } from './session.entity.js';
@@ -65,6 +66,17 @@ function mountRunning(mount: Mount, sessions: Sessions): void {
   mount(contract.pairingCode, async ({ params, body }, caller) =>
     sessions.pairingCode(caller, await sessions.find(caller, params.sessionId), body.phoneNumber),
   );
+  mount(contract.passkey, async ({ params, query }, caller, { res }) => {
+    const waiting = await sessions.passkey(await sessions.find(caller, params.sessionId));
+    res.set('Cache-Control', 'no-store');
+    if (query.format === 'json') return waiting;
+    res.type('text/javascript').send(signingScript(waiting));
+    return handled;
+  });
+  mount(contract.answerPasskey, async ({ params, body }, caller) => {
+    await sessions.answerPasskey(caller, await sessions.find(caller, params.sessionId), body);
+    return { answered: true as const };
+  });
   mount(contract.stop, async ({ params, body }, caller) => {
     const session = await sessions.find(caller, params.sessionId);
     return statusReply(await sessions.stop(caller, session, body.logout ?? false), caller);

@@ -1,4 +1,12 @@
-import { AppError, isSessionName, newId, validationError, type SessionResource, type SessionSettings } from '@chasqui/shared';
+import {
+  AppError,
+  isSessionName,
+  newId,
+  validationError,
+  type PasskeyAnswer,
+  type SessionResource,
+  type SessionSettings,
+} from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Caller } from '../accounts/caller.js';
@@ -10,6 +18,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { auditSession, type SessionContext, type SessionParts } from './context.js';
 import { findSession, readSession, rereadSession, resolveSession } from './lookup.js';
 import { presentSession } from './present.js';
+import { answerPasskey, readPasskey, type PasskeyWaiting } from './passkeys.js';
 import { removeSession, wipePending } from './removal.js';
 import {
   connectSession,
@@ -96,6 +105,10 @@ export interface Sessions {
   status(session: Session): Promise<SessionStatusReply>;
   /** Throws `SESSION_STATE_CONFLICT` unless the session waits for a scan, and `VALIDATION_FAILED` for a bad number. */
   pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
+  /** What WhatsApp asks of a passkey, while the session is `passkey_required`. Otherwise throws `SESSION_STATE_CONFLICT`. */
+  passkey(session: Session): Promise<PasskeyWaiting>;
+  /** Hands a passkey's answer in. Throws `SESSION_STATE_CONFLICT`, and `VALIDATION_FAILED` for the answer to another request. */
+  answerPasskey(caller: Caller, session: Session, answer: PasskeyAnswer): Promise<void>;
   /** For staff: ends the browser and keeps the login. Nothing starts or sends until `resume`. */
   suspend(caller: Caller, session: Session, why: string): Promise<void>;
   /** For staff: the session is `disconnected` again. The next heartbeat starts it if that is still desired. Throws `SESSION_STATE_CONFLICT`. */
@@ -122,6 +135,8 @@ export function createSessions(core: Core, parts: SessionParts): Sessions {
     restart: (caller, session) => restartSession(context, caller, session),
     status: (session) => statusOfSession(context, session),
     pairingCode: (caller, session, phoneNumber) => requestPairingCode(context, caller, session, phoneNumber),
+    passkey: (session) => readPasskey(context, session),
+    answerPasskey: (caller, session, answer) => answerPasskey(context, caller, session, answer),
     suspend: (caller, session, why) => suspendSession(context, caller, session, why),
     resume: (caller, session) => resumeSession(context, caller, session),
   };

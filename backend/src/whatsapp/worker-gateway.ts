@@ -42,6 +42,13 @@ export function createWorkerGateway(parts: GatewayParts): Gateway {
       const output = await runOperation(parts, session, 'session.pairingCode', { phoneNumber }, 20_000);
       return internalOperations['session.pairingCode'].output.parse(output);
     },
+    async passkey(session) {
+      const output = await runOperation(parts, session, 'session.passkey', {}, 10_000);
+      return internalOperations['session.passkey'].output.parse(output);
+    },
+    async answerPasskey(session, answer) {
+      await runOperation(parts, session, 'session.answerPasskey', { answer }, 10_000);
+    },
     run: (session, operation, input, deadlineMs) => runOperation(parts, session, operation, input, deadlineMs),
     send: (session, message, isFirst) => sendMessage(parts, session, message, isFirst),
     lookup: (session, message) => lookUpMessage(parts, session, message),

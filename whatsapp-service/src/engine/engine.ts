@@ -106,7 +106,7 @@ export interface EngineSession {
    * threw; then the message was not handed over.
    */
   send(send: EngineSend, onHandover: () => Promise<number>): Promise<Exclude<SendOutcome, { outcome: 'sending' }>>;
-  /** Runs a row of the operations table, or `session.pairingCode`, `session.lookup`. Input and output are checked by their schemas. Throws `AppError`. */
+  /** Runs a row of the operations table, or an internal operation that needs the page. Input and output are checked by their schemas. Throws `AppError`. */
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   /** Throws `AppError` MEDIA_NOT_FOUND, MEDIA_EXPIRED, FILE_TOO_LARGE: above `maxBytes`, by default the engine's limit. */
   downloadMedia(

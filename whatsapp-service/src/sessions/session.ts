@@ -66,7 +66,7 @@ export interface Session {
   changedAt(): number;
   /** Sends one message after those before it. Throws SESSION_NOT_CONNECTED, and what the hooks throw; otherwise as `EngineSession.send`. */
   send(send: EngineSend, hooks: SendHooks): ReturnType<EngineSession['send']>;
-  /** Throws SESSION_NOT_CONNECTED, or SESSION_STATE_CONFLICT for a pairing code without a browser; otherwise as `EngineSession.run`. */
+  /** Throws SESSION_NOT_CONNECTED, or SESSION_STATE_CONFLICT for a pairing code or a passkey without a browser; otherwise as `EngineSession.run`. */
   run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
   /** Throws SESSION_NOT_CONNECTED; otherwise as `EngineSession.downloadMedia`. */
   downloadMedia(whatsappId: string, deadlineMs: number, maxBytes?: number): ReturnType<EngineSession['downloadMedia']>;
@@ -248,14 +248,20 @@ async function run(
   deadlineMs: number,
 ): Promise<unknown> {
   if (operation === 'session.pairingCode') return requestPairingCode(state, input, deadlineMs);
+  if (operation === 'session.passkey' || operation === 'session.answerPasskey')
+    return linking(state).run(operation, input, deadlineMs);
   return connected(state).run(operation, input, deadlineMs);
+}
+
+/** The browser of a session that may not be linked yet. */
+function linking({ browser, status }: SessionState): EngineSession {
+  if (!browser?.session) throw new AppError('SESSION_STATE_CONFLICT', { status });
+  return browser.session;
 }
 
 /** Possible before the session is connected: the code links it. */
 async function requestPairingCode(state: SessionState, input: Record<string, unknown>, deadlineMs: number): Promise<unknown> {
-  const session = state.browser?.session;
-  if (!session) throw new AppError('SESSION_STATE_CONFLICT', { status: state.status });
-  const output = await session.run('session.pairingCode', input, deadlineMs);
+  const output = await linking(state).run('session.pairingCode', input, deadlineMs);
   if (state.browser) state.browser.codes = 0;
   const { code, expiresAt } = output as { code: string; expiresAt: string };
   state.deps.emit({

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import type { PasskeyRequest } from '@chasqui/shared';
 import type { BuildName } from '@chasqui/simulator';
 import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { features } from './features.js';
+import { makePasskey } from './passkey.js';
 import {
   ana,
   heard,
@@ -226,6 +228,34 @@ describe('when things go wrong', () => {
     await signal(signals, 'passkey_required');
     expect(signals.map(({ type }) => type)).not.toContain('authenticated');
   }, 30_000);
+
+  test('the answer of the account’s passkey links it; the answer to another request, and a wrong signature, do not', async () => {
+    rig = await startRig('2026-09');
+    const passkey = makePasskey();
+    await rig.simulator.client.setAccount({ phone: me, passkey: { id: passkey.id, publicKey: passkey.publicKey } });
+    const { session, signals } = await rig.launch();
+    const codes = () => signals.flatMap((given) => (given.type === 'qr' ? [given.text] : []));
+    const asked = async () => {
+      const known = codes().length;
+      await rig.simulator.client.scan({ qr: codes().at(-1)!, phone: me });
+      await until('the request', () => signals.filter(({ type }) => type === 'passkey_required').length > 0);
+      const { request } = (await session.run('session.passkey', {}, 5_000)) as { request: PasskeyRequest };
+      return { request, codeAgain: () => until('another code', () => codes().length > known) };
+    };
+    await signal(signals, 'qr');
+    await expect(session.run('session.passkey', {}, 5_000)).rejects.toMatchObject({ code: 'SESSION_STATE_CONFLICT' });
+    const first = await asked();
+    expect(first.request).toMatchObject({ rpId: 'whatsapp.com', allowCredentials: [{ id: passkey.id }] });
+    const other = passkey.sign({ ...first.request, challenge: 'b3RoZXI' });
+    await expect(session.run('session.answerPasskey', { answer: other }, 5_000)).rejects.toMatchObject({
+      code: 'VALIDATION_FAILED',
+    });
+    await session.run('session.answerPasskey', { answer: makePasskey(passkey.id).sign(first.request) }, 5_000);
+    await first.codeAgain();
+    const second = await asked();
+    await session.run('session.answerPasskey', { answer: passkey.sign(second.request) }, 5_000);
+    expect((await signal(signals, 'ready')).identity.phoneNumber).toBe(me);
+  }, 60_000);
 
   test('a logout by the phone and a conflict are reported with their reasons', async () => {
     rig = await startRig('2026-09');

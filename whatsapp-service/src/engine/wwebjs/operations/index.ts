@@ -14,7 +14,7 @@ import type { Need, PageCore } from '../page/world.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
-import { lookUp, pairingCode } from './internal.js';
+import { answerPasskey, lookUp, pairingCode, readPasskey } from './internal.js';
 import { messages } from './messages.js';
 import { profile } from './profile.js';
 
@@ -33,6 +33,8 @@ const handlers: Record<OperationId, Handler> = Object.assign({}, ...Object.value
 const internal: Partial<Record<InternalOperationId, Run>> = {
   'session.lookup': lookUp,
   'session.pairingCode': pairingCode,
+  'session.passkey': readPasskey,
+  'session.answerPasskey': answerPasskey,
 };
 
 /** The modules of the page that an operation calls, for the check after `ready`. */

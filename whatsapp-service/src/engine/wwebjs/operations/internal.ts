@@ -1,5 +1,5 @@
 import type { internalOperations } from '@chasqui/shared';
-import { AppError } from '@chasqui/shared';
+import { AppError, validationError } from '@chasqui/shared';
 import type { z } from 'zod';
 import { within } from '../deadline.js';
 import type { OperationContext } from './context.js';
@@ -36,4 +36,36 @@ export async function pairingCode(
   const code = await within(client.requestPairingCode(phoneNumber, true, codeLifeMs), deadlineMs, 'The pairing code');
   if (typeof code !== 'string' || code.length < 8) throw new AppError('WHATSAPP_ERROR', { operation: 'session.pairingCode' });
   return { code, expiresAt: new Date(Date.now() + codeLifeMs).toISOString() };
+}
+
+/** Throws SESSION_STATE_CONFLICT when WhatsApp asks for no passkey. */
+export async function readPasskey(_: Input<'session.passkey'>, { call }: OperationContext): Promise<unknown> {
+  return (await call('passkey', {})) ?? refuseWithoutRequest();
+}
+
+/** Throws SESSION_STATE_CONFLICT when WhatsApp asks for no passkey, and VALIDATION_FAILED for the answer to another request. */
+export async function answerPasskey({ answer }: Input<'session.answerPasskey'>, { call }: OperationContext): Promise<unknown> {
+  const waiting = await call<{ request: { challenge: string } } | null>('passkey', {});
+  if (!waiting) return refuseWithoutRequest();
+  if (challengeOf(answer.response.clientDataJSON) !== waiting.request.challenge)
+    throw validationError([
+      {
+        path: 'response.clientDataJSON',
+        code: 'OTHER_CHALLENGE',
+        message: 'This answers another request. Fetch the present one and sign it.',
+      },
+    ]);
+  return (await call<boolean>('answerPasskey', { answer })) ? { answered: true } : refuseWithoutRequest();
+}
+
+function challengeOf(clientDataJSON: string): unknown {
+  try {
+    return (JSON.parse(Buffer.from(clientDataJSON, 'base64url').toString()) as { challenge?: unknown } | null)?.challenge;
+  } catch {
+    return null; // Not JSON: it answers nothing.
+  }
+}
+
+function refuseWithoutRequest(): never {
+  throw new AppError('SESSION_STATE_CONFLICT', {}, 'WhatsApp asks for no passkey now.');
 }

@@ -4,6 +4,7 @@ import { downloadScript } from './download.js';
 import { historyScript } from './history.js';
 import { modelsScript } from './models.js';
 import { operateScript } from './operate.js';
+import { passkeysScript } from './passkeys.js';
 import { sendScript } from './send.js';
 import { toolsScript } from './tools.js';
 import { watchScript } from './watch.js';
@@ -15,6 +16,7 @@ export const pageScripts: Readonly<Record<string, string>> = {
   operate: operateScript,
   models: modelsScript,
   watch: watchScript,
+  passkeys: passkeysScript,
   contacts: contactsScript,
   history: historyScript,
   send: sendScript,

@@ -3,8 +3,7 @@ import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
 /**
- * Reports what the library does not: the connection state from the start, the logout before the page navigates away, a passkey that
- * WhatsApp asks for, the content of a message that was loaded undecrypted, and answers to pings.
+ * Reports what the library does not: the connection state from the start, the logout before the page navigates away, the content of a message that was loaded undecrypted, and answers to pings.
  */
 function installWatch(): void {
   const win = window as unknown as PageWindow;
@@ -13,7 +12,6 @@ function installWatch(): void {
   core.onModules('watch', () => watchConnection(core));
   core.onModules('watch', () => watchNames(core));
   core.onModules('watch', () => watchContents(core, win));
-  watchPasskeys(core);
   core.calls['ping'] = async ({ nonce }: { nonce: string }) => {
     core.notify('canary', { nonce });
     return connectionState(core);
@@ -66,22 +64,6 @@ function watchContents(core: PageCore, win: PageWindow): void {
   });
 }
 
-/** A headless browser has no authenticator and would refuse at once; the call stays pending until WhatsApp itself cancels it. */
-function watchPasskeys(core: PageCore): void {
-  const credentials: any = navigator.credentials;
-  if (!credentials) return;
-  const get = credentials.get.bind(credentials);
-  credentials.get = (options: any) => {
-    if (!options?.publicKey) return get(options);
-    core.notify('passkey', {});
-    return new Promise((_resolve, reject) => {
-      const refuse = (): void => reject(new DOMException('The passkey was not confirmed.', 'NotAllowedError'));
-      options.signal?.addEventListener('abort', refuse);
-      setTimeout(refuse, options.publicKey.timeout ?? 300_000);
-    });
-  };
-}
-
 function connectionState(core: PageCore): { state: string | null; synced: boolean } {
   const socket = core.moduleIfAny('WAWebSocketModel')?.Socket;
   return { state: socket?.state ?? null, synced: socket?.hasSynced === true };
@@ -100,11 +82,4 @@ function ownIdentity(core: PageCore, win: PageWindow): Record<string, string | n
   };
 }
 
-export const watchScript = pageScript(installWatch, [
-  watchConnection,
-  watchNames,
-  watchContents,
-  watchPasskeys,
-  connectionState,
-  ownIdentity,
-]);
+export const watchScript = pageScript(installWatch, [watchConnection, watchNames, watchContents, connectionState, ownIdentity]);

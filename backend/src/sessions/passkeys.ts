@@ -1,0 +1,69 @@
+import { AppError, type PasskeyAnswer, type PasskeyRequest } from '@chasqui/shared';
+import type { Caller } from '../accounts/caller.js';
+import { auditSession, type SessionContext } from './context.js';
+import type { Session } from './session.entity.js';
+
+/**
+ * Linking with a passkey. WhatsApp asks the browser of the session, which has no authenticator, for the passkey of the account. The owner signs the
+ * request in a browser of their own and hands the answer in. A passkey signs only on a page of its own site (`rpId`), so no page of ours can do it:
+ * `signingScript` is pasted into the console of web.whatsapp.com.
+ */
+export interface PasskeyWaiting {
+  request: PasskeyRequest;
+  /** When WhatsApp stops waiting. Then the session shows a QR code again. */
+  expiresAt: string;
+}
+
+/** See `Sessions.passkey`. */
+export async function readPasskey({ gateway }: SessionContext, session: Session): Promise<PasskeyWaiting> {
+  requireAsked(session);
+  return gateway.passkey(session);
+}
+
+/** See `Sessions.answerPasskey`. */
+export async function answerPasskey(
+  context: SessionContext,
+  caller: Caller,
+  session: Session,
+  answer: PasskeyAnswer,
+): Promise<void> {
+  requireAsked(session);
+  await context.gateway.answerPasskey(session, answer);
+  await context.database.write.run((tx) => auditSession(context, tx, caller, 'session.passkey', session));
+}
+
+function requireAsked({ status }: Session): void {
+  if (status === 'passkey_required') return;
+  throw new AppError('SESSION_STATE_CONFLICT', { status }, 'WhatsApp asks for no passkey now.');
+}
+
+/** A script for the console of web.whatsapp.com in the owner's browser. It asks for the passkey and shows the answer as JSON. */
+export const signingScript = ({ request }: PasskeyWaiting): string => `(async () => {
+  const request = ${JSON.stringify(request)};
+  const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (char) => char.charCodeAt(0));
+  const text = (buffer) =>
+    btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  const { challenge, rpId, timeout, userVerification, allowCredentials } = request;
+  const found = await navigator.credentials.get({
+    publicKey: {
+      challenge: bytes(challenge),
+      ...(rpId ? { rpId } : {}),
+      ...(timeout ? { timeout } : {}),
+      ...(userVerification ? { userVerification } : {}),
+      allowCredentials: allowCredentials.map((one) => ({ ...one, id: bytes(one.id) })),
+    },
+  });
+  const { clientDataJSON, authenticatorData, signature, userHandle } = found.response;
+  const answer = {
+    id: found.id,
+    response: {
+      clientDataJSON: text(clientDataJSON),
+      authenticatorData: text(authenticatorData),
+      signature: text(signature),
+      userHandle: userHandle ? text(userHandle) : null,
+    },
+    authenticatorAttachment: found.authenticatorAttachment,
+  };
+  prompt('Copy this answer into Chasqui:', JSON.stringify(answer));
+})();
+`;
