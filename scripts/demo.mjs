@@ -121,6 +121,7 @@ function sayDemo({ settings, addresses, firstAdmin }) {
     ['Phone', addresses.phoneUrl],
     ['Panel', `${base}/admin`],
     ['API', `${base}/api/v1   (documents: ${base}/api/docs)`],
+    ['Simulator', `${addresses.controlUrl}/api   (for tests of your own: docs/testing-your-program.md)`],
   ]);
   if (firstAdmin) sayFirstAdmin(firstAdmin);
   say();
