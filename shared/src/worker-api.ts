@@ -346,6 +346,14 @@ export const workerEvents = {
     change: z.enum(['archived', 'unarchived', 'removed', 'unread']),
     unreadCount: z.number().int().nullable().catch(null),
   }),
+  /** A person in a chat whose presence the session follows. */
+  'presence.observed': z.object({
+    chat: observedChat,
+    contact: observedContact,
+    state: z.enum(['available', 'unavailable', 'typing', 'recording']),
+    lastSeen: observedTime.nullable().catch(null),
+    at: observedTime,
+  }),
   'group.participants': z.object({
     group: observedChat,
     action: z.enum(['join', 'leave', 'add', 'remove', 'promote', 'demote']),

@@ -156,6 +156,9 @@ __d('WAWebBlockContactUtils', () =>
 );
 async function block(given, blocked) {
   const contact = await given;
+  if (lazy && !contact.id.isLid()) throw 'block: the contact has no account LID';
+  if (lazy && blocked && !Chat.get(contact.id) && !Chat.get(contact.phoneNumber ?? phoneOf(contact.id)))
+    throw 'block: the contact has no chat';
   await line.request('block', { id: String(contact.id), blocked });
   if (blocked) Blocklist.add({ id: contact.id });
   else Blocklist.remove(contact.id);

@@ -132,9 +132,11 @@ async function chatProp(chat, name, value, changes) {
   chat.set(changes);
 }
 Cmd.archiveChat = (chat, value) => chatProp(chat, 'archive', value, { archive: value });
-Cmd.pinChat = (chat, value) => {
+Cmd.pinChat = async (chat, value) => {
+  // The page tells a person, and its function resolves all the same.
+  if (value && Chat.filter((other) => other !== chat && other.pin).length >= 3) return;
   const pin = value ? Date.now() : 0;
-  return chatProp(chat, 'pin', pin, { pin });
+  await chatProp(chat, 'pin', pin, { pin });
 };
 Cmd.markChatUnread = (chat, value) => chatProp(chat, 'unread', value ? -1 : 0, { unreadCount: value ? -1 : 0 });
 __d('WAWebUpdateUnreadChatAction', () => ({

@@ -28,6 +28,8 @@ export interface LaunchOptions {
   /** Shown on the phone in the list of linked devices. */
   deviceName: string | null;
   abort: AbortSignal;
+  /** The chats whose presence the session follows. Operations change the set, and it outlives the browser. */
+  presence?: Set<string>;
   onSignal: (signal: EngineSignal) => void;
 }
 

@@ -22,10 +22,10 @@ export interface Scenario<Id extends OperationId, World = unknown> {
    * no request that could be refused or lost.
    */
   line: string | null;
-  /** The error when WhatsApp's server refuses with 403. `WHATSAPP_REFUSED` if absent. */
-  refusedAs?: ErrorCode;
-  /** The module that is taken away to see 501. The first one that the operation needs if absent. */
-  without?: string;
+  /** The error when WhatsApp's server refuses with 403. `WHATSAPP_REFUSED` if absent; null: it is an answer, and the operation succeeds. */
+  refusedAs?: ErrorCode | null;
+  /** The module that is taken away to see 501. The first one that the operation needs if absent; null: it needs none. */
+  without?: string | null;
 }
 
 // Scenarios of all worlds in one table: each one's `verify` gets only what its own `arrange` made.

@@ -4,8 +4,10 @@ import { downloadScript } from './download.js';
 import { historyScript } from './history.js';
 import { modelsScript } from './models.js';
 import { operateScript } from './operate.js';
+import { presenceScript } from './presence.js';
 import { sendScript } from './send.js';
 import { toolsScript } from './tools.js';
+import { typingScript } from './typing.js';
 import { watchScript } from './watch.js';
 
 /** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first three put on `window.chasqui`. */
@@ -19,4 +21,6 @@ export const pageScripts: Readonly<Record<string, string>> = {
   history: historyScript,
   send: sendScript,
   download: downloadScript,
+  presence: presenceScript,
+  typing: typingScript,
 };
