@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { paging } from '../paging.js';
+import { paging, queryFlag } from '../paging.js';
 import { chat } from '../resources.js';
 import { defineOperation } from './operation.js';
 
@@ -17,7 +17,7 @@ export const chats = {
     permission: 'chats.read',
     query: {
       type: z.enum(['private', 'group', 'channel']).optional(),
-      archived: z.stringbool().optional(),
+      archived: queryFlag.optional(),
       ...paging,
     },
     output: z.array(chat),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { paging } from '../paging.js';
+import { paging, queryFlag } from '../paging.js';
 import { contact, contactDetails, numberCheck } from '../resources.js';
 import { defineOperation } from './operation.js';
 
@@ -23,7 +23,7 @@ export const contacts = {
     permission: 'contacts.read',
     query: {
       search: z.string().trim().max(100).optional().describe('A part of a name or of a number.'),
-      saved: z.stringbool().optional().describe('Only people in the address book, or only others.'),
+      saved: queryFlag.optional().describe('Only people in the address book, or only others.'),
       ...paging,
     },
     output: z.array(contactDetails),

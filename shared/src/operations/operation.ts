@@ -21,7 +21,10 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly path: string;
   readonly summary: string;
   readonly permission: Permission;
-  /** Path parameters besides `sessionId`, query and body; the worker gets all three as one object. */
+  /**
+   * Path parameters besides `sessionId`, query and body; the worker gets all three as one object and parses it again: a schema that converts must
+   * accept what it has converted (`queryFlag`).
+   */
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   readonly body: z.ZodObject | null;
