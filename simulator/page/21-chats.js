@@ -108,8 +108,11 @@ async function openChat(wid) {
   return ensureChat(wid);
 }
 __d('WAWebFindChatAction', () => ({
-  async findOrCreateLatestChat(wid) {
+  async findOrCreateLatestChat(wid, origin) {
     const created = !Chat.get(wid);
+    // Since August 2026 only these may open a chat with a person whose number is hidden.
+    const origins = ['createChat', 'username_contactless_search', 'username_change_notification'];
+    if (lazy && created && wid.isLid() && !origins.includes(origin)) throw new r('a chat with a LID needs an origin', 400);
     const chat = await openChat(wid);
     return { chat, created: created && Boolean(chat) };
   },

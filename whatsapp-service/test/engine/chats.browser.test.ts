@@ -88,6 +88,14 @@ describe('people and chats', () => {
     );
   }, 30_000);
 
+  test('a first message to a LID is sent although the page wants to know who opens the chat', async () => {
+    await rig.simulator.client.createAccount({ phone: '5511933330004', hidesNumber: true });
+    const { lid } = (await rig.simulator.client.accounts({})).find(({ phone }) => phone === '5511933330004')!;
+    const { outcome } = await sendContent(stage.session, text('hello'), { recipient: `${lid}@lid` });
+    assert.equal(outcome.outcome, 'sent');
+    assert.ok(stage.session.compat().some(({ defect, state }) => defect === 'chat-origin' && state === 'mended'));
+  }, 30_000);
+
   test('a person whose number becomes known is one contact with both ids', async () => {
     const number = '5511933330002';
     const chatId = await writer(number, { hidesNumber: true, asLid: true });
