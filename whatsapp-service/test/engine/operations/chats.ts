@@ -43,7 +43,8 @@ function property<Id extends OperationId>(
 const until2030 = '2030-01-01T00:00:00.000Z';
 
 /** What Ana's phone has seen of typing so far. */
-const typingSeen = async ({ rig }: Stage) => (await rig.simulator.client.typingSeen({ phone: ana })).map(({ from, state }) => ({ from, state }));
+const typingSeen = async ({ rig }: Stage) =>
+  (await rig.simulator.client.typingSeen({ phone: ana })).map(({ from, state }) => ({ from, state }));
 
 export const chats: Scenarios<'chats'> = {
   'chats.list': scenario('chats.list', {

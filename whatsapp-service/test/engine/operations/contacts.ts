@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { ana, me, png } from '../harness.js';
+import { ana, me, png, until } from '../harness.js';
 import { chatWithAna } from './chats.js';
 import { scenario, type Scenarios, type Stage } from './scenario.js';
 
@@ -9,6 +9,15 @@ const stranger = (): string => `55118${String(Date.now()).slice(-5)}${String((as
 const contactId = `${ana}@c.us`;
 const lidOf = async ({ rig }: Stage, number = ana) =>
   `${(await rig.simulator.client.accounts({})).find(({ phone }) => phone === number)!.lid}@lid`;
+/** Who is blocked in these scenarios. Nobody else may be: a person who is blocked can write no message. */
+const bob = '5511999990078';
+const bobId = `${bob}@c.us`;
+const blockedOnPage = async ({ session }: Stage) => (await session.run('contacts.blocked', {}, 5_000)) as unknown[];
+async function unblocked(stage: Stage): Promise<void> {
+  await stage.rig.simulator.client.createAccount({ phone: bob, name: 'Bob' });
+  await stage.rig.simulator.client.block({ phone: me, contact: bob, blocked: false });
+  await until('the page to know', async () => (await blockedOnPage(stage)).length === 0);
+}
 const blocked = async ({ rig }: Stage) => [...(await rig.simulator.client.blocked({ phone: me }))];
 
 export const contacts: Scenarios<'contacts'> = {
@@ -53,16 +62,17 @@ export const contacts: Scenarios<'contacts'> = {
   }),
   'contacts.blocked': scenario('contacts.blocked', {
     async arrange(stage) {
-      await chatWithAna(stage);
-      await stage.session.run('contacts.block', { contactId }, 5_000);
+      const { client } = stage.rig.simulator;
+      await unblocked(stage);
+      await client.block({ phone: me, contact: bob, blocked: true });
+      await until('the page to know', async () => (await blockedOnPage(stage)).length === 1);
       return { input: {}, world: null };
     },
-    async verify(stage, _world, output) {
+    async verify(_stage, _world, output) {
       assert.deepEqual(
         output.map((one) => [one.id, one.isBlocked]),
-        [[contactId, true]],
+        [[bobId, true]],
       );
-      await stage.session.run('contacts.unblock', { contactId }, 5_000);
     },
     line: null,
   }),
@@ -103,21 +113,19 @@ export const contacts: Scenarios<'contacts'> = {
   }),
   'contacts.block': scenario('contacts.block', {
     async arrange(stage) {
-      await chatWithAna(stage);
-      await stage.session.run('contacts.unblock', { contactId }, 5_000);
-      return { input: { contactId }, world: await lidOf(stage) };
+      await unblocked(stage);
+      return { input: { contactId: bobId }, world: await lidOf(stage, bob) };
     },
     async verify(stage, lid, output) {
       assert.deepEqual([await blocked(stage), output.isBlocked], [[lid], true]);
-      await stage.session.run('contacts.unblock', { contactId }, 5_000);
     },
     line: 'block',
   }),
   'contacts.unblock': scenario('contacts.unblock', {
     async arrange(stage) {
-      await chatWithAna(stage);
-      await stage.session.run('contacts.block', { contactId }, 5_000);
-      return { input: { contactId }, world: null };
+      await unblocked(stage);
+      await stage.session.run('contacts.block', { contactId: bobId }, 5_000);
+      return { input: { contactId: bobId }, world: null };
     },
     async verify(stage, _world, output) {
       assert.deepEqual([await blocked(stage), output.isBlocked], [[], false]);
@@ -136,7 +144,10 @@ export const contacts: Scenarios<'contacts'> = {
   }),
   'contacts.picture': scenario('contacts.picture', {
     async arrange({ rig }) {
-      return { input: { contactId }, world: (await rig.simulator.client.setPicture({ phone: ana, base64: png.toString('base64') })).url };
+      return {
+        input: { contactId },
+        world: (await rig.simulator.client.setPicture({ phone: ana, base64: png.toString('base64') })).url,
+      };
     },
     async verify(_stage, url, output) {
       assert.deepEqual(output, { url });
@@ -150,7 +161,7 @@ export const contacts: Scenarios<'contacts'> = {
       const { client } = rig.simulator;
       const subject = `Both ${Date.now()}`;
       const { id } = await client.createGroup({ by: me, subject, participants: [ana] });
-      for (const end = Date.now() + 10_000; Date.now() < end; ) {
+      for (const end = Date.now() + 10_000; Date.now() < end;) {
         const found = (await session.run('chats.list', { limit: 200, offset: 0, type: 'group' }, 5_000)) as { id: string }[];
         if (found.some((chat) => chat.id === id)) break;
       }

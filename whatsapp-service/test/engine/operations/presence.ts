@@ -28,7 +28,11 @@ export const presence: Scenarios<'presence'> = {
     async verify({ rig, signals }, number, output) {
       assert.deepEqual(output, { chatId: `${number}@c.us`, subscribed: true });
       await rig.simulator.client.presence({ phone: number, state: 'available' });
-      const { payload } = await heard(signals, 'presence.observed', ({ contact, state }) => contact?.phone === `+${number}` && state === 'available');
+      const { payload } = await heard(
+        signals,
+        'presence.observed',
+        ({ contact, state }) => contact?.phone === `+${number}` && state === 'available',
+      );
       assert.equal(payload.chat.id, `${number}@c.us`);
     },
     line: 'presence_subscribe',
