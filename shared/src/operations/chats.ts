@@ -4,7 +4,11 @@ import { chat } from '../resources.js';
 import { defineOperation } from './operation.js';
 
 /** A chat in a path, for the operations of chats, labels and presence. */
-export const ofChat = { params: { chatId: z.string().max(64) }, addresses: { chatId: 'chat' }, errors: ['CHAT_NOT_FOUND'] } as const;
+export const ofChat = {
+  params: { chatId: z.string().max(64) },
+  addresses: { chatId: 'chat' },
+  errors: ['CHAT_NOT_FOUND'],
+} as const;
 
 const unaudited = { isAudited: false } as const;
 
@@ -27,7 +31,8 @@ export const chats = {
     id: 'chats.overview',
     method: 'get',
     path: '/chats/overview',
-    summary: 'Chats with their pictures, newest first; a picture that is hidden, or that WhatsApp does not return in time, is null',
+    summary:
+      'Chats with their pictures, newest first; a picture that is hidden, or that WhatsApp does not return in time, is null',
     permission: 'chats.read',
     query: paging,
     output: z.array(chat.extend({ picture: z.string().nullable() }).meta({ id: 'ChatWithPicture' })),
@@ -148,7 +153,8 @@ export const chats = {
     id: 'chats.typing',
     method: 'put',
     path: '/chats/:chatId/typing',
-    summary: 'Show the account as typing or recording until `lapsesAt`. WhatsApp confirms no such state: success means that it took the notice',
+    summary:
+      'Show the account as typing or recording until `lapsesAt`. WhatsApp confirms no such state: success means that it took the notice',
     permission: 'presence.manage',
     ...ofChat,
     body: { state: z.enum(['typing', 'recording']).default('typing') },

@@ -4,7 +4,12 @@ import { contact, contactDetails, numberCheck } from '../resources.js';
 import { defineOperation } from './operation.js';
 
 const ofPerson = {
-  params: { contactId: z.string().max(64).meta({ examples: ['5511999990001'] }) },
+  params: {
+    contactId: z
+      .string()
+      .max(64)
+      .meta({ examples: ['5511999990001'] }),
+  },
   addresses: { contactId: 'person' },
   errors: ['CONTACT_NOT_FOUND'],
 } as const;
@@ -33,7 +38,8 @@ export const contacts = {
     id: 'contacts.check',
     method: 'post',
     path: '/contacts/check',
-    summary: 'Which numbers are registered on WhatsApp. An answer is kept for five minutes, because many questions can cost an account',
+    summary:
+      'Which numbers are registered on WhatsApp. An answer is kept for five minutes, because many questions can cost an account',
     permission: 'contacts.check',
     body: { numbers: z.array(z.string().min(1).max(80)).min(1).max(100) },
     takesCountry: true,

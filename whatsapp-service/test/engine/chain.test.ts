@@ -239,7 +239,7 @@ describe('reports of the library about a session', () => {
       },
       isOver: () => false,
       isInFlight: () => false,
-    presence: new Set<string>(),
+      presence: new Set<string>(),
       lastReceipt: async () => null,
       onReady: async () => undefined,
       onGone: () => undefined,

@@ -16,7 +16,14 @@ import type { Scenario, Stage } from './operations/scenario.js';
  * Every operation of the table, on every simulated build: its effect is seen where others see it. On the newest build also with WhatsApp refusing, with
  * the answer lost, with the page frozen, and with a module missing: each gives its code, and an effect that is unknown is told as unknown.
  */
-const scenarios: { [Id in OperationId]: Scenario<Id> } = { ...messages, ...chats, ...labels, ...presence, ...contacts, ...profile };
+const scenarios: { [Id in OperationId]: Scenario<Id> } = {
+  ...messages,
+  ...chats,
+  ...labels,
+  ...presence,
+  ...contacts,
+  ...profile,
+};
 const ids = Object.keys(scenarios) as OperationId[];
 const byId = scenarios as unknown as Record<OperationId, Scenario<OperationId>>;
 

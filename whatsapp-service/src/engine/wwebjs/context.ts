@@ -124,9 +124,9 @@ async function onReady(context: SessionContext): Promise<void> {
   context.state.wasReady = true;
   context.identities.forget();
   context.options.onSignal({ type: 'ready', identity });
-  const subscribe = async (chatId: string): Promise<unknown> => callPage(pageOf(context), 'subscribePresence', { chatId }, 10_000);
+  const subscribe = async (chatId: string): Promise<unknown> =>
+    callPage(pageOf(context), 'subscribePresence', { chatId }, 10_000);
   void renewSubscriptions(context.presence, subscribe, (error) => {
-    if (!isOver(context))
-      context.config.onWarning?.('A presence subscription could not be renewed.', { error: wordsOf(error) });
+    if (!isOver(context)) context.config.onWarning?.('A presence subscription could not be renewed.', { error: wordsOf(error) });
   });
 }

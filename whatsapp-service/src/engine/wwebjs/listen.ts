@@ -263,7 +263,13 @@ function presenceChanged(context: ListenContext, report: unknown): void {
     const contact = identities.contact(person);
     const names = [chat, ...(chat === person ? [contact.id, contact.lid] : [])];
     if (!names.some((name) => name !== null && presence.has(name))) return;
-    const payload = { chat: chatRef(context, chat), contact, state, lastSeen: lastSeen === null ? null : happenedAt(lastSeen), at };
+    const payload = {
+      chat: chatRef(context, chat),
+      contact,
+      state,
+      lastSeen: lastSeen === null ? null : happenedAt(lastSeen),
+      at,
+    };
     onSignal({ type: 'event', event: 'presence.observed', payload });
   });
 }

@@ -12,7 +12,11 @@ const maxSubscriptions = 200;
 /** Throws `VALIDATION_FAILED` when the session follows as many chats as it may. */
 export function requireRoom(subscriptions: PresenceSubscriptions, chatId: string): void {
   if (subscriptions.has(chatId) || subscriptions.size < maxSubscriptions) return;
-  throw new AppError('VALIDATION_FAILED', {}, `A session follows the presence of at most ${maxSubscriptions} chats. End another one.`);
+  throw new AppError(
+    'VALIDATION_FAILED',
+    {},
+    `A session follows the presence of at most ${maxSubscriptions} chats. End another one.`,
+  );
 }
 
 /** Subscribes again after the page was loaded. Never rejects: one chat that fails is reported, and the others go on. */

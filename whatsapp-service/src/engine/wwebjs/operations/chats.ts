@@ -134,7 +134,9 @@ function muteUntil(until: string | undefined): number {
   if (until === undefined) return -1;
   const seconds = Math.floor(Date.parse(until) / 1_000);
   if (seconds * 1_000 > Date.now()) return seconds;
-  throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'until', code: 'IN_PAST', message: 'Name a time in the future.' }] });
+  throw new AppError('VALIDATION_FAILED', {
+    fields: [{ path: 'until', code: 'IN_PAST', message: 'Name a time in the future.' }],
+  });
 }
 
 interface OfChat {

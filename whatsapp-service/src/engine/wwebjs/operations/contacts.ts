@@ -32,7 +32,10 @@ export const contacts: OperationHandlers<'contacts'> = {
       const unknown = ids.filter((id) => registered.get(id) === undefined);
       const answers = unknown.length > 0 ? await call<{ id: string; wid: string | null }[]>('exists', { ids: unknown }) : [];
       for (const { id, wid } of answers) registered.set(id, wid);
-      const found = new Map([...ids.map((id) => [id, registered.get(id)] as const), ...answers.map(({ id, wid }) => [id, wid] as const)]);
+      const found = new Map([
+        ...ids.map((id) => [id, registered.get(id)] as const),
+        ...answers.map(({ id, wid }) => [id, wid] as const),
+      ]);
       await identities.learn([...found.values()].map((wid) => wid ?? null));
       return parsed.map(({ input, id }) => {
         const wid = id === null ? null : found.get(id);
@@ -60,7 +63,12 @@ export const contacts: OperationHandlers<'contacts'> = {
   }),
   'contacts.save': change('contacts.save', {
     needs: [need('WAWebSaveContactAction', 'saveContactAction'), ...finding, ...asking],
-    prepare: ({ contactId, firstName, lastName, syncToPhone }) => ({ contactId, firstName, lastName: lastName || null, syncToPhone }),
+    prepare: ({ contactId, firstName, lastName, syncToPhone }) => ({
+      contactId,
+      firstName,
+      lastName: lastName || null,
+      syncToPhone,
+    }),
     before: phoneToSave,
     act: save,
     effect: isSaved,
@@ -126,7 +134,11 @@ async function phoneToSave(core: PageCore, { contactId }: OfContact): Promise<st
   const wid = core.widOf(contactId);
   if (wid.isLid?.() && !core.otherIdOf(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
   const phone = wid.isLid?.() ? core.otherIdOf(wid) : wid;
-  if (!phone) core.refuse('INVALID_RECIPIENT', { input: contactId, reason: 'WhatsApp saves people by phone number, and this one is hidden.' });
+  if (!phone)
+    core.refuse('INVALID_RECIPIENT', {
+      input: contactId,
+      reason: 'WhatsApp saves people by phone number, and this one is hidden.',
+    });
   return core.serialized(phone);
 }
 
@@ -162,9 +174,14 @@ function phoneToDelete(core: PageCore, { contactId }: OfContact): string {
   const { Contact } = core.collections();
   const wid = core.widOf(contactId);
   const both = [wid, core.otherIdOf(wid)].filter(Boolean);
-  if (!both.some((id) => Contact.get(id)?.name)) core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'The person is not saved.' });
+  if (!both.some((id) => Contact.get(id)?.name))
+    core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'The person is not saved.' });
   const phone = both.find((id) => !id.isLid?.());
-  if (!phone) core.refuse('INVALID_RECIPIENT', { input: contactId, reason: 'WhatsApp removes people by phone number, and this one is hidden.' });
+  if (!phone)
+    core.refuse('INVALID_RECIPIENT', {
+      input: contactId,
+      reason: 'WhatsApp removes people by phone number, and this one is hidden.',
+    });
   return core.serialized(phone);
 }
 

@@ -22,7 +22,11 @@ function installTyping(): void {
 }
 
 /** Replaces the state of the chat. Rejects if WhatsApp does not take it; then nothing is repeated. */
-async function setTyping(core: PageCore, shown: Map<string, Shown>, { chatId, state, forMs }: TypingAsked): Promise<{ lapsesAt: number }> {
+async function setTyping(
+  core: PageCore,
+  shown: Map<string, Shown>,
+  { chatId, state, forMs }: TypingAsked,
+): Promise<{ lapsesAt: number }> {
   const repeatMs = 10_000;
   const { id } = core.requireChat(chatId);
   const key = core.serialized(id);
