@@ -243,7 +243,16 @@ describe('people and chats', () => {
     await run('presence.subscribe', { chatId });
     await rig.simulator.client.presence({ phone: number, state: 'available' });
     await heard(stage.signals, 'presence.observed', ({ chat, state }) => chat.id === chatId && state === 'available');
-    await run('presence.unsubscribe', { chatId });
+    // The other id of the person ends the same subscription.
+    const { lid } = await run<ContactDetails>('contacts.get', { contactId: chatId });
+    assert.ok(lid);
+    await run('presence.unsubscribe', { chatId: lid });
+    const before = stage.signals.length;
+    await rig.simulator.client.typing({ from: number, to: me, state: 'recording' });
+    const { key } = await rig.simulator.client.deliver({ from: number, to: me, type: 'text', text: 'later' });
+    await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
+    const later = stage.signals.slice(before).filter((one) => one.type === 'event' && one.event === 'presence.observed');
+    assert.equal(later.length, 0);
   }, 60_000);
 
   test('in a followed group, each member’s typing names the member', async () => {

@@ -24,22 +24,21 @@ export const presence: OperationHandlers<'presence'> = {
     before: requireChat,
     act: subscribe,
     effect: isSubscribed,
-    async done({ chatId }, { presence }) {
-      presence.add(chatId);
+    async done({ chatId }, { presence }, { before }) {
+      presence.add(before);
       return { chatId, subscribed: true };
     },
   }),
   /** WhatsApp ends a subscription only with the connection. What ends here are our own reports, and the renewal after the page is loaded. */
   'presence.unsubscribe': change('presence.unsubscribe', {
     needs: [],
-    prepare({ chatId }, { presence }) {
-      presence.delete(chatId);
-      return { chatId };
-    },
     before: requireChat,
     act: () => true,
     effect: () => true,
-    done: async ({ chatId }) => ({ chatId, subscribed: false }),
+    async done({ chatId }, { presence }, { before }) {
+      presence.delete(before);
+      return { chatId, subscribed: presence.has(before) };
+    },
   }),
 };
 
@@ -59,11 +58,11 @@ function wasAccepted(_core: PageCore, _given: unknown, _before: null, result: tr
   return result !== null;
 }
 
-/** Runs in the page. */
-function requireChat(core: PageCore, { chatId }: OfChat): null {
-  core.requireChat(chatId);
+/** Runs in the page. Returns the id under which the page has the chat: a person may be named by the other one. */
+function requireChat(core: PageCore, { chatId }: OfChat): string {
+  const { id } = core.requireChat(chatId);
   if (/@newsletter$/.test(chatId)) core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'Channels show no presence.' });
-  return null;
+  return core.serialized(id);
 }
 
 /** Runs in the page. */
