@@ -3,7 +3,7 @@ import { chat, label } from '../resources.js';
 import { ofChat } from './chats.js';
 import { defineOperation } from './operation.js';
 
-const labelId = z.string().min(1).max(32);
+const labelId = z.string().min(1).max(64);
 const ofLabel = { params: { labelId }, errors: ['LABEL_NOT_FOUND'] } as const;
 const name = z.string().trim().min(1).max(100);
 const colorIndex = z.number().int().min(0).max(19).describe('The place of the colour in WhatsApp’s palette of 20.');
