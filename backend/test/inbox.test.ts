@@ -209,8 +209,15 @@ describe.each(await databases())('worker events, on %s', (database) => {
         by: null,
         at,
       });
-      const types = (await fresh.events('call.received,chat.updated,group.*')).map(({ type }) => type);
-      expect(types).toEqual(['call.received', 'chat.updated', 'group.participants']);
+      await fresh.worker.emit(fresh.sessionId, 'presence.observed', { chat, contact, state: 'typing', lastSeen: null, at });
+      const events = await fresh.events('call.received,chat.updated,group.*,presence.changed');
+      expect(events.map(({ type }) => type)).toEqual(['call.received', 'chat.updated', 'group.participants', 'presence.changed']);
+      expect(events[3]!.data).toMatchObject({
+        chat: { id: chat.id },
+        contact: { id: contact!.id },
+        state: 'typing',
+        lastSeen: null,
+      });
     });
 
     test('operations pass through, and every silence of the worker has its code', async () => {

@@ -166,6 +166,17 @@ export const eventCatalogue = {
     'A chat was archived, unarchived, removed, or marked as unread (`change`).',
     z.object({ chat: chatRef, change: z.string(), unreadCount: z.number().int().nullable() }),
   ),
+  'presence.changed': row(
+    'presence.manage',
+    'A person in a chat whose presence is followed became available or unavailable, or is typing or recording (`state`).',
+    z.object({
+      chat: chatRef,
+      contact: contact.nullable(),
+      state: z.enum(['available', 'unavailable', 'typing', 'recording']),
+      lastSeen: nullableTime,
+      at: time,
+    }),
+  ),
   'contact.updated': row(
     'contacts.read',
     'A contact was renamed or saved on the phone, or its number became known.',

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { whole } from './input.js';
 
 /** `limit` and `offset` of a list, from a query string. */
@@ -13,3 +14,6 @@ export const pageMeta = ({ limit, offset }: { limit: number; offset: number }, t
   total,
   totalExact: true,
 });
+
+/** A flag in a query string. The worker parses the input of an operation again, so a value that was parsed is accepted too. */
+export const queryFlag = z.union([z.stringbool(), z.boolean()]);

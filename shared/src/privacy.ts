@@ -39,6 +39,7 @@ const strips: { [T in WorkerEventType]: Strip<T> } = {
   'message.reaction': named,
   'poll.vote': (payload) => ({ ...named(payload), options: [] }),
   'chat.updated': (payload) => ({ ...payload, chat: nameless(payload.chat) }),
+  'presence.observed': named,
   'group.participants': ({ participants, ...payload }) => ({
     ...payload,
     group: nameless(payload.group),

@@ -243,6 +243,24 @@ export const chat = z
   .meta({ id: 'Chat' });
 export type ChatResource = z.infer<typeof chat>;
 
+/** A contact as the contact routes show it. `savedName`: from the address book; `pushName`: chosen by the person. */
+export const contactDetails = contact
+  .extend({
+    pushName: z.string().nullable(),
+    savedName: z.string().nullable(),
+    isBusiness: z.boolean(),
+    isBlocked: z.boolean(),
+    isSaved: z.boolean(),
+  })
+  .meta({ id: 'ContactDetails' });
+export type ContactDetails = z.infer<typeof contactDetails>;
+
+/** A label of a business account. `color` is written as `#rrggbb`; `colorIndex` is its place in WhatsApp's palette. */
+export const label = z
+  .object({ id: z.string(), name: z.string(), color: z.string().nullable(), colorIndex: z.number().int().nullable() })
+  .meta({ id: 'Label' });
+export type LabelResource = z.infer<typeof label>;
+
 export const profile = z
   .object({
     phoneNumber: z.string().nullable(),

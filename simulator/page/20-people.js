@@ -124,7 +124,12 @@ async function setPicture(wid, picture) {
   if (wid.isGroup()) await line.request('group_picture', { id: String(wid), picture });
   else if (isMe(wid)) await line.request('profile', { picture });
   else throw new r('not-authorized', 403);
-  ProfilePicThumb.add({ id: wid, eurl: picture ?? undefined, img: picture ?? undefined });
+  ProfilePicThumb.add({
+    id: wid,
+    eurl: picture ?? undefined,
+    img: picture ?? undefined,
+    tag: picture ? String(Date.now()) : undefined,
+  });
   return { status: 200 };
 }
 __d('WAWebContactProfilePicThumbBridge', () => ({
@@ -151,6 +156,9 @@ __d('WAWebBlockContactUtils', () =>
 );
 async function block(given, blocked) {
   const contact = await given;
+  if (lazy && !contact.id.isLid()) throw 'block: the contact has no account LID';
+  if (lazy && blocked && !Chat.get(contact.id) && !Chat.get(contact.phoneNumber ?? phoneOf(contact.id)))
+    throw 'block: the contact has no chat';
   await line.request('block', { id: String(contact.id), blocked });
   if (blocked) Blocklist.add({ id: contact.id });
   else Blocklist.remove(contact.id);

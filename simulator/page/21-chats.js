@@ -108,8 +108,11 @@ async function openChat(wid) {
   return ensureChat(wid);
 }
 __d('WAWebFindChatAction', () => ({
-  async findOrCreateLatestChat(wid) {
+  async findOrCreateLatestChat(wid, origin) {
     const created = !Chat.get(wid);
+    // Since August 2026 only these may open a chat with a person whose number is hidden.
+    const origins = ['createChat', 'username_contactless_search', 'username_change_notification'];
+    if (lazy && created && wid.isLid() && !origins.includes(origin)) throw new r('a chat with a LID needs an origin', 400);
     const chat = await openChat(wid);
     return { chat, created: created && Boolean(chat) };
   },
@@ -132,9 +135,11 @@ async function chatProp(chat, name, value, changes) {
   chat.set(changes);
 }
 Cmd.archiveChat = (chat, value) => chatProp(chat, 'archive', value, { archive: value });
-Cmd.pinChat = (chat, value) => {
+Cmd.pinChat = async (chat, value) => {
+  // The page tells a person, and its function resolves all the same.
+  if (value && Chat.filter((other) => other !== chat && other.pin).length >= 3) return;
   const pin = value ? Date.now() : 0;
-  return chatProp(chat, 'pin', pin, { pin });
+  await chatProp(chat, 'pin', pin, { pin });
 };
 Cmd.markChatUnread = (chat, value) => chatProp(chat, 'unread', value ? -1 : 0, { unreadCount: value ? -1 : 0 });
 __d('WAWebUpdateUnreadChatAction', () => ({

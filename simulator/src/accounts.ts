@@ -83,6 +83,8 @@ export interface Account {
   /** Others see only the LID. */
   hidesNumber: boolean;
   presence: 'available' | 'unavailable' | null;
+  /** Seconds. Null: the account shows it to no one. */
+  lastSeen: number | null;
   devices: Map<string, Device>;
   history: Map<string, WireMessage>;
   /** The messages of each chat in the order in which they came; the same objects as in `history`. */
@@ -138,6 +140,7 @@ export function newAccount(options: AccountOptions): Account {
     spellings: options.spellings ?? [],
     hidesNumber: options.hidesNumber ?? false,
     presence: null,
+    lastSeen: null,
     devices: new Map(),
     history: new Map(),
     byChat: new Map(),

@@ -8,7 +8,7 @@ type Answered<T> = T extends undefined | void ? null : T;
 export type SimulatorClient = {
   [K in keyof ControlOperations]: (
     ...input: Arguments<z.input<ControlOperations[K]['input']>>
-  ) => Promise<Answered<ReturnType<ControlOperations[K]['run']>>>;
+  ) => Promise<Answered<Awaited<ReturnType<ControlOperations[K]['run']>>>>;
 };
 
 export function simulatorClient(controlUrl: string): SimulatorClient {

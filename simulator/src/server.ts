@@ -67,8 +67,25 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     serveLine(socket, { world, linking, report: (module) => missing.add(module), changed });
     socket.on('close', tell);
   });
-  const tellPages = (push: Push): void => {
-    for (const socket of lines.clients) if (socket.readyState === socket.OPEN) socket.send(JSON.stringify(push));
+  const tellPages = async (push: Push): Promise<void> => {
+    const open = [...lines.clients].filter((socket) => socket.readyState === socket.OPEN);
+    const received = open.map(
+      (socket) =>
+        new Promise<void>((resolve) => {
+          // The page confirms number 0, which no other push has. A frozen page does not.
+          const confirmed = (raw: Buffer): void => void (raw.toString() === '{"got":0}' && end());
+          const end = (): void => {
+            socket.off('message', confirmed);
+            clearTimeout(timer);
+            resolve();
+          };
+          const timer = setTimeout(end, 2_000);
+          socket.on('message', confirmed);
+          socket.once('close', end);
+          socket.send(JSON.stringify({ ...push, n: 0 }));
+        }),
+    );
+    await Promise.all(received);
   };
   const operations = controlOperations({ world, linking, page, missing, tellPages });
   const control = createControl({ operations, media: world.media, changed, listeners });

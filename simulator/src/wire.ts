@@ -81,6 +81,7 @@ export interface WireLabel {
   id: string;
   name: string;
   color: string;
+  colorIndex: number;
   chats: string[];
 }
 

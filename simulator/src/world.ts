@@ -7,6 +7,7 @@ import type { Journal } from './journal.js';
 import { createMedia } from './media.js';
 import { createMessages, type Messages } from './messages.js';
 import { createPhones } from './phones.js';
+import { createPresence } from './presence.js';
 
 export type World = ReturnType<typeof createWorld>;
 
@@ -20,5 +21,6 @@ export function createWorld({ journal, clock, faults }: { journal: Journal; cloc
   const messages: Messages = createMessages({ phones, groups, media, clock, journal, settings });
   const addon = createAddons({ phones, groups, clock });
   const channels = createChannels({ phones, clock, journal });
-  return { phones, media, groups, channels, messages, addon, settings, faults, journal, clock };
+  const presence = createPresence({ phones, groups, clock });
+  return { phones, media, groups, channels, messages, addon, presence, settings, faults, journal, clock };
 }

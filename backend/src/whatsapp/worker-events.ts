@@ -81,6 +81,8 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
   'message.reaction': ({ arrivals }, tx, session, payload) => arrivals.reacted(tx, session, payload),
   'poll.vote': ({ arrivals }, tx, session, payload) => arrivals.voted(tx, session, payload),
   'chat.updated': ({ events }, tx, session, data) => events.append(tx, { ...ownerOf(session), type: 'chat.updated', data }),
+  'presence.observed': async ({ events, contacts }, tx, session, data) =>
+    events.append(tx, { ...ownerOf(session), type: 'presence.changed', data: await contacts.observe(tx, session, data) }),
   'group.participants': async ({ events, contacts }, tx, session, data) =>
     events.append(tx, {
       ...ownerOf(session),

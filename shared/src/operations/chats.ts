@@ -1,9 +1,16 @@
 import { z } from 'zod';
-import { paging } from '../paging.js';
+import { paging, queryFlag } from '../paging.js';
 import { chat } from '../resources.js';
 import { defineOperation } from './operation.js';
 
-const ofChat = { params: { chatId: z.string().max(64) }, addresses: { chatId: 'chat' }, errors: ['CHAT_NOT_FOUND'] } as const;
+/** A chat in a path, for the operations of chats, labels and presence. */
+export const ofChat = {
+  params: { chatId: z.string().max(64) },
+  addresses: { chatId: 'chat' },
+  errors: ['CHAT_NOT_FOUND'],
+} as const;
+
+const unaudited = { isAudited: false } as const;
 
 export const chats = {
   'chats.list': defineOperation({
@@ -14,11 +21,72 @@ export const chats = {
     permission: 'chats.read',
     query: {
       type: z.enum(['private', 'group', 'channel']).optional(),
-      archived: z.stringbool().optional(),
+      archived: queryFlag.optional(),
       ...paging,
     },
     output: z.array(chat),
     effect: 'read',
+  }),
+  'chats.overview': defineOperation({
+    id: 'chats.overview',
+    method: 'get',
+    path: '/chats/overview',
+    summary:
+      'Chats with their pictures, newest first; a picture that is hidden, or that WhatsApp does not return in time, is null',
+    permission: 'chats.read',
+    query: paging,
+    output: z.array(chat.extend({ picture: z.string().nullable() }).meta({ id: 'ChatWithPicture' })),
+    effect: 'read',
+  }),
+  'chats.get': defineOperation({
+    id: 'chats.get',
+    method: 'get',
+    path: '/chats/:chatId',
+    summary: 'One chat; a person without a chat has none, and none is created',
+    permission: 'chats.read',
+    ...ofChat,
+    output: chat,
+    effect: 'read',
+  }),
+  'chats.delete': defineOperation({
+    id: 'chats.delete',
+    method: 'delete',
+    path: '/chats/:chatId',
+    summary: 'Delete a chat on WhatsApp; a group must be left first. Messages that were stored here stay',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: z.object({ id: z.string(), deleted: z.literal(true) }),
+    effect: 'write',
+  }),
+  'chats.clear': defineOperation({
+    id: 'chats.clear',
+    method: 'delete',
+    path: '/chats/:chatId/messages',
+    summary: 'Delete all messages of a chat on WhatsApp, for this account only. Messages that were stored here stay',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: z.object({ cleared: z.literal(true) }),
+    effect: 'write',
+  }),
+  'chats.read': defineOperation({
+    id: 'chats.read',
+    method: 'post',
+    path: '/chats/:chatId/read',
+    summary: 'Mark a chat as read; senders see read receipts unless the account hides them',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: chat,
+    effect: 'write',
+  }),
+  'chats.unread': defineOperation({
+    id: 'chats.unread',
+    method: 'post',
+    path: '/chats/:chatId/unread',
+    summary: 'Mark a chat as unread',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: chat,
+    effect: 'write',
   }),
   'chats.archive': defineOperation({
     id: 'chats.archive',
@@ -39,5 +107,70 @@ export const chats = {
     ...ofChat,
     output: chat,
     effect: 'write',
+  }),
+  'chats.pin': defineOperation({
+    id: 'chats.pin',
+    method: 'put',
+    path: '/chats/:chatId/pin',
+    summary: 'Pin a chat; WhatsApp limits how many, and a refusal says so',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: chat,
+    effect: 'write',
+  }),
+  'chats.unpin': defineOperation({
+    id: 'chats.unpin',
+    method: 'delete',
+    path: '/chats/:chatId/pin',
+    summary: 'Unpin a chat',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: chat,
+    effect: 'write',
+  }),
+  'chats.mute': defineOperation({
+    id: 'chats.mute',
+    method: 'put',
+    path: '/chats/:chatId/mute',
+    summary: 'Mute a chat until a time, or for good',
+    permission: 'chats.manage',
+    ...ofChat,
+    body: { until: z.iso.datetime({ offset: true }).optional().describe('Rounded down to a second. Absent: for good.') },
+    output: chat,
+    effect: 'write',
+  }),
+  'chats.unmute': defineOperation({
+    id: 'chats.unmute',
+    method: 'delete',
+    path: '/chats/:chatId/mute',
+    summary: 'Unmute a chat',
+    permission: 'chats.manage',
+    ...ofChat,
+    output: chat,
+    effect: 'write',
+  }),
+  'chats.typing': defineOperation({
+    id: 'chats.typing',
+    method: 'put',
+    path: '/chats/:chatId/typing',
+    summary:
+      'Show the account as typing or recording until `lapsesAt`. WhatsApp confirms no such state: success means that it took the notice',
+    permission: 'presence.manage',
+    ...ofChat,
+    body: { state: z.enum(['typing', 'recording']).default('typing') },
+    output: z.object({ state: z.enum(['typing', 'recording']), lapsesAt: z.iso.datetime() }),
+    effect: 'write',
+    ...unaudited,
+  }),
+  'chats.stopTyping': defineOperation({
+    id: 'chats.stopTyping',
+    method: 'delete',
+    path: '/chats/:chatId/typing',
+    summary: 'Stop showing the account as typing or recording',
+    permission: 'presence.manage',
+    ...ofChat,
+    output: z.object({ state: z.null() }),
+    effect: 'write',
+    ...unaudited,
   }),
 };

@@ -1,7 +1,9 @@
 import type { z } from 'zod';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
+import { labels } from './labels.js';
 import { messages } from './messages.js';
+import { presence } from './presence.js';
 import { profile } from './profile.js';
 
 export { changeErrors, defineOperation, operationErrors, operationRoute, type AddressRole, type Operation } from './operation.js';
@@ -11,7 +13,7 @@ export { changeErrors, defineOperation, operationErrors, operationRoute, type Ad
  * the file of its noun here, and one function of the same id in `whatsapp-service/src/engine/wwebjs/operations/<noun>.ts`. The backend mounts
  * the rows, the worker dispatches them through one internal route, and OpenAPI, `GET /capabilities` and the isolation tests loop over them.
  */
-export const operations = keyedById({ ...messages, ...chats, ...contacts, ...profile });
+export const operations = keyedById({ ...messages, ...chats, ...labels, ...presence, ...contacts, ...profile });
 
 export type OperationId = keyof typeof operations;
 export type OperationInput<K extends OperationId> = z.output<(typeof operations)[K]['input']>;

@@ -7,8 +7,8 @@ export interface FaultParts {
   world: World;
   page: PageOptions;
   missing: Set<string>;
-  /** Sends a push to every open page. */
-  tellPages: (push: Push) => void;
+  /** Sends a push to every open page. Resolves when all have received it. */
+  tellPages: (push: Push) => Promise<void>;
 }
 
 /** Faults, and how pages behave. */

@@ -43,7 +43,7 @@ export function createControl(parts: {
         return json(res, 400, {
           error: input.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`).join('; '),
         });
-      const result = operation.run(input.data) ?? null;
+      const result = (await operation.run(input.data)) ?? null;
       changed();
       json(res, 200, { result });
     } catch (error) {

@@ -85,9 +85,26 @@ export function messageOperations({ world }: { world: World }) {
     ),
     ...changeOperations(world),
     typing: operation(
-      'The phone types to a linked account; the library has no event for it',
-      z.object({ from: phone, to: phone, state: z.enum(['composing', 'recording', 'paused']) }),
-      (d) => void account(d.to).typing.push({ from: phoneId(account(d.from)), state: d.state }),
+      'The phone types to an account, or in a group; pages that follow its presence see it, and the library has no event for it',
+      z.object({
+        from: phone,
+        to: phone,
+        state: z.enum(['composing', 'recording', 'paused']),
+        group: z.string().optional(),
+      }),
+      (d) => {
+        account(d.to).typing.push({ from: phoneId(account(d.from)), state: d.state });
+        const type = { composing: 'composing', recording: 'recording_audio', paused: 'available' } as const;
+        world.presence.show(account(d.from), type[d.state], d.group ?? null);
+      },
+    ),
+    presence: operation(
+      'The phone becomes available or unavailable, for pages that follow its presence',
+      z.object({ phone, state: z.enum(['available', 'unavailable']) }),
+      (d) => world.presence.show(account(d.phone), d.state, null),
+    ),
+    followed: operation('Chats whose presence the pages of a phone follow', z.object({ phone }), (d) =>
+      world.presence.followed(account(d.phone)),
     ),
     journal: operation(
       'Messages that reached WhatsApp’s server, after the n-th',

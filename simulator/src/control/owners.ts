@@ -75,10 +75,23 @@ function personOperations(world: World) {
     ),
     setLabels: operation(
       'Labels of a business account',
-      z.object({ phone, labels: z.array(z.object({ id: z.string(), name: z.string(), color: z.string().default('#00a884') })) }),
+      z.object({
+        phone,
+        labels: z.array(
+          z.object({
+            id: z.string(),
+            name: z.string(),
+            color: z.string().default('#00a884'),
+            colorIndex: z.number().int().default(0),
+          }),
+        ),
+      }),
       (d) => {
         const of = account(d.phone);
-        of.labels = d.labels.map((label) => ({ ...label, chats: of.labels.find((old) => old.id === label.id)?.chats ?? [] }));
+        of.labels = d.labels.map((label) => ({
+          ...label,
+          chats: of.labels.find((old) => old.id === label.id)?.chats ?? [],
+        }));
         pushTo(of, { ev: 'labels', d: of.labels });
       },
     ),

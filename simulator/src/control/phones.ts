@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import type { Account, AccountOptions } from '../accounts.js';
+import { identity, phoneId, pushTo, remember, type Account, type AccountOptions } from '../accounts.js';
 import type { Linking } from '../linking.js';
+import { noMarks } from '../wire.js';
 import type { World } from '../world.js';
 import { accountIn, nothing, operation, phone } from './operation.js';
 
@@ -38,6 +39,17 @@ export function phoneOperations({ world, linking }: { world: World; linking: Lin
     scan: operation('Link the page that shows this QR', z.object({ qr: z.string(), phone }), (d) => linking.scan(d.qr, d.phone)),
     enterCode: operation('Link by pairing code', z.object({ code: z.string(), phone }), (d) =>
       linking.enterCode(d.code, d.phone),
+    ),
+    setPicture: operation('Change the picture of a phone', z.object({ phone, base64: z.string() }), (d) => {
+      const of = account(d.phone);
+      of.picture = `https://pps.whatsapp.net${world.media.put(Buffer.from(d.base64, 'base64')).directPath}`;
+      world.phones.announce(of);
+      return { url: of.picture };
+    }),
+    crowd: operation(
+      'Create phones with numbers in a row from `first` on, and for each a name in the address book; the first `chats` of them have written',
+      z.object({ phone, first: phone, contacts: z.number().int().min(1).max(20_000), chats: z.number().int().min(0).default(0) }),
+      (d) => crowd(world, account(d.phone), d),
     ),
     ...interruptions(world),
   };
@@ -82,6 +94,23 @@ function interruptions(world: World) {
   };
 }
 
+/** For pages that load from now on: a large address book and many chats, without a message sent for each. */
+function crowd(world: World, of: Account, { first, contacts, chats }: { first: string; contacts: number; chats: number }): void {
+  const start = BigInt(first);
+  for (let index = 0; index < contacts; index += 1) {
+    const number = String(start + BigInt(index));
+    world.phones.create({ phone: number, name: `Person ${index}`, made: true });
+    of.contacts.set(number, `Person ${index}`);
+    if (index >= chats) continue;
+    const chat = `${number}@c.us`;
+    const key = `3EB0${String(index).padStart(18, '0')}`;
+    const t = world.clock.seconds() - index;
+    const marks = noMarks();
+    const data = { body: `Message ${index}` };
+    remember(of, { key, fromMe: false, chat, from: chat, to: phoneId(of), author: null, t, type: 'chat', data, ack: 1, marks });
+  }
+}
+
 /** A phone as the control API shows it. */
 const shown = (of: Account) => ({
   phone: of.phone,
@@ -104,7 +133,9 @@ const shown = (of: Account) => ({
 /** Creates the phone or changes the passed fields. */
 function change(world: World, options: AccountOptions): Account {
   const made = world.phones.create({ ...options, made: true });
+  if (options.isBusiness !== undefined) pushTo(made, { ev: 'platform', d: identity(made).platform });
   if (options.offline === false) world.messages.phoneOn(made);
-  if (options.name !== undefined || options.about !== undefined) world.phones.announce(made);
+  const isSeen = [options.name, options.about, options.hidesNumber].some((value) => value !== undefined);
+  if (isSeen) world.phones.announce(made);
   return made;
 }

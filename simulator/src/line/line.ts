@@ -86,6 +86,7 @@ function attach(connection: Connection, account: Account, device: Device): void 
 function detach(connection: Connection): void {
   const { device, line } = connection;
   if (device?.line === line) device.line = null;
+  if (device) connection.world.presence.end(device);
   connection.device = null;
 }
 

@@ -3,12 +3,21 @@ import { contactOf, lidId, pushNow, pushTo } from '../accounts.js';
 import { Refusal } from '../refusal.js';
 import type { OnLine, Ops } from './ops.js';
 
+/** WhatsApp's palette of labels, as far as it is needed. */
+const palette = ['#ff9485', '#64c4ff', '#ffd429', '#dfaef0', '#99b6c1', '#55ccb3', '#ff9dff', '#d3a91d', '#6d7cce', '#d7e752'];
+export const labelColor = (colorIndex: number) => ({ colorIndex, color: palette[colorIndex % palette.length]! });
+
 /** Contacts, the own profile, blocks, labels, notes, calls. */
 export function peopleOps({ world, me, device }: OnLine): Ops {
   const { phones } = world;
   const business = () => {
     if (!me().isBusiness) throw new Refusal(403, 'for business accounts only');
     return me();
+  };
+  const labelOf = (id: string) => {
+    const found = business().labels.find((label) => label.id === id);
+    if (!found) throw new Refusal(404, 'no such label');
+    return found;
   };
   return {
     exists(d: { id: string }) {
@@ -23,9 +32,8 @@ export function peopleOps({ world, me, device }: OnLine): Ops {
       return contactOf(found, me());
     },
     devices: (d: { ids: string[] }) => d.ids.map((id) => 1 + (phones.find(id)?.devices.size ?? -1)),
-    presence(d: { available: boolean }) {
-      me().presence = d.available ? 'available' : 'unavailable';
-    },
+    presence: (d: { available: boolean }) => world.presence.show(me(), d.available ? 'available' : 'unavailable', null),
+    presence_subscribe: (d: { chat: string }) => world.presence.subscribe(device(), me(), d.chat),
     profile(d: { name?: string; about?: string; picture?: string | null }) {
       const { name, about, picture } = d;
       Object.assign(
@@ -45,6 +53,23 @@ export function peopleOps({ world, me, device }: OnLine): Ops {
       if (d.blocked) me().blocked.add(lidId(found));
       else me().blocked.delete(lidId(found));
       pushTo(me(), { ev: 'blocked', d: { id: lidId(found), blocked: d.blocked } }, device());
+    },
+    label_add(d: { name: string; colorIndex: number }) {
+      const id = String(1 + Math.max(0, ...business().labels.map((label) => Number(label.id) || 0)));
+      const label = { id, name: d.name, ...labelColor(d.colorIndex), chats: [] };
+      me().labels.push(label);
+      pushTo(me(), { ev: 'labels', d: me().labels }, device());
+      return label;
+    },
+    label_edit(d: { id: string; name: string; colorIndex: number }) {
+      const label = labelOf(d.id);
+      Object.assign(label, { name: d.name }, labelColor(d.colorIndex));
+      pushTo(me(), { ev: 'labels', d: me().labels }, device());
+      return label;
+    },
+    label_delete(d: { id: string }) {
+      me().labels = business().labels.filter((label) => label !== labelOf(d.id));
+      pushTo(me(), { ev: 'labels', d: me().labels }, device());
     },
     label_assign(d: { chat: string; labels: string[] }) {
       for (const label of business().labels) {

@@ -65,6 +65,8 @@ export interface BrowserOwner {
   readonly sessionId: string;
   /** Shown on the phone in the list of linked devices. */
   deviceName(): string | null;
+  /** See `LaunchOptions.presence`. */
+  readonly presence: Set<string>;
   /** Whether earlier browsers of this session were lost: first starts have priority. */
   isRepeatedStart(): boolean;
   /** The number of the linked account; null while it is unknown. */
@@ -133,6 +135,7 @@ async function launch(run: BrowserRun, former: Promise<void>): Promise<void> {
       sessionId: owner.sessionId,
       profileDir: run.profile.dir,
       deviceName: owner.deviceName(),
+      presence: owner.presence,
       abort: run.abort.signal,
       onSignal: (signal) => receive(run, signal),
     });

@@ -42,6 +42,8 @@ export interface SessionState {
   /** When a command last changed the session, on the monotonic clock. */
   changedAt: number;
   deviceName: string | null;
+  /** The chats whose presence is followed. The set outlives the browser, and ends with the worker's process. */
+  readonly presence: Set<string>;
   /** Until when the backend has the messages of an account. */
   inherited: CaughtUp | null;
   /** The linked account, as the page reported it last. */
@@ -76,6 +78,7 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   isWanted: false,
   changedAt: 0,
   deviceName: null,
+  presence: new Set(),
   inherited: null,
   identity: null,
   qr: null,

@@ -41,6 +41,7 @@ function ownerOf(state: SessionState): BrowserOwner {
   return {
     sessionId: state.id,
     deviceName: () => state.deviceName,
+    presence: state.presence,
     isRepeatedStart: () => state.lossCount.losses > 0,
     phoneNumber: () => state.identity?.phoneNumber ?? null,
     inheritedMark: () => inheritedMark(state),

@@ -60,7 +60,7 @@ describe('the scripts of the page', () => {
   test('use nothing that does not exist in the page', () => {
     const functions = Object.fromEntries(patches.map(({ id, install }) => [`compat-${id}`, `(${String(install)})();`]));
     const ofOperations = operationFunctions();
-    expect(Object.keys(ofOperations)).toContain('operations-chats.ts-chatRows');
+    expect(Object.keys(ofOperations)).toContain('operations-chat-rows.ts-chatRows');
     const scripts = { ...pageScripts, ...ofOperations, ...functions, 'console-limit': `(${String(installConsoleLimit)})();` };
     expect(unknownNames(scripts)).toEqual([]);
   });

@@ -91,6 +91,7 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
       // Before `ready` the page synchronises the address book, and no name has been read yet.
       if (state.wasReady) listener.contactsChanged(ids);
     },
+    presence: (report: unknown) => listener.presenceChanged(report),
     message: ({ message }: Record<string, unknown>) => {
       // Messages from before `ready` are found by the backfill.
       if (state.wasReady) listener.messageCreated(message);

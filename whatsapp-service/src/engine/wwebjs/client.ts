@@ -78,11 +78,11 @@ async function close({ client, state }: SessionContext): Promise<void> {
 }
 
 function createSession(context: SessionContext): EngineSession {
-  const { client, config, options, identities, sending, probe, backfill, reports, state } = context;
+  const { client, config, options, identities, registered, presence, sending, probe, backfill, reports, state } = context;
   return {
     send: sending.send,
-    run: (operation, input, deadlineMs) =>
-      runOperation(operation, input, { page: pageOf(context), client, identities, deadlineMs }),
+    run: (operation, input, deadlineMs, file = null) =>
+      runOperation(operation, input, { page: pageOf(context), client, identities, registered, presence, deadlineMs, file }),
     probe,
     backfill: async (request) => backfill(request, options.onSignal),
     async reload(deadlineMs) {

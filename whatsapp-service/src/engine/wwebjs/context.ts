@@ -8,7 +8,9 @@ import { createIdentities, type Identities } from './identities.js';
 import { wordsOf } from './launch-error.js';
 import type { LibraryClient } from './library.js';
 import { listen, type Listener } from './listen.js';
+import { createNumberCache, type NumberCache } from './number-cache.js';
 import { readIdentity } from './own-identity.js';
+import { renewSubscriptions, type PresenceSubscriptions } from './presence.js';
 import { createProbe, type Probe } from './probe.js';
 import { createReports, type Reports } from './reports.js';
 import { createSending } from './send.js';
@@ -34,6 +36,8 @@ export interface SessionContext {
   readonly options: LaunchOptions;
   readonly client: LibraryClient;
   readonly identities: Identities;
+  readonly registered: NumberCache;
+  readonly presence: PresenceSubscriptions;
   readonly sending: ReturnType<typeof createSending>;
   readonly probe: Probe;
   readonly backfill: Backfill;
@@ -63,9 +67,11 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
   const onUnreadable = (what: string, error: unknown): void => reportUnreadable(context, what, error);
   const identities = createIdentities(page);
   const sending = createSending(page);
+  const presence = options.presence ?? new Set<string>();
   const listener = listen(client, {
     identities,
     onSignal: options.onSignal,
+    presence,
     isInFlight: sending.isInFlight,
     isOver: () => isOver(context),
     lastReceipt: async (whatsappId, ack) =>
@@ -79,6 +85,8 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
     options,
     client,
     identities,
+    registered: createNumberCache(),
+    presence,
     sending,
     probe: createProbe(page),
     backfill: createBackfill(page, identities, onUnreadable),
@@ -116,4 +124,9 @@ async function onReady(context: SessionContext): Promise<void> {
   context.state.wasReady = true;
   context.identities.forget();
   context.options.onSignal({ type: 'ready', identity });
+  const subscribe = async (chatId: string): Promise<unknown> =>
+    callPage(pageOf(context), 'subscribePresence', { chatId }, 10_000);
+  void renewSubscriptions(context.presence, subscribe, (error) => {
+    if (!isOver(context)) context.config.onWarning?.('A presence subscription could not be renewed.', { error: wordsOf(error) });
+  });
 }

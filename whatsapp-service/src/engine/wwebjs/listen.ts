@@ -4,6 +4,7 @@ import { createEventQueue, type EventQueue } from './event-queue.js';
 import type { ChatChange } from './guard.js';
 import type { Identities } from './identities.js';
 import type { LibraryClient } from './library.js';
+import { presenceReport } from './presence.js';
 import { happenedAt } from './time.js';
 import {
   chatIdOf,
@@ -25,6 +26,8 @@ export interface Listener {
   chatChanged(id: string, change: ChatChange, unreadCount: number | null): void;
   /** The page reports that the names of these contacts changed. Emits one event for each real change. */
   contactsChanged(ids: unknown): void;
+  /** The page reports that a person in a followed chat became available, is typing, and so on. */
+  presenceChanged(report: unknown): void;
   /** A message that the library could not convert, or for which it emits no message. */
   messageCreated(raw: unknown): void;
   /** Resolves when all events so far have been emitted. */
@@ -33,6 +36,8 @@ export interface Listener {
 
 interface Listening {
   identities: Identities;
+  /** The chats whose presence is followed; reports about others are dropped. */
+  presence: ReadonlySet<string>;
   onSignal: (signal: EngineSignal) => void;
   isOver: () => boolean;
   /** Whether a send with this key is running. */
@@ -101,6 +106,7 @@ export function listen(client: LibraryClient, listening: Listening): Listener {
     chatChanged: (id, change, unreadCount) => {
       if (!isOver()) chatChanged(context, id, change, unreadCount);
     },
+    presenceChanged: (report) => guarded('presence', () => presenceChanged(context, report)),
     contactsChanged: (ids) => guarded('contact', () => contactsChanged(context, idsOf(ids))),
     messageCreated: (raw) => guarded('message_create', () => messageCreated(context, raw)),
     drained: queue.drained,
@@ -244,6 +250,28 @@ function contactsChanged({ queue, identities, onSignal }: ListenContext, ids: re
       for (const contact of changed) onSignal({ type: 'event', event: 'contact.observed', payload: { contact } });
     },
   );
+}
+
+/** A chat may be followed under the other id of its person, so the contact decides too. */
+function presenceChanged(context: ListenContext, report: unknown): void {
+  const { presence, identities, onSignal } = context;
+  const reported = presenceReport(report);
+  if (!reported) throw new Error('The page returned no valid presence.');
+  const { chat, person, state, lastSeen } = reported;
+  const at = new Date().toISOString();
+  inOrder(context, 'presence', [chat, person], () => {
+    const contact = identities.contact(person);
+    const names = [chat, ...(chat === person ? [contact.id, contact.lid] : [])];
+    if (!names.some((name) => name !== null && presence.has(name))) return;
+    const payload = {
+      chat: chatRef(context, chat),
+      contact,
+      state,
+      lastSeen: lastSeen === null ? null : happenedAt(lastSeen),
+      at,
+    };
+    onSignal({ type: 'event', event: 'presence.observed', payload });
+  });
 }
 
 /** WhatsApp's names for changes of a group's participants. */

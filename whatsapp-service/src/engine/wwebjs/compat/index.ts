@@ -2,7 +2,7 @@ import { description, participants } from './groups.js';
 import { ids } from './ids.js';
 import { download, media } from './media.js';
 import type { Patch } from './patch.js';
-import { block } from './people.js';
+import { block, chatOrigin } from './people.js';
 import { avParams, linkPreview, status } from './sending.js';
 import { syncRace } from './sync.js';
 
@@ -14,6 +14,7 @@ export const patches: readonly Patch[] = [
   syncRace,
   description,
   block,
+  chatOrigin,
   status,
   linkPreview,
   avParams,

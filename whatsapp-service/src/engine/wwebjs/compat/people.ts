@@ -32,3 +32,21 @@ export const block: Patch = {
     );
   },
 };
+
+export const chatOrigin: Patch = {
+  id: 'chat-origin',
+  since: '2026-08',
+  effect:
+    'The page creates a chat with a LID only for callers that name their origin, and the library names none: a first message to a LID is refused.',
+  threads: ['wa-js 3573', 'wa-js 3474'],
+  install: () => {
+    const core = (window as unknown as PageWindow).chasqui;
+    core.view('chat-origin', 'WAWebFindChatAction', (module) => ({
+      findOrCreateLatestChat: (wid: any, origin: unknown, ...more: unknown[]) => {
+        if (origin === undefined && wid?.isLid?.()) core.report('chat-origin', 'mended');
+        return module.findOrCreateLatestChat(wid, origin ?? 'createChat', ...more);
+      },
+    }));
+    core.onModules('chat-origin', () => core.report('chat-origin', 'armed'));
+  },
+};

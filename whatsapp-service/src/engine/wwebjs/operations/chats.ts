@@ -1,53 +1,216 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
-import { textOf, type ChatResource } from '@chasqui/shared';
+import { AppError } from '@chasqui/shared';
 import type { PageCore } from '../page/world.js';
-import { isoOf } from '../time.js';
-import { chatTypeOf, contentOf, isFromMe, whatsappIdOf, type RawMessage } from '../translate.js';
 import { change } from './change.js';
+import { readChat, readChats, readingChats } from './chat-rows.js';
 import { need, read, type OperationContext, type OperationHandlers } from './context.js';
+import { askingPictures } from './people.js';
 
 const archiving = [need('WAWebCmd', 'Cmd.archiveChat')];
+const pinning = [need('WAWebCmd', 'Cmd.pinChat')];
+const finding = [need('WAWebCollections', 'Chat.get')];
+const sendingState = [
+  need('WAWebChatStateBridge', 'sendChatStateComposing', 'sendChatStateRecording', 'sendChatStatePaused'),
+  ...finding,
+];
+const done = ({ chatId }: { chatId: string }, context: OperationContext) => readChat(chatId, context);
+
+/** How pictures of the overview are asked for: few at once, each with a deadline, all within a share of the operation's. */
+const pictures = { atOnce: 5, eachMs: 2_000, share: 0.5 };
+/** How long a state of typing is shown. WhatsApp shows one for about 25 seconds, so the page sends it again until then. */
+const typingMs = 60_000;
 
 export const chats: OperationHandlers<'chats'> = {
-  'chats.list': read('chats.list', {
-    needs: [need('WAWebCollections', 'Chat.getModelsArray')],
-    async run({ type, archived, limit, offset }, { inPage, identities }) {
-      const wanted = (await inPage(chatRows, null))
-        .filter((chat) => type === undefined || chatTypeOf(chat.id) === type)
-        .filter((chat) => archived === undefined || chat.archive === archived)
-        .sort((a, b) => (b.t ?? 0) - (a.t ?? 0))
-        .slice(offset, offset + limit);
-      await identities.learn(wanted.map((chat) => chat.id));
-      return wanted.map((chat) => chatResource(chat, identities));
+  'chats.list': read('chats.list', { needs: readingChats, run: readChats }),
+  'chats.overview': read('chats.overview', {
+    needs: [...readingChats, ...askingPictures],
+    async run(paging, context) {
+      const rows = await readChats(paging, context);
+      const budgetMs = context.deadlineMs * pictures.share;
+      const found = await context.inPage(picturesOf, { ...pictures, budgetMs, ids: rows.map(({ id }) => id) });
+      return rows.map((row) => ({ ...row, picture: found[row.id] ?? null }));
     },
+  }),
+  'chats.get': read('chats.get', { needs: readingChats, run: done }),
+  'chats.delete': change('chats.delete', {
+    needs: [need('WAWebDeleteChatAction', 'sendDelete'), ...finding],
+    before: mayDelete,
+    act: deleteChat,
+    effect: isGone,
+    done: async (_, __, { before }) => ({ id: before, deleted: true as const }),
+  }),
+  'chats.clear': change('chats.clear', {
+    needs: [need('WAWebChatClearBridge', 'sendClear'), ...finding],
+    before: requireOwnChat,
+    act: clear,
+    effect: isEmpty,
+    done: async () => ({ cleared: true as const }),
+  }),
+  'chats.read': change('chats.read', {
+    needs: [need('WAWebUpdateUnreadChatAction', 'sendSeen'), need('WAWebCmd', 'Cmd.markChatUnread'), ...finding],
+    before: requireOwnChat,
+    act: markRead,
+    effect: isRead,
+    done,
+  }),
+  'chats.unread': change('chats.unread', {
+    needs: [need('WAWebCmd', 'Cmd.markChatUnread'), ...finding],
+    before: requireOwnChat,
+    act: markUnread,
+    effect: isUnread,
+    done,
   }),
   'chats.archive': change('chats.archive', {
     needs: archiving,
     prepare: ({ chatId }) => ({ chatId, isArchived: true }),
+    before: requireOwnChat,
     act: setArchived,
     effect: isArchived,
-    done: ({ chatId }, context) => readChat(chatId, context),
+    done,
   }),
   'chats.unarchive': change('chats.unarchive', {
     needs: archiving,
     prepare: ({ chatId }) => ({ chatId, isArchived: false }),
+    before: requireOwnChat,
     act: setArchived,
     effect: isArchived,
-    done: ({ chatId }, context) => readChat(chatId, context),
+    done,
+  }),
+  'chats.pin': change('chats.pin', {
+    needs: pinning,
+    prepare: ({ chatId }) => ({ chatId, isPinned: true }),
+    before: requireOwnChat,
+    act: setPinned,
+    // The page says nothing when it has as many pinned chats as WhatsApp allows. Only what it then shows decides, because that number may change.
+    refusal: ({ isDone, others }) =>
+      isDone || others < 3 ? null : `WhatsApp Web did not pin the chat: ${others} other chats are pinned.`,
+    effect: isPinned,
+    done,
+  }),
+  'chats.unpin': change('chats.unpin', {
+    needs: pinning,
+    prepare: ({ chatId }) => ({ chatId, isPinned: false }),
+    before: requireOwnChat,
+    act: setPinned,
+    effect: isPinned,
+    done,
+  }),
+  'chats.mute': change('chats.mute', {
+    needs: finding,
+    prepare: ({ chatId, until }) => ({ chatId, expiration: muteUntil(until) }),
+    before: requireOwnChat,
+    act: mute,
+    effect: isMuted,
+    done,
+  }),
+  'chats.unmute': change('chats.unmute', {
+    needs: finding,
+    prepare: ({ chatId }) => ({ chatId, expiration: 0 }),
+    before: requireOwnChat,
+    act: mute,
+    effect: isMuted,
+    done,
+  }),
+  'chats.typing': change('chats.typing', {
+    needs: sendingState,
+    prepare: ({ chatId, state }) => ({ chatId, state, forMs: typingMs }),
+    before: requireOwnChat,
+    act: showTyping,
+    effect: wasAccepted,
+    done: async ({ state }, _, { result }) => ({ state, lapsesAt: new Date(result?.lapsesAt ?? Date.now()).toISOString() }),
+  }),
+  'chats.stopTyping': change('chats.stopTyping', {
+    needs: sendingState,
+    prepare: ({ chatId }) => ({ chatId, state: null, forMs: 0 }),
+    before: requireOwnChat,
+    act: showTyping,
+    effect: wasAccepted,
+    done: async () => ({ state: null }),
   }),
 };
 
-interface PageChat {
-  id: string;
-  name: string | null;
-  unreadCount: number;
-  archive: boolean;
-  pin: boolean;
-  /** Seconds; 0: not muted, −1: for ever. */
-  muteUntil: number;
-  readOnly: boolean;
-  t: number | null;
-  last: RawMessage | null;
+/** The time in seconds, as WhatsApp has it; −1: for good. */
+function muteUntil(until: string | undefined): number {
+  if (until === undefined) return -1;
+  const seconds = Math.floor(Date.parse(until) / 1_000);
+  if (seconds * 1_000 > Date.now()) return seconds;
+  throw new AppError('VALIDATION_FAILED', {
+    fields: [{ path: 'until', code: 'IN_PAST', message: 'Name a time in the future.' }],
+  });
+}
+
+interface OfChat {
+  chatId: string;
+}
+
+/** Runs in the page. Channels are no chats of the phone: they have other functions, and routes of their own. */
+function requireOwnChat(core: PageCore, { chatId }: OfChat): null {
+  core.requireChat(chatId);
+  if (/@newsletter$/.test(chatId))
+    core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'WhatsApp has no such action for a channel.' });
+  return null;
+}
+
+/** Runs in the page. Returns the id under which the page has the chat. */
+function mayDelete(core: PageCore, { chatId }: OfChat): string {
+  const chat = core.requireChat(chatId);
+  if (/@newsletter$/.test(chatId))
+    core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'WhatsApp has no such action for a channel.' });
+  const members: any[] = chat.groupMetadata?.participants?.getModelsArray?.() ?? [];
+  if (members.some((member) => core.me().some((own) => core.isSame(own, member.id))))
+    core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: 'Leave the group before you delete its chat.' } });
+  return core.serialized(chat.id);
+}
+
+/** Runs in the page. */
+async function deleteChat(core: PageCore, _: OfChat, id: string): Promise<void> {
+  await core.module('WAWebDeleteChatAction').sendDelete(core.requireChat(id));
+}
+
+/** Runs in the page. */
+function isGone(core: PageCore, _: OfChat, id: string): boolean {
+  return !core.chatOf(id);
+}
+
+/** Runs in the page. Starred messages are deleted too. */
+async function clear(core: PageCore, { chatId }: OfChat): Promise<void> {
+  await core.module('WAWebChatClearBridge').sendClear(core.requireChat(chatId), false);
+}
+
+/** Runs in the page. */
+function isEmpty(core: PageCore, { chatId }: OfChat): boolean {
+  return core.requireChat(chatId).msgs.getModelsArray().length === 0;
+}
+
+/** Runs in the page. Read receipts are sent only while the page counts as available. */
+async function markRead(core: PageCore, { chatId }: OfChat): Promise<void> {
+  const chat = core.requireChat(chatId);
+  const Stream = core.moduleIfAny('WAWebStreamModel')?.Stream;
+  const wasAvailable = Stream?.available === true;
+  if (!wasAvailable) Stream?.markAvailable?.();
+  try {
+    await core.module('WAWebUpdateUnreadChatAction').sendSeen({ chat, threadId: undefined });
+  } finally {
+    if (!wasAvailable) Stream?.markUnavailable?.();
+  }
+  // A mark that the owner set by hand is not a message that could be seen.
+  if (chat.unreadCount < 0) await core.module('WAWebCmd').Cmd.markChatUnread(chat, false);
+}
+
+/** Runs in the page. */
+function isRead(core: PageCore, { chatId }: OfChat): boolean {
+  return (core.requireChat(chatId).unreadCount ?? 0) === 0;
+}
+
+/** Runs in the page. A chat with unread messages is unread already. */
+async function markUnread(core: PageCore, { chatId }: OfChat): Promise<void> {
+  const chat = core.requireChat(chatId);
+  if ((chat.unreadCount ?? 0) === 0) await core.module('WAWebCmd').Cmd.markChatUnread(chat, true);
+}
+
+/** Runs in the page. */
+function isUnread(core: PageCore, { chatId }: OfChat): boolean {
+  return (core.requireChat(chatId).unreadCount ?? 0) !== 0;
 }
 
 /** Runs in the page. */
@@ -60,58 +223,82 @@ function isArchived(core: PageCore, { chatId, isArchived }: { chatId: string; is
   return Boolean(core.requireChat(chatId).archive) === isArchived;
 }
 
-/** One chat, as the page has it after a change. */
-async function readChat(chatId: string, { inPage, identities }: OperationContext): Promise<ChatResource> {
-  const [chat] = await inPage(chatRows, [chatId]);
-  await identities.learn([chat!.id]);
-  return chatResource(chat!, identities);
+/** Runs in the page. Waits for the effect, because a page that refuses resolves all the same. `others`: the other pinned chats. */
+async function setPinned(
+  core: PageCore,
+  { chatId, isPinned }: { chatId: string; isPinned: boolean },
+): Promise<{ isDone: boolean; others: number }> {
+  const chat = core.requireChat(chatId);
+  const all: any[] = core.collections().Chat.getModelsArray();
+  const others = all.filter((other) => other !== chat && other.pin).length;
+  await core.module('WAWebCmd').Cmd.pinChat(chat, isPinned);
+  const isDone = (): boolean => Boolean(chat.pin) === isPinned;
+  for (let waited = 0; !isDone() && waited < 2_000; waited += 100) await new Promise((resolve) => setTimeout(resolve, 100));
+  return { isDone: isDone(), others };
 }
 
-/** Runs in the page. The chats with these ids; without a list all chats and channels. */
-function chatRows(core: PageCore, ids: string[] | null): PageChat[] {
-  const row = (chat: any): PageChat => {
-    const key = chat.lastReceivedKey;
-    const last = key ? core.collections().Msg.get(core.serialized(key)) : chat.msgs?.last?.();
-    return {
-      id: core.serialized(chat.id),
-      name: core.nameOf(chat),
-      unreadCount: chat.unreadCount ?? 0,
-      archive: Boolean(chat.archive),
-      pin: Boolean(chat.pin),
-      muteUntil: chat.mute?.expiration ?? chat.muteExpiration ?? 0,
-      readOnly: Boolean(chat.isReadOnly ?? chat.groupMetadata?.announce),
-      t: chat.t ?? null,
-      last: last ? core.modelOf(last) : null,
-    };
+/** Runs in the page. */
+function isPinned(core: PageCore, { chatId, isPinned }: { chatId: string; isPinned: boolean }): boolean {
+  return Boolean(core.requireChat(chatId).pin) === isPinned;
+}
+
+/** Runs in the page. */
+async function mute(core: PageCore, { chatId, expiration }: { chatId: string; expiration: number }): Promise<void> {
+  const { mute } = core.requireChat(chatId);
+  if (expiration === 0) await mute.unmute({ sendDevice: true });
+  else await mute.mute({ expiration, sendDevice: true });
+}
+
+/** Runs in the page. */
+function isMuted(core: PageCore, { chatId, expiration }: { chatId: string; expiration: number }): boolean {
+  return (core.requireChat(chatId).mute?.expiration ?? 0) === expiration;
+}
+
+interface Typing extends OfChat {
+  /** Null: not any more. */
+  state: 'typing' | 'recording' | null;
+  forMs: number;
+}
+
+/** Runs in the page. `page/typing.ts` sends the state again until it lapses. */
+function showTyping(core: PageCore, given: Typing): Promise<{ lapsesAt: number }> {
+  return core.calls['showTyping']!(given) as Promise<{ lapsesAt: number }>;
+}
+
+/**
+ * Runs in the page. Neither the page nor WhatsApp's server shows what the other side sees. The effect that counts here is that the page's call
+ * resolved: WhatsApp took the notice.
+ */
+function wasAccepted(_core: PageCore, _given: Typing, _before: null, result: { lapsesAt: number } | null): boolean {
+  return result !== null;
+}
+
+interface PicturesAsked {
+  ids: string[];
+  atOnce: number;
+  eachMs: number;
+  budgetMs: number;
+}
+
+/** Runs in the page. The pictures that are visible and came in time, by chat. The page's own cache is used where it has one. */
+async function picturesOf(core: PageCore, { ids, atOnce, eachMs, budgetMs }: PicturesAsked): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  const endsAt = Date.now() + budgetMs;
+  const bridge = core.module('WAWebContactProfilePicThumbBridge');
+  const waiting = [...ids];
+  const ask = async (id: string): Promise<string | null> => {
+    const cached = core.collections().ProfilePicThumb?.get?.(core.widOf(id));
+    if (cached?.eurl && cached.stale !== true) return cached.eurl;
+    return (await bridge.requestProfilePicFromServer(core.requireChat(id)))?.eurl ?? null;
   };
-  if (ids) return ids.map((id) => row(core.requireChat(id)));
-  const channels = core.collections().WAWebNewsletterCollection?.getModelsArray?.() ?? [];
-  return [...core.collections().Chat.getModelsArray(), ...channels].map(row);
-}
-
-function chatResource(chat: PageChat, identities: OperationContext['identities']): ChatResource {
-  const type = chatTypeOf(chat.id);
-  return {
-    id: chat.id,
-    type,
-    name: chat.name,
-    contact: type === 'private' ? identities.contact(chat.id) : null,
-    unreadCount: Math.max(0, chat.unreadCount),
-    isArchived: chat.archive,
-    isPinned: chat.pin,
-    mutedUntil: mutedUntil(chat.muteUntil),
-    isReadOnly: chat.readOnly,
-    timestamp: chat.t ? isoOf(chat.t) : null,
-    lastMessage: chat.last
-      ? {
-          whatsappId: whatsappIdOf(chat.last),
-          type: contentOf(chat.last).type,
-          text: textOf(contentOf(chat.last)),
-          fromMe: isFromMe(chat.last),
-        }
-      : null,
+  const one = async (): Promise<void> => {
+    for (let id = waiting.shift(); id !== undefined && Date.now() < endsAt; id = waiting.shift()) {
+      const late = new Promise<null>((resolve) => setTimeout(() => resolve(null), Math.min(eachMs, endsAt - Date.now())));
+      // A picture that this account may not see is refused by WhatsApp's server.
+      const picture = await Promise.race([ask(id).catch(() => null), late]);
+      if (typeof picture === 'string') found[id] = picture;
+    }
   };
+  await Promise.all(Array.from({ length: atOnce }, one));
+  return found;
 }
-
-const mutedUntil = (seconds: number): string | null =>
-  seconds === 0 ? null : seconds < 0 ? '9999-12-31T23:59:59.999Z' : isoOf(seconds);

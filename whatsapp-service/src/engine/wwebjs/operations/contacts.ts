@@ -1,26 +1,111 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import { parseRecipient } from '@chasqui/shared';
+import type { PageCore } from '../page/world.js';
+import { change } from './change.js';
+import { readContact, readContacts } from './contact-rows.js';
 import { need, read, type OperationHandlers } from './context.js';
+import { aboutOf, askingAbout, askingPictures, pictureOf } from './people.js';
+
+const asking = [need('WAWebQueryExistsJob', 'queryWidExists')];
+const finding = [need('WAWebCollections', 'Contact.getModelsArray', 'Contact.get')];
+const blocking = (name: string) => [
+  need('WAWebBlockContactAction', name),
+  need('WAWebFindChatAction', 'findOrCreateLatestChat'),
+  need('WAWebCollections', 'Blocklist.get'),
+  ...asking,
+];
 
 export const contacts: OperationHandlers<'contacts'> = {
+  'contacts.list': read('contacts.list', {
+    needs: finding,
+    run: ({ search, saved, limit, offset }, context) => readContacts({ search, saved, limit, offset }, context),
+  }),
   /**
    * Checks at WhatsApp which numbers are registered. An input that is not a number counts as not registered, without a query. `normalised`
    * is the number as WhatsApp writes it, which may differ from the input; for a number that is not registered it is the input's.
    */
   'contacts.check': read('contacts.check', {
-    needs: [need('WAWebQueryExistsJob', 'queryWidExists')],
-    async run({ numbers, countryCode }, { call, identities }) {
+    needs: asking,
+    async run({ numbers, countryCode }, { call, identities, registered }) {
       const parsed = numbers.map((input) => ({ input, id: personId(input, countryCode) }));
       const ids = [...new Set(parsed.flatMap(({ id }) => id ?? []))];
-      const answers = ids.length > 0 ? await call<{ id: string; wid: string | null }[]>('exists', { ids }) : [];
-      const registered = new Map(answers.flatMap(({ id, wid }) => (wid === null ? [] : [[id, wid] as const])));
-      await identities.learn([...registered.values()]);
+      const unknown = ids.filter((id) => registered.get(id) === undefined);
+      const answers = unknown.length > 0 ? await call<{ id: string; wid: string | null }[]>('exists', { ids: unknown }) : [];
+      for (const { id, wid } of answers) registered.set(id, wid);
+      const found = new Map([
+        ...ids.map((id) => [id, registered.get(id)] as const),
+        ...answers.map(({ id, wid }) => [id, wid] as const),
+      ]);
+      await identities.learn([...found.values()].map((wid) => wid ?? null));
       return parsed.map(({ input, id }) => {
-        const wid = id === null ? undefined : registered.get(id);
-        if (wid === undefined) return { input, normalised: id, registered: false, contact: null };
+        const wid = id === null ? null : found.get(id);
+        if (wid === null || wid === undefined) return { input, normalised: id, registered: false, contact: null };
         const contact = identities.contact(wid);
         return { input, normalised: contact.phone ? contact.id : id, registered: true, contact };
       });
     },
+  }),
+  'contacts.resolve': read('contacts.resolve', {
+    needs: asking,
+    async run({ ids }, { inPage, identities }) {
+      await inPage(learnOtherIds, { ids, atOnce: 5 });
+      await identities.refresh(ids);
+      return ids.map(identities.contact);
+    },
+  }),
+  'contacts.blocked': read('contacts.blocked', {
+    needs: [...finding, need('WAWebCollections', 'Blocklist.getModelsArray')],
+    run: (_, context) => readContacts({ blocked: true }, context),
+  }),
+  'contacts.get': read('contacts.get', {
+    needs: [...finding, ...asking],
+    run: ({ contactId }, context) => readContact(contactId, context),
+  }),
+  'contacts.save': change('contacts.save', {
+    needs: [need('WAWebSaveContactAction', 'saveContactAction'), ...finding, ...asking],
+    prepare: ({ contactId, firstName, lastName, syncToPhone }) => ({
+      contactId,
+      firstName,
+      lastName: lastName || null,
+      syncToPhone,
+    }),
+    before: phoneToSave,
+    act: save,
+    effect: isSaved,
+    done: ({ contactId }, context) => readContact(contactId, context),
+  }),
+  'contacts.delete': change('contacts.delete', {
+    needs: [need('WAWebDeleteContactAction', 'deleteContactAction'), ...finding],
+    before: phoneToDelete,
+    act: remove,
+    effect: isRemoved,
+    done: async ({ contactId }) => ({ id: contactId, deleted: true as const }),
+  }),
+  'contacts.block': change('contacts.block', {
+    needs: blocking('blockContact'),
+    prepare: ({ contactId }) => ({ contactId, isBlocked: true }),
+    act: setBlocked,
+    effect: isBlocked,
+    done: ({ contactId }, context) => readContact(contactId, context),
+  }),
+  'contacts.unblock': change('contacts.unblock', {
+    needs: blocking('unblockContact'),
+    prepare: ({ contactId }) => ({ contactId, isBlocked: false }),
+    act: setBlocked,
+    effect: isBlocked,
+    done: ({ contactId }, context) => readContact(contactId, context),
+  }),
+  'contacts.about': read('contacts.about', {
+    needs: askingAbout,
+    run: async ({ contactId }, { inPage }) => ({ about: await inPage(aboutOf, { id: contactId }) }),
+  }),
+  'contacts.picture': read('contacts.picture', {
+    needs: askingPictures,
+    run: async ({ contactId }, { inPage }) => ({ url: await inPage(pictureOf, { id: contactId }) }),
+  }),
+  'contacts.commonGroups': read('contacts.commonGroups', {
+    needs: [need('WAWebFindCommonGroupsContactAction', 'findCommonGroups'), need('WAWebCollections', 'Contact.find')],
+    run: ({ contactId }, { inPage }) => inPage(commonGroups, { contactId }),
   }),
 };
 
@@ -28,4 +113,125 @@ export const contacts: OperationHandlers<'contacts'> = {
 function personId(input: string, countryCode: string | undefined): string | null {
   const result = parseRecipient(input, countryCode);
   return result.ok && (result.address.kind === 'phone' || result.address.kind === 'lid') ? result.address.id : null;
+}
+
+interface OfContact {
+  contactId: string;
+}
+
+/** Runs in the page. Asks WhatsApp's server about the people of whom the page knows only one id. One who is not found is left as he is. */
+async function learnOtherIds(core: PageCore, { ids, atOnce }: { ids: string[]; atOnce: number }): Promise<void> {
+  const waiting = ids.filter((id) => core.otherIdOf(core.widOf(id)) === null);
+  const { queryWidExists } = core.module('WAWebQueryExistsJob');
+  const one = async (): Promise<void> => {
+    for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) await queryWidExists(core.widOf(id));
+  };
+  await Promise.all(Array.from({ length: atOnce }, one));
+}
+
+/** Runs in the page. WhatsApp saves people by their phone number. */
+async function phoneToSave(core: PageCore, { contactId }: OfContact): Promise<string> {
+  const wid = core.widOf(contactId);
+  if (wid.isLid?.() && !core.otherIdOf(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
+  const phone = wid.isLid?.() ? core.otherIdOf(wid) : wid;
+  if (!phone)
+    core.refuse('INVALID_RECIPIENT', {
+      input: contactId,
+      reason: 'WhatsApp saves people by phone number, and this one is hidden.',
+    });
+  return core.serialized(phone);
+}
+
+interface Saved extends OfContact {
+  firstName: string;
+  lastName: string | null;
+  syncToPhone: boolean;
+}
+
+/** Runs in the page. */
+async function save(core: PageCore, { firstName, lastName, syncToPhone }: Saved, phone: string): Promise<void> {
+  const phoneNumber = phone.replace(/@.*/, '');
+  await core.module('WAWebSaveContactAction').saveContactAction({
+    firstName,
+    lastName: lastName ?? undefined,
+    phoneNumber,
+    prevPhoneNumber: phoneNumber,
+    syncToAddressbook: syncToPhone,
+    username: undefined,
+  });
+}
+
+/** Runs in the page. */
+function isSaved(core: PageCore, { firstName, lastName }: Saved, phone: string): boolean {
+  const { Contact } = core.collections();
+  const wid = core.widOf(phone);
+  const name = [firstName, lastName].filter(Boolean).join(' ');
+  return [wid, core.otherIdOf(wid)].some((id) => id && Contact.get(id)?.name === name);
+}
+
+/** Runs in the page. The number of a saved person. */
+function phoneToDelete(core: PageCore, { contactId }: OfContact): string {
+  const { Contact } = core.collections();
+  const wid = core.widOf(contactId);
+  const both = [wid, core.otherIdOf(wid)].filter(Boolean);
+  if (!both.some((id) => Contact.get(id)?.name))
+    core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'The person is not saved.' });
+  const phone = both.find((id) => !id.isLid?.());
+  if (!phone)
+    core.refuse('INVALID_RECIPIENT', {
+      input: contactId,
+      reason: 'WhatsApp removes people by phone number, and this one is hidden.',
+    });
+  return core.serialized(phone);
+}
+
+/** Runs in the page. */
+async function remove(core: PageCore, _: OfContact, phone: string): Promise<void> {
+  await core.module('WAWebDeleteContactAction').deleteContactAction({ phoneNumber: core.widOf(phone) });
+}
+
+/** Runs in the page. Both contacts of the person have lost the name from the address book. */
+function isRemoved(core: PageCore, _: OfContact, phone: string): boolean {
+  const { Contact } = core.collections();
+  const wid = core.widOf(phone);
+  return [wid, core.otherIdOf(wid)].every((id) => !id || !Contact.get(id)?.name);
+}
+
+interface Blocked extends OfContact {
+  isBlocked: boolean;
+}
+
+/**
+ * Runs in the page. WhatsApp blocks a person by LID, and only one with a chat: without it, current builds throw a text. The chat is opened for
+ * blocking alone: a person without one is not blocked.
+ */
+async function setBlocked(core: PageCore, { contactId, isBlocked }: Blocked): Promise<void> {
+  const wid = core.widOf(contactId);
+  if (!core.otherIdOf(wid)) await core.module('WAWebQueryExistsJob').queryWidExists(wid);
+  const other = core.otherIdOf(wid);
+  const lid = wid.isLid?.() ? wid : other;
+  if (!lid) core.refuse('CONTACT_NOT_FOUND', { contactId, reason: 'WhatsApp has no LID for this person.' });
+  const phoneNumber = wid.isLid?.() ? (other ?? undefined) : wid;
+  const action = core.module('WAWebBlockContactAction');
+  const contact = { id: lid, phoneNumber };
+  if (isBlocked) {
+    await core.openChat(contactId);
+    await action.blockContact({ contact, blockEntryPoint: 'ChatListBlock' });
+  } else await action.unblockContact(contact, 'ChatListBlock');
+}
+
+/** Runs in the page. */
+function isBlocked(core: PageCore, { contactId, isBlocked }: Blocked): boolean {
+  const { Blocklist } = core.collections();
+  const wid = core.widOf(contactId);
+  const found = [wid, core.otherIdOf(wid)].some((id) => id && Blocklist.get(id));
+  return found === isBlocked;
+}
+
+/** Runs in the page. */
+async function commonGroups(core: PageCore, { contactId }: OfContact): Promise<{ id: string; name: string | null }[]> {
+  const contact = await core.collections().Contact.find(core.widOf(contactId));
+  const found = await core.module('WAWebFindCommonGroupsContactAction').findCommonGroups(contact);
+  const groups: any[] = found?.getModelsArray?.() ?? [];
+  return groups.map(({ id }) => ({ id: core.serialized(id), name: core.nameOf(core.chatOf(core.serialized(id))) }));
 }

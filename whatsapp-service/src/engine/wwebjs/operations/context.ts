@@ -1,8 +1,11 @@
 import type { OperationId, OperationIdOf, OperationInput, OperationNoun, OperationOutput, operations } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
+import type { EngineFile } from '../../engine.js';
 import type { Identities } from '../identities.js';
 import type { LibraryClient } from '../library.js';
+import type { NumberCache } from '../number-cache.js';
 import type { Need, PageCore } from '../page/world.js';
+import type { PresenceSubscriptions } from '../presence.js';
 
 /** The parts that an operation receives besides its input. */
 export interface OperationContext {
@@ -11,6 +14,12 @@ export interface OperationContext {
   /** Contacts and names by id. `learn` reads them from the page first. */
   identities: Identities;
   deadlineMs: number;
+  /** WhatsApp's recent answers about numbers. */
+  registered: NumberCache;
+  /** The chats whose presence the session follows. */
+  presence: PresenceSubscriptions;
+  /** The file of the request, for rows with `file`. See `readFileOf`. */
+  file: EngineFile | null;
   /** Calls a function that `page/` has installed, by name. */
   call<T>(name: string, input: unknown): Promise<T>;
   /** Runs a function of the operation's own file in the page; see `runInPage`. */

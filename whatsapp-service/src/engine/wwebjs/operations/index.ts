@@ -15,7 +15,9 @@ import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
 import { answerPasskey, lookUp, pairingCode, readPasskey } from './internal.js';
+import { labels } from './labels.js';
 import { messages } from './messages.js';
+import { presence } from './presence.js';
 import { profile } from './profile.js';
 
 type Run = (input: never, context: OperationContext) => Promise<unknown>;
@@ -25,7 +27,7 @@ interface Handler {
 }
 
 /** The handlers, by noun. A noun without its file does not compile. Adding an operation to a noun changes only the file of that noun. */
-const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, messages, profile };
+const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, labels, messages, presence, profile };
 
 const handlers: Record<OperationId, Handler> = Object.assign({}, ...Object.values(nouns));
 
@@ -44,7 +46,7 @@ export const needsOf = (id: OperationId): readonly Need[] => handlers[id].needs;
 export async function runOperation(
   id: OperationId | InternalOperationId,
   input: Record<string, unknown>,
-  session: Pick<OperationContext, 'page' | 'client' | 'identities' | 'deadlineMs'>,
+  session: Omit<OperationContext, 'call' | 'inPage'>,
 ): Promise<unknown> {
   const { schema, run, needs } = find(id);
   const { page, deadlineMs } = session;

@@ -5,8 +5,10 @@ import { historyScript } from './history.js';
 import { modelsScript } from './models.js';
 import { operateScript } from './operate.js';
 import { passkeysScript } from './passkeys.js';
+import { presenceScript } from './presence.js';
 import { sendScript } from './send.js';
 import { toolsScript } from './tools.js';
+import { typingScript } from './typing.js';
 import { watchScript } from './watch.js';
 
 /** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first three put on `window.chasqui`. */
@@ -21,4 +23,6 @@ export const pageScripts: Readonly<Record<string, string>> = {
   history: historyScript,
   send: sendScript,
   download: downloadScript,
+  presence: presenceScript,
+  typing: typingScript,
 };

@@ -1,0 +1,76 @@
+import { requireRoom } from '../presence.js';
+import type { PageCore } from '../page/world.js';
+import { change } from './change.js';
+import { need, type OperationHandlers } from './context.js';
+
+const subscribing = [
+  need('WAWebContactPresenceBridge', 'subscribeUserPresence', 'subscribeGroupPresence'),
+  need('WAWebPresenceCollection'),
+];
+
+export const presence: OperationHandlers<'presence'> = {
+  'presence.set': change('presence.set', {
+    needs: [need('WAWebPresenceChatAction', 'sendPresenceAvailable', 'sendPresenceUnavailable')],
+    act: setPresence,
+    effect: wasAccepted,
+    done: async ({ state }) => ({ state }),
+  }),
+  'presence.subscribe': change('presence.subscribe', {
+    needs: subscribing,
+    prepare({ chatId }, { presence }) {
+      requireRoom(presence, chatId);
+      return { chatId };
+    },
+    before: requireChat,
+    act: subscribe,
+    effect: isSubscribed,
+    async done({ chatId }, { presence }, { before }) {
+      presence.add(before);
+      return { chatId, subscribed: true };
+    },
+  }),
+  /** WhatsApp ends a subscription only with the connection. What ends here are our own reports, and the renewal after the page is loaded. */
+  'presence.unsubscribe': change('presence.unsubscribe', {
+    needs: [],
+    before: requireChat,
+    act: () => true,
+    effect: () => true,
+    async done({ chatId }, { presence }, { before }) {
+      presence.delete(before);
+      return { chatId, subscribed: presence.has(before) };
+    },
+  }),
+};
+
+interface OfChat {
+  chatId: string;
+}
+
+/** Runs in the page. */
+async function setPresence(core: PageCore, { state }: { state: 'available' | 'unavailable' }): Promise<true> {
+  const action = core.module('WAWebPresenceChatAction');
+  await (state === 'available' ? action.sendPresenceAvailable() : action.sendPresenceUnavailable());
+  return true;
+}
+
+/** Runs in the page. Nothing shows what others see. The effect that counts here is that the page's call resolved: WhatsApp took the notice. */
+function wasAccepted(_core: PageCore, _given: unknown, _before: null, result: true | null): boolean {
+  return result !== null;
+}
+
+/** Runs in the page. Returns the id under which the page has the chat: a person may be named by the other one. */
+function requireChat(core: PageCore, { chatId }: OfChat): string {
+  const { id } = core.requireChat(chatId);
+  if (/@newsletter$/.test(chatId)) core.refuse('NOT_SUPPORTED_BY_WHATSAPP', { reason: 'Channels show no presence.' });
+  return core.serialized(id);
+}
+
+/** Runs in the page. */
+function subscribe(core: PageCore, { chatId }: OfChat): Promise<void> {
+  return core.calls['subscribePresence']!({ chatId }) as Promise<void>;
+}
+
+/** Runs in the page. WhatsApp's first answer makes the model. */
+function isSubscribed(core: PageCore, { chatId }: OfChat): boolean {
+  return core.calls['hasPresence']!({ chatId }) === true;
+}

@@ -1,0 +1,87 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
+import { pageScript } from './script.js';
+import type { PageCore, PageWindow } from './world.js';
+
+/** A state of a person in a chat, as the page shows it. */
+export interface PresenceReport {
+  chat: string;
+  person: string;
+  state: 'available' | 'unavailable' | 'typing' | 'recording';
+  /** Seconds. Null: hidden or not known. */
+  lastSeen: number | null;
+}
+
+/** The last state of each person that was reported, by chat and person. */
+type Reported = Map<string, string>;
+
+/** Reports changes in WhatsApp's collection of presences. It holds only chats that were subscribed. */
+function installPresence(): void {
+  const core = (window as unknown as PageWindow).chasqui;
+  if (!core || core.calls['subscribePresence']) return;
+  const reported: Reported = new Map();
+  let watched: any = null;
+  core.calls['subscribePresence'] = async ({ chatId }: { chatId: string }) => {
+    const presences = presencesOf(core);
+    if (watched !== presences) {
+      watched = presences;
+      const onChange = (changed: any): void => reportPresence(core, reported, presences, changed);
+      presences.on('add change:isOnline change:chatstate.type change:chatstate.t', onChange);
+    }
+    await subscribe(core, reported, core.requireChat(chatId).id);
+  };
+  core.calls['hasPresence'] = ({ chatId }: { chatId: string }) => Boolean(presencesOf(core).get(core.requireChat(chatId).id));
+}
+
+function presencesOf(core: PageCore): any {
+  const module = core.module('WAWebPresenceCollection');
+  return module.PresenceCollection ?? module.default;
+}
+
+async function subscribe(core: PageCore, reported: Reported, id: any): Promise<void> {
+  const bridge = core.module('WAWebContactPresenceBridge');
+  const isGroup = /@g\.us$/.test(core.serialized(id));
+  await (isGroup ? bridge.subscribeGroupPresence(id) : bridge.subscribeUserPresence(id));
+  // A subscription repeats what is already known, so the next report of each person is news.
+  for (const key of [...reported.keys()]) if (key.startsWith(`${core.serialized(id)} `)) reported.delete(key);
+}
+
+/** `changed` is a presence, or one of the chat states in it. */
+function reportPresence(core: PageCore, reported: Reported, presences: any, changed: any): void {
+  const holds = (one: any): boolean => one === changed || one.chatstate === changed || statesOf(one).includes(changed);
+  const presence = presences.getModelsArray().find(holds);
+  if (!presence?.id) return;
+  const chat = core.serialized(presence.id);
+  const isGroup = /@g\.us$/.test(chat);
+  const rows = isGroup
+    ? statesOf(presence).map((one: any) => ({ person: core.serialized(one.id), state: stateOf(one, false), lastSeen: null }))
+    : [{ person: chat, state: stateOf(presence.chatstate, presence.isOnline === true), lastSeen: seenAt(presence.chatstate) }];
+  for (const row of rows) {
+    if (row.state === null || row.person === '') continue;
+    const key = `${chat} ${row.person}`;
+    const text = `${row.state} ${row.lastSeen ?? ''}`;
+    if (reported.get(key) === text) continue;
+    reported.set(key, text);
+    core.notify('presence', { chat, ...row });
+  }
+}
+
+function statesOf(presence: any): any[] {
+  return presence?.chatstates?.getModelsArray?.() ?? [];
+}
+
+/** Null: nothing is known, which is not the same as unavailable. */
+function stateOf(chatstate: any, isOnline: boolean): PresenceReport['state'] | null {
+  const type = String(chatstate?.type ?? '');
+  if (/^(composing|typing)/.test(type)) return 'typing';
+  if (/^record/.test(type)) return 'recording';
+  if (type === 'available' || type === 'paused' || isOnline) return 'available';
+  return type === 'unavailable' ? 'unavailable' : null;
+}
+
+/** WhatsApp names the time only for a person who is not available, and only if that person shows it. */
+function seenAt(chatstate: any): number | null {
+  const isShown = chatstate?.type === 'unavailable' && chatstate.deny !== true;
+  return isShown && Number.isInteger(chatstate.t) && chatstate.t > 0 ? chatstate.t : null;
+}
+
+export const presenceScript = pageScript(installPresence, [presencesOf, subscribe, reportPresence, statesOf, stateOf, seenAt]);
