@@ -26,6 +26,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly input: In;
   /** Fields that name people or chats in any form of a recipient, as text or as a list. The backend replaces them by WhatsApp's ids. */
   readonly addresses: Readonly<Record<string, AddressRole>>;
+  /** Fields that name a message, by our id or WhatsApp's. The backend replaces our id by WhatsApp's. */
+  readonly messages: readonly string[];
   /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
   readonly takesCountry: boolean;
   readonly output: Out;
@@ -73,6 +75,8 @@ export function defineOperation<
   takesCountry?: true;
   /** See `Operation.addresses`. Implies `takesCountry` for the backend, not for the input. */
   addresses?: Readonly<Record<string, AddressRole>>;
+  /** See `Operation.messages`. */
+  messages?: readonly string[];
   output: O;
   reply?: z.ZodType;
   status?: 201 | 202;
@@ -94,6 +98,7 @@ export function defineOperation<
     ...row,
     scope,
     addresses: row.addresses ?? {},
+    messages: row.messages ?? [],
     reply: row.reply ?? row.output,
     status: row.status ?? 200,
     isAudited: row.effect === 'write' && row.isAudited !== false,

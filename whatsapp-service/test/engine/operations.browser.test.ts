@@ -4,17 +4,30 @@ import { AppError, operations, type OperationId, type OperationOutput } from '@c
 import type { BuildName } from '@chasqui/simulator';
 import { needsOf } from '../../src/engine/wwebjs/operations/index.js';
 import { link, online, startRig } from './harness.js';
+import { calls } from './operations/calls.js';
+import { channels } from './operations/channels.js';
 import { chats } from './operations/chats.js';
 import { contacts } from './operations/contacts.js';
+import { groups } from './operations/groups.js';
 import { messages } from './operations/messages.js';
 import { profile } from './operations/profile.js';
 import type { Scenario, Stage } from './operations/scenario.js';
+import { stories } from './operations/stories.js';
 
 /**
  * Every operation of the table, on every simulated build: its effect is seen where others see it. On the newest build also with WhatsApp refusing, with
  * the answer lost, with the page frozen, and with a module missing: each gives its code, and an effect that is unknown is told as unknown.
  */
-const scenarios: { [Id in OperationId]: Scenario<Id> } = { ...messages, ...chats, ...contacts, ...profile };
+const scenarios: { [Id in OperationId]: Scenario<Id> } = {
+  ...messages,
+  ...chats,
+  ...contacts,
+  ...profile,
+  ...groups,
+  ...channels,
+  ...calls,
+  ...stories,
+};
 const ids = Object.keys(scenarios) as OperationId[];
 const byId = scenarios as unknown as Record<OperationId, Scenario<OperationId>>;
 
