@@ -26,7 +26,10 @@ export const group = z
     }),
     disappearingSeconds: z.number().int().describe('How long messages are kept. 0: for ever.'),
     size: z.number().int().describe('The number of participants.'),
-    role: z.enum(['member', 'admin', 'owner']).nullable().describe('The role of the linked account. Null: it is not in the group.'),
+    role: z
+      .enum(['member', 'admin', 'owner'])
+      .nullable()
+      .describe('The role of the linked account. Null: it is not in the group.'),
     communityId: z.string().nullable().describe('The community that the group belongs to.'),
     participants: z.array(groupParticipant).optional().describe('Left out in lists.'),
   })
@@ -235,9 +238,7 @@ function invitationRows() {
       summary: 'Requests to join a group',
       ...read,
       ...asAdmin,
-      output: z.array(
-        z.object({ contact, addedBy: contact.nullable(), method: z.string().nullable(), at: nullableTime }),
-      ),
+      output: z.array(z.object({ contact, addedBy: contact.nullable(), method: z.string().nullable(), at: nullableTime })),
     }),
   };
 }

@@ -10,10 +10,14 @@ export const stories = {
     path: '/stories',
     summary: 'Stories by contact, as the WhatsApp Web page has them',
     permission: 'stories.read',
-    query: { mine: z.stringbool().optional().describe('true: only the own stories. false: only those of others.') },
-    output: z.array(
-      z.object({ contact, mine: z.boolean(), unreadCount: z.number().int(), messages: z.array(seenMessage) }),
-    ),
+    // The worker parses the input again, when it is a boolean already.
+    query: {
+      mine: z
+        .union([z.boolean(), z.stringbool()])
+        .optional()
+        .describe('true: only the own stories. false: only those of others.'),
+    },
+    output: z.array(z.object({ contact, mine: z.boolean(), unreadCount: z.number().int(), messages: z.array(seenMessage) })),
     effect: 'read',
   }),
   'stories.revoke': defineOperation({

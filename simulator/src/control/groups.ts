@@ -47,11 +47,14 @@ export function groupOperations({ world }: { world: World }) {
       z.object({ phone, groups: z.number().int().min(1).max(1000), members: z.number().int().min(1).max(1024) }),
       (d) => {
         const owner = account(d.phone);
-        const others = Array.from({ length: d.members - 1 }, (_, n) => world.phones.create({ phone: String(442_070_000_000 + n) }));
+        const others = Array.from({ length: d.members - 1 }, (_, n) =>
+          world.phones.create({ phone: String(442_070_000_000 + n) }),
+        );
         for (let n = 1; n <= d.groups; n += 1) {
           const { id } = groups.create(owner, `Group ${n}`, []);
           // Not `add`: nobody reads a notice for each member.
-          for (const { phone: number } of others) groups.groups.get(id)!.members.set(number, { isAdmin: false, isSuperAdmin: false });
+          for (const { phone: number } of others)
+            groups.groups.get(id)!.members.set(number, { isAdmin: false, isSuperAdmin: false });
         }
       },
     ),

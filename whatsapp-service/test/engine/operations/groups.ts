@@ -28,7 +28,9 @@ export const groupOf = ({ rig }: Stage, id: string) => rig.simulator.client.grou
 /** The members of a group by number, as WhatsApp's server has them. */
 export async function membersOf(stage: Stage, id: string): Promise<Record<string, boolean>> {
   const accounts = await stage.rig.simulator.client.accounts({});
-  const phones = new Map<string, string>(accounts.flatMap(({ phone, lid }) => [[`${phone}@c.us`, phone] as const, [`${lid}@lid`, phone] as const]));
+  const phones = new Map<string, string>(
+    accounts.flatMap(({ phone, lid }) => [[`${phone}@c.us`, phone] as const, [`${lid}@lid`, phone] as const]),
+  );
   const { participants } = await groupOf(stage, id);
   return Object.fromEntries(participants.map((one) => [phones.get(one.id) ?? one.id, one.isAdmin]));
 }
@@ -84,7 +86,7 @@ function deciding<Id extends 'groups.approve' | 'groups.reject'>(id: Id): Scenar
         ['done'],
       );
       assert.equal(bruno in (await membersOf(stage, groupId)), id === 'groups.approve');
-      assert.deepEqual((await groupOf(stage, groupId)).requests, []);
+      assert.equal((await groupOf(stage, groupId)).requests.length, 0);
     },
     line: 'group_decide',
   });
@@ -152,7 +154,10 @@ export const groups: Scenarios<'groups'> = {
       );
       assert.deepEqual(await membersOf(stage, shown.id), { [me]: true, [ana]: false });
       const invitations = await stage.rig.simulator.client.received({ phone: clara });
-      assert.equal(invitations.filter(({ type, data }) => type === 'groups_v4_invite' && data['inviteGrp'] === shown.id).length, 1);
+      assert.equal(
+        invitations.filter(({ type, data }) => type === 'groups_v4_invite' && data['inviteGrp'] === shown.id).length,
+        1,
+      );
     },
     line: 'group_create',
   }),

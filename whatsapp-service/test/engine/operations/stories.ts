@@ -20,9 +20,14 @@ export const stories: Scenarios<'stories'> = {
       return { input: {}, world: [mine, await story(stage, ana, 'hers')] };
     },
     async verify(_stage, [mine, hers], output) {
-      const found = output.flatMap((one) => one.messages.map(({ whatsappId, text }) => [one.contact.phone, one.mine, text, whatsappId] as const));
+      const found = output.flatMap((one) =>
+        one.messages.map(({ whatsappId, text }) => [one.contact.phone, one.mine, text, whatsappId] as const),
+      );
       assert.deepEqual(
-        found.filter(([, , , id]) => id.includes(mine!) || id.includes(hers!)).map(([phone, isMine, text]) => [phone, isMine, text]).sort(),
+        found
+          .filter(([, , , id]) => id.includes(mine!) || id.includes(hers!))
+          .map(([phone, isMine, text]) => [phone, isMine, text])
+          .sort(),
         [
           [`+${me}`, true, 'ours'],
           [`+${ana}`, false, 'hers'],

@@ -9,7 +9,8 @@ export const calls: OperationHandlers<'calls'> = {
     needs: [need('WAWebGenerateEventCallLink', 'createEventCallLink')],
     async run({ startsAt, type }, { inPage }) {
       const url = await inPage(callLink, { seconds: Math.floor(Date.parse(startsAt) / 1_000), type });
-      if (!url) throw new AppError('WHATSAPP_REFUSED', { operation: 'calls.link', whatsapp: { message: 'WhatsApp made no link.' } });
+      if (!url)
+        throw new AppError('WHATSAPP_REFUSED', { operation: 'calls.link', whatsapp: { message: 'WhatsApp made no link.' } });
       return { url };
     },
   }),

@@ -142,7 +142,10 @@ function channelRows(core: PageCore): ChannelRow[] {
 }
 
 /** Runs in the page. Loads a channel that the account does not follow. */
-async function channelBy(core: PageCore, { channelId, code }: { channelId: string | null; code: string | null }): Promise<ChannelRow> {
+async function channelBy(
+  core: PageCore,
+  { channelId, code }: { channelId: string | null; code: string | null },
+): Promise<ChannelRow> {
   let id = channelId;
   if (code !== null) {
     const role = core.moduleIfAny('WAWebNewsletterModelUtils')?.getRoleByIdentifier?.(code) ?? 'guest';
@@ -178,7 +181,7 @@ async function searchChannels(
 async function posts(core: PageCore, { channelId, limit }: OfChannel & { limit: number }): Promise<any[]> {
   const channel = await core.findChannel(channelId);
   const loaded = (): any[] => channel.msgs?.getModelsArray?.() ?? [];
-  for (let before = -1; loaded().length < limit && loaded().length > before; ) {
+  for (let before = -1; loaded().length < limit && loaded().length > before;) {
     before = loaded().length;
     await core.module('WAWebChatLoadMessages').loadEarlierMsgs({ chat: channel });
   }
@@ -210,7 +213,10 @@ function isCreated(core: PageCore, { name }: { name: string }, { known }: { know
 }
 
 /** Runs in the page. */
-function createdChannel(core: PageCore, { name, known, id }: { name: string; known: string[]; id: string | null }): ChannelRow | null {
+function createdChannel(
+  core: PageCore,
+  { name, known, id }: { name: string; known: string[]; id: string | null },
+): ChannelRow | null {
   const channels: any[] = core.collections().WAWebNewsletterCollection.getModelsArray();
   const rows = channels.map((one) => core.channelRow(one));
   return rows.find((row) => (id ? row.id === id : row.name === name && !known.includes(row.id))) ?? null;

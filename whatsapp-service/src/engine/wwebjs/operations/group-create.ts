@@ -26,7 +26,11 @@ export const createGroup = change('groups.create', {
     const { groupId } = await context.inPage(newGroup, given, before, typeof result === 'string' ? null : result);
     const created = await readGroupResource(groupId!, context);
     const answers = result !== null && typeof result === 'object' ? result.answers : [];
-    return { group: created, participants: await results(groupId!, given.participants, answers, context), notApplied: notApplied(input, created) };
+    return {
+      group: created,
+      participants: await results(groupId!, given.participants, answers, context),
+      notApplied: notApplied(input, created),
+    };
   },
 });
 
@@ -48,7 +52,12 @@ interface Before {
   startedAt: number;
 }
 
-async function results(groupId: string, participants: string[], answers: Answer[], { inPage, identities }: OperationContext): Promise<ParticipantResult[]> {
+async function results(
+  groupId: string,
+  participants: string[],
+  answers: Answer[],
+  { inPage, identities }: OperationContext,
+): Promise<ParticipantResult[]> {
   const members = await inPage(membersAmong, groupId, participants);
   await identities.learn(participants);
   return participants.map((asked) => {
@@ -62,7 +71,10 @@ async function results(groupId: string, participants: string[], answers: Answer[
   });
 }
 
-function notApplied(input: Input, { description, settings, disappearingSeconds }: GroupResource): OperationOutput<'groups.create'>['notApplied'] {
+function notApplied(
+  input: Input,
+  { description, settings, disappearingSeconds }: GroupResource,
+): OperationOutput<'groups.create'>['notApplied'] {
   const asked = Object.entries(input.settings ?? {}) as [keyof typeof settings, unknown][];
   return [
     ...(input.description !== undefined && (description ?? '') !== input.description ? (['description'] as const) : []),
@@ -141,12 +153,19 @@ async function create(core: PageCore, given: Given): Promise<Created | string> {
   const addMode = core.groupRow({ id: created.wid, groupMetadata: core.chatOf(groupId)?.groupMetadata }, false).addMembers;
   const setProperty = core.moduleIfAny('WAWebSetPropertyGroupAction')?.setGroupProperty;
   if (settings.addMembers && settings.addMembers !== addMode && setProperty)
-    await Promise.resolve(setProperty(core.chatOf(groupId), 'member_add_mode', settings.addMembers === 'admins' ? 0 : 1)).catch(() => null);
+    await Promise.resolve(setProperty(core.chatOf(groupId), 'member_add_mode', settings.addMembers === 'admins' ? 0 : 1)).catch(
+      () => null,
+    );
   return { groupId, answers };
 }
 
 /** Runs in the page. The group that was created: the one that WhatsApp named, or a new one of this name that the account owns. */
-function newGroup(core: PageCore, { name }: Given, { known, startedAt }: Before, created: Created | null): { groupId: string | null } {
+function newGroup(
+  core: PageCore,
+  { name }: Given,
+  { known, startedAt }: Before,
+  created: Created | null,
+): { groupId: string | null } {
   if (created) return { groupId: created.groupId };
   const isNew = (chat: any): boolean => {
     const id = core.serialized(chat.id);
@@ -159,7 +178,12 @@ function newGroup(core: PageCore, { name }: Given, { known, startedAt }: Before,
 }
 
 /** Runs in the page. */
-async function exists(core: PageCore, { name }: Given, { known, startedAt }: Before, result: Created | string | null): Promise<boolean> {
+async function exists(
+  core: PageCore,
+  { name }: Given,
+  { known, startedAt }: Before,
+  result: Created | string | null,
+): Promise<boolean> {
   const named = result !== null && typeof result === 'object' ? result.groupId : null;
   const isNew = (chat: any): boolean => {
     const id = core.serialized(chat.id);

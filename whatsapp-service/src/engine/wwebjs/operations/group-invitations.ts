@@ -6,10 +6,7 @@ import { need, read, type OperationHandlers } from './context.js';
 import { groupResource, readGroupResource } from './group-rows.js';
 
 const fetching = need('WAWebMexFetchGroupInviteCodeJob', 'fetchMexGroupInviteCode');
-type Handlers = Pick<
-  OperationHandlers<'groups'>,
-  'groups.inviteInfo' | 'groups.join' | 'groups.invite' | 'groups.revokeInvite'
->;
+type Handlers = Pick<OperationHandlers<'groups'>, 'groups.inviteInfo' | 'groups.join' | 'groups.invite' | 'groups.revokeInvite'>;
 
 /** Invitations to groups: the own codes, and those of others. */
 export const invitations: Handlers = {
@@ -56,7 +53,8 @@ const inviteOf = (code: string) => ({ code, link: `https://chat.whatsapp.com/${c
 
 /** The code in a link, or the code itself. */
 function codeIn(text: string): string {
-  const [, code] = /^(?:(?:https?:\/\/)?chat\.whatsapp\.com\/(?:invite\/)?)?([\w-]{6,64})\/?(?:[?#].*)?$/i.exec(text.trim()) ?? [];
+  const [, code] =
+    /^(?:(?:https?:\/\/)?chat\.whatsapp\.com\/(?:invite\/)?)?([\w-]{6,64})\/?(?:[?#].*)?$/i.exec(text.trim()) ?? [];
   if (!code) throw new AppError('INVITE_NOT_FOUND', { code: text }, 'This is neither an invitation code nor its link.');
   return code;
 }
@@ -140,9 +138,7 @@ async function join(core: PageCore, { code }: Invitation, before: any): Promise<
     if (code) await core.module('WAWebGroupInviteJob').joinGroupViaInvite(code, before.needsApproval);
     else {
       const { code: privateCode, expires, from } = before.private;
-      await core
-        .module('WAWebGroupInviteV4Job')
-        .joinGroupViaInviteV4(privateCode, expires, before.groupId, core.widOf(from));
+      await core.module('WAWebGroupInviteV4Job').joinGroupViaInviteV4(privateCode, expires, before.groupId, core.widOf(from));
     }
   } catch (error: any) {
     if ([404, 406, 410].includes(error?.status)) core.refuse('INVITE_NOT_FOUND');

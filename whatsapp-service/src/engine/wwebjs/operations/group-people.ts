@@ -105,7 +105,8 @@ async function add(core: PageCore, { groupId, people, sendInvitations, comment }
       const failure = value?.errorAddParticipantsClientErrors ?? value?.errorServerErrors;
       return { code: Number(failure?.value?.code ?? 400), isAnswer: false };
     }
-    const mixin = value.addParticipant?.[0]?.addParticipantsParticipantAddedOrNonRegisteredWaUserParticipantErrorLidResponseMixinGroup;
+    const mixin =
+      value.addParticipant?.[0]?.addParticipantsParticipantAddedOrNonRegisteredWaUserParticipantErrorLidResponseMixinGroup;
     const error = mixin?.value?.addParticipantsParticipantMixins?.value;
     return { code: Number(error?.error ?? 200), isAnswer: true, invite: error };
   };
@@ -127,7 +128,8 @@ async function add(core: PageCore, { groupId, people, sendInvitations, comment }
     // Refused for the whole group, so it is refused for the others too.
     if (!isAnswer && added.every(({ code: other }) => other === 404))
       throw Object.assign(new Error(`WhatsApp refused with code ${code}.`), { name: 'ServerStatusCodeError', status: code });
-    const isInvited = code === 403 && sendInvitations && given?.addRequestCode ? await invite(found.wid, given).catch(() => false) : false;
+    const isInvited =
+      code === 403 && sendInvitations && given?.addRequestCode ? await invite(found.wid, given).catch(() => false) : false;
     added.push({ asked, code, isInvited });
   }
   return added;
@@ -140,7 +142,11 @@ async function areIn(core: PageCore, { groupId, people }: Adding, _before: unkno
   return expected.every((id) => core.memberOf(chat, id) !== null);
 }
 
-async function addResults({ groupId, people }: Adding, added: Added[] | null, context: OperationContext): Promise<ParticipantResult[]> {
+async function addResults(
+  { groupId, people }: Adding,
+  added: Added[] | null,
+  context: OperationContext,
+): Promise<ParticipantResult[]> {
   const shown = await context.inPage(standings, { groupId, people });
   await context.identities.learn(people);
   return shown.map(({ asked, isMember }) => {
@@ -155,7 +161,10 @@ async function addResults({ groupId, people }: Adding, added: Added[] | null, co
 }
 
 /** Runs in the page. What the group, read again, shows of these people. */
-async function standings(core: PageCore, { groupId, people, how }: Pick<Change, 'groupId' | 'people'> & Partial<Change>): Promise<Standing[]> {
+async function standings(
+  core: PageCore,
+  { groupId, people, how }: Pick<Change, 'groupId' | 'people'> & Partial<Change>,
+): Promise<Standing[]> {
   // Without `how` it is a look afterwards, which needs no admin.
   const chat = await core.requireGroup(groupId, how ? 'admin' : 'member');
   for (const id of people) if (!core.memberOf(chat, id)) await core.person(id);
@@ -185,7 +194,11 @@ async function isChanged(core: PageCore, { groupId, how }: Change, before: Stand
     });
 }
 
-async function changeResults({ groupId, people, how }: Change, before: Standing[], context: OperationContext): Promise<ParticipantResult[]> {
+async function changeResults(
+  { groupId, people, how }: Change,
+  before: Standing[],
+  context: OperationContext,
+): Promise<ParticipantResult[]> {
   const shown = await context.inPage(standings, { groupId, people });
   await context.identities.learn(people);
   return shown.map(({ asked, isMember, isAdmin }) => {

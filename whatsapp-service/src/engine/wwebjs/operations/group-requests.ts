@@ -92,11 +92,16 @@ async function decide(core: PageCore, { groupId, isApproval }: Decision, before:
       continue;
     }
     const args = { participantArgs: [{ participantJid: jids.widToUserJid(core.widOf(id)) }] };
-    const { name, value } = await rpc.sendMembershipRequestsActionRPC({ iqTo, [isApproval ? 'approveArgs' : 'rejectArgs']: args });
+    const { name, value } = await rpc.sendMembershipRequestsActionRPC({
+      iqTo,
+      [isApproval ? 'approveArgs' : 'rejectArgs']: args,
+    });
     if (name !== 'MembershipRequestsActionResponseSuccess') core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: name } });
     const [answer] = value[isApproval ? 'membershipRequestsActionApprove' : 'membershipRequestsActionReject']?.participant ?? [];
     const error =
-      answer?.[isApproval ? 'membershipRequestsActionAcceptParticipantMixins' : 'membershipRequestsActionRejectParticipantMixins'];
+      answer?.[
+        isApproval ? 'membershipRequestsActionAcceptParticipantMixins' : 'membershipRequestsActionRejectParticipantMixins'
+      ];
     codes.push(error ? Number(error.value?.error ?? 400) : null);
   }
   return codes;
@@ -141,9 +146,16 @@ async function decisionResults(
 }
 
 /** Runs in the page. */
-async function decided(core: PageCore, groupId: string, ids: (string | null)[]): Promise<{ isWaiting: boolean; isMember: boolean }[]> {
+async function decided(
+  core: PageCore,
+  groupId: string,
+  ids: (string | null)[],
+): Promise<{ isWaiting: boolean; isMember: boolean }[]> {
   const chat = await core.requireGroup(groupId);
   const found: any[] = (await core.module('WAWebApiMembershipApprovalRequestStore').getMembershipApprovalRequests(chat.id)) ?? [];
   const left = found.map(({ id }) => core.serialized(id));
-  return ids.map((id) => ({ isWaiting: id !== null && left.includes(id), isMember: id !== null && core.memberOf(chat, id) !== null }));
+  return ids.map((id) => ({
+    isWaiting: id !== null && left.includes(id),
+    isMember: id !== null && core.memberOf(chat, id) !== null,
+  }));
 }

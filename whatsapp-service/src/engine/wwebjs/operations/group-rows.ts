@@ -33,8 +33,6 @@ export function groupResource(row: GroupRow, identities: OperationContext['ident
     size: row.size,
     role: row.role,
     communityId: row.parent,
-    ...(row.members
-      ? { participants: row.members.map(({ id, role }) => ({ contact: identities.contact(id), role })) }
-      : {}),
+    ...(row.members ? { participants: row.members.map(({ id, role }) => ({ contact: identities.contact(id), role })) } : {}),
   };
 }

@@ -57,7 +57,10 @@ export const groups: OperationHandlers<'groups'> = {
     done: ({ groupId }, context) => readGroupResource(groupId, context),
   }),
   'groups.setSettings': change('groups.setSettings', {
-    needs: [need('WAWebSetPropertyGroupAction', 'setGroupProperty'), ...modifying('setGroupProperty', 'setEphemeralGroupProperty')],
+    needs: [
+      need('WAWebSetPropertyGroupAction', 'setGroupProperty'),
+      ...modifying('setGroupProperty', 'setEphemeralGroupProperty'),
+    ],
     before: requireAdmin,
     act: setSettings,
     effect: hasSettings,
@@ -73,14 +76,23 @@ interface OfGroup {
 }
 
 /** Runs in the page. The groups that the account is in, without a request to WhatsApp. */
-function groupRows(core: PageCore, { search, limit, offset }: { search: string | null; limit: number; offset: number }): GroupRow[] {
+function groupRows(
+  core: PageCore,
+  { search, limit, offset }: { search: string | null; limit: number; offset: number },
+): GroupRow[] {
   const mine = core.me().map((id) => core.serialized(id));
   return core
     .collections()
     .Chat.getModelsArray()
     .filter((chat: any) => /@g\.us$/.test(core.serialized(chat.id)))
     .filter((chat: any) => mine.some((id) => chat.groupMetadata?.participants?.get(id)))
-    .filter((chat: any) => !search || String(chat.groupMetadata?.subject ?? '').toLowerCase().includes(search))
+    .filter(
+      (chat: any) =>
+        !search ||
+        String(chat.groupMetadata?.subject ?? '')
+          .toLowerCase()
+          .includes(search),
+    )
     .slice(offset, offset + limit)
     .map((chat: any) => core.groupRow(chat, false));
 }
@@ -167,7 +179,11 @@ async function setSettings(core: PageCore, given: Settings): Promise<void> {
     await job.setGroupProperty(chat.id, type, approveJoins ? 1 : 0);
   }
   if (disappearingSeconds !== undefined && disappearingSeconds !== now.ephemeral)
-    await job.setEphemeralGroupProperty({ ephemeralExpiration: disappearingSeconds, groupWid: chat.id, trigger: 'chat_settings' });
+    await job.setEphemeralGroupProperty({
+      ephemeralExpiration: disappearingSeconds,
+      groupWid: chat.id,
+      trigger: 'chat_settings',
+    });
 }
 
 /** Runs in the page. */

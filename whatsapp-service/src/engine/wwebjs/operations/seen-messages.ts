@@ -3,7 +3,10 @@ import { observeAny, peopleIn, type RawMessage } from '../translate.js';
 import type { OperationContext } from './context.js';
 
 /** Messages that WhatsApp has, as the API lists them. One that cannot be read is listed as `unknown`. */
-export async function seenMessages(raw: readonly RawMessage[], identities: OperationContext['identities']): Promise<SeenMessage[]> {
+export async function seenMessages(
+  raw: readonly RawMessage[],
+  identities: OperationContext['identities'],
+): Promise<SeenMessage[]> {
   await identities.learn(raw.flatMap((one) => peopleIn(one)));
   return raw.map((one) => {
     const { message } = observeAny(
@@ -16,7 +19,8 @@ export async function seenMessages(raw: readonly RawMessage[], identities: Opera
 }
 
 const seen = ({ whatsappId, fromMe, chat, contact, content, timestamp }: ObservedMessage): SeenMessage => {
-  if (content.type === 'withheld') return { whatsappId, fromMe, chat, contact, type: content.of, text: null, content: {}, timestamp };
+  if (content.type === 'withheld')
+    return { whatsappId, fromMe, chat, contact, type: content.of, text: null, content: {}, timestamp };
   const { type, ...fields } = content;
   return { whatsappId, fromMe, chat, contact, type, text: textOf(content), content: fields, timestamp };
 };
