@@ -21,6 +21,7 @@ import { sampleOf } from './support/sample.js';
 
 const dbs = await databases();
 
+const gif = 'R0lGODlhAQABAAAAACw=';
 /** Valid bodies of routes for which a sample of the schema is not enough. */
 const bodies: Record<string, (world: World) => object> = {
   'auth.updateMe': () => ({ timezone: 'America/Lima' }),
@@ -34,7 +35,7 @@ const bodies: Record<string, (world: World) => object> = {
   'sessions.create': () => ({ name: `m-${randomUUID().slice(0, 8)}` }),
   'sessions.update': () => ({ metadata: { by: 'matrix' } }),
   'sessions.pairingCode': () => ({ phoneNumber: ana }),
-  'messages.sendMedia': ({ session }) => ({ sessionId: session, recipient: ana, mediaBase64: 'R0lGODlhAQABAAAAACw=' }),
+  'messages.sendMedia': ({ session }) => ({ sessionId: session, recipient: ana, mediaBase64: gif }),
   ...Object.fromEntries(
     requestTypes.map((type) => [
       sendTyped[type].id,
@@ -119,7 +120,8 @@ function sampleParameter(route: AnyRoute, name: string): string {
 function bodyOf(route: AnyRoute, world: World): object | undefined {
   const known = bodies[route.id];
   if (known) return known(world);
-  return route.consumes === 'none' || route.auth === 'pub' ? undefined : (sampleOf(route.body) as object);
+  if (route.consumes === 'none' || route.auth === 'pub') return undefined;
+  return { ...(sampleOf(route.body) as object), ...(route.consumes === 'upload' ? { mediaBase64: gif } : {}) };
 }
 
 async function ask(world: World, route: AnyRoute, credential: Record<string, string>, invented = false): Promise<Reply> {

@@ -240,6 +240,8 @@ export const workerRoutes = {
     summary: 'Run one operation of the table, or one of the internal operations, in the page',
     auth: 'svc',
     params: z.object({ id: z.string(), operation: z.string() }),
+    /** JSON, or multipart with the parts `command` (this, as JSON) and `file`, for operations with a file. */
+    consumes: 'upload',
     body: z.object({
       epoch: epoch.optional(),
       input: z.record(z.string(), z.unknown()).default({}),

@@ -45,7 +45,8 @@ const Conn = new Model({
   refTTL: 20000,
   connected: false,
 });
-Conn.canSetMyPushname = () => true;
+/** A business account has its name from its registration. */
+Conn.canSetMyPushname = () => !String(Conn.platform).startsWith('smb');
 const Stream = new Model({ mode: 'QR', available: false });
 Stream.markAvailable = () => Stream.set({ available: true });
 Stream.markUnavailable = () => Stream.set({ available: false });
@@ -103,6 +104,7 @@ line.on('pair_success', async ({ creds: given, me: identity }) => {
   Socket.set({ state: 'CONNECTED' });
   await sync();
 });
+line.on('platform', (platform) => Conn.set({ platform }));
 line.on('logged_out', () => void forget());
 line.on('state', ({ state }) => {
   retired = true;

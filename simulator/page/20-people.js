@@ -124,7 +124,12 @@ async function setPicture(wid, picture) {
   if (wid.isGroup()) await line.request('group_picture', { id: String(wid), picture });
   else if (isMe(wid)) await line.request('profile', { picture });
   else throw new r('not-authorized', 403);
-  ProfilePicThumb.add({ id: wid, eurl: picture ?? undefined, img: picture ?? undefined });
+  ProfilePicThumb.add({
+    id: wid,
+    eurl: picture ?? undefined,
+    img: picture ?? undefined,
+    tag: picture ? String(Date.now()) : undefined,
+  });
   return { status: 200 };
 }
 __d('WAWebContactProfilePicThumbBridge', () => ({

@@ -206,5 +206,5 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountPrivacy(http.mount, { privacy });
   const results = createOperationResults({ contacts, messages });
   const countryCode = config.DEFAULT_COUNTRY_CODE;
-  mountOperations(http.mount, { database, clock, sessions, messages, run: gateway.run, results, countryCode });
+  mountOperations(http.mount, { database, clock, sessions, messages, media, run: gateway.run, results, countryCode });
 }

@@ -21,7 +21,7 @@ import { readSource, type MediaOwner, type MediaSource } from './sources.js';
 import type { ConvertVoice } from './voice.js';
 
 export { StorageFailed } from './file-store.js';
-export type { MediaOwner, MediaSource } from './sources.js';
+export { sourceOf, type MediaOwner, type MediaSource } from './sources.js';
 
 /** Files of messages: a row each, and bytes on the disk (`file-store.ts`). */
 export interface Media {
@@ -32,6 +32,8 @@ export interface Media {
    * `FILE_TOO_LARGE`, `FILE_TYPE_NOT_ALLOWED`, `FILE_TYPE_MISMATCH`, `VALIDATION_FAILED`, and the errors of its source.
    */
   receive(owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile>;
+  /** Reads and checks an outgoing file and stores nothing. Throws as `receive`. */
+  read(owner: MediaOwner, source: MediaSource, hints: Omit<FileHints, 'isSealed'>): Promise<ReadFile>;
   /** Inserts the row of a received file, in the transaction of its message. */
   attach(tx: Transaction, file: StoredFile, owner: { accountId: string; messageId: string | null }): Promise<void>;
   /** Deletes the bytes of a message that was not accepted: no row names them. */
@@ -95,6 +97,14 @@ export interface FileHints {
   isSealed: boolean;
 }
 
+/** An outgoing file that was checked. `filename`: as the caller or the source names it. */
+export interface ReadFile {
+  bytes: Buffer;
+  mimetype: string;
+  filename: string | null;
+  kind: MediaType;
+}
+
 /** A file that lies on disk and has no row yet: `attach` inserts it in the transaction of its message. */
 export interface StoredFile {
   id: string;
@@ -148,6 +158,7 @@ export function createMedia(core: Pick<Core, 'database' | 'clock'>, parts: Media
   return {
     pathOf: files.pathOf,
     receive: (owner, source, hints) => receive(context, owner, source, hints),
+    read: (owner, source, hints) => read(context, owner, source, hints),
     attach: (tx, file, owner) => attach(context, tx, file, owner),
     discard: ({ id }) => files.delete([id]),
     announce: (tx, file) => announce(context, tx, file),
@@ -179,18 +190,29 @@ export function createMedia(core: Pick<Core, 'database' | 'clock'>, parts: Media
   };
 }
 
-async function receive(context: Context, owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile> {
-  const { database, clock, files, maxBytes, allowed, safeFetch, convertVoice, sealer } = context;
+async function read(
+  { database, files, maxBytes, allowed, safeFetch }: Context,
+  owner: MediaOwner,
+  source: MediaSource,
+  hints: Omit<FileHints, 'isSealed'>,
+): Promise<ReadFile> {
   const found = await readSource({ reader: database.reader, files, maxBytes, safeFetch }, source, owner);
   if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
   if (found.bytes.length === 0)
     throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
-  const { isSealed, type } = hints;
-  const name = hints.filename ?? found.filename;
+  const { type } = hints;
+  const filename = hints.filename ?? found.filename;
   const declared = hints.mimetype ?? found.mimetype;
-  const sniffed = await resolveType(found.bytes, { declared, served: found.served ?? null, filename: name, type }, allowed);
-  const kind = type ?? kindOf(sniffed);
-  const prepared = await prepareFile(kind, found.bytes, sniffed, { convertVoice, mayUseDisk: !isSealed });
+  const mimetype = await resolveType(found.bytes, { declared, served: found.served ?? null, filename, type }, allowed);
+  return { bytes: found.bytes, mimetype, filename, kind: type ?? kindOf(mimetype) };
+}
+
+async function receive(context: Context, owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile> {
+  const { clock, files, convertVoice, sealer } = context;
+  const { isSealed } = hints;
+  const given = await read(context, owner, source, hints);
+  const { kind, filename: name } = given;
+  const prepared = await prepareFile(kind, given.bytes, given.mimetype, { convertVoice, mayUseDisk: !isSealed });
   const { bytes, mimetype, warnings } = prepared;
   const filename = kind === 'document' ? documentName(name, mimetype) : safeName(name);
   // The receiver sees only the name of a document.

@@ -12,6 +12,30 @@ export type MediaSource =
   | { base64: string }
   | { mediaId: string };
 
+/** The one source of the file of a request. Throws `VALIDATION_FAILED` if the request names none, or several. */
+export function sourceOf(
+  {
+    mediaUrl,
+    mediaBase64,
+    mediaId,
+  }: { mediaUrl?: string | undefined; mediaBase64?: string | undefined; mediaId?: string | undefined },
+  upload: Extract<MediaSource, { bytes: Buffer }> | null,
+): MediaSource {
+  const sources: MediaSource[] = [
+    ...(upload ? [upload] : []),
+    ...(mediaUrl ? [{ url: mediaUrl }] : []),
+    ...(mediaBase64 ? [{ base64: mediaBase64 }] : []),
+    ...(mediaId ? [{ mediaId }] : []),
+  ];
+  if (sources.length === 1) return sources[0]!;
+  const code = sources.length === 0 ? 'REQUIRED' : 'AMBIGUOUS';
+  const message =
+    sources.length === 0
+      ? 'Send a file: a multipart part `file`, mediaUrl, mediaBase64 or mediaId.'
+      : 'Send the file in one way only.';
+  throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code, message }] }, message);
+}
+
 /** Whose files can be sent again by their id. `sessionId` null: those of all sessions of the account. */
 export interface MediaOwner {
   accountId: string;

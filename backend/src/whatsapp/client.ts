@@ -15,7 +15,7 @@ import {
 } from '@chasqui/shared';
 import axios, { type AxiosInstance } from 'axios';
 
-/** The file of a message; `blob` opens it when it is sent. */
+/** The file of a message or of an operation; `blob` opens it when it is sent. */
 export interface OutgoingFile {
   name: string;
   blob: () => Promise<Blob>;
@@ -51,7 +51,13 @@ export interface WorkerClient {
   init(url: string, command: InitCommand): Promise<ObservedSession>;
   status(url: string, sessionId: string): Promise<ObservedSession>;
   disconnect(url: string, command: { sessionId: string; epoch: number; logout: boolean }): Promise<ObservedSession>;
-  operation(url: string, sessionId: string, operation: string, command: OperationCommand): Promise<{ output?: unknown }>;
+  operation(
+    url: string,
+    sessionId: string,
+    operation: string,
+    command: OperationCommand,
+    file?: OutgoingFile | null,
+  ): Promise<{ output?: unknown }>;
   /** Hands a message over, once for each message id however often it is called. Never rejects: without an answer the outcome is `unknown`. */
   send(url: string, sessionId: string, messageId: string, command: SendCommand, file: OutgoingFile | null): Promise<PutResult>;
   /**
@@ -88,8 +94,11 @@ export function createWorkerClient({ serviceKey }: { serviceKey: string }): Work
     init: (url, body) => dataOf(to(url).call(workerRoutes.init, { body }, { timeoutMs: 10_000 })),
     status: (url, id) => dataOf(to(url).call(workerRoutes.status, { params: { id } }, { timeoutMs: 2_000 })),
     disconnect: (url, body) => dataOf(to(url).call(workerRoutes.disconnect, { body }, { timeoutMs: 40_000 })),
-    operation: (url, id, operation, body) =>
-      dataOf(to(url).call(workerRoutes.operation, { params: { id, operation }, body }, { timeoutMs: body.deadlineMs + 5_000 })),
+    operation: async (url, id, operation, body, file = null) => {
+      const form = file ? { form: await formOf(body, file) } : {};
+      const options = { timeoutMs: body.deadlineMs + 5_000, ...form };
+      return dataOf(to(url).call(workerRoutes.operation, { params: { id, operation }, body }, options));
+    },
     send: (url, id, messageId, command, file) => sendMessage(to(url), id, messageId, command, file),
     download: (url, id, command, signal) => downloadFile(to(url), id, command, signal),
     close: () => agent.destroy(),
@@ -168,7 +177,7 @@ async function sendMessage(
   }
 }
 
-async function formOf(command: SendCommand, { name, blob }: OutgoingFile): Promise<FormData> {
+async function formOf(command: SendCommand | OperationCommand, { name, blob }: OutgoingFile): Promise<FormData> {
   const form = new FormData();
   form.set('command', JSON.stringify(command));
   form.set('file', await blob(), name);

@@ -17,11 +17,15 @@ import type { Caller, Mount } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Database } from '../db/database.js';
 import type { Clock } from '../lib/clock.js';
+import { uploadOf } from '../lib/uploads.js';
+import type { Media } from '../media/media.js';
 import type { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { reasonOf } from '../sessions/present.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { OutgoingFile } from './client.js';
+import { fileOf, withoutFile, type FileFields } from './operation-file.js';
 import { addressedBy, withAddresses, withMessages } from './operation-input.js';
 import type { OperationResults } from './operation-results.js';
 import type { Gateway } from './worker-gateway.js';
@@ -64,6 +68,7 @@ export interface OperationParts {
   clock: Clock;
   sessions: Sessions;
   messages: Messages;
+  media: Pick<Media, 'read'>;
   run: Gateway['run'];
   results: OperationResults;
   /** Calling code of the installation, for sessions that set none. */
@@ -106,19 +111,23 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
 function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {
   const row: Operation = operations[id];
   const result = parts.results[id];
-  mount(operationRoute(row), async ({ params, query, body }, caller, { header }) => {
+  mount(operationRoute(row), async ({ params, query, body }, caller, { header, res }) => {
     const { sessionId, ...rest } = params as Record<string, string>;
     const { session, message } =
       row.scope === 'message'
         ? await ofMessage(parts, caller, rest['messageId']!, header('X-Session-Id'))
         : { session: await requireConnected(parts.sessions, caller, sessionId!), message: null };
     if (row.scope === 'message') delete rest['messageId'];
+    const file = row.file
+      ? await fileOf(parts.media, caller, row.file, { fields: body as FileFields, upload: uploadOf(res) })
+      : null;
     const countryCode = session.settings.countryCode ?? parts.countryCode;
-    const given = { ...rest, ...(query as object), ...(body as object), ...(message ? namedBy(message) : {}) };
+    const fields = row.file ? withoutFile(body as object) : (body as object);
+    const given = { ...rest, ...(query as object), ...fields, ...(message ? namedBy(message) : {}) };
     const named = await withMessages(row, given, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
     const input = { ...withAddresses(row, named, countryCode), ...(row.takesCountry && countryCode ? { countryCode } : {}) };
     const answer = await audited(parts, { caller, session, row, input, message }, () =>
-      runWithRetry(parts.run, session, id, input),
+      runWithRetry(parts.run, session, id, input, file),
     );
     const output = row.output.parse(answer) as OperationOutput<Id>;
     const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
@@ -197,13 +206,14 @@ async function runWithRetry(
   session: Session,
   id: OperationId,
   input: Record<string, unknown>,
+  file: OutgoingFile | null,
 ): Promise<unknown> {
   const { effect } = operations[id];
   const stoppedAnswering = (error: unknown): boolean =>
     error instanceof AppError && error.code === 'WORKER_UNAVAILABLE' && error.details['reached'] === true;
   for (let tries = effect === 'read' ? 2 : 1; ; tries -= 1) {
     try {
-      return await run(session, id, input, deadlineMs);
+      return await run(session, id, input, deadlineMs, file);
     } catch (error) {
       if (!stoppedAnswering(error)) throw error;
       const isTimeout = error instanceof AppError && ['TIMEOUT', 'ECONNABORTED'].includes(String(error.details['cause']));

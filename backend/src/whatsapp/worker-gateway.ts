@@ -6,14 +6,20 @@ import type { LookupResult, MessageTransport, TransportResult } from '../message
 import type { WorkerGateway } from '../sessions/context.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import type { WorkerClient } from './client.js';
+import type { OutgoingFile, WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
 /** The access of the domains to workers: each verb finds the session's worker and calls it under the session's epoch. */
 export interface Gateway extends WorkerGateway, MessageTransport {
   /** Runs an operation in the session's page and returns its output. Throws `WORKER_…` codes and those of WhatsApp. */
-  run(session: Session, operation: string, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
+  run(
+    session: Session,
+    operation: string,
+    input: Record<string, unknown>,
+    deadlineMs: number,
+    file?: OutgoingFile | null,
+  ): Promise<unknown>;
 }
 
 export interface GatewayParts {
@@ -42,7 +48,7 @@ export function createWorkerGateway(parts: GatewayParts): Gateway {
       const output = await runOperation(parts, session, 'session.pairingCode', { phoneNumber }, 20_000);
       return internalOperations['session.pairingCode'].output.parse(output);
     },
-    run: (session, operation, input, deadlineMs) => runOperation(parts, session, operation, input, deadlineMs),
+    run: (session, operation, input, deadlineMs, file) => runOperation(parts, session, operation, input, deadlineMs, file),
     send: (session, message, isFirst) => sendMessage(parts, session, message, isFirst),
     lookup: (session, message) => lookUpMessage(parts, session, message),
   };
@@ -72,9 +78,11 @@ async function runOperation(
   operation: string,
   input: Record<string, unknown>,
   deadlineMs: number,
+  file: OutgoingFile | null = null,
 ): Promise<unknown> {
   const url = await urlOfWorker(parts, session);
-  const { output } = await parts.client.operation(url, session.id, operation, { epoch: session.leaseEpoch, input, deadlineMs });
+  const command = { epoch: session.leaseEpoch, input, deadlineMs };
+  const { output } = await parts.client.operation(url, session.id, operation, command, file);
   return output;
 }
 

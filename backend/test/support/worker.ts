@@ -78,7 +78,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     /** Sends that ran at once, and the most there ever were. */
     atOnce: { now: 0, most: 0 },
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
-    operations: [] as { operation: string; input: Record<string, unknown> }[],
+    operations: [] as { operation: string; input: Record<string, unknown>; file: Left['file'] }[],
     answer: new Map<string, unknown>(),
     /** Whether a lookup that finds nothing proves it. */
     proves: true,
@@ -337,7 +337,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
 
   mount(workerRoutes.operation, async ({ params, body }, _, { res }) => {
     under(params.id, body.epoch);
-    state.operations.push({ operation: params.operation, input: body.input });
+    const file = (res.locals['file'] as Left['file'] | undefined) ?? null;
+    state.operations.push({ operation: params.operation, input: body.input, file });
     if (params.operation === 'messages.downloadMedia') return download(String(body.input['whatsappId']), res);
     return { output: operate(params.id, params.operation, body.input) };
   });

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import type { ErrorCode } from '../errors.js';
+import { fileSourceFields } from '../message-types/file-fields.js';
+import type { MediaType } from '../message-types/index.js';
 import type { Permission } from '../permissions.js';
 import { defineRoute, type Method } from '../route.js';
 
@@ -28,6 +30,11 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly addresses: Readonly<Record<string, AddressRole>>;
   /** Fields that name a message, by our id or WhatsApp's. The backend replaces our id by WhatsApp's. */
   readonly messages: readonly string[];
+  /**
+   * The kind of the file that the request carries, as a multipart part `file` or in the fields of `fileSourceFields`. The backend reads and checks it;
+   * the worker gets its bytes beside the input (`OperationContext.file`). Null: no file.
+   */
+  readonly file: MediaType | null;
   /** Whether the input gets `countryCode`, the calling code for numbers that begin with 0. */
   readonly takesCountry: boolean;
   readonly output: Out;
@@ -77,6 +84,8 @@ export function defineOperation<
   addresses?: Readonly<Record<string, AddressRole>>;
   /** See `Operation.messages`. */
   messages?: readonly string[];
+  /** See `Operation.file`. The route gets the fields that name the file; the input does not have them. */
+  file?: MediaType;
   output: O;
   reply?: z.ZodType;
   status?: 201 | 202;
@@ -99,12 +108,13 @@ export function defineOperation<
     scope,
     addresses: row.addresses ?? {},
     messages: row.messages ?? [],
+    file: row.file ?? null,
     reply: row.reply ?? row.output,
     status: row.status ?? 200,
     isAudited: row.effect === 'write' && row.isAudited !== false,
     params: row.params ? z.object(row.params) : none,
     query: row.query ? z.strictObject(row.query) : none,
-    body: row.body ? z.strictObject(row.body) : null,
+    body: row.body || row.file ? z.strictObject({ ...row.body, ...(row.file ? fileSourceFields : {}) }) : null,
     input,
     takesCountry: row.takesCountry ?? false,
     support: row.support ?? 'supported',
@@ -127,6 +137,17 @@ export const operationErrors = [
 /** Errors that only operations with an effect answer with. */
 export const changeErrors = ['WHATSAPP_REFUSED'] as const satisfies readonly ErrorCode[];
 
+/** Errors that operations with a file answer with besides. */
+export const fileErrors = [
+  'FILE_TOO_LARGE',
+  'FILE_TYPE_NOT_ALLOWED',
+  'FILE_TYPE_MISMATCH',
+  'URL_NOT_ALLOWED',
+  'MEDIA_URL_FAILED',
+  'MEDIA_NOT_FOUND',
+  'MEDIA_EXPIRED',
+] as const satisfies readonly ErrorCode[];
+
 /** The public route of an operation. */
 export function operationRoute(row: Operation) {
   const owner = row.scope === 'message' ? 'messageId' : 'sessionId';
@@ -141,12 +162,14 @@ export function operationRoute(row: Operation) {
     query: row.query,
     ...(row.effect === 'read' ? { idempotency: { without: 'It has no effect.' } } : {}),
     ...(row.body ? { body: row.body } : {}),
+    ...(row.file ? { consumes: 'upload' as const } : {}),
     ...(row.status === 200 ? {} : { status: [row.status] as const }),
     reply: row.reply,
     ...(row.scope === 'message' ? { headers: ['X-Session-Id'] as const } : {}),
     errors: [
       ...operationErrors,
       ...(row.effect === 'write' ? changeErrors : []),
+      ...(row.file ? fileErrors : []),
       ...(Object.keys(row.addresses).length > 0 ? (['INVALID_RECIPIENT'] as const) : []),
       ...(row.scope === 'message' ? (['MESSAGE_NOT_FOUND', 'SESSION_REQUIRED'] as const) : []),
       ...row.errors,

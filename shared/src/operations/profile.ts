@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { profile as ownProfile } from '../resources.js';
 import { defineOperation } from './operation.js';
 
@@ -10,5 +11,44 @@ export const profile = {
     permission: 'profile.read',
     output: ownProfile,
     effect: 'read',
+  }),
+  'profile.setName': defineOperation({
+    id: 'profile.setName',
+    method: 'put',
+    path: '/profile/name',
+    summary: 'Change the name that others see; business accounts cannot',
+    permission: 'profile.manage',
+    body: { name: z.string().trim().min(1).max(25).describe('At most 25 characters, as WhatsApp allows.') },
+    output: ownProfile,
+    effect: 'write',
+  }),
+  'profile.setAbout': defineOperation({
+    id: 'profile.setAbout',
+    method: 'put',
+    path: '/profile/about',
+    summary: 'Change the about text',
+    permission: 'profile.manage',
+    body: { about: z.string().max(139).describe('At most 139 characters, as WhatsApp allows. Empty: none.') },
+    output: ownProfile,
+    effect: 'write',
+  }),
+  'profile.setPicture': defineOperation({
+    id: 'profile.setPicture',
+    method: 'put',
+    path: '/profile/picture',
+    summary: 'Change the picture; WhatsApp shows a square from its middle',
+    permission: 'profile.manage',
+    file: 'image',
+    output: ownProfile,
+    effect: 'write',
+  }),
+  'profile.deletePicture': defineOperation({
+    id: 'profile.deletePicture',
+    method: 'delete',
+    path: '/profile/picture',
+    summary: 'Remove the picture',
+    permission: 'profile.manage',
+    output: ownProfile,
+    effect: 'write',
   }),
 };

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Account, AccountOptions } from '../accounts.js';
+import { identity, pushTo, type Account, type AccountOptions } from '../accounts.js';
 import type { Linking } from '../linking.js';
 import type { World } from '../world.js';
 import { accountIn, nothing, operation, phone } from './operation.js';
@@ -104,6 +104,7 @@ const shown = (of: Account) => ({
 /** Creates the phone or changes the passed fields. */
 function change(world: World, options: AccountOptions): Account {
   const made = world.phones.create({ ...options, made: true });
+  if (options.isBusiness !== undefined) pushTo(made, { ev: 'platform', d: identity(made).platform });
   if (options.offline === false) world.messages.phoneOn(made);
   if (options.name !== undefined || options.about !== undefined) world.phones.announce(made);
   return made;

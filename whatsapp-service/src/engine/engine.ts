@@ -69,14 +69,21 @@ export interface Identity {
   whatsappWebVersion: string | null;
 }
 
+/** A file on disk that exists until the call has ended. */
+export interface EngineFile {
+  path: string;
+  mimetype: string;
+  filename: string | null;
+}
+
 export interface EngineSend {
   /** The WhatsApp id that the message must have (`3EB0` + 18 hex digits). */
   reservedId: string;
   /** A WhatsApp id. */
   recipient: string;
   content: MessageContent;
-  /** The bytes of `content.media`, in a file that exists until the call has ended. */
-  file: { path: string; mimetype: string; filename: string | null } | null;
+  /** The bytes of `content.media`. */
+  file: EngineFile | null;
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   mentions: readonly string[];
@@ -107,7 +114,12 @@ export interface EngineSession {
    */
   send(send: EngineSend, onHandover: () => Promise<number>): Promise<Exclude<SendOutcome, { outcome: 'sending' }>>;
   /** Runs a row of the operations table, or `session.pairingCode`, `session.lookup`. Input and output are checked by their schemas. Throws `AppError`. */
-  run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
+  run(
+    operation: OperationId | InternalOperationId,
+    input: Record<string, unknown>,
+    deadlineMs: number,
+    file?: EngineFile | null,
+  ): Promise<unknown>;
   /** Throws `AppError` MEDIA_NOT_FOUND, MEDIA_EXPIRED, FILE_TOO_LARGE: above `maxBytes`, by default the engine's limit. */
   downloadMedia(
     whatsappId: string,

@@ -102,7 +102,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
   });
 }
 
-function mountOperations({ mount, registry, record }: RouteDeps): void {
+function mountOperations({ mount, registry, record, uploads }: RouteDeps): void {
   mount(workerRoutes.operation, async ({ params, body }, _, { res }) => {
     const { id, operation } = params;
     if (!isOperationId(operation) && !isInternal(operation)) throw new AppError('OPERATION_NOT_FOUND', { operation });
@@ -129,7 +129,7 @@ function mountOperations({ mount, registry, record }: RouteDeps): void {
       case 'messages.downloadMedia':
         return sendBytes(res, await session.downloadMedia(...downloadOf(input, deadlineMs)));
       default:
-        return { output: await session.run(operation, input, deadlineMs) };
+        return { output: await session.run(operation, input, deadlineMs, uploads.fileOf(res)) };
     }
   });
 }

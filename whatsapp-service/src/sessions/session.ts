@@ -9,7 +9,7 @@ import {
   isSameAccount,
 } from '@chasqui/shared';
 import { settlesWithin } from '../clock.js';
-import type { EngineSend, EngineSession } from '../engine/engine.js';
+import type { EngineFile, EngineSend, EngineSession } from '../engine/engine.js';
 import { errorFields } from '../log.js';
 import type { Lease } from './lease.js';
 import {
@@ -67,7 +67,12 @@ export interface Session {
   /** Sends one message after those before it. Throws SESSION_NOT_CONNECTED, and what the hooks throw; otherwise as `EngineSession.send`. */
   send(send: EngineSend, hooks: SendHooks): ReturnType<EngineSession['send']>;
   /** Throws SESSION_NOT_CONNECTED, or SESSION_STATE_CONFLICT for a pairing code without a browser; otherwise as `EngineSession.run`. */
-  run(operation: OperationId | InternalOperationId, input: Record<string, unknown>, deadlineMs: number): Promise<unknown>;
+  run(
+    operation: OperationId | InternalOperationId,
+    input: Record<string, unknown>,
+    deadlineMs: number,
+    file?: EngineFile | null,
+  ): Promise<unknown>;
   /** Throws SESSION_NOT_CONNECTED; otherwise as `EngineSession.downloadMedia`. */
   downloadMedia(whatsappId: string, deadlineMs: number, maxBytes?: number): ReturnType<EngineSession['downloadMedia']>;
   /** Starts a scan for messages since a time. Throws SESSION_NOT_CONNECTED. */
@@ -105,7 +110,7 @@ export function createSession(id: string, deps: SessionDeps): Session {
     isRunning: () => state.isWanted,
     changedAt: () => state.changedAt,
     send: (message, hooks) => send(state, message, hooks),
-    run: (operation, input, deadlineMs) => run(state, operation, input, deadlineMs),
+    run: (operation, input, deadlineMs, file) => run(state, operation, input, deadlineMs, file),
     downloadMedia: (whatsappId, deadlineMs, maxBytes) => connected(state).downloadMedia(whatsappId, deadlineMs, maxBytes),
     backfill(since) {
       connected(state);
@@ -246,9 +251,10 @@ async function run(
   operation: OperationId | InternalOperationId,
   input: Record<string, unknown>,
   deadlineMs: number,
+  file: EngineFile | null = null,
 ): Promise<unknown> {
   if (operation === 'session.pairingCode') return requestPairingCode(state, input, deadlineMs);
-  return connected(state).run(operation, input, deadlineMs);
+  return connected(state).run(operation, input, deadlineMs, file);
 }
 
 /** Possible before the session is connected: the code links it. */

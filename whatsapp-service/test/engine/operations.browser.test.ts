@@ -36,9 +36,9 @@ const faultyMs = 1_500;
 
 async function run(stage: Stage, id: OperationId, deadlineMs = 10_000) {
   const { arrange, verify } = byId[id];
-  const { input, world } = await arrange(stage);
+  const { input, world, file } = await arrange(stage);
   return {
-    go: async () => (await stage.session.run(id, input, deadlineMs)) as OperationOutput<OperationId>,
+    go: async () => (await stage.session.run(id, input, deadlineMs, file)) as OperationOutput<OperationId>,
     verify: (output: OperationOutput<OperationId>) => verify(stage, world, output),
   };
 }

@@ -81,8 +81,8 @@ function createSession(context: SessionContext): EngineSession {
   const { client, config, options, identities, sending, probe, backfill, reports, state } = context;
   return {
     send: sending.send,
-    run: (operation, input, deadlineMs) =>
-      runOperation(operation, input, { page: pageOf(context), client, identities, deadlineMs }),
+    run: (operation, input, deadlineMs, file = null) =>
+      runOperation(operation, input, { page: pageOf(context), client, identities, deadlineMs, file }),
     probe,
     backfill: async (request) => backfill(request, options.onSignal),
     async reload(deadlineMs) {

@@ -1,5 +1,5 @@
 import type { ErrorCode, OperationId, OperationIdOf, OperationInput, OperationNoun, OperationOutput } from '@chasqui/shared';
-import type { EngineSession, EngineSignal } from '../../../src/engine/engine.js';
+import type { EngineFile, EngineSession, EngineSignal } from '../../../src/engine/engine.js';
 import type { Rig } from '../harness.js';
 
 /** A linked session, and what it signalled. */
@@ -14,7 +14,7 @@ type InputOf<Id extends OperationId> = Partial<OperationInput<Id>> & Record<stri
 /** How one operation is tried: on every build, and with each fault on the newest. A row of the table without its scenario does not compile. */
 export interface Scenario<Id extends OperationId, World = unknown> {
   /** Makes what the operation is about, new for each run, and returns its input. */
-  arrange(stage: Stage): Promise<{ input: InputOf<Id>; world: World }>;
+  arrange(stage: Stage): Promise<{ input: InputOf<Id>; world: World; file?: EngineFile }>;
   /** Looks at the output, and at the effect where others see it: on the other phone, in the simulator. Throws. */
   verify(stage: Stage, world: World, output: OperationOutput<Id>): Promise<void>;
   /**

@@ -1,5 +1,6 @@
 import type { OperationId, OperationIdOf, OperationInput, OperationNoun, OperationOutput, operations } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
+import type { EngineFile } from '../../engine.js';
 import type { Identities } from '../identities.js';
 import type { LibraryClient } from '../library.js';
 import type { Need, PageCore } from '../page/world.js';
@@ -11,6 +12,8 @@ export interface OperationContext {
   /** Contacts and names by id. `learn` reads them from the page first. */
   identities: Identities;
   deadlineMs: number;
+  /** The file of the request, for rows with `file`. See `readFileOf`. */
+  file: EngineFile | null;
   /** Calls a function that `page/` has installed, by name. */
   call<T>(name: string, input: unknown): Promise<T>;
   /** Runs a function of the operation's own file in the page; see `runInPage`. */

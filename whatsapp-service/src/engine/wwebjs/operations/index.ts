@@ -55,7 +55,7 @@ export const needsOf = (id: OperationId): readonly Need[] => handlers[id].needs;
 export async function runOperation(
   id: OperationId | InternalOperationId,
   input: Record<string, unknown>,
-  session: Pick<OperationContext, 'page' | 'client' | 'identities' | 'deadlineMs'>,
+  session: Pick<OperationContext, 'page' | 'client' | 'identities' | 'deadlineMs' | 'file'>,
 ): Promise<unknown> {
   const { schema, run, needs } = find(id);
   const { page, deadlineMs } = session;

@@ -1,28 +1,46 @@
-import { phoneOf } from '@chasqui/shared';
-import type { PageCore, PageWindow } from '../page/world.js';
-import { need, read, type OperationHandlers } from './context.js';
+import { AppError, phoneOf, type OperationOutput } from '@chasqui/shared';
+import type { PageCore } from '../page/world.js';
+import { change } from './change.js';
+import { need, read, type OperationContext, type OperationHandlers } from './context.js';
+import { readFileOf } from './file.js';
+import { aboutOf, askingAbout, askingPictures, pictureOf } from './people.js';
+import { deletePicture, pictureMark, setPicture, settingPictures, showsNewPicture, showsNoPicture } from './pictures.js';
+
+const done = (_: unknown, context: OperationContext): Promise<OperationOutput<'profile.get'>> => readProfile(context);
 
 export const profile: OperationHandlers<'profile'> = {
   'profile.get': read('profile.get', {
-    needs: [
-      need('WAWebContactStatusBridge', 'getStatus'),
-      need('WAWebContactProfilePicThumbBridge', 'requestProfilePicFromServer'),
-    ],
-    async run(_, { call, inPage }) {
-      const me = await call<PageIdentity>('identity', {});
-      const [about, picture] = me.phone
-        ? await Promise.all([inPage(aboutOf, { id: me.phone }), inPage(pictureOf, { id: me.phone })])
-        : [null, null];
-      return {
-        phoneNumber: phoneOf(me.phone),
-        lid: me.lid,
-        name: me.pushName,
-        about,
-        picture,
-        isBusiness: /^smb/.test(me.platform ?? ''),
-        platform: me.platform,
-      };
-    },
+    needs: [...askingAbout, ...askingPictures],
+    run: (_, context) => readProfile(context),
+  }),
+  'profile.setName': change('profile.setName', {
+    needs: [need('WAWebSetPushnameConnAction', 'setPushname'), need('WAWebConnModel', 'Conn.canSetMyPushname')],
+    before: mayRename,
+    act: rename,
+    effect: isNamed,
+    done,
+  }),
+  'profile.setAbout': change('profile.setAbout', {
+    needs: [need('WAWebContactStatusBridge', 'setMyStatus', 'getStatus')],
+    act: setAbout,
+    effect: hasAbout,
+    done,
+  }),
+  'profile.setPicture': change('profile.setPicture', {
+    needs: settingPictures,
+    prepare: async (_, context) => ({ id: await ownId(context), file: await readFileOf(context) }),
+    before: pictureMark,
+    act: setPicture,
+    effect: showsNewPicture,
+    done,
+  }),
+  'profile.deletePicture': change('profile.deletePicture', {
+    needs: settingPictures,
+    prepare: async (_, context) => ({ id: await ownId(context) }),
+    before: pictureMark,
+    act: deletePicture,
+    effect: showsNoPicture,
+    done,
   }),
 };
 
@@ -33,16 +51,55 @@ interface PageIdentity {
   platform: string | null;
 }
 
-/** Runs in the page. Asks WhatsApp's server. */
-async function aboutOf(core: PageCore, { id }: { id: string }): Promise<string | null> {
-  const answer = await core.module('WAWebContactStatusBridge').getStatus({ token: '', wid: core.widOf(id) });
-  return typeof answer?.status === 'string' ? answer.status : null;
+async function ownId({ call }: OperationContext): Promise<string> {
+  const { phone, lid } = await call<PageIdentity>('identity', {});
+  const id = phone ?? lid;
+  if (id === null) throw new AppError('WHATSAPP_ERROR', {}, 'WhatsApp Web does not say which account is linked.');
+  return id;
 }
 
-/** Runs in the page. The address of the profile picture, from WhatsApp's server. */
-async function pictureOf(core: PageCore, { id }: { id: string }): Promise<string | null> {
-  const { WWebJS } = window as unknown as PageWindow;
-  const bridge = core.module('WAWebContactProfilePicThumbBridge');
-  const chat = core.chatOf(id) ?? (await WWebJS.getChat(id, { getAsModel: false }));
-  return (await bridge.requestProfilePicFromServer(chat))?.eurl ?? null;
+async function readProfile({ call, inPage }: OperationContext): Promise<OperationOutput<'profile.get'>> {
+  const me = await call<PageIdentity>('identity', {});
+  const [about, picture] = me.phone
+    ? await Promise.all([inPage(aboutOf, { id: me.phone }), inPage(pictureOf, { id: me.phone })])
+    : [null, null];
+  return {
+    phoneNumber: phoneOf(me.phone),
+    lid: me.lid,
+    name: me.pushName,
+    about,
+    picture,
+    isBusiness: /^smb/.test(me.platform ?? ''),
+    platform: me.platform,
+  };
+}
+
+/** Runs in the page. A business account has its name from WhatsApp. */
+function mayRename(core: PageCore): null {
+  if (!core.module('WAWebConnModel').Conn.canSetMyPushname())
+    core.refuse('WHATSAPP_REFUSED', {
+      whatsapp: { message: 'This account cannot change its name, as business accounts cannot.' },
+    });
+  return null;
+}
+
+/** Runs in the page. */
+async function rename(core: PageCore, { name }: { name: string }): Promise<void> {
+  await core.module('WAWebSetPushnameConnAction').setPushname(name);
+}
+
+/** Runs in the page. */
+function isNamed(core: PageCore, { name }: { name: string }): boolean {
+  return core.module('WAWebConnModel').Conn.pushname === name;
+}
+
+/** Runs in the page. */
+async function setAbout(core: PageCore, { about }: { about: string }): Promise<void> {
+  await core.module('WAWebContactStatusBridge').setMyStatus(about);
+}
+
+/** Runs in the page. Asks WhatsApp's server, because the page has no model of the own about text. */
+async function hasAbout(core: PageCore, { about }: { about: string }): Promise<boolean> {
+  const answer = await core.module('WAWebContactStatusBridge').getStatus({ token: '', wid: core.me()[0] });
+  return (answer?.status ?? '') === about;
 }

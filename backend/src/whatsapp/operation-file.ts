@@ -1,0 +1,26 @@
+import { allows, fileSourceFields, type MediaType } from '@chasqui/shared';
+import type { z } from 'zod';
+import type { Caller } from '../accounts/caller.js';
+import type { Upload } from '../lib/uploads.js';
+import { sourceOf, type Media } from '../media/media.js';
+import type { OutgoingFile } from './client.js';
+
+/** The fields with which a request names the file of an operation. */
+export type FileFields = z.output<z.ZodObject<typeof fileSourceFields>>;
+
+/** Reads and checks the file of an operation. It goes to the worker at once and is not stored. Throws the errors of `Media.read`. */
+export async function fileOf(
+  media: Pick<Media, 'read'>,
+  caller: Caller,
+  type: MediaType,
+  { fields, upload }: { fields: FileFields; upload: Upload | null },
+): Promise<OutgoingFile> {
+  const owner = { ...caller, mayRead: allows(caller.permissions, 'messages.receive') };
+  const { bytes, mimetype } = await media.read(owner, sourceOf(fields, upload), { ...fields, type });
+  const blob = async (): Promise<Blob> => new Blob([new Uint8Array(bytes)], { type: mimetype });
+  return { name: 'file', blob };
+}
+
+/** The fields of a request besides those that name its file: the worker gets the bytes instead. */
+export const withoutFile = (fields: object): object =>
+  Object.fromEntries(Object.entries(fields).filter(([name]) => !Object.hasOwn(fileSourceFields, name)));
