@@ -184,6 +184,25 @@ function groupSettingRows() {
       body: { ...settings, disappearingSeconds: disappearingSeconds.optional() },
       output: group,
     }),
+    'groups.setPicture': defineOperation({
+      id: 'groups.setPicture',
+      method: 'put',
+      path: '/groups/:groupId/picture',
+      summary: 'Change the picture of a group',
+      ...write,
+      ...asAdmin,
+      file: 'image',
+      output: group,
+    }),
+    'groups.deletePicture': defineOperation({
+      id: 'groups.deletePicture',
+      method: 'delete',
+      path: '/groups/:groupId/picture',
+      summary: 'Remove the picture of a group',
+      ...write,
+      ...asAdmin,
+      output: group,
+    }),
   };
 }
 

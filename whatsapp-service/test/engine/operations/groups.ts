@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { OperationIdOf } from '@chasqui/shared';
 import { ana, heard, me, until } from '../harness.js';
+import { pictureFile } from './profile.js';
 import { scenario, type Scenario, type Scenarios, type Stage } from './scenario.js';
 
 export const bruno = '5511999990002';
@@ -197,6 +198,21 @@ export const groups: Scenarios<'groups'> = {
       assert.deepEqual(output.settings, { sendMessages: 'admins', editInfo: 'admins', addMembers: 'admins', approveJoins: true });
     },
     line: 'group_set',
+  }),
+  'groups.setPicture': scenario('groups.setPicture', {
+    arrange: async (stage) => ({ ...(await ofOurs(stage)), file: await pictureFile(stage) }),
+    verify: async (stage, id) => assert.match((await groupOf(stage, id)).picture ?? '', /^https:/),
+    line: 'group_picture',
+  }),
+  'groups.deletePicture': scenario('groups.deletePicture', {
+    async arrange(stage) {
+      const given = await ofOurs(stage);
+      await stage.session.run('groups.setPicture', given.input, 10_000, await pictureFile(stage));
+      assert.ok((await groupOf(stage, given.world)).picture);
+      return given;
+    },
+    verify: async (stage, id) => assert.equal((await groupOf(stage, id)).picture, null),
+    line: 'group_picture',
   }),
   'groups.inviteInfo': scenario('groups.inviteInfo', {
     async arrange(stage) {

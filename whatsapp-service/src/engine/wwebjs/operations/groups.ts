@@ -3,11 +3,13 @@ import type { OperationInput } from '@chasqui/shared';
 import type { GroupRow, PageCore } from '../page/world.js';
 import { change } from './change.js';
 import { need, read, type OperationHandlers } from './context.js';
+import { readFileOf } from './file.js';
 import { createGroup } from './group-create.js';
 import { invitations } from './group-invitations.js';
 import { people } from './group-people.js';
 import { groupResource, readGroupResource } from './group-rows.js';
 import { requests } from './group-requests.js';
+import { deletePicture, setPicture, settingPictures, showsNewPicture, showsNoPicture } from './pictures.js';
 
 const reading = need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById');
 const modifying = (...functions: string[]) => [need('WAWebGroupModifyInfoJob', ...functions), reading];
@@ -66,6 +68,22 @@ export const groups: OperationHandlers<'groups'> = {
     effect: hasSettings,
     done: ({ groupId }, context) => readGroupResource(groupId, context),
   }),
+  'groups.setPicture': change('groups.setPicture', {
+    needs: [...settingPictures, reading],
+    prepare: async ({ groupId }, context) => ({ id: groupId, file: await readFileOf(context) }),
+    before: groupPictureMark,
+    act: setPicture,
+    effect: showsNewPicture,
+    done: ({ groupId }, context) => readGroupResource(groupId, context),
+  }),
+  'groups.deletePicture': change('groups.deletePicture', {
+    needs: [...settingPictures, reading],
+    prepare: ({ groupId }) => ({ id: groupId }),
+    before: groupPictureMark,
+    act: deletePicture,
+    effect: showsNoPicture,
+    done: ({ groupId }, context) => readGroupResource(groupId, context),
+  }),
   ...invitations,
   ...people,
   ...requests,
@@ -111,6 +129,15 @@ async function requireAdmin(core: PageCore, { groupId }: OfGroup): Promise<void>
 async function requireEditor(core: PageCore, { groupId }: OfGroup): Promise<void> {
   const row = core.groupRow(await core.requireGroup(groupId), false);
   if (row.restrict && row.role === 'member') core.refuse('GROUP_ADMIN_REQUIRED', { groupId });
+}
+
+/** Runs in the page. What names the present picture. Null: there is none. */
+async function groupPictureMark(core: PageCore, { id }: { id: string }): Promise<string | null> {
+  const row = core.groupRow(await core.requireGroup(id), false);
+  if (row.restrict && row.role === 'member') core.refuse('GROUP_ADMIN_REQUIRED', { groupId: id });
+  const thumbs = core.collections().ProfilePicThumb;
+  const thumb = thumbs.get(core.widOf(id)) ?? (await thumbs.find(core.widOf(id)));
+  return thumb?.eurl ? [thumb.tag, thumb.eurl].join(' ') : null;
 }
 
 /** Runs in the page. */
