@@ -12,11 +12,18 @@ const groupSettings = {
   ephemeral: z.number().int().min(0).optional(),
 };
 
+const inGroup = { by: phone, id: z.string() };
+
 /** Groups and channels, as phones change them. */
-export function groupOperations({ world }: { world: World }) {
+export const groupOperations = ({ world }: { world: World }) => ({
+  ...membershipOperations(world),
+  ...invitationOperations(world),
+  ...channelOperations(world),
+});
+
+function membershipOperations(world: World) {
   const account = accountIn(world);
-  const { groups, channels } = world;
-  const inGroup = { by: phone, id: z.string() };
+  const { groups } = world;
 
   return {
     createGroup: operation(
@@ -52,12 +59,19 @@ export function groupOperations({ world }: { world: World }) {
         );
         for (let n = 1; n <= d.groups; n += 1) {
           const { id } = groups.create(owner, `Group ${n}`, []);
-          // Not `add`: nobody reads a notice for each member.
+          // Not `add`, which announces each member.
           for (const { phone: number } of others)
             groups.groups.get(id)!.members.set(number, { isAdmin: false, isSuperAdmin: false });
         }
       },
     ),
+  };
+}
+
+function invitationOperations(world: World) {
+  const account = accountIn(world);
+  const { groups } = world;
+  return {
     inviteToGroup: operation(
       'An admin sends somebody a private invitation to a group, as a message',
       z.object({ ...inGroup, contact: phone }),
@@ -80,6 +94,13 @@ export function groupOperations({ world }: { world: World }) {
       groups.join(account(d.phone), d.code),
     ),
     leaveGroup: operation('Leave a group', z.object({ phone, id: z.string() }), (d) => groups.leave(account(d.phone), d.id)),
+  };
+}
+
+function channelOperations(world: World) {
+  const account = accountIn(world);
+  const { channels } = world;
+  return {
     createChannel: operation(
       'A phone creates a channel',
       z.object({ by: phone, name: z.string(), description: z.string().nullable().default(null) }),

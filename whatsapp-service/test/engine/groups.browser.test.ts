@@ -116,7 +116,7 @@ describe('groups', () => {
     assert.deepEqual(await membersOf(stage, groupId), { [me]: true, [ana]: false, [bruno]: false });
   });
 
-  test('without sendInvitations nobody is written to', async () => {
+  test('without sendInvitations no message is sent', async () => {
     const groupId = await ourGroup(stage);
     const before = (await client().received({ phone: clara })).length;
     const [result] = await run('groups.add', { groupId, participants: [`${clara}@c.us`] });

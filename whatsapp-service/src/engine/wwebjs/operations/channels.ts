@@ -69,7 +69,7 @@ export const channels: OperationHandlers<'channels'> = {
 };
 
 function following<Id extends 'channels.follow' | 'channels.unfollow'>(id: Id, isFollowing: boolean): ChangeHandler<Id> {
-  const handler = change<'channels.follow' | 'channels.unfollow', Following, void, void>(id, {
+  const handler = change<'channels.follow' | 'channels.unfollow', Following, Promise<void>, Promise<void>>(id, {
     needs: [
       isFollowing
         ? need('WAWebNewsletterSubscribeAction', 'subscribeToNewsletterAction')
@@ -85,7 +85,7 @@ function following<Id extends 'channels.follow' | 'channels.unfollow'>(id: Id, i
   return handler as ChangeHandler<Id>;
 }
 function muting<Id extends 'channels.mute' | 'channels.unmute'>(id: Id, isMuted: boolean): ChangeHandler<Id> {
-  const handler = change<'channels.mute' | 'channels.unmute', Muting, void, void>(id, {
+  const handler = change<'channels.mute' | 'channels.unmute', Muting, Promise<void>, Promise<void>>(id, {
     needs: [need('WAWebNewsletterUpdateUserSettingJob', 'updateNewsletterUserSetting')],
     prepare: ({ channelId }) => ({ channelId, isMuted }),
     before: requireKnown,
@@ -129,7 +129,8 @@ const readChannel = async (channelId: string, { inPage }: OperationContext): Pro
 /** An id, or the code of an invite link. */
 function refOf(text: string): { channelId: string | null; code: string | null } {
   if (/@newsletter$/.test(text)) return { channelId: text, code: null };
-  return { channelId: null, code: /([\w-]+)\/?(?:[?#].*)?$/.exec(text.trim())?.[1] ?? text };
+  const path = text.trim().split(/[?#]/, 1)[0]!;
+  return { channelId: null, code: path.split('/').findLast((part) => part !== '') ?? text };
 }
 
 /** Runs in the page. The channels of the account. */

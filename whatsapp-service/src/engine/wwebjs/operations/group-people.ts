@@ -93,7 +93,7 @@ async function mayAdd(core: PageCore, { groupId }: Adding): Promise<void> {
   if (row.addMembers === 'admins' && row.role === 'member') core.refuse('GROUP_ADMIN_REQUIRED', { groupId });
 }
 
-/** Runs in the page. One by one, because WhatsApp's answer for several names nobody. */
+/** Runs in the page. One by one, because WhatsApp's answer for several people does not name them. */
 async function add(core: PageCore, { groupId, people, sendInvitations, comment }: Adding): Promise<Added[]> {
   const chat = core.chatOf(groupId);
   const jids = core.module('WAWebWidToJid');
