@@ -131,6 +131,15 @@ describe('groups', () => {
     assert.deepEqual(await membersOf(stage, groupId), { [me]: true });
   });
 
+  test('an account that removes itself is refused before anybody is removed', async () => {
+    const groupId = await ourGroup(stage);
+    assert.equal(
+      await codeOf(run('groups.remove', { groupId, participants: [`${ana}@c.us`, `${me}@c.us`] })),
+      'WHATSAPP_REFUSED',
+    );
+    assert.deepEqual(await membersOf(stage, groupId), { [me]: true, [ana]: false });
+  });
+
   test('a group whose admins approve joins: pending, then approved by the other side', async () => {
     const { id } = await client().createGroup({ by: ana, subject: newName(), participants: [], approval: true });
     const { invite } = await groupOf(stage, id);

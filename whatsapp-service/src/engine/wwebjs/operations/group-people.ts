@@ -168,6 +168,9 @@ async function standings(
   // Without `how` it is a look afterwards, which needs no admin.
   const chat = await core.requireGroup(groupId, how ? 'admin' : 'member');
   for (const id of people) if (!core.memberOf(chat, id)) await core.person(id);
+  const isSelf = (id: string): boolean => core.me().some((own) => core.isSame(own, id));
+  if (how === 'remove' && people.some(isSelf))
+    core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: 'An account cannot remove itself. Leave the group instead.' } });
   return people.map((asked) => {
     const member = core.memberOf(chat, asked);
     return { asked, isMember: member !== null, isAdmin: Boolean(member?.isAdmin || member?.isSuperAdmin) };
