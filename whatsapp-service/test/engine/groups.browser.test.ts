@@ -131,6 +131,20 @@ describe('groups', () => {
     assert.deepEqual(await membersOf(stage, groupId), { [me]: true });
   });
 
+  test('a refusal between two settings names what was set before it', async () => {
+    const groupId = await ourGroup(stage);
+    await client().fault({ op: 'group_set', mode: 'delay', delayMs: 1, count: 1 });
+    await client().fault({ op: 'group_set', mode: 'fail', status: 403, count: 1 });
+    const work = run('groups.setSettings', { groupId, sendMessages: 'admins', editInfo: 'admins' });
+    await assert.rejects(work, (error) => {
+      assert.ok(error instanceof AppError && error.code === 'WHATSAPP_REFUSED');
+      assert.deepEqual([error.details['setting'], error.details['applied']], ['editInfo', ['sendMessages']]);
+      return true;
+    });
+    const { announce, restrict } = await groupOf(stage, groupId);
+    assert.deepEqual([announce, restrict], [true, false]);
+  });
+
   test('an account that removes itself is refused before anybody is removed', async () => {
     const groupId = await ourGroup(stage);
     assert.equal(

@@ -185,32 +185,38 @@ async function hasDescription(core: PageCore, { groupId, description }: OfGroup 
 
 type Settings = OperationInput<'groups.setSettings'>;
 
-/** Runs in the page. Sets what is asked for and differs, one after the other. */
+/** Runs in the page. Sets what is asked for and differs, one after the other. A refusal names what was set before it. */
 async function setSettings(core: PageCore, given: Settings): Promise<void> {
   const chat = core.chatOf(given.groupId);
   const { setGroupProperty } = core.module('WAWebSetPropertyGroupAction');
   const job = core.module('WAWebGroupModifyInfoJob');
   const now = core.groupRow(chat, false);
-  const set = async (name: string, value: number): Promise<void> => {
-    const result = await setGroupProperty(chat, name, value);
-    if (result === false) core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: `${name}: WhatsApp returned false.` } });
+  const applied: string[] = [];
+  const set = async (setting: string, run: () => unknown): Promise<void> => {
+    let message = 'WhatsApp returned false.';
+    try {
+      if ((await run()) !== false) return void applied.push(setting);
+    } catch (error: any) {
+      if (!(error?.status >= 400 && error.status < 500)) throw error;
+      message = String(error.detail ?? error.message);
+    }
+    core.refuse('WHATSAPP_REFUSED', { setting, applied, whatsapp: { message } });
   };
   const { sendMessages, editInfo, addMembers, approveJoins, disappearingSeconds } = given;
-  if (sendMessages && (sendMessages === 'admins') !== now.announce) await set('announcement', sendMessages === 'admins' ? 1 : 0);
-  if (editInfo && (editInfo === 'admins') !== now.restrict) await set('restrict', editInfo === 'admins' ? 1 : 0);
+  if (sendMessages && (sendMessages === 'admins') !== now.announce)
+    await set('sendMessages', () => setGroupProperty(chat, 'announcement', sendMessages === 'admins' ? 1 : 0));
+  if (editInfo && (editInfo === 'admins') !== now.restrict)
+    await set('editInfo', () => setGroupProperty(chat, 'restrict', editInfo === 'admins' ? 1 : 0));
   // Written as a number: 0 means that only admins add members.
-  if (addMembers && addMembers !== now.addMembers) await set('member_add_mode', addMembers === 'admins' ? 0 : 1);
-  if (approveJoins !== undefined && approveJoins !== now.approval) {
-    const types = core.moduleIfAny('WAWebGroupConstants')?.GROUP_SETTING_TYPE ?? {};
-    const type = types.MEMBERSHIP_APPROVAL_MODE ?? 'membership_approval_mode';
-    await job.setGroupProperty(chat.id, type, approveJoins ? 1 : 0);
-  }
+  if (addMembers && addMembers !== now.addMembers)
+    await set('addMembers', () => setGroupProperty(chat, 'member_add_mode', addMembers === 'admins' ? 0 : 1));
+  const { GROUP_SETTING_TYPE: types } = core.moduleIfAny('WAWebGroupConstants') ?? {};
+  const approval = types?.MEMBERSHIP_APPROVAL_MODE ?? 'membership_approval_mode';
+  if (approveJoins !== undefined && approveJoins !== now.approval)
+    await set('approveJoins', () => job.setGroupProperty(chat.id, approval, approveJoins ? 1 : 0));
+  const timer = { ephemeralExpiration: disappearingSeconds, groupWid: chat.id, trigger: 'chat_settings' };
   if (disappearingSeconds !== undefined && disappearingSeconds !== now.ephemeral)
-    await job.setEphemeralGroupProperty({
-      ephemeralExpiration: disappearingSeconds,
-      groupWid: chat.id,
-      trigger: 'chat_settings',
-    });
+    await set('disappearingSeconds', () => job.setEphemeralGroupProperty(timer));
 }
 
 /** Runs in the page. */
