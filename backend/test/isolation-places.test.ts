@@ -21,6 +21,7 @@ const kinds: Record<string, Kind> = {
   instance_id: 'session',
   phoneId: 'session',
   quotedMessageId: 'message',
+  messageId: 'message',
   mediaId: 'media',
   eventId: 'event',
   // A chat of WhatsApp's, which every session may have; the list shows the caller's own messages of it.
@@ -44,6 +45,9 @@ const bodies: Record<string, object> = {
   'webhooks.preview': {},
   'keys.create': { name: 'k', permissions: [] },
   'sessionKeys.create': { name: 'k', permissions: [] },
+  'groups.join': {},
+  'groups.setPicture': {},
+  'profile.setPicture': {},
 };
 
 interface Place {
@@ -119,7 +123,10 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
     const path = route.path.replace(':sessionId', 'current');
     const base = { ...bodies[route.id] };
     // One way to give the file only.
-    if (name === 'mediaId') Object.assign(base, { type: 'image', mediaBase64: undefined, message: undefined });
+    if (name === 'mediaId') {
+      Object.assign(base, { mediaBase64: undefined, message: undefined });
+      if (route.id.startsWith('messages.')) Object.assign(base, { type: 'image' });
+    }
     const body = where === 'body' ? { ...base, [name]: value } : route.consumes === 'none' ? undefined : base;
     return core.rig.call(route.method.toUpperCase(), where === 'query' ? `${path}?${name}=${value}` : path, {
       key,

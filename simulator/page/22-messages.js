@@ -174,7 +174,11 @@ line.on('deciphered', (wire) => {
 line.on('history', ({ messages }) => messages.forEach((wire) => take(wire, false)));
 
 async function loadEarlier(chat) {
-  if (chat.id.isNewsletter()) return [];
+  if (chat.id.isNewsletter()) {
+    const known = new Set(chat.msgs.getModelsArray().map((msg) => msg.id.id));
+    const posts = await line.request('channel_posts', { id: String(chat.id), limit: 200 });
+    return posts.filter(({ key }) => !known.has(key)).map((post) => takePost(chat, post, post.mine, false));
+  }
   const oldest = chat.msgs.getModelsArray().reduce((first, msg) => (!first || msg.t < first.t ? msg : first), null);
   // For messages of the same second the server determines the order.
   const older = await line.request('history', { chat: String(chat.id), before: oldest?.id.id ?? null, limit: 50 });

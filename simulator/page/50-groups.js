@@ -45,6 +45,7 @@ function applyGroup(group) {
     memberAddMode: group.memberAddMode,
     membershipApprovalMode: group.approval,
     isLidAddressingMode: group.lidAddressing,
+    ephemeralDuration: group.ephemeral ?? 0,
   });
 }
 const myPart = (metadata) => metadata?.participants.get(me.pn) ?? metadata?.participants.get(me.lid);
@@ -68,7 +69,7 @@ __d('WAWebModifyParticipantsGroupAction', () => ({
   demoteParticipants: change('demote'),
 }));
 __d('WAWebGroupQueryJob', () => ({
-  queryAndUpdateGroupMetadataById: async ({ id }) => GroupMetadata.update(createWid(id)),
+  queryAndUpdateGroupMetadataById: async ({ id }) => applyGroup(await line.request('group_get', { id: String(createWid(id)) })),
   resetGroupInviteCode: async (wid) => ({ code: await line.request('group_revoke', { id: String(wid) }) }),
   async queryGroupInvite(code) {
     const { participants, requests: _, ...group } = await line.request('group_info', { code });
@@ -76,6 +77,8 @@ __d('WAWebGroupQueryJob', () => ({
       ...group,
       id: createWid(group.id),
       owner: createWid(group.owner),
+      membershipApprovalMode: group.approval,
+      ephemeralDuration: group.ephemeral ?? 0,
       participants: participants.map(({ id, ...role }) => ({ id: createWid(id), ...role })),
       size: participants.length,
     };
@@ -90,14 +93,36 @@ const joined = async (id) => {
   return { gid: createWid(id) };
 };
 __d('WAWebGroupInviteJob', () => ({
-  joinGroupViaInvite: async (code) => joined((await line.request('group_join', { code })).id),
+  async joinGroupViaInvite(code, membershipApprovalMode) {
+    const { id, joined: isIn } = await line.request('group_join', { code });
+    if (isIn) return joined(id);
+    // The request is filed, and without the flag the page reads the answer as that of a group without approval.
+    if (lazy && !membershipApprovalMode) throw new TypeError("Cannot read properties of undefined (reading 'gid')");
+    return { gid: createWid(id) };
+  },
 }));
 __d('WAWebGroupInviteV4Job', () => ({
   joinGroupViaInviteV4: async (code, expires, groupId) =>
     joined(await line.request('group_join_invited', { id: String(groupId), code })),
 }));
+const GROUP_SETTING_TYPE = {
+  ANNOUNCEMENT: 'announcement',
+  RESTRICT: 'restrict',
+  EPHEMERAL: 'ephemeral',
+  MEMBERSHIP_APPROVAL_MODE: 'membership_approval_mode',
+};
+__d('WAWebGroupConstants', () => ({ GROUP_SETTING_TYPE }));
 __d('WAWebGroupModifyInfoJob', () => ({
   setGroupSubject: (wid, subject) => ask('group_subject', wid, { subject }),
+  setGroupProperty(wid, type, value) {
+    if (type === GROUP_SETTING_TYPE.MEMBERSHIP_APPROVAL_MODE)
+      return ask('group_set', wid, { settings: { approval: Boolean(value) } });
+    if (type === GROUP_SETTING_TYPE.ANNOUNCEMENT) return ask('group_set', wid, { settings: { announce: Boolean(value) } });
+    if (type === GROUP_SETTING_TYPE.RESTRICT) return ask('group_set', wid, { settings: { restrict: Boolean(value) } });
+    throw new r(`unknown group property ${type}`, 400);
+  },
+  setEphemeralGroupProperty: ({ ephemeralExpiration, groupWid }) =>
+    ask('group_set', groupWid, { settings: { ephemeral: Number(ephemeralExpiration) } }),
   setGroupDescription(...given) {
     if (newest && !(given[0] && 'groupWid' in given[0]))
       throw new TypeError("Cannot read properties of undefined (reading 'toJid')");
@@ -117,9 +142,22 @@ __d('WAWebSetPropertyGroupAction', () => ({
   },
 }));
 __d('WAWebExitGroupAction', () => ({ sendExitGroup: (chat) => ask('group_leave', chat.id, {}) }));
+// Since 2026-09 each participant needs both ids. Only this function of the page puts them together.
+if (newest)
+  __d('WAWebGroupMutationParticipantUtils', () => ({
+    getGroupMutationParticipant({ id }) {
+      const lid = id.isLid() ? id : lidOf(id);
+      if (!lid) throw new r('Lid is missing in chat table', 400);
+      return { lid, phoneNumber: id.isLid() ? phoneOf(id) : id };
+    },
+  }));
 __d('WAWebGroupCreateJob', () => ({
-  async createGroup({ title, announce, restrict, memberAddMode, membershipApprovalMode, addressingModeOverride }, participants) {
-    if (refusedByBuild()) throw new TypeError('this.findImpl is not a function');
+  async createGroup(
+    { title, announce, restrict, memberAddMode, membershipApprovalMode, ephemeralDuration, addressingModeOverride },
+    participants,
+    outContactWids,
+  ) {
+    if (refusedByBuild() && participants.some(({ lid }) => !lid)) throw new TypeError('this.findImpl is not a function');
     const { group, results } = await line.request('group_create', {
       subject: title,
       participants: participants.map(({ phoneNumber, lid }) => String(phoneNumber ?? lid)),
@@ -128,11 +166,14 @@ __d('WAWebGroupCreateJob', () => ({
         restrict,
         memberAddMode: memberAddMode ? 'admin_add' : 'all_member_add',
         approval: membershipApprovalMode,
+        ephemeral: ephemeralDuration,
         lidAddressing: addressingModeOverride === 'lid' && newest,
       },
     });
     applyGroup(group);
     ensureChat(group.id);
+    // The server has the group already: an error from here on leaves it behind.
+    if (lazy && !outContactWids) throw new TypeError("Cannot read properties of undefined (reading 'map')");
     return {
       wid: createWid(group.id),
       subject: group.subject,

@@ -213,12 +213,19 @@ __d('WAWebMexAcceptNewsletterAdminInviteJob', () => ({
 __d('WAWebMexRevokeNewsletterAdminInviteJob', () => ({
   revokeNewsletterAdminInvite: (id, wid) => line.request('channel_uninvite', { id: String(id), user: String(wid) }),
 }));
-const demote = (id, user) => {
-  if (refusedByBuild()) throw new TypeError('this.findImpl is not a function');
-  return line.request('channel_demote', { id: String(id), user: String(user) });
-};
-__d('WAWebDemoteNewsletterAdminAction', () => ({ demoteNewsletterAdmin: demote }));
-__d('WAWebNewsletterDemoteAdminJob', () => ({ demoteNewsletterAdminAction: (chat, contact) => demote(chat.id, contact.id) }));
+const demote = (id, user) => line.request('channel_demote', { id: String(id), user: String(user) });
+const demoteByAction = (chat, contact) => demote(chat.id, contact.id);
+// The library calls each of these functions in the other's module.
+__d('WAWebDemoteNewsletterAdminAction', () =>
+  refusedByBuild()
+    ? { demoteNewsletterAdminAction: demoteByAction }
+    : { demoteNewsletterAdmin: demote, demoteNewsletterAdminAction: demoteByAction },
+);
+__d('WAWebNewsletterDemoteAdminJob', () =>
+  refusedByBuild()
+    ? { demoteNewsletterAdmin: demote }
+    : { demoteNewsletterAdmin: demote, demoteNewsletterAdminAction: demoteByAction },
+);
 __d('WAWebChangeNewsletterOwnerAction', () => ({
   async changeNewsletterOwnerAction(chat, contact) {
     if (refusedByBuild()) throw new TypeError('this.findImpl is not a function');

@@ -5,14 +5,19 @@ class StatusModel extends Model {
     this.#posts.push(msg);
     this.set({ t: msg.t, totalCount: this.#posts.length, unreadCount: this.unreadCount + (msg.id.fromMe ? 0 : 1) });
   }
+  get msgs() {
+    return { getModelsArray: () => this.#posts.filter((msg) => msg.type !== 'revoked') };
+  }
   serialize() {
     return { ...super.serialize(), msgs: this.#posts.filter((msg) => msg.type !== 'revoked').map((msg) => msg.serialize()) };
   }
 }
 const Status = new Collection(StatusModel);
-Status.getMyStatus = () => Status.get(me.pn);
+// The own stories are stored under the phone number, and in 2026-09b under the LID.
+const ownStatusId = () => (lazy ? me.lid : me.pn);
+Status.getMyStatus = () => Status.get(ownStatusId());
 function posted(msg) {
-  const id = msg.id.fromMe ? me.pn : msg.author;
+  const id = msg.id.fromMe ? ownStatusId() : msg.author;
   (Status.get(id) ?? Status.add(new StatusModel({ id, t: msg.t, totalCount: 0, unreadCount: 0 }))).take(msg);
 }
 
@@ -41,4 +46,9 @@ __d('WAWebSendStatusMsgAction', () => ({
     return sent;
   },
 }));
-__d('WAWebRevokeStatusAction', () => ({ sendStatusRevokeMsgAction: (status, msg) => hang('revoke', msg, null) }));
+__d('WAWebRevokeStatusAction', () => ({
+  async sendStatusRevokeMsgAction(status, msg) {
+    if (!msg.id.fromMe || status !== Status.getMyStatus()) throw 'Can only revoke the own status';
+    await hang('revoke', msg, null);
+  },
+}));

@@ -32,6 +32,7 @@ export interface GroupSettings {
   memberAddMode?: WireGroup['memberAddMode'] | undefined;
   approval?: boolean | undefined;
   lidAddressing?: boolean | undefined;
+  ephemeral?: number | undefined;
 }
 
 type Notify = (accounts: Account[], message: Omit<WireMessage, 'marks'>) => void;
@@ -75,6 +76,8 @@ export interface Groups {
   byInvite(code: string): WireGroup;
   /** Joins at once, or requests to join if the group has `approval`. */
   join(by: Account, code: string): { id: string; joined: boolean };
+  /** A private invitation for one account, as an admin's phone sends it. */
+  invitation(by: Account, id: string, who: Account): { inviteCode: string; inviteExpires: number };
   /** Joins by the private invitation that `add` returned. */
   joinByInvitation(by: Account, id: string, code: string): string;
   /** Admits or rejects those who requested to join. */
@@ -114,6 +117,7 @@ export function createGroups(parts: { phones: Phones; clock: Clock; notify: Noti
     revokeInvite: (by, id) => (asAdmin(context, id, by).invite = randomBytes(11).toString('hex')),
     byInvite: (code) => wireOf(context, invitedTo(context, code).id),
     join: (by, code) => join(context, by, code),
+    invitation: (by, id, who) => invitationFor(context, asAdmin(context, id, by), who),
     joinByInvitation: (by, id, code) => joinByInvitation(context, by, id, code),
     decide: (by, id, participants, approve) => decide(context, by, id, participants, approve),
   };
@@ -223,14 +227,16 @@ function enter(group: Group, who: Account): void {
   group.members.set(who.phone, { isAdmin: false, isSuperAdmin: false });
 }
 
+function invitationFor({ clock }: GroupsContext, group: Group, who: Account): { inviteCode: string; inviteExpires: number } {
+  const inviteCode = randomBytes(8).toString('hex');
+  group.invitations.set(inviteCode, who.phone);
+  return { inviteCode, inviteExpires: clock.seconds() + 3 * 86_400 };
+}
+
 /** Adds an account. Some can only be invited: code 403, with the invitation. */
-function admit({ clock }: GroupsContext, group: Group, who: Account): Outcome {
+function admit(context: GroupsContext, group: Group, who: Account): Outcome {
   if (group.members.has(who.phone)) return { code: 409 };
-  if (who.groupsByInvite) {
-    const inviteCode = randomBytes(8).toString('hex');
-    group.invitations.set(inviteCode, who.phone);
-    return { code: 403, inviteCode, inviteExpires: clock.seconds() + 3 * 86_400 };
-  }
+  if (who.groupsByInvite) return { code: 403, ...invitationFor(context, group, who) };
   enter(group, who);
   return { code: 200 };
 }
@@ -254,6 +260,7 @@ function create(
     memberAddMode: settings.memberAddMode ?? 'all_member_add',
     approval: settings.approval ?? false,
     lidAddressing: settings.lidAddressing ?? false,
+    ephemeral: settings.ephemeral ?? 0,
     picture: null,
     members: new Map([[owner.phone, { isAdmin: true, isSuperAdmin: true }]]),
     requests: new Map(),
@@ -356,4 +363,5 @@ const noticeOf: Record<string, string> = {
   restrict: 'restrict',
   memberAddMode: 'member_add_mode',
   approval: 'membership_approval_mode',
+  ephemeral: 'ephemeral',
 };

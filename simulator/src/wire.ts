@@ -58,6 +58,8 @@ export interface WireGroup {
   approval: boolean;
   /** Members are listed with their LIDs and write under them. */
   lidAddressing: boolean;
+  /** Seconds after which messages disappear. 0: never. */
+  ephemeral: number;
   picture: string | null;
   requests: { id: string; t: number }[];
   participants: { id: string; isAdmin: boolean; isSuperAdmin: boolean }[];

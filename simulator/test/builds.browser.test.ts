@@ -49,7 +49,8 @@ const probes: Record<string, (page: PageModules) => unknown> = {
       return String(error) !== 'r: r';
     }
   },
-  'groups can be made': async ({ need, attempt }) => attempt(() => need('WAWebGroupCreateJob').createGroup({ title: 'x' }, [])),
+  'groups can be made': async ({ need, attempt }) =>
+    attempt(() => need('WAWebGroupCreateJob').createGroup({ title: 'x' }, [{ phoneNumber: '5511999990001@c.us' }])),
 };
 
 interface PageModules {

@@ -17,6 +17,20 @@ export function withAddresses({ addresses }: Pick<Operation, 'addresses'>, input
   return { ...input, ...named };
 }
 
+/** Replaces our ids of messages by WhatsApp's, which `find` looks up. */
+export async function withMessages(
+  { messages }: Pick<Operation, 'messages'>,
+  input: Input,
+  find: (ref: string) => Promise<string>,
+): Promise<Input> {
+  const named: Input = {};
+  for (const field of messages) {
+    const value = input[field];
+    if (typeof value === 'string') named[field] = await find(value);
+  }
+  return { ...input, ...named };
+}
+
 /** The first chat, person or group that the input names: the object of an audit entry. */
 export function addressedBy({ addresses }: Pick<Operation, 'addresses'>, input: Input): string | null {
   const [first] = Object.keys(addresses).flatMap((field) => input[field] ?? []);

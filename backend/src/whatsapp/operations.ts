@@ -6,6 +6,7 @@ import {
   operationIds,
   operationRoute,
   operations,
+  parseMessageKey,
   type Operation,
   type OperationId,
   type OperationOutput,
@@ -25,7 +26,7 @@ import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import type { OutgoingFile } from './client.js';
 import { fileOf, withoutFile, type FileFields } from './operation-file.js';
-import { addressedBy, withAddresses } from './operation-input.js';
+import { addressedBy, withAddresses, withMessages } from './operation-input.js';
 import type { OperationResults } from './operation-results.js';
 import type { Gateway } from './worker-gateway.js';
 
@@ -111,17 +112,20 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
   const row: Operation = operations[id];
   const result = parts.results[id];
   mount(operationRoute(row), async ({ params, query, body }, caller, { header, res }) => {
-    const { sessionId, messageId, ...rest } = params as Record<string, string>;
-    const { session, message } = messageId
-      ? await ofMessage(parts, caller, messageId, header('X-Session-Id'))
-      : { session: await requireConnected(parts.sessions, caller, sessionId!), message: null };
+    const { sessionId, ...rest } = params as Record<string, string>;
+    const { session, message } =
+      row.scope === 'message'
+        ? await ofMessage(parts, caller, rest['messageId']!, header('X-Session-Id'))
+        : { session: await requireConnected(parts.sessions, caller, sessionId!), message: null };
+    if (row.scope === 'message') delete rest['messageId'];
     const file = row.file
       ? await fileOf(parts.media, caller, row.file, { fields: body as FileFields, upload: uploadOf(res) })
       : null;
     const countryCode = session.settings.countryCode ?? parts.countryCode;
     const fields = row.file ? withoutFile(body as object) : (body as object);
     const given = { ...rest, ...(query as object), ...fields, ...(message ? namedBy(message) : {}) };
-    const input = { ...withAddresses(row, given, countryCode), ...(row.takesCountry && countryCode ? { countryCode } : {}) };
+    const named = await withMessages(row, given, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
+    const input = { ...withAddresses(row, named, countryCode), ...(row.takesCountry && countryCode ? { countryCode } : {}) };
     const answer = await audited(parts, { caller, session, row, input, message }, () =>
       runWithRetry(parts.run, session, id, input, file),
     );
@@ -142,6 +146,15 @@ async function ofMessage({ messages, sessions }: OperationParts, caller: Caller,
       'WhatsApp does not have this message: it was not sent yet.',
     );
   return { session: await requireConnected(sessions, caller, message.sessionId), message };
+}
+
+/** WhatsApp's id of a message of this session, by our id or by its own. WhatsApp also has messages that are not stored here. */
+async function whatsappIdOf(messages: Messages, caller: Caller, session: Session, ref: string): Promise<string> {
+  if (parseMessageKey(ref)) return ref;
+  const { whatsappId, status } = await messages.find({ ...caller, sessionId: session.id }, ref);
+  if (!whatsappId)
+    throw new AppError('MESSAGE_NOT_FOUND', { status }, 'WhatsApp does not have this message: it was not sent yet.');
+  return whatsappId;
 }
 
 const namedBy = ({ whatsappId, chatId }: Message) => ({ whatsappId, chatId });

@@ -1,11 +1,18 @@
 import type { z } from 'zod';
+import { calls } from './calls.js';
+import { channels } from './channels.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
+import { groups } from './groups.js';
 import { labels } from './labels.js';
 import { messages } from './messages.js';
 import { presence } from './presence.js';
 import { profile } from './profile.js';
+import { stories } from './stories.js';
 
+export { type ChannelResource } from './channels.js';
+export { type GroupParticipant, type GroupResource, type ParticipantResult } from './groups.js';
+export { type SeenMessage } from './seen-message.js';
 export { changeErrors, defineOperation, operationErrors, operationRoute, type AddressRole, type Operation } from './operation.js';
 
 /**
@@ -13,7 +20,18 @@ export { changeErrors, defineOperation, operationErrors, operationRoute, type Ad
  * the file of its noun here, and one function of the same id in `whatsapp-service/src/engine/wwebjs/operations/<noun>.ts`. The backend mounts
  * the rows, the worker dispatches them through one internal route, and OpenAPI, `GET /capabilities` and the isolation tests loop over them.
  */
-export const operations = keyedById({ ...messages, ...chats, ...labels, ...presence, ...contacts, ...profile });
+export const operations = keyedById({
+  ...messages,
+  ...chats,
+  ...labels,
+  ...presence,
+  ...contacts,
+  ...profile,
+  ...groups,
+  ...channels,
+  ...calls,
+  ...stories,
+});
 
 export type OperationId = keyof typeof operations;
 export type OperationInput<K extends OperationId> = z.output<(typeof operations)[K]['input']>;

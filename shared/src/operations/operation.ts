@@ -31,6 +31,8 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly input: In;
   /** Fields that name people or chats in any form of a recipient, as text or as a list. The backend replaces them by WhatsApp's ids. */
   readonly addresses: Readonly<Record<string, AddressRole>>;
+  /** Fields that name a message, by our id or WhatsApp's. The backend replaces our id by WhatsApp's. */
+  readonly messages: readonly string[];
   /**
    * The kind of the file that the request carries, as a multipart part `file` or in the fields of `fileSourceFields`. The backend reads and checks it;
    * the worker gets its bytes beside the input (`OperationContext.file`). Null: no file.
@@ -83,6 +85,8 @@ export function defineOperation<
   takesCountry?: true;
   /** See `Operation.addresses`. Implies `takesCountry` for the backend, not for the input. */
   addresses?: Readonly<Record<string, AddressRole>>;
+  /** See `Operation.messages`. */
+  messages?: readonly string[];
   /** See `Operation.file`. The route gets the fields that name the file; the input does not have them. */
   file?: MediaType;
   output: O;
@@ -106,6 +110,7 @@ export function defineOperation<
     ...row,
     scope,
     addresses: row.addresses ?? {},
+    messages: row.messages ?? [],
     file: row.file ?? null,
     reply: row.reply ?? row.output,
     status: row.status ?? 200,

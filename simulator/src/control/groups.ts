@@ -9,13 +9,21 @@ const groupSettings = {
   memberAddMode: z.enum(['all_member_add', 'admin_add']).optional(),
   approval: z.boolean().optional(),
   lidAddressing: z.boolean().optional(),
+  ephemeral: z.number().int().min(0).optional(),
 };
 
+const inGroup = { by: phone, id: z.string() };
+
 /** Groups and channels, as phones change them. */
-export function groupOperations({ world }: { world: World }) {
+export const groupOperations = ({ world }: { world: World }) => ({
+  ...membershipOperations(world),
+  ...invitationOperations(world),
+  ...channelOperations(world),
+});
+
+function membershipOperations(world: World) {
   const account = accountIn(world);
-  const { groups, channels } = world;
-  const inGroup = { by: phone, id: z.string() };
+  const { groups } = world;
 
   return {
     createGroup: operation(
@@ -41,10 +49,58 @@ export function groupOperations({ world }: { world: World }) {
         if (Object.values(settings).some((value) => value !== undefined)) groups.set(account(by), id, settings);
       },
     ),
+    populateGroups: operation(
+      'Make many groups at once, each of the phone and the same other members',
+      z.object({ phone, groups: z.number().int().min(1).max(1000), members: z.number().int().min(1).max(1024) }),
+      (d) => {
+        const owner = account(d.phone);
+        const others = Array.from({ length: d.members - 1 }, (_, n) =>
+          world.phones.create({ phone: String(442_070_000_000 + n) }),
+        );
+        for (let n = 1; n <= d.groups; n += 1) {
+          const { id } = groups.create(owner, `Group ${n}`, []);
+          // Not `add`, which announces each member.
+          for (const { phone: number } of others)
+            groups.groups.get(id)!.members.set(number, { isAdmin: false, isSuperAdmin: false });
+        }
+      },
+    ),
+  };
+}
+
+function invitationOperations(world: World) {
+  const account = accountIn(world);
+  const { groups } = world;
+  return {
+    inviteToGroup: operation(
+      'An admin sends somebody a private invitation to a group, as a message',
+      z.object({ ...inGroup, contact: phone }),
+      ({ by, id, contact }) => {
+        const { inviteCode, inviteExpires } = groups.invitation(account(by), id, account(contact));
+        const inviteGrpName = groups.wire(id).subject;
+        const data = { inviteGrp: id, inviteGrpName, inviteCode, inviteCodeExp: inviteExpires, comment: '' };
+        return { key: world.messages.fromPhone(account(by), phoneId(account(contact)), { type: 'groups_v4_invite', data }) };
+      },
+    ),
+    decideRequests: operation(
+      'An admin approves or rejects requests to join',
+      z.object({ ...inGroup, participants: z.array(z.string()), approve: z.boolean() }),
+      (d) => groups.decide(account(d.by), d.id, d.participants, d.approve),
+    ),
+    revokeGroupInvite: operation('An admin replaces the invitation code', z.object(inGroup), (d) => ({
+      code: groups.revokeInvite(account(d.by), d.id),
+    })),
     joinGroup: operation('Join by invite code, or request to join', z.object({ phone, code: z.string() }), (d) =>
       groups.join(account(d.phone), d.code),
     ),
     leaveGroup: operation('Leave a group', z.object({ phone, id: z.string() }), (d) => groups.leave(account(d.phone), d.id)),
+  };
+}
+
+function channelOperations(world: World) {
+  const account = accountIn(world);
+  const { channels } = world;
+  return {
     createChannel: operation(
       'A phone creates a channel',
       z.object({ by: phone, name: z.string(), description: z.string().nullable().default(null) }),
@@ -66,6 +122,9 @@ export function groupOperations({ world }: { world: World }) {
       'The owner invites a contact to become an admin',
       z.object({ by: phone, id: z.string(), contact: phone }),
       (d) => channels.inviteAdmin(account(d.by), d.id, account(d.contact)),
+    ),
+    acceptChannelAdmin: operation('Accept an invitation to become an admin', z.object({ phone, id: z.string() }), (d) =>
+      channels.acceptAdmin(account(d.phone), d.id),
     ),
     postInChannel: operation(
       'The channel’s phone posts a text',

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { contactOf, lidId, phoneId, pushNow, pushTo, type Account } from '../accounts.js';
 import { setChat, wireChat } from '../line/chats.js';
+import { Refusal } from '../refusal.js';
 import type { World } from '../world.js';
 import { accountIn, operation, phone } from './operation.js';
 
@@ -102,6 +103,13 @@ function personOperations(world: World) {
       to.calls.push(call);
       pushNow(to, { ev: 'call', d: { ...call, offerTime: world.clock.seconds() } });
       return { id: call.id };
+    }),
+    endCall: operation('The caller hangs up', z.object({ phone, id: z.string() }), (d) => {
+      const to = account(d.phone);
+      const call = to.calls.find((one) => one.id === d.id && one.state === 'ringing');
+      if (!call) throw new Refusal(404, `No call ${d.id} rings.`);
+      call.state = 'ended';
+      pushNow(to, { ev: 'call_state', d: call });
     }),
     calls: operation('Calls to a phone and their states', z.object({ phone }), (d) => account(d.phone).calls),
   };

@@ -3,14 +3,18 @@ import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, operations, type OperationId, type OperationOutput } from '@chasqui/shared';
 import type { BuildName } from '@chasqui/simulator';
 import { needsOf } from '../../src/engine/wwebjs/operations/index.js';
-import { link, online, startRig } from './harness.js';
+import { ana, link, online, startRig } from './harness.js';
+import { calls } from './operations/calls.js';
+import { channels } from './operations/channels.js';
 import { chats } from './operations/chats.js';
 import { contacts } from './operations/contacts.js';
+import { groups } from './operations/groups.js';
 import { labels } from './operations/labels.js';
 import { messages } from './operations/messages.js';
 import { presence } from './operations/presence.js';
 import { profile } from './operations/profile.js';
 import type { Scenario, Stage } from './operations/scenario.js';
+import { stories } from './operations/stories.js';
 
 /**
  * Every operation of the table, on every simulated build: its effect is seen where others see it. On the newest build also with WhatsApp refusing, with
@@ -23,6 +27,10 @@ const scenarios: { [Id in OperationId]: Scenario<Id> } = {
   ...presence,
   ...contacts,
   ...profile,
+  ...groups,
+  ...channels,
+  ...calls,
+  ...stories,
 };
 const ids = Object.keys(scenarios) as OperationId[];
 const byId = scenarios as unknown as Record<OperationId, Scenario<OperationId>>;
@@ -123,6 +131,8 @@ describe('when something fails', () => {
       const module = byId[id].without ?? needsOf(id)[0]!.module;
       const { go } = await run(stage, id);
       await stage.rig.simulator.client.withoutModules({ names: [module] });
+      // The page hears of it before it gets the answer to this, if it can still ask.
+      await codeOf(stage.session.run('contacts.check', { numbers: [ana] }, 5_000));
       const answered = await codeOf(go());
       await stage.rig.simulator.client.withoutModules({ names: [] });
       assert.equal(answered.code, 'NOT_SUPPORTED_BY_WHATSAPP', JSON.stringify(answered));

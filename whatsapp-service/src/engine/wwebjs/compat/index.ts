@@ -1,3 +1,4 @@
+import { callHook } from './calls.js';
 import { description, participants } from './groups.js';
 import { ids } from './ids.js';
 import { download, media } from './media.js';
@@ -19,4 +20,5 @@ export const patches: readonly Patch[] = [
   linkPreview,
   avParams,
   participants,
+  callHook,
 ];

@@ -1,6 +1,6 @@
 import { AppError, type OperationId, type OperationInput, type OperationOutput } from '@chasqui/shared';
 import { isRefusal, PageError, runInPage } from '../bridge.js';
-import { DeadlineError, sleep } from '../deadline.js';
+import { DeadlineError, sleep, within } from '../deadline.js';
 import type { Need, PageCore } from '../page/world.js';
 import type { ChangeHandler, OperationContext } from './context.js';
 
@@ -19,6 +19,15 @@ interface ChangeSteps<Id extends OperationId, Given, Before, Result> {
   refusal?(result: Awaited<Result>): string | null;
   /** Whether the change is visible. Called repeatedly. `result` is null if `act` threw or has not ended. */
   effect: (core: PageCore, given: Given, before: Awaited<Before>, result: Awaited<Result> | null) => boolean | Promise<boolean>;
+  /**
+   * What is known when not all of the effect was seen, for operations with a result for each of several people. Null: as if nothing was
+   * known. Runs before the failure is reported.
+   */
+  partly?(
+    input: OperationInput<Id>,
+    context: OperationContext,
+    seen: Seen<Given, Before, Result>,
+  ): Promise<OperationOutput<Id> | null>;
   /** Reads the output once the effect was seen. */
   done(input: OperationInput<Id>, context: OperationContext, seen: Seen<Given, Before, Result>): Promise<OperationOutput<Id>>;
 }
@@ -67,6 +76,10 @@ async function runChange<Id extends OperationId, Given, Before, Result>(
     Math.min(lookingTime(acted, refused), left()),
   );
   if (isSeen) return steps.done(input, context, { given, before, result }).catch(unreadable(id));
+  const known = steps.partly
+    ? await within(steps.partly(input, context, { given, before, result }), maxReadingMs, id).catch(nothingKnown)
+    : null;
+  if (known !== null) return known;
   if (refused !== null) throw new AppError('WHATSAPP_REFUSED', { operation: id, whatsapp: { message: refused } });
   if (acted.state === 'threw') throw acted.error;
   throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: 'unknown' });
@@ -98,6 +111,12 @@ async function look(isThere: () => Promise<boolean>, ms: number): Promise<boolea
     if (isSeen) return true;
     if (performance.now() >= end) return false;
   }
+}
+
+/** What was not read in time is not known. */
+function nothingKnown(error: unknown): null {
+  if (error instanceof PageError || error instanceof DeadlineError) return null;
+  throw error;
 }
 
 /** A deadline before anything was asked of WhatsApp. */

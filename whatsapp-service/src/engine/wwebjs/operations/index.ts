@@ -11,14 +11,18 @@ import {
 import { callPage, isRefusal, PageError, runInPage } from '../bridge.js';
 import { DeadlineError } from '../deadline.js';
 import type { Need, PageCore } from '../page/world.js';
+import { calls } from './calls.js';
+import { channels } from './channels.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
+import { groups } from './groups.js';
 import { answerPasskey, lookUp, pairingCode, readPasskey } from './internal.js';
 import { labels } from './labels.js';
 import { messages } from './messages.js';
 import { presence } from './presence.js';
 import { profile } from './profile.js';
+import { stories } from './stories.js';
 
 type Run = (input: never, context: OperationContext) => Promise<unknown>;
 interface Handler {
@@ -27,7 +31,18 @@ interface Handler {
 }
 
 /** The handlers, by noun. A noun without its file does not compile. Adding an operation to a noun changes only the file of that noun. */
-const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, labels, messages, presence, profile };
+const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = {
+  calls,
+  channels,
+  chats,
+  contacts,
+  groups,
+  labels,
+  messages,
+  presence,
+  profile,
+  stories,
+};
 
 const handlers: Record<OperationId, Handler> = Object.assign({}, ...Object.values(nouns));
 

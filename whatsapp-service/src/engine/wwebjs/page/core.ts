@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
 import { pageScript } from './script.js';
-import type { PageCore, PageOperating, PageTools, PageWindow, PatchState, ViewMaker } from './world.js';
+import type { PageCore, PageGroups, PageOperating, PageTools, PageWindow, PatchState, ViewMaker } from './world.js';
 
 interface CoreContext {
   win: PageWindow;
@@ -46,7 +46,7 @@ function installCore(): void {
       },
     },
   };
-  const verbs: Omit<PageCore, keyof PageTools | keyof PageOperating | 'calls' | 'patches'> = {
+  const verbs: Omit<PageCore, keyof PageTools | keyof PageOperating | keyof PageGroups | 'calls' | 'patches'> = {
     module: (name) => requireReal(context, name),
     moduleIfAny: (name) => moduleIfAny(context, name),
     view: (patch, name, make) => {
@@ -112,6 +112,11 @@ function viewOf(context: CoreContext, name: string, module: any): any {
   const cached = context.views.get(name);
   if (cached && cached.module === module) return cached.view;
   const overlay = overlayOf(context, name, module);
+  // Nothing to add: the library gets the module itself, whose keys it can list.
+  if (Reflect.ownKeys(overlay).length === 0) {
+    context.views.set(name, { module, view: module });
+    return module;
+  }
   // The target is an empty object, because the page freezes its exports and a Proxy may not contradict a frozen target.
   const view = new Proxy(typeof module === 'function' ? function empty() {} : {}, {
     get: (_target, key) => (key in overlay ? overlay[key] : module[key]),

@@ -1,6 +1,7 @@
 import { contactsScript } from './contacts.js';
 import { coreScript } from './core.js';
 import { downloadScript } from './download.js';
+import { groupsScript } from './groups.js';
 import { historyScript } from './history.js';
 import { modelsScript } from './models.js';
 import { operateScript } from './operate.js';
@@ -16,6 +17,7 @@ export const pageScripts: Readonly<Record<string, string>> = {
   core: coreScript,
   tools: toolsScript,
   operate: operateScript,
+  groups: groupsScript,
   models: modelsScript,
   watch: watchScript,
   passkeys: passkeysScript,

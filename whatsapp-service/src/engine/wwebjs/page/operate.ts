@@ -98,7 +98,12 @@ async function requireGroup(core: PageCore, id: string, rights: 'member' | 'admi
   const wid = core.widOf(id);
   const chat = Chat.get(wid);
   if (!chat) core.refuse('GROUP_NOT_FOUND', { groupId: id });
-  await core.module('WAWebGroupQueryJob').queryAndUpdateGroupMetadataById({ id: wid });
+  try {
+    await core.module('WAWebGroupQueryJob').queryAndUpdateGroupMetadataById({ id: wid });
+  } catch (error: any) {
+    if (error?.status === 404) core.refuse('GROUP_NOT_FOUND', { groupId: id });
+    throw error;
+  }
   const mine = ownWids(core);
   const members: any[] = chat.groupMetadata?.participants?.getModelsArray?.() ?? [];
   const self = members.find((one) => mine.some((own) => core.serialized(own) === core.serialized(one.id)));

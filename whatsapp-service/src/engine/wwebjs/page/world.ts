@@ -16,7 +16,7 @@ export type ViewMaker = (module: any) => Record<string, unknown>;
 export type PatchState = 'armed' | 'mended' | 'not_needed' | 'failed';
 
 /** `window.chasqui`: the worker's own object in the page. `core.ts` creates it; `tools.ts` adds the second half. */
-export interface PageCore extends PageTools, PageOperating {
+export interface PageCore extends PageTools, PageOperating, PageGroups {
   /** The functions that the worker can call with `callPage`, by name. Input and result are plain JSON. */
   calls: Record<string, (input: any) => unknown>;
   patches: Record<string, { state: PatchState; detail: string | null }>;
@@ -73,6 +73,60 @@ export interface Need {
   functions: readonly string[];
   /** Components that load the module when the first bundle does not have it. The first one that this build knows is used. */
   components?: readonly string[];
+}
+
+/** A group as the page has it. */
+export interface GroupRow {
+  id: string;
+  name: string | null;
+  description: string | null;
+  owner: string | null;
+  /** Seconds. */
+  creation: number | null;
+  announce: boolean;
+  restrict: boolean;
+  addMembers: 'all' | 'admins';
+  approval: boolean;
+  ephemeral: number;
+  size: number;
+  /** The own role. Null: the account is not in the group. */
+  role: 'member' | 'admin' | 'owner' | null;
+  parent: string | null;
+  members: { id: string; role: 'member' | 'admin' | 'owner' }[] | null;
+}
+
+/** A channel as the page has it. */
+export interface ChannelRow {
+  id: string;
+  name: string | null;
+  description: string | null;
+  role: string | null;
+  subscribers: number | null;
+  muted: boolean;
+  verified: boolean;
+  /** WhatsApp's code of the allowed reactions. */
+  reactions: number | null;
+  invite: string | null;
+  /** Seconds. */
+  creation: number | null;
+}
+
+/** What operations on groups and channels use: `groups.ts` adds it. */
+export interface PageGroups {
+  /** Both ids of a person, looked up if the page does not know them. Null: not on WhatsApp. */
+  person(id: string): Promise<{ wid: any; phone: any; lid: any } | null>;
+  /** The participant, by either id of a person. Null: not in the group as the page has it. */
+  memberOf(chat: any, id: string): any;
+  groupRow(chat: any, isWithMembers: boolean): GroupRow;
+  channelRow(channel: any): ChannelRow;
+  /** The channel, loaded if the account does not follow it. Refuses with `CHANNEL_NOT_FOUND`. */
+  findChannel(id: string): Promise<any>;
+  /** The admins of an own channel, read from WhatsApp. Null: this page cannot read them. */
+  channelAdmins(id: string): Promise<string[] | null>;
+  /** Runs a change of a channel. Refuses with `WHATSAPP_NOT_PERMITTED` when WhatsApp does not permit it, or returns a text or false. */
+  permitted(run: () => unknown): Promise<unknown>;
+  /** `requireGroup`, at most twice a second for one group: for effects, which are looked at again and again. */
+  readGroup(id: string): Promise<any>;
 }
 
 /** What operations use besides the tools: `operate.ts` adds it. Functions that refuse do so before anything was asked of WhatsApp. */

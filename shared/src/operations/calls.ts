@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { defineOperation } from './operation.js';
+
+export const calls = {
+  'calls.link': defineOperation({
+    id: 'calls.link',
+    method: 'post',
+    path: '/calls/link',
+    summary: 'Create a link to a call',
+    permission: 'calls.manage',
+    body: { startsAt: z.iso.datetime({ offset: true }).describe('In the future.'), type: z.enum(['voice', 'video']) },
+    output: z.object({ url: z.string() }),
+    // It makes a link, and nothing that anybody sees: a repeat does no harm.
+    effect: 'read',
+  }),
+  'calls.reject': defineOperation({
+    id: 'calls.reject',
+    method: 'post',
+    path: '/calls/:callId/reject',
+    summary: 'Reject a ringing call',
+    permission: 'calls.manage',
+    params: { callId: z.string().min(1).max(128) },
+    output: z.object({
+      rejected: z.literal(true),
+      confirmed: z.boolean().describe('Whether the page shows that the call no longer rings.'),
+    }),
+    effect: 'write',
+    errors: ['CALL_NOT_FOUND'],
+  }),
+};

@@ -1,0 +1,35 @@
+import { z } from 'zod';
+import { contact } from '../resources.js';
+import { defineOperation } from './operation.js';
+import { seenMessage } from './seen-message.js';
+
+export const stories = {
+  'stories.list': defineOperation({
+    id: 'stories.list',
+    method: 'get',
+    path: '/stories',
+    summary: 'Stories by contact, as the WhatsApp Web page has them',
+    permission: 'stories.read',
+    // The worker parses the input again, when it is a boolean already.
+    query: {
+      mine: z
+        .union([z.boolean(), z.stringbool()])
+        .optional()
+        .describe('true: only the own stories. false: only those of others.'),
+    },
+    output: z.array(z.object({ contact, mine: z.boolean(), unreadCount: z.number().int(), messages: z.array(seenMessage) })),
+    effect: 'read',
+  }),
+  'stories.revoke': defineOperation({
+    id: 'stories.revoke',
+    method: 'delete',
+    path: '/stories/:messageId',
+    summary: 'Take back an own story',
+    permission: 'stories.manage',
+    params: { messageId: z.string().min(1).max(200) },
+    messages: ['messageId'],
+    output: z.object({ whatsappId: z.string(), revoked: z.literal(true) }),
+    effect: 'write',
+    errors: ['MESSAGE_NOT_FOUND'],
+  }),
+};

@@ -1,0 +1,202 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
+import type { GroupResource, OperationInput, OperationOutput, ParticipantResult } from '@chasqui/shared';
+import type { PageCore } from '../page/world.js';
+import { change } from './change.js';
+import { need, type OperationContext } from './context.js';
+import { reasonOf } from './group-people.js';
+import { readGroupResource } from './group-rows.js';
+
+/**
+ * Creates a group. WhatsApp's function may throw although the group was created, so the effect is a new group of that subject in which the
+ * account is the owner. Description and settings that the group does not get at its creation are set afterwards.
+ */
+export const createGroup = change('groups.create', {
+  needs: [
+    need('WAWebGroupCreateJob', 'createGroup'),
+    need('WAWebGroupQueryJob', 'queryAndUpdateGroupMetadataById'),
+    need('WAWebGroupModifyInfoJob', 'setGroupDescription'),
+    need('WAWebChatSendMessages', 'sendGroupInviteMessage'),
+  ],
+  prepare: (input) => ({ ...input, participants: [...new Set(input.participants)], settings: input.settings ?? {} }),
+  before: groupsOfThatName,
+  act: create,
+  refusal: (result) => (typeof result === 'string' ? result : null),
+  effect: exists,
+  async done(input, context, { given, before, result }) {
+    const { groupId } = await context.inPage(newGroup, given, before, typeof result === 'string' ? null : result);
+    const created = await readGroupResource(groupId!, context);
+    const answers = result !== null && typeof result === 'object' ? result.answers : [];
+    return {
+      group: created,
+      participants: await results(groupId!, given.participants, answers, context),
+      notApplied: notApplied(input, created),
+    };
+  },
+});
+
+type Input = OperationInput<'groups.create'>;
+type Given = Input & { settings: NonNullable<Input['settings']> };
+
+interface Answer {
+  asked: string;
+  code: number;
+  isInvited: boolean;
+}
+interface Created {
+  groupId: string;
+  answers: Answer[];
+}
+interface Before {
+  known: string[];
+  /** Seconds, by the clock of the page. */
+  startedAt: number;
+}
+
+async function results(
+  groupId: string,
+  participants: string[],
+  answers: Answer[],
+  { inPage, identities }: OperationContext,
+): Promise<ParticipantResult[]> {
+  const members = await inPage(membersAmong, groupId, participants);
+  await identities.learn(participants);
+  return participants.map((asked) => {
+    const contact = identities.contact(asked);
+    const answer = answers.find((one) => one.asked === asked);
+    const code = answer?.code ?? null;
+    if (members.includes(asked)) return { contact, status: 'done', code, reason: null };
+    if (answer?.isInvited) return { contact, status: 'invited', code, reason: reasonOf(403) };
+    if (code !== null && code !== 200) return { contact, status: 'refused', code, reason: reasonOf(code) };
+    return { contact, status: 'unknown', code, reason: null };
+  });
+}
+
+function notApplied(
+  input: Input,
+  { description, settings, disappearingSeconds }: GroupResource,
+): OperationOutput<'groups.create'>['notApplied'] {
+  const asked = Object.entries(input.settings ?? {}) as [keyof typeof settings, unknown][];
+  return [
+    ...(input.description !== undefined && (description ?? '') !== input.description ? (['description'] as const) : []),
+    ...(asked.some(([name, value]) => value !== undefined && settings[name] !== value) ? (['settings'] as const) : []),
+    ...(input.disappearingSeconds !== undefined && disappearingSeconds !== input.disappearingSeconds
+      ? (['disappearingSeconds'] as const)
+      : []),
+  ];
+}
+
+/** Runs in the page. The groups that have this name already. */
+function groupsOfThatName(core: PageCore, { name }: Given): Before {
+  const known = core
+    .collections()
+    .Chat.getModelsArray()
+    .filter((chat: any) => chat.groupMetadata?.subject === name)
+    .map((chat: any) => core.serialized(chat.id));
+  return { known, startedAt: Date.now() / 1_000 };
+}
+
+/** Runs in the page. */
+async function create(core: PageCore, given: Given): Promise<Created | string> {
+  const { name, settings } = given;
+  const { Contact } = core.collections();
+  const makeParticipant = core.moduleIfAny('WAWebGroupMutationParticipantUtils')?.getGroupMutationParticipant;
+  const answers: Answer[] = [];
+  const known: { asked: string; phone: any; lid: any }[] = [];
+  for (const asked of given.participants) {
+    const found = await core.person(asked);
+    if (found) known.push({ asked, phone: found.phone, lid: found.lid });
+    else answers.push({ asked, code: 404, isInvited: false });
+  }
+  const contacts = await Promise.all(known.map(({ phone, lid }) => Contact.find(phone ?? lid)));
+  const participants = known.map(({ phone, lid }, index) =>
+    // Only the page's own function puts together both ids as its server wants them.
+    makeParticipant ? makeParticipant(contacts[index], true, 'createGroup') : { phoneNumber: phone ?? lid, lid },
+  );
+  const strangers = contacts.filter((contact: any) => !contact?.name).map((contact: any) => contact?.id);
+  const created = await core.module('WAWebGroupCreateJob').createGroup(
+    {
+      title: name,
+      announce: settings.sendMessages === 'admins',
+      restrict: settings.editInfo === 'admins',
+      memberAddMode: settings.addMembers === 'admins',
+      membershipApprovalMode: settings.approveJoins ?? false,
+      ephemeralDuration: given.disappearingSeconds ?? 0,
+      addressingModeOverride: 'lid',
+    },
+    participants,
+    strangers,
+  );
+  if (typeof created === 'string' || !created?.wid) return String(created);
+  const groupId = core.serialized(created.wid);
+  const invite = async (wid: any, { invite_code: code, invite_code_exp: expires }: any): Promise<boolean> => {
+    const { chat } = await core.module('WAWebFindChatAction').findOrCreateLatestChat(wid, 'createChat');
+    const send = core.module('WAWebChatSendMessages').sendGroupInviteMessage;
+    return (await send(chat, groupId, name, code, expires, '', undefined))?.messageSendResult === 'OK';
+  };
+  for (const { asked, phone, lid } of known) {
+    const answer = (created.participants ?? []).find((one: any) => [phone, lid].some((id) => id && core.isSame(id, one.wid)));
+    const code = Number(answer?.error ?? 200);
+    const isWanted = code === 403 && given.sendInvitations && answer?.invite_code;
+    answers.push({ asked, code, isInvited: isWanted ? await invite(phone ?? lid, answer).catch(() => false) : false });
+  }
+  if (given.description) {
+    const job = core.module('WAWebGroupModifyInfoJob');
+    const newDescId = await core.module('WAWebMsgKey').newId();
+    const { description: desc } = given;
+    const set = async (): Promise<void> =>
+      core.build() >= 1_045_000_000
+        ? job.setGroupDescription({ desc, groupWid: created.wid, newDescId, prevDescId: undefined })
+        : job.setGroupDescription(created.wid, desc, newDescId, undefined);
+    // The group exists: what it does not show afterwards is told in the reply.
+    await set().catch(() => null);
+  }
+  const addMode = core.groupRow({ id: created.wid, groupMetadata: core.chatOf(groupId)?.groupMetadata }, false).addMembers;
+  const setProperty = core.moduleIfAny('WAWebSetPropertyGroupAction')?.setGroupProperty;
+  if (settings.addMembers && settings.addMembers !== addMode && setProperty)
+    await Promise.resolve(setProperty(core.chatOf(groupId), 'member_add_mode', settings.addMembers === 'admins' ? 0 : 1)).catch(
+      () => null,
+    );
+  return { groupId, answers };
+}
+
+/** Runs in the page. The group that was created: the one that WhatsApp named, or a new one of this name that the account owns. */
+function newGroup(
+  core: PageCore,
+  { name }: Given,
+  { known, startedAt }: Before,
+  created: Created | null,
+): { groupId: string | null } {
+  if (created) return { groupId: created.groupId };
+  const isNew = (chat: any): boolean => {
+    const id = core.serialized(chat.id);
+    if (chat.groupMetadata?.subject !== name || known.includes(id)) return false;
+    // Clocks differ; an older group of this name that arrives only now is not it.
+    return (chat.groupMetadata.creation ?? 0) > startedAt - 300 && core.groupRow(chat, false).role === 'owner';
+  };
+  const found = core.collections().Chat.getModelsArray().find(isNew);
+  return { groupId: found ? core.serialized(found.id) : null };
+}
+
+/** Runs in the page. */
+async function exists(
+  core: PageCore,
+  { name }: Given,
+  { known, startedAt }: Before,
+  result: Created | string | null,
+): Promise<boolean> {
+  const named = result !== null && typeof result === 'object' ? result.groupId : null;
+  const isNew = (chat: any): boolean => {
+    const id = core.serialized(chat.id);
+    if (chat.groupMetadata?.subject !== name || known.includes(id)) return false;
+    return (chat.groupMetadata.creation ?? 0) > startedAt - 300 && core.groupRow(chat, false).role === 'owner';
+  };
+  const found = named ?? core.serialized(core.collections().Chat.getModelsArray().find(isNew)?.id ?? '');
+  if (!found) return false;
+  return core.groupRow(await core.readGroup(found), false).role === 'owner';
+}
+
+/** Runs in the page. */
+function membersAmong(core: PageCore, groupId: string, participants: string[]): string[] {
+  const chat = core.chatOf(groupId);
+  return participants.filter((id) => core.memberOf(chat, id) !== null);
+}

@@ -1,0 +1,136 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
+import { pageScript } from './script.js';
+import type { ChannelRow, GroupRow, PageCore, PageGroups, PageWindow } from './world.js';
+
+/** Adds what the operations on groups and channels share to `window.chasqui`. */
+function installGroups(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || (core as Partial<PageCore>).memberOf) return;
+  const reads = new Map<string, number>();
+  const groups: PageGroups = {
+    person: (id) => person(core, id),
+    memberOf: (chat, id) => memberOf(core, chat, id),
+    groupRow: (chat, isWithMembers) => groupRow(core, chat, isWithMembers),
+    channelRow: (channel) => channelRow(core, channel),
+    findChannel: (id) => findChannel(core, id),
+    channelAdmins: (id) => channelAdmins(core, id),
+    permitted: (run) => permitted(core, run),
+    readGroup: (id) => readGroup(core, reads, id),
+  };
+  Object.assign(core, groups);
+}
+
+async function person(core: PageCore, id: string): Promise<any> {
+  const wid = core.widOf(id);
+  const known = core.otherIdOf(wid);
+  if (!known) {
+    // The lookup also fills the page's table of both ids.
+    const found = await core.module('WAWebQueryExistsJob').queryWidExists(wid);
+    if (!found?.wid && !wid.isLid()) return null;
+  }
+  const other = known ?? core.otherIdOf(wid);
+  return wid.isLid() ? { wid, lid: wid, phone: other } : { wid, lid: other, phone: wid };
+}
+
+function memberOf(core: PageCore, chat: any, id: string): any {
+  const wid = core.widOf(id);
+  const other = core.otherIdOf(wid);
+  const members: any[] = chat.groupMetadata?.participants?.getModelsArray?.() ?? [];
+  const forms = [core.serialized(wid), other ? core.serialized(other) : ''];
+  return members.find((one) => forms.includes(core.serialized(one.id))) ?? null;
+}
+
+function groupRow(core: PageCore, chat: any, isWithMembers: boolean): GroupRow {
+  const metadata = chat.groupMetadata ?? {};
+  const members: any[] = metadata.participants?.getModelsArray?.() ?? [];
+  const mine = core.me().map((id) => core.serialized(id));
+  const roleOf = (one: any) => (one.isSuperAdmin ? 'owner' : one.isAdmin ? 'admin' : 'member');
+  const self = members.find((one) => mine.includes(core.serialized(one.id)));
+  return {
+    id: core.serialized(chat.id),
+    name: metadata.subject ?? core.nameOf(chat),
+    description: metadata.desc || null,
+    owner: core.idOf(metadata.owner),
+    creation: metadata.creation ?? null,
+    announce: Boolean(metadata.announce),
+    restrict: Boolean(metadata.restrict),
+    // Written as a number, read as text; older builds have a boolean.
+    addMembers: [true, 'admin_add'].includes(metadata.memberAddMode) ? 'admins' : 'all',
+    approval: Boolean(metadata.membershipApprovalMode),
+    ephemeral: Number(metadata.ephemeralDuration ?? 0),
+    size: members.length,
+    role: self ? roleOf(self) : null,
+    parent: core.idOf(metadata.parentGroup),
+    members: isWithMembers ? members.map((one) => ({ id: core.serialized(one.id), role: roleOf(one) })) : null,
+  };
+}
+
+/** At most two reads a second while the change is not there: looks are frequent, and each read is a request to WhatsApp. */
+async function readGroup(core: PageCore, reads: Map<string, number>, id: string): Promise<any> {
+  const waitMs = (reads.get(id) ?? 0) + 500 - performance.now();
+  if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+  if (reads.size > 100) reads.clear();
+  reads.set(id, performance.now());
+  return core.requireGroup(id);
+}
+
+function channelRow(core: PageCore, channel: any): ChannelRow {
+  const metadata = channel.newsletterMetadata ?? {};
+  return {
+    id: core.serialized(channel.id),
+    name: metadata.name ?? core.nameOf(channel),
+    description: metadata.description || null,
+    role: metadata.membershipType ?? null,
+    subscribers: metadata.size ?? null,
+    muted: (channel.mute?.expiration ?? channel.muteExpiration ?? 0) !== 0,
+    verified: Boolean(metadata.verified),
+    reactions: metadata.reactionCodesSetting ?? null,
+    invite: metadata.inviteLink ?? (metadata.inviteCode ? `https://whatsapp.com/channel/${metadata.inviteCode}` : null),
+    creation: metadata.creationTime ?? null,
+  };
+}
+
+async function findChannel(core: PageCore, id: string): Promise<any> {
+  const known = core.collections().WAWebNewsletterCollection?.get(core.widOf(id));
+  if (known) return known;
+  try {
+    const loaded = await core.module('WAWebLoadNewsletterPreviewChatAction').loadNewsletterPreviewChat(id);
+    return loaded ?? core.refuse('CHANNEL_NOT_FOUND', { channelId: id });
+  } catch (error: any) {
+    if ([400, 404].includes(error?.status)) core.refuse('CHANNEL_NOT_FOUND', { channelId: id });
+    throw error;
+  }
+}
+
+async function channelAdmins(core: PageCore, id: string): Promise<string[] | null> {
+  const job = core.moduleIfAny('WAWebMexFetchNewsletterSubscribersJob');
+  if (!job?.mexFetchNewsletterSubscribers) return null;
+  const { subscribers } = await job.mexFetchNewsletterSubscribers(id, 500);
+  const admins = (subscribers ?? []).filter(({ role }: any) => /admin/i.test(String(role)));
+  return admins.map((one: any) => core.serialized(one.id ?? one.wid));
+}
+
+async function permitted(core: PageCore, run: () => unknown): Promise<unknown> {
+  let message = 'WhatsApp refused.';
+  try {
+    const result = await run();
+    if (typeof result !== 'string' && result !== false) return result;
+    message = String(result);
+  } catch (error: any) {
+    if (typeof error !== 'string' && ![401, 403].includes(error?.status)) throw error;
+    message = typeof error === 'string' ? error : String(error.detail ?? error.message);
+  }
+  return core.refuse('WHATSAPP_NOT_PERMITTED', { whatsapp: { message } });
+}
+
+export const groupsScript = pageScript(installGroups, [
+  person,
+  memberOf,
+  groupRow,
+  readGroup,
+  channelRow,
+  findChannel,
+  channelAdmins,
+  permitted,
+]);
