@@ -1,17 +1,26 @@
 import type { z } from 'zod';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
+import { history } from './history.js';
 import { messages } from './messages.js';
 import { profile } from './profile.js';
 
-export { changeErrors, defineOperation, operationErrors, operationRoute, type AddressRole, type Operation } from './operation.js';
+export {
+  changeErrors,
+  defineOperation,
+  operationErrors,
+  operationRoute,
+  operationRoutes,
+  type AddressRole,
+  type Operation,
+} from './operation.js';
 
 /**
  * Operations are passed through to WhatsApp: check the caller, find the session, run it in the page, return the result. Each is one row in
  * the file of its noun here, and one function of the same id in `whatsapp-service/src/engine/wwebjs/operations/<noun>.ts`. The backend mounts
  * the rows, the worker dispatches them through one internal route, and OpenAPI, `GET /capabilities` and the isolation tests loop over them.
  */
-export const operations = keyedById({ ...messages, ...chats, ...contacts, ...profile });
+export const operations = keyedById({ ...messages, ...chats, ...contacts, ...history, ...profile });
 
 export type OperationId = keyof typeof operations;
 export type OperationInput<K extends OperationId> = z.output<(typeof operations)[K]['input']>;

@@ -14,6 +14,7 @@ import type { Need, PageCore } from '../page/world.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
+import { history } from './history.js';
 import { lookUp, pairingCode } from './internal.js';
 import { messages } from './messages.js';
 import { profile } from './profile.js';
@@ -25,7 +26,7 @@ interface Handler {
 }
 
 /** The handlers, by noun. A noun without its file does not compile. Adding an operation to a noun changes only the file of that noun. */
-const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, messages, profile };
+const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = { chats, contacts, history, messages, profile };
 
 const handlers: Record<OperationId, Handler> = Object.assign({}, ...Object.values(nouns));
 
