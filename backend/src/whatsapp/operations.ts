@@ -4,8 +4,11 @@ import {
   compatReport,
   defineRoute,
   operationIds,
+  isId,
   operationRoute,
+  operationRoutes,
   operations,
+  parseMessageKey,
   type Operation,
   type OperationId,
   type OperationOutput,
@@ -22,7 +25,7 @@ import { reasonOf } from '../sessions/present.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
 import { addressedBy, withAddresses } from './operation-input.js';
-import type { OperationResults } from './operation-results.js';
+import type { LocalRuns, OperationResults } from './operation-results.js';
 import type { Gateway } from './worker-gateway.js';
 
 export const capabilities = defineRoute({
@@ -65,6 +68,7 @@ export interface OperationParts {
   messages: Messages;
   run: Gateway['run'];
   results: OperationResults;
+  local: LocalRuns;
   /** Calling code of the installation, for sessions that set none. */
   countryCode: string | undefined;
 }
@@ -105,41 +109,94 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
 function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {
   const row: Operation = operations[id];
   const result = parts.results[id];
-  mount(operationRoute(row), async ({ params, query, body }, caller, { header }) => {
-    const { sessionId, messageId, ...rest } = params as Record<string, string>;
-    const { session, message } = messageId
-      ? await ofMessage(parts, caller, messageId, header('X-Session-Id'))
-      : { session: await requireConnected(parts.sessions, caller, sessionId!), message: null };
-    const countryCode = session.settings.countryCode ?? parts.countryCode;
-    const given = { ...rest, ...(query as object), ...(body as object), ...(message ? namedBy(message) : {}) };
-    const input = { ...withAddresses(row, given, countryCode), ...(row.takesCountry && countryCode ? { countryCode } : {}) };
-    const answer = await audited(parts, { caller, session, row, input, message }, () =>
-      runWithRetry(parts.run, session, id, input),
-    );
-    const output = row.output.parse(answer) as OperationOutput<Id>;
-    const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
-    return new Reply(row.reply.parse(reply), { status: row.status });
-  });
+  for (const route of operationRoutes(row))
+    mount(route, async ({ params, query, body }, caller, { header }) => {
+      const { sessionId, messageId, ...rest } = { ...params, ...(query as object), ...(body as object) } as Asked;
+      const named = header('X-Session-Id');
+      const local = messageId === undefined ? null : parts.local[id]?.(rest);
+      if (local) {
+        const message = await findNamed(parts, caller, messageId!, named);
+        const reply = await audited(parts, { caller, row, input: rest, message }, () => local(message));
+        return new Reply(row.reply.parse(reply), { status: row.status });
+      }
+      const { session, message, ...target } = await targetOf(parts, caller, { sessionId, messageId, ...rest }, named);
+      const countryCode = session.settings.countryCode ?? parts.countryCode;
+      const given = { ...withAddresses(row, rest, countryCode), ...target.named };
+      const input = { ...given, ...(row.takesCountry && countryCode ? { countryCode } : {}) };
+      const answer = await audited(parts, { caller, session, row, input, message }, () =>
+        runWithRetry(parts.run, session, id, input),
+      );
+      const output = row.output.parse(answer) as OperationOutput<Id>;
+      const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
+      return new Reply(route.reply.parse(reply), { status: row.status });
+    });
 }
 
-/** The message, which WhatsApp must have, and its session. */
-async function ofMessage({ messages, sessions }: OperationParts, caller: Caller, ref: string, named: string | undefined) {
+/** What a request names: the parameters of its path, its query and its body. */
+type Asked = Record<string, unknown> & { sessionId?: string | undefined; messageId?: string | undefined };
+
+/** The session of a request, the message that it names, and the fields by which the worker finds that message. */
+async function targetOf(
+  parts: OperationParts,
+  caller: Caller,
+  { sessionId, messageId, ...rest }: Asked,
+  named: string | undefined,
+) {
+  if (sessionId === undefined) {
+    const message = await findNamed(parts, caller, messageId!, named);
+    return { session: await requireConnected(parts.sessions, caller, message.sessionId), message, named: namedBy(message) };
+  }
+  const session = await requireConnected(parts.sessions, caller, sessionId);
+  if (messageId === undefined) return { session, message: null, named: {} };
+  const countryCode = session.settings.countryCode ?? parts.countryCode;
+  const { chatId } = withAddresses({ addresses: { chatId: 'chat' } }, rest, countryCode);
+  const found = await findInChat(parts, caller, session, { ref: messageId, chatId: String(chatId) });
+  return { session, ...found };
+}
+
+/** The message. With the header `X-Session-Id`, only that session is searched. */
+async function findNamed({ messages, sessions }: OperationParts, caller: Caller, ref: string, named: string | undefined) {
   const sessionId = named ? (await sessions.resolve(caller, named)).id : caller.sessionId;
-  const message = await messages.find({ ...caller, sessionId }, ref);
-  if (!message.whatsappId)
-    throw new AppError(
-      'MESSAGE_NOT_FOUND',
-      { status: message.status },
-      'WhatsApp does not have this message: it was not sent yet.',
-    );
-  return { session: await requireConnected(sessions, caller, message.sessionId), message };
+  return messages.find({ ...caller, sessionId }, ref);
 }
 
-const namedBy = ({ whatsappId, chatId }: Message) => ({ whatsappId, chatId });
+/** A message of a chat. By WhatsApp's id it is found even if it is not recorded here. Throws `MESSAGE_NOT_FOUND`, also for a message of another chat. */
+async function findInChat(
+  { messages }: OperationParts,
+  caller: Caller,
+  session: Session,
+  { ref, chatId }: { ref: string; chatId: string },
+): Promise<{ message: Message | null; named: ReturnType<typeof namedBy> }> {
+  const message = await messages.find({ ...caller, sessionId: session.id }, ref).catch((error: unknown) => {
+    if (error instanceof AppError && error.code === 'MESSAGE_NOT_FOUND' && !isId(ref)) return null;
+    throw error;
+  });
+  if (message) {
+    if (!isIn(chatId, [message.chatId, message.contact?.lid, message.contact?.id])) throw new AppError('MESSAGE_NOT_FOUND');
+    return { message, named: namedBy(message) };
+  }
+  const parsed = parseMessageKey(ref);
+  if (!parsed || !isIn(chatId, [parsed.chatId])) throw new AppError('MESSAGE_NOT_FOUND');
+  return { message: null, named: { whatsappId: ref, chatId } };
+}
+
+/** Whether a chat has one of these ids. A person's number and LID may belong together without it being known here; the message's id decides then. */
+function isIn(chatId: string, ids: readonly (string | null | undefined)[]): boolean {
+  if (ids.includes(chatId)) return true;
+  const server = /@(c\.us|lid)$/.exec(chatId)?.[1];
+  const people = ids.filter((id) => /@(c\.us|lid)$/.test(id ?? ''));
+  return server !== undefined && people.length > 0 && !people.some((id) => id!.endsWith(`@${server}`));
+}
+
+function namedBy({ whatsappId, chatId, status }: Message) {
+  if (whatsappId) return { whatsappId, chatId };
+  throw new AppError('MESSAGE_NOT_FOUND', { status }, 'WhatsApp does not have this message: it was not sent yet.');
+}
 
 interface Audited {
   caller: Caller;
-  session: Session;
+  /** Absent if the message is enough. */
+  session?: Session;
   row: Operation;
   input: Record<string, unknown>;
   message: Message | null;
@@ -153,9 +210,10 @@ async function audited(
 ) {
   if (!row.isAudited) return run();
   const write = async (changes: Record<string, unknown>): Promise<void> => {
-    const object = message ? { objectType: 'message', objectId: message.id } : { objectType: 'session', objectId: session.id };
-    const about = message ? {} : { about: addressedBy(row, input) };
-    const entry = { action: row.id, ...object, accountId: session.accountId, changes: { ...about, ...changes }, at: clock.now() };
+    const object = message ? { objectType: 'message', objectId: message.id } : { objectType: 'session', objectId: session!.id };
+    const about = message ? {} : { about: addressedBy(row, input) ?? input['chatId'] ?? null };
+    const { accountId } = message ?? session!;
+    const entry = { action: row.id, ...object, accountId, changes: { ...about, ...changes }, at: clock.now() };
     await database.write.run((tx) => recordAudit(tx, caller, entry));
   };
   try {

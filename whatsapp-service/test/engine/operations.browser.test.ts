@@ -116,7 +116,7 @@ describe('when something fails', () => {
       await stage.rig.simulator.client.withoutModules({ names: [module] });
       // The page gets to know of it a moment later.
       let answered = await codeOf(go());
-      for (const end = Date.now() + 3_000; answered.code !== 'NOT_SUPPORTED_BY_WHATSAPP' && Date.now() < end; )
+      for (const end = Date.now() + 3_000; answered.code !== 'NOT_SUPPORTED_BY_WHATSAPP' && Date.now() < end;)
         answered = await codeOf(go());
       await stage.rig.simulator.client.withoutModules({ names: [] });
       assert.equal(answered.code, 'NOT_SUPPORTED_BY_WHATSAPP', JSON.stringify(answered));

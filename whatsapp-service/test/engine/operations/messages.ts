@@ -24,7 +24,12 @@ export async function toAna(stage: Stage, words = 'hello') {
 }
 
 const mine = `${me}@c.us`;
-const poll = { type: 'poll' as const, question: 'When?', options: ['Today', 'Tomorrow', 'Never'], multiple: true } satisfies Partial<Delivered>;
+const poll = {
+  type: 'poll' as const,
+  question: 'When?',
+  options: ['Today', 'Tomorrow', 'Never'],
+  multiple: true,
+} satisfies Partial<Delivered>;
 const event = {
   type: 'raw',
   raw: { type: 'event_creation', data: { eventName: 'Dinner', eventStartTime: 1_800_000_000 } },
