@@ -112,7 +112,8 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
   for (const route of operationRoutes(row))
     mount(route, async ({ params, query, body }, caller, { header }) => {
       const { sessionId, messageId, ...rest } = { ...params, ...(query as object), ...(body as object) } as Asked;
-      const named = header('X-Session-Id');
+      // Below a session the path names it.
+      const named = sessionId === undefined ? header('X-Session-Id') : undefined;
       const local = messageId === undefined ? null : parts.local[id]?.(rest);
       if (local) {
         const message = await findNamed(parts, caller, messageId!, named);
