@@ -1,5 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { AppError, parseMessageKey, type FoundMessageResource, type MessageResource, type ObservedMessage } from '@chasqui/shared';
+import {
+  AppError,
+  parseMessageKey,
+  type FoundMessageResource,
+  type MessageResource,
+  type ObservedMessage,
+} from '@chasqui/shared';
 import { databases, type Reply } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -13,8 +19,7 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
   });
   afterAll(() => core?.close());
 
-  const call = (method: string, path: string, body?: object): Promise<Reply> =>
-    core.rig.call(method, path, body ? { body } : {});
+  const call = (method: string, path: string, body?: object): Promise<Reply> => core.rig.call(method, path, body ? { body } : {});
   const sent = async (text: string): Promise<MessageResource> => core.reaches(dataOf(await core.send(text)).id, 'sent');
   const received = async (text: string, more: Partial<ObservedMessage> = {}): Promise<MessageResource> => {
     await core.worker.emit(core.sessionId, 'message.observed', { message: core.inbound(text, more), origin: 'live' });
@@ -56,8 +61,13 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
       const reply = await editTo(message, 'Good morning', at);
       expect(dataOf(reply)).toMatchObject({ id: message.id, text: 'Good morning', editedAt: at });
       await edited(message, 'Good morning', at);
-      expect(await updates(message.id)).toMatchObject([{ change: 'edited', text: 'Good morning', previousText: 'Good mourning' }]);
-      const timeline = (await core.get(`/messages/${message.id}/timeline`)).body.data as { status: string; previousText: string }[];
+      expect(await updates(message.id)).toMatchObject([
+        { change: 'edited', text: 'Good morning', previousText: 'Good mourning' },
+      ]);
+      const timeline = (await core.get(`/messages/${message.id}/timeline`)).body.data as {
+        status: string;
+        previousText: string;
+      }[];
       expect(timeline.filter(({ status }) => status === 'edited')).toMatchObject([{ previousText: 'Good mourning' }]);
     });
 
@@ -185,7 +195,11 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
 
   test('“seen” marks the messages of the chat as read under either id of the person, each with one event', async () => {
     const lid = '184467440737@lid';
-    const inLid = { whatsappId: `false_${lid}_3ASEEN0000000001`, key: '3ASEEN0000000001', chat: { id: lid, type: 'private', name: null } } as const;
+    const inLid = {
+      whatsappId: `false_${lid}_3ASEEN0000000001`,
+      key: '3ASEEN0000000001',
+      chat: { id: lid, type: 'private', name: null },
+    } as const;
     const one = await received('read me');
     const two = await received('read me too', { ...inLid, from: lid });
     const other = { id: '5511999990077@c.us', phone: '+5511999990077', lid: null, name: null };
@@ -228,7 +242,11 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
       const unknown = core.inbound('before our time', { key: '3AOLD000000000001' });
       answerWith('messages.get', unknown);
       const reply = await core.get(inChat(`${ana}@c.us`, unknown.whatsappId));
-      expect(reply.body.data as FoundMessageResource).toMatchObject({ id: null, text: 'before our time', whatsappId: unknown.whatsappId });
+      expect(reply.body.data as FoundMessageResource).toMatchObject({
+        id: null,
+        text: 'before our time',
+        whatsappId: unknown.whatsappId,
+      });
       answerWith('messages.edit', { message: { ...unknown, content: { type: 'text', message: 'edited' }, editedAt: minute(0) } });
       const changed = await call('PATCH', inChat(`${ana}@c.us`, unknown.whatsappId), { message: 'edited' });
       expect(changed.body.data as FoundMessageResource).toMatchObject({ id: null, text: 'edited' });

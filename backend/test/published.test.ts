@@ -61,6 +61,9 @@ describe('every published setting, code and name has an effect', () => {
     for (const { tree } of product.filter(({ path }) => !/contract\.ts$|shared\/src\/(errors|worker-api)\.ts$/.test(path))) {
       let isDynamic = false;
       visit(tree, (node) => {
+        // Operations refuse in the page by the code alone.
+        if (ts.isCallExpression(node) && /(^|\.)refuse$/.test(node.expression.getText()) && node.arguments[0])
+          for (const text of literalsIn(node.arguments[0])) thrown.add(text);
         if (!ts.isNewExpression(node) || node.expression.getText() !== 'AppError') return;
         const literals = literalsIn(node.arguments![0]!);
         for (const text of literals) thrown.add(text);

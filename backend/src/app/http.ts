@@ -177,6 +177,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     endpointSecrets: webhookParts.secrets,
     history: webhookParts.history,
     dispatcher: webhookParts.dispatcher,
+    run: parts.gateway.run,
   });
   const { search } = messaging;
   const secureCookies = config.SECURE_COOKIES;
