@@ -34,7 +34,7 @@ export type LocalRuns = { readonly [Id in OperationId]?: (input: Readonly<Record
 
 export function createLocalRuns({ messages, operated }: ResultParts): LocalRuns {
   const hide: LocalRun = async (message) => {
-    await operated.hide(message);
+    await operated.hide(message, 'log');
     return presentNow(messages, message);
   };
   return { 'messages.delete': ({ scope }) => (scope === 'log' ? hide : null) };
@@ -67,7 +67,7 @@ export function createOperationResults({ contacts, messages, operated }: ResultP
     },
     'messages.delete': async ({ session, input, output, message }) => {
       if (input['scope'] === 'everyone' && output.message) await operated.changed(session, output.message);
-      if (input['scope'] === 'me' && message) await operated.hide(message);
+      if (input['scope'] === 'me' && message) await operated.hide(message, 'whatsapp');
       return message ? present({ message }) : first(session, output.message!);
     },
     'messages.seen': async ({ session, message }) => {

@@ -16,8 +16,11 @@ import type { Arrivals } from './arrivals.js';
 export interface OperatedMessages {
   /** Records an edited message or one that was deleted for everyone, as the page shows it after the change. */
   changed(session: Session, observed: ObservedMessage): Promise<void>;
-  /** Deletes a message from the log: no list and no search shows it again. Throws `MESSAGE_NOT_EDITABLE` while it waits to be sent. */
-  hide(message: Message): Promise<void>;
+  /**
+   * Deletes a message from the log: no list and no search shows it again. Throws `MESSAGE_NOT_EDITABLE` while it waits to be sent, unless it was
+   * deleted in WhatsApp.
+   */
+  hide(message: Message, from: 'log' | 'whatsapp'): Promise<void>;
   /** Marks the received messages of a chat as read, the newest 500 of those that are not. */
   seen(session: Session, message: Message): Promise<void>;
 }
@@ -34,7 +37,7 @@ export function createOperatedMessages(core: Pick<Core, 'database' | 'clock'>, p
   const context: Context = { ...core, ...parts };
   return {
     changed: (session, observed) => recordChange(context, session, observed),
-    hide: (message) => hide(context, message),
+    hide: (message, from) => hide(context, message, from),
     seen: (session, message) => recordSeen(context, session, message),
   };
 }
@@ -53,13 +56,13 @@ async function recordChange({ database, arrivals, storageOf }: Context, session:
   });
 }
 
-async function hide({ database, clock }: Context, { id, sessionId }: Message): Promise<void> {
+async function hide({ database, clock }: Context, { id, sessionId }: Message, from: 'log' | 'whatsapp'): Promise<void> {
   await database.write.run(async (tx) => {
     await lockRows(tx, Session, [sessionId]);
     const message = await tx.manager.findOneBy(Message, { id });
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
     const { status } = message;
-    if (status === 'queued' || status === 'sending' || status === 'uncertain')
+    if (from === 'log' && (status === 'queued' || status === 'sending' || status === 'uncertain'))
       throw new AppError('MESSAGE_NOT_EDITABLE', { status }, 'This message may still be sent. Cancel or resolve it first.');
     await updateRows(tx, Message, { id, deletedAt: IsNull() }, { deletedAt: clock.now() });
   });
