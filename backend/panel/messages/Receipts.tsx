@@ -23,7 +23,7 @@ const People: React.FC<{ of: Receipt[]; remaining: number }> = ({ of, remaining 
       </div>
     ))}
     {remaining > 0 && <small>{`${remaining} more ${remaining === 1 ? 'has' : 'have'} not`}</small>}
-    {of.length === 0 && remaining === 0 && <small>nobody</small>}
+    {of.length === 0 && remaining === 0 && <small>no recipient yet</small>}
   </>
 );
 

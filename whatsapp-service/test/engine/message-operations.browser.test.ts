@@ -98,7 +98,7 @@ describe('an own message', () => {
 test('a person known by LID only: react, pin, search and mark as seen', async () => {
   const { rig } = stage;
   const hidden = '5511999990055';
-  const { lid } = await rig.simulator.client.createAccount({ phone: hidden, name: 'Nobody', hidesNumber: true });
+  const { lid } = await rig.simulator.client.createAccount({ phone: hidden, name: 'Hidden', hidesNumber: true });
   const address = lid.includes('@') ? lid : `${lid}@lid`;
   const { key } = await rig.simulator.client.deliver({ from: hidden, to: me, type: 'text', text: 'from nowhere', asLid: true });
   const { payload } = await heard(stage.signals, 'message.observed', ({ message }) => message.key === key);
