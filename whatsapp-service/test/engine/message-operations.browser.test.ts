@@ -154,7 +154,7 @@ describe('a poll', () => {
     const { key, input } = await fromAna(stage, poll);
     assert.equal((await refused('messages.vote', { ...input, options: ['Today', 'Tuesday'] })).code, 'VALIDATION_FAILED');
     assert.equal((await refused('messages.vote', { ...input, options: ['Today', 'Never'] })).code, 'VALIDATION_FAILED');
-    assert.deepEqual((await onPhone(stage, key)).marks.votes, {});
+    assert.equal(Object.keys((await onPhone(stage, key)).marks.votes).length, 0);
   });
 
   test('gives an own vote back for an empty list', async () => {
