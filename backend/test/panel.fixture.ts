@@ -226,7 +226,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       receipts: () => {
         const contact = { id: '5511999990001@c.us', phone: '+5511999990001', lid: null, name: 'Ana' };
         const receipt = { contact, at: new Date().toISOString() };
-        const remaining = { delivered: 0, read: 0, played: 1 };
+        const remaining = { delivered: 0, read: 1, played: 2 };
         return Promise.resolve({ delivered: [receipt], read: [receipt], played: [], remaining });
       },
       async sendText(caller, sessionId, { recipient, message }) {
