@@ -27,7 +27,7 @@ export async function publicRoutes(shared) {
   const modules = await Promise.all(files.sort().map((file) => load(relative(root, file))));
   const found = [
     ...modules.flatMap((contract) => Object.values(contract).flatMap(routesIn)),
-    ...Object.values(shared.operations).map(shared.operationRoute),
+    ...Object.values(shared.operations).flatMap(shared.operationRoutes),
   ];
   return [...new Map(found.map((route) => [route.id, route])).values()].filter(({ auth }) => auth !== 'svc');
 }

@@ -20,6 +20,9 @@ const messageWords: Record<string, [string, Tone]> = {
   failed: ['Failed', 'bad'],
   uncertain: ['Uncertain', 'warn'],
   cancelled: ['Cancelled', 'idle'],
+  edited: ['Edited', 'info'],
+  revoked: ['Deleted for everyone', 'idle'],
+  completed: ['Content arrived', 'good'],
 };
 
 export const sessionWord = (status: string): [string, Tone] => sessionWords[status] ?? [status, 'idle'];

@@ -116,6 +116,12 @@ function sampleParameter(route: AnyRoute, name: string): string {
   return String(sampleOf(shape[name]));
 }
 
+/** The query parameters that a route cannot do without. */
+function queryOf(route: AnyRoute): string {
+  const needed = Object.entries(sampleOf(route.query) as Record<string, unknown>).map(([name, value]) => [name, String(value)]);
+  return needed.length > 0 ? `?${new URLSearchParams(needed as [string, string][]).toString()}` : '';
+}
+
 /** Undefined: the route reads no body. */
 function bodyOf(route: AnyRoute, world: World): object | undefined {
   const known = bodies[route.id];
@@ -127,7 +133,7 @@ function bodyOf(route: AnyRoute, world: World): object | undefined {
 async function ask(world: World, route: AnyRoute, credential: Record<string, string>, invented = false): Promise<Reply> {
   const body = bodyOf(route, world);
   // A credential that is good must not keep the test waiting for events.
-  return world.core.rig.call(route.method.toUpperCase(), pathOf(route, world, invented), {
+  return world.core.rig.call(route.method.toUpperCase(), pathOf(route, world, invented) + queryOf(route), {
     key: null,
     headers: credential,
     ...(body ? { body } : {}),

@@ -2,12 +2,13 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { AppError } from '@chasqui/shared';
 import puppeteer, { type Browser, type Page } from 'puppeteer';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { updateRows } from '../src/db/rows.js';
 import { passwords, startWorld, type World } from './panel.fixture.js';
-import { addEvent, addImage, addKey, addMessage, addSession, addWebhook, addWorker } from './panel.rows.js';
+import { addEvent, addImage, addKey, addMessage, addMessageEvents, addSession, addWebhook, addWorker } from './panel.rows.js';
 
 /** A person at the panel: a real browser, the real pages, a seeded database. PANEL_SHOTS names a folder for pictures of every page. */
 let world: World;
@@ -26,6 +27,31 @@ afterAll(async () => {
   await browser?.close();
   await world?.close();
 });
+
+/** A message with two earlier texts and two reactions, one of which was taken back. */
+async function seedEdited(database: World['database'], now: number): Promise<void> {
+  const at = (minutes: number): Date => new Date(now - minutes * 60_000);
+  const id = await addMessage(database, world.events, {
+    sessionId: ids['shop']!,
+    text: 'We close at six today.',
+    chatName: 'Ines Okafor',
+    status: 'read',
+    at: at(14),
+  });
+  ids['edited'] = id;
+  const whatsappId = 'true_447400123123@c.us_3EB0A1B2C3D4E5F60718';
+  await database.write.run((tx) => updateRows(tx, Message, { id }, { whatsappId, editedAt: at(9) }));
+  const person = (name: string, phone: string) => ({ id: `${phone.slice(1)}@c.us`, phone, lid: null, name });
+  const ines = person('Ines Okafor', '+447400123123');
+  const leo = person('Leo Marsh', '+447400123124');
+  await addMessageEvents(database, id, [
+    { type: 'message.updated', at: at(12), data: { id, change: 'edited', previousText: 'We close at fife.' } },
+    { type: 'message.reaction', at: at(11), data: { messageId: id, contact: leo, emoji: '🤔' } },
+    { type: 'message.reaction', at: at(10), data: { messageId: id, contact: ines, emoji: '👍' } },
+    { type: 'message.updated', at: at(9), data: { id, change: 'edited', previousText: 'We close at five.' } },
+    { type: 'message.reaction', at: at(8), data: { messageId: id, contact: leo, emoji: null } },
+  ]);
+}
 
 /** A day of an invented shop. */
 async function seed({ database, events, accounts }: World): Promise<void> {
@@ -150,6 +176,7 @@ async function seed({ database, events, accounts }: World): Promise<void> {
     chatName: '<b>Bold</b>',
     at: new Date(now - 60_000),
   });
+  await seedEdited(database, now);
   ids['hook'] = await addWebhook(write, owner, 'https://shop.example/whatsapp');
   ids['key'] = await addKey(write, {
     accountId: owner,
@@ -296,6 +323,26 @@ describe('a person at the panel', () => {
     await page.waitForSelector('[data-testid=message][data-status=sent]');
     await page.browserContext().close();
     expect(problems).toEqual([]);
+  }, 60_000);
+
+  it('shows reactions and earlier texts of a message, and asks WhatsApp for receipts on a click', async () => {
+    const { page, problems } = await open();
+    await signIn(page, 'staff');
+    await page.goto(pathOf('messages', ids['edited']!));
+    await page.waitForSelector('[data-testid=reactions]');
+    expect((await text(page, '[data-testid=reactions]')).trim()).toBe('👍 Ines Okafor');
+    expect(await text(page, '[data-testid=edits]')).toMatch(/five\.[\s\S]*fife\./);
+    expect(world.calls.filter(({ verb }) => verb === 'messages.receipts')).toEqual([]);
+    await page.click('[data-testid=receipts] button');
+    await waitText(page, '1 more has not');
+    expect(await text(page, '[data-testid=receipts]')).toContain('Ana');
+    await shoot(page, 'message-edited-light');
+    world.failNext('messages.receipts', new AppError('SESSION_NOT_CONNECTED'));
+    await page.click('[data-testid=receipts] button');
+    await page.waitForSelector('[data-testid=receipts] [role=alert]');
+    await page.browserContext().close();
+    // The browser itself notes the refused request.
+    expect(problems.filter((problem) => !problem.includes('409'))).toEqual([]);
   }, 60_000);
 
   it('decides on messages of the formerly linked account, after a confirmation, and offers only those that can be sent', async () => {

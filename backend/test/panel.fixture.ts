@@ -225,6 +225,12 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         moved('session.limits', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
     },
     messages: {
+      receipts: () => {
+        const contact = { id: '5511999990001@c.us', phone: '+5511999990001', lid: null, name: 'Ana' };
+        const receipt = { contact, at: new Date().toISOString() };
+        const remaining = { delivered: 0, read: 1, played: 2 };
+        return Promise.resolve({ delivered: [receipt], read: [receipt], played: [], remaining });
+      },
       async sendText(caller, sessionId, { recipient, message }) {
         const id = await addMessage(database, events, { sessionId, text: message, chatName: recipient, status: 'sent' });
         await audit(caller, 'message.sent', 'message', id);

@@ -88,6 +88,22 @@ export async function addMessage(database: Database, events: Events, asked: NewM
   return id;
 }
 
+/** What happened to a message after it was sent: each is an event of it, at its time. */
+export async function addMessageEvents(
+  database: Database,
+  messageId: string,
+  happened: { type: string; at: Date; data: Record<string, unknown> }[],
+): Promise<void> {
+  const { accountId, sessionId } = await database.reader.getRepository(Message).findOneByOrFail({ id: messageId });
+  await database.write.run(async (tx) => {
+    for (const { type, at, data } of happened) {
+      const cursor = ++lastCursor;
+      const row = { accountId, sessionId, messageId, type, data, occurredAt: at };
+      await insertRow(tx, EventRow, { ...row, cursor, id: newId(), sequence: cursor });
+    }
+  });
+}
+
 type Tx = Parameters<Parameters<UnitOfWork['run']>[0]>[0];
 interface Way {
   accountId: string;

@@ -129,14 +129,28 @@ export const message = z
     cancelledAt: nullableTime,
     editedAt: nullableTime,
     revokedAt: nullableTime,
+    /** When it was deleted here: from the log, or for the linked account. Lists do not show it any more. */
+    deletedAt: nullableTime,
   })
   .meta({ id: 'Message' });
 export type MessageResource = z.infer<typeof message>;
 
+/** A message as WhatsApp Web shows it. `id` is null if it is not in the log of this gateway, for example because it is older than the link. */
+export const foundMessage = message.extend({ id: z.string().nullable() }).meta({ id: 'FoundMessage' });
+export type FoundMessageResource = z.infer<typeof foundMessage>;
+
 export const media = mediaRef.extend({ id: z.string(), url: z.string(), expiresAt: nullableTime }).meta({ id: 'Media' });
 
 export const timelineEntry = z
-  .object({ status: z.string(), at: time, reason: reason.nullable(), attempt: z.number().int().nullable(), cursor: z.string() })
+  .object({
+    status: z.string(),
+    at: time,
+    reason: reason.nullable(),
+    attempt: z.number().int().nullable(),
+    /** The text before an edit (status `edited`), unless the storage mode withholds it. Null otherwise. */
+    previousText: z.string().nullable(),
+    cursor: z.string(),
+  })
   .meta({ id: 'TimelineEntry' });
 
 export const account = z

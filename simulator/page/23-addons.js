@@ -118,7 +118,7 @@ const addonKinds = {
   edit: (msg, { value, t }) =>
     msg.set({
       ...(typeof msg.caption === 'string' ? { caption: value } : { body: value }),
-      latestEditSenderTimestampMs: t * 1000,
+      latestEditSenderTimestampMs: Math.round(t * 1000),
     }),
   event: (msg, { value, t }) => msg.set({ ...decode(value), latestEditSenderTimestampMs: t * 1000 }),
   revoke(msg, { value }) {
@@ -138,7 +138,9 @@ line.on('addon', async (addon) => {
 /** Asks the server first. What it refuses has no effect here either. */
 async function hang(kind, msg, value) {
   await line.request('addon', { kind, key: msg.id.id, value });
-  addonKinds[kind](msg, { by: 'me', value, t: Math.floor(Date.now() / 1000) });
+  // The page writes the time of its own edits in milliseconds.
+  const t = kind === 'edit' ? Date.now() / 1000 : Math.floor(Date.now() / 1000);
+  addonKinds[kind](msg, { by: 'me', value, t });
 }
 
 __d('WAWebSendMessageEditAction', () => ({ sendMessageEdit: (msg, content) => hang('edit', msg, content) }));
@@ -163,17 +165,23 @@ __d('WAWebSendEventEditMsgAction', () => ({
     }),
 }));
 __d('WAWebSendEventResponseMsgAction', () => ({ sendEventResponseMsg: (response, msg) => hang('response', msg, response) }));
-const pinConstants = { getPinExpiryDuration: () => 7 * 86_400 };
+// Older builds number the durations, and the library replaces the function that reads the number. Newer builds take seconds, and their exports are frozen.
+const pinSeconds = [86_400, 604_800, 2_592_000];
+const pinConstants = {
+  getPinExpiryDuration: (option) => (lazy && pinSeconds.includes(option) ? option : (pinSeconds[option] ?? 604_800)),
+};
+if (lazy) Object.freeze(pinConstants);
 __d('WAWebPinMsgConstants', () => pinConstants);
 __d('WAWebSendPinMessageAction', () => ({
-  async sendPinInChatMsg(msg, action) {
-    await hang('pin', msg, action === 1 ? pinConstants.getPinExpiryDuration() : 0);
+  async sendPinInChatMsg(msg, action, duration) {
+    await hang('pin', msg, action === 1 ? pinConstants.getPinExpiryDuration(duration) : 0);
     return { messageSendResult: 'OK' };
   },
 }));
 const isText = (msg) => msg.type === 'chat';
 __d('WAWebMsgActionCapability', () => ({
-  canSenderRevokeMsg: (msg) => msg.id.fromMe && msg.type !== 'revoked',
+  // WhatsApp allows two and a half days.
+  canSenderRevokeMsg: (msg) => msg.id.fromMe && msg.type !== 'revoked' && Date.now() / 1000 - msg.t < 216_000,
   canAdminRevokeMsg: (msg) => !msg.id.fromMe && msg.id.remote.isGroup() && Boolean(Chat.get(msg.id.remote)?.iAmAdmin()),
   // WhatsApp allows 15 minutes.
   canEditText: (msg) => msg.id.fromMe && isText(msg) && Date.now() / 1000 - msg.t < 900,

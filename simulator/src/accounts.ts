@@ -96,6 +96,8 @@ export interface Account {
   /** Messages that wait until the phone is on. */
   waiting: { sender: string; key: string }[];
   typing: { from: string; state: string }[];
+  /** The chats whose older messages pages have asked the phone for. */
+  historyRequests: string[];
   blocked: Set<string>;
   /** Names in the phone's address book, by number. Null: removed. A contact that is not in it has the name of its account. */
   contacts: Map<string, string | null>;
@@ -149,6 +151,7 @@ export function newAccount(options: AccountOptions): Account {
     received: [],
     waiting: [],
     typing: [],
+    historyRequests: [],
     blocked: new Set(),
     contacts: new Map(),
     labels: [],

@@ -21,7 +21,8 @@ interface Change {
 }
 
 /** One kind of addition to a message: who may add it, and how it changes each copy. */
-const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply: (change: Change) => void; mine?: true }> = {
+type Writers = 'author' | 'author or admin' | 'anyone' | 'who may edit the group';
+const kinds: Record<string, { by: Writers; apply: (change: Change) => void; mine?: true }> = {
   edit: {
     by: 'author',
     apply: ({ message, value, t }) => {
@@ -60,7 +61,7 @@ const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply
     },
   },
   pin: {
-    by: 'anyone',
+    by: 'who may edit the group',
     apply: ({ message, writer, value, t }) => {
       message.marks.pin = value ? { by: writer, t, seconds: Number(value) } : null;
     },
@@ -70,7 +71,8 @@ const kinds: Record<string, { by: 'author' | 'author or admin' | 'anyone'; apply
 
 /** Additions to a message: edits, revokes, reactions, votes, pins, stars. They are sent to every account that has the message. */
 export function createAddons({ phones, groups, clock }: { phones: Phones; groups: Groups; clock: Clock }) {
-  function allowed(by: Account, own: WireMessage, who: string): boolean {
+  function allowed(by: Account, own: WireMessage, who: Writers): boolean {
+    if (who === 'who may edit the group') return !groups.groups.get(own.chat)?.restrict || groups.isAdmin(own.chat, by);
     if (who === 'anyone' || own.fromMe) return true;
     return who === 'author or admin' && isGroup(own.chat) && groups.isAdmin(own.chat, by);
   }

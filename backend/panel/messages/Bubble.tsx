@@ -17,6 +17,8 @@ const Bubble: React.FC<{ message: MessageView }> = ({ message }) => (
   <div className={`cq-bubble ${message.direction === 'outbound' ? 'cq-ours' : ''}`}>
     {message.media && <MediaPreview media={message.media} alt={message.text ?? message.type} />}
     {message.text && <p className="cq-text">{message.text}</p>}
+    {message.revokedAt !== null && <p className="cq-soft">Deleted for everyone.</p>}
+    {message.editedAt !== null && <p className="cq-soft">Edited</p>}
     {detailsOf(message.content).map(([name, value]) => (
       <p key={name + value}>
         <small>{name}</small> {value}
@@ -25,6 +27,15 @@ const Bubble: React.FC<{ message: MessageView }> = ({ message }) => (
     {!message.text && !message.media && detailsOf(message.content).length === 0 && (
       <p className="cq-soft">
         {message.content ? `A message of type ${message.type}.` : 'The content was removed or is not stored.'}
+      </p>
+    )}
+    {message.reactions.length > 0 && (
+      <p data-testid="reactions">
+        {message.reactions.map(({ emoji, by }) => (
+          <span key={by} title={by}>
+            {emoji} <small>{by}</small>{' '}
+          </span>
+        ))}
       </p>
     )}
   </div>

@@ -5,6 +5,7 @@ import { root } from '../api.js';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
 import Bubble from './Bubble.js';
+import EditHistory from './EditHistory.js';
 import MessageActions from './MessageActions.js';
 import MessageFacts from './MessageFacts.js';
 import MessageReason from './MessageReason.js';
@@ -13,6 +14,7 @@ import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine from '../parts/NoticeLine.js';
+import Receipts from './Receipts.js';
 import Timeline from './Timeline.js';
 import { messageWord } from '../words.js';
 
@@ -53,6 +55,16 @@ const MessagePage: React.FC<ActionProps> = ({ record }) => {
           <Panel title="Timeline">
             <Timeline message={message} />
           </Panel>
+          {message.edits.length > 0 && (
+            <Panel title="Earlier texts">
+              <EditHistory edits={message.edits} />
+            </Panel>
+          )}
+          {message.direction === 'outbound' && message.whatsappId && (
+            <Panel title="Receipts">
+              <Receipts message={message} />
+            </Panel>
+          )}
         </div>
       </div>
     </div>

@@ -7,7 +7,6 @@ type Step = MessageView['timeline'][number];
 
 const names: Record<string, string> = {
   'message.received': 'Received',
-  'message.updated': 'Changed',
   'message.media': 'File',
   'message.reaction': 'Reaction',
 };

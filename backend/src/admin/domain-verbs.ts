@@ -1,4 +1,4 @@
-import { AppError } from '@chasqui/shared';
+import { AppError, operations } from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Accounts } from '../accounts/accounts.js';
@@ -23,6 +23,7 @@ import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 import { fingerprintOf } from './guard.js';
+import type { Gateway } from '../whatsapp/worker-gateway.js';
 import type { PanelVerbs, ShownOnce } from './verbs.js';
 
 export interface Domains {
@@ -38,7 +39,12 @@ export interface Domains {
   sessions: Sessions;
   messages: Messages;
   media: Media;
+  /** Runs an operation in the page of a session. */
+  run: Gateway['run'];
 }
+
+/** How long the panel waits for WhatsApp's receipts. */
+const receiptsMs = 10_000;
 
 /**
  * Implements the panel's verbs with the verbs of the domains, which REST uses too. A person at the panel acts for the account that owns the
@@ -154,6 +160,15 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
       await messages.decideHeld(actingFor(caller, session.accountId), session, decision);
     },
     resolve: (caller, id, as) => on(caller, id, (owner) => messages.resolve(owner, id, as)),
+    async receipts(id) {
+      const message = await database.reader.getRepository(Message).findOneBy({ id, deletedAt: IsNull() });
+      if (!message?.whatsappId) throw new AppError('MESSAGE_NOT_FOUND');
+      const session = await sessions.byId(message.sessionId);
+      if (session?.status !== 'connected') throw new AppError('SESSION_NOT_CONNECTED');
+      const { whatsappId, chatId } = message;
+      const answer = await domains.run(session, 'messages.receipts', { whatsappId, chatId }, receiptsMs);
+      return operations['messages.receipts'].output.parse(answer);
+    },
   };
 }
 

@@ -115,6 +115,7 @@ function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
     change('staff', '/live/messages/:id/resolve', z.strictObject({ as: z.enum(['sent', 'failed', 'retry']) }), (input) =>
       messages.resolve(input.visitor.caller, input.id, input.body.as),
     ),
+    change('staff', '/live/messages/:id/receipts', emptyBody, (input) => messages.receipts(input.id)),
   ];
 }
 

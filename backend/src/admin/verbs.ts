@@ -1,4 +1,4 @@
-import type { PasskeyAnswer, StorageMode } from '@chasqui/shared';
+import type { OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -66,6 +66,8 @@ export interface PanelVerbs {
     retry(caller: Caller, messageId: string): Promise<void>;
     cancel(caller: Caller, messageId: string): Promise<void>;
     resolve(caller: Caller, messageId: string, as: 'sent' | 'failed' | 'retry'): Promise<void>;
+    /** Asks WhatsApp who received, read and played an own message. Throws `SESSION_NOT_CONNECTED` and what the worker throws. */
+    receipts(messageId: string): Promise<OperationOutput<'messages.receipts'>>;
     /** Sends or cancels all messages of a session that are held because another WhatsApp account is linked now. */
     decideHeld(caller: Caller, sessionId: string, decision: 'send' | 'cancel'): Promise<void>;
   };

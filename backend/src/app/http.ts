@@ -30,7 +30,7 @@ import type { Privacy } from '../privacy/privacy.js';
 import { mountSessions } from '../sessions/routes.js';
 import { version } from '../version.js';
 import { mountWebhooks } from '../webhooks/routes.js';
-import { createOperationResults } from '../whatsapp/operation-results.js';
+import { createLocalRuns, createOperationResults } from '../whatsapp/operation-results.js';
 import { mountOperations } from '../whatsapp/operations.js';
 import { mountInternal } from '../whatsapp/routes.js';
 import { mountWorkers } from '../whatsapp/workers.js';
@@ -177,6 +177,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     endpointSecrets: webhookParts.secrets,
     history: webhookParts.history,
     dispatcher: webhookParts.dispatcher,
+    run: parts.gateway.run,
   });
   const { search } = messaging;
   const secureCookies = config.SECURE_COOKIES;
@@ -204,7 +205,9 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
   mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });
   mountPrivacy(http.mount, { privacy });
-  const results = createOperationResults({ contacts, messages });
+  const { operated } = messaging;
+  const results = createOperationResults({ contacts, messages, operated });
+  const local = createLocalRuns({ contacts, messages, operated });
   const countryCode = config.DEFAULT_COUNTRY_CODE;
-  mountOperations(http.mount, { database, clock, sessions, messages, media, run: gateway.run, results, countryCode });
+  mountOperations(http.mount, { database, clock, sessions, messages, media, run: gateway.run, results, local, countryCode });
 }

@@ -5,6 +5,7 @@ import { createStoredReplies } from '../messages/accept/stored-replies.js';
 import { createMessages } from '../messages/messages.js';
 import { createQuotas } from '../messages/quotas/quotas.js';
 import { createArrivals, type Arrivals } from '../messages/receive/arrivals.js';
+import { createOperatedMessages } from '../messages/receive/operated.js';
 import { createDispatcher } from '../messages/send/dispatcher.js';
 import { createPacing } from '../messages/send/pacing.js';
 import { createMessageState } from '../messages/state.js';
@@ -68,10 +69,12 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     stop: () => dispatcher.stop().finally(messages.endWaiting),
     withinMs: workStopMs,
   });
-  const ingest = createIngest(core, access, parts, createArrivals(core, { contacts, state, media }));
+  const arrivals = createArrivals(core, { contacts, state, media });
+  const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
+  const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
-  return { retention, eventLog, replies, quotas, idempotency, search, messages, ...ingest };
+  return { retention, eventLog, replies, quotas, idempotency, search, messages, operated, ...ingest };
 }
 
 /** What the workers report: heartbeats, events, and the files of inbound messages. */

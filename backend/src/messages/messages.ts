@@ -1,4 +1,14 @@
-import { AppError, isId, messageReasons, newId, type Address, type MessageResource, type OutputOf } from '@chasqui/shared';
+import {
+  AppError,
+  isId,
+  messageReasons,
+  newId,
+  type Address,
+  type FoundMessageResource,
+  type MessageResource,
+  type ObservedMessage,
+  type OutputOf,
+} from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
@@ -18,6 +28,7 @@ import type { ListQuery, timeline as timelineRoute } from './contract.js';
 import { Message } from './message.entity.js';
 import type { Quotas } from './quotas/quotas.js';
 import { findMessage } from './read/find.js';
+import { presentFound } from './read/found.js';
 import { listMessages, type MessagePage } from './read/list.js';
 import { idsIn, presentMessage } from './read/present.js';
 import { timelineEntry } from './read/timeline.js';
@@ -46,6 +57,8 @@ export interface Messages {
   byId(id: string): Promise<Message | null>;
   /** Returns messages as they leave the API, in the same order, with what is known now of the people in them. */
   present(messages: readonly Message[]): Promise<MessageResource[]>;
+  /** Returns messages that were read in WhatsApp as they leave the API, in the same order. See `read/found.ts`. */
+  presentFound(session: Session, found: readonly ObservedMessage[]): Promise<FoundMessageResource[]>;
   /** Returns a page of messages. `session` determines the country of numbers that begin with 0; null: the installation's country. */
   list(accountId: string, sessionId: string | null, query: ListQuery, session: Session | null): Promise<MessagePage>;
   /** Returns the changes of a message's status, oldest first. Throws like `find`. */
@@ -120,6 +133,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     find: (caller, ref) => findMessage(database.reader, caller, ref),
     byId: (id) => database.reader.getRepository(Message).findOneBy({ id }),
     present: (messages) => present(context, messages),
+    presentFound: (session, found) => presentFound(database.reader, contacts, session, found),
     list: (accountId, sessionId, query, session) =>
       listMessages(
         { reader: database.reader, ...parts },

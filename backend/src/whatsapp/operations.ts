@@ -4,7 +4,9 @@ import {
   compatReport,
   defineRoute,
   operationIds,
+  isId,
   operationRoute,
+  operationRoutes,
   operations,
   parseMessageKey,
   type Operation,
@@ -27,7 +29,7 @@ import type { Sessions } from '../sessions/sessions.js';
 import type { OutgoingFile } from './client.js';
 import { fileOf, withoutFile, type FileFields } from './operation-file.js';
 import { addressedBy, withAddresses, withMessages } from './operation-input.js';
-import type { OperationResults } from './operation-results.js';
+import type { LocalRuns, OperationResults } from './operation-results.js';
 import type { Gateway } from './worker-gateway.js';
 
 export const capabilities = defineRoute({
@@ -71,6 +73,7 @@ export interface OperationParts {
   media: Pick<Media, 'read'>;
   run: Gateway['run'];
   results: OperationResults;
+  local: LocalRuns;
   /** Calling code of the installation, for sessions that set none. */
   countryCode: string | undefined;
 }
@@ -111,41 +114,80 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
 function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {
   const row: Operation = operations[id];
   const result = parts.results[id];
-  mount(operationRoute(row), async ({ params, query, body }, caller, { header, res }) => {
-    const { sessionId, ...rest } = params as Record<string, string>;
-    const { session, message } =
-      row.scope === 'message'
-        ? await ofMessage(parts, caller, rest['messageId']!, header('X-Session-Id'))
-        : { session: await requireConnected(parts.sessions, caller, sessionId!), message: null };
-    if (row.scope === 'message') delete rest['messageId'];
-    const file = row.file
-      ? await fileOf(parts.media, caller, row.file, { fields: body as FileFields, upload: uploadOf(res) })
-      : null;
-    const countryCode = session.settings.countryCode ?? parts.countryCode;
-    const fields = row.file ? withoutFile(body as object) : (body as object);
-    const given = { ...rest, ...(query as object), ...fields, ...(message ? namedBy(message) : {}) };
-    const named = await withMessages(row, given, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
-    const input = { ...withAddresses(row, named, countryCode), ...(row.takesCountry && countryCode ? { countryCode } : {}) };
-    const answer = await audited(parts, { caller, session, row, input, message }, () =>
-      runWithRetry(parts.run, session, id, input, file),
-    );
-    const output = row.output.parse(answer) as OperationOutput<Id>;
-    const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
-    return new Reply(row.reply.parse(reply), { status: row.status });
-  });
+  for (const route of operationRoutes(row))
+    mount(route, async ({ params, query, body }, caller, { header, res }) => {
+      const fields = row.file ? withoutFile(body as object) : (body as object);
+      const { sessionId, messageId, rest } = askedOf(row, { ...params, ...(query as object), ...fields });
+      // Below a session the path names it.
+      const named = sessionId === undefined ? header('X-Session-Id') : undefined;
+      const local = messageId === undefined ? null : parts.local[id]?.(rest);
+      if (local) {
+        const message = await findNamed(parts, caller, messageId!, named);
+        const reply = await audited(parts, { caller, row, input: rest, message }, () => local(message));
+        return new Reply(row.reply.parse(reply), { status: row.status });
+      }
+      const { session, message, ...target } = await targetOf(
+        parts,
+        caller,
+        { sessionId, messageId, chatId: rest['chatId'] },
+        named,
+      );
+      const file = row.file
+        ? await fileOf(parts.media, caller, row.file, { fields: body as FileFields, upload: uploadOf(res) })
+        : null;
+      const countryCode = session.settings.countryCode ?? parts.countryCode;
+      const given = await withMessages(row, rest, (ref) => whatsappIdOf(parts.messages, caller, session, ref));
+      const input = {
+        ...withAddresses(row, given, countryCode),
+        ...target.named,
+        ...(row.takesCountry && countryCode ? { countryCode } : {}),
+      };
+      const answer = await audited(parts, { caller, session, row, input, message }, () =>
+        runWithRetry(parts.run, session, id, input, file),
+      );
+      const output = row.output.parse(answer) as OperationOutput<Id>;
+      const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
+      return new Reply(route.reply.parse(reply), { status: row.status });
+    });
 }
 
-/** The message, which WhatsApp must have, and its session. */
-async function ofMessage({ messages, sessions }: OperationParts, caller: Caller, ref: string, named: string | undefined) {
+/** What a request names: the parameters of its path, its query and its body. */
+type Asked = Record<string, unknown> & { sessionId?: string | undefined; messageId?: string | undefined };
+
+/** Separates what the request is about from its other fields. In an operation of a session, a message is one field among others. */
+function askedOf({ scope }: Operation, all: Record<string, unknown>) {
+  const { sessionId, messageId, ...rest } = all as Asked;
+  const isAboutMessage = scope !== 'session';
+  return {
+    sessionId,
+    messageId: isAboutMessage ? messageId : undefined,
+    rest: isAboutMessage || messageId === undefined ? rest : { ...rest, messageId },
+  };
+}
+
+/** The session of a request, the message that it names, and the fields by which the worker finds that message. */
+async function targetOf(
+  parts: OperationParts,
+  caller: Caller,
+  { sessionId, messageId, chatId }: Asked,
+  named: string | undefined,
+) {
+  if (sessionId === undefined) {
+    const message = await findNamed(parts, caller, messageId!, named);
+    return { session: await requireConnected(parts.sessions, caller, message.sessionId), message, named: namedBy(message) };
+  }
+  const session = await requireConnected(parts.sessions, caller, sessionId);
+  if (messageId === undefined) return { session, message: null, named: {} };
+  const countryCode = session.settings.countryCode ?? parts.countryCode;
+  const inChat = withAddresses({ addresses: { chatId: 'chat' } }, { chatId }, countryCode);
+  const found = await findInChat(parts, caller, session, { ref: messageId, chatId: String(inChat['chatId']) });
+  return { session, ...found };
+}
+
+/** The message. With the header `X-Session-Id`, only that session is searched. */
+async function findNamed({ messages, sessions }: OperationParts, caller: Caller, ref: string, named: string | undefined) {
   const sessionId = named ? (await sessions.resolve(caller, named)).id : caller.sessionId;
-  const message = await messages.find({ ...caller, sessionId }, ref);
-  if (!message.whatsappId)
-    throw new AppError(
-      'MESSAGE_NOT_FOUND',
-      { status: message.status },
-      'WhatsApp does not have this message: it was not sent yet.',
-    );
-  return { session: await requireConnected(sessions, caller, message.sessionId), message };
+  return messages.find({ ...caller, sessionId }, ref);
 }
 
 /** WhatsApp's id of a message of this session, by our id or by its own. WhatsApp also has messages that are not stored here. */
@@ -157,11 +199,43 @@ async function whatsappIdOf(messages: Messages, caller: Caller, session: Session
   return whatsappId;
 }
 
-const namedBy = ({ whatsappId, chatId }: Message) => ({ whatsappId, chatId });
+/** A message of a chat. By WhatsApp's id it is found even if it is not recorded here. Throws `MESSAGE_NOT_FOUND`, also for a message of another chat. */
+async function findInChat(
+  { messages }: OperationParts,
+  caller: Caller,
+  session: Session,
+  { ref, chatId }: { ref: string; chatId: string },
+): Promise<{ message: Message | null; named: ReturnType<typeof namedBy> }> {
+  const message = await messages.find({ ...caller, sessionId: session.id }, ref).catch((error: unknown) => {
+    if (error instanceof AppError && error.code === 'MESSAGE_NOT_FOUND' && !isId(ref)) return null;
+    throw error;
+  });
+  if (message) {
+    if (!isIn(chatId, [message.chatId, message.contact?.lid, message.contact?.id])) throw new AppError('MESSAGE_NOT_FOUND');
+    return { message, named: namedBy(message) };
+  }
+  const parsed = parseMessageKey(ref);
+  if (!parsed || !isIn(chatId, [parsed.chatId])) throw new AppError('MESSAGE_NOT_FOUND');
+  return { message: null, named: { whatsappId: ref, chatId } };
+}
+
+/** Whether a chat has one of these ids. A person's number and LID may belong together without it being known here; the message's id decides then. */
+function isIn(chatId: string, ids: readonly (string | null | undefined)[]): boolean {
+  if (ids.includes(chatId)) return true;
+  const server = /@(c\.us|lid)$/.exec(chatId)?.[1];
+  const people = ids.filter((id) => /@(c\.us|lid)$/.test(id ?? ''));
+  return server !== undefined && people.length > 0 && !people.some((id) => id!.endsWith(`@${server}`));
+}
+
+function namedBy({ whatsappId, chatId, status }: Message) {
+  if (whatsappId) return { whatsappId, chatId };
+  throw new AppError('MESSAGE_NOT_FOUND', { status }, 'WhatsApp does not have this message: it was not sent yet.');
+}
 
 interface Audited {
   caller: Caller;
-  session: Session;
+  /** Absent if the message is enough. */
+  session?: Session;
   row: Operation;
   input: Record<string, unknown>;
   message: Message | null;
@@ -175,9 +249,10 @@ async function audited(
 ) {
   if (!row.isAudited) return run();
   const write = async (changes: Record<string, unknown>): Promise<void> => {
-    const object = message ? { objectType: 'message', objectId: message.id } : { objectType: 'session', objectId: session.id };
-    const about = message ? {} : { about: addressedBy(row, input) };
-    const entry = { action: row.id, ...object, accountId: session.accountId, changes: { ...about, ...changes }, at: clock.now() };
+    const object = message ? { objectType: 'message', objectId: message.id } : { objectType: 'session', objectId: session!.id };
+    const about = message ? {} : { about: addressedBy(row, input) ?? input['chatId'] ?? null };
+    const { accountId } = message ?? session!;
+    const entry = { action: row.id, ...object, accountId, changes: { ...about, ...changes }, at: clock.now() };
     await database.write.run((tx) => recordAudit(tx, caller, entry));
   };
   try {

@@ -4,6 +4,7 @@ import { channels } from './channels.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import { groups } from './groups.js';
+import { history } from './history.js';
 import { labels } from './labels.js';
 import { messages } from './messages.js';
 import { presence } from './presence.js';
@@ -13,7 +14,15 @@ import { stories } from './stories.js';
 export { type ChannelResource } from './channels.js';
 export { type GroupParticipant, type GroupResource, type ParticipantResult } from './groups.js';
 export { type SeenMessage } from './seen-message.js';
-export { changeErrors, defineOperation, operationErrors, operationRoute, type AddressRole, type Operation } from './operation.js';
+export {
+  changeErrors,
+  defineOperation,
+  operationErrors,
+  operationRoute,
+  operationRoutes,
+  type AddressRole,
+  type Operation,
+} from './operation.js';
 
 /**
  * Operations are passed through to WhatsApp: check the caller, find the session, run it in the page, return the result. Each is one row in
@@ -26,6 +35,7 @@ export const operations = keyedById({
   ...labels,
   ...presence,
   ...contacts,
+  ...history,
   ...profile,
   ...groups,
   ...channels,

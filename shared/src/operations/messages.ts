@@ -1,5 +1,7 @@
 import { z } from 'zod';
-import { message } from '../resources.js';
+import { whole } from '../input.js';
+import { observedMessage, observedPerson } from '../observed.js';
+import { contact, foundMessage, message } from '../resources.js';
 import { defineOperation } from './operation.js';
 
 const emoji = z
@@ -9,31 +11,213 @@ const emoji = z
   .describe('One emoji.')
   .meta({ examples: ['👍'] });
 const nothing = z.object({});
+/** The message as the page shows it after the change; null if the page was not asked. */
+const changed = z.object({ message: observedMessage.nullable() });
+const at = z.iso.datetime().nullable();
+const days = [86_400, 604_800, 2_592_000] as const;
+const receipt = z.object({ contact: observedPerson, at });
+const receiptResource = z.object({ contact, at });
+
+/** A change that replies with the message. */
+const changing = {
+  scope: 'message',
+  permission: 'messages.manage',
+  output: nothing,
+  reply: message,
+  effect: 'write',
+} as const;
+/** One that says nothing about who manages what. */
+const small = { ...changing, isAudited: false } as const;
+/** What others did to a message, as WhatsApp Web knows it. */
+const reading = { method: 'get', scope: 'message', permission: 'messages.receive', effect: 'read' } as const;
 
 export const messages = {
-  'messages.react': defineOperation({
-    id: 'messages.react',
-    method: 'put',
-    scope: 'message',
-    path: '/reaction',
-    summary: 'React to a message; a second reaction replaces the first',
-    permission: 'messages.manage',
-    body: { emoji },
-    output: nothing,
-    reply: message,
-    effect: 'write',
-    isAudited: false,
+  'messages.get': defineOperation({
+    id: 'messages.get',
+    method: 'get',
+    scope: 'chatMessage',
+    path: '',
+    summary: 'One message of a chat as WhatsApp Web has it, by WhatsApp’s id or ours',
+    permission: 'chats.read',
+    output: observedMessage,
+    reply: foundMessage,
+    effect: 'read',
   }),
-  'messages.unreact': defineOperation({
-    id: 'messages.unreact',
+  'messages.search': defineOperation({
+    id: 'messages.search',
+    method: 'get',
+    path: '/messages/search',
+    summary: 'Search with WhatsApp’s own search: only what it has synchronised',
+    permission: 'messages.receive',
+    query: {
+      query: z
+        .string()
+        .min(1)
+        .max(200)
+        .meta({ examples: ['invoice'] }),
+      chatId: z.string().max(64).optional(),
+      page: whole(1, 10_000).default(1),
+      limit: whole(1, 200).default(50),
+    },
+    addresses: { chatId: 'chat' },
+    output: z.array(observedMessage),
+    reply: z.array(foundMessage),
+    errors: ['CHAT_NOT_FOUND'],
+    effect: 'read',
+  }),
+  'messages.edit': defineOperation({
+    id: 'messages.edit',
+    method: 'patch',
+    scope: 'message',
+    path: '',
+    inChat: { id: 'messages.editInChat', reply: foundMessage },
+    summary: 'Edit the text or the caption of an own message; WhatsApp allows it for 15 minutes',
+    permission: 'messages.manage',
+    body: { message: z.string().min(1).max(65_536).describe('The new text, or the new caption of a file.') },
+    output: changed,
+    reply: message,
+    errors: ['MESSAGE_NOT_EDITABLE'],
+    effect: 'write',
+  }),
+  'messages.delete': defineOperation({
+    id: 'messages.delete',
     method: 'delete',
     scope: 'message',
+    path: '',
+    inChat: {
+      id: 'messages.deleteInChat',
+      query: z.strictObject({ scope: z.enum(['me', 'everyone']).default('me') }),
+      reply: foundMessage,
+    },
+    summary: 'Delete a message: from the log alone, for the linked account, or for everyone',
+    permission: 'messages.manage',
+    query: {
+      scope: z
+        .enum(['log', 'me', 'everyone'])
+        .default('log')
+        .describe(
+          'log: WhatsApp keeps it. me: the linked account loses it on all its devices. everyone: all who received it; 409 when WhatsApp does not allow it any more.',
+        ),
+    },
+    output: changed,
+    reply: message,
+    errors: ['MESSAGE_NOT_EDITABLE'],
+    effect: 'write',
+  }),
+  'messages.react': defineOperation({
+    ...small,
+    id: 'messages.react',
+    method: 'put',
+    path: '/reaction',
+    summary: 'React to a message; a second reaction replaces the first',
+    body: { emoji },
+  }),
+  'messages.unreact': defineOperation({
+    ...small,
+    id: 'messages.unreact',
+    method: 'delete',
     path: '/reaction',
     summary: 'Take the own reaction back',
-    permission: 'messages.manage',
-    output: nothing,
-    reply: message,
-    effect: 'write',
-    isAudited: false,
+  }),
+  'messages.reactions': defineOperation({
+    ...reading,
+    id: 'messages.reactions',
+    path: '/reactions',
+    summary: 'Who reacted to a message, and with what',
+    output: z.array(z.object({ contact: observedPerson, emoji: z.string(), at })),
+    reply: z.array(z.object({ contact, emoji: z.string(), at })),
+  }),
+  'messages.star': defineOperation({
+    ...small,
+    id: 'messages.star',
+    method: 'put',
+    path: '/star',
+    summary: 'Star a message, for the linked account alone',
+    errors: ['MESSAGE_NOT_EDITABLE'],
+  }),
+  'messages.unstar': defineOperation({
+    ...small,
+    id: 'messages.unstar',
+    method: 'delete',
+    path: '/star',
+    summary: 'Remove the star of a message',
+    errors: ['MESSAGE_NOT_EDITABLE'],
+  }),
+  'messages.pin': defineOperation({
+    ...changing,
+    id: 'messages.pin',
+    method: 'put',
+    path: '/pin',
+    summary: 'Pin a message in its chat, for all who are in it',
+    body: { seconds: z.union(days.map((one) => z.literal(one))).describe('A day, a week or 30 days.') },
+    errors: ['GROUP_ADMIN_REQUIRED', 'GROUP_NOT_FOUND'],
+  }),
+  'messages.unpin': defineOperation({
+    ...changing,
+    id: 'messages.unpin',
+    method: 'delete',
+    path: '/pin',
+    summary: 'Unpin a message',
+    errors: ['GROUP_ADMIN_REQUIRED', 'GROUP_NOT_FOUND'],
+  }),
+  'messages.seen': defineOperation({
+    ...small,
+    id: 'messages.seen',
+    method: 'post',
+    path: '/seen',
+    summary: 'Mark the chat of a message as seen; WhatsApp marks whole chats',
+    errors: ['CHAT_NOT_FOUND'],
+  }),
+  'messages.votes': defineOperation({
+    ...reading,
+    id: 'messages.votes',
+    path: '/votes',
+    summary: 'Who voted in a poll, and for which options',
+    output: z.array(z.object({ contact: observedPerson, options: z.array(z.string()), at })),
+    reply: z.array(z.object({ contact, options: z.array(z.string()), at })),
+  }),
+  'messages.vote': defineOperation({
+    ...small,
+    id: 'messages.vote',
+    method: 'post',
+    path: '/votes',
+    summary: 'Vote in a poll; a second vote replaces the first, an empty one takes it back',
+    body: {
+      options: z.array(z.string().min(1).max(1_024)).max(100).describe('The names of options, exactly as the poll has them.'),
+    },
+    output: z.object({ options: z.array(z.string()) }),
+    reply: z.object({ options: z.array(z.string()) }),
+  }),
+  'messages.receipts': defineOperation({
+    ...reading,
+    id: 'messages.receipts',
+    path: '/receipts',
+    summary: 'Who received, read and played an own message, and how many have not',
+    output: z.object({
+      delivered: z.array(receipt),
+      read: z.array(receipt),
+      played: z.array(receipt),
+      remaining: z.object({ delivered: z.number().int(), read: z.number().int(), played: z.number().int() }),
+    }),
+    reply: z.object({
+      delivered: z.array(receiptResource),
+      read: z.array(receiptResource),
+      played: z.array(receiptResource),
+      remaining: z
+        .object({ delivered: z.number().int(), read: z.number().int(), played: z.number().int() })
+        .describe('The number of recipients who have not, as WhatsApp counts them.'),
+    }),
+  }),
+  'messages.calendarResponse': defineOperation({
+    ...small,
+    id: 'messages.calendarResponse',
+    method: 'put',
+    path: '/calendar-response',
+    summary: 'Answer a calendar event',
+    body: { response: z.enum(['going', 'maybe', 'not_going']) },
+    output: z.object({ response: z.enum(['going', 'maybe', 'not_going']) }),
+    reply: z.object({ response: z.enum(['going', 'maybe', 'not_going']) }),
+    support: 'degraded',
+    supportReason: 'WhatsApp Web does not show the own answer: success means that WhatsApp’s server has accepted it.',
   }),
 };

@@ -15,10 +15,13 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly method: Method;
   /**
    * `session`: the path is below `/sessions/:sessionId`. `message`: it is below `/messages/:messageId`; the message determines the session, and
-   * the input has `whatsappId` and `chatId` of the message.
+   * the input has `whatsappId` and `chatId` of the message. `chatMessage`: the same below `/sessions/:sessionId/chats/:chatId/messages/:messageId`,
+   * where the message need not be recorded here.
    */
-  readonly scope: 'session' | 'message';
+  readonly scope: 'session' | 'message' | 'chatMessage';
   readonly path: string;
+  /** The second route of a `message` operation, below its chat. */
+  readonly inChat: ChatRoute | null;
   readonly summary: string;
   readonly permission: Permission;
   /**
@@ -55,12 +58,20 @@ export interface Operation<In extends z.ZodType = z.ZodType, Out extends z.ZodTy
   readonly errors: readonly ErrorCode[];
 }
 
+/** A route of scope `chatMessage`. `query` and `reply` are those of the operation if they are absent. */
+export interface ChatRoute {
+  /** The id of the route. */
+  readonly id: string;
+  readonly query?: z.ZodObject;
+  readonly reply?: z.ZodType;
+}
+
 const none = z.strictObject({});
 type NoFields = Record<never, never>;
 /** Not fields of any public request. */
 const country = { countryCode: z.string().max(3).optional() };
 const ofMessage = { whatsappId: z.string(), chatId: z.string() };
-type MessageFields<S> = S extends 'message' ? typeof ofMessage : NoFields;
+type MessageFields<S> = S extends 'message' | 'chatMessage' ? typeof ofMessage : NoFields;
 
 export function defineOperation<
   const Id extends string,
@@ -69,13 +80,14 @@ export function defineOperation<
   B extends z.ZodRawShape = NoFields,
   O extends z.ZodType = z.ZodType,
   const E extends 'read' | 'write' = 'read' | 'write',
-  const S extends 'session' | 'message' = 'session',
+  const S extends Operation['scope'] = 'session',
 >(row: {
   id: Id;
   method: Method;
   /** `session` if absent. */
   scope?: S;
   path: string;
+  inChat?: ChatRoute;
   summary: string;
   permission: Permission;
   params?: P;
@@ -100,7 +112,7 @@ export function defineOperation<
   errors?: readonly ErrorCode[];
 }) {
   const scope = (row.scope ?? 'session') as S;
-  const scoped = (scope === 'message' ? ofMessage : {}) as MessageFields<S>;
+  const scoped = (scope === 'session' ? {} : ofMessage) as MessageFields<S>;
   const input = z.object({ ...row.params, ...row.query, ...row.body, ...scoped, ...country } as P &
     Q &
     B &
@@ -109,6 +121,7 @@ export function defineOperation<
   return {
     ...row,
     scope,
+    inChat: row.inChat ?? null,
     addresses: row.addresses ?? {},
     messages: row.messages ?? [],
     file: row.file ?? null,
@@ -151,30 +164,47 @@ export const fileErrors = [
   'MEDIA_EXPIRED',
 ] as const satisfies readonly ErrorCode[];
 
-/** The public route of an operation. */
-export function operationRoute(row: Operation) {
-  const owner = row.scope === 'message' ? 'messageId' : 'sessionId';
+/** The public routes of an operation; most have one. */
+export function operationRoutes(row: Operation) {
+  const { inChat } = row;
+  return inChat ? [operationRoute(row), routeOf(row, { scope: 'chatMessage', ...inChat })] : [operationRoute(row)];
+}
+
+/** The first route of an operation. */
+export const operationRoute = (row: Operation) => routeOf(row, { scope: row.scope, id: row.id });
+
+const owners = {
+  session: { base: '/sessions/:sessionId', params: { sessionId: z.string() } },
+  message: { base: '/messages/:messageId', params: { messageId: z.string().min(1).max(160) } },
+  chatMessage: {
+    base: '/sessions/:sessionId/chats/:chatId/messages/:messageId',
+    params: { sessionId: z.string(), chatId: z.string().max(64), messageId: z.string().min(1).max(160) },
+  },
+} as const satisfies Record<Operation['scope'], { base: string; params: z.ZodRawShape }>;
+
+function routeOf(row: Operation, { scope, id, query, reply }: ChatRoute & Pick<Operation, 'scope'>) {
+  const { base, params } = owners[scope];
   return defineRoute({
-    id: row.id,
+    id,
     method: row.method,
-    path: row.scope === 'message' ? `/messages/:messageId${row.path}` : `/sessions/:sessionId${row.path}`,
+    path: `${base}${row.path}`,
     summary: row.summary,
     auth: 'key',
     permission: row.permission,
-    params: row.params.extend({ [owner]: z.string() }),
-    query: row.query,
+    params: row.params.extend(params),
+    query: query ?? row.query,
     ...(row.effect === 'read' ? { idempotency: { without: 'It has no effect.' } } : {}),
     ...(row.body ? { body: row.body } : {}),
     ...(row.file ? { consumes: 'upload' as const } : {}),
     ...(row.status === 200 ? {} : { status: [row.status] as const }),
-    reply: row.reply,
-    ...(row.scope === 'message' ? { headers: ['X-Session-Id'] as const } : {}),
+    reply: reply ?? row.reply,
+    ...(scope === 'message' ? { headers: ['X-Session-Id'] as const } : {}),
     errors: [
       ...operationErrors,
       ...(row.effect === 'write' ? changeErrors : []),
       ...(row.file ? fileErrors : []),
-      ...(Object.keys(row.addresses).length > 0 ? (['INVALID_RECIPIENT'] as const) : []),
-      ...(row.scope === 'message' ? (['MESSAGE_NOT_FOUND', 'SESSION_REQUIRED'] as const) : []),
+      ...(Object.keys(row.addresses).length > 0 || scope === 'chatMessage' ? (['INVALID_RECIPIENT'] as const) : []),
+      ...(scope === 'session' ? [] : (['MESSAGE_NOT_FOUND', 'SESSION_REQUIRED'] as const)),
       ...row.errors,
     ],
   });

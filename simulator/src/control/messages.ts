@@ -75,6 +75,11 @@ export function messageOperations({ world }: { world: World }) {
     ]),
     received: operation('Messages that the phone received, in order', z.object({ phone }), (d) => account(d.phone).received),
     typingSeen: operation('Typing states that the phone received', z.object({ phone }), (d) => account(d.phone).typing),
+    historyRequests: operation(
+      'The chats whose older messages pages have asked the phone for, in order',
+      z.object({ phone }),
+      (d) => account(d.phone).historyRequests,
+    ),
     history: operation(
       'The messages of a phone, or of one chat; the last ones with a limit',
       z.object({ phone, chat: z.string().optional(), limit: z.number().int().positive().optional() }),

@@ -50,9 +50,10 @@ export function chatOps({ world, me, device }: OnLine): Ops {
       const targets = d.chat.endsWith('@g.us') ? world.groups.members(d.chat) : [world.phones.find(d.chat)];
       for (const target of targets) if (target && target !== me()) target.typing.push({ from: phoneId(me()), state: d.state });
     },
-    /** Sends the older messages of a chat, as the phone does. */
+    /** Sends the older messages of a chat, as the phone does. One that is off does not answer. */
     history_request(d: { chat: string }) {
-      pushTo(me(), { ev: 'history', d: { messages: me().byChat.get(d.chat) ?? [] } });
+      me().historyRequests.push(d.chat);
+      if (!me().offline) pushTo(me(), { ev: 'history', d: { messages: me().byChat.get(d.chat) ?? [] } });
     },
   };
 }

@@ -9,6 +9,7 @@ import { channels } from './operations/channels.js';
 import { chats } from './operations/chats.js';
 import { contacts } from './operations/contacts.js';
 import { groups } from './operations/groups.js';
+import { history } from './operations/history.js';
 import { labels } from './operations/labels.js';
 import { messages } from './operations/messages.js';
 import { presence } from './operations/presence.js';
@@ -26,6 +27,7 @@ const scenarios: { [Id in OperationId]: Scenario<Id> } = {
   ...labels,
   ...presence,
   ...contacts,
+  ...history,
   ...profile,
   ...groups,
   ...channels,

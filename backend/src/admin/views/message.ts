@@ -45,6 +45,10 @@ export async function messageView(reader: DataSource, id: string) {
     },
     times: Object.fromEntries(times.map((name) => [name, toMs(row[name])])) as Record<(typeof times)[number], number | null>,
     timeline: events.map((event) => timelineEntry(event)),
+    reactions: reactionsIn(events),
+    edits: editsIn(events),
+    editedAt: toMs(row.editedAt),
+    revokedAt: toMs(row.revokedAt),
   };
 }
 export type MessageView = Awaited<ReturnType<typeof messageView>>;
@@ -57,9 +61,29 @@ function timelineEntry({ cursor, type, data, occurredAt }: EventRow) {
   return {
     cursor,
     type,
-    status: named(data['status']) ?? type.slice(type.indexOf('.') + 1),
+    status: (type === 'message.updated' ? named(data['change']) : named(data['status'])) ?? type.slice(type.indexOf('.') + 1),
     at: occurredAt.getTime(),
     reason: reason ? { code: named(reason.code) ?? '', message: named(reason.message) } : null,
     attempt: typeof attempt === 'number' && attempt > 0 ? attempt : null,
   };
 }
+
+/** The last reaction of each person, from the event log. */
+function reactionsIn(events: readonly EventRow[]) {
+  const found = new Map<string, { emoji: string; by: string; at: number }>();
+  for (const { type, data, occurredAt } of events) {
+    if (type !== 'message.reaction') continue;
+    const contact = (data['contact'] ?? {}) as Record<string, unknown>;
+    const person = named(contact['phone']) ?? named(contact['lid']) ?? named(contact['id']) ?? '';
+    const emoji = named(data['emoji']);
+    found.delete(person);
+    if (emoji) found.set(person, { emoji, by: named(contact['name']) ?? person, at: occurredAt.getTime() });
+  }
+  return [...found.values()];
+}
+
+/** The texts before each edit, oldest first. A text that is not stored is null. */
+const editsIn = (events: readonly EventRow[]) =>
+  events
+    .filter(({ type, data }) => type === 'message.updated' && data['change'] === 'edited')
+    .map(({ cursor, data, occurredAt }) => ({ cursor, previousText: named(data['previousText']), at: occurredAt.getTime() }));

@@ -58,6 +58,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     cancelledAt: iso(message.cancelledAt),
     editedAt: iso(message.editedAt),
     revokedAt: iso(message.revokedAt),
+    deletedAt: iso(message.deletedAt),
   };
 }
 

@@ -20,6 +20,7 @@ export function timelineEntry(row: EventRow) {
     reason?: { code: string; message: string } | null;
     attempt?: number;
     attempts?: number;
+    previousText?: string | null;
   };
   const status =
     row.type === 'message.ack' ? data.status : row.type === 'message.updated' ? data.change : statusOfEvent[row.type];
@@ -34,6 +35,7 @@ export function timelineEntry(row: EventRow) {
       at: row.occurredAt.toISOString(),
       reason,
       attempt: data.attempt ?? data.attempts ?? null,
+      previousText: status === 'edited' ? (data.previousText ?? null) : null,
       cursor: cursorText(row.cursor),
     },
   ];

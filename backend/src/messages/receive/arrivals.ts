@@ -181,7 +181,10 @@ async function recordEdit(
   edit: WorkerEventPayload<'message.edited'>,
 ): Promise<void> {
   const message = await findMessage(tx, session, edit);
-  if (message && !isErased(message)) await changeText(context, tx, message, edit.text, edit.at);
+  if (!message || isErased(message)) return;
+  // An operation may have recorded a later edit of an own message before this event arrived. Times of other people's phones prove no order.
+  if (message.direction === 'outbound' && (message.editedAt?.getTime() ?? 0) > Date.parse(edit.at)) return;
+  await changeText(context, tx, message, edit.text, edit.at);
 }
 
 async function recordRevocation(

@@ -84,6 +84,24 @@ export async function findObserved(
   observed: ObservedIdentity,
 ): Promise<{ message: Message | null; freeKey: string }> {
   const rows = await rowsOf(tx, sessionId, observed);
-  const message = rows.find((row) => row.whatsappKey !== observed.key) ?? rows.find((row) => !isAnother(row, observed)) ?? null;
+  const message = choose(rows, observed);
   return { message, freeKey: rows.some((row) => row.whatsappKey === observed.key) ? otherKeys(observed)[0]! : observed.key };
+}
+
+/** The row under another key is certainly this message's; the one under its own key may be another person's. */
+const choose = (rows: readonly Message[], observed: ObservedIdentity): Message | null =>
+  rows.find((row) => row.whatsappKey !== observed.key) ?? rows.find((row) => !isAnother(row, observed)) ?? null;
+
+/** The keys under which an observed message may be stored. */
+export const keysOfObserved = (observed: ObservedIdentity): string[] =>
+  directionOf(observed) === 'inbound' ? [observed.key, ...otherKeys(observed)] : [observed.key];
+
+/** The row of an observed message among rows of its session. */
+export function rowOfObserved(rows: readonly Message[], observed: ObservedIdentity): Message | null {
+  const keys = keysOfObserved(observed);
+  const direction = directionOf(observed);
+  return choose(
+    rows.filter((row) => row.direction === direction && keys.includes(row.whatsappKey)),
+    observed,
+  );
 }

@@ -96,6 +96,7 @@ function pageReports(context: SessionContext): Record<string, (payload: never) =
       // Messages from before `ready` are found by the backfill.
       if (state.wasReady) listener.messageCreated(message);
     },
+    history: ({ message }: Record<string, unknown>) => listener.historyCreated(message),
     unreadable: ({ what, detail }: Record<string, unknown>) =>
       options.onSignal({ type: 'unreadable', what: String(what).slice(0, 100), detail: String(detail).slice(0, 100) }),
   };

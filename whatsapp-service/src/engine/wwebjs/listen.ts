@@ -30,6 +30,8 @@ export interface Listener {
   presenceChanged(report: unknown): void;
   /** A message that the library could not convert, or for which it emits no message. */
   messageCreated(raw: unknown): void;
+  /** An older message that the phone has sent on request. */
+  historyCreated(raw: unknown): void;
   /** Resolves when all events so far have been emitted. */
   drained(): Promise<void>;
 }
@@ -73,8 +75,8 @@ const handlers: Record<string, (context: ListenContext, ...args: unknown[]) => v
     if (why === 'CONFLICT') onGone('CONFLICT', 'WhatsApp Web was opened elsewhere.');
     else if (why === 'LOGOUT') onGone('LOGGED_OUT_BY_PHONE', 'The library reported a logout.');
   },
-  message_create: messageCreated,
-  message_ciphertext: messageCreated,
+  message_create: (context, message) => messageCreated(context, message),
+  message_ciphertext: (context, message) => messageCreated(context, message),
   message_ack: messageAcked,
   message_edit: messageEdited,
   message_revoke_everyone: messageRevoked,
@@ -109,6 +111,7 @@ export function listen(client: LibraryClient, listening: Listening): Listener {
     presenceChanged: (report) => guarded('presence', () => presenceChanged(context, report)),
     contactsChanged: (ids) => guarded('contact', () => contactsChanged(context, idsOf(ids))),
     messageCreated: (raw) => guarded('message_create', () => messageCreated(context, raw)),
+    historyCreated: (raw) => guarded('history', () => messageCreated(context, raw, 'asked')),
     drained: queue.drained,
   };
 }
@@ -144,7 +147,7 @@ function showCode({ onSignal }: ListenContext, text: unknown): void {
 }
 
 /** Any message that the page shows in a chat. A placeholder repeats under the same key once its content has arrived. */
-function messageCreated(context: ListenContext, message: unknown): void {
+function messageCreated(context: ListenContext, message: unknown, origin: 'live' | 'asked' = 'live'): void {
   const { identities, onSignal, onUnreadable, isInFlight } = context;
   const raw = rawOf(message);
   // The sender of a message chooses its key and may choose one of ours, so only an own message is left to its running send.
@@ -152,7 +155,7 @@ function messageCreated(context: ListenContext, message: unknown): void {
   inOrder(context, 'message_create', [chatIdOf(raw), personOf(raw)], () => {
     const { message, error } = observeAny(raw, identities.contact, identities.name);
     if (error !== null) onUnreadable('message_create', error);
-    onSignal({ type: 'event', event: 'message.observed', payload: { message, origin: 'live' } });
+    onSignal({ type: 'event', event: 'message.observed', payload: { message, origin } });
   });
 }
 
@@ -178,7 +181,9 @@ function messageEdited(context: ListenContext, message: unknown, body: unknown, 
   const raw = rawOf(message);
   if (!isEdit(raw, body, before)) return;
   inOrder(context, 'message_edit', [chatIdOf(raw)], () => {
-    const payload = { ...aboutMessage(context, raw), text: typeof body === 'string' ? body : null };
+    // The time that the page tells is also the one that the message itself shows, so an edit that is read both ways is one.
+    const at = happenedAt(raw['latestEditSenderTimestampMs']);
+    const payload = { ...aboutMessage(context, raw), text: typeof body === 'string' ? body : null, at };
     context.onSignal({ type: 'event', event: 'message.edited', payload });
   });
 }

@@ -17,6 +17,7 @@ import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
 import { groups } from './groups.js';
+import { history } from './history.js';
 import { answerPasskey, lookUp, pairingCode, readPasskey } from './internal.js';
 import { labels } from './labels.js';
 import { messages } from './messages.js';
@@ -37,6 +38,7 @@ const nouns: { [Noun in OperationNoun]: OperationHandlers<Noun> } = {
   chats,
   contacts,
   groups,
+  history,
   labels,
   messages,
   presence,

@@ -1,11 +1,47 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import type { PageCore } from '../page/world.js';
+import type { RawMessage } from '../translate.js';
 import { change } from './change.js';
 import { need, type OperationHandlers } from './context.js';
+import { messageReads } from './message-reads.js';
+import { observeAll } from './observed.js';
+import { polls } from './polls.js';
 
+const capability = 'WAWebMsgActionCapability';
 const reacting = [need('WAWebSendReactionMsgAction', 'sendReactionToMsg'), need('WAWebCollections', 'Reactions.find')];
+const starring = [need('WAWebCmd', 'Cmd.sendStarMsgs', 'Cmd.sendUnstarMsgs'), need(capability, 'canStarMsg')];
+const pinning = [need('WAWebSendPinMessageAction', 'sendPinInChatMsg'), need('WAWebPinInChatSchema', 'getTable')];
 const nothing = async (): Promise<Record<string, never>> => ({});
 
 export const messages: OperationHandlers<'messages'> = {
+  ...messageReads,
+  ...polls,
+  'messages.edit': change('messages.edit', {
+    needs: [need('WAWebSendMessageEditAction', 'sendMessageEdit'), need(capability, 'canEditText', 'canEditCaption')],
+    prepare: ({ whatsappId, message }) => ({ whatsappId, text: message }),
+    before: requireEditable,
+    act: edit,
+    effect: showsText,
+    done: async ({ whatsappId }, context) => {
+      const raw = await context.inPage(editedModel, { whatsappId });
+      return { message: (await observeAll([raw], context))[0]! };
+    },
+  }),
+  'messages.delete': change('messages.delete', {
+    needs: [
+      need('WAWebCmd', 'Cmd.sendRevokeMsgs', 'Cmd.sendDeleteMsgs'),
+      need(capability, 'canSenderRevokeMsg', 'canAdminRevokeMsg'),
+    ],
+    // The scope `log` changes only our own data, so it does not get here.
+    prepare: ({ whatsappId, scope }) => ({ whatsappId, isForAll: scope === 'everyone' }),
+    before: requireDeletable,
+    act: deleteMessage,
+    effect: isDeleted,
+    async done(_input, context, { given, before }) {
+      const raw = given.isForAll ? ((await context.inPage(revokedModel, given)) ?? before.model) : before.model;
+      return { message: (await observeAll([raw], context))[0]! };
+    },
+  }),
   'messages.react': change('messages.react', {
     needs: reacting,
     prepare: ({ whatsappId, emoji }) => ({ whatsappId, emoji }),
@@ -20,12 +56,149 @@ export const messages: OperationHandlers<'messages'> = {
     effect: showsReaction,
     done: nothing,
   }),
+  'messages.star': change('messages.star', {
+    needs: starring,
+    prepare: ({ whatsappId }) => ({ whatsappId, isStarred: true }),
+    before: requireStarrable,
+    act: setStar,
+    effect: isStarred,
+    done: nothing,
+  }),
+  'messages.unstar': change('messages.unstar', {
+    needs: starring,
+    prepare: ({ whatsappId }) => ({ whatsappId, isStarred: false }),
+    before: requireStarrable,
+    act: setStar,
+    effect: isStarred,
+    done: nothing,
+  }),
+  'messages.pin': change('messages.pin', {
+    needs: pinning,
+    prepare: ({ whatsappId, seconds }) => ({ whatsappId, seconds: Number(seconds) }),
+    before: requirePinnable,
+    act: setPin,
+    refusal: pinRefusal,
+    effect: isPinned,
+    done: nothing,
+  }),
+  'messages.unpin': change('messages.unpin', {
+    needs: pinning,
+    prepare: ({ whatsappId }) => ({ whatsappId, seconds: 0 }),
+    before: requirePinnable,
+    act: setPin,
+    refusal: pinRefusal,
+    effect: isPinned,
+    done: nothing,
+  }),
+  'messages.seen': change('messages.seen', {
+    needs: [
+      need('WAWebUpdateUnreadChatAction', 'sendSeen'),
+      need('WAWebStreamModel', 'Stream.markAvailable', 'Stream.markUnavailable'),
+    ],
+    prepare: ({ chatId }) => ({ chatId }),
+    act: sendSeen,
+    effect: isSeen,
+    done: nothing,
+  }),
 };
 
-interface Reaction {
+interface Named {
   whatsappId: string;
+}
+interface Reaction extends Named {
   /** Empty: none. */
   emoji: string;
+}
+interface Edit extends Named {
+  text: string;
+}
+interface Deletion extends Named {
+  isForAll: boolean;
+}
+interface Star extends Named {
+  isStarred: boolean;
+}
+interface Pin extends Named {
+  /** 0: not pinned. */
+  seconds: number;
+}
+
+/** Runs in the page. */
+async function requireEditable(core: PageCore, { whatsappId }: Edit): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  const { canEditText, canEditCaption } = core.module('WAWebMsgActionCapability');
+  if (message.id.fromMe && (canEditText(message) || canEditCaption(message))) return;
+  core.refuse('MESSAGE_NOT_EDITABLE', {
+    reason: message.id.fromMe ? 'WhatsApp allows it for 15 minutes.' : 'It is not an own message.',
+  });
+}
+
+/** Runs in the page. WhatsApp's own preview of a link is added if it comes in time. */
+async function edit(core: PageCore, { whatsappId, text }: Edit): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  let preview: any = null;
+  try {
+    const link = core.module('WALinkify').findLink(text);
+    const chat = core.collections().Chat.get(message.id.remote);
+    const asked = link ? core.module('WAWebLinkPreviewChatAction').getLinkPreview(link, chat) : null;
+    preview = await Promise.race([asked, new Promise((resolve) => setTimeout(resolve, 2_000))]);
+  } catch {
+    // Without a preview the text is edited all the same.
+  }
+  const shown = preview?.data ? { ...preview.data, preview: true, subtype: 'url' } : {};
+  await core.module('WAWebSendMessageEditAction').sendMessageEdit(message, text, { mentionedJidList: [], ...shown });
+}
+
+/** Runs in the page. */
+async function showsText(core: PageCore, { whatsappId, text }: Edit): Promise<boolean> {
+  const message = await core.requireMessage(whatsappId);
+  return (typeof message.caption === 'string' ? message.caption : message.body) === text;
+}
+
+/** Runs in the page. A page that does not tell the time of an edit gets the present one: the message was edited just now. */
+async function editedModel(core: PageCore, { whatsappId }: Named): Promise<RawMessage> {
+  const model = core.modelOf(await core.requireMessage(whatsappId));
+  return { ...model, latestEditSenderTimestampMs: model.latestEditSenderTimestampMs ?? Date.now() };
+}
+
+/** Runs in the page. Without the right to delete for everyone, WhatsApp's own function would quietly delete for the account alone. */
+async function requireDeletable(core: PageCore, { whatsappId, isForAll }: Deletion): Promise<{ model: RawMessage }> {
+  const message = await core.requireMessage(whatsappId);
+  const { canSenderRevokeMsg, canAdminRevokeMsg } = core.module('WAWebMsgActionCapability');
+  const isAllowed = message.type === 'revoked' || canSenderRevokeMsg(message) || canAdminRevokeMsg(message);
+  if (isForAll && !isAllowed)
+    core.refuse('MESSAGE_NOT_EDITABLE', { reason: 'WhatsApp does not allow to delete it for everyone.' });
+  return { model: core.modelOf(message) };
+}
+
+/** Runs in the page. */
+async function deleteMessage(core: PageCore, { whatsappId, isForAll }: Deletion): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  const { Cmd } = core.module('WAWebCmd');
+  const chat = core.requireChat(core.serialized(message.id.remote));
+  const batch = { list: [message], type: 'message' };
+  if (!isForAll) await Cmd.sendDeleteMsgs(chat, batch, true);
+  else if (message.type !== 'revoked') await Cmd.sendRevokeMsgs(chat, batch, { clearMedia: true });
+}
+
+/** Runs in the page. */
+async function isDeleted(core: PageCore, { whatsappId, isForAll }: Deletion): Promise<boolean> {
+  const message = await core.findMessage(whatsappId);
+  if (!isForAll) return message === null;
+  if (message) return message.type === 'revoked';
+  const key = whatsappId.split('_')[2];
+  return core
+    .collections()
+    .Msg.getModelsArray()
+    .some((one: any) => one.type === 'revoked' && one.protocolMessageKey?.id === key);
+}
+
+/** Runs in the page. On some builds the deletion is a message of its own, which names the deleted one. */
+async function revokedModel(core: PageCore, { whatsappId }: Named): Promise<RawMessage | null> {
+  const key = whatsappId.split('_')[2];
+  const named = (one: any): boolean => one.type === 'revoked' && one.protocolMessageKey?.id === key;
+  const message = (await core.findMessage(whatsappId)) ?? core.collections().Msg.getModelsArray().find(named);
+  return message ? core.modelOf(message) : null;
 }
 
 /** Runs in the page. */
@@ -45,4 +218,78 @@ async function showsReaction(core: PageCore, { whatsappId, emoji }: Reaction): P
   return (
     own.some((sender: { reactionText?: string }) => (sender.reactionText ?? '') === emoji) || (emoji === '' && own.length === 0)
   );
+}
+
+/** Runs in the page. WhatsApp's own function does nothing for a message that cannot be starred. */
+async function requireStarrable(core: PageCore, { whatsappId }: Star): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  if (!core.module('WAWebMsgActionCapability').canStarMsg(message)) core.refuse('MESSAGE_NOT_EDITABLE');
+}
+
+/** Runs in the page. */
+async function setStar(core: PageCore, { whatsappId, isStarred }: Star): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  const { Cmd } = core.module('WAWebCmd');
+  const chat = core.requireChat(core.serialized(message.id.remote));
+  await (isStarred ? Cmd.sendStarMsgs(chat, [message], false) : Cmd.sendUnstarMsgs(chat, [message], false));
+}
+
+/** Runs in the page. */
+async function isStarred(core: PageCore, { whatsappId, isStarred }: Star): Promise<boolean> {
+  return Boolean((await core.requireMessage(whatsappId)).star) === isStarred;
+}
+
+/** Runs in the page. In a group whose info only admins may edit, only admins pin. */
+async function requirePinnable(core: PageCore, { whatsappId }: Pin): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  const id = core.serialized(message.id.remote);
+  if (!/@g\.us$/.test(id)) return;
+  const group = await core.requireGroup(id);
+  if (group.groupMetadata?.restrict) await core.requireGroup(id, 'admin');
+}
+
+/** Runs in the page. */
+async function setPin(core: PageCore, { whatsappId, seconds }: Pin): Promise<string | null> {
+  const message = await core.requireMessage(whatsappId);
+  const constants = core.moduleIfAny('WAWebPinMsgConstants');
+  const original = constants?.getPinExpiryDuration;
+  // Older builds know the durations by numbers of their own. Here seconds mean themselves, so parallel calls do not disturb each other.
+  if (typeof original === 'function' && !original.chasquiSeconds && !Object.isFrozen(constants)) {
+    const inSeconds = (option: unknown): unknown =>
+      [86_400, 604_800, 2_592_000].includes(Number(option)) ? option : original(option);
+    constants.getPinExpiryDuration = Object.assign(inSeconds, { chasquiSeconds: true });
+  }
+  const answer = await core.module('WAWebSendPinMessageAction').sendPinInChatMsg(message, seconds > 0 ? 1 : 2, seconds);
+  return answer?.messageSendResult ?? null;
+}
+
+/** A result of WhatsApp's own send. */
+function pinRefusal(result: string | null): string | null {
+  return result === null || result === 'OK' ? null : result;
+}
+
+/** Runs in the page. */
+async function isPinned(core: PageCore, { whatsappId, seconds }: Pin): Promise<boolean> {
+  const message = await core.requireMessage(whatsappId);
+  const chatId = core.serialized(message.id.remote);
+  const rows: any[] = await core.module('WAWebPinInChatSchema').getTable().equals(['chatId'], chatId);
+  const isThis = (row: any): boolean => core.serialized(row.parentMsgKey) === core.serialized(message.id);
+  return rows.some((row) => row.pinType === 1 && isThis(row)) === seconds > 0;
+}
+
+/** Runs in the page. WhatsApp sends receipts only while the account is shown as available. */
+async function sendSeen(core: PageCore, { chatId }: { chatId: string }): Promise<void> {
+  const chat = core.requireChat(chatId);
+  const { Stream } = core.module('WAWebStreamModel');
+  Stream.markAvailable();
+  try {
+    await core.module('WAWebUpdateUnreadChatAction').sendSeen({ chat, threadId: undefined });
+  } finally {
+    Stream.markUnavailable();
+  }
+}
+
+/** Runs in the page. */
+function isSeen(core: PageCore, { chatId }: { chatId: string }): boolean {
+  return (core.requireChat(chatId).unreadCount ?? 0) === 0;
 }

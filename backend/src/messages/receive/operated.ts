@@ -1,0 +1,84 @@
+import { AppError, withoutContent, type ObservedMessage } from '@chasqui/shared';
+import { IsNull } from 'typeorm';
+import type { Contacts } from '../../contacts/contacts.js';
+import type { Core } from '../../core.js';
+import { lockRows, readRows, updateRows } from '../../db/rows.js';
+import { Session } from '../../sessions/session.entity.js';
+import type { StorageOf } from '../../sessions/storage-mode.js';
+import { Message } from '../message.entity.js';
+import type { MessageState } from '../state.js';
+import type { Arrivals } from './arrivals.js';
+
+/**
+ * Records what an operation has changed in WhatsApp. The page reports most of these changes as events too, before or after. Both are recorded by
+ * the same functions and under the session's lock, so whichever comes second changes nothing.
+ */
+export interface OperatedMessages {
+  /** Records an edited message or one that was deleted for everyone, as the page shows it after the change. */
+  changed(session: Session, observed: ObservedMessage): Promise<void>;
+  /**
+   * Deletes a message from the log: no list and no search shows it again. Throws `MESSAGE_NOT_EDITABLE` while it waits to be sent, unless it was
+   * deleted in WhatsApp.
+   */
+  hide(message: Message, from: 'log' | 'whatsapp'): Promise<void>;
+  /** Marks the received messages of a chat as read, the newest 500 of those that are not. */
+  seen(session: Session, message: Message): Promise<void>;
+}
+
+interface OperatedParts {
+  arrivals: Pick<Arrivals, 'observed'>;
+  contacts: Pick<Contacts, 'formsOf'>;
+  state: Pick<MessageState, 'move'>;
+  storageOf: StorageOf;
+}
+type Context = Pick<Core, 'database' | 'clock'> & OperatedParts;
+
+export function createOperatedMessages(core: Pick<Core, 'database' | 'clock'>, parts: OperatedParts): OperatedMessages {
+  const context: Context = { ...core, ...parts };
+  return {
+    changed: (session, observed) => recordChange(context, session, observed),
+    hide: (message, from) => hide(context, message, from),
+    seen: (session, message) => recordSeen(context, session, message),
+  };
+}
+
+const maxSeen = 500;
+const seenPerTransaction = 50;
+
+async function recordChange({ database, arrivals, storageOf }: Context, session: Session, observed: ObservedMessage) {
+  const whole = { message: observed, origin: 'compare' as const };
+  const isBare = (await storageOf(session)) === 'metadata';
+  const { message } = isBare ? withoutContent('message.observed', whole) : whole;
+  await database.write.run(async (tx) => {
+    // Closes: the page's own event for this change is recorded at the same time.
+    await lockRows(tx, Session, [session.id]);
+    await arrivals.observed(tx, session, message, 'compare');
+  });
+}
+
+async function hide({ database, clock }: Context, { id, sessionId }: Message, from: 'log' | 'whatsapp'): Promise<void> {
+  await database.write.run(async (tx) => {
+    await lockRows(tx, Session, [sessionId]);
+    const message = await tx.manager.findOneBy(Message, { id });
+    if (!message) throw new AppError('MESSAGE_NOT_FOUND');
+    const { status } = message;
+    if (from === 'log' && (status === 'queued' || status === 'sending' || status === 'uncertain'))
+      throw new AppError('MESSAGE_NOT_EDITABLE', { status }, 'This message may still be sent. Cancel or resolve it first.');
+    await updateRows(tx, Message, { id, deletedAt: IsNull() }, { deletedAt: clock.now() });
+  });
+}
+
+async function recordSeen({ database, contacts, state }: Context, session: Session, message: Message): Promise<void> {
+  const forms = message.chatType === 'private' ? await contacts.formsOf(session.accountId, message.chatId) : [message.chatId];
+  const places = forms.map(() => '?').join(', ');
+  const condition = `"accountId" = ? AND "chatId" IN (${places}) AND "sessionId" = ? AND direction = 'inbound' AND status = 'delivered'
+    ORDER BY "createdAt" DESC LIMIT ${maxSeen}`;
+  const rows = await readRows(database.reader, Message, condition, [session.accountId, ...forms, session.id]);
+  for (let start = 0; start < rows.length; start += seenPerTransaction)
+    await database.write.run(async (tx) => {
+      await lockRows(tx, Session, [session.id]);
+      // Oldest first. A message that has another status by now is not moved.
+      for (const row of rows.slice(start, start + seenPerTransaction).reverse())
+        await state.move(tx, row, 'read', { from: ['delivered'] });
+    });
+}

@@ -1,0 +1,105 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
+import type { PageCore } from '../page/world.js';
+import type { RawMessage } from '../translate.js';
+import { change } from './change.js';
+import { need, read, type OperationHandlers } from './context.js';
+import { observeAll } from './observed.js';
+
+export const history: OperationHandlers<'history'> = {
+  'history.messages': read('history.messages', {
+    needs: [need('WAWebChatLoadMessages', 'loadEarlierMsgs')],
+    run: async ({ chatId, limit, before, fromMe }, context) =>
+      observeAll(
+        await context.inPage(messagesOf, {
+          ...{ chatId, limit, before: before ?? null, fromMe: fromMe ?? null },
+          readingMs: context.deadlineMs * readingShare,
+        }),
+        context,
+      ),
+  }),
+  'history.request': change('history.request', {
+    needs: [need('WAWebSendNonMessageDataRequest', 'sendPeerDataOperationRequest')],
+    prepare: ({ chatId }) => ({ chatId, listenMs }),
+    before: requireRequestable,
+    act: requestHistory,
+    effect: isRequested,
+    done: async () => ({ requested: true }),
+  }),
+};
+
+/** The share of the deadline in which earlier messages are loaded. */
+const readingShare = 0.6;
+/** How long messages that the phone sends are reported as its answer. */
+const listenMs = 10 * 60_000;
+
+interface Range {
+  chatId: string;
+  limit: number;
+  before: string | null;
+  fromMe: boolean | null;
+  readingMs: number;
+}
+
+/** Runs in the page. Loads the chat's earlier messages until there are enough; newest first. */
+async function messagesOf(core: PageCore, { chatId, limit, before, fromMe, readingMs }: Range): Promise<RawMessage[]> {
+  const chat = core.requireChat(chatId);
+  const until = performance.now() + readingMs;
+  const anchor = before === null ? null : await core.requireMessage(before);
+  if (anchor && !core.isSame(anchor.id.remote, chat.id)) core.refuse('MESSAGE_NOT_FOUND', { whatsappId: before });
+  const isNotice = (message: any): boolean => Boolean(message.isNotification);
+  const matching = (): any[] => {
+    // Messages of one second keep the order in which the page has them.
+    const all: any[] = [...chat.msgs.getModelsArray()].sort((a: any, b: any) => a.t - b.t);
+    const end = anchor ? all.findIndex((message) => core.serialized(message.id) === core.serialized(anchor.id)) : all.length;
+    const older = end < 0 ? all.filter((message) => message.t < anchor.t) : all.slice(0, end);
+    return older.filter((message) => !isNotice(message) && (fromMe === null || Boolean(message.id.fromMe) === fromMe));
+  };
+  const load = core.module('WAWebChatLoadMessages').loadEarlierMsgs;
+  while (matching().length < limit && performance.now() < until) {
+    const more = await load(core.build() >= 1042401057 ? { chat } : chat);
+    if (!more || more.length === 0) break;
+  }
+  return matching()
+    .slice(-limit)
+    .reverse()
+    .map((message) => core.modelOf(message));
+}
+
+interface Request {
+  chatId: string;
+  listenMs: number;
+}
+
+/** Runs in the page. Returns the number of messages that the page has of the chat. */
+function requireRequestable(core: PageCore, { chatId }: Request): number {
+  const chat = core.requireChat(chatId);
+  if (chat.endOfHistoryTransferType !== 0)
+    core.refuse('WHATSAPP_REFUSED', { whatsapp: { message: 'WhatsApp Web has the whole history of this chat.' } });
+  return chat.msgs.getModelsArray().length;
+}
+
+/** Runs in the page. Messages of the answer do not count as new, so the library has no event for them: they are reported from here. */
+async function requestHistory(core: PageCore, { chatId, listenMs }: Request): Promise<true> {
+  const chat = core.requireChat(chatId);
+  const { Msg } = core.collections();
+  const startedAt = Date.now() / 1_000;
+  const report = (message: any): void => {
+    if (message.isNewMsg || message.t >= startedAt || !core.isSame(message.id.remote, chat.id)) return;
+    core.notify('history', { message: core.modelOf(message) });
+  };
+  if (!chat.chasquiReportsHistory) {
+    chat.chasquiReportsHistory = true;
+    Msg.on('add', report);
+    setTimeout(() => {
+      chat.chasquiReportsHistory = false;
+      Msg.off('add', report);
+    }, listenMs);
+  }
+  await core.module('WAWebSendNonMessageDataRequest').sendPeerDataOperationRequest(3, { chatId: chat.id });
+  return true;
+}
+
+/** Runs in the page. The phone answers later, and only while it is online: the request is what happened. */
+function isRequested(core: PageCore, { chatId }: Request, known: number, result: true | null): boolean {
+  return result === true || core.requireChat(chatId).msgs.getModelsArray().length > known;
+}

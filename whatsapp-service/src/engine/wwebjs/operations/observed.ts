@@ -1,0 +1,12 @@
+import type { ObservedMessage } from '@chasqui/shared';
+import { observeAny, peopleIn, type RawMessage } from '../translate.js';
+import type { OperationContext } from './context.js';
+
+/** Converts messages of the page to the worker's type, with the contacts in them. A message that cannot be read is `unknown`; none is left out. */
+export async function observeAll(
+  messages: readonly RawMessage[],
+  { identities }: Pick<OperationContext, 'identities'>,
+): Promise<ObservedMessage[]> {
+  await identities.learn(messages.flatMap(peopleIn));
+  return messages.map((raw) => observeAny(raw, identities.contact, identities.name).message);
+}

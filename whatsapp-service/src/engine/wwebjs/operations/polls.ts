@@ -1,0 +1,119 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
+import type { PageCore } from '../page/world.js';
+import { change } from './change.js';
+import { need, read, type OperationHandlers } from './context.js';
+import { people, type Dated } from './message-reads.js';
+
+type Answers = 'messages.votes' | 'messages.vote' | 'messages.calendarResponse';
+
+const votes = need('WAWebPollsVotesSchema', 'getTable');
+/** WhatsApp's numbers. 0 takes an answer back. */
+const responses = { going: 1, not_going: 2, maybe: 3 } as const;
+
+/** Answers to polls and to calendar events. */
+export const polls: Pick<OperationHandlers<'messages'>, Answers> = {
+  'messages.votes': read('messages.votes', {
+    needs: [votes],
+    async run({ whatsappId }, context) {
+      const found = await context.inPage(votesIn, { whatsappId });
+      return people(context, found, ({ options }) => ({ options }));
+    },
+  }),
+  'messages.vote': change('messages.vote', {
+    needs: [need('WAWebPollsSendVoteMsgAction', 'sendVote'), votes],
+    prepare: ({ whatsappId, options }) => ({ whatsappId, options: [...new Set(options)] }),
+    before: requireOptions,
+    act: vote,
+    effect: showsVote,
+    done: async (_input, _context, { given }) => ({ options: given.options }),
+  }),
+  'messages.calendarResponse': change('messages.calendarResponse', {
+    needs: [need('WAWebSendEventResponseMsgAction', 'sendEventResponseMsg')],
+    prepare: ({ whatsappId, response }) => ({ whatsappId, response: responses[response] }),
+    before: requireEvent,
+    act: respond,
+    effect: isAccepted,
+    done: async ({ response }) => ({ response }),
+  }),
+};
+
+interface Vote {
+  whatsappId: string;
+  /** Names of options. */
+  options: string[];
+}
+interface Response {
+  whatsappId: string;
+  response: number;
+}
+
+/** Runs in the page. */
+async function votesIn(core: PageCore, { whatsappId }: { whatsappId: string }): Promise<(Dated & { options: string[] })[]> {
+  const message = await core.requireMessage(whatsappId);
+  if (message.type !== 'poll_creation')
+    core.refuse('VALIDATION_FAILED', {
+      fields: [{ path: 'messageId', code: 'NOT_A_POLL', message: 'This message is not a poll.' }],
+    });
+  const rows: any[] = await core.module('WAWebPollsVotesSchema').getTable().equals(['parentMsgKey'], core.serialized(message.id));
+  const nameOf = (localId: number): string[] =>
+    message.pollOptions.flatMap((option: any) => (option.localId === localId ? [String(option.name)] : []));
+  return rows
+    .slice(0, 2_000)
+    .map((row) => ({
+      id: core.serialized(row.sender),
+      t: row.senderTimestampMs ?? null,
+      options: [...(row.selectedOptionLocalIds ?? [])].flatMap((id: any) => nameOf(Number(id))),
+    }))
+    .filter(({ options }) => options.length > 0);
+}
+
+/** Runs in the page. WhatsApp's own function leaves out what it does not know. Returns the numbers of the options. */
+async function requireOptions(core: PageCore, { whatsappId, options }: Vote): Promise<number[]> {
+  const message = await core.requireMessage(whatsappId);
+  const invalid = (path: string, code: string, text: string): never =>
+    core.refuse('VALIDATION_FAILED', { fields: [{ path, code, message: text }] });
+  if (message.type !== 'poll_creation') invalid('messageId', 'NOT_A_POLL', 'This message is not a poll.');
+  if (message.pollSelectableOptionsCount === 1 && options.length > 1)
+    invalid('options', 'ONE_OPTION', 'This poll takes one option.');
+  return options.map((name) => {
+    const known = message.pollOptions.find((option: any) => option.name === name);
+    return known ? Number(known.localId) : invalid('options', 'UNKNOWN_OPTION', `The poll has no option “${name}”.`);
+  });
+}
+
+/** Runs in the page. */
+async function vote(core: PageCore, { whatsappId }: Vote, localIds: number[]): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  await core.module('WAWebPollsSendVoteMsgAction').sendVote(message, new Set(localIds));
+}
+
+/** Runs in the page. Whether the own vote is this one. */
+async function showsVote(core: PageCore, { whatsappId }: Vote, localIds: number[]): Promise<boolean> {
+  const message = await core.requireMessage(whatsappId);
+  const rows: any[] = await core.module('WAWebPollsVotesSchema').getTable().equals(['parentMsgKey'], core.serialized(message.id));
+  const own = rows.filter((row) => core.me().some((id) => core.isSame(id, row.sender)));
+  const newest = own.reduce((last, row) => (!last || row.senderTimestampMs >= last.senderTimestampMs ? row : last), null);
+  const chosen = [...(newest?.selectedOptionLocalIds ?? [])].map(Number).sort();
+  return JSON.stringify(chosen) === JSON.stringify([...localIds].sort());
+}
+
+/** Runs in the page. */
+async function requireEvent(core: PageCore, { whatsappId }: Response): Promise<void> {
+  const message = await core.requireMessage(whatsappId);
+  if (message.type !== 'event_creation')
+    core.refuse('VALIDATION_FAILED', {
+      fields: [{ path: 'messageId', code: 'NOT_AN_EVENT', message: 'This message is not a calendar event.' }],
+    });
+}
+
+/** Runs in the page. */
+async function respond(core: PageCore, { whatsappId, response }: Response): Promise<true> {
+  const message = await core.requireMessage(whatsappId);
+  await core.module('WAWebSendEventResponseMsgAction').sendEventResponseMsg(response, message);
+  return true;
+}
+
+/** Runs in the page. The page shows no own answer: WhatsApp's server has accepted it once the call resolves. */
+function isAccepted(_core: PageCore, _given: Response, _before: unknown, result: true | null): boolean {
+  return result === true;
+}
