@@ -269,6 +269,7 @@ export const capability = z
     checkedAt: nullableTime,
   })
   .meta({ id: 'Capability' });
+export type Capability = z.infer<typeof capability>;
 
 /**
  * The state of a patch for one defect of WhatsApp Web or its library. `waiting`: the page is not loaded. `armed`: in place, the defect has not
@@ -279,3 +280,21 @@ export const compatReport = z
   .object({ defect: z.string(), state: z.enum(compatStates), detail: z.string().nullable() })
   .meta({ id: 'CompatReport' });
 export type CompatReport = z.infer<typeof compatReport>;
+
+/** What the worker found when it asked the page, after `ready`, for every function that the operations call. */
+export const selfCheck = z
+  .object({
+    checkedAt: time,
+    whatsappWebVersion: z.string().max(40).nullable(),
+    missing: z
+      .record(z.string(), z.array(z.string()))
+      .describe('The functions that the page does not have, by operation. Operations that have all of theirs are not listed.'),
+    unchecked: z.array(z.string()).describe('Operations that were not checked: the page answered too slowly.'),
+    essential: z
+      .array(z.string())
+      .describe(
+        'Missing functions without which no session works: those that send texts, receive messages and acks, and read chats.',
+      ),
+  })
+  .meta({ id: 'SelfCheck' });
+export type SelfCheck = z.infer<typeof selfCheck>;

@@ -13,7 +13,7 @@ import {
   observedTime,
   observedAck,
 } from './observed.js';
-import { compatReport, reason, sessionSettings } from './resources.js';
+import { compatReport, reason, selfCheck, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
@@ -59,6 +59,8 @@ export const observedSession = z.object({
   qrExpiresAt: z.iso.datetime().nullable(),
   lastRoundTripAt: z.iso.datetime().nullable(),
   compat: z.array(compatReport),
+  /** Null until the page was checked. Absent from older workers. */
+  selfCheck: selfCheck.nullish(),
   metrics: sessionMetrics,
 });
 export type ObservedSession = z.infer<typeof observedSession>;
@@ -308,6 +310,7 @@ export const workerEvents = {
     attempt: z.number().int(),
     whatsappWebVersion: z.string().nullable(),
     compat: z.array(compatReport),
+    selfCheck: selfCheck.nullish(),
   }),
   'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
   'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
@@ -451,6 +454,7 @@ const beatingSession = z.object({
   lastRoundTripAt: observedSession.shape.lastRoundTripAt.catch(null),
   metrics: sessionMetrics.catch(unknownMetrics),
   compat: observedSession.shape.compat.catch([]),
+  selfCheck: observedSession.shape.selfCheck.catch(null),
   whatsappWebVersion: observedSession.shape.whatsappWebVersion.catch(null),
 });
 

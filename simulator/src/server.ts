@@ -52,6 +52,7 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     syncRace: false,
     offlineRace: false,
     groupsWork: false,
+    without: [],
   };
   const missing = new Set<string>();
   const listeners = new Set<ServerResponse>();

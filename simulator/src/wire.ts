@@ -111,6 +111,8 @@ export interface PageOptions {
   offlineRace: boolean;
   /** Operations that current builds refuse, according to reports, work. */
   groupsWork: boolean;
+  /** Modules that pages do not have. */
+  without: string[];
 }
 
 export const builds = {

@@ -1,4 +1,4 @@
-import type { CompatReport, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
+import type { CompatReport, SelfCheck, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
@@ -28,6 +28,8 @@ export class Session {
   @Column(orNull(column.string(40))) platform: string | null;
   @Column(orNull(column.string(40))) whatsappWebVersion: string | null;
   @Column(orNull(column.json())) compat: CompatReport[] | null;
+  /** What the worker's last check of the page found. */
+  @Column(orNull(column.json())) selfCheck: SelfCheck | null;
 
   @Column(orNull(column.text({ select: false }))) qrText: string | null;
   @Column(orNull(column.id())) qrId: string | null;

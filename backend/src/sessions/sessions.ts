@@ -271,6 +271,7 @@ const initialColumns: Partial<Session> = {
   platform: null,
   whatsappWebVersion: null,
   compat: null,
+  selfCheck: null,
   qrText: null,
   qrId: null,
   qrExpiresAt: null,

@@ -195,6 +195,7 @@ function changesOfObservation(observed: Observation): Partial<Session> {
     Object.assign(changes, { phoneNumber: null, lid: null, pushName: null });
   if (finalReasons.has(code) || (status === 'error' && !machineReasons.has(code))) changes.desired = 'stopped';
   if (observed.compat.length > 0) changes.compat = observed.compat;
+  if (observed.selfCheck) changes.selfCheck = observed.selfCheck;
   if (observed.whatsappWebVersion) changes.whatsappWebVersion = observed.whatsappWebVersion;
   if (observed.attempt !== undefined) changes.reconnectAttempts = observed.attempt;
   return changes;

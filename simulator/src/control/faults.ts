@@ -46,9 +46,12 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       },
     ),
     withoutModules: operation(
-      'Take modules away from all open pages; an empty list gives them back',
+      'Take modules away from all open pages and from those that load from now on; an empty list gives them back',
       z.object({ names: z.array(z.string()) }),
-      ({ names }) => tellPages({ ev: 'modules', d: { without: names } }),
+      ({ names }) => {
+        page.without = names;
+        tellPages({ ev: 'modules', d: { without: names } });
+      },
     ),
     clock: operation(
       'Move the server’s clock',

@@ -3,6 +3,7 @@ import type {
   InternalOperationId,
   MessageContent,
   OperationId,
+  SelfCheck,
   SendOutcome,
   SessionReason,
   WorkerEventPayload,
@@ -40,6 +41,8 @@ export type EngineSignal =
   /** A stored login was found, or a phone has just scanned. Sync follows. */
   | { type: 'authenticated' }
   | { type: 'ready'; identity: Identity }
+  /** The page was asked for the functions of every operation. Follows each `ready`, some seconds later. */
+  | { type: 'checked'; check: SelfCheck }
   /** Whether WhatsApp Web is connected to its server. */
   | { type: 'line'; up: boolean }
   /** An event of the page could not be read and was skipped; later events are processed. `what` names the event. Neither field contains message content. */
@@ -56,6 +59,7 @@ export type EngineSignal =
         | 'NETWORK_BLOCKED'
         | 'ACCOUNT_RESTRICTED'
         | 'ACCOUNT_BANNED'
+        | 'WHATSAPP_WEB_CHANGED'
       >;
       detail: string;
     }

@@ -11,6 +11,7 @@ import { listen, type Listener } from './listen.js';
 import { readIdentity } from './own-identity.js';
 import { createProbe, type Probe } from './probe.js';
 import { createReports, type Reports } from './reports.js';
+import { checkPage } from './self-check.js';
 import { createSending } from './send.js';
 import { idText } from './translate.js';
 
@@ -54,11 +55,13 @@ export interface SessionState {
   isLoggingOut: boolean;
   /** A `ready` signal was emitted. The page may be loading again. */
   wasReady: boolean;
+  /** How often the page has become ready. A check of an earlier load is outdated. */
+  loads: number;
 }
 
 /** Builds what one session consists of and subscribes to the library's events. Nothing runs before `client.initialize()`. */
 export function createContext(config: EngineConfig, options: LaunchOptions, client: LibraryClient): SessionContext {
-  const state: SessionState = { browser: null, isGone: false, isClosed: false, isLoggingOut: false, wasReady: false };
+  const state: SessionState = { browser: null, isGone: false, isClosed: false, isLoggingOut: false, wasReady: false, loads: 0 };
   const page = (): Page => pageOf(context);
   const onUnreadable = (what: string, error: unknown): void => reportUnreadable(context, what, error);
   const identities = createIdentities(page);
@@ -114,6 +117,8 @@ async function onReady(context: SessionContext): Promise<void> {
   const identity = readIdentity(await callPage<unknown>(pageOf(context), 'identity', {}, 10_000));
   await callPage(pageOf(context), 'checkReserved', {}, 10_000);
   context.state.wasReady = true;
+  context.state.loads += 1;
   context.identities.forget();
   context.options.onSignal({ type: 'ready', identity });
+  void checkPage(context, identity.whatsappWebVersion);
 }
