@@ -22,6 +22,7 @@ const checkOf = (more: Partial<SelfCheck> = {}): SelfCheck => ({
   missing: {},
   unchecked: [],
   essential: [],
+  listeners: [],
   ...more,
 });
 

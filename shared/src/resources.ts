@@ -295,6 +295,7 @@ export const selfCheck = z
       .describe(
         'Missing functions without which no session works: those that send texts, receive messages and acks, and read chats.',
       ),
+    listeners: z.array(z.string()).describe('Kinds of events that cannot be received from this page, such as calls.'),
   })
   .meta({ id: 'SelfCheck' });
 export type SelfCheck = z.infer<typeof selfCheck>;

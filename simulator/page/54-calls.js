@@ -1,7 +1,14 @@
-// Incoming calls and their rejection. The library watches the map.
+// Incoming calls and their rejection. The library watches the map. In 2026-09b there is none, and the module comes some time after the page.
 const calls = new Map();
-line.on('call', (call) =>
-  calls.set(call.id, {
+const CallCollection = Object.assign(new Emitter(), {
+  activeCall: null,
+  setActiveCall(call) {
+    this.activeCall = call;
+  },
+  ...(lazy ? {} : { _calls: calls }),
+});
+line.on('call', (call) => {
+  const offered = {
     id: call.id,
     peerJid: createWid(call.from),
     offerTime: call.offerTime,
@@ -11,10 +18,22 @@ line.on('call', (call) =>
     outgoing: false,
     webClientShouldHandle: false,
     participants: {},
-  }),
-);
-line.on('call_state', ({ id }) => calls.delete(id));
-__d('WAWebCallCollection', () => Object.assign(new Emitter(), { _calls: calls }));
+    state: lazy ? undefined : 'INCOMING_RING',
+    getState() {
+      return this.state;
+    },
+  };
+  CallCollection.setActiveCall(offered);
+  // The state follows one moment later.
+  if (lazy) setTimeout(() => (offered.state = 'INCOMING_RING'), 0);
+  calls.set(call.id, offered);
+});
+line.on('call_state', ({ id }) => {
+  calls.delete(id);
+  if (CallCollection.activeCall?.id === id) CallCollection.setActiveCall(null);
+});
+if (lazy) setTimeout(() => __d('WAWebCallCollection', () => CallCollection), 1_000);
+else __d('WAWebCallCollection', () => CallCollection);
 __d('WAWap', () => ({
   wap: (tag, attrs, content) => ({ tag, attrs, content }),
   generateId: () => crypto.randomUUID(),

@@ -245,7 +245,14 @@ describe('reading missed messages', () => {
 describe('the check of the page', () => {
   const checked = (essential: string[], missing = {}): EngineSignal => ({
     type: 'checked',
-    check: { checkedAt: '2026-11-20T00:00:00.000Z', whatsappWebVersion: '2.3000.1', missing, unchecked: [], essential },
+    check: {
+      checkedAt: '2026-11-20T00:00:00.000Z',
+      whatsappWebVersion: '2.3000.1',
+      missing,
+      unchecked: [],
+      essential,
+      listeners: [],
+    },
   });
 
   test('is reported with the session, at once and later', async () => {

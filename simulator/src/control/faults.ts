@@ -53,6 +53,9 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
         tellPages({ ev: 'modules', d: { without: names } });
       },
     ),
+    dropListeners: operation('All open pages forget who listens to their messages', nothing, () =>
+      tellPages({ ev: 'drop_listeners', d: {} }),
+    ),
     clock: operation(
       'Move the server’s clock',
       z.object({ moveMs: z.number().optional(), reset: z.boolean().optional() }),

@@ -102,6 +102,13 @@ export interface BackfillRequest {
   watched?: readonly string[];
 }
 
+/** `canary`: events of the page arrive. `broken` names the kinds of events whose listener the page does not call any more. */
+export interface ProbeResult {
+  roundTripMs: number;
+  canary: boolean;
+  broken?: string[];
+}
+
 export interface EngineSession {
   /**
    * Passes one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. `failed` means proven not
@@ -119,7 +126,7 @@ export interface EngineSession {
     maxBytes?: number,
   ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
-  probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
+  probe(deadlineMs: number): Promise<ProbeResult>;
   /** Reads missed messages from the chats; see `BackfillRequest`. Each message goes to `onSignal` as `message.observed`. */
   backfill(request: BackfillRequest): Promise<{
     chats: number;

@@ -111,9 +111,11 @@ async function probeAndMeasure(context: Context): Promise<void> {
 
 async function probeOnce(context: Context): Promise<{ reason: SessionReason; detail: string } | null> {
   try {
-    const { roundTripMs, canary } = await context.session.probe(deadlineMs);
+    const { roundTripMs, canary, broken } = await context.session.probe(deadlineMs);
     context.lastRoundTrip = { at: new Date(context.clock.now()), ms: roundTripMs };
-    return canary ? null : { reason: 'EVENT_BRIDGE_BROKEN', detail: 'The canary did not come back.' };
+    if (canary) return null;
+    const detail = broken ? `The page does not report ${broken.join(' and ')} any more.` : 'The canary did not come back.';
+    return { reason: 'EVENT_BRIDGE_BROKEN', detail };
   } catch (error) {
     return { reason: 'PAGE_UNRESPONSIVE', detail: error instanceof Error ? error.message : String(error) };
   }

@@ -7,6 +7,7 @@ import { isOver, pageOf, reportGone, reportUnreadable, type GoneReason, type Ses
 import { guardHandlers } from './guard.js';
 import { wordsOf } from './launch-error.js';
 import type { LibraryClient } from './library.js';
+import { replaceListeners } from './own-listeners.js';
 import { installConsoleLimit } from './page/console-limit.js';
 import { pageScripts } from './page/index.js';
 
@@ -20,6 +21,7 @@ export function attach(context: SessionContext): void {
   client.initWebVersionCache = () => prepare(context);
   // In some states the library closes the browser itself without waiting for it. Only `close` closes the browser.
   client.destroy = async () => undefined;
+  if (context.config.compat !== false) replaceListeners(context);
   guardInject(
     client,
     () => isOver(context),

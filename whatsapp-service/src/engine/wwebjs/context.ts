@@ -11,7 +11,7 @@ import { listen, type Listener } from './listen.js';
 import { readIdentity } from './own-identity.js';
 import { createProbe, type Probe } from './probe.js';
 import { createReports, type Reports } from './reports.js';
-import { checkPage } from './self-check.js';
+import { createSelfCheck } from './self-check.js';
 import { createSending } from './send.js';
 import { idText } from './translate.js';
 
@@ -39,6 +39,8 @@ export interface SessionContext {
   readonly probe: Probe;
   readonly backfill: Backfill;
   readonly reports: Reports;
+  /** Checks after `ready` what the page has. */
+  readonly selfCheck: ReturnType<typeof createSelfCheck>;
   /** Converts the library's events and the page's reports to signals. */
   readonly listener: Listener;
   state: SessionState;
@@ -55,13 +57,11 @@ export interface SessionState {
   isLoggingOut: boolean;
   /** A `ready` signal was emitted. The page may be loading again. */
   wasReady: boolean;
-  /** How often the page has become ready. A check of an earlier load is outdated. */
-  loads: number;
 }
 
 /** Builds what one session consists of and subscribes to the library's events. Nothing runs before `client.initialize()`. */
 export function createContext(config: EngineConfig, options: LaunchOptions, client: LibraryClient): SessionContext {
-  const state: SessionState = { browser: null, isGone: false, isClosed: false, isLoggingOut: false, wasReady: false, loads: 0 };
+  const state: SessionState = { browser: null, isGone: false, isClosed: false, isLoggingOut: false, wasReady: false };
   const page = (): Page => pageOf(context);
   const onUnreadable = (what: string, error: unknown): void => reportUnreadable(context, what, error);
   const identities = createIdentities(page);
@@ -85,6 +85,12 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
     sending,
     probe: createProbe(page),
     backfill: createBackfill(page, identities, onUnreadable),
+    selfCheck: createSelfCheck({
+      page,
+      isOver: () => isOver(context),
+      onChecked: (check) => options.onSignal({ type: 'checked', check }),
+      onFailure: (error) => config.onWarning?.('The functions of WhatsApp Web could not be checked.', { error: wordsOf(error) }),
+    }),
     reports: createReports(config.compat === false ? [] : patches),
     listener,
     state,
@@ -117,8 +123,7 @@ async function onReady(context: SessionContext): Promise<void> {
   const identity = readIdentity(await callPage<unknown>(pageOf(context), 'identity', {}, 10_000));
   await callPage(pageOf(context), 'checkReserved', {}, 10_000);
   context.state.wasReady = true;
-  context.state.loads += 1;
   context.identities.forget();
   context.options.onSignal({ type: 'ready', identity });
-  void checkPage(context, identity.whatsappWebVersion);
+  void context.selfCheck(identity.whatsappWebVersion);
 }

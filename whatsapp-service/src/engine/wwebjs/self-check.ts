@@ -1,8 +1,8 @@
 import { operationIds, type SelfCheck } from '@chasqui/shared';
-import { runInPage } from './bridge.js';
-import { isOver, pageOf, type SessionContext } from './context.js';
+import type { Page } from 'puppeteer';
+import { callPage, runInPage } from './bridge.js';
 import { sleep } from './deadline.js';
-import { wordsOf } from './launch-error.js';
+import { readListeners } from './listener-reports.js';
 import { need } from './operations/context.js';
 import { needsOf } from './operations/index.js';
 import type { Need, PageCore } from './page/world.js';
@@ -24,32 +24,47 @@ const checkMs = 20_000;
 /** Modules register one after the other while the page loads, so an essential one must be missing repeatedly. */
 const essentialChecks = 3;
 const betweenChecksMs = 2_000;
+const listenersMs = 5_000;
+
+interface Checking {
+  page: () => Page;
+  isOver: () => boolean;
+  onChecked: (check: SelfCheck) => void;
+  onFailure: (error: unknown) => void;
+}
 
 /**
- * Asks the page for the functions of every operation and emits `checked`. Runs after `ready`, which does not wait for it. Never rejects: a check that
- * cannot be made is logged and leaves the result of the one before. A page that was loaded again meanwhile has a check of its own.
+ * Returns a function that asks the page for the functions of every operation. It runs after each `ready`, which does not wait for it, and never rejects: a
+ * check that cannot be made is reported as a failure and leaves the result of the one before. A later run outdates those before it.
  */
-export async function checkPage(context: SessionContext, whatsappWebVersion: string | null): Promise<void> {
-  const { state, options, config } = context;
-  const { loads } = state;
-  try {
-    const essential = await missingEssentials(context, loads);
-    const { missing, unchecked } = await runInPage(pageOf(context), checkAll, [allNeeds(), checkMs], checkMs + 5_000);
-    if (isOver(context) || loads !== state.loads) return;
-    const check = { checkedAt: new Date().toISOString(), whatsappWebVersion, missing, unchecked, essential };
-    options.onSignal({ type: 'checked', check });
-  } catch (error) {
-    if (isOver(context) || loads !== state.loads) return;
-    config.onWarning?.('The functions of WhatsApp Web could not be checked.', { error: wordsOf(error) });
-  }
+export function createSelfCheck(checking: Checking): (whatsappWebVersion: string | null) => Promise<void> {
+  let newest = 0;
+  return async (whatsappWebVersion) => {
+    const own = (newest += 1);
+    const isOutdated = (): boolean => own !== newest || checking.isOver();
+    try {
+      const found = await check(checking.page, isOutdated);
+      if (!isOutdated()) checking.onChecked({ checkedAt: new Date().toISOString(), whatsappWebVersion, ...found });
+    } catch (error) {
+      if (!isOutdated()) checking.onFailure(error);
+    }
+  };
+}
+
+async function check(page: () => Page, isOutdated: () => boolean): Promise<Omit<SelfCheck, 'checkedAt' | 'whatsappWebVersion'>> {
+  const essential = await missingEssentials(page, isOutdated);
+  const found = await runInPage(page(), checkAll, [allNeeds(), checkMs], checkMs + 5_000);
+  const listeners = readListeners(await callPage<unknown>(page(), 'listeners', {}, listenersMs));
+  const broken = listeners.flatMap(({ name, state }) => (state === 'failed' || state === 'gone' ? [name] : []));
+  return { ...found, essential, listeners: broken };
 }
 
 /** The essential functions that the page does not have, after repeated checks. */
-async function missingEssentials(context: SessionContext, loads: number): Promise<string[]> {
+async function missingEssentials(page: () => Page, isOutdated: () => boolean): Promise<string[]> {
   const needs = Object.values(essentials).flat();
   for (let checks = 1; ; checks += 1) {
-    const missing = await runInPage(pageOf(context), loadAll, [needs], checkMs);
-    if (missing.length === 0 || checks === essentialChecks || loads !== context.state.loads) return [...new Set(missing)];
+    const missing = await runInPage(page(), loadAll, [needs], checkMs);
+    if (missing.length === 0 || checks === essentialChecks || isOutdated()) return [...new Set(missing)];
     await sleep(betweenChecksMs);
   }
 }

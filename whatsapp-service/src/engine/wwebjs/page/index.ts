@@ -2,6 +2,7 @@ import { contactsScript } from './contacts.js';
 import { coreScript } from './core.js';
 import { downloadScript } from './download.js';
 import { historyScript } from './history.js';
+import { listenersScript } from './listeners.js';
 import { modelsScript } from './models.js';
 import { operateScript } from './operate.js';
 import { sendScript } from './send.js';
@@ -15,6 +16,7 @@ export const pageScripts: Readonly<Record<string, string>> = {
   operate: operateScript,
   models: modelsScript,
   watch: watchScript,
+  listeners: listenersScript,
   contacts: contactsScript,
   history: historyScript,
   send: sendScript,
