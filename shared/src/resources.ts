@@ -281,6 +281,11 @@ export const compatReport = z
   .meta({ id: 'CompatReport' });
 export type CompatReport = z.infer<typeof compatReport>;
 
+/** How WhatsApp limits an account, its page or its network. */
+export const restrictionKinds = ['terms_block', 'reach_out_lock', 'outdated_version', 'proxy_block'] as const;
+export const restriction = z.object({ kind: z.enum(restrictionKinds), until: nullableTime, message: z.string() });
+export type Restriction = z.infer<typeof restriction>;
+
 /** What the worker found when it asked the page, after `ready`, for every function that the operations call. */
 export const selfCheck = z
   .object({
@@ -299,3 +304,32 @@ export const selfCheck = z
   })
   .meta({ id: 'SelfCheck' });
 export type SelfCheck = z.infer<typeof selfCheck>;
+
+/** `stale`: the worker did not answer, and what it measured is absent or the last known. */
+export const sessionHealth = z
+  .object({
+    stale: z.boolean(),
+    lastRoundTripAt: nullableTime,
+    roundTripMs: z.number().nullable(),
+    canaryAt: nullableTime.describe('When an event of the page last came through the event bridge.'),
+    ladderStep: z.enum(['reload', 'restart']).nullable().describe('The repair that runs.'),
+    restrictions: z.array(restriction),
+    linkedDevices: z.object({ count: z.number().int(), checkedAt: time }).nullable(),
+    selfCheck: selfCheck.nullable(),
+  })
+  .meta({ id: 'SessionHealth' });
+export type SessionHealth = z.infer<typeof sessionHealth>;
+
+export const sessionMetricsResource = z
+  .object({
+    stale: z.boolean(),
+    memoryMb: z.number().nullable(),
+    cpuPercent: z.number().nullable().describe('In percent of one processor.'),
+    processes: z.number().int(),
+    browserUptimeSeconds: z.number().nullable(),
+    queueDepth: z.number().int(),
+    sendsPerMinute: z.number().int().describe('Messages that WhatsApp has accepted in the last minute.'),
+    roundTripMs: z.number().nullable(),
+  })
+  .meta({ id: 'SessionMetrics' });
+export type SessionMetricsResource = z.infer<typeof sessionMetricsResource>;

@@ -61,6 +61,9 @@ export const observedSession = z.object({
   compat: z.array(compatReport),
   /** Null until the page was checked. Absent from older workers. */
   selfCheck: selfCheck.nullish(),
+  /** When a canary last came back through the event bridge, and the repair that runs. Absent from older workers. */
+  canaryAt: z.iso.datetime().nullish(),
+  recoveryStep: z.enum(['reload', 'restart']).nullish(),
   metrics: sessionMetrics,
 });
 export type ObservedSession = z.infer<typeof observedSession>;
@@ -312,6 +315,8 @@ export const workerEvents = {
     compat: z.array(compatReport),
     selfCheck: selfCheck.nullish(),
   }),
+  /** What WhatsApp allows the linked account, and its linked devices without the phone. Sent when it changed, and after each start. */
+  'session.account': z.object({ reachOutLocked: z.boolean(), linkedDevices: z.number().int().nullable() }),
   'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
   'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
   'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart']), reason: z.string(), ok: z.boolean() }),

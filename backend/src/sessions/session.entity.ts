@@ -2,6 +2,12 @@ import type { CompatReport, SelfCheck, SessionSettings, SessionStatus, WhatsappA
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { column, orNull } from '../db/columns.js';
 
+/** What a worker reported last about the WhatsApp account of a session. */
+export interface AccountLimits {
+  reachOutLocked: boolean;
+  linkedDevices: { count: number; checkedAt: string } | null;
+}
+
 /** One linked WhatsApp account: its desired state, what was last observed, and which worker has its lease. */
 @Entity({ name: 'sessions' })
 @Index('sessions_account_name', ['accountId', 'liveName'], { unique: true })
@@ -30,6 +36,8 @@ export class Session {
   @Column(orNull(column.json())) compat: CompatReport[] | null;
   /** What the worker's last check of the page found. */
   @Column(orNull(column.json())) selfCheck: SelfCheck | null;
+  /** What the worker reported last about the account. */
+  @Column(orNull(column.json())) accountLimits: AccountLimits | null;
 
   @Column(orNull(column.text({ select: false }))) qrText: string | null;
   @Column(orNull(column.id())) qrId: string | null;

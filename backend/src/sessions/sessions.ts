@@ -1,4 +1,13 @@
-import { AppError, isSessionName, newId, validationError, type SessionResource, type SessionSettings } from '@chasqui/shared';
+import {
+  AppError,
+  isSessionName,
+  newId,
+  validationError,
+  type SessionHealth,
+  type SessionMetricsResource,
+  type SessionResource,
+  type SessionSettings,
+} from '@chasqui/shared';
 import { IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Caller } from '../accounts/caller.js';
@@ -8,6 +17,7 @@ import { insertRow, isConflict, lockRows, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { auditSession, type SessionContext, type SessionParts } from './context.js';
+import { healthOf, metricsOf } from './health.js';
 import { findSession, readSession, rereadSession, resolveSession } from './lookup.js';
 import { presentSession } from './present.js';
 import { removeSession, wipePending } from './removal.js';
@@ -94,6 +104,9 @@ export interface Sessions {
   restart(caller: Caller, session: Session): Promise<Session>;
   /** Asks the worker for the status. If it does not answer, returns the last known one as `stale`. */
   status(session: Session): Promise<SessionStatusReply>;
+  /** The health of the session: what its worker measures now, and what WhatsApp restricts. */
+  health(session: Session): Promise<SessionHealth>;
+  metrics(session: Session): Promise<SessionMetricsResource>;
   /** Throws `SESSION_STATE_CONFLICT` unless the session waits for a scan, and `VALIDATION_FAILED` for a bad number. */
   pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
   /** For staff: ends the browser and keeps the login. Nothing starts or sends until `resume`. */
@@ -121,6 +134,8 @@ export function createSessions(core: Core, parts: SessionParts): Sessions {
     stop: (caller, session, logout) => stopSession(context, caller, session, logout),
     restart: (caller, session) => restartSession(context, caller, session),
     status: (session) => statusOfSession(context, session),
+    health: (session) => healthOf(context, session),
+    metrics: (session) => metricsOf(context, session),
     pairingCode: (caller, session, phoneNumber) => requestPairingCode(context, caller, session, phoneNumber),
     suspend: (caller, session, why) => suspendSession(context, caller, session, why),
     resume: (caller, session) => resumeSession(context, caller, session),
@@ -272,6 +287,7 @@ const initialColumns: Partial<Session> = {
   whatsappWebVersion: null,
   compat: null,
   selfCheck: null,
+  accountLimits: null,
   qrText: null,
   qrId: null,
   qrExpiresAt: null,

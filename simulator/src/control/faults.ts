@@ -31,13 +31,14 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       world.settings.chainAcks = d.chained;
     }),
     setPage: operation(
-      'For pages that load from now on: build, memory use, races, and whether refused operations work',
+      'For pages that load from now on: build, memory use, races, whether refused operations work, and a dialog that must be answered',
       z.object({
         build: z.enum(Object.keys(builds) as [BuildName, ...BuildName[]]).optional(),
         ballastMb: z.number().min(0).optional(),
         syncRace: z.boolean().optional(),
         offlineRace: z.boolean().optional(),
         groupsWork: z.boolean().optional(),
+        newsMs: z.number().min(0).optional(),
       }),
       ({ build, ...rest }) => {
         Object.assign(page, Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)));

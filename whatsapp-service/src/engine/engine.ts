@@ -59,6 +59,7 @@ export type EngineSignal =
         | 'NETWORK_BLOCKED'
         | 'ACCOUNT_RESTRICTED'
         | 'ACCOUNT_BANNED'
+        | 'OUTDATED_VERSION'
         | 'WHATSAPP_WEB_CHANGED'
       >;
       detail: string;
@@ -109,6 +110,12 @@ export interface ProbeResult {
   broken?: string[];
 }
 
+/** What WhatsApp allows the linked account, and its linked devices without the phone. Null: the page does not say. */
+export interface AccountState {
+  reachOutLocked: boolean;
+  linkedDevices: number | null;
+}
+
 export interface EngineSession {
   /**
    * Passes one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. `failed` means proven not
@@ -137,6 +144,8 @@ export interface EngineSession {
   }>;
   /** Reloads the page; `ready` follows when that worked. Rejects when the browser does not accept the command within `deadlineMs`. */
   reload(deadlineMs: number): Promise<void>;
+  /** Reads the limits of the account. Rejects when the page does not answer within `deadlineMs`. */
+  account(deadlineMs: number): Promise<AccountState>;
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */
   pids(): Promise<number[]>;

@@ -129,6 +129,8 @@ export function observe(state: SessionState): ObservedSession {
     lastRoundTripAt: browser?.health?.lastRoundTripAt()?.toISOString() ?? null,
     compat: compatReports(state),
     selfCheck: state.selfCheck,
+    canaryAt: browser?.health?.lastCanaryAt()?.toISOString() ?? null,
+    recoveryStep: state.recoveryStep?.step ?? null,
     metrics: { ...(browser?.health?.metrics() ?? emptyMetrics), queueDepth: state.lane.depth() },
   };
 }

@@ -1,11 +1,11 @@
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
-/** What the worker's check of the page found, for each session. */
+/** What the worker's check of the page found, and what WhatsApp allows the account, for each session. */
 export class SelfCheck1763718000000 implements MigrationInterface {
   name = 'SelfCheck1763718000000';
 
   async up(runner: QueryRunner): Promise<void> {
-    await runner.query(`ALTER TABLE sessions ADD COLUMN "selfCheck" text`);
+    for (const name of ['selfCheck', 'accountLimits']) await runner.query(`ALTER TABLE sessions ADD COLUMN "${name}" text`);
   }
 
   async down(): Promise<void> {

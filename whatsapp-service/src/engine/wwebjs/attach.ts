@@ -108,7 +108,10 @@ const refusals: Record<string, { reason: GoneReason; detail: string }> = {
   TOS_BLOCK: { reason: 'ACCOUNT_BANNED', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
   SMB_TOS_BLOCK: { reason: 'ACCOUNT_RESTRICTED', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
   PROXYBLOCK: { reason: 'NETWORK_BLOCKED', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
-  DEPRECATED_VERSION: { reason: 'PAGE_CRASHED', detail: 'WhatsApp requires a newer page (DEPRECATED_VERSION); it is reloaded.' },
+  DEPRECATED_VERSION: {
+    reason: 'OUTDATED_VERSION',
+    detail: 'WhatsApp requires a newer page (DEPRECATED_VERSION); it is reloaded.',
+  },
 };
 
 /** The page's connection to WhatsApp has changed. */

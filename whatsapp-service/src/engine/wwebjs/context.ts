@@ -1,5 +1,6 @@
 import type { Browser, Page } from 'puppeteer';
 import type { EngineSignal, LaunchOptions } from '../engine.js';
+import { createAccountLimits, type AccountLimits } from './account.js';
 import { createBackfill, type Backfill } from './backfill.js';
 import { callPage } from './bridge.js';
 import type { BrowserConfig } from './browser.js';
@@ -36,6 +37,7 @@ export interface SessionContext {
   readonly client: LibraryClient;
   readonly identities: Identities;
   readonly sending: ReturnType<typeof createSending>;
+  readonly account: AccountLimits;
   readonly probe: Probe;
   readonly backfill: Backfill;
   readonly reports: Reports;
@@ -65,7 +67,8 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
   const page = (): Page => pageOf(context);
   const onUnreadable = (what: string, error: unknown): void => reportUnreadable(context, what, error);
   const identities = createIdentities(page);
-  const sending = createSending(page);
+  const account = createAccountLimits(page);
+  const sending = createSending(page, account);
   const listener = listen(client, {
     identities,
     onSignal: options.onSignal,
@@ -83,6 +86,7 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
     client,
     identities,
     sending,
+    account,
     probe: createProbe(page),
     backfill: createBackfill(page, identities, onUnreadable),
     selfCheck: createSelfCheck({

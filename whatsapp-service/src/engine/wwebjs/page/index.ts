@@ -1,3 +1,4 @@
+import { accountScript } from './account.js';
 import { contactsScript } from './contacts.js';
 import { coreScript } from './core.js';
 import { downloadScript } from './download.js';
@@ -17,6 +18,7 @@ export const pageScripts: Readonly<Record<string, string>> = {
   models: modelsScript,
   watch: watchScript,
   listeners: listenersScript,
+  account: accountScript,
   contacts: contactsScript,
   history: historyScript,
   send: sendScript,

@@ -126,25 +126,14 @@ function wrapFunction(object: any, name: string, report: (...args: any[]) => voi
   return () => object[name] === wrapper;
 }
 
-/** A message whose model cannot be built is reported with the fields that every message has. */
-function modelFor({ core }: ListenContext, msg: any): any {
-  try {
-    return core.modelOf(msg);
-  } catch {
-    const { id, type, subtype, body, caption, t, ack, isNewMsg } = msg;
-    const [from, to, author] = [msg.from, msg.to, msg.author].map((other) => core.idOf(other));
-    return core.plain({ id, type, subtype, body, caption, t, ack, isNewMsg, from, to, author });
-  }
-}
-
 function listenToMessages(context: ListenContext): () => boolean {
   const { core, win } = context;
   const added = (msg: any): void => {
     if (!msg?.isNewMsg) return;
-    if (msg.type !== 'ciphertext') return void win.onAddMessageEvent(modelFor(context, msg));
-    win.onAddMessageCiphertextEvent(modelFor(context, msg));
+    if (msg.type !== 'ciphertext') return void win.onAddMessageEvent(core.modelOf(msg));
+    win.onAddMessageCiphertextEvent(core.modelOf(msg));
     msg.once('change:type', () => {
-      if (msg.type !== 'revoked') win.onAddMessageEvent(modelFor(context, msg));
+      if (msg.type !== 'revoked') win.onAddMessageEvent(core.modelOf(msg));
     });
     if (!String(msg.subtype ?? '').endsWith('_unavailable_fanout')) askAgain(context, msg);
   };
@@ -173,14 +162,14 @@ function allowResend({ core }: ListenContext): () => boolean {
 function listenToAcks(context: ListenContext): () => boolean {
   const { core, win } = context;
   return subscribe(context, () => core.collections().Msg, {
-    'change:ack': (msg, ack) => win.onMessageAckEvent(modelFor(context, msg), ack),
+    'change:ack': (msg, ack) => win.onMessageAckEvent(core.modelOf(msg), ack),
   });
 }
 
 function listenToEdits(context: ListenContext): () => boolean {
   const { core, win } = context;
   return subscribe(context, () => core.collections().Msg, {
-    'change:body change:caption': (msg, now, before) => win.onEditMessageEvent(modelFor(context, msg), now, before),
+    'change:body change:caption': (msg, now, before) => win.onEditMessageEvent(core.modelOf(msg), now, before),
   });
 }
 
@@ -188,40 +177,57 @@ function listenToRevokes(context: ListenContext): () => boolean {
   const { core, win } = context;
   return subscribe(context, () => core.collections().Msg, {
     'change:type': (msg) => {
-      if (msg.type === 'revoked') win.onChangeMessageTypeEvent(modelFor(context, msg));
+      if (msg.type === 'revoked') win.onChangeMessageTypeEvent(core.modelOf(msg));
     },
   });
 }
 
 function listenToReactions({ core, win }: ListenContext): () => boolean {
-  const table = core.module('WAWebAddonReactionTableMode').reactionTableMode;
-  return wrapFunction(table, 'bulkUpsert', (rows: any[]) => {
-    for (const row of rows) {
-      const sender = core.idOf(row.author ?? row.from);
-      const timestamp = row.reactionTimestamp / 1000;
-      win.onReaction([{ ...row, msgKey: row.id, parentMsgKey: row.reactionParentKey, senderUserJid: sender, timestamp }]);
-    }
+  const name = 'WAWebAddonReactionTableMode';
+  const report = (row: any): void => {
+    const sender = core.idOf(row.author ?? row.from);
+    if (sender === null) throw new TypeError('A reaction without its sender.');
+    const timestamp = row.reactionTimestamp / 1000;
+    win.onReaction([{ ...row, msgKey: row.id, parentMsgKey: row.reactionParentKey, senderUserJid: sender, timestamp }]);
+  };
+  return wrapFunction(core.module(name).reactionTableMode, 'bulkUpsert', (rows: any[]) => {
+    for (const row of rows)
+      try {
+        report(row);
+      } catch (error: any) {
+        // One that cannot be read does not stop the others.
+        core.notify('unreadable', { what: name, detail: String(error?.name ?? error) });
+      }
   });
 }
 
 function listenToVotes(context: ListenContext): () => boolean {
   const { core, win } = context;
-  const table = core.module('WAWebAddonPollVoteTableMode').pollVoteTableMode;
+  const name = 'WAWebAddonPollVoteTableMode';
   const report = async (row: any): Promise<void> => {
     const parent = row.pollUpdateParentKey;
     const { Msg } = core.collections();
     const key = core.serialized(parent);
     const parentMessage = Msg.get(key) ?? (await Msg.getMessagesById([key]))?.messages?.[0] ?? null;
     const sender = row.author ?? row.from;
+    if (core.idOf(sender) === null) throw new TypeError('A vote without its sender.');
     const more = { msgKey: row.id, sender, parentMsgKey: parent, senderUserJid: core.idOf(sender), timestamp: row.t / 1000 };
     win.onPollVoteEvent([{ ...row, ...more, parentMessage }]);
   };
-  return wrapFunction(table, 'bulkUpsert', (rows: any[]) => {
+  return wrapFunction(core.module(name).pollVoteTableMode, 'bulkUpsert', (rows: any[]) => {
     for (const row of rows)
       context.votes = context.votes
-        .then(() => report(row))
-        .catch((error: any) => core.notify('unreadable', { what: 'vote_update', detail: String(error?.name ?? error) }));
+        .then(() => endsInTime(report(row)))
+        .catch((error: any) => core.notify('unreadable', { what: name, detail: String(error?.name ?? error) }));
   });
+}
+
+/** The deadline for one row is five seconds: one that hangs must not stop those behind it. */
+function endsInTime(work: Promise<void>): Promise<void> {
+  return Promise.race([
+    work,
+    new Promise<void>((_resolve, reject) => setTimeout(() => reject(new Error('The row was not processed in time.')), 5_000)),
+  ]);
 }
 
 function listenToChats(context: ListenContext): () => boolean {
@@ -290,7 +296,6 @@ export const listenersScript = pageScript(installListeners, [
   statesOf,
   subscribe,
   wrapFunction,
-  modelFor,
   listenToMessages,
   askAgain,
   allowResend,
@@ -299,6 +304,7 @@ export const listenersScript = pageScript(installListeners, [
   listenToRevokes,
   listenToReactions,
   listenToVotes,
+  endsInTime,
   listenToChats,
   listenToState,
   listenToCalls,
