@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { SessionHealth, SessionMetricsResource } from '@chasqui/shared';
+import { throttledPace } from '../src/lib/throttle.js';
 import { databases } from './support/backend.js';
 import { startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
@@ -36,6 +37,30 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     expect((await dataOf('session.restriction')).map(({ kind }) => kind)).toEqual(['reach_out_lock', 'lifted']);
   });
 
+  test('a lock halves the pace, which recovers by itself, and a person may lift it', async () => {
+    const throttled = await eventually('the throttle', async () => (await health()).throttle);
+    expect(throttled).toMatchObject({ factor: 0.5, reason: 'reach_out_lock' });
+    const pacing = { perMinute: 4, chatGapMs: 0, jitterMs: 0 };
+    const settings = (changes: object) =>
+      core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { pacing: { ...pacing, ...changes } } } });
+    expect((await settings({})).status).toBe(200);
+    const ids = await Promise.all(
+      ['one', 'two', 'three'].map(async (message) => (await core.send(message, { async: true })).body.data!['id'] as string),
+    );
+    await core.reaches(ids[0]!, 'sent');
+    await core.reaches(ids[1]!, 'sent');
+    expect((await core.message(ids[2]!)).status).toBe('queued');
+    expect((await settings({ perMinute: 0 })).status).toBe(200);
+    await core.post(`/messages/${ids[2]!}/cancel`);
+    const { body } = await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
+    expect(body.data).toMatchObject({ throttle: null });
+    await core.rig.call('DELETE', `/sessions/${core.sessionId}/throttle`);
+    expect(await dataOf('session.throttled')).toMatchObject([
+      { factor: 0.5, reason: 'reach_out_lock', until: expect.any(String) },
+      { factor: 1, reason: 'LIFTED', until: null },
+    ]);
+  });
+
   test('one more linked device is an event; fewer, and an unknown number, are none', async () => {
     await account(false, 3);
     await account(false, null);
@@ -65,7 +90,7 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     await core.send('counted');
     const { body } = await core.get(`/sessions/${core.sessionId}/metrics`);
     expect(body.data as unknown as SessionMetricsResource).toMatchObject({
-      ...{ stale: false, memoryMb: 90, cpuPercent: 1, processes: 4, sendsPerMinute: 1 },
+      ...{ stale: false, memoryMb: 90, cpuPercent: 1, processes: 4, sendsPerMinute: 3 },
     });
   });
 
@@ -85,5 +110,24 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     await core.worker.die();
     expect(await health()).toMatchObject({ stale: true, lastRoundTripAt: null, linkedDevices: { count: 3 } });
     await core.worker.rise();
+  });
+});
+
+describe('the pace under a throttle', () => {
+  const began = Date.parse('2026-11-20T10:00:00.000Z');
+  const throttle = { since: new Date(began).toISOString(), reason: 'reach_out_lock' };
+  const pace = { perMinute: 20, chatGapMs: 3_000, jitterMs: 1_000, typing: true };
+  const perMinute = (afterMs: number): number => throttledPace(pace, throttle, began + afterMs).perMinute;
+
+  test('is half for an hour, three quarters for another one, then the own one', () => {
+    expect([0, 3_599_999, 3_600_000, 7_199_999, 7_200_000].map(perMinute)).toEqual([10, 10, 15, 15, 20]);
+    expect(perMinute(-60_000)).toBe(10);
+    expect(throttledPace(pace, throttle, began)).toEqual({ perMinute: 10, chatGapMs: 6_000, jitterMs: 2_000, typing: true });
+  });
+
+  test('never stops a session, and slows one without a limit down too', () => {
+    expect(throttledPace({ ...pace, perMinute: 1 }, throttle, began).perMinute).toBe(1);
+    expect(throttledPace({ ...pace, perMinute: 0 }, throttle, began).perMinute).toBe(30);
+    expect(throttledPace(pace, null, began)).toBe(pace);
   });
 });

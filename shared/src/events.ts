@@ -79,12 +79,16 @@ export const eventCatalogue = {
   ),
   'session.restriction': row(
     'instance.info',
-    'WhatsApp restricts the account or blocks the network of a session, or has lifted a restriction. `until` is its end, if WhatsApp says it.',
+    'WhatsApp restricts the account or blocks the network of a session, or has lifted a restriction.',
     z.object({
       kind: z.enum([...restrictionKinds, 'lifted']),
-      until: nullableTime,
       message: z.string().nullable(),
     }),
+  ),
+  'session.throttled': row(
+    'instance.info',
+    'A session sends more slowly after a restriction, at `factor` of its pace at first, until `until`; or a person has lifted that (`factor` 1).',
+    z.object({ factor: z.number(), reason: z.string(), until: nullableTime }),
   ),
   'session.device_linked': row(
     'instance.info',

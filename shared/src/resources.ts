@@ -283,7 +283,7 @@ export type CompatReport = z.infer<typeof compatReport>;
 
 /** How WhatsApp limits an account, its page or its network. */
 export const restrictionKinds = ['terms_block', 'reach_out_lock', 'outdated_version', 'proxy_block'] as const;
-export const restriction = z.object({ kind: z.enum(restrictionKinds), until: nullableTime, message: z.string() });
+export const restriction = z.object({ kind: z.enum(restrictionKinds), message: z.string() });
 export type Restriction = z.infer<typeof restriction>;
 
 /** What the worker found when it asked the page, after `ready`, for every function that the operations call. */
@@ -314,6 +314,10 @@ export const sessionHealth = z
     canaryAt: nullableTime.describe('When an event of the page last came through the event bridge.'),
     ladderStep: z.enum(['reload', 'restart']).nullable().describe('The repair that runs.'),
     restrictions: z.array(restriction),
+    throttle: z
+      .object({ factor: z.number(), until: time, reason: z.string() })
+      .nullable()
+      .describe('The session sends at this part of its pace, because WhatsApp has restricted its account.'),
     linkedDevices: z.object({ count: z.number().int(), checkedAt: time }).nullable(),
     selfCheck: selfCheck.nullable(),
   })

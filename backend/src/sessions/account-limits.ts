@@ -5,6 +5,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { reachOutLock } from './restrictions.js';
 import type { Session } from './session.entity.js';
 import { ownerOf, patchSession } from './state.js';
+import { throttle } from './throttle.js';
 
 /** Records what a worker reports of the account, and publishes what has changed. A repeated report publishes nothing. */
 export async function recordAccount(
@@ -20,8 +21,9 @@ export async function recordAccount(
   const owner = ownerOf(session);
   if (reachOutLocked !== (before?.reachOutLocked ?? false)) {
     const message = reachOutLocked ? reachOutLock : 'WhatsApp lets this account write to new chats again.';
-    const data = { kind: reachOutLocked ? ('reach_out_lock' as const) : ('lifted' as const), until: null, message };
+    const data = { kind: reachOutLocked ? ('reach_out_lock' as const) : ('lifted' as const), message };
     await events.append(tx, { ...owner, type: 'session.restriction', data });
+    if (reachOutLocked) await throttle({ events, clock }, tx, session, 'reach_out_lock');
   }
   const previousCount = before?.linkedDevices?.count;
   if (count !== null && previousCount !== undefined && count > previousCount)

@@ -267,3 +267,14 @@ export const metrics = defineRoute({
   reply: sessionMetricsResource,
   errors: ['SESSION_NOT_FOUND'],
 });
+export const unthrottle = defineRoute({
+  id: 'sessions.unthrottle',
+  method: 'delete',
+  path: '/sessions/:sessionId/throttle',
+  summary: 'Send at the session’s own pace again, after a restriction has slowed it down',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  reply: sessionHealth,
+  errors: ['SESSION_NOT_FOUND'],
+});

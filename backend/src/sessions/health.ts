@@ -1,9 +1,12 @@
 import { AppError, type ObservedSession, type SessionHealth, type SessionMetricsResource } from '@chasqui/shared';
 import { runStatement } from '../db/statement.js';
 import { readable } from '../db/unreadable.js';
-import type { SessionContext } from './context.js';
+import type { Caller } from '../accounts/caller.js';
+import { auditSession, type SessionContext } from './context.js';
 import { restrictionsOf } from './restrictions.js';
 import type { Session } from './session.entity.js';
+import { lockSession } from './state.js';
+import { liftThrottle, presentThrottle } from './throttle.js';
 
 /** See `Sessions.health`. */
 export async function healthOf(context: SessionContext, session: Session): Promise<SessionHealth> {
@@ -16,6 +19,7 @@ export async function healthOf(context: SessionContext, session: Session): Promi
     canaryAt: live?.canaryAt ?? null,
     ladderStep: live?.recoveryStep ?? null,
     restrictions: restrictionsOf(session),
+    throttle: presentThrottle(session, context.clock.now().getTime()),
     linkedDevices: readable(session.accountLimits, null)?.linkedDevices ?? null,
     selfCheck: check,
   };
@@ -38,6 +42,17 @@ export async function metricsOf(context: SessionContext, session: Session): Prom
     sendsPerMinute: Number(counted?.sent ?? 0),
     roundTripMs: live ? live.metrics.roundTripMs : session.roundTripMs,
   };
+}
+
+/** See `Sessions.unthrottle`. */
+export async function unthrottleSession(context: SessionContext, caller: Caller, session: Session): Promise<SessionHealth> {
+  const row = await context.database.write.run(async (tx) => {
+    const locked = await lockSession(tx, session.id);
+    await liftThrottle(context, tx, locked);
+    await auditSession(context, tx, caller, 'session.unthrottle', locked);
+    return locked;
+  });
+  return healthOf(context, row);
 }
 
 /** What the worker says now. Null: the session has none, or it does not answer. */

@@ -22,7 +22,7 @@ export function restrictionsOf(session: Session): Restriction[] {
   const message = session.reasonText ?? sessionReasons[session.reasonCode as SessionReason] ?? '';
   const isLocked = readable(session.accountLimits, null)?.reachOutLocked === true;
   return [
-    ...(kind ? [{ kind, until: null, message }] : []),
-    ...(isLocked ? [{ kind: 'reach_out_lock' as const, until: null, message: reachOutLock }] : []),
+    ...(kind ? [{ kind, message }] : []),
+    ...(isLocked ? [{ kind: 'reach_out_lock' as const, message: reachOutLock }] : []),
   ];
 }

@@ -1,5 +1,6 @@
 import type { CompatReport, SelfCheck, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import type { Throttle } from '../lib/throttle.js';
 import { column, orNull } from '../db/columns.js';
 
 /** What a worker reported last about the WhatsApp account of a session. */
@@ -38,6 +39,8 @@ export class Session {
   @Column(orNull(column.json())) selfCheck: SelfCheck | null;
   /** What the worker reported last about the account. */
   @Column(orNull(column.json())) accountLimits: AccountLimits | null;
+  /** When the session was slowed down, and the restriction that was the reason. See lib/throttle.ts. */
+  @Column(orNull(column.json())) throttle: Throttle | null;
 
   @Column(orNull(column.text({ select: false }))) qrText: string | null;
   @Column(orNull(column.id())) qrId: string | null;

@@ -17,7 +17,7 @@ import { insertRow, isConflict, lockRows, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { auditSession, type SessionContext, type SessionParts } from './context.js';
-import { healthOf, metricsOf } from './health.js';
+import { healthOf, metricsOf, unthrottleSession } from './health.js';
 import { findSession, readSession, rereadSession, resolveSession } from './lookup.js';
 import { presentSession } from './present.js';
 import { removeSession, wipePending } from './removal.js';
@@ -107,6 +107,8 @@ export interface Sessions {
   /** The health of the session: what its worker measures now, and what WhatsApp restricts. */
   health(session: Session): Promise<SessionHealth>;
   metrics(session: Session): Promise<SessionMetricsResource>;
+  /** Ends the throttle of the session, and returns its health. */
+  unthrottle(caller: Caller, session: Session): Promise<SessionHealth>;
   /** Throws `SESSION_STATE_CONFLICT` unless the session waits for a scan, and `VALIDATION_FAILED` for a bad number. */
   pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
   /** For staff: ends the browser and keeps the login. Nothing starts or sends until `resume`. */
@@ -136,6 +138,7 @@ export function createSessions(core: Core, parts: SessionParts): Sessions {
     status: (session) => statusOfSession(context, session),
     health: (session) => healthOf(context, session),
     metrics: (session) => metricsOf(context, session),
+    unthrottle: (caller, session) => unthrottleSession(context, caller, session),
     pairingCode: (caller, session, phoneNumber) => requestPairingCode(context, caller, session, phoneNumber),
     suspend: (caller, session, why) => suspendSession(context, caller, session, why),
     resume: (caller, session) => resumeSession(context, caller, session),
@@ -288,6 +291,7 @@ const initialColumns: Partial<Session> = {
   compat: null,
   selfCheck: null,
   accountLimits: null,
+  throttle: null,
   qrText: null,
   qrId: null,
   qrExpiresAt: null,

@@ -219,7 +219,7 @@ async function reasonObserved(tx: Transaction, session: Session, observed: Obser
 async function emitRestriction({ events }: Context, tx: Transaction, session: Session, before: string | null): Promise<void> {
   const kind = restrictionOf(session.reasonCode);
   if (!kind || session.reasonCode === before) return;
-  const data = { kind, until: null, message: session.reasonText };
+  const data = { kind, message: session.reasonText };
   await events.append(tx, { ...ownerOf(session), type: 'session.restriction', data });
 }
 

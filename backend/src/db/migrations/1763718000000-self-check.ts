@@ -5,7 +5,8 @@ export class SelfCheck1763718000000 implements MigrationInterface {
   name = 'SelfCheck1763718000000';
 
   async up(runner: QueryRunner): Promise<void> {
-    for (const name of ['selfCheck', 'accountLimits']) await runner.query(`ALTER TABLE sessions ADD COLUMN "${name}" text`);
+    for (const name of ['selfCheck', 'accountLimits', 'throttle'])
+      await runner.query(`ALTER TABLE sessions ADD COLUMN "${name}" text`);
   }
 
   async down(): Promise<void> {
