@@ -41,7 +41,7 @@ describe('an account that may not start new chats', () => {
     const first = await sendContent(session, text('one'), { recipient: `${stranger}@c.us` });
     expect(first).toMatchObject({ handedOver: true, outcome: { outcome: 'failed', reason: 'REACH_OUT_LOCKED' } });
     expect((await session.account(5_000)).reachOutLocked).toBe(true);
-    // The refused message has made a chat in the page. Nobody has answered there.
+    // The refused message has made a chat in the page. It holds no answer.
     const second = await sendContent(session, text('two'), { recipient: `${stranger}@c.us` });
     expect(second).toMatchObject({ handedOver: false, outcome: { outcome: 'failed', reason: 'REACH_OUT_LOCKED' } });
     expect((await sendContent(session, text('still'))).outcome).toMatchObject({ outcome: 'sent' });

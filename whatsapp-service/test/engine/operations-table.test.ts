@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { operationIds, operations, type OperationId } from '@chasqui/shared';
+import { readFound } from '../../src/engine/wwebjs/self-check.js';
 import { isEffectChecked, needsOf } from '../../src/engine/wwebjs/operations/index.js';
 
 const writes = operationIds.filter((id) => operations[id].effect === 'write');
@@ -20,5 +21,23 @@ describe('the operations of the worker', () => {
       expect(module).toMatch(/^WA\w+$/);
       for (const path of functions) expect(path).toMatch(/^[\w.]+$/);
     }
+  });
+});
+
+describe('the page’s answer to the check', () => {
+  test('is read as far as it is one: other operations, other types and long lists are left out', () => {
+    const many = Array.from({ length: 1_000 }, (_, n) => `WAWeb${n}${'x'.repeat(1_000)}`);
+    const found = readFound({
+      missing: { 'chats.archive': many, invented: ['A'], 'chats.list': 5 },
+      unchecked: ['chats.list', 'b', {}],
+    });
+    expect(Object.keys(found.missing)).toEqual(['chats.archive']);
+    expect(found.missing['chats.archive']).toHaveLength(20);
+    expect(Math.max(...found.missing['chats.archive']!.map(({ length }) => length))).toBe(120);
+    expect(found.unchecked).toEqual(['chats.list']);
+  });
+
+  test.each([null, 5, 'text', [], { missing: null, unchecked: {} }])('%p is an empty one', (answer) => {
+    expect(readFound(answer)).toEqual({ missing: {}, unchecked: [] });
   });
 });

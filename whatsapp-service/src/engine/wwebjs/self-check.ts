@@ -25,6 +25,9 @@ const checkMs = 20_000;
 const essentialChecks = 3;
 const betweenChecksMs = 2_000;
 const listenersMs = 5_000;
+/** The most that is reported of one operation. */
+const maxNames = 20;
+const maxNameLength = 120;
 
 interface Checking {
   page: () => Page;
@@ -53,7 +56,7 @@ export function createSelfCheck(checking: Checking): (whatsappWebVersion: string
 
 async function check(page: () => Page, isOutdated: () => boolean): Promise<Omit<SelfCheck, 'checkedAt' | 'whatsappWebVersion'>> {
   const essential = await missingEssentials(page, isOutdated);
-  const found = await runInPage(page(), checkAll, [allNeeds(), checkMs], checkMs + 5_000);
+  const found = readFound(await runInPage(page(), checkAll, [allNeeds(), checkMs], checkMs + 5_000));
   const listeners = readListeners(await callPage<unknown>(page(), 'listeners', {}, listenersMs));
   const broken = listeners.flatMap(({ name, state }) => (state === 'failed' || state === 'gone' ? [name] : []));
   return { ...found, essential, listeners: broken };
@@ -63,10 +66,24 @@ async function check(page: () => Page, isOutdated: () => boolean): Promise<Omit<
 async function missingEssentials(page: () => Page, isOutdated: () => boolean): Promise<string[]> {
   const needs = Object.values(essentials).flat();
   for (let checks = 1; ; checks += 1) {
-    const missing = await runInPage(page(), loadAll, [needs], checkMs);
+    const missing = namesIn(await runInPage(page(), loadAll, [needs], checkMs));
     if (missing.length === 0 || checks === essentialChecks || isOutdated()) return [...new Set(missing)];
     await sleep(betweenChecksMs);
   }
+}
+
+const namesIn = (value: unknown): string[] =>
+  Array.isArray(value) ? value.slice(0, maxNames).map((name) => String(name).slice(0, maxNameLength)) : [];
+
+/** The page's answer, as far as it is one: any code in the page can change it, and it goes out with every heartbeat of the worker. */
+export function readFound(answer: unknown): Pick<SelfCheck, 'missing' | 'unchecked'> {
+  const { missing, unchecked } = Object(answer) as Record<string, unknown>;
+  const lists = Object(missing) as Record<string, unknown>;
+  const known = operationIds.filter((id) => Object.hasOwn(lists, id) && namesIn(lists[id]).length > 0);
+  return {
+    missing: Object.fromEntries(known.map((id) => [id, namesIn(lists[id])])),
+    unchecked: operationIds.filter((id) => Array.isArray(unchecked) && unchecked.includes(id)),
+  };
 }
 
 const allNeeds = (): [string, readonly Need[]][] => operationIds.map((id) => [id, needsOf(id)]);

@@ -2,7 +2,7 @@
 import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
-/** Reads what WhatsApp allows the account, and answers what would end a session that nobody watches. */
+/** Reads what WhatsApp allows the account, and answers dialogs that would end a session. */
 function installAccount(): void {
   const win = window as unknown as PageWindow;
   const core = win.chasqui;
