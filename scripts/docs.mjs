@@ -6,7 +6,7 @@ import { listFiles } from './lib/fingerprint.mjs';
 import { install } from './lib/install.mjs';
 import { build } from './lib/packages.mjs';
 import { root } from './lib/paths.mjs';
-import { apiPage, errorsPage, eventsPage, permissionsPage, settingsPage } from './lib/reference.mjs';
+import { apiPage, errorsPage, eventsPage, operationsPage, permissionsPage, settingsPage } from './lib/reference.mjs';
 import { defaultOf } from './lib/settings-file.mjs';
 import { say, showProblem } from './lib/terminal.mjs';
 
@@ -43,6 +43,7 @@ async function pages() {
     'errors.md': errorsPage(tables),
     'settings.md': settingsPage(tables),
     'permissions.md': permissionsPage(tables),
+    'operations.md': operationsPage(tables),
   };
 }
 

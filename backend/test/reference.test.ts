@@ -1,7 +1,16 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { errorTable, eventCatalogue, eventTypes, permissionCatalogue, settings } from '@chasqui/shared';
+import {
+  errorTable,
+  eventCatalogue,
+  eventTypes,
+  operationIds,
+  operationRoute,
+  operations,
+  permissionCatalogue,
+  settings,
+} from '@chasqui/shared';
 import { startRig, type Rig } from './support/backend.js';
 import { readText, root } from './support/source.js';
 
@@ -37,6 +46,18 @@ describe('the reference', () => {
         .matchAll(/^- `([A-Z_]+)`: /gm),
     ];
     expect(errors.map(([, name]) => name!).sort()).toEqual(Object.keys(errorTable).sort());
+  });
+
+  test('has every operation with its route', () => {
+    const listed = [...readText('docs/reference/operations.md').matchAll(/^- `([^`]+)`: `([^`]+)` – /gm)].map(([, id, route]) => [
+      id,
+      route,
+    ]);
+    const expected = operationIds.map((id) => {
+      const { method, path } = operationRoute(operations[id]);
+      return [id, `${method.toUpperCase()} ${path}`];
+    });
+    expect(listed.sort()).toEqual(expected.sort());
   });
 
   test('documents each row with whole sentences', () => {

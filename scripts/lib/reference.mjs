@@ -169,3 +169,35 @@ export function permissionsPage({ permissionCatalogue, eventCatalogue, routes })
   }
   return head('Permissions', '`shared/src/permissions.ts` and the contracts', lines);
 }
+
+const supports = { supported: 'supported', degraded: 'partly supported', unsupported: 'not supported' };
+
+export function operationsPage({ operations, operationRoute, operationErrors, changeErrors }) {
+  const lines = [
+    'An operation is passed through to WhatsApp Web. One that changes something looks afterwards whether the change is visible, because many functions of the',
+    'page resolve without an effect: a success means that the effect was seen, and a timeout says whether it is unknown. `GET /capabilities` says what the page',
+    'of a session can do now. Paths are below `/api/v1`. In brackets: the permission that the credential needs.',
+    '',
+    `Every operation may answer with ${[...operationErrors].map(code).join(', ')}; one that changes something also with ${[...changeErrors].map(code).join(', ')}.`,
+    'What the codes mean: [errors.md](errors.md).',
+    '',
+  ];
+  const common = new Set([...operationErrors, ...changeErrors]);
+  const groups = [...by(Object.values(operations), ({ id }) => id.split('.')[0])].sort(([a], [b]) => compare(a, b));
+  for (const [noun, rows] of groups) {
+    lines.push(`## ${noun}`, '');
+    for (const row of [...rows].sort((a, b) => compare(a.id, b.id))) lines.push(operationLine(row, operationRoute(row), common));
+    lines.push('');
+  }
+  return head('Operations', '`shared/src/operations/`', lines);
+}
+
+function operationLine({ id, summary, permission, effect, support, supportReason }, { method, path, errors }, common) {
+  const own = [...new Set(errors)].filter((name) => !common.has(name));
+  const facts = [
+    effect === 'read' ? 'reads' : 'changes, and checks the effect',
+    supports[support] + (supportReason ? `: ${supportReason.replace(/\.$/, '')}` : ''),
+  ];
+  const also = own.length > 0 ? ` Errors: ${own.map(code).join(', ')}.` : '';
+  return `- ${code(id)}: ${code(`${method.toUpperCase()} ${path}`)} – ${summary} (${code(permission)}). It ${facts[0]}; ${facts[1]}.${also}`;
+}

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Permission } from './permissions.js';
-import { chatRef, contact, message, reason, session } from './resources.js';
+import { chatRef, contact, message, reason, restrictionKinds, session } from './resources.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
 
@@ -79,11 +79,21 @@ export const eventCatalogue = {
   ),
   'session.restriction': row(
     'instance.info',
-    'WhatsApp restricts the account or blocks the network of a session.',
+    'WhatsApp restricts the account or blocks the network of a session, or has lifted a restriction.',
     z.object({
-      kind: z.enum(['terms_block', 'proxy_block']),
+      kind: z.enum([...restrictionKinds, 'lifted']),
       message: z.string().nullable(),
     }),
+  ),
+  'session.throttled': row(
+    'instance.info',
+    'A session sends more slowly after a restriction, at `factor` of its pace at first, until `until`; or a person has lifted that (`factor` 1).',
+    z.object({ factor: z.number(), reason: z.string(), until: nullableTime }),
+  ),
+  'session.device_linked': row(
+    'instance.info',
+    'The number of devices that are linked to the WhatsApp account of a session has grown.',
+    z.object({ count: z.number().int(), previousCount: z.number().int() }),
   ),
   'session.recycled': row(
     'instance.info',

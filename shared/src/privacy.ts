@@ -26,6 +26,7 @@ const bareMessage = (message: ObservedMessage): ObservedMessage => ({
  */
 const strips: { [T in WorkerEventType]: Strip<T> } = {
   'session.observed': 'as is',
+  'session.account': 'as is',
   'session.qr': 'as is',
   'session.pairing_code': 'as is',
   'session.heal': 'as is',

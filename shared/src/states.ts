@@ -69,6 +69,9 @@ export const sessionReasons = {
   MEMORY_RECYCLED: 'The browser grew too large and is being restarted.',
   RECONNECT_EXHAUSTED: 'All attempts to reconnect failed. Start the session again.',
   RECONNECT_OFF: 'The browser was lost, and autoReconnect of this session is off. Start the session again.',
+  OUTDATED_VERSION: 'WhatsApp requires a newer version of its page; it is loaded again.',
+  WHATSAPP_WEB_CHANGED:
+    'WhatsApp Web has changed: it no longer has functions that every session needs. Update Chasqui, then start the session again. GET /capabilities shows what is missing.',
   WORKER_LOST: 'The worker of this session does not answer.',
   WORKER_CAPACITY: 'No worker has room for this session.',
   WORKER_MEMORY: 'No worker has memory for this session.',

@@ -13,7 +13,7 @@ import {
   observedTime,
   observedAck,
 } from './observed.js';
-import { compatReport, passkeyAnswer, passkeyRequest, reason, sessionSettings } from './resources.js';
+import { compatReport, passkeyAnswer, passkeyRequest, reason, selfCheck, sessionSettings } from './resources.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
@@ -59,6 +59,11 @@ export const observedSession = z.object({
   qrExpiresAt: z.iso.datetime().nullable(),
   lastRoundTripAt: z.iso.datetime().nullable(),
   compat: z.array(compatReport),
+  /** Null until the page was checked. Absent from older workers. */
+  selfCheck: selfCheck.nullish(),
+  /** When a canary last came back through the event bridge, and the repair that runs. Absent from older workers. */
+  canaryAt: z.iso.datetime().nullish(),
+  recoveryStep: z.enum(['reload', 'restart', 'restore']).nullish(),
   metrics: sessionMetrics,
 });
 export type ObservedSession = z.infer<typeof observedSession>;
@@ -314,7 +319,10 @@ export const workerEvents = {
     attempt: z.number().int(),
     whatsappWebVersion: z.string().nullable(),
     compat: z.array(compatReport),
+    selfCheck: selfCheck.nullish(),
   }),
+  /** What WhatsApp allows the linked account, and its linked devices without the phone. Sent when it changed, and after each start. */
+  'session.account': z.object({ reachOutLocked: z.boolean(), linkedDevices: z.number().int().nullable() }),
   'session.qr': z.object({ qrText: z.string(), expiresAt: z.iso.datetime() }),
   'session.pairing_code': z.object({ code: z.string(), phoneNumber: z.string(), expiresAt: z.iso.datetime() }),
   'session.heal': z.object({ step: z.enum(['probe', 'reload', 'restart', 'restore']), reason: z.string(), ok: z.boolean() }),
@@ -465,6 +473,7 @@ const beatingSession = z.object({
   lastRoundTripAt: observedSession.shape.lastRoundTripAt.catch(null),
   metrics: sessionMetrics.catch(unknownMetrics),
   compat: observedSession.shape.compat.catch([]),
+  selfCheck: observedSession.shape.selfCheck.catch(null),
   whatsappWebVersion: observedSession.shape.whatsappWebVersion.catch(null),
 });
 

@@ -4,7 +4,7 @@ const factories = new Map();
 const instances = new Map();
 const reported = new Set();
 /** Modules that a test has taken away. */
-let withheld = new Set();
+let withheld = new Set(options.without);
 
 function __d(name, factory) {
   factories.set(name, factory);

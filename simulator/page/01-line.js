@@ -73,6 +73,7 @@ const line = (() => {
   };
 })();
 
+line.on('drop_listeners', () => requireModule('WAWebCollections').Msg.forget());
 line.on('modules', ({ without }) => {
   withheld = new Set(without);
 });

@@ -22,6 +22,10 @@ class Emitter {
     wrapped.inner = listener;
     return this.on(name, wrapped);
   }
+  /** Forgets all listeners. */
+  forget() {
+    this.#listeners = null;
+  }
   hears(name) {
     return (this.#listeners?.get(name) ?? []).length > 0;
   }

@@ -78,6 +78,7 @@ async function begin() {
   if (answer.refused) return forget();
   if (!answer.linked) return;
   identify(answer.me);
+  await readAccount();
   Socket.set({ state: 'CONNECTED' });
   await sync();
 }
@@ -101,6 +102,8 @@ line.on('pair_success', async ({ creds: given, me: identity }) => {
   Socket.set({ state: 'PAIRING' });
   await store.put('creds', creds);
   identify(identity);
+  await readAccount();
+  showNews();
   Socket.set({ state: 'CONNECTED' });
   await sync();
 });

@@ -194,7 +194,10 @@ __d('WAWebChatLoadMessages', () => ({
 __d('WAWebSendNonMessageDataRequest', () => ({
   sendPeerDataOperationRequest: (kind, { chatId }) => line.request('history_request', { chat: String(chatId) }),
 }));
-__d('WAWebSyncGatingUtils', () => ({ isPlaceholderMessageResendEnabled: () => false }));
+// The newest build freezes some of its exports, and has this gate open.
+__d('WAWebSyncGatingUtils', () =>
+  lazy ? Object.freeze({ isPlaceholderMessageResendEnabled: () => true }) : { isPlaceholderMessageResendEnabled: () => false },
+);
 __d('WAWebNonMessageDataRequestPlaceholderMessageResendUtils', () => ({
   handlePlaceholderMsgsSeen(msgs) {
     if (!requireModule('WAWebSyncGatingUtils').isPlaceholderMessageResendEnabled()) return;

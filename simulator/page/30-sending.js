@@ -38,7 +38,9 @@ async function post(msg, to) {
       if (answer.ack > msg.ack || answer.ack < 0) msg.set({ ack: answer.ack });
       delete msg.mediaBlob;
       if (answer.ack > 0 && msg.isUnsentMedia) msg.set({ isUnsentMedia: false });
-      return { messageSendResult: answer.ack < 0 ? 'ERROR_UNKNOWN' : 'OK', t: answer.t };
+      // The server says with a number that the account may not start new chats.
+      const error = answer.reason === 'reach-out-locked' ? { error: 463 } : {};
+      return { messageSendResult: answer.ack < 0 ? 'ERROR_UNKNOWN' : 'OK', t: answer.t, ...error };
     } catch (error) {
       // The connection broke: WhatsApp sends the message again on the next one, under the same id.
       if (error.status === 0) continue;

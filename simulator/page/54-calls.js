@@ -40,7 +40,9 @@ line.on('call_state', ({ id, state }) => {
   if (CallCollection.activeCall?.id === id) CallCollection.setActiveCall(null);
   CallCollection._calls?.delete(id);
 });
-__d('WAWebCallCollection', () => CallCollection);
+// In 2026-09b the module comes some time after the page.
+if (lazy) setTimeout(() => __d('WAWebCallCollection', () => CallCollection), 1_000);
+else __d('WAWebCallCollection', () => CallCollection);
 // Since 2026-09 calls belong to a backend that is loaded when it is needed. It acts on the active call and takes no id.
 if (newest)
   __d('WAWebVoipBackendLoadable', () => ({

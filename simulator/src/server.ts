@@ -52,6 +52,8 @@ export async function startSimulator(options: SimulatorOptions = {}) {
     syncRace: false,
     offlineRace: false,
     groupsWork: false,
+    newsMs: 0,
+    without: [],
   };
   const missing = new Set<string>();
   const listeners = new Set<ServerResponse>();

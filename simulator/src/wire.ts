@@ -114,6 +114,10 @@ export interface PageOptions {
   offlineRace: boolean;
   /** Operations that current builds refuse, according to reports, work. */
   groupsWork: boolean;
+  /** A newly linked page of the newest build shows a dialog, and is logged out after this time unless it is answered. 0: no dialog. */
+  newsMs: number;
+  /** Modules that pages do not have. */
+  without: string[];
 }
 
 export const builds = {

@@ -109,7 +109,7 @@ function entryOf(session: Session, problems: Problems): Heartbeat['sessions'] {
     const full = session.observe();
     if (observedSession.safeParse(full).success) return [full];
     problems.note('TASK_FAILED', { sessionId, detail: 'heartbeat: the session does not match the contract' });
-    const bare = { ...full, compat: [], whatsappWebVersion: null, lastRoundTripAt: null, metrics: emptyMetrics };
+    const bare = { ...full, compat: [], selfCheck: null, whatsappWebVersion: null, lastRoundTripAt: null, metrics: emptyMetrics };
     return heartbeatSession.safeParse(bare).success ? [bare] : [];
   } catch (error) {
     problems.note('TASK_FAILED', { sessionId, detail: 'heartbeat: the session cannot be observed', error });

@@ -2,6 +2,7 @@ import { AppError, type SessionReason } from '@chasqui/shared';
 import { systemClock, type Clock } from '../src/clock.js';
 import {
   EngineError,
+  type AccountState,
   type Engine,
   type EngineSend,
   type EngineSession,
@@ -37,6 +38,7 @@ export interface MemoryEngine extends Engine {
     backfill: (since: Date) => Promise<{ chats: number; messages: number; truncated: boolean }>;
     reload: () => Promise<void>;
     pids: () => Promise<number[]>;
+    account: () => Promise<AccountState>;
   };
 }
 
@@ -90,6 +92,7 @@ export function createMemoryEngine(): MemoryEngine {
       backfill: async () => ({ chats: 0, messages: 0, truncated: false }),
       reload: async () => Promise.reject(new Error('The browser takes no orders.')),
       pids: async () => [],
+      account: async () => ({ reachOutLocked: false, linkedDevices: null }),
     },
     async launch(options) {
       engine.launches += 1;
@@ -140,6 +143,7 @@ export function createMemoryEngine(): MemoryEngine {
       engine.reloads += 1;
       await engine.answer.reload();
     },
+    account: () => engine.answer.account(),
     compat: () => [],
     pids: () => engine.answer.pids(),
     logout: async () => void (browser.loggedOut = true),

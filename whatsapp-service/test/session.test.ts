@@ -241,3 +241,41 @@ describe('reading missed messages', () => {
     expect(it.mark()).toBe(before);
   });
 });
+
+describe('the check of the page', () => {
+  const checked = (essential: string[], missing = {}): EngineSignal => ({
+    type: 'checked',
+    check: {
+      checkedAt: '2026-11-20T00:00:00.000Z',
+      whatsappWebVersion: '2.3000.1',
+      missing,
+      unchecked: [],
+      essential,
+      listeners: [],
+    },
+  });
+
+  test('is reported with the session, at once and later', async () => {
+    await it.connect();
+    expect(it.session.observe().selfCheck).toBeNull();
+    const missing = { 'chats.archive': ['WAWebCmd.Cmd.archiveChat'] };
+    await it.signal(checked([], missing));
+    expect(it.shown()).toBe('connected');
+    expect(it.events.at(-1)).toMatchObject({ event: 'session.observed', payload: { selfCheck: { missing } } });
+    expect(it.session.observe().selfCheck).toMatchObject({ missing });
+  });
+
+  test('ends a session that lacks an essential function in an error that is not tried again', async () => {
+    await it.connect();
+    await it.signal(checked(['WAWebSendMsgChatAction']));
+    await it.clock.advance(600_000);
+    expect(it.shown()).toBe('error WHATSAPP_WEB_CHANGED');
+    expect([it.engine.launches, it.engine.open()]).toEqual([1, 0]);
+    expect(it.session.observe().selfCheck?.essential).toEqual(['WAWebSendMsgChatAction']);
+    // A command starts it again: the worker may have been updated.
+    it.engine.answer.probe = async () => ({ roundTripMs: 1, canary: true });
+    await it.connect();
+    await it.signal(checked([]));
+    expect(it.shown()).toBe('connected');
+  });
+});

@@ -5,6 +5,8 @@ import {
   passkeyAnswer,
   passkeyRequest,
   session,
+  sessionHealth,
+  sessionMetricsResource,
   sessionSettings,
   sessionStatus,
   sessionStatuses,
@@ -278,5 +280,38 @@ export const statusOf = defineRoute({
   permission: 'instance.info',
   params,
   reply: sessionStatus,
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const health = defineRoute({
+  id: 'sessions.health',
+  method: 'get',
+  path: '/sessions/:sessionId/health',
+  summary: 'Round trip, canary, repairs, restrictions, linked devices and the check of WhatsApp Web',
+  auth: 'key',
+  permission: 'instance.info',
+  params,
+  reply: sessionHealth,
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const metrics = defineRoute({
+  id: 'sessions.metrics',
+  method: 'get',
+  path: '/sessions/:sessionId/metrics',
+  summary: 'Memory, processor time and sends of a session',
+  auth: 'key',
+  permission: 'instance.stats',
+  params,
+  reply: sessionMetricsResource,
+  errors: ['SESSION_NOT_FOUND'],
+});
+export const unthrottle = defineRoute({
+  id: 'sessions.unthrottle',
+  method: 'delete',
+  path: '/sessions/:sessionId/throttle',
+  summary: 'Send at the session’s own pace again, after a restriction has slowed it down',
+  auth: 'key',
+  permission: 'session.control',
+  params,
+  reply: sessionHealth,
   errors: ['SESSION_NOT_FOUND'],
 });

@@ -87,6 +87,11 @@ function mountRunning(mount: Mount, sessions: Sessions): void {
   mount(contract.restart, async ({ params }, caller) =>
     presentStatus(await sessions.restart(caller, await sessions.find(caller, params.sessionId)), caller),
   );
+  mount(contract.health, async ({ params }, caller) => sessions.health(await sessions.find(caller, params.sessionId)));
+  mount(contract.unthrottle, async ({ params }, caller) =>
+    sessions.unthrottle(caller, await sessions.find(caller, params.sessionId)),
+  );
+  mount(contract.metrics, async ({ params }, caller) => sessions.metrics(await sessions.find(caller, params.sessionId)));
   mount(contract.statusOf, async ({ params }, caller) =>
     statusReply(await sessions.status(await sessions.find(caller, params.sessionId)), caller),
   );

@@ -1,11 +1,12 @@
 import { AppError, parsePhoneNumber, validationError, type ObservedSession, type SessionReason } from '@chasqui/shared';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { In, IsNull } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import type { Caller } from '../accounts/caller.js';
 import { auditSession, type SessionContext } from './context.js';
 import { rereadSession } from './lookup.js';
 import { presentQrText } from './present.js';
-import type { Session } from './session.entity.js';
+import { Session } from './session.entity.js';
 import { lockSession, patchSession, reasonFor } from './state.js';
 
 /**
@@ -114,7 +115,10 @@ export async function connectSession(
   const isStarted = session.desired === 'running' && (session.status === 'connected' || presentQrText(session) !== null);
   if (!isStarted) await startSession(context, caller, session);
   const row = await waitForResult(context, session.id, context.defaults.initWaitMs);
-  if (digits && row.status === 'qr_pending') await context.gateway.pairingCode(row, digits);
+  if (digits && row.status === 'qr_pending') {
+    await requireUnlinked(context, row, digits);
+    await context.gateway.pairingCode(row, digits);
+  }
   return row;
 }
 
@@ -225,9 +229,23 @@ export async function requestPairingCode(
       { status: session.status },
       'A pairing code is available while the session waits for a scan. Start it with POST /api/v1/sessions/init.',
     );
+  await requireUnlinked(context, session, digits);
   const code = await context.gateway.pairingCode(session, digits);
   await context.database.write.run((tx) => auditSession(context, tx, caller, 'session.pairing_code', session));
   return code;
+}
+
+/** WhatsApp unlinks the earlier device when a number that is linked already is linked again by code. */
+async function requireUnlinked({ database }: SessionContext, session: Session, digits: string): Promise<void> {
+  const linked = await database.reader
+    .getRepository(Session)
+    .findBy({ phoneNumber: In([digits, `+${digits}`]), deletedAt: IsNull() });
+  if (linked.some(({ id }) => id !== session.id))
+    throw new AppError(
+      'SESSION_STATE_CONFLICT',
+      { phoneNumber: `+${digits}` },
+      'This number is linked to another session of this installation, and WhatsApp would unlink that one. Log it out first.',
+    );
 }
 
 /** Returns the phone number for a pairing code as digits, parsed like a recipient's number. Throws `VALIDATION_FAILED`. */

@@ -1,6 +1,13 @@
-import type { CompatReport, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
+import type { CompatReport, SelfCheck, SessionSettings, SessionStatus, WhatsappAccount } from '@chasqui/shared';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import type { Throttle } from '../lib/throttle.js';
 import { column, orNull } from '../db/columns.js';
+
+/** What a worker reported last about the WhatsApp account of a session. */
+export interface AccountLimits {
+  reachOutLocked: boolean;
+  linkedDevices: { count: number; checkedAt: string } | null;
+}
 
 /** One linked WhatsApp account: its desired state, what was last observed, and which worker has its lease. */
 @Entity({ name: 'sessions' })
@@ -28,6 +35,12 @@ export class Session {
   @Column(orNull(column.string(40))) platform: string | null;
   @Column(orNull(column.string(40))) whatsappWebVersion: string | null;
   @Column(orNull(column.json())) compat: CompatReport[] | null;
+  /** What the worker's last check of the page found. */
+  @Column(orNull(column.json())) selfCheck: SelfCheck | null;
+  /** What the worker reported last about the account. */
+  @Column(orNull(column.json())) accountLimits: AccountLimits | null;
+  /** When the session was slowed down, and the restriction that was the reason. See lib/throttle.ts. */
+  @Column(orNull(column.json())) throttle: Throttle | null;
 
   @Column(orNull(column.text({ select: false }))) qrText: string | null;
   @Column(orNull(column.id())) qrId: string | null;

@@ -4,6 +4,8 @@ import {
   newId,
   validationError,
   type PasskeyAnswer,
+  type SessionHealth,
+  type SessionMetricsResource,
   type SessionResource,
   type SessionSettings,
 } from '@chasqui/shared';
@@ -16,6 +18,7 @@ import { insertRow, isConflict, lockRows, updateRows } from '../db/rows.js';
 import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { auditSession, type SessionContext, type SessionParts } from './context.js';
+import { healthOf, metricsOf, unthrottleSession } from './health.js';
 import { findSession, readSession, rereadSession, resolveSession } from './lookup.js';
 import { presentSession } from './present.js';
 import { answerPasskey, readPasskey, type PasskeyWaiting } from './passkeys.js';
@@ -103,6 +106,11 @@ export interface Sessions {
   restart(caller: Caller, session: Session): Promise<Session>;
   /** Asks the worker for the status. If it does not answer, returns the last known one as `stale`. */
   status(session: Session): Promise<SessionStatusReply>;
+  /** The health of the session: what its worker measures now, and what WhatsApp restricts. */
+  health(session: Session): Promise<SessionHealth>;
+  metrics(session: Session): Promise<SessionMetricsResource>;
+  /** Ends the throttle of the session, and returns its health. */
+  unthrottle(caller: Caller, session: Session): Promise<SessionHealth>;
   /** Throws `SESSION_STATE_CONFLICT` unless the session waits for a scan, and `VALIDATION_FAILED` for a bad number. */
   pairingCode(caller: Caller, session: Session, phoneNumber: string): Promise<{ code: string; expiresAt: string }>;
   /** What WhatsApp asks of a passkey, while the session is `passkey_required`. Otherwise throws `SESSION_STATE_CONFLICT`. */
@@ -134,6 +142,9 @@ export function createSessions(core: Core, parts: SessionParts): Sessions {
     stop: (caller, session, logout) => stopSession(context, caller, session, logout),
     restart: (caller, session) => restartSession(context, caller, session),
     status: (session) => statusOfSession(context, session),
+    health: (session) => healthOf(context, session),
+    metrics: (session) => metricsOf(context, session),
+    unthrottle: (caller, session) => unthrottleSession(context, caller, session),
     pairingCode: (caller, session, phoneNumber) => requestPairingCode(context, caller, session, phoneNumber),
     passkey: (session) => readPasskey(context, session),
     answerPasskey: (caller, session, answer) => answerPasskey(context, caller, session, answer),
@@ -286,6 +297,9 @@ const initialColumns: Partial<Session> = {
   platform: null,
   whatsappWebVersion: null,
   compat: null,
+  selfCheck: null,
+  accountLimits: null,
+  throttle: null,
   qrText: null,
   qrId: null,
   qrExpiresAt: null,

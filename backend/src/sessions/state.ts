@@ -18,6 +18,7 @@ import type { Transaction } from '../db/unit-of-work.js';
 import { EventRow } from '../events/event.entity.js';
 import { linkOf } from './linked-account.js';
 import { reasonOf } from './present.js';
+import { restrictionOf } from './restrictions.js';
 import { Session } from './session.entity.js';
 
 /** The reason of the status of a session: a code of `sessionReasons` or of the worker, and a sentence. */
@@ -195,6 +196,7 @@ function changesOfObservation(observed: Observation): Partial<Session> {
     Object.assign(changes, { phoneNumber: null, lid: null, pushName: null });
   if (finalReasons.has(code) || (status === 'error' && !machineReasons.has(code))) changes.desired = 'stopped';
   if (observed.compat.length > 0) changes.compat = observed.compat;
+  if (observed.selfCheck) changes.selfCheck = observed.selfCheck;
   if (observed.whatsappWebVersion) changes.whatsappWebVersion = observed.whatsappWebVersion;
   if (observed.attempt !== undefined) changes.reconnectAttempts = observed.attempt;
   return changes;
@@ -213,16 +215,9 @@ async function reasonObserved(tx: Transaction, session: Session, observed: Obser
   return rows.length > 0 ? reasonFor('ACCOUNT_INACTIVE') : reason;
 }
 
-/** Reasons with which WhatsApp blocks the account or the network, as `session.restriction` names them. */
-const restrictions: Partial<Record<string, EventData<'session.restriction'>['kind']>> = {
-  ACCOUNT_BANNED: 'terms_block',
-  ACCOUNT_RESTRICTED: 'terms_block',
-  NETWORK_BLOCKED: 'proxy_block',
-};
-
 /** Publishes once for each change of reason that WhatsApp restricts the account or the network. */
 async function emitRestriction({ events }: Context, tx: Transaction, session: Session, before: string | null): Promise<void> {
-  const kind = restrictions[session.reasonCode ?? ''];
+  const kind = restrictionOf(session.reasonCode);
   if (!kind || session.reasonCode === before) return;
   const data = { kind, message: session.reasonText };
   await events.append(tx, { ...ownerOf(session), type: 'session.restriction', data });

@@ -5,6 +5,7 @@ import { isSystemError } from '../db/database-errors.js';
 import { among, lockRows, updateRows } from '../db/rows.js';
 import { behindSavepoint } from '../db/savepoint.js';
 import { runStatement } from '../db/statement.js';
+import { readable } from '../db/unreadable.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { errorFields } from '../lib/log.js';
 import { Session } from '../sessions/session.entity.js';
@@ -281,10 +282,15 @@ async function recordReport(
     memoryMb: memoryMb === null ? null : Math.round(memoryMb),
     roundTripMs: roundTripMs === null ? null : Math.round(roundTripMs),
     ...(reported.compat.length > 0 ? { compat: reported.compat } : {}),
+    ...newCheckOf(session, reported),
     ...(reported.status === 'connected' ? { lastSeen: now } : {}),
   });
   if (reported.epoch === leaseEpoch && isEventLost(mismatches, session, reported)) await state.observe(tx, session, reported);
 }
+
+/** A heartbeat repeats the last check; it is written once. */
+const newCheckOf = (session: Session, { selfCheck }: ReportedSession): Partial<Session> =>
+  selfCheck && readable(session.selfCheck, null)?.checkedAt !== selfCheck.checkedAt ? { selfCheck } : {};
 
 /**
  * Whether to record the reported status. The worker's events say in order how the session got there, so they come first. But a session that was

@@ -9,15 +9,18 @@ import {
   operationRoutes,
   operations,
   parseMessageKey,
+  type Capability,
   type Operation,
   type OperationId,
   type OperationOutput,
+  type SelfCheck,
 } from '@chasqui/shared';
 import { Reply } from '@chasqui/shared/express';
 import { z } from 'zod';
 import type { Caller, Mount } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Database } from '../db/database.js';
+import { readable } from '../db/unreadable.js';
 import type { Clock } from '../lib/clock.js';
 import { uploadOf } from '../lib/uploads.js';
 import type { Media } from '../media/media.js';
@@ -94,13 +97,12 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
       if (error instanceof AppError && !query.sessionId) return null;
       throw error;
     });
+    const check = readable(session?.selfCheck ?? null, null);
     const rows = operationIds.map((id) => ({
       operation: id,
       method: operations[id].method.toUpperCase(),
       path: operationRoute(operations[id]).path,
-      support: operations[id].support,
-      reason: operations[id].supportReason,
-      checkedAt: session?.connectedAt?.toISOString() ?? null,
+      ...supportOf(id, check),
     }));
     return new Reply(rows, {
       meta: {
@@ -109,6 +111,16 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
       },
     });
   });
+}
+
+/** What the page can do, as it was checked. What was not checked is as the table says, without a time. */
+function supportOf(id: OperationId, check: SelfCheck | null): Pick<Capability, 'support' | 'reason' | 'checkedAt'> {
+  const { support, supportReason: reason } = operations[id];
+  if (!check || check.unchecked.includes(id)) return { support, reason, checkedAt: null };
+  const { checkedAt } = check;
+  const missing = check.missing[id] ?? [];
+  if (missing.length === 0) return { support, reason, checkedAt };
+  return { support: 'unsupported', reason: `WhatsApp Web has no ${missing.join(', ')}.`, checkedAt };
 }
 
 function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {

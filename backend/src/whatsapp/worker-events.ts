@@ -10,12 +10,13 @@ import type { Contacts, Sighting } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import type { Arrivals } from '../messages/receive/arrivals.js';
+import { recordAccount } from '../sessions/account-limits.js';
 import type { Session } from '../sessions/session.entity.js';
 import { ownerOf, patchSession, type SessionState } from '../sessions/state.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
 
 /** The parts that the handlers of worker events use. */
-export interface WorkerEventContext extends Pick<Core, 'events' | 'log'> {
+export interface WorkerEventContext extends Pick<Core, 'events' | 'log' | 'clock'> {
   state: SessionState;
   contacts: Contacts;
   arrivals: Arrivals;
@@ -62,6 +63,7 @@ const handlers: { [T in WorkerEventType]: Handler<WorkerEventPayload<T>> } = {
     await state.observe(tx, session, payload);
     await contacts.learn(tx, session, [ownSighting(payload)]);
   },
+  'session.account': ({ events, clock }, tx, session, payload) => recordAccount({ events, clock }, tx, session, payload),
   'session.qr': async ({ state }, tx, session, payload, qrCode) =>
     state.showQr(tx, session, { ...payload, qrCode: (await qrCode) ?? '' }),
   'session.pairing_code': ({ state }, tx, session, data) => state.showPairingCode(tx, session, data),

@@ -12,6 +12,7 @@ import {
   type HeartbeatReply,
   type ObservedSession,
   type OutletEvent,
+  type SelfCheck,
   type SendCommand,
   type SendOutcome,
   type WhatsappAccount,
@@ -77,6 +78,8 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     settings: new Map<string, WorkerSettings | undefined>(),
     /** Sends that ran at once, and the most there ever were. */
     atOnce: { now: 0, most: 0 },
+    /** What the check of a session's page found. */
+    selfChecks: new Map<string, SelfCheck>(),
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
     operations: [] as { operation: string; input: Record<string, unknown>; file: Left['file'] }[],
     answer: new Map<string, unknown>(),
@@ -119,6 +122,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
       qrExpiresAt: null,
       lastRoundTripAt: null,
       compat: [{ defect: 'stand-in', state: 'not_needed', detail: null }],
+      selfCheck: state.selfChecks.get(sessionId) ?? null,
       metrics: { memoryMb: 90, cpuPercent: 1, processes: 4, browserUptimeSeconds: 5, queueDepth: 0, roundTripMs: 3 },
     };
   };

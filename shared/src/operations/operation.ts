@@ -73,6 +73,25 @@ const country = { countryCode: z.string().max(3).optional() };
 const ofMessage = { whatsappId: z.string(), chatId: z.string() };
 type MessageFields<S> = S extends 'message' | 'chatMessage' ? typeof ofMessage : NoFields;
 
+const addressExamples: Readonly<Record<AddressRole, string>> = {
+  person: '+5511999990001',
+  group: '120363041234567890@g.us',
+  channel: '120363041234567891@newsletter',
+  chat: '5511999990001@c.us',
+};
+
+/** No schema describes what a recipient looks like, so each field that names people or chats gets an example, unless its row has one. */
+function withExamples<S extends z.ZodRawShape>(shape: S, addresses: Readonly<Record<string, AddressRole>>): S {
+  const fields = Object.entries(shape as unknown as Record<string, z.ZodType>).map(([name, field]): [string, z.ZodType] => {
+    const role = addresses[name];
+    const known = field.meta();
+    if (!role || known?.['examples'] || known?.id) return [name, field];
+    const example = addressExamples[role];
+    return [name, field.meta({ ...known, examples: [field.safeParse(example).success ? example : [example]] })];
+  });
+  return Object.fromEntries(fields) as unknown as S;
+}
+
 export function defineOperation<
   const Id extends string,
   P extends z.ZodRawShape = NoFields,
@@ -111,9 +130,13 @@ export function defineOperation<
   supportReason?: string;
   errors?: readonly ErrorCode[];
 }) {
+  const addresses = row.addresses ?? {};
+  const params = row.params && withExamples(row.params, addresses);
+  const query = row.query && withExamples(row.query, addresses);
+  const body = row.body && withExamples(row.body, addresses);
   const scope = (row.scope ?? 'session') as S;
   const scoped = (scope === 'session' ? {} : ofMessage) as MessageFields<S>;
-  const input = z.object({ ...row.params, ...row.query, ...row.body, ...scoped, ...country } as P &
+  const input = z.object({ ...params, ...query, ...body, ...scoped, ...country } as P &
     Q &
     B &
     MessageFields<S> &
@@ -122,15 +145,15 @@ export function defineOperation<
     ...row,
     scope,
     inChat: row.inChat ?? null,
-    addresses: row.addresses ?? {},
+    addresses,
     messages: row.messages ?? [],
     file: row.file ?? null,
     reply: row.reply ?? row.output,
     status: row.status ?? 200,
     isAudited: row.effect === 'write' && row.isAudited !== false,
-    params: row.params ? z.object(row.params) : none,
-    query: row.query ? z.strictObject(row.query) : none,
-    body: row.body || row.file ? z.strictObject({ ...row.body, ...(row.file ? fileSourceFields : {}) }) : null,
+    params: params ? z.object(params) : none,
+    query: query ? z.strictObject(query) : none,
+    body: body || row.file ? z.strictObject({ ...body, ...(row.file ? fileSourceFields : {}) }) : null,
     input,
     takesCountry: row.takesCountry ?? false,
     support: row.support ?? 'supported',

@@ -31,13 +31,14 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       world.settings.chainAcks = d.chained;
     }),
     setPage: operation(
-      'For pages that load from now on: build, memory use, races, and whether refused operations work',
+      'For pages that load from now on: build, memory use, races, whether refused operations work, and a dialog that must be answered',
       z.object({
         build: z.enum(Object.keys(builds) as [BuildName, ...BuildName[]]).optional(),
         ballastMb: z.number().min(0).optional(),
         syncRace: z.boolean().optional(),
         offlineRace: z.boolean().optional(),
         groupsWork: z.boolean().optional(),
+        newsMs: z.number().min(0).optional(),
       }),
       ({ build, ...rest }) => {
         Object.assign(page, Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined)));
@@ -46,9 +47,15 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
       },
     ),
     withoutModules: operation(
-      'Take modules away from all open pages; an empty list gives them back',
+      'Take modules away from all open pages and from those that load from now on; an empty list gives them back',
       z.object({ names: z.array(z.string()) }),
-      ({ names }) => tellPages({ ev: 'modules', d: { without: names } }),
+      ({ names }) => {
+        page.without = names;
+        tellPages({ ev: 'modules', d: { without: names } });
+      },
+    ),
+    dropListeners: operation('All open pages forget who listens to their messages', nothing, () =>
+      tellPages({ ev: 'drop_listeners', d: {} }),
     ),
     clock: operation(
       'Move the server’s clock',

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { identity, phoneId, pushTo, remember, type Account, type AccountOptions } from '../accounts.js';
+import { identity, phoneId, pushNow, pushTo, remember, type Account, type AccountOptions } from '../accounts.js';
 import type { Linking } from '../linking.js';
 import { noMarks } from '../wire.js';
 import type { World } from '../world.js';
@@ -69,7 +69,7 @@ function interruptions(world: World) {
     }),
     keepOut: operation(
       'WhatsApp blocks the account, or its network, from WhatsApp Web',
-      z.object({ phone, state: z.enum(['TOS_BLOCK', 'SMB_TOS_BLOCK', 'PROXYBLOCK']) }),
+      z.object({ phone, state: z.enum(['TOS_BLOCK', 'SMB_TOS_BLOCK', 'PROXYBLOCK', 'DEPRECATED_VERSION']) }),
       (d) => {
         for (const device of account(d.phone).devices.values()) device.line?.send({ ev: 'state', d: { state: d.state } });
       },
@@ -89,6 +89,7 @@ function interruptions(world: World) {
       z.object({ phone, reachOutLocked: z.boolean() }),
       (d) => {
         account(d.phone).reachOutLocked = d.reachOutLocked;
+        pushNow(account(d.phone), { ev: 'reach_out', d: { locked: d.reachOutLocked } });
       },
     ),
   };

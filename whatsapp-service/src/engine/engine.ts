@@ -3,6 +3,7 @@ import type {
   InternalOperationId,
   MessageContent,
   OperationId,
+  SelfCheck,
   SendOutcome,
   SessionReason,
   WorkerEventPayload,
@@ -42,6 +43,8 @@ export type EngineSignal =
   /** A stored login was found, or a phone has just scanned. Sync follows. */
   | { type: 'authenticated' }
   | { type: 'ready'; identity: Identity }
+  /** The page was asked for the functions of every operation. Follows each `ready`, some seconds later. */
+  | { type: 'checked'; check: SelfCheck }
   /** Whether WhatsApp Web is connected to its server. */
   | { type: 'line'; up: boolean }
   /** An event of the page could not be read and was skipped; later events are processed. `what` names the event. Neither field contains message content. */
@@ -58,6 +61,8 @@ export type EngineSignal =
         | 'NETWORK_BLOCKED'
         | 'ACCOUNT_RESTRICTED'
         | 'ACCOUNT_BANNED'
+        | 'OUTDATED_VERSION'
+        | 'WHATSAPP_WEB_CHANGED'
       >;
       detail: string;
     }
@@ -107,6 +112,19 @@ export interface BackfillRequest {
   watched?: readonly string[];
 }
 
+/** `canary`: events of the page arrive. `broken` names the kinds of events whose listener the page does not call any more. */
+export interface ProbeResult {
+  roundTripMs: number;
+  canary: boolean;
+  broken?: string[];
+}
+
+/** What WhatsApp allows the linked account, and its linked devices without the phone. Null: the page does not say. */
+export interface AccountState {
+  reachOutLocked: boolean;
+  linkedDevices: number | null;
+}
+
 export interface EngineSession {
   /**
    * Passes one message to the page under its reserved id and waits for the acknowledgement of WhatsApp's server. `failed` means proven not
@@ -129,7 +147,7 @@ export interface EngineSession {
     maxBytes?: number,
   ): Promise<{ bytes: Buffer; mimetype: string; filename: string | null }>;
   /** A round trip through the page, and a canary through its event bridge. Rejects when the page does not answer within `deadlineMs`. */
-  probe(deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
+  probe(deadlineMs: number): Promise<ProbeResult>;
   /** Reads missed messages from the chats; see `BackfillRequest`. Each message goes to `onSignal` as `message.observed`. */
   backfill(request: BackfillRequest): Promise<{
     chats: number;
@@ -140,6 +158,8 @@ export interface EngineSession {
   }>;
   /** Reloads the page; `ready` follows when that worked. Rejects when the browser does not accept the command within `deadlineMs`. */
   reload(deadlineMs: number): Promise<void>;
+  /** Reads the limits of the account. Rejects when the page does not answer within `deadlineMs`. */
+  account(deadlineMs: number): Promise<AccountState>;
   compat(): CompatReport[];
   /** Process ids of the browser and all its descendants. */
   pids(): Promise<number[]>;

@@ -3,8 +3,9 @@ import { failPoint } from '@chasqui/shared/fail-point';
 import { settlesWithin, type Clock } from '../clock.js';
 import { EngineError, type Engine, type EngineSession, type EngineSignal } from '../engine/engine.js';
 import type { WorkerEvent } from '../events/worker-event.js';
-import type { Log } from '../log.js';
+import { errorFields, type Log } from '../log.js';
 import type { Problems } from '../problems.js';
+import { createAccountWatch, type AccountWatch } from './account-watch.js';
 import { createCatchUp, type CatchUp } from './catch-up.js';
 import { createHealth, type Health } from './health.js';
 import type { Marks } from './marks.js';
@@ -32,6 +33,8 @@ export interface BrowserRun {
   health: Health | null;
   /** Null until the page is proven for the first time. */
   catchUp: CatchUp | null;
+  /** Null until the page is proven for the first time. */
+  account: AccountWatch | null;
   /** The page has reported its login since it was last loaded. */
   isReady: boolean;
   isProving: boolean;
@@ -114,6 +117,7 @@ export function launchBrowser(deps: BrowserDeps, owner: BrowserOwner, former: Pr
     profile: null,
     health: null,
     catchUp: null,
+    account: null,
     isReady: false,
     isProving: false,
     isSound: false,
@@ -224,6 +228,13 @@ export function watchBrowser(run: BrowserRun): void {
     log,
     problems,
   });
+  run.account ??= createAccountWatch({
+    session,
+    clock,
+    emit,
+    onFailure: (error) => log.warn('The limits of the account could not be read.', { sessionId, ...errorFields(error) }),
+  });
+  run.account.check();
   void run.catchUp.run(null);
 }
 
@@ -245,6 +256,7 @@ export async function releaseBrowser(run: BrowserRun): Promise<void> {
   const { clock, log } = run.deps;
   run.health?.stop();
   run.catchUp?.stop();
+  run.account?.stop();
   run.abort.abort();
   if (!(await settlesWithin(clock, run.launched, launchEndsMs)))
     log.error('A cancelled start did not end.', { sessionId: run.owner.sessionId });

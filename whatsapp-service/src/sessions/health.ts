@@ -11,6 +11,8 @@ import { createCpuMeter, type CpuMeter } from './cpu.js';
 export interface Health {
   stop(): void;
   lastRoundTripAt(): Date | null;
+  /** When events of the page last came through the event bridge. */
+  lastCanaryAt(): Date | null;
   metrics(): {
     memoryMb: number | null;
     /** In percent of one processor, since the previous measurement. */
@@ -45,6 +47,7 @@ interface Context extends HealthOptions {
   /** The number of rounds that succeeded. */
   rounds: number;
   lastRoundTrip: { at: Date; ms: number } | null;
+  lastCanaryAt: Date | null;
   memory: { mb: number | null; processes: number };
   cpuPercent: number | null;
   readonly measureCpu: CpuMeter;
@@ -59,6 +62,7 @@ export function createHealth(options: HealthOptions): Health {
     cancelNext: () => undefined,
     rounds: 0,
     lastRoundTrip: null,
+    lastCanaryAt: null,
     memory: { mb: null, processes: 0 },
     cpuPercent: null,
     measureCpu: createCpuMeter(),
@@ -69,6 +73,7 @@ export function createHealth(options: HealthOptions): Health {
       context.isStopped = true;
       context.cancelNext();
     },
+    lastCanaryAt: () => context.lastCanaryAt,
     lastRoundTripAt: () => context.lastRoundTrip?.at ?? null,
     metrics: () => ({
       memoryMb: context.memory.mb,
@@ -111,9 +116,12 @@ async function probeAndMeasure(context: Context): Promise<void> {
 
 async function probeOnce(context: Context): Promise<{ reason: SessionReason; detail: string } | null> {
   try {
-    const { roundTripMs, canary } = await context.session.probe(deadlineMs);
+    const { roundTripMs, canary, broken } = await context.session.probe(deadlineMs);
     context.lastRoundTrip = { at: new Date(context.clock.now()), ms: roundTripMs };
-    return canary ? null : { reason: 'EVENT_BRIDGE_BROKEN', detail: 'The canary did not come back.' };
+    if (canary) context.lastCanaryAt = new Date(context.clock.now());
+    if (canary) return null;
+    const detail = broken ? `The page does not report ${broken.join(' and ')} any more.` : 'The canary did not come back.';
+    return { reason: 'EVENT_BRIDGE_BROKEN', detail };
   } catch (error) {
     return { reason: 'PAGE_UNRESPONSIVE', detail: error instanceof Error ? error.message : String(error) };
   }

@@ -3,6 +3,7 @@ import {
   sessionReasons,
   type CaughtUp,
   type ObservedSession,
+  type SelfCheck,
   type SessionReason,
   type SessionStatus,
 } from '@chasqui/shared';
@@ -48,6 +49,8 @@ export interface SessionState {
   inherited: CaughtUp | null;
   /** The linked account, as the page reported it last. */
   identity: Identity | null;
+  /** What the last check of the page found. It outlives the browser. */
+  selfCheck: SelfCheck | null;
   /** The code that the page shows; null outside `qr_pending`. */
   qr: { text: string; expiresAt: Date } | null;
   browser: BrowserRun | null;
@@ -81,6 +84,7 @@ export const createState = (id: string, deps: SessionDeps): SessionState => ({
   presence: new Set(),
   inherited: null,
   identity: null,
+  selfCheck: null,
   qr: null,
   browser: null,
   lossCount: { losses: 0, attempts: 0 },
@@ -117,6 +121,7 @@ export function emitState(state: SessionState): void {
       ...identityFields(state),
       attempt: state.lossCount.attempts,
       compat: compatReports(state),
+      selfCheck: state.selfCheck,
     },
   });
 }
@@ -134,6 +139,9 @@ export function observe(state: SessionState): ObservedSession {
     qrExpiresAt: qr?.expiresAt.toISOString() ?? null,
     lastRoundTripAt: browser?.health?.lastRoundTripAt()?.toISOString() ?? null,
     compat: compatReports(state),
+    selfCheck: state.selfCheck,
+    canaryAt: browser?.health?.lastCanaryAt()?.toISOString() ?? null,
+    recoveryStep: state.recoveryStep?.step ?? null,
     metrics: { ...(browser?.health?.metrics() ?? emptyMetrics), queueDepth: state.lane.depth() },
   };
 }

@@ -2,6 +2,7 @@ import {
   AppError,
   type CaughtUp,
   type InternalOperationId,
+  type MessageReason,
   type ObservedSession,
   type OperationId,
   type SessionReason,
@@ -89,6 +90,8 @@ export interface SendHooks {
   onHandover: () => Promise<number>;
 }
 
+/** Refusals after which the limits of the account are read: WhatsApp may allow less than before. */
+const limitReasons: ReadonlySet<MessageReason> = new Set<MessageReason>(['REACH_OUT_LOCKED', 'WHATSAPP_REFUSED']);
 const sendsFinishMs = 10_000;
 /** How far a send may exceed its deadline before the lane continues without it. */
 const sendGraceMs = 10_000;
@@ -230,7 +233,7 @@ async function send(state: SessionState, message: EngineSend, hooks: SendHooks):
  * message over. Rejects then; the record says whether the message was handed over before.
  */
 async function sendWithinDeadline(
-  { deps }: SessionState,
+  { deps, browser }: SessionState,
   session: EngineSession,
   message: EngineSend,
   onHandover: () => Promise<number>,
@@ -240,7 +243,11 @@ async function sendWithinDeadline(
     if (isAbandoned) throw new AppError('OPERATION_TIMEOUT', { operation: 'send', effect: 'none' });
     return onHandover();
   });
-  if (await settlesWithin(deps.clock, sending, message.deadlineMs + sendGraceMs)) return sending;
+  if (await settlesWithin(deps.clock, sending, message.deadlineMs + sendGraceMs)) {
+    const outcome = await sending;
+    if (outcome.outcome === 'failed' && limitReasons.has(outcome.reason)) browser?.account?.check();
+    return outcome;
+  }
   isAbandoned = true;
   sending.catch(() => undefined); // Its outcome was already reported.
   throw new Error('A send did not end by its deadline.');

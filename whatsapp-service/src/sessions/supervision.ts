@@ -1,4 +1,4 @@
-import type { SessionReason } from '@chasqui/shared';
+import type { SelfCheck, SessionReason } from '@chasqui/shared';
 import { errorFields } from '../log.js';
 import {
   launchBrowser,
@@ -10,7 +10,7 @@ import {
   type BrowserRun,
   type StateSignal,
 } from './browser-run.js';
-import { background, inOrder, later, move, type SessionState } from './session-state.js';
+import { background, emitState, inOrder, later, move, type SessionState } from './session-state.js';
 import { afterLoss, recoveryFor, restartDelayMs, transitionFor, type TimeLimit, type Transition } from './transitions.js';
 
 /**
@@ -101,11 +101,21 @@ function onSignal(state: SessionState, run: BrowserRun, signal: StateSignal): vo
     case 'ready':
       state.identity = signal.identity;
       return apply(state, run, transitionFor('ready', state.status));
+    case 'checked':
+      return onChecked(state, signal.check);
     case 'line':
       return apply(state, run, transitionFor(signal.up ? 'line_up' : 'line_down', state.status));
     default:
       return apply(state, run, transitionFor(signal.type, state.status));
   }
+}
+
+/** The page was checked. Without an essential function the session would look connected and do nothing. */
+function onChecked(state: SessionState, check: SelfCheck): void {
+  state.selfCheck = check;
+  if (check.essential.length > 0)
+    return lose(state, 'WHATSAPP_WEB_CHANGED', `WhatsApp Web has no ${check.essential.join(', ')}.`);
+  emitState(state);
 }
 
 function showCode(state: SessionState, run: BrowserRun, code: { text: string; expiresAt: Date }): void {

@@ -3,12 +3,16 @@ import type { DataSource, EntityManager } from 'typeorm';
 import { sharedNow } from '../../db/shared-time.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
+import { readable } from '../../db/unreadable.js';
+import { throttledPace, type Throttle } from '../../lib/throttle.js';
 import { addToWindow, pruneWindow, refundFromWindow, waitForRoom, type WindowState } from '../../lib/window-state.js';
 
 /** A session with its pace: `perMinute`, `chatGapMs` and `jitterMs`. */
 export interface PacedSession {
   id: string;
   settings: Pick<SessionSettings, 'pacing'>;
+  /** Slows the pace down; see lib/throttle.ts. */
+  throttle?: Throttle | null;
 }
 
 /** The sends that the pace allows a session now. */
@@ -92,7 +96,14 @@ export const createPacing = (random: () => number): Pacing => ({
   rebase,
 });
 
-async function check(where: DataSource, session: PacedSession, nowMs: number): Promise<PaceView> {
+/** The session with the pace that it has now. */
+const throttled = ({ id, settings, throttle }: PacedSession, nowMs: number): PacedSession => ({
+  id,
+  settings: { pacing: throttledPace(settings.pacing, readable(throttle ?? null, null), nowMs) },
+});
+
+async function check(where: DataSource, given: PacedSession, nowMs: number): Promise<PaceView> {
+  const session = throttled(given, nowMs);
   const { pacing } = session.settings;
   if (pacing.perMinute === 0) return unpaced;
   const { now, buckets, updatedAt } = await readPace(where, session.id, nowMs);
@@ -110,10 +121,11 @@ async function check(where: DataSource, session: PacedSession, nowMs: number): P
 async function claim(
   random: () => number,
   tx: Transaction,
-  session: PacedSession,
+  given: PacedSession,
   messageId: string,
   nowMs: number,
 ): Promise<boolean> {
+  const session = throttled(given, nowMs);
   const { pacing } = session.settings;
   if (pacing.perMinute === 0) return true;
   const { now, buckets, updatedAt } = await readPace(tx.manager, session.id, nowMs);
@@ -131,7 +143,8 @@ async function claim(
   return true;
 }
 
-async function recordEnd(tx: Transaction, session: PacedSession, messageId: string, nowMs: number): Promise<void> {
+async function recordEnd(tx: Transaction, given: PacedSession, messageId: string, nowMs: number): Promise<void> {
+  const session = throttled(given, nowMs);
   if (session.settings.pacing.perMinute === 0) return;
   const { now, buckets, updatedAt } = await readPace(tx.manager, session.id, nowMs);
   if (updatedAt > now || buckets.length === 0) return;

@@ -7,6 +7,7 @@ import { isOver, pageOf, reportGone, reportUnreadable, type GoneReason, type Ses
 import { guardHandlers } from './guard.js';
 import { wordsOf } from './launch-error.js';
 import type { LibraryClient } from './library.js';
+import { replaceListeners } from './own-listeners.js';
 import { installConsoleLimit } from './page/console-limit.js';
 import { pageScripts } from './page/index.js';
 
@@ -20,6 +21,7 @@ export function attach(context: SessionContext): void {
   client.initWebVersionCache = () => prepare(context);
   // In some states the library closes the browser itself without waiting for it. Only `close` closes the browser.
   client.destroy = async () => undefined;
+  if (context.config.compat !== false) replaceListeners(context);
   guardInject(
     client,
     () => isOver(context),
@@ -108,7 +110,10 @@ const refusals: Record<string, { reason: GoneReason; detail: string }> = {
   TOS_BLOCK: { reason: 'ACCOUNT_BANNED', detail: 'WhatsApp blocked this account (TOS_BLOCK).' },
   SMB_TOS_BLOCK: { reason: 'ACCOUNT_RESTRICTED', detail: 'WhatsApp blocked this business account (SMB_TOS_BLOCK).' },
   PROXYBLOCK: { reason: 'NETWORK_BLOCKED', detail: 'WhatsApp refuses this network or proxy (PROXYBLOCK).' },
-  DEPRECATED_VERSION: { reason: 'PAGE_CRASHED', detail: 'WhatsApp requires a newer page (DEPRECATED_VERSION); it is reloaded.' },
+  DEPRECATED_VERSION: {
+    reason: 'OUTDATED_VERSION',
+    detail: 'WhatsApp requires a newer page (DEPRECATED_VERSION); it is reloaded.',
+  },
 };
 
 /** The page's connection to WhatsApp has changed. */

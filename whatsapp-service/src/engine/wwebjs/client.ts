@@ -78,7 +78,8 @@ async function close({ client, state }: SessionContext): Promise<void> {
 }
 
 function createSession(context: SessionContext): EngineSession {
-  const { client, config, options, identities, registered, presence, sending, probe, backfill, reports, state } = context;
+  const { client, config, options, identities, registered, presence, sending, account, probe, backfill, reports, state } =
+    context;
   return {
     send: sending.send,
     run: (operation, input, deadlineMs, file = null) =>
@@ -90,6 +91,7 @@ function createSession(context: SessionContext): EngineSession {
       const reloading = pageOf(context).reload({ waitUntil: 'domcontentloaded', timeout: deadlineMs });
       await within(reloading, deadlineMs, 'Reloading the page');
     },
+    account: account.read,
     compat: reports.all,
     pids: async () => (state.browser && !state.isClosed ? processTree(state.browser) : []),
     downloadMedia: (whatsappId, deadlineMs, maxBytes = config.maxFileSize ?? defaultMaxFileSize) =>

@@ -1,5 +1,6 @@
 import type { Browser, Page } from 'puppeteer';
 import type { EngineSignal, LaunchOptions } from '../engine.js';
+import { createAccountLimits, type AccountLimits } from './account.js';
 import { createBackfill, type Backfill } from './backfill.js';
 import { callPage } from './bridge.js';
 import type { BrowserConfig } from './browser.js';
@@ -13,6 +14,7 @@ import { readIdentity } from './own-identity.js';
 import { renewSubscriptions, type PresenceSubscriptions } from './presence.js';
 import { createProbe, type Probe } from './probe.js';
 import { createReports, type Reports } from './reports.js';
+import { createSelfCheck } from './self-check.js';
 import { createSending } from './send.js';
 import { idText } from './translate.js';
 
@@ -39,9 +41,12 @@ export interface SessionContext {
   readonly registered: NumberCache;
   readonly presence: PresenceSubscriptions;
   readonly sending: ReturnType<typeof createSending>;
+  readonly account: AccountLimits;
   readonly probe: Probe;
   readonly backfill: Backfill;
   readonly reports: Reports;
+  /** Checks after `ready` what the page has. */
+  readonly selfCheck: ReturnType<typeof createSelfCheck>;
   /** Converts the library's events and the page's reports to signals. */
   readonly listener: Listener;
   state: SessionState;
@@ -66,7 +71,8 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
   const page = (): Page => pageOf(context);
   const onUnreadable = (what: string, error: unknown): void => reportUnreadable(context, what, error);
   const identities = createIdentities(page);
-  const sending = createSending(page);
+  const account = createAccountLimits(page);
+  const sending = createSending(page, account);
   const presence = options.presence ?? new Set<string>();
   const listener = listen(client, {
     identities,
@@ -88,8 +94,15 @@ export function createContext(config: EngineConfig, options: LaunchOptions, clie
     registered: createNumberCache(),
     presence,
     sending,
+    account,
     probe: createProbe(page),
     backfill: createBackfill(page, identities, onUnreadable),
+    selfCheck: createSelfCheck({
+      page,
+      isOver: () => isOver(context),
+      onChecked: (check) => options.onSignal({ type: 'checked', check }),
+      onFailure: (error) => config.onWarning?.('The functions of WhatsApp Web could not be checked.', { error: wordsOf(error) }),
+    }),
     reports: createReports(config.compat === false ? [] : patches),
     listener,
     state,
@@ -129,4 +142,5 @@ async function onReady(context: SessionContext): Promise<void> {
   void renewSubscriptions(context.presence, subscribe, (error) => {
     if (!isOver(context)) context.config.onWarning?.('A presence subscription could not be renewed.', { error: wordsOf(error) });
   });
+  void context.selfCheck(identity.whatsappWebVersion);
 }

@@ -1,15 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import type { Page } from 'puppeteer';
 import { callPage } from './bridge.js';
+import type { ProbeResult } from '../engine.js';
 import { DeadlineError, within } from './deadline.js';
+import { brokenListeners } from './listener-reports.js';
 
 /** Checks both directions between worker and page. */
 export interface Probe {
   /**
    * Makes a round trip through the page and waits for a canary event that returns through the event bridge. `canary` is false when it did
-   * not return in time. Rejects when the page does not answer within `deadlineMs`.
+   * not return in time, or when the page does not call the listener of messages or acks any more; `broken` names those. Rejects when the page does not answer within `deadlineMs`.
    */
-  (deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }>;
+  (deadlineMs: number): Promise<ProbeResult>;
   /** A canary has returned. */
   received(nonce: string): void;
 }
@@ -23,14 +25,16 @@ export function createProbe(page: () => Page): Probe {
   });
 }
 
-async function probe(page: () => Page, waiting: Waiting, deadlineMs: number): Promise<{ roundTripMs: number; canary: boolean }> {
+async function probe(page: () => Page, waiting: Waiting, deadlineMs: number): Promise<ProbeResult> {
   const nonce = randomUUID();
   const received = new Promise<void>((resolve) => waiting.set(nonce, resolve));
   const started = performance.now();
   try {
-    await callPage(page(), 'ping', { nonce }, deadlineMs);
+    const answer = await callPage<{ listeners?: unknown } | null>(page(), 'ping', { nonce }, deadlineMs);
     const roundTripMs = Math.round(performance.now() - started);
-    return { roundTripMs, canary: await arrivedWithin(received, Math.max(50, deadlineMs - roundTripMs)) };
+    const broken = brokenListeners(answer?.listeners);
+    const hasReturned = await arrivedWithin(received, Math.max(50, deadlineMs - roundTripMs));
+    return { roundTripMs, canary: hasReturned && broken.length === 0, ...(broken.length > 0 ? { broken } : {}) };
   } finally {
     waiting.delete(nonce);
   }

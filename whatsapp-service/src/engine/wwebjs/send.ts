@@ -1,6 +1,7 @@
 import { AppError, messageReasons, parseAddress, reservedIdKinds, retryableReasons, type MessageReason } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend, EngineSession } from '../engine.js';
+import type { AccountLimits } from './account.js';
 import { callPage } from './bridge.js';
 import { DeadlineError, sleep, within } from './deadline.js';
 import { compose, FileUnreadable } from './outgoing.js';
@@ -52,19 +53,22 @@ export interface Sending {
 
 interface Context {
   page: () => Page;
+  limits: AccountLimits;
   /** The cached addresses, by recipient. */
   resolved: Map<string, string>;
   /** The reserved ids of the sends that run. */
   inFlight: Set<string>;
 }
 
-export function createSending(page: () => Page): Sending {
-  const context: Context = { page, resolved: new Map(), inFlight: new Set() };
+export function createSending(page: () => Page, limits: AccountLimits): Sending {
+  const context: Context = { page, limits, resolved: new Map(), inFlight: new Set() };
   return {
     async send(send, onHandover) {
       context.inFlight.add(send.reservedId);
       try {
-        return await attempt(context, send, onHandover);
+        const outcome = await attempt(context, send, onHandover);
+        if (outcome.outcome === 'failed' && outcome.reason === 'REACH_OUT_LOCKED') limits.refused();
+        return outcome;
       } finally {
         context.inFlight.delete(send.reservedId);
       }
@@ -125,6 +129,8 @@ async function prepare(
   const remaining = (): number => Math.max(100, endsAt - performance.now());
   const chatId = await resolve(context, send.recipient, remaining());
   if (!chatId) return failed('RECIPIENT_NOT_ON_WHATSAPP');
+  const isPerson = /@(c\.us|lid)$/.test(chatId);
+  if (isPerson && (await context.limits.isNewChatLocked(chatId))) return failed('REACH_OUT_LOCKED');
   if (send.typingMs > 0) await type(context, chatId, Math.min(send.typingMs, remaining() / 2));
   return {
     chatId,

@@ -53,8 +53,18 @@ export function change<Id extends OperationId, Given = OperationInput<Id>, Befor
   id: Id,
   steps: ChangeSteps<Id, Given, Before, Result>,
 ): ChangeHandler<Id> {
-  return { id, effect: 'write', needs: steps.needs, run: (input, context) => runChange(id, steps, input, context) };
+  const handler: ChangeHandler<Id> = {
+    id,
+    effect: 'write',
+    needs: steps.needs,
+    run: (input, context) => runChange(id, steps, input, context),
+  };
+  changes.add(handler);
+  return handler;
 }
+
+/** Every handler that `change` made. A handler of the same shape that skips the look at the effect is not in it. */
+export const changes = new WeakSet<object>();
 
 async function runChange<Id extends OperationId, Given, Before, Result>(
   id: Id,

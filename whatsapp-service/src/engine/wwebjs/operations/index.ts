@@ -13,6 +13,7 @@ import { DeadlineError } from '../deadline.js';
 import type { Need, PageCore } from '../page/world.js';
 import { calls } from './calls.js';
 import { channels } from './channels.js';
+import { changes } from './change.js';
 import { chats } from './chats.js';
 import { contacts } from './contacts.js';
 import type { OperationContext, OperationHandlers } from './context.js';
@@ -58,6 +59,9 @@ const internal: Partial<Record<InternalOperationId, Run>> = {
 
 /** The modules of the page that an operation calls, for the check after `ready`. */
 export const needsOf = (id: OperationId): readonly Need[] => handlers[id].needs;
+
+/** Whether an operation looks afterwards whether its change happened: it was made by `change`. */
+export const isEffectChecked = (id: OperationId): boolean => changes.has(handlers[id]);
 
 /** Runs one operation. Input and output are checked by their schemas; an error of the page becomes an `AppError`. */
 export async function runOperation(

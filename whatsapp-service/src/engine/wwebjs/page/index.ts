@@ -1,8 +1,10 @@
+import { accountScript } from './account.js';
 import { contactsScript } from './contacts.js';
 import { coreScript } from './core.js';
 import { downloadScript } from './download.js';
 import { groupsScript } from './groups.js';
 import { historyScript } from './history.js';
+import { listenersScript } from './listeners.js';
 import { modelsScript } from './models.js';
 import { operateScript } from './operate.js';
 import { passkeysScript } from './passkeys.js';
@@ -21,6 +23,8 @@ export const pageScripts: Readonly<Record<string, string>> = {
   models: modelsScript,
   watch: watchScript,
   passkeys: passkeysScript,
+  listeners: listenersScript,
+  account: accountScript,
   contacts: contactsScript,
   history: historyScript,
   send: sendScript,

@@ -3,8 +3,8 @@ import { pageScript } from './script.js';
 import type { PageCore, PageWindow } from './world.js';
 
 /**
- * Wraps the library's listeners in the page. The library converts each message to a plain object before it emits the message, and reads lists
- * of reactions and votes as a whole: without this, an item that throws would be lost, together with the other items of its list.
+ * Wraps the library's conversion of a message to a plain object, which comes before each event of the message: without this, a message for which it
+ * throws would be lost.
  */
 function installModels(): void {
   const core = (window as unknown as PageWindow).chasqui;
@@ -19,7 +19,6 @@ function installModels(): void {
       return bareModel(core, fields, msg);
     }
   });
-  core.injected('models', 'injectToFunction', (original: any) => processRowsAlone(core, original));
 }
 
 /** Every field of a message that the worker reads. */
@@ -88,38 +87,4 @@ function reportUnreadable(core: PageCore, what: string, error: any): void {
   core.notify('unreadable', { what, detail: String(error?.name ?? 'Error').slice(0, 100) });
 }
 
-/**
- * The library's function processes all rows at once and then calls WhatsApp's own function, unless one row throws. Here each row is
- * processed alone, in order, and WhatsApp's own function is always called with all rows.
- */
-function processRowsAlone(core: PageCore, original: any) {
-  return (target: any, callback: any) => {
-    if (!/bulkUpsert$/.test(target?.function ?? '')) return original(target, callback);
-    let tail: Promise<unknown> = Promise.resolve();
-    return original(target, (module: any, own: any, ...args: any[]) => {
-      const [rows, ...rest] = args;
-      for (const row of Array.isArray(rows) ? rows : [])
-        tail = tail
-          .then(() => withDeadline(callback(module, () => undefined, [row], ...rest)))
-          .catch((error: unknown) => reportUnreadable(core, target.module, error));
-      return own.apply(module, args);
-    });
-  };
-}
-
-/** The deadline for one row is five seconds. */
-function withDeadline(work: unknown): Promise<unknown> {
-  return Promise.race([
-    work,
-    new Promise((_resolve, reject) => setTimeout(() => reject(new Error('The row was not processed in time.')), 5_000)),
-  ]);
-}
-
-export const modelsScript = pageScript(installModels, [
-  messageFields,
-  bareModel,
-  keyModel,
-  reportUnreadable,
-  processRowsAlone,
-  withDeadline,
-]);
+export const modelsScript = pageScript(installModels, [messageFields, bareModel, keyModel, reportUnreadable]);

@@ -253,7 +253,7 @@ function notHanded(core: PageCore, why: NotHanded, failure: PageFailure | null):
   return { stage: 'not_handed', why, online: isOnline(core), failure };
 }
 
-/** Resolves with the first final result, or at the deadline with what is known then. `work` hands the message over. */
+/** Resolves with the first final result; a refusal waits a moment for its status. At the deadline with what is known then. `work` hands it over. */
 function conclude(
   { core, jobs, own }: SendContext,
   job: Job,
@@ -269,10 +269,10 @@ function conclude(
       release();
       resolve(result);
     };
-    const settle = (ack: number): void => {
+    const settle = (ack: number, hasWaited = false): void => {
       if (job.closed || ack === 0) return;
-      const failure = ack < 0 ? job.refused : null;
-      finish({ stage: ack < 0 ? 'refused' : 'acked', whatsappId: whatsappId(), ack, failure });
+      if (ack < 0 && !job.refused && !hasWaited) return void setTimeout(settle, 200, ack, true);
+      finish({ stage: ack < 0 ? 'refused' : 'acked', whatsappId: whatsappId(), ack, failure: ack < 0 ? job.refused : null });
     };
     const timer = setTimeout(() => {
       if (!job.handed) finish(notHanded(core, 'deadline', job.refused));

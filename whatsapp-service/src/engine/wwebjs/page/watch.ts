@@ -14,7 +14,7 @@ function installWatch(): void {
   core.onModules('watch', () => watchContents(core, win));
   core.calls['ping'] = async ({ nonce }: { nonce: string }) => {
     core.notify('canary', { nonce });
-    return connectionState(core);
+    return { ...connectionState(core), listeners: core.calls['listeners']?.({}) ?? [] };
   };
   core.calls['state'] = () => connectionState(core);
   core.calls['identity'] = () => ownIdentity(core, win);

@@ -1,0 +1,87 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
+import { pageScript } from './script.js';
+import type { PageCore, PageWindow } from './world.js';
+
+/** Reads what WhatsApp allows the account, and answers dialogs that would end a session. */
+function installAccount(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || core.calls['account']) return;
+  core.calls['account'] = () => readAccount(core);
+  core.calls['answerNews'] = () => answerNews(core);
+  core.calls['knowsChat'] = ({ id }: { id: string }) => knowsChat(core, id);
+}
+
+/** Null: the page does not say. */
+export interface PageAccount {
+  reachOutLocked: boolean | null;
+  /** Linked devices, without the phone. */
+  linkedDevices: number | null;
+}
+
+async function readAccount(core: PageCore): Promise<PageAccount> {
+  return { reachOutLocked: await reachOutLocked(core), linkedDevices: await countDevices(core) };
+}
+
+async function reachOutLocked(core: PageCore): Promise<boolean | null> {
+  try {
+    const isLocked = await core.moduleIfAny('WAWebReachoutTimelockUtils')?.isUserReachoutTimelocked?.();
+    return typeof isLocked === 'boolean' ? isLocked : null;
+  } catch {
+    return null;
+  }
+}
+
+async function countDevices(core: PageCore): Promise<number | null> {
+  try {
+    const own = core.me()[0];
+    const [found] = (await core.moduleIfAny('WAWebApiDeviceList')?.getDeviceIds?.([own])) ?? [];
+    const devices = found?.devices;
+    // The phone itself is the device with the id 0.
+    return Array.isArray(devices) ? devices.filter((device: any) => Number(device?.id) !== 0).length : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Closes the dialog "What's new", and the notice of a new look. WhatsApp logs a new device out some minutes after it was linked if they are not
+ * answered. Returns what was answered.
+ */
+function answerNews(core: PageCore): string[] {
+  const answered: string[] = [];
+  const attempt = (name: string, answer: () => boolean): void => {
+    try {
+      if (answer()) answered.push(name);
+    } catch (error: any) {
+      core.notify('unreadable', { what: `dialog ${name}`, detail: String(error?.name ?? error) });
+    }
+  };
+  attempt('whats_new', () => {
+    const news = core.moduleIfAny('WAWebWhatsNewNux')?.createWhatsNewNux?.();
+    if (!news?.shouldShow?.()) return false;
+    news.dismiss();
+    core.moduleIfAny('WAWebModalManager')?.ModalManager?.close?.();
+    return true;
+  });
+  attempt('new_look', () => {
+    const prefs = core.moduleIfAny('WAWebUserPrefsUiRefresh');
+    if (typeof prefs?.setUiRefreshNuxAcked !== 'function' || prefs.getUiRefreshNuxAcked?.() === true) return false;
+    prefs.setUiRefreshNuxAcked(true);
+    return true;
+  });
+  return answered;
+}
+
+/** Whether someone has written in the chat with this person. A message that WhatsApp refused does not count. */
+function knowsChat(core: PageCore, id: string): boolean {
+  const wid = core.widOf(id);
+  const { Chat } = core.collections();
+  const other = core.otherIdOf(wid);
+  return [Chat.get(wid), other && Chat.get(other)].filter(Boolean).some((chat: any) => {
+    const messages: any[] = chat.msgs?.getModelsArray?.() ?? [];
+    return messages.length === 0 ? Boolean(chat.t) : messages.some((msg) => !msg.id?.fromMe || (msg.ack ?? 0) >= 1);
+  });
+}
+
+export const accountScript = pageScript(installAccount, [readAccount, reachOutLocked, countDevices, answerNews, knowsChat]);

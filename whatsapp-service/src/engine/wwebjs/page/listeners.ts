@@ -1,0 +1,313 @@
+/* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
+import { pageScript } from './script.js';
+import type { PageCore, PageWindow } from './world.js';
+
+/** How one kind of event is received. */
+interface ListenerState {
+  name: string;
+  state: 'attached' | 'waiting' | 'failed';
+  detail: string | null;
+  /** Whether the page still calls the listener. */
+  isThere: () => boolean;
+}
+
+interface ListenContext {
+  core: PageCore;
+  win: any;
+  listeners: Map<string, ListenerState>;
+  /** Calls that were reported. Several ways lead to one call. */
+  calls: Set<string>;
+  /** How often the module of calls was looked for. */
+  callTries: number;
+  /** Votes are reported in order, although their polls are read from the database. */
+  votes: Promise<void>;
+}
+
+/**
+ * Attaches the listeners of WhatsApp's events in place of the library's. The library attaches them in one chain, in which calls come before
+ * messages: one module that is missing or reshaped would silence all events behind it. Here each kind is attached alone, in the order of
+ * importance, and reports whether it is still called. They call the same functions of the library, which emits the same events.
+ */
+function installListeners(): void {
+  const win = window as unknown as PageWindow;
+  const core = win.chasqui;
+  if (!core || core.calls['listen']) return;
+  const context: ListenContext = { core, win, listeners: new Map(), calls: new Set(), callTries: 0, votes: Promise.resolve() };
+  core.calls['listen'] = () => listenToAll(context);
+  core.calls['listeners'] = () => statesOf(context);
+}
+
+/** Idempotent: what is attached stays as it is, and what failed is tried again. */
+function listenToAll(context: ListenContext): { name: string; state: string; detail: string | null }[] {
+  attachOne(context, 'messages', () => listenToMessages(context));
+  attachOne(context, 'acks', () => listenToAcks(context));
+  attachOne(context, 'edits', () => listenToEdits(context));
+  attachOne(context, 'revokes', () => listenToRevokes(context));
+  attachOne(context, 'reactions', () => listenToReactions(context));
+  attachOne(context, 'votes', () => listenToVotes(context));
+  attachOne(context, 'chats', () => listenToChats(context));
+  attachOne(context, 'state', () => listenToState(context));
+  attachOne(context, 'resend', () => allowResend(context));
+  attachOne(context, 'calls', () => listenToCalls(context));
+  return statesOf(context);
+}
+
+function attachOne({ listeners }: ListenContext, name: string, attach: () => (() => boolean) | null): void {
+  if (listeners.get(name)?.state === 'attached') return;
+  try {
+    const isThere = attach();
+    listeners.set(name, { name, state: isThere ? 'attached' : 'waiting', detail: null, isThere: isThere ?? (() => true) });
+  } catch (error: any) {
+    const detail = String(error?.message ?? error).slice(0, 200);
+    listeners.set(name, { name, state: 'failed', detail, isThere: () => false });
+  }
+}
+
+/** `gone`: it was attached, and the page does not call it any more. */
+function statesOf({ listeners }: ListenContext): { name: string; state: string; detail: string | null }[] {
+  return [...listeners.values()].map(({ name, state, detail, isThere }) => {
+    let isStill = false;
+    try {
+      isStill = isThere();
+    } catch {
+      // What cannot be asked is not called any more.
+    }
+    return { name, state: state === 'attached' && !isStill ? 'gone' : state, detail };
+  });
+}
+
+/**
+ * Subscribes to events of a collection. Returns the canary: the collection is still the one that the page uses, and it still calls what is subscribed
+ * here. An event of our own name proves it, because removing all listeners removes that one too.
+ */
+function subscribe(
+  { core }: ListenContext,
+  find: () => any,
+  handlers: Record<string, (...args: any[]) => unknown>,
+): () => boolean {
+  const collection = find();
+  if (typeof collection?.on !== 'function') throw new Error('WhatsApp Web has no such collection.');
+  for (const [events, handler] of Object.entries(handlers))
+    collection.on(events, (...args: any[]) => {
+      // What a listener throws would end the loop in which the page calls them.
+      try {
+        const result: any = handler(...args);
+        result?.catch?.((error: any) => core.notify('unreadable', { what: events, detail: String(error?.name ?? error) }));
+      } catch (error: any) {
+        core.notify('unreadable', { what: events, detail: String(error?.name ?? error) });
+      }
+    });
+  let heard = 0;
+  const canary = `chasqui:${Object.keys(handlers)[0]!.split(' ')[0]}`;
+  collection.on(canary, () => (heard += 1));
+  return () => {
+    if (find() !== collection) return false;
+    if (typeof collection.trigger !== 'function') return true;
+    const before = heard;
+    collection.trigger(canary);
+    return heard > before;
+  };
+}
+
+/** Replaces a function of an object by one that reports its arguments first. Fails if the page has frozen the object. */
+function wrapFunction(object: any, name: string, report: (...args: any[]) => void): () => boolean {
+  const original = object?.[name];
+  if (typeof original !== 'function') throw new Error(`WhatsApp Web has no ${name}.`);
+  const wrapper = function (this: unknown, ...args: any[]): unknown {
+    try {
+      report(...args);
+    } catch {
+      // The page's own work goes on.
+    }
+    return original.apply(this, args);
+  };
+  object[name] = wrapper;
+  if (object[name] !== wrapper) throw new Error(`WhatsApp Web does not allow to follow ${name}.`);
+  return () => object[name] === wrapper;
+}
+
+function listenToMessages(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  const added = (msg: any): void => {
+    if (!msg?.isNewMsg) return;
+    if (msg.type !== 'ciphertext') return void win.onAddMessageEvent(core.modelOf(msg));
+    win.onAddMessageCiphertextEvent(core.modelOf(msg));
+    msg.once('change:type', () => {
+      if (msg.type !== 'revoked') win.onAddMessageEvent(core.modelOf(msg));
+    });
+    if (!String(msg.subtype ?? '').endsWith('_unavailable_fanout')) askAgain(context, msg);
+  };
+  return subscribe(context, () => core.collections().Msg, { add: added });
+}
+
+/** Asks the phone for the content of a message that could not be decrypted, if it does not come by itself. */
+function askAgain({ core }: ListenContext, msg: any): void {
+  const waitMs = 5_000;
+  setTimeout(() => {
+    if (msg.type !== 'ciphertext') return;
+    core.moduleIfAny('WAWebNonMessageDataRequestPlaceholderMessageResendUtils')?.handlePlaceholderMsgsSeen?.([msg], true);
+  }, waitMs);
+}
+
+/** The page asks only if a gate of its own is open. */
+function allowResend({ core }: ListenContext): () => boolean {
+  const gates = core.module('WAWebSyncGatingUtils');
+  const open = (): boolean => true;
+  gates.isPlaceholderMessageResendEnabled = open;
+  if (gates.isPlaceholderMessageResendEnabled !== open && !gates.isPlaceholderMessageResendEnabled())
+    throw new Error('WhatsApp Web does not allow to ask the phone for messages again.');
+  return () => true;
+}
+
+function listenToAcks(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  return subscribe(context, () => core.collections().Msg, {
+    'change:ack': (msg, ack) => win.onMessageAckEvent(core.modelOf(msg), ack),
+  });
+}
+
+function listenToEdits(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  return subscribe(context, () => core.collections().Msg, {
+    'change:body change:caption': (msg, now, before) => win.onEditMessageEvent(core.modelOf(msg), now, before),
+  });
+}
+
+function listenToRevokes(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  return subscribe(context, () => core.collections().Msg, {
+    'change:type': (msg) => {
+      if (msg.type === 'revoked') win.onChangeMessageTypeEvent(core.modelOf(msg));
+    },
+  });
+}
+
+function listenToReactions({ core, win }: ListenContext): () => boolean {
+  const name = 'WAWebAddonReactionTableMode';
+  const report = (row: any): void => {
+    const sender = core.idOf(row.author ?? row.from);
+    if (sender === null) throw new TypeError('A reaction without its sender.');
+    const timestamp = row.reactionTimestamp / 1000;
+    win.onReaction([{ ...row, msgKey: row.id, parentMsgKey: row.reactionParentKey, senderUserJid: sender, timestamp }]);
+  };
+  return wrapFunction(core.module(name).reactionTableMode, 'bulkUpsert', (rows: any[]) => {
+    for (const row of rows)
+      try {
+        report(row);
+      } catch (error: any) {
+        // One that cannot be read does not stop the others.
+        core.notify('unreadable', { what: name, detail: String(error?.name ?? error) });
+      }
+  });
+}
+
+function listenToVotes(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  const name = 'WAWebAddonPollVoteTableMode';
+  const report = async (row: any): Promise<void> => {
+    const parent = row.pollUpdateParentKey;
+    const { Msg } = core.collections();
+    const key = core.serialized(parent);
+    const parentMessage = Msg.get(key) ?? (await Msg.getMessagesById([key]))?.messages?.[0] ?? null;
+    const sender = row.author ?? row.from;
+    if (core.idOf(sender) === null) throw new TypeError('A vote without its sender.');
+    const more = { msgKey: row.id, sender, parentMsgKey: parent, senderUserJid: core.idOf(sender), timestamp: row.t / 1000 };
+    win.onPollVoteEvent([{ ...row, ...more, parentMessage }]);
+  };
+  return wrapFunction(core.module(name).pollVoteTableMode, 'bulkUpsert', (rows: any[]) => {
+    for (const row of rows)
+      context.votes = context.votes
+        .then(() => endsInTime(report(row)))
+        .catch((error: any) => core.notify('unreadable', { what: name, detail: String(error?.name ?? error) }));
+  });
+}
+
+/** The deadline for one row is five seconds: one that hangs must not stop those behind it. */
+function endsInTime(work: Promise<void>): Promise<void> {
+  return Promise.race([
+    work,
+    new Promise<void>((_resolve, reject) => setTimeout(() => reject(new Error('The row was not processed in time.')), 5_000)),
+  ]);
+}
+
+function listenToChats(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  const named = (chat: any): object => ({ id: core.serialized(chat.id), unreadCount: chat.unreadCount ?? null });
+  return subscribe(context, () => core.collections().Chat, {
+    'change:unreadCount': (chat) => win.onChatUnreadCountEvent(named(chat)),
+    'change:archive': (chat, now, before) => win.onArchiveChatEvent(named(chat), now, before),
+    remove: (chat) => win.onRemoveChatEvent(named(chat)),
+  });
+}
+
+function listenToState(context: ListenContext): () => boolean {
+  const { core, win } = context;
+  return subscribe(context, () => core.module('WAWebSocketModel').Socket, {
+    'change:state': (_socket, state) => win.onAppStateChangedEvent(state),
+  });
+}
+
+/** Calls lie in a map of the collection, or the page has one active call. The module may come later; null: it is waited for. */
+function listenToCalls(context: ListenContext): (() => boolean) | null {
+  const { core } = context;
+  const calls = core.moduleIfAny('WAWebCallCollection');
+  if (!calls) {
+    // Often during the start of the page, then rarely.
+    context.callTries += 1;
+    setTimeout(() => attachOne(context, 'calls', () => listenToCalls(context)), context.callTries < 60 ? 500 : 15_000);
+    return null;
+  }
+  const canaries: (() => boolean)[] = [];
+  const map = Object.values(calls).find((value): value is Map<unknown, any> => value instanceof Map);
+  if (map) canaries.push(wrapFunction(map, 'set', (_id: unknown, call: any) => reportCall(context, call)));
+  if (typeof calls.setActiveCall === 'function')
+    canaries.push(wrapFunction(calls, 'setActiveCall', (call: any) => reportWhenRinging(context, call)));
+  if (canaries.length === 0) throw new Error('WhatsApp Web has no list of calls that is known.');
+  // A call may have come before its module was found.
+  for (const call of [calls.activeCall, ...(map?.values() ?? [])]) reportWhenRinging(context, call);
+  return () => canaries.every((isThere) => isThere());
+}
+
+/** The state of an active call is set a moment later. Only a call that rings here is an incoming one. */
+function reportWhenRinging(context: ListenContext, call: any): void {
+  if (!call?.id) return;
+  const delaysMs = [0, 50, 200, 750];
+  const look = (at: number): void => {
+    const state = typeof call.getState === 'function' ? call.getState() : call.state;
+    const isUnknown = state === undefined || state === null;
+    if (isUnknown && at + 1 < delaysMs.length) return void setTimeout(look, delaysMs[at + 1], at + 1);
+    if (isUnknown || /INCOMING_RING|RINGING/i.test(String(state))) reportCall(context, call);
+  };
+  setTimeout(look, delaysMs[0], 0);
+}
+
+function reportCall({ win, calls }: ListenContext, call: any): void {
+  const maxKnown = 200;
+  if (!call?.id || call.outgoing || calls.has(String(call.id))) return;
+  calls.add(String(call.id));
+  if (calls.size > maxKnown) calls.delete([...calls][0]!);
+  const { id, peerJid, isVideo, isGroup, canHandleLocally, outgoing, webClientShouldHandle, participants } = call;
+  win.onIncomingCall({ id, peerJid, isVideo, isGroup, canHandleLocally, outgoing, webClientShouldHandle, participants });
+}
+
+export const listenersScript = pageScript(installListeners, [
+  listenToAll,
+  attachOne,
+  statesOf,
+  subscribe,
+  wrapFunction,
+  listenToMessages,
+  askAgain,
+  allowResend,
+  listenToAcks,
+  listenToEdits,
+  listenToRevokes,
+  listenToReactions,
+  listenToVotes,
+  endsInTime,
+  listenToChats,
+  listenToState,
+  listenToCalls,
+  reportWhenRinging,
+  reportCall,
+]);

@@ -1,0 +1,120 @@
+import { operationIds, type SelfCheck } from '@chasqui/shared';
+import type { Page } from 'puppeteer';
+import { callPage, runInPage } from './bridge.js';
+import { sleep } from './deadline.js';
+import { readListeners } from './listener-reports.js';
+import { need } from './operations/context.js';
+import { needsOf } from './operations/index.js';
+import type { Need, PageCore } from './page/world.js';
+
+/** What no session works without, by what it is for. */
+export const essentials: Readonly<Record<'sending' | 'messages' | 'acks' | 'chats', readonly Need[]>> = {
+  sending: [
+    need('WAWebMsgKey', 'newId'),
+    need('WAWebFindChatAction', 'findOrCreateLatestChat'),
+    need('WAWebSendMsgChatAction', 'addAndSendMsgToChat'),
+  ],
+  messages: [need('WAWebCollections', 'Msg.on', 'Msg.get', 'Msg.getMessagesById')],
+  acks: [need('WAWebCollections', 'Msg.on')],
+  chats: [need('WAWebCollections', 'Chat.get', 'Chat.on', 'Chat.getModelsArray')],
+};
+
+/** The time that the page has for one check; what is not checked by then is reported as unchecked. */
+const checkMs = 20_000;
+/** Modules register one after the other while the page loads, so an essential one must be missing repeatedly. */
+const essentialChecks = 3;
+const betweenChecksMs = 2_000;
+const listenersMs = 5_000;
+/** The most that is reported of one operation. */
+const maxNames = 20;
+const maxNameLength = 120;
+
+interface Checking {
+  page: () => Page;
+  isOver: () => boolean;
+  onChecked: (check: SelfCheck) => void;
+  onFailure: (error: unknown) => void;
+}
+
+/**
+ * Returns a function that asks the page for the functions of every operation. It runs after each `ready`, which does not wait for it, and never rejects: a
+ * check that cannot be made is reported as a failure and leaves the result of the one before. A later run outdates those before it.
+ */
+export function createSelfCheck(checking: Checking): (whatsappWebVersion: string | null) => Promise<void> {
+  let newest = 0;
+  return async (whatsappWebVersion) => {
+    const own = (newest += 1);
+    const isOutdated = (): boolean => own !== newest || checking.isOver();
+    try {
+      const found = await check(checking.page, isOutdated);
+      if (!isOutdated()) checking.onChecked({ checkedAt: new Date().toISOString(), whatsappWebVersion, ...found });
+    } catch (error) {
+      if (!isOutdated()) checking.onFailure(error);
+    }
+  };
+}
+
+async function check(page: () => Page, isOutdated: () => boolean): Promise<Omit<SelfCheck, 'checkedAt' | 'whatsappWebVersion'>> {
+  const essential = await missingEssentials(page, isOutdated);
+  const found = readFound(await runInPage(page(), checkAll, [allNeeds(), checkMs], checkMs + 5_000));
+  const listeners = readListeners(await callPage<unknown>(page(), 'listeners', {}, listenersMs));
+  const broken = listeners.flatMap(({ name, state }) => (state === 'failed' || state === 'gone' ? [name] : []));
+  return { ...found, essential, listeners: broken };
+}
+
+/** The essential functions that the page does not have, after repeated checks. */
+async function missingEssentials(page: () => Page, isOutdated: () => boolean): Promise<string[]> {
+  const needs = Object.values(essentials).flat();
+  for (let checks = 1; ; checks += 1) {
+    const missing = namesIn(await runInPage(page(), loadAll, [needs], checkMs));
+    if (missing.length === 0 || checks === essentialChecks || isOutdated()) return [...new Set(missing)];
+    await sleep(betweenChecksMs);
+  }
+}
+
+const namesIn = (value: unknown): string[] =>
+  Array.isArray(value) ? value.slice(0, maxNames).map((name) => String(name).slice(0, maxNameLength)) : [];
+
+/** The page's answer, as far as it is one: any code in the page can change it, and it goes out with every heartbeat of the worker. */
+export function readFound(answer: unknown): Pick<SelfCheck, 'missing' | 'unchecked'> {
+  const { missing, unchecked } = Object(answer) as Record<string, unknown>;
+  const lists = Object(missing) as Record<string, unknown>;
+  const known = operationIds.filter((id) => Object.hasOwn(lists, id) && namesIn(lists[id]).length > 0);
+  return {
+    missing: Object.fromEntries(known.map((id) => [id, namesIn(lists[id])])),
+    unchecked: operationIds.filter((id) => Array.isArray(unchecked) && unchecked.includes(id)),
+  };
+}
+
+const allNeeds = (): [string, readonly Need[]][] => operationIds.map((id) => [id, needsOf(id)]);
+
+/** Runs in the page. */
+function loadAll(core: PageCore, needs: readonly Need[]): Promise<string[]> {
+  return core.load(needs);
+}
+
+/** Runs in the page. One operation after the other; each function is looked for once. */
+async function checkAll(
+  core: PageCore,
+  rows: [string, readonly Need[]][],
+  budgetMs: number,
+): Promise<Pick<SelfCheck, 'missing' | 'unchecked'>> {
+  const endsAt = Date.now() + budgetMs;
+  const known = new Map<string, string[]>();
+  const missing: Record<string, string[]> = {};
+  const unchecked: string[] = [];
+  for (const [id, needs] of rows) {
+    if (Date.now() >= endsAt) {
+      unchecked.push(id);
+      continue;
+    }
+    const found: string[] = [];
+    for (const one of needs) {
+      const key = JSON.stringify(one);
+      if (!known.has(key)) known.set(key, await core.load([one]));
+      found.push(...known.get(key)!);
+    }
+    if (found.length > 0) missing[id] = found;
+  }
+  return { missing, unchecked };
+}

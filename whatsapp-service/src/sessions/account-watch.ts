@@ -1,0 +1,62 @@
+import type { WorkerEvent } from '../events/worker-event.js';
+import type { Clock } from '../clock.js';
+import type { AccountState, EngineSession } from '../engine/engine.js';
+
+/** Reads the limits and devices of the account when its page is connected, every 15 minutes, and when asked. */
+export interface AccountWatch {
+  /** Reads them now. One read at a time: a request during a read is part of the next one. */
+  check(): void;
+  stop(): void;
+}
+
+interface Watching {
+  session: EngineSession;
+  clock: Clock;
+  emit: (event: WorkerEvent) => void;
+  /** The page did not answer; it is read again at the next interval. */
+  onFailure: (error: unknown) => void;
+}
+
+const everyMs = 900_000;
+const deadlineMs = 10_000;
+
+export function createAccountWatch(watching: Watching): AccountWatch {
+  const { session, clock, emit, onFailure } = watching;
+  let isStopped = false;
+  let isReading = false;
+  let isAsked = false;
+  let reported: AccountState | null = null;
+  let cancel = (): void => undefined;
+  const read = async (): Promise<void> => {
+    isReading = true;
+    isAsked = false;
+    cancel();
+    try {
+      const state = await session.account(deadlineMs);
+      if (!isStopped && !isSame(state, reported)) {
+        reported = state;
+        emit({ event: 'session.account', payload: state });
+      }
+    } catch (error) {
+      if (!isStopped) onFailure(error);
+    }
+    isReading = false;
+    if (isStopped) return;
+    if (isAsked) return read();
+    cancel = clock.after(everyMs, () => void read());
+  };
+  return {
+    check() {
+      if (isStopped) return;
+      if (isReading) isAsked = true;
+      else void read();
+    },
+    stop() {
+      isStopped = true;
+      cancel();
+    },
+  };
+}
+
+const isSame = (a: AccountState, b: AccountState | null): boolean =>
+  b !== null && a.reachOutLocked === b.reachOutLocked && a.linkedDevices === b.linkedDevices;

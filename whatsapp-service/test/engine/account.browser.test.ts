@@ -1,0 +1,67 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { BuildName } from '@chasqui/simulator';
+import { ana, link, me, online, sendContent, signal, startRig, text, until, type Rig } from './harness.js';
+
+/** What WhatsApp allows the account, and what it wants answered. */
+
+let rig: Rig;
+afterEach(async () => rig?.close());
+const stranger = '5511999990009';
+const open = async (build: BuildName = '2026-09b') => {
+  rig = await startRig(build);
+  const linked = await link(rig);
+  await online(rig);
+  return linked;
+};
+const sentTo = async (phone: string): Promise<number> =>
+  (await rig.simulator.client.journal({})).filter(({ chat }) => chat.startsWith(phone)).length;
+
+describe('an account that may not start new chats', () => {
+  test('is seen in the page; new chats are refused without asking WhatsApp, existing ones go on, and the end is seen too', async () => {
+    const { session } = await open();
+    expect((await sendContent(session, text('before'))).outcome).toMatchObject({ outcome: 'sent' });
+    expect(await session.account(5_000)).toMatchObject({ reachOutLocked: false });
+    await rig.simulator.client.restrict({ phone: me, reachOutLocked: true });
+    await until('the lock', async () => (await session.account(5_000)).reachOutLocked);
+    const refused = await sendContent(session, text('hello'), { recipient: `${stranger}@c.us` });
+    expect(refused.outcome).toMatchObject({ outcome: 'failed', reason: 'REACH_OUT_LOCKED', retryable: false });
+    expect([refused.handedOver, await sentTo(stranger)]).toEqual([false, 0]);
+    expect((await sendContent(session, text('still'))).outcome).toMatchObject({ outcome: 'sent' });
+    await rig.simulator.client.restrict({ phone: me, reachOutLocked: false });
+    await until('the end of the lock', async () => !(await session.account(5_000)).reachOutLocked);
+    const sent = await sendContent(session, text('hello'), { recipient: `${stranger}@c.us` });
+    expect(sent.outcome).toMatchObject({ outcome: 'sent' });
+  }, 60_000);
+
+  test('is learned from a refused first message where the page does not show it', async () => {
+    const { session } = await open('2026-07');
+    expect((await sendContent(session, text('before'))).outcome).toMatchObject({ outcome: 'sent' });
+    await rig.simulator.client.restrict({ phone: me, reachOutLocked: true });
+    expect((await session.account(5_000)).reachOutLocked).toBe(false);
+    const first = await sendContent(session, text('one'), { recipient: `${stranger}@c.us` });
+    expect(first).toMatchObject({ handedOver: true, outcome: { outcome: 'failed', reason: 'REACH_OUT_LOCKED' } });
+    expect((await session.account(5_000)).reachOutLocked).toBe(true);
+    // The refused message has made a chat in the page. It holds no answer.
+    const second = await sendContent(session, text('two'), { recipient: `${stranger}@c.us` });
+    expect(second).toMatchObject({ handedOver: false, outcome: { outcome: 'failed', reason: 'REACH_OUT_LOCKED' } });
+    expect((await sendContent(session, text('still'))).outcome).toMatchObject({ outcome: 'sent' });
+  }, 60_000);
+});
+
+test('the linked devices are counted without the phone', async () => {
+  const { session } = await open();
+  expect((await session.account(5_000)).linkedDevices).toBe(1);
+}, 60_000);
+
+test('the dialog of a new account is answered, so that the device is not logged out', async () => {
+  rig = await startRig('2026-09b');
+  await rig.simulator.client.setPage({ newsMs: 3_000 });
+  const { session, signals } = await link(rig);
+  await signal(signals, 'ready');
+  await session.account(5_000);
+  await new Promise((resolve) => setTimeout(resolve, 3_500));
+  expect(signals.some(({ type }) => type === 'gone')).toBe(false);
+  expect((await sendContent(session, text('still here'), { recipient: `${ana}@c.us` })).outcome).toMatchObject({
+    outcome: 'sent',
+  });
+}, 60_000);
