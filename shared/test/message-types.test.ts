@@ -61,6 +61,7 @@ describe('the table of message types', () => {
       location: ['latitude', 'longitude', 'name', 'address'],
       contact: ['contacts'],
       poll: ['question', 'options', 'multiple'],
+      calendar_event: ['name', 'description', 'startsAt', 'endsAt', 'location', 'callType'],
     });
     expect(fileOptionNames).toEqual(['caption', 'viewOnce', 'hd', 'gif', 'asDocument', 'stickerName', 'stickerAuthor']);
   });

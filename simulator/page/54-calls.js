@@ -28,4 +28,7 @@ __d('WADeprecatedSendIq', () => ({
     await line.request('call_reject', { id: reject.attrs['call-id'] });
   },
 }));
-__d('WAWebGenerateEventCallLink', () => ({ createEventCallLink: (time, type) => line.request('call_link', { type }) }));
+// A failure is an empty link.
+__d('WAWebGenerateEventCallLink', () => ({
+  createEventCallLink: (time, type) => line.request('call_link', { type }).catch(() => ''),
+}));

@@ -86,8 +86,10 @@ export type TypedBody = CommonFields & Record<string, unknown>;
 const pascal = (type: string): string => type.replace(/(?:^|_)(\w)/g, (_, first: string) => first.toUpperCase());
 
 function typedRoute(type: RequestType) {
-  const { summary, fields, aliases: more } = requestOf(type);
-  const body: z.ZodType<TypedBody> = withAliases(z.strictObject({ ...common, ...fields }), { ...aliases, ...more });
+  const { summary, fields, aliases: more, example } = requestOf(type);
+  const examples = [{ recipient: '+5511999990001', ...example }] as TypedBody[];
+  const schema: z.ZodType<TypedBody> = withAliases(z.strictObject({ ...common, ...fields }), { ...aliases, ...more });
+  const body = schema.meta({ examples });
   return sending(`messages.send${pascal(type)}`, `/messages/send-${type.replaceAll('_', '-')}`, summary, body);
 }
 

@@ -4,7 +4,7 @@ import type { EngineSend, EngineSession } from '../engine.js';
 import { callPage } from './bridge.js';
 import { DeadlineError, sleep, within } from './deadline.js';
 import { compose, FileUnreadable } from './outgoing.js';
-import type { PageFailure, PageSend, PageSendResult } from './page/send.js';
+import type { PageFailure, PageSend, PageSendResult } from './page/send-types.js';
 
 type Outcome = Awaited<ReturnType<EngineSession['send']>>;
 
