@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { MessageResource, ObservedMessage } from '@chasqui/shared';
 import { databases } from './support/backend.js';
 import { ana, dataOf, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
 
 /** The kinds of sends beyond texts and files: what is accepted, what reaches the worker, and what is refused before anything is stored. */
+
+const noFile = { id: null, mimetype: 'image/png', size: 3, filename: null, sha256: null };
 
 describe.each(await databases())('kinds of sends on %s', (database) => {
   let core: Core;
@@ -46,6 +50,82 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
       expect(refused.status).toBe(422);
       expect(refused.body.error?.details?.['fields']).toMatchObject([{ path }]);
       expect(await count()).toBe(before);
+    });
+  });
+
+  describe('a forward', () => {
+    const bruno = '5511999990002';
+    const forward = (id: string, more: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+      core.post(`/messages/${id}/forward`, { recipient: bruno, ...more }, headers);
+    const received = async (content: ObservedMessage['content']) => {
+      const observed = core.inbound('', { content });
+      await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
+      return eventually('the message', async () => {
+        const reply = await core.get(`/messages/${encodeURIComponent(observed.whatsappId)}`);
+        return reply.status === 200 ? dataOf(reply) : null;
+      });
+    };
+
+    test('of a received text is a message of its own, marked as forwarded, and one for each Idempotency-Key', async () => {
+      const original = await received({ type: 'text', message: 'see you at nine', selectedOption: { id: '1', title: 'x' } });
+      const sent = await forward(original.id, {}, { 'Idempotency-Key': `forward-${original.id}` });
+      expect(sent.status).toBe(200);
+      expect(dataOf(sent)).toMatchObject({
+        type: 'text',
+        status: 'sent',
+        isForwarded: true,
+        text: 'see you at nine',
+        content: { message: 'see you at nine' },
+        selectedOption: null,
+        toNumber: bruno,
+      });
+      const again = await forward(original.id, {}, { 'Idempotency-Key': `forward-${original.id}` });
+      expect(dataOf(again).id).toBe(dataOf(sent).id);
+      const left = core.worker.left.filter((one) => one.messageId === dataOf(sent).id);
+      expect(left.map(({ command }) => command.options.forward)).toEqual([{ whatsappId: original.whatsappId }]);
+    });
+
+    test('of a file sends a copy, which stays when the original is deleted', async () => {
+      const base64 = 'R0lGODlhAQABAAAAACw=';
+      const { body } = await core.post('/messages/send-media', { recipient: ana, mediaBase64: base64, caption: 'look' });
+      const original = body.data as MessageResource;
+      const sent = dataOf(await forward(original.id));
+      expect(sent).toMatchObject({ type: original.type, isForwarded: true, text: 'look' });
+      const mediaOf = (message: MessageResource) => (message.content as { media: { id: string; sha256: string } }).media;
+      expect(mediaOf(sent).id).not.toBe(mediaOf(original).id);
+      expect(mediaOf(sent).sha256).toBe(mediaOf(original).sha256);
+      const left = core.worker.left.find((one) => one.messageId === sent.id);
+      expect(left?.file?.bytes.toString('base64')).toBe(base64);
+    });
+
+    test.each<[string, ObservedMessage['content'], number, string]>([
+      [
+        'a notice',
+        { type: 'notice', whatsappType: 'gp2', subtype: 'add', message: null, participants: [] },
+        501,
+        'NOT_SUPPORTED_BY_WHATSAPP',
+      ],
+      ['an image that is seen once', { type: 'image', media: noFile, viewOnce: true }, 501, 'NOT_SUPPORTED_BY_WHATSAPP'],
+      ['an image without a file here', { type: 'image', media: noFile }, 404, 'MEDIA_NOT_FOUND'],
+    ])('of %s is refused and not stored', async (_what, content, status, code) => {
+      const original = await received(content);
+      const before = await count();
+      const refused = await forward(original.id);
+      expect([refused.status, refused.body.error?.code]).toEqual([status, code]);
+      expect(await count()).toBe(before);
+    });
+
+    test('of a received message needs the right to read messages', async () => {
+      const original = await received({ type: 'text', message: 'private' });
+      const created = await core.post('/keys', { name: 'sends only', permissions: ['messages.send'] });
+      const { key } = created.body.data as { key: string };
+      const before = await count();
+      const refused = await core.rig.call('POST', `/messages/${original.id}/forward`, { key, body: { recipient: bruno } });
+      expect([refused.status, refused.body.error?.code]).toEqual([403, 'PERMISSION_DENIED']);
+      expect(await count()).toBe(before);
+      const own = dataOf(await core.send('mine'));
+      const sent = await core.rig.call('POST', `/messages/${own.id}/forward`, { key, body: { recipient: bruno } });
+      expect(sent.status).toBe(200);
     });
   });
 });

@@ -108,6 +108,28 @@ export const sendMedia = sending(
 );
 export type MediaBody = InputOf<typeof sendMedia>['body'];
 
+const forwardBody = z.strictObject({
+  recipient: common.recipient,
+  expiresAt: common.expiresAt,
+  async: common.async,
+  queueIfOffline: common.queueIfOffline,
+});
+export const forward = defineRoute({
+  id: 'messages.forward',
+  method: 'post',
+  path: '/messages/:messageId/forward',
+  summary: 'Send the content of a message to another chat, marked as forwarded',
+  auth: 'key',
+  permission: 'messages.send',
+  idempotency: 'by_route',
+  headers: ['Prefer', 'X-Session-Id'],
+  params: z.object({ messageId: z.string().min(1).max(160) }),
+  body: withAliases(forwardBody, { to: 'recipient' }).meta({ examples: [{ recipient: '+5511999990001' }] }),
+  status: [200, 202],
+  reply: message,
+  errors: [...send, 'CONTENT_WIPED', 'MEDIA_EXPIRED', 'MEDIA_NOT_FOUND', 'FILE_TOO_LARGE', 'NOT_SUPPORTED_BY_WHATSAPP'],
+});
+
 const typedBodies = requestTypes.map((type) => z.strictObject({ type: z.literal(type), ...common, ...requestOf(type).fields }));
 const mediaBody = z.strictObject({ type: z.enum(mediaTypes), ...common, ...mediaFields });
 const bodies = [...typedBodies, mediaBody] as [(typeof typedBodies)[number] | typeof mediaBody];

@@ -1,9 +1,19 @@
-import { AppError, isId, messageReasons, newId, type Address, type MessageResource, type OutputOf } from '@chasqui/shared';
+import {
+  AppError,
+  isId,
+  messageReasons,
+  newId,
+  type Address,
+  type MessageResource,
+  type OutputOf,
+  type StoredContent,
+} from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
@@ -63,6 +73,8 @@ export interface Messages {
    */
   quoted(caller: Caller, ref: string | undefined, ignoreErrors: boolean): Promise<string | null>;
   storageOf: StorageOf;
+  /** Returns the content of a message, opened if it is sealed. Null if it was removed or withheld. */
+  contentOf(message: Message): StoredContent | null;
 
   /** Queues a failed message again, under the same WhatsApp id. Throws `MESSAGE_NOT_RETRYABLE`, `CONTENT_WIPED` and `QUOTA_EXCEEDED`. */
   retry(caller: Caller, ref: string): Promise<Message>;
@@ -131,6 +143,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     person: (input, session, path) => parsePersonInput(input, path, countryOf(context, session)),
     quoted: (caller, ref, ignoreErrors) => quoted(context, caller, ref, ignoreErrors),
     storageOf,
+    contentOf: (message) => parts.contents.open({ ...message, content: readable(message.content, null) })?.content ?? null,
     retry: (caller, ref) => retry(context, caller, ref),
     cancel: (caller, ref) => cancel(context, caller, ref),
     resolve: (caller, ref, as) => resolve(context, caller, ref, as),

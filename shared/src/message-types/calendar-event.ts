@@ -15,6 +15,8 @@ export const calendarEvent = defineMessageType({
     endsAt: z.iso.datetime().nullable(),
     location: z.string().nullable(),
     callType,
+    /** The link of an event that is forwarded: it leads to the same call. */
+    joinUrl: z.string().nullable().optional(),
   }),
   observed: z.object({
     type: z.literal('calendar_event'),

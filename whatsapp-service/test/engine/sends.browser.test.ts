@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import type { MessageContent } from '@chasqui/shared';
 import type { BuildName } from '@chasqui/simulator';
 import type { EngineSession } from '../../src/engine/engine.js';
-import { ana, link, online, sendContent, startRig, type Rig } from './harness.js';
+import { ana, link, me, media, online, png, sendContent, sha256, startRig, text, type Rig } from './harness.js';
 
 /** The kinds of sends beyond texts and files, on every build: the phone on the other side has them under the reserved id, and a lookup finds them. */
 
@@ -70,5 +70,33 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     assert.equal(outcome.outcome, 'failed', JSON.stringify(outcome));
     assert.equal((await receivedUnder(reservedId)).length, 0);
     assert.equal((await lookUp(reservedId)).found, false);
+  });
+
+  test('a forward arrives marked, counted on from its original, under its own reserved id', async () => {
+    const { client } = rig.simulator;
+    const { key } = await client.deliver({ from: ana, to: me, type: 'text', text: 'pass it on' });
+    const whatsappId = `false_${ana}@c.us_${key}`;
+    const first = await arrives(text('pass it on'), { forward: { whatsappId } });
+    assert.deepEqual([first.text, first.data['isForwarded'], first.data['forwardingScore']], ['pass it on', true, 1]);
+    const own = `true_${ana}@c.us_${first.key}`;
+    const second = await arrives(text('pass it on'), { forward: { whatsappId: own } });
+    assert.deepEqual([second.data['isForwarded'], second.data['forwardingScore']], [true, 2]);
+    const unknown = await arrives(text('gone'), { forward: { whatsappId: `false_${ana}@c.us_3A00000000000000AAAA` } });
+    assert.deepEqual([unknown.data['isForwarded'], unknown.data['forwardingScore']], [true, 1]);
+    const image = await arrives({ type: 'image', media: media('image/png', 'a.png') }, { forward: { whatsappId: null } }, png);
+    assert.deepEqual([image.data['isForwarded'], image.mediaSha256], [true, sha256(png)]);
+  });
+
+  test('a forward whose answer is lost is found under its reserved id, and not sent twice', async () => {
+    const { client } = rig.simulator;
+    await client.setAccount({ phone: ana, offline: true });
+    await client.fault({ op: 'send', mode: 'dropReply', count: 1 });
+    const lost = await sendContent(session, text('once'), { forward: { whatsappId: null }, deadlineMs: 700 });
+    assert.equal(lost.outcome.outcome, 'uncertain', JSON.stringify(lost.outcome));
+    await client.setAccount({ phone: ana, offline: false });
+    const again = await sendContent(session, text('once'), { forward: { whatsappId: null }, reservedId: lost.reservedId });
+    assert.equal(again.outcome.outcome, 'sent', JSON.stringify(again.outcome));
+    const handed = (await client.journal({})).filter((line) => line.key === lost.reservedId);
+    assert.equal(handed.length, 1);
   });
 });

@@ -1,10 +1,23 @@
-import { allows, AppError, fileSpecOf, requestOf, type MediaRef, type MessageContent, type RequestType } from '@chasqui/shared';
+import {
+  allows,
+  AppError,
+  fileSpecOf,
+  forwardedContent,
+  isMediaType,
+  mediaOf,
+  requestOf,
+  type MediaRef,
+  type MessageContent,
+  type RequestType,
+  type StoredContent,
+} from '@chasqui/shared';
 import type { Response } from 'express';
 import type { Caller } from '../../accounts/caller.js';
 import { uploadOf } from '../../lib/uploads.js';
 import type { Media, MediaSource, StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { MediaBody, TypedBody } from '../contract.js';
+import type { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { checkChannel, checkFileOptions } from './file-options.js';
 
@@ -12,10 +25,12 @@ import { checkChannel, checkFileOptions } from './file-options.js';
 export interface Composed {
   content: MessageContent;
   file: StoredFile | null;
+  /** See `SendOptions.forward`. */
+  forward?: { whatsappId: string | null };
 }
 
 interface Context {
-  messages: Pick<Messages, 'recipient' | 'countryOf' | 'storageOf'>;
+  messages: Pick<Messages, 'recipient' | 'countryOf' | 'storageOf' | 'contentOf'>;
   media: Pick<Media, 'receive' | 'discard'>;
 }
 
@@ -51,6 +66,42 @@ export async function composeMedia(
     throw error;
   }
 }
+
+/**
+ * Composes the forward of a message: its content as a new message, with a copy of its file. Throws `CONTENT_WIPED` if the content is gone,
+ * `MEDIA_EXPIRED` or `MEDIA_NOT_FOUND` if the file is not here, `NOT_SUPPORTED_BY_WHATSAPP` for a content that cannot be forwarded, and
+ * `PERMISSION_DENIED` if the caller may not read the message.
+ */
+export async function composeForward(
+  { messages, media }: Context,
+  session: Session,
+  original: Message,
+  to: string,
+  caller: Caller,
+): Promise<Composed> {
+  const isOwn = original.origin === 'api' || original.origin === 'panel';
+  if (!isOwn && !allows(caller.permissions, 'messages.receive'))
+    throw new AppError('PERMISSION_DENIED', { permission: 'messages.receive' });
+  const opened = messages.contentOf(original);
+  if (!opened) throw new AppError('CONTENT_WIPED');
+  const content = forwardedContent(opened);
+  if (!content) {
+    const reason = `A message of type ${original.type} cannot be forwarded${isViewedOnce(opened) ? ' when it is seen once' : ''}.`;
+    throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { reason });
+  }
+  checkChannel(messages.recipient(to, session), content.type, { viewOnce: false, quotes: false });
+  const forward = { whatsappId: original.whatsappId };
+  if (!isMediaType(content.type)) return { content, file: null, forward };
+  if (!original.mediaId) throw new AppError('MEDIA_NOT_FOUND');
+  const isSealed = (await messages.storageOf(session)) === 'metadata';
+  const owner = { accountId: caller.accountId, sessionId: original.sessionId, mayRead: true };
+  const filename = mediaOf(content)?.filename ?? undefined;
+  const hints = { type: content.type, filename, isSealed };
+  const file = await media.receive(owner, { mediaId: original.mediaId }, hints);
+  return { content: { ...content, media: mediaRefOf(file) } as MessageContent, file, forward };
+}
+
+const isViewedOnce = (content: StoredContent): boolean => 'viewOnce' in content && content.viewOnce === true;
 
 const mediaRefOf = ({ id, mimetype, size, filename, sha256 }: StoredFile): MediaRef => ({
   id,

@@ -91,8 +91,8 @@ async function sendOnce(
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, now());
-  const { content, file } = await compose(session);
-  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline };
+  const { content, file, forward = null } = await compose(session);
+  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
   const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file };
   const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.

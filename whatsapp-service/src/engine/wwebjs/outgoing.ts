@@ -64,7 +64,7 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
       },
     },
   }),
-  calendar_event: ({ name, description, startsAt, endsAt, location, callType }) => ({
+  calendar_event: ({ name, description, startsAt, endsAt, location, callType, joinUrl }) => ({
     options: {
       event: {
         name,
@@ -73,16 +73,21 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
           description: description ?? undefined,
           endTimeTs: endsAt === null ? undefined : secondsOf(endsAt),
           location: location ?? undefined,
-          callType,
+          // A forwarded event keeps its link.
+          callType: joinUrl ? 'none' : callType,
           isEventCanceled: false,
         },
       },
     },
     // The library leaves these out; WhatsApp's own pages set them.
-    extra: { kind: 'eventCreation', viewMode: 'VISIBLE', ...(callType === 'none' ? {} : { chasquiRequires: ['eventJoinLink'] }) },
+    extra: { kind: 'eventCreation', viewMode: 'VISIBLE', ...linkOf(callType, joinUrl) },
   }),
 };
 
+function linkOf(callType: string, joinUrl: string | null | undefined): Record<string, unknown> {
+  if (joinUrl) return { eventJoinLink: joinUrl };
+  return callType === 'none' ? {} : { chasquiRequires: ['eventJoinLink'] };
+}
 const secondsOf = (time: string): number => Math.floor(Date.parse(time) / 1_000);
 
 /** Returns the arguments of `sendMessage` for a message. Throws `FileUnreadable`. */

@@ -132,6 +132,7 @@ async function prepare(
     reservedId: send.reservedId,
     quotedMessageId: send.quotedMessageId,
     ignoreQuoteErrors: send.ignoreQuoteErrors,
+    forward: send.forward,
     isFirst: send.isFirst,
     deadlineMs: remaining(),
   };

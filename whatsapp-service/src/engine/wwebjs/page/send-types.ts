@@ -14,6 +14,7 @@ export interface PageSend {
   extra: Record<string, unknown>;
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
+  forward: { whatsappId: string | null } | null;
   /** True: only messages in memory are searched for it, because searching the stored history takes longer than the send itself. */
   isFirst: boolean;
   deadlineMs: number;

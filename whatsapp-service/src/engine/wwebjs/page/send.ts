@@ -209,8 +209,16 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
     if (quoted) options['quotedMessageId'] = core.serialized(quoted.id);
   }
   const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
-  options['extraOptions'] = { ...input.extra, ...mark };
+  options['extraOptions'] = { ...input.extra, ...(await forwardMarks(core, input)), ...mark };
   await win.WWebJS.sendMessage(chat, input.body, options);
+}
+
+/** The fields that show a message as forwarded. WhatsApp counts how often its content was forwarded; an original that is gone counts once. */
+async function forwardMarks(core: PageCore, { forward }: PageSend): Promise<Record<string, unknown>> {
+  if (!forward) return {};
+  const original = forward.whatsappId ? await core.findMessage(forward.whatsappId).catch(() => null) : null;
+  const before = original?.forwardingScore ?? (original?.isForwarded ? 1 : 0);
+  return { isForwarded: true, forwardingScore: before + 1 };
 }
 
 function notHanded(core: PageCore, why: NotHanded, failure: PageFailure | null): PageSendResult {
@@ -355,6 +363,7 @@ export const sendScript = pageScript(installSend, [
   openChat,
   forgetRefused,
   handOver,
+  forwardMarks,
   notHanded,
   conclude,
   waitForTurn,
