@@ -12,6 +12,13 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
   let core: Core;
   const count = async () => (await core.get('/messages?direction=outbound&limit=1')).body.meta?.['total'];
 
+  /** A received message, once it is recorded. */
+  const stored = ({ whatsappId }: ObservedMessage) =>
+    eventually('the message', async () => {
+      const reply = await core.get(`/messages/${encodeURIComponent(whatsappId)}`);
+      return reply.status === 200 ? dataOf(reply) : null;
+    });
+
   beforeAll(async () => {
     core = await startCore({ database });
   });
@@ -60,10 +67,7 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
     const received = async (content: ObservedMessage['content']) => {
       const observed = core.inbound('', { content });
       await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
-      return eventually('the message', async () => {
-        const reply = await core.get(`/messages/${encodeURIComponent(observed.whatsappId)}`);
-        return reply.status === 200 ? dataOf(reply) : null;
-      });
+      return stored(observed);
     };
 
     test('of a received text is a message of its own, marked as forwarded, and one for each Idempotency-Key', async () => {
@@ -126,6 +130,72 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
       const own = dataOf(await core.send('mine'));
       const sent = await core.rig.call('POST', `/messages/${own.id}/forward`, { key, body: { recipient: bruno } });
       expect(sent.status).toBe(200);
+    });
+  });
+
+  describe('lists and buttons', () => {
+    const buttons = [
+      { id: 'yes', text: 'Yes' },
+      { id: 'no', text: 'No' },
+    ];
+    const offer = async (recipient: string = ana) =>
+      dataOf(await core.post('/messages/send-buttons', { recipient, message: 'Deliver today?', buttons }));
+    const answer = async (text: string, more: Partial<ObservedMessage> = {}) => {
+      const observed = core.inbound(text, more);
+      await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
+      return (await stored(observed)).selectedOption;
+    };
+
+    test('leave as a text with numbered options, and the reply says so', async () => {
+      const sent = await core.post('/messages/send-list', {
+        recipient: ana,
+        message: 'What shall we bring?',
+        buttonText: 'Choose',
+        sections: [{ rows: [{ id: 'soup', title: 'Soup' }] }],
+      });
+      expect(sent.body).toMatchObject({ warnings: [{ code: 'INTERACTIVE_DEPRECATED' }] });
+      expect(dataOf(sent)).toMatchObject({
+        type: 'list',
+        renderedAs: 'text',
+        text: 'What shall we bring?\n\nChoose\n\n1. Soup',
+        content: { sections: [{ title: null, rows: [{ id: 'soup', title: 'Soup', description: null }] }] },
+      });
+      expect(dataOf(await core.send('plain')).renderedAs).toBeNull();
+    });
+
+    test('are answered by a number, by a title, and by a reply that quotes them', async () => {
+      await offer();
+      expect(await answer('2')).toEqual({ id: 'no', title: 'No' });
+      // Only the first message after them is an answer without a quote.
+      expect(await answer('1')).toBeNull();
+      await offer();
+      expect(await answer('yes')).toEqual({ id: 'yes', title: 'Yes' });
+      const { whatsappId } = await offer();
+      expect(await answer('tomorrow?')).toBeNull();
+      expect(await answer('1.', { quotedWhatsappId: whatsappId! })).toEqual({ id: 'yes', title: 'Yes' });
+    });
+
+    test('are not answered by another person, by a quote of another message, or by a message written before them', async () => {
+      const { whatsappId } = dataOf(await core.send('a text'));
+      await offer();
+      const stranger = { id: '5511999990077@c.us', phone: '+5511999990077', lid: null, name: 'Eva' };
+      const chat = { id: stranger.id, type: 'private' as const, name: 'Eva' };
+      expect(await answer('1', { contact: stranger, chat, from: stranger.id })).toBeNull();
+      expect(await answer('1', { quotedWhatsappId: whatsappId! })).toBeNull();
+      await offer();
+      expect(await answer('1', { timestamp: new Date(Date.now() - 600_000).toISOString() })).toBeNull();
+    });
+
+    test('are refused with INTERACTIVE_REJECTED where the session says so, and are not stored', async () => {
+      const set = (interactiveMode: string) =>
+        core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { interactiveMode } } });
+      expect((await set('reject')).status).toBe(200);
+      const before = await count();
+      const refused = await core.post('/messages/send-buttons', { recipient: ana, message: 'Deliver?', buttons });
+      expect([refused.status, refused.body.error?.code]).toEqual([422, 'INTERACTIVE_REJECTED']);
+      expect(await count()).toBe(before);
+      expect((await set('fallback')).status).toBe(200);
+      expect((await offer()).status).toBe('sent');
     });
   });
 });

@@ -92,6 +92,10 @@ export const errorTable = {
   UNKNOWN_EVENT_TYPE: [422, 'There is no such event type. GET /api/v1/openapi.json lists them.'],
   TRANSFORM_INVALID: [422, 'The transformation cannot be used.'],
   CONFIRMATION_REQUIRED: [422, 'Repeat the contact in `confirm`: this cannot be undone.'],
+  INTERACTIVE_REJECTED: [
+    422,
+    'Lists and buttons are switched off here, because WhatsApp no longer delivers them. Send a text or a poll.',
+  ],
   IDEMPOTENCY_KEY_REUSED: [422, 'This Idempotency-Key was used for another request. Use a new key.'],
   RATE_LIMITED: [429, 'Too many requests. Wait as long as Retry-After says.'],
   QUOTA_EXCEEDED: [429, 'The quota is used up. See details.resetAt.'],

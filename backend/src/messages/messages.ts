@@ -63,6 +63,8 @@ export interface Messages {
 
   /** Returns the country code of numbers that begin with 0. */
   countryOf(session: Session): string | undefined;
+  /** Returns what becomes of lists and buttons in a session. */
+  interactiveMode(session: Session): 'fallback' | 'reject';
   /** Parses the recipient of a message. Throws `INVALID_RECIPIENT`. */
   recipient(input: string, session: Session): Address;
   /** Parses a person, in the field `path` of a request. Throws `INVALID_RECIPIENT`, also for groups and channels. */
@@ -91,6 +93,7 @@ export interface Messages {
 
 export interface MessageDefaults {
   countryCode: string | undefined;
+  interactiveMode: 'fallback' | 'reject';
   /** The maximum number of queued messages of a session. */
   maxQueued: number;
 }
@@ -138,6 +141,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
         { accountId, sessionId, query, countryCode: session?.settings.countryCode ?? defaults.countryCode },
       ),
     timeline: (caller, ref) => timeline(context, caller, ref),
+    interactiveMode: (session) => session.settings.interactiveMode ?? defaults.interactiveMode,
     countryOf: (session) => countryOf(context, session),
     recipient: (input, session) => parseAddressInput(input, 'recipient', countryOf(context, session)),
     person: (input, session, path) => parsePersonInput(input, path, countryOf(context, session)),

@@ -1,4 +1,4 @@
-import { isMediaType, messageContent, type MessageContent, type StoredContent } from './index.js';
+import { isMediaType, messageContent, optionsOf, textOf, type MessageContent, type StoredContent } from './index.js';
 
 /**
  * The content of a forwarded message: the same for the reader, as a new message of its own. Null if such a message cannot be sent: a notice, an
@@ -35,6 +35,8 @@ function candidateOf(content: StoredContent): unknown {
       return content;
     case 'list':
     case 'buttons':
+      // A received one cannot be sent; ours is sent as its text. Its options belong to the chat that they were offered in.
+      return optionsOf(content).length > 0 ? { type: 'text', message: textOf(content) } : null;
     case 'template':
     case 'product':
     case 'order':

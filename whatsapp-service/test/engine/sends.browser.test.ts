@@ -99,4 +99,19 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     const handed = (await client.journal({})).filter((line) => line.key === lost.reservedId);
     assert.equal(handed.length, 1);
   });
+
+  test('a list and buttons arrive as a text with numbered options', async () => {
+    const list = await arrives({
+      type: 'list',
+      message: 'What shall we bring?',
+      title: null,
+      footer: null,
+      buttonText: 'Choose',
+      sections: [{ title: null, rows: [{ id: 'soup', title: 'Soup', description: null }] }],
+    });
+    assert.deepEqual([list.type, list.text], ['chat', 'What shall we bring?\n\nChoose\n\n1. Soup']);
+    const buttons = [{ id: 'yes', text: 'Yes' }];
+    const sent = await arrives({ type: 'buttons', message: 'Today?', title: null, footer: null, buttons });
+    assert.deepEqual([sent.type, sent.text], ['chat', 'Today?\n\n1. Yes']);
+  });
 });

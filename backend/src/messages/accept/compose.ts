@@ -6,10 +6,12 @@ import {
   isMediaType,
   mediaOf,
   requestOf,
+  warning,
   type MediaRef,
   type MessageContent,
   type RequestType,
   type StoredContent,
+  type Warning,
 } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { Caller } from '../../accounts/caller.js';
@@ -25,12 +27,13 @@ import { checkChannel, checkFileOptions } from './file-options.js';
 export interface Composed {
   content: MessageContent;
   file: StoredFile | null;
+  warnings?: Warning[];
   /** See `SendOptions.forward`. */
   forward?: { whatsappId: string | null };
 }
 
 interface Context {
-  messages: Pick<Messages, 'recipient' | 'countryOf' | 'storageOf' | 'contentOf'>;
+  messages: Pick<Messages, 'recipient' | 'countryOf' | 'interactiveMode' | 'storageOf' | 'contentOf'>;
   media: Pick<Media, 'receive' | 'discard'>;
 }
 
@@ -38,7 +41,10 @@ interface Context {
 export function composeTyped({ messages }: Context, session: Session, type: RequestType, body: TypedBody): Composed {
   const recipient = messages.recipient(body.recipient, session);
   checkChannel(recipient, type, { viewOnce: false, quotes: body.quotedMessageId !== undefined });
-  return { content: requestOf(type).toContent(body, { countryCode: messages.countryOf(session) }), file: null };
+  const request = requestOf(type);
+  if (request.isRenderedAsText && messages.interactiveMode(session) === 'reject') throw new AppError('INTERACTIVE_REJECTED');
+  const content = request.toContent(body, { countryCode: messages.countryOf(session) });
+  return { content, file: null, warnings: request.isRenderedAsText ? [warning('INTERACTIVE_DEPRECATED')] : [] };
 }
 
 /** Composes a message with a file: reads the file from its source, checks and stores it. Throws the errors of `Media.receive` and `VALIDATION_FAILED`. */

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { MessageContent, SentType } from '@chasqui/shared';
+import { textOf, type MessageContent, type SentType } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend } from '../engine.js';
 import { libraryUtil, type LibraryMedia } from './library.js';
@@ -82,6 +82,8 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
     // The library leaves these out; WhatsApp's own pages set them.
     extra: { kind: 'eventCreation', viewMode: 'VISIBLE', ...linkOf(callType, joinUrl) },
   }),
+  list: (content) => ({ body: textOf(content) ?? '' }),
+  buttons: (content) => ({ body: textOf(content) ?? '' }),
 };
 
 function linkOf(callType: string, joinUrl: string | null | undefined): Record<string, unknown> {
