@@ -48,6 +48,10 @@ export const errorTable = {
   EXPORT_NOT_READY: [409, 'The export is not complete yet. Try again in a moment.'],
   KEY_LIMIT_REACHED: [409, 'The session has reached its limit of keys. Delete one first.'],
   LAST_ADMIN: [409, 'This is the last admin. Create another one first.'],
+  MEDIA_IN_USE: [
+    409,
+    'A message with this file is not final yet. Delete the file when the message is sent, or cancel the message.',
+  ],
   SESSION_REQUIRED: [409, 'There are several sessions and no default. Name one with sessionId.'],
   SESSION_NOT_CONNECTED: [409, 'The session is not connected. Connect it first, or send with queueIfOffline.'],
   SESSION_IDENTITY_CHANGED: [

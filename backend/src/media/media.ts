@@ -21,6 +21,7 @@ import { readSource, type MediaOwner, type MediaSource } from './sources.js';
 import type { ConvertVoice } from './voice.js';
 
 export { StorageFailed } from './file-store.js';
+export { singleSource } from './single-source.js';
 export type { MediaOwner, MediaSource } from './sources.js';
 
 /** Files of messages: a row each, and bytes on the disk (`file-store.ts`). */
@@ -32,8 +33,8 @@ export interface Media {
    * `FILE_TOO_LARGE`, `FILE_TYPE_NOT_ALLOWED`, `FILE_TYPE_MISMATCH`, `VALIDATION_FAILED`, and the errors of its source.
    */
   receive(owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile>;
-  /** Inserts the row of a received file, in the transaction of its message. */
-  attach(tx: Transaction, file: StoredFile, owner: { accountId: string; messageId: string | null }): Promise<void>;
+  /** Inserts the row of a received file, in the transaction of its message or of its upload. */
+  attach(tx: Transaction, file: StoredFile, owner: FileOwner): Promise<void>;
   /** Deletes the bytes of a message that was not accepted: no row names them. */
   discard(file: StoredFile): Promise<void>;
 
@@ -104,8 +105,17 @@ export interface StoredFile {
   sha256: string;
   kind: MediaType;
   isSealed: boolean;
+  /** The upload that it is a copy of. */
+  uploadId: string | null;
   /** The warnings about changes of the file, for the reply. */
   warnings: Warning[];
+}
+
+/** What a stored file belongs to: a message, or (`messageId` null) an upload of an account or of one session. */
+export interface FileOwner {
+  accountId: string;
+  messageId: string | null;
+  sessionId?: string | null;
 }
 
 /** A file of a received message, as WhatsApp announces it. */
@@ -181,7 +191,11 @@ export function createMedia(core: Pick<Core, 'database' | 'clock'>, parts: Media
 
 async function receive(context: Context, owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile> {
   const { database, clock, files, maxBytes, allowed, safeFetch, convertVoice, sealer } = context;
-  const found = await readSource({ reader: database.reader, files, maxBytes, safeFetch }, source, owner);
+  const found = await readSource(
+    { reader: database.reader, files, maxBytes, safeFetch, unseal: (id, sealed) => sealer.openFile(sealed, sealContextOf(id)) },
+    source,
+    owner,
+  );
   if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
   if (found.bytes.length === 0)
     throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
@@ -199,14 +213,14 @@ async function receive(context: Context, owner: MediaOwner, source: MediaSource,
   const id = newId(clock.now().getTime());
   await files.write(id, isSealed ? sealer.sealFile(bytes, sealContextOf(id)) : bytes);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, warnings };
+  return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, uploadId: found.uploadId ?? null, warnings };
 }
 
 async function attach(
   { clock }: Context,
   tx: Transaction,
-  { id, mimetype, size, filename, sha256, isSealed }: StoredFile,
-  owner: { accountId: string; messageId: string | null },
+  { id, mimetype, size, filename, sha256, isSealed, uploadId }: StoredFile,
+  owner: FileOwner,
 ): Promise<void> {
   // The row of a sealed file has neither its name nor its fingerprint.
   const known = isSealed ? { filename: null, sha256: null } : { filename, sha256 };
@@ -216,8 +230,10 @@ async function attach(
     size,
     ...known,
     isSealed,
-    ...owner,
     sessionId: null,
+    ...owner,
+    usedAt: owner.messageId === null ? clock.now() : null,
+    uploadId,
     state: 'stored',
     reason: null,
     attempts: 0,
@@ -225,6 +241,8 @@ async function attach(
     createdAt: clock.now(),
     deletedAt: null,
   });
+  // An upload that was removed meanwhile has no row any more; the copy is whole without it.
+  if (uploadId) await updateRows(tx, MediaFile, { id: uploadId }, { usedAt: clock.now() });
 }
 
 async function announce({ clock }: Context, tx: Transaction, file: InboundFile): Promise<string> {
@@ -237,6 +255,8 @@ async function announce({ clock }: Context, tx: Transaction, file: InboundFile):
     reason: null,
     sha256: null,
     isSealed: false,
+    usedAt: null,
+    uploadId: null,
     attempts: 0,
     nextAttemptAt: clock.now(),
     createdAt: clock.now(),

@@ -19,6 +19,7 @@ import { WebhookNames1763716000000 } from './1763716000000-webhook-names.js';
 import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
 import { AuditCredential1763716020000 } from './1763716020000-audit-credential.js';
 import { FailureReports1763717000000 } from './1763717000000-failure-reports.js';
+import { MediaUploads1763800010000 } from './1763800010000-media-uploads.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -43,4 +44,5 @@ export const migrations = [
   WorkerDrain1763716010000,
   AuditCredential1763716020000,
   FailureReports1763717000000,
+  MediaUploads1763800010000,
 ];

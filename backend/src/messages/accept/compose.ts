@@ -15,8 +15,7 @@ import {
 } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { Caller } from '../../accounts/caller.js';
-import { uploadOf } from '../../lib/uploads.js';
-import type { Media, MediaSource, StoredFile } from '../../media/media.js';
+import { singleSource, type Media, type StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { MediaBody, TypedBody } from '../contract.js';
 import type { Message } from '../message.entity.js';
@@ -62,7 +61,7 @@ export async function composeMedia(
   const { mimetype, filename } = body;
   const isSealed = (await messages.storageOf(session)) === 'metadata';
   const owner = { ...caller, mayRead: allows(caller.permissions, 'messages.receive') };
-  const file = await media.receive(owner, sourceOf(body, res), { mimetype, filename, type, isSealed });
+  const file = await media.receive(owner, singleSource(body, res), { mimetype, filename, type, isSealed });
   try {
     // The bytes may show a type that cannot have one of the options.
     if (type === undefined) checkFileOptions(file.kind, body);
@@ -116,21 +115,3 @@ const mediaRefOf = ({ id, mimetype, size, filename, sha256 }: StoredFile): Media
   filename,
   sha256,
 });
-
-/** The one source of the file. Throws `VALIDATION_FAILED` if the request names none, or several. */
-function sourceOf({ mediaUrl, mediaBase64, mediaId }: MediaBody, res: Response): MediaSource {
-  const upload = uploadOf(res);
-  const sources: MediaSource[] = [
-    ...(upload ? [upload] : []),
-    ...(mediaUrl ? [{ url: mediaUrl }] : []),
-    ...(mediaBase64 ? [{ base64: mediaBase64 }] : []),
-    ...(mediaId ? [{ mediaId }] : []),
-  ];
-  if (sources.length === 1) return sources[0]!;
-  const code = sources.length === 0 ? 'REQUIRED' : 'AMBIGUOUS';
-  const message =
-    sources.length === 0
-      ? 'Send a file: a multipart part `file`, mediaUrl, mediaBase64 or mediaId.'
-      : 'Send the file in one way only.';
-  throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code, message }] }, message);
-}
