@@ -74,6 +74,7 @@ const paths: Record<string, (world: World) => string> = {
   deliveryId: ({ deliveryId }) => deliveryId,
   exportId: ({ exportId }) => exportId,
   erasureId: ({ erasureId }) => erasureId,
+  mediaId: ({ mediaId }) => mediaId,
 };
 /** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
 const streams = new Set(['events.stream', 'events.socket']);
@@ -94,6 +95,7 @@ interface World {
   deliveryId: string;
   exportId: string;
   erasureId: string;
+  mediaId: string;
   sessionKeyId: string;
   otherSession: string;
   keys: Record<'own' | 'revoked' | 'regenerated' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
@@ -191,6 +193,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   const workers = await rig.call('GET', '/admin/workers', asAdmin);
   const exported = await made('/privacy/exports', { contact: ana });
   const erasure = await made('/privacy/erasures', { contact: '5511900000008', confirm: '5511900000008' });
+  const upload = await made('/media', { mediaBase64: 'R0lGODlhAQABAAAAACw=' });
   const me = await core.get('/auth/me');
   return {
     core,
@@ -202,6 +205,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     deliveryId,
     exportId: exported.id,
     erasureId: erasure.id,
+    mediaId: upload.id,
     planId: (plan.body.data as { id: string }).id,
     workerId: (workers.body.data as { id: string }[])[0]!.id,
     sessionKeyId: thisSession.id,

@@ -224,7 +224,7 @@ async function play(actions: readonly Action[]): Promise<void> {
       contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
       storageOf: async () => 'full',
       search: { find: async () => ({ matches: [], isComplete: true }) },
-      defaults: { countryCode: undefined, maxQueued: 1_000 },
+      defaults: { countryCode: undefined, interactiveMode: 'fallback', maxQueued: 1_000 },
     },
   );
   const accepted: string[] = [];

@@ -45,7 +45,9 @@ describe.each(await databases())('the health of a session on %s', (database) => 
       core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { pacing: { ...pacing, ...changes } } } });
     expect((await settings({})).status).toBe(200);
     const ids = await Promise.all(
-      ['one', 'two', 'three'].map(async (message) => ((await core.send(message, { async: true })).body.data as { id: string }).id),
+      ['one', 'two', 'three'].map(
+        async (message) => ((await core.send(message, { async: true })).body.data as { id: string }).id,
+      ),
     );
     await core.reaches(ids[0]!, 'sent');
     await core.reaches(ids[1]!, 'sent');
@@ -99,7 +101,10 @@ describe.each(await databases())('the health of a session on %s', (database) => 
     const { body } = await core.post('/sessions', { name: 'second' });
     const { id } = body.data as unknown as { id: string };
     await core.post(`/sessions/${id}/connect`, {});
-    await eventually('a code', async () => ((await core.get(`/sessions/${id}`)).body.data as { status: string }).status === 'qr_pending');
+    await eventually(
+      'a code',
+      async () => ((await core.get(`/sessions/${id}`)).body.data as { status: string }).status === 'qr_pending',
+    );
     const refused = await core.post(`/sessions/${id}/pairing-code`, { phoneNumber });
     expect([refused.status, refused.body.error?.code]).toEqual([409, 'SESSION_STATE_CONFLICT']);
     expect(core.worker.operations.filter(({ operation }) => operation === 'session.pairingCode')).toEqual([]);

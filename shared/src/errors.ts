@@ -48,6 +48,10 @@ export const errorTable = {
   EXPORT_NOT_READY: [409, 'The export is not complete yet. Try again in a moment.'],
   KEY_LIMIT_REACHED: [409, 'The session has reached its limit of keys. Delete one first.'],
   LAST_ADMIN: [409, 'This is the last admin. Create another one first.'],
+  MEDIA_IN_USE: [
+    409,
+    'A message with this file is not final yet. Delete the file when the message is sent, or cancel the message.',
+  ],
   SESSION_REQUIRED: [409, 'There are several sessions and no default. Name one with sessionId.'],
   SESSION_NOT_CONNECTED: [409, 'The session is not connected. Connect it first, or send with queueIfOffline.'],
   SESSION_IDENTITY_CHANGED: [
@@ -92,6 +96,10 @@ export const errorTable = {
   UNKNOWN_EVENT_TYPE: [422, 'There is no such event type. GET /api/v1/openapi.json lists them.'],
   TRANSFORM_INVALID: [422, 'The transformation cannot be used.'],
   CONFIRMATION_REQUIRED: [422, 'Repeat the contact in `confirm`: this cannot be undone.'],
+  INTERACTIVE_REJECTED: [
+    422,
+    'Lists and buttons are switched off here, because WhatsApp no longer delivers them. Send a text or a poll.',
+  ],
   IDEMPOTENCY_KEY_REUSED: [422, 'This Idempotency-Key was used for another request. Use a new key.'],
   RATE_LIMITED: [429, 'Too many requests. Wait as long as Retry-After says.'],
   QUOTA_EXCEEDED: [429, 'The quota is used up. See details.resetAt.'],

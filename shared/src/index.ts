@@ -4,6 +4,7 @@ export * from './events.js';
 export * from './headers.js';
 export * from './ids.js';
 export * from './input.js';
+export * from './message-types/forward.js';
 export * from './message-types/index.js';
 export * from './observed.js';
 export * from './openapi.js';

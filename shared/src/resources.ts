@@ -54,6 +54,8 @@ export const sessionSettings = z
       .nullable(),
     queueIfOffline: z.boolean(),
     maxQueueAgeHours: z.number().positive().max(720),
+    /** What becomes of lists and buttons. If absent, the installation's `INTERACTIVE_MODE` applies. */
+    interactiveMode: z.enum(['fallback', 'reject']).optional(),
     /** Messages a day; null: the installation's. 0: none. */
     dailyLimit: z.number().int().min(0).max(100_000_000).nullable().optional(),
     pacing: z.object({
@@ -111,6 +113,8 @@ export const message = z
     content: z.record(z.string(), z.unknown()).nullable(),
     /** Which option an answer to buttons, a list or a template chose. */
     selectedOption: selectedOption.nullable(),
+    /** `text`: lists and buttons that were sent as a text with numbered options. */
+    renderedAs: z.literal('text').nullable(),
     attempts: z.number().int(),
     isGroup: z.boolean(),
     isForwarded: z.boolean(),

@@ -275,6 +275,11 @@ export const settings = {
     z.string().refine(isCallingCode, 'must be a calling code such as 55').optional(),
     'Calling code for numbers that begin with 0. Unset: they are refused.',
   ),
+  INTERACTIVE_MODE: setting(
+    'Messages',
+    z.enum(['fallback', 'reject']).default('fallback'),
+    'Lists and buttons, which WhatsApp no longer delivers. fallback: sent as a text with numbered options. reject: refused. A session may have its own.',
+  ),
 
   API_KEY_RATE_LIMIT: setting(
     'Limits',

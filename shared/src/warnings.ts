@@ -7,6 +7,8 @@ export const warnings = {
   FILENAME_CHANGED: 'The file name was changed so that every system can store and open the file.',
   STICKER_NOT_ANIMATED: 'Only the first picture of an animated image becomes a sticker. Send an animated WebP instead.',
   EXPIRES_EARLIER: 'expiresAt lies beyond the setting maxQueueAgeHours of the session, which counts.',
+  INTERACTIVE_DEPRECATED:
+    'WhatsApp no longer delivers lists and buttons. The message is sent as a text with numbered options; an answer is reported as selectedOption.',
   PAIRING_CODE_NOT_REQUESTED: 'No pairing code was requested, because the session does not wait for a scan.',
 } as const;
 

@@ -79,6 +79,8 @@ export const sendCommand = z.object({
     ignoreQuoteErrors: z.boolean().default(false),
     mentions: z.array(z.string()).default([]),
     typingMs: z.number().int().min(0).default(0),
+    /** Set if the message is a forward; `whatsappId` is the original's, where it has one. The page knows how often that was forwarded. */
+    forward: z.object({ whatsappId: z.string().nullable() }).nullable().default(null),
   }),
   deadlineMs: z.number().int().min(100).max(600_000),
   /** No attempt was ever made before: the page need not search its history for a message that may have been sent. */

@@ -61,6 +61,9 @@ describe('the table of message types', () => {
       location: ['latitude', 'longitude', 'name', 'address'],
       contact: ['contacts'],
       poll: ['question', 'options', 'multiple'],
+      calendar_event: ['name', 'description', 'startsAt', 'endsAt', 'location', 'callType'],
+      list: ['message', 'title', 'footer', 'buttonText', 'sections'],
+      buttons: ['message', 'title', 'footer', 'buttons'],
     });
     expect(fileOptionNames).toEqual(['caption', 'viewOnce', 'hd', 'gif', 'asDocument', 'stickerName', 'stickerAuthor']);
   });

@@ -65,6 +65,7 @@ const effects: { [N in Name]: Effect<N> } = {
   MAX_FILE_SIZE: number,
   MAX_INBOUND_FILE_SIZE: number,
   ALLOWED_FILE_TYPES: everyEntry((entry) => /^[^\s/]+\/[^\s/]+$/.test(entry) && entry === entry.toLowerCase()),
+  INTERACTIVE_MODE: verbatim,
   FFMPEG_PATH: verbatim,
   PANEL_ENABLED: flag,
   REGISTRATION: verbatim,

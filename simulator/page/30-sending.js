@@ -78,7 +78,8 @@ __d('WAWebChatSendMessages', () => ({
 __d('WAWebMsgReply', () => ({ canReplyMsg: (msg) => msg.canReply() }));
 __d('WAWebMsgDataFromModel', () => ({ msgDataFromMsgModel: (msg) => msg.serialize() }));
 __d('WAWebGetEphemeralFieldsMsgActionsUtils', () => ({ getEphemeralFields: () => ({}) }));
-__d('WAWebChatForwardMessage', () => ({
+// Loaded when a person opens the dialog to forward.
+__lazy('WAWebMediaForwardMediaMsg', 'WAWebChatForwardMessage', () => ({
   async forwardMessages({ chat, msgs }) {
     for (const msg of msgs) {
       const { author, quotedMsg, quotedStanzaID, quotedParticipant, ...content } = msg.serialize();

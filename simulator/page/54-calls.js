@@ -74,6 +74,7 @@ __d('WADeprecatedSendIq', () => ({
   },
 }));
 __d('WAWebGenerateEventCallLink', () => ({
-  // There is no link for a start in the past.
-  createEventCallLink: async (time, type) => (time * 1000 < Date.now() - 60_000 ? '' : line.request('call_link', { type })),
+  // A failure is an empty link, and there is none for a start in the past.
+  createEventCallLink: async (time, type) =>
+    time * 1000 < Date.now() - 60_000 ? '' : line.request('call_link', { type }).catch(() => ''),
 }));

@@ -23,6 +23,7 @@ import { createIdempotentCalls } from '../http/idempotent-calls.js';
 import { createServer, presentError } from '../http/server.js';
 import { openFilesLimit } from '../lib/open-files.js';
 import { createUploadReader } from '../lib/uploads.js';
+import { mountMedia } from '../media/routes.js';
 import { mountMessages } from '../messages/routes.js';
 import { connectionLimits, defaultStreamTimes } from '../options.js';
 import { mountPrivacy } from '../privacy/routes.js';
@@ -190,7 +191,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   const { core, access, parts, messaging, webhookParts, privacy } = modules;
   const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
-  const { sessions, media, gateway } = parts;
+  const { sessions, media, uploads, gateway } = parts;
   const { messages, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
@@ -200,6 +201,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountStaff(http.mount, { database, accounts, plans, sessions, quotas, present });
   mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
+  mountMedia(http.mount, { uploads });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });

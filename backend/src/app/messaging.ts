@@ -47,7 +47,11 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     contents,
     storageOf,
     search,
-    defaults: { countryCode: config.DEFAULT_COUNTRY_CODE, maxQueued: config.MAX_QUEUED_PER_SESSION },
+    defaults: {
+      countryCode: config.DEFAULT_COUNTRY_CODE,
+      interactiveMode: config.INTERACTIVE_MODE,
+      maxQueued: config.MAX_QUEUED_PER_SESSION,
+    },
   });
   const dispatcher = createDispatcher(core, {
     state,

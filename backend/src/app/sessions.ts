@@ -1,5 +1,6 @@
 import { createVoiceConverter } from '../media/voice.js';
 import { createMedia } from '../media/media.js';
+import { createUploads } from '../media/uploads.js';
 import { createContentStore } from '../messages/sealed-content.js';
 import { createSafeFetch } from '../lib/safe-fetch.js';
 import { defaultSettings } from '../options.js';
@@ -57,5 +58,7 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
       leaseMs,
     },
   });
-  return { contents, media, client, leaseMs, placement, gateway, sessionState, sessions };
+  const settingsOf = async (id: string) => (await sessions.byId(id))?.settings ?? null;
+  const uploads = createUploads(core, { media, storageOf, settingsOf });
+  return { contents, media, uploads, client, leaseMs, placement, gateway, sessionState, sessions };
 }

@@ -62,7 +62,7 @@ const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown
 function cleanupTasks(
   core: Foundation,
   { contacts, keys }: Access,
-  { media, contents }: SessionParts,
+  { media, uploads, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
   { history, secrets }: WebhookParts,
   privacy: Privacy,
@@ -80,6 +80,7 @@ function cleanupTasks(
     { name: 'retention.events', run: retention.ofEvents },
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
+    { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },
     { name: 'privacy.prune', run: privacy.prune },

@@ -34,8 +34,8 @@ export interface Media {
   receive(owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile>;
   /** Reads and checks an outgoing file and stores nothing. Throws as `receive`. */
   read(owner: MediaOwner, source: MediaSource, hints: Omit<FileHints, 'isSealed'>): Promise<ReadFile>;
-  /** Inserts the row of a received file, in the transaction of its message. */
-  attach(tx: Transaction, file: StoredFile, owner: { accountId: string; messageId: string | null }): Promise<void>;
+  /** Inserts the row of a received file, in the transaction of its message or of its upload. */
+  attach(tx: Transaction, file: StoredFile, owner: FileOwner): Promise<void>;
   /** Deletes the bytes of a message that was not accepted: no row names them. */
   discard(file: StoredFile): Promise<void>;
 
@@ -103,6 +103,8 @@ export interface ReadFile {
   mimetype: string;
   filename: string | null;
   kind: MediaType;
+  /** The upload that it was read from; null for other sources. */
+  uploadId: string | null;
 }
 
 /** A file that lies on disk and has no row yet: `attach` inserts it in the transaction of its message. */
@@ -114,8 +116,17 @@ export interface StoredFile {
   sha256: string;
   kind: MediaType;
   isSealed: boolean;
+  /** The upload that it is a copy of. */
+  uploadId: string | null;
   /** The warnings about changes of the file, for the reply. */
   warnings: Warning[];
+}
+
+/** What a stored file belongs to: a message, or (`messageId` null) an upload of an account or of one session. */
+export interface FileOwner {
+  accountId: string;
+  messageId: string | null;
+  sessionId?: string | null;
 }
 
 /** A file of a received message, as WhatsApp announces it. */
@@ -191,12 +202,13 @@ export function createMedia(core: Pick<Core, 'database' | 'clock'>, parts: Media
 }
 
 async function read(
-  { database, files, maxBytes, allowed, safeFetch }: Context,
+  { database, files, maxBytes, allowed, safeFetch, sealer }: Context,
   owner: MediaOwner,
   source: MediaSource,
   hints: Omit<FileHints, 'isSealed'>,
 ): Promise<ReadFile> {
-  const found = await readSource({ reader: database.reader, files, maxBytes, safeFetch }, source, owner);
+  const unseal = (id: string, sealed: Buffer): Buffer => sealer.openFile(sealed, sealContextOf(id));
+  const found = await readSource({ reader: database.reader, files, maxBytes, safeFetch, unseal }, source, owner);
   if (found.bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { limit: maxBytes, size: found.bytes.length });
   if (found.bytes.length === 0)
     throw new AppError('VALIDATION_FAILED', { fields: [{ path: 'file', code: 'TOO_SMALL', message: 'The file is empty.' }] });
@@ -204,7 +216,7 @@ async function read(
   const filename = hints.filename ?? found.filename;
   const declared = hints.mimetype ?? found.mimetype;
   const mimetype = await resolveType(found.bytes, { declared, served: found.served ?? null, filename, type }, allowed);
-  return { bytes: found.bytes, mimetype, filename, kind: type ?? kindOf(mimetype) };
+  return { bytes: found.bytes, mimetype, filename, kind: type ?? kindOf(mimetype), uploadId: found.uploadId ?? null };
 }
 
 async function receive(context: Context, owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile> {
@@ -221,14 +233,14 @@ async function receive(context: Context, owner: MediaOwner, source: MediaSource,
   const id = newId(clock.now().getTime());
   await files.write(id, isSealed ? sealer.sealFile(bytes, sealContextOf(id)) : bytes);
   const sha256 = createHash('sha256').update(bytes).digest('hex');
-  return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, warnings };
+  return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, uploadId: given.uploadId, warnings };
 }
 
 async function attach(
   { clock }: Context,
   tx: Transaction,
-  { id, mimetype, size, filename, sha256, isSealed }: StoredFile,
-  owner: { accountId: string; messageId: string | null },
+  { id, mimetype, size, filename, sha256, isSealed, uploadId }: StoredFile,
+  owner: FileOwner,
 ): Promise<void> {
   // The row of a sealed file has neither its name nor its fingerprint.
   const known = isSealed ? { filename: null, sha256: null } : { filename, sha256 };
@@ -238,8 +250,10 @@ async function attach(
     size,
     ...known,
     isSealed,
-    ...owner,
     sessionId: null,
+    ...owner,
+    usedAt: owner.messageId === null ? clock.now() : null,
+    uploadId,
     state: 'stored',
     reason: null,
     attempts: 0,
@@ -247,6 +261,8 @@ async function attach(
     createdAt: clock.now(),
     deletedAt: null,
   });
+  // An upload that was removed meanwhile has no row any more; the copy is whole without it.
+  if (uploadId) await updateRows(tx, MediaFile, { id: uploadId }, { usedAt: clock.now() });
 }
 
 async function announce({ clock }: Context, tx: Transaction, file: InboundFile): Promise<string> {
@@ -259,6 +275,8 @@ async function announce({ clock }: Context, tx: Transaction, file: InboundFile):
     reason: null,
     sha256: null,
     isSealed: false,
+    usedAt: null,
+    uploadId: null,
     attempts: 0,
     nextAttemptAt: clock.now(),
     createdAt: clock.now(),

@@ -52,6 +52,8 @@ interface FoundFile {
   /** As the server of a URL declares it. */
   served?: string | null;
   filename: string | null;
+  /** The upload that the bytes come from. */
+  uploadId?: string | null;
 }
 
 const urlTimeoutMs = 20_000;
@@ -62,6 +64,8 @@ export interface SourceReader {
   files: Pick<FileStore, 'open'>;
   maxBytes: number;
   safeFetch: SafeFetch;
+  /** Opens the sealed bytes of a file. */
+  unseal(id: string, sealed: Buffer): Buffer;
 }
 
 /** Reads an outgoing file. Throws `MEDIA_NOT_FOUND`, `MEDIA_EXPIRED`, `VALIDATION_FAILED`, and the errors of a download. */
@@ -76,27 +80,34 @@ async function download({ safeFetch, maxBytes }: SourceReader, url: string): Pro
   return { bytes, mimetype: null, served: mimetype, filename };
 }
 
-async function readStored({ reader, files }: SourceReader, owner: MediaOwner, mediaId: string): Promise<FoundFile> {
+async function readStored({ reader, files, unseal }: SourceReader, owner: MediaOwner, mediaId: string): Promise<FoundFile> {
   const file = await findStored(reader, owner, mediaId);
   if (!file) throw new AppError('MEDIA_NOT_FOUND', { mediaId });
   const handle = await files.open(file.id).catch(() => null);
   if (!handle) throw new AppError('MEDIA_EXPIRED', { mediaId });
   const bytes = await handle.readFile().finally(() => handle.close());
-  return { bytes, mimetype: file.mimetype, filename: file.filename };
+  const uploadId = file.usedAt ? file.id : null;
+  return { bytes: file.isSealed ? unseal(file.id, bytes) : bytes, mimetype: file.mimetype, filename: file.filename, uploadId };
 }
 
-/** Returns a stored file of the account, by its id; of a message of one session where the caller may use only that session. */
+/**
+ * Returns a stored file of the account, by its id: an upload, or a file of a message that is not sealed. A caller that is bound to one session
+ * reaches only the uploads and messages of that session.
+ */
 async function findStored(
   reader: DataSource,
   { accountId, sessionId, mayRead }: MediaOwner,
   id: string,
 ): Promise<MediaFile | null> {
-  const which = `id = ? AND "accountId" = ? AND state = 'stored' AND NOT "isSealed"`;
+  const which = `id = ? AND "accountId" = ? AND state = 'stored'`;
   const conditions = [...(sessionId === null ? [] : ['m."sessionId" = ?']), ...(mayRead ? [] : [`m.origin IN ('api', 'panel')`])];
   const ofMessage = `EXISTS (SELECT 1 FROM messages m
       WHERE m.id = media_files."messageId" AND m."deletedAt" IS NULL AND ${conditions.join(' AND ')})`;
-  const parameters = [id, accountId, ...(sessionId === null ? [] : [sessionId])];
-  const condition = conditions.length > 0 ? `${which} AND ${ofMessage}` : which;
+  const bound = sessionId === null ? [] : [sessionId];
+  const upload = `("usedAt" IS NOT NULL AND "deletedAt" IS NULL${sessionId === null ? '' : ' AND "sessionId" = ?'})`;
+  const sent = `(NOT "isSealed" AND "usedAt" IS NULL${conditions.length > 0 ? ` AND ${ofMessage}` : ''})`;
+  const parameters = [id, accountId, ...bound, ...bound];
+  const condition = `${which} AND (${upload} OR ${sent})`;
   const [file = null] = await readRows(reader, MediaFile, condition, parameters);
   return file;
 }

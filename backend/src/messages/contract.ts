@@ -61,7 +61,13 @@ const aliases = { ...sessionAliases, to: 'recipient' };
 
 const mediaFields = { ...fileSourceFields, ...fileOptionFields };
 
-const sending = <B extends z.ZodType>(id: string, path: string, summary: string, body: B, more: { upload?: boolean } = {}) =>
+const sending = <B extends z.ZodType>(
+  id: string,
+  path: string,
+  summary: string,
+  body: B,
+  more: { upload?: boolean; errors?: readonly ErrorCode[] } = {},
+) =>
   defineRoute({
     id,
     method: 'post',
@@ -76,7 +82,7 @@ const sending = <B extends z.ZodType>(id: string, path: string, summary: string,
     consumes: more.upload ? 'upload' : 'json',
     status: [200, 202],
     reply: message,
-    errors: more.upload ? [...send, ...file] : send,
+    errors: [...send, ...(more.upload ? file : []), ...(more.errors ?? [])],
   });
 
 /** The body of a type's own route. The fields that are specific to the type are read by the function of its row only. */
@@ -86,9 +92,13 @@ export type TypedBody = CommonFields & Record<string, unknown>;
 const pascal = (type: string): string => type.replace(/(?:^|_)(\w)/g, (_, first: string) => first.toUpperCase());
 
 function typedRoute(type: RequestType) {
-  const { summary, fields, aliases: more } = requestOf(type);
-  const body: z.ZodType<TypedBody> = withAliases(z.strictObject({ ...common, ...fields }), { ...aliases, ...more });
-  return sending(`messages.send${pascal(type)}`, `/messages/send-${type.replaceAll('_', '-')}`, summary, body);
+  const { summary, fields, aliases: more, example, isRenderedAsText } = requestOf(type);
+  const examples = [{ recipient: '+5511999990001', ...example }] as TypedBody[];
+  const schema: z.ZodType<TypedBody> = withAliases(z.strictObject({ ...common, ...fields }), { ...aliases, ...more });
+  const body = schema.meta({ examples });
+  return sending(`messages.send${pascal(type)}`, `/messages/send-${type.replaceAll('_', '-')}`, summary, body, {
+    errors: isRenderedAsText ? ['INTERACTIVE_REJECTED'] : [],
+  });
 }
 
 /** The route of each type that needs no file: `text` has `messages.sendText`, `POST /messages/send-text`. */
@@ -106,6 +116,28 @@ export const sendMedia = sending(
 );
 export type MediaBody = InputOf<typeof sendMedia>['body'];
 
+const forwardBody = z.strictObject({
+  recipient: common.recipient,
+  expiresAt: common.expiresAt,
+  async: common.async,
+  queueIfOffline: common.queueIfOffline,
+});
+export const forward = defineRoute({
+  id: 'messages.forward',
+  method: 'post',
+  path: '/messages/:messageId/forward',
+  summary: 'Send the content of a message to another chat, marked as forwarded',
+  auth: 'key',
+  permission: 'messages.send',
+  idempotency: 'by_route',
+  headers: ['Prefer', 'X-Session-Id'],
+  params: z.object({ messageId: z.string().min(1).max(160) }),
+  body: withAliases(forwardBody, { to: 'recipient' }).meta({ examples: [{ recipient: '+5511999990001' }] }),
+  status: [200, 202],
+  reply: message,
+  errors: [...send, 'CONTENT_WIPED', 'MEDIA_EXPIRED', 'MEDIA_NOT_FOUND', 'FILE_TOO_LARGE', 'NOT_SUPPORTED_BY_WHATSAPP'],
+});
+
 const typedBodies = requestTypes.map((type) => z.strictObject({ type: z.literal(type), ...common, ...requestOf(type).fields }));
 const mediaBody = z.strictObject({ type: z.enum(mediaTypes), ...common, ...mediaFields });
 const bodies = [...typedBodies, mediaBody] as [(typeof typedBodies)[number] | typeof mediaBody];
@@ -117,7 +149,7 @@ export const sendAny = sending(
   '/messages/send',
   'Send a message of any type',
   withAliases(z.discriminatedUnion('type', bodies), { ...aliases, ...typedAliases }),
-  { upload: true },
+  { upload: true, errors: ['INTERACTIVE_REJECTED'] },
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 

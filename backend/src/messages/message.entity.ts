@@ -8,6 +8,8 @@ export interface SendOptions {
   ignoreQuoteErrors: boolean;
   mentions: string[];
   queueIfOffline: boolean;
+  /** Set if the message is a forward. `whatsappId`: the original's, if it has one. Rows of earlier versions do not have the field. */
+  forward?: { whatsappId: string | null } | null;
 }
 
 /** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. */

@@ -8,12 +8,14 @@ import {
   type MessageResource,
   type ObservedMessage,
   type OutputOf,
+  type StoredContent,
 } from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
@@ -66,6 +68,8 @@ export interface Messages {
 
   /** Returns the country code of numbers that begin with 0. */
   countryOf(session: Session): string | undefined;
+  /** Returns what becomes of lists and buttons in a session. */
+  interactiveMode(session: Session): 'fallback' | 'reject';
   /** Parses the recipient of a message. Throws `INVALID_RECIPIENT`. */
   recipient(input: string, session: Session): Address;
   /** Parses a person, in the field `path` of a request. Throws `INVALID_RECIPIENT`, also for groups and channels. */
@@ -76,6 +80,8 @@ export interface Messages {
    */
   quoted(caller: Caller, ref: string | undefined, ignoreErrors: boolean): Promise<string | null>;
   storageOf: StorageOf;
+  /** Returns the content of a message, opened if it is sealed. Null if it was removed or withheld. */
+  contentOf(message: Message): StoredContent | null;
 
   /** Queues a failed message again, under the same WhatsApp id. Throws `MESSAGE_NOT_RETRYABLE`, `CONTENT_WIPED` and `QUOTA_EXCEEDED`. */
   retry(caller: Caller, ref: string): Promise<Message>;
@@ -92,6 +98,7 @@ export interface Messages {
 
 export interface MessageDefaults {
   countryCode: string | undefined;
+  interactiveMode: 'fallback' | 'reject';
   /** The maximum number of queued messages of a session. */
   maxQueued: number;
 }
@@ -140,11 +147,13 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
         { accountId, sessionId, query, countryCode: session?.settings.countryCode ?? defaults.countryCode },
       ),
     timeline: (caller, ref) => timeline(context, caller, ref),
+    interactiveMode: (session) => session.settings.interactiveMode ?? defaults.interactiveMode,
     countryOf: (session) => countryOf(context, session),
     recipient: (input, session) => parseAddressInput(input, 'recipient', countryOf(context, session)),
     person: (input, session, path) => parsePersonInput(input, path, countryOf(context, session)),
     quoted: (caller, ref, ignoreErrors) => quoted(context, caller, ref, ignoreErrors),
     storageOf,
+    contentOf: (message) => parts.contents.open({ ...message, content: readable(message.content, null) })?.content ?? null,
     retry: (caller, ref) => retry(context, caller, ref),
     cancel: (caller, ref) => cancel(context, caller, ref),
     resolve: (caller, ref, as) => resolve(context, caller, ref, as),

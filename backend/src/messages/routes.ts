@@ -2,7 +2,7 @@ import { AppError, isMediaType, requestTypes } from '@chasqui/shared';
 import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
-import { composeMedia, composeTyped } from './accept/compose.js';
+import { composeForward, composeMedia, composeTyped } from './accept/compose.js';
 import { answer, presentOne, send, type SendContext } from './accept/send-request.js';
 import * as contract from './contract.js';
 import type { Quotas } from './quotas/quotas.js';
@@ -33,6 +33,12 @@ function mountSends(mount: Mount, context: RouteContext): void {
     const compose: Compose = (session) =>
       isWithFile(body) ? composeMedia(context, session, body, caller, http.res) : composeTyped(context, session, body.type, body);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
+  });
+  mount(contract.forward, async ({ params, body }, caller, http) => {
+    const original = await context.messages.find(await inNamedSession(context, caller, http), params.messageId);
+    const compose: Compose = (session) => composeForward(context, session, original, body.recipient, caller);
+    const ofOriginal = { ...body, sessionId: original.sessionId };
+    return send(context, { body: ofOriginal, sessionInQuery: undefined, caller, http, compose });
   });
 }
 type Compose = Parameters<typeof send>[1]['compose'];

@@ -110,6 +110,7 @@ async function sendMessage(parts: GatewayParts, session: Session, message: Messa
       ignoreQuoteErrors: message.options?.ignoreQuoteErrors ?? false,
       mentions: opened.mentions,
       typingMs: typingMs(session, opened.text),
+      forward: message.options?.forward ?? null,
     },
     deadlineMs: sendDeadlineMs,
     isFirst,

@@ -1,8 +1,23 @@
 import { z } from 'zod';
+import { validationError } from '../errors.js';
 import { defineMessageType } from './define.js';
 import { maxText, plannedTime, someText, textOr } from './observed-fields.js';
 
+/** The link to a call that an event offers. WhatsApp makes the link when the event is sent. */
+const callType = z.enum(['none', 'voice', 'video']);
+
 export const calendarEvent = defineMessageType({
+  content: z.object({
+    type: z.literal('calendar_event'),
+    name: z.string(),
+    description: z.string().nullable(),
+    startsAt: z.iso.datetime(),
+    endsAt: z.iso.datetime().nullable(),
+    location: z.string().nullable(),
+    callType,
+    /** The link of an event that is forwarded: it leads to the same call. */
+    joinUrl: z.string().nullable().optional(),
+  }),
   observed: z.object({
     type: z.literal('calendar_event'),
     name: textOr(1_024, ''),
@@ -13,5 +28,35 @@ export const calendarEvent = defineMessageType({
     joinUrl: someText(2_048),
     isCancelled: z.boolean().catch(false),
   }),
+  request: {
+    summary: 'Send a calendar event',
+    fields: {
+      name: z.string().trim().min(1).max(255),
+      description: z.string().trim().max(2_048).optional(),
+      startsAt: z.iso.datetime({ offset: true }),
+      endsAt: z.iso.datetime({ offset: true }).optional(),
+      location: z.string().trim().max(512).optional(),
+      callType: callType.optional(),
+    },
+    isRefusedByChannels: true,
+    toContent: ({ name, description, startsAt, endsAt, location, callType: call = 'none' }) => {
+      if (endsAt !== undefined && Date.parse(endsAt) <= Date.parse(startsAt)) {
+        const message = 'The event ends before it starts. Give an endsAt after startsAt, or leave it out.';
+        throw validationError([{ path: 'endsAt', code: 'BEFORE_START', message }]);
+      }
+      return {
+        type: 'calendar_event' as const,
+        name,
+        description: description || null,
+        startsAt: utc(startsAt),
+        endsAt: endsAt === undefined ? null : utc(endsAt),
+        location: location || null,
+        callType: call,
+      };
+    },
+    example: { name: 'Delivery', startsAt: '2027-01-15T14:00:00Z', endsAt: '2027-01-15T15:00:00Z', location: 'Main street 1' },
+  },
   textOf: ({ name, description }) => name || description,
 });
+
+const utc = (time: string): string => new Date(time).toISOString();

@@ -27,6 +27,8 @@ export interface RequestSpec<Fields extends z.ZodRawShape, Content extends z.Zod
   readonly aliases?: Readonly<Record<string, string>>;
   /** WhatsApp Web cannot post this type to channels. */
   readonly isRefusedByChannels?: true;
+  /** WhatsApp Web cannot send this type: it is sent as text, with a warning, or refused where `INTERACTIVE_MODE` says so. */
+  readonly isRenderedAsText?: true;
   /** Returns the content of parsed fields. Throws `VALIDATION_FAILED` for what a schema cannot check. */
   toContent(fields: z.output<z.ZodObject<Fields>>, context: RequestContext): z.output<Content>;
   /** Valid fields, for tests of the route. */

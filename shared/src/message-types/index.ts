@@ -12,6 +12,7 @@ import { image } from './image.js';
 import { list } from './list.js';
 import { location } from './location.js';
 import { notice } from './notice.js';
+import type { Option } from './options-text.js';
 import { order } from './order.js';
 import { payment } from './payment.js';
 import { poll } from './poll.js';
@@ -35,6 +36,7 @@ export {
   type FileOptionValues,
   type MediaRef,
 } from './file-fields.js';
+export { chosenOption } from './options-text.js';
 export { selectedOption, type SelectedOption } from './text.js';
 export { placeholders } from './unknown.js';
 
@@ -134,6 +136,16 @@ export function mediaOf(content: StoredContent): MediaRef | null {
 export const textOf = (content: StoredContent): string | null =>
   // Contents that earlier versions stored may lack a field.
   rows[content.type].textOf(content) ?? null;
+
+/** The options of a message that was sent as text, in the order of their numbers; empty for every other message. */
+export function optionsOf(content: StoredContent | null): Option[] {
+  if (content?.type === 'list' && 'sections' in content) return content.sections.flatMap(({ rows: options }) => options);
+  if (content?.type === 'buttons' && 'buttons' in content) return content.buttons.map(({ id, text: title }) => ({ id, title }));
+  return [];
+}
+
+/** The types that are sent as text: see `isRenderedAsText`. */
+export const renderedTypes = requestTypes.filter((type) => requestOf(type).isRenderedAsText);
 
 /** The option that an answer to buttons, a list or a template chose; null for every other message. */
 export const selectedOptionOf = (content: StoredContent | null): SelectedOption | null =>

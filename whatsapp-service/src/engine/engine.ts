@@ -94,6 +94,8 @@ export interface EngineSend {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   mentions: readonly string[];
+  /** Set if the message is a forward. `whatsappId`: the original's, where it has one. */
+  forward: { whatsappId: string | null } | null;
   typingMs: number;
   deadlineMs: number;
   /** True for the first attempt. Otherwise the page's history is searched for the message first. */

@@ -82,7 +82,7 @@ function mountSends({ mount, sender, uploads, registry, sendDeadlineMs }: RouteD
       reservedId: body.reservedId ?? reserveWhatsappId(body.sessionId, messageId),
       recipient: recipient.address.id,
       content,
-      options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0 },
+      options: { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], typingMs: 0, forward: null },
       deadlineMs: sendDeadlineMs,
       isFirst: false,
       attempt: 1,

@@ -118,6 +118,7 @@ export async function sendContent(
       quotedMessageId: null,
       ignoreQuoteErrors: false,
       mentions: [],
+      forward: null,
       typingMs: 0,
       deadlineMs: 8000,
       // A send under an id of the caller is a repeat.

@@ -20,6 +20,7 @@ import { WorkerDrain1763716010000 } from './1763716010000-worker-drain.js';
 import { AuditCredential1763716020000 } from './1763716020000-audit-credential.js';
 import { FailureReports1763717000000 } from './1763717000000-failure-reports.js';
 import { SelfCheck1763718000000 } from './1763718000000-self-check.js';
+import { MediaUploads1763800010000 } from './1763800010000-media-uploads.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -45,4 +46,5 @@ export const migrations = [
   AuditCredential1763716020000,
   FailureReports1763717000000,
   SelfCheck1763718000000,
+  MediaUploads1763800010000,
 ];

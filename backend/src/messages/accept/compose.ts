@@ -1,10 +1,25 @@
-import { allows, fileSpecOf, requestOf, type MediaRef, type MessageContent, type RequestType } from '@chasqui/shared';
+import {
+  allows,
+  AppError,
+  fileSpecOf,
+  forwardedContent,
+  isMediaType,
+  mediaOf,
+  requestOf,
+  warning,
+  type MediaRef,
+  type MessageContent,
+  type RequestType,
+  type StoredContent,
+  type Warning,
+} from '@chasqui/shared';
 import type { Response } from 'express';
 import type { Caller } from '../../accounts/caller.js';
 import { uploadOf } from '../../lib/uploads.js';
 import { sourceOf, type Media, type StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { MediaBody, TypedBody } from '../contract.js';
+import type { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { checkChannel, checkFileOptions } from './file-options.js';
 
@@ -12,10 +27,13 @@ import { checkChannel, checkFileOptions } from './file-options.js';
 export interface Composed {
   content: MessageContent;
   file: StoredFile | null;
+  warnings?: Warning[];
+  /** See `SendOptions.forward`. */
+  forward?: { whatsappId: string | null };
 }
 
 interface Context {
-  messages: Pick<Messages, 'recipient' | 'countryOf' | 'storageOf'>;
+  messages: Pick<Messages, 'recipient' | 'countryOf' | 'interactiveMode' | 'storageOf' | 'contentOf'>;
   media: Pick<Media, 'receive' | 'discard'>;
 }
 
@@ -23,7 +41,10 @@ interface Context {
 export function composeTyped({ messages }: Context, session: Session, type: RequestType, body: TypedBody): Composed {
   const recipient = messages.recipient(body.recipient, session);
   checkChannel(recipient, type, { viewOnce: false, quotes: body.quotedMessageId !== undefined });
-  return { content: requestOf(type).toContent(body, { countryCode: messages.countryOf(session) }), file: null };
+  const request = requestOf(type);
+  if (request.isRenderedAsText && messages.interactiveMode(session) === 'reject') throw new AppError('INTERACTIVE_REJECTED');
+  const content = request.toContent(body, { countryCode: messages.countryOf(session) });
+  return { content, file: null, warnings: request.isRenderedAsText ? [warning('INTERACTIVE_DEPRECATED')] : [] };
 }
 
 /** Composes a message with a file: reads the file from its source, checks and stores it. Throws the errors of `Media.receive` and `VALIDATION_FAILED`. */
@@ -51,6 +72,42 @@ export async function composeMedia(
     throw error;
   }
 }
+
+/**
+ * Composes the forward of a message: its content as a new message, with a copy of its file. Throws `CONTENT_WIPED` if the content is gone,
+ * `MEDIA_EXPIRED` or `MEDIA_NOT_FOUND` if the file is not here, `NOT_SUPPORTED_BY_WHATSAPP` for a content that cannot be forwarded, and
+ * `PERMISSION_DENIED` if the caller may not read the message.
+ */
+export async function composeForward(
+  { messages, media }: Context,
+  session: Session,
+  original: Message,
+  to: string,
+  caller: Caller,
+): Promise<Composed> {
+  const isOwn = original.origin === 'api' || original.origin === 'panel';
+  if (!isOwn && !allows(caller.permissions, 'messages.receive'))
+    throw new AppError('PERMISSION_DENIED', { permission: 'messages.receive' });
+  const opened = messages.contentOf(original);
+  if (!opened) throw new AppError('CONTENT_WIPED');
+  const content = forwardedContent(opened);
+  if (!content) {
+    const reason = `A message of type ${original.type} cannot be forwarded${isViewedOnce(opened) ? ' when it is seen once' : ''}.`;
+    throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { reason });
+  }
+  checkChannel(messages.recipient(to, session), content.type, { viewOnce: false, quotes: false });
+  const forward = { whatsappId: original.whatsappId };
+  if (!isMediaType(content.type)) return { content, file: null, forward };
+  if (!original.mediaId) throw new AppError('MEDIA_NOT_FOUND');
+  const isSealed = (await messages.storageOf(session)) === 'metadata';
+  const owner = { accountId: caller.accountId, sessionId: original.sessionId, mayRead: true };
+  const filename = mediaOf(content)?.filename ?? undefined;
+  const hints = { type: content.type, filename, isSealed };
+  const file = await media.receive(owner, { mediaId: original.mediaId }, hints);
+  return { content: { ...content, media: mediaRefOf(file) } as MessageContent, file, forward };
+}
+
+const isViewedOnce = (content: StoredContent): boolean => 'viewOnce' in content && content.viewOnce === true;
 
 const mediaRefOf = ({ id, mimetype, size, filename, sha256 }: StoredFile): MediaRef => ({
   id,

@@ -45,6 +45,7 @@ export function newRow(
     mediaId: file?.id ?? null,
     options,
     mentions: options.mentions,
+    isForwarded: Boolean(options.forward),
     quotedMessageId,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,

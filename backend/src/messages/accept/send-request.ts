@@ -91,15 +91,15 @@ async function sendOnce(
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, now());
-  const { content, file } = await compose(session);
-  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline };
+  const { content, file, forward = null, warnings: changes = [] } = await compose(session);
+  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
   const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file };
   const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
   if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
   const accepted = await messages.accept(session, input, key);
   const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;
-  const warnings = [...(file?.warnings ?? []), ...(isEarlier ? [warning('EXPIRES_EARLIER')] : [])];
+  const warnings = [...changes, ...(file?.warnings ?? []), ...(isEarlier ? [warning('EXPIRES_EARLIER')] : [])];
   if (waitMs === 0) return { message: accepted, warnings };
   const message = await messages.outcome(accepted.id, waitMs).catch((error: unknown) => {
     // The message is on disk and will be sent. After an error, the caller would send it again under another id.

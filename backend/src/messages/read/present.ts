@@ -1,4 +1,4 @@
-import { messageReasons, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
+import { messageReasons, renderedTypes, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
 import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
 import type { Message } from '../message.entity.js';
@@ -40,6 +40,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     text: message.text,
     content: stored ? content : null,
     selectedOption: selectedOptionOf(stored),
+    renderedAs: isRenderedAsText(message) ? 'text' : null,
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
     isForwarded: message.isForwarded,
@@ -61,6 +62,10 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     deletedAt: iso(message.deletedAt),
   };
 }
+
+/** Whether this is a message of ours of a type that WhatsApp Web cannot send. */
+const isRenderedAsText = ({ origin, type }: Message): boolean =>
+  (origin === 'api' || origin === 'panel') && (renderedTypes as readonly string[]).includes(type);
 
 /** Removes NUL, which PostgreSQL cannot store in text. The content itself is stored as it was received. */
 export const plainText = (text: string | null): string | null => text?.replaceAll('\0', '') ?? null;

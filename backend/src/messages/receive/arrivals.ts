@@ -21,6 +21,7 @@ import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 import { idsIn, plainText, presentMessage } from '../read/present.js';
 import type { MessageState } from '../state.js';
+import { withAnswer } from './answers.js';
 import { findObserved, type ObservedIdentity } from './observed-identity.js';
 import { observedRow } from './observed-row.js';
 import { recordReactions, recordResponse } from './responses.js';
@@ -245,20 +246,20 @@ async function update(
 
 /** Returns the columns that hold a message's content. Announces its file if the session stores files. */
 async function contentColumns(
-  { media }: ArrivalContext,
+  context: ArrivalContext,
   tx: Transaction,
   session: Session,
   messageId: string,
   observed: ObservedMessage,
 ): Promise<Pick<Message, 'type' | 'content' | 'text' | 'mediaId'>> {
-  const content = contentOf(observed);
+  const content = await withAnswer(context, tx, session, messageId, observed, contentOf(observed));
   const type = content ? content.type : (observed.content as { of: MessageType }).of;
   const file = content && mediaOf(content);
   const text = content && plainText(textOf(content));
   if (!file || !session.settings.storeMedia) return { type, content, text, mediaId: null };
   const { mimetype, filename, size } = file;
   const owner = { accountId: session.accountId, sessionId: session.id, messageId };
-  const mediaId = await media.announce(tx, { ...owner, mimetype, filename, size });
+  const mediaId = await context.media.announce(tx, { ...owner, mimetype, filename, size });
   const withFile = { ...content, media: { ...file, id: mediaId, url: `/api/v1/messages/${messageId}/media` } };
   return { type, content: withFile as StoredContent, text, mediaId };
 }

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import type { MessageContent, SentType } from '@chasqui/shared';
+import { textOf, type MessageContent, type SentType } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend } from '../engine.js';
 import { libraryUtil, type LibraryMedia } from './library.js';
-import type { PageSend } from './page/send.js';
+import type { PageSend } from './page/send-types.js';
 
 /** How each type of message is handed to the library's own `WWebJS.sendMessage`. A type of the contract without a row does not compile. */
 
@@ -64,7 +64,33 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
       },
     },
   }),
+  calendar_event: ({ name, description, startsAt, endsAt, location, callType, joinUrl }) => ({
+    options: {
+      event: {
+        name,
+        startTimeTs: secondsOf(startsAt),
+        eventSendOptions: {
+          description: description ?? undefined,
+          endTimeTs: endsAt === null ? undefined : secondsOf(endsAt),
+          location: location ?? undefined,
+          // A forwarded event keeps its link.
+          callType: joinUrl ? 'none' : callType,
+          isEventCanceled: false,
+        },
+      },
+    },
+    // The library leaves these out; WhatsApp's own pages set them.
+    extra: { kind: 'eventCreation', viewMode: 'VISIBLE', ...linkOf(callType, joinUrl) },
+  }),
+  list: (content) => ({ body: textOf(content) ?? '' }),
+  buttons: (content) => ({ body: textOf(content) ?? '' }),
 };
+
+function linkOf(callType: string, joinUrl: string | null | undefined): Record<string, unknown> {
+  if (joinUrl) return { eventJoinLink: joinUrl };
+  return callType === 'none' ? {} : { chasquiRequires: ['eventJoinLink'] };
+}
+const secondsOf = (time: string): number => Math.floor(Date.parse(time) / 1_000);
 
 /** Returns the arguments of `sendMessage` for a message. Throws `FileUnreadable`. */
 export async function compose(send: EngineSend, page: Page): Promise<PageContent> {

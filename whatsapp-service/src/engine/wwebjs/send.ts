@@ -5,7 +5,7 @@ import type { AccountLimits } from './account.js';
 import { callPage } from './bridge.js';
 import { DeadlineError, sleep, within } from './deadline.js';
 import { compose, FileUnreadable } from './outgoing.js';
-import type { PageFailure, PageSend, PageSendResult } from './page/send.js';
+import type { PageFailure, PageSend, PageSendResult } from './page/send-types.js';
 
 type Outcome = Awaited<ReturnType<EngineSession['send']>>;
 
@@ -138,6 +138,7 @@ async function prepare(
     reservedId: send.reservedId,
     quotedMessageId: send.quotedMessageId,
     ignoreQuoteErrors: send.ignoreQuoteErrors,
+    forward: send.forward,
     isFirst: send.isFirst,
     deadlineMs: remaining(),
   };

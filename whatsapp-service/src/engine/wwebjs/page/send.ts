@@ -1,46 +1,7 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
 import { pageScript } from './script.js';
+import type { NotHanded, PageFailure, PageSend, PageSendResult } from './send-types.js';
 import type { PageCore, PageWindow } from './world.js';
-
-export interface PageSend {
-  reservedId: string;
-  /** The chat that WhatsApp uses for the recipient. */
-  chatId: string;
-  body: string;
-  /** As the library's own `sendMessage` builds them. */
-  options: Record<string, unknown>;
-  /** Fields that the library sets on the finished message, such as several contact cards. */
-  extra: Record<string, unknown>;
-  quotedMessageId: string | null;
-  ignoreQuoteErrors: boolean;
-  /** True: only messages in memory are searched for it, because searching the stored history takes longer than the send itself. */
-  isFirst: boolean;
-  deadlineMs: number;
-  /**
-   * For how long after `calledAt`, the wall time of the call, the page may hand the message over. A page that was frozen for longer does not
-   * hand it over. Wall time is the only clock that page and worker share; the page's monotonic clock is checked as well.
-   */
-  handOverMs: number;
-  calledAt: number;
-}
-
-export interface PageFailure {
-  name: string;
-  message: string;
-  status: number | null;
-}
-
-/** `chat`: the chat does not exist, or this account is not in it. `admin`: only admins may write to this group. */
-export type NotHanded = 'deadline' | 'chat' | 'admin' | 'quote' | 'error';
-
-/**
- * `acked`: the server has the message. `refused`: the server or the page refused it permanently. `not_handed`: WhatsApp's own send was not
- * called. `absent`: it was called and threw, and the message is not in the store. `pending`: it is in the store without an acknowledgement.
- */
-export type PageSendResult =
-  | { stage: 'acked' | 'refused' | 'pending'; whatsappId: string; ack: number; failure: PageFailure | null }
-  | { stage: 'not_handed'; why: NotHanded; online: boolean; failure: PageFailure | null }
-  | { stage: 'absent'; online: boolean; failure: PageFailure | null };
 
 /** One send that runs. */
 interface Job {
@@ -120,9 +81,12 @@ function newId({ active: job }: SendContext, module: any, args: unknown[]): unkn
 /** WhatsApp's own send. A message with our mark is the one of its job. */
 function sendToChat({ core, jobs }: SendContext, module: any, chat: any, message: any, rest: unknown[]): any {
   const job = jobs.get(message.chasquiSend);
+  const missing = message.chasquiRequires?.find((field: string) => !message[field]);
   delete message.chasquiSend;
+  delete message.chasquiRequires;
   if (!job) return module.addAndSendMsgToChat(chat, message, ...rest);
   if (isOver(job)) throw stop('deadline', 'This send was abandoned before it reached WhatsApp.');
+  if (missing) throw stop('error', `WhatsApp returned no ${missing}.`);
   if (message.id.id !== job.id) {
     const { participant } = message.id;
     const key = { from: message.from, to: chat.id, id: job.id, participant, selfDir: 'out' };
@@ -245,8 +209,16 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
     if (quoted) options['quotedMessageId'] = core.serialized(quoted.id);
   }
   const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
-  options['extraOptions'] = { ...input.extra, ...mark };
+  options['extraOptions'] = { ...input.extra, ...(await forwardMarks(core, input)), ...mark };
   await win.WWebJS.sendMessage(chat, input.body, options);
+}
+
+/** The fields that show a message as forwarded. WhatsApp counts how often its content was forwarded; an original that is gone counts once. */
+async function forwardMarks(core: PageCore, { forward }: PageSend): Promise<Record<string, unknown>> {
+  if (!forward) return {};
+  const original = forward.whatsappId ? await core.findMessage(forward.whatsappId).catch(() => null) : null;
+  const before = original?.forwardingScore ?? (original?.isForwarded ? 1 : 0);
+  return { isForwarded: true, forwardingScore: before + 1 };
 }
 
 function notHanded(core: PageCore, why: NotHanded, failure: PageFailure | null): PageSendResult {
@@ -391,6 +363,7 @@ export const sendScript = pageScript(installSend, [
   openChat,
   forgetRefused,
   handOver,
+  forwardMarks,
   notHanded,
   conclude,
   waitForTurn,

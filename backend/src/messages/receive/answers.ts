@@ -1,0 +1,86 @@
+import {
+  chosenOption,
+  optionsOf,
+  parseMessageKey,
+  renderedTypes,
+  type ObservedContent,
+  type ObservedMessage,
+} from '@chasqui/shared';
+import type { Contacts } from '../../contacts/contacts.js';
+import { among, readRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import { readable } from '../../db/unreadable.js';
+import type { Session } from '../../sessions/session.entity.js';
+import { Message } from '../message.entity.js';
+
+/** Answers to lists and buttons that were sent as text: a received text gets the option that it chooses. */
+
+/** An answer without a quote is recognized for this long after the options were sent. */
+const maxAgeMs = 7 * 86_400_000;
+/** The maximum difference between WhatsApp's clock and ours. */
+const skewMs = 60_000;
+const typeList = renderedTypes.map((type) => `'${type}'`).join(', ');
+const isOffer = `direction = 'outbound' AND origin = 'api' AND type IN (${typeList})`;
+
+interface Parts {
+  contacts: Pick<Contacts, 'formsOf'>;
+}
+
+/**
+ * Returns the content with `selectedOption` if it answers options of ours: it quotes them, or it is the first message of the other person in a
+ * private chat after them. Other contents are returned as they are.
+ */
+export async function withAnswer(
+  parts: Parts,
+  tx: Transaction,
+  session: Session,
+  messageId: string,
+  observed: ObservedMessage,
+  content: ObservedContent | null,
+): Promise<ObservedContent | null> {
+  if (observed.fromMe || content?.type !== 'text' || content.selectedOption) return content;
+  const offer = observed.quotedWhatsappId
+    ? await quotedOffer(tx, session, observed.quotedWhatsappId)
+    : await lastOffer(parts, tx, session, messageId, observed);
+  const chosen = offer && chosenOption(optionsOf(readable(offer.content, null)), content.message);
+  return chosen ? { ...content, selectedOption: chosen } : content;
+}
+
+async function quotedOffer(tx: Transaction, session: Session, whatsappId: string): Promise<Message | null> {
+  const key = parseMessageKey(whatsappId)?.key;
+  if (!key) return null;
+  const [offer = null] = await readRows(tx.manager, Message, `"sessionId" = ? AND "whatsappKey" = ? AND ${isOffer}`, [
+    session.id,
+    key,
+  ]);
+  return offer;
+}
+
+async function lastOffer(
+  { contacts }: Parts,
+  tx: Transaction,
+  { id: sessionId, accountId }: Session,
+  messageId: string,
+  { chat, timestamp }: ObservedMessage,
+): Promise<Message | null> {
+  if (chat.type !== 'private') return null;
+  const receivedAt = Date.parse(timestamp);
+  const since = receivedAt - maxAgeMs;
+  // Accounts that send no options pay one look at an index.
+  const any = `SELECT 1 AS one FROM messages WHERE "accountId" = ? AND origin = 'api' AND type IN (${typeList}) AND "createdAt" > ? LIMIT 1`;
+  if ((await runStatement(tx.manager, any, [accountId, since])).rows.length === 0) return null;
+  const chats = among(tx.manager, 'chatId', await contacts.formsOf(accountId, chat.id, tx.manager));
+  const inChat = `"accountId" = ? AND "sessionId" = ? AND ${chats.condition}`;
+  const values = [accountId, sessionId, chats.parameter];
+  const [offer = null] = await readRows(
+    tx.manager,
+    Message,
+    `${inChat} AND ${isOffer} AND "createdAt" > ? AND "createdAt" < ? ORDER BY "createdAt" DESC, id DESC LIMIT 1`,
+    [...values, new Date(since), new Date(receivedAt + skewMs)],
+  );
+  if (!offer) return null;
+  const others = `${inChat} AND direction = 'inbound' AND type <> 'notice' AND id <> ? AND "createdAt" > ? LIMIT 1`;
+  const earlier = await readRows(tx.manager, Message, others, [...values, messageId, offer.createdAt]);
+  return earlier.length === 0 ? offer : null;
+}

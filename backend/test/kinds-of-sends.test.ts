@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { MessageResource, ObservedMessage } from '@chasqui/shared';
+import { databases } from './support/backend.js';
+import { ana, dataOf, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+
+/** The kinds of sends beyond texts and files: what is accepted, what reaches the worker, and what is refused before anything is stored. */
+
+const noFile = { id: null, mimetype: 'image/png', size: 3, filename: null, sha256: null };
+
+describe.each(await databases())('kinds of sends on %s', (database) => {
+  let core: Core;
+  const count = async () => (await core.get('/messages?direction=outbound&limit=1')).body.meta?.['total'];
+
+  /** A received message, once it is recorded. */
+  const stored = ({ whatsappId }: ObservedMessage) =>
+    eventually('the message', async () => {
+      const reply = await core.get(`/messages/${encodeURIComponent(whatsappId)}`);
+      return reply.status === 200 ? dataOf(reply) : null;
+    });
+
+  beforeAll(async () => {
+    core = await startCore({ database });
+  });
+  afterAll(() => core?.close());
+
+  describe('a calendar event', () => {
+    const event = { recipient: ana, name: ' Delivery ', startsAt: '2027-01-15T11:00:00-03:00', endsAt: '2027-01-15T15:00:00Z' };
+
+    test('leaves with its times in UTC, and is sent after an uncertain attempt under the same id', async () => {
+      core.worker.scripts.push({ do: 'uncertain', ack: 1 });
+      const sent = await core.post('/messages/send-calendar-event', { ...event, location: 'Main street 1' });
+      const id = dataOf(sent).id;
+      expect(await core.reaches(id, 'sent')).toMatchObject({
+        type: 'calendar_event',
+        text: 'Delivery',
+        content: {
+          name: 'Delivery',
+          description: null,
+          startsAt: '2027-01-15T14:00:00.000Z',
+          endsAt: '2027-01-15T15:00:00.000Z',
+          location: 'Main street 1',
+          callType: 'none',
+        },
+      });
+      expect(core.worker.puts.filter((put) => put === id)).toHaveLength(1);
+    });
+
+    test.each([
+      ['ends before it starts', { endsAt: '2027-01-15T13:00:00Z' }, 'endsAt'],
+      ['has no start', { startsAt: undefined }, 'startsAt'],
+      ['has a name of blanks', { name: '   ' }, 'name'],
+      ['goes to a channel', { recipient: '120363000000000001@newsletter' }, 'recipient'],
+    ])('is refused and not stored when it %s', async (_what, change, path) => {
+      const before = await count();
+      const refused = await core.post('/messages/send-calendar-event', { ...event, ...change });
+      expect(refused.status).toBe(422);
+      expect(refused.body.error?.details?.['fields']).toMatchObject([{ path }]);
+      expect(await count()).toBe(before);
+    });
+  });
+
+  describe('a forward', () => {
+    const bruno = '5511999990002';
+    const forward = (id: string, more: Record<string, unknown> = {}, headers: Record<string, string> = {}) =>
+      core.post(`/messages/${id}/forward`, { recipient: bruno, ...more }, headers);
+    const received = async (content: ObservedMessage['content']) => {
+      const observed = core.inbound('', { content });
+      await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
+      return stored(observed);
+    };
+
+    test('of a received text is a message of its own, marked as forwarded, and one for each Idempotency-Key', async () => {
+      const original = await received({ type: 'text', message: 'see you at nine', selectedOption: { id: '1', title: 'x' } });
+      const sent = await forward(original.id, {}, { 'Idempotency-Key': `forward-${original.id}` });
+      expect(sent.status).toBe(200);
+      expect(dataOf(sent)).toMatchObject({
+        type: 'text',
+        status: 'sent',
+        isForwarded: true,
+        text: 'see you at nine',
+        content: { message: 'see you at nine' },
+        selectedOption: null,
+        toNumber: bruno,
+      });
+      const again = await forward(original.id, {}, { 'Idempotency-Key': `forward-${original.id}` });
+      expect(dataOf(again).id).toBe(dataOf(sent).id);
+      const left = core.worker.left.filter((one) => one.messageId === dataOf(sent).id);
+      expect(left.map(({ command }) => command.options.forward)).toEqual([{ whatsappId: original.whatsappId }]);
+    });
+
+    test('of a file sends a copy, which stays when the original is deleted', async () => {
+      const base64 = 'R0lGODlhAQABAAAAACw=';
+      const { body } = await core.post('/messages/send-media', { recipient: ana, mediaBase64: base64, caption: 'look' });
+      const original = body.data as MessageResource;
+      const sent = dataOf(await forward(original.id));
+      expect(sent).toMatchObject({ type: original.type, isForwarded: true, text: 'look' });
+      const mediaOf = (message: MessageResource) => (message.content as { media: { id: string; sha256: string } }).media;
+      expect(mediaOf(sent).id).not.toBe(mediaOf(original).id);
+      expect(mediaOf(sent).sha256).toBe(mediaOf(original).sha256);
+      const left = core.worker.left.find((one) => one.messageId === sent.id);
+      expect(left?.file?.bytes.toString('base64')).toBe(base64);
+    });
+
+    test.each<[string, ObservedMessage['content'], number, string]>([
+      [
+        'a notice',
+        { type: 'notice', whatsappType: 'gp2', subtype: 'add', message: null, participants: [] },
+        501,
+        'NOT_SUPPORTED_BY_WHATSAPP',
+      ],
+      ['an image that is seen once', { type: 'image', media: noFile, viewOnce: true }, 501, 'NOT_SUPPORTED_BY_WHATSAPP'],
+      ['an image without a file here', { type: 'image', media: noFile }, 404, 'MEDIA_NOT_FOUND'],
+    ])('of %s is refused and not stored', async (_what, content, status, code) => {
+      const original = await received(content);
+      const before = await count();
+      const refused = await forward(original.id);
+      expect([refused.status, refused.body.error?.code]).toEqual([status, code]);
+      expect(await count()).toBe(before);
+    });
+
+    test('of a received message needs the right to read messages', async () => {
+      const original = await received({ type: 'text', message: 'private' });
+      const created = await core.post('/keys', { name: 'sends only', permissions: ['messages.send'] });
+      const { key } = created.body.data as { key: string };
+      const before = await count();
+      const refused = await core.rig.call('POST', `/messages/${original.id}/forward`, { key, body: { recipient: bruno } });
+      expect([refused.status, refused.body.error?.code]).toEqual([403, 'PERMISSION_DENIED']);
+      expect(await count()).toBe(before);
+      const own = dataOf(await core.send('mine'));
+      const sent = await core.rig.call('POST', `/messages/${own.id}/forward`, { key, body: { recipient: bruno } });
+      expect(sent.status).toBe(200);
+    });
+  });
+
+  describe('lists and buttons', () => {
+    const buttons = [
+      { id: 'yes', text: 'Yes' },
+      { id: 'no', text: 'No' },
+    ];
+    const offer = async (recipient: string = ana) =>
+      dataOf(await core.post('/messages/send-buttons', { recipient, message: 'Deliver today?', buttons }));
+    const answer = async (text: string, more: Partial<ObservedMessage> = {}) => {
+      const observed = core.inbound(text, more);
+      await core.worker.emit(core.sessionId, 'message.observed', { message: observed, origin: 'live' });
+      return (await stored(observed)).selectedOption;
+    };
+
+    test('leave as a text with numbered options, and the reply says so', async () => {
+      const sent = await core.post('/messages/send-list', {
+        recipient: ana,
+        message: 'What shall we bring?',
+        buttonText: 'Choose',
+        sections: [{ rows: [{ id: 'soup', title: 'Soup' }] }],
+      });
+      expect(sent.body).toMatchObject({ warnings: [{ code: 'INTERACTIVE_DEPRECATED' }] });
+      expect(dataOf(sent)).toMatchObject({
+        type: 'list',
+        renderedAs: 'text',
+        text: 'What shall we bring?\n\nChoose\n\n1. Soup',
+        content: { sections: [{ title: null, rows: [{ id: 'soup', title: 'Soup', description: null }] }] },
+      });
+      expect(dataOf(await core.send('plain')).renderedAs).toBeNull();
+    });
+
+    test('are answered by a number, by a title, and by a reply that quotes them', async () => {
+      await offer();
+      expect(await answer('2')).toEqual({ id: 'no', title: 'No' });
+      // Only the first message after them is an answer without a quote.
+      expect(await answer('1')).toBeNull();
+      await offer();
+      expect(await answer('yes')).toEqual({ id: 'yes', title: 'Yes' });
+      const { whatsappId } = await offer();
+      expect(await answer('tomorrow?')).toBeNull();
+      expect(await answer('1.', { quotedWhatsappId: whatsappId! })).toEqual({ id: 'yes', title: 'Yes' });
+    });
+
+    test('are not answered by another person, by a quote of another message, or by a message written before them', async () => {
+      const { whatsappId } = dataOf(await core.send('a text'));
+      await offer();
+      const stranger = { id: '5511999990077@c.us', phone: '+5511999990077', lid: null, name: 'Eva' };
+      const chat = { id: stranger.id, type: 'private' as const, name: 'Eva' };
+      expect(await answer('1', { contact: stranger, chat, from: stranger.id })).toBeNull();
+      expect(await answer('1', { quotedWhatsappId: whatsappId! })).toBeNull();
+      await offer();
+      expect(await answer('1', { timestamp: new Date(Date.now() - 600_000).toISOString() })).toBeNull();
+    });
+
+    test('are refused with INTERACTIVE_REJECTED where the session says so, and are not stored', async () => {
+      const set = (interactiveMode: string) =>
+        core.rig.call('PUT', `/sessions/${core.sessionId}`, { body: { settings: { interactiveMode } } });
+      expect((await set('reject')).status).toBe(200);
+      const before = await count();
+      const refused = await core.post('/messages/send-buttons', { recipient: ana, message: 'Deliver?', buttons });
+      expect([refused.status, refused.body.error?.code]).toEqual([422, 'INTERACTIVE_REJECTED']);
+      expect(await count()).toBe(before);
+      expect((await set('fallback')).status).toBe(200);
+      expect((await offer()).status).toBe('sent');
+    });
+  });
+});
