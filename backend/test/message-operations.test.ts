@@ -100,15 +100,18 @@ describe.each(await databases())('operations on messages, on %s', (database) => 
     });
 
     test('leaves no text where the session stores none, and is one all the same', async () => {
-      const message = await sent('about to be private');
-      await call('PUT', `/sessions/${core.sessionId}`, { settings: { storage: 'metadata' } });
-      await eventually('the text to be removed', async () => (await core.message(message.id)).text === null);
-      const at = minute(0);
-      await editTo(message, 'very private', at);
-      await edited(message, null as never, at);
-      expect(await core.message(message.id)).toMatchObject({ text: null, editedAt: at });
-      expect((await updates(message.id)).map(({ text, previousText }) => [text, previousText])).toEqual([[null, null]]);
-      await call('PUT', `/sessions/${core.sessionId}`, { settings: { storage: 'full' } });
+      const keep = (storage: string) => call('PUT', `/sessions/${core.sessionId}`, { settings: { storage } });
+      expect((await keep('metadata')).status).toBe(200);
+      try {
+        const message = await sent('private');
+        const at = minute(0);
+        await editTo(message, 'very private', at);
+        await edited(message, null as never, at);
+        expect(await core.message(message.id)).toMatchObject({ text: null, content: null, editedAt: at });
+        expect((await updates(message.id)).map(({ text, previousText }) => [text, previousText])).toEqual([[null, null]]);
+      } finally {
+        await keep('full');
+      }
     });
   });
 
