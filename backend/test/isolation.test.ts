@@ -43,6 +43,7 @@ const bodies: Record<string, (world: World) => object> = {
     ]),
   ),
   'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
+  'stories.post': () => ({ message: 'x', queueIfOffline: true }),
   'messages.decideHeld': () => ({ decision: 'cancel' }),
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),

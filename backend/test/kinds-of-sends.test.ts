@@ -198,4 +198,44 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
       expect((await offer()).status).toBe('sent');
     });
   });
+
+  describe('a story', () => {
+    const post = (body: object) => core.post(`/sessions/${core.sessionId}/stories`, body);
+
+    test('of text is a message to status@broadcast with its color and font, looked up after an uncertain attempt', async () => {
+      core.worker.scripts.push({ do: 'uncertain', ack: 1 });
+      const posted = dataOf(await post({ message: 'Open until nine', font: 2 }));
+      expect(await core.reaches(posted.id, 'sent')).toMatchObject({
+        type: 'text',
+        chat: { id: 'status@broadcast', type: 'status' },
+        content: { message: 'Open until nine', backgroundColor: '#7acca5', font: 2 },
+      });
+      expect(core.worker.puts.filter((put) => put === posted.id)).toHaveLength(1);
+    });
+
+    test('of an image leaves with its caption', async () => {
+      const posted = dataOf(await post({ mediaBase64: 'R0lGODlhAQABAAAAACw=', caption: 'fresh' }));
+      expect(posted).toMatchObject({ type: 'image', status: 'sent', text: 'fresh', chat: { type: 'status' } });
+      expect(core.worker.left.find((one) => one.messageId === posted.id)?.command.recipient).toBe('status@broadcast');
+    });
+
+    test.each<[string, object, number, string]>([
+      ['with recipients', { message: 'x', recipients: [ana] }, 422, 'VALIDATION_FAILED'],
+      ['of nothing', {}, 422, 'VALIDATION_FAILED'],
+      ['of a text and a file', { message: 'x', mediaBase64: 'R0lGODlhAQABAAAAACw=' }, 422, 'VALIDATION_FAILED'],
+      ['of a file with a color', { mediaBase64: 'R0lGODlhAQABAAAAACw=', font: 1 }, 422, 'VALIDATION_FAILED'],
+      ['of a document', { mediaBase64: Buffer.from('%PDF-1.4 text').toString('base64') }, 501, 'NOT_SUPPORTED_BY_WHATSAPP'],
+    ])('%s is refused and not stored', async (_what, body, status, code) => {
+      const before = await count();
+      const refused = await post(body);
+      expect([refused.status, refused.body.error?.code]).toEqual([status, code]);
+      expect(await count()).toBe(before);
+    });
+
+    test('has a route of its own: the other sends refuse its recipient and name that route', async () => {
+      const refused = await core.send('x', { recipient: 'status@broadcast' });
+      expect([refused.status, refused.body.error?.code]).toEqual([422, 'RECIPIENT_NOT_SUPPORTED']);
+      expect(refused.body.error?.message).toMatch(/\/stories/);
+    });
+  });
 });

@@ -45,10 +45,10 @@ export interface Address {
 }
 
 /**
- * Kinds of recipients whose sends accept a reserved message id, so that a message whose outcome is unknown can be looked up. WhatsApp Web posts to
- * `status@broadcast` through jobs of its own that draw their own ids. Broadcast lists are not recipients here.
+ * Kinds of recipients whose sends accept a reserved message id, so that a message whose outcome is unknown can be looked up. Stories go to
+ * `status@broadcast` by a route of their own. Broadcast lists are not recipients here.
  */
-export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel']);
+export const reservedIdKinds: ReadonlySet<AddressKind> = new Set<AddressKind>(['phone', 'lid', 'group', 'channel', 'status']);
 
 /** A map, not an object: `0@constructor` must find nothing. */
 const servers = new Map<string, AddressKind>([

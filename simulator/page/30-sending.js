@@ -2,13 +2,18 @@
 function addAndSendMsgToChat(chat, message) {
   const msg = message instanceof MsgModel ? message : new MsgModel({ ...message, star: false, hasReaction: false });
   if (msg.directPath) msg.isUnsentMedia = true;
+  const isStory = chat.id.isStatus();
   chat.msgs.add(msg, { silent: true });
   const added = (async () => {
-    Msg.add(msg);
+    if (isStory) posted(msg);
+    // Lazy builds show own posts in the store of stories alone.
+    if (!isStory || !lazy) Msg.add(msg);
     chat.heard(msg);
     return msg;
   })();
-  const sent = added.then(() => post(msg, String(chat.id)));
+  const answered = added.then(() => post(msg, String(chat.id)));
+  answered.catch(() => {});
+  const sent = isStory ? settled(answered) : answered;
   sent.catch(() => {});
   return [added, sent];
 }

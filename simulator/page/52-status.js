@@ -1,15 +1,18 @@
-// Status posts: messages to `status@broadcast`, grouped by author.
-class StatusModel extends Model {
-  #posts = [];
-  take(msg) {
-    this.#posts.push(msg);
-    this.set({ t: msg.t, totalCount: this.#posts.length, unreadCount: this.unreadCount + (msg.id.fromMe ? 0 : 1) });
+// Status posts: messages to `status@broadcast`, grouped by author. Builds of August 2026 and later know authors by LID.
+class Posts extends Collection {
+  /** Those that were taken back are gone. */
+  getModelsArray() {
+    return super.getModelsArray().filter((msg) => msg.type !== 'revoked');
   }
-  get msgs() {
-    return { getModelsArray: () => this.#posts.filter((msg) => msg.type !== 'revoked') };
+}
+class StatusModel extends Model {
+  msgs = new Posts(MsgModel);
+  take(msg) {
+    this.msgs.add(msg);
+    this.set({ t: msg.t, totalCount: this.msgs.length, unreadCount: this.unreadCount + (msg.id.fromMe ? 0 : 1) });
   }
   serialize() {
-    return { ...super.serialize(), msgs: this.#posts.filter((msg) => msg.type !== 'revoked').map((msg) => msg.serialize()) };
+    return { ...super.serialize(), msgs: this.msgs.getModelsArray().map((msg) => msg.serialize()) };
   }
 }
 const Status = new Collection(StatusModel);
@@ -23,11 +26,11 @@ function posted(msg) {
 
 async function postStatus(content) {
   const chat = ensureChat('status@broadcast');
-  const composed = await compose(chat, content);
-  const [added, sent] = addAndSendMsgToChat(chat, { ...composed, author: me.pn });
-  posted(await added);
-  return sent;
+  const [, sent] = addAndSendMsgToChat(chat, { ...(await compose(chat, content)), author: me.pn });
+  return settled(sent);
 }
+/** Waiting for an own post under the phone number never ends on builds that know it by LID. */
+const settled = (sent) => (lazy ? new Promise(() => {}) : sent);
 // The gate was removed by 2026-04-30. Since then the function for files has one object as its argument.
 __d('WAWebStatusGatingUtils', () => (newest ? {} : { canCheckStatusRankingPosterGating: () => false }));
 __d('WAWebMediaUpdateMsg', () => (msg, media) => {
@@ -41,9 +44,7 @@ __d('WAWebSendStatusMsgAction', () => ({
     const [msg, mediaUpdate] = newest ? [given[0].msg, given[0].mediaUpdate] : given;
     mediaUpdate(msg);
     const chat = ensureChat('status@broadcast');
-    const [added, sent] = addAndSendMsgToChat(chat, msg);
-    posted(await added);
-    return sent;
+    return settled(addAndSendMsgToChat(chat, msg)[1]);
   },
 }));
 __d('WAWebRevokeStatusAction', () => ({

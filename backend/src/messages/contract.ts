@@ -153,6 +153,40 @@ export const sendAny = sending(
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 
+const whole = 'WhatsApp Web posts a story to everyone in the account’s privacy settings and ignores a list of recipients.';
+const storyBody = z.strictObject({
+  message: z.string().min(1).max(700).optional(),
+  backgroundColor: z
+    .string()
+    .regex(/^#[0-9a-f]{6}$/i, 'Write the color as #rrggbb.')
+    .optional(),
+  font: z.number().int().min(0).max(7).optional(),
+  type: z.enum(['image', 'video']).optional(),
+  ...fileSourceFields,
+  caption: fileOptionFields.caption,
+  recipients: z.undefined(whole).optional().describe(`Refused. ${whole}`),
+  expiresAt: common.expiresAt,
+  async: common.async,
+  queueIfOffline: common.queueIfOffline,
+});
+export const postStory = defineRoute({
+  id: 'stories.post',
+  method: 'post',
+  path: '/sessions/:sessionId/stories',
+  summary: 'Post a story: a text, an image or a video, to everyone in the account’s privacy settings',
+  auth: 'key',
+  permission: 'stories.manage',
+  idempotency: 'by_route',
+  headers: ['Prefer'],
+  params: z.object({ sessionId: sessionRef }),
+  body: storyBody.meta({ examples: [{ message: 'Open until nine', backgroundColor: '#7acca5' }] }),
+  consumes: 'upload',
+  status: [200, 202],
+  reply: message,
+  errors: [...send, ...file, 'NOT_SUPPORTED_BY_WHATSAPP'],
+});
+export type StoryBody = InputOf<typeof postStory>['body'];
+
 const listQuery = z.strictObject({
   sessionId: sessionRef.optional(),
   direction: z.enum(['inbound', 'outbound']).optional(),

@@ -172,7 +172,7 @@ async function accept(
   input: NewMessage,
   key: IdempotencyKey | null,
 ): Promise<Message> {
-  requireReservedId(input.recipient);
+  requireReservedId(input.recipient, input.isStory);
   requireSendable(session, input.options.queueIfOffline);
   const now = clock.now();
   const message = newRow(newId(idTime(now)), session, input, now);

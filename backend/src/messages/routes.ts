@@ -2,7 +2,7 @@ import { AppError, isMediaType, requestTypes } from '@chasqui/shared';
 import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
-import { composeForward, composeMedia, composeTyped } from './accept/compose.js';
+import { composeForward, composeMedia, composeStory, composeTyped, storyChat } from './accept/compose.js';
 import { answer, presentOne, send, type SendContext } from './accept/send-request.js';
 import * as contract from './contract.js';
 import type { Quotas } from './quotas/quotas.js';
@@ -33,6 +33,11 @@ function mountSends(mount: Mount, context: RouteContext): void {
     const compose: Compose = (session) =>
       isWithFile(body) ? composeMedia(context, session, body, caller, http.res) : composeTyped(context, session, body.type, body);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
+  });
+  mount(contract.postStory, ({ params, body }, caller, http) => {
+    const compose: Compose = (session) => composeStory(context, session, body, caller, http.res);
+    const toAll = { ...body, recipient: storyChat, sessionId: params.sessionId };
+    return send(context, { body: toAll, sessionInQuery: undefined, caller, http, compose, isStory: true });
   });
   mount(contract.forward, async ({ params, body }, caller, http) => {
     const original = await context.messages.find(await inNamedSession(context, caller, http), params.messageId);

@@ -7,7 +7,14 @@ export const selectedOption = z.object({ id: someText(1_024), title: someText(1_
 export type SelectedOption = z.infer<typeof selectedOption>;
 
 export const text = defineMessageType({
-  content: z.object({ type: z.literal('text'), message: z.string(), linkPreview: z.boolean().optional() }),
+  content: z.object({
+    type: z.literal('text'),
+    message: z.string(),
+    linkPreview: z.boolean().optional(),
+    /** Of a story: `#rrggbb`, and the number of WhatsApp's font. */
+    backgroundColor: z.string().optional(),
+    font: z.number().int().optional(),
+  }),
   observed: z.object({
     type: z.literal('text'),
     message: textOr(maxText, ''),

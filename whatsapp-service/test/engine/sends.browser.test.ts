@@ -114,4 +114,49 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     const sent = await arrives({ type: 'buttons', message: 'Today?', title: null, footer: null, buttons });
     assert.deepEqual([sent.type, sent.text], ['chat', 'Today?\n\n1. Yes']);
   });
+
+  describe('a story', () => {
+    const story = { recipient: 'status@broadcast' };
+    // The simulator shows stories to people who have a chat with the account.
+    beforeAll(async () => void (await arrives(text('hello'))));
+
+    test('of text arrives with its color and font, and is found under its reserved id', async () => {
+      const sent = await arrives({ type: 'text', message: 'Open until nine', backgroundColor: '#7acca5', font: 3 }, story);
+      assert.deepEqual([sent.text, sent.data['backgroundColor'], sent.data['font']], ['Open until nine', 0xff7acca5, 3]);
+    });
+
+    test('of an image and of a video arrives with its caption', async () => {
+      const image = await arrives({ type: 'image', media: media('image/png', 'a.png'), caption: 'fresh' }, story, png);
+      assert.deepEqual([image.type, image.caption, image.mediaSha256], ['image', 'fresh', sha256(png)]);
+      const bytes = Buffer.from('the bytes of a video');
+      const video = await arrives({ type: 'video', media: media('video/mp4', 'a.mp4'), caption: 'live' }, story, bytes);
+      assert.deepEqual([video.type, video.caption, video.mediaSha256], ['video', 'live', sha256(bytes)]);
+    });
+
+    test('whose answer is lost is found once the server has it, and is not posted twice', async () => {
+      const { client } = rig.simulator;
+      await client.setAccount({ phone: ana, offline: true });
+      await client.fault({ op: 'send', mode: 'dropReply', count: 1 });
+      const content = text('once');
+      const lost = await sendContent(session, content, { ...story, deadlineMs: 700 });
+      assert.equal(lost.outcome.outcome, 'uncertain', JSON.stringify(lost.outcome));
+      assert.equal((await lookUp(lost.reservedId, story.recipient)).found, true);
+      await client.setAccount({ phone: ana, offline: false });
+      await sendContent(session, content, { ...story, reservedId: lost.reservedId, deadlineMs: 3_000 });
+      const handed = (await client.journal({})).filter((line) => line.key === lost.reservedId);
+      assert.equal(handed.length, 1);
+    });
+
+    test('that WhatsApp refuses is failed, and one that was never handed over is proven absent', async () => {
+      await rig.simulator.client.fault({ op: 'send', mode: 'fail', count: 1, status: 403 });
+      const refused = await sendContent(session, text('no'), story);
+      assert.equal(refused.outcome.outcome, 'failed', JSON.stringify(refused.outcome));
+      const never = await session.run(
+        'session.lookup',
+        { reservedId: '3EB0FFFFFFFFFFFFFFFFFE', chatId: story.recipient, since: null },
+        5_000,
+      );
+      assert.deepEqual(never, { found: false, proven: true });
+    });
+  });
 });

@@ -6,6 +6,7 @@ import {
   isMediaType,
   mediaOf,
   requestOf,
+  validationError,
   warning,
   type MediaRef,
   type MessageContent,
@@ -18,10 +19,13 @@ import type { Caller } from '../../accounts/caller.js';
 import { uploadOf } from '../../lib/uploads.js';
 import { sourceOf, type Media, type StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
-import type { MediaBody, TypedBody } from '../contract.js';
+import type { MediaBody, StoryBody, TypedBody } from '../contract.js';
 import type { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { checkChannel, checkFileOptions } from './file-options.js';
+
+/** The recipient of stories. */
+export const storyChat = 'status@broadcast';
 
 /** The content of a new message. Its file is checked and on disk before the message is accepted. */
 export interface Composed {
@@ -71,6 +75,38 @@ export async function composeMedia(
     await media.discard(file);
     throw error;
   }
+}
+
+/** The default background of a story of text. */
+const storyColor = '#7acca5';
+
+/**
+ * Composes a story: a text, or an image or a video with a caption. Throws `NOT_SUPPORTED_BY_WHATSAPP` for other files, and
+ * `VALIDATION_FAILED` for a text and a file at once, or for neither.
+ */
+export async function composeStory(
+  context: Context,
+  session: Session,
+  body: StoryBody,
+  caller: Caller,
+  res: Response,
+): Promise<Composed> {
+  const { message, backgroundColor = storyColor, font = 0, caption, ...source } = body;
+  const hasFile = uploadOf(res) !== null || Boolean(source.mediaUrl ?? source.mediaBase64 ?? source.mediaId);
+  if (message !== undefined && (hasFile || caption !== undefined)) {
+    const words = 'A story is a text or a file. Give the words of a file as its caption.';
+    throw validationError([{ path: 'message', code: 'AMBIGUOUS', message: words }]);
+  }
+  if (message !== undefined) return { content: { type: 'text', message, backgroundColor, font }, file: null };
+  if (body.backgroundColor !== undefined || body.font !== undefined)
+    throw validationError([
+      { path: 'backgroundColor', code: 'NOT_FOR_TYPE', message: 'Only a story of text has a color and a font.' },
+    ]);
+  const composed = await composeMedia(context, session, { ...source, caption, recipient: storyChat }, caller, res);
+  const { type } = composed.content;
+  if (type === 'image' || type === 'video') return composed;
+  if (composed.file) await context.media.discard(composed.file);
+  throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { reason: `WhatsApp Web cannot post a file of type ${type} as a story.` });
 }
 
 /**

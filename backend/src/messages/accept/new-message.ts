@@ -14,6 +14,8 @@ export interface NewMessage {
   /** The time from which the message may no longer be sent. The session's maximum age applies if it is earlier. */
   expiresAt: Date | null;
   origin: 'api' | 'panel';
+  /** Posted as a story: to everyone in the account's privacy settings. */
+  isStory?: boolean;
 }
 
 /** Returns the row of a message that is accepted now: `queued`, with the WhatsApp id that it has on every attempt. */

@@ -19,11 +19,16 @@ const invalidRecipient = (input: string, path: string, message: string): AppErro
 
 /**
  * Refuses recipients whose sends cannot use a reserved WhatsApp id. The outcome of such a send could not be looked up, so the message might be lost or
- * doubled. Throws `RECIPIENT_NOT_SUPPORTED`; nothing is stored.
+ * doubled. A story has a route of its own, and only stories go there. Throws `RECIPIENT_NOT_SUPPORTED`; nothing is stored.
  */
-export function requireReservedId(address: Address): void {
+export function requireReservedId(address: Address, isStory = false): void {
+  if ((address.kind === 'status') !== isStory)
+    throw refusal(address, 'Post a story with POST /api/v1/sessions/:sessionId/stories.');
   if (reservedIdKinds.has(address.kind)) return;
+  throw refusal(address);
+}
+
+function refusal({ kind }: Address, message: string = errorTable.RECIPIENT_NOT_SUPPORTED[1]): AppError {
   const code = 'RECIPIENT_NOT_SUPPORTED';
-  const message = errorTable[code][1];
-  throw new AppError(code, { kind: address.kind, fields: [{ path: 'recipient', code, message }] });
+  return new AppError(code, { kind, fields: [{ path: 'recipient', code, message }] }, message);
 }

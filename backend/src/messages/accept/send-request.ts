@@ -42,6 +42,7 @@ export interface SendRequest {
   caller: Caller;
   http: RouteHttp;
   compose: (session: Session) => Composed | Promise<Composed>;
+  isStory?: boolean;
 }
 
 /**
@@ -78,7 +79,7 @@ export async function send(context: SendContext, request: SendRequest) {
 
 async function sendOnce(
   { messages, sendWaitMs, now }: SendContext,
-  { body, caller, http: { header, res }, compose }: SendRequest,
+  { body, caller, http: { header, res }, compose, isStory = false }: SendRequest,
   session: Session,
   key: IdempotencyKey | null,
 ): Promise<{ message: Message; warnings: Warning[] }> {
@@ -86,14 +87,14 @@ async function sendOnce(
   // A session that cannot send is refused before anything is looked up, read or fetched for it.
   messages.requireSendable(session, queueIfOffline);
   const recipient = messages.recipient(body.recipient, session);
-  requireReservedId(recipient);
+  requireReservedId(recipient, isStory);
   const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, now());
   const { content, file, forward = null, warnings: changes = [] } = await compose(session);
   const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
-  const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file };
+  const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file, isStory };
   const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
   if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);

@@ -21,9 +21,10 @@ type Compose<T extends SentType> = (
 export class FileUnreadable extends Error {}
 
 const outgoing: { readonly [T in SentType]: Compose<T> } = {
-  text: ({ message, linkPreview }) => ({
+  text: ({ message, linkPreview, backgroundColor, font }) => ({
     body: message,
     options: { linkPreview: linkPreview !== false ? true : undefined },
+    extra: backgroundColor === undefined ? {} : { backgroundColor: argbOf(backgroundColor), font: font ?? 0 },
   }),
   image: ({ caption, viewOnce, hd }, send) =>
     withMedia(send, { caption: caption ?? undefined, isViewOnce: viewOnce, sendMediaAsHd: hd }),
@@ -85,6 +86,9 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
   list: (content) => ({ body: textOf(content) ?? '' }),
   buttons: (content) => ({ body: textOf(content) ?? '' }),
 };
+
+/** WhatsApp writes colors as 0xAARRGGBB. */
+const argbOf = (color: string): number => 0xff000000 + parseInt(color.slice(1), 16);
 
 function linkOf(callType: string, joinUrl: string | null | undefined): Record<string, unknown> {
   if (joinUrl) return { eventJoinLink: joinUrl };

@@ -33,6 +33,8 @@ function refusalOf(status: number | null | undefined, recipient: string): Messag
 
 /** The page gets this much more time than the message, so that the page itself can report the state of a late message. */
 const graceMs = 2000;
+/** The chat of stories. Nobody sees typing there. */
+const statusId = 'status@broadcast';
 /** The maximum number of cached addresses. */
 const maxResolved = 20_000;
 
@@ -131,7 +133,7 @@ async function prepare(
   if (!chatId) return failed('RECIPIENT_NOT_ON_WHATSAPP');
   const isPerson = /@(c\.us|lid)$/.test(chatId);
   if (isPerson && (await context.limits.isNewChatLocked(chatId))) return failed('REACH_OUT_LOCKED');
-  if (send.typingMs > 0) await type(context, chatId, Math.min(send.typingMs, remaining() / 2));
+  if (send.typingMs > 0 && chatId !== statusId) await type(context, chatId, Math.min(send.typingMs, remaining() / 2));
   return {
     chatId,
     ...(await within(compose(send, context.page()), remaining(), 'Preparing the message')),

@@ -1,6 +1,6 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- runs in the page, see script.ts */
 import { pageScript } from './script.js';
-import type { PageCore, PageGroups, PageOperating, PageTools, PageWindow, PatchState, ViewMaker } from './world.js';
+import type { PageCore, PageGroups, PageOperating, PageStories, PageTools, PageWindow, PatchState, ViewMaker } from './world.js';
 
 interface CoreContext {
   win: PageWindow;
@@ -46,7 +46,10 @@ function installCore(): void {
       },
     },
   };
-  const verbs: Omit<PageCore, keyof PageTools | keyof PageOperating | keyof PageGroups | 'calls' | 'patches'> = {
+  const verbs: Omit<
+    PageCore,
+    keyof PageTools | keyof PageOperating | keyof PageGroups | keyof PageStories | 'calls' | 'patches'
+  > = {
     module: (name) => requireReal(context, name),
     moduleIfAny: (name) => moduleIfAny(context, name),
     view: (patch, name, make) => {

@@ -56,6 +56,8 @@ async function lookUp(core: PageCore, input: PageLookup): Promise<PageLookupResu
   const stored = await Msg.getMessagesById(chatIds.flatMap((id) => core.ownIds(id, key)));
   const inDatabase = stored?.messages?.find(same);
   if (inDatabase) return found(inDatabase);
+  const story = chatIds.includes('status@broadcast') ? core.ownStory(key) : null;
+  if (story) return found(story);
   /** Whether the history was read far enough back to contain the message. */
   let isRead = true;
   for (const chat of chatIds.map(core.chatOf).filter(Boolean)) {

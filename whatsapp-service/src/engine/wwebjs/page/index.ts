@@ -10,16 +10,18 @@ import { operateScript } from './operate.js';
 import { passkeysScript } from './passkeys.js';
 import { presenceScript } from './presence.js';
 import { sendScript } from './send.js';
+import { storyScript } from './story.js';
 import { toolsScript } from './tools.js';
 import { typingScript } from './typing.js';
 import { watchScript } from './watch.js';
 
-/** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first three put on `window.chasqui`. */
+/** The worker's scripts for WhatsApp's page, in the order in which they run. The later ones use what the first four put on `window.chasqui`. */
 export const pageScripts: Readonly<Record<string, string>> = {
   core: coreScript,
   tools: toolsScript,
   operate: operateScript,
   groups: groupsScript,
+  story: storyScript,
   models: modelsScript,
   watch: watchScript,
   passkeys: passkeysScript,

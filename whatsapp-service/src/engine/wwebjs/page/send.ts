@@ -167,7 +167,7 @@ async function findOwn({ core, own }: SendContext, chatId: string, key: string):
   const known = own.get(key);
   if (known) return known;
   const stored = await core.collections().Msg.getMessagesById(core.ownIds(chatId, key));
-  return stored?.messages?.find((msg: any) => msg?.id?.id === key) ?? null;
+  return stored?.messages?.find((msg: any) => msg?.id?.id === key) ?? core.ownStory(key);
 }
 
 /** Returns the chat to send to. Refuses a group or channel that WhatsApp does not know, or that this account is not in, before the handover. */
@@ -210,7 +210,14 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
   }
   const mark = /@newsletter$/.test(input.chatId) ? {} : { chasquiSend: input.reservedId };
   options['extraOptions'] = { ...input.extra, ...(await forwardMarks(core, input)), ...mark };
-  await win.WWebJS.sendMessage(chat, input.body, options);
+  if (chat.id.isStatus?.()) await postStory(context, chat, input, options);
+  else await win.WWebJS.sendMessage(chat, input.body, options);
+}
+
+/** Posts a story: WhatsApp's own functions for that draw their own id, so it is handed over as to any chat. */
+async function postStory(context: SendContext, chat: any, input: PageSend, options: Record<string, unknown>): Promise<void> {
+  const message = await context.core.storyMessage(chat, input, options);
+  await sendToChat(context, context.core.module('WAWebSendMsgChatAction'), chat, message, [])[0];
 }
 
 /** The fields that show a message as forwarded. WhatsApp counts how often its content was forwarded; an original that is gone counts once. */
@@ -231,11 +238,14 @@ function conclude(
   job: Job,
   { deadlineMs, work, release }: { deadlineMs: number; work: Promise<void>; release: () => void },
 ): Promise<PageSendResult> {
-  const ackOf = (): number => own.get(job.id)?.ack ?? 0;
-  const whatsappId = (): string => core.serialized(own.get(job.id)?.id ?? `true_${job.chatId}_${job.id}`);
+  const isStory = job.chatId === 'status@broadcast';
+  const stored = (): any => own.get(job.id) ?? (isStory ? core.ownStory(job.id) : null);
+  const ackOf = (): number => stored()?.ack ?? 0;
+  const whatsappId = (): string => core.serialized(stored()?.id ?? `true_${job.chatId}_${job.id}`);
   return new Promise((resolve) => {
     const finish = (result: PageSendResult): void => {
       clearTimeout(timer);
+      clearInterval(watch);
       job.closed = true;
       jobs.delete(job.id);
       release();
@@ -250,6 +260,8 @@ function conclude(
       if (!job.handed) finish(notHanded(core, 'deadline', job.refused));
       else finish({ stage: 'pending', whatsappId: whatsappId(), ack: ackOf(), failure: job.refused });
     }, deadlineMs);
+    // The store of stories announces no acks.
+    const watch = isStory ? setInterval(() => settle(ackOf()), 200) : undefined;
     job.onAck = settle;
     work.then(
       () => {
@@ -260,7 +272,7 @@ function conclude(
         if (job.closed) return;
         const failure = failureOf(error);
         if (!job.handed) return finish(notHanded(core, error?.why ?? 'error', failure));
-        if (!own.has(job.id)) return finish({ stage: 'absent', online: isOnline(core), failure });
+        if (!stored()) return finish({ stage: 'absent', online: isOnline(core), failure });
         job.refused = failure;
         release();
         settle(ackOf());
@@ -363,6 +375,7 @@ export const sendScript = pageScript(installSend, [
   openChat,
   forgetRefused,
   handOver,
+  postStory,
   forwardMarks,
   notHanded,
   conclude,

@@ -3,6 +3,7 @@
 /** The page's globals that the scripts of this folder use. */
 export interface PageWindow {
   require: any;
+  crypto: Crypto;
   WWebJS: any;
   /** WhatsApp's loader of modules that are not in the first bundle. Older builds have none. */
   Bootloader?: { loadModules(components: string[], done: () => void): void };
@@ -16,7 +17,7 @@ export type ViewMaker = (module: any) => Record<string, unknown>;
 export type PatchState = 'armed' | 'mended' | 'not_needed' | 'failed';
 
 /** `window.chasqui`: the worker's own object in the page. `core.ts` creates it; `tools.ts` adds the second half. */
-export interface PageCore extends PageTools, PageOperating, PageGroups {
+export interface PageCore extends PageTools, PageOperating, PageGroups, PageStories {
   /** The functions that the worker can call with `callPage`, by name. Input and result are plain JSON. */
   calls: Record<string, (input: any) => unknown>;
   patches: Record<string, { state: PatchState; detail: string | null }>;
@@ -151,4 +152,15 @@ export interface PageOperating {
   requireChannel(id: string): any;
   /** The linked account's own ids: phone number, then LID. */
   me(): any[];
+}
+
+/** Stories: `story.ts` adds this. */
+export interface PageStories {
+  /** An own story with this key in the store of stories, which knows this account by LID or by phone number. Null: not there. */
+  ownStory(key: string): any;
+  /**
+   * The message of a story, with its file uploaded, under the reserved id. WhatsApp sends it to everyone in the account's privacy settings.
+   * `options` are those of the library's `sendMessage`.
+   */
+  storyMessage(chat: any, input: { body: string; reservedId: string }, options: any): Promise<any>;
 }
