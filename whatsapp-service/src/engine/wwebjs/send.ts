@@ -33,7 +33,7 @@ function refusalOf(status: number | null | undefined, recipient: string): Messag
 
 /** The page gets this much more time than the message, so that the page itself can report the state of a late message. */
 const graceMs = 2000;
-/** The chat of stories. Nobody sees typing there. */
+/** The chat of stories. Typing is not shown there. */
 const statusId = 'status@broadcast';
 /** The maximum number of cached addresses. */
 const maxResolved = 20_000;
