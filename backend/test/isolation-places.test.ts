@@ -38,6 +38,7 @@ const bodies: Record<string, object> = {
   ...Object.fromEntries(requestTypes.map((type) => [sendTyped[type].id, { ...send, ...requestOf(type).example }])),
   'messages.send': { ...send, type: 'text', message: 'x' },
   'messages.sendMedia': { ...send, mediaBase64: picture },
+  'stories.post': { mediaBase64: picture },
   'sessions.init': {},
   'sessions.disconnect': {},
   'events.ticket': {},
