@@ -11,7 +11,7 @@ const base = process.env.CHASQUI ?? 'http://localhost:8000/api/v1';
 /** Numbers of this test alone: the shop whose session is linked, and two customers. */
 const shop = '5511900000001';
 const ana = '5511900000002';
-const nobody = '99912345678'; // Numbers that begin with 999 are not on WhatsApp.
+const unregistered = '99912345678'; // Numbers that begin with 999 are not on WhatsApp.
 
 async function call(method, path, body) {
   const answer = await fetch(base + path, {
@@ -74,7 +74,7 @@ test('a message of a customer is an event', async () => {
 });
 
 test('a number that is not on WhatsApp fails with its reason', async () => {
-  const { status, error } = await call('POST', '/messages/send-text', { recipient: `${nobody}@c.us`, message: 'Hello?' });
+  const { status, error } = await call('POST', '/messages/send-text', { recipient: `${unregistered}@c.us`, message: 'Hello?' });
   assert.deepEqual([status, error.details.reason], [502, 'RECIPIENT_NOT_ON_WHATSAPP']);
 });
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Permission } from './permissions.js';
-import { chatRef, contact, message, reason, restrictionKinds, session } from './resources.js';
+import { chatRef, contact, message, reason, session } from './resources.js';
+import { restrictionKinds } from './session-health.js';
 import { messageStatuses, sessionStatuses } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';
 

@@ -14,6 +14,7 @@ export * from './privacy.js';
 export * from './permissions.js';
 export * from './resources.js';
 export * from './route.js';
+export * from './session-health.js';
 export * from './setting-names.js';
 export * from './settings.js';
 export * from './states.js';

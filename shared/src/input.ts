@@ -46,9 +46,6 @@ const nulIn = (path: string): FieldError => ({
 export const decimal = (min: number, max: number) =>
   numberFrom(/^[+-]?(\d+(\.\d*)?|\.\d+)$/, 'Write a decimal number such as -23.55.', z.number().min(min).max(max));
 
-/** Yes or no, from a query string or from JSON: the worker parses again what the backend has parsed. */
-export const yesOrNo = z.union([z.boolean(), z.stringbool()]);
-
 /** A whole number, by the rules of `decimal`. */
 export const whole = (min: number, max: number) =>
   numberFrom(/^[+-]?\d+$/, 'Write a whole number.', z.number().int().min(min).max(max));

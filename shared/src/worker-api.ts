@@ -13,7 +13,8 @@ import {
   observedTime,
   observedAck,
 } from './observed.js';
-import { compatReport, passkeyAnswer, passkeyRequest, reason, selfCheck, sessionSettings } from './resources.js';
+import { compatReport, passkeyAnswer, passkeyRequest, reason, sessionSettings } from './resources.js';
+import { selfCheck } from './session-health.js';
 import { defineRoute } from './route.js';
 import { messageReasons, sessionStatuses, type MessageReason } from './states.js';
 import { whatsappAccount } from './whatsapp-account.js';

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { whole, yesOrNo } from '../input.js';
+import { whole } from '../input.js';
+import { queryFlag } from '../paging.js';
 import { observedMessage } from '../observed.js';
 import { foundMessage } from '../resources.js';
 import { defineOperation } from './operation.js';
@@ -24,7 +25,7 @@ export const history = {
         .describe(
           'WhatsApp’s id of a message (`whatsappId`): only messages before it. Take the last one of a page for the next page.',
         ),
-      fromMe: yesOrNo.optional().describe('Only messages of the linked account, or only those of others.'),
+      fromMe: queryFlag.optional().describe('Only messages of the linked account, or only those of others.'),
     },
     output: z.array(observedMessage),
     reply: z.array(foundMessage),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { contact } from '../resources.js';
+import { queryFlag } from '../paging.js';
 import { defineOperation } from './operation.js';
 import { seenMessage } from './seen-message.js';
 
@@ -10,13 +11,7 @@ export const stories = {
     path: '/stories',
     summary: 'Stories by contact, as the WhatsApp Web page has them',
     permission: 'stories.read',
-    // The worker parses the input again, when it is a boolean already.
-    query: {
-      mine: z
-        .union([z.boolean(), z.stringbool()])
-        .optional()
-        .describe('true: only the own stories. false: only those of others.'),
-    },
+    query: { mine: queryFlag.optional().describe('true: only the own stories. false: only those of others.') },
     output: z.array(z.object({ contact, mine: z.boolean(), unreadCount: z.number().int(), messages: z.array(seenMessage) })),
     effect: 'read',
   }),

@@ -49,9 +49,9 @@ export function faultOperations({ world, page, missing, tellPages }: FaultParts)
     withoutModules: operation(
       'Take modules away from all open pages and from those that load from now on; an empty list gives them back',
       z.object({ names: z.array(z.string()) }),
-      ({ names }) => {
+      async ({ names }) => {
         page.without = names;
-        tellPages({ ev: 'modules', d: { without: names } });
+        await tellPages({ ev: 'modules', d: { without: names } });
       },
     ),
     dropListeners: operation('All open pages forget who listens to their messages', nothing, () =>

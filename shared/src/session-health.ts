@@ -1,0 +1,63 @@
+import { z } from 'zod';
+
+/** Objects of the API about the health of a session. Times are as in `resources.ts`. */
+
+const time = z.iso.datetime();
+const nullableTime = time.nullable();
+
+/** How WhatsApp limits an account, its page or its network. */
+export const restrictionKinds = ['terms_block', 'reach_out_lock', 'outdated_version', 'proxy_block'] as const;
+export const restriction = z.object({ kind: z.enum(restrictionKinds), message: z.string() });
+export type Restriction = z.infer<typeof restriction>;
+
+/** What the worker found when it asked the page, after `ready`, for every function that the operations call. */
+export const selfCheck = z
+  .object({
+    checkedAt: time,
+    whatsappWebVersion: z.string().max(40).nullable(),
+    missing: z
+      .record(z.string(), z.array(z.string()))
+      .describe('The functions that the page does not have, by operation. Operations that have all of theirs are not listed.'),
+    unchecked: z.array(z.string()).describe('Operations that were not checked: the page answered too slowly.'),
+    essential: z
+      .array(z.string())
+      .describe(
+        'Missing functions without which no session works: those that send texts, receive messages and acks, and read chats.',
+      ),
+    listeners: z.array(z.string()).describe('Kinds of events that cannot be received from this page, such as calls.'),
+  })
+  .meta({ id: 'SelfCheck' });
+export type SelfCheck = z.infer<typeof selfCheck>;
+
+/** `stale`: the worker did not answer, and what it measured is absent or the last known. */
+export const sessionHealth = z
+  .object({
+    stale: z.boolean(),
+    lastRoundTripAt: nullableTime,
+    roundTripMs: z.number().nullable(),
+    canaryAt: nullableTime.describe('When an event of the page last came through the event bridge.'),
+    ladderStep: z.enum(['reload', 'restart', 'restore']).nullable().describe('The repair that runs.'),
+    restrictions: z.array(restriction),
+    throttle: z
+      .object({ factor: z.number(), until: time, reason: z.string() })
+      .nullable()
+      .describe('The session sends at this part of its pace, because WhatsApp has restricted its account.'),
+    linkedDevices: z.object({ count: z.number().int(), checkedAt: time }).nullable(),
+    selfCheck: selfCheck.nullable(),
+  })
+  .meta({ id: 'SessionHealth' });
+export type SessionHealth = z.infer<typeof sessionHealth>;
+
+export const sessionMetricsResource = z
+  .object({
+    stale: z.boolean(),
+    memoryMb: z.number().nullable(),
+    cpuPercent: z.number().nullable().describe('In percent of one processor.'),
+    processes: z.number().int(),
+    browserUptimeSeconds: z.number().nullable(),
+    queueDepth: z.number().int(),
+    sendsPerMinute: z.number().int().describe('Messages that WhatsApp has accepted in the last minute.'),
+    roundTripMs: z.number().nullable(),
+  })
+  .meta({ id: 'SessionMetrics' });
+export type SessionMetricsResource = z.infer<typeof sessionMetricsResource>;
