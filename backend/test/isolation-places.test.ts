@@ -26,6 +26,8 @@ const kinds: Record<string, Kind> = {
   eventId: 'event',
   // A chat of WhatsApp's, which every session may have; the list shows the caller's own messages of it.
   chatId: 'none',
+  // Labels of the phone: WhatsApp knows no others.
+  labelIds: 'none',
   // Of staff routes.
   accountId: 'none',
   planId: 'none',

@@ -84,7 +84,7 @@ export interface OperationParts {
 /** Mounts every row of the operations table, and the two routes about them: backfill and capabilities. */
 export function mountOperations(mount: Mount, parts: OperationParts): void {
   const { sessions, run } = parts;
-  for (const id of operationIds) mountOperation(mount, parts, id);
+  for (const id of inMountingOrder(operationIds)) mountOperation(mount, parts, id);
   mount(backfill, async ({ params, body }, caller) => {
     const session = await requireConnected(sessions, caller, params.sessionId);
     const since = body.since ? { since: new Date(body.since).toISOString() } : {};
@@ -121,6 +121,12 @@ function supportOf(id: OperationId, check: SelfCheck | null): Pick<Capability, '
   const missing = check.missing[id] ?? [];
   if (missing.length === 0) return { support, reason, checkedAt };
   return { support: 'unsupported', reason: `WhatsApp Web has no ${missing.join(', ')}.`, checkedAt };
+}
+
+/** A path with a fixed word comes before one with a parameter in its place: `/groups/invite-info` before `/groups/:groupId`. */
+function inMountingOrder(ids: readonly OperationId[]): OperationId[] {
+  const sortable = (id: OperationId): string => operationRoute(operations[id]).path.replaceAll(':', '\uffff');
+  return [...ids].sort((one, other) => (sortable(one) < sortable(other) ? -1 : 1));
 }
 
 function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationParts, id: Id): void {

@@ -3,13 +3,13 @@ import { ana, me, png, until } from '../harness.js';
 import { chatWithAna } from './chats.js';
 import { scenario, type Scenarios, type Stage } from './scenario.js';
 
-/** A number on WhatsApp that unregistered asked for before. */
+/** A number on WhatsApp that was not asked for before. */
 let asked = 0;
 const stranger = (): string => `55118${String(Date.now()).slice(-5)}${String((asked += 1)).padStart(3, '0')}`;
 const contactId = `${ana}@c.us`;
 const lidOf = async ({ rig }: Stage, number = ana) =>
   `${(await rig.simulator.client.accounts({})).find(({ phone }) => phone === number)!.lid}@lid`;
-/** Who is blocked in these scenarios. Unregistered else may be: a person who is blocked can write no message. */
+/** Who is blocked in these scenarios. Only this one may be: a person who is blocked can write no message. */
 const bob = '5511999990078';
 const bobId = `${bob}@c.us`;
 const blockedOnPage = async ({ session }: Stage) => (await session.run('contacts.blocked', {}, 5_000)) as unknown[];

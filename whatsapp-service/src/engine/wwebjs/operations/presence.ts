@@ -31,7 +31,7 @@ export const presence: OperationHandlers<'presence'> = {
   }),
   /** WhatsApp ends a subscription only with the connection. What ends here are our own reports, and the renewal after the page is loaded. */
   'presence.unsubscribe': change('presence.unsubscribe', {
-    needs: [],
+    needs: [need('WAWebCollections', 'Chat.get')],
     before: requireChat,
     act: () => true,
     effect: () => true,
