@@ -1,25 +1,205 @@
-export * from './client.js';
-export * from './errors.js';
-export * from './events.js';
-export * from './headers.js';
-export * from './ids.js';
-export * from './input.js';
-export * from './message-types/forward.js';
-export * from './message-types/index.js';
-export * from './observed.js';
-export * from './openapi.js';
-export * from './operations/index.js';
-export * from './paging.js';
-export * from './privacy.js';
-export * from './permissions.js';
-export * from './resources.js';
-export * from './route.js';
-export * from './session-health.js';
-export * from './setting-names.js';
-export * from './settings.js';
-export * from './states.js';
-export * from './storage-modes.js';
-export * from './url.js';
-export * from './warnings.js';
-export * from './whatsapp-account.js';
-export * from './worker-api.js';
+/** What the other packages may import. Names that only `shared` uses stay inside. */
+export { createClient, type Transport } from './client.js';
+export { AppError, type ErrorCode, errorTable, type FieldError, isErrorCode, validationError } from './errors.js';
+export {
+  alternativeNames,
+  event,
+  eventCatalogue,
+  type EventData,
+  type EventResource,
+  type EventType,
+  eventTypes,
+  typesNamed,
+} from './events.js';
+export { requestHeaders } from './headers.js';
+export {
+  type Address,
+  digitsOf,
+  isCallingCode,
+  isId,
+  isSessionName,
+  maskAddress,
+  newId,
+  parseAddress,
+  parseMessageKey,
+  parsePhoneNumber,
+  parseRecipient,
+  phoneAddress,
+  phoneOf,
+  reservedIdKinds,
+  reserveWhatsappId,
+} from './ids.js';
+export { commaList, decimal, findUnfit, whole } from './input.js';
+export { forwardedContent } from './message-types/forward.js';
+export {
+  type CardInput,
+  cardsOf,
+  chosenOption,
+  type FileOption,
+  fileOptionFields,
+  fileOptionNames,
+  type FileOptionValues,
+  fileSourceFields,
+  fileSpecOf,
+  isMediaType,
+  mediaOf,
+  type MediaRef,
+  type MediaType,
+  mediaTypes,
+  messageContent,
+  type MessageContent,
+  type MessageType,
+  messageTypes,
+  messageTypeTable,
+  observedContent,
+  type ObservedContent,
+  optionsOf,
+  placeholders,
+  renderedTypes,
+  requestOf,
+  type RequestType,
+  requestTypes,
+  selectedOption,
+  selectedOptionOf,
+  type SentType,
+  type StoredContent,
+  textOf,
+} from './message-types/index.js';
+export { chatTypeOf, observedMessage, type ObservedMessage, storableId, storableText } from './observed.js';
+export { errorsOf, openapi } from './openapi.js';
+export {
+  type AddressRole,
+  changeErrors,
+  type ChannelResource,
+  type GroupResource,
+  isOperationId,
+  type Operation,
+  operationErrors,
+  type OperationId,
+  type OperationIdOf,
+  operationIds,
+  type OperationInput,
+  type OperationNoun,
+  type OperationOutput,
+  operationRoute,
+  operationRoutes,
+  operations,
+  type ParticipantResult,
+  type SeenMessage,
+} from './operations/index.js';
+export { pageMeta, paging } from './paging.js';
+export { erased, withoutContent } from './privacy.js';
+export { allows, isPermission, type Permission, permissionCatalogue, permissionGroups, permissions } from './permissions.js';
+export {
+  account,
+  type AccountResource,
+  auditEntry,
+  capability,
+  type Capability,
+  chat,
+  chatRef,
+  type ChatRef,
+  type ChatResource,
+  compatReport,
+  type CompatReport,
+  compatStates,
+  contact,
+  type Contact,
+  type ContactDetails,
+  type FoundMessageResource,
+  label,
+  type LabelResource,
+  media,
+  message,
+  type MessageOrigin,
+  messageOrigins,
+  type MessageResource,
+  passkeyAnswer,
+  type PasskeyAnswer,
+  passkeyRequest,
+  type PasskeyRequest,
+  plan,
+  profile,
+  quota,
+  reason,
+  type Reason,
+  session,
+  type SessionResource,
+  sessionSettings,
+  type SessionSettings,
+  sessionStatus,
+  type SessionStatusResource,
+  timelineEntry,
+  token,
+} from './resources.js';
+export {
+  type AnyRoute,
+  defineRoute,
+  type IdempotencyRule,
+  type InputOf,
+  type Method,
+  type OutputOf,
+  type RouteInput,
+  withAliases,
+} from './route.js';
+export {
+  restriction,
+  type Restriction,
+  restrictionKinds,
+  selfCheck,
+  type SelfCheck,
+  sessionHealth,
+  type SessionHealth,
+  sessionMetricsResource,
+  type SessionMetricsResource,
+} from './session-health.js';
+export { unknownSettings } from './setting-names.js';
+export { isTimezone, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
+export {
+  ackOfStatus,
+  machineReasons,
+  messageMoves,
+  type MessageReason,
+  messageReasons,
+  messageSources,
+  type MessageStatus,
+  messageStatuses,
+  retryableReasons,
+  sessionMoves,
+  type SessionReason,
+  sessionReasons,
+  sessionSources,
+  type SessionStatus,
+  sessionStatuses,
+  statusOfAck,
+  uncertainReasons,
+} from './states.js';
+export { type StorageMode, storageModes } from './storage-modes.js';
+export { parseUrl } from './url.js';
+export { type Warning, warning, warnings } from './warnings.js';
+export { isSameAccount, type WhatsappAccount } from './whatsapp-account.js';
+export {
+  backendInternalRoutes,
+  caughtUp,
+  type CaughtUp,
+  heartbeat,
+  type Heartbeat,
+  type HeartbeatReply,
+  type InternalOperationId,
+  internalOperations,
+  isWorkerEventType,
+  observedSession,
+  type ObservedSession,
+  type OutletEvent,
+  type SendCommand,
+  sendOutcome,
+  type SendOutcome,
+  type WorkerEventPayload,
+  workerEvents,
+  type WorkerEventType,
+  type WorkerProblem,
+  type WorkerProblemCode,
+  workerProblems,
+  workerRoutes,
+  type WorkerSettings,
+} from './worker-api.js';
