@@ -8,7 +8,7 @@ import { Session } from '../src/sessions/session.entity.js';
 import { newDelivery, type Deliveries } from '../src/webhooks/deliveries.js';
 import { databases } from './support/backend.js';
 import { eventually } from './support/eventually.js';
-import { numbers, startLanes, type Arrival, type Lanes } from './support/lanes.js';
+import { account, numbers, startLanes, type Arrival, type Lanes } from './support/lanes.js';
 
 let lanes: Lanes;
 const rejections: unknown[] = [];
@@ -32,6 +32,20 @@ const settled = (count: number, withinMs?: number) =>
   );
 
 describe.each(await databases())('webhook lanes on %s', (database) => {
+  test('an endpoint gets every event after its creation, also those of a backend that has just read the others', async () => {
+    lanes = await startLanes({ database });
+    const [one, two] = [lanes.backend(), lanes.backend()];
+    await lanes.emit(two, 's1', [0]);
+    await lanes.webhook();
+    // As the backend that creates an endpoint does; the other one hears nothing of it.
+    one.subscriptions.forget(account);
+    if (database === 'sqlite') two.subscriptions.forget(account);
+    await lanes.emit(two, 's1', [1]);
+    await lanes.emit(one, 's1', [2]);
+    await eventually('both', async () => lanes.taken.get('s1')?.length === 2);
+    expect(lanes.taken.get('s1')).toEqual([1, 2]);
+  });
+
   test('a receiver that fails 15 % of the time keeps up with 40 events a second over four sessions, each in order', async () => {
     // Nothing in it depends on the database.
     if (database === 'postgres') return;

@@ -39,15 +39,15 @@ export interface SubscriptionParts {
 }
 
 interface Context extends SubscriptionParts {
-  /** The active endpoints of accounts. `until` is a time of the monotonic clock. */
-  cache: Map<string, { endpoints: readonly Webhook[]; until: number }>;
+  /** The active endpoints of accounts, and the state of the table that they were read in. `until` is a time of the monotonic clock. */
+  cache: Map<string, { endpoints: readonly Webhook[]; state: string; until: number }>;
   /** Counts the committed changes of endpoints. What was read before one of them is not cached after it. */
   changes: number;
   listeners: Set<(webhookId: string) => void>;
 }
 
-/** For how long endpoints are cached: a change that another backend made is known after this time. SQLite has no other backend. */
-const cacheTtlMs = { postgres: 1_000, sqlite: 60_000 };
+/** For how long endpoints are cached. On PostgreSQL the cache is only used while `stateOf` is the same. */
+const cacheTtlMs = { postgres: 10_000, sqlite: 60_000 };
 
 export function createSubscriptions(parts: SubscriptionParts): Subscriptions {
   const context: Context = { ...parts, cache: new Map(), changes: 0, listeners: new Set() };
@@ -91,13 +91,27 @@ function wake({ listeners }: Context, webhookId: string): void {
 /** Returns the active endpoints of an account: cached, or read in the transaction. */
 async function activeEndpoints(context: Context, tx: Transaction, accountId: string): Promise<readonly Webhook[]> {
   const { cache, clock, database } = context;
+  const state = database.dialect === 'postgres' ? await stateOf(tx, accountId) : '';
   const cached = cache.get(accountId);
-  if (cached && cached.until > clock.monotonic()) return cached.endpoints;
+  if (cached && cached.state === state && cached.until > clock.monotonic()) return cached.endpoints;
   const before = context.changes;
   const endpoints = (await readEndpoints(context, tx, accountId)).filter(({ isActive }) => isActive);
   // Closes: the list is read before an endpoint is created, and cached after it.
-  if (before === context.changes) cache.set(accountId, { endpoints, until: clock.monotonic() + cacheTtlMs[database.dialect] });
+  if (before === context.changes)
+    cache.set(accountId, { endpoints, state, until: clock.monotonic() + cacheTtlMs[database.dialect] });
   return endpoints;
+}
+
+/**
+ * Differs after each change of an account's endpoints, also one that another backend made: an event that is committed after an endpoint was created
+ * is delivered to it, whichever backend commits it.
+ */
+async function stateOf(tx: Transaction, accountId: string): Promise<string> {
+  const sql =
+    'SELECT count(*) AS n, max("updatedAt") AS at, max(id) AS id FROM webhooks WHERE "accountId" = ? AND "deletedAt" IS NULL';
+  const { rows } = await runStatement<{ n: string; at: string | null; id: string | null }>(tx.manager, sql, [accountId]);
+  const { n, at, id } = rows[0]!;
+  return [n, at, id].join(' ');
 }
 
 /** Reads the endpoints of an account. One whose row cannot be read is reported and left out: the events are written all the same. */

@@ -81,7 +81,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
     /** What the check of a session's page found. */
     selfChecks: new Map<string, SelfCheck>(),
     files: new Map<string, { bytes: Buffer; mimetype: string } | 'gone' | 'fails'>(),
-    operations: [] as { operation: string; input: Record<string, unknown>; file: Left['file'] }[],
+    operations: [] as { operation: string; input: Record<string, unknown>; file?: NonNullable<Left['file']> }[],
     answer: new Map<string, unknown>(),
     /** Whether a lookup that finds nothing proves it. */
     proves: true,
@@ -342,7 +342,7 @@ export async function startStandIn(options: { serviceKey: string; workerId?: str
   mount(workerRoutes.operation, async ({ params, body }, _, { res }) => {
     under(params.id, body.epoch);
     const file = (res.locals['file'] as Left['file'] | undefined) ?? null;
-    state.operations.push({ operation: params.operation, input: body.input, file });
+    state.operations.push({ operation: params.operation, input: body.input, ...(file ? { file } : {}) });
     if (params.operation === 'messages.downloadMedia') return download(String(body.input['whatsappId']), res);
     return { output: operate(params.id, params.operation, body.input) };
   });
