@@ -318,15 +318,18 @@ export type PasskeyRequest = z.infer<typeof passkeyRequest>;
 
 /** A passkey's answer: the JSON form of WebAuthn's `PublicKeyCredential`. */
 export const passkeyAnswer = z
-  .object({
+  .strictObject({
     id: base64url,
-    response: z.object({
+    rawId: base64url.optional(),
+    type: z.literal('public-key').optional(),
+    response: z.strictObject({
       clientDataJSON: base64url,
       authenticatorData: base64url,
       signature: base64url,
       userHandle: base64url.nullable().optional(),
     }),
     authenticatorAttachment: z.string().max(40).nullable().optional(),
+    clientExtensionResults: z.record(z.string(), z.unknown()).optional(),
   })
   .meta({ id: 'PasskeyAnswer' });
 export type PasskeyAnswer = z.infer<typeof passkeyAnswer>;
