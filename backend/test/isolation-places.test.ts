@@ -38,6 +38,7 @@ const send = { recipient: ana };
 /** A body that is right but for the id. */
 const bodies: Record<string, object> = {
   ...Object.fromEntries(requestTypes.map((type) => [sendTyped[type].id, { ...send, ...requestOf(type).example }])),
+  'messages.sendGroup': { groupId: '120363041234567890@g.us', message: 'x' },
   'messages.send': { ...send, type: 'text', message: 'x' },
   'messages.sendMedia': { ...send, mediaBase64: picture },
   'stories.post': { mediaBase64: picture },

@@ -42,6 +42,7 @@ const bodies: Record<string, (world: World) => object> = {
       ({ session }: World) => ({ sessionId: session, recipient: ana, ...requestOf(type).example }),
     ]),
   ),
+  'messages.sendGroup': ({ session }) => ({ groupId: '120363041234567890@g.us', sessionId: session, message: 'x' }),
   'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
   'stories.post': () => ({ message: 'x', queueIfOffline: true }),
   'messages.decideHeld': () => ({ decision: 'cancel' }),

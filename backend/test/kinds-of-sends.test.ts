@@ -238,4 +238,23 @@ describe.each(await databases())('kinds of sends on %s', (database) => {
       expect(refused.body.error?.message).toMatch(/\/stories/);
     });
   });
+
+  describe('a send to a group', () => {
+    const groupId = '120363041234567890@g.us';
+
+    test('is a text unless it names a type', async () => {
+      const text = dataOf(await core.post('/messages/send-group', { groupId, message: 'Good morning' }));
+      expect(text).toMatchObject({ type: 'text', text: 'Good morning', chat: { id: groupId, type: 'group' } });
+      const place = { groupId, type: 'location', latitude: 1.5, longitude: -2.5 };
+      expect(dataOf(await core.post('/messages/send-group', place))).toMatchObject({ type: 'location', chat: { id: groupId } });
+    });
+
+    test('refuses a person, and names the field', async () => {
+      const before = await count();
+      const refused = await core.post('/messages/send-group', { groupId: ana, message: 'x' });
+      expect([refused.status, refused.body.error?.code]).toEqual([422, 'INVALID_RECIPIENT']);
+      expect(refused.body.error?.details).toMatchObject({ fields: [{ path: 'groupId' }] });
+      expect(await count()).toBe(before);
+    });
+  });
 });

@@ -153,6 +153,22 @@ export const sendAny = sending(
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 
+const textByDefault = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !('type' in value) ? { ...value, type: 'text' } : value;
+
+/** The same to a group alone: `groupId` is another name of the recipient, and the type is `text` if absent. */
+export const sendGroup = sending(
+  'messages.sendGroup',
+  '/messages/send-group',
+  'Send a message of any type to the group `groupId`; a text if `type` is absent',
+  withAliases(z.preprocess(textByDefault, z.discriminatedUnion('type', bodies)), {
+    ...aliases,
+    ...typedAliases,
+    groupId: 'recipient',
+  }).meta({ examples: [{ groupId: '120363041234567890@g.us', message: 'Good morning' }] }),
+  { upload: true, errors: ['INTERACTIVE_REJECTED'] },
+);
+
 const whole = 'WhatsApp Web posts a story to everyone in the account’s privacy settings and ignores a list of recipients.';
 const storyBody = z.strictObject({
   message: z.string().min(1).max(700).optional(),

@@ -1,7 +1,8 @@
-import { AppError, isMediaType, requestTypes } from '@chasqui/shared';
+import { AppError, isMediaType, requestTypes, type Address } from '@chasqui/shared';
 import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
+import type { Session } from '../sessions/session.entity.js';
 import { composeForward, composeMedia, composeStory, composeTyped, storyChat } from './accept/compose.js';
 import { answer, presentOne, send, type SendContext } from './accept/send-request.js';
 import * as contract from './contract.js';
@@ -29,9 +30,17 @@ function mountSends(mount: Mount, context: RouteContext): void {
     const compose: Compose = (session) => composeMedia(context, session, body, caller, http.res);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
   });
+  const composeAny = (session: Session, body: contract.AnyBody, caller: Caller, { res }: RouteHttp) =>
+    isWithFile(body) ? composeMedia(context, session, body, caller, res) : composeTyped(context, session, body.type, body);
   mount(contract.sendAny, ({ body, query }, caller, http) => {
-    const compose: Compose = (session) =>
-      isWithFile(body) ? composeMedia(context, session, body, caller, http.res) : composeTyped(context, session, body.type, body);
+    const compose: Compose = (session) => composeAny(session, body, caller, http);
+    return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
+  });
+  mount(contract.sendGroup, ({ body, query }, caller, http) => {
+    const compose: Compose = (session) => {
+      requireGroup(context.messages.recipient(body.recipient, session), body.recipient);
+      return composeAny(session, body, caller, http);
+    };
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
   });
   mount(contract.postStory, ({ params, body }, caller, http) => {
@@ -46,6 +55,13 @@ function mountSends(mount: Mount, context: RouteContext): void {
     return send(context, { body: ofOriginal, sessionInQuery: undefined, caller, http, compose });
   });
 }
+
+function requireGroup({ kind }: Address, input: string): void {
+  if (kind === 'group') return;
+  const message = 'This is not the id of a group (…@g.us). Send to people with POST /api/v1/messages/send.';
+  throw new AppError('INVALID_RECIPIENT', { input, fields: [{ path: 'groupId', code: 'INVALID_RECIPIENT', message }] }, message);
+}
+
 type Compose = Parameters<typeof send>[1]['compose'];
 type AnyMediaBody = Extract<contract.AnyBody, contract.MediaBody>;
 const isWithFile = (body: contract.AnyBody): body is AnyMediaBody => isMediaType(body.type);
