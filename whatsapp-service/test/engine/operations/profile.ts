@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { writeFile } from 'node:fs/promises';
 import type { EngineFile } from '../../../src/engine/engine.js';
-import { me, png } from '../harness.js';
+import { me, png, until } from '../harness.js';
 import { scenario, type Scenarios, type Stage } from './scenario.js';
 
 const phoneOf = async ({ rig }: Stage) => (await rig.simulator.client.accounts({})).find(({ phone }) => phone === me)!;
@@ -31,7 +31,15 @@ export const profile: Scenarios<'profile'> = {
     line: 'about',
   }),
   'profile.setName': scenario('profile.setName', {
-    arrange: async () => ({ input: { name: `Shop ${Date.now()}` }, world: null }),
+    async arrange({ rig, session }) {
+      // Business accounts cannot, and another scenario may have made this one.
+      await rig.simulator.client.setAccount({ phone: me, isBusiness: false });
+      await until(
+        'the page to know',
+        async () => !((await session.run('profile.get', {}, 5_000)) as { isBusiness: boolean }).isBusiness,
+      );
+      return { input: { name: `Shop ${Date.now()}` }, world: null };
+    },
     async verify(stage, _world, output) {
       assert.equal((await phoneOf(stage)).name, output.name);
       assert.match(output.name!, /^Shop \d+$/);
