@@ -9,6 +9,9 @@ import { DatabaseConnectionLost, markConnectionError } from '../src/db/database-
 import type { Transaction } from '../src/db/unit-of-work.js';
 import { createVisitor, type Visitor } from './panel.visitor.js';
 import { hasPostgres, password, serviceKey } from './support/backend.js';
+import { answer } from '../src/messages/accept/send-request.js';
+import { Message } from '../src/messages/message.entity.js';
+import type { Messages } from '../src/messages/messages.js';
 import { dataOf, startCore, type Core } from './support/core.js';
 import { eventually } from './support/eventually.js';
 
@@ -152,6 +155,17 @@ describeOnPostgres('while the database is in trouble', () => {
     await core.reaches(id, 'sent');
     expect(core.worker.left.filter(({ messageId }) => messageId === id)).toHaveLength(1);
   }, 60_000);
+
+  test.each(Object.keys(troubles))(
+    '%s: the reply to an accepted message needs nothing that only the database knows',
+    async (name) => {
+      const accepted = dataOf(await core.send(`answered during ${name}`));
+      const message = await core.rig.database.reader.getRepository(Message).findOneByOrFail({ id: accepted.id });
+      const messages = { present: () => Promise.reject(troubles[name]!()) } as unknown as Messages;
+      const reply = await answer({ messages }, message);
+      expect(reply).toMatchObject({ data: { id: accepted.id, text: `answered during ${name}` } });
+    },
+  );
 
   test('statements that fail now and then are no fault of the message that they were for: its chat is not set aside', async () => {
     const { write } = core.rig.database;

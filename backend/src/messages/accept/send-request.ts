@@ -19,7 +19,7 @@ import type { Sessions } from '../../sessions/sessions.js';
 import type { CommonFields } from '../contract.js';
 import type { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
-import { reasonOf } from '../read/present.js';
+import { presentMessage, reasonOf } from '../read/present.js';
 import type { Composed } from './compose.js';
 import type { EarlierCall, Idempotency, IdempotencyKey } from './idempotency.js';
 import { requireReservedId } from './recipients.js';
@@ -113,8 +113,15 @@ async function sendOnce(
 /** Returns the reply that shows a message as it is. Throws `SEND_FAILED` if it failed. */
 export async function answer(context: Pick<SendContext, 'messages'>, message: Message, warnings: Warning[] = []) {
   if (isRefused(message)) throw sendFailed(message);
-  return new Reply(await presentOne(context, message), { status: statusOf(message), warnings });
+  return new Reply(await presentAccepted(context, message), { status: statusOf(message), warnings });
 }
+
+/** An accepted message is answered as accepted also while the database cannot be read; then without what is known of its people besides. */
+const presentAccepted = (context: Pick<SendContext, 'messages'>, message: Message): Promise<MessageResource> =>
+  presentOne(context, message).catch((error: unknown) => {
+    if (databaseRefusal(error)) return presentMessage(message);
+    throw error;
+  });
 
 export const presentOne = async ({ messages }: Pick<SendContext, 'messages'>, message: Message): Promise<MessageResource> =>
   (await messages.present([message]))[0]!;
