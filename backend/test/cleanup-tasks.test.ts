@@ -2,18 +2,10 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { FailureReport } from '../src/failures/failures.js';
 import { startSweep } from '../src/jobs/sweep.js';
-import type { Log } from '../src/lib/log.js';
 import { eventually } from './support/eventually.js';
+import { silentLog } from './support/silent-log.js';
 
 /** The hourly cleanup: one task that fails or never ends stops only itself. */
-
-const silent: Log = {
-  error: () => undefined,
-  warn: () => undefined,
-  info: () => undefined,
-  debug: () => undefined,
-  isDebug: false,
-};
 
 describe('cleanup tasks', () => {
   const kinds = ['works', 'throws', 'rejects', 'rejects oddly', 'hangs'] as const;
@@ -38,7 +30,7 @@ describe('cleanup tasks', () => {
         const runs = chosen.map(() => 0);
         const open = chosen.map(() => 0);
         let overlaps = 0;
-        const core = { log: silent, report: (report: FailureReport) => void reports.push(report) };
+        const core = { log: silentLog, report: (report: FailureReport) => void reports.push(report) };
         const sweep = startSweep(core, {
           tasks: chosen.map((kind, index) => ({
             name: `${index} ${kind}`,

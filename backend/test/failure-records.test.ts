@@ -2,21 +2,13 @@ import { describe, expect, test } from '@jest/globals';
 import { Failure } from '../src/failures/failure.entity.js';
 import { createFailures } from '../src/failures/failures.js';
 import { systemClock as clock } from '../src/lib/clock.js';
-import type { Log } from '../src/lib/log.js';
 import { loginOf } from './support/account.js';
 import { databases } from './support/backend.js';
 import { eventually } from './support/eventually.js';
 import { useFaultyCore } from './support/faulty-core.js';
+import { silentLog } from './support/silent-log.js';
 
 /** The record of items that failed by themselves. */
-
-const silent: Log = {
-  error: () => undefined,
-  warn: () => undefined,
-  info: () => undefined,
-  debug: () => undefined,
-  isDebug: false,
-};
 
 const day = 86_400_000;
 
@@ -24,7 +16,7 @@ describe.each(await databases())('the record of failures on %s', (database) => {
   const it = useFaultyCore(database);
 
   const make = (write = it.core.rig.database.write) =>
-    createFailures({ database: { ...it.core.rig.database, write }, clock, log: silent });
+    createFailures({ database: { ...it.core.rig.database, write }, clock, log: silentLog });
   const rows = () => it.core.rig.database.reader.getRepository(Failure).find();
 
   test('is written when the database is back, and is bounded meanwhile', async () => {

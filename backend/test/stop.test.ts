@@ -10,10 +10,10 @@ import { Client } from 'pg';
 import { startBackend } from '../src/app/app.js';
 import { readConfig } from '../src/config.js';
 import { createDrain } from '../src/http/drain.js';
-import type { Log } from '../src/lib/log.js';
 import { databases, hasPostgres, ownDatabase, serviceKey, startRig } from './support/backend.js';
 import { dataOf, startCore } from './support/core.js';
 import { eventually } from './support/eventually.js';
+import { silentLog } from './support/silent-log.js';
 
 /** How one backend stops, whatever is open; whole processes are stopped in lifecycle.e2e.test.ts. */
 
@@ -154,14 +154,6 @@ test('a stop replies to callers that wait for a send: with the outcome of the ru
   await core.worker.close();
 });
 
-const silent: Log = {
-  error: () => undefined,
-  warn: () => undefined,
-  info: () => undefined,
-  debug: () => undefined,
-  isDebug: false,
-};
-
 /** The files below a folder that this process holds open. */
 async function openBelow(dir: string): Promise<string[]> {
   const handles = await readdir('/proc/self/fd');
@@ -188,10 +180,10 @@ describe.each(await databases())('on %s', (kind) => {
     const { port } = holder.address() as AddressInfo;
     const env = { DATA_DIR: dataDir, SERVICE_API_KEY: serviceKey, WORKER_URLS: 'http://127.0.0.1:9' };
     const config = readConfig({ ...env, ...(own ? { DATABASE_URL: own.url } : {}) }, dataDir);
-    await expect(startBackend(config, { log: silent, port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await expect(startBackend(config, { log: silentLog, port })).rejects.toMatchObject({ code: 'EADDRINUSE' });
     expect(await openBelow(dataDir)).toEqual([]);
     if (own) await eventually('every connection to be closed', async () => (await connectionsTo(own.url)) === 0);
-    const backend = await startBackend(config, { log: silent, port: 0 });
+    const backend = await startBackend(config, { log: silentLog, port: 0 });
     expect(await backend.close()).toEqual([]);
     holder.close();
     // Refused by the server while a connection is left behind: without FORCE.

@@ -18,6 +18,18 @@ describe.each(await databases())('of a worker with several sessions on %s', (dat
       ids.push(made.id);
     }
   }, 240_000);
+  const bareHeartbeat = () => ({
+    workerId: 'worker-a',
+    bootId: 'boot-1',
+    url: it.core.worker.url,
+    version: '1',
+    capacity: 50,
+    draining: false,
+    memoryMb: 1,
+    memoryLimitMb: null,
+    cpuPercent: null,
+    sessions: [] as object[],
+  });
   const beat = async (memoryMb: Map<string, number>, problems?: unknown): Promise<HeartbeatReply> => {
     const sessions = await Promise.all(
       ids.map(async (sessionId) => ({
@@ -41,19 +53,7 @@ describe.each(await databases())('of a worker with several sessions on %s', (dat
     const { status, body } = await it.core.rig.call('POST', '//internal/workers/heartbeat', {
       key: null,
       headers: { 'x-api-key': serviceKey },
-      body: {
-        workerId: 'worker-a',
-        bootId: 'boot-1',
-        url: it.core.worker.url,
-        version: '1',
-        capacity: 50,
-        draining: false,
-        memoryMb: 1,
-        memoryLimitMb: null,
-        cpuPercent: null,
-        sessions,
-        ...(problems === undefined ? {} : { problems }),
-      },
+      body: { ...bareHeartbeat(), sessions, ...(problems === undefined ? {} : { problems }) },
     });
     expect([status, body.error]).toEqual([200, undefined]);
     return body.data as HeartbeatReply;
@@ -85,18 +85,7 @@ describe.each(await databases())('of a worker with several sessions on %s', (dat
       const { body } = await it.core.rig.call('POST', '//internal/workers/heartbeat', {
         key: null,
         headers: { 'x-api-key': serviceKey },
-        body: {
-          workerId: 'worker-a',
-          bootId: 'boot-1',
-          url: it.core.worker.url,
-          version: '1',
-          capacity: 50,
-          draining: false,
-          memoryMb: 1,
-          memoryLimitMb: null,
-          cpuPercent: null,
-          sessions: [],
-        },
+        body: bareHeartbeat(),
       });
       const { leases } = body.data as HeartbeatReply;
       for (const id of ids) expect(leases).toContainEqual(expect.objectContaining({ sessionId: id, epoch: epochs.get(id)! }));

@@ -71,6 +71,7 @@ export {
   type AddressRole,
   changeErrors,
   type ChannelResource,
+  fileErrors,
   type GroupResource,
   isOperationId,
   type Operation,

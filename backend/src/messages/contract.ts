@@ -14,6 +14,7 @@ import {
   requestTypes,
   timelineEntry,
   withAliases,
+  fileErrors,
   type ErrorCode,
   type InputOf,
   type RequestType,
@@ -34,15 +35,6 @@ const send: readonly ErrorCode[] = [
   'SEND_FAILED',
   'IDEMPOTENCY_IN_PROGRESS',
   'IDEMPOTENCY_KEY_REUSED',
-];
-const file: readonly ErrorCode[] = [
-  'FILE_TOO_LARGE',
-  'FILE_TYPE_NOT_ALLOWED',
-  'FILE_TYPE_MISMATCH',
-  'URL_NOT_ALLOWED',
-  'MEDIA_URL_FAILED',
-  'MEDIA_NOT_FOUND',
-  'MEDIA_EXPIRED',
 ];
 
 /** Fields of every send. Their order is part of the stored hashes of requests: append, do not reorder. */
@@ -82,7 +74,7 @@ const sending = <B extends z.ZodType>(
     consumes: more.upload ? 'upload' : 'json',
     status: [200, 202],
     reply: message,
-    errors: [...send, ...(more.upload ? file : []), ...(more.errors ?? [])],
+    errors: [...send, ...(more.upload ? fileErrors : []), ...(more.errors ?? [])],
   });
 
 /** The body of a type's own route. The fields that are specific to the type are read by the function of its row only. */
@@ -199,7 +191,7 @@ export const postStory = defineRoute({
   consumes: 'upload',
   status: [200, 202],
   reply: message,
-  errors: [...send, ...file, 'NOT_SUPPORTED_BY_WHATSAPP'],
+  errors: [...send, ...fileErrors, 'NOT_SUPPORTED_BY_WHATSAPP'],
 });
 export type StoryBody = InputOf<typeof postStory>['body'];
 

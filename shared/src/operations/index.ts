@@ -17,6 +17,7 @@ export { type SeenMessage } from './seen-message.js';
 export {
   changeErrors,
   defineOperation,
+  fileErrors,
   operationErrors,
   operationRoute,
   operationRoutes,

@@ -33,8 +33,8 @@ export const presence: OperationHandlers<'presence'> = {
   'presence.unsubscribe': change('presence.unsubscribe', {
     needs: [need('WAWebCollections', 'Chat.get')],
     before: requireChat,
-    act: () => true,
-    effect: () => true,
+    act: unfollow,
+    effect: isUnfollowed,
     async done({ chatId }, { presence }, { before }) {
       presence.delete(before);
       return { chatId, subscribed: presence.has(before) };
@@ -68,6 +68,16 @@ function requireChat(core: PageCore, { chatId }: OfChat): string {
 /** Runs in the page. */
 function subscribe(core: PageCore, { chatId }: OfChat): Promise<void> {
   return core.calls['subscribePresence']!({ chatId }) as Promise<void>;
+}
+
+/** Runs in the page. */
+function unfollow(core: PageCore, { chatId }: OfChat): unknown {
+  return core.calls['unfollowPresence']!({ chatId });
+}
+
+/** Runs in the page. */
+function isUnfollowed(core: PageCore, { chatId }: OfChat): boolean {
+  return core.calls['followsPresence']!({ chatId }) === false;
 }
 
 /** Runs in the page. WhatsApp's first answer makes the model. */

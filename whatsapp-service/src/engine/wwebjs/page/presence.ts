@@ -14,21 +14,36 @@ export interface PresenceReport {
 /** The last state of each person that was reported, by chat and person. */
 type Reported = Map<string, string>;
 
+interface Following {
+  reported: Reported;
+  followed: ReadonlySet<string>;
+  presences: any;
+}
+
 /** Reports changes in WhatsApp's collection of presences. It holds only chats that were subscribed. */
 function installPresence(): void {
   const core = (window as unknown as PageWindow).chasqui;
   if (!core || core.calls['subscribePresence']) return;
   const reported: Reported = new Map();
+  /** The chats whose presence is reported, as the page names them. */
+  const followed = new Set<string>();
   let watched: any = null;
   core.calls['subscribePresence'] = async ({ chatId }: { chatId: string }) => {
     const presences = presencesOf(core);
     if (watched !== presences) {
       watched = presences;
-      const onChange = (changed: any): void => reportPresence(core, reported, presences, changed);
+      const onChange = (changed: any): void => reportPresence(core, { reported, followed, presences }, changed);
       presences.on('add change:isOnline change:chatstate.type change:chatstate.t', onChange);
     }
-    await subscribe(core, reported, core.requireChat(chatId).id);
+    const { id } = core.requireChat(chatId);
+    // First, because WhatsApp's answer may come before the call resolves.
+    followed.add(core.serialized(id));
+    await subscribe(core, reported, id);
   };
+  // WhatsApp ends a subscription only with the connection, so what ends are the reports.
+  core.calls['unfollowPresence'] = ({ chatId }: { chatId: string }) =>
+    followed.delete(core.serialized(core.requireChat(chatId).id));
+  core.calls['followsPresence'] = ({ chatId }: { chatId: string }) => followed.has(core.serialized(core.requireChat(chatId).id));
   core.calls['hasPresence'] = ({ chatId }: { chatId: string }) => Boolean(presencesOf(core).get(core.requireChat(chatId).id));
 }
 
@@ -46,11 +61,12 @@ async function subscribe(core: PageCore, reported: Reported, id: any): Promise<v
 }
 
 /** `changed` is a presence, or one of the chat states in it. */
-function reportPresence(core: PageCore, reported: Reported, presences: any, changed: any): void {
+function reportPresence(core: PageCore, { reported, followed, presences }: Following, changed: any): void {
   const holds = (one: any): boolean => one === changed || one.chatstate === changed || statesOf(one).includes(changed);
   const presence = presences.getModelsArray().find(holds);
   if (!presence?.id) return;
   const chat = core.serialized(presence.id);
+  if (!followed.has(chat)) return;
   const isGroup = /@g\.us$/.test(chat);
   const rows = isGroup
     ? statesOf(presence).map((one: any) => ({ person: core.serialized(one.id), state: stateOf(one, false), lastSeen: null }))
