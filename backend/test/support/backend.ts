@@ -185,6 +185,12 @@ export async function startRig(
         ...(text === undefined ? {} : { body: text }),
       });
       const raw = await answer.text();
+      // An answer that a test did not expect is often the only trace of a bug that comes once in a hundred runs.
+      if (answer.status === 500)
+        console.error(
+          `${method} ${path} was answered 500.`,
+          lines.findLast((line) => line.includes('A request failed.')),
+        );
       return {
         status: answer.status,
         headers: answer.headers,
