@@ -195,7 +195,7 @@ export function operationsPage({ operations, operationRoute, operationErrors, ch
 function operationLine({ id, summary, permission, effect, support, supportReason }, { method, path, errors }, common) {
   const own = [...new Set(errors)].filter((name) => !common.has(name));
   const facts = [
-    effect === 'read' ? 'reads' : 'changes, and checks the effect',
+    effect === 'read' ? 'reads' : support === 'degraded' ? 'changes' : 'changes, and checks the effect',
     supports[support] + (supportReason ? `: ${supportReason.replace(/\.$/, '')}` : ''),
   ];
   const also = own.length > 0 ? ` Errors: ${own.map(code).join(', ')}.` : '';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { paging, queryFlag } from '../paging.js';
 import { chat } from '../resources.js';
-import { defineOperation } from './operation.js';
+import { defineOperation, unseen } from './operation.js';
 
 /** A chat in a path, for the operations of chats, labels and presence. */
 export const ofChat = {
@@ -153,13 +153,13 @@ export const chats = {
     id: 'chats.typing',
     method: 'put',
     path: '/chats/:chatId/typing',
-    summary:
-      'Show the account as typing or recording until `lapsesAt`. WhatsApp confirms no such state: success means that it took the notice',
+    summary: 'Show the account as typing or recording until `lapsesAt`',
     permission: 'presence.manage',
     ...ofChat,
     body: { state: z.enum(['typing', 'recording']).default('typing') },
     output: z.object({ state: z.enum(['typing', 'recording']), lapsesAt: z.iso.datetime() }),
     effect: 'write',
+    ...unseen,
     ...unaudited,
   }),
   'chats.stopTyping': defineOperation({
@@ -171,6 +171,7 @@ export const chats = {
     ...ofChat,
     output: z.object({ state: z.null() }),
     effect: 'write',
+    ...unseen,
     ...unaudited,
   }),
 };

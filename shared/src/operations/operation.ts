@@ -162,6 +162,12 @@ export function defineOperation<
   } as const;
 }
 
+/** For a write whose effect only others see: its success is the word of WhatsApp, and `GET /capabilities` says so. */
+export const unseen = {
+  support: 'degraded',
+  supportReason: 'WhatsApp Web does not show what others see: success means that WhatsApp has taken the notice.',
+} as const;
+
 /** Errors that every operation may answer with (`op` in the API's tables). */
 export const operationErrors = [
   'SESSION_NOT_FOUND',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ofChat } from './chats.js';
-import { defineOperation } from './operation.js';
+import { defineOperation, unseen } from './operation.js';
 
 const subscription = z.object({ chatId: z.string(), subscribed: z.boolean() });
 
@@ -9,12 +9,12 @@ export const presence = {
     id: 'presence.set',
     method: 'put',
     path: '/presence',
-    summary:
-      'Show the account as available or not. While it is available, the phone rings for no message. WhatsApp confirms no such state: success means that it took the notice',
+    summary: 'Show the account as available or not. While it is available, the phone rings for no message',
     permission: 'presence.manage',
     body: { state: z.enum(['available', 'unavailable']) },
     output: z.object({ state: z.enum(['available', 'unavailable']) }),
     effect: 'write',
+    ...unseen,
     isAudited: false,
   }),
   'presence.subscribe': defineOperation({

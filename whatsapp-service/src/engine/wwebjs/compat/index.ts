@@ -1,4 +1,3 @@
-import { callHook } from './calls.js';
 import { description, participants } from './groups.js';
 import { ids } from './ids.js';
 import { download, media } from './media.js';
@@ -20,5 +19,4 @@ export const patches: readonly Patch[] = [
   linkPreview,
   avParams,
   participants,
-  callHook,
 ];

@@ -66,6 +66,14 @@ export function change<Id extends OperationId, Given = OperationInput<Id>, Befor
 /** Every handler that `change` made. A handler of the same shape that skips the look at the effect is not in it. */
 export const changes = new WeakSet<object>();
 
+/**
+ * Runs in the page, as the `effect` of a change that neither the page nor WhatsApp's server shows. What counts is that the page's call resolved. Rows
+ * with it are `degraded`.
+ */
+export function wasAccepted(_core: PageCore, _given: unknown, _before: unknown, result: unknown): boolean {
+  return result !== null;
+}
+
 async function runChange<Id extends OperationId, Given, Before, Result>(
   id: Id,
   steps: ChangeSteps<Id, Given, Before, Result>,

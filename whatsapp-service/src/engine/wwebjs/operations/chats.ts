@@ -1,7 +1,7 @@
 /* eslint-disable @typescript-eslint/no-explicit-any -- the functions that take the page's core run in the page */
 import { AppError } from '@chasqui/shared';
 import type { PageCore } from '../page/world.js';
-import { change } from './change.js';
+import { change, wasAccepted } from './change.js';
 import { readChat, readChats, readingChats } from './chat-rows.js';
 import { need, read, type OperationContext, type OperationHandlers } from './context.js';
 import { askingPictures } from './people.js';
@@ -263,14 +263,6 @@ interface Typing extends OfChat {
 /** Runs in the page. `page/typing.ts` sends the state again until it lapses. */
 function showTyping(core: PageCore, given: Typing): Promise<{ lapsesAt: number }> {
   return core.calls['showTyping']!(given) as Promise<{ lapsesAt: number }>;
-}
-
-/**
- * Runs in the page. Neither the page nor WhatsApp's server shows what the other side sees. The effect that counts here is that the page's call
- * resolved: WhatsApp took the notice.
- */
-function wasAccepted(_core: PageCore, _given: Typing, _before: null, result: { lapsesAt: number } | null): boolean {
-  return result !== null;
 }
 
 interface PicturesAsked {

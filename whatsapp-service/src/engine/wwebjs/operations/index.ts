@@ -98,9 +98,15 @@ async function requireModules(operation: string, needs: readonly Need[], { inPag
     throw new AppError('NOT_SUPPORTED_BY_WHATSAPP', { operation, reason: `WhatsApp Web has no ${missing.join(', ')}.`, missing });
 }
 
-/** Runs in the page. */
-function loadModules(core: PageCore, needs: readonly Need[]): Promise<string[]> {
-  return core.load(needs);
+/** Runs in the page. In the first minute after a load modules still register one after the other, so a missing one is waited for. */
+async function loadModules(core: PageCore, needs: readonly Need[]): Promise<string[]> {
+  const loadingMs = 60_000;
+  const waitMs = 3_000;
+  for (const end = performance.now() + waitMs; ;) {
+    const missing = await core.load(needs);
+    if (missing.length === 0 || performance.now() > Math.min(end, loadingMs)) return missing;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }
 
 /** The error of the API for what an operation threw. */

@@ -1,6 +1,6 @@
 import { requireRoom } from '../presence.js';
 import type { PageCore } from '../page/world.js';
-import { change } from './change.js';
+import { change, wasAccepted } from './change.js';
 import { need, type OperationHandlers } from './context.js';
 
 const subscribing = [
@@ -51,11 +51,6 @@ async function setPresence(core: PageCore, { state }: { state: 'available' | 'un
   const action = core.module('WAWebPresenceChatAction');
   await (state === 'available' ? action.sendPresenceAvailable() : action.sendPresenceUnavailable());
   return true;
-}
-
-/** Runs in the page. Nothing shows what others see. The effect that counts here is that the page's call resolved: WhatsApp took the notice. */
-function wasAccepted(_core: PageCore, _given: unknown, _before: null, result: true | null): boolean {
-  return result !== null;
 }
 
 /** Runs in the page. Returns the id under which the page has the chat: a person may be named by the other one. */
