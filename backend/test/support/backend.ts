@@ -30,6 +30,8 @@ export interface Reply {
     error?: { code: string; message: string; details: Record<string, unknown> };
     requestId?: string;
   };
+  /** What the log says of a 500. */
+  cause: string | undefined;
 }
 
 export interface Rig extends Backend {
@@ -185,16 +187,11 @@ export async function startRig(
         ...(text === undefined ? {} : { body: text }),
       });
       const raw = await answer.text();
-      // An answer that a test did not expect is often the only trace of a bug that comes once in a hundred runs.
-      if (answer.status === 500)
-        console.error(
-          `${method} ${path} was answered 500.`,
-          lines.findLast((line) => line.includes('A request failed.')),
-        );
       return {
         status: answer.status,
         headers: answer.headers,
         body: (answer.headers.get('content-type')?.includes('json') ? JSON.parse(raw) : { data: raw }) as Reply['body'],
+        cause: answer.status === 500 ? lines.findLast((line) => line.includes('A request failed.')) : undefined,
       };
     },
     async close() {
