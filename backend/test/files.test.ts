@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { settings } from '@chasqui/shared';
 import { documentName, safeName } from '../src/media/file-names.js';
 import { resolveType } from '../src/media/file-types.js';
+import { readSource, type MediaOwner, type SourceReader } from '../src/media/sources.js';
 
 /** The types and names of files that are sent. */
 
@@ -146,5 +147,40 @@ describe('the name of a document', () => {
       }),
       { numRuns: 1_000 },
     );
+  });
+});
+
+describe('a file as base64', () => {
+  const read = (base64: string) => readSource({} as SourceReader, { base64 }, {} as MediaOwner);
+  const anyBytes = fc.uint8Array({ minLength: 1, maxLength: 200 }).map((bytes) => Buffer.from(bytes));
+
+  test('is read in both alphabets, with and without padding, in lines, and behind a data URL', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyBytes, async (bytes) => {
+        const text = bytes.toString('base64');
+        const forms = [text, text.replaceAll('=', ''), bytes.toString('base64url'), text.replace(/.{7}/g, '$&\r\n\t ')];
+        for (const form of forms)
+          for (const given of [form, `data:image/png;base64,${form}`]) expect((await read(given)).bytes.equals(bytes)).toBe(true);
+      }),
+    );
+  });
+
+  test('is refused with a character that is not base64, wherever it is, and joined with another one', async () => {
+    const strange = fc.constantFrom('!', '%', '\0', '\u00a0', '\u00e9', '\u0141', '\u2028', '\ud83d\ude00', '\ud800');
+    await fc.assert(
+      fc.asyncProperty(anyBytes, strange, fc.double({ min: 0, max: 1, noNaN: true }), async (bytes, character, place) => {
+        const text = bytes.toString('base64');
+        const at = Math.floor(place * (text.indexOf('=') < 0 ? text.length : text.indexOf('=')));
+        for (const given of [text.slice(0, at) + character + text.slice(at), text.slice(0, at) + character + text.slice(at + 1)])
+          await expect(read(given)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
+        if (text.endsWith('=')) await expect(read(`${text}QUJD`)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
+      }),
+    );
+  });
+
+  test('may be as long as the longest file', async () => {
+    const text = 'A'.repeat(140_000_000);
+    expect((await read(text)).bytes.length).toBe(105_000_000);
+    await expect(read(`${text.slice(0, -1)}!`)).rejects.toMatchObject({ code: 'VALIDATION_FAILED' });
   });
 });

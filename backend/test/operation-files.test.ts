@@ -61,7 +61,6 @@ describe('the picture of a profile', () => {
     for (const [body, status, code] of cases) {
       const answer = await put(body);
       const sent = JSON.stringify(body).slice(0, 80);
-      // With the cause: a 500 came here twice in three runs of the whole suite, and never in a run of this file.
       expect([sent, answer.status, answer.body.error?.code, answer.cause]).toEqual([sent, status, code, undefined]);
     }
     expect(core.worker.operations.length).toBe(before);
