@@ -88,38 +88,80 @@ export class Message {
   @Column(orNull(column.time())) deletedAt: Date | null;
 }
 
-/** The columns of a message to which nothing has happened yet. A new row starts with them. */
-export const unsetColumns = {
-  whatsappId: null,
-  reasonCode: null,
-  reasonText: null,
-  chatName: null,
-  content: null,
-  sealed: null,
-  text: null,
-  mediaId: null,
-  options: null,
-  isForwarded: false,
-  quotedMessageId: null,
-  cost: '0.0000',
-  quotaDay: null,
-  attempts: 0,
-  hasUncertainAttempt: false,
-  nextAttemptAt: null,
-  leaseOwner: null,
-  leaseExpiresAt: null,
-  epoch: null,
-  timestamp: null,
-  expiresAt: null,
-  scheduledAt: null,
-  queuedAt: null,
-  sentAt: null,
-  deliveredAt: null,
-  readAt: null,
-  playedAt: null,
-  failedAt: null,
-  cancelledAt: null,
-  editedAt: null,
-  revokedAt: null,
-  deletedAt: null,
-} satisfies Partial<Message>;
+/** The columns that every new row sets. The others have the values of a message to which nothing has happened yet. */
+type RequiredColumn =
+  | 'id'
+  | 'accountId'
+  | 'sessionId'
+  | 'whatsappKey'
+  | 'direction'
+  | 'origin'
+  | 'type'
+  | 'status'
+  | 'chatId'
+  | 'chatType'
+  | 'contact'
+  | 'fromId'
+  | 'toId'
+  | 'mentions'
+  | 'linkedAccountNumber'
+  | 'createdAt';
+
+export type MessageFields = Pick<Message, RequiredColumn> & Partial<Message>;
+
+/**
+ * Returns a row of a message to which nothing has happened yet but what `given` says. Each column is named here: an object that is put together
+ * with `...` is stored as a dictionary, and accepting a message took half as much processor time again.
+ */
+export function createMessage(given: MessageFields): Message {
+  return {
+    id: given.id,
+    accountId: given.accountId,
+    sessionId: given.sessionId,
+    whatsappId: given.whatsappId ?? null,
+    whatsappKey: given.whatsappKey,
+    direction: given.direction,
+    origin: given.origin,
+    type: given.type,
+    status: given.status,
+    reasonCode: given.reasonCode ?? null,
+    reasonText: given.reasonText ?? null,
+    chatId: given.chatId,
+    chatType: given.chatType,
+    chatName: given.chatName ?? null,
+    contact: given.contact,
+    fromId: given.fromId,
+    toId: given.toId,
+    content: given.content ?? null,
+    sealed: given.sealed ?? null,
+    text: given.text ?? null,
+    mediaId: given.mediaId ?? null,
+    options: given.options ?? null,
+    mentions: given.mentions,
+    isForwarded: given.isForwarded ?? false,
+    quotedMessageId: given.quotedMessageId ?? null,
+    cost: given.cost ?? '0.0000',
+    quotaDay: given.quotaDay ?? null,
+    attempts: given.attempts ?? 0,
+    hasUncertainAttempt: given.hasUncertainAttempt ?? false,
+    nextAttemptAt: given.nextAttemptAt ?? null,
+    leaseOwner: given.leaseOwner ?? null,
+    leaseExpiresAt: given.leaseExpiresAt ?? null,
+    epoch: given.epoch ?? null,
+    linkedAccountNumber: given.linkedAccountNumber,
+    timestamp: given.timestamp ?? null,
+    expiresAt: given.expiresAt ?? null,
+    createdAt: given.createdAt,
+    scheduledAt: given.scheduledAt ?? null,
+    queuedAt: given.queuedAt ?? null,
+    sentAt: given.sentAt ?? null,
+    deliveredAt: given.deliveredAt ?? null,
+    readAt: given.readAt ?? null,
+    playedAt: given.playedAt ?? null,
+    failedAt: given.failedAt ?? null,
+    cancelledAt: given.cancelledAt ?? null,
+    editedAt: given.editedAt ?? null,
+    revokedAt: given.revokedAt ?? null,
+    deletedAt: given.deletedAt ?? null,
+  };
+}

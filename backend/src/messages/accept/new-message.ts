@@ -1,7 +1,7 @@
 import { phoneOf, reserveWhatsappId, textOf, type Address, type Contact, type MessageContent } from '@chasqui/shared';
 import type { StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
-import { unsetColumns, type Message, type SendOptions } from '../message.entity.js';
+import { createMessage, type Message, type SendOptions } from '../message.entity.js';
 import { plainText } from '../read/present.js';
 
 /** A message to be accepted. */
@@ -26,8 +26,7 @@ export function newRow(
   now: Date,
 ): Message {
   const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
-  return {
-    ...unsetColumns,
+  return createMessage({
     id,
     accountId: session.accountId,
     sessionId: session.id,
@@ -53,7 +52,7 @@ export function newRow(
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     createdAt: now,
     queuedAt: now,
-  };
+  });
 }
 
 const chatTypeOf = ({ kind }: Address): Message['chatType'] =>

@@ -1,6 +1,6 @@
 import { messageReasons, newId, statusOfAck, type ObservedMessage } from '@chasqui/shared';
 import type { Session } from '../../sessions/session.entity.js';
-import { unsetColumns, type Message } from '../message.entity.js';
+import { createMessage, type Message } from '../message.entity.js';
 
 /** Returns the row of a message that a session observed for the first time, without its content. `key` is the free key of `findObserved`. */
 export function observedRow(
@@ -13,8 +13,7 @@ export function observedRow(
   const at = new Date(observed.timestamp);
   const status = observed.fromMe ? statusOfOwn(observed.ack) : 'delivered';
   const isRefused = status === 'failed';
-  return {
-    ...unsetColumns,
+  return createMessage({
     id: newId(now.getTime()),
     accountId: session.accountId,
     sessionId: session.id,
@@ -43,7 +42,7 @@ export function observedRow(
     failedAt: isRefused ? now : null,
     editedAt: observed.editedAt ? new Date(observed.editedAt) : null,
     revokedAt: observed.revokedAt ? new Date(observed.revokedAt) : null,
-  };
+  });
 }
 
 /**
