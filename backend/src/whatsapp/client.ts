@@ -14,6 +14,7 @@ import {
   type WorkerSettings,
 } from '@chasqui/shared';
 import axios, { type AxiosInstance } from 'axios';
+import { z } from 'zod';
 
 /** The file of a message or of an operation; `blob` opens it when it is sent. */
 export interface OutgoingFile {
@@ -145,12 +146,24 @@ const internalCodes: ReadonlySet<string> = new Set([
 
 const unavailable = (cause: string, reached: boolean): AppError => new AppError('WORKER_UNAVAILABLE', { cause, reached });
 
+/** For a reply of another form than the contract's: the worker is of another version. What it did is done. */
+const unexpected = (error: z.ZodError): AppError =>
+  new AppError('WORKER_UNAVAILABLE', { cause: 'UNEXPECTED_REPLY', reached: true, at: error.issues[0]?.path.join('.') ?? '' });
+
+/** Checks the output of an operation. Throws `WORKER_UNAVAILABLE` with `reached: true` for one of another form. */
+export function outputOf<T>(schema: z.ZodType<T>, output: unknown): T {
+  const parsed = schema.safeParse(output);
+  if (!parsed.success) throw unexpected(parsed.error);
+  return parsed.data;
+}
+
 /** Returns the data of a call and converts its errors, as described above `WorkerClient`. */
 async function dataOf<T>(work: Promise<{ data: T }>): Promise<T> {
   try {
     return (await work).data;
   } catch (error) {
     if (error instanceof AppError) throw internalCodes.has(error.code) ? unavailable(error.code, false) : error;
+    if (error instanceof z.ZodError) throw unexpected(error);
     if (!axios.isAxiosError(error) && (error as Error).name !== 'TimeoutError') throw error;
     const code = (error as { code?: string }).code ?? 'TIMEOUT';
     throw unavailable(code, !unreached.has(code));

@@ -29,7 +29,7 @@ import type { Messages } from '../messages/messages.js';
 import { reasonOf } from '../sessions/present.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
-import type { OutgoingFile } from './client.js';
+import { outputOf, type OutgoingFile } from './client.js';
 import { fileOf, withoutFile, type FileFields } from './operation-file.js';
 import { addressedBy, withAddresses, withMessages } from './operation-input.js';
 import type { LocalRuns, OperationResults } from './operation-results.js';
@@ -160,10 +160,9 @@ function mountOperation<Id extends OperationId>(mount: Mount, parts: OperationPa
         ...target.named,
         ...(row.takesCountry && countryCode ? { countryCode } : {}),
       };
-      const answer = await audited(parts, { caller, session, row, input, message }, () =>
+      const output = (await audited(parts, { caller, session, row, input, message }, () =>
         runWithRetry(parts.run, session, id, input, file),
-      );
-      const output = row.output.parse(answer) as OperationOutput<Id>;
+      )) as OperationOutput<Id>;
       const reply = result ? await result({ session, caller, input, output, message, countryCode }) : output;
       return new Reply(route.reply.parse(reply), { status: row.status });
     });
@@ -293,7 +292,10 @@ async function requireConnected(sessions: Sessions, caller: Caller, ref: string)
   return session;
 }
 
-/** If the worker stops answering, a read is retried once; a write fails with effect `unknown`, because it may have happened. */
+/**
+ * If the worker stops answering, or answers in another form than the contract's, a read is retried once; a write fails with effect `unknown`,
+ * because it may have happened.
+ */
 async function runWithRetry(
   run: Gateway['run'],
   session: Session,
@@ -301,17 +303,22 @@ async function runWithRetry(
   input: Record<string, unknown>,
   file: OutgoingFile | null,
 ): Promise<unknown> {
-  const { effect } = operations[id];
+  const { effect, output } = operations[id];
   const stoppedAnswering = (error: unknown): boolean =>
     error instanceof AppError && error.code === 'WORKER_UNAVAILABLE' && error.details['reached'] === true;
   for (let tries = effect === 'read' ? 2 : 1; ; tries -= 1) {
     try {
-      return await run(session, id, input, deadlineMs, file);
+      return outputOf(output as z.ZodType, await run(session, id, input, deadlineMs, file));
     } catch (error) {
       if (!stoppedAnswering(error)) throw error;
       const isTimeout = error instanceof AppError && ['TIMEOUT', 'ECONNABORTED'].includes(String(error.details['cause']));
       if (tries > 1 && !isTimeout) continue;
-      throw new AppError('OPERATION_TIMEOUT', { operation: id, effect: effect === 'read' ? 'none' : 'unknown' });
+      const { cause } = (error as AppError).details;
+      throw new AppError('OPERATION_TIMEOUT', {
+        operation: id,
+        effect: effect === 'read' ? 'none' : 'unknown',
+        ...(cause === 'UNEXPECTED_REPLY' ? { cause } : {}),
+      });
     }
   }
 }

@@ -6,7 +6,7 @@ import type { LookupResult, MessageTransport, TransportResult } from '../message
 import type { WorkerGateway } from '../sessions/context.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import type { OutgoingFile, WorkerClient } from './client.js';
+import { outputOf, type OutgoingFile, type WorkerClient } from './client.js';
 import type { Placement } from './placement.js';
 import { caughtUpOf, workerSettingsOf } from './worker-settings.js';
 
@@ -42,15 +42,15 @@ export function createWorkerGateway(parts: GatewayParts): Gateway {
     status: async (session) => client.status(await urlOf(session), session.id),
     disconnect: async (session, logout) => client.disconnect(await urlOf(session), { ...leaseOf(session), logout }),
     async restart(session) {
-      observedSession.parse(await runOperation(parts, session, 'session.restart', {}, 30_000));
+      outputOf(observedSession, await runOperation(parts, session, 'session.restart', {}, 30_000));
     },
     async pairingCode(session, phoneNumber) {
       const output = await runOperation(parts, session, 'session.pairingCode', { phoneNumber }, 20_000);
-      return internalOperations['session.pairingCode'].output.parse(output);
+      return outputOf(internalOperations['session.pairingCode'].output, output);
     },
     async passkey(session) {
       const output = await runOperation(parts, session, 'session.passkey', {}, 10_000);
-      return internalOperations['session.passkey'].output.parse(output);
+      return outputOf(internalOperations['session.passkey'].output, output);
     },
     async answerPasskey(session, answer) {
       await runOperation(parts, session, 'session.answerPasskey', { answer }, 10_000);
@@ -131,7 +131,7 @@ async function lookUpMessage(parts: GatewayParts, session: Session, message: Mes
   };
   try {
     const output = await runOperation(parts, session, 'session.lookup', input, 20_000);
-    return internalOperations['session.lookup'].output.parse(output);
+    return outputOf(internalOperations['session.lookup'].output, output);
   } catch (error) {
     if (error instanceof AppError) return null; // The session or its worker is unavailable; the lookup is retried later.
     throw error;
