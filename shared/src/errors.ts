@@ -94,6 +94,10 @@ export const errorTable = {
   MEDIA_URL_FAILED: [422, 'No file could be downloaded from the URL. Check that it is reachable and answers with the file.'],
   UNKNOWN_PERMISSION: [422, 'There is no such permission. The API reference has the list.'],
   UNKNOWN_EVENT_TYPE: [422, 'There is no such event type. GET /api/v1/openapi.json lists them.'],
+  MISSING_VARIABLE: [
+    422,
+    'Variables have no value. Send those that details.variables names, or give them a default: {{name|there}}.',
+  ],
   TRANSFORM_INVALID: [422, 'The transformation cannot be used.'],
   CONFIRMATION_REQUIRED: [422, 'Repeat the contact in `confirm`: this cannot be undone.'],
   INTERACTIVE_REJECTED: [
