@@ -122,6 +122,7 @@ export {
   plan,
   profile,
   quota,
+  type QuietHours,
   reason,
   type Reason,
   session,
@@ -132,6 +133,7 @@ export {
   type SessionStatusResource,
   timelineEntry,
   token,
+  weekdays,
 } from './resources.js';
 export {
   type AnyRoute,
@@ -155,7 +157,7 @@ export {
   type SessionMetricsResource,
 } from './session-health.js';
 export { unknownSettings } from './setting-names.js';
-export { isTimezone, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
+export { readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {
   ackOfStatus,
   machineReasons,
@@ -176,6 +178,7 @@ export {
   uncertainReasons,
 } from './states.js';
 export { type StorageMode, storageModes } from './storage-modes.js';
+export { isTimezone } from './timezones.js';
 export { parseUrl } from './url.js';
 export { type Warning, warning, warnings } from './warnings.js';
 export { isSameAccount, type WhatsappAccount } from './whatsapp-account.js';

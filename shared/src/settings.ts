@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { isCallingCode } from './ids.js';
 import { storageModes } from './storage-modes.js';
+import { isTimezone } from './timezones.js';
 import {
   browserArgs,
   databaseUrl,
@@ -34,15 +35,6 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
   /** Never logged, never shown. */
   readonly secret?: boolean;
   readonly group: string;
-}
-
-/** Whether the runtime knows the time zone (IANA). */
-export function isTimezone(name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
-  } catch {
-    return false; // RangeError: the standard has no other way to ask.
-  }
 }
 
 const secretText = z.string().min(32, 'must have at least 32 characters; leave it out and one is made').optional();
