@@ -23,6 +23,7 @@ export const errorTable = {
   ROUTE_NOT_FOUND: [404, 'There is no such route. See /api/docs for the list.'],
   ACCOUNT_NOT_FOUND: [404, 'There is no such account.'],
   PLAN_NOT_FOUND: [404, 'There is no such plan.'],
+  BULK_JOB_NOT_FOUND: [404, 'There is no such bulk job. List yours with GET /api/v1/messages/bulk.'],
   WEBHOOK_NOT_FOUND: [404, 'There is no such webhook.'],
   DELIVERY_NOT_FOUND: [404, 'There is no such delivery.'],
   EXPORT_NOT_FOUND: [404, 'There is no such export.'],
@@ -48,6 +49,7 @@ export const errorTable = {
   EXPORT_NOT_READY: [409, 'The export is not complete yet. Try again in a moment.'],
   KEY_LIMIT_REACHED: [409, 'The session has reached its limit of keys. Delete one first.'],
   LAST_ADMIN: [409, 'This is the last admin. Create another one first.'],
+  BULK_STATE_CONFLICT: [409, 'That is not possible in the current status of the bulk job. See details.status.'],
   MEDIA_IN_USE: [
     409,
     'A message with this file is not final yet. Delete the file when the message is sent, or cancel the message.',
@@ -98,6 +100,7 @@ export const errorTable = {
     422,
     'Variables have no value. Send those that details.variables names, or give them a default: {{name|there}}.',
   ],
+  SCHEDULE_IN_PAST: [422, 'The time of the schedule has passed. Give a later one, or leave it out to send now.'],
   TRANSFORM_INVALID: [422, 'The transformation cannot be used.'],
   CONFIRMATION_REQUIRED: [422, 'Repeat the contact in `confirm`: this cannot be undone.'],
   INTERACTIVE_REJECTED: [

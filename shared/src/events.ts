@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { bulkJob } from './bulk.js';
 import type { Permission } from './permissions.js';
 import { chatRef, contact, message, reason, session } from './resources.js';
 import { restrictionKinds } from './session-health.js';
@@ -219,6 +220,11 @@ export const eventCatalogue = {
       isGroup: z.boolean(),
       at: time,
     }),
+  ),
+  'bulk.status': row(
+    'messages.send',
+    'A bulk job changed its state or the reason of it, or five more percent of its recipients have their outcome. Carries the job.',
+    bulkJob,
   ),
   'quota.exhausted': row(
     'instance.stats',

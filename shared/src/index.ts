@@ -1,4 +1,25 @@
 /** What the other packages may import. Names that only `shared` uses stay inside. */
+export {
+  bulkCheck,
+  type BulkCheck,
+  bulkCounts,
+  type BulkCounts,
+  bulkJob,
+  type BulkJobDetails,
+  bulkJobDetails,
+  type BulkJobResource,
+  bulkMoves,
+  type BulkReason,
+  bulkReasons,
+  bulkRecipient,
+  type BulkRecipientResource,
+  type BulkRecipientStatus,
+  bulkRecipientStatuses,
+  type BulkStatus,
+  bulkStatuses,
+  type SkipReason,
+  skipReasons,
+} from './bulk.js';
 export { createClient, type Transport } from './client.js';
 export { AppError, type ErrorCode, errorTable, type FieldError, isErrorCode, validationError } from './errors.js';
 export {
@@ -121,6 +142,7 @@ export {
   type PasskeyRequest,
   plan,
   profile,
+  ownOrigins,
   quota,
   type QuietHours,
   reason,

@@ -125,8 +125,10 @@ export const session = z
   .meta({ id: 'Session' });
 export type SessionResource = z.infer<typeof session>;
 
-export const messageOrigins = ['api', 'panel', 'device', 'live', 'backfill'] as const;
+export const messageOrigins = ['api', 'panel', 'bulk', 'device', 'live', 'backfill'] as const;
 export type MessageOrigin = (typeof messageOrigins)[number];
+/** The origins of messages that this gateway sent by itself. */
+export const ownOrigins = ['api', 'panel', 'bulk'] as const satisfies readonly MessageOrigin[];
 
 export const message = z
   .object({
@@ -153,6 +155,8 @@ export const message = z
     attempts: z.number().int(),
     isGroup: z.boolean(),
     isForwarded: z.boolean(),
+    /** The bulk job that made the message. */
+    bulkJobId: z.string().nullable(),
     mentions: z.array(z.string()),
     quotedMessageId: z.string().nullable(),
     cost: z.string(),

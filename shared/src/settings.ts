@@ -234,6 +234,11 @@ export const settings = {
     integer(0, 100_000).default(30),
     'Pace of a session unless its own settings say otherwise. 0: no pacing; it endangers the number.',
   ),
+  BULK_MAX_FAILED_PERCENT: setting(
+    'Messages',
+    integer(0, 99).default(20),
+    'A bulk job pauses by itself when more than this share of its messages failed since its start, after 20 outcomes. 0: never.',
+  ),
   MAX_QUEUED_PER_SESSION: setting('Messages', integer(1, 10_000_000).default(10_000), 'Longest queue of a session.'),
   MESSAGE_MAX_RETRIES: setting(
     'Messages',

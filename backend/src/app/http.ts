@@ -8,6 +8,8 @@ import { mountKeys } from '../accounts/keys.routes.js';
 import { createAccountPresenter } from '../accounts/present.js';
 import { mountAccounts } from '../accounts/routes.js';
 import { createPanelVerbs } from '../admin/domain-verbs.js';
+import type { Bulk } from '../bulk/bulk.js';
+import { mountBulk } from '../bulk/routes.js';
 import { mountStaff } from '../admin/staff.js';
 import { createReadingOf, mountEvents } from '../events/routes.js';
 import { serveSockets } from '../events/socket.js';
@@ -49,6 +51,7 @@ interface Modules {
   access: Access;
   parts: SessionParts;
   messaging: Messaging;
+  bulk: Bulk;
   webhookParts: WebhookParts;
   privacy: Privacy;
 }
@@ -188,7 +191,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
 
 /** The routes of the public API, in the order of the OpenAPI document. */
 function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
-  const { core, access, parts, messaging, webhookParts, privacy } = modules;
+  const { core, access, parts, messaging, bulk, webhookParts, privacy } = modules;
   const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
   const { sessions, media, uploads, gateway } = parts;
@@ -202,6 +205,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
+  mountBulk(http.mount, { bulk, sessions, messages, contacts, media, idempotency });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });

@@ -27,6 +27,48 @@ export async function formsOf(where: DataSource | EntityManager, accountId: stri
   return [...new Set([...spellings, ...forms.map((form) => form.waId)])];
 }
 
+/** Like `formsOf` for many ids at once: returns the forms of each id that has more than itself. */
+export async function formsOfMany(
+  where: DataSource | EntityManager,
+  accountId: string,
+  waIds: readonly string[],
+): Promise<Map<string, string[]>> {
+  const spelled = new Map(
+    waIds.map((waId) => {
+      const digits = digitsOf(waId);
+      return [waId, [waId, ...(digits ? spellingsOf(digits).map((other) => `${other}@c.us`) : [])]];
+    }),
+  );
+  const owned = among(where, 'waId', [...new Set([...spelled.values()].flat())]);
+  const sql = `SELECT DISTINCT "waId", "contactId" FROM contact_forms WHERE "accountId" = ? AND ${owned.condition}`;
+  const { rows } = await runStatement<{ waId: string; contactId: string }>(where, sql, [accountId, owned.parameter]);
+  const all =
+    rows.length > 0 ? await readAmong(where, ContactForm, 'contactId', [...new Set(rows.map(({ contactId }) => contactId))]) : [];
+  const ofContact = groupBy(
+    all,
+    ({ contactId }) => contactId,
+    (form) => form.waId,
+  );
+  const contactsOf = groupBy(
+    rows,
+    ({ waId }) => waId,
+    ({ contactId }) => contactId,
+  );
+  const forms = new Map<string, string[]>();
+  for (const [waId, spellings] of spelled) {
+    const known = spellings.flatMap((spelling) => (contactsOf.get(spelling) ?? []).flatMap((id) => ofContact.get(id) ?? []));
+    const found = [...new Set([...spellings, ...known])];
+    if (found.length > 1) forms.set(waId, found);
+  }
+  return forms;
+}
+
+function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string, valueOf: (row: T) => string): Map<string, string[]> {
+  const groups = new Map<string, string[]>();
+  for (const row of rows) groups.set(keyOf(row), [...(groups.get(keyOf(row)) ?? []), valueOf(row)]);
+  return groups;
+}
+
 /** Returns the ids of the contacts of an account that have any of these WhatsApp ids. */
 export async function ownersOf(
   where: DataSource | EntityManager,

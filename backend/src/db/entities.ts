@@ -4,6 +4,7 @@ import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { PanelSession } from '../admin/panel.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
+import { BulkJob, BulkRecipient } from '../bulk/bulk.entity.js';
 import { ContactForm, ContactRow } from '../contacts/contact.entity.js';
 import { EventCounter, EventRow } from '../events/event.entity.js';
 import { StreamTicket } from '../events/ticket.entity.js';
@@ -23,6 +24,8 @@ export const entities = [
   ApiKey,
   ApiKeyUsage,
   AuditLog,
+  BulkJob,
+  BulkRecipient,
   ContactForm,
   ContactRow,
   EventCounter,

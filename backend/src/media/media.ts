@@ -127,6 +127,8 @@ export interface FileOwner {
   accountId: string;
   messageId: string | null;
   sessionId?: string | null;
+  /** The messages of a bulk job share it: it is no upload, and stays as long as the job needs it. */
+  isShared?: boolean;
 }
 
 /** A file of a received message, as WhatsApp announces it. */
@@ -252,7 +254,7 @@ async function attach(
     isSealed,
     sessionId: null,
     ...owner,
-    usedAt: owner.messageId === null ? clock.now() : null,
+    usedAt: owner.messageId === null && !owner.isShared ? clock.now() : null,
     uploadId,
     state: 'stored',
     reason: null,

@@ -100,7 +100,10 @@ async function findStored(
   id: string,
 ): Promise<MediaFile | null> {
   const which = `id = ? AND "accountId" = ? AND state = 'stored'`;
-  const conditions = [...(sessionId === null ? [] : ['m."sessionId" = ?']), ...(mayRead ? [] : [`m.origin IN ('api', 'panel')`])];
+  const conditions = [
+    ...(sessionId === null ? [] : ['m."sessionId" = ?']),
+    ...(mayRead ? [] : [`m.origin IN ('api', 'panel', 'bulk')`]),
+  ];
   const ofMessage = `EXISTS (SELECT 1 FROM messages m
       WHERE m.id = media_files."messageId" AND m."deletedAt" IS NULL AND ${conditions.join(' AND ')})`;
   const bound = sessionId === null ? [] : [sessionId];

@@ -203,6 +203,7 @@ const listQuery = z.strictObject({
   origin: commaList(messageOrigins),
   chatId: z.string().max(80).optional(),
   contact: z.string().max(80).optional(),
+  bulkJobId: z.string().max(36).optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
   search: z.string().min(1).max(200).optional(),

@@ -22,6 +22,7 @@ export interface SendOptions {
 @Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id'])
 @Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id'], { where: `"chatType" <> 'private'` })
 @Index('messages_account_status', ['accountId', 'status', 'createdAt', 'id'])
+@Index('messages_bulk', ['bulkJobId', 'createdAt', 'id'], { where: '"bulkJobId" IS NOT NULL' })
 @Index('messages_account_kind', ['accountId', 'origin', 'type', 'createdAt', 'id'])
 export class Message {
   @PrimaryColumn(column.id()) id: string;
@@ -56,6 +57,8 @@ export class Message {
   @Column(column.json()) mentions: string[];
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
+  /** The bulk job that made it. */
+  @Column(orNull(column.id())) bulkJobId: string | null;
   @Column(column.string(20, { default: '0.0000' })) cost: string;
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
@@ -101,6 +104,7 @@ export const unsetColumns = {
   options: null,
   isForwarded: false,
   quotedMessageId: null,
+  bulkJobId: null,
   cost: '0.0000',
   quotaDay: null,
   attempts: 0,

@@ -5,6 +5,7 @@ import {
   forwardedContent,
   isMediaType,
   mediaOf,
+  ownOrigins,
   requestOf,
   validationError,
   warning,
@@ -121,7 +122,7 @@ export async function composeForward(
   to: string,
   caller: Caller,
 ): Promise<Composed> {
-  const isOwn = original.origin === 'api' || original.origin === 'panel';
+  const isOwn = (ownOrigins as readonly string[]).includes(original.origin);
   if (!isOwn && !allows(caller.permissions, 'messages.receive'))
     throw new AppError('PERMISSION_DENIED', { permission: 'messages.receive' });
   const opened = messages.contentOf(original);

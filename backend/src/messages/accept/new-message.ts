@@ -13,7 +13,8 @@ export interface NewMessage {
   quotedMessageId: string | null;
   /** The time from which the message may no longer be sent. The session's maximum age applies if it is earlier. */
   expiresAt: Date | null;
-  origin: 'api' | 'panel';
+  origin: 'api' | 'panel' | 'bulk';
+  bulkJobId?: string | null;
   /** Posted as a story: to everyone in the account's privacy settings. */
   isStory?: boolean;
 }
@@ -22,7 +23,7 @@ export interface NewMessage {
 export function newRow(
   id: string,
   session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
+  { recipient, content, file, options, quotedMessageId, expiresAt, origin, bulkJobId = null }: NewMessage,
   now: Date,
 ): Message {
   const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
@@ -49,6 +50,7 @@ export function newRow(
     mentions: options.mentions,
     isForwarded: Boolean(options.forward),
     quotedMessageId,
+    bulkJobId,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     createdAt: now,
