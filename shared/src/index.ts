@@ -115,6 +115,8 @@ export {
   type MessageOrigin,
   messageOrigins,
   type MessageResource,
+  optOut,
+  type OptOutResource,
   passkeyAnswer,
   type PasskeyAnswer,
   passkeyRequest,
