@@ -32,6 +32,13 @@ const webhookBacklog = {
   oldestAt: nullableTime,
 };
 
+const optOutChange = z.object({
+  contact,
+  source: z.enum(['api', 'keyword', 'panel']),
+  keyword: z.string().nullable(),
+  replyMessageId: z.string().nullable(),
+});
+
 const row = <T extends z.ZodType>(permission: Permission, doc: string, data: T) => ({ permission, doc, data });
 
 export const eventCatalogue = {
@@ -193,6 +200,16 @@ export const eventCatalogue = {
     'contacts.read',
     'A contact was renamed or saved on the phone, or its number became known.',
     z.object({ contact, previous: contact.nullable() }),
+  ),
+  'contact.opted_out': row(
+    'optouts.read',
+    'A person opted out, by a keyword or by a call (`source`). `replyMessageId` names the answer that was accepted with it.',
+    optOutChange,
+  ),
+  'contact.opted_in': row(
+    'optouts.read',
+    'A person who had opted out opted in again, or was removed from the list.',
+    optOutChange,
   ),
   'contact.erased': row('privacy.manage', 'The erasure of a person’s data was completed.', z.object({ contact: z.string() })),
   'group.participants': row(

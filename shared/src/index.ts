@@ -136,6 +136,8 @@ export {
   type MessageOrigin,
   messageOrigins,
   type MessageResource,
+  optOut,
+  type OptOutResource,
   passkeyAnswer,
   type PasskeyAnswer,
   passkeyRequest,

@@ -25,6 +25,8 @@ export const permissionCatalogue = {
   'stories.read': 'Read stories.',
   'stories.manage': 'Post stories and take them back.',
   'calls.manage': 'Reject calls and create call links.',
+  'optouts.read': 'Read who opted out, the keywords, and the events of both.',
+  'optouts.manage': 'Add and remove opt-outs; change the keywords.',
   'webhook.configure': 'Create, read, change and delete webhooks; read and repeat their deliveries.',
   'webhook.test': 'Send a test event to a webhook.',
   'events.read': 'Read the event log, streams and WebSockets. Each event also needs the permission of its type.',

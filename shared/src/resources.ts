@@ -312,6 +312,18 @@ export const contactDetails = contact
   .meta({ id: 'ContactDetails' });
 export type ContactDetails = z.infer<typeof contactDetails>;
 
+/** A person who opted out. `contact` is null once the person was erased on request: the opt-out goes on. */
+export const optOut = z
+  .object({
+    id: z.string(),
+    contact: contact.nullable(),
+    source: z.enum(['api', 'keyword', 'panel']),
+    keyword: z.string().nullable(),
+    createdAt: time,
+  })
+  .meta({ id: 'OptOut' });
+export type OptOutResource = z.infer<typeof optOut>;
+
 /** A label of a business account. `color` is written as `#rrggbb`; `colorIndex` is its place in WhatsApp's palette. */
 export const label = z
   .object({ id: z.string(), name: z.string(), color: z.string().nullable(), colorIndex: z.number().int().nullable() })

@@ -11,6 +11,7 @@ export const warnings = {
     'WhatsApp no longer delivers lists and buttons. The message is sent as a text with numbered options; an answer is reported as selectedOption.',
   RECIPIENTS_SKIPPED:
     'Some recipients get no message. GET /messages/bulk/:bulkId/recipients?status=skipped names them and the reasons.',
+  RECIPIENT_OPTED_OUT: 'The recipient has opted out. The message was accepted all the same; bulk jobs skip this person.',
   PAIRING_CODE_NOT_REQUESTED: 'No pairing code was requested, because the session does not wait for a scan.',
 } as const;
 

@@ -42,9 +42,9 @@ async function buildBackend(config: Config, over: Overrides, log: Log, lifecycle
   const access = createAccess(core, over);
   const parts = createSessionParts(core, access);
   const messaging = createMessaging(core, access, parts);
-  const { bulk } = createBulkModules(core, access, parts, messaging);
+  const { bulk, bulkUpkeep } = createBulkModules(core, access, parts, messaging);
   const webhookParts = createWebhookParts(core, messaging);
-  const { privacy } = createUpkeep(core, access, parts, messaging, webhookParts, over);
+  const { privacy } = createUpkeep(core, access, parts, messaging, webhookParts, bulkUpkeep, over);
   const http = createHttp({ core, access, parts, messaging, bulk, webhookParts, privacy }, over);
   await lifecycle.start();
   log.info('The backend is ready.', { port: http.port(), database: core.database.dialect });

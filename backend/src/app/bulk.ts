@@ -1,6 +1,7 @@
 import { operations, parseRecipient, phoneOf } from '@chasqui/shared';
 import { createBulk } from '../bulk/bulk.js';
-import type { BulkOptOuts, CheckNumbers } from '../bulk/feed/context.js';
+import type { CheckNumbers } from '../bulk/feed/context.js';
+import { createBulkUpkeep } from '../bulk/upkeep.js';
 import { createFeeder } from '../bulk/feed/feeder.js';
 import { phoneIdOf } from '../contacts/people.js';
 import { quietUntil, timezoneOf } from '../sessions/quiet-hours.js';
@@ -20,7 +21,7 @@ const checkDeadlineMs = 30_000;
 /** Bulk jobs, and the feeder that hands their messages over. */
 export function createBulkModules(core: Foundation, access: Access, parts: SessionParts, messaging: Messaging) {
   const { lifecycle } = core;
-  const { contacts, plans, storageOf } = access;
+  const { contacts, optOuts, plans, storageOf } = access;
   const { media, sessions, gateway } = parts;
   const { messages, messageState, quotas, idempotency, bulkState: state, jobContents: contents } = messaging;
   const localeOf = async (accountId: string): Promise<Locale> => ({
@@ -29,10 +30,6 @@ export function createBulkModules(core: Foundation, access: Access, parts: Sessi
   });
   const quiet = ({ settings }: Session, timezone: string, at: Date): Date | null =>
     quietUntil({ quietHours: settings.quietHours, timezone: timezoneOf(settings, timezone) }, at);
-  const optOuts: BulkOptOuts = {
-    among: () => Promise.resolve(new Set<string>()),
-    formsOf: contacts.formsOf,
-  };
   const checkNumbers: CheckNumbers = async (session, addresses) => {
     const numbers = addresses.map((address) => phoneOf(address) ?? address);
     const output = operations['contacts.check'].output.parse(
@@ -48,5 +45,6 @@ export function createBulkModules(core: Foundation, access: Access, parts: Sessi
   const bulk = createBulk(core, { ...shared, sessions, media, contacts, idempotency, storageOf });
   const feeder = createFeeder(core, { ...shared, checkNumbers });
   lifecycle.add('bulk jobs', { phase: 'work', start: () => feeder.start(), stop: () => feeder.stop(), withinMs: workStopMs });
-  return { bulk, feeder };
+  const bulkUpkeep = createBulkUpkeep(core, { state, contents, media });
+  return { bulk, bulkUpkeep };
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { ApiKeys } from '../accounts/api-keys.js';
+import type { BulkUpkeep } from '../bulk/upkeep.js';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
 import { errorFields } from '../lib/log.js';
@@ -20,6 +21,7 @@ export function createUpkeep(
   parts: SessionParts,
   messaging: Messaging,
   webhookParts: WebhookParts,
+  bulkUpkeep: BulkUpkeep,
   over: Overrides,
 ): { privacy: Privacy } {
   const { config, presence, lifecycle } = core;
@@ -30,6 +32,7 @@ export function createUpkeep(
     media: parts.media,
     replies: messaging.replies,
     webhooks: webhookParts.webhooks,
+    bulk: bulkUpkeep,
     presence,
     dir: join(config.dataDir, 'exports'),
     countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -40,7 +43,7 @@ export function createUpkeep(
     stop: () => privacy.stop(),
     withinMs: workStopMs,
   });
-  const tasks = cleanupTasks(core, access, parts, messaging, webhookParts, privacy);
+  const tasks = cleanupTasks(core, access, parts, messaging, webhookParts, bulkUpkeep, privacy);
   let sweep: { stop: () => void } | undefined;
   lifecycle.add('cleanup tasks', {
     phase: 'work',
@@ -65,11 +68,17 @@ function cleanupTasks(
   { media, uploads, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
   { history, secrets }: WebhookParts,
+  bulk: BulkUpkeep,
   privacy: Privacy,
 ): CleanupTask[] {
   const { config, clock, sealer, subscriptions, failures } = core;
-  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, bulk });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
+  const messageDays = config.MESSAGE_RETENTION_DAYS;
+  const bulkTasks: CleanupTask[] =
+    messageDays > 0
+      ? [{ name: 'retention.bulk', run: () => bulk.prune(new Date(clock.now().getTime() - messageDays * 86_400_000)) }]
+      : [];
   return [
     { name: 'inbox.prune', run: inbox.prune },
     { name: 'contacts.names', run: contacts.forgetNamesLeft },
@@ -78,6 +87,7 @@ function cleanupTasks(
     { name: 'retention.messages', run: retention.ofMessages },
     { name: 'retention.files', run: retention.ofFiles },
     { name: 'retention.events', run: retention.ofEvents },
+    ...bulkTasks,
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'media.uploads', run: uploads.prune },

@@ -1,32 +1,14 @@
-import {
-  AppError,
-  newId,
-  textOf,
-  type BulkCheck,
-  type BulkJobDetails,
-  type BulkStatus,
-  type BulkRecipientStatus,
-} from '@chasqui/shared';
+import { AppError, newId, textOf, type BulkCheck, type BulkJobDetails } from '@chasqui/shared';
 import { failPoint } from '@chasqui/shared/fail-point';
-import { In } from 'typeorm';
 import type { Caller } from '../accounts/caller.js';
-import { recordAudit } from '../audit/audit.js';
-import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
-import { insertRow, insertRows, readRows, updateRows } from '../db/rows.js';
+import { insertRow, insertRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
-import type { Media, StoredFile } from '../media/media.js';
-import type { Idempotency, IdempotencyKey } from '../messages/accept/idempotency.js';
-import { Message } from '../messages/message.entity.js';
-import type { Messages } from '../messages/messages.js';
-import type { Quotas } from '../messages/quotas/quotas.js';
-import type { MessageState } from '../messages/state.js';
+import type { StoredFile } from '../media/media.js';
+import type { IdempotencyKey } from '../messages/accept/idempotency.js';
 import type { Session } from '../sessions/session.entity.js';
-import type { Sessions } from '../sessions/sessions.js';
-import type { StorageOf } from '../sessions/storage-mode.js';
-import type { Locale } from '../templates/render.js';
-import { contentFor, type JobContents } from './accept/content.js';
+import { contentFor } from './accept/content.js';
 import {
   checkRecipients,
   requireAcceptable,
@@ -35,11 +17,9 @@ import {
   type RecipientChecks,
 } from './accept/recipients.js';
 import { BulkJob, BulkRecipient, type JobContent } from './bulk.entity.js';
-import type { BulkOptOuts } from './feed/context.js';
-import { estimateEnds } from './feed/estimate.js';
-import { outlookOf } from './feed/outlook.js';
-import { presentJob, stepOf } from './present.js';
-import type { BulkState } from './state.js';
+import { audit, cancel, pause, resume, retry } from './changes.js';
+import type { BulkContext, BulkParts } from './context.js';
+import { endsOf, find, isoOf, list, listRecipients, pages, present, type JobQuery, type RecipientQuery } from './reads.js';
 
 /** A job to be accepted. Its file is checked and on disk. */
 export interface NewJob {
@@ -96,43 +76,12 @@ export interface Bulk {
   retry(caller: Caller, job: BulkJob): Promise<BulkJob>;
 }
 
-export interface JobQuery {
-  status?: readonly BulkStatus[] | undefined;
-  sessionId?: string | undefined;
-  limit: number;
-  offset: number;
-}
-export interface RecipientQuery {
-  status?: readonly BulkRecipientStatus[] | undefined;
-  limit: number;
-  offset: number;
-}
-
-export interface BulkParts {
-  state: BulkState;
-  contents: JobContents;
-  messages: Pick<Messages, 'countryOf' | 'storageOf'>;
-  messageState: MessageState;
-  sessions: Pick<Sessions, 'byId'>;
-  media: Pick<Media, 'attach' | 'discard'>;
-  contacts: Pick<Contacts, 'formsOfMany'>;
-  optOuts: BulkOptOuts;
-  quotas: Quotas;
-  idempotency: Pick<Idempotency, 'reserve'>;
-  storageOf: StorageOf;
-  quietUntil(session: Session, timezone: string, at: Date): Date | null;
-  localeOf(accountId: string): Promise<Locale>;
-}
-
-interface Context extends Core, BulkParts {}
-
 /** Unfinished jobs of a session: each is looked at again and again. */
 const maxUnfinished = 100;
 const maxIssues = 1_000;
-const pageSize = 500;
 
 export function createBulk(core: Core, parts: BulkParts): Bulk {
-  const context: Context = { ...core, ...parts };
+  const context: BulkContext = { ...core, ...parts };
   const { reader } = core.database;
   return {
     create: (caller, session, input, key) => create(context, caller, session, input, key),
@@ -151,7 +100,7 @@ export function createBulk(core: Core, parts: BulkParts): Bulk {
 }
 
 async function create(
-  context: Context,
+  context: BulkContext,
   caller: Caller,
   session: Session,
   input: NewJob,
@@ -179,14 +128,14 @@ function requireTime({ scheduledAt }: NewJob, now: Date): void {
 }
 
 async function checkedRecipients(
-  context: Context,
+  context: BulkContext,
   session: Session,
   { recipients, content }: NewJob,
 ): Promise<CheckedRecipients> {
   const { contacts, optOuts, messages, localeOf } = context;
   const { accountId } = session;
   const checks: RecipientChecks = {
-    formsOf: (ids) => contacts.formsOfMany(accountId, ids),
+    formsOf: (ids) => contacts.formsOfAll(accountId, ids),
     optedOut: (ids) => optOuts.among(accountId, ids),
   };
   const locale = await localeOf(accountId);
@@ -194,7 +143,7 @@ async function checkedRecipients(
 }
 
 async function newJob(
-  { clock, storageOf, contents }: Context,
+  { clock, storageOf, contents }: BulkContext,
   session: Session,
   input: NewJob,
   { rows }: CheckedRecipients,
@@ -253,7 +202,7 @@ interface Written {
 }
 
 /** The one commit of a job: its row, its recipients, its file, its idempotency record, the audit entry and the event. */
-async function write(context: Context, tx: Transaction, { caller, job, checked, file, key }: Written): Promise<void> {
+async function write(context: BulkContext, tx: Transaction, { caller, job, checked, file, key }: Written): Promise<void> {
   const { state, media, idempotency, contents } = context;
   await state.lock(tx, job);
   await requireRoom(tx, job.sessionId);
@@ -291,7 +240,7 @@ async function requireRoom(tx: Transaction, sessionId: string): Promise<void> {
   if (Number(row!.n) >= maxUnfinished) throw new AppError('QUEUE_FULL', { limit: maxUnfinished });
 }
 
-async function check(context: Context, session: Session, input: NewJob): Promise<Omit<BulkCheck, 'columns'>> {
+async function check(context: BulkContext, session: Session, input: NewJob): Promise<Omit<BulkCheck, 'columns'>> {
   const { clock, messages, localeOf } = context;
   requireTime(input, clock.now());
   const checked = await checkedRecipients(context, session, input);
@@ -314,172 +263,3 @@ async function check(context: Context, session: Session, input: NewJob): Promise
     estimatedEndAt: isoOf(ends?.get(job.id)),
   };
 }
-
-async function find({ database }: Context, { accountId, sessionId }: Caller, id: string): Promise<BulkJob> {
-  const where = { id, accountId, ...(sessionId === null ? {} : { sessionId }) };
-  const job = await database.reader.getRepository(BulkJob).findOneBy(where);
-  if (!job) throw new AppError('BULK_JOB_NOT_FOUND');
-  return job;
-}
-
-async function list(
-  { database }: Context,
-  { accountId, sessionId: bound }: Caller,
-  { status, sessionId, limit, offset }: JobQuery,
-): Promise<{ jobs: BulkJob[]; total: number }> {
-  const named = bound ?? sessionId;
-  const where = { accountId, ...(named ? { sessionId: named } : {}), ...(status ? { status: In([...status]) } : {}) };
-  const [jobs, total] = await database.reader
-    .getRepository(BulkJob)
-    .findAndCount({ where, order: { id: 'DESC' }, take: limit, skip: offset });
-  return { jobs, total };
-}
-
-async function listRecipients(
-  { database }: Context,
-  { id: jobId }: BulkJob,
-  { status, limit, offset }: RecipientQuery,
-): Promise<{ rows: BulkRecipient[]; total: number }> {
-  const where = { jobId, ...(status ? { status: In([...status]) } : {}) };
-  const [rows, total] = await database.reader
-    .getRepository(BulkRecipient)
-    .findAndCount({ where, order: { position: 'ASC' }, take: limit, skip: offset });
-  return { rows, total };
-}
-
-async function* pages({ database }: Context, { id }: BulkJob): AsyncGenerator<BulkRecipient[]> {
-  for (let last = -1; ;) {
-    const condition = `"jobId" = ? AND position > ? ORDER BY position LIMIT ${pageSize}`;
-    const rows = await readRows(database.reader, BulkRecipient, condition, [id, last]);
-    if (rows.length === 0) return;
-    yield rows;
-    last = rows.at(-1)!.position;
-  }
-}
-
-async function present(context: Context, jobs: readonly BulkJob[]): Promise<BulkJobDetails[]> {
-  const { sessions } = context;
-  const active = new Set(jobs.filter(({ status }) => isActive(status)).map(({ sessionId }) => sessionId));
-  const ends = new Map<string, number>();
-  for (const id of active) {
-    const session = await sessions.byId(id);
-    if (!session) continue;
-    for (const [jobId, end] of await endsOf(context, session, [])) ends.set(jobId, end);
-  }
-  return jobs.map((job) => ({ ...presentJob(job), estimatedEndAt: isActive(job.status) ? isoOf(ends.get(job.id)) : null }));
-}
-
-const isActive = (status: BulkStatus): boolean => status === 'running' || status === 'waiting' || status === 'scheduled';
-const isoOf = (time: number | undefined): string | null => (time === undefined ? null : new Date(time).toISOString());
-
-/** When the jobs of a session end, with those in `more`, which are not stored. */
-async function endsOf(context: Context, session: Session, more: readonly BulkJob[]): Promise<Map<string, number>> {
-  const { database, clock, quotas, quietUntil, localeOf } = context;
-  const stored = await readRows(database.reader, BulkJob, `"sessionId" = ? AND status IN ('scheduled', 'running', 'waiting')`, [
-    session.id,
-  ]);
-  const sql = 'SELECT MAX("nextAt") AS at FROM bulk_jobs WHERE "sessionId" = ?';
-  const [planned] = (await runStatement<{ at: number | string | null }>(database.reader, sql, [session.id])).rows;
-  const { timezone } = await localeOf(session.accountId);
-  return estimateEnds(
-    outlookOf({
-      session,
-      jobs: [...stored, ...more],
-      now: clock.now(),
-      nextAt: planned?.at ? new Date(Number(planned.at)) : null,
-      quotas: await quotas.view(session),
-      resetAfter: (scope, at) => quotas.resetAfter(scope, at, timezone),
-      quietUntil: (at) => quietUntil(session, timezone, at),
-    }),
-  );
-}
-
-/** Changes a job under the lock of its session. `run` throws if its state does not allow it. */
-async function changeLocked(
-  context: Context,
-  caller: Caller,
-  found: BulkJob,
-  verb: 'pause' | 'resume' | 'cancel' | 'retry',
-  run: (tx: Transaction, job: BulkJob) => Promise<void>,
-): Promise<BulkJob> {
-  return context.database.write.run(async (tx) => {
-    const job = await context.state.lock(tx, found);
-    // Closes: a retention run deletes the job after it was found.
-    if (!job) throw new AppError('BULK_JOB_NOT_FOUND');
-    await run(tx, job);
-    await audit(context, tx, caller, job, verb);
-    return job;
-  });
-}
-
-const requireStatus = ({ status }: BulkJob, ...allowed: BulkStatus[]): void => {
-  if (!allowed.includes(status)) throw new AppError('BULK_STATE_CONFLICT', { status });
-};
-
-async function pause(context: Context, caller: Caller, found: BulkJob): Promise<BulkJob> {
-  const job = await changeLocked(context, caller, found, 'pause', async (tx, locked) => {
-    requireStatus(locked, 'scheduled', 'running', 'waiting');
-    await context.state.change(tx, locked, { status: 'paused' });
-  });
-  failPoint('bulk.paused');
-  return job;
-}
-
-async function resume(context: Context, caller: Caller, found: BulkJob): Promise<BulkJob> {
-  const { clock, state } = context;
-  const job = await changeLocked(context, caller, found, 'resume', async (tx, locked) => {
-    requireStatus(locked, 'paused');
-    const isAhead = locked.startedAt === null && locked.scheduledAt !== null && locked.scheduledAt > clock.now();
-    const linkedAccountNumber = await linkedNumber(tx, locked.sessionId);
-    const fields = { outcomes: 0, failures: 0, linkedAccountNumber };
-    await state.change(tx, locked, { status: isAhead ? 'scheduled' : 'running', fields });
-    await state.review(tx, locked, stepOf(locked));
-  });
-  failPoint('bulk.resumed');
-  return job;
-}
-
-async function linkedNumber(tx: Transaction, sessionId: string): Promise<number> {
-  const sql = 'SELECT "linkedAccountNumber" AS n FROM sessions WHERE id = ? AND "deletedAt" IS NULL';
-  const [row] = (await runStatement<{ n: number | string }>(tx.manager, sql, [sessionId])).rows;
-  if (!row) throw new AppError('BULK_STATE_CONFLICT', { reason: 'SESSION_DELETED' });
-  return Number(row.n);
-}
-
-async function cancel(context: Context, caller: Caller, found: BulkJob): Promise<BulkJob> {
-  const { state, messageState } = context;
-  const job = await changeLocked(context, caller, found, 'cancel', async (tx, locked) => {
-    requireStatus(locked, 'scheduled', 'running', 'waiting', 'paused');
-    await state.moveAll(tx, locked, 'pending', 'cancelled');
-    await state.change(tx, locked, { status: 'cancelled' });
-    // What is in the queue was not handed over yet.
-    const queued = await readRows(tx.manager, Message, `"bulkJobId" = ? AND status = 'queued'`, [locked.id]);
-    for (const message of queued) await messageState.move(tx, message, 'cancelled', { from: ['queued'] });
-    Object.assign(locked, (await state.lock(tx, locked)) ?? locked);
-  });
-  failPoint('bulk.cancelled');
-  return job;
-}
-
-const retry = (context: Context, caller: Caller, found: BulkJob): Promise<BulkJob> =>
-  changeLocked(context, caller, found, 'retry', async (tx, job) => {
-    const { state } = context;
-    requireStatus(job, 'running', 'waiting', 'paused', 'completed');
-    if (job.failed === 0) throw new AppError('BULK_STATE_CONFLICT', { status: job.status, failed: 0 });
-    if (job.content === null && job.sealed === null) throw new AppError('CONTENT_WIPED');
-    const step = stepOf(job);
-    await state.moveAll(tx, job, 'failed', 'pending');
-    await updateRows(tx, BulkJob, { id: job.id }, { outcomes: 0, failures: 0 });
-    Object.assign(job, { outcomes: 0, failures: 0 });
-    await state.review(tx, job, step);
-  });
-
-const audit = ({ clock }: Context, tx: Transaction, caller: Caller, job: BulkJob, verb: string): Promise<void> =>
-  recordAudit(tx, caller, {
-    action: `bulk.${verb}`,
-    objectType: 'bulk_job',
-    objectId: job.id,
-    accountId: job.accountId,
-    changes: { status: job.status, recipients: job.total },
-    at: clock.now(),
-  });

@@ -13,6 +13,7 @@ import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
+import { OptOut, OptOutForm, OptOutSettings } from '../opt-outs/opt-out.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
@@ -36,6 +37,9 @@ export const entities = [
   InboxPosition,
   MediaFile,
   Message,
+  OptOut,
+  OptOutForm,
+  OptOutSettings,
   PanelSession,
   Plan,
   PrivacyRequest,

@@ -1,3 +1,5 @@
+import type { BulkJob, BulkRecipient } from '../bulk/bulk.entity.js';
+import type { BulkUpkeep } from '../bulk/upkeep.js';
 import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { readRows, updateRows } from '../db/rows.js';
@@ -14,7 +16,7 @@ import type { Webhook } from '../webhooks/webhook.entity.js';
 
 /**
  * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and
- * headers of webhooks, messages and files that wait in the storage mode `metadata`, and stored replies. May die halfway, and the next run
+ * headers of webhooks, messages, files and bulk jobs that wait in the storage mode `metadata`, and stored replies. May die halfway, and the next run
  * continues: the list of keys opens both. What no key opens is left as it is and reported, and the log has the number.
  */
 export interface Reseal {
@@ -30,6 +32,7 @@ export interface ResealParts {
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
   replies: Pick<StoredReplies, 'reseal'>;
+  bulk: Pick<BulkUpkeep, 'resealJobs' | 'resealRows'>;
 }
 
 interface Context extends ResealCore, ResealParts {}
@@ -76,11 +79,24 @@ async function run(context: Context): Promise<void> {
     reseal: replies.reseal.one,
     subjectOf: ({ accountId, key }) => `${accountId} ${key}`,
   };
+  const { bulk } = context;
+  const jobs: Step<BulkJob> = {
+    page: (last) => bulk.resealJobs.page(prefix, last),
+    reseal: bulk.resealJobs.one,
+    subjectOf: idOf,
+  };
+  const recipients: Step<BulkRecipient> = {
+    page: (last) => bulk.resealRows.page(prefix, last),
+    reseal: bulk.resealRows.one,
+    subjectOf: ({ jobId, position }) => `${jobId} ${position}`,
+  };
   const steps = [
     () => resealRows(context, hooks),
     () => resealRows(context, messages),
     () => resealRows(context, mediaFiles),
     () => resealRows(context, storedReplies),
+    () => resealRows(context, jobs),
+    () => resealRows(context, recipients),
   ];
   let count = 0;
   let failed: { error: unknown } | null = null;

@@ -108,8 +108,9 @@ async function findStored(
       WHERE m.id = media_files."messageId" AND m."deletedAt" IS NULL AND ${conditions.join(' AND ')})`;
   const bound = sessionId === null ? [] : [sessionId];
   const upload = `("usedAt" IS NOT NULL AND "deletedAt" IS NULL${sessionId === null ? '' : ' AND "sessionId" = ?'})`;
-  const sent = `(NOT "isSealed" AND "usedAt" IS NULL${conditions.length > 0 ? ` AND ${ofMessage}` : ''})`;
-  const parameters = [id, accountId, ...bound, ...bound];
+  const ofJob = `EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id${sessionId === null ? '' : ' AND j."sessionId" = ?'})`;
+  const sent = `(NOT "isSealed" AND "usedAt" IS NULL${conditions.length > 0 ? ` AND (${ofMessage} OR ${ofJob})` : ''})`;
+  const parameters = [id, accountId, ...bound, ...bound, ...bound];
   const condition = `${which} AND (${upload} OR ${sent})`;
   const [file = null] = await readRows(reader, MediaFile, condition, parameters);
   return file;

@@ -40,6 +40,11 @@ export interface ErasableFilters {
   eraseFromFilters(accountId: string, isTheirs: (chat: string) => boolean): Promise<void>;
 }
 
+/** The recipients of bulk jobs. */
+export interface ErasableJobs {
+  erase(accountId: string, traces: Traces): Promise<number>;
+}
+
 /** What an erasure uses. */
 export interface Erasing extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
@@ -48,6 +53,7 @@ export interface Erasing extends Pick<Core, 'database' | 'report'> {
   media: Pick<Media, 'remove'>;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
+  bulk: ErasableJobs;
   isStopped: () => boolean;
 }
 
@@ -70,9 +76,11 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, replies, webhooks } = context;
+  const { database, pages, contacts, replies, webhooks, bulk } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
+  // First, so that no bulk job hands over a further message to the person.
+  await bulk.erase(request.accountId, traces);
   const ids = new Set<string>();
   /** Messages with others that name the person. */
   const naming = new Set<string>();

@@ -18,12 +18,18 @@ import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
 
+/** The recipients of bulk jobs. */
+export interface ExportableJobs {
+  stored(accountId: string, traces: Traces): Promise<object[]>;
+}
+
 /** What an export uses. */
 export interface Exporting extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'stored'>;
   messages: Pick<Messages, 'present'>;
   media: Pick<Media, 'pathOf'>;
+  bulk: ExportableJobs;
   /** The folder of the archives. */
   dir: string;
 }
@@ -46,7 +52,7 @@ interface Run {
   files: MediaFile[];
 }
 
-const listNames = ['messages', 'events', 'contacts'] as const;
+const listNames = ['messages', 'events', 'contacts', 'bulkRecipients'] as const;
 
 export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
 
@@ -61,6 +67,9 @@ export async function exportContact(context: Exporting, request: PrivacyRequest)
   await writeList(draft('events'), (add) => addEvents(context, run, add));
   await writeList(draft('contacts'), async (add) => {
     for (const contact of await contacts.stored(request.accountId, run.traces.all())) await add(contact);
+  });
+  await writeList(draft('bulkRecipients'), async (add) => {
+    for (const row of await context.bulk.stored(request.accountId, run.traces)) await add(row);
   });
   await writeArchive(context, run, draft);
   await rename(draft('zip'), archivePath(dir, request.id));

@@ -13,8 +13,8 @@ import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
 import type { MessageSearch } from '../search/search.js';
-import { eraseContact, type ErasableFilters, type ErasableReplies } from './erasure.js';
-import { archivePath, exportContact } from './export.js';
+import { eraseContact, type ErasableFilters, type ErasableJobs, type ErasableReplies } from './erasure.js';
+import { archivePath, exportContact, type ExportableJobs } from './export.js';
 import { addressOf, createPages, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
@@ -50,6 +50,7 @@ export interface PrivacyParts {
   media: Media;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
+  bulk: ErasableJobs & ExportableJobs;
   presence: Presence;
   /** The folder of the archives. */
   dir: string;

@@ -64,13 +64,15 @@ export function readCsv(
 }
 
 /** A name as placeholders write it: `First name` → `First_name`. */
-export const variableName = (column: string): string =>
-  column
+export function variableName(column: string): string {
+  const name = column
     .normalize('NFC')
-    .replace(/[^\p{L}\p{M}\p{N}_]+/gu, '_')
-    .replace(/^_+|_+$/g, '')
-    .replace(/^(?=\p{N})/u, '_')
-    .slice(0, 64);
+    .split(/[^\p{L}\p{M}\p{N}_]+/u)
+    .filter((part) => part !== '')
+    .join('_')
+    .slice(0, 63);
+  return /^\p{N}/u.test(name) ? `_${name}` : name;
+}
 
 function recipientColumn(columns: readonly string[], named: string | undefined): number {
   if (named !== undefined) return indexOf(columns, named);

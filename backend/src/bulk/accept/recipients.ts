@@ -35,7 +35,7 @@ export interface CheckedRecipients {
 export interface RecipientChecks {
   /** Returns all ids of the person behind each id; an id without an entry has only itself. */
   formsOf(ids: readonly string[]): Promise<ReadonlyMap<string, readonly string[]>>;
-  /** Returns those of the ids that are on the opt-out list. */
+  /** Returns those of the ids whose people opted out. */
   optedOut(ids: readonly string[]): Promise<ReadonlySet<string>>;
 }
 
@@ -68,13 +68,13 @@ export async function checkRecipients(
   const ids = [...new Set(rows.flatMap(({ address }) => address ?? []))];
   const forms = await checks.formsOf(ids);
   const allOf = (address: string): readonly string[] => forms.get(address) ?? [address];
-  const optedOut = await checks.optedOut([...new Set(ids.flatMap(allOf))]);
+  const optedOut = await checks.optedOut(ids);
   const seen = new Set<string>();
   for (const [index, row] of rows.entries()) {
     if (row.address === null) continue;
     const person = allOf(row.address);
     if (person.some((id) => seen.has(id))) row.skip = 'DUPLICATE';
-    else if (person.some((id) => optedOut.has(id))) row.skip = 'OPTED_OUT';
+    else if (optedOut.has(row.address)) row.skip = 'OPTED_OUT';
     for (const id of person) seen.add(id);
     if (row.skip) issues.push(skipped(index, row.recipient, row.skip));
   }

@@ -1,8 +1,8 @@
-import type { EntityManager } from 'typeorm';
 import type { Core } from '../../core.js';
 import type { Messages } from '../../messages/messages.js';
 import type { Quotas } from '../../messages/quotas/quotas.js';
 import type { MessageState } from '../../messages/state.js';
+import type { OptOuts } from '../../opt-outs/opt-outs.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Locale } from '../../templates/render.js';
 import type { JobContents } from '../accept/content.js';
@@ -15,20 +15,12 @@ export interface FeedParts {
   messageState: MessageState;
   quotas: Quotas;
   contents: JobContents;
-  optOuts: BulkOptOuts;
+  optOuts: Pick<OptOuts, 'among'>;
   checkNumbers: CheckNumbers;
   /** Returns the end of the quiet hours of a session; null outside them. `timezone`: of its account. */
   quietUntil(session: Session, timezone: string, at: Date): Date | null;
   /** Returns the language and the time zone of an account. */
   localeOf(accountId: string): Promise<Locale>;
-}
-
-/** The opt-out list of an account, as jobs ask it. */
-export interface BulkOptOuts {
-  /** Returns those of the ids that are on the list. Inside a transaction pass its manager. */
-  among(accountId: string, ids: readonly string[], inside?: EntityManager): Promise<ReadonlySet<string>>;
-  /** Returns all ids of the person behind an id. */
-  formsOf(accountId: string, id: string, inside?: EntityManager): Promise<string[]>;
 }
 
 /** What WhatsApp says of a number. `ids`: all ids of the person that it names. */
@@ -42,7 +34,6 @@ export interface CheckedNumber {
 export type CheckNumbers = (session: Session, addresses: readonly string[]) => Promise<CheckedNumber[]>;
 
 export interface FeedContext extends Core, FeedParts {
-  hasOptedOut(accountId: string, address: string, inside: EntityManager): Promise<boolean>;
   /** Languages and time zones of the accounts whose jobs run; read before each transaction. */
   locales: Map<string, Locale>;
   /** When a job that waits for its quota was last tried. Monotonic milliseconds. */

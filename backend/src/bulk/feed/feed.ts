@@ -34,7 +34,7 @@ export async function feedNext(context: FeedContext, tx: Transaction, session: S
   const [row] = await readRows(tx.manager, BulkRecipient, nextSql, [job.id]);
   if (!row) return 'again';
   if (row.address === null) return (await state.skip(tx, job, row, 'ERASED'), 'again');
-  if (await context.hasOptedOut(job.accountId, row.address, tx.manager))
+  if ((await context.optOuts.among(job.accountId, [row.address], tx.manager)).size > 0)
     return (await state.skip(tx, job, row, 'OPTED_OUT'), 'again');
   if (job.checkNumbers && !row.isChecked) return 'check';
   const prepared = prepare(context, session, job, row);

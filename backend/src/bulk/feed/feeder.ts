@@ -81,18 +81,12 @@ export function createFeeder(core: Core, parts: FeedParts): Feeder {
   };
 }
 
-function createContext(core: Core, parts: FeedParts): FeedContext {
-  const { optOuts } = parts;
-  return {
-    ...core,
-    ...parts,
-    async hasOptedOut(accountId, address, inside) {
-      return (await optOuts.among(accountId, await optOuts.formsOf(accountId, address, inside), inside)).size > 0;
-    },
-    locales: new Map(),
-    triedAt: new Map(),
-  };
-}
+const createContext = (core: Core, parts: FeedParts): FeedContext => ({
+  ...core,
+  ...parts,
+  locales: new Map(),
+  triedAt: new Map(),
+});
 
 /** Events after which a session may hand over the next message, or must not any more. */
 const wakes: ReadonlySet<string> = new Set([
