@@ -122,7 +122,7 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect((await core.post(`/messages/bulk/${job.id}/retry`, {})).body.error?.code).toBe('BULK_STATE_CONFLICT');
   });
 
-  test('a job pauses by itself when too many of its messages fail, and counts anew after it is resumed', async () => {
+  test('a job pauses by itself when too many of its messages fail, and counts from zero after it is resumed', async () => {
     core = await startCore({ database, settings: { BULK_MAX_FAILED_PERCENT: '10' } });
     for (let n = 0; n < 20; n += 1)
       core.worker.scripts.push(n % 2 === 0 ? { do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false } : { do: 'send' });

@@ -11,6 +11,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['', 'Overview', 'Home'],
       ['/resources/sessions', 'Sessions', 'Smartphone'],
       ['/resources/messages', 'Messages', 'MessageSquare'],
+      ['/resources/bulk', 'Bulk jobs', 'Layers'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
     ],
   },

@@ -1,7 +1,8 @@
-import { messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '@chasqui/shared';
+import { bulkStatuses, messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '@chasqui/shared';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
+import { BulkJob } from '../bulk/bulk.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { Failure, failureKinds } from '../failures/failure.entity.js';
 import { Message } from '../messages/message.entity.js';
@@ -18,6 +19,7 @@ export type Look =
   | 'yesno'
   | 'session'
   | 'message'
+  | 'bulk'
   | 'direction'
   | 'name'
   | 'json'
@@ -120,6 +122,30 @@ export const tables: readonly TableView[] = [
       field('accountId', 'Account', 'name', { filter: 'account' }),
       field('reasonCode', 'Reason', 'text', { filter: 'exact' }),
       field('reasonText', 'Explanation', 'text'),
+    ],
+  },
+  {
+    id: 'bulk',
+    entity: BulkJob,
+    plural: 'Bulk jobs',
+    singular: 'Bulk job',
+    group: 'WhatsApp',
+    icon: 'Layers',
+    title: 'name',
+    order: { by: 'id', direction: 'desc' },
+    page: 'BulkPage',
+    create: { component: 'NewBulk', label: 'New bulk job', role: 'staff' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
+      field('name', 'Name', 'strong', { ...list, filter: 'contains' }),
+      field('status', 'Status', 'bulk', { ...list, filter: 'exact', values: bulkStatuses }),
+      field('total', 'Recipients', 'text', list),
+      field('pending', 'Waiting', 'text', list),
+      field('failed', 'Failed', 'text', list),
+      field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
+      field('createdAt', 'When', 'time', { ...list, filter: 'range' }),
+      field('accountId', 'Account', 'name', { filter: 'account' }),
+      field('reasonCode', 'Reason', 'text', { filter: 'exact' }),
     ],
   },
   {

@@ -1,4 +1,4 @@
-import type { OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
+import type { BulkCheck, OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -12,6 +12,16 @@ export interface SessionLimits {
   /** Messages a day. Null: the installation’s limit applies. */
   dailyLimit?: number | null;
   storage?: StorageMode;
+}
+
+/** A bulk job as the panel makes one: a text with placeholders, and recipients as CSV. */
+export interface PanelJob {
+  sessionId: string;
+  name: string | null;
+  message: string;
+  csv: string;
+  checkNumbers: boolean;
+  scheduledAt: string | null;
 }
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
@@ -70,6 +80,17 @@ export interface PanelVerbs {
     receipts(messageId: string): Promise<OperationOutput<'messages.receipts'>>;
     /** Sends or cancels all messages of a session that are held because another WhatsApp account is linked now. */
     decideHeld(caller: Caller, sessionId: string, decision: 'send' | 'cancel'): Promise<void>;
+  };
+  bulk: {
+    /** Checks a text to the recipients of a CSV file and stores nothing. */
+    check(caller: Caller, input: PanelJob): Promise<BulkCheck>;
+    /** Throws `MISSING_VARIABLE` and `VALIDATION_FAILED` that name rows. */
+    create(caller: Caller, input: PanelJob): Promise<{ id: string }>;
+    /** Each throws `BULK_STATE_CONFLICT`. */
+    pause(caller: Caller, jobId: string): Promise<void>;
+    resume(caller: Caller, jobId: string): Promise<void>;
+    cancel(caller: Caller, jobId: string): Promise<void>;
+    retry(caller: Caller, jobId: string): Promise<void>;
   };
   accounts: {
     /** `secret` is the one-time password. */

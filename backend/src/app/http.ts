@@ -154,7 +154,7 @@ function createServerParts({ core, messaging }: Modules, { authenticate, identif
 
 /** Health, the OpenAPI document, and the staff panel. */
 function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): void {
-  const { core, access, parts, messaging, webhookParts } = modules;
+  const { core, access, parts, messaging, bulk, webhookParts } = modules;
   const { config, database, events, clock, log, lifecycle } = core;
   mountHealth(http.app, {
     database,
@@ -176,6 +176,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     plans: access.plans,
     sessions: parts.sessions,
     messages: messaging.messages,
+    bulk,
     media: parts.media,
     webhooks: webhookParts.webhooks,
     endpointSecrets: webhookParts.secrets,
@@ -185,7 +186,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
   });
   const { search } = messaging;
   const secureCookies = config.SECURE_COOKIES;
-  const panel = over.mountPanel?.(http.app, { database, verbs, search, events, clock, log, version, secureCookies });
+  const panel = over.mountPanel?.(http.app, { database, verbs, search, bulk, events, clock, log, version, secureCookies });
   lifecycle.add('panel streams', { phase: 'intake', stop: () => panel?.close() });
 }
 

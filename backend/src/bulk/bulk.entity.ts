@@ -12,8 +12,8 @@ export interface JobContent {
 }
 
 /**
- * One message to many recipients. Whoever changes a job or its recipients has locked the row of its session, so that the counts are always those
- * of the recipients' states.
+ * One message to many recipients. A transaction that changes a job or its recipients has locked the row of its session, so that the counts are
+ * always those of the recipients' states.
  */
 @Entity({ name: 'bulk_jobs' })
 @Index('bulk_jobs_account', ['accountId', 'id'])

@@ -68,7 +68,7 @@ export interface Bulk {
 
   /** Hands over no further message. One that is in the queue is sent. Throws `BULK_STATE_CONFLICT`. */
   pause(caller: Caller, job: BulkJob): Promise<BulkJob>;
-  /** Continues a paused job; its failures count anew, and it is sent as the account to which the session is linked now. Throws `BULK_STATE_CONFLICT`. */
+  /** Continues a paused job; its failures are counted from zero, and it is sent as the account to which the session is linked now. Throws `BULK_STATE_CONFLICT`. */
   resume(caller: Caller, job: BulkJob): Promise<BulkJob>;
   /** Ends a job: recipients without a message get none, and queued messages are cancelled. Throws `BULK_STATE_CONFLICT`. */
   cancel(caller: Caller, job: BulkJob): Promise<BulkJob>;

@@ -21,6 +21,9 @@ import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
 import { maxGapMs } from './feed/plan.js';
 
+/** The gaps of a job that names none. Milliseconds. */
+export const defaultGapMs = [2_000, 6_000] as const;
+
 /** The most recipients of a job. */
 export const maxRecipients = 10_000;
 

@@ -41,8 +41,6 @@ interface RouteContext {
   idempotency: Idempotency;
 }
 
-const defaultGapMs = [2_000, 6_000] as const;
-
 /** Mounts the routes of bulk jobs. They come before those of messages: `/messages/bulk` before `/messages/:messageId`. */
 export function mountBulk(mount: Mount, context: RouteContext): void {
   const { bulk, sessions } = context;
@@ -147,7 +145,7 @@ async function inputOf(
 ): Promise<{ input: NewJob; columns: string[] | null }> {
   const { recipients, columns } = recipientsOf(body, res);
   const { content, file } = await contentOf(context, body, caller, session);
-  const { scheduledAt, gapMs = defaultGapMs, checkNumbers = false } = body;
+  const { scheduledAt, gapMs = contract.defaultGapMs, checkNumbers = false } = body;
   const hasOwnName = !isMediaType(body.type) && 'name' in requestOf(body.type).fields;
   const name = body.jobName ?? (hasOwnName ? null : ((body as { name?: string }).name ?? null));
   return {

@@ -46,7 +46,7 @@ const turnSize = 250;
 const kinds = new Set(['phone', 'lid', 'group']);
 
 /**
- * Checks all rows before anything is accepted. A row that names nobody, a person for the second time, or one who opted out is skipped: lists have
+ * Checks all rows before anything is accepted. A row without a valid recipient, a person who is listed again, and one who opted out are skipped: lists have
  * such rows, and the others shall get their message. A row without a value for a variable, or whose message could not be sent, refuses the job: its
  * cause is the message, and would concern many.
  */

@@ -58,7 +58,7 @@ export interface Outlook {
   capacities: readonly Capacity[];
 }
 
-/** Nobody plans a job for longer, and quotas and quiet hours change. */
+/** Beyond this, an estimate says nothing: quotas and quiet hours change. */
 const horizonMs = 366 * 86_400_000;
 
 /** Of two jobs, the one that handed a message over longer ago is next; a job that has handed over none comes first. */

@@ -5,6 +5,8 @@ export class Bulk1763803000000 implements MigrationInterface {
   name = 'Bulk1763803000000';
 
   async up(runner: QueryRunner): Promise<void> {
+    // The one difference: SQLite has no words for booleans.
+    const off = runner.connection.options.type === 'postgres' ? 'FALSE' : '0';
     const counts = [
       'pending',
       'queued',
@@ -21,7 +23,7 @@ export class Bulk1763803000000 implements MigrationInterface {
     ];
     for (const sql of [
       `CREATE TABLE bulk_jobs (
-        id varchar(36) PRIMARY KEY,
+        id varchar(36) PRIMARY KEY NOT NULL,
         "accountId" varchar(36) NOT NULL,
         "sessionId" varchar(36) NOT NULL,
         name varchar(200),
@@ -31,12 +33,12 @@ export class Bulk1763803000000 implements MigrationInterface {
         type varchar(20) NOT NULL,
         content text,
         sealed text,
-        "isSealed" boolean NOT NULL DEFAULT FALSE,
+        "isSealed" boolean NOT NULL DEFAULT ${off},
         "mediaId" varchar(36),
         "templateId" varchar(36),
         "gapMinMs" integer NOT NULL,
         "gapMaxMs" integer NOT NULL,
-        "checkNumbers" boolean NOT NULL DEFAULT FALSE,
+        "checkNumbers" boolean NOT NULL DEFAULT ${off},
         "linkedAccountNumber" integer NOT NULL DEFAULT 1,
         total integer NOT NULL,
         ${counts.map((name) => `"${name}" integer NOT NULL DEFAULT 0`).join(', ')},
@@ -63,7 +65,7 @@ export class Bulk1763803000000 implements MigrationInterface {
         "reasonCode" varchar(40),
         "reasonText" text,
         "messageId" varchar(36),
-        "isChecked" boolean NOT NULL DEFAULT FALSE,
+        "isChecked" boolean NOT NULL DEFAULT ${off},
         PRIMARY KEY ("jobId", position)
       )`,
       'CREATE INDEX bulk_recipients_status ON bulk_recipients ("jobId", status, position)',
