@@ -57,15 +57,18 @@ test('10,000 recipients with quiet hours, a quota and a pace are handed over exa
     const events = createEvents({ clock });
     const state = createBulkState({ events, clock }, { media: { remove: async () => undefined }, maxFailedPercent: 20 });
     const handedOver: number[] = [];
+    let counted = { day: 0, count: 0 };
     const feeder = createFeeder(
       { database, events, clock, log: silentLog, report: (failure) => expect(failure).toBe('none') },
       {
         state,
         messages: {
           acceptWithin: async () => {
-            const today = handedOver.filter((at) => at >= time - ((time - dayStart) % dayMs)).length;
-            const resetAt = new Date(time - ((time - dayStart) % dayMs) + dayMs).toISOString();
-            if (today >= limit) throw new AppError('QUOTA_EXCEEDED', { resetAt });
+            const day = Math.floor((time - dayStart) / dayMs);
+            if (day !== counted.day) counted = { day, count: 0 };
+            const resetAt = new Date(dayStart + (day + 1) * dayMs).toISOString();
+            if (counted.count >= limit) throw new AppError('QUOTA_EXCEEDED', { resetAt });
+            counted.count += 1;
             handedOver.push(time);
             return { id: newId(time) } as never;
           },
