@@ -227,6 +227,17 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect((await core.message(row!.messageId!)).text).toBe('For Person 0');
   });
 
+  test('where no content may be stored, the shared file stays sealed until the last message has used it', async () => {
+    core = await startCore({ database, settings: { MESSAGE_CONTENT_STORAGE: 'metadata' } });
+    const gif = 'R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7';
+    const mediaId = ((await core.post('/media', { mediaBase64: gif })).body.data as { id: string }).id;
+    const job = await startJob(core, { type: 'image', message: undefined, mediaId, recipients: peopleFor(3), gapMs: [150, 150] });
+    await jobIs(core, job.id, 'completed');
+    expect(core.worker.left.map(({ file }) => file?.bytes.length)).toEqual([42, 42, 42]);
+    const files = (await core.rig.database.reader.query('SELECT id FROM media_files')) as { id: string }[];
+    expect(files.map(({ id }) => id)).toEqual([mediaId]);
+  });
+
   test('the report is CSV, and a cell cannot become a formula', async () => {
     core = await startCore({ database });
     const job = await startJob(core, { recipients: [...peopleFor(1), { recipient: '=1+1', variables: { name: 'x' } }] });

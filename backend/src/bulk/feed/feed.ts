@@ -118,7 +118,9 @@ async function writeMessage(
   const earlier = row.messageId ? await tx.manager.findOneBy(Message, { id: row.messageId }) : null;
   if (!earlier) {
     const { id } = await messages.acceptWithin(tx, session, input, row.messageId ?? undefined);
-    return (await state.move(tx, job, row, 'queued', { messageId: id })) ? id : null;
+    if (await state.move(tx, job, row, 'queued', { messageId: id })) return id;
+    // Under the lock of the session no other writer moves the recipient. If one did, the message must not be sent.
+    throw new Error('A recipient of a bulk job changed while its message was written.');
   }
   const step = stepOf(job);
   // Its acknowledgement came after it had failed: it was sent, and must not be sent again.
