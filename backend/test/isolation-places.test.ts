@@ -28,6 +28,8 @@ const kinds: Record<string, Kind> = {
   chatId: 'none',
   // Labels of the phone: WhatsApp knows no others.
   labelIds: 'none',
+  // Of the account: every session sends it. Other accounts: templates.test.ts.
+  templateId: 'none',
   // Of staff routes.
   accountId: 'none',
   planId: 'none',

@@ -115,6 +115,8 @@ export {
   type MessageOrigin,
   messageOrigins,
   type MessageResource,
+  messageTemplate,
+  type MessageTemplateResource,
   optOut,
   type OptOutResource,
   passkeyAnswer,
@@ -157,7 +159,7 @@ export {
   type SessionMetricsResource,
 } from './session-health.js';
 export { unknownSettings } from './setting-names.js';
-export { isTimezone, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
+export { isLanguage, isTimezone, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {
   ackOfStatus,
   machineReasons,

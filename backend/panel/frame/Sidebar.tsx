@@ -11,6 +11,8 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['', 'Overview', 'Home'],
       ['/resources/sessions', 'Sessions', 'Smartphone'],
       ['/resources/messages', 'Messages', 'MessageSquare'],
+      ['/resources/templates', 'Templates', 'Edit3'],
+      ['/resources/optouts', 'Opt-outs', 'UserX'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
     ],
   },

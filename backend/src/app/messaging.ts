@@ -25,7 +25,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
   const { config, presence, sealer, lifecycle } = core;
-  const { contacts, storageOf } = access;
+  const { contacts, optOuts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
     media,
@@ -73,7 +73,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     stop: () => dispatcher.stop().finally(messages.endWaiting),
     withinMs: workStopMs,
   });
-  const arrivals = createArrivals(core, { contacts, state, media });
+  const arrivals = createArrivals(core, { contacts, state, media, optOuts, messages });
   const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
   const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.

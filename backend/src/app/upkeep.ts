@@ -25,6 +25,7 @@ export function createUpkeep(
   const { config, presence, lifecycle } = core;
   const privacy = createPrivacy(core, {
     contacts: access.contacts,
+    optOuts: access.optOuts,
     search: messaging.search,
     messages: messaging.messages,
     media: parts.media,
@@ -61,14 +62,14 @@ const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown
 
 function cleanupTasks(
   core: Foundation,
-  { contacts, keys }: Access,
-  { media, uploads, contents }: SessionParts,
+  { contacts, keys, optOuts }: Access,
+  { media, uploads, templates, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
   { history, secrets }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
   const { config, clock, sealer, subscriptions, failures } = core;
-  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, optOuts });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
     { name: 'inbox.prune', run: inbox.prune },
@@ -80,6 +81,7 @@ function cleanupTasks(
     { name: 'retention.events', run: retention.ofEvents },
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
+    { name: 'templates.versions', run: templates.prune },
     { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },

@@ -51,7 +51,7 @@ const firstIdOf = (time: number): string => {
 
 const isFinal = `status NOT IN ('queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
-const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "deletedAt" IS NULL`;
+const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL AND "deletedAt" IS NULL`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;
 /** Never lowered: a row that could not be deleted in an earlier run has a smaller cursor. */

@@ -56,6 +56,8 @@ export class Message {
   @Column(column.json()) mentions: string[];
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
+  /** The template that it was filled from. */
+  @Column(orNull(column.id())) templateId: string | null;
   @Column(column.string(20, { default: '0.0000' })) cost: string;
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
@@ -101,6 +103,7 @@ export const unsetColumns = {
   options: null,
   isForwarded: false,
   quotedMessageId: null,
+  templateId: null,
   cost: '0.0000',
   quotaDay: null,
   attempts: 0,

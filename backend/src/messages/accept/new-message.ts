@@ -14,6 +14,7 @@ export interface NewMessage {
   /** The time from which the message may no longer be sent. The session's maximum age applies if it is earlier. */
   expiresAt: Date | null;
   origin: 'api' | 'panel';
+  templateId?: string | null;
   /** Posted as a story: to everyone in the account's privacy settings. */
   isStory?: boolean;
 }
@@ -22,7 +23,7 @@ export interface NewMessage {
 export function newRow(
   id: string,
   session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
+  { recipient, content, file, options, quotedMessageId, expiresAt, origin, templateId = null }: NewMessage,
   now: Date,
 ): Message {
   const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
@@ -49,6 +50,7 @@ export function newRow(
     mentions: options.mentions,
     isForwarded: Boolean(options.forward),
     quotedMessageId,
+    templateId,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     createdAt: now,

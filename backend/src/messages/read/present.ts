@@ -46,6 +46,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     isForwarded: message.isForwarded,
     mentions: readable(message.mentions, []),
     quotedMessageId: message.quotedMessageId,
+    templateId: message.templateId,
     cost: message.cost,
     timestamp: iso(message.timestamp),
     expiresAt: iso(message.expiresAt),
