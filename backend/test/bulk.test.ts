@@ -238,6 +238,24 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect(files.map(({ id }) => id)).toEqual([mediaId]);
   });
 
+  test('a template is sent as it was when the job was accepted', async () => {
+    core = await startCore({ database });
+    const template = { name: 'paid', type: 'text', content: { message: 'Hi {{name}}, {{amount|number}} paid' } };
+    const { id } = (await core.post('/templates', template)).body.data as { id: string };
+    const people = peopleFor(2).map(({ recipient, variables }) => ({ recipient, variables: { ...variables, amount: 1_234.5 } }));
+    const at = new Date(Date.now() + 1_500).toISOString();
+    const body = { type: undefined, message: undefined, templateId: id, recipients: people, scheduledAt: at };
+    const job = await startJob(core, body);
+    expect(job).toMatchObject({ type: 'text', templateId: id });
+    await core.rig.call('PUT', `/templates/${id}`, { body: { content: { message: 'changed' } } });
+    await jobIs(core, job.id, 'completed');
+    expect(leftTo(core).get(chatOf(1))).toEqual(['Hi Person 1, 1,234.5 paid']);
+    const [row] = await rowsOf(core, job.id);
+    expect(await core.message(row!.messageId!)).toMatchObject({ templateId: id, bulkJobId: job.id });
+    const missing = await core.post('/messages/bulk', { templateId: id.replace(/.$/, '0'), recipients: people });
+    expect([missing.status, missing.body.error?.code]).toEqual([404, 'TEMPLATE_NOT_FOUND']);
+  });
+
   test('the report is CSV, and a cell cannot become a formula', async () => {
     core = await startCore({ database });
     const job = await startJob(core, { recipients: [...peopleFor(1), { recipient: '=1+1', variables: { name: 'x' } }] });

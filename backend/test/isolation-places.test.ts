@@ -30,6 +30,8 @@ const kinds: Record<string, Kind> = {
   labelIds: 'none',
   // A filter: it matches only the caller's own messages.
   bulkJobId: 'none',
+  // Of the account: every session sends it. Other accounts: templates.test.ts.
+  templateId: 'none',
   // Of staff routes.
   accountId: 'none',
   planId: 'none',

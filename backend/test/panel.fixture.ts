@@ -330,6 +330,18 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       redeliver: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, WebhookDelivery, { id }, { status: 'pending' }))),
     },
+    templates: {
+      create: () => Promise.resolve({ id: 'template' }),
+      update: () => Promise.resolve(),
+      remove: () => Promise.resolve(),
+      preview: (_accountId, { content }) =>
+        Promise.resolve({ variables: ['name'], missing: [], text: String(content['message']) }),
+    },
+    optOuts: {
+      add: () => Promise.resolve({ id: 'optout' }),
+      remove: () => Promise.resolve(),
+      setKeywords: () => Promise.resolve(),
+    },
     plans: {
       async create(_caller, input) {
         const id = newId();

@@ -99,6 +99,7 @@ export const bulkJob = z
     reason: reason.nullable(),
     waitingUntil: nullableTime.describe('When the cause of waiting ends, if that is known.'),
     type: z.enum(messageTypes),
+    templateId: z.string().nullable(),
     counts: bulkCounts,
     gapMs: z.array(count).length(2).describe('The shortest and the longest gap between two messages.'),
     checkNumbers: z.boolean(),

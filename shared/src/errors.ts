@@ -41,6 +41,7 @@ export const errorTable = {
   INVITE_NOT_FOUND: [404, 'No group is behind this invitation. It may have been revoked.'],
   LABEL_NOT_FOUND: [404, 'The account has no label with this id.'],
   CHANNEL_NOT_FOUND: [404, 'WhatsApp has no channel with this id.'],
+  TEMPLATE_NOT_FOUND: [404, 'There is no such template.'],
   OPT_OUT_NOT_FOUND: [404, 'This person has not opted out.'],
   CALL_NOT_FOUND: [404, 'No call with this id is ringing.'],
   METHOD_NOT_ALLOWED: [405, 'This path does not support that method. See the Allow header.'],

@@ -136,6 +136,8 @@ export {
   type MessageOrigin,
   messageOrigins,
   type MessageResource,
+  messageTemplate,
+  type MessageTemplateResource,
   optOut,
   type OptOutResource,
   passkeyAnswer,
@@ -181,7 +183,7 @@ export {
   type SessionMetricsResource,
 } from './session-health.js';
 export { unknownSettings } from './setting-names.js';
-export { readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
+export { isLanguage, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {
   ackOfStatus,
   machineReasons,

@@ -25,6 +25,8 @@ export const permissionCatalogue = {
   'stories.read': 'Read stories.',
   'stories.manage': 'Post stories and take them back.',
   'calls.manage': 'Reject calls and create call links.',
+  'templates.read': 'Read templates and show what they become.',
+  'templates.manage': 'Create, change and delete templates.',
   'optouts.read': 'Read who opted out, the keywords, and the events of both.',
   'optouts.manage': 'Add and remove opt-outs; change the keywords.',
   'webhook.configure': 'Create, read, change and delete webhooks; read and repeat their deliveries.',

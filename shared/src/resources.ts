@@ -159,6 +159,8 @@ export const message = z
     bulkJobId: z.string().nullable(),
     mentions: z.array(z.string()),
     quotedMessageId: z.string().nullable(),
+    /** The template that the message was filled from. */
+    templateId: z.string().nullable(),
     cost: z.string(),
     timestamp: nullableTime,
     expiresAt: nullableTime,
@@ -204,6 +206,8 @@ export const account = z
     role: z.enum(['user', 'staff', 'admin']),
     isActive: z.boolean(),
     timezone: z.string(),
+    /** BCP 47. Templates write numbers, amounts and times by its rules. */
+    language: z.string(),
     uncertainPolicy: z.enum(['hold', 'retry']),
     storage: z.enum(storageModes),
     plan: z.object({ id: z.string(), name: z.string() }).nullable(),
@@ -311,6 +315,22 @@ export const contactDetails = contact
   })
   .meta({ id: 'ContactDetails' });
 export type ContactDetails = z.infer<typeof contactDetails>;
+
+/** `content`: the fields of the type's own route, with variables. `version` grows with each change of the content. */
+export const messageTemplate = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    type: z.enum(messageTypes),
+    content: z.record(z.string(), z.unknown()),
+    /** The names of the variables, in the order in which they appear. */
+    variables: z.array(z.string()),
+    version: z.number().int(),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .meta({ id: 'Template' });
+export type MessageTemplateResource = z.infer<typeof messageTemplate>;
 
 /** A person who opted out. `contact` is null once the person was erased on request: the opt-out goes on. */
 export const optOut = z

@@ -37,6 +37,15 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
   readonly group: string;
 }
 
+/** Whether a text is the name of a language (BCP 47), such as `en` or `pt-BR`, whose rules the runtime knows. */
+export function isLanguage(name: string): boolean {
+  try {
+    return Intl.NumberFormat.supportedLocalesOf(name).length > 0;
+  } catch {
+    return false; // RangeError: the standard has no other way to ask.
+  }
+}
+
 const secretText = z.string().min(32, 'must have at least 32 characters; leave it out and one is made').optional();
 
 function setting<T extends z.ZodType>(

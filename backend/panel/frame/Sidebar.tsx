@@ -12,6 +12,8 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['/resources/sessions', 'Sessions', 'Smartphone'],
       ['/resources/messages', 'Messages', 'MessageSquare'],
       ['/resources/bulk', 'Bulk jobs', 'Layers'],
+      ['/resources/templates', 'Templates', 'Edit3'],
+      ['/resources/optouts', 'Opt-outs', 'UserX'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
     ],
   },

@@ -18,13 +18,16 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
 import { signingScript } from '../sessions/passkeys.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { Templates } from '../templates/templates.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
+import { optOutVerbs, templateVerbs } from './campaign-verbs.js';
 import { fingerprintOf } from './guard.js';
 import type { Gateway } from '../whatsapp/worker-gateway.js';
 import type { PanelJob, PanelVerbs, ShownOnce } from './verbs.js';
@@ -43,6 +46,9 @@ export interface Domains {
   messages: Messages;
   bulk: Bulk;
   media: Media;
+  templates: Templates;
+  optOuts: OptOuts;
+  countryCode: string | undefined;
   /** Runs an operation in the page of a session. */
   run: Gateway['run'];
 }
@@ -64,6 +70,8 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     keys: keyVerbs(domains),
     plans: planVerbs(domains),
     webhooks: webhookVerbs(domains),
+    templates: templateVerbs(domains),
+    optOuts: optOutVerbs(domains),
     media: { send: (res, file, range) => domains.media.send(res, file, range) },
   };
 }

@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
 import { sentFields } from '../lib/sent-fields.js';
+import { campaignChanges, campaignReads } from './campaign-routes.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
@@ -59,6 +60,7 @@ export function readRoutes(parts: {
       (input) => bulkView(reader, parts.bulk, input.id, input.query),
     ),
     read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
+    ...campaignReads(reader),
     read('/live/choices', z.object({}), () => choicesView(reader)),
   ];
 }
@@ -72,6 +74,7 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
     ...accessChanges(verbs),
     ...planChanges(verbs.plans),
     ...webhookChanges(verbs.webhooks),
+    ...campaignChanges(verbs),
   ];
 }
 

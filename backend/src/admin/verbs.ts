@@ -3,6 +3,9 @@ import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
+import type { Keywords } from '../opt-outs/keywords.js';
+import type { Variables } from '../templates/render.js';
+import type { TemplateInput } from '../templates/templates.js';
 
 /** The role of an account. */
 export type PanelRole = 'user' | 'staff' | 'admin';
@@ -28,6 +31,13 @@ export interface PanelJob {
 export interface ShownOnce {
   id: string;
   secret: string;
+}
+
+/** A content that is being written: its variables, those without a value, and the text once all of them have one. */
+export interface TemplatePreview {
+  variables: string[];
+  missing: string[];
+  text: string | null;
 }
 
 /**
@@ -137,6 +147,20 @@ export interface PanelVerbs {
     update(caller: Caller, planId: string, input: PlanInput): Promise<void>;
     /** Throws `PLAN_IN_USE`. */
     remove(caller: Caller, planId: string): Promise<void>;
+  };
+  templates: {
+    /** Throws `VALIDATION_FAILED`, `ALREADY_EXISTS`, and the errors of its file. */
+    create(caller: Caller, accountId: string, input: TemplateInput): Promise<{ id: string }>;
+    update(caller: Caller, templateId: string, input: TemplateInput): Promise<void>;
+    remove(caller: Caller, templateId: string): Promise<void>;
+    /** Returns what a content becomes that is being written. Throws `VALIDATION_FAILED`. */
+    preview(accountId: string, input: Omit<TemplateInput, 'name'>, variables: Variables): Promise<TemplatePreview>;
+  };
+  optOuts: {
+    /** Throws `INVALID_RECIPIENT`. */
+    add(caller: Caller, accountId: string, contacts: readonly string[]): Promise<{ id: string }>;
+    remove(caller: Caller, optOutId: string): Promise<void>;
+    setKeywords(caller: Caller, accountId: string, keywords: Keywords): Promise<void>;
   };
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */

@@ -24,10 +24,10 @@ export function createBulkModules(core: Foundation, access: Access, parts: Sessi
   const { contacts, optOuts, plans, storageOf } = access;
   const { media, sessions, gateway } = parts;
   const { messages, messageState, quotas, idempotency, bulkState: state, jobContents: contents } = messaging;
-  const localeOf = async (accountId: string): Promise<Locale> => ({
-    language: 'en',
-    timezone: (await plans.limitsOf(accountId)).timezone,
-  });
+  const localeOf = async (accountId: string): Promise<Locale> => {
+    const { language, timezone } = await plans.limitsOf(accountId);
+    return { language, timezone };
+  };
   const quiet = ({ settings }: Session, timezone: string, at: Date): Date | null =>
     quietUntil({ quietHours: settings.quietHours, timezone: timezoneOf(settings, timezone) }, at);
   const checkNumbers: CheckNumbers = async (session, addresses) => {

@@ -27,10 +27,12 @@ import { openFilesLimit } from '../lib/open-files.js';
 import { createUploadReader } from '../lib/uploads.js';
 import { mountMedia } from '../media/routes.js';
 import { mountMessages } from '../messages/routes.js';
+import { mountOptOuts } from '../opt-outs/routes.js';
 import { connectionLimits, defaultStreamTimes } from '../options.js';
 import { mountPrivacy } from '../privacy/routes.js';
 import type { Privacy } from '../privacy/privacy.js';
 import { mountSessions } from '../sessions/routes.js';
+import { mountTemplates } from '../templates/routes.js';
 import { version } from '../version.js';
 import { mountWebhooks } from '../webhooks/routes.js';
 import { createLocalRuns, createOperationResults } from '../whatsapp/operation-results.js';
@@ -178,6 +180,9 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     messages: messaging.messages,
     bulk,
     media: parts.media,
+    templates: parts.templates,
+    optOuts: access.optOuts,
+    countryCode: config.DEFAULT_COUNTRY_CODE,
     webhooks: webhookParts.webhooks,
     endpointSecrets: webhookParts.secrets,
     history: webhookParts.history,
@@ -194,8 +199,8 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
 function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
   const { core, access, parts, messaging, bulk, webhookParts, privacy } = modules;
   const { config, database, clock, deliveries } = core;
-  const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
-  const { sessions, media, uploads, gateway } = parts;
+  const { accounts, keys, keyUsage, plans, tokens, contacts, optOuts, limits } = access;
+  const { sessions, media, uploads, templates, gateway } = parts;
   const { messages, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
@@ -206,8 +211,20 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
-  mountBulk(http.mount, { bulk, sessions, messages, contacts, media, idempotency });
-  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
+  mountBulk(http.mount, { bulk, sessions, messages, contacts, media, templates, idempotency });
+  mountMessages(http.mount, {
+    messages,
+    sessions,
+    media,
+    idempotency,
+    quotas,
+    optOuts,
+    templates,
+    sendWaitMs: config.SEND_WAIT_MS,
+    now: clock.now,
+  });
+  mountTemplates(http.mount, { templates });
+  mountOptOuts(http.mount, { optOuts, countryCode: config.DEFAULT_COUNTRY_CODE });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
   mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });

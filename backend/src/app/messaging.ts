@@ -29,7 +29,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const { config, presence, sealer, lifecycle } = core;
   const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
   const jobContents = createJobContents(sealer);
-  const { contacts, storageOf } = access;
+  const { contacts, optOuts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
     media,
@@ -82,7 +82,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     stop: () => dispatcher.stop().finally(messages.endWaiting),
     withinMs: workStopMs,
   });
-  const arrivals = createArrivals(core, { contacts, state, media });
+  const arrivals = createArrivals(core, { contacts, state, media, optOuts, messages });
   const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
   const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.

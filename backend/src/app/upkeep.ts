@@ -27,6 +27,7 @@ export function createUpkeep(
   const { config, presence, lifecycle } = core;
   const privacy = createPrivacy(core, {
     contacts: access.contacts,
+    optOuts: access.optOuts,
     search: messaging.search,
     messages: messaging.messages,
     media: parts.media,
@@ -64,15 +65,15 @@ const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown
 
 function cleanupTasks(
   core: Foundation,
-  { contacts, keys }: Access,
-  { media, uploads, contents }: SessionParts,
+  { contacts, keys, optOuts }: Access,
+  { media, uploads, templates, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
   { history, secrets }: WebhookParts,
   bulk: BulkUpkeep,
   privacy: Privacy,
 ): CleanupTask[] {
   const { config, clock, sealer, subscriptions, failures } = core;
-  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, bulk });
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, optOuts, bulk });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   const messageDays = config.MESSAGE_RETENTION_DAYS;
   const bulkTasks: CleanupTask[] =
@@ -90,6 +91,7 @@ function cleanupTasks(
     ...bulkTasks,
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
+    { name: 'templates.versions', run: templates.prune },
     { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },

@@ -26,6 +26,8 @@ export interface NewJob {
   name: string | null;
   content: JobContent;
   file: StoredFile | null;
+  /** The template of which it is. */
+  templateId?: string | null;
   recipients: readonly GivenRecipient[];
   gapMs: readonly [number, number];
   checkNumbers: boolean;
@@ -166,7 +168,7 @@ async function newJob(
     sealed: isSealed ? contents.sealJob(id, input.content) : null,
     isSealed,
     mediaId: input.file?.id ?? null,
-    templateId: null,
+    templateId: input.templateId ?? null,
     gapMinMs,
     gapMaxMs,
     checkNumbers: input.checkNumbers,

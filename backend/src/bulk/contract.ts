@@ -70,13 +70,18 @@ const typedBodies = requestTypes.map((type) =>
   z.strictObject({ type: z.literal(type), ...jobFields, ...requestOf(type).fields }),
 );
 const mediaBody = z.strictObject({ type: z.enum(mediaTypes), ...jobFields, ...sourceFields, ...fileOptionFields });
-const bodies = [...typedBodies, mediaBody] as [(typeof typedBodies)[number] | typeof mediaBody];
+const templateBody = z.strictObject({ type: z.literal('template'), templateId: z.string().min(1).max(36), ...jobFields });
+type JobSchema = (typeof typedBodies)[number] | typeof mediaBody | typeof templateBody;
+const [firstBody, ...moreBodies] = typedBodies;
+const bodies: [JobSchema, ...JobSchema[]] = [firstBody!, ...moreBodies, mediaBody, templateBody];
 const typedAliases = Object.assign({}, ...requestTypes.map((type) => requestOf(type).aliases)) as Record<string, string>;
 
-const textByDefault = (value: unknown): unknown =>
-  typeof value === 'object' && value !== null && !('type' in value) ? { ...value, type: 'text' } : value;
+const withType = (value: unknown): unknown =>
+  typeof value === 'object' && value !== null && !('type' in value)
+    ? { ...value, type: 'templateId' in value ? 'template' : 'text' }
+    : value;
 
-const jobBody = withAliases(z.preprocess(textByDefault, z.discriminatedUnion('type', bodies)), {
+const jobBody = withAliases(z.preprocess(withType, z.discriminatedUnion('type', bodies)), {
   ...sessionAliases,
   ...typedAliases,
 }).meta({
@@ -95,6 +100,7 @@ const refusals: readonly ErrorCode[] = [
   'SESSION_NOT_CONNECTED',
   'SESSION_SUSPENDED',
   'MISSING_VARIABLE',
+  'TEMPLATE_NOT_FOUND',
   'SCHEDULE_IN_PAST',
   'INTERACTIVE_REJECTED',
   'QUEUE_FULL',

@@ -38,6 +38,7 @@ export function presentJob(job: BulkJob): BulkJobResource {
       : null,
     waitingUntil: iso(job.waitingUntil),
     type: job.type,
+    templateId: job.templateId,
     counts: countsOf(job),
     gapMs: [job.gapMinMs, job.gapMaxMs],
     checkNumbers: job.checkNumbers,

@@ -25,6 +25,8 @@ import type { Idempotency, IdempotencyKey } from '../messages/accept/idempotency
 import type { Messages } from '../messages/messages.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { Sessions } from '../sessions/sessions.js';
+import { hasVariables } from '../templates/render.js';
+import type { Templates } from '../templates/templates.js';
 import { readCsv } from './accept/csv.js';
 import type { GivenRecipient } from './accept/recipients.js';
 import type { Bulk, NewJob } from './bulk.js';
@@ -38,6 +40,7 @@ interface RouteContext {
   messages: Pick<Messages, 'interactiveMode' | 'storageOf'>;
   contacts: Pick<Contacts, 'people'>;
   media: Pick<Media, 'receive' | 'discard'>;
+  templates: Pick<Templates, 'current'>;
   idempotency: Idempotency;
 }
 
@@ -146,11 +149,12 @@ async function inputOf(
   const { recipients, columns } = recipientsOf(body, res);
   const { content, file } = await contentOf(context, body, caller, session);
   const { scheduledAt, gapMs = contract.defaultGapMs, checkNumbers = false } = body;
-  const hasOwnName = !isMediaType(body.type) && 'name' in requestOf(body.type).fields;
+  const hasOwnName = !isMediaType(body.type) && body.type !== 'template' && 'name' in requestOf(body.type).fields;
   const name = body.jobName ?? (hasOwnName ? null : ((body as { name?: string }).name ?? null));
   return {
     input: {
       name,
+      templateId: body.type === 'template' ? body.templateId : null,
       content,
       file,
       recipients,
@@ -197,12 +201,35 @@ async function contentOf(
   session: Session,
 ): Promise<{ content: JobContent; file: StoredFile | null }> {
   const { type } = body;
+  if (type === 'template') return templateContent(context, body.templateId, caller, session);
   if (isMediaType(type)) return mediaContent(context, { ...body, type } as MediaJob, caller, session);
   const request = requestOf(type);
   if (request.isRenderedAsText && context.messages.interactiveMode(session) === 'reject')
     throw new AppError('INTERACTIVE_REJECTED');
   const fields = Object.entries(body).filter(([name]) => !jobNames.has(name) && (name !== 'name' || name in request.fields));
   return { content: { type, fields: Object.fromEntries(fields), media: null }, file: null };
+}
+
+/** The current version of a template. The job stores its fields, so later versions do not change it. */
+async function templateContent(
+  context: RouteContext,
+  templateId: string,
+  caller: Caller,
+  session: Session,
+): Promise<{ content: JobContent; file: StoredFile | null }> {
+  const { type, content, mediaId } = await context.templates.current(caller.accountId, templateId);
+  if (!isMediaType(type)) {
+    if (requestOf(type).isRenderedAsText && context.messages.interactiveMode(session) === 'reject')
+      throw new AppError('INTERACTIVE_REJECTED');
+    return { content: { type, fields: content, media: null }, file: null };
+  }
+  const { mediaId: _, mediaUrl, ...options } = content as { mediaId?: string; mediaUrl?: string };
+  if (mediaId === null && mediaUrl !== undefined && hasVariables(mediaUrl)) {
+    const message = 'The URL of this template has variables, and a bulk job has one file. Use a template with one file.';
+    throw validationError([{ path: 'templateId', code: 'NOT_FOR_BULK', message }]);
+  }
+  const source = mediaId === null ? { mediaUrl } : { mediaId };
+  return mediaContent(context, { ...options, ...source, type } as MediaJob, caller, session);
 }
 
 type MediaJob = Extract<contract.JobBody, { mediaUrl?: unknown }> & { type: MediaType };

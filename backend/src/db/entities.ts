@@ -16,6 +16,7 @@ import { QuotaUsage } from '../messages/quotas/quota.entity.js';
 import { OptOut, OptOutForm, OptOutSettings } from '../opt-outs/opt-out.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { Template, TemplateVersion } from '../templates/template.entity.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js';
 
@@ -46,6 +47,8 @@ export const entities = [
   QuotaUsage,
   Session,
   StreamTicket,
+  Template,
+  TemplateVersion,
   Webhook,
   WebhookAttempt,
   WebhookDelivery,

@@ -59,6 +59,8 @@ export class Message {
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
   /** The bulk job that made it. */
   @Column(orNull(column.id())) bulkJobId: string | null;
+  /** The template that it was filled from. */
+  @Column(orNull(column.id())) templateId: string | null;
   @Column(column.string(20, { default: '0.0000' })) cost: string;
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
@@ -105,6 +107,7 @@ export const unsetColumns = {
   isForwarded: false,
   quotedMessageId: null,
   bulkJobId: null,
+  templateId: null,
   cost: '0.0000',
   quotaDay: null,
   attempts: 0,

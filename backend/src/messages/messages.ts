@@ -21,7 +21,7 @@ import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import { createAcceptance, type Acceptances } from './accept/acceptance.js';
+import { createAcceptance, type Accept, type AcceptInside } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
 import { createQueueLimit } from './accept/queue-limit.js';
@@ -56,6 +56,11 @@ export interface Messages {
   acceptWithin(tx: Transaction, session: Session, input: NewMessage, id?: string): Promise<Message>;
   /** Seals the content of a message where the storage mode withholds it, so that a message of which it was deleted can be sent again. */
   contentColumns(tx: Transaction, session: Session, input: NewMessage, id: string): Promise<Partial<Message>>;
+  /**
+   * Accepts a message without a file inside the caller's transaction, for a session that may be offline. Returns null if it cannot be accepted: the
+   * session is suspended, its queue is full, or a quota is used up.
+   */
+  acceptInside(tx: Transaction, session: Session, input: NewMessage): Promise<Message | null>;
   /** Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` if the session cannot send now and neither the caller nor its settings ask to wait. */
   requireSendable(session: Session, queueIfOffline: boolean): void;
   /** Resolves to the message once it is neither `queued` nor `sending`, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
@@ -130,7 +135,8 @@ export interface MessageParts {
 interface Context extends Core, MessageParts {
   held: HeldMessages;
   /** Writes the message; see acceptance.ts. */
-  store: Acceptances;
+  store: Accept;
+  storeInside: AcceptInside;
   /** Returns the time for a new message's id. It never goes back, so ids sort in the order of acceptance even after the clock was set back. */
   idTime: (now: Date) => number;
 }
@@ -139,13 +145,27 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const { database, clock } = core;
   const { contacts, media, idempotency, quotas, defaults, storageOf, state } = parts;
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
-  const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
+  const { accept: store, acceptInside: storeInside } = createAcceptance(core, {
+    contacts,
+    media,
+    idempotency,
+    quotas,
+    enterQueue,
+  });
   const waits = createOutcomeWaits(core);
-  const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
+  const context: Context = {
+    ...core,
+    ...parts,
+    held: createHeldMessages(core, { state }),
+    store,
+    storeInside,
+    idTime: createIdTime(),
+  };
   return {
     accept: (session, input, key) => accept(context, session, input, key),
     acceptWithin: (tx, session, input, id) => acceptWithin(context, tx, session, input, id),
     contentColumns: (tx, session, input, id) => contentColumns(context, tx, session, input, id),
+    acceptInside: (tx, session, input) => acceptInside(context, tx, session, input),
     requireSendable,
     outcome: waits.outcome,
     endWaiting: waits.end,
@@ -191,7 +211,7 @@ async function accept(
   if ((await storageOf(session)) === 'metadata') contents.seal(message);
   // The commit needs these people. Read here, they are in the cache then.
   await contacts.people(idsIn(message));
-  await store.accept({ session, message, key, file: input.file });
+  await store({ session, message, key, file: input.file });
   return message;
 }
 
@@ -204,7 +224,8 @@ async function acceptWithin(
 ): Promise<Message> {
   requireReservedId(input.recipient, input.isStory);
   const message = await rowWithin(context, tx, session, input, id);
-  await context.store.acceptWithin(tx, { session, message, key: null, file: null });
+  const error = await context.storeInside(tx, { session, message, key: null, file: null });
+  if (error) throw error;
   return message;
 }
 
@@ -229,6 +250,19 @@ async function contentColumns(
 ): Promise<Partial<Message>> {
   const { content, sealed, text, mediaId, mentions, options } = await rowWithin(context, tx, session, input, id);
   return { content, sealed, text, mediaId, mentions, options };
+}
+
+async function acceptInside(
+  { clock, contents, idTime, storageOf, storeInside }: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+): Promise<Message | null> {
+  if (session.status === 'suspended') return null;
+  const now = clock.now();
+  const message = newRow(newId(idTime(now)), session, input, now);
+  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
+  return (await storeInside(tx, { session, message, key: null, file: input.file })) ? null : message;
 }
 
 function requireSendable(session: Session, queueIfOffline: boolean): void {

@@ -16,13 +16,9 @@ export interface Keywords extends KeywordSet {
   languages: Record<string, KeywordSet>;
 }
 
-export const defaultKeywords: Keywords = {
-  out: ['STOP', 'UNSUBSCRIBE'],
-  in: ['START'],
-  replyOut: null,
-  replyIn: null,
-  languages: {},
-};
+const unanswered = { replyOut: null, replyIn: null };
+
+export const defaultKeywords: Keywords = { out: ['STOP', 'UNSUBSCRIBE'], in: ['START'], ...unanswered, languages: {} };
 
 /** The maximum length of a keyword. A longer message is not compared. */
 export const maxKeyword = 64;

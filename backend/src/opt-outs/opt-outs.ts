@@ -8,6 +8,7 @@ import type { Core } from '../core.js';
 import { readRows, updateRows } from '../db/rows.js';
 import { containing } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
+import type { Changes } from '../lib/changes.js';
 import type { Sealer } from '../lib/sealer.js';
 import type { Session } from '../sessions/session.entity.js';
 import { checkKeywords, defaultKeywords, matchKeyword, wordOf, type Keywords } from './keywords.js';
@@ -38,14 +39,14 @@ export interface OptOuts {
   page(accountId: string, last: string): Promise<OptOutResource[]>;
   /** Returns one by any id of the person, or by its own. Throws `OPT_OUT_NOT_FOUND`. */
   find(accountId: string, ref: string): Promise<OptOutResource>;
-  /** Opts people out in one transaction. Returns them in the same order. Those who are out already stay as they are. */
-  add(caller: Caller, waIds: readonly string[], source: OptOutSource): Promise<{ added: OptOutResource[]; known: number }>;
+  /** Opts people out in one transaction. Returns them in the same order, and how many were out already; those stay as they are. */
+  add(caller: Caller, waIds: readonly string[], source: OptOutSource): Promise<{ people: OptOutResource[]; known: number }>;
   /** Throws `OPT_OUT_NOT_FOUND`. */
   remove(caller: Caller, ref: string, source: OptOutSource): Promise<void>;
 
   keywords(accountId: string): Promise<Keywords>;
   /** Throws `VALIDATION_FAILED` for words that cannot be used. */
-  setKeywords(caller: Caller, changes: Partial<Keywords>): Promise<Keywords>;
+  setKeywords(caller: Caller, changes: Changes<Keywords>): Promise<Keywords>;
   /**
    * Opts the sender of a message out or in if the message is a keyword, in the transaction that records the message. `answer` accepts a text to the
    * sender and returns its id, or null if it cannot be accepted; it is called at most once a day for each person.
@@ -157,7 +158,7 @@ async function add(
   caller: Caller,
   waIds: readonly string[],
   source: OptOutSource,
-): Promise<{ added: OptOutResource[]; known: number }> {
+): Promise<{ people: OptOutResource[]; known: number }> {
   const { database, clock } = context;
   const { accountId } = caller;
   const forms = await formsOfAll(database.reader, accountId, waIds);
@@ -183,7 +184,7 @@ async function add(
     return results;
   });
   const rows = written.map(({ row }) => row);
-  return { added: await present(context, accountId, rows), known: written.filter(({ isChanged }) => !isChanged).length };
+  return { people: await present(context, accountId, rows), known: written.filter(({ isChanged }) => !isChanged).length };
 }
 
 async function remove(context: Context, caller: Caller, ref: string, source: OptOutSource): Promise<void> {
@@ -211,19 +212,26 @@ async function remove(context: Context, caller: Caller, ref: string, source: Opt
   });
 }
 
-async function setKeywords(context: Context, caller: Caller, changes: Partial<Keywords>): Promise<Keywords> {
+async function setKeywords(context: Context, caller: Caller, changes: Changes<Keywords>): Promise<Keywords> {
   const { accountId } = caller;
   return context.database.write.run(async (tx) => {
     await context.events.lock(tx);
     const before = (await ensureSettings(context, tx, accountId)).keywords ?? defaultKeywords;
-    const defined = Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined));
-    const keywords: Keywords = { ...before, ...defined };
+    const keywords = changedKeywords(before, changes);
     checkKeywords(keywords);
     await updateRows(tx, OptOutSettings, { accountId }, { keywords });
-    await audit(context, tx, caller, 'opt_out.keywords', null, { fields: Object.keys(defined) });
+    await audit(context, tx, caller, 'opt_out.keywords', null, { fields: Object.keys(changes) });
     return keywords;
   });
 }
+
+const changedKeywords = (before: Keywords, changes: Changes<Keywords>): Keywords => ({
+  out: changes.out ?? before.out,
+  in: changes.in ?? before.in,
+  replyOut: changes.replyOut === undefined ? before.replyOut : changes.replyOut,
+  replyIn: changes.replyIn === undefined ? before.replyIn : changes.replyIn,
+  languages: changes.languages ?? before.languages,
+});
 
 async function received(
   context: Context,

@@ -79,7 +79,9 @@ export async function writeChange(
   const last = decisive(rows);
   if (last && source === 'keyword' && seconds(at) < seconds(last.changedAt)) return null;
   const isChanged = (last?.state ?? 'in') !== state;
-  const changes = isChanged || last?.state === 'in' ? { waId, state, source, keyword, changedAt: at } : {};
+  // An erased person who is removed from the list is not named again.
+  const named = state === 'in' && last?.waId === null ? null : waId;
+  const changes = isChanged || last?.state === 'in' ? { waId: named, state, source, keyword, changedAt: at } : {};
   const now = context.clock.now();
   const row: OptOut = last
     ? { ...last, ...changes }

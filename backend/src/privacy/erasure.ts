@@ -15,6 +15,7 @@ import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -49,6 +50,7 @@ export interface ErasableJobs {
 export interface Erasing extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'erase'>;
+  optOuts: Pick<OptOuts, 'erase'>;
   messages: Pick<Messages, 'byId' | 'cancel' | 'resolve'>;
   media: Pick<Media, 'remove'>;
   replies: ErasableReplies;
@@ -76,7 +78,7 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, replies, webhooks, bulk } = context;
+  const { database, pages, contacts, optOuts, replies, webhooks, bulk } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
   // First, so that no bulk job hands over a further message to the person.
@@ -94,6 +96,7 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
   await forEachAlone(context, run, naming, (id) => waitUntilFinal(context, request.accountId, id, until, false));
   let erasedEvents = await eraseEvents(context, run);
   const files = await eraseMessages(context, run, naming);
+  await database.write.run((tx) => optOuts.erase(tx, request.accountId, traces.all()));
   await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
   erasedEvents += await eraseEvents(context, run);
   await eraseAttempts(database, request.accountId, traces);

@@ -12,6 +12,7 @@ import { recordAudit } from '../audit/audit.js';
 import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { MessageSearch } from '../search/search.js';
 import { eraseContact, type ErasableFilters, type ErasableJobs, type ErasableReplies } from './erasure.js';
 import { archivePath, exportContact, type ExportableJobs } from './export.js';
@@ -45,6 +46,7 @@ export interface Privacy {
 
 export interface PrivacyParts {
   contacts: Contacts;
+  optOuts: Pick<OptOuts, 'erase' | 'stored'>;
   search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
   media: Media;

@@ -114,6 +114,7 @@ async function writeMessage(
     expiresAt: null,
     origin: 'bulk',
     bulkJobId: job.id,
+    templateId: job.templateId,
   };
   const earlier = row.messageId ? await tx.manager.findOneBy(Message, { id: row.messageId }) : null;
   if (!earlier) {

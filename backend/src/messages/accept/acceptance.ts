@@ -33,14 +33,11 @@ export interface Acceptance {
  */
 export type Accept = (acceptance: Acceptance) => Promise<void>;
 
-export interface Acceptances {
-  accept: Accept;
-  /**
-   * Accepts a message in the transaction of its caller, for a change that must commit with the message. Throws `QUEUE_FULL` and
-   * `QUOTA_EXCEEDED`; then nothing of the message was written, and the transaction may go on. The caller must have locked the session's row.
-   */
-  acceptWithin(tx: Transaction, acceptance: Acceptance): Promise<void>;
-}
+/**
+ * Accepts a message inside the caller's transaction: it exists if and only if that transaction commits. Returns the error of a message over a limit;
+ * then nothing was written for it. The caller has checked and stored its file.
+ */
+export type AcceptInside = (tx: Transaction, acceptance: Acceptance) => Promise<AppError | null>;
 
 export interface AcceptanceParts {
   contacts: Pick<Contacts, 'people'>;
@@ -72,14 +69,11 @@ const batchSize = 64;
 /** While the database is down, a message that has waited longer than this is refused: each commit before it may take a whole time limit. */
 const maxWaitMs = 5_000;
 
-export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Acceptances {
+export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): { accept: Accept; acceptInside: AcceptInside } {
   const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
   return {
     accept: (acceptance) => accept(context, acceptance),
-    async acceptWithin(tx, acceptance) {
-      const error = (await write(context, tx, [acceptance])).get(acceptance);
-      if (error) throw error;
-    },
+    acceptInside: async (tx, acceptance) => (await write(context, tx, [acceptance])).get(acceptance) ?? null,
   };
 }
 

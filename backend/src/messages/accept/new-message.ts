@@ -15,6 +15,7 @@ export interface NewMessage {
   expiresAt: Date | null;
   origin: 'api' | 'panel' | 'bulk';
   bulkJobId?: string | null;
+  templateId?: string | null;
   /** Posted as a story: to everyone in the account's privacy settings. */
   isStory?: boolean;
 }
@@ -23,7 +24,7 @@ export interface NewMessage {
 export function newRow(
   id: string,
   session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin, bulkJobId = null }: NewMessage,
+  { recipient, content, file, options, quotedMessageId, expiresAt, origin, bulkJobId = null, templateId = null }: NewMessage,
   now: Date,
 ): Message {
   const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
@@ -51,6 +52,7 @@ export function newRow(
     isForwarded: Boolean(options.forward),
     quotedMessageId,
     bulkJobId,
+    templateId,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     createdAt: now,

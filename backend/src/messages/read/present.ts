@@ -54,6 +54,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     bulkJobId: message.bulkJobId,
     mentions: readable(message.mentions, []),
     quotedMessageId: message.quotedMessageId,
+    templateId: message.templateId,
     cost: message.cost,
     timestamp: iso(message.timestamp),
     expiresAt: iso(message.expiresAt),
