@@ -143,9 +143,7 @@ async function change(rig: Rig, job: string, point: BulkPoint, order: () => void
 }
 
 async function judgeRecipients(rig: Rig, job: string, id: string, count: number, verdict: Verdict): Promise<void> {
-  const rows: RowBody[] = [];
-  for (let offset = 0; offset < count; offset += 200)
-    rows.push(...((await read<RowBody[]>(rig, `/messages/bulk/${job}/recipients?limit=200&offset=${offset}`)) ?? []));
+  const { rows, counts } = await sameMoment(rig, job, count);
   if (rows.length !== count) verdict.lost.push(`${id}: ${rows.length} of ${count} recipients are stored`);
   const found: Record<string, number> = {};
   for (const { row, status } of rows) {
@@ -158,8 +156,19 @@ async function judgeRecipients(rig: Rig, job: string, id: string, count: number,
     if (arrivedStates.includes(status) && times === 0) verdict.lost.push(`${text} (${status}): never arrived`);
     if (!arrivedStates.includes(status) && times > 0) verdict.untrue.push(`${text} (${status}): it arrived`);
   }
-  const counts = (await read<JobBody>(rig, `/messages/bulk/${job}`))?.counts ?? {};
   for (const [state, number] of Object.entries(counts))
     if (state !== 'total' && number !== (found[state] ?? 0))
       verdict.untrue.push(`${id}: it counts ${number} ${state}, and ${found[state] ?? 0} recipients are`);
+}
+
+/** Recipients and counts of one moment: if a receipt arrives while they are read, they are read again. */
+async function sameMoment(rig: Rig, job: string, count: number): Promise<{ rows: RowBody[]; counts: Record<string, number> }> {
+  for (let tries = 0; ; tries += 1) {
+    const before = (await read<JobBody>(rig, `/messages/bulk/${job}`))?.counts ?? {};
+    const rows: RowBody[] = [];
+    for (let offset = 0; offset < count; offset += 200)
+      rows.push(...((await read<RowBody[]>(rig, `/messages/bulk/${job}/recipients?limit=200&offset=${offset}`)) ?? []));
+    const counts = (await read<JobBody>(rig, `/messages/bulk/${job}`))?.counts ?? {};
+    if (JSON.stringify(before) === JSON.stringify(counts) || tries === 50) return { rows, counts };
+  }
 }
