@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { BulkJobDetails } from '@chasqui/shared';
 import { databases } from './support/backend.js';
@@ -252,7 +253,7 @@ describe.each(await databases())('bulk jobs on %s', (database) => {
     expect(leftTo(core).get(chatOf(1))).toEqual(['Hi Person 1, 1,234.5 paid']);
     const [row] = await rowsOf(core, job.id);
     expect(await core.message(row!.messageId!)).toMatchObject({ templateId: id, bulkJobId: job.id });
-    const missing = await core.post('/messages/bulk', { templateId: id.replace(/.$/, '0'), recipients: people });
+    const missing = await core.post('/messages/bulk', { templateId: randomUUID(), recipients: people });
     expect([missing.status, missing.body.error?.code]).toEqual([404, 'TEMPLATE_NOT_FOUND']);
   });
 
