@@ -42,7 +42,7 @@ const BulkPage: React.FC<ActionProps> = ({ record }) => {
       )}
       <div className="cq-columns">
         <Panel title="Recipients">
-          <Meter label="Done" value={done} of={counts.total} text={`${count(done)} of ${count(counts.total)}`} />
+          <Meter label="Done" value={done} of={counts.total} text={`${count(done)} of ${count(counts.total)}`} isProgress />
           <RecipientList
             job={job}
             status={status}

@@ -18,6 +18,18 @@ const bodyOf = ({ accountId: _, name, scheduledAt, ...fields }: typeof empty) =>
   scheduledAt: scheduledAt ? new Date(scheduledAt).toISOString() : null,
 });
 
+/** Reads a file as spreadsheets write it: UTF-16 with its mark, UTF-8, or else windows-1252. */
+async function readFile(file: File | undefined): Promise<string> {
+  const bytes = new Uint8Array((await file?.arrayBuffer()) ?? new ArrayBuffer(0));
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes); // Every sequence of bytes is a text in this encoding.
+  }
+}
+
 /** Makes a bulk job of a text and a CSV file. The rows are checked first; the button that starts the job appears with the result. */
 const NewBulk: React.FC = () => {
   const { value: choices } = usePoll<ChoicesView>('/live/choices', 60_000);
@@ -76,7 +88,7 @@ const NewBulk: React.FC = () => {
           <input
             type="file"
             accept=".csv,.txt,text/csv,text/plain"
-            onChange={(event) => void event.target.files?.[0]?.text().then((text) => set({ csv: text }))}
+            onChange={(event) => void readFile(event.target.files?.[0]).then((text) => set({ csv: text }))}
           />
         </label>
         <label>
@@ -94,7 +106,7 @@ const NewBulk: React.FC = () => {
           Begin at <small className="cq-soft">empty: now</small>
           <input type="datetime-local" value={scheduledAt} onChange={(event) => set({ scheduledAt: event.target.value })} />
         </label>
-        <label className="cq-line">
+        <label className="cq-check">
           <input type="checkbox" checked={checkNumbers} onChange={(event) => set({ checkNumbers: event.target.checked })} />
           Ask WhatsApp before each message whether the number is registered
         </label>
