@@ -53,6 +53,7 @@ const writesAsText = ['Literal[value', 'TemplateElement[value.raw'].map((text) =
 /** The stores: each writes its own tables with SQL text. */
 const stores = [
   'backend/src/accounts/key-usage.ts',
+  'backend/src/bulk/{state,upkeep}.ts',
   'backend/src/contacts/{contacts,sighting}.ts',
   'backend/src/failures/failures.ts',
   'backend/src/http/{health,idempotent-calls}.ts',

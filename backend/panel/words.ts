@@ -25,6 +25,22 @@ const messageWords: Record<string, [string, Tone]> = {
   completed: ['Content arrived', 'good'],
 };
 
+const bulkWords: Record<string, [string, Tone]> = {
+  scheduled: ['Scheduled', 'wait'],
+  running: ['Running', 'info'],
+  waiting: ['Waiting', 'wait'],
+  paused: ['Paused', 'warn'],
+  completed: ['Completed', 'good'],
+  cancelled: ['Cancelled', 'idle'],
+};
+const recipientWords: Record<string, [string, Tone]> = {
+  ...messageWords,
+  pending: ['Waiting', 'wait'],
+  skipped: ['Skipped', 'idle'],
+};
+
+export const bulkWord = (status: string): [string, Tone] => bulkWords[status] ?? [status, 'idle'];
+export const recipientWord = (status: string): [string, Tone] => recipientWords[status] ?? [status, 'idle'];
 export const sessionWord = (status: string): [string, Tone] => sessionWords[status] ?? [status, 'idle'];
 /** An inbound message with the state `sent` or `delivered` is shown as received. */
 export const messageWord = (status: string, direction?: string): [string, Tone] =>

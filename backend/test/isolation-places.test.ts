@@ -28,6 +28,10 @@ const kinds: Record<string, Kind> = {
   chatId: 'none',
   // Labels of the phone: WhatsApp knows no others.
   labelIds: 'none',
+  // A filter: it matches only the caller's own messages.
+  bulkJobId: 'none',
+  // Of the account: every session sends it. Other accounts: templates.test.ts.
+  templateId: 'none',
   // Of staff routes.
   accountId: 'none',
   planId: 'none',
@@ -41,6 +45,8 @@ const bodies: Record<string, object> = {
   'messages.sendGroup': { groupId: '120363041234567890@g.us', message: 'x' },
   'messages.send': { ...send, type: 'text', message: 'x' },
   'messages.sendMedia': { ...send, mediaBase64: picture },
+  'bulk.create': { message: 'x', recipients: [send] },
+  'bulk.check': { message: 'x', recipients: [send] },
   'stories.post': { mediaBase64: picture },
   'sessions.init': {},
   'sessions.disconnect': {},
@@ -129,7 +135,7 @@ describe.each(await databases())('ids in bodies, queries and headers on %s', (da
     // One way to give the file only.
     if (name === 'mediaId') {
       Object.assign(base, { mediaBase64: undefined, message: undefined });
-      if (route.id.startsWith('messages.')) Object.assign(base, { type: 'image' });
+      if (/^(messages|bulk)\./.test(route.id)) Object.assign(base, { type: 'image' });
     }
     const body = where === 'body' ? { ...base, [name]: value } : route.consumes === 'none' ? undefined : base;
     return core.rig.call(route.method.toUpperCase(), where === 'query' ? `${path}?${name}=${value}` : path, {

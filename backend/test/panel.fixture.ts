@@ -71,7 +71,8 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
   };
   const quiet = { error: log.error, warn: () => undefined, info: () => undefined, debug: () => undefined, isDebug: false };
   const search = createMessageSearch({ database, log: quiet, report: () => undefined });
-  const panel = mountPanel(app, { database, verbs, search, events, clock, log, version: '0.1.0', secureCookies });
+  const bulk = { byId: async () => null, present: async () => [], recipients: async () => ({ rows: [], total: 0 }) };
+  const panel = mountPanel(app, { database, verbs, search, bulk, events, clock, log, version: '0.1.0', secureCookies });
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
@@ -249,6 +250,27 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
       resolve: (caller, id, as) => marked('message.resolved', { status: as === 'retry' ? 'queued' : as })(caller, id),
     },
+    bulk: {
+      check: async () => ({
+        total: 1,
+        accepted: 1,
+        skipped: {},
+        isAcceptable: true,
+        issues: [],
+        columns: ['phone'],
+        preview: null,
+        estimatedEndAt: null,
+      }),
+      async create(caller) {
+        const id = newId();
+        await audit(caller, 'bulk.create', 'bulk_job', id);
+        return { id };
+      },
+      pause: (caller, id) => audit(caller, 'bulk.pause', 'bulk_job', id),
+      resume: (caller, id) => audit(caller, 'bulk.resume', 'bulk_job', id),
+      cancel: (caller, id) => audit(caller, 'bulk.cancel', 'bulk_job', id),
+      retry: (caller, id) => audit(caller, 'bulk.retry', 'bulk_job', id),
+    },
     accounts: {
       async create(caller, input) {
         const id = newId();
@@ -307,6 +329,18 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         )),
       redeliver: async (_caller, id) =>
         void (await write.run((tx) => updateRows(tx, WebhookDelivery, { id }, { status: 'pending' }))),
+    },
+    templates: {
+      create: () => Promise.resolve({ id: 'template' }),
+      update: () => Promise.resolve(),
+      remove: () => Promise.resolve(),
+      preview: (_accountId, { content }) =>
+        Promise.resolve({ variables: ['name'], missing: [], text: String(content['message']) }),
+    },
+    optOuts: {
+      add: () => Promise.resolve({ id: 'optout' }),
+      remove: () => Promise.resolve(),
+      setKeywords: () => Promise.resolve(),
     },
     plans: {
       async create(_caller, input) {

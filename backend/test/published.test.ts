@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import {
+  bulkReasons,
+  bulkRecipientStatuses,
+  bulkStatuses,
   errorTable,
   eventCatalogue,
   eventTypes,
@@ -9,6 +12,7 @@ import {
   sessionReasons,
   sessionStatuses,
   settings,
+  skipReasons,
   statusOfAck,
 } from '@chasqui/shared';
 import ts from 'typescript';
@@ -82,7 +86,14 @@ describe('every published setting, code and name has an effect', () => {
   });
 
   test('every reason and every status is published', () => {
-    const all = [...Object.keys(sessionReasons), ...Object.keys(messageReasons), ...sessionStatuses, ...messageStatuses];
+    const ofBulk = [...Object.keys(bulkReasons), ...Object.keys(skipReasons), ...bulkStatuses, ...bulkRecipientStatuses];
+    const all = [
+      ...Object.keys(sessionReasons),
+      ...Object.keys(messageReasons),
+      ...sessionStatuses,
+      ...messageStatuses,
+      ...ofBulk,
+    ];
     // The statuses of acknowledgements are returned by a function of the contract, which the product calls.
     const calls = code.some(({ text }) => /\bstatusOfAck\(/.test(text));
     const ofAcks = calls ? [1, 2, 3, 4].map((ack) => String(statusOfAck(ack))) : [];

@@ -62,11 +62,11 @@ test('an unknown query parameter, a repeated one, and an unknown field of the bo
         ? []
         : // Which fields are known depends on the type.
           [
-            ['', { nosuch: 1, ...(route.id === 'messages.send' ? { type: 'text' } : {}) }, 'nosuch UNKNOWN_FIELD'] as [
-              string,
-              object,
-              string,
-            ],
+            [
+              '',
+              { nosuch: 1, ...(route.id === 'messages.send' || route.id.startsWith('bulk.') ? { type: 'text' } : {}) },
+              'nosuch UNKNOWN_FIELD',
+            ] as [string, object, string],
           ]),
     ];
     for (const [query, body, expected] of asked) {

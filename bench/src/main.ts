@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bulkJobs } from './bulk.js';
 import { hasPostgres, ownDatabase } from './database.js';
 import { eventPages } from './events.js';
 import { keyChecks } from './keys.js';
@@ -213,6 +214,7 @@ const parts: Record<string, () => Promise<void>> = {
   lists: () => lists(line),
   keys: () => keyChecks(line),
   webhooks: () => webhooks(line),
+  bulk: () => bulkJobs(line, settings, link),
   fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),
 };
 

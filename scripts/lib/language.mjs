@@ -13,6 +13,7 @@ export const cleanFolders = [
   'backend/src/accounts',
   'backend/src/admin',
   'backend/src/audit',
+  'backend/src/bulk',
   'backend/src/config.ts',
   'backend/src/contacts',
   'backend/src/db',

@@ -23,6 +23,7 @@ export const errorTable = {
   ROUTE_NOT_FOUND: [404, 'There is no such route. See /api/docs for the list.'],
   ACCOUNT_NOT_FOUND: [404, 'There is no such account.'],
   PLAN_NOT_FOUND: [404, 'There is no such plan.'],
+  BULK_JOB_NOT_FOUND: [404, 'There is no such bulk job. List yours with GET /api/v1/messages/bulk.'],
   WEBHOOK_NOT_FOUND: [404, 'There is no such webhook.'],
   DELIVERY_NOT_FOUND: [404, 'There is no such delivery.'],
   EXPORT_NOT_FOUND: [404, 'There is no such export.'],
@@ -40,6 +41,8 @@ export const errorTable = {
   INVITE_NOT_FOUND: [404, 'No group is behind this invitation. It may have been revoked.'],
   LABEL_NOT_FOUND: [404, 'The account has no label with this id.'],
   CHANNEL_NOT_FOUND: [404, 'WhatsApp has no channel with this id.'],
+  TEMPLATE_NOT_FOUND: [404, 'There is no such template.'],
+  OPT_OUT_NOT_FOUND: [404, 'This person has not opted out.'],
   CALL_NOT_FOUND: [404, 'No call with this id is ringing.'],
   METHOD_NOT_ALLOWED: [405, 'This path does not support that method. See the Allow header.'],
   ALREADY_EXISTS: [409, 'Something with this name exists already. Choose another.'],
@@ -48,6 +51,7 @@ export const errorTable = {
   EXPORT_NOT_READY: [409, 'The export is not complete yet. Try again in a moment.'],
   KEY_LIMIT_REACHED: [409, 'The session has reached its limit of keys. Delete one first.'],
   LAST_ADMIN: [409, 'This is the last admin. Create another one first.'],
+  BULK_STATE_CONFLICT: [409, 'That is not possible in the current status of the bulk job. See details.status.'],
   MEDIA_IN_USE: [
     409,
     'A message with this file is not final yet. Delete the file when the message is sent, or cancel the message.',
@@ -94,6 +98,11 @@ export const errorTable = {
   MEDIA_URL_FAILED: [422, 'No file could be downloaded from the URL. Check that it is reachable and answers with the file.'],
   UNKNOWN_PERMISSION: [422, 'There is no such permission. The API reference has the list.'],
   UNKNOWN_EVENT_TYPE: [422, 'There is no such event type. GET /api/v1/openapi.json lists them.'],
+  MISSING_VARIABLE: [
+    422,
+    'Variables have no value. Send those that details.variables names, or give them a default: {{name|there}}.',
+  ],
+  SCHEDULE_IN_PAST: [422, 'The time of the schedule has passed. Give a later one, or leave it out to send now.'],
   TRANSFORM_INVALID: [422, 'The transformation cannot be used.'],
   CONFIRMATION_REQUIRED: [422, 'Repeat the contact in `confirm`: this cannot be undone.'],
   INTERACTIVE_REJECTED: [

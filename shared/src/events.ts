@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { bulkJob } from './bulk.js';
 import type { Permission } from './permissions.js';
 import { chatRef, contact, message, reason, session } from './resources.js';
 import { restrictionKinds } from './session-health.js';
@@ -30,6 +31,13 @@ const webhookBacklog = {
   waiting: z.number().int(),
   oldestAt: nullableTime,
 };
+
+const optOutChange = z.object({
+  contact,
+  source: z.enum(['api', 'keyword', 'panel']),
+  keyword: z.string().nullable(),
+  replyMessageId: z.string().nullable(),
+});
 
 const row = <T extends z.ZodType>(permission: Permission, doc: string, data: T) => ({ permission, doc, data });
 
@@ -193,6 +201,16 @@ export const eventCatalogue = {
     'A contact was renamed or saved on the phone, or its number became known.',
     z.object({ contact, previous: contact.nullable() }),
   ),
+  'contact.opted_out': row(
+    'optouts.read',
+    'A person opted out, by a keyword or by a call (`source`). `replyMessageId` names the answer that was accepted with it.',
+    optOutChange,
+  ),
+  'contact.opted_in': row(
+    'optouts.read',
+    'A person who had opted out opted in again, or was removed from the list.',
+    optOutChange,
+  ),
   'contact.erased': row('privacy.manage', 'The erasure of a person’s data was completed.', z.object({ contact: z.string() })),
   'group.participants': row(
     'groups.read',
@@ -219,6 +237,11 @@ export const eventCatalogue = {
       isGroup: z.boolean(),
       at: time,
     }),
+  ),
+  'bulk.status': row(
+    'messages.send',
+    'A bulk job changed its state or the reason of it, or five more percent of its recipients have their outcome. Carries the job.',
+    bulkJob,
   ),
   'quota.exhausted': row(
     'instance.stats',

@@ -278,8 +278,8 @@ const maxFieldErrors = 50;
 
 function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: boolean): unknown {
   const fields: FieldError[] = [];
-  const parse = (schema: z.ZodType, value: unknown): unknown => {
-    const unfit = refusesUnfit ? findUnfit(value) : null;
+  const parse = (schema: z.ZodType, value: unknown, maxValues?: number): unknown => {
+    const unfit = refusesUnfit ? findUnfit(value, maxValues) : null;
     if (unfit) return void fields.push(unfit);
     const result = schema.safeParse(value);
     if (result.success) return result.data;
@@ -289,7 +289,7 @@ function parseInput(route: AnyRoute, req: Request, body: unknown, refusesUnfit: 
   const input = {
     params: parse(route.params, req.params),
     query: parse(route.query, firstOfEach(req.query)),
-    body: parse(route.body, body),
+    body: parse(route.body, body, route.maxValues),
   };
   if (refusesUnfit) fields.push(...repeated(req.query));
   if (fields.length > 0) throw validationError(fields);

@@ -1,4 +1,25 @@
 /** What the other packages may import. Names that only `shared` uses stay inside. */
+export {
+  bulkCheck,
+  type BulkCheck,
+  bulkCounts,
+  type BulkCounts,
+  bulkJob,
+  type BulkJobDetails,
+  bulkJobDetails,
+  type BulkJobResource,
+  bulkMoves,
+  type BulkReason,
+  bulkReasons,
+  bulkRecipient,
+  type BulkRecipientResource,
+  type BulkRecipientStatus,
+  bulkRecipientStatuses,
+  type BulkStatus,
+  bulkStatuses,
+  type SkipReason,
+  skipReasons,
+} from './bulk.js';
 export { createClient, type Transport } from './client.js';
 export { AppError, type ErrorCode, errorTable, type FieldError, isErrorCode, validationError } from './errors.js';
 export {
@@ -115,13 +136,19 @@ export {
   type MessageOrigin,
   messageOrigins,
   type MessageResource,
+  messageTemplate,
+  type MessageTemplateResource,
+  optOut,
+  type OptOutResource,
   passkeyAnswer,
   type PasskeyAnswer,
   passkeyRequest,
   type PasskeyRequest,
   plan,
   profile,
+  ownOrigins,
   quota,
+  type QuietHours,
   reason,
   type Reason,
   session,
@@ -132,6 +159,7 @@ export {
   type SessionStatusResource,
   timelineEntry,
   token,
+  weekdays,
 } from './resources.js';
 export {
   type AnyRoute,
@@ -155,7 +183,7 @@ export {
   type SessionMetricsResource,
 } from './session-health.js';
 export { unknownSettings } from './setting-names.js';
-export { isTimezone, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
+export { isLanguage, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {
   ackOfStatus,
   machineReasons,
@@ -176,6 +204,7 @@ export {
   uncertainReasons,
 } from './states.js';
 export { type StorageMode, storageModes } from './storage-modes.js';
+export { isTimezone } from './timezones.js';
 export { parseUrl } from './url.js';
 export { type Warning, warning, warnings } from './warnings.js';
 export { isSameAccount, type WhatsappAccount } from './whatsapp-account.js';

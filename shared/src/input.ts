@@ -8,12 +8,12 @@ import type { FieldError } from './errors.js';
  * values and their depth bound what validation and error reporting cost.
  */
 
-/** More values than any request of the API needs: the longest list that a schema allows has some hundred items. */
-const maxValues = 20_000;
+/** More values than most requests of the API need: the longest list that a schema allows has some hundred items. A route may allow more. */
+const usualMaxValues = 20_000;
 const maxDepth = 32;
 
 /** The first problem of a value, or null when it is fit to be validated. Walks iteratively: nesting cannot exhaust the stack. */
-export function findUnfit(value: unknown): FieldError | null {
+export function findUnfit(value: unknown, maxValues = usualMaxValues): FieldError | null {
   if (typeof value === 'string') return value.includes('\0') ? nulIn('') : null;
   if (typeof value !== 'object' || value === null) return null;
   const pending: { value: object; path: string; depth: number }[] = [{ value, path: '', depth: 1 }];

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { mediaRef, messageTypes, selectedOption } from './message-types/index.js';
 import { storageModes } from './storage-modes.js';
 import { messageStatuses, sessionStatuses } from './states.js';
+import { isTimezone } from './timezones.js';
 
 /** Objects that the API returns. None contains secrets, hashes or ids of other accounts. Times are ISO 8601 in UTC, with milliseconds. */
 
@@ -40,6 +41,34 @@ const sessionBase = {
 export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
 export type SessionStatusResource = z.infer<typeof sessionStatus>;
 
+/** The days of the week in the order of ISO 8601. */
+export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
+
+const clockTime = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'Write a time of day such as 21:00.');
+export const timezoneName = z.string().max(64).refine(isTimezone, 'Use a time zone such as America/Lima.');
+
+/** When due messages wait. */
+export const quietHours = z
+  .strictObject({
+    from: clockTime.describe('The first minute of the quiet hours, such as `21:00`.'),
+    to: clockTime.describe(
+      'The first minute after them. Not later than `from`: on the next day. The same as `from`: a day later.',
+    ),
+    days: z
+      .array(z.enum(weekdays))
+      .min(1)
+      .max(7)
+      .refine((days) => new Set(days).size === days.length, 'Name each day once.')
+      .optional()
+      .describe('The days on which the quiet hours begin. Absent: every day.'),
+    timezone: timezoneName.optional().describe('Absent: the time zone of the session.'),
+  })
+  .refine(({ from, to, days }) => from !== to || (days !== undefined && days.length < 7), {
+    path: ['to'],
+    message: 'Every hour of the week would be quiet, so that no message is ever sent. Choose another end, or fewer days.',
+  });
+export type QuietHours = z.infer<typeof quietHours>;
+
 export const sessionSettings = z
   .object({
     autoReconnect: z
@@ -58,6 +87,12 @@ export const sessionSettings = z
     interactiveMode: z.enum(['fallback', 'reject']).optional(),
     /** Messages a day; null: the installation's. 0: none. */
     dailyLimit: z.number().int().min(0).max(100_000_000).nullable().optional(),
+    /** The zone of the session's quiet hours, schedules and warm-up days. If absent, the account's time zone applies. */
+    timezone: timezoneName.optional().describe('The time zone of quiet hours and schedules. Absent: that of the account.'),
+    quietHours: quietHours
+      .nullable()
+      .optional()
+      .describe('The hours in which due messages wait with the reason `QUIET_HOURS`. Null: none.'),
     pacing: z.object({
       perMinute: z.number().int().min(0).max(100_000),
       chatGapMs: z.number().int().min(0).max(600_000),
@@ -90,8 +125,10 @@ export const session = z
   .meta({ id: 'Session' });
 export type SessionResource = z.infer<typeof session>;
 
-export const messageOrigins = ['api', 'panel', 'device', 'live', 'backfill'] as const;
+export const messageOrigins = ['api', 'panel', 'bulk', 'device', 'live', 'backfill'] as const;
 export type MessageOrigin = (typeof messageOrigins)[number];
+/** The origins of messages that this gateway sent by itself. */
+export const ownOrigins = ['api', 'panel', 'bulk'] as const satisfies readonly MessageOrigin[];
 
 export const message = z
   .object({
@@ -118,8 +155,12 @@ export const message = z
     attempts: z.number().int(),
     isGroup: z.boolean(),
     isForwarded: z.boolean(),
+    /** The bulk job that made the message. */
+    bulkJobId: z.string().nullable(),
     mentions: z.array(z.string()),
     quotedMessageId: z.string().nullable(),
+    /** The template that the message was filled from. */
+    templateId: z.string().nullable(),
     cost: z.string(),
     timestamp: nullableTime,
     expiresAt: nullableTime,
@@ -165,6 +206,8 @@ export const account = z
     role: z.enum(['user', 'staff', 'admin']),
     isActive: z.boolean(),
     timezone: z.string(),
+    /** BCP 47. Templates write numbers, amounts and times by its rules. */
+    language: z.string(),
     uncertainPolicy: z.enum(['hold', 'retry']),
     storage: z.enum(storageModes),
     plan: z.object({ id: z.string(), name: z.string() }).nullable(),
@@ -272,6 +315,34 @@ export const contactDetails = contact
   })
   .meta({ id: 'ContactDetails' });
 export type ContactDetails = z.infer<typeof contactDetails>;
+
+/** `content`: the fields of the type's own route, with variables. `version` grows with each change of the content. */
+export const messageTemplate = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    type: z.enum(messageTypes),
+    content: z.record(z.string(), z.unknown()),
+    /** The names of the variables, in the order in which they appear. */
+    variables: z.array(z.string()),
+    version: z.number().int(),
+    createdAt: time,
+    updatedAt: time,
+  })
+  .meta({ id: 'Template' });
+export type MessageTemplateResource = z.infer<typeof messageTemplate>;
+
+/** A person who opted out. `contact` is null once the person was erased on request: the opt-out goes on. */
+export const optOut = z
+  .object({
+    id: z.string(),
+    contact: contact.nullable(),
+    source: z.enum(['api', 'keyword', 'panel']),
+    keyword: z.string().nullable(),
+    createdAt: time,
+  })
+  .meta({ id: 'OptOut' });
+export type OptOutResource = z.infer<typeof optOut>;
 
 /** A label of a business account. `color` is written as `#rrggbb`; `colorIndex` is its place in WhatsApp's palette. */
 export const label = z

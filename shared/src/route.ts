@@ -34,6 +34,8 @@ export interface Route<In = unknown, Out = unknown, Sent = unknown> {
   readonly body: z.ZodType;
   /** `none`: the body is not read. `upload`: JSON, or multipart whose text fields go through the same schema. */
   readonly consumes: 'none' | 'json' | 'upload';
+  /** The most values that a body may have. Absent: as usual, see input.ts. */
+  readonly maxValues?: number;
   /** Statuses of success; the first is used unless the handler names another. */
   readonly status: readonly [number, ...number[]];
   /** The schema of `data` inside the envelope, or of the whole reply where `envelope` is false. */
@@ -61,6 +63,7 @@ export interface RouteSpec<P extends z.ZodType, Q extends z.ZodType, B extends z
   query?: Q;
   body?: B;
   consumes?: 'json' | 'upload';
+  maxValues?: number;
   status?: number | readonly [number, ...number[]];
   reply?: O;
   envelope?: boolean;

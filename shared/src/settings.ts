@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { isCallingCode } from './ids.js';
 import { storageModes } from './storage-modes.js';
+import { isTimezone } from './timezones.js';
 import {
   browserArgs,
   databaseUrl,
@@ -36,10 +37,10 @@ export interface Setting<T extends z.ZodType = z.ZodType> {
   readonly group: string;
 }
 
-/** Whether the runtime knows the time zone (IANA). */
-export function isTimezone(name: string): boolean {
+/** Whether a text is the name of a language (BCP 47), such as `en` or `pt-BR`, whose rules the runtime knows. */
+export function isLanguage(name: string): boolean {
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone !== '';
+    return Intl.NumberFormat.supportedLocalesOf(name).length > 0;
   } catch {
     return false; // RangeError: the standard has no other way to ask.
   }
@@ -241,6 +242,11 @@ export const settings = {
     'Messages',
     integer(0, 100_000).default(30),
     'Pace of a session unless its own settings say otherwise. 0: no pacing; it endangers the number.',
+  ),
+  BULK_MAX_FAILED_PERCENT: setting(
+    'Messages',
+    integer(0, 99).default(20),
+    'A bulk job pauses by itself when more than this share of its messages failed since its start, after 20 outcomes. 0: never.',
   ),
   MAX_QUEUED_PER_SESSION: setting('Messages', integer(1, 10_000_000).default(10_000), 'Longest queue of a session.'),
   MESSAGE_MAX_RETRIES: setting(

@@ -9,6 +9,9 @@ export const warnings = {
   EXPIRES_EARLIER: 'expiresAt lies beyond the setting maxQueueAgeHours of the session, which counts.',
   INTERACTIVE_DEPRECATED:
     'WhatsApp no longer delivers lists and buttons. The message is sent as a text with numbered options; an answer is reported as selectedOption.',
+  RECIPIENTS_SKIPPED:
+    'Some recipients get no message. GET /messages/bulk/:bulkId/recipients?status=skipped names them and the reasons.',
+  RECIPIENT_OPTED_OUT: 'The recipient has opted out. The message was accepted all the same; bulk jobs skip this person.',
   PAIRING_CODE_NOT_REQUESTED: 'No pairing code was requested, because the session does not wait for a scan.',
 } as const;
 

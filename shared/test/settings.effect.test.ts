@@ -97,6 +97,7 @@ const effects: { [N in Name]: Effect<N> } = {
   SEND_DEADLINE_MS: number,
   UNCERTAIN_GRACE_MS: number,
   SEND_RATE_PER_MINUTE: number,
+  BULK_MAX_FAILED_PERCENT: number,
   MAX_QUEUED_PER_SESSION: number,
   MESSAGE_MAX_RETRIES: number,
   MESSAGE_RETRY_INTERVAL: number,

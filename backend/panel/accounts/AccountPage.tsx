@@ -10,6 +10,7 @@ import Badge from '../parts/Badge.js';
 import MissingRecord from '../frame/MissingRecord.js';
 import PageHead from '../frame/PageHead.js';
 import { useRecord } from '../hooks.js';
+import KeywordsForm from '../opt-outs/KeywordsForm.js';
 import Panel from '../frame/Panel.js';
 import NoticeLine from '../parts/NoticeLine.js';
 
@@ -47,6 +48,9 @@ const AccountPage: React.FC<ActionProps> = ({ record }) => {
         </Panel>
         <Panel title="Limits and usage" wide>
           <AccountLimits account={account} mayChange={me?.role === 'admin'} onNotice={notify} />
+        </Panel>
+        <Panel title="Opt-out keywords" wide>
+          <KeywordsForm accountId={account.id} />
         </Panel>
         <AccountLists account={account} />
       </div>

@@ -1,7 +1,7 @@
 import React from 'react';
 import Ago from '../parts/Ago.js';
 import Badge from '../parts/Badge.js';
-import { messageWord, sessionWord } from '../words.js';
+import { bulkWord, messageWord, sessionWord } from '../words.js';
 
 export type Row = Record<string, unknown>;
 
@@ -32,6 +32,10 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
           ) : null}
         </>
       );
+    }
+    case 'bulk': {
+      const [word, tone] = bulkWord(text(value));
+      return <Badge tone={tone}>{word}</Badge>;
     }
     case 'direction':
       return value === 'outbound' ? <span title="Outbound">↗ out</span> : <span title="Inbound">↙ in</span>;

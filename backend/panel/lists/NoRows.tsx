@@ -14,6 +14,16 @@ const words: Record<string, [title: string, next: string, link?: [to: string, la
     'Messages appear here as soon as a session sends or receives one.',
     ['/resources/sessions', 'Go to the sessions'],
   ],
+  templates: [
+    'No templates yet',
+    'A template is a message with variables such as {{name}}. Programs send it by its id.',
+    ['/resources/templates/actions/new', 'New template'],
+  ],
+  optouts: [
+    'No opt-outs yet',
+    'People opt out with a keyword such as STOP, or are added by hand. Each account chooses its keywords on its page.',
+    ['/resources/optouts/actions/new', 'Opt people out'],
+  ],
   accounts: [
     'No accounts',
     'Each program or tenant that uses the API has an account.',

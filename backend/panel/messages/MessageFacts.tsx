@@ -23,6 +23,7 @@ const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
       ['Chat', <code>{message.chat.id}</code>],
       ['Type', message.type],
       ['Origin', message.origin],
+      ['Bulk job', message.bulkJobId && <Link to={`${root}/resources/bulk/records/${message.bulkJobId}/show`}>open</Link>],
       ['Attempts', message.direction === 'outbound' ? message.attempts : null],
       ['Id', <code>{message.id}</code>],
       ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],

@@ -1,7 +1,15 @@
 import React from 'react';
 
-/** A bar of how much of a limit is used. Without a limit it shows only the text. */
-const Meter: React.FC<{ label: string; value: number; of: number | null; text: string }> = ({ label, value, of, text }) => {
+interface MeterProps {
+  label: string;
+  value: number;
+  of: number | null;
+  text: string;
+  isProgress?: boolean;
+}
+
+/** A bar of how much of a limit is used, or with `isProgress` of how much is done. Without a limit it shows only the text. */
+const Meter: React.FC<MeterProps> = ({ label, value, of, text, isProgress = false }) => {
   const part = of ? Math.min(1, value / of) : 0;
   return (
     <div className="cq-meter">
@@ -11,7 +19,7 @@ const Meter: React.FC<{ label: string; value: number; of: number | null; text: s
       </div>
       {of ? (
         <div className="cq-bar" role="meter" aria-label={label} aria-valuenow={value} aria-valuemin={0} aria-valuemax={of}>
-          <i className={part > 0.9 ? 'cq-full' : ''} style={{ width: `${Math.round(part * 100)}%` }} />
+          <i className={part > 0.9 && !isProgress ? 'cq-full' : ''} style={{ width: `${Math.round(part * 100)}%` }} />
         </div>
       ) : null}
     </div>

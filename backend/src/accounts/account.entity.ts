@@ -20,6 +20,8 @@ export class Account {
   @Column(column.string(8)) role: Role;
   @Column(column.flag({ default: true })) isActive: boolean;
   @Column(column.string(64, { default: 'UTC' })) timezone: string;
+  /** BCP 47. Numbers, amounts and times in templates are written by its rules. */
+  @Column(column.string(35, { default: 'en' })) language: string;
   @Column(column.string(8, { default: 'full' })) storage: StorageMode;
   @Column(column.string(8, { default: 'hold' })) uncertainPolicy: 'hold' | 'retry';
   /** Applies while the account has no plan. */

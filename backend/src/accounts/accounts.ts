@@ -104,7 +104,7 @@ export interface FirstAdmin {
 
 export type AccountSecrets = Pick<Account, 'passwordHash' | 'jwtSecret'>;
 export type StaffChanges = Changes<Pick<Account, 'role' | 'isActive' | 'planId' | 'maxMessagesPerDay'>>;
-export type OwnerChanges = Changes<Pick<Account, 'username' | 'email' | 'timezone' | 'uncertainPolicy' | 'storage'>>;
+export type OwnerChanges = Changes<Pick<Account, 'username' | 'email' | 'timezone' | 'language' | 'uncertainPolicy' | 'storage'>>;
 
 type AccountCore = Pick<Core, 'database' | 'clock'>;
 
@@ -190,6 +190,7 @@ async function insertAccount(
     role: input.role,
     isActive: true,
     timezone,
+    language: 'en',
     uncertainPolicy: 'hold',
     storage: 'full',
     maxSessions: input.maxSessions ?? 10,

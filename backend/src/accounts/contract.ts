@@ -1,4 +1,4 @@
-import { account, defineRoute, isTimezone, storageModes, token } from '@chasqui/shared';
+import { account, defineRoute, isLanguage, isTimezone, storageModes, token } from '@chasqui/shared';
 import { z } from 'zod';
 import { hashedOnly } from './keys.contract.js';
 
@@ -73,6 +73,7 @@ export const updateMe = defineRoute({
     username: z.string().min(1).max(64).optional(),
     email: z.email().optional(),
     timezone: z.string().max(64).refine(isTimezone, 'Use a time zone such as America/Lima.').optional(),
+    language: z.string().max(35).refine(isLanguage, 'Use a language such as en or pt-BR.').optional(),
     uncertainPolicy: z.enum(['hold', 'retry']).optional(),
     storage: z.enum(storageModes).optional(),
   }),

@@ -45,6 +45,8 @@ export type PlanInput = Pick<
 export interface AccountLimits {
   plan: { id: string; name: string } | null;
   timezone: string;
+  /** BCP 47. */
+  language: string;
   storage: StorageMode;
   maxSessions: number;
   dailyMessages: number;
@@ -141,12 +143,13 @@ async function limitsOf({ cache }: Context, accountId: string, where: DataSource
   return limits;
 }
 
-const limitsSql = `SELECT a.timezone, a.storage, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,
+const limitsSql = `SELECT a.timezone, a.language, a.storage, a."maxSessions" AS own, a."maxMessagesPerDay" AS daily, p.id AS plan, p.name, p."maxSessions" AS sessions,
   p."dailyMessages" AS "planDaily", p."monthlyMessages" AS monthly, p."apiLimit" AS api, p."pricePerMessage" AS price
   FROM accounts a LEFT JOIN plans p ON p.id = a."planId" WHERE a.id = ?`;
 
 interface LimitsRow {
   timezone: string;
+  language: string;
   storage: StorageMode;
   own: number;
   daily: number;
@@ -166,6 +169,7 @@ export async function readLimits(where: DataSource | EntityManager, accountId: s
   return {
     plan: row.plan === null ? null : { id: row.plan, name: row.name ?? '' },
     timezone: row.timezone,
+    language: row.language,
     storage: row.storage,
     maxSessions: row.plan === null ? row.own : (row.sessions ?? 0),
     dailyMessages: stricter(row.daily, row.planDaily ?? 0),

@@ -18,6 +18,7 @@ export function createAccountPresenter({ keys, plans }: { keys: ApiKeys; plans: 
       role: account.role,
       isActive: account.isActive,
       timezone: account.timezone,
+      language: account.language,
       uncertainPolicy: account.uncertainPolicy,
       storage: account.storage,
       plan: limits.plan,

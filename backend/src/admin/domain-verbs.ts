@@ -6,6 +6,9 @@ import { ApiKey } from '../accounts/api-key.entity.js';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { Plans } from '../accounts/plans.js';
 import { makeOneTimePassword } from '../accounts/secrets.js';
+import { readCsv } from '../bulk/accept/csv.js';
+import type { Bulk, NewJob } from '../bulk/bulk.js';
+import { defaultGapMs, maxRecipients } from '../bulk/contract.js';
 import type { Database } from '../db/database.js';
 import type { Caller } from '../accounts/caller.js';
 import { recordAudit } from '../audit/audit.js';
@@ -15,16 +18,19 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import { type Session } from '../sessions/session.entity.js';
 import { signingScript } from '../sessions/passkeys.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Sessions } from '../sessions/sessions.js';
+import type { Templates } from '../templates/templates.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { WebhookDispatcher } from '../webhooks/send/dispatcher.js';
 import type { WebhookHistory } from '../webhooks/history.js';
 import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
+import { optOutVerbs, templateVerbs } from './campaign-verbs.js';
 import { fingerprintOf } from './guard.js';
 import type { Gateway } from '../whatsapp/worker-gateway.js';
-import type { PanelVerbs, ShownOnce } from './verbs.js';
+import type { PanelJob, PanelVerbs, ShownOnce } from './verbs.js';
 
 export interface Domains {
   database: Database;
@@ -38,7 +44,11 @@ export interface Domains {
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   sessions: Sessions;
   messages: Messages;
+  bulk: Bulk;
   media: Media;
+  templates: Templates;
+  optOuts: OptOuts;
+  countryCode: string | undefined;
   /** Runs an operation in the page of a session. */
   run: Gateway['run'];
 }
@@ -55,10 +65,13 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     auth: authVerbs(domains),
     sessions: sessionVerbs(domains),
     messages: messageVerbs(domains),
+    bulk: bulkVerbs(domains),
     accounts: accountVerbs(domains),
     keys: keyVerbs(domains),
     plans: planVerbs(domains),
     webhooks: webhookVerbs(domains),
+    templates: templateVerbs(domains),
+    optOuts: optOutVerbs(domains),
     media: { send: (res, file, range) => domains.media.send(res, file, range) },
   };
 }
@@ -169,6 +182,41 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
       const answer = await domains.run(session, 'messages.receipts', { whatsappId, chatId }, receiptsMs);
       return operations['messages.receipts'].output.parse(answer);
     },
+  };
+}
+
+function bulkVerbs({ bulk, sessions }: Domains): PanelVerbs['bulk'] {
+  const sessionOf = async (id: string): Promise<Session> => {
+    const session = await sessions.byId(id);
+    if (!session) throw new AppError('SESSION_NOT_FOUND');
+    return session;
+  };
+  const jobOf = (input: PanelJob): { job: NewJob; columns: string[] } => {
+    const { rows, columns } = readCsv(input.csv, {}, maxRecipients);
+    const content: NewJob['content'] = { type: 'text', fields: { message: input.message }, media: null };
+    const scheduledAt = input.scheduledAt === null ? null : new Date(input.scheduledAt);
+    const { name, checkNumbers } = input;
+    return { job: { name, content, file: null, recipients: rows, gapMs: defaultGapMs, checkNumbers, scheduledAt }, columns };
+  };
+  const change = (verb: 'pause' | 'resume' | 'cancel' | 'retry') => async (caller: Caller, id: string) => {
+    const job = await bulk.byId(id);
+    if (!job) throw new AppError('BULK_JOB_NOT_FOUND');
+    await bulk[verb](actingFor(caller, job.accountId), job);
+  };
+  return {
+    async check(_caller, input) {
+      const { job, columns } = jobOf(input);
+      return { ...(await bulk.check(await sessionOf(input.sessionId), job)), columns };
+    },
+    async create(caller, input) {
+      const session = await sessionOf(input.sessionId);
+      const { id } = await bulk.create(actingFor(caller, session.accountId), session, jobOf(input).job, null);
+      return { id };
+    },
+    pause: change('pause'),
+    resume: change('resume'),
+    cancel: change('cancel'),
+    retry: change('retry'),
   };
 }
 

@@ -14,7 +14,7 @@ import { mountMedia } from './media.js';
 import { createOverview } from './overview.js';
 import { createPanelSessions } from './panel-sessions.js';
 import { answerErrors, mountRoutes, type PanelLog } from './route.js';
-import { changeRoutes, readRoutes } from './routes.js';
+import { changeRoutes, readRoutes, type BulkReader } from './routes.js';
 import { mountStream } from './stream.js';
 import type { PanelVerbs } from './verbs.js';
 
@@ -22,6 +22,7 @@ export interface PanelParts {
   database: Database;
   verbs: PanelVerbs;
   search: Pick<MessageSearch, 'find'>;
+  bulk: BulkReader;
   events: Pick<Events, 'subscribe'>;
   clock: Clock;
   log: PanelLog;
@@ -56,7 +57,7 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   router.post('/theme', setTheme(parts.secureCookies));
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
   mountMedia(router, { reader: database.reader, media: verbs.media });
-  mountRoutes(router, [...readRoutes({ reader: database.reader, overview, clock }), ...changeRoutes(verbs)]);
+  mountRoutes(router, [...readRoutes({ reader: database.reader, overview, clock, bulk: parts.bulk }), ...changeRoutes(verbs)]);
   const adminjs = Router();
   mountAdminJS(adminjs, database.reader, parts.search, parts.version);
   router.use(patchPages, adminjs);

@@ -127,7 +127,9 @@ export class PanelResource extends TypeOrmResource {
 
   private base(): SelectQueryBuilder<ObjectLiteral> {
     const query = this.repository.createQueryBuilder('row').select(this.view.fields.map((field) => `row.${field.name}`));
-    return query.where(this.view.hiddenBy ? `row.${this.view.hiddenBy} IS NULL` : '1 = 1');
+    const { hiddenBy, only } = this.view;
+    query.where(hiddenBy ? `row.${hiddenBy} IS NULL` : '1 = 1');
+    return only ? query.andWhere({ [only.column]: only.value }) : query;
   }
 
   private async query(filter: Filter | undefined): Promise<SelectQueryBuilder<ObjectLiteral>> {

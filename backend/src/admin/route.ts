@@ -21,6 +21,8 @@ export interface PanelRoute {
   method: 'get' | 'post';
   path: string;
   role: 'staff' | 'admin';
+  /** The largest body; absent: 128 KiB. */
+  bodyLimit?: string;
   run(req: Request): Promise<unknown>;
 }
 
@@ -44,8 +46,10 @@ export function change<B extends z.ZodType>(
   path: string,
   body: B,
   run: (input: RouteInput<undefined, z.output<B>>) => Promise<unknown>,
+  more: Pick<PanelRoute, 'bodyLimit'> = {},
 ): PanelRoute {
   return {
+    ...more,
     method: 'post',
     path,
     role,
@@ -69,8 +73,8 @@ function parsed<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
 }
 
 export function mountRoutes(router: Router, routes: readonly PanelRoute[]): void {
-  const parse = json({ limit: '128kb' });
   for (const route of routes) {
+    const parse = json({ limit: route.bodyLimit ?? '128kb' });
     const answer = (req: Request, res: Response, next: NextFunction): void => {
       route
         .run(req)

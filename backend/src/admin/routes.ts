@@ -1,14 +1,17 @@
-import { eventTypes, passkeyAnswer, permissions, storageModes, whole } from '@chasqui/shared';
+import { bulkRecipientStatuses, eventTypes, passkeyAnswer, permissions, storageModes, whole } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
 import { sentFields } from '../lib/sent-fields.js';
+import { campaignChanges, campaignReads } from './campaign-routes.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
 import { newPlan } from './staff.contract.js';
 import type { PanelVerbs } from './verbs.js';
+import type { Bulk } from '../bulk/bulk.js';
 import { accountView } from './views/account.js';
+import { bulkView } from './views/bulk.js';
 import { choicesView } from './views/choices.js';
 import { eventsView } from './views/event.js';
 import { keyView } from './views/key.js';
@@ -23,8 +26,16 @@ const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
 const figure = z.number().int().min(0).max(1_000_000_000);
 
+/** What the panel reads of bulk jobs besides their table. */
+export type BulkReader = Pick<Bulk, 'byId' | 'present' | 'recipients'>;
+
 /** The reads of the panel's pages; many are polled every few seconds. They use only the database reader, so that an unreachable worker delays none. */
-export function readRoutes(parts: { reader: DataSource; overview: OverviewReader; clock: Clock }): PanelRoute[] {
+export function readRoutes(parts: {
+  reader: DataSource;
+  overview: OverviewReader;
+  clock: Clock;
+  bulk: BulkReader;
+}): PanelRoute[] {
   const { reader, overview, clock } = parts;
   return [
     read('/live/overview', z.object({}), ({ visitor }) => overview.overview(visitor.account.timezone)),
@@ -43,7 +54,13 @@ export function readRoutes(parts: { reader: DataSource; overview: OverviewReader
     read('/live/accounts/:id', z.object({}), (input) => accountView(reader, input.id, clock.now())),
     read('/live/keys/:id', z.object({}), (input) => keyView(reader, input.id)),
     read('/live/webhooks/:id', z.object({}), (input) => webhookView(reader, input.id)),
+    read(
+      '/live/bulk/:id',
+      z.object({ status: z.enum(bulkRecipientStatuses).optional(), page: whole(1, 1_000).default(1) }),
+      (input) => bulkView(reader, parts.bulk, input.id, input.query),
+    ),
     read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
+    ...campaignReads(reader),
     read('/live/choices', z.object({}), () => choicesView(reader)),
   ];
 }
@@ -53,9 +70,11 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
   return [
     ...sessionChanges(verbs.sessions, verbs.messages),
     ...messageChanges(verbs.messages),
+    ...bulkChanges(verbs.bulk),
     ...accessChanges(verbs),
     ...planChanges(verbs.plans),
     ...webhookChanges(verbs.webhooks),
+    ...campaignChanges(verbs),
   ];
 }
 
@@ -116,6 +135,29 @@ function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
       messages.resolve(input.visitor.caller, input.id, input.body.as),
     ),
     change('staff', '/live/messages/:id/receipts', emptyBody, (input) => messages.receipts(input.id)),
+  ];
+}
+
+function bulkChanges(bulk: PanelVerbs['bulk']): PanelRoute[] {
+  const job = z.strictObject({
+    sessionId: id,
+    name: z.string().trim().max(200).nullable().default(null),
+    message: z.string().min(1, 'Enter a message.').max(65_536),
+    csv: z.string().min(1, 'Choose a CSV file, or paste its text.'),
+    checkNumbers: z.boolean().default(false),
+    scheduledAt: z.iso.datetime({ offset: true }).nullable().default(null),
+  });
+  // The text of a file with 10,000 rows.
+  const bodyLimit = '9mb';
+  const simple = (['pause', 'resume', 'cancel', 'retry'] as const).map((verb) =>
+    change('staff', `/live/bulk/:id/${verb}`, emptyBody, (input) => bulk[verb](input.visitor.caller, input.id)),
+  );
+  return [
+    ...simple,
+    change('staff', '/live/bulk', job, ({ visitor, body }) => bulk.create(visitor.caller, { ...body, name: body.name || null }), {
+      bodyLimit,
+    }),
+    change('staff', '/live/bulk-check', job, ({ visitor, body }) => bulk.check(visitor.caller, body), { bodyLimit }),
   ];
 }
 

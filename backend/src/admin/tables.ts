@@ -1,11 +1,14 @@
-import { messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '@chasqui/shared';
+import { bulkStatuses, messageOrigins, messageStatuses, messageTypes, sessionStatuses } from '@chasqui/shared';
 import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { Account } from '../accounts/account.entity.js';
 import { ApiKey } from '../accounts/api-key.entity.js';
+import { BulkJob } from '../bulk/bulk.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { Failure, failureKinds } from '../failures/failure.entity.js';
 import { Message } from '../messages/message.entity.js';
+import { OptOut, optOutSources } from '../opt-outs/opt-out.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { Template } from '../templates/template.entity.js';
 import { Webhook } from '../webhooks/webhook.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
 
@@ -18,6 +21,7 @@ export type Look =
   | 'yesno'
   | 'session'
   | 'message'
+  | 'bulk'
   | 'direction'
   | 'name'
   | 'json'
@@ -57,6 +61,8 @@ export interface TableView {
   order: { by: string; direction: 'asc' | 'desc' };
   /** Rows with a value in this column are not shown. */
   hiddenBy?: 'deletedAt';
+  /** Only rows with this value in this column are shown. */
+  only?: { column: string; value: string };
   /** The component that draws the page of one row. */
   page: string;
   /** The component that creates a row, and the role that it requires. */
@@ -123,6 +129,30 @@ export const tables: readonly TableView[] = [
     ],
   },
   {
+    id: 'bulk',
+    entity: BulkJob,
+    plural: 'Bulk jobs',
+    singular: 'Bulk job',
+    group: 'WhatsApp',
+    icon: 'Layers',
+    title: 'name',
+    order: { by: 'id', direction: 'desc' },
+    page: 'BulkPage',
+    create: { component: 'NewBulk', label: 'New bulk job', role: 'staff' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact', ...sort }),
+      field('name', 'Name', 'strong', { ...list, filter: 'contains' }),
+      field('status', 'Status', 'bulk', { ...list, filter: 'exact', values: bulkStatuses }),
+      field('total', 'Recipients', 'text', list),
+      field('pending', 'Waiting', 'text', list),
+      field('failed', 'Failed', 'text', list),
+      field('sessionId', 'Session', 'name', { ...list, filter: 'session' }),
+      field('createdAt', 'When', 'time', { ...list, filter: 'range' }),
+      field('accountId', 'Account', 'name', { filter: 'account' }),
+      field('reasonCode', 'Reason', 'text', { filter: 'exact' }),
+    ],
+  },
+  {
     id: 'webhooks',
     entity: Webhook,
     plural: 'Webhooks',
@@ -144,6 +174,48 @@ export const tables: readonly TableView[] = [
       field('disabledReason', 'Disabled because', 'text', { filter: 'exact', values: ['GONE', 'FAILING', 'BY_REQUEST'] }),
       field('lastDeliveredAt', 'Last delivered', 'time', { ...list, ...sort }),
       field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
+    ],
+  },
+  {
+    id: 'templates',
+    entity: Template,
+    plural: 'Templates',
+    singular: 'Template',
+    group: 'WhatsApp',
+    icon: 'Edit3',
+    title: 'name',
+    order: { by: 'createdAt', direction: 'desc' },
+    hiddenBy: 'deletedAt',
+    page: 'TemplatePage',
+    create: { component: 'NewTemplate', label: 'New template', role: 'staff' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('name', 'Name', 'strong', { ...list, ...sort, filter: 'contains' }),
+      field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
+      field('version', 'Version', 'text', list),
+      field('updatedAt', 'Changed', 'time', { ...list, ...sort }),
+      field('createdAt', 'Created', 'time', { ...sort, filter: 'range' }),
+    ],
+  },
+  {
+    id: 'optouts',
+    entity: OptOut,
+    plural: 'Opt-outs',
+    singular: 'Opt-out',
+    group: 'WhatsApp',
+    icon: 'UserX',
+    title: 'waId',
+    order: { by: 'changedAt', direction: 'desc' },
+    only: { column: 'state', value: 'out' },
+    page: 'OptOutPage',
+    create: { component: 'NewOptOut', label: 'Opt people out', role: 'staff' },
+    fields: [
+      field('id', 'Id', 'mono', { filter: 'exact' }),
+      field('waId', 'Person', 'mono', { ...list, filter: 'contains' }),
+      field('accountId', 'Account', 'name', { ...list, filter: 'account' }),
+      field('source', 'By', 'text', { ...list, filter: 'exact', values: optOutSources }),
+      field('keyword', 'Keyword', 'text', { ...list, filter: 'contains' }),
+      field('changedAt', 'Since', 'time', { ...list, ...sort, filter: 'range' }),
     ],
   },
   {

@@ -1,8 +1,11 @@
-import type { OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
+import type { BulkCheck, OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
 import type { MediaFile } from '../media/media-file.entity.js';
+import type { Keywords } from '../opt-outs/keywords.js';
+import type { Variables } from '../templates/render.js';
+import type { TemplateInput } from '../templates/templates.js';
 
 /** The role of an account. */
 export type PanelRole = 'user' | 'staff' | 'admin';
@@ -14,10 +17,27 @@ export interface SessionLimits {
   storage?: StorageMode;
 }
 
+/** A bulk job as the panel makes one: a text with placeholders, and recipients as CSV. */
+export interface PanelJob {
+  sessionId: string;
+  name: string | null;
+  message: string;
+  csv: string;
+  checkNumbers: boolean;
+  scheduledAt: string | null;
+}
+
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
 export interface ShownOnce {
   id: string;
   secret: string;
+}
+
+/** A content that is being written: its variables, those without a value, and the text once all of them have one. */
+export interface TemplatePreview {
+  variables: string[];
+  missing: string[];
+  text: string | null;
 }
 
 /**
@@ -71,6 +91,17 @@ export interface PanelVerbs {
     /** Sends or cancels all messages of a session that are held because another WhatsApp account is linked now. */
     decideHeld(caller: Caller, sessionId: string, decision: 'send' | 'cancel'): Promise<void>;
   };
+  bulk: {
+    /** Checks a text to the recipients of a CSV file and stores nothing. */
+    check(caller: Caller, input: PanelJob): Promise<BulkCheck>;
+    /** Throws `MISSING_VARIABLE` and `VALIDATION_FAILED` that name rows. */
+    create(caller: Caller, input: PanelJob): Promise<{ id: string }>;
+    /** Each throws `BULK_STATE_CONFLICT`. */
+    pause(caller: Caller, jobId: string): Promise<void>;
+    resume(caller: Caller, jobId: string): Promise<void>;
+    cancel(caller: Caller, jobId: string): Promise<void>;
+    retry(caller: Caller, jobId: string): Promise<void>;
+  };
   accounts: {
     /** `secret` is the one-time password. */
     create(caller: Caller, input: { username: string; email: string; role: PanelRole }): Promise<ShownOnce>;
@@ -116,6 +147,20 @@ export interface PanelVerbs {
     update(caller: Caller, planId: string, input: PlanInput): Promise<void>;
     /** Throws `PLAN_IN_USE`. */
     remove(caller: Caller, planId: string): Promise<void>;
+  };
+  templates: {
+    /** Throws `VALIDATION_FAILED`, `ALREADY_EXISTS`, and the errors of its file. */
+    create(caller: Caller, accountId: string, input: TemplateInput): Promise<{ id: string }>;
+    update(caller: Caller, templateId: string, input: TemplateInput): Promise<void>;
+    remove(caller: Caller, templateId: string): Promise<void>;
+    /** Returns what a content becomes that is being written. Throws `VALIDATION_FAILED`. */
+    preview(accountId: string, input: Omit<TemplateInput, 'name'>, variables: Variables): Promise<TemplatePreview>;
+  };
+  optOuts: {
+    /** Throws `INVALID_RECIPIENT`. */
+    add(caller: Caller, accountId: string, contacts: readonly string[]): Promise<{ id: string }>;
+    remove(caller: Caller, optOutId: string): Promise<void>;
+    setKeywords(caller: Caller, accountId: string, keywords: Keywords): Promise<void>;
   };
   media: {
     /** Sends the bytes with the type that the row says. Throws `MEDIA_NOT_FOUND` and `MEDIA_EXPIRED`. */

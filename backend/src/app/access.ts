@@ -9,6 +9,7 @@ import { createRequestLimits } from '../http/request-limits.js';
 import { createCredentialChanges } from '../lib/credential-changes.js';
 import { createSharedWindows } from '../lib/shared-windows.js';
 import { createLocalWindows } from '../lib/windows.js';
+import { createOptOuts } from '../opt-outs/opt-outs.js';
 import { limitFigures } from '../options.js';
 import { createStorageOf } from '../sessions/storage-mode.js';
 import type { Foundation } from './foundation.js';
@@ -38,6 +39,7 @@ export function createAccess(core: Foundation, over: Overrides) {
   const tokens = createTokens(core, { secret: config.jwtSecret, hours: config.JWT_EXPIRES_IN, credentials });
   const storageOf = createStorageOf({ installation: config.MESSAGE_CONTENT_STORAGE, limitsOf: plans.limitsOf });
   const contacts = createContacts(core, { storageOf });
+  const optOuts = createOptOuts(core, { contacts, sealer: core.sealer });
 
   const windows = config.REDIS_URL ? createSharedWindows({ url: config.REDIS_URL, clock, log }) : createLocalWindows(clock);
   lifecycle.add('request limits', { phase: 'connections', stop: () => windows.close() });
@@ -52,7 +54,7 @@ export function createAccess(core: Foundation, over: Overrides) {
   });
   lifecycle.add('first administrator', { phase: 'data', start: () => ensureFirstAdmin(core, accounts, over) });
   const limits = createRequestLimits(windows, limitFigures(config), keyUsage);
-  return { credentials, keys, keyUsage, plans, tokens, storageOf, contacts, windows, accounts, limits };
+  return { credentials, keys, keyUsage, plans, tokens, storageOf, contacts, optOuts, windows, accounts, limits };
 }
 
 const ensureFirstAdmin = ({ config }: Foundation, accounts: Accounts, over: Overrides): Promise<void> =>

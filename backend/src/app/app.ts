@@ -5,6 +5,7 @@ import type { Database } from '../db/database.js';
 import type { Failures } from '../failures/failures.js';
 import { createLog, type Log } from '../lib/log.js';
 import { createAccess } from './access.js';
+import { createBulkModules } from './bulk.js';
 import { openFoundation } from './foundation.js';
 import { createHttp } from './http.js';
 import { createMessaging } from './messaging.js';
@@ -41,9 +42,10 @@ async function buildBackend(config: Config, over: Overrides, log: Log, lifecycle
   const access = createAccess(core, over);
   const parts = createSessionParts(core, access);
   const messaging = createMessaging(core, access, parts);
+  const { bulk, bulkUpkeep } = createBulkModules(core, access, parts, messaging);
   const webhookParts = createWebhookParts(core, messaging);
-  const { privacy } = createUpkeep(core, access, parts, messaging, webhookParts, over);
-  const http = createHttp({ core, access, parts, messaging, webhookParts, privacy }, over);
+  const { privacy } = createUpkeep(core, access, parts, messaging, webhookParts, bulkUpkeep, over);
+  const http = createHttp({ core, access, parts, messaging, bulk, webhookParts, privacy }, over);
   await lifecycle.start();
   log.info('The backend is ready.', { port: http.port(), database: core.database.dialect });
   return {

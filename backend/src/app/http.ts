@@ -8,6 +8,8 @@ import { mountKeys } from '../accounts/keys.routes.js';
 import { createAccountPresenter } from '../accounts/present.js';
 import { mountAccounts } from '../accounts/routes.js';
 import { createPanelVerbs } from '../admin/domain-verbs.js';
+import type { Bulk } from '../bulk/bulk.js';
+import { mountBulk } from '../bulk/routes.js';
 import { mountStaff } from '../admin/staff.js';
 import { createReadingOf, mountEvents } from '../events/routes.js';
 import { serveSockets } from '../events/socket.js';
@@ -25,10 +27,12 @@ import { openFilesLimit } from '../lib/open-files.js';
 import { createUploadReader } from '../lib/uploads.js';
 import { mountMedia } from '../media/routes.js';
 import { mountMessages } from '../messages/routes.js';
+import { mountOptOuts } from '../opt-outs/routes.js';
 import { connectionLimits, defaultStreamTimes } from '../options.js';
 import { mountPrivacy } from '../privacy/routes.js';
 import type { Privacy } from '../privacy/privacy.js';
 import { mountSessions } from '../sessions/routes.js';
+import { mountTemplates } from '../templates/routes.js';
 import { version } from '../version.js';
 import { mountWebhooks } from '../webhooks/routes.js';
 import { createLocalRuns, createOperationResults } from '../whatsapp/operation-results.js';
@@ -49,6 +53,7 @@ interface Modules {
   access: Access;
   parts: SessionParts;
   messaging: Messaging;
+  bulk: Bulk;
   webhookParts: WebhookParts;
   privacy: Privacy;
 }
@@ -151,7 +156,7 @@ function createServerParts({ core, messaging }: Modules, { authenticate, identif
 
 /** Health, the OpenAPI document, and the staff panel. */
 function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): void {
-  const { core, access, parts, messaging, webhookParts } = modules;
+  const { core, access, parts, messaging, bulk, webhookParts } = modules;
   const { config, database, events, clock, log, lifecycle } = core;
   mountHealth(http.app, {
     database,
@@ -173,7 +178,11 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     plans: access.plans,
     sessions: parts.sessions,
     messages: messaging.messages,
+    bulk,
     media: parts.media,
+    templates: parts.templates,
+    optOuts: access.optOuts,
+    countryCode: config.DEFAULT_COUNTRY_CODE,
     webhooks: webhookParts.webhooks,
     endpointSecrets: webhookParts.secrets,
     history: webhookParts.history,
@@ -182,16 +191,16 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
   });
   const { search } = messaging;
   const secureCookies = config.SECURE_COOKIES;
-  const panel = over.mountPanel?.(http.app, { database, verbs, search, events, clock, log, version, secureCookies });
+  const panel = over.mountPanel?.(http.app, { database, verbs, search, bulk, events, clock, log, version, secureCookies });
   lifecycle.add('panel streams', { phase: 'intake', stop: () => panel?.close() });
 }
 
 /** The routes of the public API, in the order of the OpenAPI document. */
 function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Streaming): void {
-  const { core, access, parts, messaging, webhookParts, privacy } = modules;
+  const { core, access, parts, messaging, bulk, webhookParts, privacy } = modules;
   const { config, database, clock, deliveries } = core;
-  const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
-  const { sessions, media, uploads, gateway } = parts;
+  const { accounts, keys, keyUsage, plans, tokens, contacts, optOuts, limits } = access;
+  const { sessions, media, uploads, templates, gateway } = parts;
   const { messages, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
@@ -202,7 +211,20 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
-  mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
+  mountBulk(http.mount, { bulk, sessions, messages, contacts, media, templates, idempotency });
+  mountMessages(http.mount, {
+    messages,
+    sessions,
+    media,
+    idempotency,
+    quotas,
+    optOuts,
+    templates,
+    sendWaitMs: config.SEND_WAIT_MS,
+    now: clock.now,
+  });
+  mountTemplates(http.mount, { templates });
+  mountOptOuts(http.mount, { optOuts, countryCode: config.DEFAULT_COUNTRY_CODE });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
   mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });

@@ -1,3 +1,5 @@
+import { createBulkState } from '../bulk/state.js';
+import { createJobContents } from '../bulk/accept/content.js';
 import { createEventLog } from '../events/log.js';
 import { createRetention } from '../jobs/retention.js';
 import { createIdempotency } from '../messages/accept/idempotency.js';
@@ -25,7 +27,9 @@ export type Messaging = ReturnType<typeof createMessaging>;
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
   const { config, presence, sealer, lifecycle } = core;
-  const { contacts, storageOf } = access;
+  const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
+  const jobContents = createJobContents(sealer);
+  const { contacts, optOuts, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
     media,
@@ -34,7 +38,12 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const eventLog = createEventLog(core, { oldestAvailable: retention.oldestAvailable });
   const replies = createStoredReplies(core, { sealer });
   const quotas = createQuotas(core, { defaultDaily: config.DEFAULT_DAILY_MESSAGE_LIMIT });
-  const state = createMessageState(core, { contacts, quotas, wipeFile: (tx, id) => media.remove(tx, [id]) });
+  const state = createMessageState(core, {
+    contacts,
+    quotas,
+    wipeFile: (tx, id) => media.remove(tx, [id]),
+    onMoved: bulkState.follow,
+  });
   const idempotency = createIdempotency(core, { hours: config.IDEMPOTENCY_HOURS });
   const search = createMessageSearch(core);
   const messages = createMessages(core, {
@@ -73,12 +82,25 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     stop: () => dispatcher.stop().finally(messages.endWaiting),
     withinMs: workStopMs,
   });
-  const arrivals = createArrivals(core, { contacts, state, media });
+  const arrivals = createArrivals(core, { contacts, state, media, optOuts, messages });
   const operated = createOperatedMessages(core, { arrivals, contacts, state, storageOf });
   const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
-  return { retention, eventLog, replies, quotas, idempotency, search, messages, operated, ...ingest };
+  return {
+    retention,
+    eventLog,
+    replies,
+    quotas,
+    idempotency,
+    search,
+    messages,
+    messageState: state,
+    bulkState,
+    jobContents,
+    operated,
+    ...ingest,
+  };
 }
 
 /** What the workers report: heartbeats, events, and the files of inbound messages. */

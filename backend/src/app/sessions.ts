@@ -4,8 +4,10 @@ import { createUploads } from '../media/uploads.js';
 import { createContentStore } from '../messages/sealed-content.js';
 import { createSafeFetch } from '../lib/safe-fetch.js';
 import { defaultSettings } from '../options.js';
+import { checkFileOptions } from '../messages/accept/file-options.js';
 import { createSessions } from '../sessions/sessions.js';
 import { createSessionState } from '../sessions/state.js';
+import { createTemplates } from '../templates/templates.js';
 import { createWorkerClient } from '../whatsapp/client.js';
 import { createPlacement } from '../whatsapp/placement.js';
 import { createWorkerGateway } from '../whatsapp/worker-gateway.js';
@@ -60,5 +62,8 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
   });
   const settingsOf = async (id: string) => (await sessions.byId(id))?.settings ?? null;
   const uploads = createUploads(core, { media, storageOf, settingsOf });
-  return { contents, media, uploads, client, leaseMs, placement, gateway, sessionState, sessions };
+  const { limitsOf } = plans;
+  const countryCode = config.DEFAULT_COUNTRY_CODE;
+  const templates = createTemplates(core, { media, limitsOf, checkFileOptions, countryCode });
+  return { contents, media, uploads, templates, client, leaseMs, placement, gateway, sessionState, sessions };
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { ApiKeys } from '../accounts/api-keys.js';
+import type { BulkUpkeep } from '../bulk/upkeep.js';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
 import { errorFields } from '../lib/log.js';
@@ -20,16 +21,19 @@ export function createUpkeep(
   parts: SessionParts,
   messaging: Messaging,
   webhookParts: WebhookParts,
+  bulkUpkeep: BulkUpkeep,
   over: Overrides,
 ): { privacy: Privacy } {
   const { config, presence, lifecycle } = core;
   const privacy = createPrivacy(core, {
     contacts: access.contacts,
+    optOuts: access.optOuts,
     search: messaging.search,
     messages: messaging.messages,
     media: parts.media,
     replies: messaging.replies,
     webhooks: webhookParts.webhooks,
+    bulk: bulkUpkeep,
     presence,
     dir: join(config.dataDir, 'exports'),
     countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -40,7 +44,7 @@ export function createUpkeep(
     stop: () => privacy.stop(),
     withinMs: workStopMs,
   });
-  const tasks = cleanupTasks(core, access, parts, messaging, webhookParts, privacy);
+  const tasks = cleanupTasks(core, access, parts, messaging, webhookParts, bulkUpkeep, privacy);
   let sweep: { stop: () => void } | undefined;
   lifecycle.add('cleanup tasks', {
     phase: 'work',
@@ -61,15 +65,21 @@ const announceEndingKeys = ({ log }: Foundation, keys: ApiKeys): Promise<unknown
 
 function cleanupTasks(
   core: Foundation,
-  { contacts, keys }: Access,
-  { media, uploads, contents }: SessionParts,
+  { contacts, keys, optOuts }: Access,
+  { media, uploads, templates, contents }: SessionParts,
   { inbox, idempotency, retention, replies }: Messaging,
   { history, secrets }: WebhookParts,
+  bulk: BulkUpkeep,
   privacy: Privacy,
 ): CleanupTask[] {
   const { config, clock, sealer, subscriptions, failures } = core;
-  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, optOuts, bulk });
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
+  const messageDays = config.MESSAGE_RETENTION_DAYS;
+  const bulkTasks: CleanupTask[] =
+    messageDays > 0
+      ? [{ name: 'retention.bulk', run: () => bulk.prune(new Date(clock.now().getTime() - messageDays * 86_400_000)) }]
+      : [];
   return [
     { name: 'inbox.prune', run: inbox.prune },
     { name: 'contacts.names', run: contacts.forgetNamesLeft },
@@ -78,8 +88,10 @@ function cleanupTasks(
     { name: 'retention.messages', run: retention.ofMessages },
     { name: 'retention.files', run: retention.ofFiles },
     { name: 'retention.events', run: retention.ofEvents },
+    ...bulkTasks,
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
+    { name: 'templates.versions', run: templates.prune },
     { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },

@@ -4,6 +4,7 @@ import { ApiKeyUsage } from '../accounts/key-usage.entity.js';
 import { Plan } from '../accounts/plan.entity.js';
 import { PanelSession } from '../admin/panel.entity.js';
 import { AuditLog } from '../audit/audit.entity.js';
+import { BulkJob, BulkRecipient } from '../bulk/bulk.entity.js';
 import { ContactForm, ContactRow } from '../contacts/contact.entity.js';
 import { EventCounter, EventRow } from '../events/event.entity.js';
 import { StreamTicket } from '../events/ticket.entity.js';
@@ -12,8 +13,10 @@ import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
+import { OptOut, OptOutForm, OptOutSettings } from '../opt-outs/opt-out.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
+import { Template, TemplateVersion } from '../templates/template.entity.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import { InboxEvent, InboxPosition, Worker } from '../whatsapp/worker.entity.js';
 
@@ -23,6 +26,8 @@ export const entities = [
   ApiKey,
   ApiKeyUsage,
   AuditLog,
+  BulkJob,
+  BulkRecipient,
   ContactForm,
   ContactRow,
   EventCounter,
@@ -33,12 +38,17 @@ export const entities = [
   InboxPosition,
   MediaFile,
   Message,
+  OptOut,
+  OptOutForm,
+  OptOutSettings,
   PanelSession,
   Plan,
   PrivacyRequest,
   QuotaUsage,
   Session,
   StreamTicket,
+  Template,
+  TemplateVersion,
   Webhook,
   WebhookAttempt,
   WebhookDelivery,

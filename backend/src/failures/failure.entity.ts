@@ -6,6 +6,7 @@ export const failureKinds = [
   'worker_event',
   'worker',
   'accept',
+  'bulk',
   'message',
   'file',
   'heartbeat',

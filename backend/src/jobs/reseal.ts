@@ -1,3 +1,5 @@
+import type { BulkJob, BulkRecipient } from '../bulk/bulk.entity.js';
+import type { BulkUpkeep } from '../bulk/upkeep.js';
 import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { readRows, updateRows } from '../db/rows.js';
@@ -9,12 +11,15 @@ import type { Media } from '../media/media.js';
 import type { StoredReplies, StoredReply } from '../messages/accept/stored-replies.js';
 import { Message } from '../messages/message.entity.js';
 import type { ContentStore } from '../messages/sealed-content.js';
+import type { OptOutSettings } from '../opt-outs/opt-out.entity.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
 
 /**
  * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and
- * headers of webhooks, messages and files that wait in the storage mode `metadata`, and stored replies. May die halfway, and the next run
+ * headers of webhooks, messages, files and bulk jobs that wait in the storage mode `metadata`, stored replies, and the keys of opt-outs. May die
+ * halfway, and the next run
  * continues: the list of keys opens both. What no key opens is left as it is and reported, and the log has the number.
  */
 export interface Reseal {
@@ -30,6 +35,8 @@ export interface ResealParts {
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
   replies: Pick<StoredReplies, 'reseal'>;
+  bulk: Pick<BulkUpkeep, 'resealJobs' | 'resealRows'>;
+  optOuts: Pick<OptOuts, 'reseal'>;
 }
 
 interface Context extends ResealCore, ResealParts {}
@@ -53,7 +60,7 @@ export function createReseal({ database, log, report }: ResealCore, parts: Resea
 }
 
 async function run(context: Context): Promise<void> {
-  const { database, sealer, endpointSecrets, media, replies, log } = context;
+  const { database, sealer, endpointSecrets, media, replies, optOuts, log } = context;
   const { reader } = database;
   const prefix = `${sealer.writing}.`;
   const hooks: Step<Webhook> = {
@@ -76,11 +83,30 @@ async function run(context: Context): Promise<void> {
     reseal: replies.reseal.one,
     subjectOf: ({ accountId, key }) => `${accountId} ${key}`,
   };
+  const { bulk } = context;
+  const jobs: Step<BulkJob> = {
+    page: (last) => bulk.resealJobs.page(prefix, last),
+    reseal: bulk.resealJobs.one,
+    subjectOf: idOf,
+  };
+  const recipients: Step<BulkRecipient> = {
+    page: (last) => bulk.resealRows.page(prefix, last),
+    reseal: bulk.resealRows.one,
+    subjectOf: ({ jobId, position }) => `${jobId} ${position}`,
+  };
+  const optOutKeys: Step<OptOutSettings> = {
+    page: (last) => optOuts.reseal.page(last?.accountId ?? ''),
+    reseal: optOuts.reseal.one,
+    subjectOf: ({ accountId }) => accountId,
+  };
   const steps = [
     () => resealRows(context, hooks),
     () => resealRows(context, messages),
     () => resealRows(context, mediaFiles),
     () => resealRows(context, storedReplies),
+    () => resealRows(context, jobs),
+    () => resealRows(context, recipients),
+    () => resealRows(context, optOutKeys),
   ];
   let count = 0;
   let failed: { error: unknown } | null = null;

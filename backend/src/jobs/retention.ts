@@ -51,7 +51,9 @@ const firstIdOf = (time: number): string => {
 
 const isFinal = `status NOT IN ('queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
-const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "deletedAt" IS NULL`;
+/** The file of a bulk job stays as long as the job is not over. */
+const isNeeded = `EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id AND j."finishedAt" IS NULL)`;
+const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL AND "deletedAt" IS NULL AND NOT ${isNeeded}`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;
 /** Never lowered: a row that could not be deleted in an earlier run has a smaller cursor. */

@@ -30,6 +30,8 @@ export class MediaFile {
   @Column(orNull(column.time())) usedAt: Date | null;
   /** The upload that this file of a message is a copy of. */
   @Column(orNull(column.id())) uploadId: string | null;
+  /** The template whose file it is. */
+  @Column(orNull(column.id())) templateId: string | null;
   @Column(column.time()) createdAt: Date;
   @Column(orNull(column.time())) deletedAt: Date | null;
 }

@@ -34,7 +34,7 @@ export interface Media {
   receive(owner: MediaOwner, source: MediaSource, hints: FileHints): Promise<StoredFile>;
   /** Reads and checks an outgoing file and stores nothing. Throws as `receive`. */
   read(owner: MediaOwner, source: MediaSource, hints: Omit<FileHints, 'isSealed'>): Promise<ReadFile>;
-  /** Inserts the row of a received file, in the transaction of its message or of its upload. */
+  /** Inserts the row of a received file, in the transaction of its message, its template or its upload. */
   attach(tx: Transaction, file: StoredFile, owner: FileOwner): Promise<void>;
   /** Deletes the bytes of a message that was not accepted: no row names them. */
   discard(file: StoredFile): Promise<void>;
@@ -122,11 +122,14 @@ export interface StoredFile {
   warnings: Warning[];
 }
 
-/** What a stored file belongs to: a message, or (`messageId` null) an upload of an account or of one session. */
+/** What a stored file belongs to: a message, a template, or (both null) an upload of an account or of one session. */
 export interface FileOwner {
   accountId: string;
   messageId: string | null;
+  templateId?: string | null;
   sessionId?: string | null;
+  /** The messages of a bulk job share it: it is no upload, and stays as long as the job needs it. */
+  isShared?: boolean;
 }
 
 /** A file of a received message, as WhatsApp announces it. */
@@ -251,8 +254,9 @@ async function attach(
     ...known,
     isSealed,
     sessionId: null,
+    templateId: null,
     ...owner,
-    usedAt: owner.messageId === null ? clock.now() : null,
+    usedAt: owner.messageId === null && !owner.templateId && !owner.isShared ? clock.now() : null,
     uploadId,
     state: 'stored',
     reason: null,
@@ -277,6 +281,7 @@ async function announce({ clock }: Context, tx: Transaction, file: InboundFile):
     isSealed: false,
     usedAt: null,
     uploadId: null,
+    templateId: null,
     attempts: 0,
     nextAttemptAt: clock.now(),
     createdAt: clock.now(),

@@ -1,5 +1,6 @@
 import { handled, Reply } from '@chasqui/shared/express';
 import type { Mount } from '../accounts/caller.js';
+import { iso } from '../lib/iso.js';
 import { uploadOf } from '../lib/uploads.js';
 import { sourceOf } from './sources.js';
 import * as contract from './contract.js';
@@ -15,7 +16,7 @@ export function mountMedia(mount: Mount, { uploads }: { uploads: Uploads }): voi
     filename: file.filename,
     sha256: file.sha256,
     url: `/api/v1/media/${file.id}/file`,
-    expiresAt: uploads.expiresAt(file).toISOString(),
+    expiresAt: iso(uploads.expiresAt(file)),
   });
   mount(contract.upload, async ({ body }, caller, { res }) => {
     const { mimetype, filename } = body;

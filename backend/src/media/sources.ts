@@ -91,8 +91,8 @@ async function readStored({ reader, files, unseal }: SourceReader, owner: MediaO
 }
 
 /**
- * Returns a stored file of the account, by its id: an upload, or a file of a message that is not sealed. A caller that is bound to one session
- * reaches only the uploads and messages of that session.
+ * Returns a stored file of the account, by its id: an upload, a file of a template, or a file of a message that is not sealed. A caller that is
+ * bound to one session reaches only the uploads and messages of that session; templates belong to the account.
  */
 async function findStored(
   reader: DataSource,
@@ -100,14 +100,20 @@ async function findStored(
   id: string,
 ): Promise<MediaFile | null> {
   const which = `id = ? AND "accountId" = ? AND state = 'stored'`;
-  const conditions = [...(sessionId === null ? [] : ['m."sessionId" = ?']), ...(mayRead ? [] : [`m.origin IN ('api', 'panel')`])];
+  const conditions = [
+    ...(sessionId === null ? [] : ['m."sessionId" = ?']),
+    ...(mayRead ? [] : [`m.origin IN ('api', 'panel', 'bulk')`]),
+  ];
   const ofMessage = `EXISTS (SELECT 1 FROM messages m
       WHERE m.id = media_files."messageId" AND m."deletedAt" IS NULL AND ${conditions.join(' AND ')})`;
   const bound = sessionId === null ? [] : [sessionId];
   const upload = `("usedAt" IS NOT NULL AND "deletedAt" IS NULL${sessionId === null ? '' : ' AND "sessionId" = ?'})`;
-  const sent = `(NOT "isSealed" AND "usedAt" IS NULL${conditions.length > 0 ? ` AND ${ofMessage}` : ''})`;
-  const parameters = [id, accountId, ...bound, ...bound];
-  const condition = `${which} AND (${upload} OR ${sent})`;
+  const template = `("templateId" IS NOT NULL AND "deletedAt" IS NULL)`;
+  const ofJob = `EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id${sessionId === null ? '' : ' AND j."sessionId" = ?'})`;
+  const isReachable = conditions.length > 0 ? ` AND (${ofMessage} OR ${ofJob})` : '';
+  const sent = `(NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL${isReachable})`;
+  const parameters = [id, accountId, ...bound, ...bound, ...bound];
+  const condition = `${which} AND (${upload} OR ${template} OR ${sent})`;
   const [file = null] = await readRows(reader, MediaFile, condition, parameters);
   return file;
 }

@@ -21,14 +21,14 @@ export interface Uploads {
     source: MediaSource,
     hints: Omit<FileHints, 'isSealed' | 'type'>,
   ): Promise<{ file: MediaFile; stored: StoredFile }>;
-  /** Throws `MEDIA_NOT_FOUND`, and `MEDIA_EXPIRED` if it was removed. */
+  /** Returns an upload, or the file of a template. Throws `MEDIA_NOT_FOUND`, and `MEDIA_EXPIRED` if it was removed. */
   find(caller: Caller, id: string): Promise<MediaFile>;
   /** Sends its bytes, or the part that `range` asks for. Throws like `find`; sealed bytes are not sent: `MEDIA_NOT_FOUND`. */
   send(caller: Caller, id: string, res: Response, range?: string): Promise<void>;
-  /** Throws `MEDIA_NOT_FOUND`, and `MEDIA_IN_USE` while a message with a copy of it is not final. */
+  /** Throws `MEDIA_NOT_FOUND`, and `MEDIA_IN_USE` while a message with a copy of it is not final, or if it is the file of a template. */
   remove(caller: Caller, id: string): Promise<void>;
-  /** When an upload is removed unless it is used before. */
-  expiresAt(file: MediaFile): Date;
+  /** When an upload is removed unless it is used before. Null for the file of a template. */
+  expiresAt(file: MediaFile): Date | null;
   /** Deletes what was not used for a day, and the rows of what was deleted a week ago. Returns the number of deleted files. */
   prune(): Promise<number>;
 }
@@ -57,7 +57,7 @@ export function createUploads({ database, clock }: Pick<Core, 'database' | 'cloc
     find: (caller, id) => find(context, caller, id),
     send: async (caller, id, res, range) => parts.media.send(res, await find(context, caller, id), range),
     remove: (caller, id) => remove(context, caller, id),
-    expiresAt: ({ usedAt, createdAt }) => new Date((usedAt ?? createdAt).getTime() + unusedMs),
+    expiresAt: ({ usedAt }) => (usedAt ? new Date(usedAt.getTime() + unusedMs) : null),
     prune: () => prune(context),
   };
 }
@@ -102,7 +102,7 @@ async function isSealed({ storageOf, settingsOf }: Context, { accountId, session
 async function find({ database }: Context, { accountId, sessionId }: Caller, id: string): Promise<MediaFile> {
   const bound = sessionId === null ? '' : ' AND "sessionId" = ?';
   const values = [id, accountId, ...(sessionId === null ? [] : [sessionId])];
-  const condition = `id = ? AND "accountId" = ? AND "usedAt" IS NOT NULL${bound}`;
+  const condition = `id = ? AND "accountId" = ? AND ("templateId" IS NOT NULL OR ("usedAt" IS NOT NULL${bound}))`;
   const [file] = await readRows(database.reader, MediaFile, condition, values);
   if (!file) throw new AppError('MEDIA_NOT_FOUND', {}, 'There is no upload with this id.');
   if (file.deletedAt) throw new AppError('MEDIA_EXPIRED');
@@ -111,7 +111,9 @@ async function find({ database }: Context, { accountId, sessionId }: Caller, id:
 
 async function remove(context: Context, caller: Caller, id: string): Promise<void> {
   const { database, media } = context;
-  await find(context, caller, id);
+  const { templateId } = await find(context, caller, id);
+  if (templateId)
+    throw new AppError('MEDIA_IN_USE', { mediaId: id, templateId }, 'A template has this file. Change or delete the template.');
   await database.write.run(async (tx) => {
     const sql = `SELECT id FROM media_files WHERE id = ? AND ${inUse}`;
     if ((await runStatement(tx.manager, sql, [id])).rows.length > 0) throw new AppError('MEDIA_IN_USE', { mediaId: id });

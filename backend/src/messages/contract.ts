@@ -21,6 +21,7 @@ import {
 } from '@chasqui/shared';
 import { z } from 'zod';
 import { sessionAliases, sessionRef } from '../sessions/contract.js';
+import { variables } from '../templates/contract.js';
 
 const send: readonly ErrorCode[] = [
   'SESSION_NOT_FOUND',
@@ -132,16 +133,27 @@ export const forward = defineRoute({
 
 const typedBodies = requestTypes.map((type) => z.strictObject({ type: z.literal(type), ...common, ...requestOf(type).fields }));
 const mediaBody = z.strictObject({ type: z.enum(mediaTypes), ...common, ...mediaFields });
-const bodies = [...typedBodies, mediaBody] as [(typeof typedBodies)[number] | typeof mediaBody];
+/** Fills a template with variables and sends it as a message of its type. */
+const templateBody = z.strictObject({
+  type: z.literal('template'),
+  ...common,
+  templateId: z.string().min(1).max(64),
+  variables: variables.default({}),
+});
+export type TemplateBody = z.output<typeof templateBody>;
+type AnySchema = (typeof typedBodies)[number] | typeof mediaBody | typeof templateBody;
+const [firstBody, ...moreBodies] = typedBodies;
+const bodies: [AnySchema, ...AnySchema[]] = [firstBody!, ...moreBodies, mediaBody, templateBody];
+const anyErrors: readonly ErrorCode[] = ['INTERACTIVE_REJECTED', 'TEMPLATE_NOT_FOUND', 'MISSING_VARIABLE'];
 const typedAliases = Object.assign({}, ...requestTypes.map((type) => requestOf(type).aliases)) as Record<string, string>;
 
 /** Sends any type by one route; the fields are those of the type's own route. */
 export const sendAny = sending(
   'messages.send',
   '/messages/send',
-  'Send a message of any type',
+  'Send a message of any type, or a filled template',
   withAliases(z.discriminatedUnion('type', bodies), { ...aliases, ...typedAliases }),
-  { upload: true, errors: ['INTERACTIVE_REJECTED'] },
+  { upload: true, errors: anyErrors },
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 
@@ -158,7 +170,7 @@ export const sendGroup = sending(
     ...typedAliases,
     groupId: 'recipient',
   }).meta({ examples: [{ groupId: '120363041234567890@g.us', message: 'Good morning' }] }),
-  { upload: true, errors: ['INTERACTIVE_REJECTED'] },
+  { upload: true, errors: anyErrors },
 );
 
 const whole = 'WhatsApp Web posts a story to everyone in the account’s privacy settings and ignores a list of recipients.';
@@ -203,6 +215,7 @@ const listQuery = z.strictObject({
   origin: commaList(messageOrigins),
   chatId: z.string().max(80).optional(),
   contact: z.string().max(80).optional(),
+  bulkJobId: z.string().max(36).optional(),
   from: z.iso.datetime({ offset: true }).optional(),
   to: z.iso.datetime({ offset: true }).optional(),
   search: z.string().min(1).max(200).optional(),

@@ -22,6 +22,7 @@ export interface SendOptions {
 @Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id'])
 @Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id'], { where: `"chatType" <> 'private'` })
 @Index('messages_account_status', ['accountId', 'status', 'createdAt', 'id'])
+@Index('messages_bulk', ['bulkJobId', 'createdAt', 'id'], { where: '"bulkJobId" IS NOT NULL' })
 @Index('messages_account_kind', ['accountId', 'origin', 'type', 'createdAt', 'id'])
 export class Message {
   @PrimaryColumn(column.id()) id: string;
@@ -56,6 +57,10 @@ export class Message {
   @Column(column.json()) mentions: string[];
   @Column(column.flag({ default: false })) isForwarded: boolean;
   @Column(orNull(column.string(160))) quotedMessageId: string | null;
+  /** The bulk job that made it. */
+  @Column(orNull(column.id())) bulkJobId: string | null;
+  /** The template that it was filled from. */
+  @Column(orNull(column.id())) templateId: string | null;
   @Column(column.string(20, { default: '0.0000' })) cost: string;
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
@@ -140,6 +145,8 @@ export function createMessage(given: MessageFields): Message {
     mentions: given.mentions,
     isForwarded: given.isForwarded ?? false,
     quotedMessageId: given.quotedMessageId ?? null,
+    bulkJobId: given.bulkJobId ?? null,
+    templateId: given.templateId ?? null,
     cost: given.cost ?? '0.0000',
     quotaDay: given.quotaDay ?? null,
     attempts: given.attempts ?? 0,

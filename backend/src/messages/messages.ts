@@ -21,7 +21,7 @@ import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
 import type { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import { createAcceptance, type Accept } from './accept/acceptance.js';
+import { createAcceptance, type Accept, type AcceptInside } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
 import { createQueueLimit } from './accept/queue-limit.js';
@@ -39,6 +39,8 @@ import { createHeldMessages, type HeldDecision, type HeldMessages } from './send
 import { createOutcomeWaits } from './send/outcome-waits.js';
 import type { MessageState } from './state.js';
 
+export type { NewMessage } from './accept/new-message.js';
+
 /** Messages of all accounts: accepting, finding and deciding on them. A caller reaches only the messages of its account, and of its session if it is bound to one. */
 export interface Messages {
   /**
@@ -46,6 +48,19 @@ export interface Messages {
    * `SESSION_NOT_CONNECTED`, `SESSION_SUSPENDED`, `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`; then nothing is stored.
    */
   accept(session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Message>;
+  /**
+   * Accepts a message in the transaction of its caller, for a change that must commit with it; `id` is its id, so that a repeat has the same one.
+   * Throws `QUEUE_FULL` and `QUOTA_EXCEEDED`; then nothing of the message was written, and the transaction may go on. The caller must have locked
+   * the session's row.
+   */
+  acceptWithin(tx: Transaction, session: Session, input: NewMessage, id?: string): Promise<Message>;
+  /** Seals the content of a message where the storage mode withholds it, so that a message of which it was deleted can be sent again. */
+  contentColumns(tx: Transaction, session: Session, input: NewMessage, id: string): Promise<Partial<Message>>;
+  /**
+   * Accepts a message without a file inside the caller's transaction, for a session that may be offline. Returns null if it cannot be accepted: the
+   * session is suspended, its queue is full, or a quota is used up.
+   */
+  acceptInside(tx: Transaction, session: Session, input: NewMessage): Promise<Message | null>;
   /** Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` if the session cannot send now and neither the caller nor its settings ask to wait. */
   requireSendable(session: Session, queueIfOffline: boolean): void;
   /** Resolves to the message once it is neither `queued` nor `sending`, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
@@ -121,6 +136,7 @@ interface Context extends Core, MessageParts {
   held: HeldMessages;
   /** Writes the message; see acceptance.ts. */
   store: Accept;
+  storeInside: AcceptInside;
   /** Returns the time for a new message's id. It never goes back, so ids sort in the order of acceptance even after the clock was set back. */
   idTime: (now: Date) => number;
 }
@@ -129,11 +145,27 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const { database, clock } = core;
   const { contacts, media, idempotency, quotas, defaults, storageOf, state } = parts;
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
-  const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
+  const { accept: store, acceptInside: storeInside } = createAcceptance(core, {
+    contacts,
+    media,
+    idempotency,
+    quotas,
+    enterQueue,
+  });
   const waits = createOutcomeWaits(core);
-  const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
+  const context: Context = {
+    ...core,
+    ...parts,
+    held: createHeldMessages(core, { state }),
+    store,
+    storeInside,
+    idTime: createIdTime(),
+  };
   return {
     accept: (session, input, key) => accept(context, session, input, key),
+    acceptWithin: (tx, session, input, id) => acceptWithin(context, tx, session, input, id),
+    contentColumns: (tx, session, input, id) => contentColumns(context, tx, session, input, id),
+    acceptInside: (tx, session, input) => acceptInside(context, tx, session, input),
     requireSendable,
     outcome: waits.outcome,
     endWaiting: waits.end,
@@ -181,6 +213,56 @@ async function accept(
   await contacts.people(idsIn(message));
   await store({ session, message, key, file: input.file });
   return message;
+}
+
+async function acceptWithin(
+  context: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+  id = newId(context.idTime(context.clock.now())),
+): Promise<Message> {
+  requireReservedId(input.recipient, input.isStory);
+  const message = await rowWithin(context, tx, session, input, id);
+  const error = await context.storeInside(tx, { session, message, key: null, file: null });
+  if (error) throw error;
+  return message;
+}
+
+async function rowWithin(
+  { clock, contents, storageOf }: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+  id: string,
+): Promise<Message> {
+  const message = newRow(id, session, input, clock.now());
+  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
+  return message;
+}
+
+async function contentColumns(
+  context: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+  id: string,
+): Promise<Partial<Message>> {
+  const { content, sealed, text, mediaId, mentions, options } = await rowWithin(context, tx, session, input, id);
+  return { content, sealed, text, mediaId, mentions, options };
+}
+
+async function acceptInside(
+  { clock, contents, idTime, storageOf, storeInside }: Context,
+  tx: Transaction,
+  session: Session,
+  input: NewMessage,
+): Promise<Message | null> {
+  if (session.status === 'suspended') return null;
+  const now = clock.now();
+  const message = newRow(newId(idTime(now)), session, input, now);
+  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
+  return (await storeInside(tx, { session, message, key: null, file: input.file })) ? null : message;
 }
 
 function requireSendable(session: Session, queueIfOffline: boolean): void {

@@ -3,7 +3,9 @@ import { handled, Reply, type RouteHttp } from '@chasqui/shared/express';
 import type { Caller, Mount } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import type { Session } from '../sessions/session.entity.js';
+import type { Templates } from '../templates/templates.js';
 import { composeForward, composeMedia, composeStory, composeTyped, storyChat } from './accept/compose.js';
+import { composeTemplate } from './accept/compose-template.js';
 import { answer, presentOne, send, type SendContext } from './accept/send-request.js';
 import * as contract from './contract.js';
 import type { Quotas } from './quotas/quotas.js';
@@ -11,6 +13,7 @@ import type { Quotas } from './quotas/quotas.js';
 interface RouteContext extends SendContext {
   media: Media;
   quotas: Quotas;
+  templates: Templates;
 }
 
 /** Mounts the routes of messages. */
@@ -30,8 +33,10 @@ function mountSends(mount: Mount, context: RouteContext): void {
     const compose: Compose = (session) => composeMedia(context, session, body, caller, http.res);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });
   });
-  const composeAny = (session: Session, body: contract.AnyBody, caller: Caller, { res }: RouteHttp) =>
-    isWithFile(body) ? composeMedia(context, session, body, caller, res) : composeTyped(context, session, body.type, body);
+  const composeAny = (session: Session, body: contract.AnyBody, caller: Caller, { res }: RouteHttp) => {
+    if (body.type === 'template') return composeTemplate(context, session, body, caller, res);
+    return isWithFile(body) ? composeMedia(context, session, body, caller, res) : composeTyped(context, session, body.type, body);
+  };
   mount(contract.sendAny, ({ body, query }, caller, http) => {
     const compose: Compose = (session) => composeAny(session, body, caller, http);
     return send(context, { body, sessionInQuery: query.sessionId, caller, http, compose });

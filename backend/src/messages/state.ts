@@ -74,6 +74,8 @@ export interface MessageState {
 interface Parts {
   contacts: Pick<Contacts, 'people'>;
   quotas: Quotas;
+  /** Called in the transaction of each change of a message's status, after its event. The session's row is locked. */
+  onMoved?: (tx: Transaction, message: Message) => Promise<void>;
   /** Deletes the sealed file of a message whose status is final. */
   wipeFile: (tx: Transaction, mediaId: string) => Promise<void>;
 }
@@ -98,11 +100,13 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   await lockRows(tx, Session, [message.sessionId]);
   const previous = await updateStatus(tx, message, to, changes, how);
   if (previous === null) return false;
-  if (wipesContent && message.mediaId) await context.wipeFile(tx, message.mediaId);
+  // Messages of a bulk job share its file, which is deleted with the content of the job.
+  if (wipesContent && message.mediaId && message.bulkJobId === null) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
   await appendEvent(context, tx, message, to, { ...how, at });
   await countAgainstQuotas(context, tx, message, previous, to);
+  await context.onMoved?.(tx, message);
   return true;
 }
 

@@ -51,7 +51,7 @@ export const exportFile = defineRoute({
   id: 'privacy.exports.file',
   method: 'get',
   path: '/privacy/exports/:exportId/file',
-  summary: 'The archive (ZIP): messages.json, events.json and the files',
+  summary: 'The archive (ZIP): messages.json, events.json, contacts.json, opt-outs.json and the files',
   headers: ['Range'],
   params: exportParams,
   status: [200, 206],

@@ -15,6 +15,7 @@ import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -40,14 +41,21 @@ export interface ErasableFilters {
   eraseFromFilters(accountId: string, isTheirs: (chat: string) => boolean): Promise<void>;
 }
 
+/** The recipients of bulk jobs. */
+export interface ErasableJobs {
+  erase(accountId: string, traces: Traces): Promise<number>;
+}
+
 /** What an erasure uses. */
 export interface Erasing extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'erase'>;
+  optOuts: Pick<OptOuts, 'erase'>;
   messages: Pick<Messages, 'byId' | 'cancel' | 'resolve'>;
   media: Pick<Media, 'remove'>;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
+  bulk: ErasableJobs;
   isStopped: () => boolean;
 }
 
@@ -70,9 +78,11 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, replies, webhooks } = context;
+  const { database, pages, contacts, optOuts, replies, webhooks, bulk } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
+  // First, so that no bulk job hands over a further message to the person.
+  await bulk.erase(request.accountId, traces);
   const ids = new Set<string>();
   /** Messages with others that name the person. */
   const naming = new Set<string>();
@@ -86,6 +96,7 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
   await forEachAlone(context, run, naming, (id) => waitUntilFinal(context, request.accountId, id, until, false));
   let erasedEvents = await eraseEvents(context, run);
   const files = await eraseMessages(context, run, naming);
+  await database.write.run((tx) => optOuts.erase(tx, request.accountId, traces.all()));
   await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
   erasedEvents += await eraseEvents(context, run);
   await eraseAttempts(database, request.accountId, traces);

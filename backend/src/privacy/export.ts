@@ -14,16 +14,24 @@ import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
+
+/** The recipients of bulk jobs. */
+export interface ExportableJobs {
+  stored(accountId: string, traces: Traces): Promise<object[]>;
+}
 
 /** What an export uses. */
 export interface Exporting extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'stored'>;
+  optOuts: Pick<OptOuts, 'stored'>;
   messages: Pick<Messages, 'present'>;
   media: Pick<Media, 'pathOf'>;
+  bulk: ExportableJobs;
   /** The folder of the archives. */
   dir: string;
 }
@@ -46,13 +54,13 @@ interface Run {
   files: MediaFile[];
 }
 
-const listNames = ['messages', 'events', 'contacts'] as const;
+const listNames = ['messages', 'events', 'contacts', 'opt-outs', 'bulk-recipients'] as const;
 
 export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
 
 /** Writes everything that is stored about a contact into one archive (`archivePath`). Returns its numbers. A killed run is repeated as a whole. */
 export async function exportContact(context: Exporting, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { pages, contacts, dir } = context;
+  const { pages, contacts, optOuts, dir } = context;
   const counts: Counts = { messages: 0, files: 0, events: 0 };
   const run: Run = { request, traces: await pages.tracesOf(request), counts, ids: new Set(), files: [] };
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -61,6 +69,12 @@ export async function exportContact(context: Exporting, request: PrivacyRequest)
   await writeList(draft('events'), (add) => addEvents(context, run, add));
   await writeList(draft('contacts'), async (add) => {
     for (const contact of await contacts.stored(request.accountId, run.traces.all())) await add(contact);
+  });
+  await writeList(draft('bulk-recipients'), async (add) => {
+    for (const row of await context.bulk.stored(request.accountId, run.traces)) await add(row);
+  });
+  await writeList(draft('opt-outs'), async (add) => {
+    for (const optOut of await optOuts.stored(request.accountId, run.traces.all())) await add(optOut);
   });
   await writeArchive(context, run, draft);
   await rename(draft('zip'), archivePath(dir, request.id));

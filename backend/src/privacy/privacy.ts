@@ -12,9 +12,10 @@ import { recordAudit } from '../audit/audit.js';
 import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { MessageSearch } from '../search/search.js';
-import { eraseContact, type ErasableFilters, type ErasableReplies } from './erasure.js';
-import { archivePath, exportContact } from './export.js';
+import { eraseContact, type ErasableFilters, type ErasableJobs, type ErasableReplies } from './erasure.js';
+import { archivePath, exportContact, type ExportableJobs } from './export.js';
 import { addressOf, createPages, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
 
@@ -45,11 +46,13 @@ export interface Privacy {
 
 export interface PrivacyParts {
   contacts: Contacts;
+  optOuts: Pick<OptOuts, 'erase' | 'stored'>;
   search: Pick<MessageSearch, 'settle'>;
   messages: Messages;
   media: Media;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
+  bulk: ErasableJobs & ExportableJobs;
   presence: Presence;
   /** The folder of the archives. */
   dir: string;

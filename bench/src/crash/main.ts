@@ -9,6 +9,7 @@ import { openRig, type DatabaseKind, type Rig } from './rig.js';
 import { play } from './scenario.js';
 import { killOneOfTwo } from './two-backends.js';
 import { endChildrenWithUs } from '../stack.js';
+import { bulkPoints, killInBulk } from './bulk.js';
 import { killInLookup, killInRelink } from './identity.js';
 import { killInDeletion, killInErasure, killInMigration } from './special.js';
 
@@ -19,6 +20,7 @@ import { killInDeletion, killInErasure, killInMigration } from './special.js';
  *   --seeds 10          how many (default 1)   --from 1   the first of them
  *   --databases sqlite,postgres   --points a,b   --victims backend,worker,chromium
  *   --short             every point with one victim, in turn, instead of all three, and without the kill of one of two backends
+ *   --recipients 20     of each bulk job (default 20)   --bulk   only bulk jobs, at every step of theirs
  *   --mutant reservation|outlet|ack0   a run with a defence taken out; it must find fault
  *   --report file       what was found, line by line
  */
@@ -29,6 +31,8 @@ const { values } = parseArgs({
     databases: { type: 'string', default: 'sqlite,postgres' },
     points: { type: 'string' },
     victims: { type: 'string' },
+    recipients: { type: 'string', default: '20' },
+    bulk: { type: 'boolean', default: false },
     short: { type: 'boolean', default: false },
     mutant: { type: 'string' },
     report: { type: 'string' },
@@ -121,6 +125,13 @@ async function specials(
         await run(`${database} ${seed}-profile_deleting-${victim}`, () => killInDeletion(rig, victim, seed));
       for (const victim of points.includes('lookup.unacknowledged') ? whom : [])
         await run(`${database} ${seed}-lookup_unacknowledged-${victim}`, () => killInLookup(rig, victim, seed));
+      // A bulk job passes points of single sends too; it is killed there as well.
+      if (points.some((point) => point.startsWith('bulk.')))
+        for (const point of bulkPoints.filter((one) => points.includes(one) || !one.startsWith('bulk.')))
+          for (const victim of whom)
+            await run(`${database} ${seed}-${point.replace('.', '_')}-${victim} (bulk)`, () =>
+              killInBulk(rig, point, victim, seed, Number(values.recipients)),
+            );
       for (const point of ['identity.written', 'identity.held'] as const)
         for (const victim of points.includes(point) ? whom : [])
           await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInRelink(rig, point, victim, seed));
@@ -164,7 +175,8 @@ async function main(): Promise<number> {
   endChildrenWithUs();
   const started = performance.now();
   const mutant = values.mutant ? mutants[list(values.mutant, Object.keys(mutants) as MutantName[])[0]!] : null;
-  const wanted: FailPoint[] = mutant ? [...mutant.points] : list(values.points, [...ordinary, ...special]);
+  const all = values.bulk ? special.filter((point) => point.startsWith('bulk.')) : [...ordinary, ...special];
+  const wanted: FailPoint[] = mutant ? [...mutant.points] : list(values.points, all);
   const points = wanted.filter((point) => ordinary.includes(point));
   const whom: Victim[] = mutant ? [...mutant.victims] : list(values.victims, victims);
   const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => Number(values.from) + index);

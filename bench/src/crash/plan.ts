@@ -20,6 +20,13 @@ export const special: readonly FailPoint[] = [
   'lookup.unacknowledged',
   'identity.written',
   'identity.held',
+  'bulk.accepted',
+  'bulk.expanded',
+  'bulk.fed',
+  'bulk.counted',
+  'bulk.paused',
+  'bulk.resumed',
+  'bulk.cancelled',
   // Killed there by backend/test/idempotent-calls.e2e.test.ts.
   'call.done',
 ];

@@ -24,6 +24,7 @@ export async function messageView(reader: DataSource, id: string) {
     whatsappId: row.whatsappId,
     direction: row.direction,
     origin: row.origin,
+    bulkJobId: row.bulkJobId,
     type: row.type,
     status: row.status,
     reason: row.reasonCode ? { code: row.reasonCode, message: row.reasonText } : null,

@@ -21,6 +21,9 @@ import { AuditCredential1763716020000 } from './1763716020000-audit-credential.j
 import { FailureReports1763717000000 } from './1763717000000-failure-reports.js';
 import { SelfCheck1763718000000 } from './1763718000000-self-check.js';
 import { MediaUploads1763800010000 } from './1763800010000-media-uploads.js';
+import { OptOuts1763801000000 } from './1763801000000-opt-outs.js';
+import { Templates1763801010000 } from './1763801010000-templates.js';
+import { Bulk1763803000000 } from './1763803000000-bulk.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -47,4 +50,7 @@ export const migrations = [
   FailureReports1763717000000,
   SelfCheck1763718000000,
   MediaUploads1763800010000,
+  OptOuts1763801000000,
+  Templates1763801010000,
+  Bulk1763803000000,
 ];

@@ -33,6 +33,12 @@ export interface Acceptance {
  */
 export type Accept = (acceptance: Acceptance) => Promise<void>;
 
+/**
+ * Accepts a message inside the caller's transaction: it exists if and only if that transaction commits. Returns the error of a message over a limit;
+ * then nothing was written for it. The caller has checked and stored its file.
+ */
+export type AcceptInside = (tx: Transaction, acceptance: Acceptance) => Promise<AppError | null>;
+
 export interface AcceptanceParts {
   contacts: Pick<Contacts, 'people'>;
   media: Pick<Media, 'attach' | 'discard'>;
@@ -63,9 +69,12 @@ const batchSize = 64;
 /** While the database is down, a message that has waited longer than this is refused: each commit before it may take a whole time limit. */
 const maxWaitMs = 5_000;
 
-export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Accept {
+export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): { accept: Accept; acceptInside: AcceptInside } {
   const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
-  return (acceptance) => accept(context, acceptance);
+  return {
+    accept: (acceptance) => accept(context, acceptance),
+    acceptInside: async (tx, acceptance) => (await write(context, tx, [acceptance])).get(acceptance) ?? null,
+  };
 }
 
 async function accept(context: Context, acceptance: Acceptance): Promise<void> {

@@ -5,6 +5,7 @@ import {
   forwardedContent,
   isMediaType,
   mediaOf,
+  ownOrigins,
   requestOf,
   validationError,
   warning,
@@ -34,15 +35,17 @@ export interface Composed {
   warnings?: Warning[];
   /** See `SendOptions.forward`. */
   forward?: { whatsappId: string | null };
+  /** The template that it was filled from. */
+  templateId?: string;
 }
 
-interface Context {
+export interface ComposeContext {
   messages: Pick<Messages, 'recipient' | 'countryOf' | 'interactiveMode' | 'storageOf' | 'contentOf'>;
   media: Pick<Media, 'receive' | 'discard'>;
 }
 
 /** Composes a message without a file. Throws `VALIDATION_FAILED`. */
-export function composeTyped({ messages }: Context, session: Session, type: RequestType, body: TypedBody): Composed {
+export function composeTyped({ messages }: ComposeContext, session: Session, type: RequestType, body: TypedBody): Composed {
   const recipient = messages.recipient(body.recipient, session);
   checkChannel(recipient, type, { viewOnce: false, quotes: body.quotedMessageId !== undefined });
   const request = requestOf(type);
@@ -53,7 +56,7 @@ export function composeTyped({ messages }: Context, session: Session, type: Requ
 
 /** Composes a message with a file: reads the file from its source, checks and stores it. Throws the errors of `Media.receive` and `VALIDATION_FAILED`. */
 export async function composeMedia(
-  { messages, media }: Context,
+  { messages, media }: ComposeContext,
   session: Session,
   body: MediaBody,
   caller: Caller,
@@ -85,7 +88,7 @@ const storyColor = '#7acca5';
  * `VALIDATION_FAILED` for a text and a file at once, or for neither.
  */
 export async function composeStory(
-  context: Context,
+  context: ComposeContext,
   session: Session,
   body: StoryBody,
   caller: Caller,
@@ -115,13 +118,13 @@ export async function composeStory(
  * `PERMISSION_DENIED` if the caller may not read the message.
  */
 export async function composeForward(
-  { messages, media }: Context,
+  { messages, media }: ComposeContext,
   session: Session,
   original: Message,
   to: string,
   caller: Caller,
 ): Promise<Composed> {
-  const isOwn = original.origin === 'api' || original.origin === 'panel';
+  const isOwn = (ownOrigins as readonly string[]).includes(original.origin);
   if (!isOwn && !allows(caller.permissions, 'messages.receive'))
     throw new AppError('PERMISSION_DENIED', { permission: 'messages.receive' });
   const opened = messages.contentOf(original);

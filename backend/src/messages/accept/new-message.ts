@@ -13,7 +13,9 @@ export interface NewMessage {
   quotedMessageId: string | null;
   /** The time from which the message may no longer be sent. The session's maximum age applies if it is earlier. */
   expiresAt: Date | null;
-  origin: 'api' | 'panel';
+  origin: 'api' | 'panel' | 'bulk';
+  bulkJobId?: string | null;
+  templateId?: string | null;
   /** Posted as a story: to everyone in the account's privacy settings. */
   isStory?: boolean;
 }
@@ -22,7 +24,7 @@ export interface NewMessage {
 export function newRow(
   id: string,
   session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
+  { recipient, content, file, options, quotedMessageId, expiresAt, origin, bulkJobId = null, templateId = null }: NewMessage,
   now: Date,
 ): Message {
   const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
@@ -48,6 +50,8 @@ export function newRow(
     mentions: options.mentions,
     isForwarded: Boolean(options.forward),
     quotedMessageId,
+    bulkJobId,
+    templateId,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
     createdAt: now,

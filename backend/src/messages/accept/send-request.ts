@@ -14,6 +14,7 @@ import type { Response } from 'express';
 import type { Caller } from '../../accounts/caller.js';
 import { databaseRefusal } from '../../db/database-errors.js';
 import { uploadOf } from '../../lib/uploads.js';
+import type { OptOuts } from '../../opt-outs/opt-outs.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Sessions } from '../../sessions/sessions.js';
 import type { CommonFields } from '../contract.js';
@@ -29,6 +30,7 @@ export interface SendContext {
   messages: Messages;
   sessions: Sessions;
   idempotency: Idempotency;
+  optOuts: Pick<OptOuts, 'among'>;
   /** How long a caller waits for the outcome unless it asks for less. */
   sendWaitMs: number;
   now: () => Date;
@@ -78,7 +80,7 @@ export async function send(context: SendContext, request: SendRequest) {
 }
 
 async function sendOnce(
-  { messages, sendWaitMs, now }: SendContext,
+  { messages, optOuts, sendWaitMs, now }: SendContext,
   { body, caller, http: { header, res }, compose, isStory = false }: SendRequest,
   session: Session,
   key: IdempotencyKey | null,
@@ -92,15 +94,21 @@ async function sendOnce(
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, now());
-  const { content, file, forward = null, warnings: changes = [] } = await compose(session);
+  const { content, file, forward = null, templateId = null, warnings: changes = [] } = await compose(session);
   const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
-  const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file, isStory };
+  const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file, isStory, templateId };
   const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
   if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
+  const isOptedOut = (await optOuts.among(session.accountId, [recipient.id])).size > 0;
   const accepted = await messages.accept(session, input, key);
   const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;
-  const warnings = [...changes, ...(file?.warnings ?? []), ...(isEarlier ? [warning('EXPIRES_EARLIER')] : [])];
+  const warnings = [
+    ...changes,
+    ...(file?.warnings ?? []),
+    ...(isEarlier ? [warning('EXPIRES_EARLIER')] : []),
+    ...(isOptedOut ? [warning('RECIPIENT_OPTED_OUT')] : []),
+  ];
   if (waitMs === 0) return { message: accepted, warnings };
   const message = await messages.outcome(accepted.id, waitMs).catch((error: unknown) => {
     // The message is on disk and will be sent. After an error, the caller would send it again under another id.

@@ -54,6 +54,8 @@ export interface Quotas {
   usageOf(accountId: string): Promise<{ today: number; thisMonth: number }>;
   /** Returns all limits of a session; the one with the fewest messages remaining comes first. */
   view(session: QuotaSession): Promise<QuotaView[]>;
+  /** Returns when the period of a limit resets after the one that resets at this instant. `timezone`: of the account. */
+  resetAfter(scope: QuotaScope, resetAt: Date, timezone: string): Date;
 }
 
 type QuotaCore = Pick<Core, 'database' | 'events' | 'clock'>;
@@ -72,6 +74,10 @@ export function createQuotas(core: QuotaCore, { defaultDaily }: { defaultDaily: 
     recount: (tx, message) => recount(context, tx, message),
     usageOf: (accountId) => usageOf(context, accountId),
     view: (session) => view(context, session),
+    resetAfter(scope, resetAt, timezone) {
+      const day = dayOf(resetAt, timezone);
+      return endOf(scope === 'plan.monthly' ? monthOf(day) : day, timezone);
+    },
   };
 }
 

@@ -1,4 +1,11 @@
-import { messageReasons, renderedTypes, selectedOptionOf, type MessageReason, type MessageResource } from '@chasqui/shared';
+import {
+  messageReasons,
+  ownOrigins,
+  renderedTypes,
+  selectedOptionOf,
+  type MessageReason,
+  type MessageResource,
+} from '@chasqui/shared';
 import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
 import type { Message } from '../message.entity.js';
@@ -44,8 +51,10 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
     isForwarded: message.isForwarded,
+    bulkJobId: message.bulkJobId,
     mentions: readable(message.mentions, []),
     quotedMessageId: message.quotedMessageId,
+    templateId: message.templateId,
     cost: message.cost,
     timestamp: iso(message.timestamp),
     expiresAt: iso(message.expiresAt),
@@ -65,7 +74,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
 
 /** Whether this is a message of ours of a type that WhatsApp Web cannot send. */
 const isRenderedAsText = ({ origin, type }: Message): boolean =>
-  (origin === 'api' || origin === 'panel') && (renderedTypes as readonly string[]).includes(type);
+  (ownOrigins as readonly string[]).includes(origin) && (renderedTypes as readonly string[]).includes(type);
 
 /** Removes NUL, which PostgreSQL cannot store in text. The content itself is stored as it was received. */
 export const plainText = (text: string | null): string | null => text?.replaceAll('\0', '') ?? null;

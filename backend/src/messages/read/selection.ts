@@ -28,11 +28,11 @@ export interface Facts {
   kinds?: readonly (readonly [origin: string, type: string])[];
 }
 
-type Filters = Pick<ListQuery, 'direction' | 'type' | 'status' | 'origin' | 'chatId' | 'contact' | 'from' | 'to'>;
+type Filters = Pick<ListQuery, 'direction' | 'type' | 'status' | 'origin' | 'bulkJobId' | 'chatId' | 'contact' | 'from' | 'to'>;
 
 /** A session with fewer messages than this is read by time, whatever the filters are. */
 const smallSession = 2_000;
-const originsOf = { inbound: ['live', 'backfill'], outbound: ['api', 'panel', 'device'] } as const;
+const originsOf = { inbound: ['live', 'backfill'], outbound: ['api', 'panel', 'bulk', 'device'] } as const;
 
 /**
  * Returns the conditions of a list. A person is found by every id that the account knows of them, in structured columns only: names that people choose
@@ -64,6 +64,7 @@ export async function selectionOf(
 async function indexedConditions(filters: Filters, formsOf: (field: string, input: string) => Promise<string[]>) {
   const indexed: Condition[][] = [];
   const facts: Facts[] = [];
+  if (filters.bulkJobId) indexed.push([equal('bulkJobId', filters.bulkJobId)]);
   if (filters.chatId) {
     const forms = await formsOf('chatId', filters.chatId);
     indexed.push(forms.map((form) => equal('chatId', form)));

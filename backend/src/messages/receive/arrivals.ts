@@ -17,13 +17,16 @@ import { insertRow, lockRows, updateRows } from '../../db/rows.js';
 import { increment } from '../../db/sql.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import type { Media } from '../../media/media.js';
+import type { OptOuts } from '../../opt-outs/opt-outs.js';
 import { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
+import type { Messages } from '../messages.js';
 import { idsIn, plainText, presentMessage } from '../read/present.js';
 import type { MessageState } from '../state.js';
 import { withAnswer } from './answers.js';
 import { findObserved, type ObservedIdentity } from './observed-identity.js';
 import { observedRow } from './observed-row.js';
+import { recordKeyword } from './opt-out-keywords.js';
 import { recordReactions, recordResponse } from './responses.js';
 
 /** `compare`: the message was read only to compare it with its row. */
@@ -59,6 +62,8 @@ export interface ArrivalParts {
   contacts: Contacts;
   state: MessageState;
   media: Pick<Media, 'announce'>;
+  optOuts: Pick<OptOuts, 'received'>;
+  messages: Pick<Messages, 'acceptInside'>;
 }
 
 type ArrivalCore = Pick<Core, 'events' | 'clock'>;
@@ -118,6 +123,7 @@ async function recordNew(
       : { type: observed.fromMe ? 'message.sent' : 'message.received', data }),
   });
   await recordReactions(context, tx, session, message, observed);
+  await recordKeyword(context, tx, session, observed);
 }
 
 /** Records what is new about a recorded message. */
@@ -136,6 +142,7 @@ async function recordChanges(
     const { isForwarded, mentions, quotedWhatsappId: quotedMessageId } = observed;
     const columns = await contentColumns(context, tx, session, message.id, observed);
     await update(context, tx, message, 'completed', { ...columns, isForwarded, mentions, quotedMessageId });
+    await recordKeyword(context, tx, session, observed);
   } else if (observed.editedAt && (message.editedAt?.getTime() ?? 0) < Date.parse(observed.editedAt)) {
     const content = contentOf(observed);
     await changeText(context, tx, message, content ? textOf(content) : null, observed.editedAt);

@@ -1,0 +1,33 @@
+import React from 'react';
+import type { BulkView } from '../../src/admin/views/bulk.js';
+import ActionButton from '../parts/ActionButton.js';
+import type { Notice } from '../parts/NoticeLine.js';
+
+/** The actions on a bulk job, as far as its status allows them. */
+const BulkActions: React.FC<{ job: BulkView; onNotice: (notice: Notice) => void }> = ({ job, onNotice }) => {
+  const path = `/live/bulk/${job.id}`;
+  const onError = (text: string): void => onNotice({ tone: 'bad', text });
+  const notify = (text: string) => ({ onError, onDone: () => onNotice({ tone: 'good', text }) });
+  const isActive = job.status === 'running' || job.status === 'waiting' || job.status === 'scheduled';
+  return (
+    <>
+      {job.counts.failed > 0 && job.status !== 'cancelled' && (
+        <ActionButton label="Send failed again" path={`${path}/retry`} {...notify('They are sent again.')} />
+      )}
+      {isActive && (
+        <ActionButton label="Pause" path={`${path}/pause`} {...notify('Paused. A message that is in the queue is sent.')} />
+      )}
+      {job.status === 'paused' && <ActionButton label="Resume" path={`${path}/resume`} tone="main" {...notify('Resumed.')} />}
+      {(isActive || job.status === 'paused') && (
+        <ActionButton
+          label="Cancel job"
+          path={`${path}/cancel`}
+          tone="danger"
+          question="Recipients without a message get none. Cancel the job?"
+          {...notify('Cancelled. Messages that were handed over go on.')}
+        />
+      )}
+    </>
+  );
+};
+export default BulkActions;

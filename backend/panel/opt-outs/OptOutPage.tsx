@@ -1,0 +1,58 @@
+import React from 'react';
+import type { ActionProps } from 'adminjs';
+import { Link, useNavigate } from 'react-router-dom';
+import type { OptOutView } from '../../src/admin/views/opt-out.js';
+import { root } from '../api.js';
+import ActionButton from '../parts/ActionButton.js';
+import Ago from '../parts/Ago.js';
+import Facts from '../parts/Facts.js';
+import MissingRecord from '../frame/MissingRecord.js';
+import NoticeLine from '../parts/NoticeLine.js';
+import PageHead from '../frame/PageHead.js';
+import Panel from '../frame/Panel.js';
+import { useRecord } from '../hooks.js';
+
+const back = { to: `${root}/resources/optouts`, label: 'Opt-outs' };
+const words = { api: 'a call of the API', keyword: 'a keyword', panel: 'a person at this panel' };
+
+/** One person who opted out. */
+const OptOutPage: React.FC<ActionProps> = ({ record }) => {
+  const navigate = useNavigate();
+  const path = `/live/optouts/${record?.id ?? ''}`;
+  const { value: person, error, notice, notify } = useRecord<OptOutView>(path, 30_000);
+  if (!person) return <MissingRecord title="Opt-out" back={back} below={error} />;
+  return (
+    <div className="cq-page cq-narrow" data-testid="optout">
+      <PageHead title={person.waId ?? 'An erased person'} back={back}>
+        <ActionButton
+          label="Remove"
+          path={`${path}/delete`}
+          tone="danger"
+          question="Remove this opt-out? The person can be written to again."
+          onError={(text) => notify({ tone: 'bad', text })}
+          onDone={() => navigate(`${root}/resources/optouts`)}
+        />
+      </PageHead>
+      <NoticeLine notice={notice} />
+      <Panel title="Details">
+        <Facts
+          of={[
+            ['Opted out by', words[person.source]],
+            ['Keyword', person.keyword],
+            ['Since', <Ago key="since" at={person.changedAt} />],
+            [
+              'Account',
+              <Link key="account" to={`${root}/resources/accounts/records/${person.account.id}/show`}>
+                {person.account.name}
+              </Link>,
+            ],
+          ]}
+        />
+        {person.waId === null && (
+          <p className="cq-soft">The person’s data was erased on request. The opt-out goes on, and no longer says who it is.</p>
+        )}
+      </Panel>
+    </div>
+  );
+};
+export default OptOutPage;

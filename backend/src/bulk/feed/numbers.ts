@@ -1,0 +1,63 @@
+import { AppError, parseAddress } from '@chasqui/shared';
+import { among, readRows, updateRows } from '../../db/rows.js';
+import { runStatement } from '../../db/statement.js';
+import type { Transaction } from '../../db/unit-of-work.js';
+import type { Session } from '../../sessions/session.entity.js';
+import { BulkRecipient, type BulkJob } from '../bulk.entity.js';
+import type { CheckedNumber, FeedContext } from './context.js';
+
+/** Numbers that are checked at once. Few, because WhatsApp watches who asks for many. */
+const batchSize = 20;
+/** The delay after a check that WhatsApp could not answer. */
+const retryMs = 15_000;
+
+/**
+ * Checks the numbers of the next recipients of a job, right before they get their message: what is true now may not be in an hour. May run twice.
+ * Returns when to look again: 0 at once.
+ */
+export async function checkNext(context: FeedContext, session: Session, { id, sessionId }: BulkJob): Promise<number> {
+  const { database, state, checkNumbers } = context;
+  const condition = `"jobId" = ? AND status = 'pending' AND NOT "isChecked" ORDER BY position LIMIT ${batchSize}`;
+  const rows = await readRows(database.reader, BulkRecipient, condition, [id]);
+  const numbers = rows.flatMap(({ address }) => (address && parseAddress(address)?.kind === 'phone' ? [address] : []));
+  let checked: CheckedNumber[];
+  try {
+    checked = numbers.length > 0 ? await checkNumbers(session, numbers) : [];
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
+    await database.write.run(async (tx) => {
+      const job = await state.lock(tx, { id, sessionId });
+      if (job?.status !== 'running' && job?.status !== 'waiting') return;
+      const until = new Date(context.clock.now().getTime() + retryMs);
+      await state.change(tx, job, { status: 'waiting', reason: 'NUMBERS_NOT_CHECKED', until });
+    });
+    return retryMs;
+  }
+  const answers = new Map(checked.map((answer) => [answer.address, answer]));
+  await database.write.run(async (tx) => {
+    const job = await state.lock(tx, { id, sessionId });
+    if (!job) return;
+    for (const row of rows) await record(context, tx, job, row, answers.get(row.address ?? ''));
+  });
+  return 0;
+}
+
+async function record(
+  { state }: FeedContext,
+  tx: Transaction,
+  job: BulkJob,
+  row: BulkRecipient,
+  answer: CheckedNumber | undefined,
+): Promise<void> {
+  if (answer && !answer.isRegistered) return state.skip(tx, job, row, 'RECIPIENT_NOT_ON_WHATSAPP');
+  // Only WhatsApp knows that two numbers are one person: its answer may show a duplicate.
+  if (answer && (await isEarlier(tx, row, answer.ids))) return state.skip(tx, job, row, 'DUPLICATE');
+  await updateRows(tx, BulkRecipient, { jobId: row.jobId, position: row.position, status: 'pending' }, { isChecked: true });
+}
+
+async function isEarlier(tx: Transaction, { jobId, position }: BulkRecipient, ids: readonly string[]): Promise<boolean> {
+  if (ids.length === 0) return false;
+  const { condition, parameter } = among(tx.manager, 'address', ids);
+  const sql = `SELECT 1 AS found FROM bulk_recipients WHERE "jobId" = ? AND position < ? AND ${condition}`;
+  return (await runStatement(tx.manager, sql, [jobId, position, parameter])).rows.length > 0;
+}

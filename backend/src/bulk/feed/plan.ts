@@ -1,0 +1,104 @@
+import type { BulkReason } from '@chasqui/shared';
+import { readable } from '../../db/unreadable.js';
+import { endOfThrottle, factorAt } from '../../lib/throttle.js';
+import { restrictionsOf } from '../../sessions/restrictions.js';
+import type { Session } from '../../sessions/session.entity.js';
+import type { BulkJob } from '../bulk.entity.js';
+import type { JobChange } from '../state.js';
+import { isBefore } from './estimate.js';
+
+/** What a session and its jobs allow at one instant. Pure: the feeder asks without a lock, and once more under it. */
+
+export interface Situation {
+  session: Session;
+  /** Jobs that run, wait or are scheduled. */
+  jobs: readonly BulkJob[];
+  now: Date;
+  /** The end of the quiet hours; null outside them. */
+  quietUntil: Date | null;
+  /** When the session may hand over the next message of a job. */
+  nextAt: Date | null;
+  /** Whether a message of the session is due or being sent. Single sends overtake jobs. */
+  isBusy: boolean;
+  /** Whether a job that waits for its quota is to be tried although the reset is ahead: somebody may have raised it. */
+  mayTry: (job: BulkJob) => boolean;
+}
+
+export interface Plan {
+  /** Jobs whose state differs from what it should be. */
+  changes: { job: BulkJob; change: JobChange }[];
+  /** The job whose next recipient gets its message now. */
+  feed: BulkJob | null;
+  /** When to look again; null: when something happens. */
+  againAt: Date | null;
+}
+
+/** The longest gap that a job can have. A time further ahead was planned before the clock was set back. */
+export const maxGapMs = 600_000;
+
+export function planOf(situation: Situation): Plan {
+  const { jobs, now } = situation;
+  const plan: Plan = { changes: [], feed: null, againAt: null };
+  const ready: BulkJob[] = [];
+  const times: number[] = [];
+  for (const job of jobs) {
+    const change = changeOf(job, situation);
+    if (change && !isAs(job, change)) plan.changes.push({ job, change });
+    const { status, until } = change ?? { status: job.status, until: job.waitingUntil };
+    if (job.status === 'scheduled' && job.scheduledAt && job.scheduledAt > now) times.push(job.scheduledAt.getTime());
+    if (until && until > now) times.push(until.getTime());
+    if (job.pending > 0 && (status === 'running' || isToBeTried(job, change, situation))) ready.push(job);
+  }
+  if (ready.length > 0) {
+    const openAt = gapEnd(situation);
+    if (openAt !== null) times.push(openAt);
+    else if (!situation.isBusy) plan.feed = ready.reduce((one, other) => (isFirst(other, one) ? other : one));
+  }
+  if (times.length > 0) plan.againAt = new Date(Math.min(...times));
+  return plan;
+}
+
+const isFirst = (one: BulkJob, other: BulkJob): boolean =>
+  isBefore({ id: one.id, fedAt: one.fedAt?.getTime() ?? null }, { id: other.id, fedAt: other.fedAt?.getTime() ?? null });
+
+function gapEnd({ nextAt, now }: Situation): number | null {
+  const waitMs = (nextAt?.getTime() ?? 0) - now.getTime();
+  return waitMs > 0 && waitMs <= 2 * maxGapMs ? nextAt!.getTime() : null;
+}
+
+/** Reasons that only an attempt, or an outcome, ends. */
+const kept: ReadonlySet<string | null> = new Set<BulkReason>([
+  'QUOTA_EXCEEDED',
+  'QUEUE_FULL',
+  'NUMBERS_NOT_CHECKED',
+  'UNCERTAIN_MESSAGES',
+]);
+
+function isToBeTried(job: BulkJob, change: JobChange | null, { now, mayTry }: Situation): boolean {
+  if (change || job.status !== 'waiting') return false;
+  const isOver = job.waitingUntil === null || job.waitingUntil <= now;
+  return job.reasonCode !== 'UNCERTAIN_MESSAGES' && (isOver || mayTry(job));
+}
+
+/** The state that a job must be in now. Null: its state stays. */
+function changeOf(job: BulkJob, { session, now, quietUntil }: Situation): JobChange | null {
+  if (session.deletedAt) return { status: 'cancelled', reason: 'SESSION_DELETED' };
+  if (job.status === 'scheduled' && job.scheduledAt && job.scheduledAt > now) return null;
+  if (job.linkedAccountNumber !== session.linkedAccountNumber) return pauseFor('SESSION_IDENTITY_CHANGED');
+  const kinds = restrictionsOf(session).map(({ kind }) => kind);
+  if (kinds.includes('terms_block')) return pauseFor('ACCOUNT_RESTRICTED');
+  if (kinds.includes('reach_out_lock')) return pauseFor('REACH_OUT_LOCKED');
+  if (job.status === 'scheduled') return { status: 'running' };
+  if (job.reasonCode === 'UNCERTAIN_MESSAGES') return null;
+  if (session.status !== 'connected') return waitFor('SESSION_NOT_CONNECTED', null);
+  const throttle = readable(session.throttle, null);
+  if (throttle && factorAt(throttle, now.getTime()) < 1) return waitFor('THROTTLED', new Date(endOfThrottle(throttle)));
+  if (quietUntil) return waitFor('QUIET_HOURS', quietUntil);
+  return job.status === 'running' || kept.has(job.reasonCode) ? null : { status: 'running' };
+}
+
+const pauseFor = (reason: BulkReason): JobChange => ({ status: 'paused', reason });
+const waitFor = (reason: BulkReason, until: Date | null): JobChange => ({ status: 'waiting', reason, until });
+
+const isAs = (job: BulkJob, { status, reason = null, until = null }: JobChange): boolean =>
+  job.status === status && job.reasonCode === reason && (job.waitingUntil?.getTime() ?? null) === (until?.getTime() ?? null);

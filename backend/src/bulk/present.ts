@@ -1,0 +1,68 @@
+import {
+  bulkReasons,
+  messageReasons,
+  phoneOf,
+  skipReasons,
+  type BulkCounts,
+  type BulkJobResource,
+  type BulkReason,
+  type BulkRecipientResource,
+  type Contact,
+  type MessageReason,
+  type SkipReason,
+} from '@chasqui/shared';
+import { iso } from '../lib/iso.js';
+import type { BulkJob, BulkRecipient } from './bulk.entity.js';
+
+/** Jobs and recipients as they leave the API. */
+
+export const countsOf = (job: BulkJob): BulkCounts => {
+  const { total, pending, queued, sent, delivered, read, failed, uncertain, skipped, cancelled } = job;
+  return { total, pending, queued, sent, delivered, read, failed, uncertain, skipped, cancelled };
+};
+
+/** Recipients whose outcome is not known yet. */
+export const openOf = ({ pending, queued, uncertain }: BulkJob): number => pending + queued + uncertain;
+
+/** How many twentieths of the recipients have their outcome. */
+export const stepOf = (job: BulkJob): number => Math.floor(((job.total - openOf(job)) * 20) / Math.max(1, job.total));
+
+export function presentJob(job: BulkJob): BulkJobResource {
+  return {
+    id: job.id,
+    name: job.name,
+    sessionId: job.sessionId,
+    status: job.status,
+    reason: job.reasonCode
+      ? { code: job.reasonCode, message: bulkReasons[job.reasonCode as BulkReason] ?? job.reasonCode }
+      : null,
+    waitingUntil: iso(job.waitingUntil),
+    type: job.type,
+    templateId: job.templateId,
+    counts: countsOf(job),
+    gapMs: [job.gapMinMs, job.gapMaxMs],
+    checkNumbers: job.checkNumbers,
+    scheduledAt: iso(job.scheduledAt),
+    startedAt: iso(job.startedAt),
+    finishedAt: iso(job.finishedAt),
+    createdAt: job.createdAt.toISOString(),
+  };
+}
+
+/** `contact`: what is known of the person. */
+export function presentRecipient(row: BulkRecipient, contact: Contact | null): BulkRecipientResource {
+  const { position, recipient, address, status, reasonCode, reasonText, messageId } = row;
+  const isPerson = address !== null && !address.endsWith('@g.us');
+  return {
+    row: position + 1,
+    recipient,
+    contact:
+      contact ??
+      (isPerson ? { id: address, phone: phoneOf(address), lid: address.endsWith('@lid') ? address : null, name: null } : null),
+    status,
+    reason: reasonCode ? { code: reasonCode, message: reasonText ?? sentenceOf(reasonCode) } : null,
+    messageId,
+  };
+}
+
+const sentenceOf = (code: string): string => skipReasons[code as SkipReason] ?? messageReasons[code as MessageReason] ?? code;

@@ -1,0 +1,328 @@
+import { AppError, isId, phoneOf, type Contact, type OptOutResource } from '@chasqui/shared';
+import type { FindOptionsWhere } from 'typeorm';
+import type { Caller } from '../accounts/caller.js';
+import { recordAudit } from '../audit/audit.js';
+import type { Contacts } from '../contacts/contacts.js';
+import { formsOf, formsOfAll, personId } from '../contacts/forms.js';
+import type { Core } from '../core.js';
+import { readRows, updateRows } from '../db/rows.js';
+import { containing } from '../db/sql.js';
+import type { Transaction } from '../db/unit-of-work.js';
+import type { Changes } from '../lib/changes.js';
+import type { Sealer } from '../lib/sealer.js';
+import type { Session } from '../sessions/session.entity.js';
+import { checkKeywords, defaultKeywords, matchKeyword, wordOf, type Keywords } from './keywords.js';
+import { OptOut, OptOutSettings, type OptOutSource } from './opt-out.entity.js';
+import {
+  ensureSettings,
+  erasePerson,
+  optedOutAmong,
+  readPerson,
+  readSettings,
+  resealedKey,
+  writeChange,
+  type Change,
+  type StoreContext,
+  type Where,
+} from './people.js';
+
+/**
+ * People who do not want to get messages of an account. A person is found by every id that is known of them: the number, its other spellings, and
+ * the LID. The ids are stored as keyed hashes too, so that an opt-out goes on after the person was erased.
+ */
+export interface OptOuts {
+  /** Returns which of these addresses belong to people who opted out. Other addresses, such as groups, never do. Inside a transaction pass its manager. */
+  among(accountId: string, addresses: readonly string[], where?: Where): Promise<Set<string>>;
+
+  list(accountId: string, query: { search?: string | undefined; limit: number; offset: number }): Promise<OptOutPage>;
+  /** Returns the next people after `last` in order of their ids, for an export; none at the end. */
+  page(accountId: string, last: string): Promise<OptOutResource[]>;
+  /** Returns one by any id of the person, or by its own. Throws `OPT_OUT_NOT_FOUND`. */
+  find(accountId: string, ref: string): Promise<OptOutResource>;
+  /** Opts people out in one transaction. Returns them in the same order, and how many were out already; those stay as they are. */
+  add(caller: Caller, waIds: readonly string[], source: OptOutSource): Promise<{ people: OptOutResource[]; known: number }>;
+  /** Throws `OPT_OUT_NOT_FOUND`. */
+  remove(caller: Caller, ref: string, source: OptOutSource): Promise<void>;
+
+  keywords(accountId: string): Promise<Keywords>;
+  /** Throws `VALIDATION_FAILED` for words that cannot be used. */
+  setKeywords(caller: Caller, changes: Changes<Keywords>): Promise<Keywords>;
+  /**
+   * Opts the sender of a message out or in if the message is a keyword, in the transaction that records the message. `answer` accepts a text to the
+   * sender and returns its id, or null if it cannot be accepted; it is called at most once a day for each person.
+   */
+  received(tx: Transaction, session: Session, message: ReceivedText, answer: Answer): Promise<void>;
+
+  /** Removes the ids of an erased person. The person stays opted out. */
+  erase(tx: Transaction, accountId: string, waIds: readonly string[]): Promise<void>;
+  /** Returns what is stored about the person with these ids. For the export. */
+  stored(accountId: string, waIds: readonly string[]): Promise<OptOutResource[]>;
+  /** The sealed keys of accounts, page by page, and how one is sealed again. */
+  reseal: {
+    page(after: string): Promise<OptOutSettings[]>;
+    one(row: OptOutSettings): Promise<boolean>;
+  };
+}
+
+export interface OptOutPage {
+  people: OptOutResource[];
+  total: number;
+}
+
+export interface ReceivedText {
+  /** The sender's chat. */
+  waId: string;
+  text: string;
+  /** WhatsApp's time of the message. */
+  at: Date;
+}
+export type Answer = (text: string) => Promise<string | null>;
+
+export interface OptOutParts {
+  contacts: Pick<Contacts, 'people' | 'stored'>;
+  sealer: Sealer;
+}
+
+interface Context extends Pick<Core, 'database'>, StoreContext, OptOutParts {}
+
+const pageSize = 200;
+const dayMs = 86_400_000;
+
+export function createOptOuts(
+  { database, events, clock }: Pick<Core, 'database' | 'events' | 'clock'>,
+  parts: OptOutParts,
+): OptOuts {
+  const context: Context = { database, events, clock, ...parts };
+  return {
+    among: (accountId, addresses, where = database.reader) => optedOutAmong(context, where, accountId, addresses),
+    list: (accountId, query) => list(context, accountId, query),
+    page: async (accountId, last) => {
+      const condition = `"accountId" = ? AND state = 'out' AND id > ? ORDER BY id LIMIT ${pageSize}`;
+      return present(context, accountId, await readRows(database.reader, OptOut, condition, [accountId, last]));
+    },
+    find: async (accountId, ref) => (await present(context, accountId, [await findOut(context, accountId, ref)]))[0]!,
+    add: (caller, waIds, source) => add(context, caller, waIds, source),
+    remove: (caller, ref, source) => remove(context, caller, ref, source),
+    keywords: async (accountId) => (await readSettings(database.reader, accountId))?.keywords ?? defaultKeywords,
+    setKeywords: (caller, changes) => setKeywords(context, caller, changes),
+    received: (tx, session, message, answer) => received(context, tx, session, message, answer),
+    erase: (tx, accountId, waIds) => erasePerson(context, tx, accountId, waIds),
+    stored: async (accountId, waIds) => {
+      const row = await readPerson(context, database.reader, accountId, waIds);
+      return row?.state === 'out' ? present(context, accountId, [row]) : [];
+    },
+    reseal: {
+      page: (after) =>
+        readRows(database.reader, OptOutSettings, `"accountId" > ? ORDER BY "accountId" LIMIT ${pageSize}`, [after]),
+      one: (row) => resealOne(context, row),
+    },
+  };
+}
+
+async function list(
+  context: Context,
+  accountId: string,
+  { search, limit, offset }: { search?: string | undefined; limit: number; offset: number },
+): Promise<OptOutPage> {
+  const { reader } = context.database;
+  const found = search === undefined ? null : await findPerson(context, accountId, search);
+  if (found) return { people: offset === 0 ? await present(context, accountId, [found]) : [], total: 1 };
+  const where: FindOptionsWhere<OptOut> = { accountId, state: 'out' };
+  // Numbers are stored as digits only.
+  const digits = search?.replace(/[\s()+./-]/g, '');
+  if (search !== undefined) where.waId = containing(reader, digits || search);
+  const order = { changedAt: 'DESC', id: 'DESC' } as const;
+  const [rows, total] = await reader.getRepository(OptOut).findAndCount({ where, order, take: limit, skip: offset });
+  return { people: await present(context, accountId, rows), total };
+}
+
+/** Returns the person with this whole id who is opted out. */
+async function findPerson(context: Context, accountId: string, id: string): Promise<OptOut | null> {
+  const { reader } = context.database;
+  const waId = personId(id) ?? personId(`${id.replace(/\D/g, '')}@c.us`);
+  if (!waId) return null;
+  const row = await readPerson(context, reader, accountId, await formsOf(reader, accountId, waId));
+  return row?.state === 'out' ? row : null;
+}
+
+async function findOut({ database: { reader }, ...context }: Context, accountId: string, ref: string): Promise<OptOut> {
+  const row = isId(ref)
+    ? await reader.getRepository(OptOut).findOneBy({ id: ref, accountId })
+    : await readPerson(context, reader, accountId, await formsOf(reader, accountId, ref));
+  if (row?.state !== 'out') throw new AppError('OPT_OUT_NOT_FOUND');
+  return row;
+}
+
+async function add(
+  context: Context,
+  caller: Caller,
+  waIds: readonly string[],
+  source: OptOutSource,
+): Promise<{ people: OptOutResource[]; known: number }> {
+  const { database, clock } = context;
+  const { accountId } = caller;
+  const forms = await formsOfAll(database.reader, accountId, waIds);
+  const people = await peopleOf(context, accountId, waIds);
+  const written = await database.write.run(async (tx) => {
+    const results: { row: OptOut; isChanged: boolean }[] = [];
+    for (const waId of waIds) {
+      const change: Change = {
+        accountId,
+        waId,
+        forms: forms.get(waId) ?? [waId],
+        state: 'out',
+        source,
+        keyword: null,
+        at: clock.now(),
+      };
+      const result = (await writeChange(context, tx, change))!;
+      results.push(result);
+      if (!result.isChanged) continue;
+      await publish(context, tx, change, null, people.get(waId)!, null);
+      await audit(context, tx, caller, 'opt_out.add', result.row.id);
+    }
+    return results;
+  });
+  const rows = written.map(({ row }) => row);
+  return { people: await present(context, accountId, rows), known: written.filter(({ isChanged }) => !isChanged).length };
+}
+
+async function remove(context: Context, caller: Caller, ref: string, source: OptOutSource): Promise<void> {
+  const { database, clock } = context;
+  const { accountId } = caller;
+  const found = await findOut(context, accountId, ref);
+  // An erased person is named by the id of the row, and has no address.
+  const waId = isId(ref) ? found.waId : (personId(ref) ?? ref);
+  const forms = waId ? await formsOf(database.reader, accountId, waId) : [];
+  const person = waId ? (await peopleOf(context, accountId, [waId])).get(waId)! : null;
+  await database.write.run(async (tx) => {
+    await context.events.lock(tx);
+    const row = waId
+      ? await readPerson(context, tx.manager, accountId, forms)
+      : await tx.manager.findOneBy(OptOut, { id: found.id, accountId });
+    // Closes: two calls remove one person at once.
+    if (row?.state !== 'out') throw new AppError('OPT_OUT_NOT_FOUND');
+    const at = clock.now();
+    if (waId && person) {
+      const change: Change = { accountId, waId, forms, state: 'in', source, keyword: null, at };
+      await writeChange(context, tx, change);
+      await publish(context, tx, change, null, person, null);
+    } else await updateRows(tx, OptOut, { id: row.id }, { state: 'in', source, keyword: null, changedAt: at });
+    await audit(context, tx, caller, 'opt_out.remove', row.id);
+  });
+}
+
+async function setKeywords(context: Context, caller: Caller, changes: Changes<Keywords>): Promise<Keywords> {
+  const { accountId } = caller;
+  return context.database.write.run(async (tx) => {
+    await context.events.lock(tx);
+    const before = (await ensureSettings(context, tx, accountId)).keywords ?? defaultKeywords;
+    const keywords = changedKeywords(before, changes);
+    checkKeywords(keywords);
+    await updateRows(tx, OptOutSettings, { accountId }, { keywords });
+    await audit(context, tx, caller, 'opt_out.keywords', null, { fields: Object.keys(changes) });
+    return keywords;
+  });
+}
+
+const changedKeywords = (before: Keywords, changes: Changes<Keywords>): Keywords => ({
+  out: changes.out ?? before.out,
+  in: changes.in ?? before.in,
+  replyOut: changes.replyOut === undefined ? before.replyOut : changes.replyOut,
+  replyIn: changes.replyIn === undefined ? before.replyIn : changes.replyIn,
+  languages: changes.languages ?? before.languages,
+});
+
+async function received(
+  context: Context,
+  tx: Transaction,
+  session: Session,
+  { waId, text, at }: ReceivedText,
+  answer: Answer,
+): Promise<void> {
+  // Most messages are no keyword of any account.
+  if (wordOf(text) === '') return;
+  const { id: sessionId, accountId } = session;
+  const match = matchKeyword((await readSettings(tx.manager, accountId))?.keywords ?? defaultKeywords, text);
+  if (!match) return;
+  const { clock, contacts } = context;
+  const now = clock.now();
+  const { keyword, state } = match;
+  const forms = await formsOf(tx.manager, accountId, waId);
+  const change: Change = { accountId, waId, forms, state, source: 'keyword', keyword, at: at < now ? at : now };
+  const written = await writeChange(context, tx, change);
+  if (!written?.isChanged) return;
+  const { id, repliedAt } = written.row;
+  const isDue = repliedAt === null || repliedAt.getTime() <= now.getTime() - dayMs;
+  const replyMessageId = match.reply !== null && isDue ? await answer(match.reply) : null;
+  if (replyMessageId !== null) await updateRows(tx, OptOut, { id }, { repliedAt: now });
+  const known = (await contacts.people([{ sessionId, waId }], tx.manager))(sessionId, waId);
+  await publish(context, tx, change, sessionId, known ?? bare(waId), replyMessageId);
+}
+
+const publish = async (
+  { events }: Context,
+  tx: Transaction,
+  { accountId, state, source, keyword }: Change,
+  sessionId: string | null,
+  contact: Contact,
+  replyMessageId: string | null,
+): Promise<void> => {
+  const type = state === 'out' ? 'contact.opted_out' : 'contact.opted_in';
+  await events.append(tx, { accountId, sessionId, type, data: { contact, source, keyword, replyMessageId } });
+};
+
+/** The log names the row, not the person. */
+const audit = (
+  { clock }: Context,
+  tx: Transaction,
+  caller: Caller,
+  action: string,
+  objectId: string | null,
+  changes: Record<string, unknown> = {},
+): Promise<void> => recordAudit(tx, caller, { action, objectType: 'opt_out', objectId, changes, at: clock.now() });
+
+async function present(context: Context, accountId: string, rows: readonly OptOut[]): Promise<OptOutResource[]> {
+  const people = await peopleOf(
+    context,
+    accountId,
+    rows.flatMap(({ waId }) => waId ?? []),
+  );
+  return rows.map(({ id, waId, source, keyword, changedAt }) => ({
+    id,
+    contact: waId === null ? null : people.get(waId)!,
+    source,
+    keyword,
+    createdAt: changedAt.toISOString(),
+  }));
+}
+
+/** Returns what the account's sessions know of each person: the number, the LID and a name may come from different sessions. */
+async function peopleOf({ contacts }: Context, accountId: string, waIds: readonly string[]): Promise<Map<string, Contact>> {
+  const people = new Map(waIds.map((waId) => [waId, bare(waId)]));
+  if (waIds.length === 0) return people;
+  for (const { phone, lid, name, ids } of await contacts.stored(accountId, waIds))
+    for (const id of ids) {
+      const known = people.get(id);
+      if (!known) continue;
+      known.phone ??= phone;
+      known.lid ??= lid;
+      known.name ??= name;
+      if (known.phone) known.id = `${known.phone.slice(1)}@c.us`;
+    }
+  return people;
+}
+
+const bare = (waId: string): Contact => ({
+  id: waId,
+  phone: phoneOf(waId),
+  lid: waId.endsWith('@lid') ? waId : null,
+  name: null,
+});
+
+async function resealOne({ database, sealer }: Context, row: OptOutSettings): Promise<boolean> {
+  const hashKey = resealedKey(sealer, row);
+  if (hashKey === null) return false;
+  const { accountId, hashKey: before } = row;
+  return (await database.write.run((tx) => updateRows(tx, OptOutSettings, { accountId, hashKey: before }, { hashKey }))) === 1;
+}

@@ -1,0 +1,162 @@
+import { describe, expect, test } from '@jest/globals';
+import { newId, type Contact } from '@chasqui/shared';
+import fc from 'fast-check';
+import type { Caller } from '../src/accounts/caller.js';
+import { createContacts } from '../src/contacts/contacts.js';
+import { createSealer } from '../src/lib/sealer.js';
+import { matchKeyword, defaultKeywords, wordOf, checkKeywords } from '../src/opt-outs/keywords.js';
+import { createOptOuts } from '../src/opt-outs/opt-outs.js';
+import { OptOut } from '../src/opt-outs/opt-out.entity.js';
+import { databases } from './support/backend.js';
+import { closeAfterEach, openOwn } from './support/own-database.js';
+import { coreOf } from './support/parts.js';
+
+closeAfterEach();
+
+const keyText = (byte: number): string => Buffer.alloc(32, byte).toString('base64');
+const number = '5511999990001';
+const id = `${number}@c.us`;
+const oldSpelling = '551199990001@c.us';
+const lid = '184467440737@lid';
+const other = '5511988880002@c.us';
+const group = '120363041234567890@g.us';
+
+describe.each(await databases())('people who opted out on %s', (database) => {
+  async function open(keys = `k1:${keyText(1)}`) {
+    const { opened } = await openOwn(database);
+    const core = coreOf(opened);
+    const contacts = createContacts(core, { storageOf: async () => 'full' });
+    const optOuts = createOptOuts(core, { contacts, sealer: createSealer(keys) });
+    const accountId = newId();
+    const caller: Caller = {
+      accountId,
+      role: 'user',
+      credential: { type: 'none', id: null, name: 'test' },
+      permissions: ['*'],
+      sessionId: null,
+      isPasswordLogin: false,
+      requestId: '',
+      ip: null,
+    };
+    const session = { id: newId(), accountId, settings: {} as never };
+    const learn = (contact: Contact) => contacts.learnNow(session, [{ contact }]);
+    const among = async (...addresses: string[]) => [...(await optOuts.among(accountId, addresses))].sort();
+    const rekey = (text: string) => createOptOuts(core, { contacts, sealer: createSealer(text) });
+    return { core, opened, optOuts, accountId, caller, learn, among, rekey };
+  }
+  const ana: Contact = { id, phone: `+${number}`, lid, name: 'Ana' };
+
+  test('are found by the number, its other spelling, and the LID once it is known', async () => {
+    const { optOuts, caller, learn, among } = await open();
+    expect(await among(id, lid)).toEqual([]);
+    await optOuts.add(caller, [id], 'api');
+    expect(await among(id, oldSpelling, lid, other, group)).toEqual([id, oldSpelling].sort());
+    await learn(ana);
+    expect(await among(id, oldSpelling, lid, other, group)).toEqual([lid, id, oldSpelling].sort());
+  });
+
+  test('who opted out by the LID are found by the number, and are removed by it', async () => {
+    const { optOuts, accountId, caller, learn, among } = await open();
+    await learn(ana);
+    await optOuts.add(caller, [lid], 'api');
+    expect(await among(id, lid)).toEqual([lid, id].sort());
+    await optOuts.remove(caller, oldSpelling, 'api');
+    expect(await among(id, lid, oldSpelling)).toEqual([]);
+    await expect(optOuts.find(accountId, id)).rejects.toMatchObject({ code: 'OPT_OUT_NOT_FOUND' });
+  });
+
+  test('two rows that turn out to be one person are joined, and the last change counts', async () => {
+    const { opened, optOuts, accountId, caller, learn, among } = await open();
+    await optOuts.add(caller, [lid], 'api');
+    await optOuts.add(caller, [id], 'api');
+    await learn(ana);
+    await optOuts.remove(caller, id, 'api');
+    expect(await among(id, lid)).toEqual([]);
+    expect(await opened.reader.getRepository(OptOut).countBy({ accountId })).toBe(1);
+  });
+
+  test('belong to one account', async () => {
+    const { optOuts, caller } = await open();
+    await optOuts.add(caller, [id], 'api');
+    expect([...(await optOuts.among(newId(), [id]))]).toEqual([]);
+  });
+
+  test('stay opted out after an erasure, by forms that were never used for it, and no row names them', async () => {
+    const { opened, optOuts, accountId, caller, among } = await open();
+    await optOuts.add(caller, [id], 'api');
+    await opened.write.run((tx) => optOuts.erase(tx, accountId, [id, lid]));
+    expect(await among(id, lid, other)).toEqual([lid, id].sort());
+    const { people } = await optOuts.list(accountId, { limit: 50, offset: 0 });
+    expect(people).toMatchObject([{ contact: null, source: 'api' }]);
+    await optOuts.remove(caller, people[0]!.id, 'panel');
+    expect(await among(id, lid)).toEqual([]);
+  });
+
+  test('are found under a new encryption key, and after the old one was removed', async () => {
+    const { optOuts, accountId, caller, rekey } = await open();
+    await optOuts.add(caller, [id], 'api');
+    const rotated = rekey(`k2:${keyText(2)},k1:${keyText(1)}`);
+    expect([...(await rotated.among(accountId, [id]))]).toEqual([id]);
+    for (const row of await rotated.reseal.page('')) expect(await rotated.reseal.one(row)).toBe(true);
+    for (const row of await rotated.reseal.page('')) expect(await rotated.reseal.one(row)).toBe(false);
+    expect([...(await rekey(`k2:${keyText(2)}`).among(accountId, [id]))]).toEqual([id]);
+  });
+
+  test('the people of 10,000 addresses are found within a second', async () => {
+    const { optOuts, accountId, caller } = await open();
+    const addresses = Array.from({ length: 10_000 }, (_, index) => `4917${String(10_000_000 + index)}@c.us`);
+    const out = addresses.filter((_, index) => index % 100 === 0);
+    await optOuts.add(caller, out, 'api');
+    const started = performance.now();
+    expect([...(await optOuts.among(accountId, addresses))]).toEqual(out);
+    expect(performance.now() - started).toBeLessThan(1_000);
+  });
+});
+
+describe('keywords', () => {
+  test.each([
+    ['STOP', 'STOP', 'out'],
+    [' stop. ', 'STOP', 'out'],
+    ['¡Stop!', 'STOP', 'out'],
+    ['“unsubscribe”\n', 'UNSUBSCRIBE', 'out'],
+    ['ＳＴＯＰ', 'STOP', 'out'],
+    ['\u200estart\u200e 🙏', 'START', 'in'],
+  ])('%j is %s', (text, keyword, state) => {
+    expect(matchKeyword(defaultKeywords, text)).toMatchObject({ keyword, state });
+  });
+
+  test.each(['please stop', 'stop it', 'STOPP', 's t o p', '', '...', '🛑', 'stop'.repeat(100)])('%j is none', (text) => {
+    expect(matchKeyword(defaultKeywords, text)).toBeNull();
+  });
+
+  test('those of a language have answers of their own', () => {
+    const portuguese = { out: ['PARAR', 'Não quero mais'], in: ['VOLTAR'], replyOut: 'Certo.', replyIn: null };
+    const keywords = { ...defaultKeywords, replyOut: 'Done.', languages: { pt: portuguese } };
+    expect(matchKeyword(keywords, 'não  QUERO mais!')).toEqual({ keyword: 'Não quero mais', state: 'out', reply: 'Certo.' });
+    expect(matchKeyword(keywords, 'stop')).toMatchObject({ reply: 'Done.' });
+    expect(matchKeyword(keywords, 'voltar')).toMatchObject({ state: 'in', reply: null });
+  });
+
+  test('a word that opts out and in, and one without letters, are refused by name', () => {
+    const languages = { pt: { out: ['start'], in: ['!!'], replyOut: null, replyIn: null } };
+    expect(() => checkKeywords({ ...defaultKeywords, languages })).toThrow(
+      expect.objectContaining({
+        details: {
+          fields: [
+            expect.objectContaining({ path: 'languages.pt.out.0', code: 'AMBIGUOUS' }),
+            expect.objectContaining({ path: 'languages.pt.in.0', code: 'INVALID_FORMAT' }),
+          ],
+        },
+      }),
+    );
+  });
+
+  test('marks and blanks around a text never change its word', () => {
+    const marks = fc.stringMatching(/^[\s.,!?"'()«»¡¿*_~-]{0,10}$/);
+    fc.assert(
+      fc.property(fc.stringMatching(/^[a-zA-Z0-9]{1,20}$/), marks, marks, (word, before, after) => {
+        expect(wordOf(`${before}${word}${after}`)).toBe(wordOf(word));
+      }),
+    );
+  });
+});
