@@ -287,12 +287,6 @@ describe.each(await databases())('opt-outs on %s', (database) => {
     const who = person();
     await receive(from(who, 'stop'));
     await eventually('the opt-out', () => isOut(who.digits));
-    const exported = await core.post('/privacy/exports', { contact: who.digits });
-    const exportId = dataOf(exported).id;
-    await eventually(
-      'the export',
-      async () => (await core.get(`/privacy/exports/${exportId}`)).body.data as { status: string },
-    ).then(() => undefined);
     const asked = await core.post('/privacy/erasures', { contact: who.digits, confirm: who.digits });
     const erasureId = dataOf(asked).id;
     await eventually('the erasure', async () => {

@@ -206,6 +206,52 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect(overview).toMatchObject({ sessions: { total: 1 }, workers: [] });
   });
 
+  it('creates, previews, changes and deletes templates of an account, by the rules of REST', async () => {
+    const { id: accountId, key } = await makeAccount(rig);
+    const draft = { accountId, type: 'text', content: { message: 'Hi {{name}}, {{n|number}}' } };
+    const preview = (variables: object) => data('/admin/live/template-preview', { ...draft, variables });
+    expect(await preview({ name: 'Ana' })).toEqual({ variables: ['name', 'n'], missing: ['n'], text: null });
+    expect(await preview({ name: 'Ana', n: '1000' })).toMatchObject({ missing: [], text: 'Hi Ana, 1,000' });
+    const { id } = (await data('/admin/live/templates', { ...draft, name: 'greeting' })) as { id: string };
+    expect((await admin.post('/admin/live/templates', { ...draft, name: 'greeting' })).status).toBe(409);
+    expect((await admin.post('/admin/live/templates', { ...draft, name: 'x', content: {} })).status).toBe(422);
+    const rest = await rig.call('GET', `/templates/${id}`, { key });
+    expect(rest.body.data).toMatchObject({ name: 'greeting', version: 1 });
+    await data(`/admin/live/templates/${id}`, { name: 'greeting', type: 'text', content: { message: 'Bye' } });
+    expect(await data(`/admin/live/templates/${id}`)).toMatchObject({
+      version: 2,
+      content: { message: 'Bye' },
+      account: { id: accountId },
+    });
+    const listed = (await admin.get('/admin/api/resources/templates/actions/list')).json();
+    expect((listed['records'] as { id: string }[]).map((record) => record.id)).toEqual([id]);
+    await data(`/admin/live/templates/${id}/delete`, {});
+    expect((await admin.get(`/admin/live/templates/${id}`)).status).toBe(404);
+  });
+
+  it('adds and removes opt-outs and sets the keywords of an account, by the rules of REST', async () => {
+    const { id: accountId, key } = await makeAccount(rig);
+    const add = (...contacts: string[]) => admin.post('/admin/live/optouts', { accountId, contacts });
+    expect((await add('120363041234567890@g.us')).status).toBe(422);
+    const { id } = (await data('/admin/live/optouts', { accountId, contacts: ['+55 11 99999-0001'] })) as { id: string };
+    expect(await data(`/admin/live/optouts/${id}`)).toMatchObject({
+      waId: '5511999990001@c.us',
+      source: 'panel',
+      account: { id: accountId },
+    });
+    expect((await rig.call('GET', '/opt-outs/5511999990001', { key })).body.data).toMatchObject({ id, source: 'panel' });
+    const shown = async () =>
+      ((await admin.get('/admin/api/resources/optouts/actions/list')).json()['records'] as object[]).length;
+    expect(await shown()).toBe(1);
+    await data(`/admin/live/optouts/${id}/delete`, {});
+    expect([await shown(), (await admin.get(`/admin/live/optouts/${id}`)).status]).toEqual([0, 404]);
+    const keywords = { out: ['RAUS'], in: ['REIN'], replyOut: 'Gut.', replyIn: null, languages: {} };
+    await data(`/admin/live/accounts/${accountId}/keywords`, keywords);
+    expect(await data(`/admin/live/accounts/${accountId}/keywords`)).toEqual(keywords);
+    expect((await rig.call('GET', '/opt-outs/keywords', { key })).body.data).toEqual(keywords);
+    expect((await admin.post(`/admin/live/accounts/${accountId}/keywords`, { ...keywords, in: ['raus'] })).status).toBe(422);
+  });
+
   it('makes, changes and deletes plans, puts accounts on them, and limits sessions and keys, by the rules of REST', async () => {
     const { id: accountId, key } = await makeAccount(rig);
     const plan = {

@@ -167,6 +167,7 @@ describe.each(await databases())('one contact on %s', (database) => {
   });
 
   test('an export contains every message, event and file of the person, under every name of theirs, and no other person’s', async () => {
+    await core.post('/opt-outs', { contacts: [ana] });
     const asked = await core.post('/privacy/exports', { contact: `+${ana}` });
     expect([asked.status, asked.body.data]).toMatchObject([202, { contact: `+${ana}` }]);
     ids['export'] = (asked.body.data as { id: string }).id;
@@ -185,6 +186,8 @@ describe.each(await databases())('one contact on %s', (database) => {
     expect(people).toMatchObject([
       { phone: `+${ana}`, lid, name: marks.name, ids: expect.arrayContaining([`${ana}@c.us`, lid]) },
     ]);
+    const optOuts = JSON.parse(files.get('opt-outs.json')!.toString()) as unknown[];
+    expect(optOuts).toMatchObject([{ contact: { phone: `+${ana}`, lid }, source: 'api' }]);
     const events = files.get('events.json')!.toString();
     expect(events).toContain('🎉');
     expect([...files.keys()].filter((name) => name.startsWith('media/'))).toHaveLength(1);
