@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, messageMoves, newId, parseRecipient, type MessageStatus, type SendOutcome } from '@chasqui/shared';
+import type { AccountLimits } from '../src/accounts/plans.js';
 import { Account } from '../src/accounts/account.entity.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import type { Presence } from '../src/db/presence.js';
@@ -223,6 +224,7 @@ async function play(actions: readonly Action[]): Promise<void> {
       quotas,
       contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
       storageOf: async () => 'full',
+      limitsOf: async () => ({ timezone: 'UTC' }) as AccountLimits,
       search: { find: async () => ({ matches: [], isComplete: true }) },
       defaults: { countryCode: undefined, interactiveMode: 'fallback', maxQueued: 1_000 },
     },
@@ -243,7 +245,7 @@ async function play(actions: readonly Action[]): Promise<void> {
         pacing: createPacing(Math.random),
         transport: world.transport(() => life.isAlive),
         presence: alone(newId()),
-        options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3 },
+        options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3, scheduleGraceMs: 3_600_000 },
       },
     );
     life.stop = dispatcher.stop;

@@ -62,7 +62,8 @@ export const errorTable = {
   SESSION_STATE_CONFLICT: [409, 'That is not possible in the current status of the session.'],
   SESSION_LIMIT_REACHED: [409, 'The account has as many sessions as its plan allows. Delete one first.'],
   MESSAGE_NOT_RETRYABLE: [409, 'Only failed outbound messages can be retried.'],
-  MESSAGE_NOT_CANCELLABLE: [409, 'Only queued messages can be cancelled.'],
+  MESSAGE_NOT_CANCELLABLE: [409, 'Only scheduled and queued messages can be cancelled.'],
+  MESSAGE_NOT_SCHEDULED: [409, 'Only a message whose status is scheduled can be moved.'],
   MESSAGE_NOT_UNCERTAIN: [409, 'Only uncertain messages can be resolved.'],
   MESSAGE_NOT_EDITABLE: [409, 'WhatsApp does not allow this change of the message any more.'],
   WHATSAPP_REFUSED: [409, 'WhatsApp refused. See details.whatsapp for its own words.'],
@@ -85,6 +86,7 @@ export const errorTable = {
     422,
     'Messages cannot be sent to this kind of recipient: WhatsApp Web does not let its sends be looked up, so one could be lost or doubled unnoticed.',
   ],
+  SCHEDULE_IN_PAST: [422, 'scheduledAt has passed. Give a later time, or leave it out to send now.'],
   FILE_TYPE_NOT_ALLOWED: [422, 'Files of this type are not allowed here. The setting ALLOWED_FILE_TYPES has the list.'],
   FILE_TYPE_MISMATCH: [422, 'The file is not what its declared type says.'],
   URL_NOT_ALLOWED: [

@@ -10,6 +10,8 @@ export const failPoints = {
   'accept.committed': 'backend: a message is on disk, no reply or event was sent',
   'reply.stored': 'backend: the reply to an Idempotency-Key is on disk, and not sent',
   'call.done': 'backend: a call with an Idempotency-Key has had its effect, its reply is not stored',
+  'due.written': 'backend: a scheduled message is queued, its commit is not made',
+  'due.committed': 'backend: a scheduled message is queued on disk, nothing was claimed',
   'claim.written': 'backend: a claim is written, its commit is not made',
   'claim.committed': 'backend: a message is `sending` under its reserved id, the worker was not called',
   'outcome.heard': 'backend: the worker has answered, the answer is not written',

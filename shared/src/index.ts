@@ -133,6 +133,8 @@ export {
   type SessionStatusResource,
   timelineEntry,
   token,
+  type WarmUp,
+  timezoneName,
   weekdays,
 } from './resources.js';
 export {

@@ -69,6 +69,26 @@ export const quietHours = z
   });
 export type QuietHours = z.infer<typeof quietHours>;
 
+/** A plan by which a session sends more messages each day. */
+export const warmUp = z
+  .strictObject({
+    startedOn: z.iso
+      .date()
+      .describe('The first day of the plan, in the time zone of the account. Before it the plan has no effect.'),
+    messagesPerDay: z.number().int().min(1).max(100_000).describe('The limit of the first day.'),
+    growth: z
+      .number()
+      .min(1)
+      .max(10)
+      .describe('The factor by which the limit grows each day: 1.5 makes 20 messages 30 on the second day.'),
+    until: z.iso.date().optional().describe('The last day of the plan. Absent: it does not end.'),
+  })
+  .refine(({ startedOn, until }) => until === undefined || until >= startedOn, {
+    path: ['until'],
+    message: 'The plan would end before it begins.',
+  });
+export type WarmUp = z.infer<typeof warmUp>;
+
 export const sessionSettings = z
   .object({
     autoReconnect: z
@@ -93,6 +113,7 @@ export const sessionSettings = z
       .nullable()
       .optional()
       .describe('The hours in which due messages wait with the reason `QUIET_HOURS`. Null: none.'),
+    warmUp: warmUp.nullable().optional().describe('A daily limit that grows, for a phone number that is new. Null: none.'),
     pacing: z.object({
       perMinute: z.number().int().min(0).max(100_000),
       chatGapMs: z.number().int().min(0).max(600_000),
@@ -152,6 +173,8 @@ export const message = z
     renderedAs: z.literal('text').nullable(),
     attempts: z.number().int(),
     isGroup: z.boolean(),
+    /** Whether it passes quiet hours. */
+    isUrgent: z.boolean(),
     isForwarded: z.boolean(),
     mentions: z.array(z.string()),
     quotedMessageId: z.string().nullable(),
@@ -159,6 +182,12 @@ export const message = z
     timestamp: nullableTime,
     expiresAt: nullableTime,
     createdAt: time,
+    /** When a scheduled message is or was due. */
+    scheduledAt: nullableTime,
+    /** The recurring schedule that made it. */
+    scheduleId: z.string().nullable(),
+    /** When a scheduled message becomes due, or a queued one may be sent: the end of quiet hours, or its next attempt. Null: as soon as possible. */
+    nextAttemptAt: nullableTime,
     queuedAt: nullableTime,
     sentAt: nullableTime,
     deliveredAt: nullableTime,
@@ -237,7 +266,7 @@ export const quota = z
   .object({
     limits: z.array(
       z.object({
-        scope: z.enum(['session.daily', 'account.daily', 'plan.monthly']),
+        scope: z.enum(['session.daily', 'session.warm_up', 'account.daily', 'plan.monthly']),
         limit: z.number().int(),
         used: z.number().int(),
         reserved: z.number().int(),

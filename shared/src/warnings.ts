@@ -9,6 +9,9 @@ export const warnings = {
   EXPIRES_EARLIER: 'expiresAt lies beyond the setting maxQueueAgeHours of the session, which counts.',
   INTERACTIVE_DEPRECATED:
     'WhatsApp no longer delivers lists and buttons. The message is sent as a text with numbered options; an answer is reported as selectedOption.',
+  SCHEDULE_TIME_SKIPPED:
+    'Clocks in this time zone are set forward over the given time, so that no clock shows it. It is moved forward by as much.',
+  SCHEDULE_TIME_TWICE: 'Clocks in this time zone are set back, so that the given time occurs twice. The first time counts.',
   PAIRING_CODE_NOT_REQUESTED: 'No pairing code was requested, because the session does not wait for a scan.',
 } as const;
 

@@ -25,7 +25,7 @@ export type Messaging = ReturnType<typeof createMessaging>;
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
   const { config, presence, sealer, lifecycle } = core;
-  const { contacts, storageOf } = access;
+  const { contacts, plans, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
     media,
@@ -46,6 +46,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     quotas,
     contents,
     storageOf,
+    limitsOf: plans.limitsOf,
     search,
     defaults: {
       countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -64,6 +65,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
       graceMs: config.UNCERTAIN_GRACE_MS,
       maxRetries: config.MESSAGE_MAX_RETRIES,
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+      scheduleGraceMs: config.SCHEDULE_GRACE_MINUTES * 60_000,
     },
   });
   lifecycle.add('message dispatcher', {

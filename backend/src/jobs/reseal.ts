@@ -44,7 +44,7 @@ interface Step<T> {
 }
 
 const batchSize = 200;
-const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
+const waiting = `status IN ('scheduled', 'queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
 const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${batchSize}`;
 
 export function createReseal({ database, log, report }: ResealCore, parts: ResealParts): Reseal {

@@ -49,9 +49,11 @@ const firstIdOf = (time: number): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 };
 
-const isFinal = `status NOT IN ('queued', 'sending', 'uncertain')`;
+const isFinal = `status NOT IN ('scheduled', 'queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
-const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "deletedAt" IS NULL`;
+/** A file that its message still needs is not deleted, however long the message waits. */
+const isNeeded = `EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."messageId" AND m.status IN ('scheduled', 'queued', 'sending', 'uncertain'))`;
+const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "deletedAt" IS NULL AND NOT ${isNeeded}`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;
 /** Never lowered: a row that could not be deleted in an earlier run has a smaller cursor. */

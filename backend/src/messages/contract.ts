@@ -13,6 +13,7 @@ import {
   requestOf,
   requestTypes,
   timelineEntry,
+  timezoneName,
   withAliases,
   fileErrors,
   type ErrorCode,
@@ -33,9 +34,24 @@ const send: readonly ErrorCode[] = [
   'QUEUE_FULL',
   'QUOTA_EXCEEDED',
   'SEND_FAILED',
+  'SCHEDULE_IN_PAST',
   'IDEMPOTENCY_IN_PROGRESS',
   'IDEMPOTENCY_KEY_REUSED',
 ];
+
+const scheduledTime = z.iso
+  .datetime({ offset: true, local: true })
+  .describe(
+    'When it is sent: an instant, or a wall time without an offset in `timezone`. The reply is 202 with the status `scheduled`.',
+  );
+/** When a message is sent. */
+const timing = {
+  scheduledAt: scheduledTime.optional(),
+  timezone: timezoneName
+    .optional()
+    .describe('The time zone of a `scheduledAt` without an offset. Absent: that of the session, or of its account.'),
+  urgent: z.boolean().optional().describe('Passes the quiet hours of the session.'),
+};
 
 /** Fields of every send. Their order is part of the stored hashes of requests: append, do not reorder. */
 const common = {
@@ -47,6 +63,7 @@ const common = {
   expiresAt: z.iso.datetime({ offset: true }).optional(),
   async: z.boolean().optional(),
   queueIfOffline: z.boolean().optional(),
+  ...timing,
 };
 export type CommonFields = z.output<z.ZodObject<typeof common>>;
 const aliases = { ...sessionAliases, to: 'recipient' };
@@ -113,6 +130,7 @@ const forwardBody = z.strictObject({
   expiresAt: common.expiresAt,
   async: common.async,
   queueIfOffline: common.queueIfOffline,
+  ...timing,
 });
 export const forward = defineRoute({
   id: 'messages.forward',
@@ -176,6 +194,7 @@ const storyBody = z.strictObject({
   expiresAt: common.expiresAt,
   async: common.async,
   queueIfOffline: common.queueIfOffline,
+  ...timing,
 });
 export const postStory = defineRoute({
   id: 'stories.post',
@@ -305,6 +324,19 @@ export const cancel = defineRoute({
   body: z.strictObject({}),
   reply: message,
   errors: [...messageErrors, 'MESSAGE_NOT_CANCELLABLE'],
+});
+export const reschedule = defineRoute({
+  id: 'messages.reschedule',
+  headers: ['X-Session-Id'],
+  method: 'put',
+  path: '/messages/:messageId/schedule',
+  summary: 'Move a scheduled message to another time',
+  auth: 'key',
+  permission: 'messages.send',
+  params,
+  body: z.strictObject({ scheduledAt: scheduledTime, timezone: timing.timezone }),
+  reply: message,
+  errors: [...messageErrors, 'MESSAGE_NOT_SCHEDULED', 'SCHEDULE_IN_PAST'],
 });
 export const decideHeld = defineRoute({
   id: 'messages.decideHeld',

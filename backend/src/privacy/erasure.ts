@@ -150,7 +150,7 @@ async function eraseEvents(context: Erasing, run: Run): Promise<number> {
 }
 
 /**
- * Cancels a message that is still queued, so that nothing is sent to the person or with their name any more, and waits for one that is being
+ * Cancels a message that is still scheduled or queued, so that nothing is sent to the person or with their name any more, and waits for one that is being
  * sent, whose content must not be removed meanwhile. `settles`: an uncertain message is settled as failed. A message to others that names the
  * person stays uncertain, and its look-up continues.
  */
@@ -165,7 +165,7 @@ async function waitUntilFinal(
   for (let isFirst = true; (isFirst || performance.now() < until) && !isStopped(); await sleep(200)) {
     isFirst = false;
     const status = (await messages.byId(id))?.status;
-    if (status === 'queued') await messages.cancel(caller, id).catch(ignoreRefusal);
+    if (status === 'queued' || status === 'scheduled') await messages.cancel(caller, id).catch(ignoreRefusal);
     else if (status === 'uncertain' && settles) await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
     else if (status !== 'sending') return;
   }

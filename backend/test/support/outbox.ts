@@ -138,6 +138,7 @@ export function startDispatcher({
         graceMs: 20,
         maxRetries: 3,
         retryIntervalMs: 20,
+        scheduleGraceMs: 3_600_000,
         refusalBackoffMs: { first: 50, max: 200 },
         ...parts.times,
       },

@@ -133,7 +133,7 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
       accountId: message.accountId,
       sessionId: message.sessionId,
       messageId: message.id,
-      type: 'message.queued' as const,
+      type: message.status === 'scheduled' ? ('message.scheduled' as const) : ('message.queued' as const),
       data: presentMessage(message, people),
     })),
   );
@@ -141,7 +141,7 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
   return refused;
 }
 
-/** Counts the messages into their queues and quotas. Returns the error of each message that does not fit. */
+/** Counts the messages into their queues and quotas; a scheduled one counts in the quota of the day on which it is due. Returns the error of each message that does not fit. */
 async function reserveCapacity(
   { enterQueue, quotas }: Context,
   tx: Transaction,
@@ -149,11 +149,12 @@ async function reserveCapacity(
 ): Promise<Map<Acceptance, AppError>> {
   const refused = new Map<Acceptance, AppError>();
   for (const item of items)
-    await enterQueue(tx, item.message.sessionId).catch((error: unknown) => {
+    await enterQueue(tx, item.message).catch((error: unknown) => {
       if (!(error instanceof AppError)) throw error;
       refused.set(item, error);
     });
-  const queued = items.filter((item) => !refused.has(item));
+  const queued = items.filter((item) => !refused.has(item) && item.message.status === 'queued');
+  if (queued.length === 0) return refused;
   const overQuota = await quotas.reserve(tx, queued);
   for (const item of queued) {
     const error = overQuota.get(item.message);

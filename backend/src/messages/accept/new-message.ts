@@ -16,16 +16,18 @@ export interface NewMessage {
   origin: 'api' | 'panel';
   /** Posted as a story: to everyone in the account's privacy settings. */
   isStory?: boolean;
+  /** The time at which it is queued. Absent: now. */
+  scheduledAt?: Date | null;
+  /** It passes quiet hours. */
+  isUrgent?: boolean;
+  /** The recurring schedule that makes the message. */
+  scheduleId?: string | null;
 }
 
-/** Returns the row of a message that is accepted now: `queued`, with the WhatsApp id that it has on every attempt. */
-export function newRow(
-  id: string,
-  session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin }: NewMessage,
-  now: Date,
-): Message {
-  const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
+/** Returns the row of a message that is accepted now: `queued` or `scheduled`, with the WhatsApp id that it has on every attempt. */
+export function newRow(id: string, session: Session, input: NewMessage, now: Date): Message {
+  const { recipient, content, file, options, quotedMessageId, expiresAt, origin, scheduledAt = null } = input;
+  const ageLimit = new Date((scheduledAt ?? now).getTime() + session.settings.maxQueueAgeHours * 3_600_000);
   return {
     ...unsetColumns,
     id,
@@ -35,8 +37,8 @@ export function newRow(
     direction: 'outbound',
     origin,
     type: content.type,
-    status: 'queued',
-    reasonCode: session.status === 'connected' ? null : 'WAITING_FOR_SESSION',
+    status: scheduledAt ? 'scheduled' : 'queued',
+    reasonCode: scheduledAt || session.status === 'connected' ? null : 'WAITING_FOR_SESSION',
     chatId: recipient.id,
     chatType: chatTypeOf(recipient),
     contact: contactOf(recipient),
@@ -51,8 +53,13 @@ export function newRow(
     quotedMessageId,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
+    isUrgent: input.isUrgent === true,
+    scheduleId: input.scheduleId ?? null,
+    occurrenceAt: input.scheduleId ? scheduledAt : null,
     createdAt: now,
-    queuedAt: now,
+    scheduledAt,
+    nextAttemptAt: scheduledAt,
+    queuedAt: scheduledAt ? null : now,
   };
 }
 
