@@ -42,6 +42,7 @@ const bodies: Record<string, object> = {
   'messages.send': { ...send, type: 'text', message: 'x' },
   'messages.sendMedia': { ...send, mediaBase64: picture },
   'stories.post': { mediaBase64: picture },
+  'schedules.create': { name: 's', cron: '0 9 * * 1', message: { ...send, type: 'text', message: 'x' } },
   'sessions.init': {},
   'sessions.disconnect': {},
   'events.ticket': {},

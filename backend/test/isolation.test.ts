@@ -22,6 +22,7 @@ import { sampleOf } from './support/sample.js';
 const dbs = await databases();
 
 const gif = 'R0lGODlhAQABAAAAACw=';
+const recurring = { name: 'by the matrix', cron: '0 9 * * 1', message: { type: 'text', recipient: ana, message: 'x' } };
 /** Valid bodies of routes for which a sample of the schema is not enough. */
 const bodies: Record<string, (world: World) => object> = {
   'auth.updateMe': () => ({ timezone: 'America/Lima' }),
@@ -45,6 +46,8 @@ const bodies: Record<string, (world: World) => object> = {
   'messages.sendGroup': ({ session }) => ({ groupId: '120363041234567890@g.us', sessionId: session, message: 'x' }),
   'messages.send': ({ session }) => ({ type: 'text', sessionId: session, recipient: ana, message: 'x' }),
   'stories.post': () => ({ message: 'x', queueIfOffline: true }),
+  'schedules.create': ({ session }) => ({ sessionId: session, ...recurring }),
+  'schedules.update': () => ({ name: 'changed by the matrix' }),
   'messages.decideHeld': () => ({ decision: 'cancel' }),
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),
@@ -77,6 +80,7 @@ const paths: Record<string, (world: World) => string> = {
   exportId: ({ exportId }) => exportId,
   erasureId: ({ erasureId }) => erasureId,
   mediaId: ({ mediaId }) => mediaId,
+  scheduleId: ({ scheduleId }) => scheduleId,
 };
 /** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
 const streams = new Set(['events.stream', 'events.socket']);
@@ -106,6 +110,7 @@ interface World {
   exportId: string;
   erasureId: string;
   mediaId: string;
+  scheduleId: string;
   sessionKeyId: string;
   otherSession: string;
   keys: Record<'own' | 'revoked' | 'regenerated' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
@@ -204,6 +209,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   const exported = await made('/privacy/exports', { contact: ana });
   const erasure = await made('/privacy/erasures', { contact: '5511900000008', confirm: '5511900000008' });
   const upload = await made('/media', { mediaBase64: 'R0lGODlhAQABAAAAACw=' });
+  const schedule = await made('/schedules', { sessionId: session, ...recurring });
   const me = await core.get('/auth/me');
   return {
     core,
@@ -216,6 +222,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     exportId: exported.id,
     erasureId: erasure.id,
     mediaId: upload.id,
+    scheduleId: schedule.id,
     planId: (plan.body.data as { id: string }).id,
     workerId: (workers.body.data as { id: string }[])[0]!.id,
     sessionKeyId: thisSession.id,
@@ -387,7 +394,15 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
         expect([route.id, answer.status, answer.body.error?.code]).toEqual([route.id, 404, expect.stringMatching(/_NOT_FOUND$/)]);
     }
     // And in queries, which the loop does not fill in.
-    for (const path of ['/messages/list', '/messages', '/events', '/sessions/status', '/messages/quota', '/capabilities'])
+    for (const path of [
+      '/messages/list',
+      '/messages',
+      '/events',
+      '/sessions/status',
+      '/messages/quota',
+      '/schedules',
+      '/capabilities',
+    ])
       for (const credential of [world.keys.otherSession, world.keys.otherAccount])
         expect([
           path,

@@ -12,6 +12,9 @@ export const failPoints = {
   'call.done': 'backend: a call with an Idempotency-Key has had its effect, its reply is not stored',
   'due.written': 'backend: a scheduled message is queued, its commit is not made',
   'due.committed': 'backend: a scheduled message is queued on disk, nothing was claimed',
+  'occurrence.written':
+    'backend: a schedule is moved to its next time, the message of the occurrence and the commit are not made',
+  'occurrence.committed': 'backend: the message of an occurrence is on disk, the next schedule was not looked for',
   'claim.written': 'backend: a claim is written, its commit is not made',
   'claim.committed': 'backend: a message is `sending` under its reserved id, the worker was not called',
   'outcome.heard': 'backend: the worker has answered, the answer is not written',

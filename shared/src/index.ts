@@ -125,6 +125,8 @@ export {
   type QuietHours,
   reason,
   type Reason,
+  schedule,
+  type ScheduleResource,
   session,
   type SessionResource,
   sessionSettings,

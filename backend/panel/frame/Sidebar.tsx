@@ -11,6 +11,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['', 'Overview', 'Home'],
       ['/resources/sessions', 'Sessions', 'Smartphone'],
       ['/resources/messages', 'Messages', 'MessageSquare'],
+      ['/pages/schedules', 'Schedules', 'Calendar'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
     ],
   },

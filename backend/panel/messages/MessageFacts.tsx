@@ -3,6 +3,7 @@ import { Link } from 'react-router-dom';
 import type { MessageView } from '../../src/admin/views/message.js';
 import { root } from '../api.js';
 import Facts from '../parts/Facts.js';
+import { exactText } from '../words.js';
 
 /** The details of a message besides its content. */
 const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
@@ -23,6 +24,8 @@ const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
       ['Chat', <code>{message.chat.id}</code>],
       ['Type', message.type],
       ['Origin', message.origin],
+      ['Scheduled for', message.times.scheduledAt && exactText(message.times.scheduledAt)],
+      ['Urgent', message.isUrgent ? 'passes quiet hours' : null],
       ['Attempts', message.direction === 'outbound' ? message.attempts : null],
       ['Id', <code>{message.id}</code>],
       ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],

@@ -13,6 +13,8 @@ import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import { Schedule } from '../messages/recurring/schedule.entity.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import { type Session } from '../sessions/session.entity.js';
 import { signingScript } from '../sessions/passkeys.js';
 import type { Sessions } from '../sessions/sessions.js';
@@ -38,6 +40,7 @@ export interface Domains {
   dispatcher: Pick<WebhookDispatcher, 'tryOut'>;
   sessions: Sessions;
   messages: Messages;
+  schedules: Schedules;
   media: Media;
   /** Runs an operation in the page of a session. */
   run: Gateway['run'];
@@ -55,6 +58,7 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     auth: authVerbs(domains),
     sessions: sessionVerbs(domains),
     messages: messageVerbs(domains),
+    schedules: scheduleVerbs(domains),
     accounts: accountVerbs(domains),
     keys: keyVerbs(domains),
     plans: planVerbs(domains),
@@ -153,6 +157,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
       return { id };
     },
     retry: (caller, id) => on(caller, id, (owner) => messages.retry(owner, id)),
+    reschedule: (caller, id, input) => on(caller, id, (owner) => messages.reschedule(owner, id, input)),
     cancel: (caller, id) => on(caller, id, (owner) => messages.cancel(owner, id)),
     async decideHeld(caller, sessionId, decision) {
       const session = await sessions.byId(sessionId);
@@ -169,6 +174,19 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
       const answer = await domains.run(session, 'messages.receipts', { whatsappId, chatId }, receiptsMs);
       return operations['messages.receipts'].output.parse(answer);
     },
+  };
+}
+
+function scheduleVerbs({ database, schedules }: Domains): PanelVerbs['schedules'] {
+  const on = async (caller: Caller, id: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
+    const schedule = await database.reader.getRepository(Schedule).findOneBy({ id });
+    if (!schedule) throw new AppError('SCHEDULE_NOT_FOUND');
+    await run(actingFor(caller, schedule.accountId));
+  };
+  return {
+    pause: (caller, id) => on(caller, id, (owner) => schedules.pause(owner, id)),
+    resume: (caller, id) => on(caller, id, (owner) => schedules.resume(owner, id)),
+    delete: (caller, id) => on(caller, id, (owner) => schedules.remove(owner, id)),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
+import type { OperationOutput, PasskeyAnswer, QuietHours, StorageMode, WarmUp } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -12,6 +12,10 @@ export interface SessionLimits {
   /** Messages a day. Null: the installation’s limit applies. */
   dailyLimit?: number | null;
   storage?: StorageMode;
+  /** Null: none. */
+  quietHours?: QuietHours | null;
+  warmUp?: WarmUp | null;
+  timezone?: string;
 }
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
@@ -64,12 +68,21 @@ export interface PanelVerbs {
   messages: {
     sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;
     retry(caller: Caller, messageId: string): Promise<void>;
+    /** Throws `MESSAGE_NOT_SCHEDULED`, `SCHEDULE_IN_PAST`. */
+    reschedule(caller: Caller, messageId: string, input: { scheduledAt: string; timezone?: string | undefined }): Promise<void>;
     cancel(caller: Caller, messageId: string): Promise<void>;
     resolve(caller: Caller, messageId: string, as: 'sent' | 'failed' | 'retry'): Promise<void>;
     /** Asks WhatsApp who received, read and played an own message. Throws `SESSION_NOT_CONNECTED` and what the worker throws. */
     receipts(messageId: string): Promise<OperationOutput<'messages.receipts'>>;
     /** Sends or cancels all messages of a session that are held because another WhatsApp account is linked now. */
     decideHeld(caller: Caller, sessionId: string, decision: 'send' | 'cancel'): Promise<void>;
+  };
+  /** Recurring schedules. Throw `SCHEDULE_NOT_FOUND`. */
+  schedules: {
+    pause(caller: Caller, scheduleId: string): Promise<void>;
+    /** Throws `SCHEDULE_ENDED`. */
+    resume(caller: Caller, scheduleId: string): Promise<void>;
+    delete(caller: Caller, scheduleId: string): Promise<void>;
   };
   accounts: {
     /** `secret` is the one-time password. */

@@ -24,6 +24,7 @@ import { createServer, presentError } from '../http/server.js';
 import { openFilesLimit } from '../lib/open-files.js';
 import { createUploadReader } from '../lib/uploads.js';
 import { mountMedia } from '../media/routes.js';
+import { mountSchedules } from '../messages/recurring/routes.js';
 import { mountMessages } from '../messages/routes.js';
 import { connectionLimits, defaultStreamTimes } from '../options.js';
 import { mountPrivacy } from '../privacy/routes.js';
@@ -173,6 +174,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     plans: access.plans,
     sessions: parts.sessions,
     messages: messaging.messages,
+    schedules: messaging.schedules,
     media: parts.media,
     webhooks: webhookParts.webhooks,
     endpointSecrets: webhookParts.secrets,
@@ -192,7 +194,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, plans, tokens, contacts, limits } = access;
   const { sessions, media, uploads, gateway } = parts;
-  const { messages, idempotency, quotas, eventLog } = messaging;
+  const { messages, schedules, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
   const present = createAccountPresenter({ keys, plans });
@@ -203,6 +205,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
+  mountSchedules(http.mount, { schedules, messages, sessions, media });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
   mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });

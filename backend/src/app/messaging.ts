@@ -5,6 +5,8 @@ import { createStoredReplies } from '../messages/accept/stored-replies.js';
 import { createMessages } from '../messages/messages.js';
 import { createQuotas } from '../messages/quotas/quotas.js';
 import { createArrivals, type Arrivals } from '../messages/receive/arrivals.js';
+import { createOccurrences } from '../messages/recurring/occurrences.js';
+import { createSchedules } from '../messages/recurring/schedules.js';
 import { createOperatedMessages } from '../messages/receive/operated.js';
 import { createDispatcher } from '../messages/send/dispatcher.js';
 import { createPacing } from '../messages/send/pacing.js';
@@ -54,6 +56,10 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
       maxQueued: config.MAX_QUEUED_PER_SESSION,
     },
   });
+  const graceMs = config.SCHEDULE_GRACE_MINUTES * 60_000;
+  const schedules = createSchedules(core, { media, storageOf, limitsOf: plans.limitsOf, sealer });
+  const occurrences = createOccurrences(core, { schedules, messages, media, storageOf, graceMs });
+  lifecycle.add('recurring schedules', { phase: 'work', start: () => occurrences.start(), stop: () => occurrences.stop() });
   const dispatcher = createDispatcher(core, {
     state,
     pacing: createPacing(Math.random),
@@ -65,7 +71,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
       graceMs: config.UNCERTAIN_GRACE_MS,
       maxRetries: config.MESSAGE_MAX_RETRIES,
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
-      scheduleGraceMs: config.SCHEDULE_GRACE_MINUTES * 60_000,
+      scheduleGraceMs: graceMs,
     },
   });
   lifecycle.add('message dispatcher', {
@@ -80,7 +86,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
-  return { retention, eventLog, replies, quotas, idempotency, search, messages, operated, ...ingest };
+  return { retention, eventLog, replies, quotas, idempotency, search, messages, schedules, operated, ...ingest };
 }
 
 /** What the workers report: heartbeats, events, and the files of inbound messages. */

@@ -29,6 +29,7 @@ export function createUpkeep(
     messages: messaging.messages,
     media: parts.media,
     replies: messaging.replies,
+    schedules: messaging.schedules,
     webhooks: webhookParts.webhooks,
     presence,
     dir: join(config.dataDir, 'exports'),
@@ -63,12 +64,16 @@ function cleanupTasks(
   core: Foundation,
   { contacts, keys }: Access,
   { media, uploads, contents }: SessionParts,
-  { inbox, idempotency, retention, replies }: Messaging,
+  { inbox, idempotency, retention, replies, schedules }: Messaging,
   { history, secrets }: WebhookParts,
   privacy: Privacy,
 ): CleanupTask[] {
   const { config, clock, sealer, subscriptions, failures } = core;
-  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies });
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, schedules });
+  const scheduleRetentionMs = config.MESSAGE_RETENTION_DAYS * 86_400_000;
+  const pruneSchedules = async (): Promise<void> => {
+    if (scheduleRetentionMs > 0) await schedules.prune(new Date(clock.now().getTime() - scheduleRetentionMs));
+  };
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   return [
     { name: 'inbox.prune', run: inbox.prune },
@@ -80,6 +85,7 @@ function cleanupTasks(
     { name: 'retention.events', run: retention.ofEvents },
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
+    { name: 'schedules.prune', run: pruneSchedules },
     { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },

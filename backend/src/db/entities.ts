@@ -11,6 +11,7 @@ import { Failure } from '../failures/failure.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
+import { Schedule } from '../messages/recurring/schedule.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
@@ -37,6 +38,7 @@ export const entities = [
   Plan,
   PrivacyRequest,
   QuotaUsage,
+  Schedule,
   Session,
   StreamTicket,
   Webhook,

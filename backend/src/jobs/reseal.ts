@@ -8,13 +8,15 @@ import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import type { StoredReplies, StoredReply } from '../messages/accept/stored-replies.js';
 import { Message } from '../messages/message.entity.js';
+import type { Schedule } from '../messages/recurring/schedule.entity.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { EndpointSecrets } from '../webhooks/endpoint-secrets.js';
 import type { Webhook } from '../webhooks/webhook.entity.js';
 
 /**
  * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and
- * headers of webhooks, messages and files that wait in the storage mode `metadata`, and stored replies. May die halfway, and the next run
+ * headers of webhooks, messages, schedules and files that wait in the storage mode `metadata`, and stored replies. May die halfway, and the next run
  * continues: the list of keys opens both. What no key opens is left as it is and reported, and the log has the number.
  */
 export interface Reseal {
@@ -30,6 +32,7 @@ export interface ResealParts {
   contents: ContentStore;
   media: Pick<Media, 'reseal'>;
   replies: Pick<StoredReplies, 'reseal'>;
+  schedules: Pick<Schedules, 'reseal'>;
 }
 
 interface Context extends ResealCore, ResealParts {}
@@ -53,7 +56,7 @@ export function createReseal({ database, log, report }: ResealCore, parts: Resea
 }
 
 async function run(context: Context): Promise<void> {
-  const { database, sealer, endpointSecrets, media, replies, log } = context;
+  const { database, sealer, endpointSecrets, media, replies, schedules, log } = context;
   const { reader } = database;
   const prefix = `${sealer.writing}.`;
   const hooks: Step<Webhook> = {
@@ -76,9 +79,11 @@ async function run(context: Context): Promise<void> {
     reseal: replies.reseal.one,
     subjectOf: ({ accountId, key }) => `${accountId} ${key}`,
   };
+  const recurring: Step<Schedule> = { page: schedules.reseal.page, reseal: schedules.reseal.one, subjectOf: idOf };
   const steps = [
     () => resealRows(context, hooks),
     () => resealRows(context, messages),
+    () => resealRows(context, recurring),
     () => resealRows(context, mediaFiles),
     () => resealRows(context, storedReplies),
   ];

@@ -51,8 +51,9 @@ const firstIdOf = (time: number): string => {
 
 const isFinal = `status NOT IN ('scheduled', 'queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
-/** A file that its message still needs is not deleted, however long the message waits. */
-const isNeeded = `EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."messageId" AND m.status IN ('scheduled', 'queued', 'sending', 'uncertain'))`;
+/** A file that its message or its schedule still needs is not deleted, however long they wait. */
+const isNeeded = `(EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."messageId" AND m.status IN ('scheduled', 'queued', 'sending', 'uncertain'))
+  OR EXISTS (SELECT 1 FROM schedules d WHERE d."mediaId" = media_files.id))`;
 const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "deletedAt" IS NULL AND NOT ${isNeeded}`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;

@@ -163,6 +163,23 @@ export const sendAny = sending(
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 
+/** The fields of a message that is made later and several times: what it is, and to whom. */
+const laterFields = {
+  recipient: common.recipient,
+  quotedMessageId: common.quotedMessageId,
+  ignoreQuoteErrors: common.ignoreQuoteErrors,
+  mentions: common.mentions,
+  urgent: timing.urgent,
+};
+const laterTyped = requestTypes.map((type) =>
+  z.strictObject({ type: z.literal(type), ...laterFields, ...requestOf(type).fields }),
+);
+const laterMedia = z.strictObject({ type: z.enum(mediaTypes), ...laterFields, ...mediaFields });
+const laterBodies = [...laterTyped, laterMedia] as [(typeof laterTyped)[number] | typeof laterMedia];
+/** A message of any type, as the body of `POST /messages/send` without the fields that say when and through which session it is sent. */
+export const laterMessage = withAliases(z.discriminatedUnion('type', laterBodies), { to: 'recipient', ...typedAliases });
+export type LaterMessage = z.output<typeof laterMessage>;
+
 const textByDefault = (value: unknown): unknown =>
   typeof value === 'object' && value !== null && !('type' in value) ? { ...value, type: 'text' } : value;
 

@@ -24,7 +24,7 @@ import type { MessageSearch } from '../search/search.js';
 import { timezoneOf } from '../sessions/quiet-hours.js';
 import { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import { createAcceptance, type Accept } from './accept/acceptance.js';
+import { createAcceptance, type Acceptances } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
 import { createQueueLimit } from './accept/queue-limit.js';
@@ -51,6 +51,11 @@ export interface Messages {
    * `SESSION_NOT_CONNECTED`, `SESSION_SUSPENDED`, `QUEUE_FULL`, `QUOTA_EXCEEDED` and `IDEMPOTENCY_IN_PROGRESS`; then nothing is stored.
    */
   accept(session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Message>;
+  /**
+   * Accepts a message in the transaction of its caller, for a change that must commit with it. Throws `QUEUE_FULL` and `QUOTA_EXCEEDED`; then nothing
+   * of the message was written. The caller must have locked the session's row.
+   */
+  acceptWithin(tx: Transaction, session: Session, input: NewMessage): Promise<Message>;
   /** Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` if the session cannot send now and neither the caller nor its settings ask to wait. */
   requireSendable(session: Session, queueIfOffline: boolean): void;
   /**
@@ -133,7 +138,7 @@ export interface MessageParts {
 interface Context extends Core, MessageParts {
   held: HeldMessages;
   /** Writes the message; see acceptance.ts. */
-  store: Accept;
+  store: Acceptances;
   /** Returns the time for a new message's id. It never goes back, so ids sort in the order of acceptance even after the clock was set back. */
   idTime: (now: Date) => number;
 }
@@ -147,6 +152,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const context: Context = { ...core, ...parts, held: createHeldMessages(core, { state }), store, idTime: createIdTime() };
   return {
     accept: (session, input, key) => accept(context, session, input, key),
+    acceptWithin: (tx, session, input) => acceptWithin(context, tx, session, input),
     requireSendable,
     scheduleOf: (session, input) => scheduleOf(context, session, input),
     outcome: waits.outcome,
@@ -194,7 +200,17 @@ async function accept(context: Context, session: Session, input: NewMessage, key
   if ((await storageOf(session)) === 'metadata') contents.seal(message);
   // The commit needs these people. Read here, they are in the cache then.
   await contacts.people(idsIn(message));
-  await store({ session, message, key, file: input.file });
+  await store.accept({ session, message, key, file: input.file });
+  return message;
+}
+
+async function acceptWithin(context: Context, tx: Transaction, session: Session, input: NewMessage): Promise<Message> {
+  const { clock, contents, idTime, storageOf, store } = context;
+  requireReservedId(input.recipient, input.isStory);
+  const now = clock.now();
+  const message = newRow(newId(idTime(now)), session, input, now);
+  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
+  await store.acceptWithin(tx, { session, message, key: null, file: input.file });
   return message;
 }
 

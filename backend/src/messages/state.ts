@@ -57,9 +57,9 @@ export interface MessageState {
   reschedule(tx: Transaction, message: Message, changes: Partial<Message>): Promise<boolean>;
   /**
    * Queues scheduled messages whose time has come, in order, with their quota. One without quota stays `scheduled` with `QUOTA_WAIT` and is due
-   * again half a minute later. Messages that another writer has moved are left alone. Returns how many are queued.
+   * again half a minute later, or when its grace time is over. Messages that another writer has moved are left alone. Returns how many are queued.
    */
-  queueDue(tx: Transaction, messages: readonly Message[]): Promise<number>;
+  queueDue(tx: Transaction, messages: readonly Message[], graceMs: number): Promise<number>;
   /**
    * Records an acknowledgement of WhatsApp: 1 sent … 4 played. Statuses may be skipped, and no status is lowered. An acknowledgement proves
    * that the message was sent: a message that was queued again leaves the queue, so that it is not sent twice. `message.sent` is emitted
@@ -93,7 +93,7 @@ export function createMessageState({ events, clock }: Pick<Core, 'events' | 'clo
     move: (tx, message, to, how) => move(context, tx, message, to, how),
     requeue: (tx, message, changes) => requeue(context, tx, message, changes),
     reschedule: (tx, message, changes) => reschedule(context, tx, message, changes),
-    queueDue: (tx, messages) => queueDue(context, tx, messages),
+    queueDue: (tx, messages, graceMs) => queueDue(context, tx, messages, graceMs),
     acknowledge: (tx, message, ack, options) => acknowledge(context, tx, message, ack, options),
     markHeld: (tx, message, reason) => markHeld(context, tx, message, reason),
   };
@@ -134,7 +134,7 @@ async function reschedule(context: Context, tx: Transaction, message: Message, c
 /** How long a message that is due waits before quota is looked for again. */
 const quotaRetryMs = 30_000;
 
-async function queueDue(context: Context, tx: Transaction, messages: readonly Message[]): Promise<number> {
+async function queueDue(context: Context, tx: Transaction, messages: readonly Message[], graceMs: number): Promise<number> {
   const { clock, quotas } = context;
   const sessionIds = [...new Set(messages.map(({ sessionId }) => sessionId))];
   await lockRows(tx, Session, sessionIds);
@@ -162,7 +162,8 @@ async function queueDue(context: Context, tx: Transaction, messages: readonly Me
     const { id, quotaDay, cost } = message;
     const refusal = refused.get(message);
     if (refusal) {
-      const nextAttemptAt = new Date(clock.now().getTime() + quotaRetryMs);
+      const isMissedAt = message.scheduledAt!.getTime() + graceMs + 1;
+      const nextAttemptAt = new Date(Math.min(clock.now().getTime() + quotaRetryMs, isMissedAt));
       const waits = {
         status: 'scheduled',
         queuedAt: null,

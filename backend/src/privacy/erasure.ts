@@ -15,6 +15,7 @@ import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -48,6 +49,7 @@ export interface Erasing extends Pick<Core, 'database' | 'report'> {
   media: Pick<Media, 'remove'>;
   replies: ErasableReplies;
   webhooks: ErasableFilters;
+  schedules: Pick<Schedules, 'erase'>;
   isStopped: () => boolean;
 }
 
@@ -70,7 +72,7 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, replies, webhooks } = context;
+  const { database, pages, contacts, replies, schedules, webhooks } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
   const ids = new Set<string>();
@@ -80,6 +82,12 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
     for (const line of page)
       if (isWith(traces, line)) ids.add(line.id);
       else if (isNaming(traces, line)) naming.add(line.id);
+  // Before the messages, so that no schedule makes another one.
+  await schedules.erase(
+    request.accountId,
+    (id) => traces.has(id),
+    (value) => traces.removeFrom(value),
+  );
   const until = performance.now() + finalMs;
   const run: Run = { request, traces, ids, left: new Set() };
   await forEachAlone(context, run, ids, (id) => waitUntilFinal(context, request.accountId, id, until, true));

@@ -14,6 +14,8 @@ import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import { presentSchedule } from '../messages/recurring/present.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
@@ -23,6 +25,7 @@ export interface Exporting extends Pick<Core, 'database' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'stored'>;
   messages: Pick<Messages, 'present'>;
+  schedules: Pick<Schedules, 'ofPerson'>;
   media: Pick<Media, 'pathOf'>;
   /** The folder of the archives. */
   dir: string;
@@ -46,13 +49,13 @@ interface Run {
   files: MediaFile[];
 }
 
-const listNames = ['messages', 'events', 'contacts'] as const;
+const listNames = ['messages', 'events', 'contacts', 'schedules'] as const;
 
 export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
 
 /** Writes everything that is stored about a contact into one archive (`archivePath`). Returns its numbers. A killed run is repeated as a whole. */
 export async function exportContact(context: Exporting, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { pages, contacts, dir } = context;
+  const { pages, contacts, schedules, dir } = context;
   const counts: Counts = { messages: 0, files: 0, events: 0 };
   const run: Run = { request, traces: await pages.tracesOf(request), counts, ids: new Set(), files: [] };
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -61,6 +64,10 @@ export async function exportContact(context: Exporting, request: PrivacyRequest)
   await writeList(draft('events'), (add) => addEvents(context, run, add));
   await writeList(draft('contacts'), async (add) => {
     for (const contact of await contacts.stored(request.accountId, run.traces.all())) await add(contact);
+  });
+  await writeList(draft('schedules'), async (add) => {
+    const theirs = await schedules.ofPerson(request.accountId, (id) => run.traces.has(id));
+    for (const view of theirs) await add(presentSchedule(view));
   });
   await writeArchive(context, run, draft);
   await rename(draft('zip'), archivePath(dir, request.id));

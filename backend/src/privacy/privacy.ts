@@ -12,6 +12,7 @@ import { recordAudit } from '../audit/audit.js';
 import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import type { MessageSearch } from '../search/search.js';
 import { eraseContact, type ErasableFilters, type ErasableReplies } from './erasure.js';
 import { archivePath, exportContact } from './export.js';
@@ -49,6 +50,7 @@ export interface PrivacyParts {
   messages: Messages;
   media: Media;
   replies: ErasableReplies;
+  schedules: Schedules;
   webhooks: ErasableFilters;
   presence: Presence;
   /** The folder of the archives. */

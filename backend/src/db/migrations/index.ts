@@ -22,6 +22,7 @@ import { FailureReports1763717000000 } from './1763717000000-failure-reports.js'
 import { SelfCheck1763718000000 } from './1763718000000-self-check.js';
 import { MediaUploads1763800010000 } from './1763800010000-media-uploads.js';
 import { ScheduledMessages1763802000000 } from './1763802000000-scheduled-messages.js';
+import { RecurringSchedules1763802001000 } from './1763802001000-recurring-schedules.js';
 
 /** In order. Migrations only move forward. */
 export const migrations = [
@@ -49,4 +50,5 @@ export const migrations = [
   SelfCheck1763718000000,
   MediaUploads1763800010000,
   ScheduledMessages1763802000000,
+  RecurringSchedules1763802001000,
 ];

@@ -33,6 +33,15 @@ export interface Acceptance {
  */
 export type Accept = (acceptance: Acceptance) => Promise<void>;
 
+export interface Acceptances {
+  accept: Accept;
+  /**
+   * Accepts a message in the transaction of its caller, for a change that must commit with the message. Throws `QUEUE_FULL` and
+   * `QUOTA_EXCEEDED`; then nothing of the message was written. The caller must have locked the session's row, and discards the file if it throws.
+   */
+  acceptWithin(tx: Transaction, acceptance: Acceptance): Promise<void>;
+}
+
 export interface AcceptanceParts {
   contacts: Pick<Contacts, 'people'>;
   media: Pick<Media, 'attach' | 'discard'>;
@@ -63,9 +72,15 @@ const batchSize = 64;
 /** While the database is down, a message that has waited longer than this is refused: each commit before it may take a whole time limit. */
 const maxWaitMs = 5_000;
 
-export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Accept {
+export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Acceptances {
   const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
-  return (acceptance) => accept(context, acceptance);
+  return {
+    accept: (acceptance) => accept(context, acceptance),
+    async acceptWithin(tx, acceptance) {
+      const error = (await write(context, tx, [acceptance])).get(acceptance);
+      if (error) throw error;
+    },
+  };
 }
 
 async function accept(context: Context, acceptance: Acceptance): Promise<void> {

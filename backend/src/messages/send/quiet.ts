@@ -73,7 +73,8 @@ interface Waiting {
 
 const endsOf = (which: 'MIN' | 'MAX'): string =>
   `(SELECT ${which}(m."nextAttemptAt") FROM messages m WHERE m.status = 'queued' AND m."reasonCode" = 'QUIET_HOURS' AND m."sessionId" = s.id)`;
-const sessionsSql = `SELECT s.id, ${endsOf('MIN')} AS first, ${endsOf('MAX')} AS last FROM sessions s WHERE EXISTS
+/** Reads only the partial index of waiting messages. */
+export const sessionsSql = `SELECT s.id, ${endsOf('MIN')} AS first, ${endsOf('MAX')} AS last FROM sessions s WHERE EXISTS
   (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."reasonCode" = 'QUIET_HOURS' AND m."sessionId" = s.id)`;
 
 /** Compares the messages that wait for the end of quiet hours with the present settings: releases them, or lets them wait for another end. */

@@ -29,6 +29,9 @@ interface Context extends Pick<Core, 'database' | 'clock'> {
   graceMs: number;
 }
 
+/** What is due, in the order of the partial index of scheduled messages. */
+export const dueSql = `status = 'scheduled' AND "nextAttemptAt" <= ?`;
+
 /** Messages of one commit: a send that waits for the database waits for one batch at most. */
 const batchSize = 50;
 
@@ -40,11 +43,7 @@ async function run(context: Context, isStopped: () => boolean): Promise<void> {
   const { clock, postponed, graceMs } = context;
   while (!isStopped()) {
     const now = clock.now().getTime();
-    const due = await postponed.readOthers(
-      `status = 'scheduled' AND "nextAttemptAt" <= ?`,
-      [now],
-      `ORDER BY "nextAttemptAt", id LIMIT ${batchSize}`,
-    );
+    const due = await postponed.readOthers(dueSql, [now], `ORDER BY "nextAttemptAt", id LIMIT ${batchSize}`);
     if (due.length === 0) return;
     const isMissed = ({ scheduledAt }: Message): boolean => scheduledAt !== null && now - scheduledAt.getTime() > graceMs;
     const onTime = due.filter((message) => !isMissed(message));
@@ -69,9 +68,9 @@ const inHalves = ({ postponed, ...context }: Context, messages: readonly Message
     },
   );
 
-const queueAll: Step = ({ database, state }, messages) =>
+const queueAll: Step = ({ database, state, graceMs }, messages) =>
   database.write.run(async (tx) => {
-    await state.queueDue(tx, messages);
+    await state.queueDue(tx, messages, graceMs);
     failPoint('due.written');
   });
 
