@@ -237,6 +237,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         return { id };
       },
       retry: marked('message.retried', { status: 'queued' }),
+      reschedule: (caller, id, { scheduledAt }) =>
+        marked('message.rescheduled', { scheduledAt: new Date(scheduledAt) })(caller, id),
       cancel: marked('message.cancelled', { status: 'cancelled' }),
       async decideHeld(caller, id, decision) {
         const { linkedAccountNumber } = await reader.getRepository(Session).findOneByOrFail({ id });
@@ -249,6 +251,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       },
       resolve: (caller, id, as) => marked('message.resolved', { status: as === 'retry' ? 'queued' : as })(caller, id),
     },
+    schedules: { pause: () => Promise.resolve(), resume: () => Promise.resolve(), delete: () => Promise.resolve() },
     accounts: {
       async create(caller, input) {
         const id = newId();
