@@ -122,11 +122,8 @@ export {
   plan,
   profile,
   quota,
-  type QuietHours,
   reason,
   type Reason,
-  schedule,
-  type ScheduleResource,
   session,
   type SessionResource,
   sessionSettings,
@@ -135,9 +132,6 @@ export {
   type SessionStatusResource,
   timelineEntry,
   token,
-  type WarmUp,
-  timezoneName,
-  weekdays,
 } from './resources.js';
 export {
   type AnyRoute,
@@ -149,6 +143,7 @@ export {
   type RouteInput,
   withAliases,
 } from './route.js';
+export { schedule, type ScheduleResource } from './schedule.js';
 export {
   restriction,
   type Restriction,
@@ -160,6 +155,7 @@ export {
   sessionMetricsResource,
   type SessionMetricsResource,
 } from './session-health.js';
+export { type QuietHours, timezoneName, type WarmUp, weekdays } from './session-times.js';
 export { unknownSettings } from './setting-names.js';
 export { readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {

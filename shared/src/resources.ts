@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { mediaRef, messageTypes, selectedOption } from './message-types/index.js';
 import { storageModes } from './storage-modes.js';
+import { quietHours, timezoneName, warmUp } from './session-times.js';
 import { messageStatuses, sessionStatuses } from './states.js';
-import { isTimezone } from './timezones.js';
 
 /** Objects that the API returns. None contains secrets, hashes or ids of other accounts. Times are ISO 8601 in UTC, with milliseconds. */
 
@@ -41,54 +41,6 @@ const sessionBase = {
 export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
 export type SessionStatusResource = z.infer<typeof sessionStatus>;
 
-/** The days of the week in the order of ISO 8601. */
-export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
-
-const clockTime = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'Write a time of day such as 21:00.');
-export const timezoneName = z.string().max(64).refine(isTimezone, 'Use a time zone such as America/Lima.');
-
-/** When due messages wait. */
-export const quietHours = z
-  .strictObject({
-    from: clockTime.describe('The first minute of the quiet hours, such as `21:00`.'),
-    to: clockTime.describe(
-      'The first minute after them. Not later than `from`: on the next day. The same as `from`: a day later.',
-    ),
-    days: z
-      .array(z.enum(weekdays))
-      .min(1)
-      .max(7)
-      .refine((days) => new Set(days).size === days.length, 'Name each day once.')
-      .optional()
-      .describe('The days on which the quiet hours begin. Absent: every day.'),
-    timezone: timezoneName.optional().describe('Absent: the time zone of the session.'),
-  })
-  .refine(({ from, to, days }) => from !== to || (days !== undefined && days.length < 7), {
-    path: ['to'],
-    message: 'Every hour of the week would be quiet, so that no message is ever sent. Choose another end, or fewer days.',
-  });
-export type QuietHours = z.infer<typeof quietHours>;
-
-/** A plan by which a session sends more messages each day. */
-export const warmUp = z
-  .strictObject({
-    startedOn: z.iso
-      .date()
-      .describe('The first day of the plan, in the time zone of the account. Before it the plan has no effect.'),
-    messagesPerDay: z.number().int().min(1).max(100_000).describe('The limit of the first day.'),
-    growth: z
-      .number()
-      .min(1)
-      .max(10)
-      .describe('The factor by which the limit grows each day: 1.5 makes 20 messages 30 on the second day.'),
-    until: z.iso.date().optional().describe('The last day of the plan. Absent: it does not end.'),
-  })
-  .refine(({ startedOn, until }) => until === undefined || until >= startedOn, {
-    path: ['until'],
-    message: 'The plan would end before it begins.',
-  });
-export type WarmUp = z.infer<typeof warmUp>;
-
 export const sessionSettings = z
   .object({
     autoReconnect: z
@@ -107,7 +59,7 @@ export const sessionSettings = z
     interactiveMode: z.enum(['fallback', 'reject']).optional(),
     /** Messages a day; null: the installation's. 0: none. */
     dailyLimit: z.number().int().min(0).max(100_000_000).nullable().optional(),
-    /** The zone of the session's quiet hours, schedules and warm-up days. If absent, the account's time zone applies. */
+    /** The zone of the session's quiet hours and schedules. If absent, the account's time zone applies. */
     timezone: timezoneName.optional().describe('The time zone of quiet hours and schedules. Absent: that of the account.'),
     quietHours: quietHours
       .nullable()
@@ -206,37 +158,6 @@ export type MessageResource = z.infer<typeof message>;
 /** A message as WhatsApp Web shows it. `id` is null if it is not in the log of this gateway, for example because it is older than the link. */
 export const foundMessage = message.extend({ id: z.string().nullable() }).meta({ id: 'FoundMessage' });
 export type FoundMessageResource = z.infer<typeof foundMessage>;
-
-/** A recurring schedule. */
-export const schedule = z
-  .object({
-    id: z.string(),
-    sessionId: z.string(),
-    name: z.string(),
-    status: z.enum(['active', 'paused', 'ended']),
-    /** Why it is paused or ended, if no person did it. */
-    reason: reason.nullable(),
-    cron: z.string(),
-    timezone: z.string(),
-    endsAt: nullableTime,
-    maxOccurrences: z.number().int().nullable(),
-    /** The occurrences so far, missed ones included. */
-    occurrences: z.number().int(),
-    /** Those that were missed by more than SCHEDULE_GRACE_MINUTES. */
-    missed: z.number().int(),
-    lastAt: nullableTime,
-    /** The next occurrences, at most five. */
-    next: z.array(time),
-    recipient: z.string(),
-    type: z.enum(messageTypes),
-    /** What each occurrence sends. Null where the storage mode withholds it. */
-    content: z.record(z.string(), z.unknown()).nullable(),
-    isUrgent: z.boolean(),
-    createdAt: time,
-    updatedAt: time,
-  })
-  .meta({ id: 'Schedule' });
-export type ScheduleResource = z.infer<typeof schedule>;
 
 export const media = mediaRef.extend({ id: z.string(), url: z.string(), expiresAt: nullableTime }).meta({ id: 'Media' });
 

@@ -39,11 +39,11 @@ const send: readonly ErrorCode[] = [
   'IDEMPOTENCY_KEY_REUSED',
 ];
 
-const scheduledTime = z.iso
-  .datetime({ offset: true, local: true })
-  .describe(
+const scheduledTime = z.iso.datetime({ offset: true, local: true }).meta({
+  description:
     'When it is sent: an instant, or a wall time without an offset in `timezone`. The reply is 202 with the status `scheduled`.',
-  );
+  examples: ['2026-12-24T18:00'],
+});
 /** When a message is sent. */
 const timing = {
   scheduledAt: scheduledTime.optional(),

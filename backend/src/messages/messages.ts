@@ -63,7 +63,7 @@ export interface Messages {
    * accept/schedule.ts.
    */
   scheduleOf(session: Session, input: ScheduleInput): Promise<ScheduledTime | null>;
-  /** Resolves to the message once it is neither `queued` nor `sending`, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
+  /** Resolves to the message once it is neither `queued` nor `sending`, or waits for the end of quiet hours, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
   outcome(id: string, waitMs: number): Promise<Message>;
   /** Ends all present and future waits of `outcome`, for the stop. */
   endWaiting(): void;
@@ -267,6 +267,7 @@ const retry = (context: Context, caller: Caller, ref: string): Promise<Message> 
   });
 
 async function scheduleOf({ clock, limitsOf }: Context, session: Session, input: ScheduleInput): Promise<ScheduledTime | null> {
+  if (input.scheduledAt === undefined && input.timezone === undefined) return null;
   const zone = timezoneOf(session.settings, (await limitsOf(session.accountId)).timezone);
   return resolveSchedule(input, zone, clock.now());
 }

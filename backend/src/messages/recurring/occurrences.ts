@@ -57,8 +57,8 @@ const maxMissed = 1_000;
 /** Schedules of deleted sessions are rare: they are looked for on every so many scans. */
 const deletedEveryRuns = 10;
 
-const endedSql = `UPDATE schedules SET status = 'ended', "nextAt" = NULL, "reasonCode" = ?, "reasonText" = ?, "updatedAt" = ?
-  WHERE status <> 'ended' AND "sessionId" IN (SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL)`;
+const ofDeletedSql = `SELECT id FROM schedules WHERE status <> 'ended'
+  AND "sessionId" IN (SELECT s.id FROM sessions s WHERE s."deletedAt" IS NOT NULL) LIMIT ${batchSize}`;
 
 export function createOccurrences(core: Core, parts: OccurrenceParts): Occurrences {
   const { database, clock, log, report } = core;
@@ -91,8 +91,9 @@ export function createOccurrences(core: Core, parts: OccurrenceParts): Occurrenc
 }
 
 async function endOfDeletedSessions({ database, clock }: Context): Promise<void> {
-  const { reasonCode, reasonText } = reasonOf('SESSION_DELETED');
-  await database.write.run((tx) => runStatement(tx.manager, endedSql, [reasonCode, reasonText, clock.now().getTime()]));
+  const { rows } = await runStatement<{ id: string }>(database.reader, ofDeletedSql, []);
+  const changes = { status: 'ended', nextAt: null, updatedAt: clock.now(), ...reasonOf('SESSION_DELETED') } as const;
+  for (const { id } of rows) await database.write.run((tx) => updateRows(tx, Schedule, { id }, changes));
 }
 
 /** Makes the due occurrence of each schedule, and again until nothing is due. A schedule that fails by itself is postponed and reported. */

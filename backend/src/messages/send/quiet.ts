@@ -1,7 +1,7 @@
 import { messageReasons } from '@chasqui/shared';
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Core } from '../../core.js';
-import { readRows } from '../../db/rows.js';
+import { lockRows, readRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import { quietUntil } from '../../sessions/quiet-hours.js';
 import { Session } from '../../sessions/session.entity.js';
@@ -60,8 +60,8 @@ const waitingSql = setSql(`"reasonCode" = 'QUIET_HOURS'`);
 /** Lets the due messages of a session wait until the end of its quiet hours, except urgent ones. */
 export async function holdQuiet(context: Pick<Core, 'database' | 'clock'>, sessionId: string, end: Date): Promise<void> {
   const fields = quietFields(end);
-  await inBatches(context, newSql, fields, [sessionId]);
-  await inBatches(context, dueSql, fields, [sessionId, context.clock.now().getTime()]);
+  await inBatches(context, sessionId, newSql, fields);
+  await inBatches(context, sessionId, dueSql, fields, context.clock.now().getTime());
 }
 
 /** The first and the last end that messages of a session wait for. */
@@ -85,20 +85,25 @@ export async function releaseQuiet(context: SendContext): Promise<void> {
     const [session] = await readRows(database.reader, Session, 'id = ?', [id]);
     const end = session ? await quietEnd(context, database.reader, session) : null;
     if (end === null) {
-      await inBatches(context, waitingSql, { nextAttemptAt: null, reasonCode: null, reasonText: null }, [id]);
+      await inBatches(context, id, waitingSql, { nextAttemptAt: null, reasonCode: null, reasonText: null });
       lanes.wake(id);
     } else if (Number(first) !== end.getTime() || Number(last) !== end.getTime())
-      await inBatches(context, otherEndSql, quietFields(end), [id, end.getTime()]);
+      await inBatches(context, id, otherEndSql, quietFields(end), end.getTime());
   }
 }
 
+/** Locks the session's row: of two backends that change the same messages, one waits for the other, and they cannot deadlock. */
 async function inBatches(
   { database }: Pick<Core, 'database'>,
+  sessionId: string,
   sql: string,
   { nextAttemptAt, reasonCode, reasonText }: Pick<Message, 'nextAttemptAt' | 'reasonCode' | 'reasonText'>,
-  parameters: readonly unknown[],
+  ...times: number[]
 ): Promise<void> {
-  const values = [nextAttemptAt?.getTime() ?? null, reasonCode, reasonText, ...parameters];
+  const values = [nextAttemptAt?.getTime() ?? null, reasonCode, reasonText, sessionId, ...times];
   for (let changed = batchSize; changed >= batchSize;)
-    changed = await database.write.run(async (tx) => (await runStatement(tx.manager, sql, values)).affected);
+    changed = await database.write.run(async (tx) => {
+      await lockRows(tx, Session, [sessionId]);
+      return (await runStatement(tx.manager, sql, values)).affected;
+    });
 }
