@@ -11,6 +11,7 @@ const sessionWords: Record<string, [string, Tone]> = {
   suspended: ['Suspended', 'warn'],
 };
 const messageWords: Record<string, [string, Tone]> = {
+  scheduled: ['Scheduled', 'wait'],
   queued: ['Queued', 'wait'],
   sending: ['Sending', 'info'],
   sent: ['Sent', 'info'],

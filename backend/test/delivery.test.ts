@@ -305,7 +305,7 @@ describe.each(await databases())('delivery on %s', (database) => {
           leaseMs: 60_000,
         }),
         presence,
-        options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000 },
+        options: { pollMs: 20, leaseMs: 60_000, graceMs: 300, maxRetries: 3, retryIntervalMs: 1_000, scheduleGraceMs: 3_600_000 },
       },
     );
     second.start();

@@ -48,6 +48,7 @@ const bodies: Record<string, object> = {
   'bulk.create': { message: 'x', recipients: [send] },
   'bulk.check': { message: 'x', recipients: [send] },
   'stories.post': { mediaBase64: picture },
+  'schedules.create': { name: 's', cron: '0 9 * * 1', message: { ...send, type: 'text', message: 'x' } },
   'sessions.init': {},
   'sessions.disconnect': {},
   'events.ticket': {},

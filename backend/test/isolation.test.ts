@@ -22,6 +22,7 @@ import { sampleOf } from './support/sample.js';
 const dbs = await databases();
 
 const gif = 'R0lGODlhAQABAAAAACw=';
+const recurring = { name: 'by the matrix', cron: '0 9 * * 1', message: { type: 'text', recipient: ana, message: 'x' } };
 /** Valid bodies of routes for which a sample of the schema is not enough. */
 const bodies: Record<string, (world: World) => object> = {
   'auth.updateMe': () => ({ timezone: 'America/Lima' }),
@@ -47,6 +48,8 @@ const bodies: Record<string, (world: World) => object> = {
   'stories.post': () => ({ message: 'x', queueIfOffline: true }),
   'bulk.create': ({ session }) => ({ sessionId: session, message: 'x', recipients: [{ recipient: ana }] }),
   'bulk.check': ({ session }) => ({ sessionId: session, message: 'x', recipients: [{ recipient: ana }] }),
+  'schedules.create': ({ session }) => ({ sessionId: session, ...recurring }),
+  'schedules.update': () => ({ name: 'changed by the matrix' }),
   'messages.decideHeld': () => ({ decision: 'cancel' }),
   'messages.resolve': () => ({ as: 'sent' }),
   'events.ticket': ({ session }) => ({ sessionId: session }),
@@ -82,6 +85,7 @@ const paths: Record<string, (world: World) => string> = {
   bulkId: ({ bulkId }) => bulkId,
   templateId: ({ templateId }) => templateId,
   contact: ({ optOutId }) => optOutId,
+  scheduleId: ({ scheduleId }) => scheduleId,
 };
 /** Whose replies hold what everybody may know, or write their reply for as long as the caller listens. */
 const streams = new Set(['events.stream', 'events.socket']);
@@ -119,6 +123,7 @@ interface World {
   bulkId: string;
   templateId: string;
   optOutId: string;
+  scheduleId: string;
   sessionKeyId: string;
   otherSession: string;
   keys: Record<'own' | 'revoked' | 'regenerated' | 'expired' | 'otherAccount' | 'thisSession' | 'otherSession', string>;
@@ -226,6 +231,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
   const template = await made('/templates', { name: 'matrix', type: 'text', content: { message: 'Hi' } });
   const optOuts = await core.post('/opt-outs', { contacts: ['5511900000009'] });
   const [optOut] = optOuts.body.data as { id: string }[];
+  const schedule = await made('/schedules', { sessionId: session, ...recurring });
   const me = await core.get('/auth/me');
   return {
     core,
@@ -241,6 +247,7 @@ async function makeWorld(database: 'sqlite' | 'postgres'): Promise<World> {
     bulkId: job.id,
     templateId: template.id,
     optOutId: optOut!.id,
+    scheduleId: schedule.id,
     planId: (plan.body.data as { id: string }).id,
     workerId: (workers.body.data as { id: string }[])[0]!.id,
     sessionKeyId: thisSession.id,
@@ -427,6 +434,7 @@ describe.each(dbs)('access of each credential to each route, on %s', (database) 
       '/sessions/status',
       '/messages/quota',
       '/messages/bulk',
+      '/schedules',
       '/capabilities',
     ])
       for (const credential of [world.keys.otherSession, world.keys.otherAccount])

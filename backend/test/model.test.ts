@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AppError, messageMoves, newId, parseRecipient, type MessageStatus, type SendOutcome } from '@chasqui/shared';
+import type { AccountLimits } from '../src/accounts/plans.js';
 import { Account } from '../src/accounts/account.entity.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import type { Presence } from '../src/db/presence.js';
@@ -41,6 +42,8 @@ type Turn =
   'sent' | 'lostAfter' | 'lostBefore' | 'refused' | 'failed' | 'failedForNow' | 'uncertainSent' | 'uncertainUnsent' | 'slow';
 type Action =
   | { do: 'accept'; chat: number }
+  | { do: 'schedule'; inMs: number }
+  | { do: 'reschedule'; of: number; inMs: number }
   | { do: 'turn'; turn: Turn }
   | { do: 'ack'; of: number; ack: number }
   | { do: 'cancel'; of: number }
@@ -68,6 +71,8 @@ const turns: Turn[] = [
 ];
 const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('accept' as const), chat: fc.nat({ max: 1 }) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constant('schedule' as const), inMs: fc.integer({ min: 1, max: 60 }) }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('reschedule' as const), of: nth, inMs: fc.integer({ min: 1, max: 60 }) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('turn' as const), turn: fc.constantFrom(...turns) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('ack' as const), of: nth, ack: fc.integer({ min: 1, max: 4 }) }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('cancel' as const, 'retry' as const, 'expire' as const), of: nth }) },
@@ -223,6 +228,7 @@ async function play(actions: readonly Action[]): Promise<void> {
       quotas,
       contents: createContentStore(createSealer(`k1:${Buffer.alloc(32).toString('base64')}`)),
       storageOf: async () => 'full',
+      limitsOf: async () => ({ timezone: 'UTC' }) as AccountLimits,
       search: { find: async () => ({ matches: [], isComplete: true }) },
       defaults: { countryCode: undefined, interactiveMode: 'fallback', maxQueued: 1_000 },
     },
@@ -243,7 +249,7 @@ async function play(actions: readonly Action[]): Promise<void> {
         pacing: createPacing(Math.random),
         transport: world.transport(() => life.isAlive),
         presence: alone(newId()),
-        options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3 },
+        options: { pollMs: 4, leaseMs: 60, graceMs: 12, maxRetries: 2, retryIntervalMs: 3, scheduleGraceMs: 150 },
       },
     );
     life.stop = dispatcher.stop;
@@ -266,16 +272,30 @@ async function play(actions: readonly Action[]): Promise<void> {
       throw error;
     }
   };
+  const accept = async (chat: number, scheduledAt: Date | null): Promise<void> => {
+    const session = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
+    const recipient = parseRecipient(`+551199999000${chat}`);
+    if (!recipient.ok) throw new Error('A recipient.');
+    const options = { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: true };
+    const content = { type: 'text' as const, message: 'x' };
+    const input = {
+      recipient: recipient.address,
+      content,
+      file: null,
+      options,
+      quotedMessageId: null,
+      expiresAt: null,
+      scheduledAt,
+    };
+    await attempt(async () => accepted.push((await messages.accept(session, { ...input, origin: 'api' }, null)).id));
+  };
   const steps: { [K in Action['do']]: (action: Extract<Action, { do: K }>) => Promise<unknown> } = {
-    accept: async ({ chat }) => {
-      const session = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
-      const recipient = parseRecipient(`+551199999000${chat}`);
-      if (!recipient.ok) throw new Error('A recipient.');
-      const options = { quotedMessageId: null, ignoreQuoteErrors: false, mentions: [], queueIfOffline: true };
-      const content = { type: 'text' as const, message: 'x' };
-      const input = { recipient: recipient.address, content, file: null, options, quotedMessageId: null, expiresAt: null };
-      await attempt(async () => accepted.push((await messages.accept(session, { ...input, origin: 'api' }, null)).id));
-    },
+    accept: ({ chat }) => accept(chat, null),
+    schedule: ({ inMs }) => accept(0, new Date(Date.now() + inMs)),
+    reschedule: ({ of, inMs }) =>
+      onOne(of, (id) =>
+        attempt(() => messages.reschedule(caller, id, { scheduledAt: new Date(Date.now() + inMs).toISOString() })),
+      ),
     turn: async ({ turn }) => void world.turns.push(turn),
     ack: ({ of, ack }) =>
       onOne(of, async (id) => {
@@ -373,7 +393,7 @@ async function judge({
     const told = `${id}: ${way.join(' ')}`;
     for (const [index, to] of way.slice(1).entries()) {
       const from = way[index]!;
-      const isHold = from === 'uncertain' && to === 'uncertain';
+      const isHold = from === to && (from === 'uncertain' || from === 'scheduled');
       if (!isHold && !messageMoves[from].includes(to)) throw new Error(`${told}: no such move`);
     }
     expect([told, way.at(-1)]).toEqual([told, message.status]);

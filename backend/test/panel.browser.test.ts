@@ -537,6 +537,7 @@ describe('a person at the panel', () => {
       ['templates', 'resources/templates'],
       ['optouts', 'resources/optouts'],
       ['events', 'pages/events'],
+      ['schedules', 'pages/schedules'],
       ['workers', 'pages/workers'],
     ]) {
       await page.goto(`${world.url}/admin/${path}`);
@@ -577,6 +578,7 @@ describe('a person at the panel', () => {
       'resources/templates/actions/new',
       'resources/optouts/actions/new',
       'pages/events',
+      'pages/schedules',
       'pages/workers',
       'resources/sessions/actions/new',
       'resources/keys/actions/new',
@@ -616,6 +618,24 @@ describe('a person at the panel', () => {
     await page.focus('.cq-table tbody a');
     await page.keyboard.press('Enter');
     await page.waitForSelector('[data-testid=session]');
+    await page.goto(`${world.url}/admin/pages/schedules`);
+    await page.waitForSelector('.cq-calendar');
+    const chosen = () => page.$eval('.cq-calendar td[aria-selected=true] button', (day) => day.getAttribute('aria-label'));
+    const before = await chosen();
+    await page.focus('.cq-calendar button[tabindex="0"]');
+    // One stop of the Tab key; the arrow keys move within the calendar, also into the next month.
+    for (const key of ['ArrowRight', 'ArrowDown', 'ArrowUp', 'ArrowLeft', 'PageDown'] as const) {
+      if (key === 'PageDown') expect(await chosen()).toBe(before);
+      const last = await chosen();
+      await page.keyboard.press(key);
+      await page.waitForFunction(
+        (label) => document.activeElement?.closest('.cq-calendar') && document.activeElement.getAttribute('aria-label') !== label,
+        {},
+        last,
+      );
+      expect(await page.$$eval('.cq-calendar button[tabindex="0"]', (days) => days.length)).toBe(1);
+    }
+    expect(await chosen()).not.toBe(before);
     const unreachable = await page.evaluate(
       () =>
         [...document.querySelectorAll<HTMLElement>('.cq-sidebar a, .cq-topbar button, .cq-actions button')].filter(

@@ -238,6 +238,8 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
         return { id };
       },
       retry: marked('message.retried', { status: 'queued' }),
+      reschedule: (caller, id, { scheduledAt }) =>
+        marked('message.rescheduled', { scheduledAt: new Date(scheduledAt) })(caller, id),
       cancel: marked('message.cancelled', { status: 'cancelled' }),
       async decideHeld(caller, id, decision) {
         const { linkedAccountNumber } = await reader.getRepository(Session).findOneByOrFail({ id });
@@ -271,6 +273,7 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       cancel: (caller, id) => audit(caller, 'bulk.cancel', 'bulk_job', id),
       retry: (caller, id) => audit(caller, 'bulk.retry', 'bulk_job', id),
     },
+    schedules: { pause: () => Promise.resolve(), resume: () => Promise.resolve(), delete: () => Promise.resolve() },
     accounts: {
       async create(caller, input) {
         const id = newId();

@@ -339,6 +339,7 @@ describe('secrets', () => {
       '/admin/live/events',
       '/admin/live/choices',
       '/admin/live/workers',
+      '/admin/live/schedules',
     ];
     for (const table of ['sessions', 'messages', 'accounts', 'keys', 'audit', 'failures']) paths.push(list(table));
     for (const [table, id] of [

@@ -252,6 +252,57 @@ describe.each(await databases())('the panel of a backend on %s', (database) => {
     expect((await admin.post(`/admin/live/accounts/${accountId}/keywords`, { ...keywords, in: ['raus'] })).status).toBe(422);
   });
 
+  it('shows what is planned, moves and cancels scheduled messages, and pauses, resumes and deletes schedules', async () => {
+    const session = await rig.database.reader.getRepository(Session).findOneByOrFail({ name: 'shop' });
+    const at = new Date(Date.now() + 40 * 86_400_000);
+    const month = at.toISOString().slice(0, 7);
+    const recipient = '5511999990001';
+    const post = async (path: string, body: object) =>
+      (await rig.call('POST', path, { body: { sessionId: session.id, ...body } })).body.data as { id: string };
+    const { id } = await post('/messages/send-text', { recipient, message: 'planned', scheduledAt: at.toISOString() });
+    const message = { type: 'text', recipient, message: 'again' };
+    const schedule = await post('/schedules', { name: 'each day', cron: '0 12 * * *', timezone: 'UTC', message });
+    type View = {
+      days: Record<string, { kind: string; id: string }[]>;
+      schedules: { id: string; status: string }[];
+      messages: { id: string }[];
+    };
+    const view = async (query = ''): Promise<View> => (await data(`/admin/live/schedules${query}`)) as unknown as View;
+    const { days, schedules, messages } = await view(`?month=${month}`);
+    expect(days[at.toISOString().slice(0, 10)]?.map((item) => item.id).sort()).toEqual([id, schedule.id].sort());
+    const [year = 0, number = 1] = month.split('-').map(Number);
+    expect(Object.keys(days)).toHaveLength(new Date(Date.UTC(year, number, 0)).getUTCDate());
+    expect([schedules.map((one) => one.status), messages.map((one) => one.id)]).toEqual([['active'], [id]]);
+    const later = new Date(at.getTime() + 86_400_000).toISOString().slice(0, 16);
+    await data(`/admin/live/messages/${id}/schedule`, { scheduledAt: later, timezone: 'UTC' });
+    expect(await data(`/admin/live/messages/${id}`)).toMatchObject({ times: { scheduledAt: Date.parse(`${later}:00Z`) } });
+    expect((await admin.post(`/admin/live/messages/${id}/schedule`, { scheduledAt: '2020-01-01T00:00' })).status).toBe(422);
+    await data(`/admin/live/messages/${id}/cancel`, {});
+    expect((await view()).messages).toEqual([]);
+    await data(`/admin/live/schedules/${schedule.id}/pause`, {});
+    expect((await view()).schedules.map((one) => one.status)).toEqual(['paused']);
+    await data(`/admin/live/schedules/${schedule.id}/resume`, {});
+    await data(`/admin/live/schedules/${schedule.id}/delete`, {});
+    expect((await view()).schedules).toEqual([]);
+    expect((await admin.post(`/admin/live/schedules/${schedule.id}/pause`)).status).toBe(404);
+    const quietHours = { from: '00:00', to: '23:59' };
+    const warmUp = { startedOn: '2026-01-01', messagesPerDay: 20, growth: 1 };
+    await data(`/admin/live/sessions/${session.id}/limits`, { quietHours, warmUp, timezone: 'Asia/Tokyo' });
+    expect(await data(`/admin/live/sessions/${session.id}`)).toMatchObject({
+      limits: { quietHours, warmUp, timezone: 'Asia/Tokyo' },
+    });
+    await data(`/admin/live/sessions/${session.id}/limits`, { quietHours: null, warmUp: null });
+    expect(await data(`/admin/live/sessions/${session.id}`)).toMatchObject({
+      limits: { quietHours: null, warmUp: null, quietUntil: null },
+    });
+    expect(
+      (await actions())
+        .filter((entry) => /schedule/.test(entry))
+        .map((entry) => entry.split(' ')[0])
+        .sort(),
+    ).toEqual(['message.reschedule', ...['create', 'delete', 'pause', 'resume'].map((verb) => `schedule.${verb}`)]);
+  });
+
   it('makes, changes and deletes plans, puts accounts on them, and limits sessions and keys, by the rules of REST', async () => {
     const { id: accountId, key } = await makeAccount(rig);
     const plan = {

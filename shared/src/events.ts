@@ -120,6 +120,7 @@ export const eventCatalogue = {
       truncated: z.boolean(),
     }),
   ),
+  'message.scheduled': row('messages.send', 'A message was accepted for a later time, or moved to another time.', message),
   'message.queued': row('messages.send', 'An outgoing message was accepted and committed; it waits to be sent.', message),
   'message.sending': row(
     'messages.send',

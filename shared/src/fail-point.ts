@@ -17,6 +17,11 @@ export const failPoints = {
   'bulk.paused': 'backend: a bulk job is paused on disk, no reply was sent',
   'bulk.resumed': 'backend: a bulk job is resumed on disk, no reply was sent',
   'bulk.cancelled': 'backend: a bulk job is cancelled on disk, no reply was sent',
+  'due.written': 'backend: a scheduled message is queued, its commit is not made',
+  'due.committed': 'backend: a scheduled message is queued on disk, nothing was claimed',
+  'occurrence.written':
+    'backend: a schedule is moved to its next time, the message of the occurrence and the commit are not made',
+  'occurrence.committed': 'backend: the message of an occurrence is on disk, the next schedule was not looked for',
   'claim.written': 'backend: a claim is written, its commit is not made',
   'claim.committed': 'backend: a message is `sending` under its reserved id, the worker was not called',
   'outcome.heard': 'backend: the worker has answered, the answer is not written',

@@ -148,7 +148,6 @@ export {
   profile,
   ownOrigins,
   quota,
-  type QuietHours,
   reason,
   type Reason,
   session,
@@ -159,7 +158,6 @@ export {
   type SessionStatusResource,
   timelineEntry,
   token,
-  weekdays,
 } from './resources.js';
 export {
   type AnyRoute,
@@ -171,6 +169,7 @@ export {
   type RouteInput,
   withAliases,
 } from './route.js';
+export { schedule, type ScheduleResource } from './schedule.js';
 export {
   restriction,
   type Restriction,
@@ -182,6 +181,7 @@ export {
   sessionMetricsResource,
   type SessionMetricsResource,
 } from './session-health.js';
+export { type QuietHours, timezoneName, type WarmUp, weekdays } from './session-times.js';
 export { unknownSettings } from './setting-names.js';
 export { isLanguage, readSettings, type Setting, settings, type Settings, SettingsError } from './settings.js';
 export {

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { mediaRef, messageTypes, selectedOption } from './message-types/index.js';
 import { storageModes } from './storage-modes.js';
+import { quietHours, timezoneName, warmUp } from './session-times.js';
 import { messageStatuses, sessionStatuses } from './states.js';
-import { isTimezone } from './timezones.js';
 
 /** Objects that the API returns. None contains secrets, hashes or ids of other accounts. Times are ISO 8601 in UTC, with milliseconds. */
 
@@ -41,34 +41,6 @@ const sessionBase = {
 export const sessionStatus = z.object({ sessionId: z.string(), ...sessionBase }).meta({ id: 'SessionStatus' });
 export type SessionStatusResource = z.infer<typeof sessionStatus>;
 
-/** The days of the week in the order of ISO 8601. */
-export const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const;
-
-const clockTime = z.string().regex(/^([01]\d|2[0-3]):[0-5]\d$/, 'Write a time of day such as 21:00.');
-export const timezoneName = z.string().max(64).refine(isTimezone, 'Use a time zone such as America/Lima.');
-
-/** When due messages wait. */
-export const quietHours = z
-  .strictObject({
-    from: clockTime.describe('The first minute of the quiet hours, such as `21:00`.'),
-    to: clockTime.describe(
-      'The first minute after them. Not later than `from`: on the next day. The same as `from`: a day later.',
-    ),
-    days: z
-      .array(z.enum(weekdays))
-      .min(1)
-      .max(7)
-      .refine((days) => new Set(days).size === days.length, 'Name each day once.')
-      .optional()
-      .describe('The days on which the quiet hours begin. Absent: every day.'),
-    timezone: timezoneName.optional().describe('Absent: the time zone of the session.'),
-  })
-  .refine(({ from, to, days }) => from !== to || (days !== undefined && days.length < 7), {
-    path: ['to'],
-    message: 'Every hour of the week would be quiet, so that no message is ever sent. Choose another end, or fewer days.',
-  });
-export type QuietHours = z.infer<typeof quietHours>;
-
 export const sessionSettings = z
   .object({
     autoReconnect: z
@@ -87,12 +59,13 @@ export const sessionSettings = z
     interactiveMode: z.enum(['fallback', 'reject']).optional(),
     /** Messages a day; null: the installation's. 0: none. */
     dailyLimit: z.number().int().min(0).max(100_000_000).nullable().optional(),
-    /** The zone of the session's quiet hours, schedules and warm-up days. If absent, the account's time zone applies. */
+    /** The zone of the session's quiet hours and schedules. If absent, the account's time zone applies. */
     timezone: timezoneName.optional().describe('The time zone of quiet hours and schedules. Absent: that of the account.'),
     quietHours: quietHours
       .nullable()
       .optional()
       .describe('The hours in which due messages wait with the reason `QUIET_HOURS`. Null: none.'),
+    warmUp: warmUp.nullable().optional().describe('A daily limit that grows, for a phone number that is new. Null: none.'),
     pacing: z.object({
       perMinute: z.number().int().min(0).max(100_000),
       chatGapMs: z.number().int().min(0).max(600_000),
@@ -154,6 +127,8 @@ export const message = z
     renderedAs: z.literal('text').nullable(),
     attempts: z.number().int(),
     isGroup: z.boolean(),
+    /** Whether it passes quiet hours. */
+    isUrgent: z.boolean(),
     isForwarded: z.boolean(),
     /** The bulk job that made the message. */
     bulkJobId: z.string().nullable(),
@@ -165,6 +140,12 @@ export const message = z
     timestamp: nullableTime,
     expiresAt: nullableTime,
     createdAt: time,
+    /** When a scheduled message is or was due. */
+    scheduledAt: nullableTime,
+    /** The recurring schedule that made it. */
+    scheduleId: z.string().nullable(),
+    /** When a scheduled message becomes due, or a queued one may be sent: the end of quiet hours, or its next attempt. Null: as soon as possible. */
+    nextAttemptAt: nullableTime,
     queuedAt: nullableTime,
     sentAt: nullableTime,
     deliveredAt: nullableTime,
@@ -245,7 +226,7 @@ export const quota = z
   .object({
     limits: z.array(
       z.object({
-        scope: z.enum(['session.daily', 'account.daily', 'plan.monthly']),
+        scope: z.enum(['session.daily', 'session.warm_up', 'account.daily', 'plan.monthly']),
         limit: z.number().int(),
         used: z.number().int(),
         reserved: z.number().int(),

@@ -238,6 +238,11 @@ export const settings = {
     integer(0, 3_600_000).default(60_000),
     'How long after a session has reconnected a missing message counts as not sent, in milliseconds.',
   ),
+  SCHEDULE_GRACE_MINUTES: setting(
+    'Messages',
+    integer(1, 10_080).default(60),
+    'How late a scheduled message may still be sent, for example after a stop, in minutes. Later, it fails with MISSED.',
+  ),
   SEND_RATE_PER_MINUTE: setting(
     'Messages',
     integer(0, 100_000).default(30),

@@ -94,6 +94,7 @@ export type SessionReason = keyof typeof sessionReasons;
 export const machineReasons: ReadonlySet<string> = new Set<SessionReason>(['BROWSER_NOT_FOUND', 'SANDBOX_UNAVAILABLE']);
 
 export const messageStatuses = [
+  'scheduled',
   'queued',
   'sending',
   'sent',
@@ -111,6 +112,8 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
 /**
  * | from | to | on |
  * | --- | --- | --- |
+ * | scheduled | queued | due, with its quota |
+ * | scheduled | cancelled, failed | cancelled; `MISSED`, `SESSION_DELETED` |
  * | queued | sending, cancelled, failed | claimed with its id reserved; cancelled; `EXPIRED`, `SESSION_DELETED`, precondition failed |
  * | queued | uncertain | cancelled or ended while an earlier attempt is uncertain |
  * | sending | sent … played, failed, queued, uncertain | acknowledged; proven not sent; refused before hand-over; outcome unknown |
@@ -122,6 +125,7 @@ const acknowledged = ['sent', 'delivered', 'read', 'played'] as const;
  * `played` and `cancelled` are final. The reserved WhatsApp id never changes over all attempts.
  */
 export const messageMoves: Record<MessageStatus, readonly MessageStatus[]> = {
+  scheduled: ['queued', 'cancelled', 'failed'],
   queued: ['sending', 'cancelled', 'failed', 'uncertain'],
   sending: [...acknowledged, 'failed', 'queued', 'uncertain'],
   uncertain: [...acknowledged, 'queued', 'failed', 'cancelled'],
@@ -150,6 +154,8 @@ export const ackOfStatus = (status: MessageStatus): number => (acknowledged as r
 
 export const messageReasons = {
   PACING: 'Waits for the pace of this session.',
+  QUIET_HOURS: 'Waits for the end of the quiet hours of this session.',
+  QUOTA_WAIT: 'It is due and waits for quota.',
   WAITING_FOR_SESSION: 'Waits until the session is connected.',
   RETRY_SCHEDULED: 'Will be tried again.',
   PROVEN_ABSENT: 'The first attempt certainly did not leave; it is sent again under the same id.',
@@ -170,6 +176,7 @@ export const messageReasons = {
   NOT_SUPPORTED_BY_WHATSAPP: 'The present WhatsApp Web cannot send this.',
   REACH_OUT_LOCKED: 'WhatsApp does not let this account write to new chats now.',
   EXPIRED: 'Was not handed over before it expired.',
+  MISSED: 'It was not sent at its time, and the grace time is over. The setting SCHEDULE_GRACE_MINUTES has its length.',
   SESSION_DELETED: 'The session was deleted.',
   CONTENT_WIPED: 'The content was removed.',
   RETRIES_EXHAUSTED: 'All attempts failed.',

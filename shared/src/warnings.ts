@@ -12,6 +12,9 @@ export const warnings = {
   RECIPIENTS_SKIPPED:
     'Some recipients get no message. GET /messages/bulk/:bulkId/recipients?status=skipped names them and the reasons.',
   RECIPIENT_OPTED_OUT: 'The recipient has opted out. The message was accepted all the same; bulk jobs skip this person.',
+  SCHEDULE_TIME_SKIPPED:
+    'Clocks in this time zone are set forward over the given time, so that no clock shows it. It is moved forward by as much.',
+  SCHEDULE_TIME_TWICE: 'Clocks in this time zone are set back, so that the given time occurs twice. The first time counts.',
   PAIRING_CODE_NOT_REQUESTED: 'No pairing code was requested, because the session does not wait for a scan.',
 } as const;
 

@@ -96,6 +96,7 @@ const effects: { [N in Name]: Effect<N> } = {
   INIT_WAIT_MS: number,
   SEND_DEADLINE_MS: number,
   UNCERTAIN_GRACE_MS: number,
+  SCHEDULE_GRACE_MINUTES: number,
   SEND_RATE_PER_MINUTE: number,
   BULK_MAX_FAILED_PERCENT: number,
   MAX_QUEUED_PER_SESSION: number,

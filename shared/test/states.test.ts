@@ -50,7 +50,7 @@ describe('messages', () => {
   });
 
   test('a message that was handed over cannot be cancelled, until it is proven that it did not leave', () => {
-    expect(messageSources('cancelled').sort()).toEqual(['queued', 'uncertain']);
+    expect(messageSources('cancelled').sort()).toEqual(['queued', 'scheduled', 'uncertain']);
   });
 
   test('nothing but a queued message is claimed', () => {

@@ -14,6 +14,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['/resources/bulk', 'Bulk jobs', 'Layers'],
       ['/resources/templates', 'Templates', 'Edit3'],
       ['/resources/optouts', 'Opt-outs', 'UserX'],
+      ['/pages/schedules', 'Schedules', 'Calendar'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
     ],
   },

@@ -27,7 +27,7 @@ const Cell: React.FC<{ look: string; name: string; row: Row }> = ({ look, name, 
       return (
         <>
           <Badge tone={tone}>{word}</Badge>
-          {row['reasonText'] && ['failed', 'uncertain', 'queued'].includes(text(value)) ? (
+          {row['reasonText'] && ['failed', 'uncertain', 'queued', 'scheduled'].includes(text(value)) ? (
             <small className="cq-why">{text(row['reasonText'])}</small>
           ) : null}
         </>

@@ -1,6 +1,7 @@
 import React from 'react';
 import type { MessageView } from '../../src/admin/views/message.js';
 import ActionButton from '../parts/ActionButton.js';
+import MoveMessage from '../schedules/MoveMessage.js';
 import type { Notice } from '../parts/NoticeLine.js';
 
 /** The actions that the state of a message allows. */
@@ -20,6 +21,19 @@ const MessageActions: React.FC<{ message: MessageView; onNotice: (notice: Notice
           tone="main"
           {...notify('It is in the queue again, under the same id.')}
         />
+      );
+    case 'scheduled':
+      return (
+        <>
+          <MoveMessage id={message.id} at={message.times.scheduledAt} onNotice={onNotice} />
+          <ActionButton
+            label="Cancel"
+            path={`${path}/cancel`}
+            tone="danger"
+            question="Cancel this message?"
+            {...notify('Cancelled.')}
+          />
+        </>
       );
     case 'queued':
       return (

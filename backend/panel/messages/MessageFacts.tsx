@@ -3,6 +3,7 @@ import { Link } from 'react-router-dom';
 import type { MessageView } from '../../src/admin/views/message.js';
 import { root } from '../api.js';
 import Facts from '../parts/Facts.js';
+import { exactText } from '../words.js';
 
 /** The details of a message besides its content. */
 const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
@@ -24,6 +25,8 @@ const MessageFacts: React.FC<{ message: MessageView }> = ({ message }) => (
       ['Type', message.type],
       ['Origin', message.origin],
       ['Bulk job', message.bulkJobId && <Link to={`${root}/resources/bulk/records/${message.bulkJobId}/show`}>open</Link>],
+      ['Scheduled for', message.times.scheduledAt && exactText(message.times.scheduledAt)],
+      ['Urgent', message.isUrgent ? 'passes quiet hours' : null],
       ['Attempts', message.direction === 'outbound' ? message.attempts : null],
       ['Id', <code>{message.id}</code>],
       ['WhatsApp id', message.whatsappId && <code>{message.whatsappId}</code>],

@@ -3,7 +3,7 @@ import type { MessageView } from '../../src/admin/views/message.js';
 import Ago from '../parts/Ago.js';
 import { messageWord } from '../words.js';
 
-const statusesWithReason = ['failed', 'uncertain', 'queued', 'cancelled'];
+const statusesWithReason = ['failed', 'uncertain', 'scheduled', 'queued', 'cancelled'];
 
 /** The reason for the state of a message, and the time of its next attempt. */
 const MessageReason: React.FC<{ message: MessageView }> = ({ message: { reason, status, direction, nextAttemptAt } }) => {

@@ -12,6 +12,7 @@ import SendForm from './SendForm.js';
 import SessionActions from './SessionActions.js';
 import SessionFacts from './SessionFacts.js';
 import SessionLimits from './SessionLimits.js';
+import SessionTimes from './SessionTimes.js';
 import Steps from './Steps.js';
 import { sessionWord } from '../words.js';
 
@@ -80,6 +81,9 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           </Panel>
           <Panel title="Limits and storage">
             <SessionLimits session={session} onNotice={setNotice} />
+          </Panel>
+          <Panel title="Quiet hours and warm-up">
+            <SessionTimes session={session} onNotice={setNotice} />
           </Panel>
           <Panel title="Last events">
             <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />

@@ -69,8 +69,15 @@ function locale(): NonNullable<AdminJSOptions['locale']> {
     availableLanguages: ['en'],
     translations: {
       en: {
-        labels: { ...labels, events: 'Events', workers: 'Workers', navigation: 'Navigation', pages: 'System' },
-        pages: { events: 'Events', workers: 'Workers' },
+        labels: {
+          ...labels,
+          schedules: 'Schedules',
+          events: 'Events',
+          workers: 'Workers',
+          navigation: 'Navigation',
+          pages: 'System',
+        },
+        pages: { schedules: 'Schedules', events: 'Events', workers: 'Workers' },
         buttons: { filter: 'Filter', applyChanges: 'Apply', resetFilter: 'Clear' },
         resources,
       },
@@ -94,7 +101,11 @@ function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, ver
     settings: { defaultPerPage: 25 },
     locale: locale(),
     dashboard: { component: 'Dashboard' },
-    pages: { events: { component: 'EventsPage', icon: 'Activity' }, workers: { component: 'WorkersPage', icon: 'Cpu' } },
+    pages: {
+      schedules: { component: 'SchedulesPage', icon: 'Calendar' },
+      events: { component: 'EventsPage', icon: 'Activity' },
+      workers: { component: 'WorkersPage', icon: 'Cpu' },
+    },
     resources: tables.map((view) => ({ resource: new PanelResource(view, reader, search), options: optionsOf(view) })),
   });
 }
@@ -118,7 +129,7 @@ const usedPaths = [
   `/resources/${table}`,
   `/resources/${table}/actions/new`,
   `/resources/${table}/records/[^/]+/show`,
-  '/pages/(events|workers)',
+  '/pages/(schedules|events|workers)',
   '/api/dashboard',
   `/api/resources/${table}/actions/list`,
   `/api/resources/${table}/records/[^/]+/show`,

@@ -16,6 +16,8 @@ import type { Clock } from '../lib/clock.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import { Schedule } from '../messages/recurring/schedule.entity.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import { type Session } from '../sessions/session.entity.js';
 import { signingScript } from '../sessions/passkeys.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
@@ -45,6 +47,7 @@ export interface Domains {
   sessions: Sessions;
   messages: Messages;
   bulk: Bulk;
+  schedules: Schedules;
   media: Media;
   templates: Templates;
   optOuts: OptOuts;
@@ -66,6 +69,7 @@ export function createPanelVerbs(domains: Domains): PanelVerbs {
     sessions: sessionVerbs(domains),
     messages: messageVerbs(domains),
     bulk: bulkVerbs(domains),
+    schedules: scheduleVerbs(domains),
     accounts: accountVerbs(domains),
     keys: keyVerbs(domains),
     plans: planVerbs(domains),
@@ -166,6 +170,7 @@ function messageVerbs(domains: Domains): PanelVerbs['messages'] {
       return { id };
     },
     retry: (caller, id) => on(caller, id, (owner) => messages.retry(owner, id)),
+    reschedule: (caller, id, input) => on(caller, id, (owner) => messages.reschedule(owner, id, input)),
     cancel: (caller, id) => on(caller, id, (owner) => messages.cancel(owner, id)),
     async decideHeld(caller, sessionId, decision) {
       const session = await sessions.byId(sessionId);
@@ -217,6 +222,19 @@ function bulkVerbs({ bulk, sessions }: Domains): PanelVerbs['bulk'] {
     resume: change('resume'),
     cancel: change('cancel'),
     retry: change('retry'),
+  };
+}
+
+function scheduleVerbs({ database, schedules }: Domains): PanelVerbs['schedules'] {
+  const on = async (caller: Caller, id: string, run: (owner: Caller) => Promise<unknown>): Promise<void> => {
+    const schedule = await database.reader.getRepository(Schedule).findOneBy({ id });
+    if (!schedule) throw new AppError('SCHEDULE_NOT_FOUND');
+    await run(actingFor(caller, schedule.accountId));
+  };
+  return {
+    pause: (caller, id) => on(caller, id, (owner) => schedules.pause(owner, id)),
+    resume: (caller, id) => on(caller, id, (owner) => schedules.resume(owner, id)),
+    delete: (caller, id) => on(caller, id, (owner) => schedules.remove(owner, id)),
   };
 }
 

@@ -1,4 +1,13 @@
-import { bulkRecipientStatuses, eventTypes, passkeyAnswer, permissions, storageModes, whole } from '@chasqui/shared';
+import {
+  bulkRecipientStatuses,
+  eventTypes,
+  passkeyAnswer,
+  permissions,
+  sessionSettings,
+  storageModes,
+  timezoneName,
+  whole,
+} from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
@@ -17,6 +26,7 @@ import { eventsView } from './views/event.js';
 import { keyView } from './views/key.js';
 import { messageView } from './views/message.js';
 import { planView } from './views/plan.js';
+import { schedulesView } from './views/schedule.js';
 import { sessionView } from './views/session.js';
 import { webhookView } from './views/webhook.js';
 
@@ -24,6 +34,7 @@ const emptyBody = z.strictObject({});
 const cursor = whole(0, Number.MAX_SAFE_INTEGER).optional();
 const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
+const { quietHours, warmUp, timezone } = sessionSettings.shape;
 const figure = z.number().int().min(0).max(1_000_000_000);
 
 /** What the panel reads of bulk jobs besides their table. */
@@ -61,6 +72,16 @@ export function readRoutes(parts: {
     ),
     read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
     ...campaignReads(reader),
+    read(
+      '/live/schedules',
+      z.object({
+        month: z
+          .string()
+          .regex(/^20\d\d-(0[1-9]|1[0-2])$/)
+          .optional(),
+      }),
+      ({ visitor, query }) => schedulesView(reader, query.month, visitor.account.timezone, clock.now()),
+    ),
     read('/live/choices', z.object({}), () => choicesView(reader)),
   ];
 }
@@ -71,6 +92,7 @@ export function changeRoutes(verbs: PanelVerbs): PanelRoute[] {
     ...sessionChanges(verbs.sessions, verbs.messages),
     ...messageChanges(verbs.messages),
     ...bulkChanges(verbs.bulk),
+    ...scheduleChanges(verbs.schedules),
     ...accessChanges(verbs),
     ...planChanges(verbs.plans),
     ...webhookChanges(verbs.webhooks),
@@ -112,7 +134,7 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     change(
       'staff',
       '/live/sessions/:id/limits',
-      z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes) }).partial(),
+      z.strictObject({ dailyLimit: figure.nullable(), storage: z.enum(storageModes), quietHours, warmUp, timezone }).partial(),
       (input) => sessions.setLimits(input.visitor.caller, input.id, sentFields(input.body)),
     ),
     change(
@@ -127,6 +149,12 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
 function messageChanges(messages: PanelVerbs['messages']): PanelRoute[] {
   return [
     change('staff', '/live/messages/:id/retry', emptyBody, (input) => messages.retry(input.visitor.caller, input.id)),
+    change(
+      'staff',
+      '/live/messages/:id/schedule',
+      z.strictObject({ scheduledAt: z.iso.datetime({ offset: true, local: true }), timezone: timezoneName.optional() }),
+      (input) => messages.reschedule(input.visitor.caller, input.id, input.body),
+    ),
     change('staff', '/live/messages/:id/cancel', emptyBody, (input) => messages.cancel(input.visitor.caller, input.id)),
     change('staff', '/live/sessions/:id/held-messages', z.strictObject({ decision: z.enum(['send', 'cancel']) }), (input) =>
       messages.decideHeld(input.visitor.caller, input.id, input.body.decision),
@@ -159,6 +187,12 @@ function bulkChanges(bulk: PanelVerbs['bulk']): PanelRoute[] {
     }),
     change('staff', '/live/bulk-check', job, ({ visitor, body }) => bulk.check(visitor.caller, body), { bodyLimit }),
   ];
+}
+
+function scheduleChanges(schedules: PanelVerbs['schedules']): PanelRoute[] {
+  return (['pause', 'resume', 'delete'] as const).map((verb) =>
+    change('staff', `/live/schedules/:id/${verb}`, emptyBody, (input) => schedules[verb](input.visitor.caller, input.id)),
+  );
 }
 
 function accessChanges({ accounts, keys }: PanelVerbs): PanelRoute[] {

@@ -1,4 +1,4 @@
-import type { BulkCheck, OperationOutput, PasskeyAnswer, StorageMode } from '@chasqui/shared';
+import type { BulkCheck, OperationOutput, PasskeyAnswer, QuietHours, StorageMode, WarmUp } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -15,6 +15,10 @@ export interface SessionLimits {
   /** Messages a day. Null: the installation’s limit applies. */
   dailyLimit?: number | null;
   storage?: StorageMode;
+  /** Null: none. */
+  quietHours?: QuietHours | null;
+  warmUp?: WarmUp | null;
+  timezone?: string;
 }
 
 /** A bulk job as the panel makes one: a text with placeholders, and recipients as CSV. */
@@ -84,6 +88,8 @@ export interface PanelVerbs {
   messages: {
     sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;
     retry(caller: Caller, messageId: string): Promise<void>;
+    /** Throws `MESSAGE_NOT_SCHEDULED`, `SCHEDULE_IN_PAST`. */
+    reschedule(caller: Caller, messageId: string, input: { scheduledAt: string; timezone?: string | undefined }): Promise<void>;
     cancel(caller: Caller, messageId: string): Promise<void>;
     resolve(caller: Caller, messageId: string, as: 'sent' | 'failed' | 'retry'): Promise<void>;
     /** Asks WhatsApp who received, read and played an own message. Throws `SESSION_NOT_CONNECTED` and what the worker throws. */
@@ -101,6 +107,13 @@ export interface PanelVerbs {
     resume(caller: Caller, jobId: string): Promise<void>;
     cancel(caller: Caller, jobId: string): Promise<void>;
     retry(caller: Caller, jobId: string): Promise<void>;
+  };
+  /** Recurring schedules. Throw `SCHEDULE_NOT_FOUND`. */
+  schedules: {
+    pause(caller: Caller, scheduleId: string): Promise<void>;
+    /** Throws `SCHEDULE_ENDED`. */
+    resume(caller: Caller, scheduleId: string): Promise<void>;
+    delete(caller: Caller, scheduleId: string): Promise<void>;
   };
   accounts: {
     /** `secret` is the one-time password. */

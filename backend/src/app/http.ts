@@ -26,6 +26,7 @@ import { createServer, presentError } from '../http/server.js';
 import { openFilesLimit } from '../lib/open-files.js';
 import { createUploadReader } from '../lib/uploads.js';
 import { mountMedia } from '../media/routes.js';
+import { mountSchedules } from '../messages/recurring/routes.js';
 import { mountMessages } from '../messages/routes.js';
 import { mountOptOuts } from '../opt-outs/routes.js';
 import { connectionLimits, defaultStreamTimes } from '../options.js';
@@ -179,6 +180,7 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     sessions: parts.sessions,
     messages: messaging.messages,
     bulk,
+    schedules: messaging.schedules,
     media: parts.media,
     templates: parts.templates,
     optOuts: access.optOuts,
@@ -201,7 +203,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   const { config, database, clock, deliveries } = core;
   const { accounts, keys, keyUsage, plans, tokens, contacts, optOuts, limits } = access;
   const { sessions, media, uploads, templates, gateway } = parts;
-  const { messages, idempotency, quotas, eventLog } = messaging;
+  const { messages, schedules, idempotency, quotas, eventLog } = messaging;
   const { webhooks, secrets, history, dispatcher } = webhookParts;
   const { streams, tickets, streamCredentials, sessionIdOf, readingOf, times } = streaming;
   const present = createAccountPresenter({ keys, plans });
@@ -225,6 +227,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   });
   mountTemplates(http.mount, { templates });
   mountOptOuts(http.mount, { optOuts, countryCode: config.DEFAULT_COUNTRY_CODE });
+  mountSchedules(http.mount, { schedules, messages, sessions, media });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });
   mountWebhooks(http.mount, core, { webhooks, secrets, history, dispatcher, deliveries, sessions, eventLog });

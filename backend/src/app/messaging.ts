@@ -7,6 +7,8 @@ import { createStoredReplies } from '../messages/accept/stored-replies.js';
 import { createMessages } from '../messages/messages.js';
 import { createQuotas } from '../messages/quotas/quotas.js';
 import { createArrivals, type Arrivals } from '../messages/receive/arrivals.js';
+import { createOccurrences } from '../messages/recurring/occurrences.js';
+import { createSchedules } from '../messages/recurring/schedules.js';
 import { createOperatedMessages } from '../messages/receive/operated.js';
 import { createDispatcher } from '../messages/send/dispatcher.js';
 import { createPacing } from '../messages/send/pacing.js';
@@ -29,7 +31,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const { config, presence, sealer, lifecycle } = core;
   const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
   const jobContents = createJobContents(sealer);
-  const { contacts, optOuts, storageOf } = access;
+  const { contacts, optOuts, plans, storageOf } = access;
   const { media, contents } = parts;
   const retention = createRetention(core, {
     media,
@@ -55,6 +57,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     quotas,
     contents,
     storageOf,
+    limitsOf: plans.limitsOf,
     search,
     defaults: {
       countryCode: config.DEFAULT_COUNTRY_CODE,
@@ -62,6 +65,10 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
       maxQueued: config.MAX_QUEUED_PER_SESSION,
     },
   });
+  const graceMs = config.SCHEDULE_GRACE_MINUTES * 60_000;
+  const schedules = createSchedules(core, { media, storageOf, limitsOf: plans.limitsOf, sealer });
+  const occurrences = createOccurrences(core, { schedules, messages, media, storageOf, graceMs });
+  lifecycle.add('recurring schedules', { phase: 'work', start: () => occurrences.start(), stop: () => occurrences.stop() });
   const dispatcher = createDispatcher(core, {
     state,
     pacing: createPacing(Math.random),
@@ -73,6 +80,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
       graceMs: config.UNCERTAIN_GRACE_MS,
       maxRetries: config.MESSAGE_MAX_RETRIES,
       retryIntervalMs: config.MESSAGE_RETRY_INTERVAL * 60_000,
+      scheduleGraceMs: graceMs,
     },
   });
   lifecycle.add('message dispatcher', {
@@ -95,6 +103,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     idempotency,
     search,
     messages,
+    schedules,
     messageState: state,
     bulkState,
     jobContents,

@@ -32,6 +32,7 @@ export function createUpkeep(
     messages: messaging.messages,
     media: parts.media,
     replies: messaging.replies,
+    schedules: messaging.schedules,
     webhooks: webhookParts.webhooks,
     bulk: bulkUpkeep,
     presence,
@@ -67,13 +68,17 @@ function cleanupTasks(
   core: Foundation,
   { contacts, keys, optOuts }: Access,
   { media, uploads, templates, contents }: SessionParts,
-  { inbox, idempotency, retention, replies }: Messaging,
+  { inbox, idempotency, retention, replies, schedules }: Messaging,
   { history, secrets }: WebhookParts,
   bulk: BulkUpkeep,
   privacy: Privacy,
 ): CleanupTask[] {
   const { config, clock, sealer, subscriptions, failures } = core;
-  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, optOuts, bulk });
+  const reseal = createReseal(core, { sealer, endpointSecrets: secrets, contents, media, replies, optOuts, schedules, bulk });
+  const scheduleRetentionMs = config.MESSAGE_RETENTION_DAYS * 86_400_000;
+  const pruneSchedules = async (): Promise<void> => {
+    if (scheduleRetentionMs > 0) await schedules.prune(new Date(clock.now().getTime() - scheduleRetentionMs));
+  };
   const logRetentionMs = config.WEBHOOK_LOG_RETENTION_DAYS * 86_400_000;
   const messageDays = config.MESSAGE_RETENTION_DAYS;
   const bulkTasks: CleanupTask[] =
@@ -92,6 +97,7 @@ function cleanupTasks(
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'templates.versions', run: templates.prune },
+    { name: 'schedules.prune', run: pruneSchedules },
     { name: 'media.uploads', run: uploads.prune },
     { name: 'media.sweep', run: () => media.sweep() },
     { name: 'reseal', run: reseal.run },

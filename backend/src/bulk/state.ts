@@ -187,6 +187,7 @@ const hasFailedTooOften = ({ maxFailedPercent }: Context, { outcomes, failures }
 
 /** The status of a recipient whose message has this status. */
 const statusOf: Record<MessageStatus, BulkRecipientStatus> = {
+  scheduled: 'queued',
   queued: 'queued',
   sending: 'queued',
   sent: 'sent',

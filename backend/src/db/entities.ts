@@ -12,6 +12,7 @@ import { Failure } from '../failures/failure.entity.js';
 import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
+import { Schedule } from '../messages/recurring/schedule.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
 import { OptOut, OptOutForm, OptOutSettings } from '../opt-outs/opt-out.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
@@ -45,6 +46,7 @@ export const entities = [
   Plan,
   PrivacyRequest,
   QuotaUsage,
+  Schedule,
   Session,
   StreamTicket,
   Template,

@@ -10,6 +10,8 @@ import { MediaFile } from '../media/media-file.entity.js';
 import type { Media } from '../media/media.js';
 import type { StoredReplies, StoredReply } from '../messages/accept/stored-replies.js';
 import { Message } from '../messages/message.entity.js';
+import type { Schedule } from '../messages/recurring/schedule.entity.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import type { ContentStore } from '../messages/sealed-content.js';
 import type { OptOutSettings } from '../opt-outs/opt-out.entity.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
@@ -18,7 +20,7 @@ import type { Webhook } from '../webhooks/webhook.entity.js';
 
 /**
  * Seals with the first key of ENCRYPTION_KEYS what an older key has sealed, so that the older one can be removed from the list: secrets and
- * headers of webhooks, messages, files and bulk jobs that wait in the storage mode `metadata`, stored replies, and the keys of opt-outs. May die
+ * headers of webhooks, messages, schedules, files and bulk jobs that wait in the storage mode `metadata`, stored replies, and the keys of opt-outs. May die
  * halfway, and the next run
  * continues: the list of keys opens both. What no key opens is left as it is and reported, and the log has the number.
  */
@@ -37,6 +39,7 @@ export interface ResealParts {
   replies: Pick<StoredReplies, 'reseal'>;
   bulk: Pick<BulkUpkeep, 'resealJobs' | 'resealRows'>;
   optOuts: Pick<OptOuts, 'reseal'>;
+  schedules: Pick<Schedules, 'reseal'>;
 }
 
 interface Context extends ResealCore, ResealParts {}
@@ -51,7 +54,7 @@ interface Step<T> {
 }
 
 const batchSize = 200;
-const waiting = `status IN ('queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
+const waiting = `status IN ('scheduled', 'queued', 'sending', 'uncertain') AND sealed IS NOT NULL AND SUBSTR(sealed, 1, ?) <> ? AND id > ? ORDER BY id LIMIT ${batchSize}`;
 const files = `"isSealed" AND state = 'stored' AND "deletedAt" IS NULL AND id > ? ORDER BY id LIMIT ${batchSize}`;
 
 export function createReseal({ database, log, report }: ResealCore, parts: ResealParts): Reseal {
@@ -60,7 +63,7 @@ export function createReseal({ database, log, report }: ResealCore, parts: Resea
 }
 
 async function run(context: Context): Promise<void> {
-  const { database, sealer, endpointSecrets, media, replies, optOuts, log } = context;
+  const { database, sealer, endpointSecrets, media, replies, optOuts, schedules, log } = context;
   const { reader } = database;
   const prefix = `${sealer.writing}.`;
   const hooks: Step<Webhook> = {
@@ -99,9 +102,11 @@ async function run(context: Context): Promise<void> {
     reseal: optOuts.reseal.one,
     subjectOf: ({ accountId }) => accountId,
   };
+  const recurring: Step<Schedule> = { page: schedules.reseal.page, reseal: schedules.reseal.one, subjectOf: idOf };
   const steps = [
     () => resealRows(context, hooks),
     () => resealRows(context, messages),
+    () => resealRows(context, recurring),
     () => resealRows(context, mediaFiles),
     () => resealRows(context, storedReplies),
     () => resealRows(context, jobs),

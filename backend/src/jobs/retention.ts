@@ -49,10 +49,12 @@ const firstIdOf = (time: number): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 };
 
-const isFinal = `status NOT IN ('queued', 'sending', 'uncertain')`;
+const isFinal = `status NOT IN ('scheduled', 'queued', 'sending', 'uncertain')`;
 const oldMessages = `SELECT id FROM messages WHERE id < ? AND id > ? AND ${isFinal} ORDER BY id LIMIT ${batchSize}`;
-/** The file of a bulk job stays as long as the job is not over. */
-const isNeeded = `EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id AND j."finishedAt" IS NULL)`;
+/** A file that its message, its schedule or its bulk job still needs is not deleted, however long they wait. */
+const isNeeded = `(EXISTS (SELECT 1 FROM messages m WHERE m.id = media_files."messageId" AND m.status IN ('scheduled', 'queued', 'sending', 'uncertain'))
+  OR EXISTS (SELECT 1 FROM schedules d WHERE d."mediaId" = media_files.id)
+  OR EXISTS (SELECT 1 FROM bulk_jobs j WHERE j."mediaId" = media_files.id AND j."finishedAt" IS NULL))`;
 const isOver = `state = 'stored' AND NOT "isSealed" AND "usedAt" IS NULL AND "templateId" IS NULL AND "deletedAt" IS NULL AND NOT ${isNeeded}`;
 const oldFiles = `SELECT id FROM media_files WHERE id < ? AND id > ? AND ${isOver} ORDER BY id LIMIT ${batchSize}`;
 const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE cursor > ? ORDER BY cursor LIMIT ${batchSize}`;

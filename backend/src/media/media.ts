@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { openAsBlob } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
-import { AppError, newId, warning, type MediaType, type Warning } from '@chasqui/shared';
+import { AppError, newId, warning, type MediaRef, type MediaType, type Warning } from '@chasqui/shared';
 import type { Response } from 'express';
 import { In, type DataSource } from 'typeorm';
 import type { Core } from '../core.js';
@@ -36,6 +36,11 @@ export interface Media {
   read(owner: MediaOwner, source: MediaSource, hints: Omit<FileHints, 'isSealed'>): Promise<ReadFile>;
   /** Inserts the row of a received file, in the transaction of its message, its template or its upload. */
   attach(tx: Transaction, file: StoredFile, owner: FileOwner): Promise<void>;
+  /**
+   * Stores a copy of a stored file, with the facts that `known` has of it: the row of a sealed file has neither its name nor its fingerprint. Returns
+   * null if its bytes are gone.
+   */
+  copy(id: string, known: MediaRef, hints: { kind: MediaType; isSealed: boolean }): Promise<StoredFile | null>;
   /** Deletes the bytes of a message that was not accepted: no row names them. */
   discard(file: StoredFile): Promise<void>;
 
@@ -122,13 +127,13 @@ export interface StoredFile {
   warnings: Warning[];
 }
 
-/** What a stored file belongs to: a message, a template, or (both null) an upload of an account or of one session. */
+/** What a stored file belongs to: a message, a template, a recurring schedule or a bulk job (`isShared`), or (all null) an upload of an account or of one session. */
 export interface FileOwner {
   accountId: string;
   messageId: string | null;
   templateId?: string | null;
   sessionId?: string | null;
-  /** The messages of a bulk job share it: it is no upload, and stays as long as the job needs it. */
+  /** Several messages are made of it: it is no upload, and stays as long as its owner needs it. */
   isShared?: boolean;
 }
 
@@ -174,6 +179,7 @@ export function createMedia(core: Pick<Core, 'database' | 'clock'>, parts: Media
     receive: (owner, source, hints) => receive(context, owner, source, hints),
     read: (owner, source, hints) => read(context, owner, source, hints),
     attach: (tx, file, owner) => attach(context, tx, file, owner),
+    copy: (id, known, hints) => copy(context, id, known, hints),
     discard: ({ id }) => files.delete([id]),
     announce: (tx, file) => announce(context, tx, file),
     due: (now, busy, postponed) => readDue(reader, now, busy, postponed),
@@ -239,11 +245,27 @@ async function receive(context: Context, owner: MediaOwner, source: MediaSource,
   return { id, mimetype, size: bytes.length, filename, sha256, kind, isSealed, uploadId: given.uploadId, warnings };
 }
 
+async function copy(
+  { clock, database, files, sealer }: Context,
+  of: string,
+  { mimetype, filename, sha256 }: MediaRef,
+  { kind, isSealed }: { kind: MediaType; isSealed: boolean },
+): Promise<StoredFile | null> {
+  const [source] = await readRows(database.reader, MediaFile, `id = ? AND state = 'stored' AND "deletedAt" IS NULL`, [of]);
+  const stored = source ? await readFile(files.pathOf(of)).catch(() => null) : null;
+  if (!source || !stored) return null;
+  const bytes = source.isSealed ? sealer.openFile(stored, sealContextOf(of)) : stored;
+  const id = newId(clock.now().getTime());
+  await files.write(id, isSealed ? sealer.sealFile(bytes, sealContextOf(id)) : bytes);
+  const hash = sha256 ?? createHash('sha256').update(bytes).digest('hex');
+  return { id, mimetype, size: bytes.length, filename, sha256: hash, kind, isSealed, uploadId: null, warnings: [] };
+}
+
 async function attach(
   { clock }: Context,
   tx: Transaction,
   { id, mimetype, size, filename, sha256, isSealed, uploadId }: StoredFile,
-  owner: FileOwner,
+  { isShared = false, ...owner }: FileOwner,
 ): Promise<void> {
   // The row of a sealed file has neither its name nor its fingerprint.
   const known = isSealed ? { filename: null, sha256: null } : { filename, sha256 };
@@ -256,7 +278,7 @@ async function attach(
     sessionId: null,
     templateId: null,
     ...owner,
-    usedAt: owner.messageId === null && !owner.templateId && !owner.isShared ? clock.now() : null,
+    usedAt: owner.messageId === null && !owner.templateId && !isShared ? clock.now() : null,
     uploadId,
     state: 'stored',
     reason: null,

@@ -47,7 +47,7 @@ const rememberedMs = 7 * 24 * 3_600_000;
 /** The maximum number of uploads that an account has at once: they are not counted by any quota of messages. */
 export const maxUploads = 1_000;
 const batchSize = 200;
-const isUnfinished = `status IN ('queued', 'sending', 'uncertain')`;
+const isUnfinished = `status IN ('scheduled', 'queued', 'sending', 'uncertain')`;
 const inUse = `EXISTS (SELECT 1 FROM media_files c JOIN messages m ON m.id = c."messageId" WHERE c."uploadId" = media_files.id AND m.${isUnfinished})`;
 
 export function createUploads({ database, clock }: Pick<Core, 'database' | 'clock'>, parts: Parts): Uploads {

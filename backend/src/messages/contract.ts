@@ -13,6 +13,7 @@ import {
   requestOf,
   requestTypes,
   timelineEntry,
+  timezoneName,
   withAliases,
   fileErrors,
   type ErrorCode,
@@ -34,9 +35,24 @@ const send: readonly ErrorCode[] = [
   'QUEUE_FULL',
   'QUOTA_EXCEEDED',
   'SEND_FAILED',
+  'SCHEDULE_IN_PAST',
   'IDEMPOTENCY_IN_PROGRESS',
   'IDEMPOTENCY_KEY_REUSED',
 ];
+
+const scheduledTime = z.iso.datetime({ offset: true, local: true }).meta({
+  description:
+    'When it is sent: an instant, or a wall time without an offset in `timezone`. The reply is 202 with the status `scheduled`.',
+  examples: ['2026-12-24T18:00'],
+});
+/** When a message is sent. */
+const timing = {
+  scheduledAt: scheduledTime.optional(),
+  timezone: timezoneName
+    .optional()
+    .describe('The time zone of a `scheduledAt` without an offset. Absent: that of the session, or of its account.'),
+  urgent: z.boolean().optional().describe('Passes the quiet hours of the session.'),
+};
 
 /** Fields of every send. Their order is part of the stored hashes of requests: append, do not reorder. */
 const common = {
@@ -48,6 +64,7 @@ const common = {
   expiresAt: z.iso.datetime({ offset: true }).optional(),
   async: z.boolean().optional(),
   queueIfOffline: z.boolean().optional(),
+  ...timing,
 };
 export type CommonFields = z.output<z.ZodObject<typeof common>>;
 const aliases = { ...sessionAliases, to: 'recipient' };
@@ -114,6 +131,7 @@ const forwardBody = z.strictObject({
   expiresAt: common.expiresAt,
   async: common.async,
   queueIfOffline: common.queueIfOffline,
+  ...timing,
 });
 export const forward = defineRoute({
   id: 'messages.forward',
@@ -157,6 +175,23 @@ export const sendAny = sending(
 );
 export type AnyBody = InputOf<typeof sendAny>['body'];
 
+/** The fields of a message that is made later and several times: what it is, and to whom. */
+const laterFields = {
+  recipient: common.recipient,
+  quotedMessageId: common.quotedMessageId,
+  ignoreQuoteErrors: common.ignoreQuoteErrors,
+  mentions: common.mentions,
+  urgent: timing.urgent,
+};
+const laterTyped = requestTypes.map((type) =>
+  z.strictObject({ type: z.literal(type), ...laterFields, ...requestOf(type).fields }),
+);
+const laterMedia = z.strictObject({ type: z.enum(mediaTypes), ...laterFields, ...mediaFields });
+const laterBodies = [...laterTyped, laterMedia] as [(typeof laterTyped)[number] | typeof laterMedia];
+/** A message of any type, as the body of `POST /messages/send` without the fields that say when and through which session it is sent. */
+export const laterMessage = withAliases(z.discriminatedUnion('type', laterBodies), { to: 'recipient', ...typedAliases });
+export type LaterMessage = z.output<typeof laterMessage>;
+
 const textByDefault = (value: unknown): unknown =>
   typeof value === 'object' && value !== null && !('type' in value) ? { ...value, type: 'text' } : value;
 
@@ -188,6 +223,7 @@ const storyBody = z.strictObject({
   expiresAt: common.expiresAt,
   async: common.async,
   queueIfOffline: common.queueIfOffline,
+  ...timing,
 });
 export const postStory = defineRoute({
   id: 'stories.post',
@@ -318,6 +354,19 @@ export const cancel = defineRoute({
   body: z.strictObject({}),
   reply: message,
   errors: [...messageErrors, 'MESSAGE_NOT_CANCELLABLE'],
+});
+export const reschedule = defineRoute({
+  id: 'messages.reschedule',
+  headers: ['X-Session-Id'],
+  method: 'put',
+  path: '/messages/:messageId/schedule',
+  summary: 'Move a scheduled message to another time',
+  auth: 'key',
+  permission: 'messages.send',
+  params,
+  body: z.strictObject({ scheduledAt: scheduledTime, timezone: timing.timezone }),
+  reply: message,
+  errors: [...messageErrors, 'MESSAGE_NOT_SCHEDULED', 'SCHEDULE_IN_PAST'],
 });
 export const decideHeld = defineRoute({
   id: 'messages.decideHeld',

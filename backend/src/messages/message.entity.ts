@@ -12,13 +12,21 @@ export interface SendOptions {
   forward?: { whatsappId: string | null } | null;
 }
 
-/** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. */
+/** `nextAttemptAt` of a held message: it is never due, and it sorts behind everything that is. See send/held.ts. */
+export const heldUntil = new Date('9999-12-31T00:00:00Z');
+
+/** One message, incoming or outgoing. The `queued` rows are the outbox; there is no other queue. `scheduled` rows become `queued` at their time. */
 @Entity({ name: 'messages' })
 @Index('messages_account_time', ['accountId', 'createdAt', 'id'])
 @Index('messages_session_time', ['sessionId', 'createdAt', 'id'])
 @Index('messages_session_key', ['sessionId', 'whatsappKey', 'direction'], { unique: true })
 @Index('messages_due', ['status', 'sessionId', 'nextAttemptAt', 'id'])
 @Index('messages_waiting', ['status', 'expiresAt'], { where: `"status" = 'queued'` })
+@Index('messages_scheduled', ['status', 'nextAttemptAt', 'id'], { where: `"status" = 'scheduled'` })
+@Index('messages_quiet', ['status', 'sessionId', 'nextAttemptAt'], {
+  where: `"status" = 'queued' AND "reasonCode" = 'QUIET_HOURS'`,
+})
+@Index('messages_occurrence', ['scheduleId', 'occurrenceAt'], { unique: true, where: `"scheduleId" IS NOT NULL` })
 @Index('messages_chat', ['accountId', 'chatId', 'createdAt', 'id'])
 @Index('messages_author', ['accountId', 'fromId', 'createdAt', 'id'], { where: `"chatType" <> 'private'` })
 @Index('messages_account_status', ['accountId', 'status', 'createdAt', 'id'])
@@ -65,9 +73,19 @@ export class Message {
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
 
+  /** It passes quiet hours. */
+  @Column(column.flag({ default: false })) isUrgent: boolean;
+  /** The recurring schedule that made it, and the occurrence that it is. No two messages are the same occurrence. */
+  @Column(orNull(column.id())) scheduleId: string | null;
+  @Column(orNull(column.time())) occurrenceAt: Date | null;
+
   @Column(column.integer({ default: 0 })) attempts: number;
   /** An earlier attempt may have been sent. Until that is disproved, the message cannot become `failed` or `cancelled`. */
   @Column({ ...column.flag({ default: false }), name: 'doubted' }) hasUncertainAttempt: boolean;
+  /**
+   * Of a scheduled message: when it becomes due. Of a queued one: the end of quiet hours, or the next attempt; null: as soon as possible. Of an
+   * uncertain one: the next look-up.
+   */
   @Column(orNull(column.time())) nextAttemptAt: Date | null;
   /** The backend that claimed it while it is `sending`, the end of its lease, and the session's epoch at that time. */
   @Column(orNull(column.id())) leaseOwner: string | null;
@@ -147,6 +165,9 @@ export function createMessage(given: MessageFields): Message {
     quotedMessageId: given.quotedMessageId ?? null,
     bulkJobId: given.bulkJobId ?? null,
     templateId: given.templateId ?? null,
+    isUrgent: given.isUrgent ?? false,
+    scheduleId: given.scheduleId ?? null,
+    occurrenceAt: given.occurrenceAt ?? null,
     cost: given.cost ?? '0.0000',
     quotaDay: given.quotaDay ?? null,
     attempts: given.attempts ?? 0,

@@ -9,8 +9,10 @@ import {
   type ObservedMessage,
   type OutputOf,
   type StoredContent,
+  type Warning,
 } from '@chasqui/shared';
 import type { Caller } from '../accounts/caller.js';
+import type { Plans } from '../accounts/plans.js';
 import { recordAudit } from '../audit/audit.js';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
@@ -19,13 +21,15 @@ import { readable } from '../db/unreadable.js';
 import type { EventRow } from '../events/event.entity.js';
 import type { Media } from '../media/media.js';
 import type { MessageSearch } from '../search/search.js';
-import type { Session } from '../sessions/session.entity.js';
+import { timezoneOf } from '../sessions/quiet-hours.js';
+import { Session } from '../sessions/session.entity.js';
 import type { StorageOf } from '../sessions/storage-mode.js';
-import { createAcceptance, type Accept, type AcceptInside } from './accept/acceptance.js';
+import { createAcceptance, type Acceptances } from './accept/acceptance.js';
 import type { Idempotency, IdempotencyKey } from './accept/idempotency.js';
 import { newRow, type NewMessage } from './accept/new-message.js';
 import { createQueueLimit } from './accept/queue-limit.js';
 import { parseAddressInput, parsePersonInput, requireReservedId } from './accept/recipients.js';
+import { resolveSchedule, type ScheduledTime, type ScheduleInput } from './accept/schedule.js';
 import type { ListQuery, timeline as timelineRoute } from './contract.js';
 import { Message } from './message.entity.js';
 import type { Quotas } from './quotas/quotas.js';
@@ -37,6 +41,7 @@ import { timelineEntry } from './read/timeline.js';
 import type { ContentStore } from './sealed-content.js';
 import { createHeldMessages, type HeldDecision, type HeldMessages } from './send/held.js';
 import { createOutcomeWaits } from './send/outcome-waits.js';
+import { quietEnd, quietFields } from './send/quiet.js';
 import type { MessageState } from './state.js';
 
 export type { NewMessage } from './accept/new-message.js';
@@ -63,7 +68,12 @@ export interface Messages {
   acceptInside(tx: Transaction, session: Session, input: NewMessage): Promise<Message | null>;
   /** Throws `SESSION_SUSPENDED` or `SESSION_NOT_CONNECTED` if the session cannot send now and neither the caller nor its settings ask to wait. */
   requireSendable(session: Session, queueIfOffline: boolean): void;
-  /** Resolves to the message once it is neither `queued` nor `sending`, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
+  /**
+   * Returns the instant of `scheduledAt` and what is to be said of it; null without it. Throws `SCHEDULE_IN_PAST` and `VALIDATION_FAILED`. See
+   * accept/schedule.ts.
+   */
+  scheduleOf(session: Session, input: ScheduleInput): Promise<ScheduledTime | null>;
+  /** Resolves to the message once it is neither `queued` nor `sending`, or waits for the end of quiet hours, or as it is after `waitMs`. Throws `MESSAGE_NOT_FOUND`. */
   outcome(id: string, waitMs: number): Promise<Message>;
   /** Ends all present and future waits of `outcome`, for the stop. */
   endWaiting(): void;
@@ -100,7 +110,9 @@ export interface Messages {
 
   /** Queues a failed message again, under the same WhatsApp id. Throws `MESSAGE_NOT_RETRYABLE`, `CONTENT_WIPED` and `QUOTA_EXCEEDED`. */
   retry(caller: Caller, ref: string): Promise<Message>;
-  /** Cancels a queued message. It becomes `uncertain` if an earlier attempt may have been sent. Throws `MESSAGE_NOT_CANCELLABLE`. */
+  /** Moves a scheduled message to another time; the end of its life moves with it. Throws `MESSAGE_NOT_SCHEDULED`, and like `scheduleOf`. */
+  reschedule(caller: Caller, ref: string, input: ScheduleInput): Promise<{ message: Message; warnings: Warning[] }>;
+  /** Cancels a scheduled or queued message. It becomes `uncertain` if an earlier attempt may have been sent. Throws `MESSAGE_NOT_CANCELLABLE`. */
   cancel(caller: Caller, ref: string): Promise<Message>;
   /** Settles an uncertain message as a person says. Throws `MESSAGE_NOT_UNCERTAIN`. */
   resolve(caller: Caller, ref: string, as: 'sent' | 'failed' | 'retry'): Promise<Message>;
@@ -128,6 +140,7 @@ export interface MessageParts {
   quotas: Quotas;
   contents: ContentStore;
   storageOf: StorageOf;
+  limitsOf: Plans['limitsOf'];
   search: Pick<MessageSearch, 'find'>;
   defaults: MessageDefaults;
 }
@@ -135,8 +148,7 @@ export interface MessageParts {
 interface Context extends Core, MessageParts {
   held: HeldMessages;
   /** Writes the message; see acceptance.ts. */
-  store: Accept;
-  storeInside: AcceptInside;
+  store: Acceptances;
   /** Returns the time for a new message's id. It never goes back, so ids sort in the order of acceptance even after the clock was set back. */
   idTime: (now: Date) => number;
 }
@@ -145,20 +157,13 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
   const { database, clock } = core;
   const { contacts, media, idempotency, quotas, defaults, storageOf, state } = parts;
   const enterQueue = createQueueLimit({ maxQueued: defaults.maxQueued, now: clock.monotonic });
-  const { accept: store, acceptInside: storeInside } = createAcceptance(core, {
-    contacts,
-    media,
-    idempotency,
-    quotas,
-    enterQueue,
-  });
+  const store = createAcceptance(core, { contacts, media, idempotency, quotas, enterQueue });
   const waits = createOutcomeWaits(core);
   const context: Context = {
     ...core,
     ...parts,
     held: createHeldMessages(core, { state }),
     store,
-    storeInside,
     idTime: createIdTime(),
   };
   return {
@@ -167,6 +172,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     contentColumns: (tx, session, input, id) => contentColumns(context, tx, session, input, id),
     acceptInside: (tx, session, input) => acceptInside(context, tx, session, input),
     requireSendable,
+    scheduleOf: (session, input) => scheduleOf(context, session, input),
     outcome: waits.outcome,
     endWaiting: waits.end,
     find: (caller, ref) => findMessage(database.reader, caller, ref),
@@ -187,6 +193,7 @@ export function createMessages(core: Core, parts: MessageParts): Messages {
     storageOf,
     contentOf: (message) => parts.contents.open({ ...message, content: readable(message.content, null) })?.content ?? null,
     retry: (caller, ref) => retry(context, caller, ref),
+    reschedule: (caller, ref, input) => reschedule(context, caller, ref, input),
     cancel: (caller, ref) => cancel(context, caller, ref),
     resolve: (caller, ref, as) => resolve(context, caller, ref, as),
     decideHeld: (caller, session, decision) => decideHeld(context, caller, session, decision),
@@ -198,20 +205,20 @@ function createIdTime(): Context['idTime'] {
   return (now) => (lastMs = now.getTime() >= lastMs ? now.getTime() : lastMs + 1);
 }
 
-async function accept(
-  { clock, contacts, contents, idTime, storageOf, store }: Context,
-  session: Session,
-  input: NewMessage,
-  key: IdempotencyKey | null,
-): Promise<Message> {
+async function accept(context: Context, session: Session, input: NewMessage, key: IdempotencyKey | null): Promise<Message> {
+  const { clock, database, contacts, contents, idTime, storageOf, store } = context;
   requireReservedId(input.recipient, input.isStory);
-  requireSendable(session, input.options.queueIfOffline);
+  requireSendable(session, input.options.queueIfOffline || Boolean(input.scheduledAt));
   const now = clock.now();
   const message = newRow(newId(idTime(now)), session, input, now);
+  if (message.status === 'queued' && message.reasonCode === null && !message.isUrgent) {
+    const quiet = await quietEnd(context, database.reader, session);
+    if (quiet) Object.assign(message, quietFields(quiet));
+  }
   if ((await storageOf(session)) === 'metadata') contents.seal(message);
   // The commit needs these people. Read here, they are in the cache then.
   await contacts.people(idsIn(message));
-  await store({ session, message, key, file: input.file });
+  await store.accept({ session, message, key, file: input.file });
   return message;
 }
 
@@ -224,8 +231,8 @@ async function acceptWithin(
 ): Promise<Message> {
   requireReservedId(input.recipient, input.isStory);
   const message = await rowWithin(context, tx, session, input, id);
-  const error = await context.storeInside(tx, { session, message, key: null, file: null });
-  if (error) throw error;
+  const file = input.isFileShared ? null : input.file;
+  await context.store.acceptWithin(tx, { session, message, key: null, file });
   return message;
 }
 
@@ -252,17 +259,14 @@ async function contentColumns(
   return { content, sealed, text, mediaId, mentions, options };
 }
 
-async function acceptInside(
-  { clock, contents, idTime, storageOf, storeInside }: Context,
-  tx: Transaction,
-  session: Session,
-  input: NewMessage,
-): Promise<Message | null> {
+async function acceptInside(context: Context, tx: Transaction, session: Session, input: NewMessage): Promise<Message | null> {
   if (session.status === 'suspended') return null;
-  const now = clock.now();
-  const message = newRow(newId(idTime(now)), session, input, now);
-  if ((await storageOf(session, tx.manager)) === 'metadata') contents.seal(message);
-  return (await storeInside(tx, { session, message, key: null, file: input.file })) ? null : message;
+  try {
+    return await acceptWithin(context, tx, session, input);
+  } catch (error) {
+    if (error instanceof AppError) return null;
+    throw error;
+  }
 }
 
 function requireSendable(session: Session, queueIfOffline: boolean): void {
@@ -309,18 +313,50 @@ const retry = (context: Context, caller: Caller, ref: string): Promise<Message> 
     const { clock, held, state } = context;
     if (message.content === null && message.sealed === null) return new AppError('CONTENT_WIPED');
     // A retry may wait as long as the message could at first.
-    const expiresAt = message.expiresAt
-      ? new Date(clock.now().getTime() + message.expiresAt.getTime() - message.createdAt.getTime())
-      : null;
+    const since = message.scheduledAt ?? message.createdAt;
+    const expiresAt = message.expiresAt ? new Date(clock.now().getTime() + message.expiresAt.getTime() - since.getTime()) : null;
     const isOurs = message.direction === 'outbound' && message.origin !== 'device';
     const fields = { nextAttemptAt: null, expiresAt, ...(await held.currentAccountFields(tx, message.sessionId)) };
     const moved = isOurs && (await state.move(tx, message, 'queued', { from: ['failed'], fields }));
     return moved ? null : new AppError('MESSAGE_NOT_RETRYABLE', { status: message.status });
   });
 
+async function scheduleOf({ clock, limitsOf }: Context, session: Session, input: ScheduleInput): Promise<ScheduledTime | null> {
+  if (input.scheduledAt === undefined && input.timezone === undefined) return null;
+  const zone = timezoneOf(session.settings, (await limitsOf(session.accountId)).timezone);
+  return resolveSchedule(input, zone, clock.now());
+}
+
+async function reschedule(
+  context: Context,
+  caller: Caller,
+  ref: string,
+  input: ScheduleInput,
+): Promise<{ message: Message; warnings: Warning[] }> {
+  const { database, state } = context;
+  const { sessionId } = await findMessage(database.reader, caller, ref);
+  const session = await database.reader.getRepository(Session).findOneByOrFail({ id: sessionId });
+  const time = await scheduleOf(context, session, input);
+  if (!time) throw new AppError('SCHEDULE_IN_PAST');
+  const message = await change(context, caller, ref, 'message.reschedule', async (tx, message) => {
+    const { scheduledAt, expiresAt } = message;
+    const laterMs = scheduledAt ? time.at.getTime() - scheduledAt.getTime() : 0;
+    const changes = {
+      scheduledAt: time.at,
+      nextAttemptAt: time.at,
+      expiresAt: expiresAt && new Date(expiresAt.getTime() + laterMs),
+      reasonCode: null,
+      reasonText: null,
+    };
+    const isMoved = message.status === 'scheduled' && (await state.reschedule(tx, message, changes));
+    return isMoved ? null : new AppError('MESSAGE_NOT_SCHEDULED', { status: message.status });
+  });
+  return { message, warnings: time.warnings };
+}
+
 const cancel = (context: Context, caller: Caller, ref: string): Promise<Message> =>
   change(context, caller, ref, 'message.cancel', async (tx, message) => {
-    const moved = await context.state.move(tx, message, 'cancelled', { from: ['queued'] });
+    const moved = await context.state.move(tx, message, 'cancelled', { from: ['scheduled', 'queued'] });
     return moved ? null : new AppError('MESSAGE_NOT_CANCELLABLE', { status: message.status });
   });
 

@@ -114,6 +114,11 @@ function mountDecisions(mount: Mount, context: RouteContext): void {
   mount(contract.cancel, async ({ params }, caller, http) =>
     presentOne(context, await messages.cancel(await inNamedSession(context, caller, http), params.messageId)),
   );
+  mount(contract.reschedule, async ({ params, body }, caller, http) => {
+    const bound = await inNamedSession(context, caller, http);
+    const { message, warnings } = await messages.reschedule(bound, params.messageId, body);
+    return new Reply(await presentOne(context, message), { warnings });
+  });
   mount(contract.resolve, async ({ params, body }, caller, http) =>
     presentOne(context, await messages.resolve(await inNamedSession(context, caller, http), params.messageId, body.as)),
   );

@@ -14,7 +14,7 @@ import type { FindOptionsWhere } from 'typeorm';
 import type { Contacts } from '../contacts/contacts.js';
 import { completed } from '../contacts/people.js';
 import type { Core } from '../core.js';
-import { lockRows, updateRows } from '../db/rows.js';
+import { lockRows, readAmong, updateRows } from '../db/rows.js';
 import { increment } from '../db/sql.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { Session } from '../sessions/session.entity.js';
@@ -53,6 +53,13 @@ export interface MessageState {
   move(tx: Transaction, message: Message, to: MessageStatus, how?: Move): Promise<boolean>;
   /** Changes a message that stays `queued` and emits `message.queued`. Returns false if it is no longer queued. */
   requeue(tx: Transaction, message: Message, changes: Partial<Message>): Promise<boolean>;
+  /** Changes a message that stays `scheduled` and emits `message.scheduled`. Returns false if it is not scheduled for the same time any more. */
+  reschedule(tx: Transaction, message: Message, changes: Partial<Message>): Promise<boolean>;
+  /**
+   * Queues scheduled messages whose time has come, in order, with their quota. One without quota stays `scheduled` with `QUOTA_WAIT` and is due
+   * again half a minute later, or when its grace time is over. Messages that another writer has moved are left alone. Returns how many are queued.
+   */
+  queueDue(tx: Transaction, messages: readonly Message[], graceMs: number): Promise<number>;
   /**
    * Records an acknowledgement of WhatsApp: 1 sent … 4 played. Statuses may be skipped, and no status is lowered. An acknowledgement proves
    * that the message was sent: a message that was queued again leaves the queue, so that it is not sent twice. `message.sent` is emitted
@@ -87,6 +94,8 @@ export function createMessageState({ events, clock }: Pick<Core, 'events' | 'clo
   return {
     move: (tx, message, to, how) => move(context, tx, message, to, how),
     requeue: (tx, message, changes) => requeue(context, tx, message, changes),
+    reschedule: (tx, message, changes) => reschedule(context, tx, message, changes),
+    queueDue: (tx, messages, graceMs) => queueDue(context, tx, messages, graceMs),
     acknowledge: (tx, message, ack, options) => acknowledge(context, tx, message, ack, options),
     markHeld: (tx, message, reason) => markHeld(context, tx, message, reason),
   };
@@ -115,6 +124,64 @@ async function requeue(context: Context, tx: Transaction, message: Message, chan
   Object.assign(message, changes);
   await appendEvent(context, tx, message, 'queued', { at: context.clock.now() });
   return true;
+}
+
+async function reschedule(context: Context, tx: Transaction, message: Message, changes: Partial<Message>): Promise<boolean> {
+  const { id, scheduledAt } = message;
+  if (scheduledAt === null) return false;
+  if ((await updateRows(tx, Message, { id, status: 'scheduled', scheduledAt }, changes)) === 0) return false;
+  Object.assign(message, changes);
+  await appendEvent(context, tx, message, 'scheduled', { at: context.clock.now() });
+  return true;
+}
+
+/** How long a message that is due waits before quota is looked for again. */
+const quotaRetryMs = 30_000;
+
+async function queueDue(context: Context, tx: Transaction, messages: readonly Message[], graceMs: number): Promise<number> {
+  const { clock, quotas } = context;
+  const sessionIds = [...new Set(messages.map(({ sessionId }) => sessionId))];
+  await lockRows(tx, Session, sessionIds);
+  const due: Message[] = [];
+  // Closes: two backends find the same message, or it is moved to another time after it was found. The second update meets no row.
+  for (const message of messages) {
+    const { id, scheduledAt } = message;
+    if (scheduledAt === null) continue;
+    const changes = {
+      status: 'queued',
+      queuedAt: clock.now(),
+      nextAttemptAt: scheduledAt,
+      reasonCode: null,
+      reasonText: null,
+    } as const;
+    const isMoved = (await updateRows(tx, Message, { id, status: 'scheduled', scheduledAt }, changes)) === 1;
+    if (isMoved) due.push(Object.assign({ ...message }, changes));
+  }
+  const sessions = new Map((await readAmong(tx.manager, Session, 'id', sessionIds)).map((session) => [session.id, session]));
+  const refused = await quotas.reserve(
+    tx,
+    due.map((message) => ({ session: sessions.get(message.sessionId)!, message })),
+  );
+  for (const message of due) {
+    const { id, quotaDay, cost } = message;
+    const refusal = refused.get(message);
+    if (refusal) {
+      const isMissedAt = message.scheduledAt!.getTime() + graceMs + 1;
+      const nextAttemptAt = new Date(Math.min(clock.now().getTime() + quotaRetryMs, isMissedAt));
+      const waits = {
+        status: 'scheduled',
+        queuedAt: null,
+        nextAttemptAt,
+        reasonCode: 'QUOTA_WAIT',
+        reasonText: refusal.message,
+      } as const;
+      await updateRows(tx, Message, { id }, waits);
+      continue;
+    }
+    await updateRows(tx, Message, { id }, { quotaDay, cost });
+    await appendEvent(context, tx, message, 'queued', { at: clock.now() });
+  }
+  return due.length - refused.size;
 }
 
 async function acknowledge(
@@ -158,7 +225,7 @@ const timeField: Partial<Record<MessageStatus, keyof Message>> = {
 };
 
 /** No further attempt is made, unless by a new request. */
-const isOver = (status: MessageStatus): boolean => !['queued', 'sending', 'uncertain'].includes(status);
+const isOver = (status: MessageStatus): boolean => !['scheduled', 'queued', 'sending', 'uncertain'].includes(status);
 
 /**
  * Whether a message would end although an earlier attempt may have been sent. Only a person's explicit decision or a proof makes such a
@@ -272,6 +339,7 @@ async function appendEvent(
           willRetryAt: willRetryAt?.toISOString() ?? null,
         },
       }));
+    case 'scheduled':
     case 'queued':
     case 'sent':
     case 'uncertain':
@@ -292,7 +360,7 @@ async function countAgainstQuotas(
   to: MessageStatus,
 ): Promise<void> {
   if (message.direction === 'inbound' || message.origin === 'device') return;
-  const isReleased = (status: MessageStatus): boolean => status === 'failed' || status === 'cancelled';
+  const isReleased = (status: MessageStatus): boolean => ['scheduled', 'failed', 'cancelled'].includes(status);
   if (isReleased(to) === isReleased(previous)) return;
   if (isReleased(to)) {
     const { quotaDay } = await tx.manager.findOneOrFail(Message, {

@@ -16,6 +16,7 @@ import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -56,6 +57,7 @@ export interface Erasing extends Pick<Core, 'database' | 'report'> {
   replies: ErasableReplies;
   webhooks: ErasableFilters;
   bulk: ErasableJobs;
+  schedules: Pick<Schedules, 'erase'>;
   isStopped: () => boolean;
 }
 
@@ -78,7 +80,7 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, optOuts, replies, webhooks, bulk } = context;
+  const { database, pages, contacts, optOuts, replies, schedules, webhooks, bulk } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
   // First, so that no bulk job hands over a further message to the person.
@@ -90,6 +92,12 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
     for (const line of page)
       if (isWith(traces, line)) ids.add(line.id);
       else if (isNaming(traces, line)) naming.add(line.id);
+  // Before the messages, so that no schedule makes another one.
+  await schedules.erase(
+    request.accountId,
+    (id) => traces.has(id),
+    (value) => traces.removeFrom(value),
+  );
   const until = performance.now() + finalMs;
   const run: Run = { request, traces, ids, left: new Set() };
   await forEachAlone(context, run, ids, (id) => waitUntilFinal(context, request.accountId, id, until, true));
@@ -161,7 +169,7 @@ async function eraseEvents(context: Erasing, run: Run): Promise<number> {
 }
 
 /**
- * Cancels a message that is still queued, so that nothing is sent to the person or with their name any more, and waits for one that is being
+ * Cancels a message that is still scheduled or queued, so that nothing is sent to the person or with their name any more, and waits for one that is being
  * sent, whose content must not be removed meanwhile. `settles`: an uncertain message is settled as failed. A message to others that names the
  * person stays uncertain, and its look-up continues.
  */
@@ -176,7 +184,7 @@ async function waitUntilFinal(
   for (let isFirst = true; (isFirst || performance.now() < until) && !isStopped(); await sleep(200)) {
     isFirst = false;
     const status = (await messages.byId(id))?.status;
-    if (status === 'queued') await messages.cancel(caller, id).catch(ignoreRefusal);
+    if (status === 'queued' || status === 'scheduled') await messages.cancel(caller, id).catch(ignoreRefusal);
     else if (status === 'uncertain' && settles) await messages.resolve(caller, id, 'failed').catch(ignoreRefusal);
     else if (status !== 'sending') return;
   }

@@ -15,6 +15,8 @@ import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
+import { presentSchedule } from '../messages/recurring/present.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
@@ -30,6 +32,7 @@ export interface Exporting extends Pick<Core, 'database' | 'report'> {
   contacts: Pick<Contacts, 'stored'>;
   optOuts: Pick<OptOuts, 'stored'>;
   messages: Pick<Messages, 'present'>;
+  schedules: Pick<Schedules, 'ofPerson'>;
   media: Pick<Media, 'pathOf'>;
   bulk: ExportableJobs;
   /** The folder of the archives. */
@@ -54,13 +57,13 @@ interface Run {
   files: MediaFile[];
 }
 
-const listNames = ['messages', 'events', 'contacts', 'opt-outs', 'bulk-recipients'] as const;
+const listNames = ['messages', 'events', 'contacts', 'opt-outs', 'bulk-recipients', 'schedules'] as const;
 
 export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
 
 /** Writes everything that is stored about a contact into one archive (`archivePath`). Returns its numbers. A killed run is repeated as a whole. */
 export async function exportContact(context: Exporting, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { pages, contacts, optOuts, dir } = context;
+  const { pages, contacts, optOuts, schedules, dir } = context;
   const counts: Counts = { messages: 0, files: 0, events: 0 };
   const run: Run = { request, traces: await pages.tracesOf(request), counts, ids: new Set(), files: [] };
   await mkdir(dir, { recursive: true, mode: 0o700 });
@@ -75,6 +78,10 @@ export async function exportContact(context: Exporting, request: PrivacyRequest)
   });
   await writeList(draft('opt-outs'), async (add) => {
     for (const optOut of await optOuts.stored(request.accountId, run.traces.all())) await add(optOut);
+  });
+  await writeList(draft('schedules'), async (add) => {
+    const theirs = await schedules.ofPerson(request.accountId, (id) => run.traces.has(id));
+    for (const view of theirs) await add(presentSchedule(view));
   });
   await writeArchive(context, run, draft);
   await rename(draft('zip'), archivePath(dir, request.id));

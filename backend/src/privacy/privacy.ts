@@ -13,6 +13,7 @@ import { errorFields } from '../lib/log.js';
 import type { Media } from '../media/media.js';
 import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
+import type { Schedules } from '../messages/recurring/schedules.js';
 import type { MessageSearch } from '../search/search.js';
 import { eraseContact, type ErasableFilters, type ErasableJobs, type ErasableReplies } from './erasure.js';
 import { archivePath, exportContact, type ExportableJobs } from './export.js';
@@ -51,6 +52,7 @@ export interface PrivacyParts {
   messages: Messages;
   media: Media;
   replies: ErasableReplies;
+  schedules: Schedules;
   webhooks: ErasableFilters;
   bulk: ErasableJobs & ExportableJobs;
   presence: Presence;

@@ -111,6 +111,7 @@ export interface OutboxOptions {
   /** Wraps the domain's state machine, to inject faults. */
   state?: (state: MessageState) => MessageState;
   times?: Partial<DispatcherOptions>;
+  defaultDaily?: number;
 }
 
 export function startDispatcher({
@@ -120,7 +121,7 @@ export function startDispatcher({
   ...parts
 }: OutboxOptions): Dispatcher & { owner: string } {
   const events = createEvents({ clock });
-  const quotas = createQuotas({ database, events, clock }, { defaultDaily: 0 });
+  const quotas = createQuotas({ database, events, clock }, { defaultDaily: parts.defaultDaily ?? 0 });
   const plain = createMessageState({ events, clock }, { contacts: noContacts, quotas, wipeFile: () => Promise.resolve() });
   const presence = parts.presence ?? presenceOf(randomUUID());
   const log = parts.log ?? recordingLog();
@@ -138,6 +139,7 @@ export function startDispatcher({
         graceMs: 20,
         maxRetries: 3,
         retryIntervalMs: 20,
+        scheduleGraceMs: 3_600_000,
         refusalBackoffMs: { first: 50, max: 200 },
         ...parts.times,
       },

@@ -11,7 +11,7 @@ import { killOneOfTwo } from './two-backends.js';
 import { endChildrenWithUs } from '../stack.js';
 import { bulkPoints, killInBulk } from './bulk.js';
 import { killInLookup, killInRelink } from './identity.js';
-import { killInDeletion, killInErasure, killInMigration } from './special.js';
+import { killInDeletion, killInErasure, killInMigration, killInOccurrence } from './special.js';
 
 /**
  * `npm run test:crash`: every fail point × every victim × both databases, for each seed. The whole product runs in
@@ -132,6 +132,9 @@ async function specials(
             await run(`${database} ${seed}-${point.replace('.', '_')}-${victim} (bulk)`, () =>
               killInBulk(rig, point, victim, seed, Number(values.recipients)),
             );
+      for (const point of ['occurrence.written', 'occurrence.committed'] as const)
+        for (const victim of points.includes(point) ? whom : [])
+          await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInOccurrence(rig, point, victim, seed));
       for (const point of ['identity.written', 'identity.held'] as const)
         for (const victim of points.includes(point) ? whom : [])
           await run(`${database} ${seed}-${point.replace('.', '_')}-${victim}`, () => killInRelink(rig, point, victim, seed));

@@ -27,6 +27,8 @@ export const special: readonly FailPoint[] = [
   'bulk.paused',
   'bulk.resumed',
   'bulk.cancelled',
+  'occurrence.written',
+  'occurrence.committed',
   // Killed there by backend/test/idempotent-calls.e2e.test.ts.
   'call.done',
 ];

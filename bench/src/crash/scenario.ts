@@ -53,7 +53,9 @@ export async function play(rig: Rig, plan: Case): Promise<Run> {
   order();
   const traffic = [
     ...Array.from({ length: sends }, (_, number) =>
-      after(random() * 250, () => client(rig, run, `${plan.id}#${number}`, sessions[number % 2]!.name, random() < 0.5)),
+      after(random() * 250, () =>
+        client(rig, run, `${plan.id}#${number}`, sessions[number % 2]!.name, random() < 0.5, isLater(plan)),
+      ),
     ),
     ...Array.from({ length: arrivals }, (_, number) =>
       after(random() * 250, () => write(rig, run, sessions[number % 2]!, `${plan.id}<${number}`)),
@@ -93,11 +95,11 @@ async function keepGoing(rig: Rig, run: Run, plan: Case): Promise<void> {
   for (let more = 0; more < 12 && !rig.wasHit(); more += 1) {
     const { name } = sessions[more % 2]!;
     await Promise.all([
-      client(rig, run, `${plan.id}#more${more}`, name, false),
+      client(rig, run, `${plan.id}#more${more}`, name, false, isLater(plan)),
       write(rig, run, sessions[more % 2]!, `${plan.id}<more${more}`),
     ]);
     // Messages that arrive within milliseconds share a batch; each of these must be a separate batch.
-    await eventually('the kill', async () => rig.wasHit(), 250).catch(() => undefined);
+    await eventually('the kill', async () => rig.wasHit(), isLater(plan) ? laterMs + 1_000 : 250).catch(() => undefined);
   }
 }
 
@@ -112,15 +114,23 @@ const after = async (ms: number, work: () => Promise<void>): Promise<void> => {
   await work();
 };
 
+/** How far ahead the messages of a run are scheduled, so that their requests are answered before they are due. */
+const laterMs = 1_200;
+/** Whether the messages of a run are scheduled: only those pass these points. */
+const isLater = ({ point }: Case): boolean => point.startsWith('due.');
+
 /** A client as the integration guide demands: one Idempotency-Key for each message, and the same call until there is a conclusive reply. */
-async function client(rig: Rig, run: Run, text: string, session: string, waits: boolean): Promise<void> {
-  const body = { sessionId: session, recipient: ana, message: text, queueIfOffline: true, async: !waits };
+async function client(rig: Rig, run: Run, text: string, session: string, waits: boolean, isScheduled = false): Promise<void> {
+  const later = (): object => (isScheduled ? { scheduledAt: new Date(Date.now() + laterMs).toISOString() } : {});
+  let body = { sessionId: session, recipient: ana, message: text, queueIfOffline: true, async: !waits, ...later() };
   for (const until = Date.now() + clientGivesUpMs; Date.now() < until; await sleep(60)) {
     const answer = await rig.stack
       .api<Answer>('POST', '/messages/send-text', body, { 'Idempotency-Key': text })
       .catch(() => null); // The backend is down, or the connection was cut during the reply.
     if (answer?.status === 200 || answer?.status === 202) return void run.accepted.set(text, answer.body.data.id);
     const refused = answer?.body.error;
+    // The backend was down until that time, and accepted nothing.
+    if (refused?.code === 'SCHEDULE_IN_PAST') body = { ...body, ...later() };
     if (refused?.code === 'SEND_FAILED') return void run.accepted.set(text, (refused.details['message'] as Answer).id);
   }
   run.unanswered.push(text);

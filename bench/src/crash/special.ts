@@ -8,7 +8,7 @@ import { ownDatabase } from '../database.js';
 import type { Verdict } from './judge.js';
 import { randomOf, type Victim } from './plan.js';
 import { treesBelow } from '../processes.js';
-import { sessions, type DatabaseKind, type Rig } from './rig.js';
+import { ana, sessions, type DatabaseKind, type Rig } from './rig.js';
 
 /** A backend that is killed in its first migration, after a number of tables, and then restarted. */
 export async function killInMigration(database: DatabaseKind, pass: number): Promise<Verdict> {
@@ -113,6 +113,46 @@ export async function killInErasure(rig: Rig, seed: number): Promise<Verdict> {
       const bytes = await readFile(join(stack.dataDir, file)).catch(() => Buffer.alloc(0));
       if (bytes.includes(mark)) verdict.untrue.push(`${id}: ${file} still holds what was said`);
     }
+  await rig.connected().catch(() => verdict.stuck.push(`${id}: the sessions did not reconnect`));
+  return verdict;
+}
+
+/**
+ * The backend dies while it makes the occurrence of a recurring schedule: afterwards there is exactly one message of it, it arrived once, and the
+ * schedule has ended.
+ */
+export async function killInOccurrence(
+  rig: Rig,
+  point: 'occurrence.written' | 'occurrence.committed',
+  victim: Victim,
+  seed: number,
+): Promise<Verdict> {
+  const verdict: Verdict = { lost: [], doubled: [], stuck: [], untrue: [] };
+  const { stack } = rig;
+  const id = `${point}-${seed}-${victim}`;
+  const [{ name: sessionId }] = sessions;
+  const message = { type: 'text', recipient: ana, message: id };
+  const schedule = { sessionId, name: id, cron: '* * * * *', maxOccurrences: 1, message };
+  const created = await stack.api<{ id: string }>('POST', '/schedules', schedule);
+  rig.order({ id, point, pass: 1, victims: victimsOf(rig, victim, seed) });
+  // Cron has no unit below a minute.
+  await eventually('the kill', async () => rig.wasHit(), 75_000).catch(() =>
+    verdict.untrue.push(`${id}: the kill did not happen`),
+  );
+  rig.withdraw();
+  const read = async () =>
+    (await stack.api<{ status: string; occurrences: number }>('GET', `/schedules/${created.body.data.id}`).catch(() => null))
+      ?.body.data;
+  const arrived = async (): Promise<number> =>
+    (await stack.simulator.client.received({ phone: ana })).filter(({ text }) => text === id).length;
+  await eventually('the occurrence to arrive', async () => (await arrived()) > 0, 60_000).catch(() => verdict.lost.push(id));
+  await eventually('the schedule to end', async () => (await read())?.status === 'ended', 60_000).catch(() =>
+    verdict.stuck.push(id),
+  );
+  const rows = await stack.api<{ text: string | null }[]>('GET', '/messages/list?direction=outbound&limit=200');
+  const made = rows.body.data.filter(({ text }) => text === id).length;
+  if (made !== 1) verdict.untrue.push(`${id}: ${made} messages were made`);
+  if ((await arrived()) > 1) verdict.doubled.push(id);
   await rig.connected().catch(() => verdict.stuck.push(`${id}: the sessions did not reconnect`));
   return verdict;
 }

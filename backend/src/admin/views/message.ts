@@ -3,11 +3,21 @@ import { IsNull, type DataSource } from 'typeorm';
 import { Account } from '../../accounts/account.entity.js';
 import { EventRow } from '../../events/event.entity.js';
 import { MediaFile } from '../../media/media-file.entity.js';
-import { Message } from '../../messages/message.entity.js';
+import { heldUntil, Message } from '../../messages/message.entity.js';
 import { Session } from '../../sessions/session.entity.js';
 import { toMs } from './time.js';
 
-const times = ['createdAt', 'queuedAt', 'sentAt', 'deliveredAt', 'readAt', 'playedAt', 'failedAt', 'cancelledAt'] as const;
+const times = [
+  'createdAt',
+  'scheduledAt',
+  'queuedAt',
+  'sentAt',
+  'deliveredAt',
+  'readAt',
+  'playedAt',
+  'failedAt',
+  'cancelledAt',
+] as const;
 
 /** One message with its timeline. */
 export async function messageView(reader: DataSource, id: string) {
@@ -35,7 +45,8 @@ export async function messageView(reader: DataSource, id: string) {
     content: row.content,
     text: row.text,
     attempts: row.attempts,
-    nextAttemptAt: toMs(row.nextAttemptAt),
+    isUrgent: row.isUrgent,
+    nextAttemptAt: toMs(row.nextAttemptAt && row.nextAttemptAt < heldUntil ? row.nextAttemptAt : null),
     media: media && {
       id: media.id,
       state: media.deletedAt ? 'removed' : media.state,

@@ -6,6 +6,7 @@ import { readRows } from '../../db/rows.js';
 import { readable } from '../../db/unreadable.js';
 import { Message } from '../../messages/message.entity.js';
 import { dayOf } from '../../messages/quotas/periods.js';
+import { quietUntil, timezoneOf } from '../../sessions/quiet-hours.js';
 import { Session } from '../../sessions/session.entity.js';
 import { toMs } from './time.js';
 import { acceptedOf } from './usage.js';
@@ -32,6 +33,10 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     limits: {
       dailyLimit: row.settings.dailyLimit ?? null,
       storage: row.settings.storage ?? 'full',
+      quietHours: row.settings.quietHours ?? null,
+      warmUp: row.settings.warmUp ?? null,
+      timezone: row.settings.timezone ?? account?.timezone ?? 'UTC',
+      quietUntil: toMs(quietEndOf(row, account?.timezone ?? 'UTC', now)),
       today: await acceptedOf(reader, 'session.daily', id, day),
     },
     counters: { sent: row.sentCount, received: row.receivedCount, failed: row.failedCount },
@@ -46,6 +51,9 @@ export async function sessionView(reader: DataSource, id: string, now: Date) {
     ...(await heldMessages(reader, row)),
   };
 }
+
+const quietEndOf = ({ settings }: Session, accountZone: string, now: Date): Date | null =>
+  quietUntil({ quietHours: settings.quietHours, timezone: timezoneOf(settings, accountZone) }, now);
 
 interface HeldMessages {
   /** Messages that wait for a decision because another WhatsApp account is linked now. */

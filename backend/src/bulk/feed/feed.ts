@@ -113,6 +113,7 @@ async function writeMessage(
     quotedMessageId: null,
     expiresAt: null,
     origin: 'bulk',
+    isFileShared: true,
     bulkJobId: job.id,
     templateId: job.templateId,
   };

@@ -23,6 +23,8 @@ import { SelfCheck1763718000000 } from './1763718000000-self-check.js';
 import { MediaUploads1763800010000 } from './1763800010000-media-uploads.js';
 import { OptOuts1763801000000 } from './1763801000000-opt-outs.js';
 import { Templates1763801010000 } from './1763801010000-templates.js';
+import { ScheduledMessages1763802000000 } from './1763802000000-scheduled-messages.js';
+import { RecurringSchedules1763802001000 } from './1763802001000-recurring-schedules.js';
 import { Bulk1763803000000 } from './1763803000000-bulk.js';
 
 /** In order. Migrations only move forward. */
@@ -52,5 +54,7 @@ export const migrations = [
   MediaUploads1763800010000,
   OptOuts1763801000000,
   Templates1763801010000,
+  ScheduledMessages1763802000000,
+  RecurringSchedules1763802001000,
   Bulk1763803000000,
 ];

@@ -33,11 +33,14 @@ export interface Acceptance {
  */
 export type Accept = (acceptance: Acceptance) => Promise<void>;
 
-/**
- * Accepts a message inside the caller's transaction: it exists if and only if that transaction commits. Returns the error of a message over a limit;
- * then nothing was written for it. The caller has checked and stored its file.
- */
-export type AcceptInside = (tx: Transaction, acceptance: Acceptance) => Promise<AppError | null>;
+export interface Acceptances {
+  accept: Accept;
+  /**
+   * Accepts a message in the transaction of its caller, for a change that must commit with the message. Throws `QUEUE_FULL` and
+   * `QUOTA_EXCEEDED`; then nothing of the message was written. The caller must have locked the session's row, and discards the file if it throws.
+   */
+  acceptWithin(tx: Transaction, acceptance: Acceptance): Promise<void>;
+}
 
 export interface AcceptanceParts {
   contacts: Pick<Contacts, 'people'>;
@@ -69,11 +72,14 @@ const batchSize = 64;
 /** While the database is down, a message that has waited longer than this is refused: each commit before it may take a whole time limit. */
 const maxWaitMs = 5_000;
 
-export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): { accept: Accept; acceptInside: AcceptInside } {
+export function createAcceptance(core: AcceptanceCore, parts: AcceptanceParts): Acceptances {
   const context: Context = { ...core, ...parts, waiting: [], isDraining: false };
   return {
     accept: (acceptance) => accept(context, acceptance),
-    acceptInside: async (tx, acceptance) => (await write(context, tx, [acceptance])).get(acceptance) ?? null,
+    async acceptWithin(tx, acceptance) {
+      const error = (await write(context, tx, [acceptance])).get(acceptance);
+      if (error) throw error;
+    },
   };
 }
 
@@ -142,7 +148,7 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
       accountId: message.accountId,
       sessionId: message.sessionId,
       messageId: message.id,
-      type: 'message.queued' as const,
+      type: message.status === 'scheduled' ? ('message.scheduled' as const) : ('message.queued' as const),
       data: presentMessage(message, people),
     })),
   );
@@ -150,7 +156,7 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
   return refused;
 }
 
-/** Counts the messages into their queues and quotas. Returns the error of each message that does not fit. */
+/** Counts the messages into their queues and quotas; a scheduled one counts in the quota of the day on which it is due. Returns the error of each message that does not fit. */
 async function reserveCapacity(
   { enterQueue, quotas }: Context,
   tx: Transaction,
@@ -158,11 +164,12 @@ async function reserveCapacity(
 ): Promise<Map<Acceptance, AppError>> {
   const refused = new Map<Acceptance, AppError>();
   for (const item of items)
-    await enterQueue(tx, item.message.sessionId).catch((error: unknown) => {
+    await enterQueue(tx, item.message).catch((error: unknown) => {
       if (!(error instanceof AppError)) throw error;
       refused.set(item, error);
     });
-  const queued = items.filter((item) => !refused.has(item));
+  const queued = items.filter((item) => !refused.has(item) && item.message.status === 'queued');
+  if (queued.length === 0) return refused;
   const overQuota = await quotas.reserve(tx, queued);
   for (const item of queued) {
     const error = overQuota.get(item.message);

@@ -15,19 +15,23 @@ export interface NewMessage {
   expiresAt: Date | null;
   origin: 'api' | 'panel' | 'bulk';
   bulkJobId?: string | null;
+  /** The file belongs to something else, such as a bulk job, and the message only names it. */
+  isFileShared?: boolean;
   templateId?: string | null;
   /** Posted as a story: to everyone in the account's privacy settings. */
   isStory?: boolean;
+  /** The time at which it is queued. Absent: now. */
+  scheduledAt?: Date | null;
+  /** It passes quiet hours. */
+  isUrgent?: boolean;
+  /** The recurring schedule that makes the message. */
+  scheduleId?: string | null;
 }
 
-/** Returns the row of a message that is accepted now: `queued`, with the WhatsApp id that it has on every attempt. */
-export function newRow(
-  id: string,
-  session: Session,
-  { recipient, content, file, options, quotedMessageId, expiresAt, origin, bulkJobId = null, templateId = null }: NewMessage,
-  now: Date,
-): Message {
-  const ageLimit = new Date(now.getTime() + session.settings.maxQueueAgeHours * 3_600_000);
+/** Returns the row of a message that is accepted now: `queued` or `scheduled`, with the WhatsApp id that it has on every attempt. */
+export function newRow(id: string, session: Session, input: NewMessage, now: Date): Message {
+  const { recipient, content, file, options, quotedMessageId, expiresAt, origin, scheduledAt = null } = input;
+  const ageLimit = new Date((scheduledAt ?? now).getTime() + session.settings.maxQueueAgeHours * 3_600_000);
   return createMessage({
     id,
     accountId: session.accountId,
@@ -36,8 +40,8 @@ export function newRow(
     direction: 'outbound',
     origin,
     type: content.type,
-    status: 'queued',
-    reasonCode: session.status === 'connected' ? null : 'WAITING_FOR_SESSION',
+    status: scheduledAt ? 'scheduled' : 'queued',
+    reasonCode: scheduledAt || session.status === 'connected' ? null : 'WAITING_FOR_SESSION',
     chatId: recipient.id,
     chatType: chatTypeOf(recipient),
     contact: contactOf(recipient),
@@ -50,12 +54,17 @@ export function newRow(
     mentions: options.mentions,
     isForwarded: Boolean(options.forward),
     quotedMessageId,
-    bulkJobId,
-    templateId,
+    bulkJobId: input.bulkJobId ?? null,
+    templateId: input.templateId ?? null,
     linkedAccountNumber: session.linkedAccountNumber,
     expiresAt: expiresAt && expiresAt < ageLimit ? expiresAt : ageLimit,
+    isUrgent: input.isUrgent === true,
+    scheduleId: input.scheduleId ?? null,
+    occurrenceAt: input.scheduleId ? scheduledAt : null,
     createdAt: now,
-    queuedAt: now,
+    scheduledAt,
+    nextAttemptAt: scheduledAt,
+    queuedAt: scheduledAt ? null : now,
   });
 }
 

@@ -85,31 +85,34 @@ async function sendOnce(
   session: Session,
   key: IdempotencyKey | null,
 ): Promise<{ message: Message; warnings: Warning[] }> {
-  const { ignoreQuoteErrors = false, queueIfOffline = false } = body;
-  // A session that cannot send is refused before anything is looked up, read or fetched for it.
-  messages.requireSendable(session, queueIfOffline);
+  const { ignoreQuoteErrors = false, queueIfOffline = false, urgent: isUrgent = false } = body;
+  const schedule = await messages.scheduleOf(session, body);
+  const scheduledAt = schedule?.at ?? null;
+  // A session that cannot send is refused before anything is looked up, read or fetched for it. It need not be connected for a later time.
+  messages.requireSendable(session, queueIfOffline || schedule !== null);
   const recipient = messages.recipient(body.recipient, session);
   requireReservedId(recipient, isStory);
   const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
-  requireFuture(expiresAt, now());
+  requireFuture(expiresAt, scheduledAt ?? now());
   const { content, file, forward = null, templateId = null, warnings: changes = [] } = await compose(session);
   const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
-  const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file, isStory, templateId };
-  const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
+  const times = { expiresAt, scheduledAt, isUrgent };
+  const input = { recipient, options, quotedMessageId, origin: 'api' as const, content, file, isStory, templateId, ...times };
+  const waitMs = scheduledAt ? 0 : waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
   if (waitMs > 0) await caller.charge?.('session_send', `send:${session.id}`, session.settings.pacing.perMinute, 60_000);
   const isOptedOut = (await optOuts.among(session.accountId, [recipient.id])).size > 0;
   const accepted = await messages.accept(session, input, key);
   const isEarlier = expiresAt !== null && accepted.expiresAt !== null && accepted.expiresAt < expiresAt;
+  const said = [...(schedule?.warnings ?? []), ...changes, ...(file?.warnings ?? [])];
   const warnings = [
-    ...changes,
-    ...(file?.warnings ?? []),
+    ...said,
     ...(isEarlier ? [warning('EXPIRES_EARLIER')] : []),
     ...(isOptedOut ? [warning('RECIPIENT_OPTED_OUT')] : []),
   ];
-  if (waitMs === 0) return { message: accepted, warnings };
+  if (waitMs === 0 || accepted.reasonCode === 'QUIET_HOURS') return { message: accepted, warnings };
   const message = await messages.outcome(accepted.id, waitMs).catch((error: unknown) => {
     // The message is on disk and will be sent. After an error, the caller would send it again under another id.
     if (databaseRefusal(error)) return accepted;
@@ -173,9 +176,10 @@ function sendFailed(message: Message): AppError {
   );
 }
 
-function requireFuture(expiresAt: Date | null, now: Date): void {
-  if (expiresAt === null || expiresAt > now) return;
-  const message = 'expiresAt has passed: the message would never be sent. Give a later time, or leave it out.';
+function requireFuture(expiresAt: Date | null, sendAt: Date): void {
+  if (expiresAt === null || expiresAt > sendAt) return;
+  const message =
+    'expiresAt is not later than the time of the send: the message would never be sent. Give a later time, or leave it out.';
   throw validationError([{ path: 'expiresAt', code: 'IN_THE_PAST', message }]);
 }
 

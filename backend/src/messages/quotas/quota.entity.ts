@@ -3,6 +3,8 @@ import { column } from '../../db/columns.js';
 
 export const quotaScopes = ['session.daily', 'account.daily', 'plan.monthly'] as const;
 export type QuotaScope = (typeof quotaScopes)[number];
+/** A limit. The warm-up plan of a session limits what `session.daily` counts. */
+export type LimitScope = QuotaScope | 'session.warm_up';
 
 /**
  * How many messages count in a day or a month. The period is part of the key, so a new period starts at zero and no job resets anything.

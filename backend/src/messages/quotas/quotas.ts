@@ -8,11 +8,12 @@ import type { Transaction } from '../../db/unit-of-work.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import { dayOf, endOf, monthOf } from './periods.js';
-import { QuotaUsage, type QuotaScope } from './quota.entity.js';
+import { warmUpLimit } from './warm-up.js';
+import { QuotaUsage, type LimitScope, type QuotaScope } from './quota.entity.js';
 
 /** One limit and its use. Numbers of messages. */
 export interface QuotaView {
-  scope: QuotaScope;
+  scope: LimitScope;
   limit: number;
   /** Messages that were sent in the period. */
   used: number;
@@ -33,6 +34,7 @@ export type QuotaSession = Pick<Session, 'id' | 'accountId' | 'settings'>;
  * | change of the message | its quota |
  * | --- | --- |
  * | accepted | reserved; refused if any limit is reached |
+ * | accepted for a later time | nothing; it is reserved when the message becomes due |
  * | `failed`, `cancelled` | released, on the day on which it was reserved |
  * | `failed` → `queued` (retry) | reserved again, today; refused if any limit is reached |
  * | `failed` → `sent` and above (it was sent after all) | counted again, even over the limit, because it was sent |
@@ -55,7 +57,7 @@ export interface Quotas {
   /** Returns all limits of a session; the one with the fewest messages remaining comes first. */
   view(session: QuotaSession): Promise<QuotaView[]>;
   /** Returns when the period of a limit resets after the one that resets at this instant. `timezone`: of the account. */
-  resetAfter(scope: QuotaScope, resetAt: Date, timezone: string): Date;
+  resetAfter(scope: LimitScope, resetAt: Date, timezone: string): Date;
 }
 
 type QuotaCore = Pick<Core, 'database' | 'events' | 'clock'>;
@@ -81,9 +83,10 @@ export function createQuotas(core: QuotaCore, { defaultDaily }: { defaultDaily: 
   };
 }
 
-/** One counter that a message counts in, with its limit (0: no limit). */
+/** One counter that a message counts in, with its limit (0: no limit). `limitedBy`: which limit that is. */
 interface Counter {
   scope: QuotaScope;
+  limitedBy: LimitScope;
   ownerId: string;
   accountId: string;
   period: string;
@@ -93,13 +96,34 @@ interface Counter {
 /** The counters of a message of this session on this day, with their limits. */
 function countersOf({ defaultDaily }: Context, session: QuotaSession, limits: AccountLimits, day: string): Counter[] {
   const { accountId } = session;
-  const ofSession = session.settings.dailyLimit ?? defaultDaily;
+  const ofAccount = { ownerId: accountId, accountId };
   return [
-    { scope: 'session.daily', ownerId: session.id, accountId, period: day, limit: ofSession },
-    { scope: 'account.daily', ownerId: accountId, accountId, period: day, limit: limits.dailyMessages },
-    { scope: 'plan.monthly', ownerId: accountId, accountId, period: monthOf(day), limit: limits.monthlyMessages },
+    {
+      scope: 'session.daily',
+      ownerId: session.id,
+      accountId,
+      period: day,
+      ...tighterOf(sessionLimits(session, defaultDaily, day)),
+    },
+    { scope: 'account.daily', ...ofAccount, period: day, limit: limits.dailyMessages, limitedBy: 'account.daily' },
+    { scope: 'plan.monthly', ...ofAccount, period: monthOf(day), limit: limits.monthlyMessages, limitedBy: 'plan.monthly' },
   ];
 }
+
+type SessionLimit = Pick<Counter, 'limit' | 'limitedBy'>;
+
+/** The limits of what a session sends in a day: its daily limit, and its warm-up plan. */
+function sessionLimits({ settings }: QuotaSession, defaultDaily: number, day: string): SessionLimit[] {
+  const daily: SessionLimit = { limitedBy: 'session.daily', limit: settings.dailyLimit ?? defaultDaily };
+  const planned = settings.warmUp ? warmUpLimit(settings.warmUp, day) : null;
+  return planned === null ? [daily] : [daily, { limitedBy: 'session.warm_up', limit: planned }];
+}
+
+/** 0 is no limit, and so never the tighter one. */
+const tighterOf = (limits: readonly SessionLimit[]): SessionLimit =>
+  limits.reduce((tightest, other) =>
+    tightest.limit === 0 || (other.limit > 0 && other.limit < tightest.limit) ? other : tightest,
+  );
 
 async function reserve(
   context: Context,
@@ -124,12 +148,12 @@ async function reserve(
     tx,
     [...changed].map(([name, counter]) => ({ ...counter, taken: counts.get(name)! })),
   );
-  for (const { scope, accountId, ownerId, limit, resetAt } of reached)
+  for (const { scope, limitedBy, accountId, ownerId, limit, resetAt } of reached)
     await events.append(tx, {
       accountId,
       sessionId: scope === 'session.daily' ? ownerId : null,
       type: 'quota.exhausted',
-      data: { scope, limit, resetAt: resetAt.toISOString() },
+      data: { scope: limitedBy, limit, resetAt: resetAt.toISOString() },
     });
   return refused;
 }
@@ -225,8 +249,10 @@ async function view(context: Context, session: QuotaSession): Promise<QuotaView[
   const limits = await readLimits(database.reader, session.accountId);
   const day = dayOf(clock.now(), limits.timezone);
   const views: QuotaView[] = [];
-  for (const counter of countersOf(context, session, limits, day)) {
-    const { scope, period, limit } = counter;
+  const counters = countersOf(context, session, limits, day);
+  const ofSession = sessionLimits(session, context.defaultDaily, day).map((limit) => ({ ...counters[0]!, ...limit }));
+  for (const counter of [...ofSession, ...counters.slice(1)]) {
+    const { limitedBy: scope, period, limit } = counter;
     if (limit <= 0) continue;
     const count = await readCount(database.reader, counter);
     const reserved = Math.min(count, await countUnsent(context, counter));
@@ -257,7 +283,8 @@ const nameOf = ({ scope, ownerId, period }: Pick<Counter, 'scope' | 'ownerId' | 
 const readSql = 'SELECT taken FROM quota_usage WHERE scope = ? AND "ownerId" = ? AND period = ?';
 const addSql = 'UPDATE quota_usage SET taken = taken + ? WHERE scope = ? AND "ownerId" = ? AND period = ?';
 
-const sentences: Record<QuotaScope, string> = {
+const sentences: Record<LimitScope, string> = {
+  'session.warm_up': 'This session has sent as many messages as its warm-up plan allows today.',
   'session.daily': 'This session has sent as many messages today as it may.',
   'account.daily': 'The account has sent as many messages today as it may.',
   'plan.monthly': 'The account has sent as many messages this month as its plan allows.',
@@ -266,7 +293,7 @@ const sentences: Record<QuotaScope, string> = {
 /** The error of a message over these limits. It names the limit that resets last: before that, the message cannot be accepted. */
 function refusal(full: readonly Counter[], timezone: string, now: Date): AppError {
   const [last] = full
-    .map(({ scope, limit, period }) => ({ scope, limit, resetAt: endOf(period, timezone) }))
+    .map(({ limitedBy: scope, limit, period }) => ({ scope, limit, resetAt: endOf(period, timezone) }))
     .sort((one, other) => other.resetAt.getTime() - one.resetAt.getTime());
   const { scope, limit, resetAt } = last!;
   return new AppError(

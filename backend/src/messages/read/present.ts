@@ -8,7 +8,7 @@ import {
 } from '@chasqui/shared';
 import { completed, noPeople, numberOf, phoneIdOf, type People } from '../../contacts/people.js';
 import { readable } from '../../db/unreadable.js';
-import type { Message } from '../message.entity.js';
+import { heldUntil, type Message } from '../message.entity.js';
 import { iso } from '../../lib/iso.js';
 
 export const reasonOf = (message: Pick<Message, 'reasonCode' | 'reasonText'>) =>
@@ -50,6 +50,7 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     renderedAs: isRenderedAsText(message) ? 'text' : null,
     attempts: message.attempts,
     isGroup: message.chatType === 'group',
+    isUrgent: message.isUrgent,
     isForwarded: message.isForwarded,
     bulkJobId: message.bulkJobId,
     mentions: readable(message.mentions, []),
@@ -59,6 +60,9 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     timestamp: iso(message.timestamp),
     expiresAt: iso(message.expiresAt),
     createdAt: message.createdAt.toISOString(),
+    scheduledAt: iso(message.scheduledAt),
+    scheduleId: message.scheduleId,
+    nextAttemptAt: iso(nextAttemptOf(message)),
     queuedAt: iso(message.queuedAt),
     sentAt: iso(message.sentAt),
     deliveredAt: iso(message.deliveredAt),
@@ -71,6 +75,10 @@ export function presentMessage(message: Message, people: People = noPeople): Mes
     deletedAt: iso(message.deletedAt),
   };
 }
+
+/** Of other statuses, the column is the time of something else, such as a look-up. A held message waits for a person and not for a time. */
+const nextAttemptOf = ({ status, nextAttemptAt }: Message): Date | null =>
+  (status === 'scheduled' || status === 'queued') && nextAttemptAt && nextAttemptAt < heldUntil ? nextAttemptAt : null;
 
 /** Whether this is a message of ours of a type that WhatsApp Web cannot send. */
 const isRenderedAsText = ({ origin, type }: Message): boolean =>

@@ -3,6 +3,7 @@ import { cursorText } from '../../events/events.js';
 import { reasonOf } from './present.js';
 
 const statusOfEvent: Record<string, string> = {
+  'message.scheduled': 'scheduled',
   'message.queued': 'queued',
   'message.sending': 'sending',
   'message.sent': 'sent',

@@ -62,7 +62,7 @@ async function hide({ database, clock }: Context, { id, sessionId }: Message, fr
     const message = await tx.manager.findOneBy(Message, { id });
     if (!message) throw new AppError('MESSAGE_NOT_FOUND');
     const { status } = message;
-    if (from === 'log' && (status === 'queued' || status === 'sending' || status === 'uncertain'))
+    if (from === 'log' && ['scheduled', 'queued', 'sending', 'uncertain'].includes(status))
       throw new AppError('MESSAGE_NOT_EDITABLE', { status }, 'This message may still be sent. Cancel or resolve it first.');
     await updateRows(tx, Message, { id, deletedAt: IsNull() }, { deletedAt: clock.now() });
   });

@@ -7,12 +7,13 @@ import { Session } from '../../sessions/session.entity.js';
 import type { Message } from '../message.entity.js';
 import { canSend, type SendContext } from './context.js';
 import { isForAnotherAccount } from './linked-account.js';
+import { quietEnd } from './quiet.js';
 
 /**
  * Why a message was not claimed. `gone`: another writer moved it. `busy`: the session cannot send, or has a message in flight, perhaps from
- * another backend. `paced`: another backend used up the pace.
+ * another backend. `paced`: another backend used up the pace. `quiet`: quiet hours have begun.
  */
-export type NotClaimed = 'gone' | 'busy' | 'paced';
+export type NotClaimed = 'gone' | 'busy' | 'paced' | 'quiet';
 
 /**
  * Claims a message: one conditional update, committed with its event before anything is handed over. From then on, a crash leaves a message
@@ -50,6 +51,8 @@ async function writeClaim(context: SendContext, tx: Transaction, message: Messag
   // Closes: another WhatsApp account was linked after the message was picked. The next pass of the queue holds it back.
   if (isForAnotherAccount(message, session)) return 'gone';
   if (await hasMessageInFlight(context, tx, session.id)) return 'busy';
+  // Closes: quiet hours begin, or are set, after the message was picked.
+  if (!message.isUrgent && (await quietEnd(context, tx.manager, session))) return 'quiet';
   if (!(await pacing.claim(tx, session, message.id, context.steadyMs()))) return 'paced';
   const lease = { leaseOwner: presence.owner, leaseExpiresAt: timeIn(clock, options.leaseMs), epoch: session.leaseEpoch };
   const fields = { ...lease, attempts: message.attempts + 1, nextAttemptAt: null };

@@ -7,6 +7,7 @@ import type { ItemBackoff } from './isolation.js';
 import type { Lanes } from './lanes.js';
 import type { Outcomes } from './outcomes.js';
 import type { Pacing } from './pacing.js';
+import type { ScheduledMessages } from './scheduled.js';
 import type { MessageTransport } from './transport.js';
 import type { UncertainMessages } from './uncertain.js';
 
@@ -22,6 +23,8 @@ export interface DispatcherOptions {
   maxRetries: number;
   /** The delay before the first retry. It doubles with each further one. */
   retryIntervalMs: number;
+  /** How late a scheduled message may be queued. */
+  scheduleGraceMs: number;
   /** The pause of a whole session after a refusal, because the others would be refused too. It doubles from `first` to `max`. */
   refusalBackoffMs?: { first: number; max: number };
 }
@@ -41,6 +44,7 @@ export interface SendContext extends Omit<Core, 'events'>, DispatcherParts {
   steadyMs: () => number;
   uncertain: UncertainMessages;
   held: HeldMessages;
+  scheduled: ScheduledMessages;
   outcomes: Outcomes;
   lanes: Lanes;
   /** Messages that this process works on: from before the claim is written until the outcome is committed. They are not taken over. */

@@ -17,6 +17,8 @@ import { createPostponedMessages, requireOwnFault } from './isolation.js';
 import { createLanes } from './lanes.js';
 import { isForAnotherAccount } from './linked-account.js';
 import { createOutcomes } from './outcomes.js';
+import { releaseQuiet } from './quiet.js';
+import { createScheduledMessages } from './scheduled.js';
 import { takeOverClaims } from './takeovers.js';
 import { createUncertainMessages } from './uncertain.js';
 
@@ -37,6 +39,7 @@ import { createUncertainMessages } from './uncertain.js';
  * | an ack and the reply of the call | both raise it from `sending`; the second one finds it moved |
  * | a reply that comes after the lease expired | its condition names the owner of the lease: only proof of success is written without it |
  * | two backends, one session | a claim locks the session's row and is made only if the session has nothing in flight |
+ * | a claim and the beginning of quiet hours | the claim looks at them under the same lock; see quiet.ts |
  * | a claim and a session that is linked to another WhatsApp account | the claim compares the two under the lock of the session's row; see held.ts |
  *
  * | the database fails | what happens |
@@ -76,6 +79,7 @@ export function createDispatcher(core: Core, parts: DispatcherParts): Dispatcher
   const expiry = createExpiry({ ...core, state, postponed });
   const context = createContext(core, {
     ...parts,
+    scheduled: createScheduledMessages({ ...core, state, postponed, graceMs: options.scheduleGraceMs }),
     uncertain: createUncertainMessages(core, {
       state,
       options,
@@ -99,9 +103,9 @@ export function createDispatcher(core: Core, parts: DispatcherParts): Dispatcher
   };
 }
 
-function createContext(core: Core, parts: DispatcherParts & Pick<SendContext, 'uncertain'>): SendContext {
+function createContext(core: Core, parts: DispatcherParts & Pick<SendContext, 'uncertain' | 'scheduled'>): SendContext {
   const { database, clock, log, report } = core;
-  const { state, presence, uncertain } = parts;
+  const { state, presence, uncertain, scheduled } = parts;
   const inFlight = new Set<string>();
   const context: SendContext = {
     database,
@@ -111,6 +115,7 @@ function createContext(core: Core, parts: DispatcherParts & Pick<SendContext, 'u
     ...parts,
     steadyMs: steadyTime(clock),
     held: createHeldMessages(core, { state }),
+    scheduled,
     outcomes: createOutcomes({
       database,
       log,
@@ -208,6 +213,9 @@ function schedule(context: SendContext, polling: Polling, expiry: Expiry): void 
 async function poll(context: SendContext, polling: Polling, expiry: Expiry): Promise<void> {
   const { log, uncertain, outcomes, lanes } = context;
   polling.count += 1;
+  await attempt(log, 'Scheduled messages could not be scanned; the scan is retried.', () =>
+    context.scheduled.run(() => context.isStopped),
+  );
   await attempt(log, 'Claims could not be scanned; the scan is retried.', () => takeOverClaims(context));
   await attempt(log, 'Messages that ended could not be scanned; the scan is retried.', expiry.run);
   if (polling.count % correctEveryPolls === 1)
@@ -217,6 +225,9 @@ async function poll(context: SendContext, polling: Polling, expiry: Expiry): Pro
     uncertain.lookUpDue(() => context.isStopped),
   ).finally(() => (polling.lookups = null));
   for (const sessionId of outcomes.sessions()) lanes.wake(sessionId);
+  await attempt(log, 'Messages that wait for quiet hours could not be scanned; the scan is retried.', () =>
+    releaseQuiet(context),
+  );
   await attempt(log, 'The outbox could not be scanned; the scan is retried.', () => wakeDueSessions(context));
 }
 

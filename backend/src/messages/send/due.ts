@@ -1,10 +1,10 @@
 import { lockRows, notAmong, readRowsApart, updateRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import { Session } from '../../sessions/session.entity.js';
-import { Message } from '../message.entity.js';
+import { heldUntil, Message } from '../message.entity.js';
 import type { SendContext } from './context.js';
-import { heldUntil } from './held.js';
 import { reportMessage, type MessageRef } from './isolation.js';
+import { holdQuiet, quietEnd } from './quiet.js';
 import { blockedChats } from './takeovers.js';
 
 /** Which message is next: the queries on the `queued` rows. */
@@ -14,8 +14,8 @@ const dueSql = `SELECT s.id FROM sessions s JOIN accounts a ON a.id = s."account
   EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" IS NULL)
   OR EXISTS (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" <= ?))`;
 
-/** A retry that is further ahead than its schedule allows: the clock was set back since. Parameters: now, interval. Held messages have no schedule. */
-const tooFarAhead = `attempts > 0 AND "nextAttemptAt" < ${heldUntil.getTime()} AND "nextAttemptAt" > CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))`;
+/** A retry that is further ahead than its schedule allows: the clock was set back since. Parameters: now, interval. Held messages have no schedule, and those that wait for the end of quiet hours have another one. */
+const tooFarAhead = `attempts > 0 AND ("reasonCode" IS NULL OR "reasonCode" <> 'QUIET_HOURS') AND "nextAttemptAt" < ${heldUntil.getTime()} AND "nextAttemptAt" > CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))`;
 const aheadSql = `SELECT s.id FROM sessions s WHERE EXISTS
   (SELECT 1 FROM messages m WHERE m.status = 'queued' AND m."sessionId" = s.id AND m."nextAttemptAt" > ? AND ${tooFarAhead})`;
 const correctSql = `UPDATE messages SET "nextAttemptAt" = CAST(? AS bigint) + CAST(? AS bigint) * (CAST(1 AS bigint) << (attempts - 1))
@@ -37,12 +37,14 @@ export async function correctRetryTimes({ database, clock, options }: SendContex
 }
 
 /**
- * Returns the oldest due message that the pace allows now. If the pace delays all of them, records that on the oldest one and wakes the
- * session in time.
+ * Returns the oldest due message that quiet hours and the pace allow now. If the pace delays all of them, records that on the oldest one and wakes
+ * the session in time.
  */
 export async function nextDue(context: SendContext, session: Session): Promise<Message | null> {
   const { database, pacing, lanes, steadyMs } = context;
   const { id: sessionId } = session;
+  const quiet = await quietEnd(context, database.reader, session);
+  if (quiet) await holdQuiet(context, sessionId, quiet);
   const pace = await pacing.check(database.reader, session, steadyMs());
   if (pace.isAhead) {
     await database.write.run(async (tx) => {
@@ -66,7 +68,10 @@ export async function nextDue(context: SendContext, session: Session): Promise<M
   return null;
 }
 
-/** Returns the message that was accepted first: ids sort by the time of their creation. A row that cannot be read pauses its chat. */
+/**
+ * Returns the message that was accepted first, where a scheduled one counts from its time: ids sort by the time of their creation. A row that cannot be
+ * read pauses its chat.
+ */
 async function oldestDue(
   context: SendContext,
   sessionId: string,
@@ -95,8 +100,14 @@ async function oldestDue(
   const first = await oldest('"nextAttemptAt" IS NULL', []);
   const retry = await oldest('"nextAttemptAt" <= ?', [context.clock.now().getTime()]);
   if (unreadable > 0) return oldestDue(context, sessionId, chats);
-  if (retry && first) return retry.id < first.id ? retry : first;
+  if (retry && first) return isBefore(retry, first) ? retry : first;
   return retry ?? first ?? null;
+}
+
+/** Whether a message is sent before another one. */
+function isBefore(one: Message, other: Message): boolean {
+  const since = ({ scheduledAt, createdAt }: Message): number => (scheduledAt ?? createdAt).getTime();
+  return since(one) === since(other) ? one.id < other.id : since(one) < since(other);
 }
 
 /** Chats of a session whose first message cannot be sent now. */

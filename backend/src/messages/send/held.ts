@@ -5,7 +5,7 @@ import { lockRows, readRows } from '../../db/rows.js';
 import { runStatement } from '../../db/statement.js';
 import type { Transaction } from '../../db/unit-of-work.js';
 import { Session } from '../../sessions/session.entity.js';
-import { Message } from '../message.entity.js';
+import { heldUntil, Message } from '../message.entity.js';
 import type { MessageState } from '../state.js';
 import { isForAnotherAccount } from './linked-account.js';
 
@@ -24,6 +24,7 @@ export interface HeldDecision {
  * | the message is | then |
  * | --- | --- |
  * | `queued` | it stays `queued` with SESSION_IDENTITY_CHANGED, from the first time that it would have been claimed |
+ * | `scheduled` | it becomes `queued` at its time, and then the same. A decision before that applies to it as well |
  * | `sending` when the account changes | the worker refuses it, or its outcome is unknown and it becomes `uncertain` |
  * | `uncertain` | it is not looked up, because the history of another account proves nothing. It stays so with the same reason |
  *
@@ -38,9 +39,6 @@ export interface HeldMessages {
   /** Returns the columns with which a message is sent as the account to which the session is linked now. Locks the session's row. */
   currentAccountFields(tx: Transaction, sessionId: string): Promise<Partial<Message>>;
 }
-
-/** `nextAttemptAt` of a held message: it is never due, and it sorts behind everything that is. */
-export const heldUntil = new Date('9999-12-31T00:00:00Z');
 
 /** Messages that are decided on in one transaction. */
 const batchSize = 200;
@@ -84,11 +82,12 @@ async function decideBatch({ state }: Context, tx: Transaction, sessionId: strin
   const batch = await readRows(
     tx.manager,
     Message,
-    `status = 'queued' AND "sessionId" = ? AND "linkedAccountNumber" <> ? ${onlyCertain} ORDER BY id LIMIT ${batchSize}`,
+    `status IN ('scheduled', 'queued') AND "sessionId" = ? AND "linkedAccountNumber" <> ? ${onlyCertain} ORDER BY id LIMIT ${batchSize}`,
     [sessionId, session.linkedAccountNumber],
   );
   for (const message of batch) {
-    if (decision === 'cancel') await state.move(tx, message, 'cancelled', { from: ['queued'] });
+    if (decision === 'cancel') await state.move(tx, message, 'cancelled', { from: ['scheduled', 'queued'] });
+    else if (message.status === 'scheduled') await state.reschedule(tx, message, accountFieldsOf(session));
     else
       await state.requeue(tx, message, {
         ...accountFieldsOf(session),

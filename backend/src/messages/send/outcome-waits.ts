@@ -6,7 +6,7 @@ import { Message } from '../message.entity.js';
 /** Lets callers wait for the outcome of a message. */
 export interface OutcomeWaits {
   /**
-   * Resolves to the message once it is neither `queued` nor `sending`, or as it is after `waitMs`. A caller that stops waiting changes nothing. Throws
+   * Resolves to the message once it is neither `queued` nor `sending`, or waits for the end of quiet hours, or as it is after `waitMs`. A caller that stops waiting changes nothing. Throws
    * `MESSAGE_NOT_FOUND`.
    */
   outcome(id: string, waitMs: number): Promise<Message>;
@@ -50,7 +50,8 @@ async function outcome(context: Context, id: string, waitMs: number): Promise<Me
       const [message] = await readRows(database.reader, Message, 'id = ?', [id]);
       if (!message) throw new AppError('MESSAGE_NOT_FOUND');
       const remainingMs = until - performance.now();
-      if (remainingMs <= 0 || context.isClosing || !['queued', 'sending'].includes(message.status)) return message;
+      const isOpen = ['queued', 'sending'].includes(message.status) && message.reasonCode !== 'QUIET_HOURS';
+      if (remainingMs <= 0 || context.isClosing || !isOpen) return message;
       const timer = setTimeout(wake, Math.min(remainingMs, rereadMs));
       await woken;
       clearTimeout(timer);

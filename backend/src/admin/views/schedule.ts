@@ -1,0 +1,103 @@
+import { In, type DataSource } from 'typeorm';
+import { readRows } from '../../db/rows.js';
+import { instantsOf } from '../../lib/wall-time.js';
+import { Message } from '../../messages/message.entity.js';
+import { dayOf } from '../../messages/quotas/periods.js';
+import { cronTimes } from '../../messages/recurring/cron.js';
+import { Schedule } from '../../messages/recurring/schedule.entity.js';
+import { Session } from '../../sessions/session.entity.js';
+import { toMs } from './time.js';
+
+/** One thing on a day of the calendar. Of a schedule, the first occurrence of the day. */
+export interface CalendarItem {
+  kind: 'message' | 'schedule';
+  id: string;
+  at: number;
+  label: string;
+}
+
+const maxRows = 500;
+const maxMessages = 200;
+
+/** Recurring schedules, the next scheduled messages, and what is planned on each day of a month (`2026-12`) in a time zone. */
+export async function schedulesView(reader: DataSource, month: string | undefined, timezone: string, now: Date) {
+  const shown = month ?? dayOf(now, timezone).slice(0, 7);
+  const schedules = await readRows(reader, Schedule, `1 = 1 ORDER BY status, "nextAt", id LIMIT ${maxRows}`, []);
+  const [first, end] = boundsOf(shown, timezone);
+  const waiting = await readRows(reader, Message, `status = 'scheduled' ORDER BY "nextAttemptAt", id LIMIT ${maxMessages}`, []);
+  const condition = `status = 'scheduled' AND "nextAttemptAt" >= ? AND "nextAttemptAt" < ? ORDER BY "nextAttemptAt", id LIMIT ${maxRows}`;
+  const inMonth = await readRows(reader, Message, condition, [first, end]);
+  const sessionIds = [...new Set([...schedules, ...waiting].map(({ sessionId }) => sessionId))];
+  const sessions = sessionIds.length > 0 ? await reader.getRepository(Session).findBy({ id: In(sessionIds) }) : [];
+  const nameOf = new Map(sessions.map(({ id, name }) => [id, name]));
+  const sessionOf = ({ sessionId }: { sessionId: string }) => ({ id: sessionId, name: nameOf.get(sessionId) ?? null });
+  const items = [...inMonth.map(itemOfMessage), ...schedules.flatMap((one) => itemsOfSchedule(one, first, end, timezone))];
+  const days: Record<string, CalendarItem[]> = {};
+  for (const item of items.sort((one, other) => one.at - other.at)) (days[dayOf(new Date(item.at), timezone)] ??= []).push(item);
+  return {
+    timezone,
+    month: shown,
+    today: dayOf(now, timezone),
+    days,
+    schedules: schedules.map((schedule) => ({
+      id: schedule.id,
+      name: schedule.name,
+      status: schedule.status,
+      reason: schedule.reasonCode ? { code: schedule.reasonCode, message: schedule.reasonText } : null,
+      cron: schedule.cron,
+      timezone: schedule.timezone,
+      recipient: schedule.recipient,
+      type: schedule.type,
+      session: sessionOf(schedule),
+      occurrences: schedule.occurrences,
+      missed: schedule.missed,
+      nextAt: toMs(schedule.nextAt),
+    })),
+    messages: waiting.map((message) => ({
+      id: message.id,
+      at: toMs(message.scheduledAt),
+      chat: message.chatName ?? message.chatId,
+      text: message.text,
+      type: message.type,
+      reason: message.reasonCode ? { code: message.reasonCode, message: message.reasonText } : null,
+      session: sessionOf(message),
+    })),
+  };
+}
+export type SchedulesView = Awaited<ReturnType<typeof schedulesView>>;
+
+/** The first instants of a month and of the next one. */
+function boundsOf(month: string, timezone: string): [number, number] {
+  const [year = 0, number = 1] = month.split('-').map(Number);
+  const startOf = (index: number): number => {
+    const first = new Date(Date.UTC(year, index, 1));
+    const wall = { year: first.getUTCFullYear(), month: first.getUTCMonth() + 1, day: 1, hour: 0, minute: 0 };
+    return instantsOf(wall, timezone).earliest.getTime();
+  };
+  return [startOf(number - 1), startOf(number)];
+}
+
+const itemOfMessage = ({ id, nextAttemptAt, chatName, chatId }: Message): CalendarItem => ({
+  kind: 'message',
+  id,
+  at: nextAttemptAt!.getTime(),
+  label: chatName ?? chatId,
+});
+
+/** The first occurrence of each day: a schedule of every minute would fill the page. */
+function itemsOfSchedule(schedule: Schedule, first: number, end: number, timezone: string): CalendarItem[] {
+  const { id, name, nextAt, cron, endsAt } = schedule;
+  if (!nextAt) return [];
+  const times = cronTimes(cron, schedule.timezone);
+  const last = Math.min(end, endsAt?.getTime() ?? Infinity);
+  const items: CalendarItem[] = [];
+  let at: Date | null = nextAt.getTime() >= first ? nextAt : times.after(new Date(first - 1));
+  while (at && at.getTime() < last) {
+    items.push({ kind: 'schedule', id, at: at.getTime(), label: name });
+    const [year = 0, month = 1, day = 1] = dayOf(at, timezone).split('-').map(Number);
+    const next = new Date(Date.UTC(year, month - 1, day + 1));
+    const midnight = { year: next.getUTCFullYear(), month: next.getUTCMonth() + 1, day: next.getUTCDate(), hour: 0, minute: 0 };
+    at = times.after(new Date(Math.max(at.getTime(), instantsOf(midnight, timezone).earliest.getTime() - 1)));
+  }
+  return items;
+}
