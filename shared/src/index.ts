@@ -175,6 +175,14 @@ export {
   statusOfAck,
   uncertainReasons,
 } from './states.js';
+export {
+  statistics,
+  type StatisticsOfDayResource,
+  statisticsOfDay,
+  type StatisticsReportResource,
+  statisticsReport,
+  type StatisticsResource,
+} from './statistics.js';
 export { type StorageMode, storageModes } from './storage-modes.js';
 export { parseUrl } from './url.js';
 export { type Warning, warning, warnings } from './warnings.js';

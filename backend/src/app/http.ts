@@ -29,6 +29,7 @@ import { connectionLimits, defaultStreamTimes } from '../options.js';
 import { mountPrivacy } from '../privacy/routes.js';
 import type { Privacy } from '../privacy/privacy.js';
 import { mountSessions } from '../sessions/routes.js';
+import { mountStatistics } from '../statistics/routes.js';
 import { version } from '../version.js';
 import { mountWebhooks } from '../webhooks/routes.js';
 import { createLocalRuns, createOperationResults } from '../whatsapp/operation-results.js';
@@ -202,6 +203,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
+  mountStatistics(http.mount, { statistics: messaging.statistics, sessions });
   mountMessages(http.mount, { messages, sessions, media, idempotency, quotas, sendWaitMs: config.SEND_WAIT_MS, now: clock.now });
   const streamCredentialOf = streamCredentials.of;
   mountEvents(http.mount, { eventLog, streams, tickets, streamCredentialOf, readingOf, beatMs: times.beatMs });

@@ -11,6 +11,7 @@ import { createPacing } from '../messages/send/pacing.js';
 import { createMessageState } from '../messages/state.js';
 import { claimLeaseMs } from '../options.js';
 import { createMessageSearch } from '../search/search.js';
+import { createStatistics } from '../statistics/statistics.js';
 import { createFetcher } from '../whatsapp/fetcher.js';
 import { createHeartbeats } from '../whatsapp/heartbeats.js';
 import { createInbox } from '../whatsapp/inbox.js';
@@ -25,8 +26,8 @@ export type Messaging = ReturnType<typeof createMessaging>;
 /** Messages: accepted, sent, received, found again, and kept for as long as asked. */
 export function createMessaging(core: Foundation, access: Access, parts: SessionParts) {
   const { config, presence, sealer, lifecycle } = core;
-  const { contacts, storageOf } = access;
-  const { media, contents } = parts;
+  const { contacts, plans, storageOf } = access;
+  const { media, contents, sessions } = parts;
   const retention = createRetention(core, {
     media,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
@@ -78,7 +79,8 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
-  return { retention, eventLog, replies, quotas, idempotency, search, messages, operated, ...ingest };
+  const statistics = createStatistics(core, { plans, sessions, contacts, quotas });
+  return { retention, eventLog, replies, quotas, idempotency, search, messages, operated, statistics, ...ingest };
 }
 
 /** What the workers report: heartbeats, events, and the files of inbound messages. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { ApiKeys } from '../accounts/api-keys.js';
+import { createUsageReconciliation } from '../jobs/reconcile-usage.js';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
 import { errorFields } from '../lib/log.js';
@@ -78,6 +79,7 @@ function cleanupTasks(
     { name: 'retention.messages', run: retention.ofMessages },
     { name: 'retention.files', run: retention.ofFiles },
     { name: 'retention.events', run: retention.ofEvents },
+    { name: 'statistics.reconcile', run: createUsageReconciliation(core).nightly },
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'media.uploads', run: uploads.prune },

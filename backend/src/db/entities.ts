@@ -12,6 +12,7 @@ import { MediaFile } from '../media/media-file.entity.js';
 import { IdempotencyRecord } from '../messages/accept/idempotency.entity.js';
 import { Message } from '../messages/message.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
+import { ChatUsage, UsageStats } from '../messages/usage/usage.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../webhooks/webhook.entity.js';
@@ -23,6 +24,7 @@ export const entities = [
   ApiKey,
   ApiKeyUsage,
   AuditLog,
+  ChatUsage,
   ContactForm,
   ContactRow,
   EventCounter,
@@ -39,6 +41,7 @@ export const entities = [
   QuotaUsage,
   Session,
   StreamTicket,
+  UsageStats,
   Webhook,
   WebhookAttempt,
   WebhookDelivery,

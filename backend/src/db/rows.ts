@@ -74,18 +74,29 @@ export async function insertRows<T extends ObjectLiteral>(
 }
 
 /** Inserts whole rows, or replaces those with the same primary key: on PostgreSQL in one statement. No two rows may have the same key. */
-export async function upsertRows<T extends ObjectLiteral>(
+export const upsertRows = <T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
   rows: readonly T[],
+): Promise<void> => insertOrUpdate(tx, entity, rows, (name) => `"${name}" = excluded."${name}"`);
+
+/** Adds the numbers of whole rows to those with the same primary key, or inserts the rows. No two rows may have the same key. */
+export const addToRows = <T extends ObjectLiteral>(tx: Transaction, entity: EntityTarget<T>, rows: readonly T[]): Promise<void> =>
+  insertOrUpdate(tx, entity, rows, (name, table) => `"${name}" = "${table}"."${name}" + excluded."${name}"`);
+
+async function insertOrUpdate<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  rows: readonly T[],
+  change: (column: string, table: string) => string,
 ): Promise<void> {
   if (rows.length === 0) return;
   const { connection } = tx.manager;
   const { columns, primaryColumns, tableName } = connection.getMetadata(entity);
   const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
   const key = primaryColumns.map((column) => `"${column.databaseName}"`).join(', ');
-  const rest = columns.filter((column) => !column.isPrimary).map(({ databaseName: name }) => `"${name}" = excluded."${name}"`);
-  const onConflict = `ON CONFLICT (${key}) DO UPDATE SET ${rest.join(', ')}`;
+  const changes = columns.filter((column) => !column.isPrimary).map(({ databaseName }) => change(databaseName, tableName));
+  const onConflict = `ON CONFLICT (${key}) DO UPDATE SET ${changes.join(', ')}`;
   if (connection.options.type === 'postgres')
     return void (await runStatement(
       tx.manager,

@@ -59,6 +59,8 @@ export class Message {
   @Column(column.string(20, { default: '0.0000' })) cost: string;
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
+  /** For how long a person had waited for it, if it answers them. See usage/response-time.ts. */
+  @Column(orNull(column.big())) responseMs: number | null;
 
   @Column(column.integer({ default: 0 })) attempts: number;
   /** An earlier attempt may have been sent. Until that is disproved, the message cannot become `failed` or `cancelled`. */
@@ -103,6 +105,7 @@ export const unsetColumns = {
   quotedMessageId: null,
   cost: '0.0000',
   quotaDay: null,
+  responseMs: null,
   attempts: 0,
   hasUncertainAttempt: false,
   nextAttemptAt: null,

@@ -15,6 +15,7 @@ import type { Caller } from '../accounts/caller.js';
 import type { Media } from '../media/media.js';
 import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
+import { eraseChats } from '../messages/usage/counts.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -41,7 +42,7 @@ export interface ErasableFilters {
 }
 
 /** What an erasure uses. */
-export interface Erasing extends Pick<Core, 'database' | 'report'> {
+export interface Erasing extends Pick<Core, 'database' | 'events' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'erase'>;
   messages: Pick<Messages, 'byId' | 'cancel' | 'resolve'>;
@@ -70,7 +71,7 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, replies, webhooks } = context;
+  const { database, events, pages, contacts, replies, webhooks } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
   const ids = new Set<string>();
@@ -87,6 +88,11 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
   let erasedEvents = await eraseEvents(context, run);
   const files = await eraseMessages(context, run, naming);
   await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
+  await database.write.run(async (tx) => {
+    // Closes: the reconciliation of the statistics counts messages of the person while they are erased.
+    await events.lock(tx);
+    await eraseChats(tx, request.accountId, traces.all());
+  });
   erasedEvents += await eraseEvents(context, run);
   await eraseAttempts(database, request.accountId, traces);
   await eraseFailures(database, request.accountId, traces);
