@@ -7,6 +7,7 @@ import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
 import { soak } from './soak/soak.js';
 import { endChildrenWithUs, eventually, startStack, type Stack } from './stack.js';
+import { statistics } from './statistics.js';
 import { webhooks } from './webhooks.js';
 
 endChildrenWithUs();
@@ -211,6 +212,7 @@ const parts: Record<string, () => Promise<void>> = {
   postgres: acceptOnPostgres,
   events: () => eventPages(line),
   lists: () => lists(line),
+  statistics: () => statistics(line),
   keys: () => keyChecks(line),
   webhooks: () => webhooks(line),
   fleet: () => fleet(Number(process.env['FLEET'] ?? 50)),
