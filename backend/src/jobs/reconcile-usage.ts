@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EntityManager, DataSource } from 'typeorm';
+import type { DataSource, EntityManager } from 'typeorm';
 import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { deleteRows, upsertRows } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
-import type { Transaction } from '../db/unit-of-work.js';
 import { describeError } from '../failures/failures.js';
 import {
   chatCountsSql,
@@ -180,37 +179,26 @@ const isSame = (one: Record<Counter, number>, other: Record<Counter, number>): b
   counters.every((counter) => one[counter] === other[counter]);
 
 type FoundChat = ChatUsage & { source: string };
-const chatsOf = '"accountId" = ? AND "createdAt" >= ? AND "createdAt" < ?';
-const chatsSql = (
-  ofChat: string,
-): string => `SELECT 'expected' AS source, expected.* FROM (${chatCountsSql(`${chatsOf}${ofChat}`)}) expected
-  UNION ALL SELECT 'stored', "accountId", at, "sessionId", "chatId", inbound, outbound FROM usage_chats WHERE ${inPeriod}${ofChat}`;
-const allChats = chatsSql('');
-const oneChat = chatsSql(' AND "chatId" = ?');
+const chatsSql = `SELECT 'expected' AS source, expected.* FROM (
+    ${chatCountsSql('"accountId" = ? AND "createdAt" >= ? AND "createdAt" < ?')}) expected
+  UNION ALL SELECT 'stored', "accountId", at, "sessionId", "chatId", inbound, outbound FROM usage_chats WHERE ${inPeriod}`;
 
-/** A chat's count is repaired on its own: the messages of a person who is being erased must not be counted for them again. */
-const repairChats: Repair = async ({ database, events }, { accountId, from, to }) => {
-  const { rows } = await runStatement<FoundChat>(database.reader, allChats, [accountId, from, to, accountId, from, to]);
-  const chats = new Set(differentChats(rows).map(({ chatId }) => chatId));
-  for (const chatId of chats)
-    await database.write.run(async (tx) => {
-      await events.lock(tx);
-      await repairChat(tx, [accountId, from, to, chatId]);
-    });
-  return chats.size > 0;
+const repairChats: Repair = async ({ database, events }, period) => {
+  if ((await differentChats(database.reader, period)).length === 0) return false;
+  return database.write.run(async (tx) => {
+    await events.lock(tx);
+    const rows = await differentChats(tx.manager, period);
+    const isCounted = ({ inbound, outbound }: ChatUsage): boolean => inbound + outbound > 0;
+    await upsertRows(tx, ChatUsage, rows.filter(isCounted));
+    for (const { accountId, at, sessionId, chatId } of rows.filter((row) => !isCounted(row)))
+      await deleteRows(tx, ChatUsage, { accountId, at, sessionId, chatId });
+    return rows.length > 0;
+  });
 };
 
-async function repairChat(tx: Transaction, parameters: readonly unknown[]): Promise<void> {
-  const { rows } = await runStatement<FoundChat>(tx.manager, oneChat, [...parameters, ...parameters]);
-  for (const row of differentChats(rows)) {
-    const { accountId, at, sessionId, chatId } = row;
-    if (row.inbound + row.outbound > 0) await upsertRows(tx, ChatUsage, [row]);
-    else await deleteRows(tx, ChatUsage, { accountId, at, sessionId, chatId });
-  }
-}
-
 /** The rows as they should be stored, of those that are stored otherwise. Zeros: the row should not exist. */
-function differentChats(rows: readonly FoundChat[]): ChatUsage[] {
+async function differentChats(where: DataSource | EntityManager, { accountId: owner, from, to }: Period): Promise<ChatUsage[]> {
+  const { rows } = await runStatement<FoundChat>(where, chatsSql, [owner, from, to, owner, from, to]);
   const expected = new Map<string, ChatUsage>();
   const stored = new Map<string, ChatUsage>();
   for (const { source, accountId, sessionId, chatId, ...raw } of rows) {
