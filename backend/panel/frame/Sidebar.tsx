@@ -12,6 +12,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['/resources/sessions', 'Sessions', 'Smartphone'],
       ['/resources/messages', 'Messages', 'MessageSquare'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
+      ['/pages/usage', 'Usage', 'BarChart2'],
     ],
   },
   {

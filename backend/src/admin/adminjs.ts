@@ -69,8 +69,8 @@ function locale(): NonNullable<AdminJSOptions['locale']> {
     availableLanguages: ['en'],
     translations: {
       en: {
-        labels: { ...labels, events: 'Events', workers: 'Workers', navigation: 'Navigation', pages: 'System' },
-        pages: { events: 'Events', workers: 'Workers' },
+        labels: { ...labels, events: 'Events', workers: 'Workers', usage: 'Usage', navigation: 'Navigation', pages: 'System' },
+        pages: { events: 'Events', workers: 'Workers', usage: 'Usage' },
         buttons: { filter: 'Filter', applyChanges: 'Apply', resetFilter: 'Clear' },
         resources,
       },
@@ -94,7 +94,11 @@ function buildAdmin(reader: DataSource, search: Pick<MessageSearch, 'find'>, ver
     settings: { defaultPerPage: 25 },
     locale: locale(),
     dashboard: { component: 'Dashboard' },
-    pages: { events: { component: 'EventsPage', icon: 'Activity' }, workers: { component: 'WorkersPage', icon: 'Cpu' } },
+    pages: {
+      events: { component: 'EventsPage', icon: 'Activity' },
+      workers: { component: 'WorkersPage', icon: 'Cpu' },
+      usage: { component: 'UsagePage', icon: 'BarChart2' },
+    },
     resources: tables.map((view) => ({ resource: new PanelResource(view, reader, search), options: optionsOf(view) })),
   });
 }
@@ -118,7 +122,7 @@ const usedPaths = [
   `/resources/${table}`,
   `/resources/${table}/actions/new`,
   `/resources/${table}/records/[^/]+/show`,
-  '/pages/(events|workers)',
+  '/pages/(events|workers|usage)',
   '/api/dashboard',
   `/api/resources/${table}/actions/list`,
   `/api/resources/${table}/records/[^/]+/show`,

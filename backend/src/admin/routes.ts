@@ -3,18 +3,22 @@ import type { DataSource } from 'typeorm';
 import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
 import { sentFields } from '../lib/sent-fields.js';
+import type { Statistics } from '../statistics/statistics.js';
+import type { Visitor } from './guard.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
 import { newPlan } from './staff.contract.js';
 import type { PanelVerbs } from './verbs.js';
 import { accountView } from './views/account.js';
+import { capabilitiesView } from './views/capabilities.js';
 import { choicesView } from './views/choices.js';
 import { eventsView } from './views/event.js';
 import { keyView } from './views/key.js';
 import { messageView } from './views/message.js';
 import { planView } from './views/plan.js';
 import { sessionView } from './views/session.js';
+import { usageTable, usageView } from './views/usage-page.js';
 import { webhookView } from './views/webhook.js';
 
 const emptyBody = z.strictObject({});
@@ -23,15 +27,25 @@ const role = z.enum(['user', 'staff', 'admin']);
 const id = z.string().min(1).max(64);
 const figure = z.number().int().min(0).max(1_000_000_000);
 
+interface ReadParts {
+  reader: DataSource;
+  overview: OverviewReader;
+  clock: Clock;
+  statistics: Pick<Statistics, 'forStaff'>;
+}
+
 /** The reads of the panel's pages; many are polled every few seconds. They use only the database reader, so that an unreachable worker delays none. */
-export function readRoutes(parts: { reader: DataSource; overview: OverviewReader; clock: Clock }): PanelRoute[] {
-  const { reader, overview, clock } = parts;
+export function readRoutes(parts: ReadParts): PanelRoute[] {
+  const { reader, overview, clock, statistics } = parts;
+  const usageQuery = z.object({ days: whole(1, 366).default(30), accountId: id.optional(), sessionId: id.optional() });
+  const usageParts = ({ account }: Visitor) => ({ reader, statistics, now: clock.now(), timezone: account.timezone });
   return [
     read('/live/overview', z.object({}), ({ visitor }) => overview.overview(visitor.account.timezone)),
     read('/live/chart', z.object({ range: z.enum(['24h', '14d']).default('24h') }), ({ visitor, query }) =>
       overview.chart(query.range, visitor.account.timezone),
     ),
     read('/live/sessions/:id', z.object({}), (input) => sessionView(reader, input.id, clock.now())),
+    read('/live/sessions/:id/capabilities', z.object({}), (input) => capabilitiesView(reader, input.id)),
     read('/live/messages/:id', z.object({}), (input) => messageView(reader, input.id)),
     read(
       '/live/events',
@@ -45,6 +59,8 @@ export function readRoutes(parts: { reader: DataSource; overview: OverviewReader
     read('/live/webhooks/:id', z.object({}), (input) => webhookView(reader, input.id)),
     read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
     read('/live/choices', z.object({}), () => choicesView(reader)),
+    read('/live/usage', usageQuery, ({ visitor, query }) => usageView(usageParts(visitor), query)),
+    read('/live/usage/table', usageQuery, ({ visitor, query }) => usageTable(usageParts(visitor), query)),
   ];
 }
 
@@ -90,6 +106,10 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     change('staff', '/live/sessions/:id/passkey-answer', z.strictObject({ answer: passkeyAnswer }), (input) =>
       sessions.answerPasskey(input.visitor.caller, input.id, input.body.answer),
     ),
+    change('staff', '/live/sessions/:id/glance', z.strictObject({ at: z.enum(['chats', 'groups', 'contacts']) }), (input) =>
+      sessions.glance(input.id, input.body.at),
+    ),
+    change('staff', '/live/sessions/:id/health', emptyBody, (input) => sessions.health(input.id)),
     change(
       'staff',
       '/live/sessions/:id/limits',

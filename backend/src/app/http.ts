@@ -181,9 +181,9 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     dispatcher: webhookParts.dispatcher,
     run: parts.gateway.run,
   });
-  const { search } = messaging;
+  const { search, statistics } = messaging;
   const secureCookies = config.SECURE_COOKIES;
-  const panel = over.mountPanel?.(http.app, { database, verbs, search, events, clock, log, version, secureCookies });
+  const panel = over.mountPanel?.(http.app, { database, verbs, search, statistics, events, clock, log, version, secureCookies });
   lifecycle.add('panel streams', { phase: 'intake', stop: () => panel?.close() });
 }
 

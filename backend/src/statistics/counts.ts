@@ -29,6 +29,7 @@ export interface Totals {
   failed: number;
 }
 
+const hourMs = 3_600_000;
 const dayMs = periodMs(spans.day);
 
 /** Returns the sums of a range by the values of some columns. */
@@ -54,7 +55,7 @@ const totalsSql = `SUM(CASE WHEN direction = 'outbound' THEN ${acknowledged} ELS
 
 /** Returns how many messages of a range were sent, received, and have failed. */
 export async function totalsOf(reader: DataSource, scope: Scope, range: Range): Promise<Totals> {
-  const totals: Totals = { sent: 0, received: 0, failed: 0 };
+  const totals = noTotals();
   for (const part of partsOf(range))
     for (const raw of await readPart<Totals>(reader, scope, part, totalsSql, null)) addTotals(totals, readTotals(raw));
   return totals;
@@ -80,22 +81,20 @@ export async function totalsByDay(reader: DataSource, scope: Scope, range: Range
   return rows;
 }
 
-/** Totals of each hour of the week by the clocks of a time zone: 0 is the first hour of Monday. */
-export interface HourTotals extends Totals {
-  hour: number;
+/** Returns the totals of each of the 168 hours of the week by the clocks of a time zone, from the first hour of Monday on. */
+export async function totalsByHour(reader: DataSource, scope: Scope, range: Range, timezone: string): Promise<Totals[]> {
+  const hours = Array.from({ length: 168 }, noTotals);
+  for (const stretch of stretchesOf(range.from, range.to, timezone)) {
+    const part = { ...stretch, span: spans.quarter };
+    // Grouped by a column in whose order the rows are stored: a sum of an expression would sort all of them.
+    for (const raw of await readPart<Totals & { at: number | string }>(reader, scope, part, `at, ${totalsSql}`, 'at'))
+      // 1970 began on a Thursday, three days after a Monday.
+      addTotals(hours[(Math.floor((Number(raw.at) + stretch.offsetMs) / hourMs) + 72) % 168]!, readTotals(raw));
+  }
+  return hours;
 }
 
-export async function totalsByHour(reader: DataSource, scope: Scope, range: Range, timezone: string): Promise<HourTotals[]> {
-  const rows: HourTotals[] = [];
-  for (const stretch of stretchesOf(range.from, range.to, timezone)) {
-    // 1970 began on a Thursday, three days after a Monday.
-    const hour = `((at + ${stretch.offsetMs}) / 3600000 + 72) % 168`;
-    const part = { ...stretch, span: spans.quarter };
-    const found = await readPart<HourTotals>(reader, scope, part, `${hour} AS hour, ${totalsSql}`, hour);
-    rows.push(...found.map((raw) => ({ hour: Number(raw.hour), ...readTotals(raw) })));
-  }
-  return rows;
-}
+export const noTotals = (): Totals => ({ sent: 0, received: 0, failed: 0 });
 
 export function addTotals(into: Totals, { sent, received, failed }: Totals): void {
   into.sent += sent;

@@ -18,6 +18,7 @@ import { addDays, dayNamed, daysBetween, endOfDay, mondayOf, startOfDay } from '
 import { topChats } from './chats.js';
 import {
   addTotals,
+  noTotals,
   statusesIn,
   sumsBy,
   totalsByDay,
@@ -42,6 +43,13 @@ export interface Statistics {
   daily(accountId: string, session: Session | null, dates: Dates): Promise<StatisticsOfDayResource[]>;
   /** `showsChats`: whether the caller may read with whom the account writes. */
   report(accountId: string, session: Session | null, dates: Dates, showsChats: boolean): Promise<StatisticsReportResource>;
+  /** The report and the days of one session, one account or all of them, by the clocks of a time zone. For staff. Without chats. */
+  forStaff(scope: Scope, dates: Dates, timezone: string): Promise<StaffReport>;
+}
+
+export interface StaffReport {
+  report: StatisticsReportResource;
+  days: StatisticsOfDayResource[];
 }
 
 /** Days or instants, as the request has them. */
@@ -62,14 +70,15 @@ interface StatisticsParts {
   quotas: QuotaUse;
 }
 type StatisticsCore = Pick<Core, 'database' | 'clock'>;
-export type StatisticsContext = StatisticsCore & StatisticsParts;
+type StatisticsContext = StatisticsCore & StatisticsParts;
 
 export function createStatistics(core: StatisticsCore, parts: StatisticsParts): Statistics {
   const context: StatisticsContext = { ...core, ...parts };
   return {
     summary: (accountId, session, dates) => summarize(context, accountId, session, dates),
     daily: (accountId, session, dates) => listDays(context, accountId, session, dates),
-    report: (accountId, session, dates, showsChats) => makeReport(context, accountId, session, dates, showsChats),
+    report: (accountId, session, dates, showsChats) => reportToCaller(context, accountId, session, dates, showsChats),
+    forStaff: (scope, dates, timezone) => reportToStaff(context, scope, dates, timezone),
   };
 }
 
@@ -109,7 +118,7 @@ async function summarize(
     startDate,
     endDate,
     ...describeSums(sums),
-    cost: await costOf(context, limits, sums),
+    cost: await costOf(context, limits, costIn(sums)),
     quota: await quotaOf(context, accountId, limits),
     sessionId: scope.sessionId,
     uptimePercent: shown?.uptimePercent ?? null,
@@ -127,42 +136,76 @@ const figureOf = (periods: Record<keyof StatisticsResource['sent'], Totals>, nam
 });
 
 async function listDays(
-  { database, clock, plans }: StatisticsContext,
+  context: StatisticsContext,
   accountId: string,
   session: Session | null,
   dates: Dates,
 ): Promise<StatisticsOfDayResource[]> {
-  const { timezone } = await plans.readLimits(accountId);
-  const { startDate, endDate } = boundedDays(dates, timezone, clock.now());
-  const range = { from: startOfDay(startDate, timezone), to: endOfDay(endDate, timezone) };
-  const scope = { accountId, sessionId: session?.id ?? null };
-  const days = new Map<string, StatisticsOfDayResource>();
-  for (let date = startDate; date <= endDate; date = addDays(date, 1)) days.set(date, { date, ...noTotals(), byType: {} });
-  for (const { day, type, ...totals } of await totalsByDay(database.reader, scope, range, timezone)) {
-    const entry = days.get(addDays('1970-01-01', day));
-    if (!entry || totals.sent + totals.received + totals.failed === 0) continue;
-    addTotals(entry, totals);
-    addTotals((entry.byType[type] ??= noTotals()), totals);
-  }
-  return [...days.values()];
+  const { timezone } = await context.plans.readLimits(accountId);
+  return readDays(context, { accountId, sessionId: session?.id ?? null }, boundedDays(dates, timezone, context.clock.now()));
 }
 
-async function makeReport(
+async function reportToCaller(
   context: StatisticsContext,
   accountId: string,
   session: Session | null,
   dates: Dates,
   showsChats: boolean,
 ): Promise<StatisticsReportResource> {
-  const { database, clock, plans } = context;
-  const limits = await plans.readLimits(accountId);
-  const { timezone } = limits;
-  const { startDate, endDate } = boundedDays(dates, timezone, clock.now());
-  const range = { from: startOfDay(startDate, timezone), to: endOfDay(endDate, timezone) };
+  const limits = await context.plans.readLimits(accountId);
   const scope = { accountId, sessionId: session?.id ?? null };
-  const sums = await sumsBy(database.reader, scope, range, ['sessionId', 'direction', 'type', 'reason']);
-  const hours = Array.from({ length: 168 }, noTotals);
-  for (const { hour, ...totals } of await totalsByHour(database.reader, scope, range, timezone)) addTotals(hours[hour]!, totals);
+  const days = boundedDays(dates, limits.timezone, context.clock.now());
+  const { costUnits, ...report } = await readReport(context, scope, days);
+  return {
+    ...report,
+    topChats: showsChats ? await topChats(context, scope, rangeOf(days)) : null,
+    cost: await costOf(context, limits, costUnits),
+  };
+}
+
+async function reportToStaff(context: StatisticsContext, scope: Scope, dates: Dates, timezone: string): Promise<StaffReport> {
+  const bounded = boundedDays(dates, timezone, context.clock.now());
+  const { costUnits, ...report } = await readReport(context, scope, bounded);
+  const limits = scope.accountId === null ? null : await context.plans.readLimits(scope.accountId);
+  const cost = await costOf(context, limits, costUnits);
+  return { report: { ...report, topChats: null, cost }, days: await readDays(context, scope, bounded) };
+}
+
+/** Whole days of a time zone, both included. */
+interface Days {
+  startDate: string;
+  endDate: string;
+  timezone: string;
+}
+
+const rangeOf = ({ startDate, endDate, timezone }: Days): Range => ({
+  from: startOfDay(startDate, timezone),
+  to: endOfDay(endDate, timezone),
+});
+
+async function readDays({ database }: StatisticsContext, scope: Scope, days: Days): Promise<StatisticsOfDayResource[]> {
+  const entries = new Map<string, StatisticsOfDayResource>();
+  for (let date = days.startDate; date <= days.endDate; date = addDays(date, 1))
+    entries.set(date, { date, ...noTotals(), byType: {} });
+  for (const { day, type, ...totals } of await totalsByDay(database.reader, scope, rangeOf(days), days.timezone)) {
+    const entry = entries.get(addDays('1970-01-01', day));
+    if (!entry || totals.sent + totals.received + totals.failed === 0) continue;
+    addTotals(entry, totals);
+    addTotals((entry.byType[type] ??= noTotals()), totals);
+  }
+  return [...entries.values()];
+}
+
+/** `costUnits`: the cost in ten-thousandths. */
+async function readReport(
+  context: StatisticsContext,
+  scope: Scope,
+  days: Days,
+): Promise<Omit<StatisticsReportResource, 'topChats' | 'cost'> & { costUnits: number }> {
+  const { reader } = context.database;
+  const { startDate, endDate, timezone } = days;
+  const sums = await sumsBy(reader, scope, rangeOf(days), ['sessionId', 'direction', 'type', 'reason']);
+  const hours = await totalsByHour(reader, scope, rangeOf(days), timezone);
   const { inRange, ...described } = describeSums(sums);
   return {
     timezone,
@@ -178,12 +221,10 @@ async function makeReport(
     bySession: await sessionsIn(context, sums),
     failuresByReason: failuresIn(sums),
     responses: responsesIn(sums),
-    topChats: showsChats ? await topChats(context, scope, range) : null,
-    cost: await costOf(context, limits, sums),
+    costUnits: costIn(sums),
   };
 }
 
-const noTotals = (): Totals => ({ sent: 0, received: 0, failed: 0 });
 const hoursOf = (hours: readonly Totals[], weekday: number): readonly Totals[] => hours.slice(weekday * 24, weekday * 24 + 24);
 const flow = (hours: readonly Totals[]): { sent: number; received: number } => ({
   sent: hours.reduce((sum, { sent }) => sum + sent, 0),
@@ -204,13 +245,13 @@ function namedDays<Start extends string | null>(
 }
 
 /** Returns a range of at most 400 days; the last 30 days if the request names none. */
-function boundedDays(dates: Dates, timezone: string, now: Date): { startDate: string; endDate: string } {
+function boundedDays(dates: Dates, timezone: string, now: Date): Days {
   const today = dayOf(now, timezone);
   const last = dates.endDate === undefined ? today : dayNamed(dates.endDate, timezone);
   const named = namedDays(dates, timezone, { startDate: addDays(last, 1 - defaultDays), endDate: today });
   if (daysBetween(named.startDate, named.endDate) >= maxDays)
     throw validationError([{ path: 'startDate', code: 'TOO_LONG', message: `Name a range of at most ${maxDays} days.` }]);
-  return named;
+  return { ...named, timezone };
 }
 
 /** What sums say about their messages: totals, types, statuses and rates. */
@@ -233,13 +274,16 @@ function describeSums(
 
 const shareOf = (part: number, whole: number): number | null => (whole > 0 ? Math.round((part / whole) * 10_000) / 10_000 : null);
 
+const costIn = (sums: readonly { cost: number }[]): number => sums.reduce((total, { cost }) => total + cost, 0);
+
+/** `limits` null: the cost of several accounts, which may have several currencies. */
 async function costOf(
   { plans }: StatisticsContext,
-  { plan }: AccountLimits,
-  sums: readonly { cost: number }[],
+  limits: AccountLimits | null,
+  costUnits: number,
 ): Promise<StatisticsResource['cost']> {
-  const amount = sums.reduce((total, sum) => total + sum.cost, 0);
-  return { amount: (amount / 10_000).toFixed(4), currency: plan ? (await plans.find(plan.id)).currency : null };
+  const currency = limits?.plan ? (await plans.find(limits.plan.id)).currency : null;
+  return { amount: (costUnits / 10_000).toFixed(4), currency };
 }
 
 async function quotaOf(
