@@ -147,6 +147,7 @@ describe.each(await databases())('statistics on %s', (database) => {
     expect(lines[0]).toBe('section,key,metric,value');
     expect(lines).toContain(`summary,,sent,${report.sent}`);
     expect(lines.filter((line) => line.startsWith('day,'))).toHaveLength(90);
+    expect(lines).toContain(`chat,120363041111111111@g.us,name,'=Team`);
     for (const { code, count } of report.failuresByReason) expect(lines).toContain(`failure,${code},count,${count}`);
   });
 
@@ -358,7 +359,7 @@ function chatsOf(messages: readonly Message[], { from, to, chats }: NonNullable<
     const group = groups[chat.id]!;
     const sent = outbound(group).length;
     return {
-      chat: { ...chat, name: chat.type === 'group' ? 'Team' : null },
+      chat: { ...chat, name: chat.type === 'group' ? '=Team' : null },
       contact,
       inbound: group.length - sent,
       outbound: sent,

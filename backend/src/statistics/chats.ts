@@ -5,7 +5,7 @@ import type { Core } from '../core.js';
 import { runStatement } from '../db/statement.js';
 import { periodMs, startOf } from '../messages/usage/counts.js';
 import { spans } from '../messages/usage/usage.entity.js';
-import type { Range, Scope } from './counts.js';
+import { piecesOf, type Range, type Scope } from './counts.js';
 
 type Busiest = NonNullable<StatisticsReportResource['topChats']>;
 
@@ -20,6 +20,10 @@ interface Found {
   outbound: number;
 }
 
+type Counts = Pick<Found, 'chatId' | 'inbound' | 'outbound'>;
+const busiestFirst = (one: Counts, other: Counts): number =>
+  other.inbound + other.outbound - one.inbound - one.outbound || (one.chatId < other.chatId ? -1 : 1);
+
 /** Returns the chats with the most messages on the days in UTC that the range touches. */
 export async function topChats(
   { database, contacts }: Pick<Core, 'database'> & { contacts: Pick<Contacts, 'people'> },
@@ -31,14 +35,20 @@ export async function topChats(
   const to = Math.ceil(range.to / dayMs) * dayMs;
   const ofSession = sessionId === null ? '' : ' AND "sessionId" = ?';
   const sql = `SELECT "chatId", MIN("sessionId") AS "sessionId", SUM(inbound) AS inbound, SUM(outbound) AS outbound FROM usage_chats
-    WHERE "accountId" = ? AND at >= ? AND at < ?${ofSession}
-    GROUP BY "chatId" ORDER BY SUM(inbound + outbound) DESC, "chatId" LIMIT ${read}`;
-  const parameters = [accountId, from, to, ...(sessionId === null ? [] : [sessionId])];
-  const { rows } = await runStatement<Found>(database.reader, sql, parameters, { prepare: false });
+    WHERE "accountId" = ? AND at >= ? AND at < ?${ofSession} GROUP BY "chatId"`;
+  const found = new Map<string, Found>();
+  for await (const piece of piecesOf({ from, to })) {
+    const parameters = [accountId, piece.from, piece.to, ...(sessionId === null ? [] : [sessionId])];
+    for (const raw of (await runStatement<Found>(database.reader, sql, parameters, { prepare: false })).rows) {
+      const row = found.get(raw.chatId) ?? { ...raw, inbound: 0, outbound: 0 };
+      found.set(raw.chatId, row);
+      row.inbound += Number(raw.inbound);
+      row.outbound += Number(raw.outbound);
+    }
+  }
+  const rows = [...found.values()].sort(busiestFirst).slice(0, read);
   const people = await contacts.people(rows.map(({ chatId, sessionId: of }) => ({ sessionId: of, waId: chatId })));
-  const merged = mergePeople(rows, people)
-    .sort((one, other) => other.inbound + other.outbound - one.inbound - one.outbound)
-    .slice(0, shown);
+  const merged = mergePeople(rows, people).sort(busiestFirst).slice(0, shown);
   const chats = [];
   for (const { chatId, contact, inbound, outbound } of merged) {
     const isGroup = chatId.endsWith('@g.us');
@@ -53,7 +63,7 @@ export async function topChats(
   return { from: new Date(from).toISOString(), to: new Date(to).toISOString(), chats };
 }
 
-type Merged = Pick<Found, 'chatId' | 'inbound' | 'outbound'> & { contact: Contact | null };
+type Merged = Counts & { contact: Contact | null };
 
 /** Adds up the chats of one person that WhatsApp addressed by number and by LID. */
 function mergePeople(rows: readonly Found[], people: People): Merged[] {
@@ -63,8 +73,8 @@ function mergePeople(rows: readonly Found[], people: People): Merged[] {
     const key = contact?.phone ?? contact?.lid ?? chatId;
     const entry = byPerson.get(key) ?? { chatId: contact?.id ?? chatId, contact, inbound: 0, outbound: 0 };
     byPerson.set(key, entry);
-    entry.inbound += Number(counts.inbound);
-    entry.outbound += Number(counts.outbound);
+    entry.inbound += counts.inbound;
+    entry.outbound += counts.outbound;
   }
   return [...byPerson.values()];
 }

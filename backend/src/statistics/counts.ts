@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { messageStatuses, type MessageStatus } from '@chasqui/shared';
 import type { DataSource } from 'typeorm';
 import { runStatement } from '../db/statement.js';
@@ -61,7 +62,7 @@ export async function totalsOf(reader: DataSource, scope: Scope, range: Range): 
   return totals;
 }
 
-/** Totals of each day of a time zone and each type. `day` is the number of days since 1970 by the clocks of the zone. */
+/** Totals of a day of a time zone and of a type; of one day and type there may be several. `day` is the number of days since 1970 by the clocks of the zone. */
 export interface DayTotals extends Totals {
   day: number;
   type: string;
@@ -74,9 +75,12 @@ export async function totalsByDay(reader: DataSource, scope: Scope, range: Range
     const day = `(at + ${offsetMs}) / ${dayMs}`;
     // Where days begin as in UTC, the counts of days are those of the zone.
     const isUtc = offsetMs % dayMs === 0 && stretch.from % dayMs === 0 && stretch.to % dayMs === 0;
-    const part = { ...stretch, span: isUtc ? spans.day : spans.quarter };
-    const found = await readPart<DayTotals>(reader, scope, part, `${day} AS day, type, ${totalsSql}`, `${day}, type`);
-    rows.push(...found.map((raw) => ({ day: Number(raw.day), type: raw.type, ...readTotals(raw) })));
+    const select = `${day} AS day, type, ${totalsSql}`;
+    for await (const piece of piecesOf(stretch)) {
+      const part = { ...piece, span: isUtc ? spans.day : spans.quarter };
+      const found = await readPart<DayTotals>(reader, scope, part, select, `${day}, type`);
+      rows.push(...found.map((raw) => ({ day: Number(raw.day), type: raw.type, ...readTotals(raw) })));
+    }
   }
   return rows;
 }
@@ -85,11 +89,13 @@ export async function totalsByDay(reader: DataSource, scope: Scope, range: Range
 export async function totalsByHour(reader: DataSource, scope: Scope, range: Range, timezone: string): Promise<Totals[]> {
   const hours = Array.from({ length: 168 }, noTotals);
   for (const stretch of stretchesOf(range.from, range.to, timezone)) {
-    const part = { ...stretch, span: spans.quarter };
-    // Grouped by a column in whose order the rows are stored: a sum of an expression would sort all of them.
-    for (const raw of await readPart<Totals & { at: number | string }>(reader, scope, part, `at, ${totalsSql}`, 'at'))
-      // 1970 began on a Thursday, three days after a Monday.
-      addTotals(hours[(Math.floor((Number(raw.at) + stretch.offsetMs) / hourMs) + 72) % 168]!, readTotals(raw));
+    for await (const piece of piecesOf(stretch)) {
+      const part = { ...piece, span: spans.quarter };
+      // Grouped by a column in whose order the rows are stored: a sum of an expression would sort all of them.
+      for (const raw of await readPart<Totals & { at: number | string }>(reader, scope, part, `at, ${totalsSql}`, 'at'))
+        // 1970 began on a Thursday, three days after a Monday.
+        addTotals(hours[(Math.floor((Number(raw.at) + stretch.offsetMs) / hourMs) + 72) % 168]!, readTotals(raw));
+    }
   }
   return hours;
 }
@@ -121,6 +127,17 @@ const readTotals = ({ sent, received, failed }: Totals): Totals => ({
   received: Number(received ?? 0),
   failed: Number(failed ?? 0),
 });
+
+/** SQLite answers synchronously: a year of quarters in one statement would keep every other request waiting. */
+const maxQuarters: number = 8 * dayMs;
+
+/** Divides a range into parts, each of which is read by one statement. Other requests are served between them. */
+export async function* piecesOf({ from, to }: Range): AsyncGenerator<Range> {
+  for (let start = from; start < to; start += maxQuarters) {
+    yield { from: start, to: Math.min(start + maxQuarters, to) };
+    await turn();
+  }
+}
 
 interface Part extends Range {
   span: Span;

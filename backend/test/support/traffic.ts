@@ -102,7 +102,7 @@ function inGroup(person: string, step: number): Partial<ObservedMessage> {
   return {
     key: key!,
     whatsappId: `false_${group}_${key}_${from}`,
-    chat: { id: group, type: 'group', name: 'Team' },
+    chat: { id: group, type: 'group', name: '=Team' },
     contact: contact!,
     from: from!,
   };
