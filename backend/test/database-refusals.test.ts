@@ -88,7 +88,13 @@ describeOnPostgres('while the database is in trouble', () => {
         expect(untrue(api)).toEqual([]);
         expect(refusedIn(api)).toBeGreaterThan(core.rig.routes.length / 2);
 
-        const reads = readRoutes({ reader: panel.database.reader, overview: {} as never, clock: panel.clock, bulk: panel.bulk });
+        const reads = readRoutes({
+          reader: panel.database.reader,
+          overview: {} as never,
+          clock: panel.clock,
+          bulk: panel.bulk,
+          statistics: {} as never,
+        });
         const routes = [...reads, ...changeRoutes(panel.verbs)].map(
           ({ method, path }) => [method, `/admin${ids(path)}`] as const,
         );

@@ -580,6 +580,7 @@ describe('a person at the panel', () => {
       'pages/events',
       'pages/schedules',
       'pages/workers',
+      'pages/usage',
       'resources/sessions/actions/new',
       'resources/keys/actions/new',
       'resources/accounts/actions/new',
@@ -596,7 +597,7 @@ describe('a person at the panel', () => {
     ]) {
       await page.goto(`${world.url}/admin/${path}`);
       await page.waitForSelector('.cq-head h1');
-      await page.waitForSelector('.cq-table, .cq-empty, .cq-list, .cq-workers, .cq-form, .cq-facts');
+      await page.waitForSelector('.cq-table, .cq-empty, .cq-list, .cq-workers, .cq-form, .cq-facts, .cq-tiles');
       expect([path, await overflow(page)]).toEqual([path, 0]);
       await shoot(page, `${path.replaceAll('/', '-').slice(0, 28)}-phone`);
     }

@@ -13,7 +13,7 @@ import { AuditLog } from '../src/audit/audit.entity.js';
 import { createMessageSearch } from '../src/search/search.js';
 import { fingerprintOf } from '../src/admin/guard.js';
 import { mountPanel } from '../src/admin/panel.js';
-import type { PanelVerbs } from '../src/admin/verbs.js';
+import type { GlanceRow, PanelVerbs } from '../src/admin/verbs.js';
 import { openDatabase, type Database } from '../src/db/database.js';
 import { deleteRows, insertRow, updateRows } from '../src/db/rows.js';
 import type { UnitOfWork } from '../src/db/unit-of-work.js';
@@ -22,7 +22,10 @@ import type { Caller } from '../src/accounts/caller.js';
 import { Message } from '../src/messages/message.entity.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { Webhook, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
+import { createPlans } from '../src/accounts/plans.js';
+import { createStatistics } from '../src/statistics/statistics.js';
 import { png } from './panel.picture.js';
+import { noContacts } from './support/contacts.js';
 import { addKey, addMessage, addSession, settings } from './panel.rows.js';
 
 /**
@@ -72,7 +75,27 @@ export async function startWorld({ secureCookies = false } = {}): Promise<World>
   const quiet = { error: log.error, warn: () => undefined, info: () => undefined, debug: () => undefined, isDebug: false };
   const search = createMessageSearch({ database, log: quiet, report: () => undefined });
   const bulk = { byId: async () => null, present: async () => [], recipients: async () => ({ rows: [], total: 0 }) };
-  const panel = mountPanel(app, { database, verbs, search, bulk, events, clock, log, version: '0.1.0', secureCookies });
+  const statistics = createStatistics(
+    { database, clock },
+    {
+      plans: createPlans({ database, clock }),
+      sessions: { present: () => null as never },
+      contacts: noContacts,
+      quotas: { usageOf: () => Promise.resolve({ today: 0, thisMonth: 0 }) },
+    },
+  );
+  const panel = mountPanel(app, {
+    database,
+    verbs,
+    search,
+    bulk,
+    statistics,
+    events,
+    clock,
+    log,
+    version: '0.1.0',
+    secureCookies,
+  });
   const server = createServer(app);
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
@@ -143,6 +166,11 @@ function recorded(verbs: PanelVerbs, calls: World['calls'], failures: Map<string
     Object.entries(verbs).map(([group, part]) => [group, wrap(group, part as object)]),
   ) as unknown as PanelVerbs;
 }
+
+const glanceRows: GlanceRow[] = [
+  { id: '447400123123@c.us', title: 'Ines Okafor', detail: 'Is the rye loaf back?', unread: 2, at: Date.now() - 240_000 },
+  { id: '120363041111111111@g.us', title: 'Harbour team', detail: 'See you on Friday.', unread: 0, at: Date.now() - 7_200_000 },
+];
 
 function fakeVerbs(database: Database, events: Events): PanelVerbs {
   const { reader, write } = database;
@@ -222,6 +250,19 @@ function fakeVerbs(database: Database, events: Events): PanelVerbs {
       pairingCode: () => Promise.resolve({ code: 'K7Q2M9XA', expiresAt: new Date(Date.now() + 60_000) }),
       passkeyScript: () => Promise.resolve({ script: '(async () => {})();', expiresAt: new Date(Date.now() + 60_000) }),
       answerPasskey: () => Promise.resolve(),
+      glance: (_id, kind) => Promise.resolve(kind === 'chats' ? glanceRows : []),
+      health: () =>
+        Promise.resolve({
+          stale: false,
+          lastRoundTripAt: new Date().toISOString(),
+          roundTripMs: 12,
+          canaryAt: new Date().toISOString(),
+          ladderStep: null,
+          restrictions: [{ kind: 'reach_out_lock', message: 'WhatsApp lets this account write to no new chats.' }],
+          throttle: { factor: 0.5, until: new Date(Date.now() + 3_600_000).toISOString(), reason: 'reach_out_lock' },
+          linkedDevices: { count: 3, checkedAt: new Date().toISOString() },
+          selfCheck: null,
+        }),
       setLimits: (caller, id, changes) =>
         moved('session.limits', { settings: { ...settings, ...changes } as Session['settings'] })(caller, id),
     },

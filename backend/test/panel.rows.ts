@@ -7,6 +7,7 @@ import { EventRow } from '../src/events/event.entity.js';
 import type { Events } from '../src/events/events.js';
 import { MediaFile } from '../src/media/media-file.entity.js';
 import { Message } from '../src/messages/message.entity.js';
+import { countNew } from '../src/messages/usage/counts.js';
 import { Session } from '../src/sessions/session.entity.js';
 import { Webhook, WebhookAttempt, WebhookDelivery } from '../src/webhooks/webhook.entity.js';
 import { Worker } from '../src/whatsapp/worker.entity.js';
@@ -75,6 +76,7 @@ export async function addMessage(database: Database, events: Events, asked: NewM
       queuedAt: direction === 'outbound' ? at : null,
       sentAt: ['sent', 'delivered', 'read'].includes(status) ? new Date(at.getTime() + 900) : null,
     });
+    await countNew(tx, [await tx.manager.findOneByOrFail(Message, { id })]);
     await insertEvents(tx, events, {
       accountId: session.accountId,
       sessionId: session.id,

@@ -188,6 +188,10 @@ describe.each(await databases())('one contact on %s', (database) => {
     ]);
     const optOuts = JSON.parse(files.get('opt-outs.json')!.toString()) as unknown[];
     expect(optOuts).toMatchObject([{ contact: { phone: `+${ana}`, lid }, source: 'api' }]);
+    const counts = JSON.parse(files.get('counts.json')!.toString()) as { chatId: string; inbound: number; outbound: number }[];
+    expect(counts.map(({ chatId }) => [`${ana}@c.us`, lid].includes(chatId))).not.toContain(false);
+    const isPrivate = messages.filter(({ chat }) => chat.type === 'private');
+    expect(counts.reduce((sum, { inbound, outbound }) => sum + inbound + outbound, 0)).toBe(isPrivate.length);
     const events = files.get('events.json')!.toString();
     expect(events).toContain('🎉');
     expect([...files.keys()].filter((name) => name.startsWith('media/'))).toHaveLength(1);

@@ -13,9 +13,9 @@ import { startAlone, type Line } from './events.js';
  */
 
 /** `ROWS=20000` for a quick look. */
-const total = Number(process.env['ROWS'] ?? 1_000_000);
-const sessions = 5;
-const chats = 5_000;
+export const total = Number(process.env['ROWS'] ?? 1_000_000);
+export const sessions = 5;
+export const chats = 5_000;
 const limitMs = { list: 10, search: 50 };
 /** Rows in one INSERT. */
 const batch = 5_000;
@@ -35,7 +35,7 @@ export async function lists(line: Line): Promise<void> {
   }
 }
 
-const phoneOf = (chat: number): string => `55119${String(10_000_000 + chat)}`;
+export const phoneOf = (chat: number): string => `55119${String(10_000_000 + chat)}`;
 
 /** The queries, with another chat, session and word in each round. */
 const queries: Record<string, { path: (round: number, sessionId: string) => string; isSearch?: true }> = {
@@ -119,10 +119,10 @@ const words =
 const rare = ['你好明天见', 'Привет, спасибо', 'ação café', 'สวัสดีครับ'];
 /** The newest message is a minute old. Fixed times would pass the retention period one day, and the backend would delete the rows while it is measured. */
 const firstAt = Math.floor(Date.now() / 1_000) * 1_000 - 60_000 - total * 1_000;
-const timeOf = (number: number): number => firstAt + number * 1_000;
+export const timeOf = (number: number): number => firstAt + number * 1_000;
 
 /** A number that looks random and is always the same. */
-const mixed = (number: number, salt: number): number => {
+export const mixed = (number: number, salt: number): number => {
   let hash = Math.imul(number + 1, 0x9e3779b1) ^ Math.imul(salt + 1, 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
   return (hash ^ (hash >>> 13)) >>> 0;
@@ -173,7 +173,7 @@ function rowOf(number: number, accountId: string, sessionIds: readonly string[])
   };
 }
 
-async function fill(
+export async function fill(
   dataDir: string,
   databaseUrl: string | null,
   rowAt: (number: number) => Record<string, string | number>,

@@ -8,6 +8,7 @@ import { callers, percentile } from './load.js';
 import { readProcess, treesBelow } from './processes.js';
 import { soak } from './soak/soak.js';
 import { endChildrenWithUs, eventually, startStack, type Stack } from './stack.js';
+import { statistics } from './statistics.js';
 import { webhooks } from './webhooks.js';
 
 endChildrenWithUs();
@@ -212,6 +213,7 @@ const parts: Record<string, () => Promise<void>> = {
   postgres: acceptOnPostgres,
   events: () => eventPages(line),
   lists: () => lists(line),
+  statistics: () => statistics(line),
   keys: () => keyChecks(line),
   webhooks: () => webhooks(line),
   bulk: () => bulkJobs(line, settings, link),

@@ -203,6 +203,14 @@ export {
   statusOfAck,
   uncertainReasons,
 } from './states.js';
+export {
+  statistics,
+  type StatisticsOfDayResource,
+  statisticsOfDay,
+  type StatisticsReportResource,
+  statisticsReport,
+  type StatisticsResource,
+} from './statistics.js';
 export { type StorageMode, storageModes } from './storage-modes.js';
 export { isTimezone } from './timezones.js';
 export { parseUrl } from './url.js';

@@ -5,7 +5,7 @@ export const permissionCatalogue = {
   'messages.manage':
     'Edit, delete, react to, star, pin and vote on messages; mark them as seen; start a scan for missed messages.',
   'instance.info': 'Read sessions, their status and what they can do.',
-  'instance.stats': 'Read what is left of the quotas.',
+  'instance.stats': 'Read statistics, and what is left of the quotas.',
   'session.control': 'Start, link, stop, restart and log out sessions; read QR and pairing codes.',
   'sessions.manage': 'Create, change and delete sessions.',
   'contacts.check': 'Check which numbers are registered on WhatsApp.',

@@ -16,6 +16,7 @@ const groups: { name: string; links: [string, string, string][] }[] = [
       ['/resources/optouts', 'Opt-outs', 'UserX'],
       ['/pages/schedules', 'Schedules', 'Calendar'],
       ['/resources/webhooks', 'Webhooks', 'Send'],
+      ['/pages/usage', 'Usage', 'BarChart2'],
     ],
   },
   {

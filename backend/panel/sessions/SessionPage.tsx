@@ -3,6 +3,8 @@ import type { ActionProps } from 'adminjs';
 import { root } from '../api.js';
 import Badge from '../parts/Badge.js';
 import EventList from '../records/EventList.js';
+import Capabilities from './Capabilities.js';
+import Glance from './Glance.js';
 import LinkPhone from './LinkPhone.js';
 import { useSession } from '../live.js';
 import PageHead from '../frame/PageHead.js';
@@ -11,6 +13,7 @@ import NoticeLine, { type Notice } from '../parts/NoticeLine.js';
 import SendForm from './SendForm.js';
 import SessionActions from './SessionActions.js';
 import SessionFacts from './SessionFacts.js';
+import SessionHealth from './SessionHealth.js';
 import SessionLimits from './SessionLimits.js';
 import SessionTimes from './SessionTimes.js';
 import Steps from './Steps.js';
@@ -74,6 +77,9 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           <Panel title="Try it: send a message">
             <SendForm session={session} />
           </Panel>
+          <Panel title="At a glance">
+            <Glance session={session} />
+          </Panel>
         </div>
         <div>
           <Panel title="Details">
@@ -84,6 +90,12 @@ const SessionPage: React.FC<ActionProps> = ({ record }) => {
           </Panel>
           <Panel title="Quiet hours and warm-up">
             <SessionTimes session={session} onNotice={setNotice} />
+          </Panel>
+          <Panel title="Health">
+            <SessionHealth session={session} />
+          </Panel>
+          <Panel title="What works">
+            <Capabilities sessionId={id} />
           </Panel>
           <Panel title="Last events">
             <EventList path={`/live/events?sessionId=${encodeURIComponent(id)}`} short />

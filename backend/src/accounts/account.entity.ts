@@ -31,6 +31,8 @@ export class Account {
   @Column(column.integer({ default: 0 })) maxMessagesPerDay: number;
   /** One more than the highest cursor of its events that retention deleted. */
   @Column(column.big({ default: 0 })) eventsKeptFrom: number;
+  /** One more than the time of its newest message that retention deleted, in milliseconds. */
+  @Column(column.big({ default: 0 })) messagesKeptFrom: number;
   @Column(orNull(column.time())) lastLoginAt: Date | null;
   @Column(column.time()) createdAt: Date;
   @Column(column.time()) updatedAt: Date;

@@ -197,6 +197,7 @@ async function insertAccount(
     planId: input.planId ?? null,
     maxMessagesPerDay: 0,
     eventsKeptFrom: 0,
+    messagesKeptFrom: 0,
     lastLoginAt: null,
     createdAt: now,
     updatedAt: now,

@@ -30,6 +30,7 @@ import { testEvent } from '../webhooks/payload.js';
 import { Webhook, WebhookDelivery } from '../webhooks/webhook.entity.js';
 import type { Webhooks } from '../webhooks/webhooks.js';
 import { optOutVerbs, templateVerbs } from './campaign-verbs.js';
+import { glanceAt } from './glance.js';
 import { fingerprintOf } from './guard.js';
 import type { Gateway } from '../whatsapp/worker-gateway.js';
 import type { PanelJob, PanelVerbs, ShownOnce } from './verbs.js';
@@ -111,11 +112,17 @@ function authVerbs(domains: Domains): PanelVerbs['auth'] {
 function sessionVerbs(domains: Domains): PanelVerbs['sessions'] {
   const { sessions } = domains;
   const on = async <T>(caller: Caller, id: string, run: (owner: Caller, session: Session) => Promise<T>): Promise<T> => {
-    const session = await sessions.byId(id);
-    if (!session) throw new AppError('SESSION_NOT_FOUND');
+    const session = await find(id);
     return run(actingFor(caller, session.accountId), session);
   };
+  const find = async (id: string): Promise<Session> => {
+    const session = await sessions.byId(id);
+    if (!session) throw new AppError('SESSION_NOT_FOUND');
+    return session;
+  };
   return {
+    glance: async (id, kind) => glanceAt(domains.run, await find(id), kind),
+    health: async (id) => sessions.health(await find(id)),
     async create(caller, { accountId, name, deviceName }) {
       if (!(await domains.accounts.find(accountId))) throw new AppError('ACCOUNT_NOT_FOUND');
       const created = await sessions.create(actingFor(caller, accountId), { name, ...(deviceName ? { deviceName } : {}) });

@@ -5,6 +5,7 @@ import type { Database } from '../db/database.js';
 import type { Events } from '../events/events.js';
 import type { Clock } from '../lib/clock.js';
 import type { MessageSearch } from '../search/search.js';
+import type { Statistics } from '../statistics/statistics.js';
 import { mountAdminJS } from './adminjs.js';
 import { mountAssets } from './assets.js';
 import { refuseNul, refuseOtherSites, identifyVisitor, root, setHeaders, themeCookie, visitorOf } from './guard.js';
@@ -23,6 +24,7 @@ export interface PanelParts {
   verbs: PanelVerbs;
   search: Pick<MessageSearch, 'find'>;
   bulk: BulkReader;
+  statistics: Pick<Statistics, 'forStaff'>;
   events: Pick<Events, 'subscribe'>;
   clock: Clock;
   log: PanelLog;
@@ -57,7 +59,10 @@ export function mountPanel(app: Express, parts: PanelParts): Panel {
   router.post('/theme', setTheme(parts.secureCookies));
   const closeStreams = mountStream(router, { database, sessions, events: parts.events, clock, log });
   mountMedia(router, { reader: database.reader, media: verbs.media });
-  mountRoutes(router, [...readRoutes({ reader: database.reader, overview, clock, bulk: parts.bulk }), ...changeRoutes(verbs)]);
+  mountRoutes(router, [
+    ...readRoutes({ reader: database.reader, overview, clock, bulk: parts.bulk, statistics: parts.statistics }),
+    ...changeRoutes(verbs),
+  ]);
   const adminjs = Router();
   mountAdminJS(adminjs, database.reader, parts.search, parts.version);
   router.use(patchPages, adminjs);

@@ -13,6 +13,8 @@ import { z } from 'zod';
 import type { Clock } from '../lib/clock.js';
 import { sentFields } from '../lib/sent-fields.js';
 import { campaignChanges, campaignReads } from './campaign-routes.js';
+import type { Statistics } from '../statistics/statistics.js';
+import type { Visitor } from './guard.js';
 import type { OverviewReader } from './overview.js';
 import { readWorkers } from './overview.js';
 import { change, read, type PanelRoute } from './route.js';
@@ -21,6 +23,7 @@ import type { PanelVerbs } from './verbs.js';
 import type { Bulk } from '../bulk/bulk.js';
 import { accountView } from './views/account.js';
 import { bulkView } from './views/bulk.js';
+import { capabilitiesView } from './views/capabilities.js';
 import { choicesView } from './views/choices.js';
 import { eventsView } from './views/event.js';
 import { keyView } from './views/key.js';
@@ -28,6 +31,7 @@ import { messageView } from './views/message.js';
 import { planView } from './views/plan.js';
 import { schedulesView } from './views/schedule.js';
 import { sessionView } from './views/session.js';
+import { usageTable, usageView } from './views/usage-page.js';
 import { webhookView } from './views/webhook.js';
 
 const emptyBody = z.strictObject({});
@@ -40,20 +44,26 @@ const figure = z.number().int().min(0).max(1_000_000_000);
 /** What the panel reads of bulk jobs besides their table. */
 export type BulkReader = Pick<Bulk, 'byId' | 'present' | 'recipients'>;
 
-/** The reads of the panel's pages; many are polled every few seconds. They use only the database reader, so that an unreachable worker delays none. */
-export function readRoutes(parts: {
+interface ReadParts {
   reader: DataSource;
   overview: OverviewReader;
   clock: Clock;
   bulk: BulkReader;
-}): PanelRoute[] {
-  const { reader, overview, clock } = parts;
+  statistics: Pick<Statistics, 'forStaff'>;
+}
+
+/** The reads of the panel's pages; many are polled every few seconds. They use only the database reader, so that an unreachable worker delays none. */
+export function readRoutes(parts: ReadParts): PanelRoute[] {
+  const { reader, overview, clock, bulk, statistics } = parts;
+  const usageQuery = z.object({ days: whole(1, 366).default(30), accountId: id.optional(), sessionId: id.optional() });
+  const usageParts = ({ account }: Visitor) => ({ reader, statistics, now: clock.now(), timezone: account.timezone });
   return [
     read('/live/overview', z.object({}), ({ visitor }) => overview.overview(visitor.account.timezone)),
     read('/live/chart', z.object({ range: z.enum(['24h', '14d']).default('24h') }), ({ visitor, query }) =>
       overview.chart(query.range, visitor.account.timezone),
     ),
     read('/live/sessions/:id', z.object({}), (input) => sessionView(reader, input.id, clock.now())),
+    read('/live/sessions/:id/capabilities', z.object({}), (input) => capabilitiesView(reader, input.id)),
     read('/live/messages/:id', z.object({}), (input) => messageView(reader, input.id)),
     read(
       '/live/events',
@@ -68,7 +78,7 @@ export function readRoutes(parts: {
     read(
       '/live/bulk/:id',
       z.object({ status: z.enum(bulkRecipientStatuses).optional(), page: whole(1, 1_000).default(1) }),
-      (input) => bulkView(reader, parts.bulk, input.id, input.query),
+      (input) => bulkView(reader, bulk, input.id, input.query),
     ),
     read('/live/plans/:id', z.object({}), (input) => planView(reader, input.id)),
     ...campaignReads(reader),
@@ -83,6 +93,8 @@ export function readRoutes(parts: {
       ({ visitor, query }) => schedulesView(reader, query.month, visitor.account.timezone, clock.now()),
     ),
     read('/live/choices', z.object({}), () => choicesView(reader)),
+    read('/live/usage', usageQuery, ({ visitor, query }) => usageView(usageParts(visitor), query)),
+    read('/live/usage/table', usageQuery, ({ visitor, query }) => usageTable(usageParts(visitor), query)),
   ];
 }
 
@@ -131,6 +143,10 @@ function sessionChanges(sessions: PanelVerbs['sessions'], messages: PanelVerbs['
     change('staff', '/live/sessions/:id/passkey-answer', z.strictObject({ answer: passkeyAnswer }), (input) =>
       sessions.answerPasskey(input.visitor.caller, input.id, input.body.answer),
     ),
+    change('staff', '/live/sessions/:id/glance', z.strictObject({ at: z.enum(['chats', 'groups', 'contacts']) }), (input) =>
+      sessions.glance(input.id, input.body.at),
+    ),
+    change('staff', '/live/sessions/:id/health', emptyBody, (input) => sessions.health(input.id)),
     change(
       'staff',
       '/live/sessions/:id/limits',

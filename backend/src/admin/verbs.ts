@@ -1,4 +1,4 @@
-import type { BulkCheck, OperationOutput, PasskeyAnswer, QuietHours, StorageMode, WarmUp } from '@chasqui/shared';
+import type { BulkCheck, OperationOutput, PasskeyAnswer, QuietHours, SessionHealth, StorageMode, WarmUp } from '@chasqui/shared';
 import type { Response } from 'express';
 import type { PlanInput } from '../accounts/plans.js';
 import type { Caller } from '../accounts/caller.js';
@@ -29,6 +29,19 @@ export interface PanelJob {
   csv: string;
   checkNumbers: boolean;
   scheduledAt: string | null;
+}
+
+export type GlanceKind = 'chats' | 'groups' | 'contacts';
+
+/** One chat, group or contact as WhatsApp Web has it. */
+export interface GlanceRow {
+  id: string;
+  title: string;
+  detail: string | null;
+  /** Unread messages. */
+  unread: number;
+  /** Milliseconds. */
+  at: number | null;
 }
 
 /** A secret that the panel shows once and never again: a key, a signing secret or a one-time password. */
@@ -84,6 +97,13 @@ export interface PanelVerbs {
     passkeyScript(caller: Caller, sessionId: string): Promise<{ script: string; expiresAt: Date }>;
     answerPasskey(caller: Caller, sessionId: string, answer: PasskeyAnswer): Promise<void>;
     setLimits(caller: Caller, sessionId: string, changes: SessionLimits): Promise<void>;
+    /**
+     * Asks WhatsApp Web for the first of its chats, groups or contacts. Throws `SESSION_NOT_CONNECTED`, `OPERATION_TIMEOUT` after ten seconds,
+     * and what the worker throws.
+     */
+    glance(sessionId: string, at: GlanceKind): Promise<GlanceRow[]>;
+    /** Asks the worker. `stale` if it does not answer. */
+    health(sessionId: string): Promise<SessionHealth>;
   };
   messages: {
     sendText(caller: Caller, sessionId: string, input: { recipient: string; message: string }): Promise<{ id: string }>;

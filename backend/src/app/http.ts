@@ -33,6 +33,7 @@ import { connectionLimits, defaultStreamTimes } from '../options.js';
 import { mountPrivacy } from '../privacy/routes.js';
 import type { Privacy } from '../privacy/privacy.js';
 import { mountSessions } from '../sessions/routes.js';
+import { mountStatistics } from '../statistics/routes.js';
 import { mountTemplates } from '../templates/routes.js';
 import { version } from '../version.js';
 import { mountWebhooks } from '../webhooks/routes.js';
@@ -191,9 +192,20 @@ function mountMachinery(http: ServerParts, modules: Modules, over: Overrides): v
     dispatcher: webhookParts.dispatcher,
     run: parts.gateway.run,
   });
-  const { search } = messaging;
+  const { search, statistics } = messaging;
   const secureCookies = config.SECURE_COOKIES;
-  const panel = over.mountPanel?.(http.app, { database, verbs, search, bulk, events, clock, log, version, secureCookies });
+  const panel = over.mountPanel?.(http.app, {
+    database,
+    verbs,
+    search,
+    bulk,
+    statistics,
+    events,
+    clock,
+    log,
+    version,
+    secureCookies,
+  });
   lifecycle.add('panel streams', { phase: 'intake', stop: () => panel?.close() });
 }
 
@@ -213,6 +225,7 @@ function mountPublicRoutes(http: ServerParts, modules: Modules, streaming: Strea
   mountWorkers(http.mount, core);
   mountSessions(http.mount, { sessions });
   mountMedia(http.mount, { uploads });
+  mountStatistics(http.mount, { statistics: messaging.statistics, sessions });
   mountBulk(http.mount, { bulk, sessions, messages, contacts, media, templates, idempotency });
   mountMessages(http.mount, {
     messages,

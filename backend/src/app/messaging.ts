@@ -15,6 +15,7 @@ import { createPacing } from '../messages/send/pacing.js';
 import { createMessageState } from '../messages/state.js';
 import { claimLeaseMs } from '../options.js';
 import { createMessageSearch } from '../search/search.js';
+import { createStatistics } from '../statistics/statistics.js';
 import { createFetcher } from '../whatsapp/fetcher.js';
 import { createHeartbeats } from '../whatsapp/heartbeats.js';
 import { createInbox } from '../whatsapp/inbox.js';
@@ -32,7 +33,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const bulkState = createBulkState(core, { media: parts.media, maxFailedPercent: config.BULK_MAX_FAILED_PERCENT });
   const jobContents = createJobContents(sealer);
   const { contacts, optOuts, plans, storageOf } = access;
-  const { media, contents } = parts;
+  const { media, contents, sessions } = parts;
   const retention = createRetention(core, {
     media,
     days: { messages: config.MESSAGE_RETENTION_DAYS, media: config.MEDIA_RETENTION_DAYS, events: config.EVENT_RETENTION_DAYS },
@@ -95,6 +96,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
   const ingest = createIngest(core, access, parts, arrivals);
   // Starts behind the dispatcher: creating its triggers may wait for locks of another backend.
   lifecycle.add('search index', { phase: 'work', start: () => search.start(), stop: () => search.stop() });
+  const statistics = createStatistics(core, { plans, sessions, contacts, quotas });
   return {
     retention,
     eventLog,
@@ -108,6 +110,7 @@ export function createMessaging(core: Foundation, access: Access, parts: Session
     bulkState,
     jobContents,
     operated,
+    statistics,
     ...ingest,
   };
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { ApiKeys } from '../accounts/api-keys.js';
 import type { BulkUpkeep } from '../bulk/upkeep.js';
+import { createUsageReconciliation } from '../jobs/reconcile-usage.js';
 import { createReseal } from '../jobs/reseal.js';
 import { startSweep, type CleanupTask } from '../jobs/sweep.js';
 import { errorFields } from '../lib/log.js';
@@ -94,6 +95,7 @@ function cleanupTasks(
     { name: 'retention.files', run: retention.ofFiles },
     { name: 'retention.events', run: retention.ofEvents },
     ...bulkTasks,
+    { name: 'statistics.reconcile', run: createUsageReconciliation(core).nightly },
     { name: 'webhooks.log', run: () => history.prune(new Date(clock.now().getTime() - logRetentionMs)) },
     { name: 'webhooks.deletedSessions', run: () => removeEndpointsOfDeletedSessions(core, { subscriptions }) },
     { name: 'templates.versions', run: templates.prune },

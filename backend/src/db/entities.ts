@@ -15,6 +15,7 @@ import { Message } from '../messages/message.entity.js';
 import { Schedule } from '../messages/recurring/schedule.entity.js';
 import { QuotaUsage } from '../messages/quotas/quota.entity.js';
 import { OptOut, OptOutForm, OptOutSettings } from '../opt-outs/opt-out.entity.js';
+import { ChatUsage, UsageStats } from '../messages/usage/usage.entity.js';
 import { PrivacyRequest } from '../privacy/privacy-request.entity.js';
 import { Session } from '../sessions/session.entity.js';
 import { Template, TemplateVersion } from '../templates/template.entity.js';
@@ -29,6 +30,7 @@ export const entities = [
   AuditLog,
   BulkJob,
   BulkRecipient,
+  ChatUsage,
   ContactForm,
   ContactRow,
   EventCounter,
@@ -51,6 +53,7 @@ export const entities = [
   StreamTicket,
   Template,
   TemplateVersion,
+  UsageStats,
   Webhook,
   WebhookAttempt,
   WebhookDelivery,

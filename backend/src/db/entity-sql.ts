@@ -26,6 +26,30 @@ export function insertSql(metadata: EntityMetadata, columns: readonly Column[], 
   return written;
 }
 
+/** What an insert does to a row with the same primary key: replaces its values, or adds to its numbers. */
+export type Change = 'replace' | 'add';
+
+const upserts = new WeakMap<EntityMetadata, Map<Change, string>>();
+
+/** On PostgreSQL the text inserts any number of rows, on SQLite one. */
+export function upsertSql(metadata: EntityMetadata, change: Change, isPostgres: boolean): string {
+  let known = upserts.get(metadata);
+  if (!known) upserts.set(metadata, (known = new Map()));
+  let written = known.get(change);
+  if (!written) {
+    const { columns, primaryColumns, tableName } = metadata;
+    const quoted = (some: readonly Column[]): string => some.map(({ databaseName }) => `"${databaseName}"`).join(', ');
+    const set = columns
+      .filter((column) => !column.isPrimary)
+      .map(({ databaseName: name }) => `"${name}" = ${change === 'add' ? `"${tableName}"."${name}" + ` : ''}excluded."${name}"`);
+    const source = isPostgres ? unnested(columns) : `VALUES (${columns.map(() => '?').join(', ')})`;
+    const onConflict = `ON CONFLICT (${quoted(primaryColumns)}) DO UPDATE SET ${set.join(', ')}`;
+    written = `INSERT INTO "${tableName}" (${quoted(columns)}) ${source} ${onConflict}`;
+    known.set(change, written);
+  }
+  return written;
+}
+
 const selects = new WeakMap<EntityMetadata, Map<number, string>>();
 
 export function selectSql(metadata: EntityMetadata, columns: readonly Column[]): string {

@@ -20,7 +20,19 @@ import {
   type QueryDeepPartialEntity,
 } from 'typeorm';
 import type { Database } from './database.js';
-import { bits, columnsToRead, columnwise, hydrate, insertSql, selectSql, toStored, unnested, type Column } from './entity-sql.js';
+import {
+  bits,
+  columnsToRead,
+  columnwise,
+  hydrate,
+  insertSql,
+  selectSql,
+  toStored,
+  unnested,
+  upsertSql,
+  type Change,
+  type Column,
+} from './entity-sql.js';
 import { runStatement } from './statement.js';
 import { guardOf, readerUsed } from './transaction-guard.js';
 import type { Transaction } from './unit-of-work.js';
@@ -74,30 +86,33 @@ export async function insertRows<T extends ObjectLiteral>(
 }
 
 /** Inserts whole rows, or replaces those with the same primary key: on PostgreSQL in one statement. No two rows may have the same key. */
-export async function upsertRows<T extends ObjectLiteral>(
+export const upsertRows = <T extends ObjectLiteral>(
   tx: Transaction,
   entity: EntityTarget<T>,
   rows: readonly T[],
+): Promise<void> => insertOrUpdate(tx, entity, rows, 'replace');
+
+/** Adds the numbers of whole rows to those with the same primary key, or inserts the rows. No two rows may have the same key. */
+export const addToRows = <T extends ObjectLiteral>(tx: Transaction, entity: EntityTarget<T>, rows: readonly T[]): Promise<void> =>
+  insertOrUpdate(tx, entity, rows, 'add');
+
+async function insertOrUpdate<T extends ObjectLiteral>(
+  tx: Transaction,
+  entity: EntityTarget<T>,
+  rows: readonly T[],
+  change: Change,
 ): Promise<void> {
   if (rows.length === 0) return;
   const { connection } = tx.manager;
-  const { columns, primaryColumns, tableName } = connection.getMetadata(entity);
-  const names = columns.map((column) => `"${column.databaseName}"`).join(', ');
-  const key = primaryColumns.map((column) => `"${column.databaseName}"`).join(', ');
-  const rest = columns.filter((column) => !column.isPrimary).map(({ databaseName: name }) => `"${name}" = excluded."${name}"`);
-  const onConflict = `ON CONFLICT (${key}) DO UPDATE SET ${rest.join(', ')}`;
-  if (connection.options.type === 'postgres')
-    return void (await runStatement(
-      tx.manager,
-      `INSERT INTO "${tableName}" (${names}) ${unnested(columns)} ${onConflict}`,
-      columnwise(connection, columns, rows),
-    ));
-  const sql = `INSERT INTO "${tableName}" (${names}) VALUES (${columns.map(() => '?').join(', ')}) ${onConflict}`;
+  const isPostgres = connection.options.type === 'postgres';
+  const metadata = connection.getMetadata(entity);
+  const sql = upsertSql(metadata, change, isPostgres);
+  if (isPostgres) return void (await runStatement(tx.manager, sql, columnwise(connection, metadata.columns, rows)));
   for (const row of rows)
     await runStatement(
       tx.manager,
       sql,
-      columns.map((column) => toStored(connection, column, row[column.propertyName]) ?? null),
+      metadata.columns.map((column) => toStored(connection, column, row[column.propertyName]) ?? null),
     );
 }
 

@@ -1,11 +1,12 @@
 import type { Core } from '../core.js';
 import { isSystemError } from '../db/database-errors.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { among } from '../db/rows.js';
+import { among, deleteBefore } from '../db/rows.js';
 import { runStatement } from '../db/statement.js';
 import type { Transaction } from '../db/unit-of-work.js';
 import { describeError } from '../failures/failures.js';
 import type { Media } from '../media/media.js';
+import { ChatUsage } from '../messages/usage/usage.entity.js';
 
 /**
  * Deletes what is older than its retention. Counters are separate figures and do not change. May die halfway, and the next run continues: each
@@ -61,6 +62,14 @@ const oldestEvents = `SELECT cursor, "accountId", "occurredAt" FROM events WHERE
 /** Never lowered: a row that could not be deleted in an earlier run has a smaller cursor. */
 const raiseOldest = 'UPDATE accounts SET "eventsKeptFrom" = ? WHERE id = ? AND "eventsKeptFrom" < ?';
 
+const raiseKeptFrom = 'UPDATE accounts SET "messagesKeptFrom" = ? WHERE id = ? AND "messagesKeptFrom" < ?';
+
+interface DeletedMessage {
+  id: string;
+  accountId: string;
+  createdAt: number | string;
+}
+
 interface OldEvent {
   cursor: number;
   accountId: string;
@@ -91,14 +100,24 @@ async function deleteMessages(context: Context): Promise<number> {
   if (days.messages === 0) return 0;
   const page = (after = ''): Promise<string[]> =>
     readIds(context, oldMessages, [firstIdOf(before(context, days.messages)), after]);
-  return inBatches(context, page, (tx, ids) => deleteMessageRows(context, tx, ids), String);
+  const deleted = await inBatches(context, page, (tx, ids) => deleteMessageRows(context, tx, ids), String);
+  // A chat's count of a day is deleted when all messages of that day are too old.
+  const lastDay = new Date(before(context, days.messages) - dayMs);
+  await deleteBefore(context.database, ChatUsage, { time: 'at', key: 'chatId', before: lastDay });
+  return deleted;
 }
 
 /** Checks the condition again: a failed message may have been queued again since it was read. */
 async function deleteMessageRows({ media }: Context, tx: Transaction, ids: readonly string[]): Promise<number> {
   const old = among(tx.manager, 'id', ids);
-  const sql = `DELETE FROM messages WHERE ${old.condition} AND ${isFinal} RETURNING id`;
-  const deleted = idsIn(await runStatement(tx.manager, sql, [old.parameter]));
+  const sql = `DELETE FROM messages WHERE ${old.condition} AND ${isFinal} RETURNING id, "accountId", "createdAt"`;
+  const { rows } = await runStatement<DeletedMessage>(tx.manager, sql, [old.parameter]);
+  const keptFrom = new Map<string, number>();
+  for (const { accountId, createdAt } of rows)
+    keptFrom.set(accountId, Math.max(keptFrom.get(accountId) ?? 0, Number(createdAt) + 1));
+  // The statistics keep counting the deleted messages: jobs/reconcile-usage.ts compares only what is after this time.
+  for (const [accountId, time] of keptFrom) await runStatement(tx.manager, raiseKeptFrom, [time, accountId, time]);
+  const deleted = rows.map(({ id }) => id);
   const files = among(tx.manager, 'messageId', deleted);
   const found = await runStatement(tx.manager, `SELECT id FROM media_files WHERE ${files.condition}`, [files.parameter]);
   await media.remove(tx, idsIn(found));

@@ -72,6 +72,8 @@ export class Message {
   @Column(column.string(20, { default: '0.0000' })) cost: string;
   /** The day (`2026-11-21`) whose quotas count it. Null once it was released from them. */
   @Column(orNull(column.string(10))) quotaDay: string | null;
+  /** For how long a person had waited for it, if it answers them. See usage/response-time.ts. */
+  @Column(orNull(column.big())) responseMs: number | null;
 
   /** It passes quiet hours. */
   @Column(column.flag({ default: false })) isUrgent: boolean;
@@ -168,6 +170,7 @@ export function createMessage(given: MessageFields): Message {
     isUrgent: given.isUrgent ?? false,
     scheduleId: given.scheduleId ?? null,
     occurrenceAt: given.occurrenceAt ?? null,
+    responseMs: given.responseMs ?? null,
     cost: given.cost ?? '0.0000',
     quotaDay: given.quotaDay ?? null,
     attempts: given.attempts ?? 0,

@@ -21,6 +21,8 @@ import { Session } from '../sessions/session.entity.js';
 import { Message } from './message.entity.js';
 import { idsIn, presentMessage } from './read/present.js';
 import type { Quotas } from './quotas/quotas.js';
+import { countChange, type Counted } from './usage/counts.js';
+import { responseTime } from './usage/response-time.js';
 
 /** A move of a message to another status. */
 export interface Move {
@@ -42,7 +44,7 @@ export interface Move {
 
 /**
  * Every change of a message's status. Each is one conditional update along the table of `shared/states.ts`; the update, its event, the
- * session's counters and the quotas commit together. If two callers move the same message, the second finds no row to update and changes
+ * session's counters, the quotas and the statistics commit together. If two callers move the same message, the second finds no row to update and changes
  * nothing. So acknowledgements only raise the status, in whatever order they arrive. Each verb applies its changes to `message` as well.
  */
 export interface MessageState {
@@ -79,7 +81,7 @@ export interface MessageState {
 }
 
 interface Parts {
-  contacts: Pick<Contacts, 'people'>;
+  contacts: Pick<Contacts, 'people' | 'formsOf'>;
   quotas: Quotas;
   /** Called in the transaction of each change of a message's status, after its event. The session's row is locked. */
   onMoved?: (tx: Transaction, message: Message) => Promise<void>;
@@ -107,14 +109,17 @@ async function move(context: Context, tx: Transaction, message: Message, to: Mes
   const wipesContent = message.sealed !== null && isOver(to);
   const changes = changesOf(to, at, wipesContent, how);
   await lockRows(tx, Session, [message.sessionId]);
-  const previous = await updateStatus(tx, message, to, changes, how);
-  if (previous === null) return false;
+  if (isFirstAck(message.status, to)) changes.responseMs = await responseTime(context, tx, message);
+  const before = await updateStatus(tx, message, to, changes, how);
+  if (before === null) return false;
+  const previous = before.status;
   // Messages of a bulk job share its file, which is deleted with the content of the job.
   if (wipesContent && message.mediaId && message.bulkJobId === null) await context.wipeFile(tx, message.mediaId);
   Object.assign(message, changes);
   await countInSession(tx, message, previous, to);
   await appendEvent(context, tx, message, to, { ...how, at });
   await countAgainstQuotas(context, tx, message, previous, to);
+  await countChange(tx, before, message);
   await context.onMoved?.(tx, message);
   return true;
 }
@@ -270,29 +275,36 @@ function changesOf(
   };
 }
 
-/** Returns the status from which the message moved; null if it did not move. */
+/** Whether the move is the first acknowledgement of a message. */
+const isFirstAck = (previous: MessageStatus, to: MessageStatus): boolean => ackOfStatus(to) > 0 && ackOfStatus(previous) === 0;
+
+/** Returns the message as it was before it moved; null if it did not move. */
 async function updateStatus(
   tx: Transaction,
   message: Message,
   to: MessageStatus,
   changes: Partial<Message>,
   { from, where = {} }: Move,
-): Promise<MessageStatus | null> {
+): Promise<Counted | null> {
   const sources = messageSources(to).filter((source) => !from || from.includes(source));
   const updateFrom = async (status: MessageStatus): Promise<boolean> =>
     sources.includes(status) && (await updateRows(tx, Message, { ...where, id: message.id, status }, changes)) > 0;
-  if (await updateFrom(message.status)) return message.status;
+  if (await updateFrom(message.status)) return { ...message };
   // Another writer moved it after it was read. The counters must follow from its present status.
-  const current = await tx.manager.findOne(Message, { where: { id: message.id }, select: { id: true, status: true } });
-  if (!current || current.status === message.status || !(await updateFrom(current.status))) return null;
-  return current.status;
+  const select = { id: true, status: true, reasonCode: true, cost: true, responseMs: true } as const;
+  const current = await tx.manager.findOne(Message, { where: { id: message.id }, select });
+  if (!current || current.status === message.status) return null;
+  if (!isFirstAck(current.status, to)) delete changes.responseMs;
+  if (!(await updateFrom(current.status))) return null;
+  const { status, reasonCode, cost, responseMs } = current;
+  message.responseMs = responseMs;
+  return { ...message, status, reasonCode, cost, responseMs };
 }
 
 /** Updates the session's counters. A message counts as sent once, at its first acknowledgement. */
 async function countInSession(tx: Transaction, message: Message, previous: MessageStatus, to: MessageStatus): Promise<void> {
   if (message.direction === 'inbound') return;
-  const acknowledged = (status: MessageStatus): boolean => ackOfStatus(status) > 0;
-  const column = acknowledged(to) && !acknowledged(previous) ? 'sentCount' : to === 'failed' ? 'failedCount' : null;
+  const column = isFirstAck(previous, to) ? 'sentCount' : to === 'failed' ? 'failedCount' : null;
   if (column) await increment(tx.manager, 'sessions', column, { column: 'id', value: message.sessionId });
 }
 

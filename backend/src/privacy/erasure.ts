@@ -17,6 +17,7 @@ import { Message } from '../messages/message.entity.js';
 import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
+import { eraseChats } from '../messages/usage/counts.js';
 import { WebhookAttempt } from '../webhooks/webhook.entity.js';
 import { isNaming, isWith, type Pages } from './pages.js';
 import { PrivacyRequest } from './privacy-request.entity.js';
@@ -48,7 +49,7 @@ export interface ErasableJobs {
 }
 
 /** What an erasure uses. */
-export interface Erasing extends Pick<Core, 'database' | 'report'> {
+export interface Erasing extends Pick<Core, 'database' | 'events' | 'report'> {
   pages: Pages;
   contacts: Pick<Contacts, 'erase'>;
   optOuts: Pick<OptOuts, 'erase'>;
@@ -80,7 +81,7 @@ interface Run {
  * before rows, because the rows show which events belong to the person; and events once more, for those that were added meanwhile.
  */
 export async function eraseContact(context: Erasing, request: PrivacyRequest): Promise<Record<string, number>> {
-  const { database, pages, contacts, optOuts, replies, schedules, webhooks, bulk } = context;
+  const { database, events, pages, contacts, optOuts, replies, schedules, webhooks, bulk } = context;
   const traces = await pages.tracesOf(request);
   await database.write.run((tx) => updateRows(tx, PrivacyRequest, { id: request.id }, { forms: traces.all() }));
   // First, so that no bulk job hands over a further message to the person.
@@ -106,6 +107,11 @@ export async function eraseContact(context: Erasing, request: PrivacyRequest): P
   const files = await eraseMessages(context, run, naming);
   await database.write.run((tx) => optOuts.erase(tx, request.accountId, traces.all()));
   await database.write.run((tx) => contacts.erase(tx, request.accountId, traces.all()));
+  await database.write.run(async (tx) => {
+    // Closes: the reconciliation of the statistics counts messages of the person while they are erased.
+    await events.lock(tx);
+    await eraseChats(tx, request.accountId, traces.all());
+  });
   erasedEvents += await eraseEvents(context, run);
   await eraseAttempts(database, request.accountId, traces);
   await eraseFailures(database, request.accountId, traces);

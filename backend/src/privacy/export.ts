@@ -6,7 +6,7 @@ import { ZipFile } from 'yazl';
 import type { Contacts } from '../contacts/contacts.js';
 import type { Core } from '../core.js';
 import { attemptInHalves } from '../db/isolate.js';
-import { readAmong } from '../db/rows.js';
+import { among, readAmong, readRows } from '../db/rows.js';
 import { isSystemError } from '../db/database-errors.js';
 import { requireReadable } from '../db/unreadable.js';
 import { describeError } from '../failures/failures.js';
@@ -17,6 +17,7 @@ import type { Messages } from '../messages/messages.js';
 import type { OptOuts } from '../opt-outs/opt-outs.js';
 import { presentSchedule } from '../messages/recurring/present.js';
 import type { Schedules } from '../messages/recurring/schedules.js';
+import { ChatUsage } from '../messages/usage/usage.entity.js';
 import { isWith, type Pages } from './pages.js';
 import type { PrivacyRequest } from './privacy-request.entity.js';
 import type { Traces } from './traces.js';
@@ -57,7 +58,7 @@ interface Run {
   files: MediaFile[];
 }
 
-const listNames = ['messages', 'events', 'contacts', 'opt-outs', 'bulk-recipients', 'schedules'] as const;
+const listNames = ['messages', 'events', 'contacts', 'opt-outs', 'bulk-recipients', 'schedules', 'counts'] as const;
 
 export const archivePath = (dir: string, requestId: string): string => join(dir, `${requestId}.zip`);
 
@@ -83,6 +84,7 @@ export async function exportContact(context: Exporting, request: PrivacyRequest)
     const theirs = await schedules.ofPerson(request.accountId, (id) => run.traces.has(id));
     for (const view of theirs) await add(presentSchedule(view));
   });
+  await writeList(draft('counts'), (add) => addCounts(context, run, add));
   await writeArchive(context, run, draft);
   await rename(draft('zip'), archivePath(dir, request.id));
   await Promise.all(listNames.map((name) => rm(draft(name), { force: true })));
@@ -115,6 +117,15 @@ async function addMessages(context: Exporting, run: Run, add: AddEntry): Promise
     }
     run.files.push(...(await readAmong(database.reader, MediaFile, 'messageId', ids)));
   }
+}
+
+/** How many messages the person's chat had on each day in UTC. */
+async function addCounts({ database }: Exporting, { request, traces }: Run, add: AddEntry): Promise<void> {
+  const theirs = among(database.reader, 'chatId', traces.all());
+  const condition = `"accountId" = ? AND ${theirs.condition} ORDER BY at, "sessionId", "chatId"`;
+  const rows = await readRows(database.reader, ChatUsage, condition, [request.accountId, theirs.parameter]);
+  for (const { at, sessionId, chatId, inbound, outbound } of rows)
+    await add({ date: new Date(at).toISOString().slice(0, 10), sessionId, chatId, inbound, outbound });
 }
 
 async function addEvents(context: Exporting, run: Run, add: AddEntry): Promise<void> {

@@ -97,14 +97,7 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
       if (error instanceof AppError && !query.sessionId) return null;
       throw error;
     });
-    const check = readable(session?.selfCheck ?? null, null);
-    const rows = operationIds.map((id) => ({
-      operation: id,
-      method: operations[id].method.toUpperCase(),
-      path: operationRoute(operations[id]).path,
-      ...supportOf(id, check),
-    }));
-    return new Reply(rows, {
+    return new Reply(capabilitiesOf(readable(session?.selfCheck ?? null, null)), {
       meta: {
         whatsappWebVersion: session?.whatsappWebVersion ?? null,
         compat: z.array(compatReport).parse(session?.compat ?? []),
@@ -112,6 +105,15 @@ export function mountOperations(mount: Mount, parts: OperationParts): void {
     });
   });
 }
+
+/** What a session can do, by the last check of its page; null: by the operations table alone. */
+export const capabilitiesOf = (check: SelfCheck | null): Capability[] =>
+  operationIds.map((id) => ({
+    operation: id,
+    method: operations[id].method.toUpperCase(),
+    path: operationRoute(operations[id]).path,
+    ...supportOf(id, check),
+  }));
 
 /** What the page can do, as it was checked. What was not checked is as the table says, without a time. */
 function supportOf(id: OperationId, check: SelfCheck | null): Pick<Capability, 'support' | 'reason' | 'checkedAt'> {

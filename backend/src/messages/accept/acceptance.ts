@@ -11,6 +11,7 @@ import type { Media, StoredFile } from '../../media/media.js';
 import type { Session } from '../../sessions/session.entity.js';
 import { Message } from '../message.entity.js';
 import type { Quotas } from '../quotas/quotas.js';
+import { countNew } from '../usage/counts.js';
 import { idsIn, presentMessage } from '../read/present.js';
 import type { Idempotency, IdempotencyKey } from './idempotency.js';
 import type { EnterQueue } from './queue-limit.js';
@@ -152,6 +153,7 @@ async function write(context: Context, tx: Transaction, items: readonly Acceptan
       data: presentMessage(message, people),
     })),
   );
+  await countNew(tx, messages);
   failPoint('accept.written');
   return refused;
 }

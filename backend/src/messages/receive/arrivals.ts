@@ -23,6 +23,8 @@ import { Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { idsIn, plainText, presentMessage } from '../read/present.js';
 import type { MessageState } from '../state.js';
+import { countChange, countNew } from '../usage/counts.js';
+import { responseTime } from '../usage/response-time.js';
 import { withAnswer } from './answers.js';
 import { findObserved, type ObservedIdentity } from './observed-identity.js';
 import { observedRow } from './observed-row.js';
@@ -109,10 +111,11 @@ async function recordNew(
 ): Promise<void> {
   const message = observedRow(session, observed, key, origin, context.clock.now());
   Object.assign(message, await contentColumns(context, tx, session, message.id, observed));
+  const isFailed = message.status === 'failed';
+  if (!isFailed) message.responseMs = await responseTime(context, tx, message);
   await insertRow(tx, Message, message);
   // WhatsApp itself writes notices into a chat. No person sent them, so no event is published.
   if (message.type === 'notice') return;
-  const isFailed = message.status === 'failed';
   const counter = isFailed ? 'failedCount' : observed.fromMe ? 'sentCount' : 'receivedCount';
   await increment(tx.manager, 'sessions', counter, { column: 'id', value: session.id });
   const data = await present(context, tx, message);
@@ -122,6 +125,7 @@ async function recordNew(
       ? { type: 'message.failed', data: { ...data, retryable: false, willRetryAt: null } }
       : { type: observed.fromMe ? 'message.sent' : 'message.received', data }),
   });
+  await countNew(tx, [message]);
   await recordReactions(context, tx, session, message, observed);
   await recordKeyword(context, tx, session, observed);
 }
@@ -246,9 +250,11 @@ async function update(
   columns: Partial<Message>,
 ): Promise<void> {
   const previousText = change === 'edited' ? message.text : null;
+  const before = { ...message };
   await updateRows(tx, Message, { id: message.id }, columns);
   const data = { ...(await present(context, tx, Object.assign(message, columns))), change, previousText };
   await context.events.append(tx, { ...eventScope(message), type: 'message.updated', data });
+  if (before.type !== message.type) await countChange(tx, before, message);
 }
 
 /** Returns the columns that hold a message's content. Announces its file if the session stores files. */

@@ -1,0 +1,49 @@
+import React from 'react';
+import { Bar } from 'react-chartjs-2';
+import type { UsageView } from '../../src/admin/views/usage-page.js';
+import { barData, barOptions } from '../parts/chart.js';
+import { count } from '../words.js';
+
+type Days = UsageView['days'];
+
+const dayFormat = new Intl.DateTimeFormat('en-GB', { day: 'numeric', month: 'short', timeZone: 'UTC' });
+const labelOf = ({ date }: Days[number]): string => dayFormat.format(Date.parse(date));
+
+/** The messages of each day as bars, and as a table for those who cannot see the bars. */
+const UsageDays: React.FC<{ days: Days }> = ({ days }) => {
+  const sum = (key: 'sent' | 'received' | 'failed'): number => days.reduce((total, day) => total + day[key], 0);
+  const words = `In ${days.length} days: ${count(sum('sent'))} sent, ${count(sum('received'))} received, ${count(sum('failed'))} failed.`;
+  return (
+    <>
+      <div className="cq-chart" role="img" aria-label={words}>
+        <Bar data={barData(days, labelOf)} options={barOptions()} />
+      </div>
+      <details>
+        <summary>Show as a table</summary>
+        <div className="cq-scroll" tabIndex={0}>
+          <table className="cq-figures">
+            <thead>
+              <tr>
+                <th scope="col">Day</th>
+                <th scope="col">Sent</th>
+                <th scope="col">Received</th>
+                <th scope="col">Failed</th>
+              </tr>
+            </thead>
+            <tbody>
+              {[...days].reverse().map((day) => (
+                <tr key={day.date}>
+                  <th scope="row">{day.date}</th>
+                  <td>{count(day.sent)}</td>
+                  <td>{count(day.received)}</td>
+                  <td>{count(day.failed)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      </details>
+    </>
+  );
+};
+export default UsageDays;

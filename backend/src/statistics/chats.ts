@@ -1,0 +1,87 @@
+import type { Contact, StatisticsReportResource } from '@chasqui/shared';
+import type { Contacts } from '../contacts/contacts.js';
+import type { People } from '../contacts/people.js';
+import type { Core } from '../core.js';
+import { runStatement } from '../db/statement.js';
+import { periodMs, startOf } from '../messages/usage/counts.js';
+import { spans } from '../messages/usage/usage.entity.js';
+import { piecesOf, type Range, type Scope } from './counts.js';
+
+type Busiest = NonNullable<StatisticsReportResource['topChats']>;
+
+const shown = 10;
+/** More than are shown: two of them may be one person, with a number and with a LID. */
+const read = 30;
+
+interface Found {
+  chatId: string;
+  sessionId: string;
+  inbound: number;
+  outbound: number;
+}
+
+type Counts = Pick<Found, 'chatId' | 'inbound' | 'outbound'>;
+const busiestFirst = (one: Counts, other: Counts): number =>
+  other.inbound + other.outbound - one.inbound - one.outbound || (one.chatId < other.chatId ? -1 : 1);
+
+/** Returns the chats with the most messages on the days in UTC that the range touches. */
+export async function topChats(
+  { database, contacts }: Pick<Core, 'database'> & { contacts: Pick<Contacts, 'people'> },
+  { accountId, sessionId }: Scope,
+  range: Range,
+): Promise<Busiest> {
+  const dayMs = periodMs(spans.day);
+  const from = startOf(range.from, spans.day);
+  const to = Math.ceil(range.to / dayMs) * dayMs;
+  const ofSession = sessionId === null ? '' : ' AND "sessionId" = ?';
+  const sql = `SELECT "chatId", MIN("sessionId") AS "sessionId", SUM(inbound) AS inbound, SUM(outbound) AS outbound FROM usage_chats
+    WHERE "accountId" = ? AND at >= ? AND at < ?${ofSession} GROUP BY "chatId"`;
+  const found = new Map<string, Found>();
+  for await (const piece of piecesOf({ from, to })) {
+    const parameters = [accountId, piece.from, piece.to, ...(sessionId === null ? [] : [sessionId])];
+    for (const raw of (await runStatement<Found>(database.reader, sql, parameters, { prepare: false })).rows) {
+      const row = found.get(raw.chatId) ?? { ...raw, inbound: 0, outbound: 0 };
+      found.set(raw.chatId, row);
+      row.inbound += Number(raw.inbound);
+      row.outbound += Number(raw.outbound);
+    }
+  }
+  const rows = [...found.values()].sort(busiestFirst).slice(0, read);
+  const people = await contacts.people(rows.map(({ chatId, sessionId: of }) => ({ sessionId: of, waId: chatId })));
+  const merged = mergePeople(rows, people).sort(busiestFirst).slice(0, shown);
+  const chats = [];
+  for (const { chatId, contact, inbound, outbound } of merged) {
+    const isGroup = chatId.endsWith('@g.us');
+    const name = isGroup ? await groupName(database.reader, accountId, chatId) : (contact?.name ?? null);
+    chats.push({
+      chat: { id: chatId, type: isGroup ? ('group' as const) : ('private' as const), name },
+      contact,
+      inbound,
+      outbound,
+    });
+  }
+  return { from: new Date(from).toISOString(), to: new Date(to).toISOString(), chats };
+}
+
+type Merged = Counts & { contact: Contact | null };
+
+/** Adds up the chats of one person that WhatsApp addressed by number and by LID. */
+function mergePeople(rows: readonly Found[], people: People): Merged[] {
+  const byPerson = new Map<string, Merged>();
+  for (const { chatId, sessionId, ...counts } of rows) {
+    const contact = people(sessionId, chatId);
+    const key = contact?.phone ?? contact?.lid ?? chatId;
+    const entry = byPerson.get(key) ?? { chatId: contact?.id ?? chatId, contact, inbound: 0, outbound: 0 };
+    byPerson.set(key, entry);
+    entry.inbound += counts.inbound;
+    entry.outbound += counts.outbound;
+  }
+  return [...byPerson.values()];
+}
+
+/** The name of a group as its newest messages have it. */
+async function groupName(reader: Core['database']['reader'], accountId: string | null, chatId: string): Promise<string | null> {
+  const sql = `SELECT "chatName" AS name FROM (SELECT "chatName", "createdAt" FROM messages WHERE "accountId" = ? AND "chatId" = ?
+    ORDER BY "createdAt" DESC LIMIT 20) newest WHERE "chatName" IS NOT NULL ORDER BY "createdAt" DESC LIMIT 1`;
+  return (await runStatement<{ name: string }>(reader, sql, [accountId, chatId])).rows[0]?.name ?? null;
+}

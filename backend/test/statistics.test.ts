@@ -1,0 +1,371 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { StatisticsOfDayResource, StatisticsReportResource, StatisticsResource } from '@chasqui/shared';
+import { In } from 'typeorm';
+import { Account } from '../src/accounts/account.entity.js';
+import { deleteRows, updateRows } from '../src/db/rows.js';
+import { createEvents } from '../src/events/events.js';
+import { createUsageReconciliation, type UsageReconciliation } from '../src/jobs/reconcile-usage.js';
+import type { Message } from '../src/messages/message.entity.js';
+import { spans, ChatUsage, UsageStats } from '../src/messages/usage/usage.entity.js';
+import { makeAccount } from './support/account.js';
+import { databases } from './support/backend.js';
+import { dataOf, startCore, type Core } from './support/core.js';
+import { eventually } from './support/eventually.js';
+import { silentLog } from './support/silent-log.js';
+import { allMessages, createSetClock, makeTraffic } from './support/traffic.js';
+
+/** Clocks are set forward in Berlin on March 29; Kathmandu is 5:45 ahead of UTC, which is no whole hour. */
+const zones = ['UTC', 'Europe/Berlin', 'Asia/Kathmandu', 'America/Sao_Paulo'];
+const seed = Number(process.env['SEED'] ?? 20_260_329);
+
+describe.each(await databases())('statistics on %s', (database) => {
+  const clock = createSetClock('2026-03-27T20:00:00Z');
+  let core: Core;
+  let sessionIds: string[];
+  let reconciliation: UsageReconciliation;
+
+  beforeAll(async () => {
+    core = await startCore({ database, clock });
+    await priced();
+    const second = (await core.post('/sessions', { name: 'second' })).body.data as { id: string };
+    await core.post(`/sessions/${second.id}/connect`, {});
+    await core.worker.link(second.id);
+    sessionIds = [core.sessionId, second.id];
+    await makeTraffic(core, { clock, sessionIds, steps: 120, seed });
+    const events = createEvents({ clock });
+    const parts = { database: core.rig.database, events, clock, log: silentLog, report: (): void => undefined };
+    reconciliation = createUsageReconciliation(parts);
+  }, 120_000);
+  afterAll(() => core?.close());
+
+  const ofAccount = (changes: Partial<Account>) =>
+    core.rig.database.write.run((tx) => updateRows(tx, Account, { role: 'admin' }, changes));
+  /** A plan whose messages have a price that is no round number. */
+  async function priced(): Promise<void> {
+    const { createPlans } = await import('../src/accounts/plans.js');
+    const plans = createPlans({ database: core.rig.database, clock });
+    const limits = { dailyMessages: 0, monthlyMessages: 1_000, maxSessions: 10, apiLimit: 0 };
+    const caller = {
+      accountId: '',
+      role: 'admin',
+      credential: { type: 'none', id: null, name: null },
+      permissions: ['*'],
+    } as never;
+    const plan = await plans.create(caller, { name: 'priced', ...limits, pricePerMessage: '0.0375', currency: 'EUR' });
+    await ofAccount({ planId: plan.id });
+  }
+  const read = async <T>(path: string): Promise<T> => {
+    const { status, body } = await core.get(path);
+    expect([path, status, body.error]).toEqual([path, 200, undefined]);
+    return body.data as T;
+  };
+
+  test('the traffic has every kind of message', async () => {
+    const messages = await allMessages(core);
+    const kinds = messages.map(({ direction, origin, status, type }) => `${direction} ${origin} ${status} ${type}`);
+    for (const part of ['inbound', 'device', 'failed', 'read', 'delivered', 'location']) expect(kinds.join('\n')).toContain(part);
+    expect(messages.length).toBeGreaterThan(110);
+  });
+
+  test.each(zones)('every figure is the count of all messages, in %s', async (timezone) => {
+    await ofAccount({ timezone });
+    const messages = await allMessages(core);
+    const clocks = clocksOf(timezone);
+    for (const sessionId of [null, ...sessionIds]) {
+      const mine = messages.filter((message) => sessionId === null || message.sessionId === sessionId);
+      const query = sessionId === null ? '' : `sessionId=${sessionId}`;
+      const today = clocks(clock.now()).date;
+      const all = await read<StatisticsResource>(`/statistics?${query}`);
+      expect(all).toMatchObject({ timezone, startDate: null, endDate: today, sessionId });
+      const thisWeek = mine.filter(({ createdAt }) => weekOf(clocks(createdAt).date) === weekOf(today));
+      const thisMonth = mine.filter(({ createdAt }) => clocks(createdAt).date.startsWith(today.slice(0, 7)));
+      const isToday = mine.filter(({ createdAt }) => clocks(createdAt).date === today);
+      for (const name of ['sent', 'received', 'failed'] as const)
+        expect({ name, ...all[name] }).toEqual({
+          name,
+          today: totalsOf(isToday)[name],
+          thisWeek: totalsOf(thisWeek)[name],
+          thisMonth: totalsOf(thisMonth)[name],
+          total: totalsOf(mine)[name],
+        });
+      expect(all).toMatchObject(describe_(mine));
+      const days = await read<StatisticsOfDayResource[]>(`/statistics/daily?startDate=2026-03-26&endDate=2026-04-02&${query}`);
+      expect(days).toEqual(
+        ['26', '27', '28', '29', '30', '31', '01', '02'].map((day) => {
+          const date = `2026-${day < '10' ? '04' : '03'}-${day}`;
+          const ofDay = mine.filter(({ createdAt }) => clocks(createdAt).date === date);
+          return { date, ...totalsOf(ofDay), byType: byType(ofDay) };
+        }),
+      );
+      const report = await read<StatisticsReportResource>(`/statistics/report?startDate=2026-03-28&endDate=2026-03-29&${query}`);
+      const inRange = mine.filter(({ createdAt }) => ['2026-03-28', '2026-03-29'].includes(clocks(createdAt).date));
+      const { inRange: totals, ...described } = describe_(inRange);
+      expect(report).toMatchObject({ timezone, ...totals, ...described, ...reported(inRange, clocks) });
+      expect(report.topChats).toEqual(chatsOf(mine, report.topChats!));
+    }
+  });
+
+  test('live counts need no repair, and a broken one is repaired from the messages', async () => {
+    expect(await reconciliation.run()).toBe(0);
+    const before = await read<StatisticsReportResource>('/statistics/report?startDate=2026-03-27&endDate=2026-04-02');
+    const rows = core.rig.database.reader.getRepository(UsageStats);
+    const [first, , third] = await rows.find({ where: { span: spans.quarter }, order: { at: 'ASC' }, take: 3 });
+    await core.rig.database.write.run(async (tx) => {
+      const { accountId, span, at, sessionId, direction, type, reason } = first!;
+      await updateRows(tx, UsageStats, { accountId, span, at, sessionId, direction, type, reason }, { sent: 900, delivered: 70 });
+      await deleteRows(tx, UsageStats, { accountId, span: spans.quarter, at: third!.at });
+      await updateRows(tx, UsageStats, { accountId, span: spans.day }, { failed: 5 });
+      await updateRows(tx, ChatUsage, { accountId }, { inbound: 3 });
+    });
+    expect(await read('/statistics/report?startDate=2026-03-27&endDate=2026-04-02')).not.toEqual(before);
+    expect(await reconciliation.run()).toBeGreaterThan(2);
+    expect(await read('/statistics/report?startDate=2026-03-27&endDate=2026-04-02')).toEqual(before);
+    expect(await reconciliation.run()).toBe(0);
+  });
+
+  test('the night job runs once after the start and once after each 3:00 UTC', async () => {
+    const broken = () => core.rig.database.write.run((tx) => updateRows(tx, UsageStats, { span: spans.day }, { cancelled: 4 }));
+    const wrong = () => core.rig.database.reader.getRepository(UsageStats).countBy({ cancelled: 4 });
+    await broken();
+    await reconciliation.nightly();
+    expect(await wrong()).toBe(0);
+    await broken();
+    await reconciliation.nightly();
+    expect(await wrong()).toBeGreaterThan(0);
+    clock.advance(86_400_000);
+    await reconciliation.nightly();
+    expect(await wrong()).toBe(0);
+  });
+
+  test('the report is a table too, and no name is run as a formula', async () => {
+    const reply = await fetch(`${core.rig.url}/api/v1/statistics/report?format=csv&endDate=2026-04-02`, {
+      headers: { 'X-API-Key': core.rig.apiKey },
+    });
+    expect(reply.headers.get('content-type')).toContain('text/csv');
+    const lines = (await reply.text()).split('\r\n');
+    const report = await read<StatisticsReportResource>('/statistics/report?endDate=2026-04-02');
+    expect(lines[0]).toBe('section,key,metric,value');
+    expect(lines).toContain(`summary,,sent,${report.sent}`);
+    expect(lines.filter((line) => line.startsWith('day,'))).toHaveLength(90);
+    expect(lines).toContain(`chat,120363041111111111@g.us,name,'=Team`);
+    for (const { code, count } of report.failuresByReason) expect(lines).toContain(`failure,${code},count,${count}`);
+  });
+
+  test('a range that ends before it starts, or is too long, is refused by name; an instant names its day', async () => {
+    for (const path of ['/statistics', '/messages/statistics', '/statistics/daily', '/statistics/report']) {
+      const refused = await core.get(`${path}?startDate=2026-03-02&endDate=2026-03-01`);
+      expect([refused.status, refused.body.error?.details]).toMatchObject([422, { fields: [{ path: 'endDate' }] }]);
+    }
+    const long = await core.get('/statistics/daily?startDate=2024-01-01&endDate=2026-03-01');
+    expect([long.status, long.body.error?.details]).toMatchObject([422, { fields: [{ path: 'startDate' }] }]);
+    await ofAccount({ timezone: 'Asia/Kathmandu' });
+    const named = await read<StatisticsResource>('/statistics?startDate=2026-03-28T18:20:00Z&endDate=2026-03-29T18:10:00Z');
+    expect([named.startDate, named.endDate]).toEqual(['2026-03-29', '2026-03-29']);
+  });
+
+  test('a session has its uptime, and a key of one session sees no other; chats need a permission of their own', async () => {
+    const [first, second] = sessionIds as [string, string];
+    const ofSession = await read<StatisticsResource>(`/sessions/${first}/statistics`);
+    expect(ofSession).toMatchObject({ sessionId: first, errorCount: 0, uptimePercent: expect.any(Number) as unknown as number });
+    const made = await core.post('/keys', { name: 'bound', sessionId: first, permissions: ['instance.stats'] });
+    const { key } = made.body.data as { key: string };
+    const bound = await core.rig.call('GET', '/messages/statistics', { key });
+    expect((bound.body.data as StatisticsResource).sent).toEqual(ofSession.sent);
+    expect((await core.rig.call('GET', `/messages/statistics?sessionId=${second}`, { key })).status).toBe(404);
+    expect((await core.rig.call('GET', '/statistics', { key })).status).toBe(403);
+    const stats = await core.post('/keys', { name: 'figures', permissions: ['instance.stats'] });
+    const figures = (stats.body.data as { key: string }).key;
+    const report = await core.rig.call('GET', '/statistics/report', { key: figures });
+    expect((report.body.data as StatisticsReportResource).topChats).toBeNull();
+  });
+
+  test('another account starts with nothing and sees nothing of this one', async () => {
+    const other = await makeAccount(core.rig);
+    const { body } = await core.rig.call('GET', '/statistics', { key: other.key });
+    expect(body.data).toMatchObject({ sent: { total: 0 }, received: { total: 0 }, byType: {}, deliveryRate: null });
+    const foreign = await core.rig.call('GET', `/statistics?sessionId=${core.sessionId}`, { key: other.key });
+    expect(foreign.status).toBe(404);
+  });
+
+  test('an answer is timed from the first message that was not answered, by whatever id the person wrote', async () => {
+    const [sessionId] = sessionIds as [string, string];
+    const person = '5511999990077';
+    const lid = '99887766@lid';
+    const contact = { id: `${person}@c.us`, phone: `+${person}`, lid, name: null };
+    const receive = (minutes: number, id = `${person}@c.us`) => {
+      clock.advance(minutes * 60_000);
+      const message = core.inbound('said', { chat: { id, type: 'private', name: null }, contact, from: id });
+      const timestamp = clock.now().toISOString();
+      const whatsappId = `false_${id}_${message.key}`;
+      return core.worker.emit(sessionId, 'message.observed', { message: { ...message, whatsappId, timestamp }, origin: 'live' });
+    };
+    const answer = async (minutes: number): Promise<number | null> => {
+      clock.advance(minutes * 60_000);
+      await core.worker.beat();
+      const { id } = dataOf(await core.send('answer', { recipient: person, sessionId, async: true }));
+      await core.reaches(id, 'sent');
+      const found = (await allMessages(core)).find((message) => message.id === id)!;
+      return found.responseMs === null ? null : found.responseMs / 60_000;
+    };
+    expect(await answer(1)).toBeNull();
+    await receive(3);
+    await receive(5, lid);
+    expect(await answer(7)).toBe(12);
+    expect(await answer(1)).toBeNull();
+    core.worker.script({ do: 'fail', reason: 'CHAT_NOT_FOUND', retryable: false });
+    await receive(2);
+    const failed = dataOf(await core.send('fails', { recipient: person, sessionId, async: true }));
+    await core.reaches(failed.id, 'failed');
+    expect(await answer(4)).toBe(4);
+    await receive(1);
+    expect(await answer(8 * 24 * 60)).toBeNull();
+    expect(await reconciliation.run()).toBe(0);
+  });
+
+  test('an erasure deletes who wrote, not how much, and the reconciliation does not bring them back', async () => {
+    const person = '5511999990001';
+    const chats = core.rig.database.reader.getRepository(ChatUsage);
+    const before = await read<StatisticsResource>('/statistics');
+    expect(await chats.countBy({ chatId: `${person}@c.us` })).toBeGreaterThan(0);
+    const asked = await core.post('/privacy/erasures', { contact: person, confirm: person });
+    const { id } = asked.body.data as { id: string };
+    await eventually('the erasure to end', async () => {
+      const { status } = await read<{ status: string }>(`/privacy/erasures/${id}`);
+      return status === 'done';
+    });
+    expect(await chats.countBy({ chatId: `${person}@c.us` })).toBe(0);
+    expect(await reconciliation.run()).toBe(0);
+    expect(await chats.countBy({ chatId: In(['erased', `${person}@c.us`]) })).toBe(0);
+    const { sent, received } = await read<StatisticsResource>('/statistics');
+    expect([sent.total, received.total]).toEqual([before.sent.total, before.received.total]);
+  }, 30_000);
+
+  // Last: it deletes messages.
+  test('retention deletes who wrote, not how much', async () => {
+    const before = await read<StatisticsResource>('/statistics');
+    const { createRetention } = await import('../src/jobs/retention.js');
+    const later = { ...clock, now: () => new Date(clock.now().getTime() + 91 * 86_400_000) };
+    const media = { remove: async () => undefined, expire: async () => undefined };
+    const retention = createRetention(
+      { database: core.rig.database, clock: later, report: () => undefined },
+      { media, days: { messages: 90, media: 0, events: 30 } },
+    );
+    expect(await retention.ofMessages()).toBeGreaterThan(100);
+    expect(await core.rig.database.reader.getRepository(ChatUsage).count()).toBe(0);
+    expect(await reconciliation.run()).toBe(0);
+    expect((await read<StatisticsResource>('/statistics')).sent).toEqual(before.sent);
+  });
+});
+
+interface Clocks {
+  date: string;
+  weekday: number;
+  hour: number;
+}
+
+function clocksOf(timeZone: string): (at: Date) => Clocks {
+  const format = new Intl.DateTimeFormat('en-CA', {
+    timeZone,
+    ...{ year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', weekday: 'short', hourCycle: 'h23' },
+  });
+  return (at) => {
+    const parts = Object.fromEntries(format.formatToParts(at).map(({ type, value }) => [type, value])) as Record<string, string>;
+    const weekday = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun'].findIndex((day) => parts['weekday']!.startsWith(day));
+    return { date: `${parts['year']}-${parts['month']}-${parts['day']}`, weekday, hour: Number(parts['hour']) };
+  };
+}
+
+/** The number of the week since a Monday. */
+const weekOf = (date: string): number => Math.floor((Date.parse(date) - Date.parse('2026-01-05')) / (7 * 86_400_000));
+
+const isSent = ({ status }: Message): boolean => ['sent', 'delivered', 'read', 'played'].includes(status);
+const outbound = (messages: readonly Message[]): Message[] => messages.filter(({ direction }) => direction === 'outbound');
+const totalsOf = (messages: readonly Message[]) => ({
+  sent: outbound(messages).filter(isSent).length,
+  received: messages.length - outbound(messages).length,
+  failed: outbound(messages).filter(({ status }) => status === 'failed').length,
+});
+const grouped = <T>(values: readonly T[], keyOf: (value: T) => string): Record<string, T[]> => {
+  const groups: Record<string, T[]> = {};
+  for (const value of values) (groups[keyOf(value)] ??= []).push(value);
+  return groups;
+};
+const counted = <T>(values: readonly T[], keyOf: (value: T) => string): Record<string, number> =>
+  Object.fromEntries(Object.entries(grouped(values, keyOf)).map(([key, group]) => [key, group.length]));
+const byType = (messages: readonly Message[]) =>
+  Object.fromEntries(
+    Object.entries(grouped(messages, ({ type }) => type))
+      .map(([type, group]) => [type, totalsOf(group)] as const)
+      .filter(([, { sent, received, failed }]) => sent + received + failed > 0),
+  );
+const share = (part: number, whole: number): number | null => (whole === 0 ? null : Math.round((part / whole) * 10_000) / 10_000);
+
+/** What the statistics and the report both say of messages. */
+function describe_(messages: readonly Message[]) {
+  const sent = outbound(messages).filter(isSent);
+  const read = sent.filter(({ status }) => status === 'read' || status === 'played');
+  const delivered = sent.filter(({ status }) => status !== 'sent');
+  const paid = messages.filter(({ status }) => status !== 'failed' && status !== 'cancelled');
+  return {
+    inRange: totalsOf(messages),
+    byType: byType(messages),
+    byStatus: counted(outbound(messages), ({ status }) => status),
+    deliveryRate: share(delivered.length, sent.length),
+    readRate: share(read.length, sent.length),
+    cost: { amount: paid.reduce((sum, { cost }) => sum + Number(cost), 0).toFixed(4), currency: 'EUR' },
+  };
+}
+
+function reported(messages: readonly Message[], clocks: (at: Date) => Clocks) {
+  const hourly = Array.from({ length: 7 }, () => Array.from({ length: 24 }, () => [] as Message[]));
+  for (const message of messages) {
+    const { weekday, hour } = clocks(message.createdAt);
+    hourly[weekday]![hour]!.push(message);
+  }
+  const flow = (group: readonly Message[]) => ({ sent: totalsOf(group).sent, received: totalsOf(group).received });
+  const answers = messages.flatMap(({ responseMs }) => (responseMs === null ? [] : [responseMs]));
+  return {
+    byHour: Array.from({ length: 24 }, (_, hour) => ({ hour, ...flow(hourly.flatMap((hours) => hours[hour]!)) })),
+    byWeekday: hourly.map((hours, weekday) => ({ weekday, ...flow(hours.flat()) })),
+    byWeekdayAndHour: hourly.map((hours) => hours.map((group) => flow(group).sent + flow(group).received)),
+    responses: {
+      count: answers.length,
+      meanSeconds: answers.length ? Math.round(answers.reduce((sum, ms) => sum + ms, 0) / answers.length / 100) / 10 : null,
+      within5Minutes: share(answers.filter((ms) => ms <= 300_000).length, answers.length),
+      within1Hour: share(answers.filter((ms) => ms <= 3_600_000).length, answers.length),
+    },
+    failuresByReason: expect.arrayContaining(
+      Object.entries(
+        counted(
+          messages.filter(({ status }) => status === 'failed'),
+          ({ reasonCode }) => reasonCode!,
+        ),
+      ).map(([code, count]) => expect.objectContaining({ code, count })),
+    ) as unknown as unknown[],
+    bySession: expect.arrayContaining(
+      Object.entries(grouped(messages, ({ sessionId }) => sessionId)).map(([sessionId, group]) =>
+        expect.objectContaining({ sessionId, ...totalsOf(group) }),
+      ),
+    ) as unknown as unknown[],
+  };
+}
+
+/** The busiest chats of the days in UTC, in the order of the report, which may list equally busy ones in any order. */
+function chatsOf(messages: readonly Message[], { from, to, chats }: NonNullable<StatisticsReportResource['topChats']>) {
+  const mine = messages.filter(({ createdAt }) => createdAt >= new Date(from) && createdAt < new Date(to));
+  const groups = grouped(mine, ({ chatId }) => chatId);
+  expect(Object.keys(groups).sort()).toEqual(chats.map(({ chat }) => chat.id).sort());
+  const entries = chats.map(({ chat, contact }) => {
+    const group = groups[chat.id]!;
+    const sent = outbound(group).length;
+    return {
+      chat: { ...chat, name: chat.type === 'group' ? '=Team' : null },
+      contact,
+      inbound: group.length - sent,
+      outbound: sent,
+    };
+  });
+  const sizes = entries.map((entry) => entry.inbound + entry.outbound);
+  expect(sizes).toEqual([...sizes].sort((one, other) => other - one));
+  return { from, to, chats: entries };
+}
