@@ -94,6 +94,8 @@ export interface EngineSend {
   quotedMessageId: string | null;
   ignoreQuoteErrors: boolean;
   mentions: readonly string[];
+  /** Groups that the text mentions. A group that the account is not in is not mentioned: the message is not sent. */
+  groupMentions?: readonly { id: string; name: string }[] | undefined;
   /** Set if the message is a forward. `whatsappId`: the original's, where it has one. */
   forward: { whatsappId: string | null } | null;
   typingMs: number;

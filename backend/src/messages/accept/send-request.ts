@@ -17,12 +17,12 @@ import { uploadOf } from '../../lib/uploads.js';
 import type { Session } from '../../sessions/session.entity.js';
 import type { Sessions } from '../../sessions/sessions.js';
 import type { CommonFields } from '../contract.js';
-import type { Message } from '../message.entity.js';
+import type { GroupMention, Message } from '../message.entity.js';
 import type { Messages } from '../messages.js';
 import { presentMessage, reasonOf } from '../read/present.js';
 import type { Composed } from './compose.js';
 import type { EarlierCall, Idempotency, IdempotencyKey } from './idempotency.js';
-import { requireReservedId } from './recipients.js';
+import { parseGroupInput, requireReservedId } from './recipients.js';
 
 /** The parts that a send request uses. */
 export interface SendContext {
@@ -89,11 +89,13 @@ async function sendOnce(
   const recipient = messages.recipient(body.recipient, session);
   requireReservedId(recipient, isStory);
   const mentions = (body.mentions ?? []).map((mention, index) => messages.person(mention, session, `mentions.${index}`).id);
+  const groupMentions = mentionedGroups(body);
   const quotedMessageId = await messages.quoted({ ...caller, sessionId: session.id }, body.quotedMessageId, ignoreQuoteErrors);
   const expiresAt = body.expiresAt === undefined ? null : new Date(body.expiresAt);
   requireFuture(expiresAt, now());
   const { content, file, forward = null, warnings: changes = [] } = await compose(session);
-  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward };
+  const named = groupMentions.length > 0 ? { groupMentions } : {};
+  const options = { quotedMessageId, ignoreQuoteErrors, mentions, queueIfOffline, forward, ...named };
   const input = { recipient, options, quotedMessageId, expiresAt, origin: 'api' as const, content, file, isStory };
   const waitMs = waitOf(header('Prefer'), body.async, sendWaitMs, res);
   // A caller that waits is refused above the session's pace. A message that can wait is queued and paced.
@@ -163,6 +165,18 @@ function sendFailed(message: Message): AppError {
     { reason: message.reasonCode, retryable, message: { id: message.id, status: message.status } },
     reasonOf(message)?.message,
   );
+}
+
+/** The groups that the words of a request mention. Throws `INVALID_RECIPIENT`, and `VALIDATION_FAILED` for one that no text of the request names. */
+function mentionedGroups(body: CommonFields): GroupMention[] {
+  const words = Object.values(body).filter((value) => typeof value === 'string');
+  return (body.groupMentions ?? []).map(({ id: given, name }, index) => {
+    const path = `groupMentions.${index}.id`;
+    const { id } = parseGroupInput(given, path);
+    if (words.some((text) => text.includes(`@${id}`))) return { id, name };
+    const message = `The text does not mention this group. Write @${id} where the name is to be shown.`;
+    throw validationError([{ path, code: 'NOT_IN_TEXT', message }]);
+  });
 }
 
 function requireFuture(expiresAt: Date | null, now: Date): void {

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { textOf, type MessageContent, type SentType } from '@chasqui/shared';
+import { textOf, type LinkPreview, type MessageContent, type SentType } from '@chasqui/shared';
 import type { Page } from 'puppeteer';
 import type { EngineSend } from '../engine.js';
 import { libraryUtil, type LibraryMedia } from './library.js';
@@ -21,10 +21,13 @@ type Compose<T extends SentType> = (
 export class FileUnreadable extends Error {}
 
 const outgoing: { readonly [T in SentType]: Compose<T> } = {
-  text: ({ message, linkPreview, backgroundColor, font }) => ({
+  text: ({ message, linkPreview = true, backgroundColor, font }) => ({
     body: message,
-    options: { linkPreview: linkPreview !== false ? true : undefined },
-    extra: backgroundColor === undefined ? {} : { backgroundColor: argbOf(backgroundColor), font: font ?? 0 },
+    options: { linkPreview: linkPreview === true ? true : undefined },
+    extra: {
+      ...(backgroundColor === undefined ? {} : { backgroundColor: argbOf(backgroundColor), font: font ?? 0 }),
+      ...(typeof linkPreview === 'object' ? previewOf(linkPreview) : {}),
+    },
   }),
   image: ({ caption, viewOnce, hd }, send) =>
     withMedia(send, { caption: caption ?? undefined, isViewOnce: viewOnce, sendMediaAsHd: hd }),
@@ -65,7 +68,7 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
       },
     },
   }),
-  calendar_event: ({ name, description, startsAt, endsAt, location, callType, joinUrl }) => ({
+  calendar_event: ({ name, description, startsAt, endsAt, location, callType, joinUrl, isCancelled = false }) => ({
     options: {
       event: {
         name,
@@ -76,7 +79,7 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
           location: location ?? undefined,
           // A forwarded event keeps its link.
           callType: joinUrl ? 'none' : callType,
-          isEventCanceled: false,
+          isEventCanceled: isCancelled,
         },
       },
     },
@@ -86,6 +89,17 @@ const outgoing: { readonly [T in SentType]: Compose<T> } = {
   list: (content) => ({ body: textOf(content) ?? '' }),
   buttons: (content) => ({ body: textOf(content) ?? '' }),
 };
+
+/** The fields that WhatsApp's own preview adds to a message. */
+const previewOf = ({ title, description, thumbnail, url }: LinkPreview): Record<string, unknown> => ({
+  title,
+  description: description ?? '',
+  matchedText: url,
+  canonicalUrl: url,
+  preview: true,
+  subtype: 'url',
+  ...(thumbnail === undefined ? {} : { thumbnail }),
+});
 
 /** WhatsApp writes colors as 0xAARRGGBB. */
 const argbOf = (color: string): number => 0xff000000 + parseInt(color.slice(1), 16);
@@ -98,9 +112,11 @@ const secondsOf = (time: string): number => Math.floor(Date.parse(time) / 1_000)
 
 /** Returns the arguments of `sendMessage` for a message. Throws `FileUnreadable`. */
 export async function compose(send: EngineSend, page: Page): Promise<PageContent> {
-  const { content, mentions } = send;
+  const { content, mentions, groupMentions = [] } = send;
   const { body = '', options, extra = {} } = await composeContent(content.type, content, send, page);
-  return { body, options: { mentionedJidList: [...mentions], ...options }, extra };
+  const groups = groupMentions.map(({ id, name }) => ({ id, subject: name }));
+  const mentioned = { mentionedJidList: [...mentions], ...(groups.length > 0 ? { groupMentions: groups } : {}) };
+  return { body, options: { ...mentioned, ...options }, extra };
 }
 
 const composeContent = <T extends SentType>(type: T, content: ContentOf<T>, send: EngineSend, page: Page) =>

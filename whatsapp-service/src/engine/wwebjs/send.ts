@@ -187,6 +187,7 @@ function outcomeOf(result: PageSendResult, send: EngineSend): Outcome {
 function notHanded(result: Extract<PageSendResult, { stage: 'not_handed' }>, send: EngineSend): Outcome {
   if (result.why === 'chat') return failed('CHAT_NOT_FOUND');
   if (result.why === 'admin') return failed('GROUP_ADMIN_REQUIRED');
+  if (result.why === 'mention') return failed('CHAT_NOT_FOUND', result.failure?.message ?? null);
   if (result.why === 'quote') return failed('QUOTED_MESSAGE_NOT_FOUND');
   if (result.why === 'deadline' || !result.online) return failed('CONNECTION_LOST', wordsOf(result.failure));
   return failed(send.file ? 'MEDIA_UPLOAD_FAILED' : 'NOT_SUPPORTED_BY_WHATSAPP', wordsOf(result.failure));

@@ -203,6 +203,7 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
   const { core, win } = context;
   const chat = await openChat(context, input.chatId);
   const options: Record<string, unknown> = { ...input.options };
+  requireMentioned(core, input);
   if (input.quotedMessageId) {
     const quoted = await core.findMessage(input.quotedMessageId);
     if (!quoted && !input.ignoreQuoteErrors) throw stop('quote');
@@ -212,6 +213,13 @@ async function handOver(context: SendContext, input: PageSend): Promise<void> {
   options['extraOptions'] = { ...input.extra, ...(await forwardMarks(core, input)), ...mark };
   if (chat.id.isStatus?.()) await postStory(context, chat, input, options);
   else await win.WWebJS.sendMessage(chat, input.body, options);
+}
+
+/** Phones show a mention of a group only to those who are in it, and WhatsApp knows no other groups. */
+function requireMentioned(core: PageCore, { options }: PageSend): void {
+  const groups = (options['groupMentions'] ?? []) as { id: string }[];
+  const unknown = groups.find(({ id }) => !core.collections().Chat.get(core.widOf(id)));
+  if (unknown) throw stop('mention', `This account is not in the group ${unknown.id}, which the text mentions.`);
 }
 
 /** Posts a story: WhatsApp's own functions for that draw their own id, so it is handed over as to any chat. */
@@ -375,6 +383,7 @@ export const sendScript = pageScript(installSend, [
   openChat,
   forgetRefused,
   handOver,
+  requireMentioned,
   postStory,
   forwardMarks,
   notHanded,
