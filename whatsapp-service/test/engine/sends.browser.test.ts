@@ -2,13 +2,14 @@ import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from '@jest/globals';
 import { AppError, type MessageContent, type OperationOutput } from '@chasqui/shared';
 import type { BuildName } from '@chasqui/simulator';
-import type { EngineSession } from '../../src/engine/engine.js';
+import type { EngineSession, EngineSignal } from '../../src/engine/engine.js';
 import { ana, link, me, media, online, png, sendContent, sha256, startRig, text, until, type Rig } from './harness.js';
 
 /** The kinds of sends beyond texts and files, on every build: the phone on the other side has them under the reserved id, and a lookup finds them. */
 
 let rig: Rig;
 let session: EngineSession;
+let signals: EngineSignal[];
 
 type More = Parameters<typeof sendContent>[2];
 
@@ -78,7 +79,7 @@ const event: Extract<MessageContent, { type: 'calendar_event' }> = {
 describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %s', (build) => {
   beforeAll(async () => {
     rig = await startRig(build);
-    ({ session } = await link(rig));
+    ({ session, signals } = await link(rig));
     await online(rig);
   }, 60_000);
   afterAll(async () => rig?.close());
@@ -173,6 +174,24 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     assert.deepEqual(shown(none.data), [undefined, undefined, undefined, undefined]);
   });
 
+  test('a sticker of any picture arrives as WebP, with the name of its pack and its author', async () => {
+    const content = {
+      type: 'sticker' as const,
+      media: media('image/png', 'a.png'),
+      stickerName: 'Guests',
+      stickerAuthor: 'Shop',
+    };
+    const { reservedId, outcome } = await sendContent(session, content, {}, png);
+    assert.equal(outcome.outcome, 'sent', JSON.stringify(outcome));
+    const [sticker] = await receivedUnder(reservedId);
+    assert.equal(sticker?.type, 'sticker');
+    const bytes = Buffer.from(
+      await (await fetch(`${rig.simulator.controlUrl}${String(sticker.data['directPath'])}`)).arrayBuffer(),
+    );
+    assert.equal(bytes.toString('latin1', 8, 12), 'WEBP');
+    assert.match(bytes.toString('latin1'), /"sticker-pack-name":"Guests","sticker-pack-publisher":"Shop"/);
+  });
+
   test('a mention of a group arrives with its name; a group that the account is not in is not mentioned', async () => {
     const { client } = rig.simulator;
     const { id } = await client.createGroup({ by: me, subject: 'Orders', participants: [ana] });
@@ -232,6 +251,58 @@ describe.each<BuildName>(['classic', '2026-07', '2026-09', '2026-09b'])('build %
     const buttons = [{ id: 'yes', text: 'Yes' }];
     const sent = await arrives({ type: 'buttons', message: 'Today?', title: null, footer: null, buttons });
     assert.deepEqual([sent.type, sent.text], ['chat', 'Today?\n\n1. Yes']);
+  });
+
+  describe('a post in a channel', () => {
+    let channel = '';
+    beforeAll(async () => {
+      ({ id: channel } = (await session.run('channels.create', { name: `News ${build}` }, 10_000)) as { id: string });
+    });
+    const posts = async () => (await rig.simulator.client.channel({ id: channel, phone: me })).posts;
+    const publish = (words: string, more: More = {}) => sendContent(session, text(words), { recipient: channel, ...more });
+
+    test('is published under its reserved id, a text as well as an image', async () => {
+      const { outcome, reservedId } = await publish('Open today');
+      assert.equal(outcome.outcome, 'sent', JSON.stringify(outcome));
+      const image = { type: 'image' as const, media: media('image/png', 'a.png'), caption: 'fresh' };
+      const sent = await sendContent(session, image, { recipient: channel }, png);
+      assert.equal(sent.outcome.outcome, 'sent', JSON.stringify(sent.outcome));
+      const published = (await posts()).map(({ key, type }) => `${key} ${type}`);
+      assert.equal(published.join(), `${reservedId} chat,${sent.reservedId} image`);
+      assert.deepEqual(await lookUp(reservedId, channel), { found: true, isAcked: true });
+    });
+
+    test('that the server refuses is failed, though the library calls it acknowledged', async () => {
+      await rig.simulator.client.fault({ op: 'channel_post', mode: 'fail', count: 1, status: 403 });
+      const { outcome, reservedId } = await publish('refused');
+      assert.ok(outcome.outcome === 'failed' && outcome.reason === 'WHATSAPP_REFUSED', JSON.stringify(outcome));
+      assert.ok(!(await posts()).some(({ key }) => key === reservedId));
+    });
+
+    test.each(['emptyReply', 'dropReply'] as const)(
+      'without the server’s id (%s) is uncertain, and proven when the channel shows it',
+      async (mode) => {
+        await rig.simulator.client.fault({ op: 'channel_post', mode, count: 1 });
+        const { outcome, reservedId } = await publish(`once ${mode}`, { deadlineMs: 1_000 });
+        assert.equal(outcome.outcome, 'uncertain', JSON.stringify(outcome));
+        assert.ok((await posts()).some(({ key }) => key === reservedId));
+        const known = await lookUp(reservedId, channel);
+        assert.equal(known.isAcked, false);
+        signals.length = 0;
+        await session.reload(10_000);
+        await until('the page after its reload', () => signals.some(({ type }) => type === 'ready'));
+        assert.deepEqual(await lookUp(reservedId, channel), { found: true, isAcked: true });
+        const again = await publish(`once ${mode}`, { reservedId, deadlineMs: 2_000 });
+        assert.equal(again.outcome.outcome, 'sent', JSON.stringify(again.outcome));
+        assert.equal((await posts()).filter(({ key }) => key === reservedId).length, 1);
+      },
+    );
+
+    test('on which the server fails is uncertain', async () => {
+      await rig.simulator.client.fault({ op: 'channel_post', mode: 'fail', count: 1, status: 500 });
+      const { outcome } = await publish('perhaps', { deadlineMs: 1_000 });
+      assert.equal(outcome.outcome, 'uncertain', JSON.stringify(outcome));
+    });
   });
 
   describe('a story', () => {
