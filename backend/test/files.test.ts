@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { settings } from '@chasqui/shared';
 import { documentName, safeName } from '../src/media/file-names.js';
+import { inMemory } from '../src/lib/file-bytes.js';
 import { resolveType } from '../src/media/file-types.js';
 
 /** The types and names of files that are sent. */
@@ -21,7 +22,7 @@ const latin1 = Buffer.from('Não;1\n', 'latin1');
 const unknown = Buffer.from([1, 2, 3, 4]);
 
 const typeOf = (bytes: Buffer, hints: Partial<Parameters<typeof resolveType>[1]> = {}) =>
-  resolveType(bytes, { declared: null, filename: null, type: undefined, ...hints }, allowed);
+  resolveType(inMemory(bytes), { declared: null, filename: null, type: undefined, ...hints }, allowed);
 
 describe('the type of a file', () => {
   test.each([

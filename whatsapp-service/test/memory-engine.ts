@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { AppError, type SessionReason } from '@chasqui/shared';
 import { systemClock, type Clock } from '../src/clock.js';
 import {
@@ -135,7 +136,12 @@ export function createMemoryEngine(): MemoryEngine {
     async downloadMedia(_whatsappId, _deadlineMs, maxBytes = Infinity) {
       const bytes = Buffer.from('<b>bytes</b>');
       if (bytes.length > maxBytes) throw new AppError('FILE_TOO_LARGE', { size: bytes.length, limit: maxBytes });
-      return { bytes, mimetype: engine.answer.mimetype(), filename: 'a "b"\r\n.html' };
+      return {
+        bytes: Readable.from([bytes]),
+        size: bytes.length,
+        mimetype: engine.answer.mimetype(),
+        filename: 'a "b"\r\n.html',
+      };
     },
     probe: () => engine.answer.probe(),
     backfill: ({ since }) => engine.answer.backfill(since),

@@ -1,7 +1,9 @@
-import { createVoiceConverter } from '../media/voice.js';
+import { join } from 'node:path';
+import { createConverter } from '../media/convert.js';
 import { createMedia } from '../media/media.js';
 import { createUploads } from '../media/uploads.js';
 import { createContentStore } from '../messages/sealed-content.js';
+import { createSpool } from '../lib/file-bytes.js';
 import { createSafeFetch } from '../lib/safe-fetch.js';
 import { defaultSettings } from '../options.js';
 import { createSessions } from '../sessions/sessions.js';
@@ -19,12 +21,13 @@ export type SessionParts = ReturnType<typeof createSessionParts>;
 export function createSessionParts(core: Foundation, { plans, keys, contacts, storageOf }: Access) {
   const { config, sealer, egress, lifecycle } = core;
   const contents = createContentStore(sealer);
+  const spool = createSpool(join(config.mediaDir, 'incoming'));
   const media = createMedia(core, {
     dir: config.mediaDir,
     maxBytes: config.MAX_FILE_SIZE,
     allowed: config.ALLOWED_FILE_TYPES,
-    safeFetch: createSafeFetch(egress),
-    convertVoice: createVoiceConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
+    safeFetch: createSafeFetch(egress, spool),
+    convert: createConverter({ ffmpeg: config.FFMPEG_PATH, maxBytes: config.MAX_FILE_SIZE }),
     sealer,
   });
   const client = createWorkerClient({ serviceKey: config.serviceKey });
@@ -60,5 +63,5 @@ export function createSessionParts(core: Foundation, { plans, keys, contacts, st
   });
   const settingsOf = async (id: string) => (await sessions.byId(id))?.settings ?? null;
   const uploads = createUploads(core, { media, storageOf, settingsOf });
-  return { contents, media, uploads, client, leaseMs, placement, gateway, sessionState, sessions };
+  return { contents, media, uploads, spool, client, leaseMs, placement, gateway, sessionState, sessions };
 }

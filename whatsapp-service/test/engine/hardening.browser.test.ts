@@ -1,3 +1,4 @@
+import { buffer } from 'node:stream/consumers';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -207,9 +208,10 @@ describe('files that messages bring', () => {
       while (!done) probes.push((await session.probe(4_000)).roundTripMs);
     })();
     const got = await session.downloadMedia(whatsappId, 30_000);
+    const read = await buffer(got.bytes);
     done = true;
     await probing;
-    expect([sha256(got.bytes), got.filename]).toEqual([sha256(bytes), 'large.bin']);
+    expect([sha256(read), got.filename]).toEqual([sha256(bytes), 'large.bin']);
     expect(probes.length).toBeGreaterThan(0);
   }, 60_000);
 
@@ -218,7 +220,7 @@ describe('files that messages bring', () => {
       code: 'FILE_TOO_LARGE',
       details: { size: bytes.length, limit: bytes.length - 1 },
     });
-    expect((await session.downloadMedia(whatsappId, 30_000, bytes.length)).bytes.length).toBe(bytes.length);
+    expect((await buffer((await session.downloadMedia(whatsappId, 30_000, bytes.length)).bytes)).length).toBe(bytes.length);
   }, 60_000);
 
   test('that declare less than they are, are refused by their true size', async () => {
@@ -257,7 +259,7 @@ describe('files that messages bring', () => {
       // The browser reads ahead of the page, and the machine's socket buffers hold some megabytes.
       const after = await sent();
       expect(after).toBeLessThan(limit + 200_000_000);
-      expect((await session.downloadMedia(whatsappId, 30_000)).bytes.length).toBe(bytes.length);
+      expect((await buffer((await session.downloadMedia(whatsappId, 30_000)).bytes)).length).toBe(bytes.length);
       expect(await sent()).toBe(after);
       expect(await session.probe(4_000)).toMatchObject({ canary: true });
     },

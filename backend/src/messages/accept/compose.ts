@@ -73,8 +73,9 @@ export async function composeMedia(
 ): Promise<Composed> {
   const recipient = messages.recipient(body.recipient, session);
   checkChannel(recipient, body.type, { viewOnce: body.viewOnce === true, ...askedOf(body) });
-  checkFileOptions(body.type ?? null, body);
-  const type = body.asDocument ? 'document' : body.type;
+  checkFileOptions(body.type ?? (body.gif ? 'video' : null), body);
+  // Only a film can be shown as a GIF, and a GIF becomes one.
+  const type = body.asDocument ? 'document' : (body.type ?? (body.gif ? 'video' : undefined));
   const { mimetype, filename } = body;
   const isSealed = (await messages.storageOf(session)) === 'metadata';
   const owner = { ...caller, mayRead: allows(caller.permissions, 'messages.receive') };

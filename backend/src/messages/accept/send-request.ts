@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   AppError,
   retryableReasons,
@@ -55,8 +54,7 @@ export async function send(context: SendContext, request: SendRequest) {
   const { req, res, header } = http;
   const named = namedOnce(body.sessionId, request.sessionInQuery) ?? header('X-Session-Id');
   const session = await sessions.resolve(caller, named);
-  const file = uploadOf(res)?.bytes;
-  const digest = file ? createHash('sha256').update(file).digest('hex') : null;
+  const digest = uploadOf(res)?.bytes.sha256 ?? null;
   const isDefaultSession = (!named || named === 'current') && caller.sessionId === null;
   const scope = { accountId: caller.accountId, sessionId: session.id, isDefaultSession };
   const content = { body, file: digest };
