@@ -266,7 +266,7 @@ describe('files', () => {
     expect(await response.text()).toBe('<b>bytes</b>');
   });
 
-  test('a file that breaks off in the page ends the connection, so that nobody takes it for whole', async () => {
+  test('a file that breaks off in the page ends the connection, so that the backend does not take it for whole', async () => {
     it.engine.answer.bytes = async function* () {
       yield Buffer.from('<b>by');
       throw new Error('The page is gone.');

@@ -240,7 +240,8 @@ async function store(context: Context, given: ReadFile, isSealed: boolean): Prom
   const { clock, convert } = context;
   const { kind, filename: name, uploadId } = given;
   const { bytes, mimetype, warnings } = await prepareFile(given, { convert, mayUseDisk: !isSealed });
-  const isRenamed = kind !== 'document' && mimetype !== given.mimetype && mimetype !== 'audio/ogg';
+  // The name of a picture that was converted has the wrong ending.
+  const isRenamed = (kind === 'sticker' || kind === 'video') && bytes !== given.bytes;
   const filename = kind === 'document' ? documentName(name, mimetype) : isRenamed ? null : safeName(name);
   // The receiver sees only the name of a document.
   if (kind === 'document' && name !== null && filename !== name.normalize('NFC'))

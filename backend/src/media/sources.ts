@@ -147,5 +147,6 @@ function isBase64(text: string): boolean {
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;
   const length = text.length - padding;
   const isWhole = padding > 0 ? text.length % 4 === 0 : length % 4 !== 1;
-  return length > 0 && isWhole && /^[A-Za-z0-9+/_-]+$/.test(text.slice(0, length));
+  // Looks for a wrong character: a pattern that matches the whole text would remember each of its characters, and has no room for a large file.
+  return length > 0 && isWhole && !/[^\w+/-]/.test(text.slice(0, length));
 }
